@@ -1,0 +1,190 @@
+//! What a vantage saw.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cause::Cause;
+
+/// The answer to one question. Exactly one of `reply` and `cause` is set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// What came back, whatever its status: an HTTP 403 is a reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Reply>,
+    /// Why nothing came back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// How it went, as far as it went.
+    pub evidence: Evidence,
+}
+
+/// The way a probe went. Fields stay empty past the layer that failed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// Start, milliseconds since the Unix epoch, by the clock of the place.
+    pub started_unix_ms: u64,
+    /// Whole duration in microseconds.
+    pub took_us: u64,
+    /// Name resolution in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_us: Option<u64>,
+    /// TCP connect in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_us: Option<u64>,
+    /// TLS handshake in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_us: Option<u64>,
+    /// Addresses that the name resolved to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+    /// The address that was meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<SocketAddr>,
+    /// The address that was dialled, where a detour changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialled: Option<SocketAddr>,
+    /// Our own end of the connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<SocketAddr>,
+    /// `TLSv1.3`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_version: Option<String>,
+    /// The chain that the server sent, leaf first; recorded also when it was refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<Certificate>,
+}
+
+/// A certificate in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// Subject, RFC 4514.
+    pub subject: String,
+    /// Issuer, RFC 4514.
+    pub issuer: String,
+    /// Serial number, lower-case hexadecimal.
+    pub serial: String,
+    /// Subject alternative names: DNS names and addresses.
+    pub names: Vec<String>,
+    /// Validity, RFC 3339.
+    pub not_before: String,
+    /// Validity, RFC 3339.
+    pub not_after: String,
+    /// SHA-256 of the DER, lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// Addresses of a name.
+    Dns(DnsReply),
+    /// A finished handshake; the chain is in the evidence.
+    Tls(TlsReply),
+    /// An HTTP answer.
+    Http(HttpReply),
+    /// An S3 answer.
+    S3(S3Reply),
+    /// A signed URL.
+    Presign(PresignReply),
+}
+
+/// Addresses of a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsReply {
+    /// A and AAAA records, sorted.
+    pub addresses: Vec<IpAddr>,
+    /// Canonical names on the way.
+    #[serde(default)]
+    pub cnames: Vec<String>,
+    /// The smallest TTL in seconds.
+    pub ttl_s: u32,
+    /// What the search path of the place gives for the same name, when it differs from the absolute answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub searched: Option<String>,
+}
+
+/// A finished handshake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsReply {
+    /// The name that the certificate was verified for.
+    pub server_name: String,
+}
+
+/// An HTTP answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpReply {
+    /// Status code.
+    pub status: u16,
+    /// Headers, lower-case names; values of equal names joined with `, `.
+    pub headers: BTreeMap<String, String>,
+    /// The body, at most [`BODY_LIMIT_BYTES`]; bytes that are not UTF-8 are replaced.
+    pub body: String,
+    /// Whole length of the body in bytes.
+    pub body_bytes: u64,
+    /// SHA-256 of the whole body, lower-case hexadecimal.
+    pub body_sha256: String,
+    /// S3's own error, where the body is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3_error: Option<S3Error>,
+}
+
+/// How much of a body an answer carries.
+pub const BODY_LIMIT_BYTES: usize = 64 * 1024;
+
+/// An S3 error document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Error {
+    /// For example `SignatureDoesNotMatch`.
+    pub code: String,
+    /// The server's sentence.
+    pub message: String,
+}
+
+/// An S3 answer, of success or of refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Reply {
+    /// HTTP status code.
+    pub status: u16,
+    /// The server's error, when it refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<S3Error>,
+    /// Content of `GetObject`, at most [`BODY_LIMIT_BYTES`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Keys of `ListObjectsV2`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// ETag, without quotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// Length in bytes, of get and head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// `x-amz-request-id`: the server-side witness is joined by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+/// A signed URL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PresignReply {
+    /// The URL with its signature.
+    pub url: String,
+    /// Headers that the opener must send.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Method that was signed.
+    pub method: String,
+}

@@ -1,0 +1,170 @@
+//! Why something failed, typed by the first layer that failed.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The cause of a failed step: the first layer that did not do what was asked.
+///
+/// A crash of the agent or of the harness is never a cause; it is an error of the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Cause {
+    /// The name could not be resolved.
+    Dns {
+        /// What the resolver said.
+        fault: DnsFault,
+        /// The question and the server's words.
+        detail: String,
+    },
+    /// No TCP connection.
+    Connect {
+        /// What the kernel said.
+        fault: ConnectFault,
+        /// Address and words.
+        detail: String,
+    },
+    /// The TLS handshake failed.
+    Tls {
+        /// What was wrong with the peer or its certificate.
+        fault: TlsFault,
+        /// The library's words, with names and instants.
+        detail: String,
+    },
+    /// An HTTP answer other than the one expected; `s3` holds the error code of an S3 XML body, where there is one.
+    Status {
+        /// HTTP status code.
+        status: u16,
+        /// S3 error code, for example `SignatureDoesNotMatch`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        s3: Option<String>,
+        /// The server's own message, or the beginning of the body.
+        detail: String,
+    },
+    /// An answer came and one matcher of `expect` did not hold.
+    Mismatch {
+        /// The matcher's name as it stands in the scenario, for example `body`.
+        matcher: String,
+        /// What was expected.
+        expected: String,
+        /// What was seen.
+        seen: String,
+    },
+    /// A Kubernetes object is missing or not as described, or the apiserver refused it.
+    Resource {
+        /// Kind, namespace and name.
+        resource: String,
+        /// What was wrong.
+        detail: String,
+    },
+    /// The client could not even send: a question that is itself invalid.
+    Client {
+        /// What the client library said.
+        detail: String,
+    },
+    /// Nothing decisive was seen before the deadline.
+    Deadline {
+        /// How long was waited, in milliseconds.
+        waited_ms: u64,
+        /// The last thing that was seen.
+        detail: String,
+    },
+}
+
+/// What a resolver said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DnsFault {
+    /// NXDOMAIN: the name does not exist.
+    NoSuchName,
+    /// NOERROR without an address record.
+    NoAddress,
+    /// SERVFAIL.
+    ServerFailure,
+    /// REFUSED.
+    Refused,
+    /// No answer came from any name server.
+    Timeout,
+}
+
+/// Why no connection came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConnectFault {
+    /// Nothing listens there (RST on SYN).
+    Refused,
+    /// No answer to SYN in time.
+    Timeout,
+    /// No route, network or host unreachable.
+    Unreachable,
+    /// The peer closed or reset the connection before it answered.
+    Reset,
+}
+
+/// Why a TLS handshake failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsFault {
+    /// The chain does not end at a trusted certificate.
+    UnknownAuthority,
+    /// The certificate's validity has ended.
+    Expired,
+    /// The certificate's validity has not begun.
+    NotYetValid,
+    /// The certificate does not hold the name that was asked.
+    NameMismatch,
+    /// The peer does not speak TLS.
+    NotTls,
+    /// The peer sent an alert, or the handshake broke off.
+    Handshake,
+    /// The certificate is otherwise unusable (bad signature, bad encoding, wrong purpose).
+    BadCertificate,
+}
+
+macro_rules! words {
+    ($ty:ident { $($variant:ident => $word:literal),+ $(,)? }) => {
+        impl $ty {
+            /// The word as scenarios write it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+        impl fmt::Display for $ty {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words!(DnsFault {
+    NoSuchName => "no-such-name", NoAddress => "no-address", ServerFailure => "server-failure",
+    Refused => "refused", Timeout => "timeout",
+});
+words!(ConnectFault {
+    Refused => "refused", Timeout => "timeout", Unreachable => "unreachable", Reset => "reset",
+});
+words!(TlsFault {
+    UnknownAuthority => "unknown-authority", Expired => "expired", NotYetValid => "not-yet-valid",
+    NameMismatch => "name-mismatch", NotTls => "not-tls", Handshake => "handshake", BadCertificate => "bad-certificate",
+});
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns { fault, detail } => write!(f, "dns: {fault} ({detail})"),
+            Self::Connect { fault, detail } => write!(f, "connect: {fault} ({detail})"),
+            Self::Tls { fault, detail } => write!(f, "tls: {fault} ({detail})"),
+            Self::Status { status, s3: Some(code), detail } => write!(f, "status: {status}, s3: {code} ({detail})"),
+            Self::Status { status, s3: None, detail } => write!(f, "status: {status} ({detail})"),
+            Self::Mismatch { matcher, expected, seen } => {
+                write!(f, "{matcher}: expected {expected}, saw {seen}")
+            }
+            Self::Resource { resource, detail } => write!(f, "resource: {resource}: {detail}"),
+            Self::Client { detail } => write!(f, "client: {detail}"),
+            Self::Deadline { waited_ms, detail } => {
+                write!(f, "deadline: nothing decisive in {}.{} s ({detail})", waited_ms / 1000, waited_ms % 1000 / 100)
+            }
+        }
+    }
+}

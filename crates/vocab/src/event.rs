@@ -1,0 +1,339 @@
+//! What happens in a run: the only link from the runner to reports.
+//!
+//! One writer (`src/record`) puts each event as a line of JSON into `target/e2e/RUN/record.jsonl`; every report, the
+//! live display included, is made from events alone.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::answer::Answer;
+use crate::cause::Cause;
+use crate::id::{RunId, StepId, VantageId, VariantId};
+use crate::question::Question;
+
+/// One event with its instant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// Milliseconds since the run began.
+    pub at_ms: u64,
+    /// What happened.
+    pub event: EventKind,
+}
+
+/// The kinds of event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// First event of every record.
+    RunStarted(RunStarted),
+    /// Something that the harness did and a person should know, for example "installed docker.io 26.1.5".
+    Note {
+        /// One sentence, lower case, no full stop.
+        text: String,
+    },
+    /// Something that will probably hurt, with its fix.
+    Warning {
+        /// One sentence, and the fix.
+        text: String,
+    },
+    /// A part of the environment is being made: engine, an image, the world, a cluster, a namespace. Each is a test
+    /// case of its own in the reports.
+    SetupStarted {
+        /// Stable id, for example `image/minio`, `cluster/c1`, `variant/presign/presigned-url/fixtures`.
+        id: String,
+        /// What is being done, for people.
+        title: String,
+    },
+    /// Progress within a set-up step. Shown live, not recorded.
+    SetupProgress {
+        /// The set-up's id.
+        id: String,
+        /// What it is doing now.
+        text: String,
+    },
+    /// A set-up step ended.
+    SetupEnded {
+        /// The set-up's id.
+        id: String,
+        /// Duration in milliseconds.
+        took_ms: u64,
+        /// How it ended, for people: `from engine`, `built in 12 s`, `ready`.
+        detail: String,
+        /// Why it failed, where it did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<Failure>,
+    },
+    /// A variant's flow begins.
+    VariantStarted(VariantStarted),
+    /// What a running variant is waiting for. Shown live, not recorded.
+    Waiting {
+        /// Which variant.
+        variant: VariantId,
+        /// On what.
+        on: String,
+        /// The deadline in milliseconds.
+        deadline_ms: u64,
+    },
+    /// A step begins. Shown live, not recorded.
+    StepStarted {
+        /// Which variant.
+        variant: VariantId,
+        /// Which step.
+        step: StepId,
+    },
+    /// A step ended.
+    StepEnded(Box<StepEnded>),
+    /// A variant ended.
+    VariantEnded(VariantEnded),
+    /// What was removed at the end, and what could not be.
+    CleanedUp {
+        /// Containers, networks and volumes removed.
+        removed: usize,
+        /// What is still there, each with the command that removes it.
+        remaining: Vec<String>,
+        /// Duration in milliseconds.
+        took_ms: u64,
+    },
+    /// Last event of every record that ended in order.
+    RunEnded(RunEnded),
+}
+
+impl EventKind {
+    /// Whether the event belongs into the record, or is for the live display only.
+    pub fn is_recorded(&self) -> bool {
+        !matches!(self, Self::SetupProgress { .. } | Self::Waiting { .. } | Self::StepStarted { .. })
+    }
+}
+
+/// The run and its surroundings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunStarted {
+    /// The run's id.
+    pub run: RunId,
+    /// Parallax's version.
+    pub parallax: String,
+    /// RFC 3339.
+    pub started: String,
+    /// Filters as given.
+    pub filters: Vec<String>,
+    /// Variants that will run, in order.
+    pub variants: Vec<VariantId>,
+    /// Where the record and the reports go.
+    pub directory: String,
+}
+
+/// A failure that a person can act on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// What failed: one sentence that names the resource.
+    pub what: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    /// Last lines of a log, an object's status, whatever proves it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<String>,
+}
+
+/// A variant and where it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantStarted {
+    /// Which variant.
+    pub variant: VariantId,
+    /// The scenario's or break's summary.
+    pub summary: String,
+    /// The cluster, by its name in the plan.
+    pub cluster: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Host names: as the scenario says → as the run uses.
+    pub hosts: BTreeMap<String, String>,
+    /// The scenario file, relative to the project.
+    pub file: String,
+}
+
+/// One step with all its evidence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepEnded {
+    /// Which variant.
+    pub variant: VariantId,
+    /// Which step.
+    pub step: StepId,
+    /// `dns`, `http`, `apply`, …
+    pub kind: String,
+    /// From which vantage, where it is a probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<VantageId>,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// Each matcher of `expect` and whether it held.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matchers: Vec<Matched>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Duration in milliseconds.
+    pub took_ms: u64,
+    /// The deadline in milliseconds: with `took_ms`, the margin.
+    pub deadline_ms: u64,
+    /// The last question, redacted when written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Question>,
+    /// The last answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+    /// What the server itself says about who asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<Witness>,
+    /// `file:line` of the step in the scenario.
+    pub place: String,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every matcher held.
+    Passed,
+    /// One did not, or nothing came back.
+    Failed,
+    /// A step it depends on failed; it was not tried.
+    Blocked,
+}
+
+/// One matcher and whether it held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Matched {
+    /// Name as in the scenario: `status`, `body`, `header.content-type`.
+    pub matcher: String,
+    /// Whether it held.
+    pub held: bool,
+    /// What was expected.
+    pub expected: String,
+    /// What was seen.
+    pub seen: String,
+}
+
+/// What the store's own trace says of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Witness {
+    /// Address that the request came from, as the store saw it.
+    pub source: String,
+    /// `Host` as the store saw it.
+    pub host: String,
+    /// Whether the address is where the vantage is: a pod's for a pod, anything else for the outside.
+    pub agrees: bool,
+}
+
+/// How a variant ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantEnded {
+    /// Which variant.
+    pub variant: VariantId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Duration in milliseconds.
+    pub took_ms: u64,
+}
+
+/// A variant's outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Everything was as declared: what should hold held, what should fail failed, with its cause.
+    AsExpected,
+    /// The system under test is not as declared.
+    NotAsExpected {
+        /// Each difference, in the flow's order.
+        problems: Vec<Problem>,
+    },
+    /// The harness, the engine or the machine failed; nothing is said about the system under test.
+    Error {
+        /// What failed.
+        failure: Failure,
+    },
+    /// It could not run here.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+    /// The run was interrupted before it ended.
+    Interrupted,
+}
+
+/// One difference between what was declared and what was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Problem {
+    /// Which step.
+    pub step: StepId,
+    /// `file:line` of the declaration.
+    pub place: String,
+    /// One sentence: what is wrong, with the fix where one is known.
+    pub sentence: String,
+    /// What was declared.
+    pub expected: String,
+    /// What was seen.
+    pub seen: String,
+}
+
+/// Totals and the way the process ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunEnded {
+    /// How the process ends.
+    pub exit: Exit,
+    /// Variants as expected.
+    pub passed: usize,
+    /// Variants not as expected, or with an error.
+    pub failed: usize,
+    /// Variants skipped.
+    pub skipped: usize,
+    /// Matchers that no break of the run turned red, as `scenario: step.matcher`.
+    pub unproven: Vec<String>,
+    /// Duration in milliseconds.
+    pub took_ms: u64,
+    /// Why the run itself failed, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// Exit codes. They tell *your system is wrong* from *the harness or the machine failed*.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// 0: everything was as declared.
+    AsExpected,
+    /// 1: an expectation failed, or a break did not break.
+    NotAsExpected,
+    /// 2: a scenario or the command line is wrong; nothing was started.
+    Usage,
+    /// 3: the harness, the engine or the machine failed.
+    Harness,
+    /// 130: interrupted.
+    Interrupted,
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::AsExpected => 0,
+            Self::NotAsExpected => 1,
+            Self::Usage => 2,
+            Self::Harness => 3,
+            Self::Interrupted => 130,
+        }
+    }
+}

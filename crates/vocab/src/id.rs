@@ -1,0 +1,62 @@
+//! Identifiers: everything that can be captured, cited or broken has one.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Wraps a name that the loader has already checked.
+            pub fn new(name: impl Into<String>) -> Self {
+                Self(name.into())
+            }
+
+            /// The name as written.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(name: &str) -> Self {
+                Self::new(name)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+id!(
+    /// One run of the harness: `r` and eight hexadecimal digits, for example `r5f09a2c1`. It is part of the name and
+    /// of the labels of everything the run creates.
+    RunId
+);
+id!(
+    /// A step of a scenario's flow.
+    StepId
+);
+id!(
+    /// A place to look from, as the scenario names it.
+    VantageId
+);
+id!(
+    /// A scenario's baseline (`presign/presigned-url`) or one of its breaks (`presign/presigned-url+no-rewrite`).
+    VariantId
+);

@@ -1,0 +1,22 @@
+//! The words Parallax is written in.
+//!
+//! Questions that a vantage is asked, the answers it gives, the causes of a failure, the events of a run, and the
+//! frames that carry questions to a pod. Every other room speaks these types.
+//!
+//! **Architecture Invariant:** serde and nothing else. No I/O, no clock, no randomness: what a word means can be
+//! decided, compared and tested without a network.
+
+pub mod answer;
+pub mod cause;
+pub mod event;
+pub mod id;
+pub mod question;
+pub mod secret;
+pub mod wire;
+
+pub use answer::{Answer, Certificate, Evidence, Reply};
+pub use cause::{Cause, ConnectFault, DnsFault, TlsFault};
+pub use event::{Event, EventKind};
+pub use id::{RunId, StepId, VantageId, VariantId};
+pub use question::{Probe, Question, View};
+pub use secret::Secret;

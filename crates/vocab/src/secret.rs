@@ -1,0 +1,31 @@
+//! Values that must never be shown.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A secret: it travels to the probe that needs it, and prints as `[redacted]` everywhere else.
+///
+/// Serialising keeps the value, because the frame that reaches a pod must carry it; the record writer redacts the
+/// text of every secret of the run (`src/record`).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself. Callers hand it to a client or a Kubernetes Secret, never to a message.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}

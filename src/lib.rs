@@ -1,0 +1,22 @@
+//! Parallax: an end-to-end test harness for S3 storage in Kubernetes.
+//!
+//! The rooms are the way through: `scenario` → `fixture` → `plan` decide, without touching anything; `engine`,
+//! `images`, `certs`, `world`, `cluster`, `apply`, `act`, `probe` have effects; `run` drives them, `record` writes what
+//! happened, `report` reads it, `cli` is the person's side. See `ARCHITECTURE.md`.
+
+pub mod act;
+pub mod apply;
+pub mod certs;
+pub mod cli;
+pub mod cluster;
+pub mod engine;
+pub mod explain;
+pub mod fixture;
+pub mod images;
+pub mod plan;
+pub mod probe;
+pub mod record;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod world;
