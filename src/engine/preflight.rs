@@ -130,7 +130,11 @@ fn memory(facts: &Facts, needs: &Needs) -> Option<Finding> {
         return None;
     }
     warning(
-        format!("the engine's machine has {} of memory, and the run uses {}", gib(facts.memory_bytes), gib(needs.memory_bytes)),
+        format!(
+            "the engine's machine has {} of memory, and the run uses {}",
+            gib(facts.memory_bytes),
+            gib(needs.memory_bytes)
+        ),
         "run fewer scenarios at once (give a filter), or give the engine's machine more memory",
     )
 }

@@ -148,12 +148,8 @@ impl Engine {
 
     /// What exists of a run: by label, and by the names in its ledger.
     async fn existing(&self, run: &RunId, ledger: &[Entry]) -> Result<BTreeSet<Entry>, EngineError> {
-        let mut found: BTreeSet<Entry> = self
-            .labelled(&format!("{LABEL_RUN}={run}"))
-            .await?
-            .into_iter()
-            .map(|(entry, _)| entry)
-            .collect();
+        let mut found: BTreeSet<Entry> =
+            self.labelled(&format!("{LABEL_RUN}={run}")).await?.into_iter().map(|(entry, _)| entry).collect();
         for entry in ledger {
             if !found.contains(entry) && self.exists(entry).await? {
                 found.insert(entry.clone());
@@ -178,9 +174,7 @@ impl Engine {
             let name = container.names.and_then(|names| names.into_iter().next())?;
             Some((Kind::Container, name.trim_start_matches('/').to_owned(), container.labels))
         });
-        let networks = networks
-            .into_iter()
-            .filter_map(|network| Some((Kind::Network, network.name?, network.labels)));
+        let networks = networks.into_iter().filter_map(|network| Some((Kind::Network, network.name?, network.labels)));
         let volumes = volumes.volumes.into_iter().flatten();
         let volumes = volumes.map(|volume| (Kind::Volume, volume.name, Some(volume.labels)));
         Ok(containers

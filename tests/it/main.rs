@@ -1,0 +1,3 @@
+//! The one integration binary: rooms against the real thing.
+
+mod engine;
