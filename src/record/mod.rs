@@ -35,7 +35,9 @@ pub enum RecordError {
         source: std::io::Error,
     },
     /// The record could not be read.
-    #[error("failed to read the record {path}: {source}; give the file record.jsonl or its folder, for example target/e2e/latest")]
+    #[error(
+        "failed to read the record {path}: {source}; give the file record.jsonl or its folder, for example target/e2e/latest"
+    )]
     Read {
         /// The file.
         path: String,

@@ -93,7 +93,9 @@ fn without_parameter(text: &str, parameter: &str) -> String {
         let value = from + found + parameter.len();
         out.push_str(&text[from..value]);
         let length = text[value..]
-            .find(|c: char| c.is_whitespace() || matches!(c, '&' | '"' | '\'' | '<' | '>' | '`' | ')' | ',' | ';' | '\\'))
+            .find(|c: char| {
+                c.is_whitespace() || matches!(c, '&' | '"' | '\'' | '<' | '>' | '`' | ')' | ',' | ';' | '\\')
+            })
             .unwrap_or(text.len() - value);
         if length > 0 {
             out.push_str(REDACTED);
@@ -145,7 +147,10 @@ mod tests {
         let table = [
             ("https://h/b?X-Amz-Signature=abc123&X-Amz-Date=1", "https://h/b?X-Amz-Signature=[redacted]&X-Amz-Date=1"),
             ("GET /b?x-amz-signature=abc HTTP/1.1", "GET /b?x-amz-signature=[redacted] HTTP/1.1"),
-            ("\"u?X-Amz-Security-Token=ab%2Fc\" and X-Amz-Signature=f", "\"u?X-Amz-Security-Token=[redacted]\" and X-Amz-Signature=[redacted]"),
+            (
+                "\"u?X-Amz-Security-Token=ab%2Fc\" and X-Amz-Signature=f",
+                "\"u?X-Amz-Security-Token=[redacted]\" and X-Amz-Signature=[redacted]",
+            ),
             ("X-Amz-Signature=", "X-Amz-Signature="),
             ("häßlich X-Amz-Signature=ä&ö", "häßlich X-Amz-Signature=[redacted]&ö"),
         ];

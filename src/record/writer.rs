@@ -71,11 +71,21 @@ impl Recorder {
             .map_err(|source| RecordError::Write { path: at(&path), source })?;
         point_latest(directory);
 
+        Self::spawn(Some(file), path)
+    }
+
+    /// A recorder that only shows: for commands that prepare and leave no record.
+    pub fn unrecorded() -> Result<(Sink, Self), RecordError> {
+        Self::spawn(None, PathBuf::new())
+    }
+
+    fn spawn(file: Option<File>, path: PathBuf) -> Result<(Sink, Self), RecordError> {
         let (send, receive) = channel();
         let redactor = Redactor::default();
         let began = Instant::now();
+        let shown = path.display().to_string();
         let writer = Writer {
-            file: Some(file),
+            file,
             path,
             redactor: redactor.clone(),
             live: None,
@@ -85,7 +95,7 @@ impl Recorder {
         let thread = std::thread::Builder::new()
             .name("record".to_owned())
             .spawn(move || writer.run(&receive, began))
-            .map_err(|source| RecordError::Directory { path: at(directory), source })?;
+            .map_err(|source| RecordError::Write { path: shown, source })?;
         let recorder = Self { send: send.clone(), thread: Some(thread), redactor, began };
         // After the end of the record the writer is gone, and what is still said has nowhere to go.
         let sink = Sink::new(move |kind| drop(send.send(Message::Said { at_ms: millis(began), kind: Box::new(kind) })));
@@ -250,14 +260,14 @@ mod tests {
         recorder.redact(&Secret::new("hunter22"));
         sink.note("password hunter22");
         sink.say(EventKind::SetupProgress { id: "engine".into(), text: "hunter22".into() });
-        let recorded = recorder.finish(|events| note(&format!("{} before", events.len())));
-        assert!(recorded.error.is_none());
+        let all = recorder.finish(|events| note(&format!("{} before", events.len())));
+        assert!(all.error.is_none());
         sink.note("after the end: dropped, not a panic");
 
         let kinds = |events: Vec<Event>| events.into_iter().map(|e| e.event).collect::<Vec<_>>();
         let expected = vec![note("password [redacted]"), note("1 before")];
         assert_eq!(kinds(read(&run).expect("reads")), expected);
-        assert_eq!(kinds(recorded.events), expected);
+        assert_eq!(kinds(all.events), expected);
         let seen = seen.0.lock().expect("no panic").clone();
         let progress = EventKind::SetupProgress { id: "engine".into(), text: "[redacted]".into() };
         assert_eq!(seen, vec![note("password [redacted]"), progress, note("1 before"), note("closed")]);
@@ -285,9 +295,9 @@ mod tests {
         symlink("/dev/full", run.join(RECORD_FILE)).expect("links");
         let (sink, recorder) = Recorder::start(&run).expect("starts");
         sink.note("one");
-        let recorded = recorder.finish(|_| note("two"));
-        assert_eq!(recorded.events.len(), 2);
-        let message = recorded.error.expect("the disk is full").to_string();
+        let all = recorder.finish(|_| note("two"));
+        assert_eq!(all.events.len(), 2);
+        let message = all.error.expect("the disk is full").to_string();
         assert!(message.contains("record.jsonl") && message.contains("--out"), "{message}");
     }
 }

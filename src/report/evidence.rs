@@ -42,12 +42,15 @@ fn of_answer(answer: &Answer, cause: Option<&Cause>, lines: &mut Vec<Line>) {
         lines.push(("addresses", evidence.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
     }
     match (evidence.peer, evidence.dialled) {
-        (Some(peer), Some(dialled)) if peer != dialled => lines.push(("connected", format!("{peer}, by way of {dialled}"))),
+        (Some(peer), Some(dialled)) if peer != dialled => {
+            lines.push(("connected", format!("{peer}, by way of {dialled}")));
+        }
         (Some(peer), _) => lines.push(("connected", peer.to_string())),
         _ => {}
     }
     // The chain of a sound handshake is noise; of a refused one it is the evidence.
-    if matches!(cause, Some(Cause::Tls { .. })) || answer.cause.as_ref().is_some_and(|c| matches!(c, Cause::Tls { .. })) {
+    if matches!(cause, Some(Cause::Tls { .. })) || answer.cause.as_ref().is_some_and(|c| matches!(c, Cause::Tls { .. }))
+    {
         lines.extend(evidence.chain.iter().map(|certificate| ("chain", cut(&in_short(certificate)))));
     }
     match &answer.reply {

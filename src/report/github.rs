@@ -75,13 +75,19 @@ pub fn annotations(summary: &Summary) -> Vec<String> {
             let (file, line) = problem.place.rsplit_once(':').unwrap_or((&problem.place, "1"));
             let text = format!("{} expected {}, saw {}", problem.sentence, problem.expected, problem.seen);
             let title = property(&format!("{}: {}", variant.id, problem.step));
-            lines.push(format!("::error file={},line={},title={title}::{}", property(file), property(line), data(&text)));
+            lines.push(format!(
+                "::error file={},line={},title={title}::{}",
+                property(file),
+                property(line),
+                data(&text)
+            ));
         }
         if let Some(Outcome::Error { failure }) = &variant.outcome {
             lines.push(format!("::error title={}::{}", property(variant.id.as_str()), data(&failure.what)));
         }
     }
-    let failed_setups = summary.setups.iter().filter_map(|setup| setup.error.as_ref().map(|failure| (&setup.id, failure)));
+    let failed_setups =
+        summary.setups.iter().filter_map(|setup| setup.error.as_ref().map(|failure| (&setup.id, failure)));
     for (id, failure) in failed_setups {
         let fix = failure.fix.as_ref().map_or_else(String::new, |fix| format!(" Fix: {fix}"));
         lines.push(format!("::error title={}::{}", property(id), data(&format!("{}{fix}", failure.what))));

@@ -3,6 +3,7 @@
 //! A step that failed as its break declares is a success. A *failure* is about the system under test, an *error* about
 //! the harness, the engine or the machine.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,7 +36,9 @@ fn environment(summary: &Summary) -> TestSuite {
         let status = match (&setup.error, &setup.detail) {
             (Some(failure), _) => error(failure),
             (None, Some(_)) => TestCaseStatus::success(),
-            (None, None) => problem_status(NonSuccessKind::Error, "unfinished", &format!("{} never ended", setup.title)),
+            (None, None) => {
+                problem_status(NonSuccessKind::Error, "unfinished", &format!("{} never ended", setup.title))
+            }
         };
         let mut case = TestCase::new(setup.id.as_str(), status);
         case.set_classname("environment").set_time(Duration::from_millis(setup.took_ms));
@@ -47,7 +50,11 @@ fn environment(summary: &Summary) -> TestSuite {
         let status = if clean_up.remaining.is_empty() {
             TestCaseStatus::success()
         } else {
-            problem_status(NonSuccessKind::Error, "left-behind", &format!("still there: {}", clean_up.remaining.join("; ")))
+            problem_status(
+                NonSuccessKind::Error,
+                "left-behind",
+                &format!("still there: {}", clean_up.remaining.join("; ")),
+            )
         };
         let mut case = TestCase::new("clean-up", status);
         case.set_classname("environment").set_time(Duration::from_millis(clean_up.took_ms));
@@ -58,7 +65,8 @@ fn environment(summary: &Summary) -> TestSuite {
         case.set_classname("environment");
         suite.add_test_case(case);
     } else if summary.ended.is_none() {
-        let mut case = TestCase::new("run", problem_status(NonSuccessKind::Error, "killed", "the run did not end in order"));
+        let mut case =
+            TestCase::new("run", problem_status(NonSuccessKind::Error, "killed", "the run did not end in order"));
         case.set_classname("environment");
         suite.add_test_case(case);
     }
@@ -116,10 +124,10 @@ fn of_step(variant: &Variant, step: &StepEnded) -> TestCase {
     }
     for matched in &step.matchers {
         let word = if matched.held { "held" } else { "did not hold" };
-        text.push_str(&format!("{} {word}: expected {}, saw {}\n", matched.matcher, matched.expected, matched.seen));
+        let _ = writeln!(text, "{} {word}: expected {}, saw {}", matched.matcher, matched.expected, matched.seen);
     }
     for (label, line) in evidence::lines(step) {
-        text.push_str(&format!("{label}: {line}\n"));
+        let _ = writeln!(text, "{label}: {line}");
     }
     case.set_system_out(text);
     case
@@ -139,10 +147,10 @@ fn failure(problems: &[&Problem]) -> TestCaseStatus {
 fn error(failure: &Failure) -> TestCaseStatus {
     let mut text = failure.what.clone();
     if let Some(fix) = &failure.fix {
-        text.push_str(&format!("\nfix: {fix}"));
+        let _ = write!(text, "\nfix: {fix}");
     }
     for line in &failure.evidence {
-        text.push_str(&format!("\n{line}"));
+        let _ = write!(text, "\n{line}");
     }
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
     status.set_type("harness").set_message(failure.what.as_str()).set_description(text);

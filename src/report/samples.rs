@@ -144,12 +144,14 @@ fn refused(mut step: StepEnded) -> StepEnded {
             ..Evidence::default()
         },
     });
-    step.witness = Some(Witness { source: "10.42.0.9".into(), host: "minio-1.r5f09a2c1.example.com".into(), agrees: true });
+    step.witness =
+        Some(Witness { source: "10.42.0.9".into(), host: "minio-1.r5f09a2c1.example.com".into(), agrees: true });
     step
 }
 
 fn untrusted(mut step: StepEnded) -> StepEnded {
-    let cause = Cause::Tls { fault: TlsFault::UnknownAuthority, detail: "invalid peer certificate: UnknownIssuer".into() };
+    let cause =
+        Cause::Tls { fault: TlsFault::UnknownAuthority, detail: "invalid peer certificate: UnknownIssuer".into() };
     step.verdict = Verdict::Failed;
     step.cause = Some(cause.clone());
     step.matchers.clear();
@@ -294,7 +296,10 @@ pub(crate) fn skipped() -> Vec<Event> {
     tape.begin(BASELINE);
     tape.step(step(BASELINE, "inside", 14));
     tape.end(BASELINE, Outcome::AsExpected);
-    tape.end("contract", Outcome::Skipped { reason: "the published k3s image cannot be had: no registry answers".into() });
+    tape.end(
+        "contract",
+        Outcome::Skipped { reason: "the published k3s image cannot be had: no registry answers".into() },
+    );
     tape.finish(&[], None, false)
 }
 

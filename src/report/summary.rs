@@ -175,22 +175,17 @@ impl Summary {
 
     fn variant(&mut self, id: &VariantId) -> &mut Variant {
         let name = id.as_str().split_once('+').map_or(id.as_str(), |(name, _)| name);
-        let scenario = match self.scenarios.iter().position(|scenario| scenario.name == name) {
-            Some(index) => index,
-            None => {
-                self.scenarios.push(Scenario { name: name.to_owned(), variants: Vec::new() });
-                self.scenarios.len() - 1
-            }
-        };
-        let variants = &mut self.scenarios[scenario].variants;
-        let index = match variants.iter().position(|variant| variant.id == *id) {
-            Some(index) => index,
-            None => {
-                let id = id.clone();
-                variants.push(Variant { id, started: None, steps: Vec::new(), outcome: None, took_ms: 0 });
-                variants.len() - 1
-            }
-        };
+        let known = self.scenarios.iter().position(|scenario| scenario.name == name);
+        let index = known.unwrap_or_else(|| {
+            self.scenarios.push(Scenario { name: name.to_owned(), variants: Vec::new() });
+            self.scenarios.len() - 1
+        });
+        let variants = &mut self.scenarios[index].variants;
+        let known = variants.iter().position(|variant| variant.id == *id);
+        let index = known.unwrap_or_else(|| {
+            variants.push(Variant { id: id.clone(), started: None, steps: Vec::new(), outcome: None, took_ms: 0 });
+            variants.len() - 1
+        });
         &mut variants[index]
     }
 
@@ -214,9 +209,8 @@ impl Summary {
             match &variant.outcome {
                 Some(Outcome::AsExpected) => totals.passed += 1,
                 Some(Outcome::NotAsExpected { .. } | Outcome::Error { .. }) => totals.failed += 1,
-                Some(Outcome::Skipped { .. } | Outcome::Interrupted) => totals.skipped += 1,
-                None if interrupted => totals.skipped += 1,
-                None => totals.failed += 1,
+                None if !interrupted => totals.failed += 1,
+                Some(Outcome::Skipped { .. } | Outcome::Interrupted) | None => totals.skipped += 1,
             }
         }
         let run_failed = self.ended.as_ref().is_none_or(|ended| ended.failure.is_some())
@@ -238,13 +232,7 @@ impl Summary {
     }
 
     /// The closing event of a run: `failure` is why the run itself failed, `interrupted` whether it was stopped.
-    pub fn ending(
-        &self,
-        unproven: Vec<String>,
-        failure: Option<Failure>,
-        interrupted: bool,
-        took_ms: u64,
-    ) -> RunEnded {
+    pub fn ending(&self, unproven: Vec<String>, failure: Option<Failure>, interrupted: bool, took_ms: u64) -> RunEnded {
         let exit = if interrupted { Exit::Interrupted } else { self.exit_of(failure.as_ref()) };
         let mut ended = RunEnded { exit, passed: 0, failed: 0, skipped: 0, unproven, took_ms, failure };
         let totals = Self { ended: Some(ended.clone()), ..self.clone() }.totals();

@@ -199,7 +199,11 @@ impl Out<'_> {
         if unproven.is_empty() {
             return;
         }
-        self.line(&format!("{} unproven: no break of this run turned {} red", count(unproven.len(), "matcher"), if unproven.len() == 1 { "it" } else { "them" }));
+        self.line(&format!(
+            "{} unproven: no break of this run turned {} red",
+            count(unproven.len(), "matcher"),
+            if unproven.len() == 1 { "it" } else { "them" }
+        ));
         for matcher in unproven.iter().take(UNPROVEN_SHOWN) {
             self.line(&format!("  {matcher}"));
         }
@@ -221,13 +225,19 @@ impl Out<'_> {
             return;
         }
         self.line(&format!("time     {} in all: {}", seconds(phases.total_ms), rows.join(", ")));
-        self.line(&format!("         the harness itself {} (neither cluster start nor probes)", seconds(phases.harness_ms)));
+        self.line(&format!(
+            "         the harness itself {} (neither cluster start nor probes)",
+            seconds(phases.harness_ms)
+        ));
     }
 
     fn left_behind(&mut self, summary: &Summary) {
         let Some(clean_up) = &summary.clean_up else { return };
         if clean_up.remaining.is_empty() {
-            self.line(&format!("removed  {}, nothing is left", count(clean_up.removed, "container, network or volume")));
+            self.line(&format!(
+                "removed  {}, nothing is left",
+                count(clean_up.removed, "container, network or volume")
+            ));
             return;
         }
         let word = self.style.paint(Paint::Bad, "still there");
@@ -290,7 +300,8 @@ fn in_short(variant: &Variant) -> String {
                 .iter()
                 .filter(|step| step.verdict == Verdict::Failed)
                 .map(|step| {
-                    let cause = step.cause.as_ref().map_or_else(String::new, |cause| format!(" by {}", short_cause(cause)));
+                    let cause =
+                        step.cause.as_ref().map_or_else(String::new, |cause| format!(" by {}", short_cause(cause)));
                     format!("{} failed{cause}", step.step)
                 })
                 .collect();

@@ -59,7 +59,9 @@ fn junit_documents() {
 
 #[test]
 fn github_page_and_annotations() {
-    for (name, events) in [("expectation_failed", samples::expectation_failed()), ("harness_failed", samples::harness_failed())] {
+    for (name, events) in
+        [("expectation_failed", samples::expectation_failed()), ("harness_failed", samples::harness_failed())]
+    {
         let summary = Summary::from_events(&events);
         insta::assert_snapshot!(format!("github_{name}"), github::markdown(&summary, "cargo xtask e2e"));
         insta::assert_snapshot!(format!("annotations_{name}"), github::annotations(&summary).join("\n"));

@@ -71,7 +71,11 @@ impl<W: Write + Send> Live for Plain<W> {
         let at_ms = event.at_ms;
         match &event.event {
             EventKind::RunStarted(run) => {
-                self.line(at_ms, run.run.as_str(), &format!("{} variants, record in {}", run.variants.len(), run.directory));
+                self.line(
+                    at_ms,
+                    run.run.as_str(),
+                    &format!("{} variants, record in {}", run.variants.len(), run.directory),
+                );
             }
             EventKind::Note { text } => self.line(at_ms, "note", text),
             EventKind::Warning { text } => self.line(at_ms, "warning", text),
@@ -99,7 +103,11 @@ impl<W: Write + Send> Live for Plain<W> {
             EventKind::StepEnded(_) | EventKind::RunEnded(_) => {}
             EventKind::VariantEnded(ended) => {
                 self.end(ended.variant.as_str());
-                self.line(at_ms, ended.variant.as_str(), &format!("{} ({})", word(&ended.outcome), seconds(ended.took_ms)));
+                self.line(
+                    at_ms,
+                    ended.variant.as_str(),
+                    &format!("{} ({})", word(&ended.outcome), seconds(ended.took_ms)),
+                );
             }
             EventKind::CleanedUp { removed, remaining, took_ms } => {
                 let text = format!("{removed} removed, {} left ({})", remaining.len(), seconds(*took_ms));
@@ -139,7 +147,10 @@ mod tests {
         plain.see(&event(0, EventKind::SetupStarted { id: "image/node".into(), title: "build the node image".into() }));
         plain.tick(14_900);
         plain.tick(15_100);
-        plain.see(&event(16_000, EventKind::SetupProgress { id: "image/node".into(), text: "compiling kubernetes".into() }));
+        plain.see(&event(
+            16_000,
+            EventKind::SetupProgress { id: "image/node".into(), text: "compiling kubernetes".into() },
+        ));
         for at_s in 17..46 {
             plain.tick(at_s * 1_000);
         }
