@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! containerd ─► images ───────────────┐
-//! etcd ──┐                            ├─► kubelet ─► kube-proxy
-//! certificates ─► apiserver ─► ready ─┤                        └─► CoreDNS ─► first answer
-//!                                     └─► controllers, scheduler, manifests
+//! etcd ──┐                            ├─► kubelet ─► kube-proxy ─► first answer
+//! certificates ─► apiserver ─► ready ─┤
+//!                                     └─► controllers, scheduler, manifests, CoreDNS
 //! ```
 
 use std::future::Future;
@@ -112,22 +112,19 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
         supervisor.start(SCHEDULER, &components::scheduler(settings))?;
         first_manifests(settings, &node, &client).await
     };
-    let ((), mut deployer) = tokio::try_join!(imported, served)?;
+    let ((), deployer) = tokio::try_join!(imported, served)?;
 
     supervisor.start(KUBELET, &components::kubelet(settings, &node))?;
     let nodes: Api<KubeNode> = Api::all(client.clone());
     within("the node's registration", KUBELET, await_condition(nodes.clone(), &node.name, probe::exists)).await?;
     clock.reached(format_args!("node {} registered", node.name));
     supervisor.start(PROXY, &components::proxy(settings, &node))?;
-    if settings.coredns {
-        // CoreDNS reads the API through its Service. Were it first, its connection would keep the route without rules.
-        reach(PROXY.name, probe::service_rules_stand).await?;
-        clock.reached("kube-proxy ready");
-        deployer.add("CoreDNS", vec![coredns::deployment()]);
-    }
     let up = async {
         within("a Ready node", KUBELET, await_condition(nodes, &node.name, probe::is_ready)).await?;
         clock.reached("node Ready");
+        // Before the rules stand, a question to a Service would leave the machine.
+        reach(PROXY.name, probe::service_rules_stand).await?;
+        clock.reached("kube-proxy ready");
         if settings.coredns {
             let name = format!("kubernetes.default.svc.{}", settings.cluster_domain);
             reach("an answer of CoreDNS", || dns::answers(settings.cluster_dns, &name)).await?;
@@ -210,6 +207,10 @@ async fn first_manifests(settings: &Settings, node: &Node, client: &Client) -> R
         deployer.add("CoreDNS", coredns::surroundings(settings, node));
     }
     deployer.pass().await;
+    if settings.coredns {
+        deployer.add("CoreDNS", vec![coredns::deployment(node)]);
+        deployer.pass().await;
+    }
     Ok(deployer)
 }
 
