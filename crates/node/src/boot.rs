@@ -96,25 +96,37 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     supervisor.start(APISERVER, &components::apiserver(settings, &node))?;
     let client = api_client().await?;
 
-    let imported = async {
+    let (served, serving) = tokio::sync::oneshot::channel();
+    let kubelet = async {
         reach(CONTAINERD.name, || async { UnixStream::connect(paths::CONTAINERD_SOCKET).await.is_ok() }).await?;
         clock.reached("containerd ready");
         let count = images::import_all(settings.snapshotter).await?;
         clock.reached(format_args!("{count} image archives imported"));
+        // The other branch ends with an error when the sender goes; that one is reported.
+        if serving.await.is_ok() {
+            supervisor.start(KUBELET, &components::kubelet(settings, &node))?;
+        }
         Ok(())
     };
-    let served = async {
+    let control_plane = async {
         reach(ETCD.name, || async { TcpStream::connect(components::ETCD_ADDRESS).await.is_ok() }).await?;
         clock.reached("etcd ready");
-        reach(APISERVER.name, || probe::ready(&client)).await?;
-        clock.reached("kube-apiserver ready");
-        supervisor.start(CONTROLLER_MANAGER, &components::controller_manager(settings))?;
-        supervisor.start(SCHEDULER, &components::scheduler(settings))?;
-        first_manifests(settings, &node, &client).await
+        reach(APISERVER.name, || probe::answers(&client, "/version")).await?;
+        clock.reached("kube-apiserver serves");
+        // The node authoriser knows kubelets from the first moment on; everything else waits for its roles.
+        let _ = served.send(());
+        let controllers = async {
+            reach(APISERVER.name, || probe::answers(&client, probe::ROLES)).await?;
+            supervisor.start(CONTROLLER_MANAGER, &components::controller_manager(settings))?;
+            supervisor.start(SCHEDULER, &components::scheduler(settings))?;
+            reach(APISERVER.name, || probe::answers(&client, probe::READY)).await?;
+            clock.reached("kube-apiserver ready");
+            Ok(())
+        };
+        tokio::try_join!(first_manifests(settings, &node, &client), controllers)
     };
-    let ((), deployer) = tokio::try_join!(imported, served)?;
+    let ((), (deployer, ())) = tokio::try_join!(kubelet, control_plane)?;
 
-    supervisor.start(KUBELET, &components::kubelet(settings, &node))?;
     let nodes: Api<KubeNode> = Api::all(client.clone());
     within("the node's registration", KUBELET, await_condition(nodes.clone(), &node.name, probe::exists)).await?;
     clock.reached(format_args!("node {} registered", node.name));
