@@ -34,7 +34,7 @@ pub(super) struct Content<'a> {
     pub(super) tags: &'a [String],
     /// How a container starts.
     pub(super) config: &'a Config,
-    /// Title and version, which inspection of an image shows.
+    /// The recipe's name and hash, which inspection of an image shows.
     pub(super) title: (&'a str, &'a str),
     /// Layer tars, bottom first.
     pub(super) layers: &'a [PathBuf],
@@ -92,9 +92,9 @@ fn append(tar: &mut Builder<impl Write>, name: &str, bytes: &[u8]) -> io::Result
 fn config_json(content: &Content<'_>, digests: &[String]) -> io::Result<Vec<u8>> {
     let config = content.config;
     let mut labels = config.labels.clone();
-    let (title, version) = content.title;
-    labels.insert("org.opencontainers.image.title".to_owned(), title.to_owned());
-    labels.insert("org.opencontainers.image.version".to_owned(), version.to_owned());
+    let (title, hash) = content.title;
+    labels.entry("org.opencontainers.image.title".to_owned()).or_insert_with(|| title.to_owned());
+    labels.insert("org.opencontainers.image.revision".to_owned(), hash.to_owned());
     let mut container = serde_json::json!({ "Labels": labels });
     let fields = [
         ("Entrypoint", some_list(&config.entrypoint)),
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(names, expected, "a layer that occurs twice is stored once");
         let arch = architecture();
         let golden = format!(
-            r#"{{"architecture":"{arch}","os":"linux","created":"1970-01-01T00:00:00Z","config":{{"Labels":{{"org.opencontainers.image.title":"pause","org.opencontainers.image.version":"0123456789abcdef"}},"Entrypoint":["/pause"],"Env":["PATH=/bin"]}},"rootfs":{{"type":"layers","diff_ids":["sha256:{one}","sha256:{two}","sha256:{one}"]}}}}"#
+            r#"{{"architecture":"{arch}","os":"linux","created":"1970-01-01T00:00:00Z","config":{{"Labels":{{"org.opencontainers.image.revision":"0123456789abcdef","org.opencontainers.image.title":"pause"}},"Entrypoint":["/pause"],"Env":["PATH=/bin"]}},"rootfs":{{"type":"layers","diff_ids":["sha256:{one}","sha256:{two}","sha256:{one}"]}}}}"#
         );
         assert_eq!(texts[&config_name], golden);
         assert_eq!(digest::of_bytes(golden.as_bytes()), written.trim_start_matches("sha256:"));

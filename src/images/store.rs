@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 
+use crate::engine::{Engine, EngineError, PullLimits};
+
 /// The engine's images.
 pub trait ImageStore: Send + Sync {
     /// The id of an image, where the engine has it.
@@ -24,6 +26,46 @@ pub trait ImageStore: Send + Sync {
         digest: Option<&'a str>,
         progress: &'a (dyn Fn(&str) + Send + Sync),
     ) -> BoxFuture<'a, Result<(), String>>;
+}
+
+impl ImageStore for Engine {
+    fn image_id<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<String>, String>> {
+        Box::pin(async move { Engine::image_id(self, reference).await.map_err(said) })
+    }
+
+    fn load<'a>(&'a self, archive: &'a Path) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { self.load_image(archive).await.map(drop).map_err(said) })
+    }
+
+    fn save<'a>(&'a self, reference: &'a str, to: &'a Path) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { self.save_image(reference, to).await.map_err(said) })
+    }
+
+    fn pull<'a>(
+        &'a self,
+        reference: &'a str,
+        digest: Option<&'a str>,
+        progress: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let limits = PullLimits::default();
+            let Some(digest) = digest else {
+                return self.pull_image(reference, limits, progress).await.map_err(said);
+            };
+            let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, ""));
+            let pinned = format!("{repository}@{digest}");
+            self.pull_image(&pinned, limits, progress).await.map_err(said)?;
+            // By its digest alone it has no name that containers and archives could use.
+            self.tag_image(&pinned, repository, tag).await.map_err(said)
+        })
+    }
+}
+
+fn said(error: EngineError) -> String {
+    match error {
+        EngineError::Pull { reason, .. } => reason,
+        other => other.to_string(),
+    }
 }
 
 /// What a run has learnt about registries: one that does not answer is not asked for the next image.
