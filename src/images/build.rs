@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use futures::future::join_all;
+use futures::future::{FutureExt as _, join_all};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -125,12 +125,21 @@ impl<'a> Workshop<'a> {
         progress: &Progress<'_>,
     ) -> Result<PathBuf, ImageError> {
         let program = self.tool(image, Tool::Go).await?;
-        progress.say(index, "go", "waiting for another Go build");
-        let _slot = tokio::select! {
-            () = self.cancel.cancelled() => return Err(ImageError::Cancelled),
-            slot = self.go_slots.acquire() => slot.expect("the semaphore is never closed"),
+        let slot = self.go_slots.acquire();
+        let mut slot = std::pin::pin!(slot);
+        // Said only if it does wait.
+        let slot = match slot.as_mut().now_or_never() {
+            Some(slot) => slot,
+            None => {
+                progress.say(index, "go", "waiting for another Go build");
+                tokio::select! {
+                    () = self.cancel.cancelled() => return Err(ImageError::Cancelled),
+                    slot = slot => slot,
+                }
+            }
         };
-        progress.restart(index);
+        let _slot = slot.expect("the semaphore is never closed");
+        progress.end(index);
         let build = GoBuild {
             image,
             go,
@@ -223,10 +232,6 @@ impl<'a> Progress<'a> {
         *text = format!("{what} ({} s): {line}", began.elapsed().as_secs());
         let all: Vec<&str> = layers.values().map(|(_, text)| text.as_str()).collect();
         self.setup.progress(all.join(" | "));
-    }
-
-    fn restart(&self, layer: usize) {
-        self.end(layer);
     }
 
     fn end(&self, layer: usize) {

@@ -181,8 +181,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
         let table = [
-            ("images:\n  - { name: a, for: x, reference: 'x/a:latest' }", "images.lock:2:34: x/a:latest floats"),
-            ("images:\n  - { name: a, for: x, reference: x/a }", "images.lock:2:34: x/a has no tag"),
+            ("images:\n  - { name: a, for: x, reference: 'x/a:latest' }", "images.lock:2:35: x/a:latest floats"),
+            ("images:\n  - { name: a, for: x, reference: x/a }", "images.lock:2:35: x/a has no tag"),
             ("images:\n  - { name: a, for: x, reference: 'host:5000/a' }", "host:5000/a has no tag"),
             ("images:\n  - { name: a, for: x }", "images.lock:2:13: image a has neither"),
             ("images:\n  - { name: A, for: x, recipe: a }", "\"A\" is not a name"),
