@@ -16,7 +16,7 @@ use super::cache::{Cache, Temporary};
 use super::debian::DebianBuild;
 use super::error::ImageError;
 use super::golang::GoBuild;
-use super::layer::{self, Prepared};
+use super::layer::{self, For, Prepared};
 use super::recipe::{Go, Layer};
 use super::tool::{Tool, Tools};
 use super::tree::{self, Entry};
@@ -47,9 +47,15 @@ impl<'a> Workshop<'a> {
         Self { cache, binaries, cancel, tools, found: AsyncMutex::default(), go_slots, cores }
     }
 
-    /// Builds an image, unless its archive is there. All its layers have ended when this returns, whatever became of
-    /// them.
-    pub(super) async fn build(&self, image: &str, prepared: &Prepared, setup: &Setup) -> Result<(), ImageError> {
+    /// Makes an image's archives, and the layers that are missing for them. All its layers have ended when this
+    /// returns, whatever became of them.
+    pub(super) async fn build(
+        &self,
+        image: &str,
+        prepared: &Prepared,
+        wanted: &[For],
+        setup: &Setup,
+    ) -> Result<(), ImageError> {
         let progress = Progress::new(setup);
         let progress = &progress;
         let layers = (0..prepared.layers.len()).map(|index| async move {
@@ -61,15 +67,23 @@ impl<'a> Workshop<'a> {
             built
         });
         first_fault(join_all(layers).await)?;
-        let _lock = self.cache.lock(&file_name(&prepared.archive), || progress.waits(), &self.cancel).await?;
-        if Cache::has(&prepared.archive) {
+        for of in wanted {
+            self.archive(prepared, *of, progress).await?;
+        }
+        Ok(())
+    }
+
+    async fn archive(&self, prepared: &Prepared, of: For, progress: &Progress<'_>) -> Result<(), ImageError> {
+        let path = prepared.archive(of);
+        let _lock = self.cache.lock(&file_name(&path), || progress.waits(), &self.cancel).await?;
+        if Cache::has(&path) {
             return Ok(());
         }
-        setup.progress("writing the image archive");
+        progress.setup.progress("writing the image archive");
         let temporary = self.cache.temporary()?;
-        let (layers, tags) = (prepared.layers.clone(), prepared.tags.clone());
+        let (layers, tags) = (prepared.layers.clone(), prepared.tags(of));
         let (config, title) = (prepared.recipe.config.clone(), prepared.title.clone());
-        self.write(&temporary, &prepared.archive, move |out, cancel| {
+        self.write(&temporary, &path, move |out, cancel| {
             let title = (title.0.as_str(), title.1.as_str());
             let content = Content { tags: &tags, config: &config, title, layers: &layers };
             archive::write(&content, out, cancel).map(drop)

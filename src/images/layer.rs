@@ -26,10 +26,21 @@ pub(super) struct Prepared {
     pub(super) layers: Vec<PathBuf>,
     /// The recipe's name and the first 16 digits of its hash.
     pub(super) title: (String, String),
-    /// Names that the image carries, its own first.
-    pub(super) tags: Vec<String>,
-    /// Where its archive is cached.
-    pub(super) archive: PathBuf,
+    /// The name that carries the recipe's hash.
+    pub(super) tag: String,
+    /// Names that a node knows it by besides.
+    pub(super) also: Vec<String>,
+    cache: Cache,
+}
+
+/// Whom an archive is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// The engine: the image's own name only. Under the others, which are those of published images, it would be
+    /// taken for the published image ever after.
+    Engine,
+    /// A node's image folder: all its names.
+    Node,
 }
 
 impl Prepared {
@@ -56,15 +67,24 @@ impl Prepared {
         }
         let mut hash = fields.finish();
         hash.truncate(16);
-        let mut tags = vec![format!("{REGISTRY}/{name}:{hash}")];
-        tags.extend(listed.also.iter().map(|also| also.value.clone()));
-        let archive = cache.image(name, &hash);
-        Ok(Some(Self { recipe, layers, title: (name.to_owned(), hash), tags, archive }))
+        let tag = format!("{REGISTRY}/{name}:{hash}");
+        let also = listed.also.iter().map(|also| also.value.clone()).collect();
+        Ok(Some(Self { recipe, layers, title: (name.to_owned(), hash), tag, also, cache: cache.clone() }))
     }
 
-    /// The name that carries the recipe's hash.
-    pub(super) fn tag(&self) -> &str {
-        &self.tags[0]
+    /// Where an archive is cached.
+    pub(super) fn archive(&self, of: For) -> PathBuf {
+        let (name, hash) = &self.title;
+        match of {
+            For::Node if !self.also.is_empty() => self.cache.image(&format!("{name}-as-published"), hash),
+            For::Engine | For::Node => self.cache.image(name, hash),
+        }
+    }
+
+    /// The names that an archive carries.
+    pub(super) fn tags(&self, of: For) -> Vec<String> {
+        let also: &[String] = if of == For::Node { &self.also } else { &[] };
+        std::iter::once(&self.tag).chain(also).cloned().collect()
     }
 }
 
@@ -190,7 +210,7 @@ config: { entrypoint: [/bin/main] }
             fs::write(self.folder.path().join(file), text).expect("written");
             let after = self.prepare();
             let layers = before.layers.iter().zip(&after.layers).map(|(a, b)| a != b).collect();
-            (layers, before.tag() != after.tag())
+            (layers, before.tag != after.tag)
         }
     }
 
@@ -221,10 +241,12 @@ config: { entrypoint: [/bin/main] }
     }
 
     #[test]
-    fn tags_carry_the_hash_and_the_names_that_others_know() {
+    fn only_a_node_gets_an_image_under_the_name_of_the_published_one() {
         let prepared = Repository::new().prepare();
-        assert_eq!(prepared.tags[1], "known/as:1");
-        let hash = prepared.tag().strip_prefix("parallax.local/x:").expect("the registry and the recipe's name");
+        assert_eq!(prepared.tags(For::Node), [prepared.tag.as_str(), "known/as:1"]);
+        assert_eq!(prepared.tags(For::Engine), [prepared.tag.as_str()]);
+        assert_ne!(prepared.archive(For::Node), prepared.archive(For::Engine));
+        let hash = prepared.tag.strip_prefix("parallax.local/x:").expect("the registry and the recipe's name");
         assert!(hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hash}");
     }
 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cache::{Cache, Pruned};
 use super::error::ImageError;
-use super::layer::Prepared;
+use super::layer::{For, Prepared};
 use super::lock::Lock;
 use super::obtain::{Obtained, Request, Want, obtain};
 use super::store::ImageStore;
@@ -59,7 +59,7 @@ pub async fn list(
             Err(error @ ImageError::Binary { .. }) => (None, Some(error.to_string())),
             Err(error) => return Err(error),
         };
-        let built = prepared.as_ref().map(|prepared| prepared.tag().to_owned());
+        let built = prepared.as_ref().map(|prepared| prepared.tag.clone());
         let mut at = Vec::new();
         if let Some(store) = store {
             for (reference, place) in
@@ -73,7 +73,7 @@ pub async fn list(
                 }
             }
         }
-        if prepared.is_some_and(|prepared| prepared.archive.is_file()) {
+        if prepared.is_some_and(|prepared| [For::Engine, For::Node].iter().any(|of| prepared.archive(*of).is_file())) {
             at.push(Place::Cache);
         }
         rows.push(Row {
@@ -122,8 +122,8 @@ pub fn prune(lock: &Lock, binaries: &Path, cache: &Cache, spare_bytes: u64) -> R
     for entry in &lock.images {
         // A recipe that cannot be hashed now (its program is not built) names nothing; its layers are spared by age.
         if let Ok(Some(prepared)) = Prepared::new(lock, entry, binaries, cache) {
+            keep.extend([For::Engine, For::Node].map(|of| prepared.archive(of)));
             keep.extend(prepared.layers);
-            keep.insert(prepared.archive);
         }
     }
     cache.prune(&keep, spare_bytes)

@@ -13,7 +13,7 @@ use super::archive;
 use super::build::{Workshop, first_fault};
 use super::cache::{Cache, SPARE_BYTES};
 use super::error::ImageError;
-use super::layer::Prepared;
+use super::layer::{For, Prepared};
 use super::lock::{Entry, Lock, NODE};
 use super::store::{ImageStore, Registries};
 use super::supply::{Form, K3s, Known, Move, Rule, Source, next, rule};
@@ -62,7 +62,8 @@ pub struct Obtained {
     pub source: Source,
     /// Its archive, where one was wanted; none where another image brings this one along.
     pub archive: Option<PathBuf>,
-    /// The engine's id of it, or the digest of its config; empty where another image brings this one along.
+    /// The engine's id of it, or the digest of its config; empty where another image brings this one along,
+    /// or neither form was wanted.
     pub id: String,
 }
 
@@ -240,11 +241,16 @@ impl Image<'_> {
 
     /// Where the built image is, if it is at hand in the forms that are wanted.
     async fn built_at_hand(&self, prepared: &Prepared) -> Result<Option<Source>, ImageError> {
-        let archived = Cache::has(&prepared.archive);
-        if self.want.engine && (archived || !self.want.archive) && self.in_engine(prepared.tag()).await?.is_some() {
+        if self.want.archive && !Cache::has(&prepared.archive(For::Node)) {
+            return Ok(None);
+        }
+        if !self.want.engine {
+            return Ok(self.want.archive.then_some(Source::Cache));
+        }
+        if self.in_engine(&prepared.tag).await?.is_some() {
             return Ok(Some(Source::Engine));
         }
-        Ok(archived.then_some(Source::Cache))
+        Ok(Cache::has(&prepared.archive(For::Engine)).then_some(Source::Cache))
     }
 
     async fn pull(&self, setup: &Setup) -> Result<Result<Source, String>, ImageError> {
@@ -272,7 +278,9 @@ impl Image<'_> {
         let began = Instant::now();
         match std::mem::replace(&mut self.prepared, Ok(None)) {
             Ok(Some(prepared)) => {
-                self.workshop.build(&self.want.name, &prepared, setup).await?;
+                let wanted = [(self.want.engine, For::Engine), (self.want.archive, For::Node)];
+                let wanted: Vec<For> = wanted.into_iter().filter_map(|(wanted, of)| wanted.then_some(of)).collect();
+                self.workshop.build(&self.want.name, &prepared, &wanted, setup).await?;
                 self.prepared = Ok(Some(prepared));
                 Ok(Source::Built { took: began.elapsed() })
             }
@@ -312,26 +320,26 @@ impl Image<'_> {
 
     async fn built(&self, source: Source, setup: &Setup) -> Result<Obtained, ImageError> {
         let Ok(Some(prepared)) = &self.prepared else { unreachable!("only a prepared image can be at hand or built") };
-        let reference = prepared.tag().to_owned();
-        let id = if self.want.engine { self.loaded(prepared, setup).await? } else { self.id_of(&prepared.archive)? };
-        let archive = self.want.archive.then(|| prepared.archive.clone());
+        let reference = prepared.tag.clone();
+        let archive = self.want.archive.then(|| prepared.archive(For::Node));
+        let id = match &archive {
+            _ if self.want.engine => self.loaded(prepared, setup).await?,
+            Some(path) => archive::id(path).map_err(ImageError::cache("read", path))?,
+            None => String::new(),
+        };
         Ok(Obtained { name: self.want.name.clone(), reference, published: false, source, archive, id })
     }
 
     /// Sees to it that the engine has a built image.
     async fn loaded(&self, prepared: &Prepared, setup: &Setup) -> Result<String, ImageError> {
-        if let Some(id) = self.in_engine(prepared.tag()).await? {
+        if let Some(id) = self.in_engine(&prepared.tag).await? {
             return Ok(id);
         }
         setup.progress("loading it into the engine");
-        let loaded = self.unless_cancelled(self.request.store.load(&prepared.archive)).await?;
+        let loaded = self.unless_cancelled(self.request.store.load(&prepared.archive(For::Engine))).await?;
         loaded.map_err(|message| self.engine_fault("load it", message))?;
-        let id = self.in_engine(prepared.tag()).await?;
-        id.ok_or_else(|| self.engine_fault("load it", format!("{} is not there afterwards", prepared.tag())))
-    }
-
-    fn id_of(&self, path: &Path) -> Result<String, ImageError> {
-        archive::id(path).map_err(ImageError::cache("read", path))
+        let id = self.in_engine(&prepared.tag).await?;
+        id.ok_or_else(|| self.engine_fault("load it", format!("{} is not there afterwards", prepared.tag)))
     }
 
     async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, ImageError> {
