@@ -19,10 +19,10 @@ const ETC_APT: &str = "/etc/apt";
 /// Lines of output that an error shows.
 const OUTPUT_LINES: usize = 20;
 /// Limits: apt's own waits end sooner, so passing one means that it hangs.
-const UPDATE_WITHIN: Duration = Duration::from_secs(300);
-const INSTALL_WITHIN: Duration = Duration::from_secs(1200);
+const UPDATE_WITHIN: Duration = Duration::from_mins(5);
+const INSTALL_WITHIN: Duration = Duration::from_mins(20);
 /// How long another apt may hold its lock. apt waits by itself for dpkg's lock only, not for that of its lists.
-const LOCK_WITHIN: Duration = Duration::from_secs(120);
+const LOCK_WITHIN: Duration = Duration::from_mins(2);
 const LOCK_LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// apt on this machine.
@@ -62,8 +62,8 @@ impl<'a> Apt<'a> {
             Choice::Nowhere => return Err(self.too_old(package, least).await?),
         };
         let from = suite.as_ref().map(|suite| format!(" from {suite}")).unwrap_or_default();
-        let others: String = along.iter().map(|other| format!(", {other}")).collect();
-        self.sink.note(format!("installing {package} {version}{from}{others}"));
+        let what = [&[format!("{package} {version}{from}").as_str()], along].concat().join(", ");
+        self.sink.note(format!("installing {what}"));
         let suffix = suite.map(|suite| format!("/{suite}")).unwrap_or_default();
         let mut names: Vec<String> = [package].iter().chain(same_suite).map(|name| format!("{name}{suffix}")).collect();
         names.extend(along.iter().map(|name| (*name).to_owned()));

@@ -16,7 +16,7 @@ use crate::record::Sink;
 const LOG: &str = "/var/log/parallax-dockerd.log";
 /// Where a running dockerd writes its number.
 const PID_FILE: &str = "/var/run/docker.pid";
-const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
+const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const OUTPUT_LINES: usize = 20;
 

@@ -67,22 +67,17 @@ pub(super) fn own_archive(files: &[(PathBuf, String)], codename: &str) -> Vec<So
 
 /// The same sources for another release, as a `.sources` file.
 pub(super) fn renamed(sources: &[Source], from: &str, to: &str) -> String {
-    let mut text = format!("# Written by parallax: this machine's own sources of {from}, for {to}.\n");
+    let mut lines = vec![format!("# Written by parallax: this machine's own sources of {from}, for {to}.")];
     for source in sources {
         let suites: Vec<String> = source.suites.iter().map(|suite| suite.replacen(from, to, 1)).collect();
-        text.push_str(&format!(
-            "Types: deb\nURIs: {}\nSuites: {}\nComponents: {}\n",
-            source.uris.join(" "),
-            suites.join(" "),
-            source.components.join(" ")
-        ));
-        for field in &source.kept {
-            text.push_str(field);
-            text.push('\n');
-        }
-        text.push('\n');
+        lines.push("Types: deb".to_owned());
+        lines.push(format!("URIs: {}", source.uris.join(" ")));
+        lines.push(format!("Suites: {}", suites.join(" ")));
+        lines.push(format!("Components: {}", source.components.join(" ")));
+        lines.extend(source.kept.iter().cloned());
+        lines.push(String::new());
     }
-    text
+    lines.join("\n")
 }
 
 /// A preference that takes nothing from `suite` unless it is asked for, or is to be had nowhere else.
