@@ -10,7 +10,7 @@ use super::facts::Facts;
 use super::find::Endpoint;
 
 /// The client library's limit is 120 s, which loading a large image on a slow disk can pass.
-const CALL_LIMIT: Duration = Duration::from_secs(900);
+const CALL_LIMIT: Duration = Duration::from_mins(15);
 /// Whether an engine is there at all is known much sooner.
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
 

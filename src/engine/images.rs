@@ -24,7 +24,7 @@ pub struct PullLimits {
 
 impl Default for PullLimits {
     fn default() -> Self {
-        Self { first_answer: Duration::from_secs(10), silence: Duration::from_secs(60) }
+        Self { first_answer: Duration::from_secs(10), silence: Duration::from_mins(1) }
     }
 }
 

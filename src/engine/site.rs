@@ -19,7 +19,7 @@ use super::ledger::{Kind, Ledger, StateDir};
 use super::sweep::{Swept, Unfinished};
 
 /// How long creations that are under way may take when a run is taken down.
-const CREATIONS_END_WITHIN: Duration = Duration::from_secs(60);
+const CREATIONS_END_WITHIN: Duration = Duration::from_mins(1);
 
 /// A run's place in the engine. Cheap to clone; dropping it removes nothing.
 #[derive(Clone, Debug)]

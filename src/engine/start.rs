@@ -23,7 +23,7 @@ use super::site::{Site, joined};
 use super::spec::{Container, ContainerSpec, Port, Protocol, Ready};
 
 /// Limit of create and start. Files are copied in between, and a busy disk makes even that slow.
-const START_WITHIN: Duration = Duration::from_secs(120);
+const START_WITHIN: Duration = Duration::from_mins(2);
 /// Log lines that an error shows.
 const EVIDENCE_LINES: usize = 20;
 

@@ -22,7 +22,7 @@ use super::identity::LABEL_RUN;
 use super::ledger::{Entry, Kind};
 
 /// Limit of a whole sweep.
-const SWEEP_WITHIN: Duration = Duration::from_secs(120);
+const SWEEP_WITHIN: Duration = Duration::from_mins(2);
 /// How long the engine must make nothing of the run before it is believed to be done.
 const QUIET: Duration = Duration::from_secs(1);
 /// How many looks at most: each removes something, or is one of the two empty ones, or ends the sweep.
@@ -225,7 +225,7 @@ impl Engine {
         let mut answers = Box::pin(self.docker.wait_container(name, Some(options)));
         let answer = tokio::time::timeout(OTHERS_REMOVE_WITHIN, answers.next()).await;
         match answer {
-            Ok(Some(Ok(_)) | Some(Err(Error::DockerContainerWaitError { .. })) | None) => Ok(()),
+            Ok(Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) | None) => Ok(()),
             Ok(Some(Err(error))) if status(&error) == Some(404) => Ok(()),
             Ok(Some(Err(error))) => Err(said(&error)),
             Err(_) => {

@@ -218,7 +218,7 @@ async fn a_start_that_is_given_up_leaves_nothing() {
         let network = site.network("net").await.unwrap();
         let spec = ContainerSpec {
             ready: Ready::LogLine("never".into()),
-            ready_within: Duration::from_secs(60),
+            ready_within: Duration::from_mins(1),
             ..bench.shell("given-up", &network.name, SLEEP)
         };
         let given_up = tokio::time::timeout(Duration::from_millis(after_ms), site.start(spec)).await;
