@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use parallax_vocab::{Cause, ConnectFault, TlsFault, View};
+use parallax_vocab::{Cause, Certificate, ConnectFault, TlsFault, View};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -119,13 +119,15 @@ impl Dialler {
         let began = Instant::now();
         let done = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
         let chain = shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let seen = !chain.is_empty();
+        let chain: Vec<_> = chain.iter().map(|der| certificate::describe(der)).collect();
         self.trail.note(|evidence| {
             evidence.tls_us = Some(micros(began.elapsed()));
-            evidence.chain = chain.iter().map(|der| certificate::describe(der)).collect();
+            evidence.chain.clone_from(&chain);
         });
-        let stream =
-            done.map_err(|why| handshake_cause(&why, &format!("{host}:{port}"), seen, heard.load(Ordering::Relaxed)))?;
+        let stream = done.map_err(|why| {
+            let heard = heard.load(Ordering::Relaxed);
+            with_issuer(handshake_cause(&why, &format!("{host}:{port}"), !chain.is_empty(), heard), &chain)
+        })?;
         self.trail.note(|evidence| {
             let version = stream.get_ref().1.protocol_version();
             evidence.tls_version = version.and_then(|v| v.as_str()).map(|v| v.replace('_', "."));
@@ -159,6 +161,17 @@ fn handshake_cause(why: &io::Error, peer: &str, chain_seen: bool, heard: bool) -
         Cause::Tls { fault: TlsFault::Handshake, detail }
     } else {
         Cause::Connect { fault: ConnectFault::Reset, detail }
+    }
+}
+
+/// Says who issued what is not trusted: that is the first thing one looks up.
+fn with_issuer(cause: Cause, chain: &[Certificate]) -> Cause {
+    match (cause, chain.last()) {
+        (Cause::Tls { fault: TlsFault::UnknownAuthority, detail }, Some(last)) => {
+            let detail = format!("{detail}; the chain of {} ends at issuer {}", chain.len(), last.issuer);
+            Cause::Tls { fault: TlsFault::UnknownAuthority, detail }
+        }
+        (cause, _) => cause,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 
-use ::http::header::{HOST, HeaderName, HeaderValue, USER_AGENT};
+use ::http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, USER_AGENT};
 use ::http::{HeaderMap, Method, Request, Uri};
 use aws_lc_rs::digest;
 use bytes::Bytes;
@@ -123,8 +123,15 @@ async fn read(
     let mut kept = Vec::new();
     let mut digest = digest::Context::new(&digest::SHA256);
     let mut body_bytes = 0_u64;
+    // Where no length is declared the connection's end is the body's, however it ends: a TLS server that refuses plain
+    // HTTP answers and resets.
+    let until_close = !head.headers.contains_key(CONTENT_LENGTH) && !head.headers.contains_key(TRANSFER_ENCODING);
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|why| broken(&why, peer))?.into_data() else { continue };
+        let data = match frame {
+            Ok(frame) => frame.into_data().unwrap_or_default(),
+            Err(_) if until_close => break,
+            Err(why) => return Err(broken(&why, peer)),
+        };
         digest.update(&data);
         body_bytes += data.len() as u64;
         let room = keep_bytes.saturating_sub(kept.len());

@@ -1,7 +1,7 @@
 //! Name resolution. The cause of a failure comes from the absolute name alone: a search path returns whichever error
 //! came last, and would hide it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::ResponseCode;
@@ -23,6 +23,7 @@ use crate::trail::micros;
 
 /// The longest that one name is asked for, in all attempts together.
 const LIMIT: Duration = Duration::from_secs(5);
+const DNS_PORT: u16 = 53;
 
 /// Answers a DNS question.
 pub(crate) async fn tell(question: &DnsQuestion, dialler: &Dialler) -> Result<DnsReply, Cause> {
@@ -99,10 +100,18 @@ fn resolver(view: &View, limit: Duration) -> Result<(TokioResolver, String, bool
     // One further attempt: a lost datagram is not yet a silent server.
     options.attempts = 1;
     options.timeout = limit.min(LIMIT) / 2;
-    let servers: Vec<_> = config.name_servers().iter().map(|server| server.ip.to_string()).collect();
+    let servers: Vec<_> = config.name_servers().iter().map(server).collect();
     let has_search = !config.search().is_empty() || config.domain().is_some();
     let builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
     Ok((builder.with_options(options).build()?, servers.join(", "), has_search))
+}
+
+/// A name server as people write it: its port only where it is not the usual one.
+fn server(config: &NameServerConfig) -> String {
+    match config.connections.first().map_or(DNS_PORT, |connection| connection.port) {
+        DNS_PORT => config.ip.to_string(),
+        port => SocketAddr::new(config.ip, port).to_string(),
+    }
 }
 
 async fn lookup(resolver: &TokioResolver, name: Name) -> Result<DnsReply, DnsFault> {

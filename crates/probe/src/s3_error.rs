@@ -36,7 +36,8 @@ pub(crate) fn parse(body: &[u8]) -> Option<S3Error> {
             _ => {}
         }
     }
-    (!code.is_empty()).then_some(S3Error { code, message })
+    // A document that was cut off says nothing reliable.
+    (path.is_empty() && !code.is_empty()).then_some(S3Error { code, message })
 }
 
 #[cfg(test)]
