@@ -7,9 +7,8 @@ use parallax_vocab::VariantId;
 use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 use super::hosts;
 use crate::fixture::{self, Contributions, Library};
-use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::model::ClusterTraits;
-use crate::scenario::variant::{Loaded, Variant, rename_hosts};
+use crate::scenario::{Diagnostic, Loaded, Variant};
 
 /// First node port that the plan gives away; the range of the apiserver's default is 30000 to 32767.
 const FIRST_NODE_PORT: u16 = 30443;
@@ -101,8 +100,7 @@ fn environment(
         .map(|host| (host.clone(), hosts::effective(host, &draft.namespace, shared.contains(host))))
         .collect();
     let variants = draft.variants.iter().map(|variant| with_hosts(draft.loaded, variant, &hosts)).collect::<Vec<_>>();
-    let first = &variants[0].variant;
-    let fixtures = fixture::expand(library, first, &draft.namespace)?;
+    let fixtures = draft.loaded.expand(library, &variants[0].variant, &draft.namespace)?;
     let edges = edges(&fixtures, next_port);
     let pods = variants.iter().flat_map(|it| &it.variant.scenario.vantages);
     let pods = pods.filter(|(_, vantage)| vantage.pod.is_some());
@@ -111,12 +109,12 @@ fn environment(
 }
 
 fn with_hosts(loaded: &Loaded, variant: &Variant, hosts: &BTreeMap<String, String>) -> VariantPlan {
-    let mut variant = variant.clone();
-    variant.value = rename_hosts(&variant.value, hosts);
-    variant.scenario =
-        serde_json::from_value(variant.value.clone()).expect("replacing a host name in checked text keeps its type");
-    let steps = variant.scenario.flow.iter();
-    let places = steps.map(|step| (step.id.clone(), loaded.place_of(&variant, &step.id))).collect();
+    let variant = variant.with_hosts(hosts);
+    let place = |step: &str| match &variant.break_id {
+        Some(id) if variant.fails.contains_key(step) => loaded.place_of_cause(id, step),
+        _ => loaded.place_of(step),
+    };
+    let places = variant.scenario.flow.iter().map(|step| (step.id.clone(), place(&step.id))).collect();
     VariantPlan { id: variant.id.clone(), file: loaded.file.clone(), variant, places }
 }
 

@@ -6,8 +6,8 @@ use parallax_vocab::VariantId;
 use serde::{Deserialize, Serialize};
 
 use crate::fixture::{Contributions, DnsRule};
+use crate::scenario::Variant;
 use crate::scenario::model::{ClusterTraits, VantageSpec};
-use crate::scenario::variant::Variant;
 
 /// A whole run.
 #[derive(Clone, Debug, Serialize)]
@@ -99,6 +99,7 @@ pub struct VariantPlan {
     /// The scenario file, relative to the project.
     pub file: String,
     /// The variant, with this environment's host names.
+    #[serde(skip)]
     pub variant: Variant,
     /// `file:line` of each step, and of each of a break's `fails`, by step id.
     pub places: BTreeMap<String, String>,

@@ -51,7 +51,7 @@ pub async fn supply_of(
     cancel: CancellationToken,
 ) -> Result<BTreeMap<String, Obtained>, ImageError> {
     let lock = Lock::load(&project.join("images"))?;
-    let cache = Cache::of_user()?;
+    let cache = Cache::open()?;
     let binaries = beside_this_program()?;
     let tools = Toolchains { provision, sink: sink.clone() };
     let registries = Registries::default();

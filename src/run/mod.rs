@@ -32,7 +32,7 @@ use crate::fixture::Library;
 use crate::images::K3s;
 use crate::plan::{self, Plan};
 use crate::record::{Redactor, Sink};
-use crate::scenario::variant::Loaded;
+use crate::scenario::Loaded;
 
 /// What a run is asked to do.
 #[derive(Debug)]
