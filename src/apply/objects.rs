@@ -5,12 +5,8 @@ use std::collections::BTreeMap;
 use parallax_vocab::Secret;
 use serde_json::{Value, json};
 
-use super::error::ApplyError;
 use crate::certs::Leaf;
 use crate::plan::EdgePlan;
-
-/// How manifests name an image of images.lock: `parallax/minio`.
-const IMAGE_PREFIX: &str = "parallax/";
 
 /// The namespace of an environment.
 pub(super) fn namespace(name: &str, run: &str) -> Value {
@@ -70,27 +66,24 @@ pub(super) fn agent_pod(name: &str, image: &str) -> Value {
     })
 }
 
-/// Puts references in the place of `parallax/NAME` wherever a container names its image.
-pub(super) fn set_images(manifest: &mut Value, images: &BTreeMap<String, String>, place: &str) -> Result<(), ApplyError> {
+/// Puts references in the place of names of images.lock, wherever a container names its image. The loader has checked
+/// that fixtures name no other.
+pub(super) fn set_images(manifest: &mut Value, images: &BTreeMap<String, String>) {
     match manifest {
         Value::Object(fields) => {
             for (key, value) in fields {
                 match value {
                     Value::String(image) if key == "image" => {
-                        let Some(name) = image.strip_prefix(IMAGE_PREFIX) else { continue };
-                        let reference = images.get(name).ok_or_else(|| ApplyError::NoImage {
-                            place: place.to_owned(),
-                            image: name.to_owned(),
-                        })?;
-                        reference.clone_into(image);
+                        if let Some(reference) = images.get(image.as_str()) {
+                            reference.clone_into(image);
+                        }
                     }
-                    other => set_images(other, images, place)?,
+                    other => set_images(other, images),
                 }
             }
-            Ok(())
         }
-        Value::Array(items) => items.iter_mut().try_for_each(|item| set_images(item, images, place)),
-        _ => Ok(()),
+        Value::Array(items) => items.iter_mut().for_each(|item| set_images(item, images)),
+        _ => {}
     }
 }
 
@@ -99,16 +92,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_images_of_the_lock_are_replaced_and_unknown_ones_are_named() {
+    fn only_images_of_the_lock_are_replaced() {
         let images = BTreeMap::from([("minio".to_owned(), "quay.io/minio/minio:1".to_owned())]);
-        let mut pod = json!({"spec": {"containers": [{"image": "parallax/minio"}, {"image": "other:1"}], "note": "parallax/minio"}});
-        set_images(&mut pod, &images, "f").expect("known");
-        assert_eq!(
-            pod,
-            json!({"spec": {"containers": [{"image": "quay.io/minio/minio:1"}, {"image": "other:1"}], "note": "parallax/minio"}})
+        let mut pod = json!({"spec": {"containers": [{"image": "minio"}, {"image": "other:1"}], "note": "minio"}});
+        set_images(&mut pod, &images);
+        let expected = json!(
+            {"spec": {"containers": [{"image": "quay.io/minio/minio:1"}, {"image": "other:1"}], "note": "minio"}}
         );
-        let mut pod = json!({"image": "parallax/mimio"});
-        let error = set_images(&mut pod, &images, "fixtures/x.yaml#1").expect_err("unknown");
-        assert_eq!(error.to_string(), "fixtures/x.yaml#1: there is no image `mimio` in images/images.lock");
+        assert_eq!(pod, expected);
     }
 }

@@ -52,7 +52,7 @@ impl Applier {
     /// Applies one object; without a namespace of its own it goes into `namespace`. Returns it as the cluster holds it.
     pub async fn apply(&self, manifest: &Value, namespace: &str, place: &str) -> Result<DynamicObject, ApplyError> {
         let mut manifest = manifest.clone();
-        super::objects::set_images(&mut manifest, &self.images, place)?;
+        super::objects::set_images(&mut manifest, &self.images);
         let object: DynamicObject = serde_json::from_value(manifest)
             .map_err(|error| ApplyError::NotAnObject { place: place.to_owned(), reason: error.to_string() })?;
         let name = object.metadata.name.clone().ok_or_else(|| ApplyError::NotAnObject {

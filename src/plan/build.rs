@@ -8,6 +8,7 @@ use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 use super::hosts;
 use crate::fixture::{self, Contributions, Library};
 use crate::scenario::model::ClusterTraits;
+use crate::scenario::diagnostic::tidy;
 use crate::scenario::{Diagnostic, Loaded, Variant};
 
 /// First node port that the plan gives away; the range of the apiserver's default is 30000 to 32767.
@@ -70,7 +71,7 @@ pub fn build(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<Varian
         refuse_conflicts(&cluster)?;
         clusters.push(cluster);
     }
-    if problems.is_empty() { Ok(Plan { clusters }) } else { Err(PlanError::Diagnostics(problems)) }
+    if problems.is_empty() { Ok(Plan { clusters }) } else { Err(PlanError::Diagnostics(tidy(problems))) }
 }
 
 /// The selected variants of a scenario by the environment they need: the baseline's is shared by the breaks that change
