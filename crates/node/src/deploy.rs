@@ -105,7 +105,7 @@ impl Deployer {
         let (resource, capabilities) = match self.kinds.get(&kind) {
             Some(known) => known.clone(),
             None => {
-                let found = discovery::pinned_kind(&self.client, &kind).await.map_err(|error| error.to_string())?;
+                let found = discovery::pinned_kind(&self.client, &kind).await.map_err(reason)?;
                 self.kinds.insert(kind, found.clone());
                 found
             }
@@ -116,7 +116,7 @@ impl Deployer {
             Scope::Cluster => Api::all_with(self.client.clone(), &resource),
         };
         let params = PatchParams::apply(MANAGER).force();
-        api.patch(&name, &params, &Patch::Apply(object)).await.map(drop).map_err(|error| error.to_string())
+        api.patch(&name, &params, &Patch::Apply(object)).await.map(drop).map_err(reason)
     }
 
     /// A pass repeats ten times a second; a reason is worth saying once.
@@ -185,6 +185,14 @@ fn identity(object: &Value) -> Result<(GroupVersionKind, String), String> {
     let name = text(&object["metadata"]["name"], "metadata.name")?;
     let (group, version) = version.rsplit_once('/').unwrap_or(("", &version));
     Ok((GroupVersionKind::gvk(group, version, &kind), name))
+}
+
+/// The apiserver's own sentence where there is one.
+fn reason(error: kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message,
+        other => other.to_string(),
+    }
 }
 
 fn title(object: &Value) -> String {
