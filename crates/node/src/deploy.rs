@@ -102,14 +102,7 @@ impl Deployer {
 
     async fn apply(&mut self, object: &Value) -> Result<(), String> {
         let (kind, name) = identity(object)?;
-        let (resource, capabilities) = match self.kinds.get(&kind) {
-            Some(known) => known.clone(),
-            None => {
-                let found = discovery::pinned_kind(&self.client, &kind).await.map_err(reason)?;
-                self.kinds.insert(kind, found.clone());
-                found
-            }
-        };
+        let (resource, capabilities) = self.kind(kind).await?;
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or(DEFAULT_NAMESPACE);
         let api: Api<DynamicObject> = match capabilities.scope {
             Scope::Namespaced => Api::namespaced_with(self.client.clone(), namespace, &resource),
@@ -117,6 +110,15 @@ impl Deployer {
         };
         let params = PatchParams::apply(MANAGER).force();
         api.patch(&name, &params, &Patch::Apply(object)).await.map(drop).map_err(reason)
+    }
+
+    async fn kind(&mut self, kind: GroupVersionKind) -> Result<(ApiResource, ApiCapabilities), String> {
+        if let Some(known) = self.kinds.get(&kind) {
+            return Ok(known.clone());
+        }
+        let found = discovery::pinned_kind(&self.client, &kind).await.map_err(reason)?;
+        self.kinds.insert(kind, found.clone());
+        Ok(found)
     }
 
     /// A pass repeats ten times a second; a reason is worth saying once.

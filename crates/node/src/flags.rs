@@ -185,7 +185,8 @@ fn settle(given: Server) -> Result<Settings, FlagsError> {
             given.service_cidr
         )));
     }
-    if given.service_cidr.contains(given.cluster_cidr.nth(0)) || given.cluster_cidr.contains(given.service_cidr.nth(0)) {
+    if given.service_cidr.contains(given.cluster_cidr.nth(0)) || given.cluster_cidr.contains(given.service_cidr.nth(0))
+    {
         return Err(FlagsError::Contradiction(format!(
             "--cluster-cidr {} and --service-cidr {} overlap",
             given.cluster_cidr, given.service_cidr
