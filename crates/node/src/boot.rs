@@ -176,9 +176,8 @@ fn write_files(settings: &Settings, node: &Node) -> Result<(), NodeError> {
 }
 
 fn write_kubeconfigs(settings: &Settings) -> Result<(), NodeError> {
-    let by_path = |stem: &str| {
-        kubeconfig::by_path(&paths::tls("server-ca.crt"), &format!("{stem}.crt"), &format!("{stem}.key"))
-    };
+    let by_path =
+        |stem: &str| kubeconfig::by_path(&paths::tls("server-ca.crt"), &format!("{stem}.crt"), &format!("{stem}.key"));
     for (path, stem) in [
         (paths::credential("admin"), paths::tls("client-admin")),
         (paths::credential("controller"), paths::tls("client-controller")),
@@ -192,8 +191,7 @@ fn write_kubeconfigs(settings: &Settings) -> Result<(), NodeError> {
         let path = paths::tls(name);
         std::fs::read_to_string(&path).map_err(NodeError::file("read", path))
     };
-    let admin =
-        kubeconfig::embedded(&text("server-ca.crt")?, &text("client-admin.crt")?, &text("client-admin.key")?);
+    let admin = kubeconfig::embedded(&text("server-ca.crt")?, &text("client-admin.crt")?, &text("client-admin.key")?);
     kubeconfig::write(paths::KUBECONFIG, &admin, settings.kubeconfig_mode)
 }
 

@@ -100,7 +100,11 @@ pub(crate) fn controller_manager(settings: &Settings) -> Vec<String> {
         ("use-service-account-credentials", "true".to_owned()),
     ];
     for (cert, key, ca) in [
-        ("cluster-signing-kube-apiserver-client-cert-file", "cluster-signing-kube-apiserver-client-key-file", "client-ca"),
+        (
+            "cluster-signing-kube-apiserver-client-cert-file",
+            "cluster-signing-kube-apiserver-client-key-file",
+            "client-ca",
+        ),
         ("cluster-signing-kubelet-client-cert-file", "cluster-signing-kubelet-client-key-file", "client-ca"),
         ("cluster-signing-kubelet-serving-cert-file", "cluster-signing-kubelet-serving-key-file", "server-ca"),
         ("cluster-signing-legacy-unknown-cert-file", "cluster-signing-legacy-unknown-key-file", "server-ca"),
@@ -208,7 +212,7 @@ mod tests {
             ("kubelet", kubelet(&settings, &node())),
             ("kube-proxy", proxy(&settings, &node())),
         ] {
-            text.push_str(&format!("{name}\n  {}\n", arguments.join("\n  ")));
+            text = format!("{text}{name}\n  {}\n", arguments.join("\n  "));
         }
         insta::assert_snapshot!(text);
     }

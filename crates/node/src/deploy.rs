@@ -102,21 +102,23 @@ impl Deployer {
 
     async fn apply(&mut self, object: &Value) -> Result<(), String> {
         let (kind, name) = identity(object)?;
-        let (resource, capabilities) = match self.kinds.get(&kind) {
-            Some(known) => known.clone(),
-            None => {
-                let found = discovery::pinned_kind(&self.client, &kind).await.map_err(|error| error.to_string())?;
-                self.kinds.insert(kind, found.clone());
-                found
-            }
-        };
+        let (resource, capabilities) = self.kind(kind).await?;
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or(DEFAULT_NAMESPACE);
         let api: Api<DynamicObject> = match capabilities.scope {
             Scope::Namespaced => Api::namespaced_with(self.client.clone(), namespace, &resource),
             Scope::Cluster => Api::all_with(self.client.clone(), &resource),
         };
         let params = PatchParams::apply(MANAGER).force();
-        api.patch(&name, &params, &Patch::Apply(object)).await.map(drop).map_err(|error| error.to_string())
+        api.patch(&name, &params, &Patch::Apply(object)).await.map(drop).map_err(reason)
+    }
+
+    async fn kind(&mut self, kind: GroupVersionKind) -> Result<(ApiResource, ApiCapabilities), String> {
+        if let Some(known) = self.kinds.get(&kind) {
+            return Ok(known.clone());
+        }
+        let found = discovery::pinned_kind(&self.client, &kind).await.map_err(reason)?;
+        self.kinds.insert(kind, found.clone());
+        Ok(found)
     }
 
     /// A pass repeats ten times a second; a reason is worth saying once.
@@ -185,6 +187,14 @@ fn identity(object: &Value) -> Result<(GroupVersionKind, String), String> {
     let name = text(&object["metadata"]["name"], "metadata.name")?;
     let (group, version) = version.rsplit_once('/').unwrap_or(("", &version));
     Ok((GroupVersionKind::gvk(group, version, &kind), name))
+}
+
+/// The apiserver's own sentence where there is one.
+fn reason(error: kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message,
+        other => other.to_string(),
+    }
 }
 
 fn title(object: &Value) -> String {

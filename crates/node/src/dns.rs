@@ -14,6 +14,10 @@ const HEADER: [u8; 12] = [0x70, 0x78, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
 /// Type A, class IN.
 const TYPE_A_CLASS_IN: [u8; 4] = [0, 1, 0, 1];
 
+/// The bits of the flags' second byte that hold the response code.
+const RCODE: u8 = 0x0f;
+const NO_ERROR: u8 = 0;
+
 /// Whether `server` has an address for `name` right now.
 pub(crate) async fn answers(server: Ipv4Addr, name: &str) -> bool {
     let asked = async {
@@ -45,7 +49,7 @@ fn is_answer(reply: &[u8]) -> bool {
     reply.len() > HEADER.len()
         && reply[..2] == HEADER[..2]
         && reply[2] & 0x80 != 0
-        && reply[3] & 0x0f == 0
+        && reply[3] & RCODE == NO_ERROR
         && reply[6..8] != [0, 0]
 }
 

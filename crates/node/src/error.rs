@@ -18,7 +18,9 @@ pub(crate) enum NodeError {
     #[error("cannot make / a shared mount: {0}; run the container with --privileged")]
     Mount(io::Error),
     /// No address.
-    #[error("this container has no default route, so the node has no address ({0}); attach it to a network that has a gateway")]
+    #[error(
+        "this container has no default route, so the node has no address ({0}); attach it to a network that has a gateway"
+    )]
     NoRoute(io::Error),
     /// Overlay on overlay.
     #[error(

@@ -13,6 +13,9 @@ use crate::settings::{Settings, Snapshotter};
 /// k3s's packaged parts besides CoreDNS. This image holds none of them.
 const ABSENT: [&str; 4] = ["local-storage", "metrics-server", "servicelb", "traefik"];
 
+/// Says what it is: nobody should take it for the published k3s.
+const VERSION: &str = concat!("contract, parallax-node ", env!("CARGO_PKG_VERSION"), ", source-built");
+
 /// Why the settings could not be read. All of these are the caller's: exit code 2.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FlagsError {
@@ -32,7 +35,7 @@ pub(crate) enum FlagsError {
 
 /// A k3s-contract node from upstream Kubernetes components (source-built; not the published k3s).
 #[derive(Debug, Parser)]
-#[command(name = "k3s", version, args_override_self = true, disable_help_subcommand = true)]
+#[command(name = "k3s", version = VERSION, args_override_self = true, disable_help_subcommand = true)]
 struct Line {
     #[command(subcommand)]
     command: Command,
@@ -185,7 +188,8 @@ fn settle(given: Server) -> Result<Settings, FlagsError> {
             given.service_cidr
         )));
     }
-    if given.service_cidr.contains(given.cluster_cidr.nth(0)) || given.cluster_cidr.contains(given.service_cidr.nth(0)) {
+    if given.service_cidr.contains(given.cluster_cidr.nth(0)) || given.cluster_cidr.contains(given.service_cidr.nth(0))
+    {
         return Err(FlagsError::Contradiction(format!(
             "--cluster-cidr {} and --service-cidr {} overlap",
             given.cluster_cidr, given.service_cidr

@@ -23,9 +23,10 @@ const EVACUATIONS: usize = 10;
 
 /// The node's name and address.
 pub(crate) fn node(settings: &Settings) -> Result<Node, NodeError> {
-    let name = settings.node_name.clone().unwrap_or_else(|| {
-        rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase()
-    });
+    let name = settings
+        .node_name
+        .clone()
+        .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase());
     // Connecting a datagram socket sends nothing; it asks the routing table which address would be used.
     let asked = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
         socket.connect(ELSEWHERE)?;
@@ -44,7 +45,16 @@ pub(crate) fn prepare() -> Result<(), NodeError> {
         .map_err(|error| NodeError::Mount(error.into()))?;
     // Pods are routed. Failing is left to the first packet: a read-only /proc/sys with forwarding on is fine.
     let _ = fs::write("/proc/sys/net/ipv4/ip_forward", "1");
-    let folders = [paths::OWN, paths::LOGS, paths::CNI_CONFIG, paths::MANIFESTS, paths::IMAGES, paths::ETCD, "/run/containerd", "/var/lib/kubelet"];
+    let folders = [
+        paths::OWN,
+        paths::LOGS,
+        paths::CNI_CONFIG,
+        paths::MANIFESTS,
+        paths::IMAGES,
+        paths::ETCD,
+        "/run/containerd",
+        "/var/lib/kubelet",
+    ];
     for folder in folders {
         fs::create_dir_all(folder).map_err(NodeError::file("create the folder", folder))?;
     }
@@ -109,7 +119,9 @@ pub(crate) fn resolv_conf(settings: &Settings, node: &Node) -> Result<String, No
     if reachable_from_pods(&text) {
         return Ok(CONTAINER.to_owned());
     }
-    crate::say::say("the container's resolv.conf names no server that pods can reach; names beyond the cluster will fail; give --resolv-conf");
+    crate::say::say(
+        "the container's resolv.conf names no server that pods can reach; names beyond the cluster will fail; give --resolv-conf",
+    );
     let path = paths::own("resolv.conf");
     // Nothing listens on the node's port 53: refused, not timed out.
     fs::write(&path, format!("nameserver {}\n", node.address)).map_err(NodeError::file("write", &path))?;

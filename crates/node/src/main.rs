@@ -5,6 +5,12 @@
 //! arguments of etcd, containerd, kube-apiserver, controller-manager, scheduler, kubelet and kube-proxy in pure
 //! functions ([`components`]), writes the certificates ([`pki`]), and keeps the lot running ([`boot`], [`supervise`]).
 //!
+//! What differs from k3s, beyond what it is made of: etcd instead of SQLite; no Traefik, ServiceLB, local storage,
+//! metrics server, `kubectl` or `crictl`; one IPv4 range each of pods and services; `registries.yaml`, `config.yaml.d`
+//! and unknown names in `config.yaml` are errors; an archive that cannot be imported ends the node; without a usable
+//! `resolv.conf` names beyond the cluster fail at once instead of going to a public resolver; CoreDNS reads the API
+//! at the node's address; logs are files under `/var/log/parallax-node`.
+//!
 //! **Invariant**: a component that ends takes the container with it, and standard error says which one, how, and its
 //! last lines. Nothing is restarted: a test's cluster that half works is worse than none.
 

@@ -67,9 +67,10 @@ pub(crate) fn prepare(root: &Path, settings: &Settings, node: &Node) -> Result<(
 
 /// Names and addresses under which the apiserver may be reached.
 fn apiserver_names(settings: &Settings, node: &Node) -> Vec<String> {
-    let mut names: Vec<String> = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1", "::1"]
-        .map(str::to_owned)
-        .into();
+    let mut names: Vec<String> =
+        ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1", "::1"]
+            .map(str::to_owned)
+            .into();
     names.push(format!("kubernetes.default.svc.{}", settings.cluster_domain));
     names.push(settings.kubernetes_service().to_string());
     names.push(node.name.clone());
@@ -145,8 +146,7 @@ impl Place<'_> {
             return Ok(());
         }
         let mut params = self.params(&leaf.name, leaf.group.as_deref(), LEAF_VALIDITY);
-        params.subject_alt_names =
-            CertificateParams::new(leaf.names).map_err(failed(stem))?.subject_alt_names;
+        params.subject_alt_names = CertificateParams::new(leaf.names).map_err(failed(stem))?.subject_alt_names;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![leaf.usage];
         let pair = KeyPair::generate().map_err(failed(stem))?;
@@ -263,7 +263,8 @@ mod tests {
 
     #[test]
     fn the_apiserver_is_known_by_every_name_it_is_reached_by() {
-        let names = apiserver_names(&settings(&["--tls-san=a.example,localhost", "--service-cidr=10.96.0.0/16"]), &node());
+        let names =
+            apiserver_names(&settings(&["--tls-san=a.example,localhost", "--service-cidr=10.96.0.0/16"]), &node());
         for name in ["kubernetes.default.svc.cluster.local", "10.96.0.1", "172.17.0.2", "127.0.0.1", "a.example"] {
             assert!(names.iter().any(|known| known == name), "{name}");
         }

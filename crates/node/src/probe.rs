@@ -35,7 +35,8 @@ pub(crate) async fn service_rules_stand() -> bool {
 }
 
 fn rules_written(metrics: &str) -> bool {
-    let values = metrics.lines().filter(|line| line.starts_with(RULES_WRITTEN)).filter_map(|line| line.rsplit(' ').next());
+    let values =
+        metrics.lines().filter(|line| line.starts_with(RULES_WRITTEN)).filter_map(|line| line.rsplit(' ').next());
     values.filter_map(|value| value.parse::<f64>().ok()).any(|instant| instant > 0.0)
 }
 

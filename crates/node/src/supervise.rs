@@ -78,8 +78,7 @@ impl Supervisor {
             command.envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME"));
         }
         let spawned = command.spawn();
-        let mut child =
-            spawned.map_err(|source| NodeError::Spawn { name, program: program.to_owned(), source })?;
+        let mut child = spawned.map_err(|source| NodeError::Spawn { name, program: program.to_owned(), source })?;
         let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         let pid = pid.expect("a child that nobody waited for has a process id");
         let (tell, ended) = watch::channel(false);
@@ -91,7 +90,11 @@ impl Supervisor {
             let _ = tell.send(true);
             let _ = ends.send(NodeError::Ended { name, status, tail: tail(&log) });
         });
-        self.running.lock().expect("no holder of this lock panics").push(Running { stage: component.stage, pid, ended });
+        self.running.lock().expect("no holder of this lock panics").push(Running {
+            stage: component.stage,
+            pid,
+            ended,
+        });
         Ok(())
     }
 
@@ -103,7 +106,8 @@ impl Supervisor {
             for component in &now {
                 signal(component, Signal::TERM);
             }
-            let all = futures::future::join_all(now.iter_mut().map(|component| component.ended.wait_for(|ended| *ended)));
+            let all =
+                futures::future::join_all(now.iter_mut().map(|component| component.ended.wait_for(|ended| *ended)));
             if tokio::time::timeout(STOP_LIMIT, all).await.is_err() {
                 for component in &now {
                     signal(component, Signal::KILL);
@@ -161,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_the_last_that_say_something() {
-        let many: String = (0..50).map(|n| format!("line {n}\n\n")).collect();
+        let many = (0..50).map(|n| format!("line {n}\n")).collect::<Vec<_>>().join("\n");
         let kept = last_lines(&many);
         assert_eq!(kept.lines().count(), TAIL_LINES);
         assert!(kept.starts_with("line 30") && kept.ends_with("line 49"), "{kept}");
@@ -172,7 +176,7 @@ mod tests {
     fn a_long_log_is_read_from_its_end() {
         let folder = tempfile::tempdir().expect("folder");
         let log = folder.path().join("x.log");
-        let text: String = (0..10_000).map(|n| format!("line number {n}\n")).collect();
+        let text = (0..10_000).map(|n| format!("line number {n}")).collect::<Vec<_>>().join("\n");
         fs::write(&log, text).expect("written");
         assert!(tail(&log).ends_with("line number 9999"));
         assert!(tail(&folder.path().join("none.log")).contains("none.log"));
