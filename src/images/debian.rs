@@ -16,7 +16,7 @@ use super::process::Step;
 use super::recipe::Debian;
 
 /// Downloading and unpacking some hundred packages; a minute is usual.
-const LIMIT: Duration = Duration::from_secs(20 * 60);
+const LIMIT: Duration = Duration::from_mins(20);
 
 /// One root file system.
 pub(super) struct DebianBuild<'a> {
@@ -70,7 +70,8 @@ impl DebianBuild<'_> {
         }
         Step {
             image: self.image,
-            shown: format!("mmdebstrap --variant=minbase {suite}"),
+            title: format!("mmdebstrap {suite}"),
+            shown: format!("mmdebstrap --variant=minbase --include={} {suite}", self.debian.packages.join(",")),
             program: self.program.to_owned(),
             arguments,
             environment,
@@ -185,7 +186,7 @@ impl Stanza {
         }
         let mut text = format!("Types: deb\nSuites: {}\n", suites.join(" "));
         for (name, value) in &self.rest {
-            text.push_str(&format!("{name}: {value}\n"));
+            text.extend([name, ": ", value, "\n"]);
         }
         Some(text)
     }

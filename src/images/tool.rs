@@ -88,13 +88,9 @@ mod tests {
 
     #[test]
     fn versions_of_go() {
-        for (version, minor) in [
-            ("go1.26.8", Some(26)),
-            ("go1.21rc2", Some(21)),
-            ("go1.19", Some(19)),
-            ("devel +abc", None),
-            ("", None),
-        ] {
+        for (version, minor) in
+            [("go1.26.8", Some(26)), ("go1.21rc2", Some(21)), ("go1.19", Some(19)), ("devel +abc", None), ("", None)]
+        {
             assert_eq!(go_minor(version), minor, "{version}");
         }
     }
