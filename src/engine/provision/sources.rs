@@ -51,7 +51,7 @@ pub(super) fn own_archive(files: &[(PathBuf, String)], codename: &str) -> Vec<So
     let mut sources: Vec<Source> = Vec::new();
     for (path, text) in files {
         let parsed: Vec<Source> = if path.extension().is_some_and(|extension| extension == "sources") {
-            text.split("\n\n").flat_map(|part| part.split("\n \n")).filter_map(stanza).collect()
+            text.split("\n\n").filter_map(stanza).collect()
         } else {
             text.lines().filter_map(one_line).collect()
         };
