@@ -10,7 +10,7 @@ use super::facts::Facts;
 use super::find::Endpoint;
 
 /// The client library's limit is 120 s, which loading a large image on a slow disk can pass.
-const CALL_LIMIT: Duration = Duration::from_secs(900);
+const CALL_LIMIT: Duration = Duration::from_mins(15);
 /// Whether an engine is there at all is known much sooner.
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
 
@@ -46,6 +46,21 @@ impl Engine {
     /// Where it is.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// One lower-case sentence for people.
+    pub fn summary(&self) -> String {
+        let facts = &*self.facts;
+        format!(
+            "engine {} answers at {} ({}, {}, cgroup v{}, {}, {} processors)",
+            facts.version,
+            self.endpoint.host,
+            facts.os,
+            facts.architecture,
+            facts.cgroup_version,
+            facts.storage_driver,
+            facts.cpus
+        )
     }
 
     /// What it said of itself when it was connected.

@@ -25,7 +25,10 @@ impl Engine {
     pub async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::default().t(seconds).build();
-        self.docker.stop_container(name, Some(options)).await.map_err(EngineError::call(format!("stop container {name}")))
+        self.docker
+            .stop_container(name, Some(options))
+            .await
+            .map_err(EngineError::call(format!("stop container {name}")))
     }
 
     /// Sends a signal: `SIGKILL`, `SIGHUP`.
@@ -118,10 +121,7 @@ impl Engine {
     }
 
     pub(super) async fn inspect(&self, name: &str) -> Result<ContainerInspectResponse, EngineError> {
-        self.docker
-            .inspect_container(name, None)
-            .await
-            .map_err(EngineError::call(format!("inspect container {name}")))
+        self.docker.inspect_container(name, None).await.map_err(EngineError::call(format!("inspect container {name}")))
     }
 }
 

@@ -40,7 +40,8 @@ pub struct Facts {
 impl Facts {
     pub(super) fn from_info(info: SystemInfo, local: bool) -> Self {
         let options = info.security_options.unwrap_or_default();
-        let has = |name: &str| options.iter().any(|option| option.split(',').any(|part| part == format!("name={name}")));
+        let has =
+            |name: &str| options.iter().any(|option| option.split(',').any(|part| part == format!("name={name}")));
         let root = info.docker_root_dir.unwrap_or_default();
         Self {
             version: info.server_version.unwrap_or_default(),

@@ -125,11 +125,8 @@ fn chosen(
     tls: Option<PathBuf>,
     source: &str,
 ) -> Result<Endpoint, EngineError> {
-    let unusable = |reason: String, fix: &str| EngineError::Unusable {
-        source_of: source.to_owned(),
-        reason,
-        fix: fix.to_owned(),
-    };
+    let unusable =
+        |reason: String, fix: &str| EngineError::Unusable { source_of: source.to_owned(), reason, fix: fix.to_owned() };
     let endpoint = Endpoint { host, tls, source: source.to_owned() };
     match endpoint.host.split_once("://") {
         Some(("unix", path)) => match around.reach(Path::new(path)) {

@@ -24,7 +24,7 @@ pub struct PullLimits {
 
 impl Default for PullLimits {
     fn default() -> Self {
-        Self { first_answer: Duration::from_secs(10), silence: Duration::from_secs(60) }
+        Self { first_answer: Duration::from_secs(10), silence: Duration::from_mins(1) }
     }
 }
 
@@ -41,8 +41,7 @@ impl Engine {
     /// Loads an image archive (`docker save`'s form, or an OCI layout), and returns what the engine says it loaded.
     pub async fn load_image(&self, path: &Path) -> Result<Vec<String>, EngineError> {
         let file = tokio::fs::File::open(path).await.map_err(EngineError::file("read", path))?;
-        let chunks = FramedRead::with_capacity(file, BytesCodec::new(), 256 * 1024)
-            .map_ok(bytes::BytesMut::freeze);
+        let chunks = FramedRead::with_capacity(file, BytesCodec::new(), 256 * 1024).map_ok(bytes::BytesMut::freeze);
         let options = ImportImageOptionsBuilder::default().quiet(true).build();
         let mut answers = Box::pin(self.docker.import_image_stream(options, chunks, None));
         let mut loaded = Vec::new();
@@ -124,11 +123,7 @@ impl Engine {
 }
 
 /// One line for people: `a1b2c3 Downloading 12 of 40 MB`.
-fn step(
-    layer: Option<&str>,
-    status: &str,
-    detail: Option<&testcontainers::bollard::models::ProgressDetail>,
-) -> String {
+fn step(layer: Option<&str>, status: &str, detail: Option<&testcontainers::bollard::models::ProgressDetail>) -> String {
     let megabytes = |bytes: i64| bytes / 1_000_000;
     let amount = detail.and_then(|detail| {
         Some(format!(" {} of {} MB", megabytes(detail.current?), megabytes(detail.total.filter(|total| *total > 0)?)))

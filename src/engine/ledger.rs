@@ -170,9 +170,8 @@ impl Ledger {
             .map_err(EngineError::file("create", &directory))?;
         let file = RunFile { run: run.clone(), owner, endpoint: endpoint.to_owned(), created: unix_seconds() };
         let path = directory.join(RUN_FILE);
-        let text = serde_json::to_vec(&file).expect("plain strings and numbers serialise");
         private(&path)
-            .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
+            .and_then(|mut out| out.write_all(&serde_json::to_vec(&file)?).and_then(|()| out.sync_all()))
             .map_err(EngineError::file("write", &path))?;
         let path = directory.join(LEDGER_FILE);
         let ledger = private(&path).map_err(EngineError::file("create", &path))?;
@@ -182,12 +181,15 @@ impl Ledger {
 
     /// Puts an object down, synced to disk, before it is created.
     pub fn record(&self, kind: Kind, name: &str) -> Result<(), EngineError> {
-        let mut line = serde_json::to_vec(&Entry { kind, name: name.to_owned() }).expect("plain strings serialise");
-        line.push(b'\n');
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(&line)
-            .and_then(|()| file.sync_data())
-            .map_err(EngineError::file("write", self.state.run(&self.run).join(LEDGER_FILE)))
+        let entry = Entry { kind, name: name.to_owned() };
+        let write = || {
+            let mut line = serde_json::to_vec(&entry)?;
+            line.push(b'\n');
+            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            file.write_all(&line)?;
+            file.sync_data()
+        };
+        write().map_err(EngineError::file("write", self.state.run(&self.run).join(LEDGER_FILE)))
     }
 
     /// What was put down.
@@ -240,7 +242,7 @@ mod tests {
         let names: Vec<String> = state.entries(&run).into_iter().map(|entry| entry.name).collect();
         assert_eq!(names, ["n", "c"]);
         assert_eq!(state.run_file(&run).unwrap().owner, owner);
-        assert_eq!(state.runs().unwrap(), [run.clone()]);
+        assert_eq!(state.runs().unwrap(), std::slice::from_ref(&run));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(state.run(&run)).unwrap().permissions().mode() & 0o777, 0o700);
 

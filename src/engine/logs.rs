@@ -46,10 +46,7 @@ impl Engine {
     }
 
     /// Every line from the container's start on, until it exits. Drop the stream to stop.
-    pub fn follow_logs(
-        &self,
-        name: &str,
-    ) -> impl futures::Stream<Item = Result<LogLine, EngineError>> + Send + use<> {
+    pub fn follow_logs(&self, name: &str) -> impl futures::Stream<Item = Result<LogLine, EngineError>> + Send + use<> {
         self.lines(name, LogsOptionsBuilder::default().stdout(true).stderr(true).follow(true).build())
     }
 

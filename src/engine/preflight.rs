@@ -62,12 +62,12 @@ pub fn preflight(facts: &Facts, needs: &Needs) -> Vec<Finding> {
     findings
 }
 
-fn error(what: String, fix: impl Into<String>) -> Option<Finding> {
-    Some(Finding { severity: Severity::Error, what, fix: fix.into() })
+fn error(what: String, fix: impl Into<String>) -> Finding {
+    Finding { severity: Severity::Error, what, fix: fix.into() }
 }
 
-fn warning(what: String, fix: impl Into<String>) -> Option<Finding> {
-    Some(Finding { severity: Severity::Warning, what, fix: fix.into() })
+fn warning(what: String, fix: impl Into<String>) -> Finding {
+    Finding { severity: Severity::Warning, what, fix: fix.into() }
 }
 
 fn privileged(facts: &Facts, needs: &Needs) -> Option<Finding> {
@@ -75,30 +75,30 @@ fn privileged(facts: &Facts, needs: &Needs) -> Option<Finding> {
         return None;
     }
     if facts.remaps_users {
-        return error(
+        return Some(error(
             "the engine remaps container users (userns-remap), under which it runs no privileged container".to_owned(),
             "take `userns-remap` out of the engine's daemon.json, or name another engine by DOCKER_HOST",
-        );
+        ));
     }
     if facts.rootless && facts.cgroup_version == 1 {
-        return error(
+        return Some(error(
             "the engine is rootless on cgroup v1, where a cluster node cannot manage its own cgroups".to_owned(),
             "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or name an engine that runs as root",
-        );
+        ));
     }
     // docker.io 20.10 fails in runc on the machines of facts.md 5; the engine cannot tell, its age can.
     let major: Option<u32> = facts.version.split('.').next().and_then(|major| major.parse().ok());
     if major.is_some_and(|major| major < 23) {
-        return warning(
+        return Some(warning(
             format!("engine {} is old, and on some machines cannot run privileged containers", facts.version),
             "use release 23 or newer; `cargo xtask e2e --provision` installs one on Debian or Ubuntu",
-        );
+        ));
     }
     if facts.rootless {
-        return warning(
+        return Some(warning(
             "the engine is rootless: a cluster node may miss the controllers that were not delegated to it".to_owned(),
             "delegate cpu, cpuset, io, memory and pids to your user, or name an engine that runs as root",
-        );
+        ));
     }
     None
 }
@@ -108,10 +108,10 @@ fn disk(facts: &Facts, needs: &Needs) -> Option<Finding> {
     if free >= needs.free_disk_bytes {
         return None;
     }
-    error(
+    Some(error(
         format!("{} has {} free, and the run needs {}", facts.root, gib(free), gib(needs.free_disk_bytes)),
         "make room there: `docker system df` shows what the engine keeps, `docker system prune` frees it",
-    )
+    ))
 }
 
 fn cgroup(facts: &Facts, needs: &Needs) -> Option<Finding> {
@@ -119,20 +119,24 @@ fn cgroup(facts: &Facts, needs: &Needs) -> Option<Finding> {
     if facts.cgroup_version != 1 || minor < REFUSES_CGROUP_V1_FROM_MINOR {
         return None;
     }
-    error(
+    Some(error(
         format!("the machine uses cgroup v1, which Kubernetes 1.{minor} refuses"),
         "add `--kubelet-arg=fail-cgroupv1=false` to the cluster, boot with cgroup v2, or use Kubernetes 1.34",
-    )
+    ))
 }
 
 fn memory(facts: &Facts, needs: &Needs) -> Option<Finding> {
     if facts.memory_bytes == 0 || facts.memory_bytes >= needs.memory_bytes {
         return None;
     }
-    warning(
-        format!("the engine's machine has {} of memory, and the run uses {}", gib(facts.memory_bytes), gib(needs.memory_bytes)),
+    Some(warning(
+        format!(
+            "the engine's machine has {} of memory, and the run uses {}",
+            gib(facts.memory_bytes),
+            gib(needs.memory_bytes)
+        ),
         "run fewer scenarios at once (give a filter), or give the engine's machine more memory",
-    )
+    ))
 }
 
 fn inotify(name: &str, limit: Option<u64>, each: u64, needs: &Needs) -> Option<Finding> {
@@ -140,20 +144,20 @@ fn inotify(name: &str, limit: Option<u64>, each: u64, needs: &Needs) -> Option<F
     if limit? >= wanted {
         return None;
     }
-    warning(
+    Some(warning(
         format!("the kernel's fs.inotify.{name} is {}, and {} clusters use about {wanted}", limit?, needs.clusters),
         format!("`sysctl -w fs.inotify.{name}={}` as root", wanted.next_power_of_two()),
-    )
+    ))
 }
 
 fn storage(facts: &Facts) -> Option<Finding> {
     if facts.storage_driver != "vfs" {
         return None;
     }
-    warning(
+    Some(warning(
         "the engine stores images with vfs, which copies every layer in full".to_owned(),
         "use overlay2: the engine's folder must be on a file system that can carry it (ext4, xfs)",
-    )
+    ))
 }
 
 /// One digit behind the point, rounded down; whole numbers only, since nothing finer is meant.

@@ -56,7 +56,10 @@ impl Reaper {
             .stderr(file)
             .process_group(0)
             .spawn()
-            .map_err(|error| EngineError::Process { doing: "start the reaper".to_owned(), reason: error.to_string() })?;
+            .map_err(|error| EngineError::Process {
+                doing: "start the reaper".to_owned(),
+                reason: error.to_string(),
+            })?;
         Ok(Self { child })
     }
 

@@ -7,15 +7,14 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use super::error::EngineError;
-use super::find::Endpoint;
+use super::find::{DEFAULT_SOCKET, Endpoint};
 
 /// Set in the second life: seeing it with the environment still wrong means that something undoes our setting.
 const GUARD: &str = "PARALLAX_ENGINE_RESOLVED";
 
 /// What the environment must say for an endpoint.
 fn wanted(endpoint: &Endpoint) -> Vec<(&'static str, String)> {
-    let mut wanted =
-        vec![("DOCKER_HOST", endpoint.host.clone()), ("TESTCONTAINERS_COMMAND", "keep".to_owned())];
+    let mut wanted = vec![("DOCKER_HOST", endpoint.host.clone()), ("TESTCONTAINERS_COMMAND", "keep".to_owned())];
     if let Some(tls) = &endpoint.tls {
         wanted.push(("DOCKER_TLS_VERIFY", "1".to_owned()));
         wanted.push(("DOCKER_CERT_PATH", tls.display().to_string()));
@@ -23,18 +22,26 @@ fn wanted(endpoint: &Endpoint) -> Vec<(&'static str, String)> {
     wanted
 }
 
-/// Whether the environment says so already.
+/// Whether the environment says so already. With `DOCKER_HOST` unset, testcontainers takes the default socket.
 fn is_set(wanted: &[(&str, String)], env: &dyn Fn(&str) -> Option<String>) -> bool {
-    wanted.iter().all(|(name, value)| env(name).as_ref() == Some(value))
+    wanted.iter().all(|(name, value)| match env(name) {
+        Some(set) => set == *value,
+        None => *name == "DOCKER_HOST" && value.strip_prefix("unix://") == Some(DEFAULT_SOCKET),
+    })
+}
+
+/// Whether testcontainers will use `endpoint`, and leave removal to us, in this process.
+pub fn environment_fits(endpoint: &Endpoint) -> bool {
+    is_set(&wanted(endpoint), &|name| std::env::var(name).ok())
 }
 
 /// Returns where the environment already names `endpoint`; otherwise starts the same program again with the same
 /// arguments, in the same process. Call it before any thread, file or child that must not be lost.
 pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
-    let wanted = wanted(endpoint);
-    if is_set(&wanted, &|name| std::env::var(name).ok()) {
+    if environment_fits(endpoint) {
         return Ok(());
     }
+    let wanted = wanted(endpoint);
     let failed = |reason: String| EngineError::Process {
         doing: format!("start this program again with DOCKER_HOST={}", endpoint.host),
         reason,
@@ -55,16 +62,23 @@ mod tests {
     fn the_environment_must_say_everything() {
         let plain = Endpoint { host: "unix:///s".into(), tls: None, source: String::new() };
         let secured = Endpoint { tls: Some("/t".into()), ..plain.clone() };
-        let cases: [(&Endpoint, &[(&str, &str)], bool); 5] = [
-            (&plain, &[("DOCKER_HOST", "unix:///s"), ("TESTCONTAINERS_COMMAND", "keep")], true),
-            (&plain, &[("DOCKER_HOST", "unix:///other"), ("TESTCONTAINERS_COMMAND", "keep")], false),
-            (&plain, &[("DOCKER_HOST", "unix:///s"), ("TESTCONTAINERS_COMMAND", "remove")], false),
-            (&plain, &[], false),
-            (&secured, &[("DOCKER_HOST", "unix:///s"), ("TESTCONTAINERS_COMMAND", "keep")], false),
+        let default = Endpoint { host: format!("unix://{DEFAULT_SOCKET}"), ..plain.clone() };
+        let cases = [
+            (&default, None, Some("keep"), true),
+            (&default, None, None, false),
+            (&plain, Some("unix:///s"), Some("keep"), true),
+            (&plain, Some("unix:///other"), Some("keep"), false),
+            (&plain, Some("unix:///s"), Some("remove"), false),
+            (&plain, None, None, false),
+            (&secured, Some("unix:///s"), Some("keep"), false),
         ];
-        for (endpoint, env, expected) in cases {
-            let get = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-            assert_eq!(is_set(&wanted(endpoint), &get), expected, "{env:?}");
+        for (endpoint, host, command, expected) in cases {
+            let get = |name: &str| match name {
+                "DOCKER_HOST" => host.map(str::to_owned),
+                "TESTCONTAINERS_COMMAND" => command.map(str::to_owned),
+                _ => None,
+            };
+            assert_eq!(is_set(&wanted(endpoint), &get), expected, "{host:?} {command:?}");
         }
     }
 }

@@ -66,7 +66,7 @@ impl ContainerSpec {
             private_cgroup_namespace: false,
             files: Vec::new(),
             ready: Ready::Running,
-            ready_within: Duration::from_secs(60),
+            ready_within: Duration::from_mins(1),
             labels: BTreeMap::new(),
         }
     }

@@ -23,7 +23,7 @@ use super::site::{Site, joined};
 use super::spec::{Container, ContainerSpec, Port, Protocol, Ready};
 
 /// Limit of create and start. Files are copied in between, and a busy disk makes even that slow.
-const START_WITHIN: Duration = Duration::from_secs(120);
+const START_WITHIN: Duration = Duration::from_mins(2);
 /// Log lines that an error shows.
 const EVIDENCE_LINES: usize = 20;
 
@@ -68,7 +68,11 @@ impl Site {
             Ok(container) => Ok(container),
             // No address: its first process is gone already.
             Err(error) => {
-                let reason = engine.exited(name).await.unwrap_or_else(|| error.to_string());
+                let reason = match (engine.exited(name).await, &spec.ready) {
+                    (Some(end), Ready::LogLine(wanted)) => too_early(&end, wanted),
+                    (Some(end), Ready::Running) => format!("{end} at once"),
+                    (None, _) => error.to_string(),
+                };
                 Err(self.failed(spec, name, reason).await)
             }
         }
@@ -119,8 +123,7 @@ impl Site {
             request = request.with_env_var(key, value);
         }
         for file in &spec.files {
-            request =
-                request.with_copy_to(CopyTargetOptions::new(&file.path).with_mode(file.mode), file.bytes.clone());
+            request = request.with_copy_to(CopyTargetOptions::new(&file.path).with_mode(file.mode), file.bytes.clone());
         }
         request
     }
@@ -136,10 +139,7 @@ impl Site {
         let volume = |target: &String| Mount {
             target: Some(target.clone()),
             typ: Some(MountType::VOLUME),
-            volume_options: Some(MountVolumeOptions {
-                labels: Some(self.labels(&spec.what)),
-                ..Default::default()
-            }),
+            volume_options: Some(MountVolumeOptions { labels: Some(self.labels(&spec.what)), ..Default::default() }),
             ..Default::default()
         };
         HostParts {
@@ -249,12 +249,16 @@ fn start_reason(error: &TestcontainersError) -> String {
     }
 }
 
+fn too_early(end: &str, wanted: &str) -> String {
+    format!("{end} before it printed {wanted:?}")
+}
+
 impl Engine {
     /// Waits until a container is ready; the error is what it did instead.
     async fn ready(&self, spec: &ContainerSpec, name: &str, deadline: Instant) -> Result<(), String> {
         let Ready::LogLine(wanted) = &spec.ready else {
             return match self.exited(name).await {
-                Some(reason) => Err(reason),
+                Some(end) => Err(format!("{end} at once")),
                 None => Ok(()),
             };
         };
@@ -266,11 +270,11 @@ impl Engine {
                 }
             }
             let end = self.exited(name).await.unwrap_or_else(|| "stopped printing".to_owned());
-            Err(format!("{end} before it printed {wanted:?}"))
+            Err(too_early(&end, wanted))
         };
-        tokio::time::timeout_at(deadline, printed).await.unwrap_or_else(|_| {
-            Err(format!("did not print {wanted:?} within {} s", spec.ready_within.as_secs()))
-        })
+        tokio::time::timeout_at(deadline, printed)
+            .await
+            .unwrap_or_else(|_| Err(format!("did not print {wanted:?} within {} s", spec.ready_within.as_secs())))
     }
 
     /// How a container ended, where it did.

@@ -22,7 +22,7 @@ use super::identity::LABEL_RUN;
 use super::ledger::{Entry, Kind};
 
 /// Limit of a whole sweep.
-const SWEEP_WITHIN: Duration = Duration::from_secs(120);
+const SWEEP_WITHIN: Duration = Duration::from_mins(2);
 /// How long the engine must make nothing of the run before it is believed to be done.
 const QUIET: Duration = Duration::from_secs(1);
 /// How many looks at most: each removes something, or is one of the two empty ones, or ends the sweep.
@@ -148,12 +148,8 @@ impl Engine {
 
     /// What exists of a run: by label, and by the names in its ledger.
     async fn existing(&self, run: &RunId, ledger: &[Entry]) -> Result<BTreeSet<Entry>, EngineError> {
-        let mut found: BTreeSet<Entry> = self
-            .labelled(&format!("{LABEL_RUN}={run}"))
-            .await?
-            .into_iter()
-            .map(|(entry, _)| entry)
-            .collect();
+        let mut found: BTreeSet<Entry> =
+            self.labelled(&format!("{LABEL_RUN}={run}")).await?.into_iter().map(|(entry, _)| entry).collect();
         for entry in ledger {
             if !found.contains(entry) && self.exists(entry).await? {
                 found.insert(entry.clone());
@@ -178,9 +174,7 @@ impl Engine {
             let name = container.names.and_then(|names| names.into_iter().next())?;
             Some((Kind::Container, name.trim_start_matches('/').to_owned(), container.labels))
         });
-        let networks = networks
-            .into_iter()
-            .filter_map(|network| Some((Kind::Network, network.name?, network.labels)));
+        let networks = networks.into_iter().filter_map(|network| Some((Kind::Network, network.name?, network.labels)));
         let volumes = volumes.volumes.into_iter().flatten();
         let volumes = volumes.map(|volume| (Kind::Volume, volume.name, Some(volume.labels)));
         Ok(containers
@@ -231,7 +225,7 @@ impl Engine {
         let mut answers = Box::pin(self.docker.wait_container(name, Some(options)));
         let answer = tokio::time::timeout(OTHERS_REMOVE_WITHIN, answers.next()).await;
         match answer {
-            Ok(Some(Ok(_)) | Some(Err(Error::DockerContainerWaitError { .. })) | None) => Ok(()),
+            Ok(Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) | None) => Ok(()),
             Ok(Some(Err(error))) if status(&error) == Some(404) => Ok(()),
             Ok(Some(Err(error))) => Err(said(&error)),
             Err(_) => {
