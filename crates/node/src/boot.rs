@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! containerd ─► images ───────────────┐
-//! etcd ──┐                            ├─► kubelet ─► kube-proxy
-//! certificates ─► apiserver ─► ready ─┤                        └─► CoreDNS ─► first answer
-//!                                     └─► controllers, scheduler, manifests
+//! etcd ──┐                            ├─► kubelet ─► kube-proxy ─► first answer
+//! certificates ─► apiserver ─► ready ─┤
+//!                                     └─► controllers, scheduler, manifests, CoreDNS
 //! ```
 
 use std::future::Future;
@@ -96,38 +96,47 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     supervisor.start(APISERVER, &components::apiserver(settings, &node))?;
     let client = api_client().await?;
 
-    let imported = async {
+    let (served, serving) = tokio::sync::oneshot::channel();
+    let kubelet = async {
         reach(CONTAINERD.name, || async { UnixStream::connect(paths::CONTAINERD_SOCKET).await.is_ok() }).await?;
         clock.reached("containerd ready");
         let count = images::import_all(settings.snapshotter).await?;
         clock.reached(format_args!("{count} image archives imported"));
+        // The other branch ends with an error when the sender goes; that one is reported.
+        if serving.await.is_ok() {
+            supervisor.start(KUBELET, &components::kubelet(settings, &node))?;
+        }
         Ok(())
     };
-    let served = async {
+    let control_plane = async {
         reach(ETCD.name, || async { TcpStream::connect(components::ETCD_ADDRESS).await.is_ok() }).await?;
         clock.reached("etcd ready");
-        reach(APISERVER.name, || probe::ready(&client)).await?;
-        clock.reached("kube-apiserver ready");
-        supervisor.start(CONTROLLER_MANAGER, &components::controller_manager(settings))?;
-        supervisor.start(SCHEDULER, &components::scheduler(settings))?;
-        first_manifests(settings, &node, &client).await
+        reach(APISERVER.name, || probe::answers(&client, "/version")).await?;
+        clock.reached("kube-apiserver serves");
+        // The node authoriser knows kubelets from the first moment on; everything else waits for its roles.
+        let _ = served.send(());
+        let controllers = async {
+            reach(APISERVER.name, || probe::answers(&client, probe::ROLES)).await?;
+            supervisor.start(CONTROLLER_MANAGER, &components::controller_manager(settings))?;
+            supervisor.start(SCHEDULER, &components::scheduler(settings))?;
+            reach(APISERVER.name, || probe::answers(&client, probe::READY)).await?;
+            clock.reached("kube-apiserver ready");
+            Ok(())
+        };
+        tokio::try_join!(first_manifests(settings, &node, &client), controllers)
     };
-    let ((), mut deployer) = tokio::try_join!(imported, served)?;
+    let ((), (deployer, ())) = tokio::try_join!(kubelet, control_plane)?;
 
-    supervisor.start(KUBELET, &components::kubelet(settings, &node))?;
     let nodes: Api<KubeNode> = Api::all(client.clone());
     within("the node's registration", KUBELET, await_condition(nodes.clone(), &node.name, probe::exists)).await?;
     clock.reached(format_args!("node {} registered", node.name));
     supervisor.start(PROXY, &components::proxy(settings, &node))?;
-    if settings.coredns {
-        // CoreDNS reads the API through its Service. Were it first, its connection would keep the route without rules.
-        reach(PROXY.name, probe::service_rules_stand).await?;
-        clock.reached("kube-proxy ready");
-        deployer.add("CoreDNS", vec![coredns::deployment()]);
-    }
     let up = async {
         within("a Ready node", KUBELET, await_condition(nodes, &node.name, probe::is_ready)).await?;
         clock.reached("node Ready");
+        // Before the rules stand, a question to a Service would leave the machine.
+        reach(PROXY.name, probe::service_rules_stand).await?;
+        clock.reached("kube-proxy ready");
         if settings.coredns {
             let name = format!("kubernetes.default.svc.{}", settings.cluster_domain);
             reach("an answer of CoreDNS", || dns::answers(settings.cluster_dns, &name)).await?;
@@ -210,6 +219,10 @@ async fn first_manifests(settings: &Settings, node: &Node, client: &Client) -> R
         deployer.add("CoreDNS", coredns::surroundings(settings, node));
     }
     deployer.pass().await;
+    if settings.coredns {
+        deployer.add("CoreDNS", vec![coredns::deployment(node)]);
+        deployer.pass().await;
+    }
     Ok(deployer)
 }
 

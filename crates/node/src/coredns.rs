@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::components::API_PORT;
 use crate::settings::{Node, Settings};
 
 /// The image; imported like any other.
@@ -91,7 +92,7 @@ pub(crate) fn surroundings(settings: &Settings, node: &Node) -> Vec<Value> {
 }
 
 /// The Deployment.
-pub(crate) fn deployment() -> Value {
+pub(crate) fn deployment(node: &Node) -> Value {
     let labels = json!({ "k8s-app": "kube-dns" });
     json!({
         "apiVersion": "apps/v1",
@@ -116,7 +117,7 @@ pub(crate) fn deployment() -> Value {
                         // Placed while the node is still on its way to Ready; the kubelet starts it when it can.
                         { "key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoSchedule" },
                     ],
-                    "containers": [container()],
+                    "containers": [container(node)],
                     "volumes": [
                         {
                             "name": "config-volume",
@@ -133,12 +134,18 @@ pub(crate) fn deployment() -> Value {
     })
 }
 
-fn container() -> Value {
+fn container(node: &Node) -> Value {
     json!({
         "name": "coredns",
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "args": ["-conf", "/etc/coredns/Corefile"],
+        // Straight to the apiserver, not through its Service: CoreDNS then need not wait for kube-proxy, and a first
+        // connection made before the rules stand, which would never find its way, cannot happen.
+        "env": [
+            { "name": "KUBERNETES_SERVICE_HOST", "value": node.address },
+            { "name": "KUBERNETES_SERVICE_PORT", "value": API_PORT.to_string() },
+        ],
         "resources": { "limits": { "memory": "170Mi" }, "requests": { "cpu": "100m", "memory": "70Mi" } },
         "ports": [
             { "containerPort": 53, "name": "dns", "protocol": "UDP" },
@@ -189,7 +196,8 @@ mod tests {
 
     #[test]
     fn the_custom_volume_is_optional_and_the_resolver_is_the_nodes() {
-        let pod = &deployment()["spec"]["template"]["spec"];
+        let node = Node { name: "n".to_owned(), address: "172.17.0.2".parse().expect("address") };
+        let pod = &deployment(&node)["spec"]["template"]["spec"];
         assert_eq!(pod["dnsPolicy"], "Default");
         assert_eq!(pod["volumes"][1]["configMap"], json!({ "name": "coredns-custom", "optional": true }));
     }

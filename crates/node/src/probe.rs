@@ -16,9 +16,14 @@ const PAGE_LIMIT_BYTES: u64 = 1024 * 1024;
 /// kube-proxy's gauge of the instant, in Unix seconds, at which it last wrote all rules; 0 before.
 const RULES_WRITTEN: &str = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";
 
-/// Whether the apiserver says that it is ready.
-pub(crate) async fn ready(client: &Client) -> bool {
-    let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else { return false };
+/// The apiserver's own word that it is ready.
+pub(crate) const READY: &str = "/readyz";
+/// Its word that the system's roles stand, without which controllers and scheduler end at once.
+pub(crate) const ROLES: &str = "/readyz/poststarthook/rbac/bootstrap-roles";
+
+/// Whether the apiserver answers `path` with success.
+pub(crate) async fn answers(client: &Client, path: &str) -> bool {
+    let Ok(request) = http::Request::get(path).body(Vec::new()) else { return false };
     matches!(tokio::time::timeout(PATIENCE, client.request_text(request)).await, Ok(Ok(_)))
 }
 
