@@ -41,7 +41,7 @@ pub enum ImageError {
         known: String,
     },
     /// A recipe needs a tool that the machine lacks.
-    #[error("image {image} is built with {tool}, which {why}")]
+    #[error("image {image} cannot be built without {tool}: {why}")]
     Tool {
         /// Which image needs it.
         image: String,

@@ -275,7 +275,7 @@ async fn a_fault_ends_the_others_and_leaves_nothing_half_done() {
     let recipe = machine.folder.path().join("node/recipe.yaml");
     fs::write(recipe, "summary: x\nlayers: [{ debian: { suite: trixie, packages: [] } }]\n").expect("written");
     let error = machine.obtain(K3s::Auto).await.expect_err("no tool");
-    assert_eq!(error.to_string(), "image k3s is built with mmdebstrap, which was asked for: mmdebstrap");
+    assert_eq!(error.to_string(), "image k3s cannot be built without mmdebstrap: was asked for: mmdebstrap");
     let said = machine.said.lock().expect("not poisoned").clone();
     assert!(said.contains(&format!("image/k3s: {error}")), "{said:?}");
     let left = fs::read_dir(machine.cache.root().join("tmp")).expect("listed").count();
