@@ -48,6 +48,21 @@ impl Engine {
         &self.endpoint
     }
 
+    /// One lower-case sentence for people.
+    pub fn summary(&self) -> String {
+        let facts = &*self.facts;
+        format!(
+            "engine {} answers at {} ({}, {}, cgroup v{}, {}, {} processors)",
+            facts.version,
+            self.endpoint.host,
+            facts.os,
+            facts.architecture,
+            facts.cgroup_version,
+            facts.storage_driver,
+            facts.cpus
+        )
+    }
+
     /// What it said of itself when it was connected.
     pub fn facts(&self) -> &Facts {
         &self.facts

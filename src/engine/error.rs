@@ -207,6 +207,10 @@ fn list(tried: &[Tried]) -> String {
 }
 
 fn fix_absent(tried: &[Tried]) -> String {
+    let default = |one: &Tried| one.place == super::find::DEFAULT_SOCKET;
+    if let Some(chosen) = tried.first().filter(|_| !tried.iter().any(default)) {
+        return format!("start the engine that is named by {}, or unset that to use this machine's own", chosen.source);
+    }
     let silent = tried.iter().any(|one| one.said == super::find::SILENT);
     let start = if silent { "start the engine (a socket is there, but nothing listens), or " } else { "" };
     format!(

@@ -4,7 +4,7 @@ use super::facts::Facts;
 
 /// Kubernetes' kubelet refuses cgroup v1 from this minor version on, unless it is told otherwise (facts.md 3).
 const REFUSES_CGROUP_V1_FROM_MINOR: u32 = 35;
-/// What a cluster's components use of these; below, the kubelet and `CoreDNS` fail with "too many open files".
+/// What a cluster's components use of these; below, the kubelet and CoreDNS fail with "too many open files".
 const INOTIFY_INSTANCES: u64 = 128;
 const INOTIFY_WATCHES: u64 = 8192;
 const GIB: u64 = 1024 * 1024 * 1024;

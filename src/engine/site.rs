@@ -16,7 +16,7 @@ use super::identity::{
     LABEL_CREATED, LABEL_OWNER, LABEL_RUN, LABEL_STANDING, LABEL_WHAT, Owner, object_name, unix_seconds,
 };
 use super::ledger::{Kind, Ledger, StateDir};
-use super::sweep::{Swept, Unfinished};
+use super::sweep::{Remaining, Swept, Unfinished};
 
 /// How long creations that are under way may take when a run is taken down.
 const CREATIONS_END_WITHIN: Duration = Duration::from_mins(1);
@@ -124,6 +124,14 @@ impl Site {
             let _ = self.0.ledger.state().forget(&self.0.run);
         }
         swept
+    }
+
+    /// What would be left if this process ended now, each with the command that removes it: for a person who does not
+    /// wait for [`Site::close`]. The ledger alone is read, so it may name what is gone already.
+    pub fn unremoved(&self) -> Vec<Remaining> {
+        let why = "the run was stopped before it was removed".to_owned();
+        let entries = self.0.ledger.entries().into_iter();
+        entries.map(|entry| Remaining { entry, why: why.clone() }).collect()
     }
 
     pub(super) fn refuse_when_closing(&self, what: &str) -> Result<(), EngineError> {

@@ -1,6 +1,7 @@
 //! Building images: layers side by side as far as the machine allows, each made once and kept.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use super::golang::GoBuild;
 use super::layer::{self, For, Prepared};
 use super::recipe::{Go, Layer};
 use super::tool::{Tool, Tools};
-use super::tree::{self, Entry};
+use super::tree;
 use crate::record::Setup;
 
 /// Go builds at once. Each may use all cores, so that the last one is not left with a share of them; two are enough to
@@ -119,7 +120,7 @@ impl<'a> Workshop<'a> {
             }
             Layer::Go(go) => {
                 let program = self.go(image, go, prepared, &temporary, index, progress).await?;
-                vec![Entry::File { path: go.to.clone(), source: program, executable: true }]
+                vec![tree::Entry::File { path: go.to.clone(), source: program, executable: true }]
             }
             other => layer::entries(other, &prepared.recipe, self.binaries)
                 .map_err(ImageError::cache("read the input of", path))?
@@ -139,17 +140,15 @@ impl<'a> Workshop<'a> {
         progress: &Progress<'_>,
     ) -> Result<PathBuf, ImageError> {
         let program = self.tool(image, Tool::Go).await?;
-        let slot = self.go_slots.acquire();
-        let mut slot = std::pin::pin!(slot);
-        // Said only if it does wait.
-        let slot = match slot.as_mut().now_or_never() {
-            Some(slot) => slot,
-            None => {
-                progress.say(index, "go", "waiting for another Go build");
-                tokio::select! {
-                    () = self.cancel.cancelled() => return Err(ImageError::Cancelled),
-                    slot = slot => slot,
-                }
+        let mut slot = std::pin::pin!(self.go_slots.acquire());
+        let free = slot.as_mut().now_or_never();
+        let slot = if let Some(slot) = free {
+            slot
+        } else {
+            progress.say(index, "go", "waiting for another Go build");
+            tokio::select! {
+                () = self.cancel.cancelled() => return Err(ImageError::Cancelled),
+                slot = slot => slot,
             }
         };
         let _slot = slot.expect("the semaphore is never closed");
@@ -172,11 +171,10 @@ impl<'a> Workshop<'a> {
         if self.cancel.is_cancelled() {
             return Err(ImageError::Cancelled);
         }
-        if !found.contains_key(&tool) {
-            let program = self.tools.ensure(tool).await;
-            found.insert(tool, program);
-        }
-        let program = found.get(&tool).cloned().expect("asked for above");
+        let program = match found.entry(tool) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(unknown) => unknown.insert(self.tools.ensure(tool).await).clone(),
+        };
         program.map_err(|why| ImageError::Tool { image: image.to_owned(), tool, why })
     }
 
@@ -252,4 +250,3 @@ impl<'a> Progress<'a> {
         self.layers.lock().unwrap_or_else(PoisonError::into_inner).remove(&layer);
     }
 }
-

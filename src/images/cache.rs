@@ -18,9 +18,9 @@ use super::error::ImageError;
 /// file lock became free, and a blocked thread could not be interrupted.
 const LOCK_RETRY: Duration = Duration::from_millis(200);
 /// Longer than any build takes.
-const LOCK_LIMIT: Duration = Duration::from_secs(45 * 60);
+const LOCK_LIMIT: Duration = Duration::from_mins(45);
 /// Files used this lately are never pruned: another run may be about to read them.
-const IN_USE: Duration = Duration::from_secs(60 * 60);
+const IN_USE: Duration = Duration::from_hours(1);
 /// How much of what no recipe names any more is kept, in bytes: going back to the last recipe should be cheap.
 pub const SPARE_BYTES: u64 = 3 * 1024 * 1024 * 1024;
 

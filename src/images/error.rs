@@ -41,7 +41,7 @@ pub enum ImageError {
         known: String,
     },
     /// A recipe needs a tool that the machine lacks.
-    #[error("image {image} is built with {tool}, which {why}")]
+    #[error("image {image} cannot be built without {tool}: {why}")]
     Tool {
         /// Which image needs it.
         image: String,
@@ -55,11 +55,11 @@ pub enum ImageError {
     Step {
         /// Which image.
         image: String,
-        /// The step's command, without paths of the machine.
+        /// The step's command in short.
         command: String,
         /// `failed with exit status 1`, `took longer than …`.
         how: String,
-        /// Its last lines.
+        /// The whole command, without paths of the machine, and its last lines.
         lines: Vec<String>,
     },
     /// A module is not what the recipe pinned.
@@ -145,10 +145,7 @@ impl ImageError {
 
     /// Whether the fault is in what somebody wrote (`images.lock`, a recipe, a name), not in the machine.
     pub fn is_usage(&self) -> bool {
-        matches!(
-            self,
-            Self::Invalid { .. } | Self::Unreadable { .. } | Self::Unknown { .. } | Self::NoRecipe { .. }
-        )
+        matches!(self, Self::Invalid { .. } | Self::Unreadable { .. } | Self::Unknown { .. } | Self::NoRecipe { .. })
     }
 
     /// Wraps an I/O error of the cache.

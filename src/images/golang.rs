@@ -14,9 +14,9 @@ use super::process::Step;
 use super::recipe::Go;
 
 /// A cold build of Kubernetes takes about ten minutes of one core; a slow machine takes some times that.
-const BUILD_LIMIT: Duration = Duration::from_secs(40 * 60);
+const BUILD_LIMIT: Duration = Duration::from_mins(40);
 /// Downloading one module.
-const DOWNLOAD_LIMIT: Duration = Duration::from_secs(5 * 60);
+const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
 
 /// One build.
 pub(super) struct GoBuild<'a> {
@@ -72,7 +72,7 @@ impl GoBuild<'_> {
             ldflags.push(' ');
             // The go command splits the list at spaces, outside of quotes.
             if flag.contains(char::is_whitespace) {
-                ldflags.push_str(&format!("'{flag}'"));
+                ldflags.extend(["'", flag, "'"]);
             } else {
                 ldflags.push_str(flag);
             }
@@ -95,6 +95,10 @@ impl GoBuild<'_> {
         arguments.push(what.into());
         Step {
             image: self.image,
+            title: match &self.go.module {
+                Some(module) => format!("go {} in {module}", verb[0]),
+                None => format!("go {} {what}", verb[0]),
+            },
             shown,
             program: self.program.to_owned(),
             arguments,
@@ -136,6 +140,7 @@ impl GoBuild<'_> {
         let shown = format!("go mod download -json {module}");
         let step = Step {
             image: self.image,
+            title: shown.clone(),
             shown: shown.clone(),
             program: self.program.to_owned(),
             arguments: ["mod", "download", "-json", &module].map(OsString::from).into(),

@@ -108,10 +108,8 @@ pub async fn build(
     if names.is_empty() {
         chosen.extend(request.lock.images.iter().filter(|entry| entry.recipe.is_some()));
     }
-    let wants: Vec<Want> = chosen
-        .into_iter()
-        .map(|entry| Want { name: entry.name.value.clone(), engine: false, archive: true })
-        .collect();
+    let wants: Vec<Want> =
+        chosen.into_iter().map(|entry| Want { name: entry.name.value.clone(), engine: false, archive: true }).collect();
     let request = Request { policy: K3s::Built, ..*request };
     obtain(&request, &wants, sink, cancel).await
 }

@@ -187,7 +187,10 @@ mod tests {
             ("images:\n  - { name: a, for: x }", "images.lock:2:13: image a has neither"),
             ("images:\n  - { name: A, for: x, recipe: a }", "\"A\" is not a name"),
             ("images:\n  - { name: a, for: x, recipe: ../a }", "\"../a\" is not a folder"),
-            ("images:\n  - { name: a, for: x, recipe: a }\n  - { name: a, for: x, recipe: a }", ":3:13: image \"a\" is"),
+            (
+                "images:\n  - { name: a, for: x, recipe: a }\n  - { name: a, for: x, recipe: a }",
+                ":3:13: image \"a\" is",
+            ),
             ("images:\n  - { name: a, for: x, recipe: a, within: b }", "`within` names \"b\""),
             ("images:\n  - { name: a, for: x, recipe: a, digest: 'sha256:12' }", "is not a digest"),
             ("images:\n  - { name: a, for: x, recipe: a, also: [b] }", "b has no tag"),

@@ -134,7 +134,7 @@ impl Image<'_> {
         let setup = self.sink.setup(format!("image/{name}"), format!("image {name}: {}", self.entry.purpose));
         let cancel = self.workshop.cancel.clone();
         let workshop = self.workshop;
-        let obtained = self.from_first_source(&setup).await;
+        let obtained = self.take_first_source(&setup).await;
         match &obtained {
             Ok(image) if matches!(image.source, Source::Within(_)) => setup.done(image.source.to_string()),
             Ok(image) => setup.done(format!("{}: {}", image.source, image.reference)),
@@ -150,7 +150,7 @@ impl Image<'_> {
         obtained
     }
 
-    async fn from_first_source(mut self, setup: &Setup) -> Result<Obtained, ImageError> {
+    async fn take_first_source(mut self, setup: &Setup) -> Result<Obtained, ImageError> {
         let rule = match self.rule().await? {
             Ok(rule) => rule,
             Err(within) => return Ok(within),
@@ -201,7 +201,9 @@ impl Image<'_> {
     /// The rule for this image; or the image itself, if the published node brings it along.
     async fn rule(&mut self) -> Result<Result<Rule, Obtained>, ImageError> {
         let plain = rule(self.request.policy, self.entry.reference.is_some(), self.entry.recipe.is_some());
-        let Some(within) = self.entry.within.as_ref().filter(|within| within.value == NODE) else { return Ok(Ok(plain)) };
+        let Some(within) = self.entry.within.as_ref().filter(|within| within.value == NODE) else {
+            return Ok(Ok(plain));
+        };
         let cancel = self.workshop.cancel.clone();
         let form = tokio::select! {
             () = cancel.cancelled() => return Err(ImageError::Cancelled),
@@ -353,3 +355,6 @@ impl Image<'_> {
         ImageError::Engine { image: self.want.name.clone(), doing, message }
     }
 }
+
+#[cfg(test)]
+mod tests;

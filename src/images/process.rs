@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub(super) struct Step<'a> {
     /// The image that it is for.
     pub(super) image: &'a str,
+    /// What it does, for a sentence: `go install example.com/x@v1`.
+    pub(super) title: String,
     /// The command as it is shown: without paths of the machine.
     pub(super) shown: String,
     /// The program.
@@ -57,9 +59,9 @@ impl Step<'_> {
     ) -> Result<Vec<String>, ImageError> {
         let fault = |how: String, seen: &Seen| ImageError::Step {
             image: self.image.to_owned(),
-            command: self.shown.clone(),
+            command: self.title.clone(),
             how,
-            lines: seen.last.iter().cloned().collect(),
+            lines: std::iter::once(format!("$ {}", self.shown)).chain(seen.last.iter().cloned()).collect(),
         };
         let mut seen = Seen::default();
         let mut running = Running::start(&self, &mut seen).map_err(|error| fault(error, &Seen::default()))?;
@@ -77,13 +79,13 @@ impl Step<'_> {
                     running.stop().await;
                     return Err(fault(format!("took longer than {} s", self.limit.as_secs()), &seen));
                 }
-                Some(line) = lines.next() => seen.take(line, say),
+                Some(line) = lines.next() => seen.take(&line, say),
                 ended = running.child.wait() => break ended,
             }
         };
         let drained = tokio::time::timeout(DRAIN, async {
             while let Some(line) = lines.next().await {
-                seen.take(line, say);
+                seen.take(&line, say);
             }
         });
         let held_open = drained.await.is_err();
@@ -111,7 +113,7 @@ struct Running {
 
 impl Running {
     fn start(step: &Step<'_>, seen: &mut Seen) -> Result<Self, String> {
-        let mut command = Command::new(&step.program);
+        let mut command = bound_to_us(&step.program);
         command.args(&step.arguments).envs(step.environment.iter().map(|(name, value)| (name, value)));
         if let Some(folder) = &step.folder {
             command.current_dir(folder);
@@ -130,7 +132,10 @@ impl Running {
     fn pipes(&mut self) -> (Lines, Lines) {
         let out = self.child.stdout.take().map(lines_of);
         let err = self.child.stderr.take().map(lines_of);
-        (out.unwrap_or_else(|| futures::stream::empty().boxed()), err.unwrap_or_else(|| futures::stream::empty().boxed()))
+        (
+            out.unwrap_or_else(|| futures::stream::empty().boxed()),
+            err.unwrap_or_else(|| futures::stream::empty().boxed()),
+        )
     }
 
     fn signal(&self, signal: Signal) {
@@ -158,8 +163,22 @@ impl Drop for Running {
     }
 }
 
+/// A command that the kernel asks to end when this process is killed: a build that nobody waits for would go on for
+/// minutes. `setpriv` is part of every Debian; where it is missing, such a build runs to its end.
+fn bound_to_us(program: &Path) -> Command {
+    let setpriv = Path::new("/usr/bin/setpriv");
+    if setpriv.is_file() {
+        let mut command = Command::new(setpriv);
+        command.args(["--pdeathsig", "TERM", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    }
+}
+
 fn lines_of(pipe: impl AsyncRead + Send + Unpin + 'static) -> Lines {
-    futures::stream::unfold(BufReader::new(pipe), |mut pipe| async { Some((next_line(&mut pipe).await?, pipe)) }).boxed()
+    futures::stream::unfold(BufReader::new(pipe), |mut pipe| async { Some((next_line(&mut pipe).await?, pipe)) })
+        .boxed()
 }
 
 /// The next line, cut at the limit; a tool's progress that ends in a carriage return counts as one.
@@ -190,7 +209,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn take(&mut self, line: String, say: &(dyn Fn(&str) + Send + Sync)) {
+    fn take(&mut self, line: &str, say: &(dyn Fn(&str) + Send + Sync)) {
         let line = without_passwords(line.trim_end());
         if line.is_empty() {
             return;
@@ -239,7 +258,8 @@ mod tests {
     fn shell(script: &str) -> Step<'static> {
         Step {
             image: "test",
-            shown: "sh".to_owned(),
+            title: "sh".to_owned(),
+            shown: "sh -c …".to_owned(),
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
             environment: vec![("PARALLAX_TEST", "set".into())],
@@ -255,7 +275,7 @@ mod tests {
         let error = shell(script).run(&|_| (), &CancellationToken::new()).await.expect_err("it fails");
         assert_eq!(error.to_string(), "image test: sh failed with exit status 3");
         let evidence = error.failure().evidence;
-        assert_eq!(evidence.len(), LAST_LINES);
+        assert_eq!((evidence.len(), evidence[0].as_str()), (1 + LAST_LINES, "$ sh -c …"));
         assert_eq!(evidence.last().map(String::as_str), Some("line 30"));
     }
 
@@ -274,7 +294,7 @@ mod tests {
         let step = Step { limit: Duration::from_millis(300), ..shell("echo begun it; exec tail -f /dev/null") };
         let error = step.run(&|_| (), &CancellationToken::new()).await.expect_err("too long");
         assert!(error.to_string().contains("took longer than"), "{error}");
-        assert_eq!(error.failure().evidence, ["begun it"]);
+        assert_eq!(error.failure().evidence, ["$ sh -c …", "begun it"]);
     }
 
     #[tokio::test]

@@ -145,8 +145,8 @@ mod tests {
 
     #[test]
     fn what_is_at_hand_is_never_asked_of_the_network() {
-        let known = |published, built, pull_failed| Known { published, built, pull_failed };
         use Move::{Build, GiveUp, Pull, UseBuilt, UsePublished};
+        let known = |published, built, pull_failed| Known { published, built, pull_failed };
         let table = [
             // known                        published     built     either
             (known(false, false, false), [Pull, Build, Pull]),

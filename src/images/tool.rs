@@ -41,8 +41,8 @@ impl fmt::Display for Tool {
 
 /// Sees to it that the machine has a tool.
 pub trait Tools: Send + Sync {
-    /// The tool's program, installed first where that was allowed. The error completes "image X is built with `go`,
-    /// which …". Asked at most once a run for each tool, and for one tool at a time.
+    /// The tool's program, installed first where that was allowed. The error says what is the matter
+    /// with it. Asked at most once a run for each tool, and for one tool at a time.
     fn ensure(&self, tool: Tool) -> BoxFuture<'_, Result<PathBuf, String>>;
 }
 
@@ -55,7 +55,7 @@ impl Tools for OnPath {
         Box::pin(async move {
             let path = std::env::var_os("PATH").unwrap_or_default();
             let found = std::env::split_paths(&path).map(|folder| folder.join(tool.program())).find(|p| p.is_file());
-            let program = found.ok_or_else(|| "is not installed".to_owned())?;
+            let program = found.ok_or_else(|| "it is not installed".to_owned())?;
             match tool {
                 Tool::Go => go_is_recent(&program).await.map(|()| program),
                 Tool::Mmdebstrap => Ok(program),
@@ -68,12 +68,13 @@ async fn go_is_recent(program: &std::path::Path) -> Result<(), String> {
     let mut command = tokio::process::Command::new(program);
     command.args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local").kill_on_drop(true);
     let asked = tokio::time::timeout(std::time::Duration::from_secs(20), command.output()).await;
-    let output = asked.map_err(|_| "does not answer".to_owned())?.map_err(|error| format!("does not run: {error}"))?;
+    let output =
+        asked.map_err(|_| "it does not answer".to_owned())?.map_err(|error| format!("it does not run: {error}"))?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     match go_minor(&version) {
         Some(minor) if minor >= 21 => Ok(()),
-        Some(_) => Err(format!("is too old here ({version})")),
-        None => Err("does not say its version".to_owned()),
+        Some(_) => Err(format!("{version} is too old")),
+        None => Err("it does not say its version".to_owned()),
     }
 }
 
@@ -88,13 +89,9 @@ mod tests {
 
     #[test]
     fn versions_of_go() {
-        for (version, minor) in [
-            ("go1.26.8", Some(26)),
-            ("go1.21rc2", Some(21)),
-            ("go1.19", Some(19)),
-            ("devel +abc", None),
-            ("", None),
-        ] {
+        for (version, minor) in
+            [("go1.26.8", Some(26)), ("go1.21rc2", Some(21)), ("go1.19", Some(19)), ("devel +abc", None), ("", None)]
+        {
             assert_eq!(go_minor(version), minor, "{version}");
         }
     }

@@ -82,7 +82,8 @@ pub(super) fn files_below(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     fn visit(folder: &Path, prefix: &str, found: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
-            let refuse = |why| io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {why}", entry.path().display()));
+            let refuse =
+                |why| io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {why}", entry.path().display()));
             let name = entry.file_name().into_string().map_err(|_| refuse("the name is not UTF-8"))?;
             let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
             let kind = entry.file_type()?;

@@ -9,8 +9,8 @@ use super::error::ImageError;
 
 /// Reads a file. Unknown and repeated keys are errors.
 pub(super) fn read<T: DeserializeOwned>(file: &Path) -> Result<T, ImageError> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|source| ImageError::Unreadable { file: file.to_owned(), source })?;
+    let text =
+        std::fs::read_to_string(file).map_err(|source| ImageError::Unreadable { file: file.to_owned(), source })?;
     parse(file, &text)
 }
 

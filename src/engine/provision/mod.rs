@@ -16,4 +16,5 @@ mod tool;
 
 pub use engine::ensure_engine;
 pub use error::ProvisionError;
+pub use sources::debian_sources;
 pub use tool::{Tool, ensure_tool};

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::ProvisionError;
+use super::system::System;
 
 /// Debian's own components; a third party's repository has others (`stable`, `main` under a suite of its own).
 const COMPONENTS: [&str; 4] = ["main", "contrib", "non-free", "non-free-firmware"];
@@ -21,6 +22,15 @@ pub(super) struct Source {
     components: Vec<String>,
     /// Fields that are kept as they were, such as `Signed-By`, with their continuation lines.
     kept: Vec<String>,
+}
+
+/// The sources of Debian's own archive that this machine has under `etc`, for the release `suite`, as a `.sources` file.
+/// `None` where the machine is not Debian, or has no such sources.
+pub fn debian_sources(etc: &Path, suite: &str) -> Option<String> {
+    let system = System::from_os_release(&std::fs::read_to_string(etc.join("os-release")).ok()?).ok()?;
+    let sources = own_archive(&read(&etc.join("apt")).ok()?, &system.codename);
+    let known = system.is_debian && !system.codename.is_empty() && !sources.is_empty();
+    known.then(|| renamed(&sources, &system.codename, suite))
 }
 
 /// Reads the files under `/etc/apt` in apt's own order.
@@ -51,7 +61,7 @@ pub(super) fn own_archive(files: &[(PathBuf, String)], codename: &str) -> Vec<So
     let mut sources: Vec<Source> = Vec::new();
     for (path, text) in files {
         let parsed: Vec<Source> = if path.extension().is_some_and(|extension| extension == "sources") {
-            text.split("\n\n").flat_map(|part| part.split("\n \n")).filter_map(stanza).collect()
+            text.split("\n\n").filter_map(stanza).collect()
         } else {
             text.lines().filter_map(one_line).collect()
         };
@@ -219,6 +229,22 @@ Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
         for (name, text) in cases {
             assert_eq!(own_archive(&files(&[(name, text)]), "bookworm"), [], "{name}");
         }
+    }
+
+    #[test]
+    fn a_debian_machine_knows_where_another_suite_is() {
+        let etc = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(etc.path().join("apt/sources.list.d")).unwrap();
+        std::fs::write(etc.path().join("apt/sources.list.d/debian.sources"), DEB822).unwrap();
+        let on = |release: &str| {
+            std::fs::write(etc.path().join("os-release"), release).unwrap();
+            debian_sources(etc.path(), "trixie")
+        };
+        let sources = on("ID=debian\nVERSION_CODENAME=bookworm\n").unwrap();
+        assert!(sources.contains("Suites: trixie trixie-updates\n") && sources.contains("Suites: trixie-security\n"));
+        assert_eq!(on("ID=ubuntu\nVERSION_CODENAME=bookworm\n"), None, "these would be Ubuntu's");
+        assert_eq!(on("ID=debian\nVERSION_CODENAME=forky\n"), None, "these belong to another release");
+        assert_eq!(on("ID=fedora\n"), None);
     }
 
     #[test]

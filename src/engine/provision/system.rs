@@ -28,7 +28,7 @@ impl System {
     }
 
     /// Reads `/etc/os-release`; the error is the system's name.
-    fn from_os_release(text: &str) -> Result<Self, String> {
+    pub(super) fn from_os_release(text: &str) -> Result<Self, String> {
         let field = |key: &str| {
             let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
             value.map(|value| value.trim().trim_matches(['"', '\'']).to_owned()).filter(|value| !value.is_empty())

@@ -1,13 +1,14 @@
 //! What the tests stand on: an engine, an image made here, and a second process that can be killed.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use parallax::engine::provision::{Tool, ensure_tool};
 use parallax::engine::{
     ContainerSpec, Endpoint, Engine, RealSurroundings, Site, StateDir, environment_fits, find, fresh_run_id,
 };
+use parallax::record::Sink;
 
 /// The image's name; its tag is the test process.
 fn image_name() -> String {
@@ -34,7 +35,7 @@ impl Bench {
         let engine = Engine::connect(&endpoint).await.unwrap_or_else(|error| panic!("{error}: {:?}", error.fix()));
         let scratch = tempfile::tempdir().unwrap();
         let image = image_name();
-        make_image(&image, scratch.path());
+        make_image(&image, scratch.path()).await;
         let before = everything();
         Some(Self { engine, scratch, image, before })
     }
@@ -94,12 +95,13 @@ fn endpoint() -> Endpoint {
 }
 
 /// An image with one static shell in it.
-fn make_image(name: &str, scratch: &std::path::Path) {
+async fn make_image(name: &str, scratch: &std::path::Path) {
     let root = scratch.join("root");
     std::fs::create_dir_all(root.join("bin")).unwrap();
     std::fs::create_dir_all(root.join("tmp")).unwrap();
-    let shell = ["/bin/busybox", "/usr/bin/busybox"].iter().map(PathBuf::from).find(|path| path.exists());
-    let shell = shell.expect("the tests need a static busybox (Debian: busybox-static)");
+    let provision = std::env::var_os("PARALLAX_PROVISION").is_some();
+    let shell = ensure_tool(Tool::Busybox, provision, &Sink::new(|event| eprintln!("{event:?}"))).await;
+    let shell = shell.unwrap_or_else(|error| panic!("{error}: {:?}", error.fix()));
     std::fs::copy(shell, root.join("bin/busybox")).unwrap();
     let archive = scratch.join("root.tar");
     let mut tar = tar::Builder::new(std::fs::File::create(&archive).unwrap());
@@ -130,7 +132,7 @@ pub(super) fn docker(args: &[&str]) -> String {
 /// This test binary again, running one of its ignored tests as a process of its own.
 pub(super) fn this_binary_as(role: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([&format!("engine::cleanup::{role}"), "--exact", "--ignored", "--nocapture"]);
+    command.args([&format!("engine::roles::{role}"), "--exact", "--ignored", "--nocapture"]);
     command.env("PARALLAX_TEST_ROLE", role);
     command
 }

@@ -4,63 +4,13 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use parallax::engine::reaper::Reaper;
-use parallax::engine::{Collected, ContainerSpec, Endpoint, Engine, Ready, Site, StateDir, fresh_run_id, gc, reaper};
+use parallax::engine::{Collected, ContainerSpec, Ready, Site, fresh_run_id, gc};
 use parallax_vocab::RunId;
 use serial_test::serial;
 
 use super::bench::{Bench, Killed, docker, this_binary_as};
 
 const SLEEP: &str = "exec /bin/busybox sleep 300";
-
-/// Not a test by itself: the harness as a process that a test can kill. It starts a network and two containers, says
-/// so, and waits for its end.
-#[test]
-#[ignore = "a process of other tests"]
-fn harness() {
-    let Ok(role) = std::env::var("PARALLAX_TEST_ROLE") else { return };
-    assert_eq!(role, "harness");
-    let env = |name: &str| std::env::var(name).unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let engine = Engine::connect(&Endpoint::given(env("PARALLAX_TEST_ENGINE"))).await.unwrap();
-        let run = RunId::new(env("PARALLAX_TEST_RUN"));
-        let site = Site::open(engine, StateDir::at(env("PARALLAX_TEST_STATE")), run, false).unwrap();
-        let reaper = (env("PARALLAX_TEST_REAPER") == "yes").then(|| {
-            let mut command = this_binary_as("reaping");
-            command.env("PARALLAX_TEST_ROLE", "reaping");
-            Reaper::spawn_as(command, &site).unwrap()
-        });
-        let network = site.network("net").await.unwrap();
-        for what in ["one", "two"] {
-            let spec = ContainerSpec {
-                entrypoint: Some(vec!["/bin/busybox".into(), "sleep".into()]),
-                command: vec!["300".into()],
-                volumes: vec!["/vol".into()],
-                ..ContainerSpec::new(what, env("PARALLAX_TEST_IMAGE"), &network.name)
-            };
-            site.start(spec).await.unwrap();
-        }
-        println!("harness is up");
-        std::io::stdin().read_line(&mut String::new()).unwrap();
-        site.close().await;
-        if let Some(reaper) = reaper {
-            reaper.closed();
-        }
-        println!("harness is done");
-    });
-}
-
-/// Not a test by itself: the reaper's process.
-#[test]
-#[ignore = "a process of other tests"]
-fn reaping() {
-    if std::env::var("PARALLAX_TEST_ROLE").is_ok_and(|role| role == "reaping") {
-        let env = |name: &str| std::env::var(name).unwrap();
-        let run = RunId::new(env("PARALLAX_TEST_RUN"));
-        reaper::main(&run, &env("PARALLAX_TEST_ENGINE"), env("PARALLAX_TEST_STATE").as_ref()).unwrap();
-    }
-}
 
 struct Harness {
     process: Killed,
@@ -223,6 +173,7 @@ async fn a_start_that_is_given_up_leaves_nothing() {
         };
         let given_up = tokio::time::timeout(Duration::from_millis(after_ms), site.start(spec)).await;
         assert!(given_up.is_err(), "it became ready");
+        assert!(site.unremoved().iter().any(|one| one.command() == format!("docker network rm {}", network.name)));
         let began = Instant::now();
         let swept = site.close().await;
         assert_eq!(swept.remaining, [], "given up after {after_ms} ms");

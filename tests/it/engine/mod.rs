@@ -5,4 +5,7 @@
 mod bench;
 mod cleanup;
 mod images;
+mod provision;
+mod resolve;
+mod roles;
 mod start;
