@@ -32,22 +32,31 @@ pub(super) struct Apt<'a> {
     updated: bool,
 }
 
+/// A package to install.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) package: &'static str,
+    /// Its least release.
+    pub(super) least: Release,
+    /// What must come from the same suite: apt does not draw it along by itself.
+    pub(super) same_suite: &'static [&'static str],
+    /// What goes along.
+    pub(super) along: &'static [&'static str],
+    /// What goes along where the archive has it.
+    pub(super) along_if_known: &'static [&'static str],
+}
+
 impl<'a> Apt<'a> {
     pub(super) fn new(system: System, sink: &'a Sink) -> Self {
         Self { system, sink, updated: false }
     }
 
-    /// Installs a package of at least release `least`, with what must come from the same suite and what goes along.
-    pub(super) async fn install(
-        &mut self,
-        package: &str,
-        same_suite: &[&str],
-        along: &[&str],
-        least: Release,
-    ) -> Result<(), ProvisionError> {
+    /// Installs a package, from a newer suite where this machine's own has none that is new enough.
+    pub(super) async fn install(&mut self, wanted: Wanted) -> Result<(), ProvisionError> {
+        let Wanted { package, least, .. } = wanted;
         let mut choice = self.look_up(package, least).await?;
-        if choice == Choice::Nowhere {
-            // Lists may be old or absent.
+        if choice == Choice::Nowhere && self.candidate(package).await?.is_none() {
+            // Lists were never read, or are gone.
             self.update().await?;
             choice = self.look_up(package, least).await?;
         }
@@ -61,12 +70,19 @@ impl<'a> Apt<'a> {
             Choice::FromSuite { version, suite } => (version, Some(suite)),
             Choice::Nowhere => return Err(self.too_old(package, least).await?),
         };
+        let mut along = wanted.along.to_vec();
+        for other in wanted.along_if_known {
+            if self.candidate(other).await?.is_some() {
+                along.push(other);
+            }
+        }
         let from = suite.as_ref().map(|suite| format!(" from {suite}")).unwrap_or_default();
-        let what = [&[format!("{package} {version}{from}").as_str()], along].concat().join(", ");
+        let what = [&[format!("{package} {version}{from}").as_str()], along.as_slice()].concat().join(", ");
         self.sink.note(format!("installing {what}"));
         let suffix = suite.map(|suite| format!("/{suite}")).unwrap_or_default();
-        let mut names: Vec<String> = [package].iter().chain(same_suite).map(|name| format!("{name}{suffix}")).collect();
-        names.extend(along.iter().map(|name| (*name).to_owned()));
+        let same = [package].into_iter().chain(wanted.same_suite.iter().copied());
+        let mut names: Vec<String> = same.map(|name| format!("{name}{suffix}")).collect();
+        names.extend(along.into_iter().map(str::to_owned));
         match self.install_now(&names).await {
             // Lists that name versions which the mirror no longer has.
             Err(_) if !self.updated => {
@@ -84,23 +100,22 @@ impl<'a> Apt<'a> {
         run("apt-get", &args, INSTALL_WITHIN).await.map(drop)
     }
 
-    /// Whether the archive has a package at all, by the lists that are there.
-    pub(super) async fn has(&self, package: &str) -> bool {
-        matches!(self.look_up(package, Release(0, 0)).await, Ok(Choice::Plain { .. } | Choice::FromSuite { .. }))
+    /// The version that apt would take by itself, by the lists that are there.
+    async fn candidate(&self, package: &str) -> Result<Option<String>, ProvisionError> {
+        Ok(read_candidate(&run("apt-cache", &["policy", package], UPDATE_WITHIN).await?))
     }
 
     async fn look_up(&self, package: &str, least: Release) -> Result<Choice, ProvisionError> {
-        let policy = run("apt-cache", &["policy", package], UPDATE_WITHIN).await?;
+        let candidate = self.candidate(package).await?;
         let madison = run("apt-cache", &["madison", package], UPDATE_WITHIN).await?;
-        Ok(choose(read_candidate(&policy).as_deref(), &read_madison(&madison), least))
+        Ok(choose(candidate.as_deref(), &read_madison(&madison), least))
     }
 
     async fn too_old(&self, package: &str, least: Release) -> Result<ProvisionError, ProvisionError> {
-        let policy = run("apt-cache", &["policy", package], UPDATE_WITHIN).await?;
         Ok(ProvisionError::TooOld {
             package: package.to_owned(),
             wanted: least.to_string(),
-            has: read_candidate(&policy).unwrap_or_else(|| "none".to_owned()),
+            has: self.candidate(package).await?.unwrap_or_else(|| "none".to_owned()),
             system: self.system.name.clone(),
         })
     }

@@ -23,6 +23,8 @@ const OUTPUT_LINES: usize = 20;
 /// Starts the engine where it does not run, through systemd where that runs, and waits until it answers.
 pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), ProvisionError> {
     let mut child = None;
+    // Lines of an earlier start explain nothing.
+    let log_begins = std::fs::metadata(LOG).map_or(0, |file| file.len());
     if is_starting() {
         sink.note("waiting for the dockerd that is starting already");
     } else if Path::new("/run/systemd/system").exists() {
@@ -38,10 +40,10 @@ pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), 
             return Ok(());
         }
         if let Some(status) = child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
-            return Err(failed(format!("ended at once ({status})")));
+            return Err(failed(format!("ended at once ({status})"), log_begins));
         }
         if begun.elapsed() > ANSWERS_WITHIN {
-            return Err(failed(format!("does not answer after {} s", ANSWERS_WITHIN.as_secs())));
+            return Err(failed(format!("does not answer after {} s", ANSWERS_WITHIN.as_secs()), log_begins));
         }
         // A socket that does not exist yet cannot be awaited, only looked for.
         tokio::time::sleep(LOOK_AGAIN).await;
@@ -81,7 +83,9 @@ pub(super) fn dockerd() -> Option<PathBuf> {
     on_path("dockerd").next()
 }
 
-fn failed(reason: String) -> ProvisionError {
-    let text = std::fs::read(LOG).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+fn failed(reason: String, log_begins: u64) -> ProvisionError {
+    let log = std::fs::read(LOG).unwrap_or_default();
+    let begins = usize::try_from(log_begins).unwrap_or_default().min(log.len());
+    let text = String::from_utf8_lossy(&log[begins..]);
     ProvisionError::Daemon { reason, log: LOG.to_owned(), output: last_lines(&text, OUTPUT_LINES) }
 }

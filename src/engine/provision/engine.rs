@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::apt::{Apt, run};
+use super::apt::{Apt, Wanted, run};
 use super::choice::Release;
 use super::daemon;
 use super::system::System;
@@ -27,13 +27,21 @@ pub async fn ensure_engine(provision: bool, around: &dyn Surroundings, sink: &Si
     }
     let system = System::for_installing("a container engine")?;
     if !is_installed().await {
-        let mut apt = Apt::new(system, sink);
-        let client = on_path("docker").next().is_none() && apt.has("docker-cli").await;
-        let along: &[&str] = if client { &["iptables", "docker-cli"] } else { &["iptables"] };
-        apt.install("docker.io", &[], along, LEAST).await?;
+        Apt::new(system, sink).install(engine_package(on_path("docker").next().is_some())).await?;
     }
     daemon::start(around, sink).await?;
     find(around)
+}
+
+/// The engine, with what it needs and does not depend on. Newer releases split the client off, which a person wants.
+fn engine_package(has_client: bool) -> Wanted {
+    Wanted {
+        package: "docker.io",
+        least: LEAST,
+        same_suite: &[],
+        along: &["iptables"],
+        along_if_known: if has_client { &[] } else { &["docker-cli"] },
+    }
 }
 
 /// Only the default socket is: what was chosen by name is somebody else's.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::apt::{Apt, run};
+use super::apt::{Apt, Wanted, run};
 use super::choice::Release;
 use super::error::ProvisionError;
 use super::system::System;
@@ -29,7 +29,6 @@ pub enum Tool {
 struct Known {
     command: &'static str,
     package: &'static str,
-    /// What must come from the same suite as the package: apt does not draw it along by itself.
     same_suite: &'static [&'static str],
     version: &'static [&'static str],
     least: Release,
@@ -79,7 +78,9 @@ pub async fn ensure_tool(tool: Tool, provision: bool, sink: &Sink) -> Result<Pat
         return Err(missing.into());
     }
     let system = System::for_installing(known.command)?;
-    Apt::new(system, sink).install(known.package, known.same_suite, &[], known.least).await?;
+    let Known { package, least, same_suite, .. } = known;
+    let wanted = Wanted { package, least, same_suite, along: &[], along_if_known: &[] };
+    Apt::new(system, sink).install(wanted).await?;
     Ok(look(&known).await?)
 }
 

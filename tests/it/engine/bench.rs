@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use parallax::engine::provision::{Tool, ensure_tool};
@@ -9,6 +10,7 @@ use parallax::engine::{
     ContainerSpec, Endpoint, Engine, RealSurroundings, Site, StateDir, environment_fits, find, fresh_run_id,
 };
 use parallax::record::Sink;
+use parallax_vocab::RunId;
 
 /// The image's name; its tag is the test process.
 fn image_name() -> String {
@@ -20,7 +22,7 @@ pub(super) struct Bench {
     pub(super) engine: Engine,
     pub(super) scratch: tempfile::TempDir,
     pub(super) image: String,
-    before: BTreeSet<String>,
+    runs: Mutex<Vec<RunId>>,
 }
 
 impl Bench {
@@ -36,16 +38,22 @@ impl Bench {
         let scratch = tempfile::tempdir().unwrap();
         let image = image_name();
         make_image(&image, scratch.path()).await;
-        let before = everything();
-        Some(Self { engine, scratch, image, before })
+        Some(Self { engine, scratch, image, runs: Mutex::default() })
     }
 
     pub(super) fn state(&self) -> StateDir {
         StateDir::at(self.scratch.path().join("state"))
     }
 
+    /// A run's id. Others may use the engine at the same time, so only what our runs made is looked at.
+    pub(super) fn run(&self) -> RunId {
+        let run = fresh_run_id();
+        self.runs.lock().unwrap().push(run.clone());
+        run
+    }
+
     pub(super) fn site(&self) -> Site {
-        Site::open(self.engine.clone(), self.state(), fresh_run_id(), false).unwrap()
+        Site::open(self.engine.clone(), self.state(), self.run(), false).unwrap()
     }
 
     /// A container that runs a line of shell.
@@ -58,26 +66,20 @@ impl Bench {
         }
     }
 
-    /// Complete lists before and after are equal.
+    /// Nothing is left of any run of this test, by name or by label.
     pub(super) fn assert_nothing_left(&self) {
-        assert_eq!(everything(), self.before, "what the engine holds is not what it held before");
+        for run in self.runs.lock().unwrap().iter() {
+            assert_eq!(objects(run), BTreeSet::new(), "run {run} has left something");
+        }
     }
 }
 
 impl Drop for Bench {
     /// A test that failed leaves nothing either.
     fn drop(&mut self) {
-        for run in self.state().runs().unwrap_or_default() {
-            let filter = format!("label=io.parallax.run={run}");
-            for (list, remove) in [
-                (&["ps", "--all"][..], &["rm", "--force", "--volumes"][..]),
-                (&["network", "ls"], &["network", "rm"]),
-                (&["volume", "ls"], &["volume", "rm"]),
-            ] {
-                for id in docker(&[list, &["--quiet", "--filter", &filter]].concat()).lines() {
-                    docker(&[remove, &[id]].concat());
-                }
-            }
+        for object in self.runs.lock().unwrap().iter().flat_map(objects) {
+            let (kind, name) = object.split_once(' ').unwrap();
+            docker(&if kind == "container" { vec!["rm", "-fv", name] } else { vec![kind, "rm", name] });
         }
         docker(&["image", "rm", "--force", &self.image]);
     }
@@ -110,16 +112,20 @@ async fn make_image(name: &str, scratch: &std::path::Path) {
     docker(&["import", archive.to_str().unwrap(), name]);
 }
 
-/// Every container, network and volume that the engine holds, whosever they are.
-pub(super) fn everything() -> BTreeSet<String> {
+/// Containers, networks and volumes of a run, as `KIND NAME`: those that carry its label, and those that carry its id
+/// in their name.
+pub(super) fn objects(run: &RunId) -> BTreeSet<String> {
     let lists: [(&str, &[&str]); 3] = [
-        ("container", &["ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Names}}"]),
-        ("network", &["network", "ls", "--no-trunc", "--format", "{{.ID}} {{.Name}}"]),
+        ("container", &["ps", "--all", "--format", "{{.Names}}"]),
+        ("network", &["network", "ls", "--format", "{{.Name}}"]),
         ("volume", &["volume", "ls", "--format", "{{.Name}}"]),
     ];
-    let lines =
-        |(kind, args): (&str, &[&str])| docker(args).lines().map(|line| format!("{kind} {line}")).collect::<Vec<_>>();
-    lists.into_iter().flat_map(lines).collect()
+    let filters = [format!("label=io.parallax.run={run}"), format!("name={run}")];
+    let one = |(kind, args): (&str, &[&str]), filter: &str| {
+        let names = docker(&[args, &["--filter", filter]].concat());
+        names.lines().map(|name| format!("{kind} {name}")).collect::<Vec<_>>()
+    };
+    lists.into_iter().flat_map(|list| filters.iter().flat_map(move |filter| one(list, filter))).collect()
 }
 
 /// The command-line client: a second witness, independent of the code under test.

@@ -4,11 +4,11 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use parallax::engine::{Collected, ContainerSpec, Ready, Site, fresh_run_id, gc};
+use parallax::engine::{Collected, ContainerSpec, Ready, Site, gc};
 use parallax_vocab::RunId;
 use serial_test::serial;
 
-use super::bench::{Bench, Killed, docker, this_binary_as};
+use super::bench::{Bench, Killed, docker, objects, this_binary_as};
 
 const SLEEP: &str = "exec /bin/busybox sleep 300";
 
@@ -27,7 +27,7 @@ impl Harness {
     }
 
     fn spawn(bench: &Bench, reaper: bool) -> Self {
-        let run = fresh_run_id();
+        let run = bench.run();
         let mut command = this_binary_as("harness");
         command
             .env("PARALLAX_TEST_ENGINE", &bench.engine.endpoint().host)
@@ -50,9 +50,7 @@ impl Harness {
     }
 
     fn objects(&self) -> usize {
-        let filter = format!("label=io.parallax.run={}", self.run);
-        let count = |args: &[&str]| docker(&[args, &["--quiet", "--filter", &filter]].concat()).lines().count();
-        count(&["ps", "--all"]) + count(&["network", "ls"]) + count(&["volume", "ls"])
+        objects(&self.run).len()
     }
 
     fn end_in_order(mut self) {
@@ -123,7 +121,7 @@ async fn gc_removes_the_dead_and_spares_the_living_and_the_standing() {
     let mut dead = Harness::start(&bench, false);
     let mut forgotten = Harness::start(&bench, false);
     let living = Harness::start(&bench, false);
-    let standing_site = Site::open(bench.engine.clone(), bench.state(), fresh_run_id(), true).unwrap();
+    let standing_site = Site::open(bench.engine.clone(), bench.state(), bench.run(), true).unwrap();
     standing_site.network("net").await.unwrap();
     dead.process.kill();
     forgotten.process.kill();

@@ -1,6 +1,6 @@
 //! The engine room against a real engine. The image is made here from a static shell; nothing is pulled.
 //!
-//! Tests run one after another: they compare complete lists of what the engine holds.
+//! Tests run one after another: testcontainers keeps one connection for the process, which belongs to one runtime.
 
 mod bench;
 mod cleanup;

@@ -5,10 +5,10 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use parallax::engine::{Bind, ContainerSpec, EngineError, InlineFile, Port, Protocol, Ready};
+use parallax::engine::{Bind, ContainerSpec, EngineError, InlineFile, Owner, Port, Protocol, Ready};
 use serial_test::serial;
 
-use super::bench::{Bench, docker};
+use super::bench::{Bench, docker, objects};
 
 /// Prints what it was given, then serves one line to each connection.
 const SERVE: &str = "cat /etc/given/file; echo env=$WORD; cat /bound/x; [ -w /mem ] && echo mem; \
@@ -91,11 +91,14 @@ async fn ports_are_published_on_loopback_only_and_everything_is_labelled() {
     assert!(server.ports[&(7000, Protocol::Tcp)].ip().is_loopback());
     assert!(server.udp(53).is_some());
 
-    let filter = format!("label=io.parallax.run={}", site.run());
-    let mine = |args: &[&str]| docker(&[args, &["--quiet", "--filter", &filter]].concat()).lines().count();
-    assert_eq!(mine(&["ps", "--all"]), 1);
-    assert_eq!(mine(&["network", "ls"]), 1);
-    assert_eq!(mine(&["volume", "ls"]), 1);
+    let kinds: Vec<_> = objects(site.run()).iter().map(|one| one.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(kinds, ["container", "network", "volume"]);
+    for (kind, name) in [("container", &server.name), ("network", &network.name)] {
+        let label = r#"{{index .Labels "io.parallax.owner"}}"#
+            .replace(".Labels", if kind == "container" { ".Config.Labels" } else { ".Labels" });
+        let owner: Owner = docker(&[kind, "inspect", "--format", &label, name]).trim().parse().unwrap();
+        assert_eq!(owner, Owner::this_process().unwrap(), "{kind}");
+    }
 
     assert_eq!(site.close().await.removed.len(), 3);
     bench.assert_nothing_left();
@@ -134,8 +137,8 @@ async fn what_fails_to_start_says_why_and_is_gone() {
             assert_eq!(error.evidence(), [line]);
         }
     }
-    let containers = docker(&["ps", "--all", "--filter", &format!("label=io.parallax.run={}", site.run()), "--quiet"]);
-    assert_eq!(containers, "", "a container that failed is still there");
+    let left = objects(site.run());
+    assert_eq!(left.len(), 1, "a container that failed is still there: {left:?}");
     assert!(docker(&["network", "ls", "--format", "{{.Name}}"]).lines().all(|name| name != "parallax-none"));
     site.close().await;
     let late = site.network("late").await.unwrap_err();
