@@ -108,7 +108,9 @@ fn unsigned(question: &PresignQuestion) -> Result<String, Cause> {
     let mut url = format!("{endpoint}/{}/{}", encode(&question.bucket, false), encode(&question.key, true));
     for (number, (name, value)) in question.query.iter().enumerate() {
         url.push(if number == 0 { '?' } else { '&' });
-        url.push_str(&format!("{}={}", encode(name, false), encode(value, false)));
+        url.push_str(&encode(name, false));
+        url.push('=');
+        url.push_str(&encode(value, false));
     }
     Ok(url)
 }
