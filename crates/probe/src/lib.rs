@@ -15,6 +15,7 @@ mod s3;
 mod s3_error;
 mod target;
 mod tls;
+pub mod trace;
 mod trail;
 mod trust;
 
