@@ -15,3 +15,6 @@ pub use error::ProbeError;
 pub use pod::{AGENT_PATH, PodSession};
 pub use session::{Hello, Session};
 pub use vantage::Vantage;
+
+#[cfg(test)]
+mod tests;

@@ -55,7 +55,7 @@ impl PodSession {
         let exec = tokio::time::timeout(EXEC_LIMIT, pods.exec(name, [AGENT_PATH, "session"], &params)).await;
         let mut process = exec
             .map_err(|_| start(format!("the apiserver opened no exec in {} s", EXEC_LIMIT.as_secs())))?
-            .map_err(|why| start(why.to_string()))?;
+            .map_err(|why| start(said(&why)))?;
         let missing = || start("the exec came without its streams".to_owned());
         let stdin = process.stdin().ok_or_else(missing)?;
         let stdout = process.stdout().ok_or_else(missing)?;
@@ -80,27 +80,46 @@ impl PodSession {
     }
 }
 
+/// What the apiserver said, without the rest of its status.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// Resolves when the process or its pod is gone, with the reason. Holds the exec, which lives as long as it.
 async fn ended(mut process: AttachedProcess, pods: Api<Pod>, name: String, container: Option<String>) -> String {
     let status = process.take_status();
     let exited = async {
         match status {
-            Some(status) => status.await.map_or_else(|| "the exec was cut off".to_owned(), |status| words(&status)),
+            Some(status) => status.await.map_or_else(|| Exit::Broken("the exec was cut off".to_owned()), exit),
             None => std::future::pending().await,
         }
     };
     first_reason(exited, pod_gone(pods, &name, container.as_deref()), WATCH_LIMIT).await
 }
 
-/// Of the two reasons, the pod's is the better one: a process always ends with its pod.
+/// How the process ended.
+enum Exit {
+    /// By itself, as it does when its input ends.
+    Clean,
+    /// Otherwise; why.
+    Broken(String),
+}
+
+/// Of the two reasons, the pod's is the better one: a process always ends with its pod, but never cleanly.
 async fn first_reason(
-    exited: impl Future<Output = String>,
+    exited: impl Future<Output = Exit>,
     gone: impl Future<Output = String>,
     patience: Duration,
 ) -> String {
     let mut gone = pin!(gone);
     tokio::select! {
-        why = exited => tokio::time::timeout(patience, gone).await.unwrap_or(why),
+        exit = exited => match exit {
+            Exit::Clean => "it ended by itself".to_owned(),
+            Exit::Broken(why) => tokio::time::timeout(patience, gone).await.unwrap_or(why),
+        },
         why = &mut gone => why,
     }
 }
@@ -138,11 +157,10 @@ fn verdict(pod: Option<&Pod>, container: Option<&str>) -> Option<String> {
 }
 
 /// What the exec's final status says.
-fn words(status: &Status) -> String {
-    match (status.status.as_deref(), status.message.as_deref()) {
-        (Some("Success"), _) => "it ended by itself".to_owned(),
-        (_, Some(message)) => message.to_owned(),
-        (_, None) => status.reason.clone().unwrap_or_else(|| "it ended".to_owned()),
+fn exit(status: Status) -> Exit {
+    match status.status.as_deref() {
+        Some("Success") => Exit::Clean,
+        _ => Exit::Broken(status.message.or(status.reason).unwrap_or_else(|| "it ended".to_owned())),
     }
 }
 
@@ -182,11 +200,15 @@ mod tests {
 
     #[tokio::test]
     async fn the_pods_reason_wins_when_it_comes_soon_enough() {
-        let exited = || async { "exit code 137".to_owned() };
+        let exited = || async { Exit::Broken("exit code 137".to_owned()) };
         let deleted = || async { "the pod was deleted".to_owned() };
         let patience = Duration::from_millis(20);
         assert_eq!(first_reason(exited(), deleted(), patience).await, "the pod was deleted");
         assert_eq!(first_reason(exited(), std::future::pending(), patience).await, "exit code 137");
         assert_eq!(first_reason(std::future::pending(), deleted(), patience).await, "the pod was deleted");
+        let never = std::future::pending::<String>();
+        let began = std::time::Instant::now();
+        assert_eq!(first_reason(async { Exit::Clean }, never, Duration::from_secs(60)).await, "it ended by itself");
+        assert!(began.elapsed() < Duration::from_secs(30), "a clean end waits for no watch");
     }
 }

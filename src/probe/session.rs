@@ -177,11 +177,11 @@ impl Shared {
         let mut state = self.state();
         match (&mut *state, message) {
             (State::Starting(greet), FromAgent::Hello { version, host, addresses }) => {
-                let greet = greet.take();
-                let place = self.place.clone();
                 if version != wire::VERSION {
+                    let place = self.place.clone();
                     return Err(ProbeError::Version { place, theirs: version, ours: wire::VERSION });
                 }
+                let greet = greet.take();
                 *state = State::Open(HashMap::new());
                 if let Some(greet) = greet {
                     // The opener may have given up; then the session is dropped soon.
@@ -197,7 +197,8 @@ impl Shared {
                 Ok(())
             }
             (_, message) => {
-                let kind = if matches!(message, FromAgent::Hello { .. }) { "a second hello" } else { "an early answer" };
+                let kind =
+                    if matches!(message, FromAgent::Hello { .. }) { "a second hello" } else { "an early answer" };
                 Err(ProbeError::Garbled { place: self.place.clone(), why: kind.to_owned() })
             }
         }
@@ -226,12 +227,11 @@ async fn supervise(
     stderr: impl AsyncRead + Send + Unpin + 'static,
     ended: impl Future<Output = String> + Send + 'static,
 ) {
-    // Streams end with this task: the set aborts what is left in it when it is dropped.
-    let mut streams = JoinSet::new();
-    streams.spawn(write(stdin, outbox));
-    let words = shared.clone();
-    streams.spawn(async move { keep_last_lines(stderr, &words).await });
-    let mut reader = JoinSet::new();
+    // The streams' tasks end with this one: a set aborts what is left in it when it is dropped.
+    let (mut writer, mut words, mut reader) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+    writer.spawn(write(stdin, outbox));
+    let keeper = shared.clone();
+    words.spawn(async move { keep_last_lines(stderr, &keeper).await });
     let taker = shared.clone();
     reader.spawn(async move { read(stdout, &taker).await });
     let mut ended = Box::pin(ended);
@@ -241,30 +241,23 @@ async fn supervise(
             _ => {
                 // The stream ended; the reason is on its way.
                 let why = tokio::time::timeout(LAST_WORDS, &mut ended).await;
-                drain(&mut streams).await;
+                drain(&mut words).await;
                 shared.gone(&why.unwrap_or_else(|_| "its output ended".to_owned()))
             }
         },
         why = &mut ended => {
             // Answers that were on the way still count.
-            let _ = tokio::time::timeout(LAST_WORDS / 4, reader.join_next()).await;
-            drain(&mut streams).await;
+            drain(&mut reader).await;
+            drain(&mut words).await;
             shared.gone(&why)
         }
     };
     shared.end(error);
 }
 
-/// Lets the last lines of standard error arrive.
-async fn drain(streams: &mut JoinSet<()>) {
-    let _ = tokio::time::timeout(LAST_WORDS / 4, async {
-        while streams.join_next().await.is_some() {
-            if streams.len() <= 1 {
-                break;
-            }
-        }
-    })
-    .await;
+/// Lets a stream's last bytes arrive.
+async fn drain<T: 'static>(stream: &mut JoinSet<T>) {
+    let _ = tokio::time::timeout(LAST_WORDS / 4, stream.join_next()).await;
 }
 
 /// Writes frames and, between them, heartbeats. Ends, and with it the agent's input, when no sender is left.

@@ -26,7 +26,7 @@ enum Command {
     Session,
     /// Do nothing until SIGTERM: the main process of a vantage's pod
     Hold,
-    /// Serve the run's names and edge, as the JSON in PARALLAX_WORLD describes them
+    /// Serve the run's names and edge, as the JSON in `PARALLAX_WORLD` describes them
     World,
 }
 

@@ -138,13 +138,12 @@ impl Dialler {
 
 /// What the kernel said to a SYN.
 fn refused(why: &io::Error, address: &str) -> Cause {
-    use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut};
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, TimedOut};
     let fault = match why.kind() {
         ConnectionRefused => ConnectFault::Refused,
         ConnectionReset => ConnectFault::Reset,
         TimedOut => ConnectFault::Timeout,
-        HostUnreachable | NetworkUnreachable => ConnectFault::Unreachable,
-        // No such route, no permission, no address of that family: in each no packet could leave.
+        // Host or network unreachable, no permission, no address of that family: in each no packet could leave.
         _ => ConnectFault::Unreachable,
     };
     Cause::Connect { fault, detail: format!("{address}: {why}") }

@@ -115,8 +115,7 @@ fn server(config: &NameServerConfig) -> String {
 }
 
 async fn lookup(resolver: &TokioResolver, name: Name) -> Result<DnsReply, DnsFault> {
-    let (four, six) =
-        tokio::join!(one(resolver, name.clone(), RecordType::A), one(resolver, name, RecordType::AAAA));
+    let (four, six) = tokio::join!(one(resolver, name.clone(), RecordType::A), one(resolver, name, RecordType::AAAA));
     join(four, six)
 }
 

@@ -51,7 +51,9 @@ async fn by_sdk(question: &PresignQuestion, at: SystemTime) -> Result<PresignRep
     let signed = match question.method.as_str() {
         "GET" => client.get_object().bucket(bucket).key(key).presigned(config).await.map_err(|e| failed(words(&e)))?,
         "PUT" => client.put_object().bucket(bucket).key(key).presigned(config).await.map_err(|e| failed(words(&e)))?,
-        "HEAD" => client.head_object().bucket(bucket).key(key).presigned(config).await.map_err(|e| failed(words(&e)))?,
+        "HEAD" => {
+            client.head_object().bucket(bucket).key(key).presigned(config).await.map_err(|e| failed(words(&e)))?
+        }
         _ => client.delete_object().bucket(bucket).key(key).presigned(config).await.map_err(|e| failed(words(&e)))?,
     };
     Ok(reply(&signed))
@@ -96,11 +98,7 @@ fn by_sigv4(question: &PresignQuestion, at: SystemTime) -> Result<PresignReply, 
         .body(())
         .map_err(|why| failed(why.to_string()))?;
     instructions.apply_to_request_http1x(&mut request);
-    Ok(PresignReply {
-        url: request.uri().to_string(),
-        headers: BTreeMap::new(),
-        method: question.method.clone(),
-    })
+    Ok(PresignReply { url: request.uri().to_string(), headers: BTreeMap::new(), method: question.method.clone() })
 }
 
 /// The URL before it is signed, path style.
@@ -110,7 +108,9 @@ fn unsigned(question: &PresignQuestion) -> Result<String, Cause> {
     let mut url = format!("{endpoint}/{}/{}", encode(&question.bucket, false), encode(&question.key, true));
     for (number, (name, value)) in question.query.iter().enumerate() {
         url.push(if number == 0 { '?' } else { '&' });
-        url.push_str(&format!("{}={}", encode(name, false), encode(value, false)));
+        url.push_str(&encode(name, false));
+        url.push('=');
+        url.push_str(&encode(value, false));
     }
     Ok(url)
 }

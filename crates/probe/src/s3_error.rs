@@ -26,7 +26,9 @@ pub(crate) fn parse(body: &[u8]) -> Option<S3Error> {
             }
             Event::Text(text) => text.decode().ok()?.into_owned(),
             Event::CData(text) => text.decode().ok()?.into_owned(),
-            Event::GeneralRef(name) => quick_xml::escape::unescape(&format!("&{};", name.decode().ok()?)).ok()?.into_owned(),
+            Event::GeneralRef(name) => {
+                quick_xml::escape::unescape(&format!("&{};", name.decode().ok()?)).ok()?.into_owned()
+            }
             Event::Eof => break,
             _ => continue,
         };
@@ -47,10 +49,15 @@ mod tests {
     #[test]
     fn codes_and_messages_are_read() {
         let table = [
-            ("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchKey</Code><Message>a &amp; b</Message>\
-              <Key>x</Key></Error>", Some(("NoSuchKey", "a & b"))),
-            ("<Error><Message>m</Message><Code>AccessDenied</Code><More><Code>inner</Code></More></Error>",
-             Some(("AccessDenied", "m"))),
+            (
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchKey</Code><Message>a &amp; b</Message>\
+              <Key>x</Key></Error>",
+                Some(("NoSuchKey", "a & b")),
+            ),
+            (
+                "<Error><Message>m</Message><Code>AccessDenied</Code><More><Code>inner</Code></More></Error>",
+                Some(("AccessDenied", "m")),
+            ),
             ("<Error xmlns=\"urn:x\"><Code>X</Code></Error>", Some(("X", ""))),
             ("<ListBucketResult><Code>X</Code></ListBucketResult>", None),
             ("<html><body>403</body></html>", None),

@@ -28,7 +28,8 @@ impl Target {
         };
         let replaced = match over {
             Some(text) => Some(
-                text.parse::<Authority>().map_err(|why| invalid(format!("host `{text}` is not `name[:port]`: {why}")))?,
+                text.parse::<Authority>()
+                    .map_err(|why| invalid(format!("host `{text}` is not `name[:port]`: {why}")))?,
             ),
             None => None,
         };

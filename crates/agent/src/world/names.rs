@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use hickory_proto::op::{Edns, Metadata, OpCode, ResponseCode};
+use hickory_proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_server::net::runtime::Time;
@@ -65,7 +65,7 @@ impl RequestHandler for Names {
         let response = builder.build(metadata, &answers, [], &authority, []);
         // A client that is gone gets no answer; there is nobody to tell.
         let sent = handle.send_response(response).await;
-        sent.unwrap_or_else(|_| hickory_proto::op::Header { metadata, counts: Default::default() }.into())
+        sent.unwrap_or_else(|_| Header { metadata, counts: HeaderCounts::default() }.into())
     }
 }
 

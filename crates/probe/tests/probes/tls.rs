@@ -70,7 +70,8 @@ async fn the_name_that_is_verified_may_differ_from_the_one_dialled() {
     let at = server::tls(ours.issue(&[HOST, "127.0.0.1"], -1, 1), quiet).await;
     let trust = View { trust: vec![ours.pem], ..View::default() };
     // A literal address needs no name server, and is verified against the address names.
-    for (server_name, expected) in [(None, "none"), (Some(HOST), "none"), (Some("x.example.com"), "tls name-mismatch")] {
+    for (server_name, expected) in [(None, "none"), (Some(HOST), "none"), (Some("x.example.com"), "tls name-mismatch")]
+    {
         let server_name = server_name.map(str::to_owned);
         let probe = Probe::Tls(TlsQuestion { host: at.ip().to_string(), port: at.port(), server_name });
         assert_eq!(kind(&ask(trust.clone(), probe).await), expected);
