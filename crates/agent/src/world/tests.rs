@@ -65,6 +65,7 @@ impl World {
                 if let Some(entry) = self.said.lock().unwrap().iter().find(|entry| wanted(entry)) {
                     return entry.clone();
                 }
+                // What was said lies in a plain list, which tells nobody; the test's own limit is around this loop.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -155,7 +156,11 @@ async fn the_edge_refuses_by_tls_what_it_has_no_rule_for() {
     let answer = world.ask(&pem, question("other.example.com")).await;
     let Some(Cause::Tls { fault: TlsFault::Handshake, detail }) = &answer.cause else { panic!("{answer:?}") };
     assert!(detail.contains("UnrecognisedName"), "{detail}");
-    world.until(|entry| matches!(entry, Entry::Edge { sni: Some(name), backend: None, .. } if name == "other.example.com")).await;
+    world
+        .until(
+            |entry| matches!(entry, Entry::Edge { sni: Some(name), backend: None, .. } if name == "other.example.com"),
+        )
+        .await;
 
     // A rule whose backend does not listen: the client sees a closed connection, the log says why.
     let answer = world.ask(&pem, question(HOST)).await;
