@@ -7,22 +7,23 @@ use parallax_vocab::VariantId;
 use parallax_vocab::event::Exit;
 
 use super::args::{Cli, Command, ImagesCommand, List};
-use super::{CliError, filter, printer, report, session, wiring};
+use super::wiring::{self, Project};
+use super::{CliError, filter, printer, report, session};
 
 /// Does what the command line says.
 pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let project = || find_project(cli.project.as_deref());
     match cli.command {
         Command::E2e(options) => {
-            let project = project()?;
-            let selected = filter::select(&options.filters, options.only_break.as_deref(), &variants(&project)?)?;
-            session::run(project, selected, options).await
+            let project = Project::load(&project()?)?;
+            let selected = filter::select(&options.filters, options.only_break.as_deref(), &variants(&project))?;
+            session::run(&project, selected, options).await
         }
         Command::Lint(args) => wiring::lint(&project()?, &args.paths),
-        Command::List(args) => list(&project()?, args),
+        Command::List(args) => list(&Project::load(&project()?)?, args),
         Command::Plan(args) => {
-            let project = project()?;
-            let selected = filter::select(&args.filters, None, &variants(&project)?)?;
+            let project = Project::load(&project()?)?;
+            let selected = filter::select(&args.filters, None, &variants(&project))?;
             wiring::plan(&project, &selected, &args).map(|text| say(&text))
         }
         Command::Images(args) => match args.command {
@@ -42,7 +43,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args.provision, sink, cancel)).await,
         Command::Report(args) => report::again(project().ok().as_deref(), &args),
         Command::Schema(args) => wiring::schema(&project()?, args.check),
-        Command::Reaper(args) => wiring::reaper(args.args).await,
+        Command::Reaper(args) => wiring::reaper(&args.args),
     }
 }
 
@@ -51,12 +52,12 @@ fn say(text: &str) -> Exit {
     Exit::AsExpected
 }
 
-fn variants(project: &Path) -> Result<Vec<VariantId>, CliError> {
-    Ok(wiring::list(project)?.into_iter().map(|listed| listed.variant).collect())
+fn variants(project: &Project) -> Vec<VariantId> {
+    project.list().into_iter().map(|listed| listed.variant).collect()
 }
 
-fn list(project: &Path, args: List) -> Result<Exit, CliError> {
-    let listed = wiring::list(project)?;
+fn list(project: &Project, args: List) -> Result<Exit, CliError> {
+    let listed = project.list();
     if args.json {
         let rows: Vec<_> = listed
             .iter()

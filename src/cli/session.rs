@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::E2e;
 use super::printer::{self, colour_wanted, is_ci};
-use super::{CliError, signal, wiring};
+use super::wiring::{self, Project};
+use super::{CliError, signal};
+use crate::judge;
 use crate::record::{Recorder, Redactor, Sink};
 use crate::report::terminal::{Style, render};
 use crate::report::{Summary, github, junit, live};
@@ -24,8 +26,6 @@ pub struct Run {
     pub id: RunId,
     /// The run's own folder, which exists.
     pub directory: PathBuf,
-    /// The folder that holds `scenarios/`, `fixtures/`, `images/`.
-    pub project: PathBuf,
     /// The variants to run, in order.
     pub selected: Vec<VariantId>,
     /// The command line.
@@ -41,16 +41,14 @@ pub struct Run {
 /// What the runner gives back; verdicts are in the events.
 #[derive(Debug, Default)]
 pub struct Ended {
-    /// Matchers that no break turned red.
-    pub unproven: Vec<String>,
     /// Why the run itself failed.
     pub failure: Option<Failure>,
 }
 
 /// Runs the selected variants, recorded and reported.
-pub(super) async fn run(project: PathBuf, selected: Vec<VariantId>, options: E2e) -> Result<Exit, CliError> {
-    let id = wiring::fresh_run_id()?;
-    let out = options.out.clone().unwrap_or_else(|| project.join("target").join("e2e"));
+pub(super) async fn run(project: &Project, selected: Vec<VariantId>, options: E2e) -> Result<Exit, CliError> {
+    let id = wiring::fresh_run_id();
+    let out = options.out.clone().unwrap_or_else(|| project.root.join("target").join("e2e"));
     let directory = out.join(id.as_str());
     let (sink, recorder) = Recorder::start(&directory)?;
     recorder.attach(live::choose(std::io::stderr().is_terminal(), is_ci()));
@@ -67,19 +65,18 @@ pub(super) async fn run(project: PathBuf, selected: Vec<VariantId>, options: E2e
     let run = Run {
         id,
         directory: directory.clone(),
-        project,
         selected,
         options,
         sink,
         redactor: recorder.redactor(),
         cancel: cancel.clone(),
     };
-    let outcome = wiring::e2e(run).await;
+    let outcome = wiring::e2e(run, project).await;
     let interrupted = cancel.is_cancelled();
     let all = recorder.finish(move |events| {
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         EventKind::RunEnded(Summary::from_events(events).ending(
-            outcome.unproven,
+            judge::unproven(events),
             outcome.failure,
             interrupted,
             took_ms,

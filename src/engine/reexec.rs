@@ -26,8 +26,12 @@ fn wanted(endpoint: &Endpoint) -> Vec<(&'static str, String)> {
 fn is_set(wanted: &[(&str, String)], env: &dyn Fn(&str) -> Option<String>) -> bool {
     wanted.iter().all(|(name, value)| match env(name) {
         Some(set) => set == *value,
-        None => *name == "DOCKER_HOST" && value.strip_prefix("unix://") == Some(DEFAULT_SOCKET),
+        None => *name == "DOCKER_HOST" && is_default(value),
     })
+}
+
+fn is_default(host: &str) -> bool {
+    host.strip_prefix("unix://") == Some(DEFAULT_SOCKET)
 }
 
 /// Whether testcontainers will use `endpoint`, and leave removal to us, in this process.
@@ -50,6 +54,9 @@ pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
         return Err(failed("its environment is not as it was set".to_owned()));
     }
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+    // Left unset, the default stays a default: what `--provision` may install and start, it may only there.
+    let kept = |(name, value): &(&str, String)| *name != "DOCKER_HOST" || !is_default(value) || std::env::var_os(name).is_some();
+    let wanted = wanted.into_iter().filter(kept);
     let error = Command::new(program).args(std::env::args_os().skip(1)).envs(wanted).env(GUARD, "1").exec();
     Err(failed(error.to_string()))
 }

@@ -72,7 +72,8 @@ impl Flow<'_, '_> {
         let deadline_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         self.stage.context.sink.say(EventKind::StepStarted { variant: variant.clone(), step: id.clone() });
         let began = Instant::now();
-        let blocked = crate::scenario::dependencies(step).iter().any(|it| self.not_passed.contains(it.as_str()));
+        let needed = crate::scenario::dependencies(&self.variant.variant.scenario, step);
+        let blocked = needed.iter().any(|it| self.not_passed.contains(it.as_str()));
         let (tried, attempts) = if blocked { (None, 0) } else { self.settle(step, within, &place).await? };
         let cause = tried.as_ref().and_then(|it| it.judgement.cause.clone());
         let verdict = match (&tried, &cause) {

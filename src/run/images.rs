@@ -1,7 +1,7 @@
 //! The images of a run.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +40,31 @@ pub fn wants(plan: &Plan) -> Vec<Want> {
     wanted
 }
 
+/// Builds images by their recipes, all that have one where `names` is empty.
+pub async fn build_images(
+    project: &Path,
+    names: &[String],
+    machine: &Machine,
+    provision: bool,
+    sink: &Sink,
+    cancel: CancellationToken,
+) -> Result<(), ImageError> {
+    let lock = Lock::load(&project.join("images"))?;
+    let cache = Cache::open()?;
+    let binaries = binaries()?;
+    let tools = Toolchains { provision, sink: sink.clone() };
+    let request = Request {
+        lock: &lock,
+        policy: K3s::Built,
+        binaries: &binaries,
+        cache: &cache,
+        store: &machine.engine,
+        tools: &tools,
+        registries: &Registries::default(),
+    };
+    crate::images::build(&request, names, sink, cancel).await.map(drop)
+}
+
 /// Obtains images by the project's lock, each from the first source that has it.
 pub async fn supply_of(
     project: &Path,
@@ -52,7 +77,7 @@ pub async fn supply_of(
 ) -> Result<BTreeMap<String, Obtained>, ImageError> {
     let lock = Lock::load(&project.join("images"))?;
     let cache = Cache::open()?;
-    let binaries = beside_this_program()?;
+    let binaries = binaries()?;
     let tools = Toolchains { provision, sink: sink.clone() };
     let registries = Registries::default();
     let request = Request {
@@ -65,6 +90,11 @@ pub async fn supply_of(
         registries: &registries,
     };
     obtain_all(&request, wanted, sink, cancel).await
+}
+
+/// Where our own static programs are, for image layers.
+fn binaries() -> Result<PathBuf, ImageError> {
+    beside_this_program().map_err(|source| ImageError::Unreadable { file: PathBuf::from("this program"), source })
 }
 
 /// Obtains what a plan needs.

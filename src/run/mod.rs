@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::error::RunError;
-pub use self::images::{supply_of, wants};
+pub use self::images::{build_images, supply_of, wants};
 pub use self::machine::{Machine, ensure_engine};
 use crate::engine::{Site, StateDir, reaper};
 use crate::fixture::Library;

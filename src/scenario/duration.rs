@@ -41,7 +41,9 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || format!("`{text}` is not a span of time; write a whole number and a unit: 500ms, 90s, 5m, 12h, 7d, or -1h");
+        let wrong = || {
+            format!("`{text}` is not a span of time; write a whole number and a unit: 500ms, 90s, 5m, 12h, 7d, or -1h")
+        };
         let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
         let (number, unit) = text.split_at(unit_at);
         let number: i64 = number.parse().map_err(|_| wrong())?;

@@ -1,7 +1,28 @@
 //! The scenario language: what is written, what it means, and what is wrong with it.
 //!
+//! A file goes through three gates, and all errors of a gate are told at once: [`document`] (YAML, with the place of
+//! everything), [`check`] (the shape, against the schema generated from [`model`]), [`meaning`] (whether the parts fit).
+//! What comes out is a [`Loaded`] scenario with its [`Variant`]s: the baseline, and each break merged into it.
+//!
 //! **Architecture Invariant:** pure. It reads text and yields types and diagnostics; it knows no engine, no cluster and
 //! no network.
 
+pub mod action;
+pub mod change;
+pub mod check;
+pub mod diagnostic;
+pub mod document;
 pub mod duration;
+mod load;
+pub mod meaning;
 pub mod model;
+pub mod schema;
+pub mod template;
+mod variant;
+
+pub use action::Action;
+pub use change::{Touched, rename_hosts};
+pub use diagnostic::Diagnostic;
+pub use load::load;
+pub use meaning::dependencies;
+pub use variant::{Loaded, Variant};

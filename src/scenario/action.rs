@@ -1,0 +1,195 @@
+//! What a step does, and what follows from that: which matchers it takes and which causes it can fail with.
+
+use std::fmt;
+
+use super::model::{CauseSpec, Expect, HttpStep, PresignStep, S3Step, Step};
+
+/// The kinds of step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// Resolve a name.
+    Dns,
+    /// Do a TLS handshake.
+    Tls,
+    /// Send one HTTP request.
+    Http,
+    /// One S3 operation.
+    S3,
+    /// Sign a URL.
+    Presign,
+    /// Look at a Kubernetes object.
+    Resource,
+    /// Apply Kubernetes objects.
+    Apply,
+}
+
+impl Action {
+    /// All kinds, in the order of the documentation.
+    pub const ALL: [Self; 7] = [Self::Dns, Self::Tls, Self::Http, Self::S3, Self::Presign, Self::Resource, Self::Apply];
+
+    /// The key in the scenario.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Tls => "tls",
+            Self::Http => "http",
+            Self::S3 => "s3",
+            Self::Presign => "presign",
+            Self::Resource => "resource",
+            Self::Apply => "apply",
+        }
+    }
+
+    /// Whether it looks from a vantage; the others go to the apiserver.
+    pub fn needs_vantage(self) -> bool {
+        !matches!(self, Self::Resource | Self::Apply)
+    }
+
+    /// Whether later steps can say `{{ id }}`, and for what.
+    pub fn yields(self) -> Option<&'static str> {
+        (self == Self::Presign).then_some("the URL")
+    }
+
+    /// The causes it can fail with, as the keys of a `fails` entry.
+    pub fn causes(self) -> &'static [&'static str] {
+        match self {
+            Self::Dns => &["dns", "mismatch"],
+            Self::Tls => &["dns", "connect", "tls", "mismatch"],
+            Self::Http | Self::S3 => &["dns", "connect", "tls", "status", "s3", "mismatch", "client"],
+            Self::Presign => &["client"],
+            Self::Resource => &["resource", "mismatch"],
+            Self::Apply => &["resource"],
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.key())
+    }
+}
+
+impl Step {
+    /// What the step does: exactly one action in a checked scenario.
+    pub fn actions(&self) -> Vec<Action> {
+        let given = [
+            self.dns.is_some(),
+            self.tls.is_some(),
+            self.http.is_some(),
+            self.s3.is_some(),
+            self.presign.is_some(),
+            self.resource.is_some(),
+            self.apply.is_some(),
+        ];
+        Action::ALL.into_iter().zip(given).filter(|(_, given)| *given).map(|(action, _)| action).collect()
+    }
+
+    /// The step's one action.
+    ///
+    /// # Panics
+    /// On a step that was not checked and does nothing.
+    pub fn action(&self) -> Action {
+        self.actions().first().copied().expect("a checked step has one action")
+    }
+
+    /// The matchers that the step takes: keys of `expect`.
+    pub fn matchers(&self) -> Vec<&'static str> {
+        match self.actions().first() {
+            Some(Action::Dns) => vec!["address"],
+            Some(Action::Tls) => vec!["address", "same-chain-as", "certificate-name", "chain-length"],
+            Some(Action::Http) => {
+                let head = self.http.as_ref().is_some_and(|http| http.head.is_some());
+                let body = (!head).then_some("body");
+                let rest = ["headers", "address", "same-chain-as", "certificate-name", "chain-length"];
+                ["status", "s3"].into_iter().chain(body).chain(rest).collect()
+            }
+            Some(Action::S3) => {
+                let operation = self.s3.as_ref().and_then(|s3| s3.operations().first().map(|(name, _)| *name));
+                let more = match operation {
+                    Some("get") => Some("body"),
+                    Some("list") => Some("keys"),
+                    _ => None,
+                };
+                ["status", "s3"].into_iter().chain(more).collect()
+            }
+            Some(Action::Resource) => vec!["object"],
+            Some(Action::Presign | Action::Apply) | None => Vec::new(),
+        }
+    }
+}
+
+impl HttpStep {
+    /// The methods that are given, with their URLs: exactly one in a checked step.
+    pub fn methods(&self) -> Vec<(&'static str, &str)> {
+        let all = [
+            ("get", &self.get),
+            ("put", &self.put),
+            ("head", &self.head),
+            ("post", &self.post),
+            ("delete", &self.delete),
+        ];
+        given(&all)
+    }
+}
+
+impl S3Step {
+    /// The operations that are given, with what they work on: exactly one in a checked step.
+    pub fn operations(&self) -> Vec<(&'static str, &str)> {
+        let all = [
+            ("put", &self.put),
+            ("get", &self.get),
+            ("head", &self.head),
+            ("delete", &self.delete),
+            ("list", &self.list),
+            ("create-bucket", &self.create_bucket),
+        ];
+        given(&all)
+    }
+}
+
+impl PresignStep {
+    /// The methods that are given, with `bucket/key`: exactly one in a checked step.
+    pub fn methods(&self) -> Vec<(&'static str, &str)> {
+        given(&[("get", &self.get), ("put", &self.put), ("head", &self.head), ("delete", &self.delete)])
+    }
+}
+
+fn given<'a>(all: &[(&'static str, &'a Option<String>)]) -> Vec<(&'static str, &'a str)> {
+    all.iter().filter_map(|(name, value)| value.as_deref().map(|value| (*name, value))).collect()
+}
+
+impl Expect {
+    /// The matchers that are given.
+    pub fn given(&self) -> Vec<&'static str> {
+        let all = [
+            ("status", self.status.is_some()),
+            ("s3", self.s3.is_some()),
+            ("body", self.body.is_some()),
+            ("headers", self.headers.is_some()),
+            ("address", self.address.is_some()),
+            ("same-chain-as", self.same_chain_as.is_some()),
+            ("certificate-name", self.certificate_name.is_some()),
+            ("chain-length", self.chain_length.is_some()),
+            ("keys", self.keys.is_some()),
+            ("object", self.object.is_some()),
+        ];
+        all.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+    }
+}
+
+impl CauseSpec {
+    /// The layers that are given: everything but `message`.
+    pub fn layers(&self) -> Vec<&'static str> {
+        let all = [
+            ("dns", self.dns.is_some()),
+            ("connect", self.connect.is_some()),
+            ("tls", self.tls.is_some()),
+            ("status", self.status.is_some()),
+            ("s3", self.s3.is_some()),
+            ("mismatch", self.mismatch.is_some()),
+            ("resource", self.resource.is_some()),
+            ("client", self.client.is_some()),
+        ];
+        all.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+    }
+}

@@ -1,0 +1,320 @@
+//! Applying a break's change to a scenario's value, and finding where the parts of the result were written.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde_json::{Map, Value};
+
+use super::check::Places;
+use super::diagnostic::{Diagnostic, Source, suggest};
+use super::document::{Document, join};
+
+/// What a change touches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Ids of fixtures.
+    pub fixtures: Vec<String>,
+    /// Ids of vantages.
+    pub vantages: Vec<String>,
+    /// Ids of steps.
+    pub flow: Vec<String>,
+    /// Whether the cluster's traits change.
+    pub cluster: bool,
+}
+
+impl Touched {
+    /// Whether only steps change, so that the baseline's own environment serves.
+    pub fn flow_only(&self) -> bool {
+        self.fixtures.is_empty() && self.vantages.is_empty() && !self.cluster
+    }
+}
+
+/// The word that takes a whole thing away.
+const REMOVE: &str = "remove";
+
+/// Merges the change of `breaks.<id>` into the scenario's value, which loses its `breaks`.
+pub fn merge(document: &Document, id: &str) -> Result<(Value, Touched), Vec<Diagnostic>> {
+    let mut value = document.value.clone();
+    if let Some(map) = value.as_object_mut() {
+        map.shift_remove("breaks");
+    }
+    let at = join(&join("/breaks", id), "change");
+    let mut merger = Merger { document, errors: Vec::new(), touched: Touched::default() };
+    if let Some(Value::Object(change)) = document.value.pointer(&at) {
+        for (section, entries) in change {
+            merger.section(&mut value, section, entries, &join(&at, section));
+        }
+    }
+    let touched = merger.touched;
+    if merger.errors.is_empty() && touched == Touched::default() {
+        let error = document.key_error(&at, format!("the break `{id}` changes nothing"));
+        merger.errors.push(error.fix("change a fixture, a vantage, a step or the cluster, by its id"));
+    }
+    if merger.errors.is_empty() { Ok((value, touched)) } else { Err(merger.errors) }
+}
+
+struct Merger<'a> {
+    document: &'a Document,
+    errors: Vec<Diagnostic>,
+    touched: Touched,
+}
+
+impl Merger<'_> {
+    fn section(&mut self, value: &mut Value, section: &str, entries: &Value, at: &str) {
+        if section == "cluster" {
+            let target = &mut value["cluster"];
+            let before = if target.is_null() { Value::Object(Map::new()) } else { target.clone() };
+            let mut after = before.clone();
+            merge_patch(&mut after, entries);
+            if after == before {
+                self.nothing(at);
+            }
+            *target = after;
+            self.touched.cluster = true;
+            return;
+        }
+        let Value::Object(entries) = entries else { return };
+        for (id, patch) in entries {
+            let at = join(at, id);
+            let changed = match (section, value.get_mut(section)) {
+                ("flow", Some(Value::Array(steps))) => self.step(steps, id, patch, &at),
+                (_, Some(Value::Object(map))) => self.entry(map, section, id, patch, &at),
+                _ => {
+                    self.unknown(section, id, &[], &at);
+                    false
+                }
+            };
+            if changed {
+                let touched = match section {
+                    "fixtures" => &mut self.touched.fixtures,
+                    "vantages" => &mut self.touched.vantages,
+                    _ => &mut self.touched.flow,
+                };
+                touched.push(id.clone());
+            }
+        }
+    }
+
+    fn entry(&mut self, map: &mut Map<String, Value>, section: &str, id: &str, patch: &Value, at: &str) -> bool {
+        let Some(target) = map.get_mut(id) else {
+            let known: Vec<&str> = map.keys().map(String::as_str).collect();
+            self.unknown(section, id, &known, at);
+            return false;
+        };
+        match self.patch(target, patch, at) {
+            Outcome::Changed => true,
+            Outcome::Wrong => false,
+            Outcome::Removed => {
+                map.shift_remove(id);
+                true
+            }
+        }
+    }
+
+    fn step(&mut self, steps: &mut Vec<Value>, id: &str, patch: &Value, at: &str) -> bool {
+        let Some(index) = steps.iter().position(|step| step["id"] == id) else {
+            let known: Vec<&str> = steps.iter().filter_map(|step| step["id"].as_str()).collect();
+            self.unknown("flow", id, &known, at);
+            return false;
+        };
+        match self.patch(&mut steps[index], patch, at) {
+            Outcome::Changed => true,
+            Outcome::Wrong => false,
+            Outcome::Removed => {
+                steps.remove(index);
+                true
+            }
+        }
+    }
+
+    fn patch(&mut self, target: &mut Value, patch: &Value, at: &str) -> Outcome {
+        match patch {
+            Value::String(word) if word == REMOVE => Outcome::Removed,
+            Value::Object(_) => {
+                let before = target.clone();
+                merge_patch(target, patch);
+                if *target == before {
+                    self.nothing(at);
+                    return Outcome::Wrong;
+                }
+                Outcome::Changed
+            }
+            other => {
+                let message = match other.as_str() {
+                    Some(word) => format!("`{word}` is not a change"),
+                    None => "a change is a mapping of the fields that differ, or the word `remove`".to_owned(),
+                };
+                let fix = other.as_str().and_then(|word| super::diagnostic::nearest(word, [REMOVE])).map_or_else(
+                    || "write the fields that differ, `{ field: value }`, or `remove`".to_owned(),
+                    |word| format!("did you mean `{word}`?"),
+                );
+                self.errors.push(self.document.error(at, message).fix(fix));
+                Outcome::Wrong
+            }
+        }
+    }
+
+    fn nothing(&mut self, at: &str) {
+        let error =
+            self.document.key_error(at, "this changes nothing: it says what the scenario says already".to_owned());
+        self.errors.push(error.fix("give a value that differs, or leave it out"));
+    }
+
+    fn unknown(&mut self, section: &str, id: &str, known: &[&str], at: &str) {
+        let what = match section {
+            "fixtures" => "fixture",
+            "vantages" => "vantage",
+            _ => "step",
+        };
+        let fix = suggest(id, known.iter().copied(), &format!("{what}s"));
+        self.errors.push(self.document.key_error(at, format!("there is no {what} `{id}` to change")).fix(fix));
+    }
+}
+
+enum Outcome {
+    Changed,
+    Removed,
+    Wrong,
+}
+
+/// JSON merge patch (RFC 7396).
+fn merge_patch(target: &mut Value, patch: &Value) {
+    let Value::Object(fields) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(map) = target else { return };
+    for (key, value) in fields {
+        if value.is_null() {
+            map.shift_remove(key);
+        } else {
+            merge_patch(map.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// Where the parts of a merged value were written: in the change itself where it says them, else in the change's entry.
+#[derive(Debug)]
+pub struct ChangedPlaces<'a> {
+    document: &'a Document,
+    change: String,
+    steps: Vec<String>,
+}
+
+impl<'a> ChangedPlaces<'a> {
+    /// For the merged `value` of `breaks.<id>`.
+    pub fn new(document: &'a Document, id: &str, value: &Value) -> Self {
+        let steps = value["flow"].as_array().into_iter().flatten();
+        let steps = steps.map(|step| step["id"].as_str().unwrap_or_default().to_owned()).collect();
+        Self { document, change: join(&join("/breaks", id), "change"), steps }
+    }
+
+    /// The pointer into the document for a pointer into the merged value.
+    fn locate(&self, pointer: &str) -> String {
+        let mut steps = pointer.splitn(4, '/').skip(1);
+        let (section, entry, rest) = (steps.next().unwrap_or_default(), steps.next(), steps.next());
+        let mut at = join(&self.change, section);
+        if let Some(entry) = entry {
+            let id = entry.parse().ok().and_then(|index: usize| self.steps.get(index)).filter(|_| section == "flow");
+            at = format!("{at}/{}", id.map_or(entry, String::as_str));
+        }
+        let whole = rest.map_or_else(|| at.clone(), |rest| format!("{at}/{rest}"));
+        // The nearest thing that the change says; the change itself, where what is wrong follows from something else.
+        let mut nearest = whole.as_str();
+        while nearest.len() > self.change.len() && !self.document.has(nearest) {
+            nearest = &nearest[..nearest.rfind('/').unwrap_or(0)];
+        }
+        if nearest == join(&self.change, section) { self.change.clone() } else { nearest.to_owned() }
+    }
+}
+
+impl Places for ChangedPlaces<'_> {
+    fn source(&self) -> &Source {
+        &self.document.source
+    }
+
+    fn mark(&self, pointer: &str) -> Range<usize> {
+        let located = self.locate(pointer);
+        self.document.mark(&located)
+    }
+
+    fn mark_key(&self, pointer: &str) -> Range<usize> {
+        self.document.mark_key(&self.locate(pointer))
+    }
+}
+
+/// Replaces declared host names in every string of a value, where they stand as a whole host and not within a longer
+/// name.
+pub fn rename_hosts(value: &Value, names: &BTreeMap<String, String>) -> Value {
+    match value {
+        Value::String(text) => Value::String(rename_in_text(text, names)),
+        Value::Array(items) => Value::Array(items.iter().map(|item| rename_hosts(item, names)).collect()),
+        Value::Object(map) => {
+            let entries = map.iter().map(|(key, value)| (key.clone(), rename_hosts(value, names)));
+            Value::Object(entries.collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn rename_in_text(text: &str, names: &BTreeMap<String, String>) -> String {
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let bytes = text.as_bytes();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    'text: while at < text.len() {
+        // A name may begin here only if no longer name reaches into this place.
+        let free = at == 0 || !(in_name(bytes[at - 1]) || bytes[at - 1] == b'.');
+        if free {
+            for (from, to) in names {
+                let end = at + from.len();
+                let whole = text[at..].starts_with(from.as_str())
+                    && !bytes.get(end).is_some_and(|next| in_name(*next))
+                    && !(bytes.get(end) == Some(&b'.') && bytes.get(end + 1).is_some_and(|next| in_name(*next)));
+                if whole {
+                    out.push_str(to);
+                    at = end;
+                    continue 'text;
+                }
+            }
+        }
+        let next = text[at..].chars().next().map_or(1, char::len_utf8);
+        out.push_str(&text[at..at + next]);
+        at += next;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn hosts_are_renamed_where_they_stand_alone() {
+        let names = BTreeMap::from([("minio.example.com".to_owned(), "minio.v1.run.test".to_owned())]);
+        for (before, after) in [
+            ("minio.example.com", "minio.v1.run.test"),
+            ("https://minio.example.com:443/a?b", "https://minio.v1.run.test:443/a?b"),
+            ("https://minio.example.com.", "https://minio.v1.run.test."),
+            ("bucket.minio.example.com", "bucket.minio.example.com"),
+            ("minio.example.com.evil.org", "minio.example.com.evil.org"),
+            ("my-minio.example.com", "my-minio.example.com"),
+            ("minio.example.community", "minio.example.community"),
+            ("é minio.example.com, minio.example.com", "é minio.v1.run.test, minio.v1.run.test"),
+        ] {
+            assert_eq!(rename_hosts(&json!({ "a": [before] }), &names), json!({ "a": [after] }), "{before}");
+        }
+    }
+
+    #[test]
+    fn a_patch_merges_mappings_and_null_takes_away() {
+        let mut value = json!({ "a": { "b": 1, "c": 2 }, "d": [1] });
+        merge_patch(&mut value, &json!({ "a": { "b": null, "e": { "f": 3 } }, "d": [2] }));
+        assert_eq!(value, json!({ "a": { "c": 2, "e": { "f": 3 } }, "d": [2] }));
+    }
+}

@@ -1,0 +1,246 @@
+//! Shape: a value against a schema, each error in a sentence of ours at its place.
+
+use std::ops::Range;
+
+use jsonschema::ValidationError;
+use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::diagnostic::{Diagnostic, Source, list, nearest, suggest};
+use super::document::{Document, join};
+use super::duration::Span;
+use super::schema::Shape;
+
+/// Knows where the parts of a value were written.
+pub trait Places {
+    /// The text.
+    fn source(&self) -> &Source;
+    /// What to mark when the value at this JSON pointer is wrong.
+    fn mark(&self, pointer: &str) -> Range<usize>;
+    /// What to mark when the key at this JSON pointer is wrong.
+    fn mark_key(&self, pointer: &str) -> Range<usize>;
+
+    /// Something is wrong with the value at `pointer`.
+    fn error(&self, pointer: &str, message: String) -> Diagnostic {
+        self.source().error(&self.mark(pointer), message)
+    }
+
+    /// Something is wrong with the key at `pointer`.
+    fn key_error(&self, pointer: &str, message: String) -> Diagnostic {
+        self.source().error(&self.mark_key(pointer), message)
+    }
+}
+
+impl Places for Document {
+    fn source(&self) -> &Source {
+        &self.source
+    }
+
+    fn mark(&self, pointer: &str) -> Range<usize> {
+        Self::mark(self, pointer)
+    }
+
+    fn mark_key(&self, pointer: &str) -> Range<usize> {
+        Self::mark_key(self, pointer)
+    }
+}
+
+/// Checks `value` against `shape` and reads it as `T`.
+pub fn read<T: DeserializeOwned>(shape: &Shape, value: &Value, places: &dyn Places) -> Result<T, Vec<Diagnostic>> {
+    let mut errors = Vec::new();
+    for error in shape.validator.iter_errors(value) {
+        explain(shape, value, &error, places, &mut errors);
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    // What the schema cannot say (a number's exact range) the types still can, without a place of their own.
+    serde_json::from_value(value.clone()).map_err(|error| vec![places.error("", error.to_string())])
+}
+
+fn explain(shape: &Shape, root: &Value, error: &ValidationError<'_>, places: &dyn Places, out: &mut Vec<Diagnostic>) {
+    let pointer = error.instance_path().as_str();
+    let instance = error.instance().as_ref();
+    let schema_path = error.schema_path().as_str();
+    let schema =
+        schema_path.rfind('/').and_then(|cut| shape.schema.pointer(&schema_path[..cut])).unwrap_or(&Value::Null);
+    let diagnostic = match error.kind() {
+        Kind::AdditionalProperties { unexpected } => {
+            out.extend(unexpected.iter().map(|key| unknown_key(shape, schema, pointer, key, places)));
+            return;
+        }
+        Kind::Required { property } => {
+            missing_key(shape, schema, pointer, property.as_str().unwrap_or_default(), places)
+        }
+        Kind::Type { kind } => wrong_type(pointer, kind, instance, places),
+        Kind::AnyOf { context } | Kind::OneOfNotValid { context } | Kind::OneOfMultipleValid { context } => {
+            let words = words_of(shape, schema);
+            if words.is_empty() || instance.is_array() {
+                // The branch that was meant is the one that takes a value of this type.
+                let meant = context.iter().find(|branch| !branch.iter().any(|e| is_type_error_at(e, pointer)));
+                if let Some(branch) = meant.or(context.first()) {
+                    for error in branch {
+                        explain(shape, root, error, places, out);
+                    }
+                    return;
+                }
+            }
+            wrong_word(pointer, instance, &words, places)
+        }
+        Kind::Enum { options } => {
+            let words: Vec<String> = options.as_array().into_iter().flatten().map(shown).collect();
+            wrong_word(pointer, instance, &words, places)
+        }
+        Kind::Constant { expected_value } => wrong_word(pointer, instance, &[shown(expected_value)], places),
+        Kind::Pattern { .. } => {
+            // The only pattern in the schemas is that of a span of time.
+            let text = instance.as_str().unwrap_or_default();
+            let message =
+                text.parse::<Span>().err().unwrap_or_else(|| format!("`{text}` is not written as it must be"));
+            let (message, fix) = message.split_once("; ").unwrap_or((&message, "write it as the documentation shows"));
+            places.error(pointer, message.to_owned()).fix(fix)
+        }
+        Kind::MinItems { .. } => {
+            places.error(pointer, format!("{} is an empty list", name_of(pointer))).fix("give it at least one entry")
+        }
+        Kind::Minimum { limit } => places.error(pointer, format!("{instance} is below the least value, {limit}")),
+        Kind::Maximum { limit } => places.error(pointer, format!("{instance} is above the greatest value, {limit}")),
+        _ => places.error(pointer, error.to_string()),
+    };
+    out.push(diagnostic);
+}
+
+fn is_type_error_at(error: &ValidationError<'_>, pointer: &str) -> bool {
+    matches!(error.kind(), Kind::Type { .. }) && error.instance_path().as_str() == pointer
+}
+
+fn unknown_key(shape: &Shape, schema: &Value, pointer: &str, key: &str, places: &dyn Places) -> Diagnostic {
+    let known = properties(schema);
+    let mut fix = suggest(key, known.iter().copied(), "known keys");
+    if nearest(key, known.iter().copied()).is_none() {
+        // Right key, wrong depth: the most common mistake that is not a slip of the fingers.
+        let holder = known.iter().find(|name| {
+            let inner = resolve(shape, &schema["properties"][**name]);
+            properties(inner).contains(&key)
+        });
+        if let Some(holder) = holder {
+            fix = format!("`{key}` belongs one level deeper: `{holder}: {{ {key}: … }}`");
+        }
+    }
+    places.key_error(&join(pointer, key), format!("unknown key `{key}`")).label("not known here").fix(fix)
+}
+
+fn missing_key(shape: &Shape, schema: &Value, pointer: &str, key: &str, places: &dyn Places) -> Diagnostic {
+    let property = &schema["properties"][key];
+    let doc = property["description"].as_str().or_else(|| resolve(shape, property)["description"].as_str());
+    let fix = match doc {
+        Some(doc) => format!("add `{key}:` ({})", lower_first(doc.trim_end_matches('.'))),
+        None => format!("add `{key}:`"),
+    };
+    places.key_error(pointer, format!("{} has no `{key}`", name_of(pointer))).fix(fix)
+}
+
+fn wrong_type(pointer: &str, kind: &TypeKind, instance: &Value, places: &dyn Places) -> Diagnostic {
+    let expected: Vec<String> = match kind {
+        TypeKind::Single(one) => vec![one.to_string()],
+        TypeKind::Multiple(many) => many.iter().map(|one| one.to_string()).collect(),
+    };
+    let words: Vec<&str> = expected.iter().map(|name| type_word(name)).collect();
+    let message = format!("{} takes {}, not {}", name_of(pointer), words.join(" or "), word_of(instance));
+    let fix = match (expected[0].as_str(), instance) {
+        (_, Value::Null) => "give it a value, or remove the key".to_owned(),
+        ("string", Value::Number(_) | Value::Bool(_)) => format!("put it in quotes: \"{instance}\""),
+        ("string", Value::Object(_)) => "a template in `{{ }}` must stand in double quotes".to_owned(),
+        ("integer" | "number", Value::String(text)) if text.parse::<f64>().is_ok() => {
+            format!("remove the quotes: {text}")
+        }
+        ("integer" | "number", _) => "write a number".to_owned(),
+        ("boolean", _) => "write `true` or `false`".to_owned(),
+        ("array", Value::Object(_)) => "begin each entry with `- `".to_owned(),
+        ("array", other) => format!("write a list: [{}]", shown(other)),
+        ("object", Value::Array(_)) => "write a mapping, `id: …` for each entry, without `- `".to_owned(),
+        ("object", _) => "write a mapping: `key: value`, indented below".to_owned(),
+        _ => "change the type".to_owned(),
+    };
+    places.error(pointer, message).fix(fix)
+}
+
+fn wrong_word(pointer: &str, instance: &Value, words: &[String], places: &dyn Places) -> Diagnostic {
+    let found = shown(instance);
+    let message = match instance {
+        Value::String(_) => format!("`{found}` is not a word that {} takes", name_of(pointer)),
+        other => format!("{} takes a word, not {}", name_of(pointer), word_of(other)),
+    };
+    let fix = match nearest(&found, words.iter().map(String::as_str)) {
+        Some(word) => format!("did you mean `{word}`? It takes: {}", list(words)),
+        None => format!("it takes: {}", list(words)),
+    };
+    places.error(pointer, message).fix(fix)
+}
+
+/// The words that an enumeration takes, through references and alternatives.
+fn words_of(shape: &Shape, schema: &Value) -> Vec<String> {
+    let schema = resolve(shape, schema);
+    if let Some(word) = schema.get("const") {
+        return vec![shown(word)];
+    }
+    let listed = schema["enum"].as_array().into_iter().flatten().map(shown);
+    let branches = ["oneOf", "anyOf"].iter().filter_map(|key| schema[*key].as_array()).flatten();
+    listed.chain(branches.flat_map(|branch| words_of(shape, branch))).collect()
+}
+
+fn resolve<'a>(shape: &'a Shape, schema: &'a Value) -> &'a Value {
+    match schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
+        Some(pointer) => shape.schema.pointer(pointer).unwrap_or(schema),
+        None => schema,
+    }
+}
+
+fn properties(schema: &Value) -> Vec<&str> {
+    schema["properties"].as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect()
+}
+
+/// How a sentence names the value at a pointer.
+pub fn name_of(pointer: &str) -> String {
+    let mut steps = pointer.rsplit('/');
+    match (steps.next(), steps.next()) {
+        (None | Some(""), _) => "the file".to_owned(),
+        (Some(last), Some("flow")) if last.parse::<usize>().is_ok() => "this step".to_owned(),
+        (Some(last), Some(list)) if last.parse::<usize>().is_ok() => format!("an entry of `{list}`"),
+        (Some(last), _) => format!("`{}`", last.replace("~1", "/").replace("~0", "~")),
+    }
+}
+
+fn type_word(name: &str) -> &'static str {
+    match name {
+        "string" => "text",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "boolean" => "true or false",
+        "array" => "a list",
+        "object" => "a mapping",
+        _ => "nothing",
+    }
+}
+
+/// What a value is, in a word.
+pub fn word_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}
+
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}

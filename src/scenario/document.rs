@@ -1,0 +1,429 @@
+//! YAML text to a value that knows where each of its parts stands.
+//!
+//! The input may be hostile: size and depth are bounded, and anchors, aliases and tags are refused, because they make a
+//! short text long or change what it means. Booleans are `true` and `false`; `yes`, `off` and the like stay text.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+use serde_json::{Map, Number, Value};
+
+use super::diagnostic::{Diagnostic, LIMIT, Source};
+
+/// Longest file, in bytes.
+pub const SIZE_LIMIT_BYTES: usize = 256 * 1024;
+/// Deepest nesting.
+pub const DEPTH_LIMIT: usize = 32;
+
+/// A YAML document: its value, and the place of every key and value by JSON pointer.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The text it was read from.
+    pub source: Source,
+    /// The value; mappings keep their order.
+    pub value: Value,
+    spots: HashMap<String, Spot>,
+}
+
+/// Where a value stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// Its key, where it is a mapping's value, in bytes.
+    pub key: Option<Range<usize>>,
+    /// The value itself; a collection's first character.
+    pub value: Range<usize>,
+}
+
+impl Document {
+    /// Reads one document. What could be read comes with the errors, so that the errors past the syntax are seen too.
+    pub fn parse(name: &str, text: &str) -> (Option<Self>, Vec<Diagnostic>) {
+        let (mut documents, mut errors) = Self::parse_all(name, text);
+        if documents.len() > 1 {
+            let second = documents[1].spot("").value;
+            let error = documents[1].source.error(&second, "a second document in one file");
+            errors.push(
+                error.fix("a file holds one document: remove the `---` and what follows, or make it a file of its own"),
+            );
+        }
+        let document = (!documents.is_empty()).then(|| documents.swap_remove(0));
+        if document.is_none() && errors.is_empty() {
+            errors.push(Source::new(name, text).error(&(0..1), "the file is empty"));
+        }
+        (document, errors)
+    }
+
+    /// Reads all documents of a text, as Kubernetes manifests have them.
+    pub fn parse_all(name: &str, text: &str) -> (Vec<Self>, Vec<Diagnostic>) {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let source = Source::new(name, text);
+        if text.len() > SIZE_LIMIT_BYTES {
+            let message = format!("the file is larger than {} KiB", SIZE_LIMIT_BYTES / 1024);
+            return (Vec::new(), vec![source.error(&(0..1), message)]);
+        }
+        if let Some((at, bad)) = text.char_indices().find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            let message = format!("control character U+{:04X}", u32::from(bad));
+            return (
+                Vec::new(),
+                vec![source.error(&(at..at + 1), message).fix("remove it, or write it as an escape in double quotes")],
+            );
+        }
+        Builder::new(source).run()
+    }
+
+    /// Reads one document from bytes, which may not be UTF-8.
+    pub fn parse_bytes(name: &str, bytes: &[u8]) -> (Option<Self>, Vec<Diagnostic>) {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::parse(name, text),
+            Err(error) => {
+                let good = error.valid_up_to();
+                let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SIZE_LIMIT_BYTES)]).into_owned();
+                let error = Source::new(name, text).error(&(good..good + 1), "the file is not UTF-8");
+                (None, vec![error.fix("save it as UTF-8")])
+            }
+        }
+    }
+
+    /// Where the value at `pointer` stands; where there is none, the nearest that holds it.
+    pub fn spot(&self, pointer: &str) -> Spot {
+        let mut at = pointer;
+        loop {
+            if let Some(spot) = self.spots.get(at) {
+                return spot.clone();
+            }
+            match at.rfind('/') {
+                Some(cut) => at = &at[..cut],
+                None => return Spot { key: None, value: 0..1 },
+            }
+        }
+    }
+
+    /// Whether something is written at `pointer`.
+    pub fn has(&self, pointer: &str) -> bool {
+        self.spots.contains_key(pointer)
+    }
+
+    /// What to mark when the value at `pointer` is wrong: a scalar itself, a collection's key.
+    pub fn mark(&self, pointer: &str) -> Range<usize> {
+        let spot = self.spot(pointer);
+        match self.value.pointer(pointer) {
+            Some(Value::Object(_) | Value::Array(_) | Value::Null) | None => spot.key.unwrap_or(spot.value),
+            Some(_) => spot.value,
+        }
+    }
+
+    /// What to mark when the key at `pointer` is wrong.
+    pub fn mark_key(&self, pointer: &str) -> Range<usize> {
+        let spot = self.spot(pointer);
+        spot.key.unwrap_or(spot.value)
+    }
+
+    /// `file:line` of the value at `pointer`.
+    pub fn place(&self, pointer: &str) -> String {
+        self.source.place(self.mark_key(pointer).start)
+    }
+}
+
+/// A JSON pointer with one more step.
+pub fn join(pointer: &str, step: &str) -> String {
+    if step.contains(['~', '/']) {
+        format!("{pointer}/{}", step.replace('~', "~0").replace('/', "~1"))
+    } else {
+        format!("{pointer}/{step}")
+    }
+}
+
+enum Frame {
+    Map { map: Map<String, Value>, pointer: String, key: Option<(String, Range<usize>)>, spot: Spot },
+    List { list: Vec<Value>, pointer: String, spot: Spot },
+}
+
+impl Frame {
+    fn pointer(&self) -> &str {
+        match self {
+            Self::Map { pointer, .. } | Self::List { pointer, .. } => pointer,
+        }
+    }
+}
+
+struct Builder {
+    source: Source,
+    /// Byte offset of each character, where the two differ.
+    offsets: Option<Vec<usize>>,
+    stack: Vec<Frame>,
+    spots: HashMap<String, Spot>,
+    done: Vec<Document>,
+    errors: Vec<Diagnostic>,
+}
+
+impl Builder {
+    fn new(source: Source) -> Self {
+        let text = source.text();
+        let offsets =
+            (!text.is_ascii()).then(|| text.char_indices().map(|(at, _)| at).chain([text.len()]).collect::<Vec<_>>());
+        Self { source, offsets, stack: Vec::new(), spots: HashMap::new(), done: Vec::new(), errors: Vec::new() }
+    }
+
+    fn run(mut self) -> (Vec<Document>, Vec<Diagnostic>) {
+        let text = self.source.text().to_owned();
+        let mut parser = Parser::new_from_str(&text);
+        // Aliases cannot be resolved, so a value that holds one is not what was meant: nothing is built from it.
+        let mut whole = true;
+        while let Some(event) = parser.next_event() {
+            let (event, span) = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    let error = self.explain(&error);
+                    self.errors.push(error);
+                    return (Vec::new(), self.errors);
+                }
+            };
+            whole &= self.take(event, span);
+            if self.stack.len() > DEPTH_LIMIT {
+                let message = format!("nested deeper than {DEPTH_LIMIT} levels");
+                self.errors.push(self.source.error(&self.range(span), message));
+                return (Vec::new(), self.errors);
+            }
+            if self.errors.len() >= LIMIT {
+                break;
+            }
+        }
+        if whole { (self.done, self.errors) } else { (Vec::new(), self.errors) }
+    }
+
+    fn take(&mut self, event: Event<'_>, span: Span) -> bool {
+        let range = self.range(span);
+        match event {
+            Event::Alias(_) => {
+                let error = self.source.error(&range, "aliases (`*name`) are not taken");
+                self.errors.push(error.fix("write the value out"));
+                self.put(Value::Null, Spot { key: None, value: range });
+                return false;
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                self.refuse(anchor, tag.is_some(), &range);
+                self.scalar(&text, style, range);
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.refuse(anchor, tag.is_some(), &range);
+                let pointer = self.next_pointer();
+                self.stack.push(Frame::List {
+                    list: Vec::new(),
+                    pointer,
+                    spot: Spot { key: self.key_range(), value: range },
+                });
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.refuse(anchor, tag.is_some(), &range);
+                let pointer = self.next_pointer();
+                let spot = Spot { key: self.key_range(), value: range };
+                self.stack.push(Frame::Map { map: Map::new(), pointer, key: None, spot });
+            }
+            Event::SequenceEnd | Event::MappingEnd => match self.stack.pop() {
+                Some(Frame::Map { map, spot, .. }) => self.put(Value::Object(map), spot),
+                Some(Frame::List { list, spot, .. }) => self.put(Value::Array(list), spot),
+                None => {}
+            },
+            Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
+        }
+        true
+    }
+
+    fn refuse(&mut self, anchor: usize, tag: bool, range: &Range<usize>) {
+        if anchor > 0 {
+            // The span is the value's; the anchor stands before it.
+            let before = &self.source.text()[..range.start];
+            let at = before.rfind('&').unwrap_or(range.start);
+            let error = self.source.error(&(at..at + 1), "anchors (`&name`) are not taken");
+            self.errors.push(error.fix("write the value out where it is needed"));
+        }
+        if tag {
+            let before = &self.source.text()[..range.start];
+            let at = before.rfind('!').unwrap_or(range.start);
+            let error = self.source.error(&(at..at + 1), "tags (`!name`) are not taken");
+            self.errors.push(error.fix("remove it; put text in quotes where it must stay text"));
+        }
+    }
+
+    fn scalar(&mut self, text: &str, style: ScalarStyle, range: Range<usize>) {
+        if let Some(Frame::Map { map, pointer, key: key @ None, .. }) = self.stack.last_mut() {
+            if map.contains_key(text) {
+                let first = self.spots.get(&join(pointer, text)).and_then(|spot| spot.key.clone()).unwrap_or(0..1);
+                let fix = format!("the first is on line {}; keep one of them", self.source.line_of(first.start));
+                self.errors.push(self.source.error(&range, format!("`{text}` is given twice")).fix(fix));
+            }
+            *key = Some((text.to_owned(), range));
+            return;
+        }
+        let value = match style {
+            ScalarStyle::Plain => plain(text),
+            _ => Value::String(text.to_owned()),
+        };
+        let key = self.key_range();
+        self.put(value, Spot { key, value: range });
+    }
+
+    /// The pointer of the value that comes next.
+    fn next_pointer(&self) -> String {
+        match self.stack.last() {
+            Some(Frame::Map { pointer, key: Some((key, _)), .. }) => join(pointer, key),
+            Some(Frame::Map { pointer, key: None, .. }) => pointer.clone(),
+            Some(Frame::List { pointer, list, .. }) => join(pointer, &list.len().to_string()),
+            None => String::new(),
+        }
+    }
+
+    fn key_range(&self) -> Option<Range<usize>> {
+        match self.stack.last() {
+            Some(Frame::Map { key: Some((_, range)), .. }) => Some(range.clone()),
+            _ => None,
+        }
+    }
+
+    fn put(&mut self, value: Value, spot: Spot) {
+        let pointer = self.next_pointer();
+        match self.stack.last_mut() {
+            Some(Frame::Map { map, key, .. }) => match key.take() {
+                Some((key, _)) => {
+                    if !map.contains_key(&key) {
+                        self.spots.insert(pointer, spot);
+                        map.insert(key, value);
+                    }
+                }
+                None => {
+                    let error = self.source.error(&spot.value, "a key must be a word, not a list or a mapping");
+                    self.errors.push(error.fix("in `{{ name }}` templates: put the whole value in double quotes"));
+                    *key = Some((String::new(), spot.value));
+                }
+            },
+            Some(Frame::List { list, .. }) => {
+                self.spots.insert(pointer, spot);
+                list.push(value);
+            }
+            None => {
+                self.spots.insert(pointer, spot);
+                let spots = std::mem::take(&mut self.spots);
+                if value.is_null() && self.done.is_empty() {
+                    self.errors.push(self.source.error(&(0..1), "the file is empty"));
+                } else {
+                    self.done.push(Document { source: self.source.clone(), value, spots });
+                }
+            }
+        }
+        debug_assert!(self.stack.last().is_none_or(|frame| frame.pointer().len() < usize::MAX));
+    }
+
+    fn range(&self, span: Span) -> Range<usize> {
+        self.byte(span.start.index())..self.byte(span.end.index())
+    }
+
+    fn byte(&self, index: usize) -> usize {
+        match &self.offsets {
+            Some(offsets) => offsets.get(index).copied().unwrap_or(self.source.text().len()),
+            None => index.min(self.source.text().len()),
+        }
+    }
+
+    /// The parser's error in our words.
+    fn explain(&self, error: &ScanError) -> Diagnostic {
+        let at = self.byte(error.marker().index());
+        let number = self.source.line_of(at);
+        // The parser notices a tab or a lost bracket a line later than a person would: look there first.
+        for number in [number, number.saturating_sub(1)] {
+            if number == 0 {
+                continue;
+            }
+            let line = self.source.line(number);
+            let indent = &line[..line.len() - line.trim_start().len()];
+            if let Some(tab) = indent.find('\t') {
+                let at = self.source.line_start(number) + tab;
+                let error = self.source.error(&(at..at + 1), "a tab in the indentation");
+                return error.label("tab").fix("YAML is indented by spaces: replace each tab by two spaces");
+            }
+        }
+        let (message, fix) = in_our_words(error.info());
+        self.source.error(&(at..at + 1), message).maybe_fix(fix)
+    }
+}
+
+/// What a plain scalar is, by the core schema of YAML 1.2, except that booleans are only `true` and `false`.
+fn plain(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" => Value::Null,
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        _ => number(text).map_or_else(|| Value::String(text.to_owned()), Value::Number),
+    }
+}
+
+fn number(text: &str) -> Option<Number> {
+    if let Some(digits) = text.strip_prefix("0x") {
+        return i64::from_str_radix(digits, 16).ok().map(Number::from);
+    }
+    if let Some(digits) = text.strip_prefix("0o") {
+        return i64::from_str_radix(digits, 8).ok().map(Number::from);
+    }
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let shaped = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && unsigned.contains(|c: char| c.is_ascii_digit())
+        && unsigned.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '-' | '+'));
+    if !shaped {
+        return None;
+    }
+    if let Ok(whole) = text.parse::<u64>() {
+        return Some(Number::from(whole));
+    }
+    if let Ok(whole) = text.parse::<i64>() {
+        return Some(Number::from(whole));
+    }
+    text.parse::<f64>().ok().and_then(Number::from_f64)
+}
+
+/// The parser's terse words for the mistakes that people make.
+fn in_our_words(info: &str) -> (String, Option<String>) {
+    let (message, fix) = match info {
+        "mapping values are not allowed in this context" => (
+            "a `:` where no mapping can begin",
+            "indent the keys of one mapping equally; put text that holds `: ` in quotes",
+        ),
+        "simple key expect ':'" | "simple key expected" => {
+            ("a key without its `:`", "write `key: value`, with a space after the colon")
+        }
+        "while parsing a block mapping, did not find expected key" => {
+            ("wrong indentation: this belongs to no mapping above it", "indent the keys of one mapping equally")
+        }
+        "while parsing a block collection, did not find expected '-' indicator" => {
+            ("wrong indentation: this belongs to no list above it", "begin each entry with `- `, all equally indented")
+        }
+        "invalid indentation" | "invalid indentation in flow construct" | "invalid indentation in quoted scalar" => {
+            ("wrong indentation", "indent it deeper than the key it belongs to")
+        }
+        "block sequence entries are not allowed in this context" => {
+            ("a list cannot begin here", "put the first `- ` on a line of its own below the key")
+        }
+        "while parsing a flow mapping, did not find expected ',' or '}'" => {
+            ("a `{` that is not closed, or a `,` is missing", "close it with `}`, and put `,` between its entries")
+        }
+        "while parsing a flow sequence, expected ',' or ']'" => {
+            ("a `[` that is not closed, or a `,` is missing", "close it with `]`, and put `,` between its entries")
+        }
+        "while scanning a quoted scalar, found unexpected end of stream" => {
+            ("a quote that is not closed", "end the text with the quote that it begins with")
+        }
+        "while parsing node, found unknown anchor" => {
+            ("aliases (`*name`) are not taken", "write the value out, or put text that begins with `*` in quotes")
+        }
+        "while parsing a quoted scalar, found unknown escape character" => {
+            ("an unknown escape in double quotes", "write `\\\\` for a backslash, or use single quotes")
+        }
+        "invalid trailing content after double-quoted scalar" => {
+            ("text after a closing quote", "put the whole value in quotes")
+        }
+        info if info.starts_with("unexpected character") => {
+            return (info.to_owned(), Some("put text that begins with this character in quotes".to_owned()));
+        }
+        info if info.contains("tab") => ("a tab where YAML takes spaces only", "replace it by spaces"),
+        info => return (format!("not YAML: {info}"), None),
+    };
+    (message.to_owned(), Some(fix.to_owned()))
+}

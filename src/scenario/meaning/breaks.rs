@@ -1,0 +1,158 @@
+//! Breaks: whether what a break expects can come about, and whether it can be told from another.
+
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+
+use super::references::dependencies;
+use crate::scenario::check::Places;
+use crate::scenario::diagnostic::{Diagnostic, list, suggest};
+use crate::scenario::document::{Document, join};
+use crate::scenario::model::{Break, CauseSpec, Scenario, Step};
+
+/// What a break says about the changed flow.
+pub struct Expectations<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// The break as written.
+    pub spec: &'a Break,
+    /// The scenario as it was written.
+    pub baseline: &'a Scenario,
+    /// The scenario with the change.
+    pub changed: &'a Scenario,
+    /// The file.
+    pub document: &'a Document,
+}
+
+/// Checks `fails` and `blocks` against the changed flow.
+pub fn expectations(it: &Expectations<'_>) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    let at = join("/breaks", it.id);
+    if it.spec.fails.is_empty() {
+        let error = it.document.key_error(&join(&at, "fails"), format!("the break `{}` lets nothing fail", it.id));
+        errors
+            .push(error.fix("name the steps that must fail, each with its cause: `fails: { STEP: { status: 403 } }`"));
+    }
+    for (id, cause) in &it.spec.fails {
+        let pointer = join(&join(&at, "fails"), id);
+        match it.changed.flow.iter().find(|step| step.id == *id) {
+            Some(step) => errors.extend(self::cause(it.document, &pointer, step, cause)),
+            None => errors.push(it.missing(id, &pointer)),
+        }
+    }
+    for (index, id) in it.spec.blocks.iter().enumerate() {
+        let pointer = format!("{at}/blocks/{index}");
+        if !it.changed.flow.iter().any(|step| step.id == *id) {
+            errors.push(it.missing(id, &pointer));
+        } else if it.spec.fails.contains_key(id) {
+            let error = it.document.error(&pointer, format!("step `{id}` is in both `fails` and `blocks`"));
+            errors.push(error.fix("a blocked step is not reached, so it cannot fail: keep one of the two"));
+        }
+    }
+    errors.extend(blocked(it, &at));
+    errors
+}
+
+impl Expectations<'_> {
+    fn missing(&self, id: &str, pointer: &str) -> Diagnostic {
+        if self.baseline.flow.iter().any(|step| step.id == id) {
+            let error = self.document.key_error(pointer, format!("step `{id}` is removed by this break"));
+            return error.fix("what is removed neither fails nor is blocked: leave it out");
+        }
+        let known = self.changed.flow.iter().map(|step| step.id.as_str());
+        self.document.key_error(pointer, format!("there is no step `{id}`")).fix(suggest(id, known, "steps"))
+    }
+}
+
+/// `blocks` holds exactly the steps that depend on a failing one.
+fn blocked(it: &Expectations<'_>, at: &str) -> Vec<Diagnostic> {
+    let mut unreached: BTreeSet<&str> = it.spec.fails.keys().map(String::as_str).collect();
+    let mut must: Vec<(&str, String)> = Vec::new();
+    for step in &it.changed.flow {
+        let failing = dependencies(it.changed, step).into_iter().find(|id| unreached.contains(id.as_str()));
+        if let Some(failing) = failing.filter(|_| !it.spec.fails.contains_key(&step.id)) {
+            unreached.insert(&step.id);
+            must.push((&step.id, failing.as_str().to_owned()));
+        }
+    }
+    let mut errors = Vec::new();
+    for (id, failing) in must.iter().filter(|(id, _)| !it.spec.blocks.iter().any(|block| block == id)) {
+        let pointer = if it.spec.blocks.is_empty() { join(at, "fails") } else { join(at, "blocks") };
+        let error =
+            it.document.key_error(&pointer, format!("step `{id}` depends on `{failing}`, so it is blocked too"));
+        let all: Vec<&str> = must.iter().map(|(id, _)| *id).collect();
+        errors.push(error.fix(format!("write `blocks: [{}]`", all.join(", "))));
+    }
+    for (index, id) in it.spec.blocks.iter().enumerate() {
+        let known = it.changed.flow.iter().any(|step| step.id == *id) && !it.spec.fails.contains_key(id);
+        if known && !must.iter().any(|(must, _)| must == id) {
+            let message = format!("step `{id}` depends on no step that fails, so it is not blocked");
+            let error = it.document.error(&format!("{at}/blocks/{index}"), message);
+            errors.push(error.fix(format!("leave it out, or give it `needs: [{}]`", first(&it.spec.fails))));
+        }
+    }
+    errors
+}
+
+fn first(fails: &IndexMap<String, CauseSpec>) -> &str {
+    fails.keys().next().map_or("…", String::as_str)
+}
+
+fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<Diagnostic> {
+    let Some(action) = step.actions().first().copied() else { return Vec::new() };
+    let mut errors = Vec::new();
+    let possible = action.causes();
+    let layers = cause.layers();
+    if layers.is_empty() {
+        let error = document.key_error(at, format!("`{}` must fail, but with which cause?", step.id));
+        errors.push(error.fix(format!("`{action}` can fail with {}", list(possible))));
+    }
+    for layer in layers.iter().filter(|layer| !possible.contains(layer)) {
+        let error = document.key_error(&join(at, layer), format!("`{action}` cannot fail with `{layer}`"));
+        errors.push(error.fix(format!("it can fail with {}", list(possible))));
+    }
+    // `status` and `s3` are said by the same answer; all others exclude each other.
+    if let [first, rest @ ..] = layers.as_slice() {
+        for layer in
+            rest.iter().filter(|layer| !(matches!(*first, "status" | "s3") && matches!(**layer, "status" | "s3")))
+        {
+            let error =
+                document.key_error(&join(at, layer), format!("a step fails with one cause: `{first}` or `{layer}`"));
+            errors.push(error.fix("keep the first layer that fails"));
+        }
+    }
+    let expect = step.expect.as_ref();
+    if let Some(matcher) = &cause.mismatch {
+        let given = expect.map(crate::scenario::model::Expect::given).unwrap_or_default();
+        if !given.contains(&matcher.as_str()) {
+            let message = format!("`{}` does not expect `{matcher}`, so that cannot mismatch", step.id);
+            let error = document.error(&join(at, "mismatch"), message);
+            errors.push(error.fix(suggest(matcher, given, "it expects")));
+        }
+    }
+    let expected = expect.and_then(|expect| expect.status);
+    if cause.status.is_some() && cause.status == expected {
+        let message = format!("`{}` expects this status, so it is no failure", step.id);
+        errors.push(document.error(&join(at, "status"), message).fix("name the status that comes instead"));
+    }
+    errors
+}
+
+/// Breaks with equal `fails` and `blocks`: which fault was found could not be told.
+pub fn indistinguishable(document: &Document, breaks: &IndexMap<String, Break>) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    let all: Vec<(&String, &Break)> = breaks.iter().collect();
+    for (index, (id, one)) in all.iter().enumerate() {
+        let same = |other: &Break| {
+            let blocks = |it: &Break| it.blocks.iter().cloned().collect::<BTreeSet<_>>();
+            other.fails == one.fails && blocks(other) == blocks(one)
+        };
+        if let Some((other, _)) = all[..index].iter().find(|(_, other)| !one.fails.is_empty() && same(other)) {
+            let at = join(&join("/breaks", id), "fails");
+            let error = document
+                .key_error(&at, format!("the breaks `{other}` and `{id}` fail alike: they cannot be told apart"));
+            errors.push(error.fix("add `message:` to a cause, with words that only this fault brings"));
+        }
+    }
+    errors
+}

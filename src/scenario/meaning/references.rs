@@ -1,0 +1,159 @@
+//! What steps say about other steps and about fixtures: templates, `needs`, `same-chain-as`.
+
+use std::collections::BTreeMap;
+
+use parallax_vocab::StepId;
+use serde_json::Value;
+
+use super::Subject;
+use crate::fixture::Resolved;
+use crate::scenario::action::Action;
+use crate::scenario::diagnostic::{Diagnostic, list, suggest};
+use crate::scenario::document::join;
+use crate::scenario::model::{Scenario, Step};
+use crate::scenario::template::{self, Reference};
+
+/// The steps that `step` depends on directly: those it names in templates, in `needs` and in `same-chain-as`.
+pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
+    let mut out: Vec<StepId> = Vec::new();
+    let mut add = |id: &str| {
+        let known = scenario.flow.iter().any(|other| other.id == id && other.id != step.id);
+        if known && !out.iter().any(|it| it.as_str() == id) {
+            out.push(StepId::new(id));
+        }
+    };
+    for (_, text) in strings(step) {
+        for reference in template::references(&text).unwrap_or_default() {
+            add(&reference.name);
+        }
+    }
+    step.needs.iter().for_each(|id| add(id));
+    if let Some(id) = step.expect.as_ref().and_then(|expect| expect.same_chain_as.as_deref()) {
+        add(id);
+    }
+    out
+}
+
+/// Every string of a step that may hold templates, with its pointer below the step.
+fn strings(step: &Step) -> Vec<(String, String)> {
+    let value = serde_json::to_value(step).expect("a step serialises");
+    let mut out = Vec::new();
+    for (key, value) in value.as_object().into_iter().flatten() {
+        if !matches!(key.as_str(), "id" | "from" | "needs") {
+            walk(value, join("", key), &mut out);
+        }
+    }
+    out
+}
+
+fn walk(value: &Value, pointer: String, out: &mut Vec<(String, String)>) {
+    match value {
+        Value::String(text) if text.contains("{{") || text.contains("{%") => out.push((pointer, text.clone())),
+        Value::Array(items) => items.iter().enumerate().for_each(|(i, it)| walk(it, format!("{pointer}/{i}"), out)),
+        Value::Object(map) => map.iter().for_each(|(key, it)| walk(it, join(&pointer, key), out)),
+        _ => {}
+    }
+}
+
+pub(super) fn check(subject: &Subject<'_>, resolved: &BTreeMap<String, Resolved<'_>>) -> Vec<Diagnostic> {
+    let flow = &subject.scenario.flow;
+    let mut errors = Vec::new();
+    for (index, step) in flow.iter().enumerate() {
+        let at = format!("/flow/{index}");
+        for (pointer, text) in strings(step) {
+            let pointer = format!("{at}{pointer}");
+            match template::references(&text) {
+                Err(message) => errors.push(subject.places.error(&pointer, message)),
+                Ok(references) => {
+                    let wrong = references.iter().filter_map(|it| reference(subject, resolved, index, it));
+                    errors.extend(wrong.map(|(message, fix)| subject.places.error(&pointer, message).fix(fix)));
+                }
+            }
+        }
+        for (number, needed) in step.needs.iter().enumerate() {
+            if let Some((message, fix)) = earlier(subject, index, needed) {
+                errors.push(subject.places.error(&format!("{at}/needs/{number}"), message).fix(fix));
+            }
+        }
+        if let Some(other) = step.expect.as_ref().and_then(|expect| expect.same_chain_as.as_deref()) {
+            let pointer = format!("{at}/expect/same-chain-as");
+            if let Some((message, fix)) = earlier(subject, index, other) {
+                errors.push(subject.places.error(&pointer, message).fix(fix));
+            } else if flow.iter().any(|it| it.id == other && !matches!(it.actions()[..], [Action::Tls | Action::Http]))
+            {
+                let error = subject.places.error(&pointer, format!("step `{other}` sees no certificate chain"));
+                errors.push(error.fix("name a `tls` or `http` step"));
+            }
+        }
+    }
+    errors
+}
+
+/// What is wrong with naming step `id` from the step at `index`.
+fn earlier(subject: &Subject<'_>, index: usize, id: &str) -> Option<(String, String)> {
+    let flow = &subject.scenario.flow;
+    if flow[..index].iter().any(|step| step.id == id) {
+        return None;
+    }
+    Some(if flow[index].id == id {
+        (format!("step `{id}` waits for itself"), "name an earlier step".to_owned())
+    } else if flow.iter().any(|step| step.id == id) {
+        (format!("step `{id}` comes later"), "steps run in order: move it before this one".to_owned())
+    } else {
+        let before = flow[..index].iter().map(|step| step.id.as_str());
+        (format!("there is no step `{id}`"), suggest(id, before, "earlier steps"))
+    })
+}
+
+fn reference(
+    subject: &Subject<'_>,
+    resolved: &BTreeMap<String, Resolved<'_>>,
+    index: usize,
+    reference: &Reference,
+) -> Option<(String, String)> {
+    let scenario = subject.scenario;
+    let name = reference.name.as_str();
+    if scenario.fixtures.contains_key(name) {
+        // One that could not be resolved is told at its own place.
+        let exports: Vec<&str> = resolved.get(name)?.exports.keys().map(String::as_str).collect();
+        return match &reference.field {
+            Some(field) if exports.contains(&field.as_str()) => None,
+            Some(field) => {
+                let fix = match crate::scenario::diagnostic::nearest(field, exports.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`? It exports {}", list(&exports)),
+                    None => format!("it exports {}", list(&exports)),
+                };
+                Some((format!("fixture `{name}` exports no `{field}`"), fix))
+            }
+            None => Some((
+                format!("`{{{{ {name} }}}}` names a fixture, not one of its values"),
+                format!("write `{{{{ {name}.export }}}}` with one of {}", list(&exports)),
+            )),
+        };
+    }
+    let Some(position) = scenario.flow.iter().position(|step| step.id == name) else {
+        let steps = scenario.flow[..index].iter().filter(|step| yields(step)).map(|step| step.id.as_str());
+        let known = scenario.fixtures.keys().map(String::as_str).chain(steps);
+        return Some((
+            format!("`{{{{ {} }}}}`: nothing is called `{name}`", reference.path()),
+            suggest(name, known, "what there is"),
+        ));
+    };
+    if position >= index {
+        let message = format!("`{{{{ {name} }}}}` is used before step `{name}` has run");
+        return Some((message, "steps run in order: move that step before this one".to_owned()));
+    }
+    if !yields(&scenario.flow[position]) {
+        let message = format!("step `{name}` yields no value");
+        return Some((
+            message,
+            format!("a `presign` step yields its URL; only to wait for a step, write `needs: [{name}]`"),
+        ));
+    }
+    let field = reference.field.as_ref()?;
+    Some((format!("step `{name}` yields one value, without `.{field}`"), format!("write `{{{{ {name} }}}}`")))
+}
+
+fn yields(step: &Step) -> bool {
+    step.actions().first().is_some_and(|action| action.yields().is_some())
+}

@@ -1,0 +1,309 @@
+//! Each step alone: one action, its vantage, its fields, its matchers.
+
+use super::Subject;
+use crate::fixture::Fixture;
+use crate::scenario::action::Action;
+use crate::scenario::diagnostic::{Diagnostic, list, suggest};
+use crate::scenario::model::{Expect, Step};
+
+pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    for (index, step) in subject.scenario.flow.iter().enumerate() {
+        let judge = Judge { subject, step, at: format!("/flow/{index}") };
+        judge.judge(&mut errors);
+    }
+    errors
+}
+
+struct Judge<'a> {
+    subject: &'a Subject<'a>,
+    step: &'a Step,
+    at: String,
+}
+
+impl Judge<'_> {
+    fn judge(&self, errors: &mut Vec<Diagnostic>) {
+        let actions = self.step.actions();
+        let id = &self.step.id;
+        match actions.as_slice() {
+            [action] => {
+                self.vantage(*action, errors);
+                self.fields(*action, errors);
+                self.expect(*action, errors);
+            }
+            [] => {
+                let keys: Vec<&str> = Action::ALL.iter().map(|action| action.key()).collect();
+                let error = self.error("/id", format!("step `{id}` does nothing"));
+                errors.push(error.fix(format!("give it one of {}", list(&keys))));
+            }
+            [first, more @ ..] => {
+                for action in more {
+                    let error = self.key_error(
+                        &format!("/{action}"),
+                        format!("step `{id}` does two things: `{first}` and `{action}`"),
+                    );
+                    errors.push(error.fix("make it two steps"));
+                }
+            }
+        }
+    }
+
+    fn vantage(&self, action: Action, errors: &mut Vec<Diagnostic>) {
+        let vantages = &self.subject.scenario.vantages;
+        let known = vantages.keys().map(String::as_str);
+        match &self.step.from {
+            None if action.needs_vantage() => {
+                let error = self.error("/id", format!("step `{}` does not say where it looks from", self.step.id));
+                errors.push(error.fix(format!("add `from:` with a vantage{}", known_list(known))));
+            }
+            Some(_) if !action.needs_vantage() => {
+                let error = self.key_error("/from", format!("`{action}` asks the apiserver; it looks from no vantage"));
+                errors.push(error.fix("remove `from`"));
+            }
+            Some(from) if !vantages.contains_key(from) => {
+                let error = self.error("/from", format!("there is no vantage `{from}`"));
+                errors.push(error.fix(suggest(from, known, "vantages")));
+            }
+            _ => {}
+        }
+    }
+
+    fn fields(&self, action: Action, errors: &mut Vec<Diagnostic>) {
+        let step = self.step;
+        if let Some(http) = &step.http {
+            self.exactly_one("http", "method", &http.methods(), &["get", "put", "head", "post", "delete"], errors);
+            if let [(method, url)] = http.methods().as_slice() {
+                if !(url.starts_with("https://") || url.starts_with("http://") || url.starts_with("{{")) {
+                    let error = self.error(&format!("/http/{method}"), format!("`{url}` is not a URL"));
+                    errors.push(error.fix("begin it with `https://` or `http://`, or with a template"));
+                }
+                if http.body.is_some() && !matches!(*method, "put" | "post") {
+                    let error = self.key_error("/http/body", format!("`{method}` sends no body"));
+                    errors.push(error.fix("what must come back goes into `expect: { body: … }`"));
+                }
+            }
+        }
+        if let Some(s3) = &step.s3 {
+            let all = ["put", "get", "head", "delete", "list", "create-bucket"];
+            self.exactly_one("s3", "operation", &s3.operations(), &all, errors);
+            if let [(operation, target)] = s3.operations().as_slice() {
+                self.object("s3", operation, target, errors);
+                match (*operation, &s3.body) {
+                    ("put", None) => {
+                        let error = self.key_error("/s3/put", "`put` has no `body`".to_owned());
+                        errors.push(error.fix("add `body:` (content to put)"));
+                    }
+                    ("put", _) | (_, None) => {}
+                    (operation, Some(_)) => {
+                        let error = self.key_error("/s3/body", format!("`{operation}` sends no body"));
+                        errors.push(error.fix("what must come back goes into `expect: { body: … }`"));
+                    }
+                }
+            }
+            self.store("s3", s3.store.as_deref(), errors);
+        }
+        if let Some(presign) = &step.presign {
+            self.exactly_one("presign", "method", &presign.methods(), &["get", "put", "head", "delete"], errors);
+            if let [(method, target)] = presign.methods().as_slice() {
+                self.object("presign", method, target, errors);
+            }
+            if presign.expires.as_millis() < 1000 {
+                let error = self.error("/presign/expires", format!("a URL cannot be valid for {}", presign.expires));
+                errors.push(
+                    error.fix(
+                        "write how long it is valid, 1s or more; for an expired one sign in the past: `signed: -1h`",
+                    ),
+                );
+            }
+            self.store("presign", presign.store.as_deref(), errors);
+        }
+        if let Some(apply) = &step.apply {
+            self.manifests(&apply.objects, errors);
+        }
+        if let Some(eventually) = step.eventually {
+            if eventually.as_millis() <= 0 {
+                let error = self.error("/eventually", format!("a deadline of {eventually} has passed already"));
+                errors.push(error.fix("write how long to wait at most, for example `30s`"));
+            } else if step.expect.is_none() && action != Action::S3 {
+                let error = self.key_error("/eventually", "`eventually` without anything to wait for".to_owned());
+                errors.push(error.fix("add `expect:`, or remove `eventually`"));
+            }
+        }
+    }
+
+    fn exactly_one(
+        &self,
+        action: &str,
+        what: &str,
+        given: &[(&str, &str)],
+        all: &[&str],
+        errors: &mut Vec<Diagnostic>,
+    ) {
+        match given {
+            [_] => {}
+            [] => {
+                let error = self.key_error(&format!("/{action}"), format!("`{action}` has no {what}"));
+                errors.push(error.fix(format!("give it one of {}", list(all))));
+            }
+            [(first, _), more @ ..] => {
+                for (second, _) in more {
+                    let message = format!("`{action}` has two {what}s: `{first}` and `{second}`");
+                    errors.push(self.key_error(&format!("/{action}/{second}"), message).fix("make it two steps"));
+                }
+            }
+        }
+    }
+
+    /// `bucket/key`, `bucket[/prefix]` or `bucket`, as far as it can be judged before templates are filled in.
+    fn object(&self, action: &str, operation: &str, target: &str, errors: &mut Vec<Diagnostic>) {
+        if target.contains("{{") {
+            return;
+        }
+        let fix = match (operation, target.split_once('/')) {
+            ("list", Some((bucket, _))) if !bucket.is_empty() => return,
+            ("list" | "create-bucket", None) if !target.is_empty() => return,
+            (_, Some((bucket, key))) if operation != "create-bucket" && !bucket.is_empty() && !key.is_empty() => return,
+            ("create-bucket", _) => "write the name of a bucket alone",
+            ("list", _) => "write `bucket` or `bucket/prefix`",
+            (_, _) if target.starts_with("s3://") => "leave `s3://` out: `bucket/key`",
+            _ => "write `bucket/key`",
+        };
+        let error =
+            self.error(&format!("/{action}/{operation}"), format!("`{target}` is not what `{operation}` works on"));
+        errors.push(error.fix(fix));
+    }
+
+    fn store(&self, action: &str, named: Option<&str>, errors: &mut Vec<Diagnostic>) {
+        let fixtures = &self.subject.scenario.fixtures;
+        let library = self.subject.library;
+        let is_store = |name: &str| library.get(name).is_some_and(Fixture::is_store);
+        let stores: Vec<&str> =
+            fixtures.iter().filter(|(_, used)| is_store(&used.fixture)).map(|(id, _)| id.as_str()).collect();
+        match named {
+            Some(name) if stores.contains(&name) => {}
+            Some(name) => {
+                let message = match fixtures.get(name) {
+                    // An unknown fixture is told at its own place.
+                    Some(used) if library.get(&used.fixture).is_none() => return,
+                    Some(used) => format!("`{name}` is a `{}`, which is no S3 store", used.fixture),
+                    None => format!("there is no S3 store `{name}`"),
+                };
+                errors.push(self.error(&format!("/{action}/store"), message).fix(suggest(name, stores, "stores")));
+            }
+            None if stores.len() == 1 => {}
+            None if stores.is_empty() => {
+                // Where a fixture is unknown, it may have been the store.
+                if fixtures.values().all(|used| library.get(&used.fixture).is_some()) {
+                    let error =
+                        self.key_error(&format!("/{action}"), format!("`{action}` in a scenario without an S3 store"));
+                    errors.push(error.fix("add one under `fixtures`, for example `store: { use: minio, … }`"));
+                }
+            }
+            None => {
+                let error =
+                    self.key_error(&format!("/{action}"), format!("`{action}` does not say which store it asks"));
+                errors.push(error.fix(format!("add `store:` with one of {}", list(&stores))));
+            }
+        }
+    }
+
+    fn manifests(&self, objects: &[serde_json::Value], errors: &mut Vec<Diagnostic>) {
+        for (index, object) in objects.iter().enumerate() {
+            let at = format!("/apply/objects/{index}");
+            for key in ["apiVersion", "kind"] {
+                if !object[key].is_string() {
+                    errors.push(self.key_error(&at, format!("an object has no `{key}`")).fix(format!("add `{key}:`")));
+                }
+            }
+            if !object["metadata"]["name"].is_string() {
+                let error = self.key_error(&at, "an object has no name".to_owned());
+                errors.push(error.fix("add `metadata: { name: … }`"));
+            }
+        }
+        if objects.is_empty() {
+            let error = self.key_error("/apply/objects", "`apply` has no objects".to_owned());
+            errors.push(error.fix("list at least one"));
+        }
+    }
+
+    fn expect(&self, action: Action, errors: &mut Vec<Diagnostic>) {
+        let takes = self.step.matchers();
+        let Some(expect) = &self.step.expect else {
+            // Success is what a write is expected to have; what a look is expected to see must be said.
+            let operation = self.step.s3.as_ref().and_then(|s3| s3.operations().first().map(|(name, _)| *name));
+            let optional = matches!(action, Action::Presign | Action::Apply)
+                || matches!(operation, Some("put" | "create-bucket" | "delete"));
+            if !optional {
+                let error =
+                    self.error("/id", format!("step `{}` expects nothing, so it asserts nothing", self.step.id));
+                errors.push(error.fix(format!("add `expect:` with any of {}", list(&takes))));
+            }
+            return;
+        };
+        let given = expect.given();
+        if given.is_empty() {
+            let error = self.key_error("/expect", "`expect` is empty, so nothing is asserted".to_owned());
+            errors.push(error.fix(format!("`{action}` takes {}", list(&takes))));
+        }
+        for matcher in given.iter().filter(|matcher| !takes.contains(matcher)) {
+            let message = format!("`{}` cannot expect `{matcher}`", self.what(action));
+            let fix = if takes.is_empty() {
+                "remove `expect`: it fails when it cannot be done".to_owned()
+            } else {
+                format!("it takes {}", list(&takes))
+            };
+            errors.push(self.key_error(&format!("/expect/{matcher}"), message).fix(fix));
+        }
+        self.values(expect, errors);
+    }
+
+    fn values(&self, expect: &Expect, errors: &mut Vec<Diagnostic>) {
+        if let Some(status) = expect.status.filter(|status| !(100..=599).contains(status)) {
+            let error = self.error("/expect/status", format!("{status} is not an HTTP status"));
+            errors.push(error.fix("write a number from 100 to 599"));
+        }
+        if let Some((name, _)) = expect.headers.iter().flatten().find(|(name, _)| name.chars().any(char::is_uppercase))
+        {
+            let error =
+                self.key_error(&format!("/expect/headers/{name}"), format!("the header `{name}` is not in lower case"));
+            errors.push(error.fix(format!("write `{}`: HTTP does not tell them apart", name.to_lowercase())));
+        }
+        if let Some(address) = &expect.address {
+            if !address.contains("{{") && address.parse::<std::net::IpAddr>().is_err() {
+                let error = self.error("/expect/address", format!("`{address}` is not an address"));
+                errors.push(error.fix("write an IP address or a template, for example \"{{ store.cluster-ip }}\""));
+            }
+        }
+        if let Some(object) = &expect.object {
+            if object.as_object().is_none_or(serde_json::Map::is_empty) {
+                let error = self.key_error("/expect/object", "`object` holds no field".to_owned());
+                errors.push(
+                    error.fix("write the part that must be there, for example `object: { spec: { replicas: 1 } }`"),
+                );
+            }
+        }
+    }
+
+    /// The action with its operation: `s3 put`.
+    fn what(&self, action: Action) -> String {
+        let operation = match action {
+            Action::S3 => self.step.s3.as_ref().and_then(|s3| s3.operations().first().map(|(name, _)| *name)),
+            Action::Http => self.step.http.as_ref().and_then(|http| http.methods().first().map(|(name, _)| *name)),
+            _ => None,
+        };
+        operation.map_or_else(|| action.to_string(), |operation| format!("{action} {operation}"))
+    }
+
+    fn error(&self, below: &str, message: String) -> Diagnostic {
+        self.subject.places.error(&format!("{}{below}", self.at), message)
+    }
+
+    fn key_error(&self, below: &str, message: String) -> Diagnostic {
+        self.subject.places.key_error(&format!("{}{below}", self.at), message)
+    }
+}
+
+fn known_list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() { String::new() } else { format!(": {}", list(&names)) }
+}

@@ -1,0 +1,99 @@
+//! Ids, vantages and trust.
+
+use std::collections::HashMap;
+
+use super::Subject;
+use crate::fixture::Fixture;
+use crate::scenario::diagnostic::{Diagnostic, suggest};
+use crate::scenario::document::join;
+use crate::scenario::template::is_name;
+
+pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
+    let mut errors = ids(subject);
+    errors.extend(vantages(subject));
+    if subject.scenario.flow.is_empty() {
+        let error = subject.places.key_error("/flow", "`flow` is empty: nothing is asserted".to_owned());
+        errors.push(
+            error.fix("add a step: `- { id: name, from: VANTAGE, dns: { name: HOST }, expect: { address: … } }`"),
+        );
+    }
+    errors
+}
+
+/// Ids are words, and unique among steps and fixtures, which share the names of templates.
+fn ids(subject: &Subject<'_>) -> Vec<Diagnostic> {
+    let scenario = subject.scenario;
+    let mut errors = Vec::new();
+    let mut word = |id: &str, error: &dyn Fn(String) -> Diagnostic| {
+        if !is_name(id) {
+            let message = format!("`{id}` cannot be an id");
+            errors.push(error(message).fix("lower-case letters, digits and dashes, beginning with a letter"));
+        }
+    };
+    for id in scenario.fixtures.keys() {
+        word(id, &|message| subject.places.key_error(&join("/fixtures", id), message));
+    }
+    for id in scenario.vantages.keys() {
+        word(id, &|message| subject.places.key_error(&join("/vantages", id), message));
+    }
+    for id in scenario.breaks.keys() {
+        word(id, &|message| subject.places.key_error(&join("/breaks", id), message));
+    }
+    for (index, step) in scenario.flow.iter().enumerate() {
+        word(&step.id, &|message| subject.places.error(&format!("/flow/{index}/id"), message));
+    }
+
+    let mut steps: HashMap<&str, usize> = HashMap::new();
+    for (index, step) in scenario.flow.iter().enumerate() {
+        let at = format!("/flow/{index}/id");
+        if let Some(first) = steps.get(step.id.as_str()) {
+            let error = subject.places.error(&at, format!("two steps have the id `{}`", step.id));
+            errors.push(
+                error.fix(format!("the other is step {} of the flow; give this one an id of its own", first + 1)),
+            );
+        } else if scenario.fixtures.contains_key(&step.id) {
+            let error = subject.places.error(&at, format!("`{}` is the id of a fixture too", step.id));
+            errors.push(error.fix(format!("`{{{{ {} }}}}` would mean both: give the step another id", step.id)));
+        }
+        steps.entry(&step.id).or_insert(index);
+    }
+    errors
+}
+
+fn vantages(subject: &Subject<'_>) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    for (id, vantage) in &subject.scenario.vantages {
+        let at = join("/vantages", id);
+        let (place, trust) = match (&vantage.pod, &vantage.outside) {
+            (Some(pod), None) => ("pod", &pod.trust),
+            (None, Some(outside)) => ("outside", &outside.trust),
+            (Some(_), Some(_)) => {
+                let error = subject.places.key_error(&at, format!("vantage `{id}` is both `pod` and `outside`"));
+                errors.push(error.fix("make it two vantages"));
+                continue;
+            }
+            (None, None) => {
+                let error = subject.places.key_error(&at, format!("vantage `{id}` says neither `pod` nor `outside`"));
+                errors.push(error.fix(format!("write `{id}: {{ pod: {{}} }}` or `{id}: {{ outside: {{}} }}`")));
+                continue;
+            }
+        };
+        for (index, authority) in trust.iter().enumerate() {
+            errors.extend(trusted(subject, authority, &format!("{at}/{place}/trust/{index}")));
+        }
+    }
+    errors
+}
+
+fn trusted(subject: &Subject<'_>, authority: &str, at: &str) -> Option<Diagnostic> {
+    let fixtures = &subject.scenario.fixtures;
+    let is_authority = |name: &str| subject.library.get(name).is_some_and(Fixture::is_authority);
+    let message = match fixtures.get(authority) {
+        // An unknown fixture is told at its own place.
+        Some(used) if is_authority(&used.fixture) || subject.library.get(&used.fixture).is_none() => return None,
+        Some(used) => format!("`{authority}` is a `{}`, which is no certificate authority", used.fixture),
+        None => format!("there is no certificate authority `{authority}`"),
+    };
+    let known = fixtures.iter().filter(|(_, used)| is_authority(&used.fixture)).map(|(id, _)| id.as_str());
+    Some(subject.places.error(at, message).fix(suggest(authority, known, "certificate authorities")))
+}

@@ -1,0 +1,173 @@
+//! Loaded scenarios and their variants: the baseline, and each break merged into it.
+
+use std::collections::BTreeMap;
+
+use parallax_vocab::VariantId;
+use serde_json::Value;
+
+use super::change::{ChangedPlaces, Touched, merge, rename_hosts};
+use super::check::{self, Places};
+use super::diagnostic::{Diagnostic, tidy};
+use super::document::{Document, join};
+use super::meaning::{self, Subject};
+use super::model::{Break, CauseSpec, Scenario};
+use super::schema;
+use crate::fixture::{Contributions, Library, expand};
+
+/// A scenario's file, checked, and its variants.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The scenario's path below `scenarios/`: `presign/presigned-url`.
+    pub path: String,
+    /// The file, as messages name it.
+    pub file: String,
+    /// Its text and places.
+    pub document: Document,
+    /// The scenario as written.
+    pub scenario: Scenario,
+    /// The baseline first, then the breaks in order.
+    pub variants: Vec<Variant>,
+}
+
+/// The baseline, or the baseline with one break's change.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    /// `presign/presigned-url`, or `presign/presigned-url+no-rewrite`.
+    pub id: VariantId,
+    /// The break; none for the baseline.
+    pub break_id: Option<String>,
+    /// One line for people.
+    pub summary: String,
+    /// The merged value, without `breaks`.
+    pub value: Value,
+    /// The merged value, typed.
+    pub scenario: Scenario,
+    /// What the change touches; nothing for the baseline.
+    pub touches: Touched,
+    /// Steps that must fail, with their causes.
+    pub fails: indexmap::IndexMap<String, CauseSpec>,
+    /// Steps that are not reached.
+    pub blocks: Vec<String>,
+}
+
+impl Loaded {
+    /// Reads one scenario. `path` is its folder below `scenarios/`; the last part must be the scenario's name.
+    pub fn read(library: &Library, path: &str, file: &str, bytes: &[u8]) -> Result<Self, Vec<Diagnostic>> {
+        let (document, mut errors) = Document::parse_bytes(file, bytes);
+        let Some(document) = document else { return Err(tidy(errors)) };
+        let scenario: Scenario = match check::read(&schema::SCENARIO, &document.value, &document) {
+            Ok(scenario) => scenario,
+            Err(wrong) => {
+                errors.extend(wrong);
+                return Err(tidy(errors));
+            }
+        };
+        let folder = path.rsplit('/').next().unwrap_or(path);
+        if scenario.name != folder {
+            let error =
+                document.error("/name", format!("the name is `{}`, but the folder is `{folder}`", scenario.name));
+            errors.push(error.fix(format!("write `name: {folder}`, or rename the folder")));
+        }
+        let baseline = meaning::check(&Subject { scenario: &scenario, library, places: &document });
+        let mut variants = vec![Variant::baseline(path, &document, &scenario)];
+        for (id, spec) in &scenario.breaks {
+            match broken(library, path, &document, &scenario, id, spec, &baseline) {
+                Ok(variant) => variants.push(variant),
+                Err(wrong) => errors.extend(wrong),
+            }
+        }
+        errors.extend(baseline);
+        errors.extend(meaning::indistinguishable(&document, &scenario.breaks));
+        if errors.is_empty() {
+            Ok(Self { path: path.to_owned(), file: file.to_owned(), document, scenario, variants })
+        } else {
+            Err(tidy(errors))
+        }
+    }
+
+    /// `file:line` of a step, of its one matcher (`url`, `body`), or of the whole scenario where there is none such.
+    pub fn place_of(&self, step: &str) -> String {
+        let index = self.scenario.flow.iter().position(|it| it.id == step);
+        self.document.place(&index.map_or_else(|| "/flow".to_owned(), |index| format!("/flow/{index}/id")))
+    }
+
+    /// `file:line` of what a break says about a step: its cause in `fails`, or the break itself.
+    pub fn place_of_cause(&self, break_id: &str, step: &str) -> String {
+        self.document.place(&join(&join(&join("/breaks", break_id), "fails"), step))
+    }
+
+    /// What each fixture of a variant contributes, in a namespace.
+    pub fn expand(
+        &self,
+        library: &Library,
+        variant: &Variant,
+        namespace: &str,
+    ) -> Result<BTreeMap<String, Contributions>, Vec<Diagnostic>> {
+        match &variant.break_id {
+            None => expand(library, &variant.scenario, namespace, &self.document),
+            Some(id) => {
+                let places = ChangedPlaces::new(&self.document, id, &variant.value);
+                expand(library, &variant.scenario, namespace, &places)
+            }
+        }
+    }
+}
+
+impl Variant {
+    fn baseline(path: &str, document: &Document, scenario: &Scenario) -> Self {
+        let mut value = document.value.clone();
+        if let Some(map) = value.as_object_mut() {
+            map.shift_remove("breaks");
+        }
+        let scenario = Scenario { breaks: indexmap::IndexMap::new(), ..scenario.clone() };
+        Self {
+            id: VariantId::new(path),
+            break_id: None,
+            summary: scenario.summary.clone(),
+            value,
+            scenario,
+            touches: Touched::default(),
+            fails: indexmap::IndexMap::new(),
+            blocks: Vec::new(),
+        }
+    }
+
+    /// The same variant with its host names replaced everywhere, for variants that share a cluster.
+    #[must_use]
+    pub fn with_hosts(&self, names: &BTreeMap<String, String>) -> Self {
+        let value = rename_hosts(&self.value, names);
+        let scenario = serde_json::from_value(value.clone()).expect("other host names leave the types as they are");
+        Self { value, scenario, ..self.clone() }
+    }
+}
+
+fn broken(
+    library: &Library,
+    path: &str,
+    document: &Document,
+    baseline: &Scenario,
+    id: &str,
+    spec: &Break,
+    known: &[Diagnostic],
+) -> Result<Variant, Vec<Diagnostic>> {
+    let (value, touches) = merge(document, id)?;
+    let places = ChangedPlaces::new(document, id, &value);
+    let changed: Scenario = check::read(&schema::SCENARIO, &value, &places)?;
+    let mut errors = meaning::check(&Subject { scenario: &changed, library, places: &places as &dyn Places });
+    // What is wrong with the baseline itself is told once, at its own place.
+    errors.retain(|error| !known.iter().any(|told| told.message == error.message));
+    errors.extend(meaning::expectations(&meaning::Expectations { id, spec, baseline, changed: &changed, document }));
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(Variant {
+        id: VariantId::new(format!("{path}+{id}")),
+        break_id: Some(id.to_owned()),
+        summary: spec.summary.clone().unwrap_or_else(|| id.replace('-', " ")),
+        value,
+        scenario: changed,
+        touches,
+        fails: spec.fails.clone(),
+        blocks: spec.blocks.clone(),
+    })
+}
