@@ -48,3 +48,26 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustix::process::{Signal as Kill, getpid, kill_process};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_signal_cancels_and_says_so() {
+        let (said, heard) = oneshot::channel();
+        let cancelled = watch(|| drop(said.send(())), || unreachable!("there was one signal")).expect("listens");
+        assert!(!cancelled.is_cancelled());
+        kill_process(getpid(), Kill::TERM).expect("a process may signal itself");
+        let first = async {
+            cancelled.cancelled().await;
+            heard.await
+        };
+        tokio::time::timeout(Duration::from_secs(10), first).await.expect("in time").expect("was said");
+    }
+}

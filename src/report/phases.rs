@@ -96,7 +96,7 @@ fn phase_of(id: &str) -> Option<usize> {
         Some("image" | "images") => Some(1),
         Some("world") => Some(2),
         Some("cluster" | "node") => Some(CLUSTER),
-        Some("variant" | "namespace" | "fixture" | "fixtures") => Some(4),
+        Some("environment" | "variant" | "namespace" | "fixture" | "fixtures") => Some(4),
         _ => None,
     }
 }

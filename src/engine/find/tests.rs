@@ -1,3 +1,5 @@
+//! Where an engine is looked for, and what is said when there is none.
+
 use std::collections::HashMap;
 
 use super::*;

@@ -23,6 +23,7 @@ const UPDATE_WITHIN: Duration = Duration::from_mins(5);
 const INSTALL_WITHIN: Duration = Duration::from_mins(20);
 /// How long another apt may hold its lock. apt waits by itself for dpkg's lock only, not for that of its lists.
 const LOCK_WITHIN: Duration = Duration::from_mins(2);
+/// dpkg's lock can be asked for, and tells nobody when it is free.
 const LOCK_LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// apt on this machine.

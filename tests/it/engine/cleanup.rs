@@ -66,6 +66,7 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !holds() {
         assert!(Instant::now() < deadline, "{what}: not within 30 s");
+        // Another process makes it so; the limit is above.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -95,6 +96,7 @@ async fn after_sigkill_during_creation_nothing_lands_later() {
     for wait_ms in [150, 400, 700] {
         let mut harness = Harness::spawn(&bench, true);
         eventually("the ledger begins", || !bench.state().entries(&harness.run).is_empty()).await;
+        // Not a wait: the moment of the kill is what this test varies.
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
         harness.process.kill();
         eventually("the reaper sweeps", || bench.state().is_swept(&harness.run)).await;

@@ -5,7 +5,11 @@ use super::{Finding, numbered};
 /// Top folders of one person's or one CI's machine. In pieces, so that this file keeps its own rule.
 const FOLDERS: [&[&str]; 4] = [&["", "work", ""], &["", "root", ""], &["", "home", ""], &["", "Users", ""]];
 
-pub(super) fn check(_path: &str, text: &str) -> Vec<Finding> {
+pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
+    // Tests make up homes; nothing there is looked for on the machine.
+    if path.contains("tests") || path.ends_with(".snap") {
+        return Vec::new();
+    }
     let folders: Vec<String> = FOLDERS.iter().map(|parts| parts.join("/")).collect();
     let mut findings = Vec::new();
     for (number, line) in numbered(text) {
@@ -39,6 +43,7 @@ mod tests {
         ];
         for (text, findings) in table {
             assert_eq!(check("a.md", &text).len(), findings, "{text}");
+            assert!(check("src/engine/tests.rs", &text).is_empty());
         }
     }
 }

@@ -65,6 +65,7 @@ impl World {
                 if let Some(entry) = self.said.lock().unwrap().iter().find(|entry| wanted(entry)) {
                     return entry.clone();
                 }
+                // What was said lies in a plain list, which tells nobody; the test's own limit is around this loop.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
