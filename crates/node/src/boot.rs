@@ -91,6 +91,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     write_files(settings, &node)?;
     supervisor.start(CONTAINERD, &["--config".to_owned(), paths::own("containerd.toml")])?;
     supervisor.start(ETCD, &components::etcd())?;
+    machine::masquerade(settings.cluster_range)?;
     pki::prepare(Path::new("/"), settings, &node)?;
     write_kubeconfigs(settings)?;
     supervisor.start(APISERVER, &components::apiserver(settings, &node))?;

@@ -43,7 +43,8 @@ pub(crate) fn network_config(settings: &Settings) -> String {
         "plugins": [
             {
                 "type": "ptp",
-                "ipMasq": true,
+                // One rule for all pods is written at the start (`machine::masquerade`).
+                "ipMasq": false,
                 "ipam": {
                     "type": "host-local",
                     "dataDir": "/run/cni",

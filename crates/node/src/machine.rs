@@ -4,11 +4,13 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
+use std::process::Command;
 
 use rustix::fs::statfs;
 use rustix::mount::{MountPropagationFlags, mount_change};
 
 use crate::error::NodeError;
+use crate::network::Range;
 use crate::paths;
 use crate::settings::{Node, Settings, Snapshotter};
 
@@ -59,6 +61,21 @@ pub(crate) fn prepare() -> Result<(), NodeError> {
         fs::create_dir_all(folder).map_err(NodeError::file("create the folder", folder))?;
     }
     if cgroup_v1() { Ok(()) } else { leave_root_group() }
+}
+
+/// Gives pods the node's address beyond the pods' range. The network plugin could do it for each pod; but then its
+/// many calls of iptables, beside kube-proxy's, stand between a pod and its start.
+pub(crate) fn masquerade(pods: Range) -> Result<(), NodeError> {
+    let pods = pods.to_string();
+    let output = Command::new("iptables")
+        .args(["--wait", "--table", "nat", "--append", "POSTROUTING"])
+        .args(["--source", &pods, "!", "--destination", &pods, "--jump", "MASQUERADE"])
+        .output()
+        .map_err(|source| NodeError::Spawn { name: "iptables", program: "iptables".to_owned(), source })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(NodeError::Iptables(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
 /// Whether control groups are of version 1 here.
