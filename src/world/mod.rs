@@ -87,5 +87,11 @@ fn config(cluster: &ClusterPlan, node: &str) -> WorldConfig {
         port: edge.port,
         backend: format!("{node}:{}", edge.node_port),
     });
-    WorldConfig { names, edge: edge.collect(), dns_port: DNS_PORT, ..WorldConfig::default() }
+    WorldConfig {
+        names,
+        edge: edge.collect(),
+        cluster: Some(node.to_owned()),
+        dns_port: DNS_PORT,
+        ..WorldConfig::default()
+    }
 }

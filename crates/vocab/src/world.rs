@@ -21,6 +21,11 @@ pub struct WorldConfig {
     /// Where TLS connections go.
     #[serde(default)]
     pub edge: Vec<EdgeRule>,
+    /// The container (name or address) in which the cluster runs: for questions that come from it, names of the edge do
+    /// not exist. Pods must reach the store by the cluster's own rule; a way round by the edge would hide that the rule
+    /// is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// The edge's own address, as clients reach it. Absent: the address of the container's first interface that is not
     /// loopback.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
 //! The name server: the zone's verdicts as DNS answers, each question logged.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use hickory_proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, SOA};
@@ -18,10 +19,32 @@ const TTL_S: u32 = 5;
 /// The largest datagram we offer to send.
 const PAYLOAD_BYTES: u16 = 1232;
 
+/// The engine's resolver answers within this, or the asker is taken for the outside.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
+
 /// Answers from the zone.
 pub(crate) struct Names {
     pub(crate) zone: Zone,
+    /// The container in which the cluster runs.
+    pub(crate) cluster: Option<String>,
     pub(crate) log: Log,
+}
+
+impl Names {
+    /// What is said of `name` to whoever asks from `source`.
+    async fn verdict(&self, name: &str, kind: RecordType, source: IpAddr) -> Verdict {
+        if self.zone.is_edge(name) && self.is_cluster(source).await {
+            return Verdict::NoSuchName;
+        }
+        self.zone.say(name, asked(kind))
+    }
+
+    /// Asked anew each time: the cluster starts after the world, and may be started again.
+    async fn is_cluster(&self, source: IpAddr) -> bool {
+        let Some(cluster) = &self.cluster else { return false };
+        let addresses = parallax_probe::resolve(cluster, LOOKUP_LIMIT).await;
+        addresses.is_ok_and(|addresses| addresses.contains(&source))
+    }
 }
 
 #[async_trait::async_trait]
@@ -34,7 +57,7 @@ impl RequestHandler for Names {
             Ok(info) if request.metadata.op_code == OpCode::Query => {
                 let name = plain(&info.query.name().to_string());
                 let kind = info.query.query_type();
-                let verdict = self.zone.say(&name, asked(kind));
+                let verdict = self.verdict(&name, kind, info.src.ip()).await;
                 let said = shown(&verdict);
                 // Ours is the whole name space: authoritative, and no recursion could find more.
                 metadata.authoritative = true;

@@ -29,10 +29,15 @@ struct World {
 
 impl World {
     async fn start(backend: &str) -> Self {
+        Self::start_with(backend, None).await
+    }
+
+    async fn start_with(backend: &str, cluster: Option<&str>) -> Self {
         let port = free_port().await;
         let config = WorldConfig {
             names: BTreeMap::from([(HOST.to_owned(), NameTarget::Edge)]),
             edge: vec![EdgeRule { host: HOST.to_owned(), port, backend: backend.to_owned() }],
+            cluster: cluster.map(str::to_owned),
             address: Some(EDGE.parse().unwrap()),
             listen: Some("127.0.0.1".parse().unwrap()),
             dns_port: 0,
@@ -104,6 +109,15 @@ async fn backend() -> (SocketAddr, String) {
         }
     });
     (at, certificate.pem())
+}
+
+#[tokio::test]
+async fn names_of_the_edge_do_not_exist_for_the_cluster() {
+    let question = || Probe::Dns(DnsQuestion { name: HOST.to_owned() });
+    let outside = World::start_with("127.0.0.1:1", Some("192.0.2.9")).await.ask("", question()).await;
+    assert!(outside.reply.is_some(), "{outside:?}");
+    let inside = World::start_with("127.0.0.1:1", Some("127.0.0.1")).await.ask("", question()).await;
+    assert!(matches!(inside.cause, Some(Cause::Dns { fault: DnsFault::NoSuchName, .. })), "{inside:?}");
 }
 
 #[tokio::test]

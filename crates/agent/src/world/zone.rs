@@ -9,6 +9,8 @@ use parallax_vocab::world::{NameTarget, WorldConfig};
 #[derive(Debug)]
 pub(crate) struct Zone {
     names: BTreeMap<String, Vec<IpAddr>>,
+    /// Those of them that are the edge's.
+    edge: BTreeSet<String>,
     /// Names between the root and a name: they exist too, without records, and a resolver that is told otherwise may
     /// rightly deny all that is below (RFC 8020).
     between: BTreeSet<String>,
@@ -39,7 +41,7 @@ pub(crate) enum Asked {
 impl Zone {
     /// The zone of `config`, where names of the edge resolve to `edge`.
     pub(crate) fn new(config: &WorldConfig, edge: IpAddr) -> Self {
-        let mut zone = Self { names: BTreeMap::new(), between: BTreeSet::new() };
+        let mut zone = Self { names: BTreeMap::new(), edge: BTreeSet::new(), between: BTreeSet::new() };
         for (name, target) in &config.names {
             let name = plain(name);
             let mut parent = name.as_str();
@@ -48,7 +50,10 @@ impl Zone {
                 parent = rest;
             }
             let addresses = match target {
-                NameTarget::Edge => vec![edge],
+                NameTarget::Edge => {
+                    zone.edge.insert(name.clone());
+                    vec![edge]
+                }
                 NameTarget::Addresses(addresses) => addresses.clone(),
             };
             zone.names.insert(name, addresses);
@@ -56,7 +61,12 @@ impl Zone {
         zone
     }
 
-    /// What is said of `name`.
+    /// Whether `name` is the edge's: it exists for the outside only.
+    pub(crate) fn is_edge(&self, name: &str) -> bool {
+        self.edge.contains(&plain(name))
+    }
+
+    /// What is said of `name` to the outside.
     pub(crate) fn say(&self, name: &str, asked: Asked) -> Verdict {
         let name = plain(name);
         let Some(all) = self.names.get(&name) else {
@@ -114,5 +124,6 @@ mod tests {
         for (name, asked, expected) in table {
             assert_eq!(zone.say(name, asked), expected, "{name} {asked:?}");
         }
+        assert!(zone.is_edge("MINIO.example.com.") && !zone.is_edge("six.example.org"));
     }
 }
