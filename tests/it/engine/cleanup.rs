@@ -85,7 +85,7 @@ async fn after_sigkill_the_reaper_removes_everything() {
     bench.assert_nothing_left();
 
     let collection = gc(&bench.engine, &bench.state()).await.unwrap();
-    assert_eq!(collection.removed(), 0);
+    assert!(collection.runs.iter().all(|(run, _)| *run != harness.run), "there was something left to do");
     assert_eq!(bench.state().runs().unwrap(), [], "a swept run's ledger goes with the next gc");
 }
 
