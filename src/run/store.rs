@@ -49,6 +49,15 @@ pub(super) async fn ready(scene: &Scene<'_>, fixture: &str, store: &Store, withi
     Ok(())
 }
 
+/// Asks the store something harmless, whatever it answers.
+pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
+    let Ok(access) = scene.access(fixture, store) else { return };
+    let operation = S3Operation::Head { bucket: "parallax".to_owned(), key: "nudge".to_owned() };
+    let probe = Probe::S3(S3Question { access, operation });
+    let question = Question { view: scene.pinned(fixture, store), deadline_ms: QUESTION_MS, probe };
+    drop(Vantage::Outside.ask(question).await);
+}
+
 /// Waits until pods reach the store's Service: it has no endpoints for a moment after its pod is ready, and only the
 /// answer tells (facts.md §4). By address and pinned, so that neither DNS nor trust plays a part.
 pub(super) async fn service_ready(

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 /// The trace follows the answer by milliseconds; a request that it does not show within this time is not confirmed.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
-/// MinIO sends the head of its answer with its first keep-alive.
+/// MinIO sends the head of its answer with the first thing it has to tell: a request, or a keep-alive each second.
 const OPENS_WITHIN: Duration = Duration::from_secs(10);
 /// Requests kept; a run asks far fewer of one store.
 const KEPT: usize = 4096;

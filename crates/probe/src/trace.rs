@@ -143,10 +143,10 @@ impl Drop for Trace {
 
 fn traced(document: &Value) -> Option<Traced> {
     let http = document.get("http")?;
-    let request_headers = http.pointer("/reqInfo/headers")?;
-    let client = http.pointer("/reqInfo/client")?.as_str()?;
+    let request_headers = http.pointer("/request/headers")?;
+    let client = http.pointer("/request/client")?.as_str()?;
     Some(Traced {
-        request_id: header(http.pointer("/respInfo/headers")?, "X-Amz-Request-Id")?,
+        request_id: header(http.pointer("/response/headers")?, "X-Amz-Request-Id")?,
         source: without_port(client),
         host: header(request_headers, "Host").unwrap_or_default(),
     })
@@ -169,8 +169,8 @@ mod tests {
     #[test]
     fn the_parts_that_matter_are_found_in_a_document() {
         let document = serde_json::json!({"http": {
-            "reqInfo": {"client": "10.42.0.7:41234", "headers": {"Host": ["minio.example.com"]}},
-            "respInfo": {"headers": {"X-Amz-Request-Id": ["17F3"]}},
+            "request": {"client": "10.42.0.7:41234", "headers": {"Host": ["minio.example.com"]}},
+            "response": {"headers": {"X-Amz-Request-Id": ["17F3"]}},
         }});
         let expected = Traced {
             request_id: "17F3".to_owned(),
