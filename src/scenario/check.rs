@@ -73,12 +73,12 @@ fn explain(shape: &Shape, root: &Value, error: &ValidationError<'_>, places: &dy
         Kind::Required { property } => {
             missing_key(shape, schema, pointer, property.as_str().unwrap_or_default(), places)
         }
-        Kind::Type { kind } => wrong_type(pointer, kind, instance, places),
+        Kind::Type { kind } => wrong_type(pointer, schema, kind, instance, places),
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } | Kind::OneOfMultipleValid { context } => {
             let words = words_of(shape, schema);
             if words.is_empty() || instance.is_array() {
-                // The branch that was meant is the one that takes a value of this type.
-                let meant = context.iter().find(|branch| !branch.iter().any(|e| is_type_error_at(e, pointer)));
+                // The branch that was meant is the one that finds fault only deeper within the value.
+                let meant = context.iter().find(|branch| !branch.iter().any(|e| e.instance_path().as_str() == pointer));
                 if let Some(branch) = meant.or(context.first()) {
                     for error in branch {
                         explain(shape, root, error, places, out);
@@ -104,15 +104,15 @@ fn explain(shape: &Shape, root: &Value, error: &ValidationError<'_>, places: &dy
         Kind::MinItems { .. } => {
             places.error(pointer, format!("{} is an empty list", name_of(pointer))).fix("give it at least one entry")
         }
-        Kind::Minimum { limit } => places.error(pointer, format!("{instance} is below the least value, {limit}")),
-        Kind::Maximum { limit } => places.error(pointer, format!("{instance} is above the greatest value, {limit}")),
+        Kind::Minimum { limit } => {
+            places.error(pointer, format!("{instance} is below the least value, {limit}")).fix("write a greater number")
+        }
+        Kind::Maximum { limit } => places
+            .error(pointer, format!("{instance} is above the greatest value, {limit}"))
+            .fix("write a smaller number"),
         _ => places.error(pointer, error.to_string()),
     };
     out.push(diagnostic);
-}
-
-fn is_type_error_at(error: &ValidationError<'_>, pointer: &str) -> bool {
-    matches!(error.kind(), Kind::Type { .. }) && error.instance_path().as_str() == pointer
 }
 
 fn unknown_key(shape: &Shape, schema: &Value, pointer: &str, key: &str, places: &dyn Places) -> Diagnostic {
@@ -141,24 +141,38 @@ fn missing_key(shape: &Shape, schema: &Value, pointer: &str, key: &str, places: 
     places.key_error(pointer, format!("{} has no `{key}`", name_of(pointer))).fix(fix)
 }
 
-fn wrong_type(pointer: &str, kind: &TypeKind, instance: &Value, places: &dyn Places) -> Diagnostic {
+fn wrong_type(pointer: &str, schema: &Value, kind: &TypeKind, instance: &Value, places: &dyn Places) -> Diagnostic {
     let expected: Vec<String> = match kind {
         TypeKind::Single(one) => vec![one.to_string()],
         TypeKind::Multiple(many) => many.iter().map(|one| one.to_string()).collect(),
     };
     let words: Vec<&str> = expected.iter().map(|name| type_word(name)).collect();
-    let message = format!("{} takes {}, not {}", name_of(pointer), words.join(" or "), word_of(instance));
+    // The only pattern in the schemas is that of a span of time.
+    let span = !schema["pattern"].is_null();
+    let words = if span { "a span of time".to_owned() } else { words.join(" or ") };
+    if instance.is_null() {
+        let message = format!("{} has no value", name_of(pointer));
+        return places.error(pointer, message).fix(format!("give it {words}, or remove the key"));
+    }
+    let message = format!("{} takes {words}, not {}", name_of(pointer), word_of(instance));
     let fix = match (expected[0].as_str(), instance) {
-        (_, Value::Null) => "give it a value, or remove the key".to_owned(),
+        (_, Value::Number(number)) if span => format!("add the unit: {number}s, {number}m, {number}h"),
+        ("string", Value::Array(items)) if items.len() == 1 => {
+            format!("write it without brackets: {}", shown(&items[0]))
+        }
+        ("string", Value::Array(_)) => "write one text".to_owned(),
         ("string", Value::Number(_) | Value::Bool(_)) => format!("put it in quotes: \"{instance}\""),
         ("string", Value::Object(_)) => "a template in `{{ }}` must stand in double quotes".to_owned(),
         ("integer" | "number", Value::String(text)) if text.parse::<f64>().is_ok() => {
             format!("remove the quotes: {text}")
         }
         ("integer" | "number", _) => "write a number".to_owned(),
+        ("boolean", Value::String(text)) if matches!(text.as_str(), "yes" | "on") => "write `true`".to_owned(),
+        ("boolean", Value::String(text)) if matches!(text.as_str(), "no" | "off") => "write `false`".to_owned(),
         ("boolean", _) => "write `true` or `false`".to_owned(),
         ("array", Value::Object(_)) => "begin each entry with `- `".to_owned(),
         ("array", other) => format!("write a list: [{}]", shown(other)),
+        ("object", _) if pointer.is_empty() => "begin the file with `name:`".to_owned(),
         ("object", Value::Array(_)) => "write a mapping, `id: …` for each entry, without `- `".to_owned(),
         ("object", _) => "write a mapping: `key: value`, indented below".to_owned(),
         _ => "change the type".to_owned(),
@@ -240,7 +254,8 @@ fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn lower_first(text: &str) -> String {
+/// A sentence from a schema, to stand within another.
+pub fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }

@@ -40,7 +40,8 @@ impl Document {
     pub fn parse(name: &str, text: &str) -> (Option<Self>, Vec<Diagnostic>) {
         let (mut documents, mut errors) = Self::parse_all(name, text);
         if documents.len() > 1 {
-            let second = documents[1].spot("").value;
+            let at = documents[1].source.text()[..documents[1].spot("").value.start].rfind("---").unwrap_or(0);
+            let second = at..at + 3;
             let error = documents[1].source.error(&second, "a second document in one file");
             errors.push(
                 error.fix("a file holds one document: remove the `---` and what follows, or make it a file of its own"),
@@ -48,7 +49,7 @@ impl Document {
         }
         let document = (!documents.is_empty()).then(|| documents.swap_remove(0));
         if document.is_none() && errors.is_empty() {
-            errors.push(Source::new(name, text).error(&(0..1), "the file is empty"));
+            errors.push(empty(&Source::new(name, text)));
         }
         (document, errors)
     }
@@ -133,17 +134,13 @@ pub fn join(pointer: &str, step: &str) -> String {
     }
 }
 
+fn empty(source: &Source) -> Diagnostic {
+    source.error(&(0..1), "the file is empty").fix("write it, or remove it")
+}
+
 enum Frame {
     Map { map: Map<String, Value>, pointer: String, key: Option<(String, Range<usize>)>, spot: Spot },
     List { list: Vec<Value>, pointer: String, spot: Spot },
-}
-
-impl Frame {
-    fn pointer(&self) -> &str {
-        match self {
-            Self::Map { pointer, .. } | Self::List { pointer, .. } => pointer,
-        }
-    }
 }
 
 struct Builder {
@@ -154,6 +151,9 @@ struct Builder {
     spots: HashMap<String, Spot>,
     done: Vec<Document>,
     errors: Vec<Diagnostic>,
+    /// Whether all that was read is what was meant; after an alias or a template without quotes it is not, and nothing
+    /// is built from it.
+    whole: bool,
 }
 
 impl Builder {
@@ -161,14 +161,20 @@ impl Builder {
         let text = source.text();
         let offsets =
             (!text.is_ascii()).then(|| text.char_indices().map(|(at, _)| at).chain([text.len()]).collect::<Vec<_>>());
-        Self { source, offsets, stack: Vec::new(), spots: HashMap::new(), done: Vec::new(), errors: Vec::new() }
+        Self {
+            source,
+            offsets,
+            stack: Vec::new(),
+            spots: HashMap::new(),
+            done: Vec::new(),
+            errors: Vec::new(),
+            whole: true,
+        }
     }
 
     fn run(mut self) -> (Vec<Document>, Vec<Diagnostic>) {
         let text = self.source.text().to_owned();
         let mut parser = Parser::new_from_str(&text);
-        // Aliases cannot be resolved, so a value that holds one is not what was meant: nothing is built from it.
-        let mut whole = true;
         while let Some(event) = parser.next_event() {
             let (event, span) = match event {
                 Ok(event) => event,
@@ -178,7 +184,7 @@ impl Builder {
                     return (Vec::new(), self.errors);
                 }
             };
-            whole &= self.take(event, span);
+            self.take(event, span);
             if self.stack.len() > DEPTH_LIMIT {
                 let message = format!("nested deeper than {DEPTH_LIMIT} levels");
                 self.errors.push(self.source.error(&self.range(span), message));
@@ -188,17 +194,17 @@ impl Builder {
                 break;
             }
         }
-        if whole { (self.done, self.errors) } else { (Vec::new(), self.errors) }
+        if self.whole { (self.done, self.errors) } else { (Vec::new(), self.errors) }
     }
 
-    fn take(&mut self, event: Event<'_>, span: Span) -> bool {
+    fn take(&mut self, event: Event<'_>, span: Span) {
         let range = self.range(span);
         match event {
             Event::Alias(_) => {
                 let error = self.source.error(&range, "aliases (`*name`) are not taken");
                 self.errors.push(error.fix("write the value out"));
+                self.whole = false;
                 self.put(Value::Null, Spot { key: None, value: range });
-                return false;
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse(anchor, tag.is_some(), &range);
@@ -226,7 +232,6 @@ impl Builder {
             },
             Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
         }
-        true
     }
 
     fn refuse(&mut self, anchor: usize, tag: bool, range: &Range<usize>) {
@@ -239,7 +244,7 @@ impl Builder {
         }
         if tag {
             let before = &self.source.text()[..range.start];
-            let at = before.rfind('!').unwrap_or(range.start);
+            let at = before.trim_end_matches(|c: char| c != '!').trim_end_matches('!').len();
             let error = self.source.error(&(at..at + 1), "tags (`!name`) are not taken");
             self.errors.push(error.fix("remove it; put text in quotes where it must stay text"));
         }
@@ -291,8 +296,9 @@ impl Builder {
                     }
                 }
                 None => {
-                    let error = self.source.error(&spot.value, "a key must be a word, not a list or a mapping");
-                    self.errors.push(error.fix("in `{{ name }}` templates: put the whole value in double quotes"));
+                    let error = odd_key(&self.source, &spot.value);
+                    self.errors.push(error);
+                    self.whole = false;
                     *key = Some((String::new(), spot.value));
                 }
             },
@@ -304,13 +310,12 @@ impl Builder {
                 self.spots.insert(pointer, spot);
                 let spots = std::mem::take(&mut self.spots);
                 if value.is_null() && self.done.is_empty() {
-                    self.errors.push(self.source.error(&(0..1), "the file is empty"));
+                    self.errors.push(empty(&self.source));
                 } else {
                     self.done.push(Document { source: self.source.clone(), value, spots });
                 }
             }
         }
-        debug_assert!(self.stack.last().is_none_or(|frame| frame.pointer().len() < usize::MAX));
     }
 
     fn range(&self, span: Span) -> Range<usize> {
@@ -324,26 +329,84 @@ impl Builder {
         }
     }
 
-    /// The parser's error in our words.
+    /// The parser's error in our words, at the place where a person would mend it.
     fn explain(&self, error: &ScanError) -> Diagnostic {
+        let source = &self.source;
         let at = self.byte(error.marker().index());
-        let number = self.source.line_of(at);
-        // The parser notices a tab or a lost bracket a line later than a person would: look there first.
-        for number in [number, number.saturating_sub(1)] {
-            if number == 0 {
-                continue;
-            }
-            let line = self.source.line(number);
+        let number = source.line_of(at);
+        let lines = source.text().matches('\n').count() + 1;
+        for number in [number, number + 1, number - 1].into_iter().filter(|number| (1..=lines).contains(number)) {
+            let line = source.line(number);
             let indent = &line[..line.len() - line.trim_start().len()];
             if let Some(tab) = indent.find('\t') {
-                let at = self.source.line_start(number) + tab;
-                let error = self.source.error(&(at..at + 1), "a tab in the indentation");
+                let at = source.line_start(number) + tab;
+                let error = source.error(&(at..at + 1), "a tab in the indentation");
                 return error.label("tab").fix("YAML is indented by spaces: replace each tab by two spaces");
             }
         }
-        let (message, fix) = in_our_words(error.info());
-        self.source.error(&(at..at + 1), message).maybe_fix(fix)
+        let info = error.info();
+        if info.contains("indentation") || info.contains("flow") || info.contains("did not find expected") {
+            if let Some((at, bracket)) =
+                open_bracket(&source.text()[..at]).filter(|(at, _)| source.line_of(*at) < number)
+            {
+                let close = if bracket == '{' { '}' } else { ']' };
+                let error = source.error(&(at..at + 1), format!("a `{bracket}` that is not closed"));
+                return error.fix(format!("close it with `{close}`"));
+            }
+        }
+        if info.starts_with("simple key") {
+            // It is noticed where the next line begins.
+            let before = source.text()[..at].trim_end();
+            let line = source.line(source.line_of(before.len()));
+            let begin = source.line_start(source.line_of(before.len())) + line.len() - line.trim_start().len();
+            let word = line.split_whitespace().next().unwrap_or_default();
+            let fix = match word.split_once(':') {
+                Some((key, value)) if !value.is_empty() => format!("put a space after the colon: `{key}: {value}`"),
+                _ => format!("write `{word}: …`"),
+            };
+            return source.error(&(begin..before.len()), "a key without its `: `").fix(fix);
+        }
+        let (message, fix) = in_our_words(info);
+        source.error(&(at..at + 1), message).maybe_fix(fix)
     }
+}
+
+/// A list or a mapping where a key should be; most often a template that lacks its quotes.
+fn odd_key(source: &Source, range: &Range<usize>) -> Diagnostic {
+    let text = source.text();
+    let outer = range.start.saturating_sub(1);
+    if text[outer..].starts_with("{{") {
+        let end = text[outer..].find("}}").map_or(range.end, |length| outer + length + 2);
+        let template = &text[outer..end];
+        return source.error(&(outer..end), "a template without quotes").fix(format!("write \"{template}\""));
+    }
+    source.error(range, "a key must be a word, not a list or a mapping")
+}
+
+/// The innermost `{` or `[` of a text that is not closed in it.
+fn open_bracket(text: &str) -> Option<(usize, char)> {
+    let mut open = Vec::new();
+    let mut quote = None;
+    let mut before = ' ';
+    let mut comment = false;
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (_, '\n') => comment = false,
+            _ if comment => {}
+            (Some(q), _) if c == q => quote = None,
+            (Some(_), _) => {}
+            // A quote within a word is an apostrophe, and a `#` there is no comment.
+            (None, '"' | '\'') if !before.is_alphanumeric() => quote = Some(c),
+            (None, '#') if before.is_whitespace() => comment = true,
+            (None, '{' | '[') => open.push((at, c)),
+            (None, '}' | ']') => {
+                open.pop();
+            }
+            _ => {}
+        }
+        before = c;
+    }
+    open.pop()
 }
 
 /// What a plain scalar is, by the core schema of YAML 1.2, except that booleans are only `true` and `false`.
@@ -384,18 +447,15 @@ fn in_our_words(info: &str) -> (String, Option<String>) {
     let (message, fix) = match info {
         "mapping values are not allowed in this context" => (
             "a `:` where no mapping can begin",
-            "indent the keys of one mapping equally; put text that holds `: ` in quotes",
+            "put text that holds `: ` in quotes, or indent the keys of one mapping equally",
         ),
-        "simple key expect ':'" | "simple key expected" => {
-            ("a key without its `:`", "write `key: value`, with a space after the colon")
-        }
         "while parsing a block mapping, did not find expected key" => {
             ("wrong indentation: this belongs to no mapping above it", "indent the keys of one mapping equally")
         }
         "while parsing a block collection, did not find expected '-' indicator" => {
             ("wrong indentation: this belongs to no list above it", "begin each entry with `- `, all equally indented")
         }
-        "invalid indentation" | "invalid indentation in flow construct" | "invalid indentation in quoted scalar" => {
+        "invalid indentation" | "invalid indentation in flow construct" => {
             ("wrong indentation", "indent it deeper than the key it belongs to")
         }
         "block sequence entries are not allowed in this context" => {
@@ -407,7 +467,7 @@ fn in_our_words(info: &str) -> (String, Option<String>) {
         "while parsing a flow sequence, expected ',' or ']'" => {
             ("a `[` that is not closed, or a `,` is missing", "close it with `]`, and put `,` between its entries")
         }
-        "while scanning a quoted scalar, found unexpected end of stream" => {
+        "while scanning a quoted scalar, found unexpected end of stream" | "invalid indentation in quoted scalar" => {
             ("a quote that is not closed", "end the text with the quote that it begins with")
         }
         "while parsing node, found unknown anchor" => {

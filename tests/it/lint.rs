@@ -37,3 +37,20 @@ fn the_example_of_the_design_loads_and_expands() {
     assert_eq!(loaded.place_of("inside"), "presigned-url.yaml:14");
     assert_eq!(loaded.place_of_cause("no-rewrite", "inside"), "presigned-url.yaml:19");
 }
+
+/// Every file of `tests/bad`, with what it is told: read the snapshot as a person would read the message.
+#[test]
+fn bad_scenarios_are_explained() {
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder("bad")).expect("tests/bad").map(|entry| entry.expect("readable").path()).collect();
+    paths.sort();
+    assert!(paths.len() >= 40, "{} bad inputs", paths.len());
+    let mut told = String::new();
+    for path in paths {
+        let Err(errors) = read(&path) else { panic!("{} loads", path.display()) };
+        assert!(!errors.is_empty(), "{} is refused without a word", path.display());
+        told.push_str(&diagnostic::render(&errors, false));
+        told.push('\n');
+    }
+    insta::assert_snapshot!("bad", told);
+}

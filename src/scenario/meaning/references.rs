@@ -63,7 +63,7 @@ pub(super) fn check(subject: &Subject<'_>, resolved: &BTreeMap<String, Resolved<
         for (pointer, text) in strings(step) {
             let pointer = format!("{at}{pointer}");
             match template::references(&text) {
-                Err(message) => errors.push(subject.places.error(&pointer, message)),
+                Err(wrong) => errors.push(subject.places.error(&pointer, wrong.message).fix(wrong.fix)),
                 Ok(references) => {
                     let wrong = references.iter().filter_map(|it| reference(subject, resolved, index, it));
                     errors.extend(wrong.map(|(message, fix)| subject.places.error(&pointer, message).fix(fix)));
