@@ -7,7 +7,7 @@ use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::diagnostic::{Diagnostic, Source, list, nearest, suggest};
+use super::diagnostic::{Diagnostic, LIMIT, Source, list, nearest, suggest};
 use super::document::{Document, join};
 use super::duration::Span;
 use super::schema::Shape;
@@ -50,7 +50,10 @@ impl Places for Document {
 pub fn read<T: DeserializeOwned>(shape: &Shape, value: &Value, places: &dyn Places) -> Result<T, Vec<Diagnostic>> {
     let mut errors = Vec::new();
     for error in shape.validator.iter_errors(value) {
-        explain(shape, value, &error, places, &mut errors);
+        explain(shape, &error, places, &mut errors);
+        if errors.len() > LIMIT {
+            break;
+        }
     }
     if !errors.is_empty() {
         return Err(errors);
@@ -59,7 +62,7 @@ pub fn read<T: DeserializeOwned>(shape: &Shape, value: &Value, places: &dyn Plac
     serde_json::from_value(value.clone()).map_err(|error| vec![places.error("", error.to_string())])
 }
 
-fn explain(shape: &Shape, root: &Value, error: &ValidationError<'_>, places: &dyn Places, out: &mut Vec<Diagnostic>) {
+fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out: &mut Vec<Diagnostic>) {
     let pointer = error.instance_path().as_str();
     let instance = error.instance().as_ref();
     let schema_path = error.schema_path().as_str();
@@ -67,7 +70,7 @@ fn explain(shape: &Shape, root: &Value, error: &ValidationError<'_>, places: &dy
         schema_path.rfind('/').and_then(|cut| shape.schema.pointer(&schema_path[..cut])).unwrap_or(&Value::Null);
     let diagnostic = match error.kind() {
         Kind::AdditionalProperties { unexpected } => {
-            out.extend(unexpected.iter().map(|key| unknown_key(shape, schema, pointer, key, places)));
+            out.extend(unexpected.iter().take(LIMIT + 1).map(|key| unknown_key(shape, schema, pointer, key, places)));
             return;
         }
         Kind::Required { property } => {
@@ -81,7 +84,7 @@ fn explain(shape: &Shape, root: &Value, error: &ValidationError<'_>, places: &dy
                 let meant = context.iter().find(|branch| !branch.iter().any(|e| e.instance_path().as_str() == pointer));
                 if let Some(branch) = meant.or(context.first()) {
                     for error in branch {
-                        explain(shape, root, error, places, out);
+                        explain(shape, error, places, out);
                     }
                     return;
                 }
@@ -104,12 +107,13 @@ fn explain(shape: &Shape, root: &Value, error: &ValidationError<'_>, places: &dy
         Kind::MinItems { .. } => {
             places.error(pointer, format!("{} is an empty list", name_of(pointer))).fix("give it at least one entry")
         }
-        Kind::Minimum { limit } => {
-            places.error(pointer, format!("{instance} is below the least value, {limit}")).fix("write a greater number")
+        Kind::Minimum { .. } | Kind::Maximum { .. } => {
+            let message = format!("{} cannot be {instance}", name_of(pointer));
+            places.error(pointer, message).fix(match (&schema["minimum"], &schema["maximum"]) {
+                (least, Value::Null) => format!("write {least} or more"),
+                (least, greatest) => format!("write a number from {least} to {greatest}"),
+            })
         }
-        Kind::Maximum { limit } => places
-            .error(pointer, format!("{instance} is above the greatest value, {limit}"))
-            .fix("write a smaller number"),
         _ => places.error(pointer, error.to_string()),
     };
     out.push(diagnostic);

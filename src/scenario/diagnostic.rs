@@ -181,11 +181,10 @@ fn floor_boundary(text: &str, at: usize) -> usize {
 pub fn tidy(mut all: Vec<Diagnostic>) -> Vec<Diagnostic> {
     all.sort_by(|a, b| a.order().cmp(&b.order()));
     all.dedup_by(|a, b| a.order() == b.order());
-    let more = all.len().saturating_sub(LIMIT);
-    if more > 0 {
+    if all.len() > LIMIT {
         all.truncate(LIMIT);
         if let Some(last) = all.last_mut() {
-            last.fix = Some(format!("{more} more errors are not shown; mend these first"));
+            last.fix = Some("further errors are not shown; mend these first".to_owned());
         }
     }
     all

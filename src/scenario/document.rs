@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 use serde_json::{Map, Number, Value};
@@ -13,14 +14,16 @@ use super::diagnostic::{Diagnostic, LIMIT, Source};
 
 /// Longest file, in bytes.
 pub const SIZE_LIMIT_BYTES: usize = 256 * 1024;
+/// How many documents one file may hold.
+const DOCUMENTS_LIMIT: usize = 200;
 /// Deepest nesting.
 pub const DEPTH_LIMIT: usize = 32;
 
 /// A YAML document: its value, and the place of every key and value by JSON pointer.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The text it was read from.
-    pub source: Source,
+    /// The text it was read from, shared by all documents of a file.
+    pub source: Arc<Source>,
     /// The value; mappings keep their order.
     pub value: Value,
     spots: HashMap<String, Spot>,
@@ -69,7 +72,7 @@ impl Document {
                 vec![source.error(&(at..at + 1), message).fix("remove it, or write it as an escape in double quotes")],
             );
         }
-        Builder::new(source).run()
+        Builder::new(Arc::new(source)).run()
     }
 
     /// Reads one document from bytes, which may not be UTF-8.
@@ -144,7 +147,7 @@ enum Frame {
 }
 
 struct Builder {
-    source: Source,
+    source: Arc<Source>,
     /// Byte offset of each character, where the two differ.
     offsets: Option<Vec<usize>>,
     stack: Vec<Frame>,
@@ -157,7 +160,7 @@ struct Builder {
 }
 
 impl Builder {
-    fn new(source: Source) -> Self {
+    fn new(source: Arc<Source>) -> Self {
         let text = source.text();
         let offsets =
             (!text.is_ascii()).then(|| text.char_indices().map(|(at, _)| at).chain([text.len()]).collect::<Vec<_>>());
@@ -189,6 +192,11 @@ impl Builder {
                 let message = format!("nested deeper than {DEPTH_LIMIT} levels");
                 self.errors.push(self.source.error(&self.range(span), message));
                 return (Vec::new(), self.errors);
+            }
+            if self.done.len() > DOCUMENTS_LIMIT {
+                let message = format!("more than {DOCUMENTS_LIMIT} documents in one file");
+                self.errors.push(self.source.error(&self.range(span), message).fix("make it several files"));
+                break;
             }
             if self.errors.len() >= LIMIT {
                 break;
@@ -312,7 +320,7 @@ impl Builder {
                 if value.is_null() && self.done.is_empty() {
                     self.errors.push(empty(&self.source));
                 } else {
-                    self.done.push(Document { source: self.source.clone(), value, spots });
+                    self.done.push(Document { source: Arc::clone(&self.source), value, spots });
                 }
             }
         }
@@ -365,6 +373,18 @@ impl Builder {
                 _ => format!("write `{word}: …`"),
             };
             return source.error(&(begin..before.len()), "a key without its `: `").fix(fix);
+        }
+        if info == "mapping values are not allowed in this context" {
+            let before = &source.line(number)[..at - source.line_start(number)];
+            let key = before.trim_start_matches(|c: char| c.is_whitespace() || c == '-');
+            if !key.contains(':') {
+                let at = at - key.len();
+                let error = source.error(
+                    &(at..at + key.len()),
+                    format!("wrong indentation: `{key}` is deeper than the keys beside it"),
+                );
+                return error.fix("indent the keys of one mapping equally");
+            }
         }
         let (message, fix) = in_our_words(info);
         source.error(&(at..at + 1), message).maybe_fix(fix)
@@ -445,10 +465,9 @@ fn number(text: &str) -> Option<Number> {
 /// The parser's terse words for the mistakes that people make.
 fn in_our_words(info: &str) -> (String, Option<String>) {
     let (message, fix) = match info {
-        "mapping values are not allowed in this context" => (
-            "a `:` where no mapping can begin",
-            "put text that holds `: ` in quotes, or indent the keys of one mapping equally",
-        ),
+        "mapping values are not allowed in this context" => {
+            ("a `:` where no mapping can begin", "put text that holds `: ` in quotes")
+        }
         "while parsing a block mapping, did not find expected key" => {
             ("wrong indentation: this belongs to no mapping above it", "indent the keys of one mapping equally")
         }
@@ -479,6 +498,7 @@ fn in_our_words(info: &str) -> (String, Option<String>) {
         "invalid trailing content after double-quoted scalar" => {
             ("text after a closing quote", "put the whole value in quotes")
         }
+        "recursion limit exceeded" => return (format!("nested deeper than {DEPTH_LIMIT} levels"), None),
         info if info.starts_with("unexpected character") => {
             return (info.to_owned(), Some("put text that begins with this character in quotes".to_owned()));
         }
