@@ -225,7 +225,7 @@ pub fn name_of(pointer: &str) -> String {
     match (steps.next(), steps.next()) {
         (None | Some(""), _) => "the file".to_owned(),
         (Some(last), Some("flow")) if last.parse::<usize>().is_ok() => "this step".to_owned(),
-        (Some(last), Some(list)) if last.parse::<usize>().is_ok() => format!("an entry of `{list}`"),
+        (Some(number), Some(holder)) if number.parse::<usize>().is_ok() => format!("an entry of `{holder}`"),
         (Some(last), _) => format!("`{}`", last.replace("~1", "/").replace("~0", "~")),
     }
 }

@@ -234,6 +234,9 @@ pub fn render(diagnostics: &[Diagnostic], terminal: bool) -> String {
 }
 
 /// Diagnostics as JSON, for editors and other programs.
+///
+/// # Panics
+/// Never: they hold text and numbers only.
 pub fn to_json(diagnostics: &[Diagnostic]) -> serde_json::Value {
     serde_json::to_value(diagnostics).expect("plain data serialises")
 }

@@ -296,20 +296,18 @@ impl Builder {
     fn put(&mut self, value: Value, spot: Spot) {
         let pointer = self.next_pointer();
         match self.stack.last_mut() {
-            Some(Frame::Map { map, key, .. }) => match key.take() {
-                Some((key, _)) => {
+            Some(Frame::Map { map, key, .. }) => {
+                if let Some((key, _)) = key.take() {
                     if !map.contains_key(&key) {
                         self.spots.insert(pointer, spot);
                         map.insert(key, value);
                     }
-                }
-                None => {
-                    let error = odd_key(&self.source, &spot.value);
-                    self.errors.push(error);
+                } else {
+                    self.errors.push(odd_key(&self.source, &spot.value));
                     self.whole = false;
                     *key = Some((String::new(), spot.value));
                 }
-            },
+            }
             Some(Frame::List { list, .. }) => {
                 self.spots.insert(pointer, spot);
                 list.push(value);
@@ -353,14 +351,12 @@ impl Builder {
             }
         }
         let info = error.info();
-        if info.contains("indentation") || info.contains("flow") || info.contains("did not find expected") {
-            if let Some((at, bracket)) =
-                open_bracket(&source.text()[..at]).filter(|(at, _)| source.line_of(*at) < number)
-            {
-                let close = if bracket == '{' { '}' } else { ']' };
-                let error = source.error(&(at..at + 1), format!("a `{bracket}` that is not closed"));
-                return error.fix(format!("close it with `{close}`"));
-            }
+        let unclosed = info.contains("indentation") || info.contains("flow") || info.contains("did not find expected");
+        let open = unclosed.then(|| open_bracket(&source.text()[..at])).flatten();
+        if let Some((at, bracket)) = open.filter(|(at, _)| source.line_of(*at) < number) {
+            let close = if bracket == '{' { '}' } else { ']' };
+            let error = source.error(&(at..at + 1), format!("a `{bracket}` that is not closed"));
+            return error.fix(format!("close it with `{close}`"));
         }
         if info.starts_with("simple key") {
             // It is noticed where the next line begins.
@@ -414,7 +410,6 @@ fn open_bracket(text: &str) -> Option<(usize, char)> {
             (_, '\n') => comment = false,
             _ if comment => {}
             (Some(q), _) if c == q => quote = None,
-            (Some(_), _) => {}
             // A quote within a word is an apostrophe, and a `#` there is no comment.
             (None, '"' | '\'') if !before.is_alphanumeric() => quote = Some(c),
             (None, '#') if before.is_whitespace() => comment = true,

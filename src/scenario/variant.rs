@@ -142,6 +142,9 @@ impl Variant {
     }
 
     /// The same variant with its host names replaced everywhere, for variants that share a cluster.
+    ///
+    /// # Panics
+    /// If a new name is no host name, so that a typed text no longer reads.
     #[must_use]
     pub fn with_hosts(&self, names: &BTreeMap<String, String>) -> Self {
         let value = rename_hosts(&self.value, names);

@@ -38,6 +38,27 @@ fn the_example_of_the_design_loads_and_expands() {
     assert_eq!(loaded.place_of_cause("no-rewrite", "inside"), "presigned-url.yaml:19");
 }
 
+/// The repository's own scenarios, if this tree holds any yet.
+#[test]
+fn the_scenarios_of_the_repository_load_and_expand() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (library, errors) = Library::load(root);
+    assert_eq!(errors, []);
+    if !root.join("scenarios").is_dir() {
+        return;
+    }
+    let (loaded, errors) = parallax::scenario::load(&library, root, &[]);
+    assert!(errors.is_empty(), "{}", diagnostic::render(&errors, false));
+    assert!(!loaded.is_empty());
+    for scenario in &loaded {
+        for variant in &scenario.variants {
+            if let Err(errors) = scenario.expand(&library, variant, "px") {
+                panic!("{}: {}", variant.id, diagnostic::render(&errors, false));
+            }
+        }
+    }
+}
+
 /// Every file of `tests/bad`, with what it is told: read the snapshot as a person would read the message.
 #[test]
 fn bad_scenarios_are_explained() {

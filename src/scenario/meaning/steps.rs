@@ -265,19 +265,16 @@ impl Judge<'_> {
                 self.key_error(&format!("/expect/headers/{name}"), format!("the header `{name}` is not in lower case"));
             errors.push(error.fix(format!("write `{}`: HTTP does not tell them apart", name.to_lowercase())));
         }
-        if let Some(address) = &expect.address {
-            if !address.contains("{{") && address.parse::<std::net::IpAddr>().is_err() {
-                let error = self.error("/expect/address", format!("`{address}` is not an address"));
-                errors.push(error.fix("write an IP address or a template, for example \"{{ store.cluster-ip }}\""));
-            }
+        let odd = |address: &&String| !address.contains("{{") && address.parse::<std::net::IpAddr>().is_err();
+        if let Some(address) = expect.address.as_ref().filter(odd) {
+            let error = self.error("/expect/address", format!("`{address}` is not an address"));
+            errors.push(error.fix("write an IP address or a template, for example \"{{ store.cluster-ip }}\""));
         }
-        if let Some(object) = &expect.object {
-            if object.as_object().is_none_or(serde_json::Map::is_empty) {
-                let error = self.key_error("/expect/object", "`object` holds no field".to_owned());
-                errors.push(
-                    error.fix("write the part that must be there, for example `object: { spec: { replicas: 1 } }`"),
-                );
-            }
+        let holds_nothing = |object: &serde_json::Value| object.as_object().is_none_or(serde_json::Map::is_empty);
+        if expect.object.as_ref().is_some_and(holds_nothing) {
+            let error = self.key_error("/expect/object", "`object` holds no field".to_owned());
+            errors
+                .push(error.fix("write the part that must be there, for example `object: { spec: { replicas: 1 } }`"));
         }
     }
 
