@@ -13,6 +13,7 @@ pub mod engine;
 pub mod explain;
 pub mod fixture;
 pub mod images;
+pub mod judge;
 pub mod plan;
 pub mod probe;
 pub mod record;

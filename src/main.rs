@@ -1,2 +1,45 @@
-//! stub
-fn main() {}
+//! The `parallax` binary.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+use parallax::cli::{self, Cli, CliError};
+use parallax_vocab::event::Exit;
+
+/// What still runs when a command has ended gets this long.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    // Before anything can open a TLS connection: one provider in the whole process.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        cli::printer::error("another TLS provider was installed before ours");
+        return code(Exit::Harness);
+    }
+    // clap ends with 2 for a usage error and with 0 for help, as documented.
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(exit) => code(exit),
+        Err(error) => {
+            cli::printer::error(&error.to_string());
+            code(error.exit())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<Exit, CliError> {
+    cli::wiring::before_anything(&cli)?;
+    let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Harness(format!("failed to start the runtime: {error}")))?;
+    let result = runtime.block_on(cli::dispatch(cli));
+    runtime.shutdown_timeout(SHUTDOWN_LIMIT);
+    result
+}
+
+fn code(exit: Exit) -> ExitCode {
+    ExitCode::from(exit.code())
+}

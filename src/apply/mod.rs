@@ -1,1 +1,14 @@
-//! stub
+//! Applying: what the plan says, made into Kubernetes objects, and waited for.
+//!
+//! Only this room and `act` change a cluster.
+
+mod environment;
+mod error;
+mod evidence;
+mod objects;
+mod ready;
+mod server_side;
+
+pub use environment::{Environment, bring_up};
+pub use error::ApplyError;
+pub use server_side::Applier;

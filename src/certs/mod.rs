@@ -1,1 +1,42 @@
-//! stub
+//! Certificates: authorities, intermediates and leaves, made by rcgen for one environment.
+//!
+//! Validity is relative to the start of the run, so that "expired an hour ago" means the same in every run. Keys are
+//! in memory and in Kubernetes Secrets; the copy on disk that `write_private` makes is 0600.
+
+mod authority;
+mod leaf;
+mod store;
+
+pub use authority::Issuer;
+pub use leaf::Leaf;
+pub use store::{Bundle, issue, write_private};
+
+/// Why a certificate could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CertError {
+    /// The certificate names an issuer that the environment does not have. The loader refuses this; it is checked
+    /// again because expanding a break may take a fixture away.
+    #[error("certificate `{certificate}` is to be issued by `{issuer}`, which is not a certificate authority here")]
+    NoIssuer {
+        /// The certificate.
+        certificate: String,
+        /// The issuer it asks for.
+        issuer: String,
+    },
+    /// rcgen refused, for example for a name that is not ASCII.
+    #[error("certificate `{name}` cannot be made: {source}")]
+    Make {
+        /// The certificate or authority.
+        name: String,
+        /// rcgen's reason.
+        source: rcgen::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}

@@ -1,1 +1,49 @@
-//! stub
+//! The person's side: arguments, signals, one recorded session, exit codes.
+//!
+//! The layer is thin: it decides nothing about scenarios or engines. What it calls is in one place, [`wiring`].
+//! Data goes to standard output, what happens goes to standard error.
+
+pub mod args;
+mod dispatch;
+pub mod filter;
+pub mod printer;
+mod report;
+mod session;
+pub mod signal;
+pub mod wiring;
+
+pub use args::Cli;
+pub use dispatch::dispatch;
+pub use session::{Ended, Run};
+
+use parallax_vocab::event::Exit;
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The command line or a scenario is wrong; nothing was started.
+    #[error("{0}")]
+    Usage(String),
+    /// The harness, the engine or the machine failed.
+    #[error("{0}")]
+    Harness(String),
+    /// No scenario matches.
+    #[error(transparent)]
+    Filter(#[from] filter::FilterError),
+    /// The record could not be written or read.
+    #[error(transparent)]
+    Record(#[from] crate::record::RecordError),
+    /// A report could not be written.
+    #[error(transparent)]
+    Report(#[from] crate::report::ReportError),
+}
+
+impl CliError {
+    /// How the process ends.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) | Self::Filter(_) => Exit::Usage,
+            Self::Harness(_) | Self::Record(_) | Self::Report(_) => Exit::Harness,
+        }
+    }
+}

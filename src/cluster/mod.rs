@@ -1,1 +1,14 @@
-//! stub
+//! A cluster: k3s in a container, its outside world beside it, and the one Kubernetes client.
+//!
+//! **Architecture Invariant:** only this room builds a Kubernetes client. The published `rancher/k3s` image and the
+//! source-built node image are started in exactly the same way; the contract between them is facts.md §3.
+
+mod access;
+mod error;
+mod node;
+mod ready;
+
+pub use access::client;
+pub use error::ClusterError;
+pub use node::{Cluster, Images};
+pub use ready::{nodes_ready, service_account_ready};

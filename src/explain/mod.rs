@@ -1,1 +1,7 @@
-//! stub
+//! Explaining: one sentence for a failure, with the fix.
+//!
+//! **Architecture Invariant:** pure, and from what the record holds alone: question, answer, cause.
+
+mod sentence;
+
+pub use sentence::{Subject, sentence};

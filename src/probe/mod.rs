@@ -1,1 +1,20 @@
-//! stub
+//! Vantages: the places where questions are asked, behind one call.
+//!
+//! Outside, the probe runs in this process. In a pod it runs in the agent, over one long-lived exec session a pod. The
+//! probe is the same code in both (`parallax-probe`).
+//!
+//! **Architecture Invariant:** probing never changes the environment. What the asked system does wrong is a cause inside
+//! the answer; what the harness or its agent does wrong is a [`ProbeError`], and never a cause.
+
+mod error;
+mod pod;
+mod session;
+mod vantage;
+
+pub use error::ProbeError;
+pub use pod::{AGENT_PATH, PodSession};
+pub use session::{Hello, Session};
+pub use vantage::Vantage;
+
+#[cfg(test)]
+mod tests;

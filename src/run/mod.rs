@@ -1,1 +1,159 @@
-//! stub
+//! Driving a run: engine, images, clusters, environments, flows, and the end of it all.
+//!
+//! Whatever happens here is said into the sink; verdicts are events, and what this room returns is only how the run
+//! itself ended.
+
+mod cluster;
+mod environment;
+mod error;
+mod flow;
+mod images;
+mod machine;
+mod question;
+mod scene;
+mod store;
+mod witness;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parallax_vocab::event::{Failure, Outcome, VariantEnded};
+use parallax_vocab::{EventKind, RunId, VariantId};
+use time::OffsetDateTime;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+pub use self::error::RunError;
+pub use self::images::{build_images, supply_of, wants};
+pub use self::machine::{Machine, ensure_engine};
+use crate::engine::{Site, StateDir, reaper};
+use crate::fixture::Library;
+use crate::images::K3s;
+use crate::plan::{self, Plan};
+use crate::record::{Redactor, Sink};
+use crate::scenario::Loaded;
+
+/// What a run is asked to do.
+#[derive(Debug)]
+pub struct Options {
+    /// The run's id.
+    pub id: RunId,
+    /// The run's own folder.
+    pub directory: PathBuf,
+    /// The folder that holds `images/`.
+    pub project: PathBuf,
+    /// Which node image to use.
+    pub k3s: K3s,
+    /// Whether missing tools may be installed.
+    pub provision: bool,
+    /// Leave everything standing.
+    pub keep: bool,
+    /// How many variants run at once.
+    pub jobs: usize,
+}
+
+/// Everything that every part of a run needs.
+pub(crate) struct Context {
+    pub(crate) options: Options,
+    pub(crate) site: Site,
+    pub(crate) sink: Sink,
+    pub(crate) redactor: Redactor,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) start: OffsetDateTime,
+    pub(crate) jobs: Semaphore,
+}
+
+/// Runs the selected variants to their end, clean-up included. The error is why the run itself failed.
+pub async fn e2e(
+    options: Options,
+    library: &Library,
+    scenarios: &[Loaded],
+    selected: &BTreeSet<VariantId>,
+    sink: Sink,
+    redactor: Redactor,
+    cancel: CancellationToken,
+) -> Result<(), Failure> {
+    let plan = plan::build(library, scenarios, selected).map_err(|error| RunError::from(error).failure())?;
+    let result = with_plan(options, &plan, &sink, redactor, &cancel).await;
+    let failure = match result {
+        Ok(()) => None,
+        Err(error) => Some(error.failure()),
+    };
+    if cancel.is_cancelled() {
+        return Ok(());
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+async fn with_plan(
+    options: Options,
+    plan: &Plan,
+    sink: &Sink,
+    redactor: Redactor,
+    cancel: &CancellationToken,
+) -> Result<(), RunError> {
+    let machine = Machine::find(sink, options.provision).await?;
+    let site = Site::open(machine.engine.clone(), StateDir::of_user()?, options.id.clone(), options.keep)?;
+    let reaper = if options.keep { None } else { Some(reaper::Reaper::spawn(&site)?) };
+    let context = Arc::new(Context {
+        jobs: Semaphore::new(options.jobs),
+        options,
+        site: site.clone(),
+        sink: sink.clone(),
+        redactor,
+        cancel: cancel.clone(),
+        start: OffsetDateTime::now_utc(),
+    });
+    let result = tokio::select! {
+        () = cancel.cancelled() => Err(RunError::Interrupted),
+        result = everything(&context, &machine, plan) => result,
+    };
+    if let Err(error) = &result {
+        give_up(plan, sink, error);
+    }
+    if context.options.keep {
+        sink.note(format!("left standing as asked; `parallax gc --run {}` removes it", context.options.id));
+        return result;
+    }
+    clean_up(&site, sink).await;
+    if let Some(reaper) = reaper {
+        reaper.closed();
+    }
+    result
+}
+
+async fn everything(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Result<(), RunError> {
+    let supplied = images::obtain(context, machine, plan).await?;
+    let clusters = plan.clusters.iter().map(|cluster| cluster::run(context, cluster, &supplied));
+    // Every cluster is run to its end, so that one that cannot start hides no verdict of another.
+    let results = futures::future::join_all(clusters).await;
+    results.into_iter().collect()
+}
+
+/// Says of every variant that did not end why it did not; the record holds a verdict for each, whatever happened.
+fn give_up(plan: &Plan, sink: &Sink, error: &RunError) {
+    let outcome = match error {
+        RunError::Interrupted => Outcome::Interrupted,
+        other => Outcome::Error { failure: other.failure() },
+    };
+    for (_, _, variant) in plan.variants() {
+        let ended = VariantEnded { variant: variant.id.clone(), outcome: outcome.clone(), took_ms: 0 };
+        sink.say(EventKind::VariantEnded(ended));
+    }
+}
+
+async fn clean_up(site: &Site, sink: &Sink) {
+    let began = std::time::Instant::now();
+    let swept = site.close().await;
+    sink.say(EventKind::CleanedUp {
+        removed: swept.removed.len(),
+        remaining: swept.remaining.iter().map(crate::engine::Remaining::command).collect(),
+        took_ms: millis(began),
+    });
+}
+
+/// Milliseconds since an instant.
+pub(crate) fn millis(since: std::time::Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,1 +1,97 @@
-//! stub
+//! The outside world of a cluster, which is ours: a name server and an edge in one container on the engine's network.
+//!
+//! It is the upstream of the cluster's CoreDNS and the resolver of outside clients. It knows the run's names, denies the
+//! rest, and logs every question: so verdicts do not depend on the network a laptop sits in, and "the client asked for
+//! another name" is evidence.
+
+mod log;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use parallax_vocab::question::Detour;
+use parallax_vocab::world::{CONFIG_ENV, EdgeRule, NameTarget, WorldConfig};
+
+pub use self::log::questions;
+use crate::engine::{Container, ContainerSpec, EngineError, Port, Ready, Site};
+use crate::plan::ClusterPlan;
+
+/// Port of the name server.
+const DNS_PORT: u16 = 53;
+/// The line with which the container says that it answers (`crates/vocab/src/world.rs`, `Entry::Listening`).
+const READY_LINE: &str = "\"kind\":\"listening\"";
+
+/// A running world.
+#[derive(Clone, Debug)]
+pub struct World {
+    container: Container,
+    ports: Vec<u16>,
+}
+
+impl World {
+    /// Starts the world of a cluster. Its edge leads to `node`, a container name on the same network that need not
+    /// exist yet.
+    pub async fn start(
+        site: &Site,
+        cluster: &ClusterPlan,
+        image: &str,
+        network: &str,
+        node: &str,
+    ) -> Result<Self, EngineError> {
+        let config = config(cluster, node);
+        let mut ports: Vec<u16> = config.edge.iter().map(|rule| rule.port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        let json = serde_json::to_string(&config).expect("a configuration of strings and numbers is JSON");
+        let mut spec = ContainerSpec::new(format!("{}-world", cluster.name), image, network);
+        spec.command = vec!["world".to_owned()];
+        spec.env = BTreeMap::from([(CONFIG_ENV.to_owned(), json)]);
+        spec.ports = ports.iter().map(|port| Port::tcp(*port)).collect();
+        spec.ports.extend([Port::udp(DNS_PORT), Port::tcp(DNS_PORT)]);
+        spec.ready = Ready::LogLine(READY_LINE.to_owned());
+        spec.ready_within = Duration::from_secs(30);
+        Ok(Self { container: site.start(spec).await?, ports })
+    }
+
+    /// The container's name in the engine.
+    pub fn container(&self) -> &str {
+        &self.container.name
+    }
+
+    /// Its address on the engine's network: upstream of CoreDNS, and what edge names resolve to.
+    pub fn address(&self) -> IpAddr {
+        self.container.address
+    }
+
+    /// The name server as the harness reaches it.
+    pub fn name_server(&self) -> SocketAddr {
+        self.container.udp(DNS_PORT).expect("the port was asked for when the container was started")
+    }
+
+    /// How the harness reaches the edge: connections to the world's address go to the ports published on loopback.
+    pub fn detours(&self) -> Vec<Detour> {
+        let detour = |port: &u16| {
+            let to = self.container.tcp(*port).expect("the port was asked for when the container was started");
+            Detour { from: SocketAddr::new(self.address(), *port), to }
+        };
+        self.ports.iter().map(detour).collect()
+    }
+}
+
+/// What the world of a cluster knows.
+fn config(cluster: &ClusterPlan, node: &str) -> WorldConfig {
+    let names = cluster.edges().map(|edge| (edge.host.to_lowercase(), NameTarget::Edge)).collect();
+    let edge = cluster.edges().map(|edge| EdgeRule {
+        host: edge.host.clone(),
+        port: edge.port,
+        backend: format!("{node}:{}", edge.node_port),
+    });
+    WorldConfig {
+        names,
+        edge: edge.collect(),
+        cluster: Some(node.to_owned()),
+        dns_port: DNS_PORT,
+        ..WorldConfig::default()
+    }
+}

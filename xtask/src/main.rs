@@ -1,2 +1,66 @@
-//! stub
-fn main() {}
+//! Development tasks. Thin: it builds, starts programs, and checks rules of the house; it knows nothing of the library.
+
+mod cargo;
+mod ci;
+mod e2e;
+mod lint;
+mod parts;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Development tasks.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Build everything in one cargo call and run `parallax e2e` with the arguments given.
+    #[command(disable_help_flag = true)]
+    E2e {
+        /// Handed to `parallax e2e` as they are; `--help` shows them.
+        #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Every test: the workspace's own, then the shipped scenarios for real. Fails if any part failed.
+    Test {
+        /// Install and start what is missing (engine, toolchains) on Debian or Ubuntu, as root.
+        #[arg(long)]
+        provision: bool,
+    },
+    /// Formatting, clippy, dependency rules, scenario files, schemas, rules of the house.
+    Lint,
+    /// Only the rules of the house: seconds, no compilation.
+    Tidy,
+    /// `lint`, then `test`.
+    Ci {
+        /// As for `test`.
+        #[arg(long)]
+        provision: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::E2e { args } => e2e::run(&args),
+        Task::Test { provision } => test::run(provision),
+        Task::Lint => Ok(lint::run()),
+        Task::Tidy => tidy::run(),
+        Task::Ci { provision } => ci::run(provision),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            parts::say(&format!("error: {error:#}"));
+            ExitCode::from(3)
+        }
+    }
+}

@@ -1,2 +1,65 @@
-//! stub
-fn main() {}
+//! `parallax-agent`: what Parallax runs inside containers, as one static binary.
+//!
+//! `session` answers questions that the harness asks over the standard streams of an exec; `hold` keeps a vantage's pod
+//! alive; `world` is the run's name server and edge.
+
+mod addresses;
+mod hold;
+mod session;
+mod world;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(version, about = "What Parallax runs inside containers")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer questions framed on standard input, on standard output, until the input ends
+    Session,
+    /// Do nothing until SIGTERM: the main process of a vantage's pod
+    Hold,
+    /// Serve the run's names and edge, as the JSON in `PARALLAX_WORLD` describes them
+    World,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")
+        .and_then(|runtime| {
+            let done = runtime.block_on(async {
+                match arguments.command {
+                    Command::Session => session::serve().await,
+                    Command::Hold => hold::until_told().await,
+                    Command::World => world::serve().await,
+                }
+            });
+            // A read of standard input may still block its thread; it must not hold up the end.
+            runtime.shutdown_background();
+            done
+        });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            complain(&format!("{why:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes one line to standard error; the harness shows the last ones when the agent is gone.
+fn complain(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "parallax-agent: {text}");
+}

@@ -1,2 +1,83 @@
-//! stub
-fn main() {}
+//! The init of the source-built node image: `k3s server` from upstream components.
+//!
+//! Where the published k3s image cannot be had, this binary is `/bin/k3s` of an image that honours the part of k3s's
+//! contract that scenarios use (facts.md 3): flags, paths, ConfigMap names and defaults. `parallax-node` decides the
+//! arguments of etcd, containerd, kube-apiserver, controller-manager, scheduler, kubelet and kube-proxy in pure
+//! functions ([`components`]), writes the certificates ([`pki`]), and keeps the lot running ([`boot`], [`supervise`]).
+//!
+//! What differs from k3s, beyond what it is made of: etcd instead of SQLite; no Traefik, ServiceLB, local storage,
+//! metrics server, `kubectl` or `crictl`; one IPv4 range each of pods and services; `registries.yaml`, `config.yaml.d`
+//! and unknown names in `config.yaml` are errors; an archive that cannot be imported ends the node; without a usable
+//! `resolv.conf` names beyond the cluster fail at once instead of going to a public resolver; CoreDNS reads the API
+//! at the node's address; logs are files under `/var/log/parallax-node`.
+//!
+//! **Invariant**: a component that ends takes the container with it, and standard error says which one, how, and its
+//! last lines. Nothing is restarted: a test's cluster that half works is worse than none.
+
+mod arguments;
+mod boot;
+mod components;
+mod coredns;
+mod deploy;
+mod dns;
+mod error;
+mod files;
+mod flags;
+mod images;
+mod kubeconfig;
+mod machine;
+mod network;
+mod paths;
+mod pki;
+mod probe;
+mod reaper;
+mod say;
+mod settings;
+mod supervise;
+
+use std::process::ExitCode;
+
+use crate::error::NodeError;
+
+/// Exit code of a failed start or of a component that ended.
+const FAILED: u8 = 1;
+/// Exit code of a command line or a config file that is not valid.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    if std::process::id() == 1 {
+        return reaper::run();
+    }
+    match flags::from_process() {
+        Ok(settings) => serve(&settings),
+        Err(flags::FlagsError::Clap(error)) => {
+            // Help and version are "errors" of clap that end well.
+            let code = if error.use_stderr() { USAGE } else { 0 };
+            say::complain(error.to_string().trim_end());
+            ExitCode::from(code)
+        }
+        Err(error) => {
+            say::complain(format!("error: {error}"));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn serve(settings: &settings::Settings) -> ExitCode {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        say::complain("error: a TLS provider was installed twice: this is a defect of parallax-node");
+        return ExitCode::from(FAILED);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(boot::run(settings)),
+        Err(source) => Err(NodeError::Runtime(source)),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say::complain(format!("error: {error}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}

@@ -13,6 +13,7 @@ pub mod id;
 pub mod question;
 pub mod secret;
 pub mod wire;
+pub mod world;
 
 pub use answer::{Answer, Certificate, Evidence, Reply};
 pub use cause::{Cause, ConnectFault, DnsFault, TlsFault};

@@ -1,0 +1,105 @@
+//! A session: questions in, answers out, side by side, in frames (`parallax_vocab::wire`).
+//!
+//! It ends when its input ends, and when nothing came for so long that the harness must be gone: an exec that loses its
+//! client is not ended by the kubelet. A panic ends it at once with its message on standard error, because a crash of
+//! the agent must never be taken for a cause.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use parallax_vocab::cause::Cause;
+use parallax_vocab::wire::{self, FromAgent, SILENCE_LIMIT_MS, ToAgent};
+use parallax_vocab::{Answer, Question};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::addresses;
+
+/// Questions that are asked at the same time; further ones wait for their turn.
+const AT_ONCE: usize = 64;
+
+/// Exit code after a panic: the one that Rust's own runtime uses.
+const PANIC_EXIT_CODE: i32 = 101;
+
+/// Serves standard input and output.
+pub(crate) async fn serve() -> anyhow::Result<()> {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::exit(PANIC_EXIT_CODE);
+    }));
+    run(tokio::io::stdin(), tokio::io::stdout(), Duration::from_millis(SILENCE_LIMIT_MS)).await
+}
+
+/// Serves any pair of streams, and gives up after `silence` without a byte.
+async fn run(
+    mut input: impl AsyncRead + Unpin,
+    output: impl AsyncWrite + Unpin + Send + 'static,
+    silence: Duration,
+) -> anyhow::Result<()> {
+    let (frames, outbox) = mpsc::channel(AT_ONCE);
+    let writer = tokio::spawn(write(output, outbox));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    let hello = FromAgent::Hello { version: wire::VERSION, host, addresses: addresses::own() };
+    frames.send(wire::encode(&hello)?).await.context("standard output is closed")?;
+
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let mut buffer = Vec::new();
+    loop {
+        while let Some(message) = wire::decode::<ToAgent>(&mut buffer).context("failed to read a frame")? {
+            if let ToAgent::Ask { request, question } = message {
+                let turn = turns.clone().acquire_owned().await.context("no further questions are taken")?;
+                let frames = frames.clone();
+                tokio::spawn(async move {
+                    let frame = answer(request, &question).await;
+                    // A closed output ends the writer, and with it the session.
+                    let _ = frames.send(frame).await;
+                    drop(turn);
+                });
+            }
+        }
+        match tokio::time::timeout(silence, input.read_buf(&mut buffer)).await {
+            Ok(Ok(0)) => break,
+            Ok(Ok(_)) if !writer.is_finished() => {}
+            Ok(Ok(_)) => break,
+            Ok(Err(why)) => return Err(why).context("failed to read standard input"),
+            Err(_) => anyhow::bail!("no frame for {} s: the harness is gone", silence.as_secs()),
+        }
+    }
+    drop(frames);
+    writer.abort();
+    Ok(())
+}
+
+async fn answer(request: u64, question: &Question) -> Vec<u8> {
+    let told = parallax_probe::ask(question).await;
+    let evidence = told.evidence.clone();
+    wire::encode(&FromAgent::Told { request, answer: Box::new(told) }).unwrap_or_else(|why| {
+        let cause = Cause::Client { detail: format!("the answer cannot be sent: {why}") };
+        let answer = Box::new(Answer { reply: None, cause: Some(cause), evidence });
+        wire::encode(&FromAgent::Told { request, answer }).expect("evidence and one sentence are shorter than a frame")
+    })
+}
+
+async fn write(mut output: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Vec<u8>>) {
+    while let Some(frame) = outbox.recv().await {
+        if output.write_all(&frame).await.is_err() || output.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn silence_ends_a_session_and_so_does_the_end_of_its_input() {
+        let (ours, theirs) = tokio::io::duplex(1024);
+        let silent = run(theirs, tokio::io::sink(), Duration::from_millis(50)).await;
+        assert!(silent.unwrap_err().to_string().contains("the harness is gone"));
+        drop(ours);
+        run(tokio::io::empty(), tokio::io::sink(), Duration::from_secs(10)).await.unwrap();
+    }
+}

@@ -1,0 +1,131 @@
+//! The edge: TLS passed through, unopened, to the backend that port and server name choose. It stands where an ingress
+//! or a load balancer stands, and holds no key, so what a client sees is the store's own certificate.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parallax_vocab::world::{EdgeRule, Entry};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::log::{self, Log};
+use super::sni::{self, Hello};
+
+/// A client must have said its hello by then.
+const HELLO_LIMIT: Duration = Duration::from_secs(10);
+/// A backend must have been found and have accepted by then.
+const DIAL_LIMIT: Duration = Duration::from_secs(5);
+/// Wait before the next accept when this one failed: out of descriptors, most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A fatal alert "unrecognized name" (RFC 8446, 6): record type, version, length, level, description.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// The rules of one port: server name to backend.
+pub(crate) type Routes = BTreeMap<String, String>;
+
+/// The rules by port.
+pub(crate) fn by_port(rules: &[EdgeRule]) -> BTreeMap<u16, Routes> {
+    let mut ports: BTreeMap<u16, Routes> = BTreeMap::new();
+    for rule in rules {
+        ports.entry(rule.port).or_default().insert(super::zone::plain(&rule.host), rule.backend.clone());
+    }
+    ports
+}
+
+/// Accepts at `listener` until the process ends.
+pub(crate) async fn serve(listener: TcpListener, routes: Routes, log: Log) {
+    let routes = Arc::new(routes);
+    let port = listener.local_addr().map(|address| address.port()).unwrap_or_default();
+    loop {
+        let Ok((client, from)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let (routes, log) = (routes.clone(), log.clone());
+        tokio::spawn(async move {
+            let mut passed = Passed { at: log::now(), ..Passed::default() };
+            let error = pass(client, &routes, &mut passed).await.err().map(|why| why.to_string());
+            log.write(&passed.entry(from, port, error));
+        });
+    }
+}
+
+/// What is known of one connection when it ends.
+#[derive(Default)]
+struct Passed {
+    at: u64,
+    sni: Option<String>,
+    backend: Option<String>,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+impl Passed {
+    fn entry(self, from: SocketAddr, port: u16, error: Option<String>) -> Entry {
+        let Self { at, sni, backend, bytes_in, bytes_out } = self;
+        Entry::Edge { at, from, port, sni, backend, bytes_in, bytes_out, error }
+    }
+}
+
+async fn pass(mut client: TcpStream, routes: &Routes, passed: &mut Passed) -> io::Result<()> {
+    let (name, hello) = match tokio::time::timeout(HELLO_LIMIT, hello(&mut client)).await {
+        Ok(said) => said?,
+        Err(_) => return Err(io::Error::other(format!("no hello in {} s", HELLO_LIMIT.as_secs()))),
+    };
+    passed.bytes_in = hello.len() as u64;
+    passed.sni.clone_from(&name);
+    let Some(backend) = name.as_ref().and_then(|name| routes.get(name)) else {
+        client.write_all(&UNRECOGNIZED_NAME).await?;
+        client.shutdown().await?;
+        return Err(io::Error::other("no rule for this server name"));
+    };
+    passed.backend = Some(backend.clone());
+    let mut upstream = match tokio::time::timeout(DIAL_LIMIT, dial(backend)).await {
+        Ok(stream) => stream?,
+        Err(_) => return Err(io::Error::other(format!("{backend} did not accept in {} s", DIAL_LIMIT.as_secs()))),
+    };
+    upstream.write_all(&hello).await?;
+    let (bytes_in, bytes_out) = tokio::io::copy_bidirectional(&mut client, &mut upstream).await?;
+    passed.bytes_in += bytes_in;
+    passed.bytes_out = bytes_out;
+    Ok(())
+}
+
+/// Reads the `ClientHello`, and keeps its bytes for the backend.
+async fn hello(client: &mut TcpStream) -> io::Result<(Option<String>, Vec<u8>)> {
+    let mut bytes = Vec::with_capacity(2048);
+    loop {
+        if client.read_buf(&mut bytes).await? == 0 {
+            return Err(io::Error::other(format!("closed after {} bytes, before the hello was whole", bytes.len())));
+        }
+        match sni::read(&bytes) {
+            Hello::Asks(name) => return Ok((name, bytes)),
+            Hello::NotTls(why) => return Err(io::Error::other(format!("not TLS: {why}"))),
+            Hello::Incomplete if bytes.len() > sni::HELLO_LIMIT_BYTES => {
+                return Err(io::Error::other(format!("hello longer than {} bytes", sni::HELLO_LIMIT_BYTES)));
+            }
+            Hello::Incomplete => {}
+        }
+    }
+}
+
+/// Connects to `name-or-address:port`. The name is resolved now, each time: a backend may have moved. It is asked of the
+/// container's resolver in DNS, not of the C library, which a static binary cannot rely on.
+async fn dial(backend: &str) -> io::Result<TcpStream> {
+    let bad = || io::Error::other(format!("backend {backend} is not name:port"));
+    let (host, port) = backend.rsplit_once(':').ok_or_else(bad)?;
+    let port: u16 = port.parse().map_err(|_| bad())?;
+    let addresses = parallax_probe::resolve(host, DIAL_LIMIT / 2).await;
+    let addresses = addresses.map_err(|cause| io::Error::other(format!("backend {backend}: {cause}")))?;
+    let mut last = bad();
+    for address in addresses {
+        match TcpStream::connect(SocketAddr::new(address, port)).await {
+            Ok(stream) => return Ok(stream),
+            Err(why) => last = io::Error::new(why.kind(), format!("backend {backend} at {address}: {why}")),
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,38 @@
+//! The world's log: one JSON document a line on standard output.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parallax_vocab::world::Entry;
+
+/// Takes entries from any task. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Log(Arc<dyn Fn(String) + Send + Sync>);
+
+impl Log {
+    pub(crate) fn new(take: impl Fn(String) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(take))
+    }
+
+    /// Lines on standard output, whole and at once.
+    pub(crate) fn stdout() -> Self {
+        Self::new(|line| {
+            let mut out = std::io::stdout().lock();
+            // Without a reader there is nothing left to witness; serving goes on.
+            let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+        })
+    }
+
+    pub(crate) fn write(&self, entry: &Entry) {
+        let mut line = serde_json::to_string(entry).expect("an entry holds only strings and numbers");
+        line.push('\n');
+        (self.0)(line);
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

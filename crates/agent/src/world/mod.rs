@@ -1,0 +1,75 @@
+//! The run's outside world: its name server and its edge, in one container on the engine's network.
+//!
+//! **Architecture Invariant:** no upstream. What is not declared does not exist, whatever network the machine sits in.
+
+mod edge;
+mod log;
+mod names;
+mod sni;
+mod zone;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use hickory_server::Server;
+use parallax_vocab::world::{CONFIG_ENV, Entry, WorldConfig};
+use tokio::net::{TcpListener, UdpSocket};
+
+use crate::{addresses, hold};
+use log::Log;
+use names::Names;
+use zone::Zone;
+
+/// An idle DNS connection is closed after this.
+const DNS_IDLE: Duration = Duration::from_secs(10);
+/// Answers that wait for a slow TCP client.
+const DNS_ANSWERS_QUEUED: usize = 32;
+
+/// Serves what the environment describes, until SIGTERM.
+pub(crate) async fn serve() -> anyhow::Result<()> {
+    let text = std::env::var(CONFIG_ENV).with_context(|| format!("{CONFIG_ENV} is not set"))?;
+    let config: WorldConfig = serde_json::from_str(&text).with_context(|| format!("{CONFIG_ENV} is not valid"))?;
+    let _running = start(&config, Log::stdout()).await?;
+    hold::until_told().await
+}
+
+/// What serves; dropping it ends the name server.
+struct Running {
+    _names: Server<Names>,
+    /// Where the name server listens, and the edge, by its rule's port.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests listen on ports of the kernel's choice"))]
+    at: (SocketAddr, Vec<SocketAddr>),
+}
+
+async fn start(config: &WorldConfig, log: Log) -> anyhow::Result<Running> {
+    let own = config.address.or_else(|| addresses::own().first().copied());
+    let address = own.context("this container has no address; give one in the configuration")?;
+    let listen = config.listen.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+
+    let mut server = Server::new(Names {
+        zone: Zone::new(config, address),
+        cluster: config.cluster.clone(),
+        log: log.clone(),
+    });
+    let at = SocketAddr::new(listen, config.dns_port);
+    let udp = UdpSocket::bind(at).await.with_context(|| format!("failed to listen for DNS at {at}/udp"))?;
+    let at = udp.local_addr().context("the DNS socket has no address")?;
+    let tcp = TcpListener::bind(at).await.with_context(|| format!("failed to listen for DNS at {at}/tcp"))?;
+    server.register_socket(udp);
+    server.register_listener(tcp, DNS_IDLE, DNS_ANSWERS_QUEUED);
+
+    let mut edges = Vec::new();
+    for (port, routes) in edge::by_port(&config.edge) {
+        let at = SocketAddr::new(listen, port);
+        let listener = TcpListener::bind(at).await.with_context(|| format!("failed to listen for TLS at {at}"))?;
+        edges.push(listener.local_addr().context("the edge's socket has no address")?);
+        tokio::spawn(edge::serve(listener, routes, log.clone()));
+    }
+    let ports = edges.iter().map(SocketAddr::port).collect();
+    log.write(&Entry::Listening { at: log::now(), dns: at, edge: ports, address });
+    Ok(Running { _names: server, at: (at, edges) })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! The name server: the zone's verdicts as DNS answers, each question logged.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hickory_proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA, SOA};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_server::net::runtime::Time;
+use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
+use hickory_server::zone_handler::MessageResponseBuilder;
+use parallax_vocab::world::Entry;
+
+use super::log::{self, Log};
+use super::zone::{Asked, Verdict, Zone, plain};
+
+/// Short, so that a change is seen soon; a resolver on the way adds its own minimum.
+const TTL_S: u32 = 5;
+/// The largest datagram we offer to send.
+const PAYLOAD_BYTES: u16 = 1232;
+
+/// The engine's resolver answers within this, or the asker is taken for the outside.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
+
+/// Answers from the zone.
+pub(crate) struct Names {
+    pub(crate) zone: Zone,
+    /// The container in which the cluster runs.
+    pub(crate) cluster: Option<String>,
+    pub(crate) log: Log,
+}
+
+impl Names {
+    /// What is said of `name` to whoever asks from `source`.
+    async fn verdict(&self, name: &str, kind: RecordType, source: IpAddr) -> Verdict {
+        if self.zone.is_edge(name) && self.is_cluster(source).await {
+            return Verdict::NoSuchName;
+        }
+        self.zone.say(name, asked(kind))
+    }
+
+    /// Asked anew each time: the cluster starts after the world, and may be started again.
+    async fn is_cluster(&self, source: IpAddr) -> bool {
+        let Some(cluster) = &self.cluster else { return false };
+        let addresses = parallax_probe::resolve(cluster, LOOKUP_LIMIT).await;
+        addresses.is_ok_and(|addresses| addresses.contains(&source))
+    }
+}
+
+#[async_trait::async_trait]
+impl RequestHandler for Names {
+    async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut handle: R) -> ResponseInfo {
+        let mut metadata = Metadata::response_from_request(&request.metadata);
+        let mut answers = Vec::new();
+        let mut authority = Vec::new();
+        match request.request_info() {
+            Ok(info) if request.metadata.op_code == OpCode::Query => {
+                let name = plain(&info.query.name().to_string());
+                let kind = info.query.query_type();
+                let verdict = self.verdict(&name, kind, info.src.ip()).await;
+                let said = shown(&verdict);
+                // Ours is the whole name space: authoritative, and no recursion could find more.
+                metadata.authoritative = true;
+                metadata.recursion_available = true;
+                match verdict {
+                    Verdict::Addresses(addresses) => {
+                        let owner = Name::from(info.query.name());
+                        answers.extend(addresses.iter().map(|address| record(&owner, *address)));
+                    }
+                    Verdict::NoData => authority.push(soa()),
+                    Verdict::NoSuchName => {
+                        metadata.response_code = ResponseCode::NXDomain;
+                        authority.push(soa());
+                    }
+                }
+                let from = info.src;
+                self.log.write(&Entry::Dns { at: log::now(), from, name, kind_asked: kind.to_string(), answer: said });
+            }
+            Ok(_) => metadata.response_code = ResponseCode::NotImp,
+            Err(_) => metadata.response_code = ResponseCode::FormErr,
+        }
+        let mut edns = Edns::new();
+        edns.set_max_payload(PAYLOAD_BYTES);
+        let mut builder = MessageResponseBuilder::from_message_request(request);
+        if request.edns.is_some() {
+            builder.edns(&edns);
+        }
+        let response = builder.build(metadata, &answers, [], &authority, []);
+        // A client that is gone gets no answer; there is nobody to tell.
+        let sent = handle.send_response(response).await;
+        sent.unwrap_or_else(|_| Header { metadata, counts: HeaderCounts::default() }.into())
+    }
+}
+
+fn asked(kind: RecordType) -> Asked {
+    match kind {
+        RecordType::A => Asked::Four,
+        RecordType::AAAA => Asked::Six,
+        _ => Asked::Other,
+    }
+}
+
+fn record(owner: &Name, address: IpAddr) -> Record {
+    let data = match address {
+        IpAddr::V4(four) => RData::A(A(four)),
+        IpAddr::V6(six) => RData::AAAA(AAAA(six)),
+    };
+    Record::from_rdata(owner.clone(), TTL_S, data)
+}
+
+/// The root's authority. Without it a negative answer is not a proper one, and resolvers cache it as they like.
+fn soa() -> Record {
+    let minimum = TTL_S;
+    let soa = SOA::new(Name::root(), Name::root(), 1, 60, 60, 60, minimum);
+    Record::from_rdata(Name::root(), TTL_S, RData::SOA(soa))
+}
+
+fn shown(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Addresses(all) => all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        Verdict::NoData => "no-address".to_owned(),
+        Verdict::NoSuchName => "no-such-name".to_owned(),
+    }
+}

@@ -1,0 +1,129 @@
+//! The zone: what the run's world says of a name. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use parallax_vocab::world::{NameTarget, WorldConfig};
+
+/// Everything that exists under this world's root.
+#[derive(Debug)]
+pub(crate) struct Zone {
+    names: BTreeMap<String, Vec<IpAddr>>,
+    /// Those of them that are the edge's.
+    edge: BTreeSet<String>,
+    /// Names between the root and a name: they exist too, without records, and a resolver that is told otherwise may
+    /// rightly deny all that is below (RFC 8020).
+    between: BTreeSet<String>,
+}
+
+/// What is said of one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// These addresses, of the family that was asked.
+    Addresses(Vec<IpAddr>),
+    /// The name exists and has no record of that type.
+    NoData,
+    /// The name does not exist.
+    NoSuchName,
+}
+
+/// The types of question that matter; all others have no data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// A
+    Four,
+    /// AAAA
+    Six,
+    /// Anything else.
+    Other,
+}
+
+impl Zone {
+    /// The zone of `config`, where names of the edge resolve to `edge`.
+    pub(crate) fn new(config: &WorldConfig, edge: IpAddr) -> Self {
+        let mut zone = Self { names: BTreeMap::new(), edge: BTreeSet::new(), between: BTreeSet::new() };
+        for (name, target) in &config.names {
+            let name = plain(name);
+            let mut parent = name.as_str();
+            while let Some((_, rest)) = parent.split_once('.') {
+                zone.between.insert(rest.to_owned());
+                parent = rest;
+            }
+            let addresses = match target {
+                NameTarget::Edge => {
+                    zone.edge.insert(name.clone());
+                    vec![edge]
+                }
+                NameTarget::Addresses(addresses) => addresses.clone(),
+            };
+            zone.names.insert(name, addresses);
+        }
+        zone
+    }
+
+    /// Whether `name` is the edge's: it exists for the outside only.
+    pub(crate) fn is_edge(&self, name: &str) -> bool {
+        self.edge.contains(&plain(name))
+    }
+
+    /// What is said of `name` to the outside.
+    pub(crate) fn say(&self, name: &str, asked: Asked) -> Verdict {
+        let name = plain(name);
+        let Some(all) = self.names.get(&name) else {
+            let exists = name.is_empty() || self.between.contains(&name);
+            return if exists { Verdict::NoData } else { Verdict::NoSuchName };
+        };
+        let fits = |address: &&IpAddr| match asked {
+            Asked::Four => address.is_ipv4(),
+            Asked::Six => address.is_ipv6(),
+            Asked::Other => false,
+        };
+        let addresses: Vec<_> = all.iter().filter(fits).copied().collect();
+        if addresses.is_empty() { Verdict::NoData } else { Verdict::Addresses(addresses) }
+    }
+}
+
+/// Lower case, without the root's dot.
+pub(crate) fn plain(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runs_names_exist_and_nothing_else_does() {
+        let edge: IpAddr = "172.18.0.2".parse().unwrap();
+        let six: IpAddr = "fd00::1".parse().unwrap();
+        let config = WorldConfig {
+            names: BTreeMap::from([
+                ("minio.example.com".to_owned(), NameTarget::Edge),
+                ("six.example.org".to_owned(), NameTarget::Addresses(vec![six])),
+                ("empty.example.org".to_owned(), NameTarget::Addresses(vec![])),
+            ]),
+            ..WorldConfig::default()
+        };
+        let zone = Zone::new(&config, edge);
+        let table = [
+            ("minio.example.com.", Asked::Four, Verdict::Addresses(vec![edge])),
+            ("MINIO.Example.com", Asked::Four, Verdict::Addresses(vec![edge])),
+            ("minio.example.com", Asked::Six, Verdict::NoData),
+            ("minio.example.com", Asked::Other, Verdict::NoData),
+            ("six.example.org", Asked::Six, Verdict::Addresses(vec![six])),
+            ("six.example.org", Asked::Four, Verdict::NoData),
+            ("empty.example.org", Asked::Four, Verdict::NoData),
+            ("example.com", Asked::Four, Verdict::NoData),
+            ("com", Asked::Four, Verdict::NoData),
+            (".", Asked::Other, Verdict::NoData),
+            ("x.minio.example.com", Asked::Four, Verdict::NoSuchName),
+            ("xminio.example.com", Asked::Four, Verdict::NoSuchName),
+            ("sts.us-east-1.amazonaws.com", Asked::Four, Verdict::NoSuchName),
+            ("minio.example.com.default.svc.cluster.local", Asked::Four, Verdict::NoSuchName),
+        ];
+        for (name, asked, expected) in table {
+            assert_eq!(zone.say(name, asked), expected, "{name} {asked:?}");
+        }
+        assert!(zone.is_edge("MINIO.example.com.") && !zone.is_edge("six.example.org"));
+    }
+}

@@ -1,0 +1,255 @@
+//! The start, in the order of what needs what, and the wait for its end.
+//!
+//! ```text
+//! containerd ─► images ───────────────┐
+//! etcd ──┐                            ├─► kubelet ─► kube-proxy ─► first answer
+//! certificates ─► apiserver ─► ready ─┤
+//!                                     └─► controllers, scheduler, manifests, CoreDNS
+//! ```
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::{Namespace, Node as KubeNode};
+use kube::api::Api;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::wait::await_condition;
+use kube::{Client, Config};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::deploy::Deployer;
+use crate::error::NodeError;
+use crate::say::{Clock, say};
+use crate::settings::{Node, Settings};
+use crate::supervise::{Component, Stage, Supervisor, log_path, tail};
+use crate::{components, coredns, dns, files, images, kubeconfig, machine, paths, pki, probe};
+
+/// How long any one phase may take before the start counts as failed.
+const PHASE_LIMIT: Duration = Duration::from_mins(2);
+/// Pause between two attempts to reach something that has no event to wait for.
+const RETRY: Duration = Duration::from_millis(20);
+
+const CONTAINERD: Component =
+    Component { name: "containerd", program: "containerd", stage: Stage::Base, environment: true };
+const ETCD: Component = Component { name: "etcd", program: "etcd", stage: Stage::Base, environment: false };
+const APISERVER: Component =
+    Component { name: "kube-apiserver", program: "kube-apiserver", stage: Stage::Server, environment: false };
+const CONTROLLER_MANAGER: Component = client("kube-controller-manager");
+const SCHEDULER: Component = client("kube-scheduler");
+const KUBELET: Component = client("kubelet");
+const PROXY: Component = client("kube-proxy");
+
+const fn client(name: &'static str) -> Component {
+    Component { name, program: name, stage: Stage::Client, environment: false }
+}
+
+/// Runs a node until it is told to stop (`Ok`), cannot start, or loses a component.
+pub(crate) async fn run(settings: &Settings) -> Result<(), NodeError> {
+    let clock = Clock::start();
+    let stopped = stop_signal()?;
+    let (supervisor, mut ends) = Supervisor::new();
+    let outcome = tokio::select! {
+        biased;
+        () = stopped => {
+            say("stopping");
+            Ok(())
+        }
+        Some(end) = ends.recv() => Err(end),
+        Err(error) = start(settings, &supervisor, clock) => Err(error),
+    };
+    // A component that ended explains a start that failed at the same moment.
+    let outcome = match (outcome, ends.recv().now_or_never().flatten()) {
+        (Err(error), Some(end)) if !matches!(error, NodeError::Ended { .. }) => Err(end),
+        (outcome, _) => outcome,
+    };
+    supervisor.stop().await;
+    outcome
+}
+
+fn stop_signal() -> Result<impl Future<Output = ()>, NodeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(NodeError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(NodeError::Runtime)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Brings everything up, then applies manifests for ever: it ends only by an error.
+async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Result<(), NodeError> {
+    refuse_what_is_not_read()?;
+    if !settings.absent.is_empty() {
+        say(format!("not part of this source-built node, and so left out: {}", settings.absent.join(", ")));
+    }
+    let node = machine::node(settings)?;
+    machine::prepare()?;
+    write_files(settings, &node)?;
+    supervisor.start(CONTAINERD, &["--config".to_owned(), paths::own("containerd.toml")])?;
+    supervisor.start(ETCD, &components::etcd())?;
+    machine::masquerade(settings.cluster_range)?;
+    pki::prepare(Path::new("/"), settings, &node)?;
+    write_kubeconfigs(settings)?;
+    supervisor.start(APISERVER, &components::apiserver(settings, &node))?;
+    let client = api_client().await?;
+
+    let (served, serving) = tokio::sync::oneshot::channel();
+    let kubelet = async {
+        reach(CONTAINERD.name, || async { UnixStream::connect(paths::CONTAINERD_SOCKET).await.is_ok() }).await?;
+        clock.reached("containerd ready");
+        let count = images::import_all(settings.snapshotter).await?;
+        clock.reached(format_args!("{count} image archives imported"));
+        // The other branch ends with an error when the sender goes; that one is reported.
+        if serving.await.is_ok() {
+            supervisor.start(KUBELET, &components::kubelet(settings, &node))?;
+        }
+        Ok(())
+    };
+    let control_plane = async {
+        reach(ETCD.name, || async { TcpStream::connect(components::ETCD_ADDRESS).await.is_ok() }).await?;
+        clock.reached("etcd ready");
+        reach(APISERVER.name, || probe::answers(&client, "/version")).await?;
+        clock.reached("kube-apiserver serves");
+        // The node authoriser knows kubelets from the first moment on; everything else waits for its roles.
+        let _ = served.send(());
+        let controllers = async {
+            reach(APISERVER.name, || probe::answers(&client, probe::ROLES)).await?;
+            supervisor.start(CONTROLLER_MANAGER, &components::controller_manager(settings))?;
+            supervisor.start(SCHEDULER, &components::scheduler(settings))?;
+            reach(APISERVER.name, || probe::answers(&client, probe::READY)).await?;
+            clock.reached("kube-apiserver ready");
+            Ok(())
+        };
+        tokio::try_join!(first_manifests(settings, &node, &client), controllers)
+    };
+    let ((), (deployer, ())) = tokio::try_join!(kubelet, control_plane)?;
+
+    let nodes: Api<KubeNode> = Api::all(client.clone());
+    within("the node's registration", KUBELET, await_condition(nodes.clone(), &node.name, probe::exists)).await?;
+    clock.reached(format_args!("node {} registered", node.name));
+    supervisor.start(PROXY, &components::proxy(settings, &node))?;
+    let up = async {
+        within("a Ready node", KUBELET, await_condition(nodes, &node.name, probe::is_ready)).await?;
+        clock.reached("node Ready");
+        // Before the rules stand, a question to a Service would leave the machine.
+        reach(PROXY.name, probe::service_rules_stand).await?;
+        clock.reached("kube-proxy ready");
+        if settings.coredns {
+            let name = format!("kubernetes.default.svc.{}", settings.cluster_domain);
+            reach("an answer of CoreDNS", || dns::answers(settings.cluster_dns, &name)).await?;
+            clock.reached("CoreDNS answers");
+        }
+        say("k3s is up and running");
+        Ok::<(), NodeError>(())
+    };
+    tokio::try_join!(up, deployer.run().map(Ok))?;
+    Ok(())
+}
+
+/// A file that would silently not count is an error.
+fn refuse_what_is_not_read() -> Result<(), NodeError> {
+    for (path, fix) in [
+        (paths::REGISTRIES, "put archives of the images into /var/lib/rancher/k3s/agent/images instead"),
+        (paths::CONFIG_FOLDER, "put its settings into /etc/rancher/k3s/config.yaml instead"),
+    ] {
+        if Path::new(path).exists() {
+            return Err(NodeError::NotSupported(path, fix));
+        }
+    }
+    Ok(())
+}
+
+fn write_files(settings: &Settings, node: &Node) -> Result<(), NodeError> {
+    let root = machine::containerd_root(settings.snapshotter)?;
+    let resolv_conf = machine::resolv_conf(settings, node)?;
+    for (path, text) in [
+        (paths::own("containerd.toml"), files::containerd_config(root, settings.snapshotter)),
+        (format!("{}/10-parallax.conflist", paths::CNI_CONFIG), files::network_config(settings)),
+        (paths::own("kubelet.yaml"), files::kubelet_config(settings, &resolv_conf, machine::cgroup_v1())),
+    ] {
+        std::fs::write(&path, text).map_err(NodeError::file("write", path))?;
+    }
+    Ok(())
+}
+
+fn write_kubeconfigs(settings: &Settings) -> Result<(), NodeError> {
+    let by_path =
+        |stem: &str| kubeconfig::by_path(&paths::tls("server-ca.crt"), &format!("{stem}.crt"), &format!("{stem}.key"));
+    for (path, stem) in [
+        (paths::credential("admin"), paths::tls("client-admin")),
+        (paths::credential("controller"), paths::tls("client-controller")),
+        (paths::credential("scheduler"), paths::tls("client-scheduler")),
+        (paths::agent("kubelet.kubeconfig"), paths::agent("client-kubelet")),
+        (paths::agent("kubeproxy.kubeconfig"), paths::agent("client-kube-proxy")),
+    ] {
+        kubeconfig::write(&path, &by_path(&stem), 0o600)?;
+    }
+    let text = |name: &str| {
+        let path = paths::tls(name);
+        std::fs::read_to_string(&path).map_err(NodeError::file("read", path))
+    };
+    let admin = kubeconfig::embedded(&text("server-ca.crt")?, &text("client-admin.crt")?, &text("client-admin.key")?);
+    kubeconfig::write(paths::KUBECONFIG, &admin, settings.kubeconfig_mode)
+}
+
+async fn api_client() -> Result<Client, NodeError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| NodeError::Client(error);
+    let path = paths::credential("admin");
+    let kubeconfig = Kubeconfig::read_from(path).map_err(|error| failed(error.into()))?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    let mut config = config.map_err(|error| failed(error.into()))?;
+    // The way is loopback, whatever the container's environment says.
+    config.proxy_url = None;
+    Client::try_from(config).map_err(|error| failed(error.into()))
+}
+
+/// Applies what is there at the start, before any pod: CoreDNS must find its `coredns-custom`.
+async fn first_manifests(settings: &Settings, node: &Node, client: &Client) -> Result<Deployer, NodeError> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    for name in [coredns::NAMESPACE, "default"] {
+        within("the system's namespaces", APISERVER, await_condition(namespaces.clone(), name, probe::exists)).await?;
+    }
+    let mut deployer = Deployer::new(client.clone());
+    if settings.coredns {
+        deployer.add("CoreDNS", coredns::surroundings(settings, node));
+    }
+    deployer.pass().await;
+    if settings.coredns {
+        deployer.add("CoreDNS", vec![coredns::deployment(node)]);
+        deployer.pass().await;
+    }
+    Ok(deployer)
+}
+
+/// Tries until `there` holds, at most [`PHASE_LIMIT`].
+async fn reach<F: Future<Output = bool>>(what: &'static str, there: impl Fn() -> F) -> Result<(), NodeError> {
+    let tries = async {
+        while !there().await {
+            tokio::time::sleep(RETRY).await;
+        }
+    };
+    tokio::time::timeout(PHASE_LIMIT, tries).await.map_err(|_| late(what, what))
+}
+
+/// Waits for an event of the apiserver, at most [`PHASE_LIMIT`]; `who` should have brought it about.
+async fn within<T>(
+    what: &'static str,
+    who: Component,
+    waited: impl Future<Output = Result<T, kube::runtime::wait::Error>>,
+) -> Result<(), NodeError> {
+    match tokio::time::timeout(PHASE_LIMIT, waited).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(NodeError::Client(error.into())),
+        Err(_) => Err(late(what, who.name)),
+    }
+}
+
+fn late(what: &'static str, log: &str) -> NodeError {
+    let path = log_path(log);
+    let hint = if path.exists() { format!("; the last lines of {log}:\n{}", tail(&path)) } else { String::new() };
+    NodeError::Deadline { what, seconds: PHASE_LIMIT.as_secs(), hint }
+}

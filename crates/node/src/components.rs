@@ -1,0 +1,233 @@
+//! The arguments of each component: pure functions of the settings and the node's address.
+//!
+//! What is set here is either k3s's own default, needed in a container, or makes a start faster; the reason stands
+//! beside each. A user's argument replaces ours ([`merge`]).
+
+use crate::arguments::merge;
+use crate::paths::{agent, credential, own, tls};
+use crate::settings::{Node, Settings};
+
+/// Where etcd serves; loopback only.
+pub(crate) const ETCD_CLIENT: &str = "http://127.0.0.1:2379";
+/// The apiserver's port, as k3s has it.
+pub(crate) const API_PORT: u16 = 6443;
+/// The same as an address.
+pub(crate) const ETCD_ADDRESS: &str = "127.0.0.1:2379";
+/// Where kube-proxy tells when it last wrote its rules.
+pub(crate) const PROXY_METRICS: &str = "127.0.0.1:10249";
+
+const LOOPBACK: &str = "127.0.0.1";
+
+/// The issuer of ServiceAccount tokens, unless the user names another.
+pub(crate) fn issuer(settings: &Settings) -> String {
+    format!("https://kubernetes.default.svc.{}", settings.cluster_domain)
+}
+
+/// etcd's arguments.
+pub(crate) fn etcd() -> Vec<String> {
+    let defaults = [
+        ("data-dir", crate::paths::ETCD.to_owned()),
+        ("listen-client-urls", ETCD_CLIENT.to_owned()),
+        ("advertise-client-urls", ETCD_CLIENT.to_owned()),
+        ("listen-peer-urls", "http://127.0.0.1:2380".to_owned()),
+        // A cluster for a test survives no power cut, and fsync is most of etcd's time on a CI disk.
+        ("unsafe-no-fsync", "true".to_owned()),
+        // A single member elects itself; the shorter its timers, the sooner.
+        ("heartbeat-interval", "50".to_owned()),
+        ("election-timeout", "500".to_owned()),
+    ];
+    merge(&defaults, &[])
+}
+
+/// kube-apiserver's arguments.
+pub(crate) fn apiserver(settings: &Settings, node: &Node) -> Vec<String> {
+    let issuer = issuer(settings);
+    let mut defaults = vec![
+        ("advertise-address", node.address.to_string()),
+        ("allow-privileged", "true".to_owned()),
+        ("api-audiences", format!("{issuer},k3s")),
+        ("authorization-mode", "Node,RBAC".to_owned()),
+        ("bind-address", "0.0.0.0".to_owned()),
+        ("client-ca-file", tls("client-ca.crt")),
+        ("enable-admission-plugins", "NodeRestriction".to_owned()),
+        ("etcd-servers", ETCD_CLIENT.to_owned()),
+        ("kubelet-certificate-authority", tls("server-ca.crt")),
+        ("kubelet-client-certificate", tls("client-kube-apiserver.crt")),
+        ("kubelet-client-key", tls("client-kube-apiserver.key")),
+        ("kubelet-preferred-address-types", "InternalIP,Hostname".to_owned()),
+        ("profiling", "false".to_owned()),
+        ("proxy-client-cert-file", tls("client-auth-proxy.crt")),
+        ("proxy-client-key-file", tls("client-auth-proxy.key")),
+        ("requestheader-allowed-names", "system:auth-proxy".to_owned()),
+        ("requestheader-client-ca-file", tls("request-header-ca.crt")),
+        ("requestheader-extra-headers-prefix", "X-Remote-Extra-".to_owned()),
+        ("requestheader-group-headers", "X-Remote-Group".to_owned()),
+        ("requestheader-username-headers", "X-Remote-User".to_owned()),
+        ("secure-port", API_PORT.to_string()),
+        ("service-account-issuer", issuer.clone()),
+        // Upstream's default is the node's address, which need not be in a certificate (facts.md 2).
+        ("service-account-jwks-uri", format!("{issuer}/openid/v1/jwks")),
+        ("service-account-key-file", tls("service.key")),
+        ("service-account-signing-key-file", tls("service.key")),
+        ("service-cluster-ip-range", settings.service_range.to_string()),
+        ("tls-cert-file", tls("serving-kube-apiserver.crt")),
+        ("tls-private-key-file", tls("serving-kube-apiserver.key")),
+    ];
+    // The file's own `anonymous` field decides then; with both the apiserver refuses to start (facts.md 3).
+    if !settings.apiserver.iter().any(|argument| argument.name() == "authentication-config") {
+        defaults.push(("anonymous-auth", "false".to_owned()));
+    }
+    merge(&defaults, &settings.apiserver)
+}
+
+/// kube-controller-manager's arguments.
+pub(crate) fn controller_manager(settings: &Settings) -> Vec<String> {
+    let mut defaults = vec![
+        ("allocate-node-cidrs", "true".to_owned()),
+        ("authentication-kubeconfig", credential("controller")),
+        ("authorization-kubeconfig", credential("controller")),
+        ("bind-address", LOOPBACK.to_owned()),
+        ("cluster-cidr", settings.cluster_range.to_string()),
+        ("kubeconfig", credential("controller")),
+        // Twenty requests a second, the default, is what a start waits for.
+        ("kube-api-burst", "400".to_owned()),
+        ("kube-api-qps", "200".to_owned()),
+        ("leader-elect", "false".to_owned()),
+        ("profiling", "false".to_owned()),
+        ("root-ca-file", tls("server-ca.crt")),
+        ("service-account-private-key-file", tls("service.key")),
+        ("service-cluster-ip-range", settings.service_range.to_string()),
+        ("use-service-account-credentials", "true".to_owned()),
+    ];
+    for (cert, key, ca) in [
+        (
+            "cluster-signing-kube-apiserver-client-cert-file",
+            "cluster-signing-kube-apiserver-client-key-file",
+            "client-ca",
+        ),
+        ("cluster-signing-kubelet-client-cert-file", "cluster-signing-kubelet-client-key-file", "client-ca"),
+        ("cluster-signing-kubelet-serving-cert-file", "cluster-signing-kubelet-serving-key-file", "server-ca"),
+        ("cluster-signing-legacy-unknown-cert-file", "cluster-signing-legacy-unknown-key-file", "server-ca"),
+    ] {
+        defaults.push((cert, tls(&format!("{ca}.crt"))));
+        defaults.push((key, tls(&format!("{ca}.key"))));
+    }
+    merge(&defaults, &settings.controller_manager)
+}
+
+/// kube-scheduler's arguments.
+pub(crate) fn scheduler(settings: &Settings) -> Vec<String> {
+    let defaults = [
+        ("authentication-kubeconfig", credential("scheduler")),
+        ("authorization-kubeconfig", credential("scheduler")),
+        ("bind-address", LOOPBACK.to_owned()),
+        ("kubeconfig", credential("scheduler")),
+        ("leader-elect", "false".to_owned()),
+        ("profiling", "false".to_owned()),
+    ];
+    merge(&defaults, &settings.scheduler)
+}
+
+/// The kubelet's arguments; the rest of its settings is a file ([`crate::files::kubelet_config`]).
+pub(crate) fn kubelet(settings: &Settings, node: &Node) -> Vec<String> {
+    let defaults = [
+        ("config", own("kubelet.yaml")),
+        ("hostname-override", node.name.clone()),
+        ("kubeconfig", agent("kubelet.kubeconfig")),
+        ("node-ip", node.address.to_string()),
+        ("tls-cert-file", agent("serving-kubelet.crt")),
+        ("tls-private-key-file", agent("serving-kubelet.key")),
+    ];
+    merge(&defaults, &settings.kubelet)
+}
+
+/// kube-proxy's arguments.
+pub(crate) fn proxy(settings: &Settings, node: &Node) -> Vec<String> {
+    let defaults = [
+        ("cluster-cidr", settings.cluster_range.to_string()),
+        // A container may not write the host's conntrack limits.
+        ("conntrack-max-per-core", "0".to_owned()),
+        ("conntrack-tcp-timeout-close-wait", "0s".to_owned()),
+        ("conntrack-tcp-timeout-established", "0s".to_owned()),
+        ("healthz-bind-address", "127.0.0.1:10256".to_owned()),
+        ("hostname-override", node.name.clone()),
+        // A Service's endpoint counts from the moment that its rule stands: write rules at once.
+        ("iptables-min-sync-period", "10ms".to_owned()),
+        ("kubeconfig", agent("kubeproxy.kubeconfig")),
+        ("metrics-bind-address", PROXY_METRICS.to_owned()),
+        ("proxy-mode", "iptables".to_owned()),
+    ];
+    merge(&defaults, &settings.proxy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::tests::settings;
+
+    fn node() -> Node {
+        Node { name: "node0".to_owned(), address: "172.17.0.2".parse().expect("address") }
+    }
+
+    fn value<'a>(arguments: &'a [String], flag: &str) -> Vec<&'a str> {
+        let prefix = format!("--{flag}=");
+        arguments.iter().filter_map(|argument| argument.strip_prefix(&prefix)).collect()
+    }
+
+    #[test]
+    fn anonymous_is_off_unless_something_else_decides() {
+        for (flags, expected) in [
+            (&[][..], &["false"][..]),
+            (&["--kube-apiserver-arg=anonymous-auth=true"], &["true"]),
+            (&["--kube-apiserver-arg=authentication-config=/a.yaml"], &[]),
+            (
+                &["--kube-apiserver-arg=authentication-config=/a.yaml", "--kube-apiserver-arg=anonymous-auth=true"],
+                &["true"],
+            ),
+        ] {
+            let arguments = apiserver(&settings(flags), &node());
+            assert_eq!(value(&arguments, "anonymous-auth"), expected, "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn issuer_and_keys_follow_the_cluster_domain_and_the_user() {
+        let arguments = apiserver(&settings(&["--cluster-domain=k.test"]), &node());
+        assert_eq!(value(&arguments, "service-account-issuer"), ["https://kubernetes.default.svc.k.test"]);
+        assert_eq!(value(&arguments, "api-audiences"), ["https://kubernetes.default.svc.k.test,k3s"]);
+        let user = "--kube-apiserver-arg=service-account-jwks-uri=https://x.test/keys";
+        let arguments = apiserver(&settings(&[user]), &node());
+        assert_eq!(value(&arguments, "service-account-jwks-uri"), ["https://x.test/keys"]);
+    }
+
+    #[test]
+    fn the_default_arguments_as_a_whole() {
+        let settings = settings(&[]);
+        let mut text = String::new();
+        for (name, arguments) in [
+            ("etcd", etcd()),
+            ("kube-apiserver", apiserver(&settings, &node())),
+            ("kube-controller-manager", controller_manager(&settings)),
+            ("kube-scheduler", scheduler(&settings)),
+            ("kubelet", kubelet(&settings, &node())),
+            ("kube-proxy", proxy(&settings, &node())),
+        ] {
+            text = format!("{text}{name}\n  {}\n", arguments.join("\n  "));
+        }
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn nothing_but_apiserver_and_kubelet_listens_beyond_loopback() {
+        let settings = settings(&[]);
+        for arguments in [etcd(), controller_manager(&settings), scheduler(&settings), proxy(&settings, &node())] {
+            let listens = arguments.iter().filter(|argument| {
+                let name = argument.split('=').next().unwrap_or_default();
+                name.contains("bind-address") || name.contains("listen-")
+            });
+            for argument in listens {
+                assert!(argument.contains("127.0.0.1"), "{argument}");
+            }
+        }
+    }
+}

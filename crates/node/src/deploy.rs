@@ -1,0 +1,251 @@
+//! Applies manifests: our own CoreDNS, and whatever lies in the manifests folder, now and later.
+//!
+//! As k3s's deploy controller: files are applied again when they change, objects stay when a file goes, `NAME.skip`
+//! beside a file leaves it out, and what cannot be applied yet (a kind or a namespace that does not exist) is tried
+//! again for as long as the node runs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::discovery::{ApiCapabilities, Scope};
+use kube::{Client, discovery};
+use serde_json::Value;
+
+use crate::paths;
+use crate::say::say;
+
+/// Field manager of everything applied here.
+const MANAGER: &str = "parallax-node";
+/// Where namespaced objects without a namespace go.
+const DEFAULT_NAMESPACE: &str = "default";
+/// How often the folder is looked at.
+const RESCAN: Duration = Duration::from_secs(1);
+/// How soon what failed is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+/// Longer folders of manifests than this are an error of the user.
+const FILES_LIMIT: usize = 1000;
+
+/// An object that is still to be applied.
+struct Pending {
+    origin: String,
+    object: Value,
+}
+
+/// What tells a changed file from an unchanged one.
+type Stamp = (Option<SystemTime>, u64);
+
+/// Applies objects and remembers which files it has seen.
+pub(crate) struct Deployer {
+    client: Client,
+    kinds: HashMap<GroupVersionKind, (ApiResource, ApiCapabilities)>,
+    seen: BTreeMap<PathBuf, Stamp>,
+    pending: Vec<Pending>,
+    said: BTreeSet<String>,
+}
+
+impl Deployer {
+    /// A deployer that has seen nothing.
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client, kinds: HashMap::new(), seen: BTreeMap::new(), pending: Vec::new(), said: BTreeSet::new() }
+    }
+
+    /// Adds objects of our own.
+    pub(crate) fn add(&mut self, origin: &str, objects: Vec<Value>) {
+        self.pending.extend(objects.into_iter().map(|object| Pending { origin: origin.to_owned(), object }));
+    }
+
+    /// One pass: reads new and changed files and tries all that is pending. Gives the number that is left.
+    pub(crate) async fn pass(&mut self) -> usize {
+        self.scan();
+        for pending in std::mem::take(&mut self.pending) {
+            if let Err(error) = self.apply(&pending.object).await {
+                self.say_once(format!("{}: {} is not applied yet: {error}", pending.origin, title(&pending.object)));
+                self.pending.push(pending);
+            }
+        }
+        self.pending.len()
+    }
+
+    /// Goes on until the node stops.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let left = self.pass().await;
+            tokio::time::sleep(if left == 0 { RESCAN } else { RETRY }).await;
+        }
+    }
+
+    fn scan(&mut self) {
+        match files(Path::new(paths::MANIFESTS)) {
+            Ok(found) => {
+                for (path, stamp) in found {
+                    if self.seen.insert(path.clone(), stamp) != Some(stamp) {
+                        self.load(&path);
+                    }
+                }
+            }
+            Err(error) => self.say_once(format!("cannot list {}: {error}", paths::MANIFESTS)),
+        }
+    }
+
+    fn load(&mut self, path: &Path) {
+        let origin = path.display().to_string();
+        self.pending.retain(|pending| pending.origin != origin);
+        let objects = std::fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|text| objects(&text));
+        match objects {
+            Ok(objects) => self.add(&origin, objects),
+            Err(error) => self.say_once(format!("cannot read the manifest {origin}: {error}")),
+        }
+    }
+
+    async fn apply(&mut self, object: &Value) -> Result<(), String> {
+        let (kind, name) = identity(object)?;
+        let (resource, capabilities) = self.kind(kind).await?;
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or(DEFAULT_NAMESPACE);
+        let api: Api<DynamicObject> = match capabilities.scope {
+            Scope::Namespaced => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            Scope::Cluster => Api::all_with(self.client.clone(), &resource),
+        };
+        let params = PatchParams::apply(MANAGER).force();
+        api.patch(&name, &params, &Patch::Apply(object)).await.map(drop).map_err(reason)
+    }
+
+    async fn kind(&mut self, kind: GroupVersionKind) -> Result<(ApiResource, ApiCapabilities), String> {
+        if let Some(known) = self.kinds.get(&kind) {
+            return Ok(known.clone());
+        }
+        let found = discovery::pinned_kind(&self.client, &kind).await.map_err(reason)?;
+        self.kinds.insert(kind, found.clone());
+        Ok(found)
+    }
+
+    /// A pass repeats ten times a second; a reason is worth saying once.
+    fn say_once(&mut self, line: String) {
+        if !self.said.contains(&line) {
+            say(&line);
+            self.said.insert(line);
+        }
+    }
+}
+
+/// The manifests of a folder, in order of their names, folders within it included.
+fn files(folder: &Path) -> std::io::Result<Vec<(PathBuf, Stamp)>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            // Not the entry's own: a mounted ConfigMap's files are links.
+            let Ok(metadata) = std::fs::metadata(&path) else { continue };
+            if metadata.is_dir() {
+                folders.push(path);
+            } else if is_manifest(&path) && found.len() < FILES_LIMIT {
+                found.push((path, (metadata.modified().ok(), metadata.len())));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let manifest = path.extension().is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|known| ending == *known));
+    let mut skip = path.as_os_str().to_owned();
+    skip.push(".skip");
+    manifest && !Path::new(&skip).exists()
+}
+
+/// The objects of a manifest: several documents, empty ones left out, lists taken apart.
+fn objects(text: &str) -> Result<Vec<Value>, String> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
+    let mut objects = Vec::new();
+    for document in documents {
+        let list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+        match document {
+            Value::Null => {}
+            Value::Object(mut map) if list && map.contains_key("items") => {
+                let items = map.remove("items").unwrap_or_default();
+                objects.extend(items.as_array().cloned().unwrap_or_default());
+            }
+            object => objects.push(object),
+        }
+    }
+    for object in &objects {
+        identity(object)?;
+    }
+    Ok(objects)
+}
+
+fn identity(object: &Value) -> Result<(GroupVersionKind, String), String> {
+    let text = |value: &Value, field: &str| {
+        value.as_str().map(str::to_owned).ok_or_else(|| format!("an object without {field}"))
+    };
+    let version = text(&object["apiVersion"], "apiVersion")?;
+    let kind = text(&object["kind"], "kind")?;
+    let name = text(&object["metadata"]["name"], "metadata.name")?;
+    let (group, version) = version.rsplit_once('/').unwrap_or(("", &version));
+    Ok((GroupVersionKind::gvk(group, version, &kind), name))
+}
+
+/// The apiserver's own sentence where there is one.
+fn reason(error: kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message,
+        other => other.to_string(),
+    }
+}
+
+fn title(object: &Value) -> String {
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    format!("{} {}", word(&object["kind"]), word(&object["metadata"]["name"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_and_lists_become_objects() {
+        let text = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\n# nothing here\n---\n\
+                    apiVersion: v1\nkind: List\nitems:\n- {apiVersion: apps/v1, kind: Deployment, metadata: {name: b}}\n";
+        let found = objects(text).expect("valid");
+        assert_eq!(found.iter().map(title).collect::<Vec<_>>(), ["Namespace a", "Deployment b"]);
+        let (kind, _) = identity(&found[1]).expect("complete");
+        assert_eq!((kind.group.as_str(), kind.version.as_str()), ("apps", "v1"));
+    }
+
+    #[test]
+    fn texts_stay_texts() {
+        let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  mode: \"0644\"\n  on: \"true\"\n";
+        let found = objects(text).expect("valid");
+        assert_eq!(found[0]["data"]["mode"], "0644");
+        assert_eq!(found[0]["data"]["on"], "true");
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for (text, named) in [
+            ("kind: A\nmetadata: {name: a}\n", "apiVersion"),
+            ("apiVersion: v1\nmetadata: {name: a}\n", "kind"),
+            ("apiVersion: v1\nkind: A\n", "metadata.name"),
+            ("a: [", "line"),
+        ] {
+            let error = objects(text).expect_err(named);
+            assert!(error.contains(named), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn files_come_in_order_and_skips_are_honoured() {
+        let folder = tempfile::tempdir().expect("folder");
+        std::fs::create_dir(folder.path().join("more")).expect("folder");
+        for name in ["b.yaml", "a.yml", "c.yaml", "c.yaml.skip", "notes.txt", "more/d.json"] {
+            std::fs::write(folder.path().join(name), "").expect("written");
+        }
+        let found = files(folder.path()).expect("listed");
+        let names: Vec<_> = found.iter().filter_map(|(path, _)| path.file_name()?.to_str()).collect();
+        assert_eq!(names, ["a.yml", "b.yaml", "d.json"]);
+    }
+}

@@ -1,0 +1,80 @@
+//! One DNS question, to know when CoreDNS answers: through its Service, as a pod would ask.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+
+/// How long one question waits. A new socket asks again: packets of one port keep the route that the first one took,
+/// also once the Service has an endpoint.
+const PATIENCE: Duration = Duration::from_millis(100);
+const PORT: u16 = 53;
+/// Flags: a recursive query. Then one question and nothing else.
+const HEADER: [u8; 12] = [0x70, 0x78, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
+/// Type A, class IN.
+const TYPE_A_CLASS_IN: [u8; 4] = [0, 1, 0, 1];
+
+/// The bits of the flags' second byte that hold the response code.
+const RCODE: u8 = 0x0f;
+const NO_ERROR: u8 = 0;
+
+/// Whether `server` has an address for `name` right now.
+pub(crate) async fn answers(server: Ipv4Addr, name: &str) -> bool {
+    let asked = async {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+        socket.connect(SocketAddrV4::new(server, PORT)).await?;
+        socket.send(&question(name)).await?;
+        let mut reply = [0_u8; 512];
+        let length = socket.recv(&mut reply).await?;
+        std::io::Result::Ok(is_answer(&reply[..length]))
+    };
+    matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(true)))
+}
+
+fn question(name: &str) -> Vec<u8> {
+    let mut packet = HEADER.to_vec();
+    for label in name.split('.').filter(|label| !label.is_empty()) {
+        // Labels have at most 63 bytes; a longer one is cut and then simply not found.
+        let bytes = &label.as_bytes()[..label.len().min(63)];
+        packet.push(u8::try_from(bytes.len()).unwrap_or(63));
+        packet.extend_from_slice(bytes);
+    }
+    packet.push(0);
+    packet.extend_from_slice(&TYPE_A_CLASS_IN);
+    packet
+}
+
+/// The reply is to our question, has no error, and holds a record.
+fn is_answer(reply: &[u8]) -> bool {
+    reply.len() > HEADER.len()
+        && reply[..2] == HEADER[..2]
+        && reply[2] & 0x80 != 0
+        && reply[3] & RCODE == NO_ERROR
+        && reply[6..8] != [0, 0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_spelt_by_labels() {
+        let packet = question("kubernetes.default.");
+        assert_eq!(&packet[12..], b"\x0akubernetes\x07default\x00\x00\x01\x00\x01");
+    }
+
+    #[test]
+    fn only_a_record_without_error_is_an_answer() {
+        let reply = |flags: [u8; 2], records: u8| [0x70, 0x78, flags[0], flags[1], 0, 1, 0, records, 0, 0, 0, 0, 0];
+        assert!(is_answer(&reply([0x85, 0x00], 1)));
+        for (why, packet) in [
+            ("the question itself", reply([0x01, 0x00], 0)),
+            ("no such name", reply([0x85, 0x03], 0)),
+            ("server failure", reply([0x81, 0x02], 0)),
+            ("no record", reply([0x85, 0x00], 0)),
+        ] {
+            assert!(!is_answer(&packet), "{why}");
+        }
+        assert!(!is_answer(&[]));
+    }
+}

@@ -1,0 +1,62 @@
+//! Why a node did not start, or stopped.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::pki::PkiError;
+
+/// A failure that ends the container. Each message names the thing and, where there is one, the fix.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NodeError {
+    /// No runtime.
+    #[error("the asynchronous runtime cannot start: {0}")]
+    Runtime(io::Error),
+    /// A file or folder.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    File { doing: &'static str, path: PathBuf, source: io::Error },
+    /// The mount table.
+    #[error("cannot make / a shared mount: {0}; run the container with --privileged")]
+    Mount(io::Error),
+    /// No address.
+    #[error(
+        "this container has no default route, so the node has no address ({0}); attach it to a network that has a gateway"
+    )]
+    NoRoute(io::Error),
+    /// No address translation.
+    #[error("cannot write a rule of address translation: {0}; the host's kernel needs nf_tables with NAT")]
+    Iptables(String),
+    /// Overlay on overlay.
+    #[error(
+        "neither {0} nor {1} is on a file system that can hold overlays; mount a volume at one of them, or use --snapshotter native"
+    )]
+    NoOverlay(&'static str, &'static str),
+    /// A k3s file that this image does not read.
+    #[error("{0} exists, but this source-built node does not read it; {1}")]
+    NotSupported(&'static str, &'static str),
+    /// Certificates.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// A program that is not there.
+    #[error("cannot start {name} ({program}): {source}")]
+    Spawn { name: &'static str, program: String, source: io::Error },
+    /// A component that ended.
+    #[error("{name} ended with {status}; its last lines:\n{tail}")]
+    Ended { name: &'static str, status: String, tail: String },
+    /// An archive that is none.
+    #[error("cannot import the image archive {}: {reason}", path.display())]
+    Import { path: PathBuf, reason: String },
+    /// A wait that took too long.
+    #[error("{what} is not there after {seconds} s{hint}")]
+    Deadline { what: &'static str, seconds: u64, hint: String },
+    /// The apiserver client.
+    #[error("cannot talk to the apiserver: {0}")]
+    Client(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl NodeError {
+    /// Adapts an I/O error: `.map_err(NodeError::file("write", path))`.
+    pub(crate) fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { doing, path, source }
+    }
+}

@@ -1,0 +1,289 @@
+//! k3s's command line and config file, as far as the contract goes. An unknown name is an error, in either.
+
+use std::net::Ipv4Addr;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use serde_json::{Map, Value};
+
+use crate::arguments::Argument;
+use crate::network::Range;
+use crate::paths;
+use crate::settings::{Settings, Snapshotter};
+
+/// k3s's packaged parts besides CoreDNS. This image holds none of them.
+const ABSENT: [&str; 4] = ["local-storage", "metrics-server", "servicelb", "traefik"];
+
+/// Says what it is: nobody should take it for the published k3s.
+const VERSION: &str = concat!("contract, parallax-node ", env!("CARGO_PKG_VERSION"), ", source-built");
+
+/// Why the settings could not be read. All of these are the caller's: exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FlagsError {
+    /// clap's own message, with the flag.
+    #[error(transparent)]
+    Clap(#[from] clap::Error),
+    /// The config file is not there, or not readable.
+    #[error("cannot read the config file {path}: {source}")]
+    Read { path: String, source: std::io::Error },
+    /// The config file is not YAML, or not a mapping.
+    #[error("the config file {path} is not valid: {reason}")]
+    Config { path: String, reason: String },
+    /// Two settings that exclude each other.
+    #[error("{0}")]
+    Contradiction(String),
+}
+
+/// A k3s-contract node from upstream Kubernetes components (source-built; not the published k3s).
+#[derive(Debug, Parser)]
+#[command(name = "k3s", version = VERSION, args_override_self = true, disable_help_subcommand = true)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the control plane and the node.
+    Server(Box<Server>),
+}
+
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+struct Server {
+    /// Config file with the same names as these flags; flags win, lists join.
+    #[arg(long, short = 'c', default_value = paths::CONFIG)]
+    config: String,
+    /// Do not deploy these parts: coredns, servicelb, traefik, local-storage, metrics-server.
+    #[arg(long, value_delimiter = ',', value_parser = ["coredns", "local-storage", "metrics-server", "servicelb", "traefik"])]
+    disable: Vec<String>,
+    /// Further host names or addresses for the apiserver's certificate.
+    #[arg(long, value_delimiter = ',')]
+    tls_san: Vec<String>,
+    /// Argument for kube-apiserver, `name=value`; replaces the default for that name.
+    #[arg(long)]
+    kube_apiserver_arg: Vec<Argument>,
+    /// Argument for kube-controller-manager.
+    #[arg(long, visible_alias = "kube-controller-arg")]
+    kube_controller_manager_arg: Vec<Argument>,
+    /// Argument for kube-scheduler.
+    #[arg(long)]
+    kube_scheduler_arg: Vec<Argument>,
+    /// Argument for the kubelet.
+    #[arg(long)]
+    kubelet_arg: Vec<Argument>,
+    /// Argument for kube-proxy.
+    #[arg(long)]
+    kube_proxy_arg: Vec<Argument>,
+    /// Mode of the kubeconfig, octal.
+    #[arg(long, default_value = "0600", value_parser = octal)]
+    write_kubeconfig_mode: u32,
+    /// IPv4 range of pods.
+    #[arg(long, default_value = "10.42.0.0/16")]
+    cluster_cidr: Range,
+    /// IPv4 range of services.
+    #[arg(long, default_value = "10.43.0.0/16")]
+    service_cidr: Range,
+    /// Address of CoreDNS; by default the tenth of the service range.
+    #[arg(long)]
+    cluster_dns: Option<Ipv4Addr>,
+    /// Domain of the cluster.
+    #[arg(long, default_value = "cluster.local")]
+    cluster_domain: String,
+    /// containerd's snapshotter.
+    #[arg(long, default_value = "overlayfs")]
+    snapshotter: Snapshotter,
+    /// `resolv.conf` for CoreDNS and for pods with dnsPolicy Default.
+    #[arg(long)]
+    resolv_conf: Option<String>,
+    /// Name of the node; by default the host name.
+    #[arg(long)]
+    node_name: Option<String>,
+    /// Accepted: this image holds no network policy controller.
+    #[arg(long)]
+    disable_network_policy: bool,
+    /// Accepted: this image holds no cloud controller.
+    #[arg(long)]
+    disable_cloud_controller: bool,
+    /// Accepted: this image holds no Helm controller.
+    #[arg(long)]
+    disable_helm_controller: bool,
+}
+
+/// Reads the command line of this process, and the config file that it names.
+pub(crate) fn from_process() -> Result<Settings, FlagsError> {
+    let line: Vec<String> = std::env::args().collect();
+    from_line(&line, |path| match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == paths::CONFIG => Ok(None),
+        Err(error) => Err(error),
+    })
+}
+
+/// Decides the settings; `read` gives the text of a config file, or `None` where the default one is absent.
+fn from_line(
+    line: &[String],
+    read: impl FnOnce(&str) -> std::io::Result<Option<String>>,
+) -> Result<Settings, FlagsError> {
+    let first = Line::try_parse_from(line)?;
+    let Command::Server(given) = first.command;
+    let path = given.config.clone();
+    let text = read(&path).map_err(|source| FlagsError::Read { path: path.clone(), source })?;
+    let Some(text) = text else { return settle(*given) };
+
+    // As k3s does: the file's settings stand before the flags, so that a later single value wins and lists join.
+    let mut joined: Vec<String> = line.iter().take(1).cloned().collect();
+    joined.push("server".to_owned());
+    joined.extend(config_flags(&text).map_err(|reason| FlagsError::Config { path: path.clone(), reason })?);
+    let server = line.iter().position(|word| word == "server").map_or(line.len(), |at| at + 1);
+    joined.extend_from_slice(&line[server..]);
+    // The flags alone were valid above, so what is wrong now came from the file.
+    let both = Line::try_parse_from(&joined)
+        .map_err(|error| FlagsError::Config { path, reason: error.to_string().trim_end().to_owned() })?;
+    let Command::Server(both) = both.command;
+    settle(*both)
+}
+
+/// Turns the text of a config file into flags.
+fn config_flags(text: &str) -> Result<Vec<String>, String> {
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let map: Map<String, Value> = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    let command = Line::command();
+    let server = command.find_subcommand("server").expect("the subcommand is declared above");
+    let known = |key: &str| {
+        server.get_arguments().any(|argument| {
+            argument.get_long() == Some(key)
+                || argument.get_visible_aliases().is_some_and(|aliases| aliases.contains(&key))
+        })
+    };
+    let mut flags = Vec::new();
+    for (key, value) in &map {
+        if !known(key) || key == "config" {
+            return Err(format!("unknown key `{key}`"));
+        }
+        let values = match value {
+            Value::Array(values) => values.as_slice(),
+            single => std::slice::from_ref(single),
+        };
+        for value in values {
+            match value {
+                Value::Bool(true) => flags.push(format!("--{key}")),
+                Value::Bool(false) => {}
+                Value::String(text) => flags.push(format!("--{key}={text}")),
+                Value::Number(number) => flags.push(format!("--{key}={number}")),
+                _ => return Err(format!("`{key}` must be a text or a list of texts")),
+            }
+        }
+    }
+    Ok(flags)
+}
+
+/// Checks what clap cannot: settings that concern each other.
+fn settle(given: Server) -> Result<Settings, FlagsError> {
+    let cluster_dns = given.cluster_dns.unwrap_or_else(|| Settings::default_dns(given.service_cidr));
+    if !given.service_cidr.contains(cluster_dns) {
+        return Err(FlagsError::Contradiction(format!(
+            "--cluster-dns {cluster_dns} is not in --service-cidr {}",
+            given.service_cidr
+        )));
+    }
+    if given.service_cidr.contains(given.cluster_cidr.nth(0)) || given.cluster_cidr.contains(given.service_cidr.nth(0))
+    {
+        return Err(FlagsError::Contradiction(format!(
+            "--cluster-cidr {} and --service-cidr {} overlap",
+            given.cluster_cidr, given.service_cidr
+        )));
+    }
+    let disabled = |part: &str| given.disable.iter().any(|name| name == part);
+    Ok(Settings {
+        coredns: !disabled("coredns"),
+        absent: ABSENT.into_iter().filter(|part| !disabled(part)).collect(),
+        tls_san: given.tls_san,
+        apiserver: given.kube_apiserver_arg,
+        controller_manager: given.kube_controller_manager_arg,
+        scheduler: given.kube_scheduler_arg,
+        kubelet: given.kubelet_arg,
+        proxy: given.kube_proxy_arg,
+        kubeconfig_mode: given.write_kubeconfig_mode,
+        cluster_range: given.cluster_cidr,
+        service_range: given.service_cidr,
+        cluster_dns,
+        cluster_domain: given.cluster_domain,
+        snapshotter: given.snapshotter,
+        resolv_conf: given.resolv_conf,
+        node_name: given.node_name,
+    })
+}
+
+fn octal(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err(format!("`{text}` is not an octal mode such as 0644")),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Settings of `k3s server FLAGS` without a config file.
+    pub(crate) fn settings(flags: &[&str]) -> Settings {
+        with_config(flags, None).expect("valid flags")
+    }
+
+    fn with_config(flags: &[&str], config: Option<&str>) -> Result<Settings, FlagsError> {
+        let line: Vec<String> = ["k3s", "server"].iter().chain(flags).map(ToString::to_string).collect();
+        from_line(&line, |_| Ok(config.map(str::to_owned)))
+    }
+
+    #[test]
+    fn defaults_are_those_of_k3s() {
+        let settings = settings(&[]);
+        assert!(settings.coredns);
+        assert_eq!(settings.kubeconfig_mode, 0o600);
+        assert_eq!(settings.cluster_range.to_string(), "10.42.0.0/16");
+        assert_eq!(settings.cluster_dns.to_string(), "10.43.0.10");
+        assert_eq!(settings.kubernetes_service().to_string(), "10.43.0.1");
+        assert_eq!(settings.absent, ABSENT);
+    }
+
+    #[test]
+    fn disable_repeats_and_takes_lists() {
+        let settings = settings(&["--disable=traefik,servicelb", "--disable", "coredns"]);
+        assert!(!settings.coredns);
+        assert_eq!(settings.absent, ["local-storage", "metrics-server"]);
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_lists_join() {
+        let config = "write-kubeconfig-mode: \"0644\"\ncluster-domain: file.local\ntls-san: [a.example]\n\
+                      kube-apiserver-arg:\n  - v=1\ndisable: traefik\ndisable-helm-controller: true\n";
+        let flags = ["--cluster-domain=flag.local", "--tls-san=b.example,10.0.0.1", "--kube-apiserver-arg=v=2"];
+        let settings = with_config(&flags, Some(config)).expect("valid");
+        assert_eq!(settings.kubeconfig_mode, 0o644);
+        assert_eq!(settings.cluster_domain, "flag.local");
+        assert_eq!(settings.tls_san, ["a.example", "b.example", "10.0.0.1"]);
+        assert_eq!(settings.apiserver.iter().map(ToString::to_string).collect::<Vec<_>>(), ["--v=1", "--v=2"]);
+        assert!(!settings.absent.contains(&"traefik"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (flags, config, named) in [
+            (&["--flannel-backend=none"][..], None, "--flannel-backend"),
+            (&["--disable=trafik"], None, "trafik"),
+            (&["--cluster-cidr=10.43.0.0/16"], None, "overlap"),
+            (&["--cluster-dns=10.44.0.10"], None, "not in --service-cidr"),
+            (&["--write-kubeconfig-mode=999"], None, "octal"),
+            (&["--kubelet-arg==x"], None, "name=value"),
+            (&[], Some("flannel-backend: none\n"), "unknown key `flannel-backend`"),
+            (&[], Some("tls-san: {a: b}\n"), "`tls-san` must be"),
+            (&[], Some("disable: nothing-like-it\n"), "nothing-like-it"),
+            (&[], Some("- a list\n"), "is not valid"),
+        ] {
+            let error = with_config(flags, config).expect_err(named).to_string();
+            assert!(error.contains(named), "{flags:?} {config:?}: {error}");
+        }
+    }
+}

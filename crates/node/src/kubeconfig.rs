@@ -1,0 +1,70 @@
+//! Kubeconfigs: the administrator's with everything inside, the components' by file names.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::components::API_PORT;
+use crate::error::NodeError;
+
+/// Where everything on the node reaches the apiserver; the outside replaces it by the published port.
+fn server() -> String {
+    format!("https://127.0.0.1:{API_PORT}")
+}
+
+fn kubeconfig(cluster: &Value, user: &Value) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{ "name": "default", "cluster": cluster }],
+        "contexts": [{ "name": "default", "context": { "cluster": "default", "user": "default" } }],
+        "current-context": "default",
+        "users": [{ "name": "default", "user": user }],
+    })
+}
+
+/// A kubeconfig that holds CA, certificate and key (PEM), laid out and named as k3s does.
+pub(crate) fn embedded(ca: &str, certificate: &str, key: &str) -> Value {
+    kubeconfig(
+        &json!({ "certificate-authority-data": STANDARD.encode(ca), "server": server() }),
+        &json!({ "client-certificate-data": STANDARD.encode(certificate), "client-key-data": STANDARD.encode(key) }),
+    )
+}
+
+/// A kubeconfig that names the files of CA, certificate and key.
+pub(crate) fn by_path(ca: &str, certificate: &str, key: &str) -> Value {
+    kubeconfig(
+        &json!({ "certificate-authority": ca, "server": server() }),
+        &json!({ "client-certificate": certificate, "client-key": key }),
+    )
+}
+
+/// Writes a kubeconfig with a mode. JSON is YAML; both kubectl and kube read it.
+pub(crate) fn write(path: &str, config: &Value, mode: u32) -> Result<(), NodeError> {
+    let written = Path::new(path).parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
+        // Narrow from the first byte; a mode that gives more is set once the content stands.
+        let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        writeln!(file, "{config:#}")?;
+        file.set_permissions(fs::Permissions::from_mode(mode))
+    });
+    written.map_err(NodeError::file("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_embedded_comes_back() {
+        let config = embedded("the ca", "the certificate", "the key");
+        let data = config["users"][0]["user"]["client-key-data"].as_str().expect("text");
+        assert_eq!(STANDARD.decode(data).expect("base64"), b"the key");
+        assert_eq!(config["clusters"][0]["cluster"]["server"], "https://127.0.0.1:6443");
+        assert_eq!(config["current-context"], config["contexts"][0]["name"]);
+    }
+}

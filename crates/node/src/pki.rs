@@ -1,0 +1,273 @@
+//! The node's certificates, under k3s's paths.
+//!
+//! Three CAs as k3s has them (servers, clients, aggregated APIs) and one key for ServiceAccount tokens. What exists
+//! already is kept, so an operator may put a CA or the token key there before the start.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_RSA_SHA256,
+};
+use time::{Duration, OffsetDateTime};
+
+use crate::paths;
+use crate::settings::{Node, Settings};
+
+/// How long CAs are valid.
+const CA_VALIDITY: Duration = Duration::days(3650);
+/// How long the others are.
+const LEAF_VALIDITY: Duration = Duration::days(365);
+/// Clocks of host and node may differ.
+const CLOCK_SKEW: Duration = Duration::hours(1);
+
+/// Why certificates could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PkiError {
+    /// A file.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    File { doing: &'static str, path: PathBuf, source: io::Error },
+    /// One half of a pair.
+    #[error("{} exists without {}; put both there or neither", there.display(), missing.display())]
+    Half { there: PathBuf, missing: PathBuf },
+    /// A name that cannot be in a certificate, or a CA that cannot be read.
+    #[error("cannot make or read the certificate {name}: {source}")]
+    Certificate { name: String, source: rcgen::Error },
+}
+
+/// Writes what is missing below `root` (`/` but in tests).
+pub(crate) fn prepare(root: &Path, settings: &Settings, node: &Node) -> Result<(), PkiError> {
+    let place = Place { root, now: OffsetDateTime::now_utc() };
+    place.token_key()?;
+    let servers = place.authority("server-ca", "k3s-server-ca")?;
+    let clients = place.authority("client-ca", "k3s-client-ca")?;
+    let aggregated = place.authority("request-header-ca", "k3s-request-header-ca")?;
+
+    let apiserver = apiserver_names(settings, node);
+    place.leaf(&servers, &paths::tls("serving-kube-apiserver"), Leaf::server("kube-apiserver", apiserver))?;
+    let kubelet = vec![node.name.clone(), "127.0.0.1".to_owned(), node.address.to_string()];
+    place.leaf(&servers, &paths::agent("serving-kubelet"), Leaf::server(&node.name, kubelet))?;
+
+    let node_user = format!("system:node:{}", node.name);
+    for (stem, name, group) in [
+        (paths::tls("client-admin"), "system:admin", Some("system:masters")),
+        (paths::tls("client-kube-apiserver"), "system:apiserver", Some("system:masters")),
+        (paths::tls("client-controller"), "system:kube-controller-manager", None),
+        (paths::tls("client-scheduler"), "system:kube-scheduler", None),
+        (paths::agent("client-kubelet"), node_user.as_str(), Some("system:nodes")),
+        (paths::agent("client-kube-proxy"), "system:kube-proxy", None),
+    ] {
+        place.leaf(&clients, &stem, Leaf::client(name, group))?;
+    }
+    place.leaf(&aggregated, &paths::tls("client-auth-proxy"), Leaf::client("system:auth-proxy", None))
+}
+
+/// Names and addresses under which the apiserver may be reached.
+fn apiserver_names(settings: &Settings, node: &Node) -> Vec<String> {
+    let mut names: Vec<String> =
+        ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1", "::1"]
+            .map(str::to_owned)
+            .into();
+    names.push(format!("kubernetes.default.svc.{}", settings.cluster_domain));
+    names.push(settings.kubernetes_service().to_string());
+    names.push(node.name.clone());
+    names.push(node.address.to_string());
+    for name in &settings.tls_san {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+struct Leaf {
+    name: String,
+    group: Option<String>,
+    names: Vec<String>,
+    usage: ExtendedKeyUsagePurpose,
+}
+
+impl Leaf {
+    fn server(name: &str, names: Vec<String>) -> Self {
+        Self { name: name.to_owned(), group: None, names, usage: ExtendedKeyUsagePurpose::ServerAuth }
+    }
+
+    fn client(name: &str, group: Option<&str>) -> Self {
+        let group = group.map(str::to_owned);
+        Self { name: name.to_owned(), group, names: Vec::new(), usage: ExtendedKeyUsagePurpose::ClientAuth }
+    }
+}
+
+struct Place<'a> {
+    root: &'a Path,
+    now: OffsetDateTime,
+}
+
+impl Place<'_> {
+    fn path(&self, stem: &str, suffix: &str) -> PathBuf {
+        self.root.join(format!("{}.{suffix}", stem.trim_start_matches('/')))
+    }
+
+    /// RSA, as k3s has it: tokens are then RS256, which every OpenID client must support.
+    fn token_key(&self) -> Result<(), PkiError> {
+        let path = self.path(&paths::tls("service"), "key");
+        if path.exists() {
+            return Ok(());
+        }
+        let key = KeyPair::generate_for(&PKCS_RSA_SHA256).map_err(failed("service.key"))?;
+        write(&path, &key.serialize_pem())
+    }
+
+    fn authority(&self, file: &str, name: &str) -> Result<Issuer<'static, KeyPair>, PkiError> {
+        let stem = paths::tls(file);
+        let (certificate, key) = (self.path(&stem, "crt"), self.path(&stem, "key"));
+        if present(&certificate, &key)? {
+            let pair = KeyPair::from_pem(&read(&key)?).map_err(failed(file))?;
+            return Issuer::from_ca_cert_pem(&read(&certificate)?, pair).map_err(failed(file));
+        }
+        // The instant in the name keeps the CAs of two clusters apart.
+        let mut params = self.params(&format!("{name}@{}", self.now.unix_timestamp()), None, CA_VALIDITY);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages =
+            vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let pair = KeyPair::generate().map_err(failed(file))?;
+        let made = params.self_signed(&pair).map_err(failed(file))?;
+        write(&key, &pair.serialize_pem())?;
+        write(&certificate, &made.pem())?;
+        Ok(Issuer::new(params, pair))
+    }
+
+    fn leaf(&self, issuer: &Issuer<'_, KeyPair>, stem: &str, leaf: Leaf) -> Result<(), PkiError> {
+        let (certificate, key) = (self.path(stem, "crt"), self.path(stem, "key"));
+        if present(&certificate, &key)? {
+            return Ok(());
+        }
+        let mut params = self.params(&leaf.name, leaf.group.as_deref(), LEAF_VALIDITY);
+        params.subject_alt_names = CertificateParams::new(leaf.names).map_err(failed(stem))?.subject_alt_names;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![leaf.usage];
+        let pair = KeyPair::generate().map_err(failed(stem))?;
+        let made = params.signed_by(&pair, issuer).map_err(failed(stem))?;
+        write(&key, &pair.serialize_pem())?;
+        write(&certificate, &made.pem())
+    }
+
+    /// rcgen's defaults make certificates that look alike and never end: name, validity and key ids are set here.
+    fn params(&self, name: &str, group: Option<&str>, validity: Duration) -> CertificateParams {
+        let mut subject = DistinguishedName::new();
+        if let Some(group) = group {
+            subject.push(DnType::OrganizationName, group);
+        }
+        subject.push(DnType::CommonName, name);
+        let mut params = CertificateParams::default();
+        params.distinguished_name = subject;
+        params.not_before = self.now - CLOCK_SKEW;
+        params.not_after = self.now + validity;
+        params.use_authority_key_identifier_extension = true;
+        params
+    }
+}
+
+fn failed(name: &str) -> impl FnOnce(rcgen::Error) -> PkiError {
+    let name = name.to_owned();
+    move |source| PkiError::Certificate { name, source }
+}
+
+fn present(certificate: &Path, key: &Path) -> Result<bool, PkiError> {
+    match (certificate.exists(), key.exists()) {
+        (true, true) => Ok(true),
+        (false, false) => Ok(false),
+        (true, false) => Err(PkiError::Half { there: certificate.to_owned(), missing: key.to_owned() }),
+        (false, true) => Err(PkiError::Half { there: key.to_owned(), missing: certificate.to_owned() }),
+    }
+}
+
+fn read(path: &Path) -> Result<String, PkiError> {
+    fs::read_to_string(path).map_err(|source| PkiError::File { doing: "read", path: path.to_owned(), source })
+}
+
+fn write(path: &Path, text: &str) -> Result<(), PkiError> {
+    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+    let written = folder.and_then(|()| {
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(text.as_bytes())
+    });
+    written.map_err(|source| PkiError::File { doing: "write", path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::flags::tests::settings;
+
+    fn node() -> Node {
+        Node { name: "node0".to_owned(), address: "172.17.0.2".parse().expect("address") }
+    }
+
+    fn all(root: &Path) -> BTreeMap<PathBuf, String> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![root.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("folder") {
+                let path = entry.expect("entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let text = fs::read_to_string(&path).expect("text");
+                    found.insert(path, text);
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_second_start_keeps_every_file() {
+        let root = tempfile::tempdir().expect("folder");
+        prepare(root.path(), &settings(&[]), &node()).expect("first");
+        let first = all(root.path());
+        assert!(first.contains_key(&root.path().join("var/lib/rancher/k3s/server/tls/server-ca.crt")));
+        prepare(root.path(), &settings(&[]), &node()).expect("second");
+        assert_eq!(first, all(root.path()));
+    }
+
+    #[test]
+    fn a_ca_that_is_there_signs_what_is_missing() {
+        let root = tempfile::tempdir().expect("folder");
+        prepare(root.path(), &settings(&[]), &node()).expect("first");
+        let tls = root.path().join("var/lib/rancher/k3s/server/tls");
+        let before = all(root.path());
+        for name in ["serving-kube-apiserver.crt", "serving-kube-apiserver.key"] {
+            fs::remove_file(tls.join(name)).expect("removed");
+        }
+        prepare(root.path(), &settings(&["--tls-san=a.example"]), &node()).expect("second");
+        let after = all(root.path());
+        assert_eq!(before.len(), after.len());
+        assert_eq!(before[&tls.join("server-ca.crt")], after[&tls.join("server-ca.crt")]);
+        assert_ne!(before[&tls.join("serving-kube-apiserver.crt")], after[&tls.join("serving-kube-apiserver.crt")]);
+    }
+
+    #[test]
+    fn half_a_pair_is_an_error_that_names_the_other_half() {
+        let root = tempfile::tempdir().expect("folder");
+        prepare(root.path(), &settings(&[]), &node()).expect("first");
+        fs::remove_file(root.path().join("var/lib/rancher/k3s/server/tls/server-ca.key")).expect("removed");
+        let error = prepare(root.path(), &settings(&[]), &node()).expect_err("half").to_string();
+        assert!(error.contains("server-ca.key"), "{error}");
+    }
+
+    #[test]
+    fn the_apiserver_is_known_by_every_name_it_is_reached_by() {
+        let names =
+            apiserver_names(&settings(&["--tls-san=a.example,localhost", "--service-cidr=10.96.0.0/16"]), &node());
+        for name in ["kubernetes.default.svc.cluster.local", "10.96.0.1", "172.17.0.2", "127.0.0.1", "a.example"] {
+            assert!(names.iter().any(|known| known == name), "{name}");
+        }
+        assert_eq!(names.iter().filter(|name| *name == "localhost").count(), 1);
+    }
+}

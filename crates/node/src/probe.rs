@@ -1,0 +1,78 @@
+//! Whether a component does its work yet: by asking it, not by waiting a while.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Node;
+use kube::Client;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::components::PROXY_METRICS;
+
+/// How long one attempt may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest page that is read.
+const PAGE_LIMIT_BYTES: u64 = 1024 * 1024;
+/// kube-proxy's gauge of the instant, in Unix seconds, at which it last wrote all rules; 0 before.
+const RULES_WRITTEN: &str = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";
+
+/// The apiserver's own word that it is ready.
+pub(crate) const READY: &str = "/readyz";
+/// Its word that the system's roles stand, without which controllers and scheduler end at once.
+pub(crate) const ROLES: &str = "/readyz/poststarthook/rbac/bootstrap-roles";
+
+/// Whether the apiserver answers `path` with success.
+pub(crate) async fn answers(client: &Client, path: &str) -> bool {
+    let Ok(request) = http::Request::get(path).body(Vec::new()) else { return false };
+    matches!(tokio::time::timeout(PATIENCE, client.request_text(request)).await, Ok(Ok(_)))
+}
+
+/// Whether kube-proxy has written its rules. Its health page says yes before that, and a connection to a Service
+/// would leave the machine before that: so its own metric is read.
+pub(crate) async fn service_rules_stand() -> bool {
+    let page = tokio::time::timeout(PATIENCE, page(PROXY_METRICS, "/metrics")).await;
+    matches!(page, Ok(Ok(text)) if rules_written(&text))
+}
+
+fn rules_written(metrics: &str) -> bool {
+    let values =
+        metrics.lines().filter(|line| line.starts_with(RULES_WRITTEN)).filter_map(|line| line.rsplit(' ').next());
+    values.filter_map(|value| value.parse::<f64>().ok()).any(|instant| instant > 0.0)
+}
+
+async fn page(address: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
+    let mut text = Vec::new();
+    stream.take(PAGE_LIMIT_BYTES).read_to_end(&mut text).await?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The object is there.
+pub(crate) fn exists<K>(object: Option<&K>) -> bool {
+    object.is_some()
+}
+
+/// The node is Ready.
+pub(crate) fn is_ready(node: Option<&Node>) -> bool {
+    let conditions = node.and_then(|node| node.status.as_ref()).and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_stand_once_the_gauge_has_an_instant() {
+        for (metrics, stand) in [
+            ("kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family=\"IPv4\"} 1.7952984e+09\n", true),
+            ("kubeproxy_sync_proxy_rules_last_timestamp_seconds 1.7e+09\n", true),
+            ("kubeproxy_sync_proxy_rules_last_timestamp_seconds 0\n", false),
+            ("# HELP kubeproxy_sync_proxy_rules_last_timestamp_seconds of 5\nother 7\n", false),
+            ("", false),
+        ] {
+            assert_eq!(rules_written(metrics), stand, "{metrics:?}");
+        }
+    }
+}

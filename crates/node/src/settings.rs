@@ -1,0 +1,86 @@
+//! What the command line and the config file ask for, checked.
+
+use std::net::Ipv4Addr;
+
+use crate::arguments::Argument;
+use crate::network::Range;
+
+/// Where pods find names when nothing else is said: `.10` of the service range.
+const DNS_ADDRESS: u8 = 10;
+
+/// A server's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Whether CoreDNS is deployed.
+    pub(crate) coredns: bool,
+    /// k3s's other packaged parts that were not disabled; this image does not hold them.
+    pub(crate) absent: Vec<&'static str>,
+    /// Further names and addresses of the apiserver's certificate.
+    pub(crate) tls_san: Vec<String>,
+    /// Users' arguments for kube-apiserver.
+    pub(crate) apiserver: Vec<Argument>,
+    /// Users' arguments for kube-controller-manager.
+    pub(crate) controller_manager: Vec<Argument>,
+    /// Users' arguments for kube-scheduler.
+    pub(crate) scheduler: Vec<Argument>,
+    /// Users' arguments for the kubelet.
+    pub(crate) kubelet: Vec<Argument>,
+    /// Users' arguments for kube-proxy.
+    pub(crate) proxy: Vec<Argument>,
+    /// Mode of the administrator's kubeconfig.
+    pub(crate) kubeconfig_mode: u32,
+    /// Range of pods.
+    pub(crate) cluster_range: Range,
+    /// Range of services.
+    pub(crate) service_range: Range,
+    /// CoreDNS's address.
+    pub(crate) cluster_dns: Ipv4Addr,
+    /// `cluster.local`
+    pub(crate) cluster_domain: String,
+    /// containerd's snapshotter.
+    pub(crate) snapshotter: Snapshotter,
+    /// What pods with `dnsPolicy: Default`, and so CoreDNS, get as `resolv.conf`.
+    pub(crate) resolv_conf: Option<String>,
+    /// Node name; the host name where absent.
+    pub(crate) node_name: Option<String>,
+}
+
+/// Snapshotters that this image has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Snapshotter {
+    /// Needs a file system that is not itself an overlay: a volume.
+    Overlayfs,
+    /// Copies; slow, and works anywhere.
+    Native,
+}
+
+impl Snapshotter {
+    /// containerd's name for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Overlayfs => "overlayfs",
+            Self::Native => "native",
+        }
+    }
+}
+
+/// The node as the network sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// Its name in the cluster.
+    pub(crate) name: String,
+    /// Its address on the interface of the default route.
+    pub(crate) address: Ipv4Addr,
+}
+
+impl Settings {
+    /// The address of the `kubernetes` Service.
+    pub(crate) fn kubernetes_service(&self) -> Ipv4Addr {
+        self.service_range.nth(1)
+    }
+
+    /// CoreDNS's address when no `--cluster-dns` is given.
+    pub(crate) fn default_dns(service_range: Range) -> Ipv4Addr {
+        service_range.nth(DNS_ADDRESS)
+    }
+}

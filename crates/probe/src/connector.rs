@@ -1,0 +1,93 @@
+//! The AWS SDK's HTTP client over our own dialler, so that its requests leave the same evidence as every other probe's,
+//! and a failure below HTTP keeps its typed cause instead of becoming a string of the SDK's.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_s3::config::RuntimeComponents;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::Full;
+use parallax_vocab::Cause;
+
+use crate::dial::Dialler;
+use crate::http::exchange;
+use crate::invalid;
+use crate::target::Target;
+
+/// How much of an answer the SDK may see. Longer objects are cut; the longest document it parses is shorter.
+const KEEP_BYTES: usize = 8 * 1024 * 1024;
+
+/// What the connector last met, read by the S3 probe beside what the SDK says.
+#[derive(Debug, Default)]
+pub(crate) struct Met {
+    /// Set when no answer came.
+    pub(crate) cause: Option<Cause>,
+    /// Status and headers of the answer.
+    pub(crate) head: Option<(u16, HeaderMap)>,
+}
+
+/// One question's HTTP client.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector {
+    dialler: Dialler,
+    met: Arc<Mutex<Met>>,
+}
+
+impl Connector {
+    pub(crate) fn new(dialler: Dialler) -> Self {
+        Self { dialler, met: Arc::default() }
+    }
+
+    /// Takes what was met so far.
+    pub(crate) fn met(&self) -> Met {
+        std::mem::take(&mut *self.met.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn remember(&self, met: Met) {
+        *self.met.lock().unwrap_or_else(PoisonError::into_inner) = met;
+    }
+
+    async fn send(&self, request: HttpRequest) -> Result<Response<Vec<u8>>, Cause> {
+        let request = request.try_into_http1x().map_err(|why| invalid(format!("not a request: {why}")))?;
+        let (head, body) = request.into_parts();
+        let body = body.bytes().map(Bytes::copy_from_slice);
+        let body = body.ok_or_else(|| invalid("the SDK wants to stream a body that is all in memory"))?;
+        let target = Target::of(&head.uri, None)?;
+        let request = Request::from_parts(head, Full::new(body));
+        let received = exchange(&self.dialler, &target, request, KEEP_BYTES).await?;
+        self.remember(Met { cause: None, head: Some((received.status, received.headers.clone())) });
+        let mut response = Response::new(received.body);
+        *response.status_mut() = http::StatusCode::from_u16(received.status).map_err(|why| invalid(why.to_string()))?;
+        *response.headers_mut() = received.headers;
+        Ok(response)
+    }
+}
+
+impl HttpClient for Connector {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let this = self.clone();
+        HttpConnectorFuture::new(async move {
+            match this.send(request).await {
+                Ok(response) => HttpResponse::try_from(response.map(SdkBody::from))
+                    .map_err(|why| ConnectorError::other(Box::new(why), None)),
+                Err(cause) => {
+                    let text = cause.to_string();
+                    this.remember(Met { cause: Some(cause), head: None });
+                    Err(ConnectorError::io(text.into()))
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,214 @@
+//! The dialler: from a name to a connection, one fresh one for each question, with the first layer that failed as cause.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use parallax_vocab::{Cause, Certificate, ConnectFault, TlsFault, View};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::target::literal;
+use crate::trail::{Trail, micros};
+use crate::{certificate, invalid, names, trust};
+
+/// The longest that one address is dialled.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// A connection, plain or encrypted.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// Dials as one question's view sees the network, and writes its trail.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialler {
+    pub(crate) view: Arc<View>,
+    pub(crate) trail: Trail,
+    deadline: Instant,
+}
+
+impl Dialler {
+    pub(crate) fn new(view: View, trail: Trail, deadline: Instant) -> Self {
+        Self { view: Arc::new(view), trail, deadline }
+    }
+
+    /// What one layer may use of the time that is left: not all, so that its own time-out is seen as its cause and not
+    /// as the question's deadline.
+    pub(crate) fn share(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now()) * 3 / 4
+    }
+
+    /// Resolves `host` and connects to the first of its addresses that accepts.
+    pub(crate) async fn tcp(&self, host: &str, port: u16) -> Result<Watched, Cause> {
+        let addresses = self.addresses(host).await?;
+        self.trail.enter(format!("connecting to {host}:{port}"));
+        let began = Instant::now();
+        let limit = self.share().min(CONNECT_LIMIT) / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+        let mut last = None;
+        for address in addresses {
+            match self.one(SocketAddr::new(address, port), limit).await {
+                Ok(stream) => {
+                    self.trail.note(|evidence| evidence.connect_us = Some(micros(began.elapsed())));
+                    return Ok(stream);
+                }
+                Err(cause) => last = Some(cause),
+            }
+        }
+        Err(last.unwrap_or_else(|| invalid(format!("{host} has no address"))))
+    }
+
+    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Cause> {
+        let addresses = if let Some(address) = literal(host) {
+            vec![address]
+        } else {
+            self.trail.enter(format!("resolving {host}"));
+            let began = Instant::now();
+            let found = names::absolute(&self.view, host, self.share()).await;
+            self.trail.note(|evidence| evidence.dns_us = Some(micros(began.elapsed())));
+            found?.addresses
+        };
+        self.trail.note(|evidence| evidence.addresses.clone_from(&addresses));
+        Ok(addresses)
+    }
+
+    async fn one(&self, meant: SocketAddr, limit: Duration) -> Result<Watched, Cause> {
+        let detour = self.view.detours.iter().find(|detour| detour.from == meant).map(|detour| detour.to);
+        let dialled = detour.unwrap_or(meant);
+        self.trail.note(|evidence| {
+            evidence.peer = Some(meant);
+            evidence.dialled = detour;
+        });
+        let shown = if dialled == meant { meant.to_string() } else { format!("{meant} by way of {dialled}") };
+        let stream = match tokio::time::timeout(limit, TcpStream::connect(dialled)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(why)) => return Err(refused(&why, &shown)),
+            Err(_) => {
+                let detail = format!("{shown}: no answer in {} ms", limit.as_millis());
+                return Err(Cause::Connect { fault: ConnectFault::Timeout, detail });
+            }
+        };
+        // Small requests, one at a time: waiting to fill a segment would only blur the timings.
+        let _ = stream.set_nodelay(true);
+        self.trail.note(|evidence| evidence.local = stream.local_addr().ok());
+        Ok(Watched { stream, heard: Arc::default() })
+    }
+
+    /// Does the handshake on a fresh connection to `host:port`, sending and verifying `server_name`.
+    pub(crate) async fn tls(
+        &self,
+        host: &str,
+        port: u16,
+        server_name: &str,
+        alpn: &[&str],
+    ) -> Result<impl Io + use<>, Cause> {
+        let name = match literal(server_name) {
+            Some(address) => ServerName::IpAddress(address.into()),
+            None => ServerName::try_from(server_name.trim_end_matches('.').to_owned())
+                .map_err(|_| invalid(format!("`{server_name}` is not a server name")))?,
+        };
+        let (config, shown) = trust::client(&self.view, alpn)?;
+        let stream = self.tcp(host, port).await?;
+        let heard = stream.heard.clone();
+        self.trail.enter(format!("doing the TLS handshake with {host}:{port}"));
+        let began = Instant::now();
+        let done = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+        let chain = shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let chain: Vec<_> = chain.iter().map(|der| certificate::describe(der)).collect();
+        self.trail.note(|evidence| {
+            evidence.tls_us = Some(micros(began.elapsed()));
+            evidence.chain.clone_from(&chain);
+        });
+        let stream = done.map_err(|why| {
+            let heard = heard.load(Ordering::Relaxed);
+            with_issuer(handshake_cause(&why, &format!("{host}:{port}"), !chain.is_empty(), heard), &chain)
+        })?;
+        self.trail.note(|evidence| {
+            let version = stream.get_ref().1.protocol_version();
+            evidence.tls_version = version.and_then(|v| v.as_str()).map(|v| v.replace('_', "."));
+        });
+        Ok(stream)
+    }
+}
+
+/// What the kernel said to a SYN.
+fn refused(why: &io::Error, address: &str) -> Cause {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, TimedOut};
+    let fault = match why.kind() {
+        ConnectionRefused => ConnectFault::Refused,
+        ConnectionReset => ConnectFault::Reset,
+        TimedOut => ConnectFault::Timeout,
+        // Host or network unreachable, no permission, no address of that family: in each no packet could leave.
+        _ => ConnectFault::Unreachable,
+    };
+    Cause::Connect { fault, detail: format!("{address}: {why}") }
+}
+
+/// Why a handshake ended. `heard` says whether the peer sent a single byte: one that closed without a word has not
+/// spoken TLS badly, it has not answered.
+fn handshake_cause(why: &io::Error, peer: &str, chain_seen: bool, heard: bool) -> Cause {
+    if let Some(cause) = tls_cause(why, peer, chain_seen) {
+        return cause;
+    }
+    let detail = format!("{peer}: {why}");
+    if heard {
+        Cause::Tls { fault: TlsFault::Handshake, detail }
+    } else {
+        Cause::Connect { fault: ConnectFault::Reset, detail }
+    }
+}
+
+/// Says who issued what is not trusted: that is the first thing one looks up.
+fn with_issuer(cause: Cause, chain: &[Certificate]) -> Cause {
+    match (cause, chain.last()) {
+        (Cause::Tls { fault: TlsFault::UnknownAuthority, detail }, Some(last)) => {
+            let detail = format!("{detail}; the chain of {} ends at issuer {}", chain.len(), last.issuer);
+            Cause::Tls { fault: TlsFault::UnknownAuthority, detail }
+        }
+        (cause, _) => cause,
+    }
+}
+
+/// The TLS cause inside an I/O error, where there is one. It can come late: in TLS 1.3 a server refuses a client
+/// without a certificate only after the client believes the handshake done.
+pub(crate) fn tls_cause(why: &io::Error, peer: &str, chain_seen: bool) -> Option<Cause> {
+    let error = why.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(Cause::Tls { fault: trust::sort(error, chain_seen), detail: format!("{peer}: {error}") })
+}
+
+/// A TCP stream that knows whether it ever heard anything.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    stream: TcpStream,
+    heard: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.heard.store(true, Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

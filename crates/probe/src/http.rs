@@ -1,0 +1,176 @@
+//! One HTTP/1.1 exchange on a fresh connection, as it was asked: no redirect, no proxy, no retry, and the query byte for
+//! byte, because a signature covers it.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io;
+
+use ::http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, USER_AGENT};
+use ::http::{HeaderMap, Method, Request, Uri};
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use parallax_vocab::answer::{BODY_LIMIT_BYTES, HttpReply};
+use parallax_vocab::question::HttpQuestion;
+use parallax_vocab::{Cause, ConnectFault};
+
+use crate::dial::{Dialler, Io, tls_cause};
+use crate::target::Target;
+use crate::{invalid, s3_error};
+
+const AGENT: &str = concat!("parallax-probe/", env!("CARGO_PKG_VERSION"));
+
+/// Answers an HTTP question.
+pub(crate) async fn tell(question: &HttpQuestion, dialler: &Dialler) -> Result<HttpReply, Cause> {
+    let uri: Uri = question.url.parse().map_err(|why| invalid(format!("`{}` is not a URL: {why}", question.url)))?;
+    let target = Target::of(&uri, question.host.as_deref())?;
+    let body = Bytes::from(question.body.clone().unwrap_or_default());
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = question
+        .method
+        .parse::<Method>()
+        .map_err(|why| invalid(format!("`{}` is not a method: {why}", question.method)))?;
+    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    for (name, value) in &question.headers {
+        let bad = |why: &dyn Error| invalid(format!("header `{name}` cannot be sent: {why}"));
+        let key: HeaderName = name.parse().map_err(|why| bad(&why))?;
+        request.headers_mut().insert(key, value.parse().map_err(|why| bad(&why))?);
+    }
+    *request.uri_mut() = uri;
+    let received = exchange(dialler, &target, request, BODY_LIMIT_BYTES).await?;
+    Ok(reply(received))
+}
+
+fn reply(received: Received) -> HttpReply {
+    let s3_error = if received.status >= 300 { s3_error::parse(&received.body) } else { None };
+    HttpReply {
+        status: received.status,
+        headers: plain(&received.headers),
+        body: String::from_utf8_lossy(&received.body).into_owned(),
+        body_bytes: received.body_bytes,
+        body_sha256: received.body_sha256,
+        s3_error,
+    }
+}
+
+fn plain(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let mut map: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        map.entry(name.as_str().to_owned())
+            .and_modify(|joined| {
+                joined.push_str(", ");
+                joined.push_str(&value);
+            })
+            .or_insert_with(|| value.into_owned());
+    }
+    map
+}
+
+/// What came back, with the beginning of its body.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    pub(crate) body_bytes: u64,
+    pub(crate) body_sha256: String,
+}
+
+/// Sends `request` to `target` and reads the whole answer, keeping the first `keep_bytes` of its body.
+///
+/// The request's URI gives path and query; `Host` is the target's, unless the request brings its own.
+pub(crate) async fn exchange(
+    dialler: &Dialler,
+    target: &Target,
+    mut request: Request<Full<Bytes>>,
+    keep_bytes: usize,
+) -> Result<Received, Cause> {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    *request.uri_mut() = path.parse().map_err(|why| invalid(format!("`{path}` is not a path: {why}")))?;
+    if !request.headers().contains_key(HOST) {
+        let host = target.host_header();
+        let host = host.parse().map_err(|why| invalid(format!("host `{host}` cannot be sent: {why}")))?;
+        request.headers_mut().insert(HOST, host);
+    }
+    let stream: Box<dyn Io> = if target.tls {
+        Box::new(dialler.tls(&target.host, target.port, &target.host, &["http/1.1"]).await?)
+    } else {
+        Box::new(dialler.tcp(&target.host, target.port).await?)
+    };
+    let peer = format!("{}:{}", target.host, target.port);
+    dialler.trail.enter(format!("waiting for the answer of {peer}"));
+    let broken = |why: hyper::Error| broken(&why, &peer);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    // It ends with `sender` and the body; what it says on the way, the request's own error says too.
+    let driver = tokio::spawn(connection);
+    let received = read(sender.send_request(request).await.map_err(broken)?, keep_bytes, dialler, &peer).await;
+    drop(sender);
+    driver.abort();
+    received
+}
+
+async fn read(
+    response: ::http::Response<hyper::body::Incoming>,
+    keep_bytes: usize,
+    dialler: &Dialler,
+    peer: &str,
+) -> Result<Received, Cause> {
+    let (head, mut body) = response.into_parts();
+    dialler.trail.enter(format!("reading the body of {peer}'s answer {}", head.status));
+    let mut kept = Vec::new();
+    let mut digest = digest::Context::new(&digest::SHA256);
+    let mut body_bytes = 0_u64;
+    // Where no length is declared the connection's end is the body's, however it ends: a TLS server that refuses plain
+    // HTTP answers and resets.
+    let until_close = !head.headers.contains_key(CONTENT_LENGTH) && !head.headers.contains_key(TRANSFER_ENCODING);
+    while let Some(frame) = body.frame().await {
+        let data = match frame {
+            Ok(frame) => frame.into_data().unwrap_or_default(),
+            Err(_) if until_close => break,
+            Err(why) => return Err(broken(&why, peer)),
+        };
+        digest.update(&data);
+        body_bytes += data.len() as u64;
+        let room = keep_bytes.saturating_sub(kept.len());
+        kept.extend_from_slice(&data[..data.len().min(room)]);
+    }
+    Ok(Received {
+        status: head.status.as_u16(),
+        headers: head.headers,
+        body: kept,
+        body_bytes,
+        body_sha256: hex::encode(digest.finish()),
+    })
+}
+
+/// Why an exchange broke off after the connection stood.
+fn broken(why: &hyper::Error, peer: &str) -> Cause {
+    let mut source = why.source();
+    while let Some(inner) = source {
+        if let Some(cause) = inner.downcast_ref::<io::Error>().and_then(|io| tls_cause(io, peer, true)) {
+            return cause;
+        }
+        source = inner.source();
+    }
+    let detail = if why.is_parse() {
+        format!("{peer}: the answer is not HTTP: {why}")
+    } else {
+        format!("{peer}: the connection ended before the answer was whole: {}", chain(why))
+    };
+    Cause::Connect { fault: ConnectFault::Reset, detail }
+}
+
+/// An error with its sources, which hyper leaves out.
+fn chain(why: &dyn Error) -> String {
+    let mut text = why.to_string();
+    let mut source = why.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}

@@ -1,0 +1,219 @@
+//! Name resolution. The cause of a failure comes from the absolute name alone: a search path returns whichever error
+//! came last, and would hide it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts, ServerOrderingStrategy,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::system_conf::read_system_conf;
+use hickory_resolver::{Resolver, TokioResolver};
+use parallax_vocab::answer::DnsReply;
+use parallax_vocab::question::DnsQuestion;
+use parallax_vocab::{Cause, DnsFault, View};
+
+use crate::dial::Dialler;
+use crate::invalid;
+use crate::trail::micros;
+
+/// The longest that one name is asked for, in all attempts together.
+const LIMIT: Duration = Duration::from_secs(5);
+const DNS_PORT: u16 = 53;
+
+/// Answers a DNS question.
+pub(crate) async fn tell(question: &DnsQuestion, dialler: &Dialler) -> Result<DnsReply, Cause> {
+    let name = question.name.as_str();
+    dialler.trail.enter(format!("resolving {name}"));
+    let began = Instant::now();
+    let absolute = absolute(&dialler.view, name, dialler.share()).await;
+    dialler.trail.note(|evidence| {
+        evidence.dns_us = Some(micros(began.elapsed()));
+        evidence.addresses = absolute.as_ref().map(|found| found.addresses.clone()).unwrap_or_default();
+    });
+    let searched = searched(&dialler.view, name, dialler.share()).await;
+    match absolute {
+        Ok(mut found) => {
+            found.searched = searched.filter(|other| *other != shown(&found.addresses));
+            Ok(found)
+        }
+        Err(Cause::Dns { fault, detail }) => {
+            let other = searched.filter(|other| other != fault.as_str());
+            let detail = other.map_or(detail.clone(), |other| format!("{detail}; its search path gives {other}"));
+            Err(Cause::Dns { fault, detail })
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// Resolves `name` as it stands, with a trailing dot.
+pub(crate) async fn absolute(view: &View, name: &str, limit: Duration) -> Result<DnsReply, Cause> {
+    let (resolver, servers, _) = resolver(view, limit).map_err(|why| Cause::Dns {
+        fault: DnsFault::Timeout,
+        detail: format!("{name}: no name server to ask: {why}"),
+    })?;
+    let mut full = parse(name)?;
+    full.set_fqdn(true);
+    lookup(&resolver, full).await.map_err(|fault| Cause::Dns { fault, detail: detail(name, fault, &servers) })
+}
+
+/// What the place's search path makes of `name`; `None` where it has none.
+async fn searched(view: &View, name: &str, limit: Duration) -> Option<String> {
+    let (resolver, _, has_search) = resolver(view, limit).ok()?;
+    if !has_search || name.ends_with('.') {
+        return None;
+    }
+    let mut relative = parse(name).ok()?;
+    relative.set_fqdn(false);
+    Some(match lookup(&resolver, relative).await {
+        Ok(found) => shown(&found.addresses),
+        Err(fault) => fault.as_str().to_owned(),
+    })
+}
+
+fn parse(name: &str) -> Result<Name, Cause> {
+    Name::from_ascii(name).map_err(|why| invalid(format!("`{name}` is not a host name: {why}")))
+}
+
+/// A resolver without memory, the servers it asks, and whether a search path applies.
+fn resolver(view: &View, limit: Duration) -> Result<(TokioResolver, String, bool), NetError> {
+    let (config, mut options) = if view.name_servers.is_empty() {
+        read_system_conf()?
+    } else {
+        let servers = view.name_servers.iter().map(|server| {
+            let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+                connection.port = server.port();
+                connection
+            });
+            NameServerConfig::new(server.ip(), true, connections.into())
+        });
+        (ResolverConfig::from_parts(None, vec![], servers.collect()), ResolverOpts::default())
+    };
+    options.cache_size = 0;
+    options.use_hosts_file = ResolveHosts::Never;
+    options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
+    options.num_concurrent_reqs = 1;
+    // One further attempt: a lost datagram is not yet a silent server.
+    options.attempts = 1;
+    options.timeout = limit.min(LIMIT) / 2;
+    let servers: Vec<_> = config.name_servers().iter().map(server).collect();
+    let has_search = !config.search().is_empty() || config.domain().is_some();
+    let builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+    Ok((builder.with_options(options).build()?, servers.join(", "), has_search))
+}
+
+/// A name server as people write it: its port only where it is not the usual one.
+fn server(config: &NameServerConfig) -> String {
+    match config.connections.first().map_or(DNS_PORT, |connection| connection.port) {
+        DNS_PORT => config.ip.to_string(),
+        port => SocketAddr::new(config.ip, port).to_string(),
+    }
+}
+
+async fn lookup(resolver: &TokioResolver, name: Name) -> Result<DnsReply, DnsFault> {
+    let (four, six) = tokio::join!(one(resolver, name.clone(), RecordType::A), one(resolver, name, RecordType::AAAA));
+    join(four, six)
+}
+
+/// Joins the answers for A and AAAA. Addresses win. Else a failure of the server wins over "no address", because with
+/// the failing half unknown nothing can be said of the name.
+fn join(four: Result<DnsReply, DnsFault>, six: Result<DnsReply, DnsFault>) -> Result<DnsReply, DnsFault> {
+    match (four, six) {
+        (Ok(mut four), Ok(six)) => {
+            four.ttl_s = four.ttl_s.min(six.ttl_s);
+            four.addresses.extend(six.addresses);
+            four.cnames.extend(six.cnames);
+            four.addresses.sort_unstable();
+            four.addresses.dedup();
+            four.cnames.dedup();
+            Ok(four)
+        }
+        (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
+        (Err(DnsFault::NoAddress), Err(DnsFault::NoSuchName)) => Err(DnsFault::NoAddress),
+        (Err(DnsFault::NoAddress), Err(other)) => Err(other),
+        (Err(fault), Err(_)) => Err(fault),
+    }
+}
+
+async fn one(resolver: &TokioResolver, name: Name, kind: RecordType) -> Result<DnsReply, DnsFault> {
+    let lookup = resolver.lookup(name, kind).await.map_err(|why| fault(&why))?;
+    let mut found = DnsReply { addresses: Vec::new(), cnames: Vec::new(), ttl_s: u32::MAX, searched: None };
+    for record in lookup.answers() {
+        match &record.data {
+            RData::A(address) => found.addresses.push(IpAddr::V4(address.0)),
+            RData::AAAA(address) => found.addresses.push(IpAddr::V6(address.0)),
+            RData::CNAME(alias) => found.cnames.push(alias.0.to_utf8().trim_end_matches('.').to_owned()),
+            _ => continue,
+        }
+        found.ttl_s = found.ttl_s.min(record.ttl);
+    }
+    found.addresses.sort_unstable();
+    if found.addresses.is_empty() { Err(DnsFault::NoAddress) } else { Ok(found) }
+}
+
+fn fault(error: &NetError) -> DnsFault {
+    match error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) => code(none.response_code).unwrap_or(DnsFault::NoAddress),
+        NetError::Dns(DnsError::ResponseCode(said)) => code(*said).unwrap_or(DnsFault::ServerFailure),
+        // Refused datagrams, resets and time-outs: in none of them did a server say anything of the name.
+        NetError::Timeout | NetError::Io(_) | NetError::NoConnections | NetError::Busy => DnsFault::Timeout,
+        _ => DnsFault::ServerFailure,
+    }
+}
+
+fn code(said: ResponseCode) -> Option<DnsFault> {
+    match said {
+        ResponseCode::NoError => None,
+        ResponseCode::NXDomain => Some(DnsFault::NoSuchName),
+        ResponseCode::Refused => Some(DnsFault::Refused),
+        _ => Some(DnsFault::ServerFailure),
+    }
+}
+
+fn detail(name: &str, fault: DnsFault, servers: &str) -> String {
+    let said = match fault {
+        DnsFault::NoSuchName => "NXDOMAIN",
+        DnsFault::NoAddress => "NOERROR without an address",
+        DnsFault::ServerFailure => "SERVFAIL",
+        DnsFault::Refused => "REFUSED",
+        DnsFault::Timeout => "no answer",
+    };
+    format!("{}.: {said} from {servers}", name.trim_end_matches('.'))
+}
+
+fn shown(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_win_then_failures_then_absence() {
+        use DnsFault::{NoAddress, NoSuchName, Refused, ServerFailure, Timeout};
+        let found = |address: &str, ttl_s| {
+            Ok(DnsReply { addresses: vec![address.parse().unwrap()], cnames: vec![], ttl_s, searched: None })
+        };
+        let both = join(found("10.0.0.1", 30), found("fd00::1", 5)).unwrap();
+        assert_eq!((both.addresses.len(), both.ttl_s), (2, 5));
+        assert!(join(found("10.0.0.1", 5), Err(Timeout)).is_ok());
+        assert!(join(Err(ServerFailure), found("fd00::1", 5)).is_ok());
+        let table = [
+            (NoSuchName, NoSuchName, NoSuchName),
+            (NoAddress, NoAddress, NoAddress),
+            // Some servers deny the whole name where only AAAA is missing.
+            (NoAddress, NoSuchName, NoAddress),
+            (NoAddress, ServerFailure, ServerFailure),
+            (NoAddress, Timeout, Timeout),
+            (Refused, NoAddress, Refused),
+        ];
+        for (four, six, expected) in table {
+            assert_eq!(join(Err(four), Err(six)), Err(expected), "{four} {six}");
+        }
+    }
+}

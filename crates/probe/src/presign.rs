@@ -1,0 +1,130 @@
+//! Presigned URLs: `SigV4` in the query. Offline; the endpoint sets the host, wherever one would connect.
+//!
+//! The SDK signs what it can sign, because that is what applications do. What it refuses to sign (more than seven days,
+//! query parameters of one's own) is signed by `aws-sigv4` with S3's rules, so that the server's answer can be seen.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings,
+    UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4;
+use parallax_vocab::Cause;
+use parallax_vocab::answer::PresignReply;
+use parallax_vocab::question::PresignQuestion;
+
+use crate::{invalid, s3};
+
+const SDK_LIMIT_S: u64 = 7 * 24 * 3600;
+
+/// Answers a presign question.
+pub(crate) async fn tell(question: &PresignQuestion) -> Result<PresignReply, Cause> {
+    let method = question.method.as_str();
+    if !["GET", "PUT", "HEAD", "DELETE"].contains(&method) {
+        return Err(invalid(format!("cannot presign `{method}`; GET, PUT, HEAD and DELETE can be presigned")));
+    }
+    let at = instant(SystemTime::now(), question.signed_at_s)?;
+    if question.expires_s <= SDK_LIMIT_S && question.query.is_empty() {
+        by_sdk(question, at).await
+    } else {
+        by_sigv4(question, at)
+    }
+}
+
+fn instant(now: SystemTime, shift_s: i64) -> Result<SystemTime, Cause> {
+    let shift = Duration::from_secs(shift_s.unsigned_abs());
+    let at = if shift_s < 0 { now.checked_sub(shift) } else { now.checked_add(shift) };
+    at.ok_or_else(|| invalid(format!("signing instant {shift_s} s from now is out of range")))
+}
+
+async fn by_sdk(question: &PresignQuestion, at: SystemTime) -> Result<PresignReply, Cause> {
+    let client = Client::from_conf(s3::config(&question.access)?.build());
+    let expires = Duration::from_secs(question.expires_s);
+    let config = PresigningConfig::builder().start_time(at).expires_in(expires).build();
+    let config = config.map_err(|why| invalid(why.to_string()))?;
+    let (bucket, key) = (&question.bucket, &question.key);
+    let failed = |why: String| invalid(format!("could not presign {} {bucket}/{key}: {why}", question.method));
+    let signed = match question.method.as_str() {
+        "GET" => client.get_object().bucket(bucket).key(key).presigned(config).await.map_err(|e| failed(words(&e)))?,
+        "PUT" => client.put_object().bucket(bucket).key(key).presigned(config).await.map_err(|e| failed(words(&e)))?,
+        "HEAD" => {
+            client.head_object().bucket(bucket).key(key).presigned(config).await.map_err(|e| failed(words(&e)))?
+        }
+        _ => client.delete_object().bucket(bucket).key(key).presigned(config).await.map_err(|e| failed(words(&e)))?,
+    };
+    Ok(reply(&signed))
+}
+
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let inner = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+    format!("{error}{inner}")
+}
+
+fn reply(signed: &PresignedRequest) -> PresignReply {
+    let headers: BTreeMap<_, _> = signed.headers().map(|(k, v)| (k.to_lowercase(), v.to_owned())).collect();
+    PresignReply { url: signed.uri().to_owned(), headers, method: signed.method().to_owned() }
+}
+
+fn by_sigv4(question: &PresignQuestion, at: SystemTime) -> Result<PresignReply, Cause> {
+    let failed = |why: String| invalid(format!("could not sign {}/{}: {why}", question.bucket, question.key));
+    let mut settings = SigningSettings::default();
+    settings.signature_location = SignatureLocation::QueryParams;
+    settings.expires_in = Some(Duration::from_secs(question.expires_s));
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    settings.payload_checksum_kind = PayloadChecksumKind::NoHeader;
+    let identity = s3::credentials(&question.access).into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(&question.access.region)
+        .name("s3")
+        .time(at)
+        .settings(settings)
+        .build()
+        .map_err(|why| failed(why.to_string()))?
+        .into();
+    let url = unsigned(question)?;
+    let no_headers = std::iter::empty();
+    let signable = SignableRequest::new(&question.method, url.as_str(), no_headers, SignableBody::UnsignedPayload);
+    let signable = signable.map_err(|why| failed(words(&why)))?;
+    let (instructions, _) = sign(signable, &params).map_err(|why| failed(words(&why)))?.into_parts();
+    let mut request = http::Request::builder()
+        .method(question.method.as_str())
+        .uri(&url)
+        .body(())
+        .map_err(|why| failed(why.to_string()))?;
+    instructions.apply_to_request_http1x(&mut request);
+    Ok(PresignReply { url: request.uri().to_string(), headers: BTreeMap::new(), method: question.method.clone() })
+}
+
+/// The URL before it is signed, path style.
+fn unsigned(question: &PresignQuestion) -> Result<String, Cause> {
+    s3::config(&question.access)?;
+    let endpoint = question.access.endpoint.trim_end_matches('/');
+    let mut url = format!("{endpoint}/{}/{}", encode(&question.bucket, false), encode(&question.key, true));
+    for (number, (name, value)) in question.query.iter().enumerate() {
+        url.push(if number == 0 { '?' } else { '&' });
+        url.push_str(&encode(name, false));
+        url.push('=');
+        url.push_str(&encode(value, false));
+    }
+    Ok(url)
+}
+
+/// Percent-encoding as AWS defines it for signatures: everything but unreserved characters, upper-case digits.
+fn encode(text: &str, keep_slash: bool) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            b'/' if keep_slash => out.push('/'),
+            _ => write!(out, "%{byte:02X}").expect("writing into a String cannot fail"),
+        }
+    }
+    out
+}

@@ -1,0 +1,157 @@
+//! One S3 operation by the AWS SDK for Rust: path style, no retries, nothing from the environment.
+
+use std::error::Error;
+use std::fmt::Debug;
+
+use aws_credential_types::Credentials;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig,
+};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+use aws_sdk_s3::{Client, Config};
+use http::HeaderMap;
+use parallax_vocab::Cause;
+use parallax_vocab::answer::{BODY_LIMIT_BYTES, S3Error, S3Reply};
+use parallax_vocab::question::{S3Access, S3Operation, S3Question};
+
+use crate::connector::Connector;
+use crate::dial::Dialler;
+use crate::invalid;
+
+/// Most keys of one listing: a page of the longest keys still fits into one frame of the agent's.
+const KEYS_LIMIT: i32 = 500;
+
+/// Answers an S3 question.
+pub(crate) async fn tell(question: &S3Question, dialler: Dialler) -> Result<S3Reply, Cause> {
+    let connector = Connector::new(dialler);
+    let config = config(&question.access)?.http_client(connector.clone()).build();
+    let client = Client::from_conf(config);
+    let done = operate(&client, &question.access.region, &question.operation).await;
+    let met = connector.met();
+    if let Some(cause) = met.cause {
+        return Err(cause);
+    }
+    let (status, headers) = met.head.unwrap_or_default();
+    let mut reply = match done {
+        Ok(reply) => reply,
+        // The SDK gave up before it sent anything, or could not read a success.
+        Err(failed) if failed.error.is_none() && !(300..600).contains(&status) => return Err(invalid(failed.words)),
+        // AWS itself answers 200 to an owner who creates a bucket again, in the oldest region only.
+        Err(Failed { error: Some(S3Error { code, .. }), .. }) if code == "BucketAlreadyOwnedByYou" => {
+            S3Reply { status: 200, ..empty() }
+        }
+        Err(failed) => S3Reply { error: failed.error, ..empty() },
+    };
+    if reply.status == 0 {
+        reply.status = status;
+    }
+    reply.request_id = header(&headers, "x-amz-request-id");
+    reply.etag = header(&headers, "etag").map(|etag| etag.trim_matches('"').to_owned());
+    if matches!(question.operation, S3Operation::Get { .. } | S3Operation::Head { .. }) && reply.error.is_none() {
+        reply.size_bytes = header(&headers, "content-length").and_then(|length| length.parse().ok());
+    }
+    Ok(reply)
+}
+
+/// The SDK's configuration for one store. The HTTP client is still to be set; presigning needs none.
+pub(crate) fn config(access: &S3Access) -> Result<Builder, Cause> {
+    let endpoint: http::Uri = access
+        .endpoint
+        .parse()
+        .map_err(|why| invalid(format!("endpoint `{}` is not a URL: {why}", access.endpoint)))?;
+    crate::target::Target::of(&endpoint, None)?;
+    let off = TimeoutConfig::disabled();
+    Ok(Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(access.region.clone()))
+        .credentials_provider(credentials(access))
+        .endpoint_url(access.endpoint.trim_end_matches('/'))
+        .force_path_style(true)
+        .retry_config(RetryConfig::disabled())
+        // The question's own deadline bounds everything.
+        .timeout_config(off)
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        // Checksums by default break presigned PUTs and stores that do not know them (facts 6).
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired))
+}
+
+/// Static credentials of the question.
+pub(crate) fn credentials(access: &S3Access) -> Credentials {
+    let token = access.session_token.as_ref().map(|token| token.expose().to_owned());
+    Credentials::new(&access.access_key, access.secret_key.expose(), token, None, "question")
+}
+
+/// A refusal, or why there is none to read.
+struct Failed {
+    error: Option<S3Error>,
+    words: String,
+}
+
+impl<E, R> From<SdkError<E, R>> for Failed
+where
+    E: ProvideErrorMetadata + Error + 'static,
+    R: Debug + 'static,
+{
+    fn from(error: SdkError<E, R>) -> Self {
+        let meta = error.as_service_error().map(ProvideErrorMetadata::meta);
+        let refusal = meta.and_then(|meta| {
+            let message = meta.message().unwrap_or_default().to_owned();
+            meta.code().map(|code| S3Error { code: code.to_owned(), message })
+        });
+        let mut words = error.to_string();
+        let mut source = error.source();
+        while let Some(inner) = source {
+            words = format!("{words}: {inner}");
+            source = inner.source();
+        }
+        Self { error: refusal, words }
+    }
+}
+
+fn empty() -> S3Reply {
+    S3Reply { status: 0, error: None, body: None, keys: Vec::new(), etag: None, size_bytes: None, request_id: None }
+}
+
+async fn operate(client: &Client, region: &str, operation: &S3Operation) -> Result<S3Reply, Failed> {
+    let mut reply = empty();
+    match operation {
+        S3Operation::CreateBucket { bucket } => {
+            // The oldest region must not be named, every other must.
+            let place = (region != "us-east-1").then(|| {
+                CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(region)).build()
+            });
+            client.create_bucket().bucket(bucket).set_create_bucket_configuration(place).send().await?;
+        }
+        S3Operation::Put { bucket, key, body } => {
+            let body = ByteStream::from(body.clone().into_bytes());
+            client.put_object().bucket(bucket).key(key).body(body).send().await?;
+        }
+        S3Operation::Get { bucket, key } => {
+            let object = client.get_object().bucket(bucket).key(key).send().await?;
+            let bytes = object.body.collect().await.map(aws_sdk_s3::primitives::AggregatedBytes::into_bytes);
+            let bytes = bytes.map_err(|why| Failed { error: None, words: why.to_string() })?;
+            reply.body = Some(String::from_utf8_lossy(&bytes[..bytes.len().min(BODY_LIMIT_BYTES)]).into_owned());
+        }
+        S3Operation::Head { bucket, key } => {
+            client.head_object().bucket(bucket).key(key).send().await?;
+        }
+        S3Operation::Delete { bucket, key } => {
+            client.delete_object().bucket(bucket).key(key).send().await?;
+        }
+        S3Operation::List { bucket, prefix } => {
+            let page = client.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(KEYS_LIMIT).send().await?;
+            reply.keys = page.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect();
+        }
+    }
+    Ok(reply)
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}

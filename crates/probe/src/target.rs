@@ -1,0 +1,91 @@
+//! Where a request goes: scheme, host, port, and the `Host` header that names them.
+
+use std::net::IpAddr;
+
+use http::Uri;
+use http::uri::Authority;
+use parallax_vocab::Cause;
+
+use crate::invalid;
+
+/// The other end, as the URL (or the override of its host) names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// `https`
+    pub(crate) tls: bool,
+    /// Name or address, without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl Target {
+    /// Reads scheme and authority of an absolute URL; `over` replaces the authority.
+    pub(crate) fn of(uri: &Uri, over: Option<&str>) -> Result<Self, Cause> {
+        let tls = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err(invalid(format!("`{uri}` is not an absolute http or https URL"))),
+        };
+        let replaced = match over {
+            Some(text) => Some(
+                text.parse::<Authority>()
+                    .map_err(|why| invalid(format!("host `{text}` is not `name[:port]`: {why}")))?,
+            ),
+            None => None,
+        };
+        let authority = replaced.as_ref().or(uri.authority());
+        let authority = authority.ok_or_else(|| invalid(format!("`{uri}` has no host")))?;
+        if authority.as_str().contains('@') {
+            return Err(invalid("user and password in a URL are not sent; put them into a header"));
+        }
+        let host = bare(authority.host()).to_owned();
+        Ok(Self { tls, host, port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }) })
+    }
+
+    /// The value of `Host`. Clients drop the scheme's own port, and what is signed is what they send.
+    pub(crate) fn host_header(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == if self.tls { 443 } else { 80 } { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+/// The address that `host` literally is.
+pub(crate) fn literal(host: &str) -> Option<IpAddr> {
+    bare(host).parse().ok()
+}
+
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_and_override_decide_where_and_what_host() {
+        let table = [
+            ("https://a.example.com/x?y=1", None, true, "a.example.com", 443, "a.example.com"),
+            ("https://a.example.com:443/x", None, true, "a.example.com", 443, "a.example.com"),
+            ("https://a.example.com:9000/x", None, true, "a.example.com", 9000, "a.example.com:9000"),
+            ("http://a.example.com:443/", None, false, "a.example.com", 443, "a.example.com:443"),
+            ("http://10.0.0.1/", None, false, "10.0.0.1", 80, "10.0.0.1"),
+            ("http://[::1]:81/", None, false, "::1", 81, "[::1]:81"),
+            ("https://a.example.com/", Some("b.svc:8443"), true, "b.svc", 8443, "b.svc:8443"),
+            ("https://a.example.com:9000/", Some("b.svc"), true, "b.svc", 443, "b.svc"),
+        ];
+        for (url, over, tls, host, port, header) in table {
+            let target = Target::of(&url.parse().unwrap(), over).unwrap();
+            assert_eq!(target, Target { tls, host: host.to_owned(), port }, "{url}");
+            assert_eq!(target.host_header(), header, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_target_is_the_clients_fault() {
+        for (url, over) in [("/x", None), ("ftp://a/", None), ("http://u:p@a/", None), ("http://a/", Some("b c"))] {
+            let refused = Target::of(&url.parse().unwrap(), over);
+            assert!(matches!(refused, Err(Cause::Client { .. })), "{url}: {refused:?}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The TLS probe: a handshake and nothing more. The chain goes into the evidence, accepted or refused.
+
+use parallax_vocab::Cause;
+use parallax_vocab::answer::TlsReply;
+use parallax_vocab::question::TlsQuestion;
+
+use crate::dial::Dialler;
+
+/// Answers a TLS question.
+pub(crate) async fn tell(question: &TlsQuestion, dialler: &Dialler) -> Result<TlsReply, Cause> {
+    let server_name = question.server_name.as_deref().unwrap_or(&question.host);
+    dialler.tls(&question.host, question.port, server_name, &[]).await?;
+    Ok(TlsReply { server_name: server_name.to_owned() })
+}

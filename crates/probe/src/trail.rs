@@ -1,0 +1,54 @@
+//! The trail of one question: evidence that survives a failure, and what is being done now.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parallax_vocab::Evidence;
+
+/// Shared by all layers of one question. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Trail(Arc<Mutex<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    evidence: Evidence,
+    stage: String,
+}
+
+impl Trail {
+    pub(crate) fn begin() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let started_unix_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        let evidence = Evidence { started_unix_ms, ..Evidence::default() };
+        Self(Arc::new(Mutex::new(Inner { evidence, stage: "preparing the question".to_owned() })))
+    }
+
+    /// Writes down what was seen.
+    pub(crate) fn note(&self, write: impl FnOnce(&mut Evidence)) {
+        write(&mut self.lock().evidence);
+    }
+
+    /// Says what is done from now on; it completes "still …" when the deadline ends it.
+    pub(crate) fn enter(&self, stage: impl Into<String>) {
+        self.lock().stage = stage.into();
+    }
+
+    pub(crate) fn stage(&self) -> String {
+        self.lock().stage.clone()
+    }
+
+    pub(crate) fn end(&self, started: Instant) -> Evidence {
+        let mut evidence = self.lock().evidence.clone();
+        evidence.took_us = micros(started.elapsed());
+        evidence
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // The closures above only assign; a poisoned lock still holds whole values.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

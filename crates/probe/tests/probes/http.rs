@@ -1,0 +1,152 @@
+//! HTTP as it was asked: bytes, hosts, breaks on the way, and the deadline.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use parallax_vocab::answer::BODY_LIMIT_BYTES;
+use parallax_vocab::question::{Detour, HttpQuestion};
+use parallax_vocab::{Cause, Probe, Question, View};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::names::NameServer;
+use super::server::{self, Authority};
+use super::{ask, get, http_reply, kind, view};
+
+#[tokio::test]
+async fn the_request_is_sent_as_it_was_asked() {
+    let names = NameServer::start().await;
+    let ours = Authority::new("our CA");
+    let at = server::tls(ours.issue(&["minio.example.com", "minio.foo.svc"], -1, 1), server::echo).await;
+    let view = view(&names, &[ours.pem], 443, at);
+    let path = "/photos/a%2Fb+c'd?x-id=GetObject&X-Amz-Signature=%2b%2B&empty&a=~!*";
+    let url = format!("https://minio.example.com{path}");
+    let mut question = get(&url);
+    question.headers.insert("Range".to_owned(), "bytes=0-1".to_owned());
+    let answer = ask(view.clone(), Probe::Http(question.clone())).await;
+    let reply = http_reply(&answer);
+    let lines: Vec<_> = reply.body.lines().collect();
+    assert_eq!(lines[0], format!("GET {path} HTTP/1.1"));
+    assert!(lines.contains(&"host: minio.example.com"), "{lines:?}");
+    assert!(lines.contains(&"range: bytes=0-1"), "{lines:?}");
+    assert_eq!(reply.headers["x-a"], "1, 2");
+    assert_eq!(answer.evidence.chain.len(), 2);
+
+    question.host = Some("minio.foo.svc".to_owned());
+    let answer = ask(view.clone(), Probe::Http(question.clone())).await;
+    assert!(http_reply(&answer).body.contains("\r\nhost: minio.foo.svc\r\n"));
+
+    question.host = Some("other.foo.svc".to_owned());
+    assert_eq!(kind(&ask(view, Probe::Http(question)).await), "tls name-mismatch");
+}
+
+#[tokio::test]
+async fn a_port_of_ones_own_stays_in_host() {
+    let names = NameServer::start().await;
+    let at = server::tcp(server::echo).await;
+    let answer = ask(view(&names, &[], 9000, at), Probe::Http(get("http://minio.example.com:9000/x#part"))).await;
+    let body = &http_reply(&answer).body;
+    assert!(body.starts_with("GET /x HTTP/1.1\r\n") && body.contains("\r\nhost: minio.example.com:9000\r\n"), "{body}");
+}
+
+#[tokio::test]
+async fn bodies_go_out_whole_and_come_back_bounded() {
+    let size = BODY_LIMIT_BYTES + 10;
+    let at = server::tcp(move |mut stream| async move {
+        let head = server::head(&mut stream).await;
+        let sent = head.split_once("\r\n\r\n").map_or(0, |(_, body)| body.len());
+        stream.read_exact(&mut vec![0; 5 - sent]).await.unwrap();
+        assert!(head.contains("\r\ncontent-length: 5\r\n"), "{head}");
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n{}", "x".repeat(size));
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    })
+    .await;
+    let question =
+        HttpQuestion { method: "PUT".to_owned(), body: Some("hello".to_owned()), ..get(&format!("http://{at}/k")) };
+    let answer = ask(View::default(), Probe::Http(question)).await;
+    let reply = http_reply(&answer);
+    assert_eq!((reply.body.len(), reply.body_bytes), (BODY_LIMIT_BYTES, size as u64));
+    // The digest of 65546 times `x`, by sha256sum.
+    assert_eq!(reply.body_sha256, "328b2e588f5a99ee7c2f6c7c1be2cc589ab36d8b1e1ea65fee8ad6fac0750452");
+}
+
+#[tokio::test]
+async fn an_s3_error_is_read_from_any_refusal() {
+    let body = "<?xml version=\"1.0\"?><Error><Code>SignatureDoesNotMatch</Code><Message>no</Message></Error>";
+    let at = server::tcp(move |mut stream| async move {
+        server::head(&mut stream).await;
+        let answer = format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    })
+    .await;
+    let answer = ask(View::default(), Probe::Http(get(&format!("http://{at}/")))).await;
+    let reply = http_reply(&answer);
+    assert_eq!(reply.status, 403);
+    assert_eq!(reply.s3_error.as_ref().map(|error| error.code.as_str()), Some("SignatureDoesNotMatch"));
+}
+
+#[tokio::test]
+async fn connections_that_fail_say_how() {
+    let closed = {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap()
+    };
+    let mute = server::tcp(|mut stream| async move { drop(server::head(&mut stream).await) }).await;
+    let cut = server::tcp(|mut stream| async move {
+        server::head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhal").await.ok();
+    })
+    .await;
+    let noise = server::tcp(|mut stream| async move {
+        server::head(&mut stream).await;
+        stream.write_all(b"+PONG\r\n").await.ok();
+    })
+    .await;
+    let table = [
+        (format!("http://{closed}/"), "connect refused"),
+        (format!("http://{mute}/"), "connect reset"),
+        (format!("http://{cut}/"), "connect reset"),
+        (format!("http://{noise}/"), "connect reset"),
+        (format!("https://{closed}/"), "connect refused"),
+        ("not a url".to_owned(), "client"),
+        ("/relative".to_owned(), "client"),
+    ];
+    for (url, expected) in table {
+        let answer = ask(View::default(), Probe::Http(get(&url))).await;
+        assert_eq!(kind(&answer), expected, "{url}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_layer_that_failed_is_the_cause() {
+    let names = NameServer::start().await;
+    let mut view = view(&names, &[], 443, "127.0.0.1:1".parse().unwrap());
+    for (url, expected) in [
+        ("https://gone.example.com/", "dns no-such-name"),
+        ("https://broken.example.com/", "dns server-failure"),
+        ("https://minio.example.com/", "connect refused"),
+    ] {
+        assert_eq!(kind(&ask(view.clone(), Probe::Http(get(url))).await), expected, "{url}");
+    }
+    // A detour of another port does not apply.
+    let from: SocketAddr = "127.0.0.1:444".parse().unwrap();
+    view.detours = vec![Detour { from, to: server::tcp(server::echo).await }];
+    let answer = ask(view, Probe::Http(get("http://loopback.example.com:1/"))).await;
+    assert_eq!(kind(&answer), "connect refused");
+    assert_eq!(answer.evidence.dialled, None);
+}
+
+#[tokio::test]
+async fn the_deadline_bounds_a_server_that_says_nothing() {
+    let silent = server::tcp(|mut stream| async move {
+        server::head(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let began = Instant::now();
+    let probe = Probe::Http(get(&format!("http://{silent}/")));
+    let answer = parallax_probe::ask(&Question { view: View::default(), deadline_ms: 300, probe }).await;
+    assert!(began.elapsed().as_millis() < 2_000);
+    let Some(Cause::Deadline { waited_ms: 300, detail }) = &answer.cause else { panic!("{answer:?}") };
+    assert_eq!(*detail, format!("still waiting for the answer of {silent}"));
+    assert!(answer.evidence.connect_us.is_some(), "what was seen before is kept");
+}

@@ -1,0 +1,70 @@
+//! The probes against real servers on loopback: every cause they can name, and what they record on the way.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod dns;
+mod http;
+mod names;
+mod s3;
+mod server;
+mod tls;
+
+use std::net::SocketAddr;
+
+use parallax_vocab::question::{Detour, HttpQuestion, TlsQuestion};
+use parallax_vocab::{Answer, Cause, Probe, Question, Reply, View};
+
+/// Long enough for a loaded machine, short enough to notice a probe that hangs.
+const DEADLINE_MS: u64 = 10_000;
+
+async fn ask(view: View, probe: Probe) -> Answer {
+    let answer = parallax_probe::ask(&Question { view, deadline_ms: DEADLINE_MS, probe }).await;
+    assert_ne!(answer.reply.is_some(), answer.cause.is_some(), "either a reply or a cause: {answer:?}");
+    answer
+}
+
+fn tls(host: &str, port: u16) -> Probe {
+    Probe::Tls(TlsQuestion { host: host.to_owned(), port, server_name: None })
+}
+
+fn get(url: &str) -> HttpQuestion {
+    HttpQuestion {
+        method: "GET".to_owned(),
+        url: url.to_owned(),
+        host: None,
+        headers: std::collections::BTreeMap::new(),
+        body: None,
+    }
+}
+
+/// The address that test names resolve to; nothing is there, and detours lead away from it.
+const NOWHERE: &str = "192.0.2.80";
+
+/// A view in which `names` answers, and connections to [`NOWHERE`]`:port` reach `server`.
+fn view(names: &names::NameServer, trust: &[String], port: u16, server: SocketAddr) -> View {
+    View {
+        trust: trust.to_vec(),
+        pin: None,
+        name_servers: vec![names.at],
+        detours: vec![Detour { from: SocketAddr::new(NOWHERE.parse().unwrap(), port), to: server }],
+    }
+}
+
+/// The layer and kind of a cause, as scenarios write it.
+fn kind(answer: &Answer) -> String {
+    match &answer.cause {
+        None => "none".to_owned(),
+        Some(Cause::Dns { fault, .. }) => format!("dns {fault}"),
+        Some(Cause::Connect { fault, .. }) => format!("connect {fault}"),
+        Some(Cause::Tls { fault, .. }) => format!("tls {fault}"),
+        Some(Cause::Deadline { .. }) => "deadline".to_owned(),
+        Some(Cause::Client { .. }) => "client".to_owned(),
+        Some(other) => panic!("not a probe's cause: {other}"),
+    }
+}
+
+fn http_reply(answer: &Answer) -> &parallax_vocab::answer::HttpReply {
+    match &answer.reply {
+        Some(Reply::Http(reply)) => reply,
+        _ => panic!("no HTTP reply: {answer:?}"),
+    }
+}

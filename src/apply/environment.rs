@@ -1,0 +1,197 @@
+//! Bringing up one environment: its namespace, secrets, fixtures and pods to look from.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::DynamicObject;
+use kube::runtime::wait::{await_condition, conditions};
+use parallax_vocab::{RunId, Secret};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::error::ApplyError;
+use super::{Applier, objects, ready};
+use crate::certs::{self, Bundle};
+use crate::cluster::service_account_ready;
+use crate::fixture::{Export, ReadyWhen};
+use crate::plan::EnvironmentPlan;
+
+/// How long a namespace may take to get its ServiceAccount and its pods to look from. Images are on the node already.
+const PODS_WITHIN: Duration = Duration::from_secs(60);
+/// Names of vantage pods begin like this.
+const VANTAGE_PREFIX: &str = "vantage-";
+
+/// An environment that stands.
+#[derive(Debug)]
+pub struct Environment {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its certificates.
+    pub certificates: Bundle,
+    /// Credentials by fixture id and name, then by key.
+    pub credentials: BTreeMap<(String, String), BTreeMap<String, Secret>>,
+    /// Exports that name an object's field, by fixture id and export.
+    pub fields: BTreeMap<(String, String), String>,
+    /// Pods to look from, by vantage id: name and address.
+    pub pods: BTreeMap<String, (String, String)>,
+}
+
+impl Environment {
+    /// Every secret value, for redaction.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let keys = self.certificates.leaves.values().map(|leaf| &leaf.key_pem);
+        self.credentials.values().flat_map(BTreeMap::values).chain(keys)
+    }
+}
+
+/// Makes everything that the plan says, side by side as far as one thing does not need another, and waits until the
+/// fixtures' workloads and the pods to look from are ready. Secrets are handed to `redact` before they are used.
+pub async fn bring_up(
+    applier: &Applier,
+    plan: &EnvironmentPlan,
+    run: &RunId,
+    start: OffsetDateTime,
+    redact: &(dyn Fn(&Secret) + Send + Sync),
+) -> Result<Environment, ApplyError> {
+    let certificates = certs::issue(&plan.fixtures, start)?;
+    let mut environment = Environment {
+        namespace: plan.namespace.clone(),
+        certificates,
+        credentials: credentials(plan),
+        fields: BTreeMap::new(),
+        pods: BTreeMap::new(),
+    };
+    environment.secrets().for_each(redact);
+    let namespace = objects::namespace(&plan.namespace, run.as_str());
+    applier.apply(&namespace, &plan.namespace, "namespace of the environment").await?;
+    let pods = vantage_pods(applier, plan);
+    let (applied, pods) = futures::future::try_join(apply_all(applier, plan, &environment), pods).await?;
+    environment.fields = fields(plan, &applied);
+    environment.pods = pods;
+    Ok(environment)
+}
+
+fn credentials(plan: &EnvironmentPlan) -> BTreeMap<(String, String), BTreeMap<String, Secret>> {
+    let all = plan.fixtures.iter().flat_map(|(id, it)| it.credentials.iter().map(move |wanted| (id, wanted)));
+    all.map(|(id, wanted)| {
+        let values = wanted.keys.iter().map(|(key, length)| (key.clone(), random(*length))).collect();
+        ((id.clone(), wanted.name.clone()), values)
+    })
+    .collect()
+}
+
+/// Random letters and digits; nothing that a shell, a URL or a YAML file would have to quote.
+fn random(length: usize) -> Secret {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut bytes = vec![0_u8; length];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system's random source answers");
+    Secret::new(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect::<String>())
+}
+
+/// Applies secrets and fixtures side by side and waits for the workloads that fixtures wait for.
+async fn apply_all(
+    applier: &Applier,
+    plan: &EnvironmentPlan,
+    environment: &Environment,
+) -> Result<Vec<DynamicObject>, ApplyError> {
+    let mut manifests: Vec<(Value, String)> = Vec::new();
+    for (id, contributions) in &plan.fixtures {
+        for wanted in &contributions.certificates {
+            let leaf = &environment.certificates.leaves[&(id.clone(), wanted.name.clone())];
+            manifests.push((objects::tls_secret(&wanted.secret, leaf), format!("certificate {id}.{}", wanted.name)));
+        }
+        for wanted in &contributions.credentials {
+            let values = &environment.credentials[&(id.clone(), wanted.name.clone())];
+            let secret = objects::credentials_secret(&wanted.secret, values);
+            manifests.push((secret, format!("credentials {id}.{}", wanted.name)));
+        }
+        manifests.extend(contributions.objects.iter().map(|it| (it.manifest.clone(), it.place.clone())));
+    }
+    for edge in &plan.edges {
+        manifests.push((objects::edge_service(edge), format!("edge of {}", edge.fixture)));
+    }
+    let applying = manifests.iter().map(|(manifest, place)| applier.apply(manifest, &plan.namespace, place));
+    let applied = try_join_all(applying).await?;
+    let ready = plan.fixtures.iter().flat_map(|(id, it)| it.ready.iter().map(move |ready| (id, ready)));
+    let waits = ready.filter_map(|(id, wanted)| match &wanted.when {
+        ReadyWhen::Deployment(name) => Some((format!("{id}.{}", wanted.name), name, wanted.within)),
+        ReadyWhen::Store => None,
+    });
+    let waits = waits.map(|(what, name, within)| async move {
+        ready::deployment(applier.client(), &plan.namespace, name, &what, within.to_duration()).await
+    });
+    try_join_all(waits).await?;
+    Ok(applied)
+}
+
+async fn vantage_pods(
+    applier: &Applier,
+    plan: &EnvironmentPlan,
+) -> Result<BTreeMap<String, (String, String)>, ApplyError> {
+    let client = applier.client();
+    let accounts = service_account_ready(client.clone(), &plan.namespace);
+    let what = "the default ServiceAccount";
+    match tokio::time::timeout(PODS_WITHIN, accounts).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(ApplyError::Watch { what: what.to_owned(), reason: error.to_string() }),
+        Err(_) => return Err(ready::not_ready(client, &plan.namespace, what, PODS_WITHIN, "it does not exist").await),
+    }
+    let image = applier.image("agent").ok_or_else(|| ApplyError::NoImage {
+        place: "pods to look from".to_owned(),
+        image: "agent".to_owned(),
+    })?;
+    let pods = plan.pods.keys().map(|vantage| async move {
+        let name = format!("{VANTAGE_PREFIX}{vantage}");
+        let place = format!("vantage {vantage}");
+        applier.apply(&objects::agent_pod(&name, image), &plan.namespace, &place).await?;
+        let api: Api<Pod> = Api::namespaced(client.clone(), &plan.namespace);
+        let running = await_condition(api, &name, conditions::is_pod_running());
+        match tokio::time::timeout(PODS_WITHIN, running).await {
+            Ok(Ok(pod)) => {
+                let address = pod.and_then(|it| it.status).and_then(|it| it.pod_ip).unwrap_or_default();
+                Ok((vantage.clone(), (name, address)))
+            }
+            Ok(Err(error)) => Err(ApplyError::Watch { what: place, reason: error.to_string() }),
+            Err(_) => Err(ready::not_ready(client, &plan.namespace, &place, PODS_WITHIN, "its pod does not run").await),
+        }
+    });
+    Ok(try_join_all(pods).await?.into_iter().collect())
+}
+
+/// The values of exports that name a field of an applied object.
+fn fields(plan: &EnvironmentPlan, applied: &[DynamicObject]) -> BTreeMap<(String, String), String> {
+    let mut fields = BTreeMap::new();
+    for (id, contributions) in &plan.fixtures {
+        for (export, value) in &contributions.exports {
+            let Export::Field { api_version, kind, name, pointer } = value else { continue };
+            let of_kind = |it: &&DynamicObject| {
+                it.types.as_ref().is_some_and(|types| types.api_version == *api_version && types.kind == *kind)
+                    && it.metadata.name.as_ref() == Some(name)
+            };
+            let value = applied.iter().find(of_kind).and_then(|it| it.data.pointer(pointer));
+            let text = match value {
+                Some(Value::String(text)) => text.clone(),
+                Some(other) => other.to_string(),
+                None => continue,
+            };
+            fields.insert((id.clone(), export.clone()), text);
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_secrets_have_their_length_and_differ() {
+        let (a, b) = (random(24), random(24));
+        assert_eq!(a.expose().len(), 24);
+        assert_ne!(a, b);
+        assert!(a.expose().chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()));
+    }
+}

@@ -1,0 +1,104 @@
+//! Objects that the harness itself adds to an environment, and the image names in all of them.
+
+use std::collections::BTreeMap;
+
+use parallax_vocab::Secret;
+use serde_json::{Value, json};
+
+use crate::certs::Leaf;
+use crate::plan::EdgePlan;
+
+/// The namespace of an environment.
+pub(super) fn namespace(name: &str, run: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": { "name": name, "labels": { "io.parallax.run": run } },
+    })
+}
+
+/// A certificate as the Secret that ingresses and MinIO mount.
+pub(super) fn tls_secret(name: &str, leaf: &Leaf) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": { "name": name },
+        "stringData": { "tls.crt": leaf.chain_pem, "tls.key": leaf.key_pem.expose(), "ca.crt": leaf.root_pem },
+    })
+}
+
+/// Random credentials.
+pub(super) fn credentials_secret(name: &str, values: &BTreeMap<String, Secret>) -> Value {
+    let data: BTreeMap<&str, &str> = values.iter().map(|(key, value)| (key.as_str(), value.expose())).collect();
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": { "name": name }, "stringData": data,
+    })
+}
+
+/// The Service through which an edge reaches its pods. `Local` keeps the node from forwarding the connection on, so
+/// that the store sees it come from outside the pod network.
+pub(super) fn edge_service(edge: &EdgePlan) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": { "name": format!("parallax-edge-{}", edge.node_port) },
+        "spec": {
+            "type": "NodePort",
+            "selector": edge.selector,
+            "ports": [{ "name": "edge", "port": edge.port, "targetPort": edge.target_port, "nodePort": edge.node_port }],
+        },
+    })
+}
+
+/// A pod to look from: the agent, and nothing that it does not need.
+pub(super) fn agent_pod(name: &str, image: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": name, "labels": { "app.kubernetes.io/name": "parallax-vantage" } },
+        "spec": {
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "terminationGracePeriodSeconds": 1,
+            "restartPolicy": "Never",
+            "containers": [{
+                "name": "agent", "image": image, "imagePullPolicy": "IfNotPresent", "args": ["hold"],
+                "resources": { "requests": { "cpu": "5m", "memory": "16Mi" }, "limits": { "memory": "256Mi" } },
+            }],
+        },
+    })
+}
+
+/// Puts references in the place of names of images.lock, wherever a container names its image. The loader has checked
+/// that fixtures name no other.
+pub(super) fn set_images(manifest: &mut Value, images: &BTreeMap<String, String>) {
+    match manifest {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match value {
+                    Value::String(image) if key == "image" => {
+                        if let Some(reference) = images.get(image.as_str()) {
+                            reference.clone_into(image);
+                        }
+                    }
+                    other => set_images(other, images),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| set_images(item, images)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_images_of_the_lock_are_replaced() {
+        let images = BTreeMap::from([("minio".to_owned(), "quay.io/minio/minio:1".to_owned())]);
+        let mut pod = json!({"spec": {"containers": [{"image": "minio"}, {"image": "other:1"}], "note": "minio"}});
+        set_images(&mut pod, &images);
+        let expected = json!(
+            {"spec": {"containers": [{"image": "quay.io/minio/minio:1"}, {"image": "other:1"}], "note": "minio"}}
+        );
+        assert_eq!(pod, expected);
+    }
+}

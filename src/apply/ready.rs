@@ -1,0 +1,65 @@
+//! Waiting for workloads, by watches.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client};
+
+use super::error::ApplyError;
+use super::evidence;
+
+/// Waits until a Deployment has every replica available at its newest generation.
+pub(super) async fn deployment(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    what: &str,
+    within: Duration,
+) -> Result<(), ApplyError> {
+    let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+    match tokio::time::timeout(within, await_condition(api.clone(), name, is_available)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => {
+            Err(ApplyError::Watch { what: format!("Deployment {name}"), reason: error.to_string() })
+        }
+        Err(_) => {
+            let seen = api.get_opt(name).await.ok().flatten();
+            let reason = seen.map_or("it does not exist".to_owned(), |it| replicas(&it));
+            let what = format!("{what} (Deployment {name})");
+            Err(not_ready(client, namespace, &what, within, &reason).await)
+        }
+    }
+}
+
+/// The error for something that did not become ready, with the namespace's state as evidence.
+pub(super) async fn not_ready(
+    client: &Client,
+    namespace: &str,
+    what: &str,
+    within: Duration,
+    reason: &str,
+) -> ApplyError {
+    ApplyError::NotReady {
+        what: what.to_owned(),
+        namespace: namespace.to_owned(),
+        within_s: within.as_secs(),
+        reason: reason.to_owned(),
+        evidence: evidence::namespace(client, namespace).await,
+    }
+}
+
+fn is_available(deployment: Option<&Deployment>) -> bool {
+    let Some(deployment) = deployment else { return false };
+    let (Some(spec), Some(status)) = (&deployment.spec, &deployment.status) else { return false };
+    let wanted = spec.replicas.unwrap_or(1);
+    status.observed_generation == deployment.metadata.generation
+        && status.updated_replicas.unwrap_or(0) >= wanted
+        && status.available_replicas.unwrap_or(0) >= wanted
+}
+
+fn replicas(deployment: &Deployment) -> String {
+    let wanted = deployment.spec.as_ref().and_then(|it| it.replicas).unwrap_or(1);
+    let available = deployment.status.as_ref().and_then(|it| it.available_replicas).unwrap_or(0);
+    format!("{available} of {wanted} replicas are available")
+}

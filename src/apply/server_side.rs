@@ -1,0 +1,117 @@
+//! Server-side apply of any object.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::core::GroupVersionKind;
+use kube::discovery::{ApiCapabilities, Scope};
+use kube::{Api, Client, Discovery};
+use serde_json::Value;
+
+use super::error::ApplyError;
+
+/// The field manager under which everything is applied.
+const FIELD_MANAGER: &str = "parallax";
+
+/// Applies objects of any kind that the cluster knew when this was made.
+#[derive(Clone)]
+pub struct Applier {
+    client: Client,
+    kinds: Arc<Discovery>,
+    images: Arc<BTreeMap<String, String>>,
+}
+
+impl std::fmt::Debug for Applier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Applier").field("images", &self.images).finish_non_exhaustive()
+    }
+}
+
+impl Applier {
+    /// Asks the cluster which kinds it has. `images` maps names of images.lock to references.
+    pub async fn new(client: Client, images: BTreeMap<String, String>) -> Result<Self, ApplyError> {
+        let kinds = Discovery::new(client.clone()).run_aggregated().await;
+        let kinds = kinds.map_err(|source| ApplyError::Api {
+            doing: "ask which kinds the cluster has".to_owned(),
+            source: Box::new(source),
+        })?;
+        Ok(Self { client, kinds: Arc::new(kinds), images: Arc::new(images) })
+    }
+
+    /// The client it applies with.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The reference of an image of images.lock.
+    pub fn image(&self, name: &str) -> Option<&str> {
+        self.images.get(name).map(String::as_str)
+    }
+
+    /// Applies one object; without a namespace of its own it goes into `namespace`. Returns it as the cluster holds it.
+    pub async fn apply(&self, manifest: &Value, namespace: &str, place: &str) -> Result<DynamicObject, ApplyError> {
+        let mut manifest = manifest.clone();
+        super::objects::set_images(&mut manifest, &self.images);
+        let object: DynamicObject = serde_json::from_value(manifest)
+            .map_err(|error| ApplyError::NotAnObject { place: place.to_owned(), reason: error.to_string() })?;
+        let name = object.metadata.name.clone().ok_or_else(|| ApplyError::NotAnObject {
+            place: place.to_owned(),
+            reason: "metadata.name is missing".to_owned(),
+        })?;
+        let (resource, capabilities) = self.kind(&object, place).await?;
+        let api = self.api(&resource, &capabilities, object.metadata.namespace.as_deref().unwrap_or(namespace));
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        api.patch(&name, &parameters, &Patch::Apply(&object)).await.map_err(|source| ApplyError::Refused {
+            resource: format!("{} {name} in namespace {namespace}", resource.kind),
+            place: place.to_owned(),
+            source: Box::new(source),
+        })
+    }
+
+    /// Gets one object, or `None` where it does not exist.
+    pub async fn get(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, ApplyError> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let gvk = GroupVersionKind::gvk(group, version, kind);
+        let doing = || format!("get {kind} {name} in namespace {namespace}");
+        let (resource, capabilities) = self.resolve(&gvk).await.map_err(|source| ApplyError::Api { doing: doing(), source })?;
+        let api = self.api(&resource, &capabilities, namespace);
+        let object = api.get_opt(name).await.map_err(|source| ApplyError::Api { doing: doing(), source: Box::new(source) })?;
+        Ok(object.map(|it| serde_json::to_value(it).expect("an object that came as JSON goes as JSON")))
+    }
+
+    async fn kind(&self, object: &DynamicObject, place: &str) -> Result<(ApiResource, ApiCapabilities), ApplyError> {
+        let types = object.types.as_ref().ok_or_else(|| ApplyError::NotAnObject {
+            place: place.to_owned(),
+            reason: "apiVersion and kind are missing".to_owned(),
+        })?;
+        let gvk = GroupVersionKind::try_from(types)
+            .map_err(|error| ApplyError::NotAnObject { place: place.to_owned(), reason: error.to_string() })?;
+        self.resolve(&gvk).await.map_err(|source| ApplyError::Refused {
+            resource: format!("kind {} of {}", gvk.kind, gvk.api_version()),
+            place: place.to_owned(),
+            source,
+        })
+    }
+
+    /// Kinds that came after the discovery (from a CRD) are asked for one by one.
+    async fn resolve(&self, gvk: &GroupVersionKind) -> Result<(ApiResource, ApiCapabilities), Box<kube::Error>> {
+        match self.kinds.resolve_gvk(gvk) {
+            Some(found) => Ok(found),
+            None => kube::discovery::pinned_kind(&self.client, gvk).await.map_err(Box::new),
+        }
+    }
+
+    fn api(&self, resource: &ApiResource, capabilities: &ApiCapabilities, namespace: &str) -> Api<DynamicObject> {
+        match capabilities.scope {
+            Scope::Cluster => Api::all_with(self.client.clone(), resource),
+            Scope::Namespaced => Api::namespaced_with(self.client.clone(), namespace, resource),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A certificate authority: a root, and where asked for an intermediate that issues in its place.
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256};
+use time::{Duration, OffsetDateTime};
+
+use super::CertError;
+use crate::fixture::{Authority, KeyType};
+
+/// How long before the start of the run a CA is valid, so that leaves "expired a month ago" still chain to a valid CA.
+const BEFORE: Duration = Duration::days(365);
+/// How long after.
+const AFTER: Duration = Duration::days(3650);
+
+/// An authority that can issue.
+#[derive(Debug)]
+pub struct Issuer {
+    root_pem: String,
+    intermediate_pem: Option<String>,
+    signer: rcgen::Issuer<'static, KeyPair>,
+    key: KeyType,
+}
+
+impl Issuer {
+    /// Makes root and intermediate. `start` is the start of the run.
+    pub fn create(id: &str, authority: &Authority, start: OffsetDateTime) -> Result<Self, CertError> {
+        let make = |source| CertError::Make { name: id.to_owned(), source };
+        let root_key = generate(authority.key).map_err(make)?;
+        let root_params = ca_params(&authority.common_name, start, if authority.intermediate { 1 } else { 0 });
+        let root = root_params.self_signed(&root_key).map_err(make)?;
+        let root_pem = root.pem();
+        let root_signer = rcgen::Issuer::new(root_params, root_key);
+        if !authority.intermediate {
+            return Ok(Self { root_pem, intermediate_pem: None, signer: root_signer, key: authority.key });
+        }
+        let key = generate(authority.key).map_err(make)?;
+        let mut params = ca_params(&format!("{} intermediate", authority.common_name), start, 0);
+        params.use_authority_key_identifier_extension = true;
+        let intermediate = params.signed_by(&key, &root_signer).map_err(make)?;
+        Ok(Self {
+            root_pem,
+            intermediate_pem: Some(intermediate.pem()),
+            signer: rcgen::Issuer::new(params, key),
+            key: authority.key,
+        })
+    }
+
+    /// The root, PEM: what a client trusts.
+    pub fn root_pem(&self) -> &str {
+        &self.root_pem
+    }
+
+    /// What a server sends after its leaf, PEM: the intermediate, or nothing.
+    pub fn chain_pem(&self) -> &str {
+        self.intermediate_pem.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn signer(&self) -> &rcgen::Issuer<'static, KeyPair> {
+        &self.signer
+    }
+
+    pub(super) fn key_type(&self) -> KeyType {
+        self.key
+    }
+}
+
+/// A fresh key.
+pub(super) fn generate(key: KeyType) -> Result<KeyPair, rcgen::Error> {
+    match key {
+        KeyType::EcdsaP256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+        KeyType::EcdsaP384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+        KeyType::Rsa2048 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048),
+    }
+}
+
+/// rcgen's defaults give every CA the same name, a validity of two millennia and no key ids; two such CAs cannot be
+/// told apart by a client that looks its issuer up by name.
+fn ca_params(common_name: &str, start: OffsetDateTime, intermediates_below: u8) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(intermediates_below));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    params.not_before = start - BEFORE;
+    params.not_after = start + AFTER;
+    params
+}

@@ -1,0 +1,48 @@
+//! Server certificates.
+
+use parallax_vocab::Secret;
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
+use time::{Duration, OffsetDateTime};
+
+use super::authority::generate;
+use super::{CertError, Issuer};
+use crate::fixture::Certificate;
+
+/// A server certificate with its key.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// Leaf and intermediates, PEM, as a server sends them.
+    pub chain_pem: String,
+    /// Private key, PKCS#8 PEM.
+    pub key_pem: Secret,
+    /// The issuing root, PEM.
+    pub root_pem: String,
+    /// The leaf alone, DER: what set-up traffic is pinned to.
+    pub der: Vec<u8>,
+}
+
+impl Leaf {
+    /// Issues a certificate. `start` is the start of the run, to which its validity is relative.
+    pub fn issue(wanted: &Certificate, issuer: &Issuer, start: OffsetDateTime) -> Result<Self, CertError> {
+        let make = |source| CertError::Make { name: wanted.name.clone(), source };
+        let mut params = CertificateParams::new(wanted.names.clone()).map_err(make)?;
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        if let Some(name) = wanted.names.first() {
+            params.distinguished_name.push(DnType::CommonName, name.as_str());
+        }
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        params.not_before = start + Duration::milliseconds(wanted.not_before.as_millis());
+        params.not_after = start + Duration::milliseconds(wanted.not_after.as_millis());
+        let key = generate(issuer.key_type()).map_err(make)?;
+        let certificate = params.signed_by(&key, issuer.signer()).map_err(make)?;
+        Ok(Self {
+            chain_pem: format!("{}{}", certificate.pem(), issuer.chain_pem()),
+            key_pem: Secret::new(key.serialize_pem()),
+            root_pem: issuer.root_pem().to_owned(),
+            der: certificate.der().to_vec(),
+        })
+    }
+}

@@ -1,0 +1,245 @@
+//! The command line. The comments here are the help that people read.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    everything is as declared
+  1    an expectation failed, or a break did not break: your system is not as declared
+  2    a scenario or the command line is wrong; nothing was started
+  3    the harness, the engine or the machine failed; nothing is said about your system
+  130  interrupted";
+
+const E2E_EXAMPLES: &str = "\
+Examples:
+  parallax e2e                                             everything
+  parallax e2e presign                                     one area
+  parallax e2e presign/presigned-url                       one scenario: its baseline and all its breaks
+  parallax e2e presign/presigned-url+no-rewrite            one break
+  parallax e2e presign/presigned-url --break no-rewrite    the same
+  parallax e2e 'presign/*-url' contract                    several, by pattern
+  parallax e2e --provision                                 on a bare Debian or Ubuntu as root: installs what it needs
+
+The last line on standard output is `N passed, N failed, N skipped`. The record and the reports are in
+target/e2e/RUN; target/e2e/latest is the last run.
+";
+
+/// End-to-end tests for S3 storage in Kubernetes, seen from inside and outside the cluster at once.
+///
+/// Parallax brings up a cluster and a store in containers, asks the same questions from a pod and from outside, and says
+/// whether both see the same thing. Each scenario is a baseline that must hold, and breaks: small changes that must
+/// make it fail, each with its cause.
+#[derive(Debug, Parser)]
+#[command(name = "parallax", version, after_help = EXIT_CODES, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Folder that holds `scenarios/`; else the nearest one upwards from here.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run scenarios and their breaks, and report.
+    #[command(after_long_help = concat_help(E2E_EXAMPLES))]
+    E2e(E2e),
+    /// Check scenario and fixture files. Needs no engine.
+    ///
+    /// Says for each mistake the file, line and column, shows the line, and names the likely fix.
+    #[command(after_long_help = "Examples:\n  parallax lint\n  parallax lint scenarios/presign/presigned-url")]
+    Lint(Lint),
+    /// List scenarios and their breaks.
+    #[command(after_long_help = "Examples:\n  parallax list\n  parallax list --json")]
+    List(List),
+    /// Show what a run would do, and do nothing. Needs no engine.
+    ///
+    /// Images, certificates, DNS rules, clusters with their traits, and which variants share them.
+    #[command(after_long_help = "Examples:\n  parallax plan\n  parallax plan presign/presigned-url --json")]
+    Plan(Plan),
+    /// Show or obtain the images that scenarios need.
+    #[command(
+        after_long_help = "Examples:\n  parallax images list\n  parallax images build\n  parallax images build minio --provision"
+    )]
+    Images(Images),
+    /// Remove what a killed run left behind.
+    ///
+    /// Finds containers, networks and volumes by the runs' ledgers and by label. Runs that still live are spared.
+    Gc,
+    /// Say whether a run could work on this machine, and what would hurt.
+    #[command(
+        after_long_help = "Examples:\n  parallax doctor\n  parallax doctor --provision    also install and start an engine (Debian or Ubuntu, as root)"
+    )]
+    Doctor(Doctor),
+    /// Make the reports of a recorded run again.
+    ///
+    /// Prints the summary and writes junit.xml beside the record. Exits 0 when that worked, however the run ended.
+    #[command(
+        after_long_help = "Examples:\n  parallax report\n  parallax report target/e2e/r5f09a2c1\n  parallax report record.jsonl --junit out.xml"
+    )]
+    Report(Report),
+    /// Write the JSON schemas of scenario and fixture files, for editors.
+    #[command(
+        after_long_help = "Examples:\n  parallax schema            write them\n  parallax schema --check    only say whether they are up to date"
+    )]
+    Schema(Schema),
+    /// Outlives a run and removes what it left. Started by the harness itself.
+    #[command(hide = true)]
+    Reaper(Reaper),
+}
+
+/// Arguments of `e2e`.
+#[derive(Clone, Debug, Args)]
+pub struct E2e {
+    /// Scenarios by path (`presign`, `presign/presigned-url`), by pattern (`presign/*`), or one break
+    /// (`presign/presigned-url+no-rewrite`). Without any: everything.
+    #[arg(value_name = "FILTER")]
+    pub filters: Vec<String>,
+    /// Only this break of the scenarios chosen.
+    #[arg(long = "break", value_name = "NAME")]
+    pub only_break: Option<String>,
+    /// Install and start what is missing: a container engine, toolchains for image builds. Debian or Ubuntu, as root;
+    /// each thing done is said.
+    #[arg(long)]
+    pub provision: bool,
+    /// Which node image to use.
+    #[arg(long, value_enum, default_value_t = K3s::Auto)]
+    pub k3s: K3s,
+    /// Leave the environment standing at the end; `parallax gc` removes it.
+    #[arg(long)]
+    pub keep: bool,
+    /// How many variants run at once; else as many as the machine carries.
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: Option<u16>,
+    /// Where the run's folder with record and reports goes [default: target/e2e in the project].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Which node image a run uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum K3s {
+    /// The published one where it can be had, else the one built from source; the report says which.
+    #[default]
+    Auto,
+    /// The published one; an error where it cannot be had.
+    Published,
+    /// The one built from source.
+    Built,
+}
+
+/// Arguments of `lint`.
+#[derive(Clone, Debug, Args)]
+pub struct Lint {
+    /// Files or folders; without any, the project's `scenarios/` and `fixtures/`.
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+}
+
+/// Arguments of `list`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct List {
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `plan`.
+#[derive(Clone, Debug, Args)]
+pub struct Plan {
+    /// As for `e2e`.
+    #[arg(value_name = "FILTER")]
+    pub filters: Vec<String>,
+    /// Which node image to plan for.
+    #[arg(long, value_enum, default_value_t = K3s::Auto)]
+    pub k3s: K3s,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `images`.
+#[derive(Clone, Debug, Args)]
+pub struct Images {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub command: ImagesCommand,
+}
+
+/// What to do with images.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ImagesCommand {
+    /// Show each image: reference, digest, recipe, and whether the engine has it.
+    List,
+    /// Obtain images: from the engine, a registry, or built by their recipes.
+    Build {
+        /// Names as in images/images.lock; without any, all.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Install and start what is missing, as for `e2e`.
+        #[arg(long)]
+        provision: bool,
+    },
+}
+
+/// Arguments of `doctor`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Doctor {
+    /// Install and start an engine where there is none.
+    #[arg(long)]
+    pub provision: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Clone, Debug, Args)]
+pub struct Report {
+    /// The record, or the run's folder [default: target/e2e/latest in the project].
+    #[arg(value_name = "RECORD")]
+    pub record: Option<PathBuf>,
+    /// Where to write the JUnit report [default: junit.xml beside the record].
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+}
+
+/// Arguments of `schema`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Schema {
+    /// Write nothing; fail where a file is not what would be written.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Arguments of `reaper`: whatever the engine room passes.
+#[derive(Clone, Debug, Args)]
+pub struct Reaper {
+    /// Passed through.
+    #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+fn concat_help(examples: &str) -> String {
+    format!("{examples}\n{EXIT_CODES}")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_that_people_see_is_explained() {
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+        }
+    }
+}

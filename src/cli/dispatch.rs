@@ -1,0 +1,96 @@
+//! From the command line to the room that does the work.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use parallax_vocab::VariantId;
+use parallax_vocab::event::Exit;
+
+use super::args::{Cli, Command, ImagesCommand, List};
+use super::wiring::{self, Project};
+use super::{CliError, filter, printer, report, session};
+
+/// Does what the command line says.
+pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
+    let project = || find_project(cli.project.as_deref());
+    match cli.command {
+        Command::E2e(options) => {
+            let project = Project::load(&project()?)?;
+            let selected = filter::select(&options.filters, options.only_break.as_deref(), &variants(&project))?;
+            session::run(&project, selected, options).await
+        }
+        Command::Lint(args) => wiring::lint(&project()?, &args.paths),
+        Command::List(args) => list(&Project::load(&project()?)?, args),
+        Command::Plan(args) => {
+            let project = Project::load(&project()?)?;
+            let selected = filter::select(&args.filters, None, &variants(&project))?;
+            wiring::plan(&project, &selected, &args).map(|text| say(&text))
+        }
+        Command::Images(args) => match args.command {
+            ImagesCommand::List => {
+                let project = project()?;
+                session::watched(|sink, cancel| async move {
+                    wiring::images_list(&project, sink, cancel).await.map(|text| say(&text))
+                })
+                .await
+            }
+            ImagesCommand::Build { names, provision } => {
+                let project = project()?;
+                session::watched(|sink, cancel| wiring::images_build(project, names, provision, sink, cancel)).await
+            }
+        },
+        Command::Gc => session::watched(wiring::gc).await,
+        Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args.provision, sink, cancel)).await,
+        Command::Report(args) => report::again(project().ok().as_deref(), &args),
+        Command::Schema(args) => wiring::schema(&project()?, args.check),
+        Command::Reaper(args) => wiring::reaper(&args.args),
+    }
+}
+
+fn say(text: &str) -> Exit {
+    printer::data(text);
+    Exit::AsExpected
+}
+
+fn variants(project: &Project) -> Vec<VariantId> {
+    project.list().into_iter().map(|listed| listed.variant).collect()
+}
+
+fn list(project: &Project, args: List) -> Result<Exit, CliError> {
+    let listed = project.list();
+    if args.json {
+        let rows: Vec<_> = listed
+            .iter()
+            .map(|row| serde_json::json!({ "variant": row.variant, "summary": row.summary, "labels": row.labels, "file": row.file }))
+            .collect();
+        let text = serde_json::to_string_pretty(&rows).expect("texts become JSON");
+        return Ok(say(&format!("{text}\n")));
+    }
+    let width = listed.iter().map(|row| row.variant.as_str().len()).max().unwrap_or(0);
+    let text = listed.iter().fold(String::new(), |mut text, row| {
+        let line = format!("{:<width$}  {}", row.variant.as_str(), row.summary);
+        let _ = writeln!(text, "{}", line.trim_end());
+        text
+    });
+    Ok(say(&text))
+}
+
+/// The folder that holds `scenarios/`: as given, or the nearest upwards.
+fn find_project(given: Option<&Path>) -> Result<PathBuf, CliError> {
+    if let Some(given) = given {
+        if given.join("scenarios").is_dir() {
+            return Ok(given.to_owned());
+        }
+        return Err(CliError::Usage(format!(
+            "{} holds no scenarios/; --project names the folder that does",
+            given.display()
+        )));
+    }
+    let here =
+        std::env::current_dir().map_err(|error| CliError::Harness(format!("failed to find where we are: {error}")))?;
+    here.ancestors().find(|folder| folder.join("scenarios").is_dir()).map(Path::to_owned).ok_or_else(|| {
+        CliError::Usage(
+            "no scenarios/ here or in any folder above; go to your project, or name it with --project".to_owned(),
+        )
+    })
+}

@@ -1,0 +1,55 @@
+//! The only place that prints: data to standard output, words to standard error.
+
+use std::io::{IsTerminal as _, Write as _};
+
+/// Prints data as it is. A closed pipe is no error: `parallax list | head` ends quietly.
+pub fn data(text: &str) {
+    let mut out = std::io::stdout().lock();
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// Prints one line for the person.
+pub fn word(text: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
+}
+
+/// Prints why the command failed.
+pub fn error(text: &str) {
+    word(&format!("error: {text}"));
+}
+
+/// Whether standard output may be coloured: it is a terminal that can, and nobody asked for none (no-color.org).
+pub fn colour_wanted() -> bool {
+    colour(std::io::stdout().is_terminal(), &|name| std::env::var(name).ok())
+}
+
+fn colour(is_terminal: bool, env: &dyn Fn(&str) -> Option<String>) -> bool {
+    is_terminal && env("NO_COLOR").is_none_or(|value| value.is_empty()) && env("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Whether this is CI: then plain lines, whatever the terminal.
+pub(super) fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::colour;
+
+    #[test]
+    fn colours_only_on_a_terminal_that_wants_them() {
+        type Row = (bool, &'static [(&'static str, &'static str)], bool);
+        let table: [Row; 6] = [
+            (true, &[], true),
+            (false, &[], false),
+            (true, &[("NO_COLOR", "1")], false),
+            (true, &[("NO_COLOR", "")], true),
+            (true, &[("TERM", "dumb")], false),
+            (true, &[("TERM", "xterm")], true),
+        ];
+        for (is_terminal, set, expected) in table {
+            let env = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            assert_eq!(colour(is_terminal, &env), expected, "{is_terminal} {set:?}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! `parallax report`: the reports of a recorded run, made again.
+
+use std::path::Path;
+
+use parallax_vocab::event::Exit;
+
+use super::args::Report;
+use super::{CliError, session};
+use crate::record;
+use crate::report::Summary;
+
+/// Prints the summary of a record and writes its JUnit report.
+pub(super) fn again(project: Option<&Path>, args: &Report) -> Result<Exit, CliError> {
+    let latest = || project.unwrap_or(Path::new(".")).join("target").join("e2e").join("latest");
+    let record = args.record.clone().unwrap_or_else(latest);
+    let events = record::read(&record)?;
+    let folder = if record.is_dir() { record.as_path() } else { record.parent().unwrap_or(Path::new(".")) };
+    let junit = args.junit.clone().unwrap_or_else(|| folder.join("junit.xml"));
+    session::publish(&Summary::from_events(&events), &junit)?;
+    Ok(Exit::AsExpected)
+}

@@ -1,0 +1,158 @@
+//! One recorded run: its folder, its record, its displays, its reports.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use parallax_vocab::event::{Exit, Failure, RunStarted};
+use parallax_vocab::{EventKind, RunId, VariantId};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio_util::sync::CancellationToken;
+
+use super::args::E2e;
+use super::printer::{self, colour_wanted, is_ci};
+use super::wiring::{self, Project};
+use super::{CliError, signal};
+use crate::judge;
+use crate::record::{Recorder, Redactor, Sink};
+use crate::report::terminal::{Style, render};
+use crate::report::{Summary, github, junit, live};
+
+/// Everything that the runner gets.
+#[derive(Debug)]
+pub struct Run {
+    /// The run's id.
+    pub id: RunId,
+    /// The run's own folder, which exists.
+    pub directory: PathBuf,
+    /// The variants to run, in order.
+    pub selected: Vec<VariantId>,
+    /// The command line.
+    pub options: E2e,
+    /// Takes events. `RunStarted` and `RunEnded` are the session's.
+    pub sink: Sink,
+    /// Every secret is registered here before it is used.
+    pub redactor: Redactor,
+    /// Cancelled at the first Ctrl-C: stop, clean up, return.
+    pub cancel: CancellationToken,
+}
+
+/// What the runner gives back; verdicts are in the events.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// Why the run itself failed.
+    pub failure: Option<Failure>,
+}
+
+/// Runs the selected variants, recorded and reported.
+pub(super) async fn run(project: &Project, selected: Vec<VariantId>, options: E2e) -> Result<Exit, CliError> {
+    let id = wiring::fresh_run_id();
+    let out = options.out.clone().unwrap_or_else(|| project.root.join("target").join("e2e"));
+    let directory = out.join(id.as_str());
+    let (sink, recorder) = Recorder::start(&directory)?;
+    recorder.attach(live::choose(std::io::stderr().is_terminal(), is_ci()));
+    let began = Instant::now();
+    sink.say(EventKind::RunStarted(RunStarted {
+        run: id.clone(),
+        parallax: env!("CARGO_PKG_VERSION").to_owned(),
+        started: OffsetDateTime::now_utc().format(&Rfc3339).expect("the present has four digits in its year"),
+        filters: options.filters.clone(),
+        variants: selected.clone(),
+        directory: shown(&directory),
+    }));
+    let cancel = watch_signals(&sink, Some(id.clone()))?;
+    let run = Run {
+        id,
+        directory: directory.clone(),
+        selected,
+        options,
+        sink,
+        redactor: recorder.redactor(),
+        cancel: cancel.clone(),
+    };
+    let outcome = wiring::e2e(run, project).await;
+    let interrupted = cancel.is_cancelled();
+    let all = recorder.finish(move |events| {
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        EventKind::RunEnded(Summary::from_events(events).ending(
+            judge::unproven(events),
+            outcome.failure,
+            interrupted,
+            took_ms,
+        ))
+    });
+    let summary = Summary::from_events(&all.events);
+    let written = publish(&summary, &directory.join("junit.xml"));
+    if let Some(error) = all.error {
+        printer::error(&error.to_string());
+    }
+    let exit = summary.exit();
+    match written {
+        // A report that is missing must be noticed, but hides no verdict.
+        Err(error) if exit == Exit::AsExpected => Err(error),
+        Err(error) => {
+            printer::error(&error.to_string());
+            Ok(exit)
+        }
+        Ok(()) => Ok(exit),
+    }
+}
+
+/// Runs `work` with a live display and signals, and without a record: for commands that only prepare.
+pub(super) async fn watched<F>(work: impl FnOnce(Sink, CancellationToken) -> F) -> Result<Exit, CliError>
+where
+    F: Future<Output = Result<Exit, CliError>>,
+{
+    let (sink, recorder) = Recorder::unrecorded()?;
+    recorder.attach(live::choose(std::io::stderr().is_terminal(), is_ci()));
+    let cancel = watch_signals(&sink, None)?;
+    let result = work(sink, cancel.clone()).await;
+    drop(recorder);
+    if cancel.is_cancelled() { Ok(Exit::Interrupted) } else { result }
+}
+
+/// Prints the summary and writes the files that tools read.
+pub(super) fn publish(summary: &Summary, junit_path: &Path) -> Result<(), CliError> {
+    let command = std::env::var("PARALLAX_COMMAND").unwrap_or_else(|_| Style::default().command);
+    let style = Style { colour: colour_wanted(), command };
+    let written = junit::write(summary, junit_path);
+    if std::env::var("GITHUB_ACTIONS").is_ok_and(|value| value == "true") {
+        for line in github::annotations(summary) {
+            printer::word(&line);
+        }
+    }
+    let page = match std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
+        Some(path) => append(Path::new(&path), &github::markdown(summary, &style.command)),
+        None => Ok(()),
+    };
+    printer::data(&render(summary, &style));
+    written?;
+    page
+}
+
+fn append(path: &Path, text: &str) -> Result<(), CliError> {
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|source| {
+        CliError::Report(crate::report::ReportError::Write { path: path.display().to_string(), source })
+    })
+}
+
+fn watch_signals(sink: &Sink, run: Option<RunId>) -> Result<CancellationToken, CliError> {
+    let sink = sink.clone();
+    let first = move || sink.note(signal::CLEANING_UP);
+    let second = move || {
+        printer::word("stopped at once; what remains:");
+        for line in run.as_ref().map(wiring::remaining).unwrap_or_default() {
+            printer::word(&format!("  {line}"));
+        }
+        printer::word("`parallax gc` removes it");
+    };
+    signal::watch(first, second).map_err(|error| CliError::Harness(format!("failed to listen for signals: {error}")))
+}
+
+/// A path as people see it: relative to where they are, where that is shorter.
+pub(super) fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(path).display().to_string()
+}

@@ -1,0 +1,187 @@
+//! Commands that need an engine.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use parallax_vocab::event::{Exit, Failure};
+use parallax_vocab::RunId;
+use tokio_util::sync::CancellationToken;
+
+use super::Project;
+use crate::cli::args::{Cli, Command, ImagesCommand, K3s};
+use crate::cli::{CliError, Ended, Run, printer};
+use crate::engine::{self, Collected, Endpoint, Engine, RealSurroundings, StateDir};
+use crate::images::{self, Cache, ImageStore, Lock, Place};
+use crate::record::Sink;
+use crate::run::{self, Machine, RunError};
+
+/// Variants at once where nobody says: a variant is mostly waiting, and each holds a store in memory.
+const JOBS: usize = 4;
+/// Where an engine is that nobody named; `--provision` starts one there.
+const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
+
+/// Before any thread or file exists: resolves the engine, and starts this program again where its environment must
+/// change for testcontainers. An engine that is missing is told later, where it can be recorded.
+pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
+    let needs_engine = match &cli.command {
+        Command::E2e(_) => true,
+        Command::Images(args) => matches!(args.command, ImagesCommand::Build { .. }),
+        _ => false,
+    };
+    if !needs_engine {
+        return Ok(());
+    }
+    let endpoint = engine::find(&RealSurroundings).unwrap_or_else(|_| Endpoint::given(DEFAULT_ENGINE));
+    engine::ensure_environment(&endpoint).map_err(|error| failed(&RunError::from(error).failure()))
+}
+
+/// A new run's id.
+pub fn fresh_run_id() -> RunId {
+    engine::fresh_run_id()
+}
+
+/// Runs `run.selected`, saying everything into `run.sink`.
+pub async fn e2e(run: Run, project: &Project) -> Ended {
+    let options = run::Options {
+        id: run.id,
+        directory: run.directory,
+        project: project.root.clone(),
+        k3s: policy(run.options.k3s),
+        provision: run.options.provision,
+        keep: run.options.keep,
+        jobs: run.options.jobs.map_or(JOBS, usize::from),
+    };
+    let selected = run.selected.into_iter().collect();
+    let result =
+        run::e2e(options, &project.library, &project.scenarios, &selected, run.sink, run.redactor, run.cancel).await;
+    Ended { failure: result.err() }
+}
+
+fn policy(k3s: K3s) -> images::K3s {
+    match k3s {
+        K3s::Auto => images::K3s::Auto,
+        K3s::Published => images::K3s::Published,
+        K3s::Built => images::K3s::Built,
+    }
+}
+
+/// What a run that stops at once leaves, by its ledger.
+pub fn remaining(run: &RunId) -> Vec<String> {
+    let Ok(state) = StateDir::of_user() else { return Vec::new() };
+    state.entries(run).iter().map(|entry| format!("{} {}", entry.kind, entry.name)).collect()
+}
+
+/// The table of images.
+pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken) -> Result<String, CliError> {
+    let lock = Lock::load(&project.join("images")).map_err(image_error)?;
+    let cache = Cache::open().map_err(image_error)?;
+    let binaries = images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let engine = match engine::find(&RealSurroundings) {
+        Ok(endpoint) => Engine::connect(&endpoint).await.ok(),
+        Err(_) => None,
+    };
+    if engine.is_none() {
+        sink.note("no engine answers; only the cache is looked at");
+    }
+    let store = engine.as_ref().map(|engine| engine as &dyn ImageStore);
+    let rows = images::list(&lock, &binaries, &cache, store).await.map_err(image_error)?;
+    let mut text = String::new();
+    for row in rows {
+        let at: Vec<&str> = row.at.iter().map(|place| place_words(*place)).collect();
+        let at = if at.is_empty() { "not here".to_owned() } else { at.join(", ") };
+        let write = writeln!(
+            text,
+            "{}  {}\n  published  {}\n  built      {}\n  now        {at}",
+            row.name,
+            row.purpose,
+            row.reference.as_deref().unwrap_or("never"),
+            row.built.or(row.unknown).as_deref().unwrap_or("no recipe"),
+        );
+        write.expect("a String takes every write");
+    }
+    Ok(text)
+}
+
+fn place_words(place: Place) -> &'static str {
+    match place {
+        Place::EnginePublished => "published image in the engine",
+        Place::EngineBuilt => "built image in the engine",
+        Place::Cache => "built archive in the cache",
+    }
+}
+
+/// Obtains images by their recipes.
+pub async fn images_build(
+    project: PathBuf,
+    names: Vec<String>,
+    provision: bool,
+    sink: Sink,
+    cancel: CancellationToken,
+) -> Result<Exit, CliError> {
+    let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
+    run::build_images(&project, &names, &machine, provision, &sink, cancel).await.map_err(image_error)?;
+    Ok(Exit::AsExpected)
+}
+
+/// Removes what killed runs left.
+pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
+    let engine = connected(&sink, false).await?;
+    let state = StateDir::of_user().map_err(engine_error)?;
+    let collection = engine::gc(&engine, &state).await.map_err(engine_error)?;
+    for (run, collected) in &collection.runs {
+        match collected {
+            Collected::Swept(swept) => sink.note(format!("run {run}: {} objects removed", swept.removed.len())),
+            Collected::Spared(why) => sink.note(format!("run {run}: left alone, {why}")),
+        }
+    }
+    let remaining: Vec<String> = collection.remaining().map(engine::Remaining::command).collect();
+    for command in &remaining {
+        sink.warn(format!("something could not be removed; {command}"));
+    }
+    printer::data(&format!("{} objects removed\n", collection.removed()));
+    Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
+}
+
+/// Says whether a run could work here.
+pub async fn doctor(provision: bool, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
+    Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
+    printer::data("a run can work on this machine\n");
+    Ok(Exit::AsExpected)
+}
+
+/// The reaper's life: it ends when the harness says so, or sweeps when the harness is gone.
+pub fn reaper(args: &[String]) -> Result<Exit, CliError> {
+    let [run, endpoint, state] = args else {
+        return Err(CliError::Usage("the reaper is started by the harness itself".to_owned()));
+    };
+    let swept = engine::reaper::main(&RunId::new(run.clone()), endpoint, Path::new(state)).map_err(engine_error)?;
+    if let Some(swept) = swept {
+        printer::word(&format!("{} objects removed, {} remain", swept.removed.len(), swept.remaining.len()));
+    }
+    Ok(Exit::AsExpected)
+}
+
+async fn connected(sink: &Sink, provision: bool) -> Result<Engine, CliError> {
+    let endpoint = run::ensure_engine(sink, provision).await.map_err(|error| failed(&error.failure()))?;
+    Engine::connect(&endpoint).await.map_err(engine_error)
+}
+
+fn engine_error(error: engine::EngineError) -> CliError {
+    failed(&RunError::from(error).failure())
+}
+
+fn image_error(error: images::ImageError) -> CliError {
+    if error.is_usage() { CliError::Usage(error.to_string()) } else { failed(&error.failure()) }
+}
+
+/// A failure with its fix and what proves it, as the last words of a command.
+fn failed(failure: &Failure) -> CliError {
+    let mut text = failure.what.clone();
+    if let Some(fix) = &failure.fix {
+        write!(text, "\n  fix: {fix}").expect("a String takes every write");
+    }
+    for line in &failure.evidence {
+        write!(text, "\n  | {line}").expect("a String takes every write");
+    }
+    CliError::Harness(text)
+}

@@ -1,0 +1,134 @@
+//! Commands that only read the project's files.
+
+use std::collections::BTreeSet;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use parallax_vocab::VariantId;
+use parallax_vocab::event::Exit;
+
+use crate::cli::args::Plan;
+use crate::cli::{CliError, printer};
+use crate::fixture::Library;
+use crate::scenario::{self, Diagnostic, Loaded, diagnostic, schema as schemas};
+
+/// A variant as `parallax list` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Baseline or break.
+    pub variant: VariantId,
+    /// The scenario's or the break's summary.
+    pub summary: String,
+    /// The scenario's labels.
+    pub labels: Vec<String>,
+    /// The scenario file, relative to the project.
+    pub file: String,
+}
+
+/// A project whose files are in order.
+#[derive(Debug)]
+pub struct Project {
+    /// Its folder.
+    pub root: PathBuf,
+    /// Its fixtures.
+    pub library: Library,
+    /// Its scenarios, by path.
+    pub scenarios: Vec<Loaded>,
+}
+
+impl Project {
+    /// Reads all scenarios and fixtures. Mistakes in them are shown, and are a usage error: nothing is started.
+    pub fn load(root: &Path) -> Result<Self, CliError> {
+        let (project, diagnostics) = read(root, &[]);
+        if diagnostics.is_empty() {
+            return Ok(project);
+        }
+        show(&diagnostics);
+        Err(CliError::Usage(count(&diagnostics)))
+    }
+
+    /// Every variant: scenarios by path, each baseline before its breaks.
+    pub fn list(&self) -> Vec<Listed> {
+        let variants = self.scenarios.iter().flat_map(|loaded| loaded.variants.iter().map(move |it| (loaded, it)));
+        let listed = variants.map(|(loaded, variant)| Listed {
+            variant: variant.id.clone(),
+            summary: variant.summary.clone(),
+            labels: loaded.scenario.labels.clone(),
+            file: loaded.file.clone(),
+        });
+        listed.collect()
+    }
+}
+
+fn read(root: &Path, paths: &[PathBuf]) -> (Project, Vec<Diagnostic>) {
+    let (library, mut diagnostics) = Library::load(root);
+    let (mut scenarios, errors) = scenario::load(&library, root, paths);
+    diagnostics.extend(errors);
+    scenarios.sort_by(|a, b| a.path.cmp(&b.path));
+    (Project { root: root.to_owned(), library, scenarios }, diagnostics)
+}
+
+fn show(diagnostics: &[Diagnostic]) {
+    let terminal = std::io::stderr().is_terminal();
+    printer::word(diagnostic::render(diagnostics, terminal).trim_end());
+}
+
+fn count(diagnostics: &[Diagnostic]) -> String {
+    match diagnostics.len() {
+        1 => "1 mistake in the project's files; nothing was started".to_owned(),
+        n => format!("{n} mistakes in the project's files; nothing was started"),
+    }
+}
+
+/// Checks files; shows each mistake. The plan of everything is made too, so that what only shows there is found.
+pub fn lint(root: &Path, paths: &[PathBuf]) -> Result<Exit, CliError> {
+    let (project, diagnostics) = read(root, paths);
+    if !diagnostics.is_empty() {
+        show(&diagnostics);
+        printer::word(&count(&diagnostics));
+        return Ok(Exit::Usage);
+    }
+    let selected: BTreeSet<VariantId> = project.list().into_iter().map(|it| it.variant).collect();
+    planned(&project, &selected)?;
+    let breaks: usize = project.scenarios.iter().map(|it| it.variants.len().saturating_sub(1)).sum();
+    printer::data(&format!("{} scenarios and {breaks} breaks are in order\n", project.scenarios.len()));
+    Ok(Exit::AsExpected)
+}
+
+/// The plan as text or JSON.
+pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<String, CliError> {
+    let plan = planned(project, &selected.iter().cloned().collect())?;
+    if args.json {
+        let text = serde_json::to_string_pretty(&plan).map_err(|error| CliError::Harness(error.to_string()))?;
+        return Ok(format!("{text}\n"));
+    }
+    Ok(crate::plan::show(&plan))
+}
+
+fn planned(project: &Project, selected: &BTreeSet<VariantId>) -> Result<crate::plan::Plan, CliError> {
+    crate::plan::build(&project.library, &project.scenarios, selected).map_err(|error| {
+        if let crate::plan::PlanError::Diagnostics(diagnostics) = &error {
+            show(diagnostics);
+        }
+        CliError::Usage(error.to_string())
+    })
+}
+
+/// Writes the schemas, or says which are not what would be written.
+pub fn schema(root: &Path, check: bool) -> Result<Exit, CliError> {
+    if check {
+        let differences = schemas::differences(root);
+        for file in &differences {
+            printer::word(&format!("{file} is not what `parallax schema` writes"));
+        }
+        return Ok(if differences.is_empty() { Exit::AsExpected } else { Exit::NotAsExpected });
+    }
+    for (file, text) in schemas::files() {
+        let path = root.join(file);
+        let folder = path.parent().unwrap_or(root);
+        let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, text));
+        written.map_err(|error| CliError::Harness(format!("failed to write {}: {error}", path.display())))?;
+        printer::word(&format!("wrote {file}"));
+    }
+    Ok(Exit::AsExpected)
+}

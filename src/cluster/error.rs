@@ -1,0 +1,67 @@
+//! What can go wrong with a cluster.
+
+use parallax_vocab::event::Failure;
+
+use crate::engine::EngineError;
+
+/// Why there is no cluster. None of these says anything about the system under test.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The engine could not start a container.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The kubeconfig cannot be used.
+    #[error("the kubeconfig of cluster {cluster} cannot be used: {reason}")]
+    Kubeconfig {
+        /// Which cluster.
+        cluster: String,
+        /// Why.
+        reason: String,
+    },
+    /// The apiserver refused something that the harness needs.
+    #[error("cluster {cluster}: cannot {doing}: {source}")]
+    Api {
+        /// Which cluster.
+        cluster: String,
+        /// What was being done.
+        doing: String,
+        /// The client's reason.
+        source: Box<kube::Error>,
+    },
+    /// Something did not come about in time.
+    #[error("cluster {cluster}: {what} did not come about within {within_s} s")]
+    Deadline {
+        /// Which cluster.
+        cluster: String,
+        /// What was waited for.
+        what: String,
+        /// How long, in seconds.
+        within_s: u64,
+        /// Last lines of the node.
+        lines: Vec<String>,
+    },
+    /// The node's container ended.
+    #[error("the node of cluster {cluster} ended with code {code}")]
+    NodeExited {
+        /// Which cluster.
+        cluster: String,
+        /// Its exit code.
+        code: i64,
+        /// Its last lines.
+        lines: Vec<String>,
+    },
+}
+
+impl ClusterError {
+    /// The failure as a person reads it.
+    pub fn failure(&self) -> Failure {
+        let (fix, evidence) = match self {
+            Self::Engine(error) => (error.fix(), error.evidence()),
+            Self::NodeExited { lines, .. } | Self::Deadline { lines, .. } => {
+                (Some("read the node's last lines; `parallax doctor` says what this machine lacks".to_owned()), lines.clone())
+            }
+            Self::Kubeconfig { .. } | Self::Api { .. } => (None, Vec::new()),
+        };
+        Failure { what: self.to_string(), fix, evidence }
+    }
+}

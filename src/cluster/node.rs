@@ -1,0 +1,165 @@
+//! Starting a cluster's node.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kube::Client;
+use serde_json::Value;
+
+use super::access;
+use super::error::ClusterError;
+use crate::engine::{Bind, Container, ContainerSpec, InlineFile, Network, Port, Ready, Site};
+use crate::plan::{ClusterPlan, custom_config_map};
+use crate::world::World;
+
+/// Port of the apiserver.
+const API_PORT: u16 = 6443;
+/// What k3s prints when its server is up.
+const READY_LINE: &str = "k3s is up and running";
+/// How long a node may take from its container's start to that line. Cold disks and two cores included.
+const UP_WITHIN: Duration = Duration::from_secs(120);
+/// Where k3s looks for manifests and images (facts.md §3).
+const MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
+const AIRGAP_IMAGES: &str = "/var/lib/rancher/k3s/agent/images";
+const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
+const RESOLV_CONF: &str = "/etc/parallax/resolv.conf";
+
+/// The images that a cluster is started with.
+#[derive(Clone, Debug)]
+pub struct Images {
+    /// The node image.
+    pub node: String,
+    /// The agent image, for the world.
+    pub agent: String,
+    /// Image archives for the node's airgap folder, by image name.
+    pub archives: Vec<(String, PathBuf)>,
+}
+
+/// A running cluster. A plain value: dropping it removes nothing.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Its name in the plan.
+    pub name: String,
+    /// The Kubernetes client, as cluster administrator.
+    pub client: Client,
+    /// Its outside world.
+    pub world: World,
+    /// Its node.
+    pub node: Container,
+    /// The engine's network that both are on.
+    pub network: Network,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("name", &self.name).field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Starts the network, the world and the node, and returns when the apiserver answers.
+    pub async fn start(
+        site: &Site,
+        plan: &ClusterPlan,
+        images: &Images,
+        say: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Self, ClusterError> {
+        let network = site.network(&plan.name).await?;
+        let node_what = format!("{}-node", plan.name);
+        say("starting the world (name server and edge)");
+        let world = World::start(site, plan, &images.agent, &network.name, &site.name_of(&node_what)).await?;
+        say("starting the node");
+        let spec = node_spec(&node_what, plan, images, &network, &world);
+        let node = match site.start(spec).await {
+            Ok(node) => node,
+            Err(error) => return Err(error.into()),
+        };
+        let cluster = |reason: String| ClusterError::Kubeconfig { cluster: plan.name.clone(), reason };
+        let kubeconfig = site.engine().read_file(&node.name, KUBECONFIG).await?;
+        let kubeconfig = String::from_utf8(kubeconfig).map_err(|error| cluster(error.to_string()))?;
+        let published = node.tcp(API_PORT).ok_or_else(|| cluster(format!("port {API_PORT} is not published")))?;
+        let client = access::client(&kubeconfig, published).await.map_err(cluster)?;
+        Ok(Self { name: plan.name.clone(), client, world, node, network })
+    }
+
+    /// Resolves when the node's container ends, which is always an error.
+    pub async fn exited(&self, site: &Site) -> ClusterError {
+        match site.engine().wait_exit(&self.node.name).await {
+            Ok(code) => {
+                let lines = site.engine().logs(&self.node.name, 40).await.unwrap_or_default();
+                ClusterError::NodeExited { cluster: self.name.clone(), code, lines }
+            }
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Bounds a wait of the cluster; past it the node's last lines are the evidence.
+    pub async fn within<T>(
+        &self,
+        site: &Site,
+        what: &str,
+        limit: Duration,
+        wait: impl Future<Output = T>,
+    ) -> Result<T, ClusterError> {
+        match tokio::time::timeout(limit, wait).await {
+            Ok(value) => Ok(value),
+            Err(_) => Err(ClusterError::Deadline {
+                cluster: self.name.clone(),
+                what: what.to_owned(),
+                within_s: limit.as_secs(),
+                lines: site.engine().logs(&self.node.name, 40).await.unwrap_or_default(),
+            }),
+        }
+    }
+}
+
+/// The node's container: everything that must be so before its first process runs, DNS rules included.
+fn node_spec(what: &str, plan: &ClusterPlan, images: &Images, network: &Network, world: &World) -> ContainerSpec {
+    let mut spec = ContainerSpec::new(what, &images.node, &network.name);
+    spec.command = arguments(plan);
+    spec.privileged = true;
+    spec.private_cgroup_namespace = true;
+    spec.tmpfs = [("/run", ""), ("/var/run", "")].map(|(path, options)| (path.to_owned(), options.to_owned())).into();
+    spec.volumes = ["/var/lib/containerd", "/var/lib/kubelet", "/var/lib/rancher/k3s"].map(str::to_owned).to_vec();
+    spec.ports = vec![Port::tcp(API_PORT)];
+    spec.binds = images
+        .archives
+        .iter()
+        .map(|(name, path)| Bind {
+            host: path.clone(),
+            container: format!("{AIRGAP_IMAGES}/{name}.tar"),
+            read_only: true,
+        })
+        .collect();
+    spec.files = vec![
+        text_file(RESOLV_CONF, &format!("nameserver {}\n", world.address())),
+        manifest("parallax-coredns-custom", &custom_config_map(plan)),
+    ];
+    spec.ready = Ready::LogLine(READY_LINE.to_owned());
+    spec.ready_within = UP_WITHIN;
+    spec
+}
+
+/// `k3s server` with what the harness needs and the plan's traits.
+fn arguments(plan: &ClusterPlan) -> Vec<String> {
+    let mut arguments: Vec<String> =
+        ["server", "--disable", "traefik,servicelb,metrics-server,local-storage", "--resolv-conf", RESOLV_CONF]
+            .map(str::to_owned)
+            .to_vec();
+    let mut pass = |flag: &str, values: &[String]| {
+        arguments.extend(values.iter().map(|value| format!("{flag}={value}")));
+    };
+    pass("--tls-san", &["127.0.0.1".to_owned()]);
+    pass("--kube-apiserver-arg", &plan.traits.apiserver_args);
+    pass("--kubelet-arg", &plan.traits.kubelet_args);
+    arguments
+}
+
+fn manifest(name: &str, object: &Value) -> InlineFile {
+    // JSON is YAML.
+    text_file(&format!("{MANIFESTS}/{name}.yaml"), &object.to_string())
+}
+
+fn text_file(path: &str, text: &str) -> InlineFile {
+    InlineFile { path: path.to_owned(), mode: 0o644, bytes: text.as_bytes().to_vec() }
+}

@@ -1,0 +1,77 @@
+//! What the engine says of itself and its machine.
+
+use std::path::Path;
+
+use testcontainers::bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
+
+/// The engine and its machine, as far as they can be known without starting anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Its release: `26.1.5+dfsg1`.
+    pub version: String,
+    /// Operating system of its machine: `Debian GNU/Linux 12 (bookworm)`.
+    pub os: String,
+    /// `x86_64`, `aarch64`.
+    pub architecture: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// 1 or 2; 0 where it does not say.
+    pub cgroup_version: u8,
+    /// `overlay2`, `overlayfs`, `vfs`.
+    pub storage_driver: String,
+    /// Whether it runs as an ordinary user.
+    pub rootless: bool,
+    /// Whether it maps container users to others.
+    pub remaps_users: bool,
+    /// Processors.
+    pub cpus: u32,
+    /// Memory of its machine.
+    pub memory_bytes: u64,
+    /// Where it keeps images and containers.
+    pub root: String,
+    /// Room there; none where the folder is not on this machine.
+    pub free_disk_bytes: Option<u64>,
+    /// The kernel's limit of inotify instances for a user; none where the engine is elsewhere.
+    pub inotify_instances: Option<u64>,
+    /// The kernel's limit of inotify watches for a user; none where the engine is elsewhere.
+    pub inotify_watches: Option<u64>,
+}
+
+impl Facts {
+    pub(super) fn from_info(info: SystemInfo, local: bool) -> Self {
+        let options = info.security_options.unwrap_or_default();
+        let has =
+            |name: &str| options.iter().any(|option| option.split(',').any(|part| part == format!("name={name}")));
+        let root = info.docker_root_dir.unwrap_or_default();
+        Self {
+            version: info.server_version.unwrap_or_default(),
+            os: info.operating_system.unwrap_or_default(),
+            architecture: info.architecture.unwrap_or_default(),
+            kernel: info.kernel_version.unwrap_or_default(),
+            cgroup_version: match info.cgroup_version {
+                Some(SystemInfoCgroupVersionEnum::_1) => 1,
+                Some(SystemInfoCgroupVersionEnum::_2) => 2,
+                _ => 0,
+            },
+            storage_driver: info.driver.unwrap_or_default(),
+            rootless: has("rootless"),
+            remaps_users: has("userns"),
+            cpus: info.ncpu.and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
+            memory_bytes: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
+            free_disk_bytes: local.then(|| free_bytes(Path::new(&root))).flatten(),
+            inotify_instances: local.then(|| limit("max_user_instances")).flatten(),
+            inotify_watches: local.then(|| limit("max_user_watches")).flatten(),
+            root,
+        }
+    }
+}
+
+/// Room for others than root on the file system that holds `path`.
+fn free_bytes(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+fn limit(name: &str) -> Option<u64> {
+    std::fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).ok()?.trim().parse().ok()
+}

@@ -1,0 +1,271 @@
+//! Finding the engine as Docker's own clients do.
+//!
+//! The order is the one of the `docker` command: `DOCKER_HOST`, then `DOCKER_CONTEXT`, then the context that the
+//! configuration file names, then the default socket. Where no choice was made, rootless and desktop sockets are
+//! tried as well. A choice that somebody made is followed or reported, never skipped.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::error::{EngineError, Tried};
+
+/// What a socket says where a file exists and no process serves it.
+pub(super) const SILENT: &str = "nothing listens";
+/// The socket that Docker's packages use.
+pub(super) const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+
+/// An engine's address and what named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// As in `DOCKER_HOST`: `unix:///var/run/docker.sock`, `tcp://host:2376`.
+    pub host: String,
+    /// Folder with `ca.pem`, `cert.pem` and `key.pem`, where the engine is spoken to over TLS.
+    pub tls: Option<PathBuf>,
+    /// What named it: `DOCKER_HOST`, `context colima`, `default socket`.
+    pub source: String,
+}
+
+impl Endpoint {
+    /// An endpoint that another process of ours has found already.
+    pub fn given(host: impl Into<String>) -> Self {
+        let tls = (std::env::var("DOCKER_TLS_VERIFY").is_ok_and(|value| !value.is_empty()))
+            .then(|| std::env::var_os("DOCKER_CERT_PATH").map(PathBuf::from))
+            .flatten();
+        Self { host: host.into(), tls, source: "given".to_owned() }
+    }
+
+    /// The socket's path, where it is one.
+    pub fn socket(&self) -> Option<&Path> {
+        self.host.strip_prefix("unix://").map(Path::new)
+    }
+
+    /// Whether the engine's files and processes may be those of this machine.
+    pub fn is_local(&self) -> bool {
+        self.socket().is_some()
+    }
+}
+
+/// What a socket says to a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Somebody accepted.
+    Answers,
+    /// No such file.
+    Absent,
+    /// The file is there, and we may not use it.
+    Denied,
+    /// The file is there, and nobody serves it.
+    Silent,
+    /// Anything else.
+    Other(String),
+}
+
+/// What finding looks at. A trait, so that the decision is tested without touching a machine.
+pub trait Surroundings {
+    /// An environment variable; empty counts as unset.
+    fn env(&self, name: &str) -> Option<String>;
+    /// A file's text.
+    fn read(&self, path: &Path) -> io::Result<String>;
+    /// Connects to a socket and hangs up.
+    fn reach(&self, socket: &Path) -> Reach;
+}
+
+/// This process's environment and this machine's files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealSurroundings;
+
+impl Surroundings for RealSurroundings {
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+
+    fn read(&self, path: &Path) -> io::Result<String> {
+        std::fs::read_to_string(path)
+    }
+
+    fn reach(&self, socket: &Path) -> Reach {
+        match UnixStream::connect(socket) {
+            Ok(_) => Reach::Answers,
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Reach::Absent,
+                io::ErrorKind::PermissionDenied => Reach::Denied,
+                io::ErrorKind::ConnectionRefused => Reach::Silent,
+                _ => Reach::Other(error.to_string()),
+            },
+        }
+    }
+}
+
+/// Finds the engine.
+pub fn find(around: &dyn Surroundings) -> Result<Endpoint, EngineError> {
+    if let Some(host) = around.env("DOCKER_HOST") {
+        return chosen(around, host, tls_from_env(around), "DOCKER_HOST");
+    }
+    let directory = config_directory(around);
+    let named = match around.env("DOCKER_CONTEXT") {
+        Some(name) => Some((name, "DOCKER_CONTEXT".to_owned())),
+        None => current_context(around, directory.as_deref())?,
+    };
+    if let Some((name, source)) = named.filter(|(name, _)| name != "default") {
+        let directory = directory.unwrap_or_default();
+        let (host, tls) = context(around, &directory, &name, &source)?;
+        return chosen(around, host, tls, &format!("context {name}, named by {source}"));
+    }
+    unchosen(around)
+}
+
+/// Follows a choice that somebody made.
+fn chosen(
+    around: &dyn Surroundings,
+    host: String,
+    tls: Option<PathBuf>,
+    source: &str,
+) -> Result<Endpoint, EngineError> {
+    let unusable =
+        |reason: String, fix: &str| EngineError::Unusable { source_of: source.to_owned(), reason, fix: fix.to_owned() };
+    let endpoint = Endpoint { host, tls, source: source.to_owned() };
+    match endpoint.host.split_once("://") {
+        Some(("unix", path)) => match around.reach(Path::new(path)) {
+            Reach::Answers => Ok(endpoint),
+            Reach::Denied => Err(EngineError::Denied { socket: path.to_owned(), source_of: source.to_owned() }),
+            other => Err(EngineError::NotFound {
+                tried: vec![Tried { source: source.to_owned(), place: path.to_owned(), said: describe(&other) }],
+            }),
+        },
+        // Whether it answers is said by the first call: looking here would only ask twice.
+        Some(("tcp" | "http" | "https", rest)) if !rest.is_empty() => Ok(endpoint),
+        Some(("ssh", _)) => Err(unusable(
+            format!("{} is reached by ssh, which the container library cannot do", endpoint.host),
+            "forward its socket (`ssh -L /tmp/engine.sock:/var/run/docker.sock HOST`) and set \
+             DOCKER_HOST=unix:///tmp/engine.sock",
+        )),
+        _ => Err(unusable(
+            format!("{:?} is no engine address", endpoint.host),
+            "give it as unix:///path/to/socket or tcp://host:port",
+        )),
+    }
+}
+
+/// Nobody chose: the default socket, then those of rootless and desktop engines.
+fn unchosen(around: &dyn Surroundings) -> Result<Endpoint, EngineError> {
+    let mut places = vec![("default socket", PathBuf::from(DEFAULT_SOCKET))];
+    if let Some(runtime) = around.env("XDG_RUNTIME_DIR") {
+        places.push(("rootless engine", Path::new(&runtime).join("docker.sock")));
+    }
+    if let Some(home) = around.env("HOME") {
+        places.push(("rootless engine", Path::new(&home).join(".docker/run/docker.sock")));
+        places.push(("desktop engine", Path::new(&home).join(".docker/desktop/docker.sock")));
+    }
+    let mut tried = Vec::new();
+    let mut denied = None;
+    for (source, path) in places {
+        let place = path.display().to_string();
+        match around.reach(&path) {
+            Reach::Answers => {
+                return Ok(Endpoint { host: format!("unix://{place}"), tls: None, source: source.to_owned() });
+            }
+            reach => {
+                if reach == Reach::Denied && denied.is_none() {
+                    denied = Some(EngineError::Denied { socket: place.clone(), source_of: source.to_owned() });
+                }
+                tried.push(Tried { source: source.to_owned(), place, said: describe(&reach) });
+            }
+        }
+    }
+    Err(denied.unwrap_or(EngineError::NotFound { tried }))
+}
+
+fn describe(reach: &Reach) -> String {
+    match reach {
+        Reach::Answers => "answers".to_owned(),
+        Reach::Absent => "absent".to_owned(),
+        Reach::Denied => "no permission".to_owned(),
+        Reach::Silent => SILENT.to_owned(),
+        Reach::Other(said) => said.clone(),
+    }
+}
+
+fn tls_from_env(around: &dyn Surroundings) -> Option<PathBuf> {
+    around.env("DOCKER_TLS_VERIFY")?;
+    around.env("DOCKER_CERT_PATH").map(PathBuf::from).or_else(|| config_directory(around))
+}
+
+fn config_directory(around: &dyn Surroundings) -> Option<PathBuf> {
+    match around.env("DOCKER_CONFIG") {
+        Some(directory) => Some(PathBuf::from(directory)),
+        None => around.env("HOME").map(|home| Path::new(&home).join(".docker")),
+    }
+}
+
+#[derive(Deserialize)]
+struct ConfigFile {
+    #[serde(rename = "currentContext", default)]
+    current_context: String,
+}
+
+#[derive(Deserialize)]
+struct MetaFile {
+    #[serde(rename = "Endpoints", default)]
+    endpoints: BTreeMap<String, MetaEndpoint>,
+}
+
+#[derive(Deserialize)]
+struct MetaEndpoint {
+    #[serde(rename = "Host", default)]
+    host: String,
+}
+
+/// The context that `config.json` names.
+fn current_context(
+    around: &dyn Surroundings,
+    directory: Option<&Path>,
+) -> Result<Option<(String, String)>, EngineError> {
+    let Some(path) = directory.map(|directory| directory.join("config.json")) else { return Ok(None) };
+    let text = match around.read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(EngineError::File { doing: "read", path, source: error }),
+    };
+    let source = path.display().to_string();
+    let file: ConfigFile = serde_json::from_str(&text).map_err(|error| EngineError::Unusable {
+        source_of: source.clone(),
+        reason: error.to_string(),
+        fix: "mend that file, or set DOCKER_HOST".to_owned(),
+    })?;
+    Ok((!file.current_context.is_empty()).then_some((file.current_context, source)))
+}
+
+/// A context's address and its TLS folder. Contexts live under the SHA-256 of their name.
+fn context(
+    around: &dyn Surroundings,
+    directory: &Path,
+    name: &str,
+    source: &str,
+) -> Result<(String, Option<PathBuf>), EngineError> {
+    let unusable = |reason: String| EngineError::Unusable {
+        source_of: source.to_owned(),
+        reason,
+        fix: "`docker context ls` lists the contexts there are; `docker context use default` goes back".to_owned(),
+    };
+    let id = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes()));
+    let meta = directory.join("contexts/meta").join(&id).join("meta.json");
+    let text = around
+        .read(&meta)
+        .map_err(|error| unusable(format!("context {name:?} has no readable {}: {error}", meta.display())))?;
+    let file: MetaFile =
+        serde_json::from_str(&text).map_err(|error| unusable(format!("{}: {error}", meta.display())))?;
+    let host = file.endpoints.get("docker").map(|endpoint| endpoint.host.clone()).unwrap_or_default();
+    if host.is_empty() {
+        return Err(unusable(format!("context {name:?} names no engine in {}", meta.display())));
+    }
+    let tls = directory.join("contexts/tls").join(&id).join("docker");
+    let has_tls = around.read(&tls.join("ca.pem")).is_ok();
+    Ok((host, has_tls.then_some(tls)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Removing what killed runs left behind, and nothing else.
+//!
+//! Whose an object is stands on its label, so this works with every ledger gone. Spared are runs whose process lives,
+//! runs that are meant to stand, and, for a day, runs whose process cannot be seen from here.
+
+use std::collections::BTreeMap;
+
+use parallax_vocab::RunId;
+
+use super::connect::Engine;
+use super::error::EngineError;
+use super::identity::{LABEL_CREATED, LABEL_OWNER, LABEL_RUN, LABEL_STANDING, Liveness, Owner, unix_seconds};
+use super::ledger::StateDir;
+use super::sweep::{Swept, Unfinished};
+
+/// How long a run is spared whose process lives on another machine or in another container, if it lives at all.
+const UNSEEN_IS_SPARED_SECONDS: u64 = 24 * 60 * 60;
+
+/// What gc did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collection {
+    /// Each run that was looked at, in the order of names.
+    pub runs: Vec<(RunId, Collected)>,
+}
+
+impl Collection {
+    /// What is still there although its run is dead.
+    pub fn remaining(&self) -> impl Iterator<Item = &super::sweep::Remaining> {
+        self.runs.iter().flat_map(|(_, collected)| match collected {
+            Collected::Swept(swept) => swept.remaining.as_slice(),
+            Collected::Spared(_) => &[],
+        })
+    }
+
+    /// How many objects were removed.
+    pub fn removed(&self) -> usize {
+        let removed = |collected: &Collected| match collected {
+            Collected::Swept(swept) => swept.removed.len(),
+            Collected::Spared(_) => 0,
+        };
+        self.runs.iter().map(|(_, collected)| removed(collected)).sum()
+    }
+}
+
+/// What became of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Collected {
+    /// It is dead; this was done.
+    Swept(Swept),
+    /// It was left alone; why.
+    Spared(String),
+}
+
+/// What is known of a run, from its ledger and from the labels of what it made.
+#[derive(Clone, Debug, Default)]
+struct Traces {
+    owner: Option<Owner>,
+    /// The newest sign of it, in seconds since 1970.
+    newest: u64,
+    standing: bool,
+    swept: bool,
+    has_objects: bool,
+}
+
+/// Sweeps every dead run that the engine or the ledgers know.
+pub async fn gc(engine: &Engine, state: &StateDir) -> Result<Collection, EngineError> {
+    let mut runs = traces_of_labels(engine).await?;
+    for run in state.runs()? {
+        let Some(file) = state.run_file(&run).filter(|file| same_engine(&file.endpoint, engine)) else { continue };
+        let traces = runs.entry(run.clone()).or_default();
+        traces.newest = traces.newest.max(file.created);
+        traces.owner = Some(file.owner);
+        traces.standing |= state.is_standing(&run);
+        traces.swept = state.is_swept(&run);
+    }
+    let mut collection = Collection::default();
+    for (run, traces) in runs {
+        if let Some(why) = why_spared(&traces, engine.endpoint().is_local(), unix_seconds()) {
+            collection.runs.push((run, Collected::Spared(why)));
+            continue;
+        }
+        if traces.swept && !traces.has_objects {
+            state.forget(&run)?;
+            continue;
+        }
+        let swept = engine.sweep(&run, &state.entries(&run), Unfinished::Maybe).await;
+        if swept.remaining.is_empty() {
+            state.forget(&run)?;
+        }
+        collection.runs.push((run, Collected::Swept(swept)));
+    }
+    Ok(collection)
+}
+
+/// A ledger of another engine says nothing about this one.
+fn same_engine(endpoint: &str, engine: &Engine) -> bool {
+    endpoint == engine.endpoint().host
+}
+
+async fn traces_of_labels(engine: &Engine) -> Result<BTreeMap<RunId, Traces>, EngineError> {
+    let mut runs: BTreeMap<RunId, Traces> = BTreeMap::new();
+    for (_, labels) in engine.labelled(LABEL_RUN).await? {
+        let Some(run) = labels.get(LABEL_RUN) else { continue };
+        let traces = runs.entry(RunId::new(run)).or_default();
+        traces.has_objects = true;
+        traces.standing |= labels.contains_key(LABEL_STANDING);
+        if let Some(owner) = labels.get(LABEL_OWNER).and_then(|owner| owner.parse().ok()) {
+            traces.owner = Some(owner);
+        }
+        if let Some(created) = labels.get(LABEL_CREATED).and_then(|created| created.parse().ok()) {
+            traces.newest = traces.newest.max(created);
+        }
+    }
+    Ok(runs)
+}
+
+/// Why a run is left alone, where it is.
+fn why_spared(traces: &Traces, local: bool, now: u64) -> Option<String> {
+    if traces.standing {
+        return Some("it was left standing on purpose".to_owned());
+    }
+    let liveness = traces.owner.as_ref().map_or(Liveness::Unknown, |owner| owner.liveness(local));
+    let age = now.saturating_sub(traces.newest);
+    match liveness {
+        Liveness::Living => Some("its process lives".to_owned()),
+        Liveness::Unknown if age < UNSEEN_IS_SPARED_SECONDS => {
+            Some(format!("its process cannot be seen from here, and it is {} min old", age / 60))
+        }
+        Liveness::Unknown | Liveness::Dead => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_dead_runs_are_swept() {
+        let living = Owner::this_process().unwrap();
+        let dead: Owner = {
+            let text = living.to_string();
+            let (_, rest) = text.split_once(':').unwrap();
+            format!("another-boot:{rest}").parse().unwrap()
+        };
+        let now = 1_000_000;
+        let traces = |owner: Option<&Owner>, newest| Traces { owner: owner.cloned(), newest, ..Traces::default() };
+        let day = UNSEEN_IS_SPARED_SECONDS;
+        let cases = [
+            ("living", traces(Some(&living), 0), true, Some("lives")),
+            ("dead", traces(Some(&dead), now), true, None),
+            ("dead but standing", Traces { standing: true, ..traces(Some(&dead), now) }, true, Some("standing")),
+            ("elsewhere, young", traces(Some(&dead), now - 60), false, Some("1 min old")),
+            ("elsewhere, old", traces(Some(&dead), now - day), false, None),
+            ("nobody's, young", traces(None, now - 120), true, Some("2 min old")),
+            ("nobody's, old", traces(None, 0), true, None),
+        ];
+        for (case, traces, local, expected) in cases {
+            let why = why_spared(&traces, local, now);
+            match expected {
+                None => assert_eq!(why, None, "{case}"),
+                Some(part) => assert!(why.as_ref().is_some_and(|why| why.contains(part)), "{case}: {why:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Images in the engine: asking for, loading, saving and pulling them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use testcontainers::bollard::query_parameters::{
+    CreateImageOptionsBuilder, ImportImageOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
+};
+use tokio::io::AsyncWriteExt as _;
+use tokio_util::codec::{BytesCodec, FramedRead};
+
+use super::connect::Engine;
+use super::error::{EngineError, said, status};
+
+/// How long a pull may be silent.
+#[derive(Clone, Copy, Debug)]
+pub struct PullLimits {
+    /// Until the registry first answers.
+    pub first_answer: Duration,
+    /// Between two signs of progress.
+    pub silence: Duration,
+}
+
+impl Default for PullLimits {
+    fn default() -> Self {
+        Self { first_answer: Duration::from_secs(10), silence: Duration::from_mins(1) }
+    }
+}
+
+impl Engine {
+    /// The id (`sha256:…`) of an image, where the engine has it.
+    pub async fn image_id(&self, reference: &str) -> Result<Option<String>, EngineError> {
+        match self.docker.inspect_image(reference).await {
+            Ok(image) => Ok(image.id),
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(source) => Err(EngineError::Call { doing: format!("look for image {reference}"), source }),
+        }
+    }
+
+    /// Loads an image archive (`docker save`'s form, or an OCI layout), and returns what the engine says it loaded.
+    pub async fn load_image(&self, path: &Path) -> Result<Vec<String>, EngineError> {
+        let file = tokio::fs::File::open(path).await.map_err(EngineError::file("read", path))?;
+        let chunks = FramedRead::with_capacity(file, BytesCodec::new(), 256 * 1024).map_ok(bytes::BytesMut::freeze);
+        let options = ImportImageOptionsBuilder::default().quiet(true).build();
+        let mut answers = Box::pin(self.docker.import_image_stream(options, chunks, None));
+        let mut loaded = Vec::new();
+        let doing = format!("load image archive {}", path.display());
+        while let Some(answer) = answers.try_next().await.map_err(EngineError::call(doing.clone()))? {
+            loaded.extend(answer.stream.map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()));
+        }
+        Ok(loaded)
+    }
+
+    /// Writes an image as an archive. The file appears only when it is whole.
+    pub async fn save_image(&self, reference: &str, path: &Path) -> Result<(), EngineError> {
+        let partial = path.with_extension("partial");
+        let written = self.save_to(reference, &partial).await;
+        if let Err(error) = written {
+            // What was begun is of no use; the error that matters is the first one.
+            let _ = tokio::fs::remove_file(&partial).await;
+            return Err(error);
+        }
+        tokio::fs::rename(&partial, path).await.map_err(EngineError::file("write", path))
+    }
+
+    async fn save_to(&self, reference: &str, path: &Path) -> Result<(), EngineError> {
+        let mut file = tokio::fs::File::create(path).await.map_err(EngineError::file("create", path))?;
+        let mut chunks = Box::pin(self.docker.export_image(reference));
+        let doing = format!("save image {reference}");
+        while let Some(chunk) = chunks.try_next().await.map_err(EngineError::call(doing.clone()))? {
+            file.write_all(&chunk).await.map_err(EngineError::file("write", path))?;
+        }
+        file.flush().await.map_err(EngineError::file("write", path))
+    }
+
+    /// Gives an image a second name, as `repository` and `tag`.
+    pub async fn tag_image(&self, reference: &str, repository: &str, tag: &str) -> Result<(), EngineError> {
+        let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
+        self.docker
+            .tag_image(reference, Some(options))
+            .await
+            .map_err(EngineError::call(format!("tag image {reference} as {repository}:{tag}")))
+    }
+
+    /// Removes an image; one that is not there is no error.
+    pub async fn remove_image(&self, reference: &str) -> Result<(), EngineError> {
+        let options = RemoveImageOptionsBuilder::default().force(true).build();
+        match self.docker.remove_image(reference, Some(options), None).await {
+            Ok(_) => Ok(()),
+            Err(error) if status(&error) == Some(404) => Ok(()),
+            Err(source) => Err(EngineError::Call { doing: format!("remove image {reference}"), source }),
+        }
+    }
+
+    /// Pulls an image without credentials, and says each step through `progress`.
+    pub async fn pull_image(
+        &self,
+        reference: &str,
+        limits: PullLimits,
+        progress: impl Fn(&str) + Send + Sync,
+    ) -> Result<(), EngineError> {
+        let failed = |reason: String| EngineError::Pull { image: reference.to_owned(), reason };
+        let options = CreateImageOptionsBuilder::default().from_image(reference).build();
+        let mut answers = Box::pin(self.docker.create_image(Some(options), None, None));
+        let mut limit = limits.first_answer;
+        loop {
+            let answer = tokio::time::timeout(limit, answers.next())
+                .await
+                .map_err(|_| failed(format!("no answer within {} s", limit.as_secs())))?;
+            let Some(answer) = answer else { break };
+            let answer = answer.map_err(|error| failed(said(&error)))?;
+            if let Some(status) = &answer.status {
+                progress(&step(answer.id.as_deref(), status, answer.progress_detail.as_ref()));
+            }
+            limit = limits.silence;
+        }
+        match self.image_id(reference).await? {
+            Some(_) => Ok(()),
+            None => Err(failed("the engine reported no error, and does not have it".to_owned())),
+        }
+    }
+}
+
+/// One line for people: `a1b2c3 Downloading 12 of 40 MB`.
+fn step(layer: Option<&str>, status: &str, detail: Option<&testcontainers::bollard::models::ProgressDetail>) -> String {
+    let megabytes = |bytes: i64| bytes / 1_000_000;
+    let amount = detail.and_then(|detail| {
+        Some(format!(" {} of {} MB", megabytes(detail.current?), megabytes(detail.total.filter(|total| *total > 0)?)))
+    });
+    format!("{}{status}{}", layer.map(|id| format!("{id} ")).unwrap_or_default(), amount.unwrap_or_default())
+}

@@ -1,0 +1,257 @@
+//! What a run has made, on disk before it is made.
+//!
+//! `$XDG_STATE_HOME/parallax/runs/<run>/` (or `~/.local/state/parallax/…`) holds `run.json` (whose the run is) and
+//! `ledger.jsonl` (one object a line, synced before the engine is asked for it). Two marker files: `swept` says that
+//! nothing of the run is left, `standing` that it is meant to outlive its process.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use parallax_vocab::RunId;
+use serde::{Deserialize, Serialize};
+
+use super::error::EngineError;
+use super::identity::{Owner, unix_seconds};
+
+const RUN_FILE: &str = "run.json";
+const LEDGER_FILE: &str = "ledger.jsonl";
+const SWEPT_FILE: &str = "swept";
+const STANDING_FILE: &str = "standing";
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A container.
+    Container,
+    /// A network.
+    Network,
+    /// A volume.
+    Volume,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Container => "container",
+            Self::Network => "network",
+            Self::Volume => "volume",
+        })
+    }
+}
+
+/// One object by its kind and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name in the engine.
+    pub name: String,
+}
+
+/// Whose a run is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunFile {
+    /// The run.
+    pub run: RunId,
+    /// The process that made it.
+    pub owner: Owner,
+    /// Its engine, as in `DOCKER_HOST`.
+    pub endpoint: String,
+    /// Seconds since 1970.
+    pub created: u64,
+}
+
+/// The folder that holds all runs' ledgers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDir(PathBuf);
+
+impl StateDir {
+    /// The user's: `$XDG_STATE_HOME/parallax`, or `~/.local/state/parallax`.
+    pub fn of_user() -> Result<Self, EngineError> {
+        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+        let state = state.ok_or_else(|| EngineError::Process {
+            doing: "find the folder for ledgers".to_owned(),
+            reason: "neither XDG_STATE_HOME nor HOME is set to an absolute path".to_owned(),
+        })?;
+        Ok(Self(state.join("parallax")))
+    }
+
+    /// Another folder, for example a test's.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A run's folder.
+    pub fn run(&self, run: &RunId) -> PathBuf {
+        self.0.join("runs").join(run.as_str())
+    }
+
+    /// Every run that has a folder, in the order of names.
+    pub fn runs(&self) -> Result<Vec<RunId>, EngineError> {
+        let path = self.0.join("runs");
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(EngineError::File { doing: "read", path, source: error }),
+        };
+        let mut runs: Vec<RunId> =
+            entries.flatten().filter_map(|entry| entry.file_name().to_str().map(RunId::new)).collect();
+        runs.sort();
+        Ok(runs)
+    }
+
+    /// Whose a run is; none where its file is gone or was never finished.
+    pub fn run_file(&self, run: &RunId) -> Option<RunFile> {
+        serde_json::from_str(&fs::read_to_string(self.run(run).join(RUN_FILE)).ok()?).ok()
+    }
+
+    /// What a run has made, as far as its ledger tells. A last line that was cut short by a crash is left out: its
+    /// object was not asked for.
+    pub fn entries(&self, run: &RunId) -> Vec<Entry> {
+        let text = fs::read_to_string(self.run(run).join(LEDGER_FILE)).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Whether a run is meant to outlive its process.
+    pub fn is_standing(&self, run: &RunId) -> bool {
+        self.run(run).join(STANDING_FILE).exists()
+    }
+
+    /// Whether nothing of a run is left.
+    pub fn is_swept(&self, run: &RunId) -> bool {
+        self.run(run).join(SWEPT_FILE).exists()
+    }
+
+    /// Notes that nothing of a run is left.
+    pub fn mark_swept(&self, run: &RunId) -> Result<(), EngineError> {
+        mark(&self.run(run).join(SWEPT_FILE))
+    }
+
+    /// Forgets a run: removes its folder.
+    pub fn forget(&self, run: &RunId) -> Result<(), EngineError> {
+        let path = self.run(run);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(EngineError::File { doing: "remove", path, source: error })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A run's ledger, open for writing.
+#[derive(Debug)]
+pub struct Ledger {
+    state: StateDir,
+    run: RunId,
+    file: Mutex<File>,
+}
+
+impl Ledger {
+    /// Opens a new run's ledger; its folder is the user's alone (0700, files 0600).
+    pub fn open(state: StateDir, run: &RunId, owner: Owner, endpoint: &str) -> Result<Self, EngineError> {
+        let directory = state.run(run);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .map_err(EngineError::file("create", &directory))?;
+        let file = RunFile { run: run.clone(), owner, endpoint: endpoint.to_owned(), created: unix_seconds() };
+        let path = directory.join(RUN_FILE);
+        private(&path)
+            .and_then(|mut out| out.write_all(&serde_json::to_vec(&file)?).and_then(|()| out.sync_all()))
+            .map_err(EngineError::file("write", &path))?;
+        let path = directory.join(LEDGER_FILE);
+        let ledger = private(&path).map_err(EngineError::file("create", &path))?;
+        sync_directory(&directory)?;
+        Ok(Self { state, run: run.clone(), file: Mutex::new(ledger) })
+    }
+
+    /// Puts an object down, synced to disk, before it is created.
+    pub fn record(&self, kind: Kind, name: &str) -> Result<(), EngineError> {
+        let entry = Entry { kind, name: name.to_owned() };
+        let write = || {
+            let mut line = serde_json::to_vec(&entry)?;
+            line.push(b'\n');
+            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            file.write_all(&line)?;
+            file.sync_data()
+        };
+        write().map_err(EngineError::file("write", self.state.run(&self.run).join(LEDGER_FILE)))
+    }
+
+    /// What was put down.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.state.entries(&self.run)
+    }
+
+    /// Where ledgers are.
+    pub fn state(&self) -> &StateDir {
+        &self.state
+    }
+
+    /// Keeps the run when its process ends: gc spares it from now on.
+    pub fn keep_standing(&self) -> Result<(), EngineError> {
+        mark(&self.state.run(&self.run).join(STANDING_FILE))
+    }
+}
+
+fn private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+fn mark(path: &Path) -> Result<(), EngineError> {
+    private(path).and_then(|file| file.sync_all()).map_err(EngineError::file("write", path))
+}
+
+/// Makes the names of new files durable, not only their contents.
+fn sync_directory(path: &Path) -> Result<(), EngineError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(EngineError::file("sync", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_ledger_is_private_and_survives_a_torn_line() {
+        let scratch = tempfile::tempdir().unwrap();
+        let state = StateDir::at(scratch.path().join("state"));
+        let run = RunId::new("r00000001");
+        let owner = Owner::this_process().unwrap();
+        let ledger = Ledger::open(state.clone(), &run, owner.clone(), "unix:///x").unwrap();
+        ledger.record(Kind::Network, "n").unwrap();
+        ledger.record(Kind::Container, "c").unwrap();
+        let path = state.run(&run).join(LEDGER_FILE);
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(br#"{"kind":"conta"#).unwrap();
+
+        let names: Vec<String> = state.entries(&run).into_iter().map(|entry| entry.name).collect();
+        assert_eq!(names, ["n", "c"]);
+        assert_eq!(state.run_file(&run).unwrap().owner, owner);
+        assert_eq!(state.runs().unwrap(), std::slice::from_ref(&run));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(state.run(&run)).unwrap().permissions().mode() & 0o777, 0o700);
+
+        assert!(!state.is_standing(&run) && !state.is_swept(&run));
+        ledger.keep_standing().unwrap();
+        state.mark_swept(&run).unwrap();
+        assert!(state.is_standing(&run) && state.is_swept(&run));
+        state.forget(&run).unwrap();
+        state.forget(&run).unwrap();
+        assert_eq!(state.runs().unwrap(), []);
+    }
+}

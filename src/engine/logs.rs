@@ -1,0 +1,140 @@
+//! What containers print.
+
+use std::collections::VecDeque;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use testcontainers::bollard::container::LogOutput;
+use testcontainers::bollard::query_parameters::{LogsOptions, LogsOptionsBuilder};
+
+use super::connect::Engine;
+use super::error::EngineError;
+
+/// A line longer than this is cut: nothing that we read needs more, and a buffer has a limit.
+const LINE_LIMIT_BYTES: usize = 64 * 1024;
+
+/// Where a line was printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// One line that a container printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// Where.
+    pub stream: Stream,
+    /// The line, without its end.
+    pub text: String,
+}
+
+impl Engine {
+    /// The last lines that a container printed, both streams in the order in which they came.
+    pub async fn logs(&self, name: &str, tail: usize) -> Result<Vec<String>, EngineError> {
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&tail.to_string()).build();
+        let mut lines = VecDeque::new();
+        let mut stream = std::pin::pin!(self.lines(name, options));
+        while let Some(line) = stream.try_next().await? {
+            if lines.len() == tail {
+                lines.pop_front();
+            }
+            lines.push_back(line.text);
+        }
+        Ok(lines.into())
+    }
+
+    /// Every line from the container's start on, until it exits. Drop the stream to stop.
+    pub fn follow_logs(&self, name: &str) -> impl futures::Stream<Item = Result<LogLine, EngineError>> + Send + use<> {
+        self.lines(name, LogsOptionsBuilder::default().stdout(true).stderr(true).follow(true).build())
+    }
+
+    fn lines(
+        &self,
+        name: &str,
+        options: LogsOptions,
+    ) -> impl futures::Stream<Item = Result<LogLine, EngineError>> + Send + use<> {
+        let doing = format!("read the log of container {name}");
+        let mut cutter = Cutter::default();
+        // One step past the end hands over lines without an end.
+        self.docker
+            .logs(name, Some(options))
+            .map(Some)
+            .chain(futures::stream::iter([None]))
+            .map(move |output| match output {
+                Some(Ok(output)) => Ok(cutter.push(output)),
+                Some(Err(source)) => Err(EngineError::Call { doing: doing.clone(), source }),
+                None => Ok(cutter.rest()),
+            })
+            .map_ok(|lines| futures::stream::iter(lines.into_iter().map(Ok)))
+            .try_flatten()
+    }
+}
+
+/// Cuts chunks into lines, each stream for itself.
+#[derive(Default)]
+struct Cutter {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Cutter {
+    fn push(&mut self, output: LogOutput) -> Vec<LogLine> {
+        let (stream, buffer) = match &output {
+            LogOutput::StdErr { .. } => (Stream::Stderr, &mut self.stderr),
+            _ => (Stream::Stdout, &mut self.stdout),
+        };
+        let mut lines = Vec::new();
+        for byte in output.into_bytes() {
+            if byte == b'\n' {
+                lines.push(line(stream, buffer));
+            } else if buffer.len() < LINE_LIMIT_BYTES {
+                buffer.push(byte);
+            }
+        }
+        lines
+    }
+
+    fn rest(&mut self) -> Vec<LogLine> {
+        [(Stream::Stdout, &mut self.stdout), (Stream::Stderr, &mut self.stderr)]
+            .into_iter()
+            .filter(|(_, buffer)| !buffer.is_empty())
+            .map(|(stream, buffer)| line(stream, buffer))
+            .collect()
+    }
+}
+
+fn line(stream: Stream, buffer: &mut Vec<u8>) -> LogLine {
+    let text = String::from_utf8_lossy(buffer).trim_end_matches('\r').to_owned();
+    buffer.clear();
+    LogLine { stream, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_for_each_stream() {
+        let mut cutter = Cutter::default();
+        let out = |text: &'static str| LogOutput::StdOut { message: text.into() };
+        let err = |text: &'static str| LogOutput::StdErr { message: text.into() };
+        let mut seen = Vec::new();
+        for chunk in [out("a\nb"), err("x\r\ny"), out("c\n\n")] {
+            seen.extend(cutter.push(chunk));
+        }
+        seen.extend(cutter.rest());
+        let seen: Vec<_> = seen.iter().map(|line| (line.stream, line.text.as_str())).collect();
+        let (o, e) = (Stream::Stdout, Stream::Stderr);
+        assert_eq!(seen, [(o, "a"), (e, "x"), (o, "bc"), (o, ""), (e, "y")]);
+    }
+
+    #[test]
+    fn an_endless_line_is_cut() {
+        let mut cutter = Cutter::default();
+        let long = vec![b'x'; LINE_LIMIT_BYTES + 10];
+        assert!(cutter.push(LogOutput::StdOut { message: long.into() }).is_empty());
+        assert_eq!(cutter.rest()[0].text.len(), LINE_LIMIT_BYTES);
+    }
+}

@@ -1,0 +1,235 @@
+//! Saying now what would fail later, each with its fix.
+
+use super::facts::Facts;
+
+/// Kubernetes' kubelet refuses cgroup v1 from this minor version on, unless it is told otherwise (facts.md 3).
+const REFUSES_CGROUP_V1_FROM_MINOR: u32 = 35;
+/// What a cluster's components use of these; below, the kubelet and CoreDNS fail with "too many open files".
+const INOTIFY_INSTANCES: u64 = 128;
+const INOTIFY_WATCHES: u64 = 8192;
+const GIB: u64 = 1024 * 1024 * 1024;
+
+/// What a run will ask of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Whether it starts privileged containers (each cluster node is one).
+    pub privileged: bool,
+    /// Room for images and containers.
+    pub free_disk_bytes: u64,
+    /// Memory in all.
+    pub memory_bytes: u64,
+    /// Kubernetes' minor version, where the kubelet of the node will not be told to accept cgroup v1.
+    pub strict_kubernetes_minor: Option<u32>,
+    /// How many clusters run at once.
+    pub clusters: u64,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It may hurt.
+    Warning,
+    /// It will fail.
+    Error,
+}
+
+/// One thing that will go wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What: a lower-case sentence.
+    pub what: String,
+    /// What to do.
+    pub fix: String,
+}
+
+/// Holds what the engine says against what a run needs; the worst come first.
+pub fn preflight(facts: &Facts, needs: &Needs) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = [
+        privileged(facts, needs),
+        disk(facts, needs),
+        cgroup(facts, needs),
+        memory(facts, needs),
+        inotify("max_user_instances", facts.inotify_instances, INOTIFY_INSTANCES, needs),
+        inotify("max_user_watches", facts.inotify_watches, INOTIFY_WATCHES, needs),
+        storage(facts),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings
+}
+
+fn error(what: String, fix: impl Into<String>) -> Finding {
+    Finding { severity: Severity::Error, what, fix: fix.into() }
+}
+
+fn warning(what: String, fix: impl Into<String>) -> Finding {
+    Finding { severity: Severity::Warning, what, fix: fix.into() }
+}
+
+fn privileged(facts: &Facts, needs: &Needs) -> Option<Finding> {
+    if !needs.privileged {
+        return None;
+    }
+    if facts.remaps_users {
+        return Some(error(
+            "the engine remaps container users (userns-remap), under which it runs no privileged container".to_owned(),
+            "take `userns-remap` out of the engine's daemon.json, or name another engine by DOCKER_HOST",
+        ));
+    }
+    if facts.rootless && facts.cgroup_version == 1 {
+        return Some(error(
+            "the engine is rootless on cgroup v1, where a cluster node cannot manage its own cgroups".to_owned(),
+            "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or name an engine that runs as root",
+        ));
+    }
+    // docker.io 20.10 fails in runc on the machines of facts.md 5; the engine cannot tell, its age can.
+    let major: Option<u32> = facts.version.split('.').next().and_then(|major| major.parse().ok());
+    if major.is_some_and(|major| major < 23) {
+        return Some(warning(
+            format!("engine {} is old, and on some machines cannot run privileged containers", facts.version),
+            "use release 23 or newer; `cargo xtask e2e --provision` installs one on Debian or Ubuntu",
+        ));
+    }
+    if facts.rootless {
+        return Some(warning(
+            "the engine is rootless: a cluster node may miss the controllers that were not delegated to it".to_owned(),
+            "delegate cpu, cpuset, io, memory and pids to your user, or name an engine that runs as root",
+        ));
+    }
+    None
+}
+
+fn disk(facts: &Facts, needs: &Needs) -> Option<Finding> {
+    let free = facts.free_disk_bytes?;
+    if free >= needs.free_disk_bytes {
+        return None;
+    }
+    Some(error(
+        format!("{} has {} free, and the run needs {}", facts.root, gib(free), gib(needs.free_disk_bytes)),
+        "make room there: `docker system df` shows what the engine keeps, `docker system prune` frees it",
+    ))
+}
+
+fn cgroup(facts: &Facts, needs: &Needs) -> Option<Finding> {
+    let minor = needs.strict_kubernetes_minor?;
+    if facts.cgroup_version != 1 || minor < REFUSES_CGROUP_V1_FROM_MINOR {
+        return None;
+    }
+    Some(error(
+        format!("the machine uses cgroup v1, which Kubernetes 1.{minor} refuses"),
+        "add `--kubelet-arg=fail-cgroupv1=false` to the cluster, boot with cgroup v2, or use Kubernetes 1.34",
+    ))
+}
+
+fn memory(facts: &Facts, needs: &Needs) -> Option<Finding> {
+    if facts.memory_bytes == 0 || facts.memory_bytes >= needs.memory_bytes {
+        return None;
+    }
+    Some(warning(
+        format!(
+            "the engine's machine has {} of memory, and the run uses {}",
+            gib(facts.memory_bytes),
+            gib(needs.memory_bytes)
+        ),
+        "run fewer scenarios at once (give a filter), or give the engine's machine more memory",
+    ))
+}
+
+fn inotify(name: &str, limit: Option<u64>, each: u64, needs: &Needs) -> Option<Finding> {
+    let wanted = each.saturating_mul(needs.clusters);
+    if limit? >= wanted {
+        return None;
+    }
+    Some(warning(
+        format!("the kernel's fs.inotify.{name} is {}, and {} clusters use about {wanted}", limit?, needs.clusters),
+        format!("`sysctl -w fs.inotify.{name}={}` as root", wanted.next_power_of_two()),
+    ))
+}
+
+fn storage(facts: &Facts) -> Option<Finding> {
+    if facts.storage_driver != "vfs" {
+        return None;
+    }
+    Some(warning(
+        "the engine stores images with vfs, which copies every layer in full".to_owned(),
+        "use overlay2: the engine's folder must be on a file system that can carry it (ext4, xfs)",
+    ))
+}
+
+/// One digit behind the point, rounded down; whole numbers only, since nothing finer is meant.
+fn gib(bytes: u64) -> String {
+    let tenths = bytes.saturating_mul(10) / GIB;
+    format!("{}.{} GiB", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Facts {
+        Facts {
+            version: "26.1.5+dfsg1".into(),
+            cgroup_version: 2,
+            storage_driver: "overlay2".into(),
+            memory_bytes: 16 * GIB,
+            root: "/var/lib/docker".into(),
+            free_disk_bytes: Some(50 * GIB),
+            inotify_instances: Some(8192),
+            inotify_watches: Some(1_048_576),
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn each_trouble_is_named_with_its_fix() {
+        let needs = Needs {
+            privileged: true,
+            free_disk_bytes: 6 * GIB,
+            memory_bytes: 4 * GIB,
+            strict_kubernetes_minor: Some(35),
+            clusters: 2,
+        };
+        assert_eq!(preflight(&good(), &needs), []);
+        let (error, warning) = (Severity::Error, Severity::Warning);
+        let cases = [
+            (Facts { remaps_users: true, ..good() }, error, "userns-remap", "daemon.json"),
+            (Facts { rootless: true, cgroup_version: 1, ..good() }, error, "rootless on cgroup v1", "cgroup v2"),
+            (Facts { rootless: true, ..good() }, warning, "rootless", "delegate"),
+            (Facts { version: "20.10.24".into(), ..good() }, warning, "engine 20.10.24 is old", "--provision"),
+            (Facts { free_disk_bytes: Some(GIB / 2), ..good() }, error, "has 0.5 GiB free", "docker system prune"),
+            (Facts { cgroup_version: 1, ..good() }, error, "Kubernetes 1.35 refuses", "fail-cgroupv1=false"),
+            (Facts { memory_bytes: GIB, ..good() }, warning, "has 1.0 GiB of memory", "filter"),
+            (Facts { inotify_instances: Some(128), ..good() }, warning, "max_user_instances is 128", "sysctl -w"),
+            (Facts { inotify_watches: Some(100), ..good() }, warning, "max_user_watches is 100", "=16384"),
+            (Facts { storage_driver: "vfs".into(), ..good() }, warning, "vfs", "overlay2"),
+        ];
+        for (facts, severity, what, fix) in cases {
+            let findings = preflight(&facts, &needs);
+            let hit = findings.iter().find(|finding| finding.what.contains(what));
+            let hit = hit.unwrap_or_else(|| panic!("nothing says {what:?}: {findings:?}"));
+            assert_eq!(hit.severity, severity, "{what}");
+            assert!(hit.fix.contains(fix), "{}", hit.fix);
+        }
+    }
+
+    #[test]
+    fn what_is_not_needed_or_not_known_is_no_trouble() {
+        let unknown = Facts { free_disk_bytes: None, inotify_instances: None, memory_bytes: 0, ..good() };
+        let big = Needs { free_disk_bytes: u64::MAX, memory_bytes: u64::MAX, clusters: 4, ..Needs::default() };
+        assert_eq!(preflight(&unknown, &big), []);
+        let old = Facts { cgroup_version: 1, remaps_users: true, ..good() };
+        assert_eq!(preflight(&old, &Needs { strict_kubernetes_minor: Some(34), ..Needs::default() }), []);
+    }
+
+    #[test]
+    fn errors_come_first() {
+        let facts = Facts { memory_bytes: 1, free_disk_bytes: Some(0), ..good() };
+        let needs = Needs { free_disk_bytes: 1, memory_bytes: 2, ..Needs::default() };
+        let order: Vec<_> = preflight(&facts, &needs).iter().map(|finding| finding.severity).collect();
+        assert_eq!(order, [Severity::Error, Severity::Warning]);
+    }
+}

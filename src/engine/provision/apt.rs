@@ -1,0 +1,237 @@
+//! apt, bounded and quiet: its output is shown only where it fails.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::Instant;
+
+use super::choice::{Choice, Release, choose, read_candidate, read_madison};
+use super::error::ProvisionError;
+use super::sources;
+use super::system::System;
+use crate::record::Sink;
+
+/// The Debian release whose engine runs privileged containers on every machine that was tried (facts.md 5).
+const NEWER_SUITE: &str = "trixie";
+const ETC_APT: &str = "/etc/apt";
+/// Lines of output that an error shows.
+const OUTPUT_LINES: usize = 20;
+/// Limits: apt's own waits end sooner, so passing one means that it hangs.
+const UPDATE_WITHIN: Duration = Duration::from_mins(5);
+const INSTALL_WITHIN: Duration = Duration::from_mins(20);
+/// How long another apt may hold its lock. apt waits by itself for dpkg's lock only, not for that of its lists.
+const LOCK_WITHIN: Duration = Duration::from_mins(2);
+/// dpkg's lock can be asked for, and tells nobody when it is free.
+const LOCK_LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// apt on this machine.
+pub(super) struct Apt<'a> {
+    system: System,
+    sink: &'a Sink,
+    updated: bool,
+}
+
+/// A package to install.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) package: &'static str,
+    /// Its least release.
+    pub(super) least: Release,
+    /// What must come from the same suite: apt does not draw it along by itself.
+    pub(super) same_suite: &'static [&'static str],
+    /// What goes along.
+    pub(super) along: &'static [&'static str],
+    /// What goes along where the archive has it.
+    pub(super) along_if_known: &'static [&'static str],
+}
+
+impl<'a> Apt<'a> {
+    pub(super) fn new(system: System, sink: &'a Sink) -> Self {
+        Self { system, sink, updated: false }
+    }
+
+    /// Installs a package, from a newer suite where this machine's own has none that is new enough.
+    pub(super) async fn install(&mut self, wanted: Wanted) -> Result<(), ProvisionError> {
+        let Wanted { package, least, .. } = wanted;
+        let mut choice = self.look_up(package, least).await?;
+        if choice == Choice::Nowhere && self.candidate(package).await?.is_none() {
+            // Lists were never read, or are gone.
+            self.update().await?;
+            choice = self.look_up(package, least).await?;
+        }
+        if choice == Choice::Nowhere && self.system.is_debian && self.add_newer_suite()? {
+            self.updated = false;
+            self.update().await?;
+            choice = self.look_up(package, least).await?;
+        }
+        let (version, suite) = match choice {
+            Choice::Plain { version } => (version, None),
+            Choice::FromSuite { version, suite } => (version, Some(suite)),
+            Choice::Nowhere => return Err(self.too_old(package, least).await?),
+        };
+        let mut along = wanted.along.to_vec();
+        for other in wanted.along_if_known {
+            if self.candidate(other).await?.is_some() {
+                along.push(other);
+            }
+        }
+        let from = suite.as_ref().map(|suite| format!(" from {suite}")).unwrap_or_default();
+        let what = [&[format!("{package} {version}{from}").as_str()], along.as_slice()].concat().join(", ");
+        self.sink.note(format!("installing {what}"));
+        let suffix = suite.map(|suite| format!("/{suite}")).unwrap_or_default();
+        let same = [package].into_iter().chain(wanted.same_suite.iter().copied());
+        let mut names: Vec<String> = same.map(|name| format!("{name}{suffix}")).collect();
+        names.extend(along.into_iter().map(str::to_owned));
+        match self.install_now(&names).await {
+            // Lists that name versions which the mirror no longer has.
+            Err(_) if !self.updated => {
+                self.update().await?;
+                self.install_now(&names).await
+            }
+            result => result,
+        }
+    }
+
+    async fn install_now(&self, names: &[String]) -> Result<(), ProvisionError> {
+        let mut args = vec!["install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120"];
+        args.extend(["-o", "Dpkg::Options::=--force-confold", "-o", "Dpkg::Use-Pty=0"]);
+        args.extend(names.iter().map(String::as_str));
+        run("apt-get", &args, INSTALL_WITHIN).await.map(drop)
+    }
+
+    /// The version that apt would take by itself, by the lists that are there.
+    async fn candidate(&self, package: &str) -> Result<Option<String>, ProvisionError> {
+        Ok(read_candidate(&run("apt-cache", &["policy", package], UPDATE_WITHIN).await?))
+    }
+
+    async fn look_up(&self, package: &str, least: Release) -> Result<Choice, ProvisionError> {
+        let candidate = self.candidate(package).await?;
+        let madison = run("apt-cache", &["madison", package], UPDATE_WITHIN).await?;
+        Ok(choose(candidate.as_deref(), &read_madison(&madison), least))
+    }
+
+    async fn too_old(&self, package: &str, least: Release) -> Result<ProvisionError, ProvisionError> {
+        Ok(ProvisionError::TooOld {
+            package: package.to_owned(),
+            wanted: least.to_string(),
+            has: self.candidate(package).await?.unwrap_or_else(|| "none".to_owned()),
+            system: self.system.name.clone(),
+        })
+    }
+
+    /// Once for a run, and again only after sources were added.
+    async fn update(&mut self) -> Result<(), ProvisionError> {
+        if self.updated {
+            return Ok(());
+        }
+        self.sink.note("reading the package lists (apt-get update)");
+        let deadline = Instant::now() + LOCK_WITHIN;
+        loop {
+            match run("apt-get", &["update", "-o", "Acquire::Retries=2"], UPDATE_WITHIN).await {
+                Ok(_) => break,
+                Err(error) if is_locked(&error) && Instant::now() < deadline => {
+                    tokio::time::sleep(LOCK_LOOK_AGAIN).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.updated = true;
+        Ok(())
+    }
+
+    /// Adds the newer suite to apt's sources, where it is not among them. Whether it did.
+    fn add_newer_suite(&self) -> Result<bool, ProvisionError> {
+        let codename = &self.system.codename;
+        if codename == NEWER_SUITE {
+            return Ok(false);
+        }
+        let etc = Path::new(ETC_APT);
+        let files = sources::read(etc)?;
+        let own = sources::own_archive(&files, codename);
+        if own.is_empty() {
+            let read = files.into_iter().map(|(path, _)| path).collect();
+            return Err(ProvisionError::NoOwnArchive { codename: codename.clone(), read });
+        }
+        let list = etc.join(format!("sources.list.d/parallax-{NEWER_SUITE}.sources"));
+        let pin = etc.join(format!("preferences.d/parallax-{NEWER_SUITE}"));
+        self.sink.note(format!(
+            "adding {NEWER_SUITE} to this machine's apt sources, pinned low: {} and {}",
+            list.display(),
+            pin.display()
+        ));
+        // The pin first: were the sources there alone, an upgrade in between would take everything from them.
+        std::fs::write(&pin, sources::low_pin(NEWER_SUITE)).map_err(ProvisionError::file("write", &pin))?;
+        let text = sources::renamed(&own, codename, NEWER_SUITE);
+        std::fs::write(&list, text).map_err(ProvisionError::file("write", &list))?;
+        Ok(true)
+    }
+}
+
+fn is_locked(error: &ProvisionError) -> bool {
+    matches!(error, ProvisionError::Command { output, .. } if output.iter().any(|line| line.contains("Could not get lock")))
+}
+
+/// Runs a command to its end and returns its standard output. It is in a process group of its own: Ctrl-C in the
+/// terminal must not leave half a package.
+pub(super) async fn run(program: &str, args: &[&str], within: Duration) -> Result<String, ProvisionError> {
+    let failed = |reason: String, output: Vec<String>| ProvisionError::Command {
+        command: format!("{program} {}", args.join(" ")),
+        reason,
+        output,
+    };
+    let output = Command::new(program)
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null())
+        .process_group(0)
+        .output();
+    let output = tokio::time::timeout(within, output)
+        .await
+        .map_err(|_| failed(format!("no end within {} s", within.as_secs()), Vec::new()))?
+        .map_err(|error| failed(error.to_string(), Vec::new()))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).join("\n");
+    Err(failed(output.status.to_string(), last_lines(&text, OUTPUT_LINES)))
+}
+
+/// The last lines that say something.
+pub(super) fn last_lines(text: &str, count: usize) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_command_that_fails_shows_its_end() {
+        let limit = Duration::from_secs(10);
+        assert_eq!(run("sh", &["-c", "echo yes"], limit).await.unwrap(), "yes\n");
+        let script = "for i in $(seq 30); do echo line $i; done; echo why >&2; exit 3";
+        let error = run("sh", &["-c", script], limit).await.unwrap_err();
+        assert!(error.to_string().contains("exit status: 3"), "{error}");
+        let shown = error.evidence();
+        assert_eq!((shown.len(), shown[0].as_str(), shown[19].as_str()), (20, "line 12", "why"));
+        let error = run("sh", &["-c", "sleep 5"], Duration::from_millis(50)).await.unwrap_err();
+        assert!(error.to_string().contains("no end within"), "{error}");
+        let error = run("parallax-no-such-command", &[], limit).await.unwrap_err();
+        assert!(error.to_string().contains("No such file"), "{error}");
+    }
+
+    #[test]
+    fn a_held_lock_is_told_from_other_failures() {
+        let error = |line: &str| ProvisionError::Command {
+            command: String::new(),
+            reason: String::new(),
+            output: vec![line.to_owned()],
+        };
+        assert!(is_locked(&error("E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)")));
+        assert!(!is_locked(&error("E: Unable to locate package x")));
+    }
+}

@@ -1,0 +1,74 @@
+//! An engine that answers, installed and started where that is wanted.
+
+use std::time::Duration;
+
+use super::apt::{Apt, Wanted, run};
+use super::choice::Release;
+use super::daemon;
+use super::system::System;
+use super::tool::on_path;
+use crate::engine::error::EngineError;
+use crate::engine::find::{DEFAULT_SOCKET, Endpoint, Surroundings, find};
+use crate::record::Sink;
+
+/// Debian's 20.10 fails to run privileged containers on some machines (facts.md 5); its successors do not.
+const LEAST: Release = Release(23, 0);
+const VERSION_WITHIN: Duration = Duration::from_secs(20);
+
+/// Finds the engine; where none answers and `provision` is set, installs and starts one, saying each step before it
+/// is done. An engine that somebody named elsewhere (`DOCKER_HOST`, a context) is never replaced.
+pub async fn ensure_engine(provision: bool, around: &dyn Surroundings, sink: &Sink) -> Result<Endpoint, EngineError> {
+    let absent = match find(around) {
+        Ok(endpoint) => return Ok(endpoint),
+        Err(error) => error,
+    };
+    if !provision || !is_ours_to_start(&absent) {
+        return Err(absent);
+    }
+    let system = System::for_installing("a container engine")?;
+    if !is_installed().await {
+        Apt::new(system, sink).install(engine_package(on_path("docker").next().is_some())).await?;
+    }
+    daemon::start(around, sink).await?;
+    find(around)
+}
+
+/// The engine, with what it needs and does not depend on. Newer releases split the client off, which a person wants.
+fn engine_package(has_client: bool) -> Wanted {
+    Wanted {
+        package: "docker.io",
+        least: LEAST,
+        same_suite: &[],
+        along: &["iptables"],
+        along_if_known: if has_client { &[] } else { &["docker-cli"] },
+    }
+}
+
+/// Only the default socket is: what was chosen by name is somebody else's.
+fn is_ours_to_start(absent: &EngineError) -> bool {
+    matches!(absent, EngineError::NotFound { tried } if tried.iter().any(|one| one.place == DEFAULT_SOCKET))
+}
+
+/// Whether a server is here that only has to be started.
+async fn is_installed() -> bool {
+    let Some(dockerd) = daemon::dockerd().and_then(|path| path.to_str().map(str::to_owned)) else { return false };
+    let version = run(&dockerd, &["--version"], VERSION_WITHIN).await.unwrap_or_default();
+    Release::parse(&version).is_some_and(|release| release >= LEAST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::error::Tried;
+
+    #[test]
+    fn only_the_default_engine_is_ours_to_start() {
+        let absent = |place: &str| EngineError::NotFound {
+            tried: vec![Tried { source: String::new(), place: place.to_owned(), said: "absent".to_owned() }],
+        };
+        assert!(is_ours_to_start(&absent(DEFAULT_SOCKET)));
+        assert!(!is_ours_to_start(&absent("/somewhere/else.sock")));
+        let denied = EngineError::Denied { socket: DEFAULT_SOCKET.to_owned(), source_of: String::new() };
+        assert!(!is_ours_to_start(&denied));
+    }
+}

@@ -1,0 +1,20 @@
+//! Installing what is missing, on Debian or Ubuntu as root: an engine that can run privileged containers, and the
+//! toolchains that image recipes need.
+//!
+//! Every step is said *before* it is done, with package names, versions and the files written. A second run changes
+//! nothing. No mirror is named here: where a newer suite is needed, the machine's own apt sources are used once more
+//! with the suite renamed, pinned so low that nothing else is upgraded from it (facts.md 5).
+
+mod apt;
+mod choice;
+mod daemon;
+mod engine;
+mod error;
+mod sources;
+mod system;
+mod tool;
+
+pub use engine::ensure_engine;
+pub use error::ProvisionError;
+pub use sources::debian_sources;
+pub use tool::{Tool, ensure_tool};

@@ -1,0 +1,136 @@
+//! Toolchains that image recipes need.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::apt::{Apt, Wanted, run};
+use super::choice::Release;
+use super::error::ProvisionError;
+use super::system::System;
+use crate::engine::error::EngineError;
+use crate::record::Sink;
+
+const VERSION_WITHIN: Duration = Duration::from_secs(20);
+/// Where administration tools are, which an ordinary user's PATH may lack.
+const ALSO: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
+
+/// A toolchain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tool {
+    /// The Go compiler.
+    Go,
+    /// Makes Debian root file systems without being in one.
+    Mmdebstrap,
+    /// A static shell and its tools in one program.
+    Busybox,
+}
+
+/// What is known of a tool.
+struct Known {
+    command: &'static str,
+    package: &'static str,
+    same_suite: &'static [&'static str],
+    version: &'static [&'static str],
+    least: Release,
+    purpose: &'static str,
+}
+
+impl Tool {
+    fn known(self) -> Known {
+        match self {
+            Self::Go => Known {
+                command: "go",
+                package: "golang-go",
+                same_suite: &["golang-src"],
+                version: &["env", "GOVERSION"],
+                // Kubernetes 1.34's go.mod.
+                least: Release(1, 24),
+                purpose: "building images from Go modules",
+            },
+            Self::Mmdebstrap => Known {
+                command: "mmdebstrap",
+                package: "mmdebstrap",
+                same_suite: &[],
+                version: &["--version"],
+                least: Release(1, 0),
+                purpose: "building the node image's root file system",
+            },
+            Self::Busybox => Known {
+                command: "busybox",
+                package: "busybox-static",
+                same_suite: &[],
+                version: &["--help"],
+                least: Release(1, 20),
+                purpose: "the image of the engine's tests",
+            },
+        }
+    }
+}
+
+/// Finds a tool that is new enough; where there is none and `provision` is set, installs it. Returns its path.
+pub async fn ensure_tool(tool: Tool, provision: bool, sink: &Sink) -> Result<PathBuf, EngineError> {
+    let known = tool.known();
+    let missing = match look(&known).await {
+        Ok(path) => return Ok(path),
+        Err(missing) => missing,
+    };
+    if !provision {
+        return Err(missing.into());
+    }
+    let system = System::for_installing(known.command)?;
+    let Known { package, least, same_suite, .. } = known;
+    let wanted = Wanted { package, least, same_suite, along: &[], along_if_known: &[] };
+    Apt::new(system, sink).install(wanted).await?;
+    Ok(look(&known).await?)
+}
+
+/// The first on the path that is new enough. The error names what is there instead.
+async fn look(known: &Known) -> Result<PathBuf, ProvisionError> {
+    let mut instead = Vec::new();
+    for path in on_path(known.command) {
+        let program = path.display().to_string();
+        let said = run(&program, known.version, VERSION_WITHIN).await.unwrap_or_default();
+        match said.lines().next().and_then(Release::parse) {
+            Some(release) if release >= known.least => return Ok(path),
+            Some(release) => {
+                instead.push(format!("{program} is {release}, and {} or newer is needed", known.least));
+            }
+            None => instead.push(format!("{program} does not say its version")),
+        }
+    }
+    let detail = if instead.is_empty() { String::new() } else { format!(" ({})", instead.join("; ")) };
+    Err(ProvisionError::ToolMissing { tool: known.command, detail, purpose: known.purpose, package: known.package })
+}
+
+/// Every place that has a command, in the order of PATH.
+pub(super) fn on_path(command: &str) -> impl Iterator<Item = PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places: Vec<PathBuf> = std::env::split_paths(&path).filter(|place| place.is_absolute()).collect();
+    places.extend(ALSO.iter().map(PathBuf::from));
+    let mut found: Vec<PathBuf> = Vec::new();
+    for candidate in places.into_iter().map(|place| place.join(command)) {
+        if candidate.is_file() && !found.contains(&candidate) {
+            found.push(candidate);
+        }
+    }
+    found.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(command: &'static str, least: Release) -> Known {
+        Known { command, package: "a-package", same_suite: &[], version: &["-c", "echo 5.2"], least, purpose: "a test" }
+    }
+
+    #[tokio::test]
+    async fn a_tool_that_is_old_or_missing_is_named() {
+        assert!(look(&known("sh", Release(5, 0))).await.is_ok());
+        let old = look(&known("sh", Release(6, 0))).await.unwrap_err();
+        assert!(old.to_string().contains("/sh is 5.2, and 6.0 or newer is needed"), "{old}");
+        assert!(old.fix().unwrap().contains("--provision"));
+        let missing = look(&known("parallax-no-such-tool", Release(1, 0))).await.unwrap_err();
+        assert_eq!(missing.to_string(), "parallax-no-such-tool is missing; a test needs it");
+    }
+}

@@ -1,0 +1,97 @@
+//! The process that outlives even SIGKILL of the harness.
+//!
+//! It is the same program in a process group of its own, so that a terminal's Ctrl-C does not reach it. Its standard
+//! input is a pipe that only the harness holds: the word `closed` means that the run took itself down, an end without
+//! it that the harness is gone, and then the reaper sweeps.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use parallax_vocab::RunId;
+
+use super::connect::Engine;
+use super::error::EngineError;
+use super::find::Endpoint;
+use super::ledger::StateDir;
+use super::site::Site;
+use super::sweep::{Swept, Unfinished};
+
+/// The hidden subcommand under which the program is the reaper: `parallax reaper RUN ENDPOINT STATE`.
+pub const SUBCOMMAND: &str = "reaper";
+
+/// What the harness says when it has taken the run down itself.
+const CLOSED: &str = "closed";
+
+/// The harness's end of the pipe. Dropping it without [`Reaper::closed`] makes the reaper sweep.
+#[derive(Debug)]
+pub struct Reaper {
+    child: Child,
+}
+
+/// This program as the reaper of a site.
+pub fn command(site: &Site) -> Result<Command, EngineError> {
+    let program = std::env::current_exe()
+        .map_err(|error| EngineError::Process { doing: "find this program".to_owned(), reason: error.to_string() })?;
+    let mut command = Command::new(program);
+    command.arg(SUBCOMMAND).arg(site.run().as_str()).arg(&site.engine().endpoint().host).arg(site.state().path());
+    Ok(command)
+}
+
+impl Reaper {
+    /// Starts the reaper of a site. Its messages go to `reaper.log` beside the ledger.
+    pub fn spawn(site: &Site) -> Result<Self, EngineError> {
+        Self::spawn_as(command(site)?, site)
+    }
+
+    /// Starts a given command as the reaper; see [`command`].
+    pub fn spawn_as(mut command: Command, site: &Site) -> Result<Self, EngineError> {
+        let log = site.state().run(site.run()).join("reaper.log");
+        let file = std::fs::File::create(&log).map_err(EngineError::file("create", &log))?;
+        let child = command
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .process_group(0)
+            .spawn()
+            .map_err(|error| EngineError::Process {
+                doing: "start the reaper".to_owned(),
+                reason: error.to_string(),
+            })?;
+        Ok(Self { child })
+    }
+
+    /// Says that the run has taken itself down, and waits for the reaper's end, which follows at once.
+    pub fn closed(mut self) {
+        if let Some(mut pipe) = self.child.stdin.take() {
+            // A reaper that is gone already needs no word.
+            let _ = pipe.write_all(CLOSED.as_bytes());
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// The reaper itself: waits for the harness's word or its end. Returns what was swept, or nothing where the run took
+/// itself down.
+pub fn main(run: &RunId, endpoint: &str, state: &Path) -> Result<Option<Swept>, EngineError> {
+    let mut word = String::new();
+    // A broken pipe is an end like any other.
+    let _ = std::io::stdin().take(64).read_to_string(&mut word);
+    if word.trim() == CLOSED {
+        return Ok(None);
+    }
+    let state = StateDir::at(state);
+    let failed =
+        |error: std::io::Error| EngineError::Process { doing: "start the sweep".to_owned(), reason: error.to_string() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let swept = runtime.block_on(async {
+        let engine = Engine::connect(&Endpoint::given(endpoint)).await?;
+        Ok::<_, EngineError>(engine.sweep(run, &state.entries(run), Unfinished::Maybe).await)
+    })?;
+    if swept.remaining.is_empty() {
+        state.mark_swept(run)?;
+    }
+    Ok(Some(swept))
+}

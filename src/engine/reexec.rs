@@ -1,0 +1,91 @@
+//! Starting this program again with the engine that was found in its environment.
+//!
+//! testcontainers reads `DOCKER_HOST` itself, knows no contexts, and takes no client; setting a variable of a running
+//! process is unsafe. `TESTCONTAINERS_COMMAND=keep` leaves removal to the ledger alone.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use super::error::EngineError;
+use super::find::{DEFAULT_SOCKET, Endpoint};
+
+/// Set in the second life: seeing it with the environment still wrong means that something undoes our setting.
+const GUARD: &str = "PARALLAX_ENGINE_RESOLVED";
+
+/// What the environment must say for an endpoint.
+fn wanted(endpoint: &Endpoint) -> Vec<(&'static str, String)> {
+    let mut wanted = vec![("DOCKER_HOST", endpoint.host.clone()), ("TESTCONTAINERS_COMMAND", "keep".to_owned())];
+    if let Some(tls) = &endpoint.tls {
+        wanted.push(("DOCKER_TLS_VERIFY", "1".to_owned()));
+        wanted.push(("DOCKER_CERT_PATH", tls.display().to_string()));
+    }
+    wanted
+}
+
+/// Whether the environment says so already. With `DOCKER_HOST` unset, testcontainers takes the default socket.
+fn is_set(wanted: &[(&str, String)], env: &dyn Fn(&str) -> Option<String>) -> bool {
+    wanted.iter().all(|(name, value)| match env(name) {
+        Some(set) => set == *value,
+        None => *name == "DOCKER_HOST" && is_default(value),
+    })
+}
+
+fn is_default(host: &str) -> bool {
+    host.strip_prefix("unix://") == Some(DEFAULT_SOCKET)
+}
+
+/// Whether testcontainers will use `endpoint`, and leave removal to us, in this process.
+pub fn environment_fits(endpoint: &Endpoint) -> bool {
+    is_set(&wanted(endpoint), &|name| std::env::var(name).ok())
+}
+
+/// Returns where the environment already names `endpoint`; otherwise starts the same program again with the same
+/// arguments, in the same process. Call it before any thread, file or child that must not be lost.
+pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
+    if environment_fits(endpoint) {
+        return Ok(());
+    }
+    let wanted = wanted(endpoint);
+    let failed = |reason: String| EngineError::Process {
+        doing: format!("start this program again with DOCKER_HOST={}", endpoint.host),
+        reason,
+    };
+    if std::env::var_os(GUARD).is_some() {
+        return Err(failed("its environment is not as it was set".to_owned()));
+    }
+    let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+    // Left unset, the default stays a default: what `--provision` may install and start, it may only there.
+    let kept = |(name, value): &(&str, String)| *name != "DOCKER_HOST" || !is_default(value) || std::env::var_os(name).is_some();
+    let wanted = wanted.into_iter().filter(kept);
+    let error = Command::new(program).args(std::env::args_os().skip(1)).envs(wanted).env(GUARD, "1").exec();
+    Err(failed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_must_say_everything() {
+        let plain = Endpoint { host: "unix:///s".into(), tls: None, source: String::new() };
+        let secured = Endpoint { tls: Some("/t".into()), ..plain.clone() };
+        let default = Endpoint { host: format!("unix://{DEFAULT_SOCKET}"), ..plain.clone() };
+        let cases = [
+            (&default, None, Some("keep"), true),
+            (&default, None, None, false),
+            (&plain, Some("unix:///s"), Some("keep"), true),
+            (&plain, Some("unix:///other"), Some("keep"), false),
+            (&plain, Some("unix:///s"), Some("remove"), false),
+            (&plain, None, None, false),
+            (&secured, Some("unix:///s"), Some("keep"), false),
+        ];
+        for (endpoint, host, command, expected) in cases {
+            let get = |name: &str| match name {
+                "DOCKER_HOST" => host.map(str::to_owned),
+                "TESTCONTAINERS_COMMAND" => command.map(str::to_owned),
+                _ => None,
+            };
+            assert_eq!(is_set(&wanted(endpoint), &get), expected, "{host:?} {command:?}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! A run's place in the engine: what it makes there, all of it named, labelled and in the ledger first.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parallax_vocab::RunId;
+use testcontainers::bollard::models::NetworkCreateRequest;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connect::Engine;
+use super::error::EngineError;
+use super::identity::{
+    LABEL_CREATED, LABEL_OWNER, LABEL_RUN, LABEL_STANDING, LABEL_WHAT, Owner, object_name, unix_seconds,
+};
+use super::ledger::{Kind, Ledger, StateDir};
+use super::sweep::{Remaining, Swept, Unfinished};
+
+/// How long creations that are under way may take when a run is taken down.
+const CREATIONS_END_WITHIN: Duration = Duration::from_mins(1);
+
+/// A run's place in the engine. Cheap to clone; dropping it removes nothing.
+#[derive(Clone, Debug)]
+pub struct Site(pub(super) Arc<Inner>);
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) engine: Engine,
+    pub(super) run: RunId,
+    pub(super) owner: Owner,
+    pub(super) ledger: Ledger,
+    pub(super) tasks: TaskTracker,
+    pub(super) closing: CancellationToken,
+    standing: bool,
+}
+
+/// A network of the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Its name in the engine.
+    pub name: String,
+    /// Its addresses, as `172.18.0.0/16`.
+    pub subnet: String,
+    /// The engine's machine on it.
+    pub gateway: Option<IpAddr>,
+}
+
+impl Site {
+    /// Opens a run's place: its ledger exists from here on. `standing` objects are meant to outlive this process, and
+    /// gc spares them.
+    pub fn open(engine: Engine, state: StateDir, run: RunId, standing: bool) -> Result<Self, EngineError> {
+        let owner = Owner::this_process()?;
+        let ledger = Ledger::open(state, &run, owner.clone(), &engine.endpoint().host)?;
+        if standing {
+            ledger.keep_standing()?;
+        }
+        let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
+        Ok(Self(Arc::new(Inner { engine, run, owner, ledger, tasks, closing, standing })))
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// The run.
+    pub fn run(&self) -> &RunId {
+        &self.0.run
+    }
+
+    /// Where ledgers are.
+    pub fn state(&self) -> &StateDir {
+        self.0.ledger.state()
+    }
+
+    /// The name that an object has in the engine.
+    pub fn name_of(&self, what: &str) -> String {
+        object_name(&self.0.run, what)
+    }
+
+    /// Makes a network. Containers of different networks do not reach each other.
+    pub async fn network(&self, what: &str) -> Result<Network, EngineError> {
+        let name = self.name_of(what);
+        self.refuse_when_closing(&format!("network {name}"))?;
+        let (site, what) = (self.clone(), what.to_owned());
+        // In a task of its own: giving up the call must not lose a network that the engine is making.
+        let creation = self.0.tasks.spawn(async move {
+            site.0.ledger.record(Kind::Network, &name)?;
+            let request = NetworkCreateRequest {
+                name: name.clone(),
+                driver: Some("bridge".to_owned()),
+                labels: Some(site.labels(&what)),
+                ..Default::default()
+            };
+            let docker = &site.0.engine.docker;
+            docker.create_network(request).await.map_err(EngineError::call(format!("create network {name}")))?;
+            let made = docker
+                .inspect_network(&name, None)
+                .await
+                .map_err(EngineError::call(format!("inspect network {name}")))?;
+            let config = made.ipam.and_then(|ipam| ipam.config).and_then(|configs| configs.into_iter().next());
+            let config = config.unwrap_or_default();
+            Ok(Network {
+                name,
+                subnet: config.subnet.unwrap_or_default(),
+                gateway: config.gateway.and_then(|gateway| gateway.parse().ok()),
+            })
+        });
+        joined(creation.await, "create a network")
+    }
+
+    /// Takes everything of the run away, the ledger included. Creations that are under way are awaited first, and no
+    /// new one begins. What remains is said, each with the command that removes it; the ledger then stays.
+    pub async fn close(&self) -> Swept {
+        self.0.closing.cancel();
+        self.0.tasks.close();
+        let ended = tokio::time::timeout(CREATIONS_END_WITHIN, self.0.tasks.wait()).await.is_ok();
+        let unfinished = if ended { Unfinished::None } else { Unfinished::Maybe };
+        let swept = self.0.engine.sweep(&self.0.run, &self.0.ledger.entries(), unfinished).await;
+        if swept.remaining.is_empty() {
+            // A ledger that cannot be removed only costs the next gc a look.
+            let _ = self.0.ledger.state().forget(&self.0.run);
+        }
+        swept
+    }
+
+    /// What would be left if this process ended now, each with the command that removes it: for a person who does not
+    /// wait for [`Site::close`]. The ledger alone is read, so it may name what is gone already.
+    pub fn unremoved(&self) -> Vec<Remaining> {
+        let why = "the run was stopped before it was removed".to_owned();
+        let entries = self.0.ledger.entries().into_iter();
+        entries.map(|entry| Remaining { entry, why: why.clone() }).collect()
+    }
+
+    pub(super) fn refuse_when_closing(&self, what: &str) -> Result<(), EngineError> {
+        if self.0.closing.is_cancelled() { Err(EngineError::Closing { what: what.to_owned() }) } else { Ok(()) }
+    }
+
+    /// Labels of everything that the run makes.
+    pub(super) fn labels(&self, what: &str) -> HashMap<String, String> {
+        let mut labels = HashMap::from([
+            (LABEL_RUN.to_owned(), self.0.run.to_string()),
+            (LABEL_WHAT.to_owned(), what.to_owned()),
+            (LABEL_OWNER.to_owned(), self.0.owner.to_string()),
+            (LABEL_CREATED.to_owned(), unix_seconds().to_string()),
+        ]);
+        if self.0.standing {
+            labels.insert(LABEL_STANDING.to_owned(), "true".to_owned());
+        }
+        labels
+    }
+}
+
+/// The result of a task; a task that died is an error like any other.
+pub(super) fn joined<T>(
+    result: Result<Result<T, EngineError>, tokio::task::JoinError>,
+    doing: &str,
+) -> Result<T, EngineError> {
+    result.unwrap_or_else(|error| Err(EngineError::Process { doing: doing.to_owned(), reason: error.to_string() }))
+}

@@ -1,0 +1,247 @@
+//! Taking away everything of a run: by its labels *and* by its ledger, until there is nothing twice in a row.
+//!
+//! A create can still land after its process was killed, so the second look comes after the engine has been quiet for
+//! a moment where creations may be unfinished. Whatever is gone already, or being removed by somebody else, counts as
+//! removed.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use parallax_vocab::RunId;
+use testcontainers::bollard::errors::Error;
+use testcontainers::bollard::query_parameters::{
+    EventsOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder, WaitContainerOptionsBuilder,
+};
+use tokio::time::Instant;
+
+use super::connect::Engine;
+use super::error::{EngineError, said, status};
+use super::identity::LABEL_RUN;
+use super::ledger::{Entry, Kind};
+
+/// Limit of a whole sweep.
+const SWEEP_WITHIN: Duration = Duration::from_mins(2);
+/// How long the engine must make nothing of the run before it is believed to be done.
+const QUIET: Duration = Duration::from_secs(1);
+/// How many looks at most: each removes something, or is one of the two empty ones, or ends the sweep.
+const LOOKS: usize = 12;
+/// How long a removal by somebody else is awaited.
+const OTHERS_REMOVE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Whether creations of the run may still be under way in the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfinished {
+    /// All were awaited.
+    None,
+    /// Their process was killed, or gave up waiting for them.
+    Maybe,
+}
+
+/// What a sweep did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// What it removed.
+    pub removed: BTreeSet<Entry>,
+    /// What is still there.
+    pub remaining: Vec<Remaining>,
+}
+
+/// Something that could not be removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remaining {
+    /// What.
+    pub entry: Entry,
+    /// Why.
+    pub why: String,
+}
+
+impl Remaining {
+    /// The command that removes it.
+    pub fn command(&self) -> String {
+        let name = &self.entry.name;
+        match self.entry.kind {
+            Kind::Container => format!("docker rm -fv {name}"),
+            Kind::Network => format!("docker network rm {name}"),
+            Kind::Volume => format!("docker volume rm -f {name}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Remaining {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}: {}; `{}` removes it", self.entry.kind, self.entry.name, self.why, self.command())
+    }
+}
+
+impl Swept {
+    fn failed(entries: impl IntoIterator<Item = Entry>, why: &str) -> Vec<Remaining> {
+        entries.into_iter().map(|entry| Remaining { entry, why: why.to_owned() }).collect()
+    }
+}
+
+impl Engine {
+    /// Removes everything of a run: what carries its label, and what `ledger` names.
+    pub async fn sweep(&self, run: &RunId, ledger: &[Entry], unfinished: Unfinished) -> Swept {
+        let deadline = Instant::now() + SWEEP_WITHIN;
+        let mut swept = Swept::default();
+        let looked = tokio::time::timeout_at(deadline, self.look_and_remove(run, ledger, unfinished, &mut swept)).await;
+        if looked.is_err() {
+            let why = format!("not removed within {} s", SWEEP_WITHIN.as_secs());
+            let left = ledger.iter().filter(|entry| !swept.removed.contains(entry)).cloned();
+            swept.remaining = Swept::failed(left, &why);
+        }
+        swept
+    }
+
+    async fn look_and_remove(&self, run: &RunId, ledger: &[Entry], unfinished: Unfinished, swept: &mut Swept) {
+        let mut empty_looks = 0;
+        for _ in 0..LOOKS {
+            let quiet = self.quiet(run);
+            let found = match self.existing(run, ledger).await {
+                Ok(found) => found,
+                Err(error) => {
+                    let left = ledger.iter().filter(|entry| !swept.removed.contains(entry)).cloned();
+                    swept.remaining = Swept::failed(left, &error.to_string());
+                    return;
+                }
+            };
+            swept.remaining = Vec::new();
+            if found.is_empty() {
+                empty_looks += 1;
+                if empty_looks == 2 {
+                    return;
+                }
+                if unfinished == Unfinished::Maybe {
+                    quiet.await;
+                }
+                continue;
+            }
+            empty_looks = 0;
+            let before = swept.removed.len();
+            self.remove_all(found, swept).await;
+            if swept.removed.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Containers first, all at once; then the networks that they were on, then volumes.
+    async fn remove_all(&self, found: BTreeSet<Entry>, swept: &mut Swept) {
+        for kind in [Kind::Container, Kind::Network, Kind::Volume] {
+            let of_kind = found.iter().filter(|entry| entry.kind == kind).cloned();
+            let removals = of_kind.map(|entry| async {
+                let result = self.remove(kind, &entry.name).await;
+                (entry, result)
+            });
+            for (entry, result) in futures::future::join_all(removals).await {
+                match result {
+                    Ok(()) => {
+                        swept.removed.insert(entry);
+                    }
+                    Err(why) => swept.remaining.push(Remaining { entry, why }),
+                }
+            }
+        }
+    }
+
+    /// What exists of a run: by label, and by the names in its ledger.
+    async fn existing(&self, run: &RunId, ledger: &[Entry]) -> Result<BTreeSet<Entry>, EngineError> {
+        let mut found: BTreeSet<Entry> =
+            self.labelled(&format!("{LABEL_RUN}={run}")).await?.into_iter().map(|(entry, _)| entry).collect();
+        for entry in ledger {
+            if !found.contains(entry) && self.exists(entry).await? {
+                found.insert(entry.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Everything that carries a label (`key` or `key=value`), with all its labels.
+    pub(super) async fn labelled(&self, label: &str) -> Result<Vec<(Entry, HashMap<String, String>)>, EngineError> {
+        let filters = HashMap::from([("label", vec![label])]);
+        let containers = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let networks = ListNetworksOptionsBuilder::default().filters(&filters).build();
+        let volumes = ListVolumesOptionsBuilder::default().filters(&filters).build();
+        let (containers, networks, volumes) = tokio::try_join!(
+            self.docker.list_containers(Some(containers)),
+            self.docker.list_networks(Some(networks)),
+            self.docker.list_volumes(Some(volumes)),
+        )
+        .map_err(EngineError::call(format!("list what carries the label {label}")))?;
+        let containers = containers.into_iter().filter_map(|container| {
+            let name = container.names.and_then(|names| names.into_iter().next())?;
+            Some((Kind::Container, name.trim_start_matches('/').to_owned(), container.labels))
+        });
+        let networks = networks.into_iter().filter_map(|network| Some((Kind::Network, network.name?, network.labels)));
+        let volumes = volumes.volumes.into_iter().flatten();
+        let volumes = volumes.map(|volume| (Kind::Volume, volume.name, Some(volume.labels)));
+        Ok(containers
+            .chain(networks)
+            .chain(volumes)
+            .map(|(kind, name, labels)| (Entry { kind, name }, labels.unwrap_or_default()))
+            .collect())
+    }
+
+    async fn exists(&self, entry: &Entry) -> Result<bool, EngineError> {
+        let name = &entry.name;
+        let result = match entry.kind {
+            Kind::Container => self.docker.inspect_container(name, None).await.map(drop),
+            Kind::Network => self.docker.inspect_network(name, None).await.map(drop),
+            Kind::Volume => self.docker.inspect_volume(name).await.map(drop),
+        };
+        match result {
+            Ok(()) => Ok(true),
+            Err(error) if status(&error) == Some(404) => Ok(false),
+            Err(source) => Err(EngineError::Call { doing: format!("look for {} {name}", entry.kind), source }),
+        }
+    }
+
+    /// Removes one object, whatever its state. The error says why it is still there.
+    pub(super) async fn remove(&self, kind: Kind, name: &str) -> Result<(), String> {
+        let result = match kind {
+            Kind::Container => {
+                let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+                self.docker.remove_container(name, Some(options)).await
+            }
+            Kind::Network => self.docker.remove_network(name).await,
+            Kind::Volume => {
+                let options = RemoveVolumeOptionsBuilder::default().force(true).build();
+                self.docker.remove_volume(name, Some(options)).await
+            }
+        };
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) if status(&error) == Some(404) => Ok(()),
+            Err(error) if kind == Kind::Container && status(&error) == Some(409) => self.removed_by_others(name).await,
+            Err(error) => Err(said(&error)),
+        }
+    }
+
+    /// Somebody else is removing the container (409): it is gone when that is done.
+    async fn removed_by_others(&self, name: &str) -> Result<(), String> {
+        let options = WaitContainerOptionsBuilder::default().condition("removed").build();
+        let mut answers = Box::pin(self.docker.wait_container(name, Some(options)));
+        let answer = tokio::time::timeout(OTHERS_REMOVE_WITHIN, answers.next()).await;
+        match answer {
+            Ok(Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) | None) => Ok(()),
+            Ok(Some(Err(error))) if status(&error) == Some(404) => Ok(()),
+            Ok(Some(Err(error))) => Err(said(&error)),
+            Err(_) => {
+                Err(format!("its removal by somebody else did not end within {} s", OTHERS_REMOVE_WITHIN.as_secs()))
+            }
+        }
+    }
+
+    /// Ends when the engine makes something of the run, or has made nothing for a moment.
+    fn quiet(&self, run: &RunId) -> impl Future<Output = ()> + Send + use<> {
+        let label = format!("{LABEL_RUN}={run}");
+        let filters = HashMap::from([("label", vec![label.as_str()]), ("event", vec!["create"])]);
+        let mut events = Box::pin(self.docker.events(Some(EventsOptionsBuilder::default().filters(&filters).build())));
+        async move {
+            // Either way the next look tells what there is.
+            let _ = tokio::time::timeout(QUIET, events.next()).await;
+        }
+    }
+}

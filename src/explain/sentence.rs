@@ -1,0 +1,139 @@
+//! The sentence that goes with a cause.
+
+use parallax_vocab::question::{Probe, Question};
+use parallax_vocab::{Answer, Cause, Certificate, ConnectFault, DnsFault, TlsFault};
+use url::Url;
+
+/// What a sentence is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The step's id.
+    pub step: &'a str,
+    /// The vantage's id.
+    pub from: Option<&'a str>,
+    /// Whether the vantage is a pod.
+    pub inside: bool,
+    /// What was asked.
+    pub question: Option<&'a Question>,
+    /// What came back.
+    pub answer: Option<&'a Answer>,
+}
+
+/// Says in one sentence what is wrong and what to do about it.
+pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
+    let step = subject.step;
+    let from = subject.from.map(|it| format!(" from {it}")).unwrap_or_default();
+    let host = subject.question.map(|it| host(&it.probe)).unwrap_or_default();
+    match cause {
+        Cause::Dns { fault, detail } => format!("`{step}`{from}: {}", dns(*fault, &host, subject.inside, detail)),
+        Cause::Connect { fault, detail } => format!("`{step}`{from}: {}", connect(*fault, &host, detail)),
+        Cause::Tls { fault, detail } => {
+            let leaf = subject.answer.and_then(|it| it.evidence.chain.first());
+            let last = subject.answer.and_then(|it| it.evidence.chain.last());
+            format!("`{step}`{from}: {}", tls(*fault, &host, detail, leaf, last))
+        }
+        Cause::Status { status, s3, detail } => {
+            let code = s3.as_deref().unwrap_or_default();
+            format!("`{step}`{from}: {}", status_sentence(*status, code, detail, subject))
+        }
+        Cause::Mismatch { matcher, expected, seen } => {
+            format!("`{step}`{from}: {matcher} is {seen}, and {expected} was expected")
+        }
+        Cause::Resource { resource, detail } => format!("`{step}`: {resource}: {detail}"),
+        Cause::Client { detail } => format!("`{step}`{from}: the client did not send: {detail}"),
+        Cause::Deadline { waited_ms, detail } => {
+            format!("`{step}`{from}: nothing decisive was seen in {} s: {detail}", waited_ms / 1000)
+        }
+    }
+}
+
+fn dns(fault: DnsFault, host: &str, inside: bool, detail: &str) -> String {
+    match (fault, inside) {
+        (DnsFault::NoSuchName, true) => format!(
+            "{host} does not exist for pods; CoreDNS needs a rule that leads it to the store's Service (ConfigMap coredns-custom in kube-system, a key that ends in .override: `rewrite name {host} SERVICE.NAMESPACE.svc.cluster.local`), in place before CoreDNS starts or followed by its restart"
+        ),
+        (DnsFault::NoSuchName, false) => {
+            format!("{host} does not exist outside the cluster; no edge publishes a service under that name")
+        }
+        (DnsFault::NoAddress, _) => format!("{host} exists and has no address ({detail})"),
+        (DnsFault::ServerFailure, true) => format!(
+            "CoreDNS failed on {host} (SERVFAIL); a rewrite in a `.server` key has no kubernetes plugin behind it: write it in a key that ends in .override"
+        ),
+        (DnsFault::ServerFailure, false) => format!("the name server failed on {host} ({detail})"),
+        (DnsFault::Refused, _) => format!("the name server refused to answer for {host} ({detail})"),
+        (DnsFault::Timeout, _) => format!("no name server answered for {host} ({detail})"),
+    }
+}
+
+fn connect(fault: ConnectFault, host: &str, detail: &str) -> String {
+    match fault {
+        ConnectFault::Refused => format!("nothing listens at {host} ({detail}); check the Service's port and targetPort, and that its pods are ready"),
+        ConnectFault::Timeout => format!("{host} does not answer ({detail})"),
+        ConnectFault::Unreachable => format!("{host} cannot be reached ({detail})"),
+        ConnectFault::Reset => format!("{host} closed the connection before it answered ({detail})"),
+    }
+}
+
+fn tls(fault: TlsFault, host: &str, detail: &str, leaf: Option<&Certificate>, last: Option<&Certificate>) -> String {
+    match fault {
+        TlsFault::UnknownAuthority => {
+            let issuer = last.map_or("an unknown issuer".to_owned(), |it| it.issuer.clone());
+            format!("the chain of {host} ends at {issuer}, which this client does not trust; give it that CA (a mounted bundle, SSL_CERT_FILE, AWS_CA_BUNDLE: whatever this client reads)")
+        }
+        TlsFault::Expired => {
+            let end = leaf.map_or(detail.to_owned(), |it| it.not_after.clone());
+            format!("the certificate of {host} ended on {end}; renew the Secret it comes from")
+        }
+        TlsFault::NotYetValid => {
+            let begin = leaf.map_or(detail.to_owned(), |it| it.not_before.clone());
+            format!("the certificate of {host} begins on {begin}; check the clocks, or issue it earlier")
+        }
+        TlsFault::NameMismatch => {
+            let names = leaf.map_or("other names".to_owned(), |it| it.names.join(", "));
+            format!("the certificate at {host} is for {names}; add the name that clients use to it")
+        }
+        TlsFault::NotTls => format!("what listens at {host} does not speak TLS; the store has no certificate, or the port is another"),
+        TlsFault::Handshake => format!("the handshake with {host} broke off ({detail})"),
+        TlsFault::BadCertificate => format!("the certificate of {host} cannot be used ({detail})"),
+    }
+}
+
+fn status_sentence(status: u16, code: &str, detail: &str, subject: &Subject<'_>) -> String {
+    let signed = signed_host(subject.question);
+    match (code, signed) {
+        ("SignatureDoesNotMatch", Some((signed, sent))) if signed != sent => format!(
+            "the store answers {status} SignatureDoesNotMatch: the URL was signed for the host {signed} and sent to {sent}; Host is part of the signature, so the same name must reach the store from everywhere"
+        ),
+        ("SignatureDoesNotMatch", _) => format!(
+            "the store answers {status} SignatureDoesNotMatch: what it saw is not what was signed ({detail}); compare host, port, path, query, region and secret key"
+        ),
+        ("AccessDenied", _) if detail.contains("expired") => {
+            format!("the store answers {status} AccessDenied: {detail}; the URL's time is over, sign a new one")
+        }
+        ("", _) => format!("the answer is {status} ({detail})"),
+        (code, _) => format!("the store answers {status} {code}: {detail}"),
+    }
+}
+
+/// The host that a presigned URL was signed for, and the one that was sent.
+fn signed_host(question: Option<&Question>) -> Option<(String, String)> {
+    let Some(Probe::Http(http)) = question.map(|it| &it.probe) else { return None };
+    let url = Url::parse(&http.url).ok()?;
+    let signed = match url.port() {
+        Some(port) => format!("{}:{port}", url.host_str()?),
+        None => url.host_str()?.to_owned(),
+    };
+    Some((signed.clone(), http.host.clone().unwrap_or(signed)))
+}
+
+/// The host that a question is about.
+fn host(probe: &Probe) -> String {
+    let of_url = |url: &str| Url::parse(url).ok().and_then(|it| it.host_str().map(str::to_owned));
+    match probe {
+        Probe::Dns(it) => it.name.clone(),
+        Probe::Tls(it) => it.host.clone(),
+        Probe::Http(it) => it.host.clone().or_else(|| of_url(&it.url)).unwrap_or_else(|| it.url.clone()),
+        Probe::S3(it) => of_url(&it.access.endpoint).unwrap_or_else(|| it.access.endpoint.clone()),
+        Probe::Presign(it) => of_url(&it.access.endpoint).unwrap_or_else(|| it.access.endpoint.clone()),
+    }
+}

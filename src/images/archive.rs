@@ -1,0 +1,201 @@
+//! Image archives in the form that `docker save` writes and that engines and containerd load: `manifest.json`, the
+//! config, uncompressed layers. Written by us, because the engine's own build needs a registry for its frontend, and
+//! because one artefact then serves the engine and a node's image folder.
+//!
+//! **Architecture Invariant:** equal recipes and equal layers give equal bytes.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tar::{Builder, EntryType};
+use tokio_util::sync::CancellationToken;
+
+use super::digest;
+use super::recipe::Config;
+use super::tree::{Interruptible, header};
+
+/// A manifest is a few hundred bytes; more is not ours.
+const MANIFEST_LIMIT_BYTES: u64 = 64 * 1024;
+
+/// One image of `manifest.json`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Manifest {
+    config: String,
+    repo_tags: Vec<String>,
+    layers: Vec<String>,
+}
+
+/// What an archive is made from.
+pub(super) struct Content<'a> {
+    /// Names that the image is loaded under.
+    pub(super) tags: &'a [String],
+    /// How a container starts.
+    pub(super) config: &'a Config,
+    /// The recipe's name and hash, which inspection of an image shows.
+    pub(super) title: (&'a str, &'a str),
+    /// Layer tars, bottom first.
+    pub(super) layers: &'a [PathBuf],
+}
+
+/// Writes an archive and returns the image's id (`sha256:…` of its config).
+pub(super) fn write(content: &Content<'_>, out: impl Write, cancel: &CancellationToken) -> io::Result<String> {
+    let mut digests = Vec::new();
+    for layer in content.layers {
+        digests.push(digest::of_file(layer)?);
+    }
+    let config = config_json(content, &digests)?;
+    let id = digest::of_bytes(&config);
+    let manifest = [Manifest {
+        config: format!("{id}.json"),
+        repo_tags: content.tags.to_vec(),
+        layers: digests.iter().map(|digest| format!("{digest}.tar")).collect(),
+    }];
+    let mut tar = Builder::new(out);
+    // First, so that `id` finds it without reading hundreds of megabytes.
+    append(&mut tar, "manifest.json", &serde_json::to_vec(&manifest)?)?;
+    append(&mut tar, &manifest[0].config, &config)?;
+    for (index, (layer, name)) in content.layers.iter().zip(&manifest[0].layers).enumerate() {
+        if manifest[0].layers[..index].contains(name) {
+            continue;
+        }
+        let file = File::open(layer)?;
+        let mut header = header(EntryType::Regular, 0o644, file.metadata()?.len());
+        tar.append_data(&mut header, name, Interruptible { inner: file, cancel })?;
+    }
+    tar.finish()?;
+    Ok(format!("sha256:{id}"))
+}
+
+/// The id of the image in an archive that [`write()`] made.
+pub(super) fn id(archive: &Path) -> io::Result<String> {
+    let foreign = || io::Error::new(io::ErrorKind::InvalidData, "it is not an image archive of ours");
+    let mut tar = tar::Archive::new(File::open(archive)?);
+    let entry = tar.entries()?.next().ok_or_else(foreign)??;
+    if entry.path()?.as_os_str() != "manifest.json" {
+        return Err(foreign());
+    }
+    let mut json = Vec::new();
+    entry.take(MANIFEST_LIMIT_BYTES).read_to_end(&mut json)?;
+    let manifest: Vec<Manifest> = serde_json::from_slice(&json)?;
+    let config = manifest.first().and_then(|image| image.config.strip_suffix(".json")).ok_or_else(foreign)?;
+    Ok(format!("sha256:{config}"))
+}
+
+fn append(tar: &mut Builder<impl Write>, name: &str, bytes: &[u8]) -> io::Result<()> {
+    tar.append_data(&mut header(EntryType::Regular, 0o644, bytes.len() as u64), name, bytes)
+}
+
+/// The image's config, as the OCI image specification has it.
+fn config_json(content: &Content<'_>, digests: &[String]) -> io::Result<Vec<u8>> {
+    let config = content.config;
+    let mut labels = config.labels.clone();
+    let (title, hash) = content.title;
+    labels.entry("org.opencontainers.image.title".to_owned()).or_insert_with(|| title.to_owned());
+    labels.insert("org.opencontainers.image.revision".to_owned(), hash.to_owned());
+    let mut container = serde_json::json!({ "Labels": labels });
+    let fields = [
+        ("Entrypoint", some_list(&config.entrypoint)),
+        ("Cmd", some_list(&config.cmd)),
+        ("Env", some_list(&config.env.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>())),
+        ("WorkingDir", config.workdir.clone().map(Into::into)),
+        ("User", config.user.clone().map(Into::into)),
+        ("StopSignal", config.stop_signal.clone().map(Into::into)),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            container[name] = value;
+        }
+    }
+    Ok(serde_json::to_vec(&serde_json::json!({
+        "architecture": architecture(),
+        "os": "linux",
+        "created": "1970-01-01T00:00:00Z",
+        "config": container,
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": digests.iter().map(|digest| format!("sha256:{digest}")).collect::<Vec<_>>(),
+        },
+    }))?)
+}
+
+fn some_list(list: &[String]) -> Option<serde_json::Value> {
+    (!list.is_empty()).then(|| list.into())
+}
+
+/// The machine's architecture by Go's and the registries' name.
+pub(super) fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn content<'a>(config: &'a Config, layers: &'a [PathBuf], tags: &'a [String]) -> Content<'a> {
+        Content { tags, config, title: ("pause", "0123456789abcdef"), layers }
+    }
+
+    #[test]
+    fn an_archive_has_the_form_that_engines_load() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let layers: Vec<PathBuf> = ["one", "two", "one again"].iter().map(|name| folder.path().join(name)).collect();
+        for (layer, text) in layers.iter().zip(["1", "22", "1"]) {
+            std::fs::write(layer, text).expect("written");
+        }
+        let config = Config {
+            entrypoint: vec!["/pause".into()],
+            env: BTreeMap::from([("PATH".into(), "/bin".into())]),
+            ..Config::default()
+        };
+        let tags = ["parallax.local/pause:0123456789abcdef".to_owned(), "rancher/mirrored-pause:3.6".to_owned()];
+        let path = folder.path().join("image.tar");
+        let cancel = CancellationToken::new();
+        let content = content(&config, &layers, &tags);
+        let written = write(&content, File::create(&path).expect("made"), &cancel).expect("written");
+        assert_eq!(id(&path).expect("ours"), written);
+
+        let mut archive = tar::Archive::new(File::open(&path).expect("opens"));
+        let mut names = Vec::new();
+        let mut texts = BTreeMap::new();
+        for entry in archive.entries().expect("a tar") {
+            let mut entry = entry.expect("an entry");
+            let mut text = String::new();
+            entry.read_to_string(&mut text).expect("text");
+            let name = entry.path().expect("a path").display().to_string();
+            names.push(name.clone());
+            texts.insert(name, text);
+        }
+        let (one, two) = (digest::of_bytes(b"1"), digest::of_bytes(b"22"));
+        let config_name = format!("{}.json", written.trim_start_matches("sha256:"));
+        let layer_names = [format!("{one}.tar"), format!("{two}.tar")];
+        let expected = ["manifest.json", &config_name, &layer_names[0], &layer_names[1]];
+        assert_eq!(names, expected, "a layer that occurs twice is stored once");
+        let arch = architecture();
+        let golden = format!(
+            r#"{{"architecture":"{arch}","os":"linux","created":"1970-01-01T00:00:00Z","config":{{"Labels":{{"org.opencontainers.image.revision":"0123456789abcdef","org.opencontainers.image.title":"pause"}},"Entrypoint":["/pause"],"Env":["PATH=/bin"]}},"rootfs":{{"type":"layers","diff_ids":["sha256:{one}","sha256:{two}","sha256:{one}"]}}}}"#
+        );
+        assert_eq!(texts[&config_name], golden);
+        assert_eq!(digest::of_bytes(golden.as_bytes()), written.trim_start_matches("sha256:"));
+        let manifest = format!(
+            r#"[{{"Config":"{config_name}","RepoTags":["{}","{}"],"Layers":["{one}.tar","{two}.tar","{one}.tar"]}}]"#,
+            tags[0], tags[1]
+        );
+        assert_eq!(texts["manifest.json"], manifest);
+    }
+
+    #[test]
+    fn another_file_is_not_taken_for_an_archive() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("image.tar");
+        std::fs::write(&path, "half a download").expect("written");
+        assert!(id(&path).is_err());
+    }
+}

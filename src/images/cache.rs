@@ -1,0 +1,279 @@
+//! The cache of layers and image archives: files named by what they are made from, complete or not there.
+//!
+//! **Architecture Invariant:** a file gets its name by a rename when it is whole, so that a killed build leaves
+//! nothing that looks finished; what it does leave is under `tmp/`, held by a lock that dies with its process, and the
+//! next run sweeps it.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::error::ImageError;
+
+/// How often a lock that another process holds is tried again. The kernel cannot tell an asynchronous task that a
+/// file lock became free, and a blocked thread could not be interrupted.
+const LOCK_RETRY: Duration = Duration::from_millis(200);
+/// Longer than any build takes.
+const LOCK_LIMIT: Duration = Duration::from_mins(45);
+/// Files used this lately are never pruned: another run may be about to read them.
+const IN_USE: Duration = Duration::from_hours(1);
+/// How much of what no recipe names any more is kept, in bytes: going back to the last recipe should be cheap.
+pub const SPARE_BYTES: u64 = 3 * 1024 * 1024 * 1024;
+
+/// The cache's folder.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// What a prune removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many files.
+    pub files: usize,
+    /// Their size in bytes.
+    pub bytes: u64,
+}
+
+/// A folder for work under way. Dropping it removes it.
+#[derive(Debug)]
+pub(super) struct Temporary {
+    folder: TempDir,
+    _lock: File,
+}
+
+impl Temporary {
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Cache {
+    /// The user's cache: `PARALLAX_CACHE`, else `parallax` in `XDG_CACHE_HOME` or `~/.cache`.
+    pub fn open() -> Result<Self, ImageError> {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let root = set("PARALLAX_CACHE")
+            .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("parallax")))
+            .or_else(|| set("HOME").map(|home| home.join(".cache/parallax")))
+            .unwrap_or_else(|| std::env::temp_dir().join("parallax"));
+        Self::at(root)
+    }
+
+    /// A cache in that folder, which is made where it is missing. Sweeps what killed builds left.
+    pub fn at(root: impl Into<PathBuf>) -> Result<Self, ImageError> {
+        let cache = Self { root: root.into() };
+        for folder in ["layers", "images", "locks", "tmp"] {
+            let path = cache.root.join(folder);
+            fs::create_dir_all(&path).map_err(ImageError::cache("make", &path))?;
+        }
+        cache.sweep();
+        Ok(cache)
+    }
+
+    /// Where the cache is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a layer is, or will be.
+    pub(super) fn layer(&self, kind: &str, hash: &str) -> PathBuf {
+        self.root.join("layers").join(format!("{kind}-{hash}.tar"))
+    }
+
+    /// Where a built image's archive is, or will be.
+    pub(super) fn image(&self, name: &str, hash: &str) -> PathBuf {
+        self.root.join("images").join(format!("{name}-{hash}.tar"))
+    }
+
+    /// Where a published image's archive is, or will be; `id` is the engine's.
+    pub(super) fn saved(&self, name: &str, id: &str) -> PathBuf {
+        let id: String = id.rsplit(':').next().unwrap_or(id).chars().take(16).collect();
+        self.root.join("images").join(format!("{name}-saved-{id}.tar"))
+    }
+
+    /// Whether a file is there; if so, it counts as used now.
+    pub(super) fn has(path: &Path) -> bool {
+        let Ok(file) = File::open(path) else { return false };
+        // A cache that cannot be written any more still serves; only pruning loses its order.
+        let _ = file.set_modified(SystemTime::now());
+        true
+    }
+
+    /// A folder for work under way.
+    pub(super) fn temporary(&self) -> Result<Temporary, ImageError> {
+        let parent = self.root.join("tmp");
+        let folder = tempfile::Builder::new()
+            .prefix("build-")
+            .tempdir_in(&parent)
+            .map_err(ImageError::cache("make a folder in", &parent))?;
+        let path = folder.path().join(".lock");
+        let lock = File::create(&path).map_err(ImageError::cache("write", &path))?;
+        lock.lock().map_err(ImageError::cache("lock", &path))?;
+        Ok(Temporary { folder, _lock: lock })
+    }
+
+    /// Gives a finished file its name.
+    pub(super) fn settle(finished: &Path, name: &Path) -> Result<(), ImageError> {
+        fs::rename(finished, name).map_err(ImageError::cache("name", name))
+    }
+
+    /// Holds the lock of one layer or image among all processes. `waiting` is called once if another holds it.
+    pub(super) async fn lock(
+        &self,
+        what: &str,
+        waiting: impl FnOnce(),
+        cancel: &CancellationToken,
+    ) -> Result<File, ImageError> {
+        let path = self.root.join("locks").join(what);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(ImageError::cache("open", &path))?;
+        let started = tokio::time::Instant::now();
+        let mut waiting = Some(waiting);
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(source)) => return Err(ImageError::cache("lock", &path)(source)),
+            }
+            if let Some(waiting) = waiting.take() {
+                waiting();
+            }
+            if started.elapsed() > LOCK_LIMIT {
+                return Err(ImageError::Locked { what: what.to_owned(), waited: started.elapsed() });
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return Err(ImageError::Cancelled),
+                () = tokio::time::sleep(LOCK_RETRY) => {}
+            }
+        }
+    }
+
+    /// Removes the oldest files that `keep` does not name, until at most `spare_bytes` of such are left. What was used
+    /// in the last hour stays.
+    pub fn prune(&self, keep: &BTreeSet<PathBuf>, spare_bytes: u64) -> Result<Pruned, ImageError> {
+        let mut spare = Vec::new();
+        for folder in ["layers", "images"] {
+            let folder = self.root.join(folder);
+            let files = fs::read_dir(&folder).map_err(ImageError::cache("list", &folder))?;
+            for file in files.flatten() {
+                let Ok(about) = file.metadata() else { continue };
+                let used = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                if about.is_file() && !keep.contains(&file.path()) {
+                    spare.push((used, about.len(), file.path()));
+                }
+            }
+        }
+        spare.sort();
+        let mut left: u64 = spare.iter().map(|(_, bytes, _)| bytes).sum();
+        let mut pruned = Pruned::default();
+        for (used, bytes, path) in spare {
+            let recent = used.elapsed().map_or(true, |age| age < IN_USE);
+            if left <= spare_bytes || recent {
+                break;
+            }
+            fs::remove_file(&path).map_err(ImageError::cache("remove", &path))?;
+            left -= bytes;
+            pruned.files += 1;
+            pruned.bytes += bytes;
+        }
+        Ok(pruned)
+    }
+
+    /// Removes work folders whose process is gone. What cannot be removed now is left to the next run.
+    fn sweep(&self) {
+        let Ok(folders) = fs::read_dir(self.root.join("tmp")) else { return };
+        for folder in folders.flatten() {
+            let path = folder.path();
+            let abandoned = match File::open(path.join(".lock")) {
+                Ok(lock) => lock.try_lock().is_ok(),
+                // Made a moment ago and not locked yet, or half swept.
+                Err(_) => folder
+                    .metadata()
+                    .and_then(|about| about.modified())
+                    .is_ok_and(|made| made.elapsed().is_ok_and(|age| age > IN_USE)),
+            };
+            if abandoned {
+                let _ = fs::remove_dir_all(&path);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache() -> (TempDir, Cache) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::at(folder.path().join("cache")).expect("opens");
+        (folder, cache)
+    }
+
+    fn aged(path: &Path, bytes: usize, hours: u64) {
+        fs::write(path, vec![0; bytes]).expect("written");
+        let then = SystemTime::now() - Duration::from_secs(hours * 3600);
+        File::options().write(true).open(path).expect("opens").set_modified(then).expect("set");
+    }
+
+    #[test]
+    fn prune_keeps_what_is_named_what_is_recent_and_the_newest() {
+        let (_folder, cache) = cache();
+        let path = |name: &str| cache.root().join("layers").join(name);
+        aged(&path("named"), 100, 90);
+        aged(&path("oldest"), 100, 80);
+        aged(&path("older"), 100, 70);
+        aged(&path("newer"), 100, 60);
+        aged(&path("recent"), 100, 0);
+        let keep = BTreeSet::from([path("named")]);
+        assert_eq!(cache.prune(&keep, 250).expect("prunes"), Pruned { files: 2, bytes: 200 });
+        for (name, stays) in [("named", true), ("oldest", false), ("older", false), ("newer", true), ("recent", true)] {
+            assert_eq!(path(name).exists(), stays, "{name}");
+        }
+        assert_eq!(cache.prune(&keep, 0).expect("prunes"), Pruned { files: 1, bytes: 100 });
+        assert!(path("recent").exists());
+    }
+
+    #[test]
+    fn a_killed_build_is_swept_and_a_living_one_is_spared() {
+        let (_folder, cache) = cache();
+        let living = cache.temporary().expect("made");
+        let dead = cache.root().join("tmp/build-dead");
+        fs::create_dir(&dead).expect("made");
+        fs::write(dead.join(".lock"), "").expect("written");
+        fs::write(dead.join("half.tar"), "half").expect("written");
+        let starting = cache.root().join("tmp/build-starting");
+        fs::create_dir(&starting).expect("made");
+        Cache::at(cache.root()).expect("opens");
+        assert!(living.path().exists() && starting.exists() && !dead.exists());
+        let path = living.path().to_owned();
+        drop(living);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn one_holds_a_lock_and_the_other_says_that_it_waits() {
+        let (_folder, cache) = cache();
+        let cancel = CancellationToken::new();
+        let held = cache.lock("a", || panic!("nobody holds it"), &cancel).await.expect("locked");
+        let other = cache.lock("b", || panic!("another lock"), &cancel).await;
+        assert!(other.is_ok());
+        let (said, heard) = tokio::sync::oneshot::channel();
+        let second = tokio::spawn({
+            let (cache, cancel) = (cache.clone(), cancel.clone());
+            async move { cache.lock("a", || said.send(()).expect("heard"), &cancel).await }
+        });
+        heard.await.expect("it says that it waits");
+        drop(held);
+        let _held = second.await.expect("runs").expect("locked");
+        let third = cache.lock("a", || cancel.cancel(), &cancel).await;
+        assert!(matches!(third, Err(ImageError::Cancelled)));
+    }
+}

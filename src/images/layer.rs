@@ -1,0 +1,252 @@
+//! What a layer and an image are made from, as hashes: equal hashes mean that nothing has to be done again.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::binaries;
+use super::cache::Cache;
+use super::digest::{self, Fields};
+use super::error::ImageError;
+use super::lock::{Entry as Listed, Lock};
+use super::recipe::{Layer, Recipe, parse_mode};
+use super::tree::{self, Entry};
+
+/// Raised when this room makes other bytes from an equal recipe.
+const LAYER_DOMAIN: &str = "parallax layer 1";
+const IMAGE_DOMAIN: &str = "parallax image 1";
+/// Registry of the built images' tags. No such host exists; an engine that lacks one cannot pull something else.
+const REGISTRY: &str = "parallax.local";
+
+/// An image's recipe with every hash that follows from it.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) recipe: Recipe,
+    /// Where each layer is cached, in the recipe's order.
+    pub(super) layers: Vec<PathBuf>,
+    /// The recipe's name and the first 16 digits of its hash.
+    pub(super) title: (String, String),
+    /// The name that carries the recipe's hash.
+    pub(super) tag: String,
+    /// Names that a node knows it by besides.
+    pub(super) also: Vec<String>,
+    cache: Cache,
+}
+
+/// Whom an archive is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// The engine: the image's own name only. Under the others, which are those of published images, it would be
+    /// taken for the published image ever after.
+    Engine,
+    /// A node's image folder: all its names.
+    Node,
+}
+
+impl Prepared {
+    /// Reads an image's recipe and hashes its inputs. `None` where it has no recipe.
+    pub(super) fn new(
+        lock: &Lock,
+        listed: &Listed,
+        binaries: &Path,
+        cache: &Cache,
+    ) -> Result<Option<Self>, ImageError> {
+        let Some(name) = listed.recipe.as_ref().map(|recipe| recipe.value.as_str()) else { return Ok(None) };
+        let recipe = Recipe::load(&lock.folder.join(name))?;
+        let mut fields = Fields::new(IMAGE_DOMAIN);
+        fields.add("architecture", std::env::consts::ARCH.as_bytes());
+        let mut layers = Vec::new();
+        for layer in &recipe.layers {
+            let hash = hash(&layer.value, &recipe, binaries, &listed.name.value)?;
+            fields.add(layer.value.kind(), hash.as_bytes());
+            layers.push(cache.layer(layer.value.kind(), &hash));
+        }
+        fields.add("config", &json(&recipe.config));
+        for also in &listed.also {
+            fields.add("also", also.value.as_bytes());
+        }
+        let mut hash = fields.finish();
+        hash.truncate(16);
+        let tag = format!("{REGISTRY}/{name}:{hash}");
+        let also = listed.also.iter().map(|also| also.value.clone()).collect();
+        Ok(Some(Self { recipe, layers, title: (name.to_owned(), hash), tag, also, cache: cache.clone() }))
+    }
+
+    /// Where an archive is cached.
+    pub(super) fn archive(&self, of: For) -> PathBuf {
+        let (name, hash) = &self.title;
+        match of {
+            For::Node if !self.also.is_empty() => self.cache.image(&format!("{name}-as-published"), hash),
+            For::Engine | For::Node => self.cache.image(name, hash),
+        }
+    }
+
+    /// The names that an archive carries.
+    pub(super) fn tags(&self, of: For) -> Vec<String> {
+        let also: &[String] = if of == For::Node { &self.also } else { &[] };
+        std::iter::once(&self.tag).chain(also).cloned().collect()
+    }
+}
+
+/// The hash of everything that a layer is made from.
+fn hash(layer: &Layer, recipe: &Recipe, binaries: &Path, image: &str) -> Result<String, ImageError> {
+    let mut fields = Fields::new(LAYER_DOMAIN);
+    fields.add("recipe", &json(layer));
+    let unreadable = |file: &Path| {
+        let file = file.to_owned();
+        move |source| ImageError::Unreadable { file, source }
+    };
+    match layer {
+        Layer::Debian(_) => fields.add("architecture", std::env::consts::ARCH.as_bytes()),
+        Layer::Go(go) => {
+            fields.add("architecture", std::env::consts::ARCH.as_bytes());
+            if let Some(module) = &go.module {
+                let folder = recipe.folder.join(module);
+                for (path, file) in tree::files_below(&folder).map_err(unreadable(&folder))? {
+                    fields.add(&path, digest::of_file(&file).map_err(unreadable(&file))?.as_bytes());
+                }
+            }
+        }
+        Layer::Cargo(cargo) => {
+            let program = binaries::find(binaries, &cargo.binary, image)?;
+            fields.add("program", digest::of_file(&program).map_err(unreadable(&program))?.as_bytes());
+        }
+        Layer::Files(name) => {
+            let folder = recipe.folder.join(name);
+            for (path, file) in tree::files_below(&folder).map_err(unreadable(&folder))? {
+                let mode: &[u8] = if tree::is_executable(&file).map_err(unreadable(&file))? { b"x" } else { b"-" };
+                fields.add(&path, mode);
+                fields.add("content", digest::of_file(&file).map_err(unreadable(&file))?.as_bytes());
+            }
+        }
+        Layer::Links(_) | Layer::Directories(_) => {}
+    }
+    // Where `bin/x` ends up is decided by the recipe as a whole.
+    if !matches!(layer, Layer::Debian(_)) && recipe.merged_usr() {
+        fields.add("merged-usr", b"");
+    }
+    Ok(fields.finish())
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("plain structs with text keys serialise")
+}
+
+/// What a layer that needs no tool holds; `None` for those that do.
+pub(super) fn entries(layer: &Layer, recipe: &Recipe, binaries: &Path) -> std::io::Result<Option<Vec<Entry>>> {
+    Ok(Some(match layer {
+        Layer::Debian(_) | Layer::Go(_) => return Ok(None),
+        Layer::Cargo(cargo) => {
+            vec![Entry::File { path: cargo.to.clone(), source: binaries.join(&cargo.binary), executable: true }]
+        }
+        Layer::Links(links) => {
+            links.iter().map(|(path, target)| Entry::Link { path: path.clone(), target: target.clone() }).collect()
+        }
+        Layer::Files(name) => {
+            let mut entries = Vec::new();
+            for (path, source) in tree::files_below(&recipe.folder.join(name))? {
+                let executable = tree::is_executable(&source)?;
+                entries.push(Entry::File { path, source, executable });
+            }
+            entries
+        }
+        Layer::Directories(directories) => directories
+            .iter()
+            .map(|(path, mode)| Entry::Directory {
+                path: path.clone(),
+                mode: parse_mode(mode).expect("checked when the recipe was read"),
+            })
+            .collect(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use tempfile::TempDir;
+
+    const RECIPE: &str = "\
+summary: a test
+layers:
+  - go: { module: main, to: bin/main, tags: [a] }
+  - links: { bin/other: main }
+  - files: files
+config: { entrypoint: [/bin/main] }
+";
+
+    struct Repository {
+        folder: TempDir,
+        cache: Cache,
+    }
+
+    impl Repository {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            for (path, text) in [
+                ("images.lock", "images: [{ name: x, for: tests, recipe: x, also: ['known/as:1'] }]"),
+                ("x/recipe.yaml", RECIPE),
+                ("x/main/go.mod", "module main\n"),
+                ("x/main/main.go", "package main\n"),
+                ("x/files/etc/conf", "a = 1\n"),
+            ] {
+                let path = folder.path().join(path);
+                fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+                fs::write(path, text).expect("written");
+            }
+            let cache = Cache::at(folder.path().join("cache")).expect("opens");
+            Self { folder, cache }
+        }
+
+        fn prepare(&self) -> Prepared {
+            let lock = Lock::load(self.folder.path()).expect("valid");
+            let listed = lock.entry("x").expect("listed");
+            Prepared::new(&lock, listed, self.folder.path(), &self.cache).expect("prepared").expect("a recipe")
+        }
+
+        /// Which layers have other hashes, and whether the image has, once `file` says `text`.
+        fn change(&self, file: &str, text: &str) -> (Vec<bool>, bool) {
+            let before = self.prepare();
+            fs::write(self.folder.path().join(file), text).expect("written");
+            let after = self.prepare();
+            let layers = before.layers.iter().zip(&after.layers).map(|(a, b)| a != b).collect();
+            (layers, before.tag != after.tag)
+        }
+    }
+
+    #[test]
+    fn only_what_changed_is_made_again() {
+        let change = |file: &str, text: &str| Repository::new().change(file, text);
+        let recipe = |from: &str, to: &str| change("x/recipe.yaml", &RECIPE.replace(from, to));
+        assert_eq!(recipe("", ""), (vec![false, false, false], false), "nothing");
+        assert_eq!(recipe("summary: a test", "summary: words # and a comment"), (vec![false, false, false], false));
+        assert_eq!(recipe("tags: [a]", "tags: [b]"), (vec![true, false, false], true));
+        assert_eq!(recipe("bin/other: main", "bin/other: man"), (vec![false, true, false], true));
+        assert_eq!(recipe("[/bin/main]", "[/bin/main, x]"), (vec![false, false, false], true));
+        assert_eq!(change("x/main/main.go", "package main // changed\n"), (vec![true, false, false], true));
+        assert_eq!(change("x/main/new.go", "package main\n"), (vec![true, false, false], true));
+        assert_eq!(change("x/files/etc/conf", "a = 2\n"), (vec![false, false, true], true));
+        let also = "images: [{ name: x, for: tests, recipe: x, also: ['known/as:2'] }]";
+        assert_eq!(change("images.lock", also), (vec![false, false, false], true));
+    }
+
+    #[test]
+    fn an_executable_bit_is_part_of_a_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let repository = Repository::new();
+        let before = repository.prepare();
+        let file = repository.folder.path().join("x/files/etc/conf");
+        fs::set_permissions(file, fs::Permissions::from_mode(0o755)).expect("set");
+        assert_ne!(repository.prepare().layers[2], before.layers[2]);
+    }
+
+    #[test]
+    fn only_a_node_gets_an_image_under_the_name_of_the_published_one() {
+        let prepared = Repository::new().prepare();
+        assert_eq!(prepared.tags(For::Node), [prepared.tag.as_str(), "known/as:1"]);
+        assert_eq!(prepared.tags(For::Engine), [prepared.tag.as_str()]);
+        assert_ne!(prepared.archive(For::Node), prepared.archive(For::Engine));
+        let hash = prepared.tag.strip_prefix("parallax.local/x:").expect("the registry and the recipe's name");
+        assert!(hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hash}");
+    }
+}

@@ -1,0 +1,341 @@
+//! `images/NAME/recipe.yaml`: how an image is made from package registries and files of this repository.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_saphyr::Spanned;
+
+use super::error::ImageError;
+use super::yaml;
+
+/// A recipe: layers, bottom first, and how a container of the image starts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// What the image holds: one line.
+    pub summary: String,
+    /// The layers, bottom first. Each is cached by the hash of its own part of the recipe and its input files.
+    pub layers: Vec<Spanned<Layer>>,
+    /// How a container starts.
+    #[serde(default)]
+    pub config: Config,
+    /// The recipe's folder; input files are beside the recipe.
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+/// One layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layer {
+    /// A Debian root file system.
+    Debian(Debian),
+    /// A program built by the Go toolchain.
+    Go(Go),
+    /// A static program of this workspace.
+    Cargo(Cargo),
+    /// Symbolic links: path in the image → target.
+    Links(BTreeMap<String, String>),
+    /// A folder beside the recipe, copied to `/`.
+    Files(String),
+    /// Directories: path in the image → mode, octal.
+    Directories(BTreeMap<String, String>),
+}
+
+/// A Debian root file system, from the machine's own apt sources.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Debian {
+    /// Code name, for example `trixie`.
+    pub suite: String,
+    /// Packages besides Debian's essential ones.
+    pub packages: Vec<String>,
+}
+
+/// A program built by the Go toolchain, static, without debug information.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Go {
+    /// A module beside the recipe: `go build` of its root. Either this or `install`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
+    /// `package@version`: `go install`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install: Option<String>,
+    /// The module that holds the package of `install`, where that is not the module's root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+    /// `h1:…` of the module of `install`, checked before it is built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sum: Option<String>,
+    /// Path in the image.
+    pub to: String,
+    /// Build tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Linker flags besides `-s -w`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ldflags: Vec<String>,
+}
+
+/// A static program of this workspace, built by the caller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cargo {
+    /// The package that holds it.
+    pub package: String,
+    /// The program's name.
+    pub binary: String,
+    /// Path in the image.
+    pub to: String,
+}
+
+/// How a container of the image starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Program and fixed arguments.
+    pub entrypoint: Vec<String>,
+    /// Default arguments.
+    pub cmd: Vec<String>,
+    /// Environment.
+    pub env: BTreeMap<String, String>,
+    /// Working directory.
+    pub workdir: Option<String>,
+    /// User, `uid[:gid]`.
+    pub user: Option<String>,
+    /// The signal that asks it to stop.
+    pub stop_signal: Option<String>,
+    /// Labels. Containers of the image inherit them.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Recipe {
+    /// Reads and checks `FOLDER/recipe.yaml`.
+    pub fn load(folder: &Path) -> Result<Self, ImageError> {
+        let file = folder.join("recipe.yaml");
+        yaml::read::<Self>(&file)?.checked(&file, folder)
+    }
+
+    /// Reads and checks a text that stands in `FOLDER/recipe.yaml`.
+    pub fn parse(folder: &Path, text: &str) -> Result<Self, ImageError> {
+        let file = folder.join("recipe.yaml");
+        yaml::parse::<Self>(&file, text)?.checked(&file, folder)
+    }
+
+    /// Whether `/bin`, `/sbin` and `/lib` are links into `/usr`, as Debian has them. A layer that wrote to `bin/x`
+    /// would put a directory in the link's place and hide every program behind it.
+    pub fn merged_usr(&self) -> bool {
+        self.layers.iter().any(|layer| matches!(layer.value, Layer::Debian(_)))
+    }
+
+    fn checked(mut self, file: &Path, folder: &Path) -> Result<Self, ImageError> {
+        folder.clone_into(&mut self.folder);
+        if self.layers.is_empty() {
+            return Err(ImageError::Invalid {
+                file: file.to_owned(),
+                line: None,
+                column: None,
+                message: "the recipe has no layers".to_owned(),
+            });
+        }
+        for (index, layer) in self.layers.iter().enumerate() {
+            layer.value.check(index, folder).map_err(|message| yaml::invalid(file, layer, message))?;
+        }
+        Ok(self)
+    }
+}
+
+impl Layer {
+    /// The kind, as the recipe calls it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Debian(_) => "debian",
+            Self::Go(_) => "go",
+            Self::Cargo(_) => "cargo",
+            Self::Links(_) => "links",
+            Self::Files(_) => "files",
+            Self::Directories(_) => "directories",
+        }
+    }
+
+    fn check(&self, index: usize, folder: &Path) -> Result<(), String> {
+        match self {
+            Self::Debian(debian) => debian.check(index),
+            Self::Go(go) => go.check(folder),
+            Self::Cargo(cargo) => {
+                check_name("package", &cargo.package)?;
+                check_name("binary", &cargo.binary)?;
+                check_path(&cargo.to)
+            }
+            Self::Links(links) => links.iter().try_for_each(|(path, target)| {
+                check_path(path)?;
+                if target.is_empty() { Err(format!("link {path} has no target")) } else { Ok(()) }
+            }),
+            Self::Files(name) => check_folder(folder, name, None),
+            Self::Directories(directories) => directories.iter().try_for_each(|(path, mode)| {
+                check_path(path)?;
+                parse_mode(mode).map(drop)
+            }),
+        }
+    }
+}
+
+impl Debian {
+    fn check(&self, index: usize) -> Result<(), String> {
+        if index != 0 {
+            return Err("a debian layer is a whole root file system: it must be the first layer".to_owned());
+        }
+        check_name("suite", &self.suite)?;
+        self.packages.iter().try_for_each(|package| {
+            let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+            if !package.is_empty() && package.bytes().all(good) && !package.starts_with('-') {
+                Ok(())
+            } else {
+                Err(format!("{package:?} is not the name of a Debian package"))
+            }
+        })
+    }
+}
+
+impl Go {
+    fn check(&self, folder: &Path) -> Result<(), String> {
+        check_path(&self.to)?;
+        match (&self.module, &self.install) {
+            (Some(_), Some(_)) | (None, None) => {
+                return Err("a go layer has either `module` (a folder) or `install` (package@version)".to_owned());
+            }
+            (Some(module), None) => {
+                if self.sum.is_some() || self.of.is_some() {
+                    return Err("`sum` and `of` belong to `install`; a module beside the recipe has its go.sum".into());
+                }
+                check_folder(folder, module, Some("go.mod"))?;
+            }
+            (None, Some(install)) => {
+                let version = install.split_once('@').map(|(_, version)| version).unwrap_or_default();
+                if !version.starts_with('v') {
+                    return Err(format!("{install:?} does not pin a version: package@v1.2.3"));
+                }
+                if !self.sum.as_ref().is_some_and(|sum| sum.starts_with("h1:")) {
+                    let module = self.module_of_install();
+                    return Err(format!("`sum` is missing: the Sum that `go mod download -json {module}` prints"));
+                }
+            }
+        }
+        let one_word = |flag: &&String| flag.contains('\'');
+        match self.ldflags.iter().find(one_word) {
+            Some(flag) => Err(format!("linker flag {flag:?} has a quote, which cannot be passed on")),
+            None => Ok(()),
+        }
+    }
+
+    /// `module@version` of `install`.
+    pub(super) fn module_of_install(&self) -> String {
+        let install = self.install.as_deref().unwrap_or_default();
+        let (package, version) = install.split_once('@').unwrap_or((install, ""));
+        format!("{}@{version}", self.of.as_deref().unwrap_or(package))
+    }
+}
+
+/// Reads an octal mode.
+pub(super) fn parse_mode(mode: &str) -> Result<u32, String> {
+    u32::from_str_radix(mode, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o7777)
+        .ok_or_else(|| format!("{mode:?} is not a mode: write it octal, as text, for example \"0755\""))
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), String> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if !name.is_empty() && !name.starts_with('-') && name.bytes().all(good) {
+        Ok(())
+    } else {
+        Err(format!("{name:?} is not a {what}"))
+    }
+}
+
+/// A path inside an image: relative to `/`, without detours.
+fn check_path(path: &str) -> Result<(), String> {
+    let plain = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if plain {
+        Ok(())
+    } else {
+        Err(format!("{path:?} is not a path in the image: write it without a leading /, `..` or empty parts"))
+    }
+}
+
+fn check_folder(folder: &Path, name: &str, holds: Option<&str>) -> Result<(), String> {
+    check_name("folder beside the recipe", name)?;
+    if !folder.join(name).is_dir() {
+        return Err(format!("there is no folder {name:?} beside the recipe"));
+    }
+    match holds {
+        Some(file) if !folder.join(name).join(file).is_file() => Err(format!("folder {name:?} holds no {file}")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        let install = "sum: 'h1:x', to: a";
+        let table = [
+            ("layers: []".to_owned(), "recipe.yaml: the recipe has no layers"),
+            ("layers: [{ debain: { suite: trixie, packages: [] } }]".to_owned(), "recipe.yaml:2:"),
+            ("layers: [{ debian: { suite: trixie, package: [] } }]".to_owned(), "unknown field `package`"),
+            (
+                "layers:\n  - links: { a: b }\n  - debian: { suite: trixie, packages: [] }".to_owned(),
+                "recipe.yaml:4:5: a debian layer is a whole root file system",
+            ),
+            ("layers: [{ debian: { suite: trixie, packages: ['a b'] } }]".to_owned(), "\"a b\" is not the name"),
+            ("layers: [{ debian: { suite: trixie, packages: ['--x'] } }]".to_owned(), "\"--x\" is not the name"),
+            ("layers: [{ go: { to: a } }]".to_owned(), "either `module`"),
+            ("layers: [{ go: { module: nowhere, to: a } }]".to_owned(), "there is no folder \"nowhere\""),
+            ("layers: [{ go: { module: ../x, to: a } }]".to_owned(), "is not a folder beside the recipe"),
+            (format!("layers: [{{ go: {{ install: x/y, {install} }} }}]"), "does not pin a version"),
+            (format!("layers: [{{ go: {{ install: x/y@latest, {install} }} }}]"), "does not pin a version"),
+            (
+                "layers: [{ go: { install: x/y/z@v1.0.0, of: x/y, to: a } }]".to_owned(),
+                "`sum` is missing: the Sum that `go mod download -json x/y@v1.0.0` prints",
+            ),
+            ("layers: [{ cargo: { package: p, binary: b, to: /bin/b } }]".to_owned(), "\"/bin/b\" is not a path"),
+            ("layers: [{ links: { a/../b: c } }]".to_owned(), "\"a/../b\" is not a path"),
+            ("layers: [{ directories: { tmp: \"999\" } }]".to_owned(), "\"999\" is not a mode"),
+            ("layers: [{ directories: { tmp: \"1777\" } }]\nconfig: { entrypiont: [] }".to_owned(), "recipe.yaml:3:"),
+        ];
+        for (text, part) in table {
+            let text = format!("summary: x\n{text}");
+            let message = Recipe::parse(Path::new("images/x"), &text).expect_err(&text).to_string();
+            assert!(message.contains(part), "{text}\n  says: {message}\n  want: {part}");
+        }
+    }
+
+    #[test]
+    fn a_recipe_with_every_kind_of_layer_reads() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["files", "kube"] {
+            std::fs::create_dir(folder.path().join(name)).expect("made");
+        }
+        std::fs::write(folder.path().join("kube/go.mod"), "module kube\n").expect("written");
+        let text = "\
+summary: everything
+layers:
+  - debian: { suite: trixie, packages: [containerd, g++] }
+  - go: { module: kube, to: usr/local/bin/kube, tags: [providerless], ldflags: [-X, a.b=c] }
+  - go: { install: x/y@v1.0.0, sum: 'h1:abc=', to: y }
+  - cargo: { package: parallax-node, binary: parallax-node, to: bin/k3s }
+  - links: { usr/local/bin/kubelet: kube }
+  - files: files
+  - directories: { data: \"0755\" }
+config: { entrypoint: [/bin/k3s], cmd: [server], env: { PATH: /bin }, workdir: /, labels: { a: b } }
+";
+        let recipe = Recipe::parse(folder.path(), text).expect("valid");
+        let kinds: Vec<_> = recipe.layers.iter().map(|layer| layer.value.kind()).collect();
+        assert_eq!(kinds, ["debian", "go", "go", "cargo", "links", "files", "directories"]);
+        assert!(recipe.merged_usr());
+    }
+}

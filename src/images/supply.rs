@@ -1,0 +1,185 @@
+//! Where an image comes from: a decision without I/O.
+//!
+//! What is at hand is never asked of the network, so that a warm run needs none: the published image in the engine,
+//! else the built one; only then a registry, and at last a build.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Which k3s a run wants, by `--k3s`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum K3s {
+    /// The published images; an error where they cannot be had.
+    Published,
+    /// The images built from package registries; no registry is asked.
+    Built,
+    /// The published ones where they can be had, else the built ones. The report names which ran.
+    #[default]
+    Auto,
+}
+
+impl FromStr for K3s {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "published" => Ok(Self::Published),
+            "built" => Ok(Self::Built),
+            "auto" => Ok(Self::Auto),
+            _ => Err(format!("{text:?} is none of published, built, auto")),
+        }
+    }
+}
+
+impl fmt::Display for K3s {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Published => "published",
+            Self::Built => "built",
+            Self::Auto => "auto",
+        })
+    }
+}
+
+/// Where an image came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The engine had it.
+    Engine,
+    /// The cache had its archive.
+    Cache,
+    /// It was pulled from its registry.
+    Pulled {
+        /// How long that took.
+        took: Duration,
+    },
+    /// It was built from package registries.
+    Built {
+        /// How long that took.
+        took: Duration,
+    },
+    /// The published form of that image brings it along; there is nothing to load.
+    Within(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |took: &Duration| took.as_millis().div_ceil(1000);
+        match self {
+            Self::Engine => f.write_str("from engine"),
+            Self::Cache => f.write_str("from cache"),
+            Self::Pulled { took } => write!(f, "pulled in {} s", seconds(took)),
+            Self::Built { took } => write!(f, "built in {} s", seconds(took)),
+            Self::Within(name) => write!(f, "comes with {name}"),
+        }
+    }
+}
+
+/// Which forms of one image will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// The published one only.
+    Published,
+    /// The built one only.
+    Built,
+    /// Either, the published one rather.
+    Either,
+}
+
+/// The node's form, once it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The published image.
+    Published,
+    /// The image built here.
+    Built,
+}
+
+/// The rule for an image that has these forms.
+pub(super) fn rule(policy: K3s, has_reference: bool, has_recipe: bool) -> Rule {
+    match (has_reference, has_recipe, policy) {
+        (false, _, _) | (true, true, K3s::Built) => Rule::Built,
+        (true, false, _) | (true, true, K3s::Published) => Rule::Published,
+        (true, true, K3s::Auto) => Rule::Either,
+    }
+}
+
+/// What is known of one image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    /// The published image is in the engine.
+    pub(super) published: bool,
+    /// The built image of the present recipe is at hand, in the form that is wanted.
+    pub(super) built: bool,
+    /// A pull was tried in this run and failed.
+    pub(super) pull_failed: bool,
+}
+
+/// What to do next for one image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Move {
+    UsePublished,
+    UseBuilt,
+    Pull,
+    Build,
+    /// The rule cannot be kept.
+    GiveUp,
+}
+
+/// What to do next for one image.
+pub(super) fn next(rule: Rule, known: Known) -> Move {
+    let Known { published, built, pull_failed } = known;
+    match rule {
+        Rule::Published | Rule::Either if published => Move::UsePublished,
+        Rule::Built | Rule::Either if built => Move::UseBuilt,
+        Rule::Published | Rule::Either if !pull_failed => Move::Pull,
+        Rule::Built | Rule::Either => Move::Build,
+        Rule::Published => Move::GiveUp,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_at_hand_is_never_asked_of_the_network() {
+        use Move::{Build, GiveUp, Pull, UseBuilt, UsePublished};
+        let known = |published, built, pull_failed| Known { published, built, pull_failed };
+        let table = [
+            // known                        published     built     either
+            (known(false, false, false), [Pull, Build, Pull]),
+            (known(false, false, true), [GiveUp, Build, Build]),
+            (known(false, true, false), [Pull, UseBuilt, UseBuilt]),
+            (known(false, true, true), [GiveUp, UseBuilt, UseBuilt]),
+            (known(true, false, false), [UsePublished, Build, UsePublished]),
+            (known(true, false, true), [UsePublished, Build, UsePublished]),
+            (known(true, true, false), [UsePublished, UseBuilt, UsePublished]),
+            (known(true, true, true), [UsePublished, UseBuilt, UsePublished]),
+        ];
+        for (known, moves) in table {
+            let seen = [Rule::Published, Rule::Built, Rule::Either].map(|rule| next(rule, known));
+            assert_eq!(seen, moves, "{known:?}");
+        }
+    }
+
+    #[test]
+    fn an_image_with_one_form_has_no_choice() {
+        for policy in [K3s::Published, K3s::Built, K3s::Auto] {
+            assert_eq!(rule(policy, false, true), Rule::Built, "{policy}");
+            assert_eq!(rule(policy, true, false), Rule::Published, "{policy}");
+        }
+        assert_eq!(rule(K3s::Published, true, true), Rule::Published);
+        assert_eq!(rule(K3s::Built, true, true), Rule::Built);
+        assert_eq!(rule(K3s::Auto, true, true), Rule::Either);
+    }
+
+    #[test]
+    fn policies_read_as_they_are_written() {
+        for policy in [K3s::Published, K3s::Built, K3s::Auto] {
+            assert_eq!(policy.to_string().parse(), Ok(policy));
+        }
+        assert!("latest".parse::<K3s>().is_err());
+    }
+}

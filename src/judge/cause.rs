@@ -1,0 +1,79 @@
+//! A cause against what a break declares.
+
+use parallax_vocab::Cause;
+
+use crate::scenario::model::CauseSpec;
+
+/// Whether a cause is the declared one: every key given must hold.
+pub fn matches(spec: &CauseSpec, cause: &Cause) -> bool {
+    let CauseSpec { dns, connect, tls, status, s3, mismatch, resource, client, message } = spec;
+    let layer = match cause {
+        Cause::Dns { fault, .. } => dns.as_ref().map(|it| it.0.contains(fault)),
+        Cause::Connect { fault, .. } => connect.map(|it| it == *fault),
+        Cause::Tls { fault, .. } => tls.map(|it| it == *fault),
+        Cause::Status { status: seen, s3: code, .. } => match (status, s3) {
+            (None, None) => None,
+            _ => Some(status.is_none_or(|it| it == *seen) && (s3.is_none() || s3 == code)),
+        },
+        Cause::Mismatch { matcher, .. } => mismatch.as_ref().map(|it| it == matcher),
+        Cause::Resource { detail, .. } => resource.as_ref().map(|it| detail.contains(it.as_str())),
+        Cause::Client { detail } => client.as_ref().map(|it| detail.contains(it.as_str())),
+        Cause::Deadline { .. } => None,
+    };
+    layer.unwrap_or(false) && message.as_ref().is_none_or(|it| cause.to_string().contains(it.as_str()))
+}
+
+/// The declared cause in words.
+pub fn describe(spec: &CauseSpec) -> String {
+    let mut words = Vec::new();
+    if let Some(dns) = &spec.dns {
+        words.push(format!("dns: {}", dns.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")));
+    }
+    words.extend(spec.connect.map(|it| format!("connect: {it}")));
+    words.extend(spec.tls.map(|it| format!("tls: {it}")));
+    words.extend(spec.status.map(|it| format!("status: {it}")));
+    words.extend(spec.s3.as_ref().map(|it| format!("s3: {it}")));
+    words.extend(spec.mismatch.as_ref().map(|it| format!("mismatch: {it}")));
+    words.extend(spec.resource.as_ref().map(|it| format!("resource: {it}")));
+    words.extend(spec.client.as_ref().map(|it| format!("client: {it}")));
+    words.extend(spec.message.as_ref().map(|it| format!("message: {it:?}")));
+    words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use parallax_vocab::{DnsFault, TlsFault};
+
+    use super::*;
+
+    fn spec(json: &str) -> CauseSpec {
+        serde_json::from_str(json).expect("valid")
+    }
+
+    #[test]
+    fn a_cause_matches_only_its_own_layer_and_all_that_is_said() {
+        let dns = Cause::Dns { fault: DnsFault::NoSuchName, detail: String::new() };
+        let tls = Cause::Tls { fault: TlsFault::Expired, detail: "ended on 3 May".to_owned() };
+        let refused =
+            Cause::Status { status: 403, s3: Some("AccessDenied".to_owned()), detail: "Request has expired".to_owned() };
+        let deadline = Cause::Deadline { waited_ms: 1, detail: String::new() };
+        for (declared, cause, expected) in [
+            (r#"{"dns":"no-such-name"}"#, &dns, true),
+            (r#"{"dns":["server-failure","no-such-name"]}"#, &dns, true),
+            (r#"{"dns":"server-failure"}"#, &dns, false),
+            (r#"{"tls":"expired"}"#, &tls, true),
+            (r#"{"tls":"expired","message":"3 May"}"#, &tls, true),
+            (r#"{"tls":"expired","message":"4 May"}"#, &tls, false),
+            (r#"{"tls":"unknown-authority"}"#, &tls, false),
+            (r#"{"status":403}"#, &refused, true),
+            (r#"{"status":403,"s3":"AccessDenied","message":"expired"}"#, &refused, true),
+            (r#"{"status":403,"s3":"SignatureDoesNotMatch"}"#, &refused, false),
+            (r#"{"status":404}"#, &refused, false),
+            (r#"{"dns":"no-such-name"}"#, &refused, false),
+            (r#"{"message":"x"}"#, &refused, false),
+            (r#"{"status":403}"#, &deadline, false),
+        ] {
+            assert_eq!(matches(&spec(declared), cause), expected, "{declared} against {cause}");
+        }
+    }
+}

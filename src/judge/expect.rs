@@ -1,0 +1,314 @@
+//! One answer against one `expect`.
+
+use std::collections::BTreeMap;
+
+use parallax_vocab::answer::{Answer, Reply, S3Error};
+use parallax_vocab::event::Matched;
+use parallax_vocab::{Cause, Certificate};
+use serde_json::Value;
+
+use crate::scenario::model::Expect;
+
+/// What was seen of one step: each matcher, and the cause where one did not hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// Each matcher of `expect`, in the order in which they are judged.
+    pub matchers: Vec<Matched>,
+    /// The first layer that failed; none where everything held.
+    pub cause: Option<Cause>,
+}
+
+/// What earlier steps saw, for matchers that compare.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Certificate chains by step id, leaf first.
+    pub chains: BTreeMap<String, Vec<Certificate>>,
+}
+
+/// How much of a text a message quotes.
+const QUOTE_LIMIT: usize = 200;
+
+/// Judges an answer. Without `expect`, an S3 operation is expected to succeed, and anything else to be answered at all.
+pub fn judge(expect: Option<&Expect>, answer: &Answer, seen: &Seen) -> Judgement {
+    let default;
+    let expect = match (expect, &answer.reply) {
+        (Some(expect), _) => expect,
+        (None, Some(Reply::S3(_))) => {
+            default = Expect { status: Some(200), ..Expect::default() };
+            &default
+        }
+        (None, _) => &Expect::default(),
+    };
+    let Some(reply) = &answer.reply else {
+        let cause = answer.cause.clone().unwrap_or_else(|| Cause::Client { detail: "the probe gave no answer".to_owned() });
+        let matchers = wanted(expect).into_iter().map(|(matcher, expected)| Matched {
+            matcher,
+            held: false,
+            expected,
+            seen: "no answer".to_owned(),
+        });
+        return Judgement { matchers: matchers.collect(), cause: Some(cause) };
+    };
+    let mut matchers = Vec::new();
+    let facts = Facts::of(reply, answer);
+    if let Some(status) = expect.status {
+        matchers.push(equal("status", status.to_string(), facts.status.map_or("none".to_owned(), |it| it.to_string())));
+    }
+    if let Some(code) = &expect.s3 {
+        matchers.push(equal("s3", code.clone(), facts.error.as_ref().map_or("no S3 error".to_owned(), |it| it.code.clone())));
+    }
+    if let Some(address) = &expect.address {
+        matchers.push(equal("address", address.clone(), facts.addresses.clone()));
+    }
+    if let Some(length) = expect.chain_length {
+        matchers.push(equal("chain-length", length.to_string(), answer.evidence.chain.len().to_string()));
+    }
+    if let Some(name) = &expect.certificate_name {
+        let names = answer.evidence.chain.first().map(|leaf| leaf.names.clone()).unwrap_or_default();
+        let saw = if names.contains(name) { name.clone() } else { names.join(", ") };
+        matchers.push(equal("certificate-name", name.clone(), saw));
+    }
+    if let Some(step) = &expect.same_chain_as {
+        let other = seen.chains.get(step).map(Vec::as_slice).unwrap_or_default();
+        let (expected, saw) = (fingerprints(other), fingerprints(&answer.evidence.chain));
+        let held = expected == saw && !other.is_empty();
+        let expected = format!("the chain of {step}: {expected}");
+        matchers.push(Matched { matcher: "same-chain-as".to_owned(), held, expected, seen: saw });
+    }
+    if let Some(headers) = &expect.headers {
+        for (name, value) in headers {
+            let saw = facts.headers.and_then(|all| all.get(&name.to_lowercase())).map_or("absent", String::as_str);
+            matchers.push(equal(&format!("headers.{name}"), value.clone(), saw.to_owned()));
+        }
+    }
+    if let Some(body) = &expect.body {
+        let saw = facts.body.unwrap_or("no body");
+        matchers.push(Matched {
+            matcher: "body".to_owned(),
+            held: facts.body == Some(body.as_str()),
+            expected: quote(body),
+            seen: quote(saw),
+        });
+    }
+    if let Some(keys) = &expect.keys {
+        let saw = if let Reply::S3(s3) = reply { s3.keys.join(", ") } else { "no listing".to_owned() };
+        matchers.push(equal("keys", keys.join(", "), saw));
+    }
+    let cause = matchers.iter().find(|it| !it.held).map(|it| facts.cause(it));
+    Judgement { matchers, cause }
+}
+
+fn equal(matcher: &str, expected: String, seen: String) -> Matched {
+    Matched { matcher: matcher.to_owned(), held: expected == seen, expected, seen }
+}
+
+/// Judges a Kubernetes object (or its absence) against a partial one.
+pub fn judge_object(resource: &str, expect: Option<&Value>, object: Option<&Value>) -> Judgement {
+    let Some(object) = object else {
+        let cause = Cause::Resource { resource: resource.to_owned(), detail: "it does not exist".to_owned() };
+        let matcher = expect.map(|expected| Matched {
+            matcher: "object".to_owned(),
+            held: false,
+            expected: quote(&expected.to_string()),
+            seen: "no such object".to_owned(),
+        });
+        return Judgement { matchers: matcher.into_iter().collect(), cause: Some(cause) };
+    };
+    let mut differences = Vec::new();
+    if let Some(expect) = expect {
+        differ("", expect, object, &mut differences);
+    }
+    let matchers: Vec<Matched> = expect
+        .map(|_| Matched {
+            matcher: "object".to_owned(),
+            held: differences.is_empty(),
+            expected: differences.iter().map(|it| format!("{}: {}", it.0, it.1)).collect::<Vec<_>>().join("; "),
+            seen: differences.iter().map(|it| format!("{}: {}", it.0, it.2)).collect::<Vec<_>>().join("; "),
+        })
+        .into_iter()
+        .collect();
+    let cause = matchers.iter().find(|it| !it.held).map(|it| Cause::Resource {
+        resource: resource.to_owned(),
+        detail: format!("expected {}; saw {}", it.expected, it.seen),
+    });
+    Judgement { matchers, cause }
+}
+
+/// Fields of `expect` that are missing or different in `seen`. Lists are compared whole.
+fn differ(path: &str, expect: &Value, seen: &Value, differences: &mut Vec<(String, String, String)>) {
+    match (expect, seen) {
+        (Value::Object(fields), Value::Object(all)) => {
+            for (name, expected) in fields {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                match all.get(name) {
+                    Some(value) => differ(&path, expected, value, differences),
+                    None => differences.push((path, expected.to_string(), "absent".to_owned())),
+                }
+            }
+        }
+        (expected, seen) if expected == seen => {}
+        (expected, seen) => differences.push((path.to_owned(), expected.to_string(), seen.to_string())),
+    }
+}
+
+/// The matchers that an `expect` asks for, with what they expect.
+fn wanted(expect: &Expect) -> Vec<(String, String)> {
+    let mut wanted = Vec::new();
+    let mut want = |name: &str, value: Option<String>| wanted.extend(value.map(|value| (name.to_owned(), value)));
+    want("status", expect.status.map(|it| it.to_string()));
+    want("s3", expect.s3.clone());
+    want("address", expect.address.clone());
+    want("chain-length", expect.chain_length.map(|it| it.to_string()));
+    want("certificate-name", expect.certificate_name.clone());
+    want("same-chain-as", expect.same_chain_as.clone());
+    for (name, value) in expect.headers.iter().flatten() {
+        want(&format!("headers.{name}"), Some(value.clone()));
+    }
+    want("body", expect.body.as_deref().map(quote));
+    want("keys", expect.keys.as_ref().map(|it| it.join(", ")));
+    wanted
+}
+
+/// What matchers look at, whatever the kind of reply.
+struct Facts<'a> {
+    status: Option<u16>,
+    error: Option<S3Error>,
+    addresses: String,
+    headers: Option<&'a BTreeMap<String, String>>,
+    body: Option<&'a str>,
+}
+
+impl<'a> Facts<'a> {
+    fn of(reply: &'a Reply, answer: &Answer) -> Self {
+        let joined = |all: &[std::net::IpAddr]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let peer = answer.evidence.peer.map_or("none".to_owned(), |it| it.ip().to_string());
+        let none = Self { status: None, error: None, addresses: peer, headers: None, body: None };
+        match reply {
+            Reply::Dns(dns) => Self { addresses: joined(&dns.addresses), ..none },
+            Reply::Http(http) => Self {
+                status: Some(http.status),
+                error: http.s3_error.clone(),
+                headers: Some(&http.headers),
+                body: Some(&http.body),
+                ..none
+            },
+            Reply::S3(s3) => {
+                Self { status: Some(s3.status), error: s3.error.clone(), body: s3.body.as_deref(), ..none }
+            }
+            Reply::Tls(_) | Reply::Presign(_) => none,
+        }
+    }
+
+    /// The cause that goes with the first matcher that did not hold.
+    fn cause(&self, failed: &Matched) -> Cause {
+        match (failed.matcher.as_str(), self.status) {
+            ("status" | "s3", Some(status)) => {
+                let detail = match (&self.error, self.body) {
+                    (Some(error), _) => error.message.clone(),
+                    (None, Some(body)) => quote(body),
+                    (None, None) => format!("expected {} {}", failed.matcher, failed.expected),
+                };
+                Cause::Status { status, s3: self.error.as_ref().map(|it| it.code.clone()), detail }
+            }
+            _ => Cause::Mismatch {
+                matcher: failed.matcher.clone(),
+                expected: failed.expected.clone(),
+                seen: failed.seen.clone(),
+            },
+        }
+    }
+}
+
+fn fingerprints(chain: &[Certificate]) -> String {
+    chain.iter().map(|it| it.sha256.get(..16).unwrap_or(&it.sha256)).collect::<Vec<_>>().join(" < ")
+}
+
+/// A text in quotes, cut at a sensible length.
+fn quote(text: &str) -> String {
+    match text.char_indices().nth(QUOTE_LIMIT) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?} and {} bytes more", &text[..end], text.len() - end),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parallax_vocab::answer::{Evidence, HttpReply};
+    use parallax_vocab::DnsFault;
+    use serde_json::json;
+
+    use super::*;
+
+    fn http(status: u16, code: Option<&str>, body: &str) -> Answer {
+        let s3_error = code.map(|code| S3Error { code: code.to_owned(), message: "words".to_owned() });
+        let reply = HttpReply {
+            status,
+            headers: BTreeMap::from([("content-type".to_owned(), "text/plain".to_owned())]),
+            body: body.to_owned(),
+            body_bytes: body.len() as u64,
+            body_sha256: String::new(),
+            s3_error,
+        };
+        Answer { reply: Some(Reply::Http(reply)), cause: None, evidence: Evidence::default() }
+    }
+
+    fn expect(value: Value) -> Expect {
+        serde_json::from_value(value).expect("valid expect")
+    }
+
+    #[test]
+    fn answers_are_judged_by_the_first_layer_that_differs() {
+        let cases = [
+            (json!({"status": 200, "body": "hello"}), http(200, None, "hello"), None),
+            (json!({"status": 201}), http(200, None, "hello"), Some("status: 200 (\"hello\")")),
+            (
+                json!({"status": 200, "body": "hello"}),
+                http(403, Some("SignatureDoesNotMatch"), "<Error/>"),
+                Some("status: 403, s3: SignatureDoesNotMatch (words)"),
+            ),
+            (json!({"body": "hello"}), http(200, None, "other"), Some("body: expected \"hello\", saw \"other\"")),
+            (json!({"headers": {"Content-Type": "text/plain"}}), http(200, None, ""), None),
+            (
+                json!({"headers": {"etag": "x"}}),
+                http(200, None, ""),
+                Some("headers.etag: expected x, saw absent"),
+            ),
+        ];
+        for (expected, answer, cause) in cases {
+            let judged = judge(Some(&expect(expected.clone())), &answer, &Seen::default());
+            assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), cause, "{expected}");
+        }
+    }
+
+    #[test]
+    fn without_an_answer_every_matcher_is_red() {
+        let cause = Cause::Dns { fault: DnsFault::NoSuchName, detail: "x".to_owned() };
+        let answer = Answer { reply: None, cause: Some(cause.clone()), evidence: Evidence::default() };
+        let judged = judge(Some(&expect(json!({"status": 200, "body": "x"}))), &answer, &Seen::default());
+        assert_eq!(judged.cause, Some(cause));
+        assert_eq!(judged.matchers.iter().map(|it| (it.matcher.as_str(), it.held)).collect::<Vec<_>>(), [
+            ("status", false),
+            ("body", false)
+        ]);
+    }
+
+    #[test]
+    fn comparing_with_a_chain_that_was_never_seen_fails() {
+        let judged = judge(Some(&expect(json!({"same-chain-as": "other"}))), &http(200, None, ""), &Seen::default());
+        assert!(judged.cause.is_some());
+    }
+
+    #[test]
+    fn a_partial_object_names_each_field_that_differs() {
+        let object = json!({"spec": {"replicas": 1, "paused": false}, "status": {}});
+        let good = json!({"spec": {"replicas": 1}});
+        assert_eq!(judge_object("Deployment ns/x", Some(&good), Some(&object)).cause, None);
+        let bad = json!({"spec": {"replicas": 2}, "status": {"ready": 1}});
+        let judged = judge_object("Deployment ns/x", Some(&bad), Some(&object));
+        assert_eq!(
+            judged.cause.map(|it| it.to_string()).as_deref(),
+            Some("resource: Deployment ns/x: expected spec.replicas: 2; status.ready: 1; saw spec.replicas: 1; status.ready: absent")
+        );
+        assert!(judge_object("Deployment ns/x", Some(&good), None).cause.is_some());
+    }
+}

@@ -1,0 +1,14 @@
+//! Judging: whether an answer is what a step expects, and whether a variant went as it was declared to.
+//!
+//! **Architecture Invariant:** pure. The same answer is always judged the same, so a verdict can be had again from the
+//! record.
+
+mod cause;
+mod expect;
+mod proof;
+mod variant;
+
+pub use cause::{describe, matches};
+pub use expect::{Judgement, Seen, judge, judge_object};
+pub use proof::unproven;
+pub use variant::{StepResult, problems};

@@ -1,0 +1,123 @@
+//! A whole variant: what was declared against what was seen.
+
+use std::collections::BTreeMap;
+
+use parallax_vocab::event::{Problem, Verdict};
+use parallax_vocab::{Cause, StepId};
+
+use super::cause::{describe, matches};
+use crate::scenario::model::{CauseSpec, Step};
+
+/// How one step ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepResult {
+    /// Which step.
+    pub step: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Why it failed.
+    pub cause: Option<Cause>,
+    /// `file:line`.
+    pub place: String,
+    /// What a person should know about the cause: one sentence with the fix.
+    pub sentence: String,
+}
+
+/// Every difference between what is declared and what was seen, in the flow's order. A baseline declares no failures.
+pub fn problems<'a>(
+    flow: &[Step],
+    fails: impl IntoIterator<Item = (&'a String, &'a CauseSpec)>,
+    blocks: &[String],
+    results: &[StepResult],
+) -> Vec<Problem> {
+    let fails: BTreeMap<&String, &CauseSpec> = fails.into_iter().collect();
+    let results: BTreeMap<&str, &StepResult> = results.iter().map(|it| (it.step.as_str(), it)).collect();
+    let mut problems = Vec::new();
+    for step in flow {
+        let Some(result) = results.get(step.id.as_str()) else { continue };
+        let declared = fails.get(&step.id);
+        let is_break = !fails.is_empty();
+        let expected = match declared {
+            Some(spec) => format!("failure with {}", describe(spec)),
+            None if blocks.contains(&step.id) => "blocked".to_owned(),
+            None => "passed".to_owned(),
+        };
+        let seen = match (&result.verdict, &result.cause) {
+            (Verdict::Failed, Some(cause)) => format!("failure with {cause}"),
+            (Verdict::Failed, None) => "failure without a cause".to_owned(),
+            (Verdict::Blocked, _) => "blocked".to_owned(),
+            (Verdict::Passed, _) => "passed".to_owned(),
+        };
+        let id = &step.id;
+        let sentence = match (declared, result.verdict) {
+            (Some(spec), Verdict::Failed) if result.cause.as_ref().is_some_and(|cause| matches(spec, cause)) => continue,
+            (Some(_), Verdict::Failed) => format!("`{id}` failed, but with another cause than the break declares: {}", result.sentence),
+            (Some(_), Verdict::Passed) => {
+                format!("`{id}` was to fail and passed: the change does not break it, or the expectation cannot see that it does")
+            }
+            (Some(_), Verdict::Blocked) => format!("`{id}` was to fail and was not reached: a step that it needs failed first"),
+            (None, Verdict::Blocked) if blocks.contains(id) => continue,
+            (None, _) if blocks.contains(id) => format!("`{id}` was to be blocked and was reached"),
+            (None, Verdict::Passed) => continue,
+            (None, Verdict::Failed) if is_break => {
+                format!("`{id}` failed too, and the break does not declare it: {}", result.sentence)
+            }
+            (None, Verdict::Failed) => result.sentence.clone(),
+            (None, Verdict::Blocked) => format!("`{id}` was not reached: a step that it needs failed"),
+        };
+        problems.push(Problem {
+            step: StepId::new(id.clone()),
+            place: result.place.clone(),
+            sentence,
+            expected,
+            seen,
+        });
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use parallax_vocab::DnsFault;
+
+    use super::*;
+
+    fn flow(ids: &[&str]) -> Vec<Step> {
+        let step = |id: &&str| serde_json::from_value(serde_json::json!({"id": id, "dns": {"name": "x"}})).expect("step");
+        ids.iter().map(step).collect()
+    }
+
+    fn result(step: &str, verdict: Verdict, cause: Option<Cause>) -> StepResult {
+        StepResult { step: step.to_owned(), verdict, cause, place: "f:1".to_owned(), sentence: "why".to_owned() }
+    }
+
+    #[test]
+    fn every_way_in_which_a_break_can_go_wrong_is_told_apart() {
+        let cause = Cause::Dns { fault: DnsFault::NoSuchName, detail: String::new() };
+        let other = Cause::Dns { fault: DnsFault::ServerFailure, detail: String::new() };
+        let spec: CauseSpec = serde_json::from_str(r#"{"dns":"no-such-name"}"#).expect("spec");
+        let declared = [("a".to_owned(), spec)];
+        let flow = flow(&["a", "b"]);
+        let blocks = ["b".to_owned()];
+        let cases = [
+            (Verdict::Failed, Some(cause.clone()), Verdict::Blocked, vec![]),
+            (Verdict::Failed, Some(other), Verdict::Blocked, vec!["another cause"]),
+            (Verdict::Passed, None, Verdict::Blocked, vec!["was to fail and passed"]),
+            (Verdict::Blocked, None, Verdict::Blocked, vec!["was to fail and was not reached"]),
+            (Verdict::Failed, Some(cause.clone()), Verdict::Passed, vec!["was to be blocked and was reached"]),
+            (Verdict::Failed, Some(cause.clone()), Verdict::Failed, vec!["was to be blocked and was reached"]),
+        ];
+        for (a, a_cause, b, expected) in cases {
+            let results = [result("a", a, a_cause), result("b", b, None)];
+            let found = problems(&flow, declared.iter().map(|(id, spec)| (id, spec)), &blocks, &results);
+            assert_eq!(found.len(), expected.len(), "{found:?}");
+            for (problem, words) in found.iter().zip(expected) {
+                assert!(problem.sentence.contains(words), "{problem:?}");
+            }
+        }
+        let results = [result("a", Verdict::Failed, Some(cause.clone())), result("b", Verdict::Failed, Some(cause))];
+        let found = problems(&flow, declared.iter().map(|(id, spec)| (id, spec)), &[], &results);
+        assert!(found[0].sentence.contains("failed too"), "{found:?}");
+        assert_eq!(problems(&flow, [], &[], &results).len(), 2);
+    }
+}

@@ -1,0 +1,179 @@
+//! Making the plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use parallax_vocab::VariantId;
+
+use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
+use super::hosts;
+use crate::fixture::{self, Contributions, Library};
+use crate::scenario::model::ClusterTraits;
+use crate::scenario::diagnostic::tidy;
+use crate::scenario::{Diagnostic, Loaded, Variant};
+
+/// First node port that the plan gives away; the range of the apiserver's default is 30000 to 32767.
+const FIRST_NODE_PORT: u16 = 30443;
+/// Longest namespace name (RFC 1123 label).
+const NAMESPACE_LIMIT: usize = 63;
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A fixture could not be expanded.
+    #[error("{} problems in scenarios", .0.len())]
+    Diagnostics(Vec<Diagnostic>),
+    /// Two variants claim one cluster-wide thing.
+    #[error("{first} and {second} both claim {what}, which a cluster has only once; give one of them another name, or other cluster traits")]
+    Conflict {
+        /// The first claimant.
+        first: String,
+        /// The second.
+        second: String,
+        /// What both claim.
+        what: String,
+    },
+}
+
+/// An environment before host names are settled.
+struct Draft<'a> {
+    loaded: &'a Loaded,
+    namespace: String,
+    variants: Vec<&'a Variant>,
+    declared_hosts: Vec<String>,
+}
+
+/// Computes the run of the selected variants.
+pub fn build(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<VariantId>) -> Result<Plan, PlanError> {
+    let mut groups: BTreeMap<ClusterTraits, Vec<Draft<'_>>> = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    for loaded in scenarios {
+        for variants in environments(loaded, selected) {
+            let Some(first) = variants.first() else { continue };
+            let namespace = namespace(&loaded.path, first.break_id.as_deref(), &mut taken);
+            let declared_hosts = fixture::hosts(library, &first.scenario);
+            let draft = Draft { loaded, namespace, declared_hosts, variants };
+            groups.entry(draft.variants[0].scenario.cluster.clone()).or_default().push(draft);
+        }
+    }
+    let mut clusters = Vec::new();
+    let mut problems = Vec::new();
+    for (number, (traits, drafts)) in groups.into_iter().enumerate() {
+        let shared = hosts::shared(drafts.iter().map(|draft| &draft.declared_hosts));
+        let mut next_port = FIRST_NODE_PORT;
+        let mut environments = Vec::new();
+        for draft in &drafts {
+            match environment(library, draft, &shared, &mut next_port) {
+                Ok(environment) => environments.push(environment),
+                Err(diagnostics) => problems.extend(diagnostics),
+            }
+        }
+        let cluster = ClusterPlan { name: format!("c{}", number + 1), traits, environments };
+        refuse_conflicts(&cluster)?;
+        clusters.push(cluster);
+    }
+    if problems.is_empty() { Ok(Plan { clusters }) } else { Err(PlanError::Diagnostics(tidy(problems))) }
+}
+
+/// The selected variants of a scenario by the environment they need: the baseline's is shared by the breaks that change
+/// only steps or what a vantage trusts; every other break has one of its own.
+fn environments<'a>(loaded: &'a Loaded, selected: &BTreeSet<VariantId>) -> Vec<Vec<&'a Variant>> {
+    let mut shared = Vec::new();
+    let mut own = Vec::new();
+    for variant in loaded.variants.iter().filter(|variant| selected.contains(&variant.id)) {
+        if variant.touches.fixtures.is_empty() && !variant.touches.cluster {
+            shared.push(variant);
+        } else {
+            own.push(vec![variant]);
+        }
+    }
+    std::iter::once(shared).chain(own).collect()
+}
+
+fn environment(
+    library: &Library,
+    draft: &Draft<'_>,
+    shared: &[String],
+    next_port: &mut u16,
+) -> Result<EnvironmentPlan, Vec<Diagnostic>> {
+    let hosts: BTreeMap<String, String> = draft
+        .declared_hosts
+        .iter()
+        .map(|host| (host.clone(), hosts::effective(host, &draft.namespace, shared.contains(host))))
+        .collect();
+    let variants = draft.variants.iter().map(|variant| with_hosts(draft.loaded, variant, &hosts)).collect::<Vec<_>>();
+    let fixtures = draft.loaded.expand(library, &variants[0].variant, &draft.namespace)?;
+    let edges = edges(&fixtures, next_port);
+    let pods = variants.iter().flat_map(|it| &it.variant.scenario.vantages);
+    let pods = pods.filter(|(_, vantage)| vantage.pod.is_some());
+    let pods = pods.map(|(id, vantage)| (id.clone(), vantage.clone())).collect();
+    Ok(EnvironmentPlan { namespace: draft.namespace.clone(), hosts, fixtures, edges, pods, variants })
+}
+
+fn with_hosts(loaded: &Loaded, variant: &Variant, hosts: &BTreeMap<String, String>) -> VariantPlan {
+    let variant = variant.with_hosts(hosts);
+    let place = |step: &str| match &variant.break_id {
+        Some(id) if variant.fails.contains_key(step) => loaded.place_of_cause(id, step),
+        _ => loaded.place_of(step),
+    };
+    let places = variant.scenario.flow.iter().map(|step| (step.id.clone(), place(&step.id))).collect();
+    VariantPlan { id: variant.id.clone(), file: loaded.file.clone(), variant, places }
+}
+
+fn edges(fixtures: &BTreeMap<String, Contributions>, next_port: &mut u16) -> Vec<EdgePlan> {
+    let mut edges = Vec::new();
+    for (id, contributions) in fixtures {
+        for edge in &contributions.edges {
+            edges.push(EdgePlan {
+                fixture: id.clone(),
+                host: edge.host.clone(),
+                port: edge.port,
+                selector: edge.selector.clone(),
+                target_port: edge.target_port,
+                node_port: *next_port,
+            });
+            *next_port += 1;
+        }
+    }
+    edges
+}
+
+/// A namespace that says which variant lives in it: `presigned-url`, `presigned-url-no-rewrite`; with the area in
+/// front where two areas have a scenario of one name.
+fn namespace(path: &str, break_id: Option<&str>, taken: &mut BTreeSet<String>) -> String {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let with_break = |base: &str| match break_id {
+        Some(id) => format!("{base}-{id}"),
+        None => base.to_owned(),
+    };
+    let mut candidates = [with_break(name), with_break(&path.replace('/', "-"))].into_iter();
+    let mut number = 1;
+    loop {
+        let mut candidate = candidates.next().unwrap_or_else(|| {
+            number += 1;
+            let base = with_break(name);
+            format!("{}-{number}", &base[..base.len().min(NAMESPACE_LIMIT - 8)])
+        });
+        candidate.truncate(NAMESPACE_LIMIT);
+        let candidate = candidate.trim_end_matches('-').to_owned();
+        if taken.insert(candidate.clone()) {
+            return candidate;
+        }
+    }
+}
+
+/// Two environments of one cluster must not claim one cluster-wide thing: a DNS name, a name outside.
+fn refuse_conflicts(cluster: &ClusterPlan) -> Result<(), PlanError> {
+    let mut claims: BTreeMap<String, String> = BTreeMap::new();
+    for environment in &cluster.environments {
+        let rules = environment.fixtures.values().flat_map(|it| &it.dns_rules);
+        let rules = rules.map(|rule| format!("the DNS rule for {}", rule.from));
+        let edges = environment.edges.iter().map(|edge| format!("the name {}:{} outside", edge.host, edge.port));
+        for what in rules.chain(edges) {
+            let claimant = environment.variants.first().map_or(environment.namespace.clone(), |it| it.id.to_string());
+            if let Some(first) = claims.insert(what.clone(), claimant.clone()) {
+                return Err(PlanError::Conflict { first, second: claimant, what });
+            }
+        }
+    }
+    Ok(())
+}

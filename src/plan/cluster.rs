@@ -1,0 +1,106 @@
+//! What a plan is made of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use parallax_vocab::VariantId;
+use serde::{Deserialize, Serialize};
+
+use crate::fixture::{Contributions, DnsRule};
+use crate::scenario::Variant;
+use crate::scenario::model::{ClusterTraits, VantageSpec};
+
+/// A whole run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The clusters, each with everything that runs on it.
+    pub clusters: Vec<ClusterPlan>,
+}
+
+impl Plan {
+    /// Every variant, in the order in which the report lists them.
+    pub fn variants(&self) -> impl Iterator<Item = (&ClusterPlan, &EnvironmentPlan, &VariantPlan)> {
+        self.clusters.iter().flat_map(|cluster| {
+            cluster.environments.iter().flat_map(move |environment| {
+                environment.variants.iter().map(move |variant| (cluster, environment, variant))
+            })
+        })
+    }
+
+    /// Names of the images that fixtures need on nodes.
+    pub fn images(&self) -> BTreeSet<&str> {
+        let environments = self.clusters.iter().flat_map(|cluster| &cluster.environments);
+        environments.flat_map(|it| it.fixtures.values()).flat_map(|it| &it.images).map(String::as_str).collect()
+    }
+}
+
+/// One cluster: its traits, and the environments that share it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClusterPlan {
+    /// `c1`, `c2`, …
+    pub name: String,
+    /// What it must be like.
+    pub traits: ClusterTraits,
+    /// Its environments, each in a namespace of its own.
+    pub environments: Vec<EnvironmentPlan>,
+}
+
+impl ClusterPlan {
+    /// All DNS rules of the cluster, in place before CoreDNS starts.
+    pub fn dns_rules(&self) -> impl Iterator<Item = &DnsRule> {
+        self.environments.iter().flat_map(|it| it.fixtures.values()).flat_map(|it| &it.dns_rules)
+    }
+
+    /// All edges of the cluster.
+    pub fn edges(&self) -> impl Iterator<Item = &EdgePlan> {
+        self.environments.iter().flat_map(|it| &it.edges)
+    }
+}
+
+/// One namespace with its fixtures: everything that its variants see.
+#[derive(Clone, Debug, Serialize)]
+pub struct EnvironmentPlan {
+    /// The namespace.
+    pub namespace: String,
+    /// Host names: as the scenario says → as this environment uses.
+    pub hosts: BTreeMap<String, String>,
+    /// What each fixture contributes, by id.
+    pub fixtures: BTreeMap<String, Contributions>,
+    /// Services that the outside reaches.
+    pub edges: Vec<EdgePlan>,
+    /// Pods to look from, by vantage id.
+    pub pods: BTreeMap<String, VantageSpec>,
+    /// The variants that run here, one after the other: the baseline first, then the breaks that change only steps or
+    /// what a vantage trusts.
+    pub variants: Vec<VariantPlan>,
+}
+
+/// An edge with the node port that it goes through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgePlan {
+    /// The fixture it belongs to.
+    pub fixture: String,
+    /// The name outside.
+    pub host: String,
+    /// The port outside.
+    pub port: u16,
+    /// Pod labels that the NodePort Service selects.
+    pub selector: BTreeMap<String, String>,
+    /// The pods' port.
+    pub target_port: u16,
+    /// The node's port.
+    pub node_port: u16,
+}
+
+/// A variant as it runs: host names replaced.
+#[derive(Clone, Debug, Serialize)]
+pub struct VariantPlan {
+    /// Its id.
+    pub id: VariantId,
+    /// The scenario file, relative to the project.
+    pub file: String,
+    /// The variant, with this environment's host names.
+    #[serde(skip)]
+    pub variant: Variant,
+    /// `file:line` of each step, and of each of a break's `fails`, by step id.
+    pub places: BTreeMap<String, String>,
+}

@@ -1,0 +1,38 @@
+//! ConfigMap `coredns-custom`, as k3s reads it (facts.md §3): `*.override` inside the server block `.:53`, `*.server`
+//! outside it.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::cluster::ClusterPlan;
+use crate::fixture::{DnsPlace, DnsRule};
+
+/// The ConfigMap with all rules of a cluster. It is there even without rules: CoreDNS mounts it as optional, and one
+/// that appears later would need a restart.
+pub fn custom_config_map(cluster: &ClusterPlan) -> Value {
+    let mut data = serde_json::Map::new();
+    let rules: Vec<&DnsRule> = cluster.dns_rules().collect();
+    let mut overrides = String::new();
+    for rule in rules.iter().filter(|rule| rule.place == DnsPlace::Override) {
+        writeln!(overrides, "rewrite name exact {} {}", rule.from, rule.to).expect("a String takes every write");
+    }
+    if !overrides.is_empty() {
+        data.insert("parallax.override".to_owned(), Value::String(overrides));
+    }
+    let servers = rules.iter().filter(|rule| rule.place == DnsPlace::Server);
+    for (number, rule) in servers.enumerate() {
+        let block = format!(
+            "{from}:53 {{\n    rewrite name exact {from} {to}\n    forward . /etc/resolv.conf\n}}\n",
+            from = rule.from,
+            to = rule.to
+        );
+        data.insert(format!("parallax-{number}.server"), Value::String(block));
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": { "name": "coredns-custom", "namespace": "kube-system" },
+        "data": data,
+    })
+}

@@ -1,0 +1,214 @@
+//! A session with the agent in a pod, over the apiserver's exec.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use kube::api::{Api, AttachParams, AttachedProcess};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use parallax_vocab::{Answer, Question};
+
+use super::{Hello, ProbeError, Session};
+
+/// Where the agent's image keeps it.
+pub const AGENT_PATH: &str = "/parallax-agent";
+
+/// The apiserver must have opened the exec by then.
+const EXEC_LIMIT: Duration = Duration::from_secs(20);
+/// When the process ended, the watch gets this long to say that its pod was deleted, which is the better reason.
+const WATCH_LIMIT: Duration = Duration::from_millis(1500);
+/// The exec's own buffers; kube's default of 1 KiB cuts an answer into hundreds of turns of one loop.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The agent in one pod. Its session lives as long as this.
+#[derive(Debug)]
+pub struct PodSession {
+    session: Session,
+}
+
+impl PodSession {
+    /// Starts `parallax-agent session` in the running pod `name`, in its container `container` (or its only one), and
+    /// watches the pod from then on.
+    pub async fn open(
+        client: kube::Client,
+        namespace: &str,
+        name: &str,
+        container: Option<&str>,
+    ) -> Result<Self, ProbeError> {
+        let place = format!("pod {name} of namespace {namespace}");
+        let pods: Api<Pod> = Api::namespaced(client, namespace);
+        let mut params = AttachParams::default()
+            .stdin(true)
+            .stdout(true)
+            .stderr(true)
+            .tty(false)
+            .max_stdin_buf_size(BUFFER_BYTES)
+            .max_stdout_buf_size(BUFFER_BYTES)
+            .max_stderr_buf_size(BUFFER_BYTES);
+        if let Some(container) = container {
+            params = params.container(container);
+        }
+        let start = |why: String| ProbeError::Start { place: place.clone(), why };
+        let exec = tokio::time::timeout(EXEC_LIMIT, pods.exec(name, [AGENT_PATH, "session"], &params)).await;
+        let mut process = exec
+            .map_err(|_| start(format!("the apiserver opened no exec in {} s", EXEC_LIMIT.as_secs())))?
+            .map_err(|why| start(said(&why)))?;
+        let missing = || start("the exec came without its streams".to_owned());
+        let stdin = process.stdin().ok_or_else(missing)?;
+        let stdout = process.stdout().ok_or_else(missing)?;
+        let stderr = process.stderr().ok_or_else(missing)?;
+        let ended = ended(process, pods, name.to_owned(), container.map(str::to_owned));
+        Ok(Self { session: Session::open(place, stdin, stdout, stderr, ended).await? })
+    }
+
+    /// How the agent introduced itself.
+    pub fn hello(&self) -> &Hello {
+        self.session.hello()
+    }
+
+    /// Asks one question.
+    pub async fn ask(&self, question: Question) -> Result<Answer, ProbeError> {
+        self.session.ask(question).await
+    }
+
+    /// Ends the session.
+    pub async fn close(self) {
+        self.session.close().await;
+    }
+}
+
+/// What the apiserver said, without the rest of its status.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Resolves when the process or its pod is gone, with the reason. Holds the exec, which lives as long as it.
+async fn ended(mut process: AttachedProcess, pods: Api<Pod>, name: String, container: Option<String>) -> String {
+    let status = process.take_status();
+    let exited = async {
+        match status {
+            Some(status) => status.await.map_or_else(|| Exit::Broken("the exec was cut off".to_owned()), exit),
+            None => std::future::pending().await,
+        }
+    };
+    first_reason(exited, pod_gone(pods, &name, container.as_deref()), WATCH_LIMIT).await
+}
+
+/// How the process ended.
+enum Exit {
+    /// By itself, as it does when its input ends.
+    Clean,
+    /// Otherwise; why.
+    Broken(String),
+}
+
+/// Of the two reasons, the pod's is the better one: a process always ends with its pod, but never cleanly.
+async fn first_reason(
+    exited: impl Future<Output = Exit>,
+    gone: impl Future<Output = String>,
+    patience: Duration,
+) -> String {
+    let mut gone = pin!(gone);
+    tokio::select! {
+        exit = exited => match exit {
+            Exit::Clean => "it ended by itself".to_owned(),
+            Exit::Broken(why) => tokio::time::timeout(patience, gone).await.unwrap_or(why),
+        },
+        why = &mut gone => why,
+    }
+}
+
+/// Resolves when the pod is deleted or the agent's container has ended.
+async fn pod_gone(pods: Api<Pod>, name: &str, container: Option<&str>) -> String {
+    let mut seen = pin!(watcher::watch_object(pods, name).default_backoff());
+    while let Some(event) = seen.next().await {
+        // A broken watch is resumed by the stream, with its own pauses; it says nothing about the pod.
+        let Ok(pod) = event else { continue };
+        if let Some(why) = verdict(pod.as_ref(), container) {
+            return why;
+        }
+    }
+    std::future::pending().await
+}
+
+/// What the pod's state says about the end of `container`, or of its first.
+fn verdict(pod: Option<&Pod>, container: Option<&str>) -> Option<String> {
+    let Some(pod) = pod else { return Some("the pod was deleted".to_owned()) };
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Some("the pod was deleted".to_owned());
+    }
+    let status = pod.status.as_ref()?;
+    if status.phase.as_deref() == Some("Failed") {
+        let why = status.reason.as_deref().or(status.message.as_deref()).unwrap_or("no reason given");
+        return Some(format!("the pod failed: {why}"));
+    }
+    let first = pod.spec.as_ref().and_then(|spec| spec.containers.first()).map(|first| first.name.as_str());
+    let name = container.or(first)?;
+    let ours = status.container_statuses.as_deref().unwrap_or_default().iter().find(|status| status.name == name)?;
+    let ended = ours.state.as_ref()?.terminated.as_ref()?;
+    let why = ended.reason.as_deref().unwrap_or("no reason given");
+    Some(format!("its container {name} ended with exit code {}: {why}", ended.exit_code))
+}
+
+/// What the exec's final status says.
+fn exit(status: Status) -> Exit {
+    match status.status.as_deref() {
+        Some("Success") => Exit::Clean,
+        _ => Exit::Broken(status.message.or(status.reason).unwrap_or_else(|| "it ended".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_that_goes_is_told_from_one_that_stands() {
+        let ended = json!({"metadata": {}, "spec": {"containers": [{"name": "hold"}, {"name": "side"}]},
+            "status": {"phase": "Running", "containerStatuses": [
+                {"name": "side", "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}}},
+                {"name": "hold", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                    "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}});
+        let hold_ended = Some("its container hold ended with exit code 137: OOMKilled");
+        let table = [
+            (json!({"metadata": {}}), None, None),
+            (json!({"metadata": {}, "status": {"phase": "Running"}}), None, None),
+            (json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}), None, Some("the pod was deleted")),
+            (
+                json!({"metadata": {}, "status": {"phase": "Failed", "reason": "Evicted"}}),
+                None,
+                Some("the pod failed: Evicted"),
+            ),
+            (ended.clone(), None, hold_ended),
+            (ended.clone(), Some("hold"), hold_ended),
+            (ended, Some("side"), None),
+        ];
+        for (pod, container, expected) in table {
+            let pod: Pod = serde_json::from_value(pod).expect("a pod");
+            assert_eq!(verdict(Some(&pod), container).as_deref(), expected);
+        }
+        assert_eq!(verdict(None, None).as_deref(), Some("the pod was deleted"));
+    }
+
+    #[tokio::test]
+    async fn the_pods_reason_wins_when_it_comes_soon_enough() {
+        let exited = || async { Exit::Broken("exit code 137".to_owned()) };
+        let deleted = || async { "the pod was deleted".to_owned() };
+        let patience = Duration::from_millis(20);
+        assert_eq!(first_reason(exited(), deleted(), patience).await, "the pod was deleted");
+        assert_eq!(first_reason(exited(), std::future::pending(), patience).await, "exit code 137");
+        assert_eq!(first_reason(std::future::pending(), deleted(), patience).await, "the pod was deleted");
+        let never = std::future::pending::<String>();
+        let began = std::time::Instant::now();
+        assert_eq!(first_reason(async { Exit::Clean }, never, Duration::from_secs(60)).await, "it ended by itself");
+        assert!(began.elapsed() < Duration::from_secs(30), "a clean end waits for no watch");
+    }
+}

@@ -1,0 +1,329 @@
+//! One long-lived session with an agent, over any three streams: an exec's, or a child process's.
+//!
+//! Standard output and standard error are drained by tasks of their own, because an exec carries all streams in one
+//! loop: whoever leaves one unread stops the others. The end of the session comes from outside it (the pod's watch, the
+//! process's exit) as well as from its streams, because an exec can freeze without ending when its pod is deleted.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use parallax_vocab::wire::{self, FromAgent, HEARTBEAT_MS, ToAgent};
+use parallax_vocab::{Answer, Question};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::ProbeError;
+
+/// The agent must have said hello by then.
+const HELLO_LIMIT: Duration = Duration::from_secs(15);
+/// An answer may be this much later than its question's own deadline: the way there and back.
+const GRACE: Duration = Duration::from_secs(3);
+/// When one sign of the end is seen, the others (reason, last words) get this long.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Questions that wait to be written.
+const QUEUE: usize = 64;
+/// Lines of standard error that are kept, and the longest part of one.
+const STDERR_LINES: usize = 5;
+const STDERR_LINE_BYTES: usize = 512;
+
+/// How an agent introduced itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// Host name of the place.
+    pub host: String,
+    /// Addresses of the place.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A running session. Dropping it drops the streams, which ends the agent.
+#[derive(Debug)]
+pub struct Session {
+    hello: Hello,
+    shared: Arc<Shared>,
+    frames: mpsc::Sender<Vec<u8>>,
+    next: AtomicU64,
+    supervisor: Supervisor,
+}
+
+#[derive(Debug)]
+struct Shared {
+    place: String,
+    state: Mutex<State>,
+    stderr: Mutex<VecDeque<String>>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Before the hello.
+    Starting(Option<oneshot::Sender<Result<Hello, ProbeError>>>),
+    /// Questions that wait for their answers.
+    Open(HashMap<u64, oneshot::Sender<Answer>>),
+    /// Over, and why.
+    Gone(ProbeError),
+}
+
+impl Session {
+    /// Begins a session: waits for the agent's hello and checks its version.
+    ///
+    /// `ended` resolves with the reason when the other end no longer exists, whatever the streams do; it is dropped with
+    /// the session.
+    pub async fn open<I, O, E>(
+        place: impl Into<String>,
+        stdin: I,
+        stdout: O,
+        stderr: E,
+        ended: impl Future<Output = String> + Send + 'static,
+    ) -> Result<Self, ProbeError>
+    where
+        I: AsyncWrite + Send + Unpin + 'static,
+        O: AsyncRead + Send + Unpin + 'static,
+        E: AsyncRead + Send + Unpin + 'static,
+    {
+        let (greet, greeted) = oneshot::channel();
+        let shared = Arc::new(Shared {
+            place: place.into(),
+            state: Mutex::new(State::Starting(Some(greet))),
+            stderr: Mutex::default(),
+        });
+        let (frames, outbox) = mpsc::channel(QUEUE);
+        let supervisor = tokio::spawn(supervise(shared.clone(), stdin, outbox, stdout, stderr, ended));
+        let supervisor = Supervisor(supervisor);
+        let hello = match tokio::time::timeout(HELLO_LIMIT, greeted).await {
+            Ok(Ok(hello)) => hello?,
+            Ok(Err(_)) => return Err(shared.start_error("its session ended")),
+            Err(_) => return Err(shared.start_error(&format!("no hello in {} s", HELLO_LIMIT.as_secs()))),
+        };
+        Ok(Self { hello, shared, frames, next: AtomicU64::new(1), supervisor })
+    }
+
+    /// How the agent introduced itself.
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// Asks one question. Waits no longer than its deadline and a short grace for the way.
+    pub async fn ask(&self, question: Question) -> Result<Answer, ProbeError> {
+        let place = || self.shared.place.clone();
+        let limit = Duration::from_millis(question.deadline_ms) + GRACE;
+        let request = self.next.fetch_add(1, Ordering::Relaxed);
+        let frame = wire::encode(&ToAgent::Ask { request, question: Box::new(question) });
+        let frame = frame.map_err(|why| ProbeError::Question { place: place(), why: why.to_string() })?;
+        let (answer, answered) = oneshot::channel();
+        match &mut *self.shared.state() {
+            State::Open(pending) => pending.insert(request, answer),
+            State::Gone(why) => return Err(why.clone()),
+            State::Starting(_) => return Err(self.shared.start_error("it has not said hello")),
+        };
+        let told = tokio::time::timeout(limit, async {
+            // A queue that is closed or stuck shows in the answer: it does not come.
+            let _ = self.frames.send(frame).await;
+            answered.await
+        });
+        match told.await {
+            Ok(Ok(answer)) => Ok(answer),
+            // The supervisor dropped the sender, after it said why.
+            Ok(Err(_)) => Err(self.shared.gone("its session ended")),
+            Err(_) => {
+                if let State::Open(pending) = &mut *self.shared.state() {
+                    pending.remove(&request);
+                }
+                let waited_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+                Err(ProbeError::Overdue { place: place(), waited_ms })
+            }
+        }
+    }
+
+    /// Ends the session: the agent's input ends, and it gets a moment to go.
+    pub async fn close(self) {
+        let Self { frames, mut supervisor, .. } = self;
+        drop(frames);
+        // What has not ended by then is aborted as it is dropped.
+        let _ = tokio::time::timeout(LAST_WORDS, &mut supervisor.0).await;
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every holder leaves a whole state behind.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gone(&self, why: &str) -> ProbeError {
+        if let State::Gone(said) = &*self.state() {
+            return said.clone();
+        }
+        ProbeError::AgentGone { place: self.place.clone(), why: self.with_last_words(why) }
+    }
+
+    fn start_error(&self, why: &str) -> ProbeError {
+        ProbeError::Start { place: self.place.clone(), why: self.with_last_words(why) }
+    }
+
+    fn with_last_words(&self, why: &str) -> String {
+        let lines = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.is_empty() {
+            return why.to_owned();
+        }
+        format!("{why}; its last words: {}", lines.iter().cloned().collect::<Vec<_>>().join(" | "))
+    }
+
+    /// Takes one frame.
+    fn take(&self, message: FromAgent) -> Result<(), ProbeError> {
+        let mut state = self.state();
+        match (&mut *state, message) {
+            (State::Starting(greet), FromAgent::Hello { version, host, addresses }) => {
+                if version != wire::VERSION {
+                    let place = self.place.clone();
+                    return Err(ProbeError::Version { place, theirs: version, ours: wire::VERSION });
+                }
+                let greet = greet.take();
+                *state = State::Open(HashMap::new());
+                if let Some(greet) = greet {
+                    // The opener may have given up; then the session is dropped soon.
+                    let _ = greet.send(Ok(Hello { host, addresses }));
+                }
+                Ok(())
+            }
+            (State::Open(pending), FromAgent::Told { request, answer }) => {
+                // An answer nobody waits for was given up by its asker.
+                if let Some(asker) = pending.remove(&request) {
+                    let _ = asker.send(*answer);
+                }
+                Ok(())
+            }
+            (_, message) => {
+                let kind =
+                    if matches!(message, FromAgent::Hello { .. }) { "a second hello" } else { "an early answer" };
+                Err(ProbeError::Garbled { place: self.place.clone(), why: kind.to_owned() })
+            }
+        }
+    }
+
+    /// Ends all waiting with one reason.
+    fn end(&self, error: ProbeError) {
+        let before = std::mem::replace(&mut *self.state(), State::Gone(error.clone()));
+        if let State::Starting(Some(greet)) = before {
+            let error = match error {
+                ProbeError::AgentGone { place, why } => ProbeError::Start { place, why },
+                other => other,
+            };
+            let _ = greet.send(Err(error));
+        }
+        // Dropping the pending senders wakes their askers, who find the reason in the state.
+    }
+}
+
+/// Runs all streams until the first sign of the end, then gathers why, and tells everyone who waits.
+async fn supervise(
+    shared: Arc<Shared>,
+    stdin: impl AsyncWrite + Send + Unpin + 'static,
+    outbox: mpsc::Receiver<Vec<u8>>,
+    stdout: impl AsyncRead + Send + Unpin + 'static,
+    stderr: impl AsyncRead + Send + Unpin + 'static,
+    ended: impl Future<Output = String> + Send + 'static,
+) {
+    // The streams' tasks end with this one: a set aborts what is left in it when it is dropped.
+    let (mut writer, mut words, mut reader) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+    writer.spawn(write(stdin, outbox));
+    let keeper = shared.clone();
+    words.spawn(async move { keep_last_lines(stderr, &keeper).await });
+    let taker = shared.clone();
+    reader.spawn(async move { read(stdout, &taker).await });
+    let mut ended = Box::pin(ended);
+    let error = tokio::select! {
+        read = reader.join_next() => match read {
+            Some(Ok(Err(garbled))) => garbled,
+            _ => {
+                // The stream ended; the reason is on its way.
+                let why = tokio::time::timeout(LAST_WORDS, &mut ended).await;
+                drain(&mut words).await;
+                shared.gone(&why.unwrap_or_else(|_| "its output ended".to_owned()))
+            }
+        },
+        why = &mut ended => {
+            // Answers that were on the way still count.
+            drain(&mut reader).await;
+            drain(&mut words).await;
+            shared.gone(&why)
+        }
+    };
+    shared.end(error);
+}
+
+/// Lets a stream's last bytes arrive.
+async fn drain<T: 'static>(stream: &mut JoinSet<T>) {
+    let _ = tokio::time::timeout(LAST_WORDS / 4, stream.join_next()).await;
+}
+
+/// Writes frames and, between them, heartbeats. Ends, and with it the agent's input, when no sender is left.
+async fn write(mut stdin: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Vec<u8>>) {
+    let heartbeat = wire::encode(&ToAgent::Heartbeat).expect("a word is shorter than a frame");
+    let mut beat = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS));
+    loop {
+        let frame = tokio::select! {
+            frame = outbox.recv() => match frame {
+                Some(frame) => frame,
+                None => break,
+            },
+            _ = beat.tick() => heartbeat.clone(),
+        };
+        if stdin.write_all(&frame).await.is_err() || stdin.flush().await.is_err() {
+            return;
+        }
+    }
+    let _ = stdin.shutdown().await;
+}
+
+/// Reads frames until the stream ends.
+async fn read(mut stdout: impl AsyncRead + Unpin, shared: &Shared) -> Result<(), ProbeError> {
+    let mut buffer = Vec::new();
+    loop {
+        loop {
+            match wire::decode(&mut buffer) {
+                Ok(Some(message)) => shared.take(message)?,
+                Ok(None) => break,
+                Err(why) => return Err(ProbeError::Garbled { place: shared.place.clone(), why: why.to_string() }),
+            }
+        }
+        match stdout.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => return Ok(()),
+            Ok(_) => {}
+        }
+    }
+}
+
+async fn keep_last_lines(stderr: impl AsyncRead + Unpin, shared: &Shared) {
+    let mut reader = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let part = (&mut reader).take(STDERR_LINE_BYTES as u64).read_until(b'\n', &mut line).await;
+        if !matches!(part, Ok(1..)) {
+            return;
+        }
+        let text = String::from_utf8_lossy(&line).trim().to_owned();
+        if text.is_empty() {
+            continue;
+        }
+        let mut lines = shared.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == STDERR_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(text);
+    }
+}
+
+/// The supervisor's task; it does not outlive its session.
+#[derive(Debug)]
+struct Supervisor(JoinHandle<()>);
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

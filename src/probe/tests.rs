@@ -1,0 +1,207 @@
+//! Sessions against the real agent as a child process, and against other ends that misbehave.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use parallax_vocab::question::{HttpQuestion, PresignQuestion, S3Access, S3Operation, S3Question};
+use parallax_vocab::wire::{self, FromAgent};
+use parallax_vocab::{Cause, Probe, Question, Reply, Secret, View};
+use tokio::io::{AsyncWriteExt as _, DuplexStream};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::sync::oneshot;
+
+use super::{ProbeError, Session, Vantage};
+
+/// The agent, built beside this test.
+fn agent() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let built = test.ancestors().nth(2).expect("it lies in target/TRIPLE/debug/deps").join("parallax-agent");
+    assert!(built.exists(), "{} is missing; build the workspace first: cargo build --workspace", built.display());
+    built
+}
+
+/// A session with a child process; with the process's id, and the exit status once it has ended.
+async fn with_child(mut command: Command) -> (Result<Session, ProbeError>, u32, oneshot::Receiver<String>) {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().expect("it starts");
+    let pid = child.id().expect("it runs");
+    let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(stdin), Some(stdout), Some(stderr)) = streams else { panic!("all three are piped") };
+    let (tell, told) = oneshot::channel();
+    let (tell_session, told_session) = oneshot::channel();
+    tokio::spawn(async move {
+        let status = child.wait().await.map_or_else(|why| why.to_string(), |status| status.to_string());
+        let _ = tell.send(status.clone());
+        let _ = tell_session.send(status);
+    });
+    let ended = async { told_session.await.unwrap_or_default() };
+    (Session::open("pod app of namespace test", stdin, stdout, stderr, ended).await, pid, told)
+}
+
+async fn with_agent() -> (Session, u32, oneshot::Receiver<String>) {
+    let mut command = Command::new(agent());
+    command.arg("session");
+    let (session, pid, ended) = with_child(command).await;
+    (session.expect("the agent says hello"), pid, ended)
+}
+
+/// A session with a fake agent: the end that the fake writes to, and the sender that ends the pod.
+async fn with_fake(version: u32) -> (Result<Session, ProbeError>, DuplexStream, oneshot::Sender<String>) {
+    let (stdout, mut fake) = tokio::io::duplex(4096);
+    let (gone, told) = oneshot::channel();
+    let hello = FromAgent::Hello { version, host: "fake".to_owned(), addresses: vec![] };
+    fake.write_all(&wire::encode(&hello).expect("short")).await.expect("it fits");
+    let ended = async { told.await.unwrap_or_default() };
+    let session = Session::open("pod app of namespace test", tokio::io::sink(), stdout, tokio::io::empty(), ended);
+    (session.await, fake, gone)
+}
+
+fn get(url: &str, deadline_ms: u64) -> Question {
+    let probe = Probe::Http(HttpQuestion {
+        method: "GET".to_owned(),
+        url: url.to_owned(),
+        host: None,
+        headers: BTreeMap::new(),
+        body: None,
+    });
+    Question { view: View::default(), deadline_ms, probe }
+}
+
+/// A URL whose server accepts and says nothing, for as long as the listener lives.
+async fn silence() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}/", listener.local_addr().expect("it is bound"));
+    (listener, url)
+}
+
+fn access() -> S3Access {
+    S3Access {
+        endpoint: "https://minio.example.com".to_owned(),
+        region: "us-east-1".to_owned(),
+        access_key: "key".to_owned(),
+        secret_key: Secret::new("secret"),
+        session_token: None,
+    }
+}
+
+#[tokio::test]
+async fn the_agent_answers_as_this_process_does() {
+    let (session, _, ended) = with_agent().await;
+    assert!(!session.hello().host.is_empty());
+    let presign = Probe::Presign(PresignQuestion {
+        access: access(),
+        method: "GET".to_owned(),
+        bucket: "photos".to_owned(),
+        key: "a.txt".to_owned(),
+        expires_s: 60,
+        signed_at_s: 0,
+        query: BTreeMap::new(),
+    });
+    let question = Question { view: View::default(), deadline_ms: 5_000, probe: presign };
+    let refused = get("http://127.0.0.1:1/", 5_000);
+    let (url, here, there, both) = tokio::join!(
+        session.ask(question),
+        Vantage::Outside.ask(refused.clone()),
+        session.ask(refused.clone()),
+        session.ask(refused.clone()),
+    );
+    assert!(matches!(url.expect("answered").reply, Some(Reply::Presign(_))));
+    let here = here.expect("answered").cause;
+    assert!(matches!(here, Some(Cause::Connect { .. })));
+    assert_eq!(here, there.expect("answered").cause);
+    assert_eq!(here, both.expect("answered").cause);
+    session.close().await;
+    assert_eq!(ended.await.as_deref(), Ok("exit status: 0"));
+}
+
+#[tokio::test]
+async fn a_killed_agent_is_no_cause_but_an_error_at_once() {
+    let (session, pid, _) = with_agent().await;
+    let (_listener, url) = silence().await;
+    let began = Instant::now();
+    let kill = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().await;
+        assert!(killed.expect("kill runs").success());
+    };
+    let (answer, ()) = tokio::join!(session.ask(get(&url, 60_000)), kill);
+    let Err(ProbeError::AgentGone { place, why }) = answer else { panic!("{answer:?}") };
+    assert_eq!((place.as_str(), why.as_str()), ("pod app of namespace test", "signal: 9 (SIGKILL)"));
+    assert!(began.elapsed() < Duration::from_secs(10));
+    let again = session.ask(get(&url, 60_000)).await;
+    assert!(matches!(again, Err(ProbeError::AgentGone { .. })), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_deleted_pod_ends_what_waits_though_its_streams_freeze() {
+    let (session, _fake, gone) = with_fake(wire::VERSION).await;
+    let session = session.expect("hello");
+    let delete = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        gone.send("the pod was deleted".to_owned()).expect("it is watched");
+    };
+    let (answer, ()) = tokio::join!(session.ask(get("http://127.0.0.1:1/", 60_000)), delete);
+    let words = answer.map_err(|why| why.to_string());
+    assert_eq!(words, Err("the agent in pod app of namespace test is gone: the pod was deleted".to_owned()));
+}
+
+#[tokio::test]
+async fn an_agent_that_never_answers_is_overdue() {
+    let (session, _fake, _gone) = with_fake(wire::VERSION).await;
+    let answer = session.expect("hello").ask(get("http://127.0.0.1:1/", 50)).await;
+    assert!(matches!(answer, Err(ProbeError::Overdue { waited_ms: 3_050, .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn frames_that_are_not_ours_end_the_session() {
+    let told = FromAgent::Hello { version: wire::VERSION, host: String::new(), addresses: vec![] };
+    let table = [
+        (vec![0xff; 4], "longer than the limit"),
+        (b"\0\0\0\x02no".to_vec(), "not valid"),
+        (wire::encode(&told).expect("short"), "a second hello"),
+    ];
+    for (bytes, expected) in table {
+        let (session, mut fake, _gone) = with_fake(wire::VERSION).await;
+        let session = session.expect("hello");
+        let garbage = async {
+            fake.write_all(&bytes).await.expect("it is read");
+        };
+        let (answer, ()) = tokio::join!(session.ask(get("http://127.0.0.1:1/", 60_000)), garbage);
+        let Err(ProbeError::Garbled { why, .. }) = &answer else { panic!("{answer:?}") };
+        assert!(why.contains(expected), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_begin_says_why() {
+    let (session, _fake, _gone) = with_fake(wire::VERSION + 1).await;
+    assert!(matches!(session, Err(ProbeError::Version { theirs: 2, ours: 1, .. })));
+
+    let shell = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    };
+    let (session, ..) = with_child(shell("echo no such file >&2; exit 127")).await;
+    let words = session.map(|_| ()).map_err(|why| why.to_string());
+    let expected =
+        "failed to start the agent in pod app of namespace test: exit status: 127; its last words: no such file";
+    assert_eq!(words, Err(expected.to_owned()));
+
+    let (session, ..) = with_child(shell("echo this is a banner; exec sleep 30")).await;
+    assert!(matches!(session, Err(ProbeError::Garbled { .. })));
+}
+
+#[tokio::test]
+async fn a_question_that_does_not_fit_a_frame_is_refused_here() {
+    let (session, ..) = with_agent().await;
+    let operation = S3Operation::Put { bucket: "b".to_owned(), key: "k".to_owned(), body: "x".repeat(2 << 20) };
+    let probe = Probe::S3(S3Question { access: access(), operation });
+    let answer = session.ask(Question { view: View::default(), deadline_ms: 1_000, probe }).await;
+    assert!(matches!(answer, Err(ProbeError::Question { .. })), "{answer:?}");
+    // The session is as good as before.
+    assert!(session.ask(get("http://127.0.0.1:1/", 1_000)).await.is_ok());
+}

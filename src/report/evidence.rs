@@ -1,0 +1,142 @@
+//! What a step's record proves, as labelled lines. Shared by all reports.
+
+use parallax_vocab::answer::{Certificate, Reply};
+use parallax_vocab::event::{StepEnded, Verdict};
+use parallax_vocab::question::{Probe, Question};
+use parallax_vocab::{Answer, Cause};
+
+use super::seconds;
+
+/// Longer texts are cut: the record holds them whole.
+const WIDTH_LIMIT: usize = 240;
+
+/// A label (`addresses`, `chain`, …) and what was seen.
+pub(crate) type Line = (&'static str, String);
+
+/// Everything that helps to understand a failed step, most telling first.
+pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
+    let mut lines = Vec::new();
+    if let Some(question) = &step.question {
+        lines.push(("asked", cut(&asked(question))));
+    }
+    if let Some(cause) = &step.cause {
+        lines.push(("cause", cut(&cause.to_string())));
+    }
+    if let Some(answer) = &step.answer {
+        of_answer(answer, step.cause.as_ref(), &mut lines);
+    }
+    if let Some(witness) = &step.witness {
+        let agrees = if witness.agrees { "where the vantage is" } else { "NOT where the vantage is" };
+        lines.push(("store saw", format!("{} asking for {}, {agrees}", witness.source, witness.host)));
+    }
+    if step.verdict != Verdict::Blocked {
+        let tries = if step.attempts == 1 { "1 try".to_owned() } else { format!("{} tries", step.attempts) };
+        lines.push(("time", format!("{} of {}, {tries}", seconds(step.took_ms), seconds(step.deadline_ms))));
+    }
+    lines
+}
+
+fn of_answer(answer: &Answer, cause: Option<&Cause>, lines: &mut Vec<Line>) {
+    let evidence = &answer.evidence;
+    if !evidence.addresses.is_empty() {
+        lines.push(("addresses", evidence.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
+    }
+    match (evidence.peer, evidence.dialled) {
+        (Some(peer), Some(dialled)) if peer != dialled => {
+            lines.push(("connected", format!("{peer}, by way of {dialled}")));
+        }
+        (Some(peer), _) => lines.push(("connected", peer.to_string())),
+        _ => {}
+    }
+    // The chain of a sound handshake is noise; of a refused one it is the evidence.
+    if matches!(cause, Some(Cause::Tls { .. })) || answer.cause.as_ref().is_some_and(|c| matches!(c, Cause::Tls { .. }))
+    {
+        lines.extend(evidence.chain.iter().map(|certificate| ("chain", cut(&in_short(certificate)))));
+    }
+    match &answer.reply {
+        Some(Reply::Http(reply)) => {
+            let said = match &reply.s3_error {
+                Some(error) => format!("{}: {}: {}", reply.status, error.code, error.message),
+                None if reply.body.trim().is_empty() => format!("{}, no body", reply.status),
+                None => format!("{}: {}", reply.status, reply.body.trim()),
+            };
+            lines.push(("server", cut(&said)));
+        }
+        Some(Reply::S3(reply)) => {
+            let said = match &reply.error {
+                Some(error) => format!("{}: {}: {}", reply.status, error.code, error.message),
+                None => reply.status.to_string(),
+            };
+            lines.push(("server", cut(&said)));
+        }
+        Some(Reply::Dns(reply)) => {
+            if !reply.cnames.is_empty() {
+                lines.push(("by way of", reply.cnames.join(", ")));
+            }
+        }
+        Some(Reply::Presign(reply)) => lines.push(("url", cut(&reply.url))),
+        Some(Reply::Tls(_)) | None => {}
+    }
+}
+
+fn asked(question: &Question) -> String {
+    match &question.probe {
+        Probe::Dns(dns) => format!("the address of {}", dns.name),
+        Probe::Tls(tls) => match &tls.server_name {
+            Some(name) => format!("a handshake with {}:{} as {name}", tls.host, tls.port),
+            None => format!("a handshake with {}:{}", tls.host, tls.port),
+        },
+        Probe::Http(http) => match &http.host {
+            Some(host) => format!("{} {} with Host {host}", http.method, http.url),
+            None => format!("{} {}", http.method, http.url),
+        },
+        Probe::S3(s3) => {
+            let operation = serde_json::to_value(&s3.operation).unwrap_or_default();
+            let (name, at) = operation.as_object().and_then(|fields| fields.iter().next()).map_or(
+                (String::new(), String::new()),
+                |(name, fields)| {
+                    let part = |key: &str| fields.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+                    (name.clone(), [part("bucket"), part("key")].join("/"))
+                },
+            );
+            format!("s3 {name} {} at {}", at.trim_end_matches('/'), s3.access.endpoint)
+        }
+        Probe::Presign(presign) => {
+            format!("a URL for {} {}/{} at {}", presign.method, presign.bucket, presign.key, presign.access.endpoint)
+        }
+    }
+}
+
+fn in_short(certificate: &Certificate) -> String {
+    format!(
+        "{} issued by {}, valid {} to {}, for {}",
+        certificate.subject,
+        certificate.issuer,
+        certificate.not_before,
+        certificate.not_after,
+        if certificate.names.is_empty() { "no name".to_owned() } else { certificate.names.join(", ") },
+    )
+}
+
+/// One line, at most [`WIDTH_LIMIT`] characters.
+fn cut(text: &str) -> String {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if text.chars().count() <= WIDTH_LIMIT {
+        return text;
+    }
+    let mut short: String = text.chars().take(WIDTH_LIMIT).collect();
+    short.push_str(" ...");
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn long_texts_become_one_short_line() {
+        assert_eq!(cut("  a\n b\t c "), "a b c");
+        let long = cut(&"ä".repeat(500));
+        assert_eq!(long.chars().count(), 244);
+    }
+}

@@ -1,0 +1,111 @@
+//! What GitHub shows: a summary page in Markdown, and annotations beside the scenario's lines.
+
+use std::fmt::Write as _;
+
+use parallax_vocab::event::Outcome;
+
+use super::summary::{Summary, Variant};
+use super::terminal::rerun;
+use super::{evidence, seconds};
+
+/// The summary page; `command` is how the person calls the harness.
+pub fn markdown(summary: &Summary, command: &str) -> String {
+    let totals = summary.totals();
+    let mut out = format!(
+        "## Parallax: {} passed, {} failed, {} skipped\n\n| variant | verdict | time |\n|---|---|---|\n",
+        totals.passed, totals.failed, totals.skipped
+    );
+    for variant in summary.variants() {
+        let verdict = match &variant.outcome {
+            Some(Outcome::AsExpected) => "ok".to_owned(),
+            Some(Outcome::NotAsExpected { .. }) => "**failed**".to_owned(),
+            Some(Outcome::Error { failure }) => format!("**error**: {}", cell(&failure.what)),
+            Some(Outcome::Skipped { reason }) => format!("skipped: {}", cell(reason)),
+            Some(Outcome::Interrupted) => "stopped".to_owned(),
+            None => "not run".to_owned(),
+        };
+        let _ = writeln!(out, "| `{}` | {verdict} | {} |", variant.id, seconds(variant.took_ms));
+    }
+    for variant in summary.variants().filter(|variant| !variant.problems().is_empty()) {
+        of_variant(&mut out, variant, command);
+    }
+    for setup in &summary.setups {
+        let Some(failure) = &setup.error else { continue };
+        let _ = write!(out, "\n### `{}`\n\n{}\n", setup.id, failure.what);
+        if let Some(fix) = &failure.fix {
+            let _ = write!(out, "\nFix: {fix}\n");
+        }
+        if !failure.evidence.is_empty() {
+            let _ = write!(out, "\n```text\n{}\n```\n", failure.evidence.join("\n").replace("```", "'''"));
+        }
+    }
+    if let Some(failure) = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref()) {
+        let _ = write!(out, "\n### The run\n\n{}\n", failure.what);
+        if let Some(fix) = &failure.fix {
+            let _ = write!(out, "\nFix: {fix}\n");
+        }
+    }
+    out.push_str("\n| phase | time |\n|---|---|\n");
+    for (name, ms) in summary.phases.rows().iter().filter(|(_, ms)| *ms > 0) {
+        let _ = writeln!(out, "| {name} | {} |", seconds(*ms));
+    }
+    let _ = writeln!(out, "| the harness itself | {} |", seconds(summary.phases.harness_ms));
+    let _ = writeln!(out, "| in all | {} |", seconds(summary.phases.total_ms));
+    out
+}
+
+fn of_variant(out: &mut String, variant: &Variant, command: &str) {
+    let _ = write!(out, "\n### `{}`\n", variant.id);
+    for problem in variant.problems() {
+        let _ = write!(out, "\n**{}** (`{}`): {}\n\n```text\n", problem.step, problem.place, problem.sentence);
+        let _ = writeln!(out, "expected   {}\nseen       {}", problem.expected, problem.seen);
+        for (label, text) in variant.step(problem.step.as_str()).map(evidence::lines).unwrap_or_default() {
+            let _ = writeln!(out, "{label:<10} {}", text.replace("```", "'''"));
+        }
+        out.push_str("```\n");
+    }
+    let _ = write!(out, "\nAgain: `{}`\n", rerun(variant, command));
+}
+
+/// Workflow commands that put each problem beside the line of the scenario that it is about.
+pub fn annotations(summary: &Summary) -> Vec<String> {
+    let mut lines = Vec::new();
+    for variant in summary.variants() {
+        for problem in variant.problems() {
+            let (file, line) = problem.place.rsplit_once(':').unwrap_or((&problem.place, "1"));
+            let text = format!("{} expected {}, saw {}", problem.sentence, problem.expected, problem.seen);
+            let title = property(&format!("{}: {}", variant.id, problem.step));
+            lines.push(format!(
+                "::error file={},line={},title={title}::{}",
+                property(file),
+                property(line),
+                data(&text)
+            ));
+        }
+        if let Some(Outcome::Error { failure }) = &variant.outcome {
+            lines.push(format!("::error title={}::{}", property(variant.id.as_str()), data(&failure.what)));
+        }
+    }
+    let failed_setups =
+        summary.setups.iter().filter_map(|setup| setup.error.as_ref().map(|failure| (&setup.id, failure)));
+    for (id, failure) in failed_setups {
+        let fix = failure.fix.as_ref().map_or_else(String::new, |fix| format!(" Fix: {fix}"));
+        lines.push(format!("::error title={}::{}", property(id), data(&format!("{}{fix}", failure.what))));
+    }
+    for text in &summary.warnings {
+        lines.push(format!("::warning::{}", data(text)));
+    }
+    lines
+}
+
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}

@@ -1,0 +1,163 @@
+//! Where the time of a run went.
+
+use parallax_vocab::{Event, EventKind};
+
+/// Wall-clock milliseconds of each phase. Phases overlap (images are built while the world starts), so they do not add
+/// up to the total; within a phase, parallel work counts once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// Finding, or installing and starting, the engine.
+    pub engine_ms: u64,
+    /// Obtaining images.
+    pub images_ms: u64,
+    /// Our DNS server and balancers.
+    pub world_ms: u64,
+    /// Starting clusters until they are ready.
+    pub cluster_ms: u64,
+    /// Applying fixtures until they are ready.
+    pub fixtures_ms: u64,
+    /// Steps of the flows.
+    pub probes_ms: u64,
+    /// Removing everything.
+    pub clean_up_ms: u64,
+    /// The whole run.
+    pub total_ms: u64,
+    /// The harness itself: the time in which neither a cluster was starting nor a step running.
+    pub harness_ms: u64,
+}
+
+type Span = (u64, u64);
+
+impl Phases {
+    /// Folds the events of a run.
+    pub fn from_events(events: &[Event]) -> Self {
+        let mut spans: [Vec<Span>; 7] = Default::default();
+        let mut open: Vec<(&str, u64)> = Vec::new();
+        let last_ms = events.last().map_or(0, |event| event.at_ms);
+        for event in events {
+            let ended = |took_ms: u64| (event.at_ms.saturating_sub(took_ms), event.at_ms);
+            match &event.event {
+                EventKind::SetupStarted { id, .. } => open.push((id, event.at_ms)),
+                EventKind::SetupEnded { id, took_ms, .. } => {
+                    if let Some(index) = open.iter().rposition(|(started, _)| started == id) {
+                        open.remove(index);
+                    }
+                    if let Some(phase) = phase_of(id) {
+                        spans[phase].push(ended(*took_ms));
+                    }
+                }
+                EventKind::StepEnded(step) => spans[PROBES].push(ended(step.took_ms)),
+                EventKind::CleanedUp { took_ms, .. } => spans[CLEAN_UP].push(ended(*took_ms)),
+                _ => {}
+            }
+        }
+        for (id, started_ms) in open {
+            if let Some(phase) = phase_of(id) {
+                spans[phase].push((started_ms, last_ms));
+            }
+        }
+        let excused: Vec<Span> = spans[CLUSTER].iter().chain(&spans[PROBES]).copied().collect();
+        let [engine, images, world, cluster, fixtures, probes, clean_up] = spans.map(covered);
+        Self {
+            engine_ms: engine,
+            images_ms: images,
+            world_ms: world,
+            cluster_ms: cluster,
+            fixtures_ms: fixtures,
+            probes_ms: probes,
+            clean_up_ms: clean_up,
+            total_ms: last_ms,
+            harness_ms: last_ms.saturating_sub(covered(excused)),
+        }
+    }
+
+    /// Name and milliseconds of each phase, in order.
+    pub fn rows(&self) -> [(&'static str, u64); 7] {
+        [
+            ("engine", self.engine_ms),
+            ("images", self.images_ms),
+            ("world", self.world_ms),
+            ("cluster", self.cluster_ms),
+            ("fixtures", self.fixtures_ms),
+            ("probes", self.probes_ms),
+            ("clean-up", self.clean_up_ms),
+        ]
+    }
+}
+
+const CLUSTER: usize = 3;
+const PROBES: usize = 5;
+const CLEAN_UP: usize = 6;
+
+/// The phase of a set-up step, by its id.
+fn phase_of(id: &str) -> Option<usize> {
+    match id.split('/').next() {
+        Some("engine" | "doctor" | "provision") => Some(0),
+        Some("image" | "images") => Some(1),
+        Some("world") => Some(2),
+        Some("cluster" | "node") => Some(CLUSTER),
+        Some("environment" | "variant" | "namespace" | "fixture" | "fixtures") => Some(4),
+        _ => None,
+    }
+}
+
+/// Length of the union of `spans`.
+fn covered(mut spans: Vec<Span>) -> u64 {
+    spans.sort_unstable();
+    let mut total = 0;
+    let mut reached = 0;
+    for (from, to) in spans {
+        let from = from.max(reached);
+        if to > from {
+            total += to - from;
+            reached = to;
+        }
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parallel_work_counts_once() {
+        let table: [(&[Span], u64); 5] = [
+            (&[], 0),
+            (&[(0, 10), (5, 15)], 15),
+            (&[(5, 15), (0, 20)], 20),
+            (&[(0, 10), (20, 30)], 20),
+            (&[(0, 10), (10, 20), (20, 20)], 20),
+        ];
+        for (spans, length) in table {
+            assert_eq!(covered(spans.to_vec()), length, "{spans:?}");
+        }
+    }
+
+    #[test]
+    fn the_harness_is_what_neither_cluster_nor_probes_took() {
+        let ended = |at_ms, id: &str, took_ms| Event {
+            at_ms,
+            event: EventKind::SetupEnded { id: id.into(), took_ms, detail: String::new(), error: None },
+        };
+        let events = [
+            ended(1_000, "engine", 500),
+            ended(8_000, "cluster/c1", 6_000),
+            ended(9_000, "cluster/c2", 6_000),
+            ended(10_000, "variant/a/b/fixtures", 900),
+            Event { at_ms: 12_000, event: EventKind::CleanedUp { removed: 1, remaining: vec![], took_ms: 2_000 } },
+        ];
+        let phases = Phases::from_events(&events);
+        assert_eq!((phases.cluster_ms, phases.fixtures_ms, phases.clean_up_ms), (7_000, 900, 2_000));
+        assert_eq!((phases.total_ms, phases.harness_ms), (12_000, 5_000));
+    }
+
+    #[test]
+    fn a_step_that_never_ended_counts_to_the_end_of_the_record() {
+        let events = [
+            Event { at_ms: 100, event: EventKind::SetupStarted { id: "image/minio".into(), title: String::new() } },
+            Event { at_ms: 700, event: EventKind::Note { text: String::new() } },
+        ];
+        assert_eq!(Phases::from_events(&events).images_ms, 600);
+    }
+}

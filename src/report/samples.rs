@@ -1,0 +1,311 @@
+//! Hand-made runs that reports are tested on.
+
+use std::collections::BTreeMap;
+
+use parallax_vocab::answer::{Evidence, HttpReply, Reply, S3Error};
+use parallax_vocab::event::{
+    Failure, Matched, Outcome, Problem, RunStarted, StepEnded, VariantEnded, VariantStarted, Verdict, Witness,
+};
+use parallax_vocab::question::{HttpQuestion, Probe, Question, View};
+use parallax_vocab::{Answer, Cause, Certificate, DnsFault, Event, EventKind, TlsFault};
+
+use super::Summary;
+
+const FILE: &str = "scenarios/presign/presigned-url/scenario.yaml";
+const BASELINE: &str = "presign/presigned-url";
+const NO_REWRITE: &str = "presign/presigned-url+no-rewrite";
+
+/// Builds a run, event by event.
+struct Tape {
+    at_ms: u64,
+    events: Vec<Event>,
+}
+
+impl Tape {
+    fn new(variants: &[&str]) -> Self {
+        let mut tape = Self { at_ms: 0, events: Vec::new() };
+        tape.say(
+            3,
+            EventKind::RunStarted(RunStarted {
+                run: "r5f09a2c1".into(),
+                parallax: "0.1.0".into(),
+                started: "2026-11-22T15:00:00Z".into(),
+                filters: vec!["presign".into()],
+                variants: variants.iter().map(|id| (*id).into()).collect(),
+                directory: "target/e2e/r5f09a2c1".into(),
+            }),
+        );
+        tape
+    }
+
+    fn say(&mut self, after_ms: u64, event: EventKind) {
+        self.at_ms += after_ms;
+        self.events.push(Event { at_ms: self.at_ms, event });
+    }
+
+    fn setup(&mut self, id: &str, title: &str, took_ms: u64, detail: &str, error: Option<Failure>) {
+        self.say(0, EventKind::SetupStarted { id: id.into(), title: title.into() });
+        self.say(took_ms, EventKind::SetupEnded { id: id.into(), took_ms, detail: detail.into(), error });
+    }
+
+    fn environment(&mut self) {
+        self.setup("engine", "find the container engine", 40, "Docker 26.1.5", None);
+        self.setup("image/minio", "obtain minio", 900, "from engine", None);
+        self.setup("world", "start the run's name server", 700, "ready", None);
+        self.setup("cluster/c1", "start a cluster", 9_400, "ready, built node image", None);
+    }
+
+    fn begin(&mut self, variant: &str) {
+        self.setup(&format!("variant/{variant}/fixtures"), "apply the fixtures", 2_100, "ready", None);
+        self.say(
+            0,
+            EventKind::VariantStarted(VariantStarted {
+                variant: variant.into(),
+                summary: "A URL signed on one side of the cluster's edge opens on the other".into(),
+                cluster: "c1".into(),
+                namespace: "p-1".into(),
+                hosts: BTreeMap::from([("minio.example.com".into(), "minio-1.r5f09a2c1.example.com".into())]),
+                file: FILE.into(),
+            }),
+        );
+    }
+
+    fn step(&mut self, step: StepEnded) {
+        self.say(step.took_ms, EventKind::StepEnded(Box::new(step)));
+    }
+
+    fn end(&mut self, variant: &str, outcome: Outcome) {
+        self.say(1, EventKind::VariantEnded(VariantEnded { variant: variant.into(), outcome, took_ms: 3_300 }));
+    }
+
+    fn finish(mut self, unproven: &[&str], failure: Option<Failure>, interrupted: bool) -> Vec<Event> {
+        self.say(1_800, EventKind::CleanedUp { removed: 5, remaining: vec![], took_ms: 1_800 });
+        let unproven = unproven.iter().map(|text| (*text).to_owned()).collect();
+        let ended = Summary::from_events(&self.events).ending(unproven, failure, interrupted, self.at_ms);
+        self.say(0, EventKind::RunEnded(ended));
+        self.events
+    }
+}
+
+fn step(variant: &str, id: &str, line: u32) -> StepEnded {
+    StepEnded {
+        variant: variant.into(),
+        step: id.into(),
+        kind: "http".into(),
+        from: Some("app".into()),
+        verdict: Verdict::Passed,
+        cause: None,
+        matchers: vec![Matched { matcher: "status".into(), held: true, expected: "200".into(), seen: "200".into() }],
+        attempts: 1,
+        took_ms: 400,
+        deadline_ms: 30_000,
+        question: Some(Question {
+            view: View::default(),
+            deadline_ms: 10_000,
+            probe: Probe::Http(HttpQuestion {
+                method: "GET".into(),
+                url: "https://minio-1.r5f09a2c1.example.com/photos/a.txt?X-Amz-Signature=[redacted]".into(),
+                host: None,
+                headers: BTreeMap::new(),
+                body: None,
+            }),
+        }),
+        answer: None,
+        witness: None,
+        place: format!("{FILE}:{line}"),
+    }
+}
+
+fn refused(mut step: StepEnded) -> StepEnded {
+    step.verdict = Verdict::Failed;
+    step.cause = Some(Cause::Status {
+        status: 403,
+        s3: Some("SignatureDoesNotMatch".into()),
+        detail: "The request signature we calculated does not match".into(),
+    });
+    step.matchers = vec![Matched { matcher: "status".into(), held: false, expected: "200".into(), seen: "403".into() }];
+    step.answer = Some(Answer {
+        reply: Some(Reply::Http(HttpReply {
+            status: 403,
+            headers: BTreeMap::new(),
+            body: "<Error/>".into(),
+            body_bytes: 8,
+            body_sha256: String::new(),
+            s3_error: Some(S3Error {
+                code: "SignatureDoesNotMatch".into(),
+                message: "The request signature we calculated does not match".into(),
+            }),
+        })),
+        cause: None,
+        evidence: Evidence {
+            addresses: vec!["10.43.0.17".parse().expect("an address")],
+            peer: Some("10.43.0.17:443".parse().expect("an address")),
+            dialled: Some("127.0.0.1:33001".parse().expect("an address")),
+            ..Evidence::default()
+        },
+    });
+    step.witness =
+        Some(Witness { source: "10.42.0.9".into(), host: "minio-1.r5f09a2c1.example.com".into(), agrees: true });
+    step
+}
+
+fn untrusted(mut step: StepEnded) -> StepEnded {
+    let cause =
+        Cause::Tls { fault: TlsFault::UnknownAuthority, detail: "invalid peer certificate: UnknownIssuer".into() };
+    step.verdict = Verdict::Failed;
+    step.cause = Some(cause.clone());
+    step.matchers.clear();
+    step.answer = Some(Answer {
+        reply: None,
+        cause: Some(cause),
+        evidence: Evidence {
+            addresses: vec!["10.43.0.17".parse().expect("an address")],
+            peer: Some("10.43.0.17:443".parse().expect("an address")),
+            chain: vec![Certificate {
+                subject: "CN=minio".into(),
+                issuer: "CN=run r5f09a2c1".into(),
+                serial: "01".into(),
+                names: vec!["minio-1.r5f09a2c1.example.com".into()],
+                not_before: "2026-11-22T14:00:00Z".into(),
+                not_after: "2026-11-29T15:00:00Z".into(),
+                sha256: "00".into(),
+            }],
+            ..Evidence::default()
+        },
+    });
+    step
+}
+
+fn no_such_name(mut step: StepEnded) -> StepEnded {
+    step.verdict = Verdict::Failed;
+    step.cause = Some(Cause::Dns {
+        fault: DnsFault::NoSuchName,
+        detail: "minio-1.r5f09a2c1.example.com: 10.43.0.10 says NXDOMAIN".into(),
+    });
+    step.matchers.clear();
+    step
+}
+
+fn blocked(mut step: StepEnded) -> StepEnded {
+    step.verdict = Verdict::Blocked;
+    step.matchers.clear();
+    step.attempts = 0;
+    step.took_ms = 0;
+    step
+}
+
+/// Everything as declared, one matcher unproven.
+pub(crate) fn all_good() -> Vec<Event> {
+    let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
+    tape.environment();
+    tape.begin(BASELINE);
+    tape.step(step(BASELINE, "inside", 14));
+    tape.step(step(BASELINE, "outside", 15));
+    tape.end(BASELINE, Outcome::AsExpected);
+    tape.begin(NO_REWRITE);
+    tape.step(no_such_name(step(NO_REWRITE, "inside", 14)));
+    tape.step(blocked(step(NO_REWRITE, "outside", 15)));
+    tape.end(NO_REWRITE, Outcome::AsExpected);
+    tape.finish(&["presign/presigned-url: outside.body"], None, false)
+}
+
+/// The baseline fails in two ways.
+pub(crate) fn expectation_failed() -> Vec<Event> {
+    let mut tape = Tape::new(&[BASELINE]);
+    tape.environment();
+    tape.begin(BASELINE);
+    tape.step(refused(step(BASELINE, "inside", 14)));
+    tape.step(untrusted(step(BASELINE, "outside", 15)));
+    let problems = vec![
+        Problem {
+            step: "inside".into(),
+            place: format!("{FILE}:14"),
+            sentence: "the store refused the signature: the Host it saw is not the Host that was signed".into(),
+            expected: "status 200".into(),
+            seen: "status 403, s3 SignatureDoesNotMatch".into(),
+        },
+        Problem {
+            step: "outside".into(),
+            place: format!("{FILE}:15"),
+            sentence: "the certificate's issuer is not trusted here: give the vantage `trust: [ca]`".into(),
+            expected: "status 200".into(),
+            seen: "tls: unknown-authority".into(),
+        },
+    ];
+    tape.end(BASELINE, Outcome::NotAsExpected { problems });
+    tape.finish(&[], None, false)
+}
+
+/// A break whose step passes all the same.
+pub(crate) fn break_did_not_break() -> Vec<Event> {
+    let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
+    tape.environment();
+    tape.begin(BASELINE);
+    tape.step(step(BASELINE, "inside", 14));
+    tape.end(BASELINE, Outcome::AsExpected);
+    tape.begin(NO_REWRITE);
+    tape.step(step(NO_REWRITE, "inside", 14));
+    let problem = Problem {
+        step: "inside".into(),
+        place: format!("{FILE}:19"),
+        sentence: "the break did not break: `inside` still passes".into(),
+        expected: "dns: no-such-name".into(),
+        seen: "passed".into(),
+    };
+    tape.end(NO_REWRITE, Outcome::NotAsExpected { problems: vec![problem] });
+    let unproven: Vec<String> = (1..=7).map(|n| format!("presign/presigned-url: step{n}.status")).collect();
+    tape.finish(&unproven.iter().map(String::as_str).collect::<Vec<_>>(), None, false)
+}
+
+/// An image cannot be built; nothing is said about the system under test.
+pub(crate) fn harness_failed() -> Vec<Event> {
+    let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
+    tape.setup("engine", "find the container engine", 40, "Docker 26.1.5", None);
+    tape.say(0, EventKind::Warning { text: "only 3.1 GB are free where the engine keeps images: free 5 GB".into() });
+    let failure = Failure {
+        what: "building image minio failed at step `go install`".into(),
+        fix: Some("free some disk space, then `parallax images build minio`".into()),
+        evidence: (1..=25).map(|n| format!("go: line {n}")).collect(),
+    };
+    tape.setup("image/minio", "obtain minio", 12_000, "failed", Some(failure.clone()));
+    let failure = Failure { what: "image minio is missing".into(), fix: None, evidence: vec![] };
+    for variant in [BASELINE, NO_REWRITE] {
+        tape.end(variant, Outcome::Error { failure: failure.clone() });
+    }
+    tape.finish(&[], None, false)
+}
+
+/// Stopped by Ctrl-C in the first variant; one thing could not be removed.
+pub(crate) fn interrupted() -> Vec<Event> {
+    let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
+    tape.environment();
+    tape.begin(BASELINE);
+    tape.step(step(BASELINE, "inside", 14));
+    tape.end(BASELINE, Outcome::Interrupted);
+    let remaining = vec!["network parallax-r5f09a2c1: docker network rm parallax-r5f09a2c1".into()];
+    tape.say(0, EventKind::CleanedUp { removed: 4, remaining, took_ms: 900 });
+    let ended = Summary::from_events(&tape.events).ending(vec![], None, true, tape.at_ms);
+    tape.say(0, EventKind::RunEnded(ended));
+    tape.events
+}
+
+/// One variant cannot run here.
+pub(crate) fn skipped() -> Vec<Event> {
+    let mut tape = Tape::new(&[BASELINE, "contract"]);
+    tape.environment();
+    tape.begin(BASELINE);
+    tape.step(step(BASELINE, "inside", 14));
+    tape.end(BASELINE, Outcome::AsExpected);
+    tape.end(
+        "contract",
+        Outcome::Skipped { reason: "the published k3s image cannot be had: no registry answers".into() },
+    );
+    tape.finish(&[], None, false)
+}
+
+/// The record of a killed run: cut off within a variant.
+pub(crate) fn killed() -> Vec<Event> {
+    let mut events = all_good();
+    events.truncate(18);
+    events
+}

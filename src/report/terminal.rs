@@ -1,0 +1,332 @@
+//! The summary that a person acts on.
+
+use std::fmt::Write as _;
+
+use parallax_vocab::event::{Exit, Failure, Outcome, Problem, Verdict};
+
+use super::summary::{Scenario, SetUp, Summary, Variant};
+use super::{evidence, seconds};
+
+/// At most so many unproven matchers are named.
+const UNPROVEN_SHOWN: usize = 5;
+/// At most so many lines of evidence of a failed set-up are shown.
+const LOG_LINES_SHOWN: usize = 20;
+
+/// How the summary is written down.
+#[derive(Clone, Debug)]
+pub struct Style {
+    /// Whether to colour.
+    pub colour: bool,
+    /// How the person calls the harness: `cargo xtask e2e` in this repository, else `parallax e2e`.
+    pub command: String,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self { colour: false, command: "parallax e2e".to_owned() }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Paint {
+    Good,
+    Bad,
+    Odd,
+    Dim,
+    Bold,
+}
+
+impl Style {
+    fn paint(&self, paint: Paint, text: &str) -> String {
+        if !self.colour {
+            return text.to_owned();
+        }
+        let code = match paint {
+            Paint::Good => "32",
+            Paint::Bad => "1;31",
+            Paint::Odd => "33",
+            Paint::Dim => "2",
+            Paint::Bold => "1",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// Renders the summary. It ends with a line for people and the line `N passed, N failed, N skipped`, which tools read.
+pub fn render(summary: &Summary, style: &Style) -> String {
+    let mut out = Out { style, text: String::new() };
+    for scenario in &summary.scenarios {
+        out.scenario(scenario, summary);
+    }
+    out.warnings(summary);
+    for setup in summary.setups.iter().filter(|setup| setup.error.is_some()) {
+        out.setup(setup);
+    }
+    for variant in summary.variants() {
+        out.variant(variant);
+    }
+    if let Some(failure) = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref()) {
+        out.heading("ERROR", "the run");
+        out.failure(failure);
+    }
+    out.unproven(summary);
+    out.phases(summary);
+    out.left_behind(summary);
+    out.files(summary);
+    out.closing(summary);
+    out.text
+}
+
+struct Out<'a> {
+    style: &'a Style,
+    text: String,
+}
+
+impl Out<'_> {
+    fn line(&mut self, text: &str) {
+        self.text.push_str(text.trim_end());
+        self.text.push('\n');
+    }
+
+    fn scenario(&mut self, scenario: &Scenario, summary: &Summary) {
+        let name = self.style.paint(Paint::Bold, &scenario.name);
+        self.line(&name);
+        let width = scenario.variants.iter().map(|variant| variant.short_name().len()).max().unwrap_or(0);
+        for variant in &scenario.variants {
+            let (word, paint) = match &variant.outcome {
+                Some(Outcome::AsExpected) => ("ok", Paint::Good),
+                Some(Outcome::NotAsExpected { .. }) => ("FAILED", Paint::Bad),
+                Some(Outcome::Error { .. }) => ("ERROR", Paint::Bad),
+                Some(Outcome::Skipped { .. }) => ("skipped", Paint::Odd),
+                Some(Outcome::Interrupted) => ("stopped", Paint::Odd),
+                None if summary.interrupted() => ("not run", Paint::Odd),
+                None => ("NOT RUN", Paint::Bad),
+            };
+            let word = self.style.paint(paint, &format!("{word:<7}"));
+            let took = if variant.outcome.is_some() { seconds(variant.took_ms) } else { String::new() };
+            let says = self.style.paint(Paint::Dim, &in_short(variant));
+            self.line(&format!("  {word}  {:<width$}  {took:>7}  {says}", variant.short_name()));
+        }
+        self.line("");
+    }
+
+    fn warnings(&mut self, summary: &Summary) {
+        for text in &summary.warnings {
+            let word = self.style.paint(Paint::Odd, "warning");
+            self.line(&format!("{word}  {text}"));
+        }
+        if !summary.warnings.is_empty() {
+            self.line("");
+        }
+    }
+
+    fn heading(&mut self, word: &str, what: &str) {
+        let word = self.style.paint(Paint::Bad, word);
+        let what = self.style.paint(Paint::Bold, what);
+        self.line(&format!("{word}  {what}"));
+    }
+
+    fn setup(&mut self, setup: &SetUp) {
+        self.heading("ERROR", &format!("{} ({}), after {}", setup.id, setup.title, seconds(setup.took_ms)));
+        if let Some(failure) = &setup.error {
+            self.failure(failure);
+        }
+    }
+
+    fn failure(&mut self, failure: &Failure) {
+        self.line(&format!("  {}", failure.what));
+        if let Some(fix) = &failure.fix {
+            self.labelled("fix", fix);
+        }
+        let left_out = failure.evidence.len().saturating_sub(LOG_LINES_SHOWN);
+        if left_out > 0 {
+            self.line(&format!("    | ({left_out} earlier lines are in the record)"));
+        }
+        for line in &failure.evidence[left_out..] {
+            self.line(&format!("    | {line}"));
+        }
+        self.line("");
+    }
+
+    fn variant(&mut self, variant: &Variant) {
+        match &variant.outcome {
+            Some(Outcome::NotAsExpected { problems }) => {
+                self.heading("FAILED", variant.id.as_str());
+                if let Some(started) = &variant.started {
+                    for (says, runs) in started.hosts.iter().filter(|(says, runs)| says != runs) {
+                        self.labelled("host", &format!("{says} was {runs} in this run"));
+                    }
+                }
+                for problem in problems {
+                    self.problem(variant, problem);
+                }
+                self.again(variant);
+            }
+            Some(Outcome::Error { failure }) => {
+                self.heading("ERROR", &format!("{}: nothing is said about the system under test", variant.id));
+                self.failure(failure);
+            }
+            _ => {}
+        }
+    }
+
+    fn problem(&mut self, variant: &Variant, problem: &Problem) {
+        let step = variant.step(problem.step.as_str());
+        let from = step.and_then(|step| step.from.as_ref()).map_or_else(String::new, |from| format!(" from {from}"));
+        let name = self.style.paint(Paint::Bold, &format!("step {}{from}", problem.step));
+        let place = self.style.paint(Paint::Dim, &problem.place);
+        self.line(&format!("  {name}  {place}"));
+        self.line(&format!("    {}", problem.sentence));
+        self.labelled("expected", &problem.expected);
+        self.labelled("seen", &problem.seen);
+        for (label, text) in step.map(evidence::lines).unwrap_or_default() {
+            self.labelled(label, &text);
+        }
+    }
+
+    fn labelled(&mut self, label: &str, text: &str) {
+        let label = self.style.paint(Paint::Dim, &format!("{label:<10}"));
+        self.line(&format!("    {label} {text}"));
+    }
+
+    fn again(&mut self, variant: &Variant) {
+        self.labelled("again", &rerun(variant, &self.style.command));
+        self.line("");
+    }
+
+    fn unproven(&mut self, summary: &Summary) {
+        let unproven = summary.ended.as_ref().map_or(&[][..], |ended| &ended.unproven);
+        if unproven.is_empty() {
+            return;
+        }
+        self.line(&format!(
+            "{} unproven: no break of this run turned {} red",
+            count(unproven.len(), "matcher"),
+            if unproven.len() == 1 { "it" } else { "them" }
+        ));
+        for matcher in unproven.iter().take(UNPROVEN_SHOWN) {
+            self.line(&format!("  {matcher}"));
+        }
+        if unproven.len() > UNPROVEN_SHOWN {
+            self.line(&format!("  and {} more, in the record", unproven.len() - UNPROVEN_SHOWN));
+        }
+        self.line("");
+    }
+
+    fn phases(&mut self, summary: &Summary) {
+        let phases = &summary.phases;
+        let rows: Vec<String> = phases
+            .rows()
+            .iter()
+            .filter(|(_, ms)| *ms > 0)
+            .map(|(name, ms)| format!("{name} {}", seconds(*ms)))
+            .collect();
+        if rows.is_empty() {
+            return;
+        }
+        self.line(&format!("time     {} in all: {}", seconds(phases.total_ms), rows.join(", ")));
+        self.line(&format!(
+            "         the harness itself {} (neither cluster start nor probes)",
+            seconds(phases.harness_ms)
+        ));
+    }
+
+    fn left_behind(&mut self, summary: &Summary) {
+        let Some(clean_up) = &summary.clean_up else { return };
+        if clean_up.remaining.is_empty() {
+            self.line(&format!(
+                "removed  {}, nothing is left",
+                count(clean_up.removed, "container, network or volume")
+            ));
+            return;
+        }
+        let word = self.style.paint(Paint::Bad, "still there");
+        self.line(&format!("{word}  {}:", count(clean_up.remaining.len(), "thing")));
+        for line in &clean_up.remaining {
+            self.line(&format!("  {line}"));
+        }
+    }
+
+    fn files(&mut self, summary: &Summary) {
+        if let Some(run) = &summary.run {
+            let at = run.directory.trim_end_matches('/');
+            self.line(&format!("reports  {at}/junit.xml and record.jsonl (run {})", run.run));
+        }
+    }
+
+    fn closing(&mut self, summary: &Summary) {
+        let exit = summary.exit();
+        let (paint, sentence) = if summary.ended.is_none() {
+            (Paint::Bad, "the run did not end in order: it was killed, or is still running")
+        } else {
+            match exit {
+                Exit::AsExpected => (Paint::Good, "everything is as declared"),
+                Exit::NotAsExpected => (Paint::Bad, "the system under test is not as declared"),
+                Exit::Usage => (Paint::Bad, "a scenario or the command line is wrong; nothing was started"),
+                Exit::Harness => (Paint::Bad, "the harness, the engine or the machine failed"),
+                Exit::Interrupted => (Paint::Odd, "interrupted"),
+            }
+        };
+        let took = seconds(summary.phases.total_ms);
+        let sentence = self.style.paint(paint, &format!("{sentence} (exit {}, {took})", exit.code()));
+        self.line("");
+        self.line(&sentence);
+        let totals = summary.totals();
+        // Never coloured: tools look for this line.
+        let _ = writeln!(self.text, "{} passed, {} failed, {} skipped", totals.passed, totals.failed, totals.skipped);
+    }
+}
+
+/// The command that runs this variant again.
+pub(crate) fn rerun(variant: &Variant, command: &str) -> String {
+    match variant.id.as_str().split_once('+') {
+        Some((scenario, name)) => format!("{command} {scenario} --break {name}"),
+        None => format!("{command} {}", variant.id),
+    }
+}
+
+/// What the line of a variant says beside its verdict.
+fn in_short(variant: &Variant) -> String {
+    match &variant.outcome {
+        Some(Outcome::Skipped { reason }) => reason.clone(),
+        Some(Outcome::NotAsExpected { problems }) => {
+            let steps: Vec<&str> = problems.iter().map(|problem| problem.step.as_str()).collect();
+            format!("at {}", steps.join(", "))
+        }
+        Some(Outcome::Error { failure }) => failure.what.clone(),
+        Some(Outcome::AsExpected) if variant.break_name().is_some() => {
+            let failed: Vec<String> = variant
+                .steps
+                .iter()
+                .filter(|step| step.verdict == Verdict::Failed)
+                .map(|step| {
+                    let cause =
+                        step.cause.as_ref().map_or_else(String::new, |cause| format!(" by {}", short_cause(cause)));
+                    format!("{} failed{cause}", step.step)
+                })
+                .collect();
+            if failed.is_empty() { String::new() } else { format!("{}, as declared", failed.join("; ")) }
+        }
+        Some(Outcome::AsExpected) => count(variant.steps.len(), "step"),
+        Some(Outcome::Interrupted) | None => String::new(),
+    }
+}
+
+/// A cause without its details, which differ from run to run.
+pub(crate) fn short_cause(cause: &parallax_vocab::Cause) -> String {
+    let long = cause.to_string();
+    long.split(" (").next().unwrap_or(&long).to_owned()
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 {
+        return format!("1 {what}");
+    }
+    let plural = match what {
+        "container, network or volume" => "containers, networks and volumes",
+        "matcher" => "matchers",
+        "step" => "steps",
+        _ => "things",
+    };
+    format!("{number} {plural}")
+}

@@ -1,0 +1,89 @@
+//! Reports of hand-made runs, as people see them.
+
+use parallax_vocab::Event;
+use parallax_vocab::event::{Exit, Failure};
+
+use super::terminal::{Style, render};
+use super::{Summary, Totals, github, junit, samples};
+
+fn runs() -> [(&'static str, Vec<Event>, Exit, Totals); 7] {
+    let totals = |passed, failed, skipped| Totals { passed, failed, skipped };
+    [
+        ("all_good", samples::all_good(), Exit::AsExpected, totals(2, 0, 0)),
+        ("expectation_failed", samples::expectation_failed(), Exit::NotAsExpected, totals(0, 1, 0)),
+        ("break_did_not_break", samples::break_did_not_break(), Exit::NotAsExpected, totals(1, 1, 0)),
+        ("harness_failed", samples::harness_failed(), Exit::Harness, totals(0, 2, 0)),
+        ("interrupted", samples::interrupted(), Exit::Interrupted, totals(0, 0, 2)),
+        ("skipped", samples::skipped(), Exit::AsExpected, totals(1, 0, 1)),
+        ("killed", samples::killed(), Exit::Harness, totals(1, 1, 0)),
+    ]
+}
+
+#[test]
+fn exit_and_totals_of_every_kind_of_run() {
+    for (name, events, exit, totals) in runs() {
+        let summary = Summary::from_events(&events);
+        assert_eq!((summary.exit(), summary.totals()), (exit, totals), "{name}");
+        if let Some(ended) = &summary.ended {
+            assert_eq!(Totals { passed: ended.passed, failed: ended.failed, skipped: ended.skipped }, totals, "{name}");
+        }
+    }
+}
+
+#[test]
+fn terminal() {
+    for (name, events, ..) in runs() {
+        let style = Style { colour: false, command: "cargo xtask e2e".into() };
+        let text = render(&Summary::from_events(&events), &style);
+        insta::assert_snapshot!(format!("terminal_{name}"), text);
+    }
+}
+
+#[test]
+fn the_line_for_tools_is_last_and_bare_even_in_colour() {
+    for (name, events, _, totals) in runs() {
+        let text = render(&Summary::from_events(&events), &Style { colour: true, ..Style::default() });
+        let expected = format!("{} passed, {} failed, {} skipped", totals.passed, totals.failed, totals.skipped);
+        assert_eq!(text.lines().last(), Some(expected.as_str()), "{name}");
+        assert!(text.contains('\x1b'), "{name} is not coloured");
+    }
+}
+
+#[test]
+fn junit_documents() {
+    for (name, events, ..) in runs() {
+        let text = junit::render(&Summary::from_events(&events)).expect("serialises");
+        insta::assert_snapshot!(format!("junit_{name}"), text);
+    }
+}
+
+#[test]
+fn github_page_and_annotations() {
+    for (name, events) in
+        [("expectation_failed", samples::expectation_failed()), ("harness_failed", samples::harness_failed())]
+    {
+        let summary = Summary::from_events(&events);
+        insta::assert_snapshot!(format!("github_{name}"), github::markdown(&summary, "cargo xtask e2e"));
+        insta::assert_snapshot!(format!("annotations_{name}"), github::annotations(&summary).join("\n"));
+    }
+}
+
+#[test]
+fn a_run_that_failed_before_its_first_variant_is_not_taken_for_a_success() {
+    let failure = Failure { what: "no container engine answers".into(), fix: None, evidence: vec![] };
+    let ended = Summary::default().ending(vec![], Some(failure), false, 10);
+    assert_eq!((ended.exit, ended.passed, ended.failed, ended.skipped), (Exit::Harness, 0, 1, 0));
+}
+
+#[test]
+fn a_record_cut_off_anywhere_still_makes_every_report() {
+    for (name, events, ..) in runs() {
+        for length in 0..events.len() {
+            let summary = Summary::from_events(&events[..length]);
+            assert_ne!(summary.exit(), Exit::AsExpected, "{name} at {length}");
+            assert!(summary.totals().failed > 0 || summary.interrupted(), "{name} at {length} looks like a success");
+            assert!(render(&summary, &Style::default()).contains("the run did not end in order"), "{name} at {length}");
+            junit::render(&summary).expect("serialises");
+        }
+    }
+}

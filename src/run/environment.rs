@@ -1,0 +1,170 @@
+//! One environment's life: brought up, looked at from every vantage by its variants, taken down.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures::future::{join_all, try_join_all};
+use parallax_vocab::answer::Reply;
+use parallax_vocab::event::{Outcome, VariantEnded, Witness};
+use parallax_vocab::question::{DnsQuestion, Probe, View};
+use parallax_vocab::{Answer, EventKind};
+
+use super::error::RunError;
+use super::scene::Scene;
+use super::witness::StoreWitness;
+use super::{Context, flow, millis, store};
+use crate::apply::{self, Applier};
+use crate::cluster::Cluster;
+use crate::fixture::ReadyWhen;
+use crate::plan::EnvironmentPlan;
+use crate::probe::{PodSession, Vantage};
+use crate::scenario::model::VantageSpec;
+
+/// A name that every cluster knows: CoreDNS answers a pod when it answers this.
+const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";
+/// CoreDNS is deployed while the environment comes up; from a cold node this is the longest wait.
+const DNS_WITHIN: Duration = Duration::from_secs(90);
+
+/// Where a flow is played: the scene, with the vantages to ask from and the stores' witnesses.
+pub(super) struct Stage<'a> {
+    pub(super) context: &'a Context,
+    pub(super) scene: Scene<'a>,
+    pub(super) applier: &'a Applier,
+    outside: Vantage,
+    pods: BTreeMap<String, Vantage>,
+    witnesses: Vec<StoreWitness>,
+}
+
+impl Stage<'_> {
+    /// Where a vantage asks from.
+    pub(super) fn vantage(&self, id: &str, spec: &VantageSpec) -> &Vantage {
+        match &spec.pod {
+            Some(_) => self.pods.get(id).expect("the plan makes a pod for every pod vantage"),
+            None => &self.outside,
+        }
+    }
+
+    /// What the store that answered says of who asked.
+    pub(super) async fn witness(&self, from: &str, spec: &VantageSpec, answer: &Answer) -> Option<Witness> {
+        let id = match answer.reply.as_ref()? {
+            Reply::S3(s3) => s3.request_id.clone()?,
+            Reply::Http(http) => http.headers.get("x-amz-request-id")?.clone(),
+            _ => return None,
+        };
+        let asked = self.witnesses.iter().map(|witness| Box::pin(witness.of(&id)));
+        let traced = futures::future::select_all(asked.collect::<Vec<_>>()).await.0?;
+        let pod_addresses: Vec<&str> = self.scene.environment.pods.values().map(|(_, address)| address.as_str()).collect();
+        let own = self.scene.environment.pods.get(from).map(|(_, address)| address.as_str());
+        let agrees = match &spec.pod {
+            Some(_) => own == Some(traced.source.as_str()),
+            None => !pod_addresses.contains(&traced.source.as_str()),
+        };
+        Some(Witness { source: traced.source, host: traced.host, agrees })
+    }
+}
+
+/// Brings an environment up, runs its variants one after the other, and says how each ended. An environment that
+/// cannot be had is an error of its variants, and of nothing else.
+pub(super) async fn run(context: &Context, applier: &Applier, cluster: &Cluster, plan: &EnvironmentPlan) -> Result<(), RunError> {
+    let _job = context.jobs.acquire().await.expect("the semaphore is never closed");
+    let began = Instant::now();
+    match in_environment(context, applier, cluster, plan).await {
+        Ok(()) => Ok(()),
+        Err((first, error)) => {
+            for variant in &plan.variants[first..] {
+                let outcome = Outcome::Error { failure: error.failure() };
+                let ended = VariantEnded { variant: variant.id.clone(), outcome, took_ms: millis(began) };
+                context.sink.say(EventKind::VariantEnded(ended));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The error says from which variant on nothing could be said.
+async fn in_environment(
+    context: &Context,
+    applier: &Applier,
+    cluster: &Cluster,
+    plan: &EnvironmentPlan,
+) -> Result<(), (usize, RunError)> {
+    let setup = context.sink.setup(
+        format!("environment/{}", plan.namespace),
+        format!("namespace {} with {} fixtures", plan.namespace, plan.fixtures.len()),
+    );
+    setup.progress("certificates, secrets and fixtures");
+    let redact = |secret: &parallax_vocab::Secret| context.redactor.register(secret);
+    let environment = apply::bring_up(applier, plan, context.site.run(), context.start, &redact);
+    let environment = match environment.await {
+        Ok(environment) => environment,
+        Err(error) => {
+            setup.failed(error.failure());
+            return Err((0, error.into()));
+        }
+    };
+    let scene = Scene { plan, environment: &environment, cluster };
+    setup.progress("sessions, name service and stores");
+    let stage = match stage(context, applier, scene).await {
+        Ok(stage) => stage,
+        Err(error) => {
+            setup.failed(error.failure());
+            return Err((0, error));
+        }
+    };
+    setup.done("ready");
+    for (number, variant) in plan.variants.iter().enumerate() {
+        flow::run(&stage, variant).await.map_err(|error| (number, error))?;
+    }
+    join_all(stage.pods.into_values().map(Vantage::close)).await;
+    Ok(())
+}
+
+/// Opens the vantages and waits until the stores are ready for each of them.
+async fn stage<'a>(context: &'a Context, applier: &'a Applier, scene: Scene<'a>) -> Result<Stage<'a>, RunError> {
+    let sessions = scene.environment.pods.iter().map(|(vantage, (pod, _))| async {
+        let client = applier.client().clone();
+        let session = PodSession::open(client, &scene.plan.namespace, pod, None).await?;
+        let session = Vantage::Pod(session);
+        name_service(&scene, pod, &session).await?;
+        Ok::<_, RunError>((vantage.clone(), session))
+    });
+    let stores = scene.plan.fixtures.iter().flat_map(|(id, it)| {
+        let waits = it.ready.iter().filter(|ready| ready.when == ReadyWhen::Store);
+        waits.filter_map(move |ready| it.store.as_ref().map(|store| (id.as_str(), store, ready.within.to_duration())))
+    });
+    let stores: Vec<_> = stores.collect();
+    let ready = stores.iter().map(|(id, wanted, within)| async {
+        store::ready(&scene, id, wanted, *within).await?;
+        let access = scene.access(id, wanted);
+        let failed = |reason: String| RunError::Store {
+            store: (*id).to_owned(),
+            namespace: scene.plan.namespace.clone(),
+            doing: "its trace cannot be followed".to_owned(),
+            reason,
+            evidence: Vec::new(),
+        };
+        let view = scene.pinned(id, wanted);
+        StoreWitness::open(view, &access.map_err(&failed)?).await.map_err(failed)
+    });
+    let (pods, witnesses) = futures::future::try_join(try_join_all(sessions), try_join_all(ready)).await?;
+    let pods: BTreeMap<String, Vantage> = pods.into_iter().collect();
+    let reached = stores.iter().flat_map(|(id, wanted, _)| {
+        let scene = &scene;
+        pods.values().map(move |vantage| store::service_ready(scene, id, wanted, vantage))
+    });
+    try_join_all(reached).await?;
+    Ok(Stage { context, scene, applier, outside: Vantage::Outside, pods, witnesses })
+}
+
+/// Waits until CoreDNS answers this pod.
+async fn name_service(scene: &Scene<'_>, pod: &str, session: &Vantage) -> Result<(), RunError> {
+    let question = Probe::Dns(DnsQuestion { name: KNOWN_NAME.to_owned() });
+    let answered = store::until(DNS_WITHIN, session, &View::default(), &question, |_| Ok(())).await;
+    answered.map_err(|reason| RunError::Machine {
+        what: format!(
+            "cluster {}: CoreDNS does not answer pod {pod} in namespace {}: {reason}",
+            scene.cluster.name, scene.plan.namespace
+        ),
+        fix: "`parallax e2e --keep` leaves the cluster standing to look at kube-system".to_owned(),
+    })
+}

@@ -1,0 +1,124 @@
+//! The images of a run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use super::error::RunError;
+use super::machine::{Machine, Toolchains};
+use crate::cluster;
+use crate::engine::Engine;
+use crate::images::{
+    Cache, ImageError, K3s, Lock, NODE, Obtained, Registries, Request, Want, beside_this_program, obtain as obtain_all,
+};
+use crate::plan::Plan;
+use crate::record::Sink;
+
+/// The image of the agent and of the world.
+const AGENT: &str = "agent";
+/// Images that a source-built node needs in its airgap folder; a published one brings its own.
+const OF_THE_NODE: [&str; 2] = ["coredns", "pause"];
+
+/// What a run's clusters are made of.
+#[derive(Debug)]
+pub(super) struct Supplied {
+    pub(super) cluster: cluster::Images,
+    /// Whether the node is the published k3s.
+    pub(super) published: bool,
+    /// References by image name, for manifests.
+    pub(super) references: BTreeMap<String, String>,
+}
+
+/// The images that a plan needs, and in what form.
+pub fn wants(plan: &Plan) -> Vec<Want> {
+    let want = |name: &str, engine, archive| Want { name: name.to_owned(), engine, archive };
+    let mut wanted = vec![want(NODE, true, false), want(AGENT, true, true)];
+    wanted.extend(OF_THE_NODE.map(|name| want(name, false, true)));
+    wanted.extend(plan.images().into_iter().filter(|name| *name != AGENT).map(|name| want(name, false, true)));
+    wanted
+}
+
+/// Builds images by their recipes, all that have one where `names` is empty.
+pub async fn build_images(
+    project: &Path,
+    names: &[String],
+    machine: &Machine,
+    provision: bool,
+    sink: &Sink,
+    cancel: CancellationToken,
+) -> Result<(), ImageError> {
+    let lock = Lock::load(&project.join("images"))?;
+    let cache = Cache::open()?;
+    let binaries = binaries()?;
+    let tools = Toolchains { provision, sink: sink.clone() };
+    let request = Request {
+        lock: &lock,
+        policy: K3s::Built,
+        binaries: &binaries,
+        cache: &cache,
+        store: &machine.engine,
+        tools: &tools,
+        registries: &Registries::default(),
+    };
+    crate::images::build(&request, names, sink, cancel).await.map(drop)
+}
+
+/// Obtains images by the project's lock, each from the first source that has it.
+pub async fn supply_of(
+    project: &Path,
+    policy: K3s,
+    engine: &Engine,
+    provision: bool,
+    wanted: &[Want],
+    sink: &Sink,
+    cancel: CancellationToken,
+) -> Result<BTreeMap<String, Obtained>, ImageError> {
+    let lock = Lock::load(&project.join("images"))?;
+    let cache = Cache::open()?;
+    let binaries = binaries()?;
+    let tools = Toolchains { provision, sink: sink.clone() };
+    let registries = Registries::default();
+    let request = Request {
+        lock: &lock,
+        policy,
+        binaries: &binaries,
+        cache: &cache,
+        store: engine,
+        tools: &tools,
+        registries: &registries,
+    };
+    obtain_all(&request, wanted, sink, cancel).await
+}
+
+/// Where our own static programs are, for image layers.
+fn binaries() -> Result<PathBuf, ImageError> {
+    beside_this_program().map_err(|source| ImageError::Unreadable { file: PathBuf::from("this program"), source })
+}
+
+/// Obtains what a plan needs.
+pub(super) async fn obtain(context: &Context, machine: &Machine, plan: &Plan) -> Result<Supplied, RunError> {
+    let options = &context.options;
+    let obtained = supply_of(
+        &options.project,
+        options.k3s,
+        &machine.engine,
+        options.provision,
+        &wants(plan),
+        &context.sink,
+        context.cancel.clone(),
+    )
+    .await?;
+    let reference = |name: &str| obtained.get(name).map(|it| it.reference.clone()).unwrap_or_default();
+    let archives = obtained.values().filter_map(|it| it.archive.clone().map(|archive| (it.name.clone(), archive)));
+    Ok(Supplied {
+        cluster: cluster::Images {
+            node: reference(NODE),
+            agent: reference(AGENT),
+            archives: archives.collect(),
+        },
+        published: obtained.get(NODE).is_some_and(|it| it.published),
+        references: obtained.iter().map(|(name, it)| (name.clone(), it.reference.clone())).collect(),
+    })
+}

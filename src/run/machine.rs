@@ -1,0 +1,89 @@
+//! The machine: the engine, found or installed, and what will fail on it later, said now.
+
+use futures::future::BoxFuture;
+
+use super::error::RunError;
+use crate::engine::preflight::{Finding, Needs, Severity, preflight};
+use crate::engine::{Endpoint, Engine, RealSurroundings, provision};
+use crate::images::{OnPath, Tool, Tools};
+use crate::record::Sink;
+
+const GIB: u64 = 1024 * 1024 * 1024;
+/// Room that a run needs for images and containers, from a look at a whole run: node 0.5 GB, layers and archives 1 GB.
+const FREE_DISK_BYTES: u64 = 3 * GIB;
+/// Memory below which a cluster with a store does not come up.
+const MEMORY_BYTES: u64 = 2 * GIB;
+
+/// The engine of a run.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The engine.
+    pub engine: Engine,
+}
+
+impl Machine {
+    /// Finds the engine, or installs one where that was allowed, and says what will fail or hurt.
+    pub async fn find(sink: &Sink, provision: bool) -> Result<Self, RunError> {
+        let setup = sink.setup("engine", "the container engine");
+        match Self::found(sink, provision).await {
+            Ok((machine, words)) => {
+                setup.done(words);
+                Ok(machine)
+            }
+            Err(error) => {
+                setup.failed(error.failure());
+                Err(error)
+            }
+        }
+    }
+
+    async fn found(sink: &Sink, provision: bool) -> Result<(Self, String), RunError> {
+        let endpoint = ensure_engine(sink, provision).await?;
+        let engine = Engine::connect(&endpoint).await?;
+        let facts = engine.facts();
+        let needs = Needs {
+            privileged: true,
+            free_disk_bytes: FREE_DISK_BYTES,
+            memory_bytes: MEMORY_BYTES,
+            strict_kubernetes_minor: None,
+            clusters: 1,
+        };
+        let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
+            preflight(facts, &needs).into_iter().partition(|it| it.severity == Severity::Error);
+        for finding in warnings {
+            sink.warn(format!("{}; {}", finding.what, finding.fix));
+        }
+        if let Some(finding) = errors.into_iter().next() {
+            return Err(RunError::Machine { what: finding.what, fix: finding.fix });
+        }
+        let words = format!("{} on {}, cgroup v{}", facts.version, facts.os, facts.cgroup_version);
+        Ok((Self { engine }, words))
+    }
+}
+
+/// The engine's endpoint; where none answers and `provision` is set, one is installed and started first.
+pub async fn ensure_engine(sink: &Sink, provision: bool) -> Result<Endpoint, RunError> {
+    Ok(provision::ensure_engine(provision, &RealSurroundings, sink).await?)
+}
+
+/// Toolchains for image recipes, installed where that was allowed.
+#[derive(Debug)]
+pub(crate) struct Toolchains {
+    pub(crate) provision: bool,
+    pub(crate) sink: Sink,
+}
+
+impl Tools for Toolchains {
+    fn ensure(&self, tool: Tool) -> BoxFuture<'_, Result<std::path::PathBuf, String>> {
+        Box::pin(async move {
+            let wanted = match tool {
+                Tool::Go => provision::Tool::Go,
+                Tool::Mmdebstrap => provision::Tool::Mmdebstrap,
+            };
+            if !self.provision {
+                return OnPath.ensure(tool).await;
+            }
+            provision::ensure_tool(wanted, true, &self.sink).await.map_err(|error| error.to_string())
+        })
+    }
+}

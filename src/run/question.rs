@@ -1,0 +1,100 @@
+//! From a step to a question.
+
+use std::collections::BTreeMap;
+
+use parallax_vocab::question::{
+    DnsQuestion, HttpQuestion, PresignQuestion, Probe, S3Operation, S3Question, TlsQuestion,
+};
+
+use super::scene::Scene;
+use crate::scenario::model::{HttpStep, PresignStep, S3Step, Step};
+
+/// The question that a probe step asks, with everything filled in.
+pub(super) fn probe(scene: &Scene<'_>, step: &Step, yielded: &BTreeMap<String, String>) -> Result<Probe, String> {
+    let text = |text: &str| scene.render(text, yielded);
+    if let Some(dns) = &step.dns {
+        return Ok(Probe::Dns(DnsQuestion { name: text(&dns.name)? }));
+    }
+    if let Some(tls) = &step.tls {
+        let server_name = tls.server_name.as_deref().map(text).transpose()?;
+        return Ok(Probe::Tls(TlsQuestion { host: text(&tls.host)?, port: tls.port, server_name }));
+    }
+    if let Some(http) = &step.http {
+        return http_question(http, text).map(Probe::Http);
+    }
+    if let Some(s3) = &step.s3 {
+        return s3_question(scene, s3, text).map(Probe::S3);
+    }
+    if let Some(presign) = &step.presign {
+        return presign_question(scene, presign, text).map(Probe::Presign);
+    }
+    Err("it does not ask anything".to_owned())
+}
+
+fn http_question(step: &HttpStep, text: impl Fn(&str) -> Result<String, String>) -> Result<HttpQuestion, String> {
+    let (method, url) = only(&step.methods())?;
+    let headers = step.headers.iter().map(|(name, value)| Ok((name.clone(), text(value)?)));
+    Ok(HttpQuestion {
+        method: method.to_uppercase(),
+        url: text(url)?,
+        host: step.host.as_deref().map(&text).transpose()?,
+        headers: headers.collect::<Result<_, String>>()?,
+        body: step.body.as_deref().map(&text).transpose()?,
+    })
+}
+
+fn s3_question(
+    scene: &Scene<'_>,
+    step: &S3Step,
+    text: impl Fn(&str) -> Result<String, String>,
+) -> Result<S3Question, String> {
+    let (fixture, store) = scene.store(step.store.as_deref())?;
+    let (operation, target) = only(&step.operations())?;
+    let target = text(target)?;
+    let (bucket, key) = match target.split_once('/') {
+        Some((bucket, key)) => (bucket.to_owned(), key.to_owned()),
+        None => (target.clone(), String::new()),
+    };
+    let body = step.body.as_deref().map(text).transpose()?.unwrap_or_default();
+    let operation = match operation {
+        "put" => S3Operation::Put { bucket, key, body },
+        "get" => S3Operation::Get { bucket, key },
+        "head" => S3Operation::Head { bucket, key },
+        "delete" => S3Operation::Delete { bucket, key },
+        "list" => S3Operation::List { bucket, prefix: key },
+        _ => S3Operation::CreateBucket { bucket: target },
+    };
+    Ok(S3Question { access: scene.access(fixture, store)?, operation })
+}
+
+fn presign_question(
+    scene: &Scene<'_>,
+    step: &PresignStep,
+    text: impl Fn(&str) -> Result<String, String>,
+) -> Result<PresignQuestion, String> {
+    let (fixture, store) = scene.store(step.store.as_deref())?;
+    let (method, target) = only(&step.methods())?;
+    let target = text(target)?;
+    let (bucket, key) = target.split_once('/').ok_or_else(|| format!("`{target}` is not bucket/key"))?;
+    let mut access = scene.access(fixture, store)?;
+    if let Some(endpoint) = &step.endpoint {
+        access.endpoint = text(endpoint)?;
+    }
+    if let Some(region) = &step.region {
+        access.region = text(region)?;
+    }
+    let query = step.query.iter().map(|(name, value)| Ok((name.clone(), text(value)?)));
+    Ok(PresignQuestion {
+        access,
+        method: method.to_uppercase(),
+        bucket: bucket.to_owned(),
+        key: key.to_owned(),
+        expires_s: u64::try_from(step.expires.as_seconds()).map_err(|_| "`expires` is negative".to_owned())?,
+        signed_at_s: step.signed.map_or(0, crate::scenario::duration::Span::as_seconds),
+        query: query.collect::<Result<_, String>>()?,
+    })
+}
+
+fn only<'a>(given: &[(&'static str, &'a str)]) -> Result<(&'static str, &'a str), String> {
+    given.first().copied().ok_or_else(|| "it says nothing to do".to_owned())
+}

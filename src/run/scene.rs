@@ -1,0 +1,119 @@
+//! A scene: one environment as its steps see it. Names, values, stores, and how each vantage sees the network.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use parallax_vocab::question::{S3Access, View};
+
+use crate::apply::Environment;
+use crate::cluster::Cluster;
+use crate::fixture::{Export, Store};
+use crate::plan::EnvironmentPlan;
+use crate::scenario::model::VantageSpec;
+use crate::scenario::template::{self, Reference};
+
+/// One environment as its steps see it.
+#[derive(Debug)]
+pub(super) struct Scene<'a> {
+    pub(super) plan: &'a EnvironmentPlan,
+    pub(super) environment: &'a Environment,
+    pub(super) cluster: &'a Cluster,
+}
+
+impl<'a> Scene<'a> {
+    /// A text with its references replaced: exports of fixtures, and what earlier steps yielded.
+    pub(super) fn render(&self, text: &str, yielded: &BTreeMap<String, String>) -> Result<String, String> {
+        template::render(text, |reference| self.value(reference, yielded))
+    }
+
+    fn value(&self, reference: &Reference, yielded: &BTreeMap<String, String>) -> Result<String, String> {
+        let Some(field) = &reference.field else {
+            let value = yielded.get(&reference.name).cloned();
+            return value.ok_or_else(|| format!("step `{}` yielded no value", reference.name));
+        };
+        let unknown = || format!("`{}` has no value", reference.path());
+        let fixture = self.plan.fixtures.get(&reference.name).ok_or_else(unknown)?;
+        match fixture.exports.get(field).ok_or_else(unknown)? {
+            Export::Value(value) => Ok(value.clone()),
+            Export::Field { kind, name, pointer, .. } => {
+                let value = self.environment.fields.get(&(reference.name.clone(), field.clone())).cloned();
+                value.ok_or_else(|| format!("{kind} {name} has no {pointer}"))
+            }
+            Export::EdgeAddress => Ok(self.cluster.world.address().to_string()),
+        }
+    }
+
+    /// How a vantage sees the network.
+    pub(super) fn view(&self, vantage: &VantageSpec) -> View {
+        let trust = match (&vantage.pod, &vantage.outside) {
+            (Some(pod), _) => &pod.trust,
+            (None, Some(outside)) => &outside.trust,
+            (None, None) => return View::default(),
+        };
+        let issuers = &self.environment.certificates.issuers;
+        let trust = trust.iter().filter_map(|id| issuers.get(id)).map(|it| it.root_pem().to_owned()).collect();
+        if vantage.pod.is_some() {
+            return View { trust, ..View::default() };
+        }
+        View { trust, ..self.outside() }
+    }
+
+    /// How the harness itself sees the network: as an outside vantage, trusting nothing yet.
+    pub(super) fn outside(&self) -> View {
+        View {
+            name_servers: vec![self.cluster.world.name_server()],
+            detours: self.cluster.world.detours(),
+            ..View::default()
+        }
+    }
+
+    /// How set-up traffic reaches a store: it accepts exactly the certificate that the plan had issued, so that a break
+    /// of the certificate reaches the expectation and does not die here.
+    pub(super) fn pinned(&self, fixture: &str, store: &Store) -> View {
+        let certificate = store.certificate.as_ref().and_then(|name| {
+            self.environment.certificates.leaves.get(&(fixture.to_owned(), name.clone()))
+        });
+        View { pin: certificate.map(|leaf| leaf.der.clone()), ..self.outside() }
+    }
+
+    /// The store that a step means: the named one, or the only one.
+    pub(super) fn store(&self, named: Option<&str>) -> Result<(&'a str, &'a Store), String> {
+        let mut stores = self.stores();
+        match named {
+            Some(name) => stores.find(|(id, _)| *id == name).ok_or_else(|| format!("`{name}` is not a store")),
+            None => match (stores.next(), stores.next()) {
+                (Some(store), None) => Ok(store),
+                (None, _) => Err("the scenario has no store".to_owned()),
+                (Some(_), Some(_)) => Err("the scenario has several stores; say which: `store: ID`".to_owned()),
+            },
+        }
+    }
+
+    /// All stores, by fixture id.
+    pub(super) fn stores(&self) -> impl Iterator<Item = (&'a str, &'a Store)> + use<'a> {
+        let plan = self.plan;
+        plan.fixtures.iter().filter_map(|(id, it)| it.store.as_ref().map(|store| (id.as_str(), store)))
+    }
+
+    /// Access to a store with its own credentials.
+    pub(super) fn access(&self, fixture: &str, store: &Store) -> Result<S3Access, String> {
+        let key = (fixture.to_owned(), store.credentials.clone());
+        let missing = |what: &str| format!("credentials `{}` of `{fixture}` have no {what}", store.credentials);
+        let values = self.environment.credentials.get(&key).ok_or_else(|| missing("values"))?;
+        let value = |name: &str| values.get(name).ok_or_else(|| missing(name));
+        Ok(S3Access {
+            endpoint: store.endpoint.clone(),
+            region: store.region.clone(),
+            access_key: value("access-key")?.expose().to_owned(),
+            secret_key: value("secret-key")?.clone(),
+            session_token: None,
+        })
+    }
+
+    /// The address and port at which pods reach a store's Service, where the fixture exports one.
+    pub(super) fn service(&self, fixture: &str, store: &Store) -> Option<SocketAddr> {
+        let address = self.environment.fields.get(&(fixture.to_owned(), "cluster-ip".to_owned()))?;
+        let port = url::Url::parse(&store.endpoint).ok()?.port_or_known_default()?;
+        Some(SocketAddr::new(address.parse().ok()?, port))
+    }
+}

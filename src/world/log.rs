@@ -1,0 +1,15 @@
+//! The world's log, read back as evidence.
+
+use parallax_vocab::world::Entry;
+
+/// The questions in a log, one sentence each: who asked for what, and what the answer was.
+pub fn questions(lines: &[String]) -> Vec<String> {
+    let entries = lines.iter().filter_map(|line| serde_json::from_str::<Entry>(line).ok());
+    let question = |entry| match entry {
+        Entry::Dns { from, name, kind_asked, answer, .. } => {
+            Some(format!("{} asked for {name} {kind_asked}: {answer}", from.ip()))
+        }
+        Entry::Listening { .. } | Entry::Edge { .. } => None,
+    };
+    entries.filter_map(question).collect()
+}

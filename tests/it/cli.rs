@@ -1,0 +1,165 @@
+//! The command line, as people and scripts use it. No test here needs an engine.
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use predicates::str::{contains, ends_with};
+use tempfile::TempDir;
+
+fn parallax(project: &Path) -> Command {
+    let mut command = Command::cargo_bin("parallax").expect("the binary is built with the tests");
+    command
+        .current_dir(project)
+        .env_remove("GITHUB_ACTIONS")
+        .env_remove("GITHUB_STEP_SUMMARY")
+        .env_remove("PARALLAX_COMMAND");
+    command
+}
+
+/// A project with two scenarios.
+fn project() -> TempDir {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let scenario = |name: &str, text: &str| {
+        let folder = dir.path().join("scenarios").join(name);
+        fs::create_dir_all(&folder).expect("makes folders");
+        fs::write(folder.join("scenario.yaml"), text).expect("writes");
+    };
+    scenario(
+        "presign/presigned-url",
+        "name: presigned-url\nsummary: A URL opens on both sides\nlabels: [presign]\nbreaks:\n  no-rewrite:\n    change: { fixtures: { names: remove } }\n",
+    );
+    scenario("contract", "name: contract\nsummary: What k3s promises\n");
+    dir
+}
+
+#[test]
+fn each_command_has_help_and_the_main_ones_have_examples_and_exit_codes() {
+    let here = tempfile::tempdir().expect("a temporary folder");
+    let table: [(&[&str], &[&str]); 11] = [
+        (&["--help"], &["Exit codes:", "130  interrupted", "e2e"]),
+        (
+            &["e2e", "--help"],
+            &["Examples:", "Exit codes:", "--provision", "--k3s", "--break", "N passed, N failed, N skipped"],
+        ),
+        (&["lint", "--help"], &["Examples:"]),
+        (&["list", "--help"], &["--json"]),
+        (&["plan", "--help"], &["--json"]),
+        (&["images", "--help"], &["list", "build"]),
+        (&["images", "build", "--help"], &["--provision"]),
+        (&["gc", "--help"], &["spared"]),
+        (&["doctor", "--help"], &["--provision"]),
+        (&["report", "--help"], &["--junit"]),
+        (&["schema", "--help"], &["--check"]),
+    ];
+    for (args, expected) in table {
+        let assert = parallax(here.path()).args(args).assert().success();
+        let text = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
+        for word in expected {
+            assert!(text.contains(word), "{args:?} does not say `{word}`:\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_a_usage_error() {
+    let here = tempfile::tempdir().expect("a temporary folder");
+    let table: [(&[&str], &str); 6] = [
+        (&["e2e", "--provisoin"], "--provision"),
+        (&["e2e", "--k3s", "newest"], "published"),
+        (&["e2e", "--jobs", "0"], "1..=64"),
+        (&["e3e"], "e2e"),
+        (&["images"], "Usage"),
+        (&["e2e"], "no scenarios/ here or in any folder above"),
+    ];
+    for (args, says) in table {
+        parallax(here.path()).args(args).assert().code(2).stderr(contains(says)).stdout("");
+    }
+}
+
+#[test]
+fn a_filter_that_matches_nothing_names_the_nearest_and_leaves_no_run_behind() {
+    let project = project();
+    parallax(project.path()).args(["e2e", "presing"]).assert().code(2).stderr(contains("did you mean `presign`?"));
+    parallax(project.path())
+        .args(["plan", "presign/presigned-ulr"])
+        .assert()
+        .code(2)
+        .stderr(contains("did you mean `presign/presigned-url`?"));
+    parallax(project.path())
+        .args(["e2e", "presign", "--break", "no-rewirte"])
+        .assert()
+        .code(2)
+        .stderr(contains("did you mean `no-rewrite`?"));
+    assert!(!project.path().join("target").exists(), "a usage error starts nothing");
+}
+
+#[test]
+fn list_finds_the_project_from_a_folder_below_it() {
+    let project = project();
+    let below = project.path().join("scenarios/presign");
+    parallax(&below).arg("list").assert().success().stdout(
+        contains("presign/presigned-url+no-rewrite")
+            .and(contains("contract"))
+            .and(contains("A URL opens on both sides")),
+    );
+    let assert = parallax(&below).args(["list", "--json"]).assert().success();
+    let rows: serde_json::Value = serde_json::from_slice(&assert.get_output().stdout).expect("JSON");
+    assert_eq!(rows.as_array().map(Vec::len), Some(3));
+}
+
+/// The record of a run with one failure, a line an event.
+fn record() -> String {
+    [
+        r#"{"at_ms":0,"event":{"run-started":{"run":"r00000001","parallax":"0.1.0","started":"2026-11-22T15:00:00Z","filters":[],"variants":["contract"],"directory":"target/e2e/r00000001"}}}"#,
+        r#"{"at_ms":900,"event":{"setup-ended":{"id":"engine","took_ms":900,"detail":"found"}}}"#,
+        r#"{"at_ms":950,"event":{"variant-ended":{"variant":"contract","outcome":{"not-as-expected":{"problems":[{"step":"nodes","place":"scenarios/contract/scenario.yaml:7","sentence":"the node is not ready","expected":"Ready","seen":"NotReady"}]}},"took_ms":50}}}"#,
+        r#"{"at_ms":960,"event":{"run-ended":{"exit":"not-as-expected","passed":0,"failed":1,"skipped":0,"unproven":[],"took_ms":960}}}"#,
+        "",
+    ]
+    .join("\n")
+}
+
+#[test]
+fn reports_are_made_again_from_a_record() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    fs::write(dir.path().join("record.jsonl"), record()).expect("writes");
+    let page = dir.path().join("page.md");
+    parallax(dir.path())
+        .args(["report", "record.jsonl"])
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_STEP_SUMMARY", &page)
+        .assert()
+        .success()
+        .stdout(contains("the node is not ready").and(ends_with("\n0 passed, 1 failed, 0 skipped\n")))
+        .stderr(contains(
+            "::error file=scenarios/contract/scenario.yaml,line=7,title=contract%3A nodes::the node is not ready",
+        ));
+    let junit = fs::read_to_string(dir.path().join("junit.xml")).expect("junit.xml was written");
+    assert!(junit.contains(r#"failures="1""#), "{junit}");
+    assert!(fs::read_to_string(page).expect("the page was written").contains("the node is not ready"));
+}
+
+#[test]
+fn the_record_of_a_killed_run_makes_reports_too() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let record = record();
+    fs::write(dir.path().join("record.jsonl"), &record[..record.len() - 40]).expect("writes");
+    parallax(dir.path())
+        .args(["report", ".", "--junit", "other.xml"])
+        .assert()
+        .success()
+        .stdout(contains("the run did not end in order").and(ends_with("\n0 passed, 1 failed, 0 skipped\n")));
+    assert!(dir.path().join("other.xml").exists());
+}
+
+#[test]
+fn a_record_that_is_not_there_is_not_the_systems_fault() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    parallax(dir.path())
+        .args(["report", "nowhere"])
+        .assert()
+        .code(3)
+        .stderr(contains("nowhere").and(contains("target/e2e/latest")));
+}

@@ -1,0 +1,34 @@
+//! Installing for real. It changes the machine, so it runs only where it is asked for:
+//! `unshare --mount --net chroot A-FRESH-DEBIAN it engine::provision --ignored --nocapture`.
+
+use parallax::engine::provision::{Tool, ensure_engine, ensure_tool};
+use parallax::engine::{Engine, RealSurroundings};
+use parallax::record::Sink;
+use parallax_vocab::EventKind;
+
+fn aloud() -> Sink {
+    Sink::new(|event| match event {
+        EventKind::Note { text } => eprintln!("note: {text}"),
+        other => eprintln!("{other:?}"),
+    })
+}
+
+#[tokio::test]
+#[ignore = "installs an engine on this machine"]
+async fn an_engine_is_installed_and_answers() {
+    let endpoint = ensure_engine(true, &RealSurroundings, &aloud()).await;
+    let endpoint = endpoint.unwrap_or_else(|error| panic!("{error}\nfix: {:?}\n{:#?}", error.fix(), error.evidence()));
+    let engine = Engine::connect(&endpoint).await.unwrap();
+    eprintln!("engine {} answers", engine.facts().version);
+}
+
+#[tokio::test]
+#[ignore = "installs toolchains on this machine"]
+async fn tools_are_installed() {
+    for tool in [Tool::Go, Tool::Mmdebstrap, Tool::Busybox] {
+        match ensure_tool(tool, true, &aloud()).await {
+            Ok(path) => eprintln!("{tool:?}: {}", path.display()),
+            Err(error) => panic!("{error}\nfix: {:?}\n{:#?}", error.fix(), error.evidence()),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Calling cargo.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// The packages whose binaries a run needs: the harness, and what it puts into containers.
+const PACKAGES: [&str; 3] = ["parallax", "parallax-agent", "parallax-node"];
+
+/// A cargo of the same toolchain, without what the cargo above us set for us alone: build scripts that look at such
+/// variables would run again.
+pub(crate) fn cargo() -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|own| text.starts_with(own)) {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+/// Runs a command to its end; whether it succeeded.
+pub(crate) fn succeeds(command: &mut Command) -> Result<bool> {
+    let status = command.status().with_context(|| format!("failed to start {}", command.get_program().display()))?;
+    Ok(status.success())
+}
+
+/// Builds all binaries in one call, so that the graph is compiled once, and returns where `parallax` is. The others
+/// are beside it.
+pub(crate) fn build() -> Result<PathBuf> {
+    let mut command = cargo();
+    command.arg("build").args(PACKAGES.iter().flat_map(|package| ["-p", package])).arg("--bins");
+    command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    let output = command.output().context("failed to start cargo")?;
+    ensure!(output.status.success(), "the build failed (above)");
+    let messages = String::from_utf8(output.stdout).context("cargo's messages are not text")?;
+    match executables(&messages).into_iter().find(|path| path.file_name().is_some_and(|name| name == PACKAGES[0])) {
+        Some(path) => Ok(path),
+        None => bail!("cargo built no `{}`", PACKAGES[0]),
+    }
+}
+
+/// The executables that cargo's messages (a line of JSON each) name.
+fn executables(messages: &str) -> Vec<PathBuf> {
+    const KEY: &str = "\"executable\":\"";
+    let of_line = |line: &str| {
+        let rest = &line[line.find(KEY)? + KEY.len()..];
+        let mut path = String::new();
+        let mut chars = rest.chars();
+        loop {
+            match chars.next()? {
+                '"' => return Some(PathBuf::from(path)),
+                '\\' => path.push(chars.next()?),
+                other => path.push(other),
+            }
+        }
+    };
+    messages.lines().filter_map(of_line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executables_are_found_in_cargos_messages() {
+        let messages = concat!(
+            "{\"reason\":\"compiler-artifact\",\"executable\":null,\"fresh\":true}\n",
+            "{\"reason\":\"compiler-artifact\",\"filenames\":[\"/t/x\"],\"executable\":\"/t/a b/x\",\"fresh\":true}\n",
+            "{\"executable\":\"/t/with\\\"quote\"}\n",
+            "{\"executable\":\"/t/torn",
+        );
+        assert_eq!(executables(messages), [PathBuf::from("/t/a b/x"), PathBuf::from("/t/with\"quote")]);
+    }
+}

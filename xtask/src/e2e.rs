@@ -1,0 +1,27 @@
+//! `cargo xtask e2e`: build, then become `parallax e2e`.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::{cargo, parts};
+
+/// Builds and replaces this process, so that signals and the exit code are the harness's own.
+pub(crate) fn run(args: &[String]) -> Result<bool> {
+    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        parts::say(
+            "cargo xtask e2e: builds the workspace's binaries, then runs `parallax e2e` with these arguments.\n",
+        );
+    }
+    let parallax = cargo::build()?;
+    let error = command(&parallax).args(args).exec();
+    Err(error).with_context(|| format!("failed to start {}", parallax.display()))
+}
+
+/// `parallax e2e`, told how the person called it.
+pub(crate) fn command(parallax: &std::path::Path) -> Command {
+    let mut command = Command::new(parallax);
+    command.arg("e2e").env("PARALLAX_COMMAND", "cargo xtask e2e");
+    command
+}

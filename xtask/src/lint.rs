@@ -1,0 +1,40 @@
+//! `cargo xtask lint`: everything that can be said without running a scenario.
+
+use std::process::{Command, Stdio};
+
+use anyhow::Result;
+
+use crate::parts::{End, Parts};
+use crate::{cargo, tidy};
+
+/// Runs all checks; whether none failed.
+pub(crate) fn run() -> bool {
+    let mut parts = Parts::default();
+    parts.run("tidy", tidy::run);
+    parts.run("rustfmt", || cargo::succeeds(cargo::cargo().args(["fmt", "--all", "--check"])));
+    parts.run("clippy", || {
+        let args = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        cargo::succeeds(cargo::cargo().args(args))
+    });
+    parts.run("dependencies", dependencies);
+    let mut built = None;
+    parts.run("build", || {
+        built = Some(cargo::build()?);
+        Ok(true)
+    });
+    if let Some(parallax) = built {
+        parts.run("scenario files", || cargo::succeeds(Command::new(&parallax).arg("lint")));
+        parts.run("schemas", || cargo::succeeds(Command::new(&parallax).args(["schema", "--check"])));
+    }
+    parts.close()
+}
+
+/// deny.toml's rules. Advisories are not among them: a report published overnight must not fail an unrelated change;
+/// the workflow asks for them apart.
+fn dependencies() -> Result<End> {
+    let installed = cargo::cargo().args(["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !installed.is_ok_and(|status| status.success()) {
+        return Ok(End::Skipped("cargo-deny is not installed: `cargo install --locked cargo-deny`".to_owned()));
+    }
+    Ok(cargo::succeeds(cargo::cargo().args(["deny", "check", "bans", "licenses", "sources"]))?.into())
+}

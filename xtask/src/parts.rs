@@ -1,0 +1,62 @@
+//! A task made of parts: each is run, timed and told, and one that failed does not hide the others.
+
+use std::io::Write as _;
+use std::time::Instant;
+
+use anyhow::Result;
+
+/// Prints a line for the person, to standard error: standard output belongs to the programs that are started.
+pub(crate) fn say(line: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{line}"));
+}
+
+/// How a part ended.
+pub(crate) enum End {
+    Ok,
+    Failed,
+    /// Not run, and why.
+    Skipped(String),
+}
+
+impl From<bool> for End {
+    fn from(ok: bool) -> Self {
+        if ok { Self::Ok } else { Self::Failed }
+    }
+}
+
+/// The parts so far.
+#[derive(Default)]
+pub(crate) struct Parts(Vec<(String, End, u64)>);
+
+impl Parts {
+    /// Runs a part. An error counts as failed, and is told.
+    pub(crate) fn run<E: Into<End>>(&mut self, name: &str, part: impl FnOnce() -> Result<E>) -> bool {
+        say(&format!("== {name}"));
+        let began = Instant::now();
+        let end = part().map_or_else(
+            |error| {
+                say(&format!("error: {error:#}"));
+                End::Failed
+            },
+            Into::into,
+        );
+        let ok = !matches!(end, End::Failed);
+        self.0.push((name.to_owned(), end, began.elapsed().as_secs()));
+        ok
+    }
+
+    /// Tells how each part ended; whether none failed.
+    pub(crate) fn close(&self) -> bool {
+        say("");
+        let width = self.0.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
+        for (name, end, took_s) in &self.0 {
+            let text = match end {
+                End::Ok => format!("ok       {took_s} s"),
+                End::Failed => format!("FAILED   {took_s} s"),
+                End::Skipped(reason) => format!("skipped  {reason}"),
+            };
+            say(&format!("{name:<width$}  {text}"));
+        }
+        !self.0.iter().any(|(_, end, _)| matches!(end, End::Failed))
+    }
+}

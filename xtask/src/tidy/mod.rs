@@ -1,0 +1,102 @@
+//! Rules of the house that no other tool knows; a file a rule.
+
+mod docs;
+mod hosts;
+mod paths;
+mod rooms;
+mod size;
+mod sleeps;
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::parts::say;
+
+/// A breach of a rule, at a line counted from 1.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    line: usize,
+    message: String,
+}
+
+impl Finding {
+    fn new(line: usize, message: impl Into<String>) -> Self {
+        Self { line, message: message.into() }
+    }
+}
+
+/// A rule looks at one file: its path from the root, and its text.
+type Rule = fn(&str, &str) -> Vec<Finding>;
+
+const RULES: [Rule; 6] = [docs::check, hosts::check, paths::check, rooms::check, size::check, sleeps::check];
+
+/// Checks every file that git knows, or would take; whether there is no finding.
+pub(crate) fn run() -> Result<bool> {
+    let git = |args: &[&str]| -> Result<String> {
+        let output = Command::new("git").args(args).output().context("failed to start git")?;
+        ensure!(output.status.success(), "git {} failed: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let root = git(&["rev-parse", "--show-toplevel"])?;
+    let root = std::path::Path::new(root.trim());
+    let root_text = root.to_string_lossy();
+    let names = git(&["-C", &root_text, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
+    let mut findings = 0_usize;
+    let mut files = 0_usize;
+    for name in names.split('\0').filter(|name| !name.is_empty()) {
+        // Deleted, binary, or a link to nowhere: nothing to read.
+        let Ok(text) = std::fs::read_to_string(root.join(name)) else { continue };
+        files += 1;
+        for finding in RULES.iter().flat_map(|rule| rule(name, &text)) {
+            findings += 1;
+            say(&format!("{name}:{}: {}", finding.line, finding.message));
+        }
+    }
+    say(&format!("tidy: {files} files, {findings} findings"));
+    Ok(findings == 0)
+}
+
+/// Lines with their numbers.
+fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().map(|(index, line)| (index + 1, line))
+}
+
+/// The code of a line of Rust, without its comment.
+fn code(line: &str) -> &str {
+    let trimmed = line.trim_start();
+    if trimmed.starts_with("//") {
+        return "";
+    }
+    line.find(" // ").map_or(line, |at| &line[..at])
+}
+
+/// Whether `text` holds `word` and no letter, digit or `_` stands before it.
+fn has_word(text: &str, word: &str) -> bool {
+    text.match_indices(word)
+        .any(|(at, _)| !text[..at].chars().next_back().is_some_and(|before| before.is_alphanumeric() || before == '_'))
+}
+
+fn is_rust(path: &str) -> bool {
+    std::path::Path::new(path).extension().is_some_and(|extension| extension == "rs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_are_not_code() {
+        let table = [("  // a", ""), ("let a = 1; // b", "let a = 1;"), ("\"http://x\"", "\"http://x\"")];
+        for (line, expected) in table {
+            assert_eq!(code(line), expected);
+        }
+    }
+
+    #[test]
+    fn words_begin_where_no_word_goes_on() {
+        assert!(has_word("use tokio::x", "tokio::"));
+        assert!(has_word("a(tokio::x)", "tokio::"));
+        assert!(!has_word("use my_tokio::x", "tokio::"));
+    }
+}

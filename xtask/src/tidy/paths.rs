@@ -1,0 +1,49 @@
+//! No file names a path that is there on one machine only.
+
+use super::{Finding, numbered};
+
+/// Top folders of one person's or one CI's machine. In pieces, so that this file keeps its own rule.
+const FOLDERS: [&[&str]; 4] = [&["", "work", ""], &["", "root", ""], &["", "home", ""], &["", "Users", ""]];
+
+pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
+    // Tests make up homes; nothing there is looked for on the machine.
+    if path.contains("tests") || path.ends_with(".snap") {
+        return Vec::new();
+    }
+    let folders: Vec<String> = FOLDERS.iter().map(|parts| parts.join("/")).collect();
+    let mut findings = Vec::new();
+    for (number, line) in numbered(text) {
+        if let Some(folder) = folders.iter().find(|folder| begins_a_path(line, folder)) {
+            findings.push(Finding::new(number, format!("names {folder}, a path of one machine")));
+        }
+    }
+    findings
+}
+
+/// Whether `folder` stands in `line` as the beginning of an absolute path.
+fn begins_a_path(line: &str, folder: &str) -> bool {
+    line.match_indices(folder).any(|(at, _)| {
+        !line[..at].chars().next_back().is_some_and(|before| before.is_alphanumeric() || "._-/}*)".contains(before))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_absolute_paths_count() {
+        let folder = FOLDERS[0].join("/");
+        let table = [
+            (format!("see {folder}main"), 1),
+            (format!("\"{folder}main\""), 1),
+            (format!("target{folder}main"), 0),
+            (format!("$HOME}}{folder}main"), 0),
+            ("/etc/minio/certs".to_owned(), 0),
+        ];
+        for (text, findings) in table {
+            assert_eq!(check("a.md", &text).len(), findings, "{text}");
+            assert!(check("src/engine/tests.rs", &text).is_empty());
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The walls between the rooms (ARCHITECTURE.md): what a room may name.
+
+use super::{Finding, code, has_word, is_rust, numbered};
+
+struct Wall {
+    /// Files whose path begins so are meant.
+    within: &'static [&'static str],
+    /// Of these, the ones that may.
+    except: &'static [&'static str],
+    /// What they must not name.
+    words: &'static [&'static str],
+    why: &'static str,
+}
+
+const WALLS: [Wall; 5] = [
+    Wall {
+        within: &["src/scenario/", "src/fixture/", "src/plan/", "src/judge/", "src/explain/"],
+        except: &[],
+        words: &["tokio::", "kube::", "testcontainers::", "bollard::", "reqwest::", "std::process::"],
+        why: "this room decides and has no effects",
+    },
+    Wall {
+        within: &["src/"],
+        except: &["src/engine/"],
+        words: &["testcontainers::", "bollard::"],
+        why: "only src/engine names the container engine",
+    },
+    Wall {
+        within: &["src/"],
+        except: &["src/cluster/"],
+        words: &[
+            "kube::Config",
+            "Client::try_from",
+            "Client::try_default",
+            "from_kubeconfig",
+            "from_custom_kubeconfig",
+        ],
+        why: "only src/cluster builds a Kubernetes client",
+    },
+    Wall {
+        within: &["src/report/"],
+        except: &[],
+        words: &[
+            "crate::act",
+            "crate::apply",
+            "crate::certs",
+            "crate::cli",
+            "crate::cluster",
+            "crate::engine",
+            "crate::fixture",
+            "crate::images",
+            "crate::plan",
+            "crate::probe",
+            "crate::run",
+            "crate::scenario",
+            "crate::world",
+            "std::env::",
+        ],
+        why: "reports are made from events and nothing else",
+    },
+    Wall {
+        within: &["crates/vocab/"],
+        except: &[],
+        words: &["std::fs::", "std::env::", "std::process::", "tokio::", "SystemTime::now", "Instant::now"],
+        why: "the words have no effects",
+    },
+];
+
+pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
+    if !is_rust(path) {
+        return Vec::new();
+    }
+    let meant = |wall: &&Wall| {
+        wall.within.iter().any(|room| path.starts_with(room)) && !wall.except.iter().any(|room| path.starts_with(room))
+    };
+    let walls: Vec<&Wall> = WALLS.iter().filter(meant).collect();
+    let mut findings = Vec::new();
+    for (number, line) in numbered(text) {
+        for wall in &walls {
+            if let Some(word) = wall.words.iter().find(|word| has_word(code(line), word)) {
+                findings.push(Finding::new(number, format!("names `{}`: {}", word.trim_end_matches(':'), wall.why)));
+            }
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    #[test]
+    fn each_wall_stands() {
+        let table = [
+            ("src/plan/order.rs", "use tokio::sync::mpsc;", 1),
+            ("src/plan/order.rs", "/// like tokio::sync", 0),
+            ("src/run/mod.rs", "use tokio::sync::mpsc;", 0),
+            ("src/run/mod.rs", "use bollard::Docker;", 1),
+            ("src/engine/connect.rs", "use bollard::Docker;", 0),
+            ("src/apply/mod.rs", "let client = Client::try_default().await?;", 1),
+            ("src/cluster/client.rs", "let client = Client::try_from(config)?;", 0),
+            ("crates/node/src/main.rs", "let client = Client::try_from(config)?;", 0),
+            ("src/report/mod.rs", "use crate::run::Run;", 1),
+            ("src/report/mod.rs", "use crate::record::Live;", 0),
+            ("crates/vocab/src/id.rs", "std::fs::read(x)", 1),
+            ("docs/plan.md", "tokio::", 0),
+        ];
+        for (path, text, findings) in table {
+            assert_eq!(check(path, text).len(), findings, "{path}: {text}");
+        }
+    }
+}
