@@ -53,7 +53,8 @@ impl Stage<'_> {
         };
         let asked = self.witnesses.iter().map(|witness| Box::pin(witness.of(&id)));
         let traced = futures::future::select_all(asked.collect::<Vec<_>>()).await.0?;
-        let pod_addresses: Vec<&str> = self.scene.environment.pods.values().map(|(_, address)| address.as_str()).collect();
+        let pod_addresses: Vec<&str> =
+            self.scene.environment.pods.values().map(|(_, address)| address.as_str()).collect();
         let own = self.scene.environment.pods.get(from).map(|(_, address)| address.as_str());
         let agrees = match &spec.pod {
             Some(_) => own == Some(traced.source.as_str()),
@@ -65,7 +66,12 @@ impl Stage<'_> {
 
 /// Brings an environment up, runs its variants one after the other, and says how each ended. An environment that
 /// cannot be had is an error of its variants, and of nothing else.
-pub(super) async fn run(context: &Context, applier: &Applier, cluster: &Cluster, plan: &EnvironmentPlan) -> Result<(), RunError> {
+pub(super) async fn run(
+    context: &Context,
+    applier: &Applier,
+    cluster: &Cluster,
+    plan: &EnvironmentPlan,
+) -> Result<(), RunError> {
     let _job = context.jobs.acquire().await.expect("the semaphore is never closed");
     let began = Instant::now();
     match in_environment(context, applier, cluster, plan).await {

@@ -41,6 +41,13 @@ impl Malformed {
     }
 }
 
+/// For those who have a text where errors go: the message alone, since the loader has told the fix already.
+impl From<Malformed> for String {
+    fn from(wrong: Malformed) -> Self {
+        wrong.message
+    }
+}
+
 /// The references of a text, or what is wrong with one of its templates.
 pub fn references(text: &str) -> Result<Vec<Reference>, Malformed> {
     let mut found = Vec::new();
