@@ -214,7 +214,7 @@ pub struct HttpStep {
     /// DELETE this URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete: Option<String>,
-    /// Connect to, and send as `Host` and SNI, this name (`name` or `name:port`) instead of the URL's: what a proxy that rewrites the host does.
+    /// Send this as `Host` (`name` or `name:port`) to the place that the URL names: what a proxy on the way does that rewrites it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Further headers.

@@ -58,7 +58,7 @@ impl Connector {
         let (head, body) = request.into_parts();
         let body = body.bytes().map(Bytes::copy_from_slice);
         let body = body.ok_or_else(|| invalid("the SDK wants to stream a body that is all in memory"))?;
-        let target = Target::of(&head.uri, None)?;
+        let target = Target::of(&head.uri)?;
         let request = Request::from_parts(head, Full::new(body));
         let received = exchange(&self.dialler, &target, request, KEEP_BYTES).await?;
         self.remember(Met { cause: None, head: Some((received.status, received.headers.clone())) });

@@ -24,7 +24,7 @@ const AGENT: &str = concat!("parallax-probe/", env!("CARGO_PKG_VERSION"));
 /// Answers an HTTP question.
 pub(crate) async fn tell(question: &HttpQuestion, dialler: &Dialler) -> Result<HttpReply, Cause> {
     let uri: Uri = question.url.parse().map_err(|why| invalid(format!("`{}` is not a URL: {why}", question.url)))?;
-    let target = Target::of(&uri, question.host.as_deref())?;
+    let target = Target::of(&uri)?;
     let body = Bytes::from(question.body.clone().unwrap_or_default());
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = question
@@ -32,6 +32,10 @@ pub(crate) async fn tell(question: &HttpQuestion, dialler: &Dialler) -> Result<H
         .parse::<Method>()
         .map_err(|why| invalid(format!("`{}` is not a method: {why}", question.method)))?;
     request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    if let Some(host) = &question.host {
+        let bad = |why| invalid(format!("host `{host}` cannot be sent: {why}"));
+        request.headers_mut().insert(HOST, host.parse().map_err(bad)?);
+    }
     for (name, value) in &question.headers {
         let bad = |why: &dyn Error| invalid(format!("header `{name}` cannot be sent: {why}"));
         let key: HeaderName = name.parse().map_err(|why| bad(&why))?;

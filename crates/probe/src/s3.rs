@@ -64,7 +64,7 @@ pub(crate) fn config(access: &S3Access) -> Result<Builder, Cause> {
         .endpoint
         .parse()
         .map_err(|why| invalid(format!("endpoint `{}` is not a URL: {why}", access.endpoint)))?;
-    crate::target::Target::of(&endpoint, None)?;
+    crate::target::Target::of(&endpoint)?;
     let off = TimeoutConfig::disabled();
     Ok(Config::builder()
         .behavior_version(BehaviorVersion::latest())

@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 
 use http::Uri;
-use http::uri::Authority;
 use parallax_vocab::Cause;
 
 use crate::invalid;
 
-/// The other end, as the URL (or the override of its host) names it.
+/// The other end, as the URL names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     /// `https`
@@ -19,22 +18,14 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Reads scheme and authority of an absolute URL; `over` replaces the authority.
-    pub(crate) fn of(uri: &Uri, over: Option<&str>) -> Result<Self, Cause> {
+    /// Reads scheme and authority of an absolute URL.
+    pub(crate) fn of(uri: &Uri) -> Result<Self, Cause> {
         let tls = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
             _ => return Err(invalid(format!("`{uri}` is not an absolute http or https URL"))),
         };
-        let replaced = match over {
-            Some(text) => Some(
-                text.parse::<Authority>()
-                    .map_err(|why| invalid(format!("host `{text}` is not `name[:port]`: {why}")))?,
-            ),
-            None => None,
-        };
-        let authority = replaced.as_ref().or(uri.authority());
-        let authority = authority.ok_or_else(|| invalid(format!("`{uri}` has no host")))?;
+        let authority = uri.authority().ok_or_else(|| invalid(format!("`{uri}` has no host")))?;
         if authority.as_str().contains('@') {
             return Err(invalid("user and password in a URL are not sent; put them into a header"));
         }
@@ -63,19 +54,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn url_and_override_decide_where_and_what_host() {
+    fn the_url_decides_where_and_what_host() {
         let table = [
-            ("https://a.example.com/x?y=1", None, true, "a.example.com", 443, "a.example.com"),
-            ("https://a.example.com:443/x", None, true, "a.example.com", 443, "a.example.com"),
-            ("https://a.example.com:9000/x", None, true, "a.example.com", 9000, "a.example.com:9000"),
-            ("http://a.example.com:443/", None, false, "a.example.com", 443, "a.example.com:443"),
-            ("http://10.0.0.1/", None, false, "10.0.0.1", 80, "10.0.0.1"),
-            ("http://[::1]:81/", None, false, "::1", 81, "[::1]:81"),
-            ("https://a.example.com/", Some("b.svc:8443"), true, "b.svc", 8443, "b.svc:8443"),
-            ("https://a.example.com:9000/", Some("b.svc"), true, "b.svc", 443, "b.svc"),
+            ("https://a.example.com/x?y=1", true, "a.example.com", 443, "a.example.com"),
+            ("https://a.example.com:443/x", true, "a.example.com", 443, "a.example.com"),
+            ("https://a.example.com:9000/x", true, "a.example.com", 9000, "a.example.com:9000"),
+            ("http://a.example.com:443/", false, "a.example.com", 443, "a.example.com:443"),
+            ("http://10.0.0.1/", false, "10.0.0.1", 80, "10.0.0.1"),
+            ("http://[::1]:81/", false, "::1", 81, "[::1]:81"),
         ];
-        for (url, over, tls, host, port, header) in table {
-            let target = Target::of(&url.parse().unwrap(), over).unwrap();
+        for (url, tls, host, port, header) in table {
+            let target = Target::of(&url.parse().unwrap()).unwrap();
             assert_eq!(target, Target { tls, host: host.to_owned(), port }, "{url}");
             assert_eq!(target.host_header(), header, "{url}");
         }
@@ -83,8 +72,8 @@ mod tests {
 
     #[test]
     fn what_is_no_target_is_the_clients_fault() {
-        for (url, over) in [("/x", None), ("ftp://a/", None), ("http://u:p@a/", None), ("http://a/", Some("b c"))] {
-            let refused = Target::of(&url.parse().unwrap(), over);
+        for url in ["/x", "ftp://a/", "http://u:p@a/"] {
+            let refused = Target::of(&url.parse().unwrap());
             assert!(matches!(refused, Err(Cause::Client { .. })), "{url}: {refused:?}");
         }
     }

@@ -52,7 +52,7 @@ pub struct Trace {
 pub async fn open(view: View, access: &S3Access) -> Result<Trace, Cause> {
     let dialler = Dialler::new(view, Trail::begin(), Instant::now() + OPENS_WITHIN);
     let uri = format!("{}{PATH}", access.endpoint).parse().map_err(|why| invalid(format!("{why}")))?;
-    let target = Target::of(&uri, None)?;
+    let target = Target::of(&uri)?;
     let mut request = Request::get(PATH)
         .header(http::header::HOST, target.host_header())
         .header("x-amz-content-sha256", EMPTY_SHA256)

@@ -94,8 +94,8 @@ pub struct HttpQuestion {
     pub method: String,
     /// Absolute URL, sent without normalisation of its query.
     pub url: String,
-    /// Connect to, and send as `Host` and SNI, this name (and port, `name:port`) instead of the URL's: what a proxy
-    /// that rewrites the host does.
+    /// Send this as `Host` (`name` or `name:port`) to the place that the URL names: what a proxy on the way does that
+    /// rewrites it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Further headers.

@@ -16,7 +16,7 @@ use super::{ask, get, http_reply, kind, view};
 async fn the_request_is_sent_as_it_was_asked() {
     let names = NameServer::start().await;
     let ours = Authority::new("our CA");
-    let at = server::tls(ours.issue(&["minio.example.com", "minio.foo.svc"], -1, 1), server::echo).await;
+    let at = server::tls(ours.issue(&["minio.example.com"], -1, 1), server::echo).await;
     let view = view(&names, &[ours.pem], 443, at);
     let path = "/photos/a%2Fb+c'd?x-id=GetObject&X-Amz-Signature=%2b%2B&empty&a=~!*";
     let url = format!("https://minio.example.com{path}");
@@ -31,12 +31,11 @@ async fn the_request_is_sent_as_it_was_asked() {
     assert_eq!(reply.headers["x-a"], "1, 2");
     assert_eq!(answer.evidence.chain.len(), 2);
 
-    question.host = Some("minio.foo.svc".to_owned());
-    let answer = ask(view.clone(), Probe::Http(question.clone())).await;
-    assert!(http_reply(&answer).body.contains("\r\nhost: minio.foo.svc\r\n"));
-
-    question.host = Some("other.foo.svc".to_owned());
-    assert_eq!(kind(&ask(view, Probe::Http(question)).await), "tls name-mismatch");
+    // Another Host goes to the same place, over the same TLS: what a proxy does that rewrites it.
+    question.host = Some("minio.foo.svc:9000".to_owned());
+    let answer = ask(view, Probe::Http(question)).await;
+    assert!(http_reply(&answer).body.contains("\r\nhost: minio.foo.svc:9000\r\n"));
+    assert_eq!(answer.evidence.chain.len(), 2);
 }
 
 #[tokio::test]
