@@ -139,10 +139,9 @@ async fn vantage_pods(
         Ok(Err(error)) => return Err(ApplyError::Watch { what: what.to_owned(), reason: error.to_string() }),
         Err(_) => return Err(ready::not_ready(client, &plan.namespace, what, PODS_WITHIN, "it does not exist").await),
     }
-    let image = applier.image("agent").ok_or_else(|| ApplyError::NoImage {
-        place: "pods to look from".to_owned(),
-        image: "agent".to_owned(),
-    })?;
+    let image = applier
+        .image("agent")
+        .ok_or_else(|| ApplyError::NoImage { place: "pods to look from".to_owned(), image: "agent".to_owned() })?;
     let pods = plan.pods.keys().map(|vantage| async move {
         let name = format!("{VANTAGE_PREFIX}{vantage}");
         let place = format!("vantage {vantage}");

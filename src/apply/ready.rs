@@ -20,9 +20,7 @@ pub(super) async fn deployment(
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     match tokio::time::timeout(within, await_condition(api.clone(), name, is_available)).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => {
-            Err(ApplyError::Watch { what: format!("Deployment {name}"), reason: error.to_string() })
-        }
+        Ok(Err(error)) => Err(ApplyError::Watch { what: format!("Deployment {name}"), reason: error.to_string() }),
         Err(_) => {
             let seen = api.get_opt(name).await.ok().flatten();
             let reason = seen.map_or("it does not exist".to_owned(), |it| replicas(&it));

@@ -80,9 +80,11 @@ impl Applier {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let gvk = GroupVersionKind::gvk(group, version, kind);
         let doing = || format!("get {kind} {name} in namespace {namespace}");
-        let (resource, capabilities) = self.resolve(&gvk).await.map_err(|source| ApplyError::Api { doing: doing(), source })?;
+        let (resource, capabilities) =
+            self.resolve(&gvk).await.map_err(|source| ApplyError::Api { doing: doing(), source })?;
         let api = self.api(&resource, &capabilities, namespace);
-        let object = api.get_opt(name).await.map_err(|source| ApplyError::Api { doing: doing(), source: Box::new(source) })?;
+        let object =
+            api.get_opt(name).await.map_err(|source| ApplyError::Api { doing: doing(), source: Box::new(source) })?;
         Ok(object.map(|it| serde_json::to_value(it).expect("an object that came as JSON goes as JSON")))
     }
 

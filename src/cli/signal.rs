@@ -61,7 +61,8 @@ mod tests {
     #[tokio::test]
     async fn the_first_signal_cancels_and_says_so() {
         let (said, heard) = oneshot::channel();
-        let cancelled = watch(|| said.send(()).expect("the test listens"), || unreachable!("there was one signal")).expect("listens");
+        let cancelled = watch(|| said.send(()).expect("the test listens"), || unreachable!("there was one signal"))
+            .expect("listens");
         assert!(!cancelled.is_cancelled());
         kill_process(getpid(), Kill::TERM).expect("a process may signal itself");
         let first = async {

@@ -15,8 +15,7 @@ pub async fn client(kubeconfig: &str, published: SocketAddr) -> Result<Client, S
         }
     }
     let options = KubeConfigOptions::default();
-    let mut config =
-        Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| error.to_string())?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| error.to_string())?;
     config.proxy_url = None;
     Client::try_from(config).map_err(|error| error.to_string())
 }

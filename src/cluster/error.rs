@@ -57,9 +57,10 @@ impl ClusterError {
     pub fn failure(&self) -> Failure {
         let (fix, evidence) = match self {
             Self::Engine(error) => (error.fix(), error.evidence()),
-            Self::NodeExited { lines, .. } | Self::Deadline { lines, .. } => {
-                (Some("read the node's last lines; `parallax doctor` says what this machine lacks".to_owned()), lines.clone())
-            }
+            Self::NodeExited { lines, .. } | Self::Deadline { lines, .. } => (
+                Some("read the node's last lines; `parallax doctor` says what this machine lacks".to_owned()),
+                lines.clone(),
+            ),
             Self::Kubeconfig { .. } | Self::Api { .. } => (None, Vec::new()),
         };
         Failure { what: self.to_string(), fix, evidence }

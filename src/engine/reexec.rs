@@ -55,7 +55,9 @@ pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
     }
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     // Left unset, the default stays a default: what `--provision` may install and start, it may only there.
-    let kept = |(name, value): &(&str, String)| *name != "DOCKER_HOST" || !is_default(value) || std::env::var_os(name).is_some();
+    let kept = |(name, value): &(&str, String)| {
+        *name != "DOCKER_HOST" || !is_default(value) || std::env::var_os(name).is_some()
+    };
     let wanted = wanted.into_iter().filter(kept);
     let error = Command::new(program).args(std::env::args_os().skip(1)).envs(wanted).env(GUARD, "1").exec();
     Err(failed(error.to_string()))

@@ -67,7 +67,9 @@ fn dns(fault: DnsFault, host: &str, inside: bool, detail: &str) -> String {
 
 fn connect(fault: ConnectFault, host: &str, detail: &str) -> String {
     match fault {
-        ConnectFault::Refused => format!("nothing listens at {host} ({detail}); check the Service's port and targetPort, and that its pods are ready"),
+        ConnectFault::Refused => format!(
+            "nothing listens at {host} ({detail}); check the Service's port and targetPort, and that its pods are ready"
+        ),
         ConnectFault::Timeout => format!("{host} does not answer ({detail})"),
         ConnectFault::Unreachable => format!("{host} cannot be reached ({detail})"),
         ConnectFault::Reset => format!("{host} closed the connection before it answered ({detail})"),
@@ -78,7 +80,9 @@ fn tls(fault: TlsFault, host: &str, detail: &str, leaf: Option<&Certificate>, la
     match fault {
         TlsFault::UnknownAuthority => {
             let issuer = last.map_or("an unknown issuer".to_owned(), |it| it.issuer.clone());
-            format!("the chain of {host} ends at {issuer}, which this client does not trust; give it that CA (a mounted bundle, SSL_CERT_FILE, AWS_CA_BUNDLE: whatever this client reads)")
+            format!(
+                "the chain of {host} ends at {issuer}, which this client does not trust; give it that CA (a mounted bundle, SSL_CERT_FILE, AWS_CA_BUNDLE: whatever this client reads)"
+            )
         }
         TlsFault::Expired => {
             let end = leaf.map_or(detail.to_owned(), |it| it.not_after.clone());
@@ -92,7 +96,9 @@ fn tls(fault: TlsFault, host: &str, detail: &str, leaf: Option<&Certificate>, la
             let names = leaf.map_or("other names".to_owned(), |it| it.names.join(", "));
             format!("the certificate at {host} is for {names}; add the name that clients use to it")
         }
-        TlsFault::NotTls => format!("what listens at {host} does not speak TLS; the store has no certificate, or the port is another"),
+        TlsFault::NotTls => {
+            format!("what listens at {host} does not speak TLS; the store has no certificate, or the port is another")
+        }
         TlsFault::Handshake => format!("the handshake with {host} broke off ({detail})"),
         TlsFault::BadCertificate => format!("the certificate of {host} cannot be used ({detail})"),
     }

@@ -54,8 +54,11 @@ mod tests {
     fn a_cause_matches_only_its_own_layer_and_all_that_is_said() {
         let dns = Cause::Dns { fault: DnsFault::NoSuchName, detail: String::new() };
         let tls = Cause::Tls { fault: TlsFault::Expired, detail: "ended on 3 May".to_owned() };
-        let refused =
-            Cause::Status { status: 403, s3: Some("AccessDenied".to_owned()), detail: "Request has expired".to_owned() };
+        let refused = Cause::Status {
+            status: 403,
+            s3: Some("AccessDenied".to_owned()),
+            detail: "Request has expired".to_owned(),
+        };
         let deadline = Cause::Deadline { waited_ms: 1, detail: String::new() };
         for (declared, cause, expected) in [
             (r#"{"dns":"no-such-name"}"#, &dns, true),

@@ -40,7 +40,8 @@ pub fn judge(expect: Option<&Expect>, answer: &Answer, seen: &Seen) -> Judgement
         (None, _) => &Expect::default(),
     };
     let Some(reply) = &answer.reply else {
-        let cause = answer.cause.clone().unwrap_or_else(|| Cause::Client { detail: "the probe gave no answer".to_owned() });
+        let cause =
+            answer.cause.clone().unwrap_or_else(|| Cause::Client { detail: "the probe gave no answer".to_owned() });
         let matchers = wanted(expect).into_iter().map(|(matcher, expected)| Matched {
             matcher,
             held: false,
@@ -55,7 +56,11 @@ pub fn judge(expect: Option<&Expect>, answer: &Answer, seen: &Seen) -> Judgement
         matchers.push(equal("status", status.to_string(), facts.status.map_or("none".to_owned(), |it| it.to_string())));
     }
     if let Some(code) = &expect.s3 {
-        matchers.push(equal("s3", code.clone(), facts.error.as_ref().map_or("no S3 error".to_owned(), |it| it.code.clone())));
+        matchers.push(equal(
+            "s3",
+            code.clone(),
+            facts.error.as_ref().map_or("no S3 error".to_owned(), |it| it.code.clone()),
+        ));
     }
     if let Some(address) = &expect.address {
         matchers.push(equal("address", address.clone(), facts.addresses.clone()));
@@ -233,8 +238,8 @@ fn quote(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use parallax_vocab::answer::{Evidence, HttpReply};
     use parallax_vocab::DnsFault;
+    use parallax_vocab::answer::{Evidence, HttpReply};
     use serde_json::json;
 
     use super::*;
@@ -268,11 +273,7 @@ mod tests {
             ),
             (json!({"body": "hello"}), http(200, None, "other"), Some("body: expected \"hello\", saw \"other\"")),
             (json!({"headers": {"Content-Type": "text/plain"}}), http(200, None, ""), None),
-            (
-                json!({"headers": {"etag": "x"}}),
-                http(200, None, ""),
-                Some("headers.etag: expected x, saw absent"),
-            ),
+            (json!({"headers": {"etag": "x"}}), http(200, None, ""), Some("headers.etag: expected x, saw absent")),
         ];
         for (expected, answer, cause) in cases {
             let judged = judge(Some(&expect(expected.clone())), &answer, &Seen::default());
@@ -286,10 +287,10 @@ mod tests {
         let answer = Answer { reply: None, cause: Some(cause.clone()), evidence: Evidence::default() };
         let judged = judge(Some(&expect(json!({"status": 200, "body": "x"}))), &answer, &Seen::default());
         assert_eq!(judged.cause, Some(cause));
-        assert_eq!(judged.matchers.iter().map(|it| (it.matcher.as_str(), it.held)).collect::<Vec<_>>(), [
-            ("status", false),
-            ("body", false)
-        ]);
+        assert_eq!(
+            judged.matchers.iter().map(|it| (it.matcher.as_str(), it.held)).collect::<Vec<_>>(),
+            [("status", false), ("body", false)]
+        );
     }
 
     #[test]
@@ -307,7 +308,9 @@ mod tests {
         let judged = judge_object("Deployment ns/x", Some(&bad), Some(&object));
         assert_eq!(
             judged.cause.map(|it| it.to_string()).as_deref(),
-            Some("resource: Deployment ns/x: expected spec.replicas: 2; status.ready: 1; saw spec.replicas: 1; status.ready: absent")
+            Some(
+                "resource: Deployment ns/x: expected spec.replicas: 2; status.ready: 1; saw spec.replicas: 1; status.ready: absent"
+            )
         );
         assert!(judge_object("Deployment ns/x", Some(&good), None).cause.is_some());
     }

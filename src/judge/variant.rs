@@ -50,12 +50,20 @@ pub fn problems<'a>(
         };
         let id = &step.id;
         let sentence = match (declared, result.verdict) {
-            (Some(spec), Verdict::Failed) if result.cause.as_ref().is_some_and(|cause| matches(spec, cause)) => continue,
-            (Some(_), Verdict::Failed) => format!("`{id}` failed, but with another cause than the break declares: {}", result.sentence),
-            (Some(_), Verdict::Passed) => {
-                format!("`{id}` was to fail and passed: the change does not break it, or the expectation cannot see that it does")
+            (Some(spec), Verdict::Failed) if result.cause.as_ref().is_some_and(|cause| matches(spec, cause)) => {
+                continue;
             }
-            (Some(_), Verdict::Blocked) => format!("`{id}` was to fail and was not reached: a step that it needs failed first"),
+            (Some(_), Verdict::Failed) => {
+                format!("`{id}` failed, but with another cause than the break declares: {}", result.sentence)
+            }
+            (Some(_), Verdict::Passed) => {
+                format!(
+                    "`{id}` was to fail and passed: the change does not break it, or the expectation cannot see that it does"
+                )
+            }
+            (Some(_), Verdict::Blocked) => {
+                format!("`{id}` was to fail and was not reached: a step that it needs failed first")
+            }
             (None, Verdict::Blocked) if blocks.contains(id) => continue,
             (None, _) if blocks.contains(id) => format!("`{id}` was to be blocked and was reached"),
             (None, Verdict::Passed) => continue,
@@ -65,13 +73,7 @@ pub fn problems<'a>(
             (None, Verdict::Failed) => result.sentence.clone(),
             (None, Verdict::Blocked) => format!("`{id}` was not reached: a step that it needs failed"),
         };
-        problems.push(Problem {
-            step: StepId::new(id.clone()),
-            place: result.place.clone(),
-            sentence,
-            expected,
-            seen,
-        });
+        problems.push(Problem { step: StepId::new(id.clone()), place: result.place.clone(), sentence, expected, seen });
     }
     problems
 }
@@ -83,7 +85,8 @@ mod tests {
     use super::*;
 
     fn flow(ids: &[&str]) -> Vec<Step> {
-        let step = |id: &&str| serde_json::from_value(serde_json::json!({"id": id, "dns": {"name": "x"}})).expect("step");
+        let step =
+            |id: &&str| serde_json::from_value(serde_json::json!({"id": id, "dns": {"name": "x"}})).expect("step");
         ids.iter().map(step).collect()
     }
 

@@ -7,8 +7,8 @@ use parallax_vocab::VariantId;
 use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 use super::hosts;
 use crate::fixture::{self, Contributions, Library};
-use crate::scenario::model::ClusterTraits;
 use crate::scenario::diagnostic::tidy;
+use crate::scenario::model::ClusterTraits;
 use crate::scenario::{Diagnostic, Loaded, Variant};
 
 /// First node port that the plan gives away; the range of the apiserver's default is 30000 to 32767.
@@ -23,7 +23,9 @@ pub enum PlanError {
     #[error("{} problems in scenarios", .0.len())]
     Diagnostics(Vec<Diagnostic>),
     /// Two variants claim one cluster-wide thing.
-    #[error("{first} and {second} both claim {what}, which a cluster has only once; give one of them another name, or other cluster traits")]
+    #[error(
+        "{first} and {second} both claim {what}, which a cluster has only once; give one of them another name, or other cluster traits"
+    )]
     Conflict {
         /// The first claimant.
         first: String,

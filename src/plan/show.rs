@@ -14,7 +14,9 @@ pub fn show(plan: &Plan) -> String {
 fn write(text: &mut String, plan: &Plan) -> std::fmt::Result {
     for cluster in &plan.clusters {
         writeln!(text, "cluster {}", cluster.name)?;
-        for (what, arguments) in [("apiserver", &cluster.traits.apiserver_args), ("kubelet", &cluster.traits.kubelet_args)] {
+        for (what, arguments) in
+            [("apiserver", &cluster.traits.apiserver_args), ("kubelet", &cluster.traits.kubelet_args)]
+        {
             for argument in arguments {
                 writeln!(text, "  {what} --{argument}")?;
             }
@@ -23,11 +25,16 @@ fn write(text: &mut String, plan: &Plan) -> std::fmt::Result {
             writeln!(text, "  dns {} -> {}", rule.from, rule.to)?;
         }
         for edge in cluster.edges() {
-            writeln!(text, "  edge {}:{} -> node port {} -> pod port {}", edge.host, edge.port, edge.node_port, edge.target_port)?;
+            writeln!(
+                text,
+                "  edge {}:{} -> node port {} -> pod port {}",
+                edge.host, edge.port, edge.node_port, edge.target_port
+            )?;
         }
         for environment in &cluster.environments {
             writeln!(text, "  namespace {}", environment.namespace)?;
-            for (declared, effective) in environment.hosts.iter().filter(|(declared, effective)| declared != effective) {
+            for (declared, effective) in environment.hosts.iter().filter(|(declared, effective)| declared != effective)
+            {
                 writeln!(text, "    host {declared} is {effective}")?;
             }
             for (id, contributions) in &environment.fixtures {

@@ -58,9 +58,14 @@ impl Stage<'_> {
             return None;
         }
         let Some(traced) = futures::future::select_ok(asked).await.ok().map(|(traced, _)| traced) else {
-            return Some(Witness { source: "nowhere that its trace shows".to_owned(), host: String::new(), agrees: false });
+            return Some(Witness {
+                source: "nowhere that its trace shows".to_owned(),
+                host: String::new(),
+                agrees: false,
+            });
         };
-        let pod_addresses: Vec<&str> = self.scene.environment.pods.values().map(|(_, address)| address.as_str()).collect();
+        let pod_addresses: Vec<&str> =
+            self.scene.environment.pods.values().map(|(_, address)| address.as_str()).collect();
         let own = self.scene.environment.pods.get(from).map(|(_, address)| address.as_str());
         let agrees = match &spec.pod {
             Some(_) => own == Some(traced.source.as_str()),
@@ -72,7 +77,12 @@ impl Stage<'_> {
 
 /// Brings an environment up, runs its variants one after the other, and says how each ended. An environment that
 /// cannot be had is an error of its variants, and of nothing else.
-pub(super) async fn run(context: &Context, applier: &Applier, cluster: &Cluster, plan: &EnvironmentPlan) -> Result<(), RunError> {
+pub(super) async fn run(
+    context: &Context,
+    applier: &Applier,
+    cluster: &Cluster,
+    plan: &EnvironmentPlan,
+) -> Result<(), RunError> {
     let _job = context.jobs.acquire().await.expect("the semaphore is never closed");
     let began = Instant::now();
     match in_environment(context, applier, cluster, plan).await {

@@ -33,7 +33,8 @@ pub(super) async fn run(stage: &Stage<'_>, variant: &VariantPlan) -> Result<(), 
         hosts: stage.scene.plan.hosts.clone(),
         file: variant.file.clone(),
     }));
-    let mut flow = Flow { stage, variant, yielded: BTreeMap::new(), seen: Seen::default(), not_passed: BTreeSet::new() };
+    let mut flow =
+        Flow { stage, variant, yielded: BTreeMap::new(), seen: Seen::default(), not_passed: BTreeSet::new() };
     let mut results = Vec::new();
     for step in &variant.variant.scenario.flow {
         results.push(flow.step(step).await?);

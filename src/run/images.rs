@@ -113,11 +113,7 @@ pub(super) async fn obtain(context: &Context, machine: &Machine, plan: &Plan) ->
     let reference = |name: &str| obtained.get(name).map(|it| it.reference.clone()).unwrap_or_default();
     let archives = obtained.values().filter_map(|it| it.archive.clone().map(|archive| (it.name.clone(), archive)));
     Ok(Supplied {
-        cluster: cluster::Images {
-            node: reference(NODE),
-            agent: reference(AGENT),
-            archives: archives.collect(),
-        },
+        cluster: cluster::Images { node: reference(NODE), agent: reference(AGENT), archives: archives.collect() },
         published: obtained.get(NODE).is_some_and(|it| it.published),
         references: obtained.iter().map(|(name, it)| (name.clone(), it.reference.clone())).collect(),
     })

@@ -70,9 +70,10 @@ impl<'a> Scene<'a> {
     /// How set-up traffic reaches a store: it accepts exactly the certificate that the plan had issued, so that a break
     /// of the certificate reaches the expectation and does not die here.
     pub(super) fn pinned(&self, fixture: &str, store: &Store) -> View {
-        let certificate = store.certificate.as_ref().and_then(|name| {
-            self.environment.certificates.leaves.get(&(fixture.to_owned(), name.clone()))
-        });
+        let certificate = store
+            .certificate
+            .as_ref()
+            .and_then(|name| self.environment.certificates.leaves.get(&(fixture.to_owned(), name.clone())));
         View { pin: certificate.map(|leaf| leaf.der.clone()), ..self.outside() }
     }
 

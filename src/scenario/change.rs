@@ -231,6 +231,13 @@ impl<'a> ChangedPlaces<'a> {
     }
 }
 
+impl ChangedPlaces<'_> {
+    /// What is wrong somewhere else, because of the change, is said as its consequence.
+    fn follows(&self, pointer: &str, message: String) -> String {
+        if self.locate(pointer) == self.change { format!("with this change, {message}") } else { message }
+    }
+}
+
 impl Places for ChangedPlaces<'_> {
     fn source(&self) -> &Source {
         &self.document.source
@@ -243,6 +250,14 @@ impl Places for ChangedPlaces<'_> {
 
     fn mark_key(&self, pointer: &str) -> Range<usize> {
         self.document.mark_key(&self.locate(pointer))
+    }
+
+    fn error(&self, pointer: &str, message: String) -> Diagnostic {
+        self.source().error(&self.mark(pointer), self.follows(pointer, message))
+    }
+
+    fn key_error(&self, pointer: &str, message: String) -> Diagnostic {
+        self.source().error(&self.mark_key(pointer), self.follows(pointer, message))
     }
 }
 

@@ -7,7 +7,7 @@ use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::diagnostic::{Diagnostic, Source, list, nearest, suggest};
+use super::diagnostic::{Diagnostic, LIMIT, Source, list, nearest, suggest};
 use super::document::{Document, join};
 use super::duration::Span;
 use super::schema::Shape;
@@ -50,7 +50,10 @@ impl Places for Document {
 pub fn read<T: DeserializeOwned>(shape: &Shape, value: &Value, places: &dyn Places) -> Result<T, Vec<Diagnostic>> {
     let mut errors = Vec::new();
     for error in shape.validator.iter_errors(value) {
-        explain(shape, value, &error, places, &mut errors);
+        explain(shape, &error, places, &mut errors);
+        if errors.len() > LIMIT {
+            break;
+        }
     }
     if !errors.is_empty() {
         return Err(errors);
@@ -59,7 +62,7 @@ pub fn read<T: DeserializeOwned>(shape: &Shape, value: &Value, places: &dyn Plac
     serde_json::from_value(value.clone()).map_err(|error| vec![places.error("", error.to_string())])
 }
 
-fn explain(shape: &Shape, root: &Value, error: &ValidationError<'_>, places: &dyn Places, out: &mut Vec<Diagnostic>) {
+fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out: &mut Vec<Diagnostic>) {
     let pointer = error.instance_path().as_str();
     let instance = error.instance().as_ref();
     let schema_path = error.schema_path().as_str();
@@ -67,21 +70,21 @@ fn explain(shape: &Shape, root: &Value, error: &ValidationError<'_>, places: &dy
         schema_path.rfind('/').and_then(|cut| shape.schema.pointer(&schema_path[..cut])).unwrap_or(&Value::Null);
     let diagnostic = match error.kind() {
         Kind::AdditionalProperties { unexpected } => {
-            out.extend(unexpected.iter().map(|key| unknown_key(shape, schema, pointer, key, places)));
+            out.extend(unexpected.iter().take(LIMIT + 1).map(|key| unknown_key(shape, schema, pointer, key, places)));
             return;
         }
         Kind::Required { property } => {
             missing_key(shape, schema, pointer, property.as_str().unwrap_or_default(), places)
         }
-        Kind::Type { kind } => wrong_type(pointer, kind, instance, places),
+        Kind::Type { kind } => wrong_type(pointer, schema, kind, instance, places),
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } | Kind::OneOfMultipleValid { context } => {
             let words = words_of(shape, schema);
             if words.is_empty() || instance.is_array() {
-                // The branch that was meant is the one that takes a value of this type.
-                let meant = context.iter().find(|branch| !branch.iter().any(|e| is_type_error_at(e, pointer)));
+                // The branch that was meant is the one that finds fault only deeper within the value.
+                let meant = context.iter().find(|branch| !branch.iter().any(|e| e.instance_path().as_str() == pointer));
                 if let Some(branch) = meant.or(context.first()) {
                     for error in branch {
-                        explain(shape, root, error, places, out);
+                        explain(shape, error, places, out);
                     }
                     return;
                 }
@@ -104,15 +107,16 @@ fn explain(shape: &Shape, root: &Value, error: &ValidationError<'_>, places: &dy
         Kind::MinItems { .. } => {
             places.error(pointer, format!("{} is an empty list", name_of(pointer))).fix("give it at least one entry")
         }
-        Kind::Minimum { limit } => places.error(pointer, format!("{instance} is below the least value, {limit}")),
-        Kind::Maximum { limit } => places.error(pointer, format!("{instance} is above the greatest value, {limit}")),
+        Kind::Minimum { .. } | Kind::Maximum { .. } => {
+            let message = format!("{} cannot be {instance}", name_of(pointer));
+            places.error(pointer, message).fix(match (&schema["minimum"], &schema["maximum"]) {
+                (least, Value::Null) => format!("write {least} or more"),
+                (least, greatest) => format!("write a number from {least} to {greatest}"),
+            })
+        }
         _ => places.error(pointer, error.to_string()),
     };
     out.push(diagnostic);
-}
-
-fn is_type_error_at(error: &ValidationError<'_>, pointer: &str) -> bool {
-    matches!(error.kind(), Kind::Type { .. }) && error.instance_path().as_str() == pointer
 }
 
 fn unknown_key(shape: &Shape, schema: &Value, pointer: &str, key: &str, places: &dyn Places) -> Diagnostic {
@@ -141,24 +145,38 @@ fn missing_key(shape: &Shape, schema: &Value, pointer: &str, key: &str, places: 
     places.key_error(pointer, format!("{} has no `{key}`", name_of(pointer))).fix(fix)
 }
 
-fn wrong_type(pointer: &str, kind: &TypeKind, instance: &Value, places: &dyn Places) -> Diagnostic {
+fn wrong_type(pointer: &str, schema: &Value, kind: &TypeKind, instance: &Value, places: &dyn Places) -> Diagnostic {
     let expected: Vec<String> = match kind {
         TypeKind::Single(one) => vec![one.to_string()],
         TypeKind::Multiple(many) => many.iter().map(|one| one.to_string()).collect(),
     };
     let words: Vec<&str> = expected.iter().map(|name| type_word(name)).collect();
-    let message = format!("{} takes {}, not {}", name_of(pointer), words.join(" or "), word_of(instance));
+    // The only pattern in the schemas is that of a span of time.
+    let span = !schema["pattern"].is_null();
+    let words = if span { "a span of time".to_owned() } else { words.join(" or ") };
+    if instance.is_null() {
+        let message = format!("{} has no value", name_of(pointer));
+        return places.error(pointer, message).fix(format!("give it {words}, or remove the key"));
+    }
+    let message = format!("{} takes {words}, not {}", name_of(pointer), word_of(instance));
     let fix = match (expected[0].as_str(), instance) {
-        (_, Value::Null) => "give it a value, or remove the key".to_owned(),
+        (_, Value::Number(number)) if span => format!("add the unit: {number}s, {number}m, {number}h"),
+        ("string", Value::Array(items)) if items.len() == 1 => {
+            format!("write it without brackets: {}", shown(&items[0]))
+        }
+        ("string", Value::Array(_)) => "write one text".to_owned(),
         ("string", Value::Number(_) | Value::Bool(_)) => format!("put it in quotes: \"{instance}\""),
         ("string", Value::Object(_)) => "a template in `{{ }}` must stand in double quotes".to_owned(),
         ("integer" | "number", Value::String(text)) if text.parse::<f64>().is_ok() => {
             format!("remove the quotes: {text}")
         }
         ("integer" | "number", _) => "write a number".to_owned(),
+        ("boolean", Value::String(text)) if matches!(text.as_str(), "yes" | "on") => "write `true`".to_owned(),
+        ("boolean", Value::String(text)) if matches!(text.as_str(), "no" | "off") => "write `false`".to_owned(),
         ("boolean", _) => "write `true` or `false`".to_owned(),
         ("array", Value::Object(_)) => "begin each entry with `- `".to_owned(),
         ("array", other) => format!("write a list: [{}]", shown(other)),
+        ("object", _) if pointer.is_empty() => "begin the file with `name:`".to_owned(),
         ("object", Value::Array(_)) => "write a mapping, `id: …` for each entry, without `- `".to_owned(),
         ("object", _) => "write a mapping: `key: value`, indented below".to_owned(),
         _ => "change the type".to_owned(),
@@ -207,7 +225,7 @@ pub fn name_of(pointer: &str) -> String {
     match (steps.next(), steps.next()) {
         (None | Some(""), _) => "the file".to_owned(),
         (Some(last), Some("flow")) if last.parse::<usize>().is_ok() => "this step".to_owned(),
-        (Some(last), Some(list)) if last.parse::<usize>().is_ok() => format!("an entry of `{list}`"),
+        (Some(number), Some(holder)) if number.parse::<usize>().is_ok() => format!("an entry of `{holder}`"),
         (Some(last), _) => format!("`{}`", last.replace("~1", "/").replace("~0", "~")),
     }
 }
@@ -240,7 +258,8 @@ fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn lower_first(text: &str) -> String {
+/// A sentence from a schema, to stand within another.
+pub fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }

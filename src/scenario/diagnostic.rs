@@ -14,12 +14,10 @@ use serde::Serialize;
 pub const LIMIT: usize = 50;
 /// How much of a line is shown, in bytes.
 const WINDOW_BYTES: usize = 160;
-/// Width that sentences are wrapped at.
-const WIDTH: usize = 120;
 
 /// One thing that is wrong with an input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("{file}:{line}:{column}: {message}")]
+#[error("{message}")]
 pub struct Diagnostic {
     /// The file, as it was named by the caller.
     pub file: String,
@@ -75,6 +73,12 @@ impl Diagnostic {
     pub fn maybe_fix(mut self, fix: Option<String>) -> Self {
         self.fix = fix.or(self.fix);
         self
+    }
+
+    /// On one line, with its place: `file:line:column: message; fix`.
+    pub fn on_one_line(&self) -> String {
+        let fix = self.fix.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default();
+        format!("{}:{}:{}: {}{fix}", self.file, self.line, self.column, self.message)
     }
 
     fn order(&self) -> (&str, usize, usize, &str) {
@@ -177,11 +181,10 @@ fn floor_boundary(text: &str, at: usize) -> usize {
 pub fn tidy(mut all: Vec<Diagnostic>) -> Vec<Diagnostic> {
     all.sort_by(|a, b| a.order().cmp(&b.order()));
     all.dedup_by(|a, b| a.order() == b.order());
-    let more = all.len().saturating_sub(LIMIT);
-    if more > 0 {
+    if all.len() > LIMIT {
         all.truncate(LIMIT);
         if let Some(last) = all.last_mut() {
-            last.fix = Some(format!("{more} more errors are not shown; mend these first"));
+            last.fix = Some("further errors are not shown; mend these first".to_owned());
         }
     }
     all
@@ -216,11 +219,12 @@ pub fn list<T: AsRef<str>>(names: &[T]) -> String {
 /// Renders diagnostics for people: in colour and box characters for a terminal, in plain ASCII otherwise.
 pub fn render(diagnostics: &[Diagnostic], terminal: bool) -> String {
     let theme = if terminal { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_links(false);
+    // Lines are left to the terminal to wrap, so that a message can be searched for as a whole.
+    let handler = GraphicalReportHandler::new_themed(theme).with_wrap_lines(false).with_links(false);
     let mut out = String::new();
     for diagnostic in diagnostics {
         if handler.render_report(&mut out, diagnostic).is_err() {
-            out.push_str(&diagnostic.to_string());
+            out.push_str(&diagnostic.on_one_line());
         }
         if !out.ends_with('\n') {
             out.push('\n');
@@ -230,6 +234,9 @@ pub fn render(diagnostics: &[Diagnostic], terminal: bool) -> String {
 }
 
 /// Diagnostics as JSON, for editors and other programs.
+///
+/// # Panics
+/// Never: they hold text and numbers only.
 pub fn to_json(diagnostics: &[Diagnostic]) -> serde_json::Value {
     serde_json::to_value(diagnostics).expect("plain data serialises")
 }

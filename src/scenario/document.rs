@@ -5,22 +5,26 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::{Map, Number, Value};
 
 use super::diagnostic::{Diagnostic, LIMIT, Source};
+use super::syntax::{explain, odd_key};
 
 /// Longest file, in bytes.
 pub const SIZE_LIMIT_BYTES: usize = 256 * 1024;
+/// How many documents one file may hold.
+const DOCUMENTS_LIMIT: usize = 200;
 /// Deepest nesting.
 pub const DEPTH_LIMIT: usize = 32;
 
 /// A YAML document: its value, and the place of every key and value by JSON pointer.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The text it was read from.
-    pub source: Source,
+    /// The text it was read from, shared by all documents of a file.
+    pub source: Arc<Source>,
     /// The value; mappings keep their order.
     pub value: Value,
     spots: HashMap<String, Spot>,
@@ -40,7 +44,8 @@ impl Document {
     pub fn parse(name: &str, text: &str) -> (Option<Self>, Vec<Diagnostic>) {
         let (mut documents, mut errors) = Self::parse_all(name, text);
         if documents.len() > 1 {
-            let second = documents[1].spot("").value;
+            let at = documents[1].source.text()[..documents[1].spot("").value.start].rfind("---").unwrap_or(0);
+            let second = at..at + 3;
             let error = documents[1].source.error(&second, "a second document in one file");
             errors.push(
                 error.fix("a file holds one document: remove the `---` and what follows, or make it a file of its own"),
@@ -48,7 +53,7 @@ impl Document {
         }
         let document = (!documents.is_empty()).then(|| documents.swap_remove(0));
         if document.is_none() && errors.is_empty() {
-            errors.push(Source::new(name, text).error(&(0..1), "the file is empty"));
+            errors.push(empty(&Source::new(name, text)));
         }
         (document, errors)
     }
@@ -68,7 +73,7 @@ impl Document {
                 vec![source.error(&(at..at + 1), message).fix("remove it, or write it as an escape in double quotes")],
             );
         }
-        Builder::new(source).run()
+        Builder::new(Arc::new(source)).run()
     }
 
     /// Reads one document from bytes, which may not be UTF-8.
@@ -133,72 +138,83 @@ pub fn join(pointer: &str, step: &str) -> String {
     }
 }
 
+fn empty(source: &Source) -> Diagnostic {
+    source.error(&(0..1), "the file is empty").fix("write it, or remove it")
+}
+
 enum Frame {
     Map { map: Map<String, Value>, pointer: String, key: Option<(String, Range<usize>)>, spot: Spot },
     List { list: Vec<Value>, pointer: String, spot: Spot },
 }
 
-impl Frame {
-    fn pointer(&self) -> &str {
-        match self {
-            Self::Map { pointer, .. } | Self::List { pointer, .. } => pointer,
-        }
-    }
-}
-
 struct Builder {
-    source: Source,
+    source: Arc<Source>,
     /// Byte offset of each character, where the two differ.
     offsets: Option<Vec<usize>>,
     stack: Vec<Frame>,
     spots: HashMap<String, Spot>,
     done: Vec<Document>,
     errors: Vec<Diagnostic>,
+    /// Whether all that was read is what was meant; after an alias or a template without quotes it is not, and nothing
+    /// is built from it.
+    whole: bool,
 }
 
 impl Builder {
-    fn new(source: Source) -> Self {
+    fn new(source: Arc<Source>) -> Self {
         let text = source.text();
         let offsets =
             (!text.is_ascii()).then(|| text.char_indices().map(|(at, _)| at).chain([text.len()]).collect::<Vec<_>>());
-        Self { source, offsets, stack: Vec::new(), spots: HashMap::new(), done: Vec::new(), errors: Vec::new() }
+        Self {
+            source,
+            offsets,
+            stack: Vec::new(),
+            spots: HashMap::new(),
+            done: Vec::new(),
+            errors: Vec::new(),
+            whole: true,
+        }
     }
 
     fn run(mut self) -> (Vec<Document>, Vec<Diagnostic>) {
         let text = self.source.text().to_owned();
         let mut parser = Parser::new_from_str(&text);
-        // Aliases cannot be resolved, so a value that holds one is not what was meant: nothing is built from it.
-        let mut whole = true;
         while let Some(event) = parser.next_event() {
             let (event, span) = match event {
                 Ok(event) => event,
                 Err(error) => {
-                    let error = self.explain(&error);
+                    let at = self.byte(error.marker().index());
+                    let error = explain(&self.source, &error, at);
                     self.errors.push(error);
                     return (Vec::new(), self.errors);
                 }
             };
-            whole &= self.take(event, span);
+            self.take(event, span);
             if self.stack.len() > DEPTH_LIMIT {
                 let message = format!("nested deeper than {DEPTH_LIMIT} levels");
                 self.errors.push(self.source.error(&self.range(span), message));
                 return (Vec::new(), self.errors);
             }
+            if self.done.len() > DOCUMENTS_LIMIT {
+                let message = format!("more than {DOCUMENTS_LIMIT} documents in one file");
+                self.errors.push(self.source.error(&self.range(span), message).fix("make it several files"));
+                break;
+            }
             if self.errors.len() >= LIMIT {
                 break;
             }
         }
-        if whole { (self.done, self.errors) } else { (Vec::new(), self.errors) }
+        if self.whole { (self.done, self.errors) } else { (Vec::new(), self.errors) }
     }
 
-    fn take(&mut self, event: Event<'_>, span: Span) -> bool {
+    fn take(&mut self, event: Event<'_>, span: Span) {
         let range = self.range(span);
         match event {
             Event::Alias(_) => {
                 let error = self.source.error(&range, "aliases (`*name`) are not taken");
                 self.errors.push(error.fix("write the value out"));
+                self.whole = false;
                 self.put(Value::Null, Spot { key: None, value: range });
-                return false;
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse(anchor, tag.is_some(), &range);
@@ -226,7 +242,6 @@ impl Builder {
             },
             Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
         }
-        true
     }
 
     fn refuse(&mut self, anchor: usize, tag: bool, range: &Range<usize>) {
@@ -239,7 +254,7 @@ impl Builder {
         }
         if tag {
             let before = &self.source.text()[..range.start];
-            let at = before.rfind('!').unwrap_or(range.start);
+            let at = before.trim_end_matches(|c: char| c != '!').trim_end_matches('!').len();
             let error = self.source.error(&(at..at + 1), "tags (`!name`) are not taken");
             self.errors.push(error.fix("remove it; put text in quotes where it must stay text"));
         }
@@ -283,19 +298,18 @@ impl Builder {
     fn put(&mut self, value: Value, spot: Spot) {
         let pointer = self.next_pointer();
         match self.stack.last_mut() {
-            Some(Frame::Map { map, key, .. }) => match key.take() {
-                Some((key, _)) => {
+            Some(Frame::Map { map, key, .. }) => {
+                if let Some((key, _)) = key.take() {
                     if !map.contains_key(&key) {
                         self.spots.insert(pointer, spot);
                         map.insert(key, value);
                     }
-                }
-                None => {
-                    let error = self.source.error(&spot.value, "a key must be a word, not a list or a mapping");
-                    self.errors.push(error.fix("in `{{ name }}` templates: put the whole value in double quotes"));
+                } else {
+                    self.errors.push(odd_key(&self.source, &spot.value));
+                    self.whole = false;
                     *key = Some((String::new(), spot.value));
                 }
-            },
+            }
             Some(Frame::List { list, .. }) => {
                 self.spots.insert(pointer, spot);
                 list.push(value);
@@ -304,13 +318,12 @@ impl Builder {
                 self.spots.insert(pointer, spot);
                 let spots = std::mem::take(&mut self.spots);
                 if value.is_null() && self.done.is_empty() {
-                    self.errors.push(self.source.error(&(0..1), "the file is empty"));
+                    self.errors.push(empty(&self.source));
                 } else {
-                    self.done.push(Document { source: self.source.clone(), value, spots });
+                    self.done.push(Document { source: Arc::clone(&self.source), value, spots });
                 }
             }
         }
-        debug_assert!(self.stack.last().is_none_or(|frame| frame.pointer().len() < usize::MAX));
     }
 
     fn range(&self, span: Span) -> Range<usize> {
@@ -322,27 +335,6 @@ impl Builder {
             Some(offsets) => offsets.get(index).copied().unwrap_or(self.source.text().len()),
             None => index.min(self.source.text().len()),
         }
-    }
-
-    /// The parser's error in our words.
-    fn explain(&self, error: &ScanError) -> Diagnostic {
-        let at = self.byte(error.marker().index());
-        let number = self.source.line_of(at);
-        // The parser notices a tab or a lost bracket a line later than a person would: look there first.
-        for number in [number, number.saturating_sub(1)] {
-            if number == 0 {
-                continue;
-            }
-            let line = self.source.line(number);
-            let indent = &line[..line.len() - line.trim_start().len()];
-            if let Some(tab) = indent.find('\t') {
-                let at = self.source.line_start(number) + tab;
-                let error = self.source.error(&(at..at + 1), "a tab in the indentation");
-                return error.label("tab").fix("YAML is indented by spaces: replace each tab by two spaces");
-            }
-        }
-        let (message, fix) = in_our_words(error.info());
-        self.source.error(&(at..at + 1), message).maybe_fix(fix)
     }
 }
 
@@ -377,53 +369,4 @@ fn number(text: &str) -> Option<Number> {
         return Some(Number::from(whole));
     }
     text.parse::<f64>().ok().and_then(Number::from_f64)
-}
-
-/// The parser's terse words for the mistakes that people make.
-fn in_our_words(info: &str) -> (String, Option<String>) {
-    let (message, fix) = match info {
-        "mapping values are not allowed in this context" => (
-            "a `:` where no mapping can begin",
-            "indent the keys of one mapping equally; put text that holds `: ` in quotes",
-        ),
-        "simple key expect ':'" | "simple key expected" => {
-            ("a key without its `:`", "write `key: value`, with a space after the colon")
-        }
-        "while parsing a block mapping, did not find expected key" => {
-            ("wrong indentation: this belongs to no mapping above it", "indent the keys of one mapping equally")
-        }
-        "while parsing a block collection, did not find expected '-' indicator" => {
-            ("wrong indentation: this belongs to no list above it", "begin each entry with `- `, all equally indented")
-        }
-        "invalid indentation" | "invalid indentation in flow construct" | "invalid indentation in quoted scalar" => {
-            ("wrong indentation", "indent it deeper than the key it belongs to")
-        }
-        "block sequence entries are not allowed in this context" => {
-            ("a list cannot begin here", "put the first `- ` on a line of its own below the key")
-        }
-        "while parsing a flow mapping, did not find expected ',' or '}'" => {
-            ("a `{` that is not closed, or a `,` is missing", "close it with `}`, and put `,` between its entries")
-        }
-        "while parsing a flow sequence, expected ',' or ']'" => {
-            ("a `[` that is not closed, or a `,` is missing", "close it with `]`, and put `,` between its entries")
-        }
-        "while scanning a quoted scalar, found unexpected end of stream" => {
-            ("a quote that is not closed", "end the text with the quote that it begins with")
-        }
-        "while parsing node, found unknown anchor" => {
-            ("aliases (`*name`) are not taken", "write the value out, or put text that begins with `*` in quotes")
-        }
-        "while parsing a quoted scalar, found unknown escape character" => {
-            ("an unknown escape in double quotes", "write `\\\\` for a backslash, or use single quotes")
-        }
-        "invalid trailing content after double-quoted scalar" => {
-            ("text after a closing quote", "put the whole value in quotes")
-        }
-        info if info.starts_with("unexpected character") => {
-            return (info.to_owned(), Some("put text that begins with this character in quotes".to_owned()));
-        }
-        info if info.contains("tab") => ("a tab where YAML takes spaces only", "replace it by spaces"),
-        info => return (format!("not YAML: {info}"), None),
-    };
-    (message.to_owned(), Some(fix.to_owned()))
 }

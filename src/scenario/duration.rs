@@ -69,8 +69,10 @@ impl From<Span> for String {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Every unit divides nothing; a person writes that in seconds.
+        let divides = |factor: i64| self.milliseconds % factor == 0 && (self.milliseconds != 0 || factor == 1000);
         let (unit, factor) =
-            UNITS.iter().find(|(_, factor)| self.milliseconds % factor == 0).expect("one millisecond divides all");
+            UNITS.iter().find(|(_, factor)| divides(*factor)).expect("one millisecond divides all but nothing");
         write!(f, "{}{unit}", self.milliseconds / factor)
     }
 }
@@ -101,7 +103,7 @@ mod tests {
             ("-1h", -3_600_000, "-1h"),
             ("500ms", 500, "500ms"),
             ("168h", 604_800_000, "7d"),
-            ("0s", 0, "0d"),
+            ("0m", 0, "0s"),
         ] {
             let span: Span = text.parse().expect("valid");
             assert_eq!(span.as_millis(), milliseconds, "{text}");

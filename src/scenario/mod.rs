@@ -17,6 +17,7 @@ mod load;
 pub mod meaning;
 pub mod model;
 pub mod schema;
+mod syntax;
 pub mod template;
 mod variant;
 

@@ -319,6 +319,7 @@ pub struct ApplyStep {
 pub struct Expect {
     /// HTTP status code (`http`, `s3`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 100, max = 599))]
     pub status: Option<u16>,
     /// S3 error code (`http`, `s3`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -399,6 +400,7 @@ pub struct CauseSpec {
     pub tls: Option<TlsFault>,
     /// This status instead of the expected one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 100, max = 599))]
     pub status: Option<u16>,
     /// This S3 error code.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -34,6 +34,9 @@ pub static SCENARIO: LazyLock<Shape> = LazyLock::new(Shape::of::<Scenario>);
 pub static FIXTURE: LazyLock<Shape> = LazyLock::new(Shape::of::<FixtureFile>);
 
 /// The schema files of the repository: path and text.
+///
+/// # Panics
+/// Never: a schema is JSON already.
 pub fn files() -> [(&'static str, String); 2] {
     [("schema/scenario.schema.json", &SCENARIO), ("schema/fixture.schema.json", &FIXTURE)].map(|(path, shape)| {
         let mut text = serde_json::to_string_pretty(&shape.schema).expect("a schema serialises");

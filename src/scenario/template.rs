@@ -26,14 +26,36 @@ impl Reference {
     }
 }
 
+/// A template that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// What is wrong.
+    pub message: String,
+    /// The fix.
+    pub fix: &'static str,
+}
+
+impl Malformed {
+    fn new(message: impl Into<String>, fix: &'static str) -> Self {
+        Self { message: message.into(), fix }
+    }
+}
+
+/// For those who have a text where errors go: the message alone, since the loader has told the fix already.
+impl From<Malformed> for String {
+    fn from(wrong: Malformed) -> Self {
+        wrong.message
+    }
+}
+
 /// The references of a text, or what is wrong with one of its templates.
-pub fn references(text: &str) -> Result<Vec<Reference>, String> {
+pub fn references(text: &str) -> Result<Vec<Reference>, Malformed> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(open) = text[at..].find("{{") {
         let open = at + open;
         let Some(length) = text[open..].find("}}") else {
-            return Err("a `{{` without its `}}`".to_owned());
+            return Err(Malformed::new("a `{{` without its `}}`", "close it with `}}`"));
         };
         let end = open + length + 2;
         let inner = text[open + 2..end - 2].trim();
@@ -42,23 +64,22 @@ pub fn references(text: &str) -> Result<Vec<Reference>, String> {
             None => (inner, None),
         };
         if !is_name(name) || !field.is_none_or(is_name) {
-            return Err(format!(
-                "`{{{{ {inner} }}}}` is not a reference: write `{{{{ step }}}}` or `{{{{ fixture.export }}}}`"
-            ));
+            let message = format!("`{{{{ {inner} }}}}` is not a reference");
+            let fix = "write `{{ step }}` or `{{ fixture.export }}`: a scenario refers, it does not compute";
+            return Err(Malformed::new(message, fix));
         }
         found.push(Reference { name: name.to_owned(), field: field.map(str::to_owned), range: open..end });
         at = end;
     }
     if text.contains("{%") {
-        return Err(
-            "`{% %}` is not taken in a scenario: write the value out, or make it a fixture's parameter".to_owned()
-        );
+        let fix = "write the value out, or make it a parameter of a fixture";
+        return Err(Malformed::new("`{% %}` is not taken in a scenario", fix));
     }
     Ok(found)
 }
 
 /// The text with each reference replaced by what `value` says.
-pub fn render<E: From<String>>(
+pub fn render<E: From<Malformed>>(
     text: &str,
     mut value: impl FnMut(&Reference) -> Result<String, E>,
 ) -> Result<String, E> {
@@ -101,7 +122,7 @@ mod tests {
 
     #[test]
     fn rendering_replaces_each_reference() {
-        let out = render("{{ a }}-{{ b.c }}!", |r| Ok::<_, String>(r.path().to_uppercase())).expect("valid");
+        let out = render("{{ a }}-{{ b.c }}!", |r| Ok::<_, Malformed>(r.path().to_uppercase())).expect("valid");
         assert_eq!(out, "A-B.C!");
     }
 }

@@ -6,10 +6,10 @@ use parallax_vocab::VariantId;
 use serde_json::Value;
 
 use super::change::{ChangedPlaces, Touched, merge, rename_hosts};
-use super::check::{self, Places};
+use super::check::{self, Places as _};
 use super::diagnostic::{Diagnostic, tidy};
 use super::document::{Document, join};
-use super::meaning::{self, Subject};
+use super::meaning::{self, Expectations, Resolutions, Subject};
 use super::model::{Break, CauseSpec, Scenario};
 use super::schema;
 use crate::fixture::{Contributions, Library, expand};
@@ -68,10 +68,19 @@ impl Loaded {
                 document.error("/name", format!("the name is `{}`, but the folder is `{folder}`", scenario.name));
             errors.push(error.fix(format!("write `name: {folder}`, or rename the folder")));
         }
-        let baseline = meaning::check(&Subject { scenario: &scenario, library, places: &document });
+        let subject = Subject { scenario: &scenario, library, places: &document };
+        if let Some(error) = meaning::too_long(&subject) {
+            errors.push(error);
+            return Err(tidy(errors));
+        }
+        let (resolved, mut baseline) = meaning::fixtures(&subject);
+        baseline.extend(meaning::check(&subject, &resolved));
         let mut variants = vec![Variant::baseline(path, &document, &scenario)];
+        // What is wrong with the baseline would be found in each variant again.
+        let sound = baseline.is_empty().then_some(&resolved);
+        let breaker = Breaker { library, path, document: &document, baseline: &scenario, sound };
         for (id, spec) in &scenario.breaks {
-            match broken(library, path, &document, &scenario, id, spec, &baseline) {
+            match breaker.variant(id, spec) {
                 Ok(variant) => variants.push(variant),
                 Err(wrong) => errors.extend(wrong),
             }
@@ -133,6 +142,9 @@ impl Variant {
     }
 
     /// The same variant with its host names replaced everywhere, for variants that share a cluster.
+    ///
+    /// # Panics
+    /// If a new name is no host name, so that a typed text no longer reads.
     #[must_use]
     pub fn with_hosts(&self, names: &BTreeMap<String, String>) -> Self {
         let value = rename_hosts(&self.value, names);
@@ -141,33 +153,47 @@ impl Variant {
     }
 }
 
-fn broken(
-    library: &Library,
-    path: &str,
-    document: &Document,
-    baseline: &Scenario,
-    id: &str,
-    spec: &Break,
-    known: &[Diagnostic],
-) -> Result<Variant, Vec<Diagnostic>> {
-    let (value, touches) = merge(document, id)?;
-    let places = ChangedPlaces::new(document, id, &value);
-    let changed: Scenario = check::read(&schema::SCENARIO, &value, &places)?;
-    let mut errors = meaning::check(&Subject { scenario: &changed, library, places: &places as &dyn Places });
-    // What is wrong with the baseline itself is told once, at its own place.
-    errors.retain(|error| !known.iter().any(|told| told.message == error.message));
-    errors.extend(meaning::expectations(&meaning::Expectations { id, spec, baseline, changed: &changed, document }));
-    if !errors.is_empty() {
-        return Err(errors);
+/// Makes variants of breaks.
+struct Breaker<'a> {
+    library: &'a Library,
+    path: &'a str,
+    document: &'a Document,
+    baseline: &'a Scenario,
+    /// The baseline's fixtures, if nothing is wrong with it.
+    sound: Option<&'a Resolutions<'a>>,
+}
+
+impl Breaker<'_> {
+    fn variant(&self, id: &str, spec: &Break) -> Result<Variant, Vec<Diagnostic>> {
+        let (value, touches) = merge(self.document, id)?;
+        let places = ChangedPlaces::new(self.document, id, &value);
+        let changed: Scenario = check::read(&schema::SCENARIO, &value, &places)?;
+        let mut errors = Vec::new();
+        if let Some(resolved) = self.sound {
+            let subject = Subject { scenario: &changed, library: self.library, places: &places };
+            if touches.fixtures.is_empty() {
+                errors.extend(meaning::check(&subject, resolved));
+            } else {
+                let (resolved, wrong) = meaning::fixtures(&subject);
+                errors.extend(wrong);
+                errors.extend(meaning::check(&subject, &resolved));
+            }
+        }
+        let expectations =
+            Expectations { id, spec, baseline: self.baseline, changed: &changed, document: self.document };
+        errors.extend(meaning::expectations(&expectations));
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Variant {
+            id: VariantId::new(format!("{}+{id}", self.path)),
+            break_id: Some(id.to_owned()),
+            summary: spec.summary.clone().unwrap_or_else(|| id.replace('-', " ")),
+            value,
+            scenario: changed,
+            touches,
+            fails: spec.fails.clone(),
+            blocks: spec.blocks.clone(),
+        })
     }
-    Ok(Variant {
-        id: VariantId::new(format!("{path}+{id}")),
-        break_id: Some(id.to_owned()),
-        summary: spec.summary.clone().unwrap_or_else(|| id.replace('-', " ")),
-        value,
-        scenario: changed,
-        touches,
-        fails: spec.fails.clone(),
-        blocks: spec.blocks.clone(),
-    })
 }

@@ -37,3 +37,155 @@ fn the_example_of_the_design_loads_and_expands() {
     assert_eq!(loaded.place_of("inside"), "presigned-url.yaml:14");
     assert_eq!(loaded.place_of_cause("no-rewrite", "inside"), "presigned-url.yaml:19");
 }
+
+/// The repository's own scenarios, if this tree holds any yet.
+#[test]
+fn the_scenarios_of_the_repository_load_and_expand() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (library, errors) = Library::load(root);
+    assert_eq!(errors, []);
+    if !root.join("scenarios").is_dir() {
+        return;
+    }
+    let (loaded, errors) = parallax::scenario::load(&library, root, &[]);
+    assert!(errors.is_empty(), "{}", diagnostic::render(&errors, false));
+    assert!(!loaded.is_empty());
+    for scenario in &loaded {
+        for variant in &scenario.variants {
+            if let Err(errors) = scenario.expand(&library, variant, "px") {
+                panic!("{}: {}", variant.id, diagnostic::render(&errors, false));
+            }
+        }
+    }
+}
+
+/// Every file of `tests/bad`, with what it is told: read the snapshot as a person would read the message.
+#[test]
+fn bad_scenarios_are_explained() {
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder("bad")).expect("tests/bad").map(|entry| entry.expect("readable").path()).collect();
+    paths.sort();
+    assert!(paths.len() >= 40, "{} bad inputs", paths.len());
+    let mut told = String::new();
+    for path in paths {
+        let Err(errors) = read(&path) else { panic!("{} loads", path.display()) };
+        assert!(!errors.is_empty(), "{} is refused without a word", path.display());
+        told.push_str(&diagnostic::render(&errors, false));
+        told.push('\n');
+    }
+    insta::assert_snapshot!("bad", told);
+}
+
+/// Hostile texts that are better made than kept: each is refused quickly, in a message of bounded size.
+#[test]
+fn hostile_texts_are_refused_in_few_words() {
+    let head = "name: hostile\nsummary: ";
+    let cases = [
+        ("a line of 1 MB", format!("{head}{}\nflow: []\n", "x".repeat(1 << 20)), "larger than 256 KiB"),
+        ("a long line within the limit", format!("{head}{}\nflo: []\n", "x y: ".repeat(40_000)), ":"),
+        ("100,000 brackets", format!("{head}{}", "[".repeat(100_000)), "nested deeper"),
+        ("100,000 dashes", format!("{head}\n{}", "- ".repeat(100_000)), "nested deeper"),
+        ("100,000 anchors", format!("{head}[{}]", "&a x, ".repeat(40_000)), "anchors"),
+        (
+            "many unknown keys",
+            format!("{head}x\n{}", (0..9000).fold(String::new(), |s, n| s + &format!("k{n}: 1\n"))),
+            "unknown",
+        ),
+        (
+            "many steps",
+            format!("{head}x\nflow:\n{}", "  - { id: a, needs: [b] }\n".repeat(8_000)),
+            "more than 200 entries",
+        ),
+        ("many documents", "--- 1\n".repeat(40_000), "second document"),
+        ("a NUL", "name: \0".to_owned(), "U+0000"),
+        ("a byte order mark alone", "\u{feff}".to_owned(), "empty"),
+    ];
+    for (what, text, says) in cases {
+        let started = std::time::Instant::now();
+        let errors = Loaded::read(&Library::shipped(), "hostile", "hostile.yaml", text.as_bytes()).expect_err(what);
+        let told = diagnostic::render(&errors, false);
+        assert!(told.contains(says), "{what}: {}", &told[..told.len().min(2000)]);
+        assert!(errors.len() <= diagnostic::LIMIT, "{what}: {} errors", errors.len());
+        assert!(told.len() < 64 * 1024, "{what}: {} bytes", told.len());
+        let took = started.elapsed();
+        assert!(took.as_secs() < 5, "{what} took {took:?}");
+        println!("{what}: {took:?}");
+    }
+}
+
+#[test]
+fn a_folder_is_walked_once_however_its_links_go() {
+    let root = tempfile::tempdir().expect("a folder");
+    let area = root.path().join("scenarios/area");
+    let scenario = area.join("presigned-url");
+    std::fs::create_dir_all(&scenario).expect("made");
+    std::fs::copy(folder("good").join("presigned-url.yaml"), scenario.join("scenario.yaml")).expect("copied");
+    std::os::unix::fs::symlink(root.path().join("scenarios"), area.join("back")).expect("linked");
+    std::os::unix::fs::symlink(area.join("self"), area.join("self")).expect("linked");
+    let (loaded, errors) = parallax::scenario::load(&Library::shipped(), root.path(), &[]);
+    assert_eq!(errors, []);
+    let paths: Vec<(&str, &str)> = loaded.iter().map(|it| (it.path.as_str(), it.file.as_str())).collect();
+    assert_eq!(paths, [("area/presigned-url", "scenarios/area/presigned-url/scenario.yaml")]);
+
+    let (loaded, errors) = parallax::scenario::load(&Library::shipped(), root.path(), &[root.path().join("none")]);
+    assert!(loaded.is_empty());
+    assert_eq!(errors.len(), 1, "{errors:?}");
+}
+
+/// What asserts nothing is refused: take any one `expect` away, and lint says so.
+#[test]
+fn every_expectation_is_needed() {
+    let text = std::fs::read_to_string(folder("good").join("presigned-url.yaml")).expect("readable");
+    let expect = ", expect: { status: 200, body: hello }";
+    let places: Vec<usize> = text.match_indices(expect).map(|(at, _)| at).collect();
+    assert_eq!(places.len(), 2);
+    for at in places {
+        let without = format!("{}{}", &text[..at], &text[at + expect.len()..]);
+        let errors =
+            Loaded::read(&Library::shipped(), "presigned-url", "s.yaml", without.as_bytes()).expect_err("refused");
+        assert!(errors.iter().any(|error| error.message.contains("asserts nothing")), "{errors:?}");
+    }
+}
+
+/// A tenth of what must be read in a second by an optimised build, so that the bound holds on a busy machine too.
+#[test]
+fn reading_is_quick() {
+    let root = tempfile::tempdir().expect("a folder");
+    let text = std::fs::read_to_string(folder("good").join("presigned-url.yaml")).expect("readable");
+    for number in 0..100 {
+        let folder = root.path().join(format!("scenarios/area/s{number}"));
+        std::fs::create_dir_all(&folder).expect("made");
+        let text = text.replacen("name: presigned-url", &format!("name: s{number}"), 1);
+        std::fs::write(folder.join("scenario.yaml"), text).expect("written");
+    }
+    let library = Library::shipped();
+    let started = std::time::Instant::now();
+    let (loaded, errors) = parallax::scenario::load(&library, root.path(), &[]);
+    let took = started.elapsed();
+    assert_eq!(errors, []);
+    assert_eq!(loaded.iter().map(|it| it.variants.len()).sum::<usize>(), 300);
+    println!("100 scenarios, 300 variants: {took:?}");
+    let limit_s = if cfg!(debug_assertions) { 10 } else { 1 };
+    assert!(took.as_secs() < limit_s, "{took:?}");
+}
+
+#[test]
+fn the_schemas_in_the_repository_are_those_of_the_types() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("PARALLAX_WRITE_SCHEMAS").is_some() {
+        for (path, text) in parallax::scenario::schema::files() {
+            std::fs::write(root.join(path), text).expect("written");
+        }
+    }
+    assert_eq!(parallax::scenario::schema::differences(root), Vec::<&str>::new());
+}
+
+#[test]
+fn diagnostics_are_data_too() {
+    let errors = read(&folder("bad").join("misspelt-key.yaml")).expect_err("bad");
+    let json = diagnostic::to_json(&errors);
+    assert_eq!(json[0]["line"], 13);
+    assert_eq!(json[0]["column"], 58);
+    assert_eq!(json[0]["fix"], "did you mean `expect`?");
+    assert_eq!(errors[0].on_one_line(), "misspelt-key.yaml:13:58: unknown key `expct`; did you mean `expect`?");
+}

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use parallax_vocab::event::{Exit, Failure};
 use parallax_vocab::RunId;
+use parallax_vocab::event::{Exit, Failure};
 use tokio_util::sync::CancellationToken;
 
 use super::Project;

@@ -76,12 +76,14 @@ fn blocked(it: &Expectations<'_>, at: &str) -> Vec<Diagnostic> {
         }
     }
     let mut errors = Vec::new();
-    for (id, failing) in must.iter().filter(|(id, _)| !it.spec.blocks.iter().any(|block| block == id)) {
+    let missing: Vec<&(&str, String)> =
+        must.iter().filter(|(id, _)| !it.spec.blocks.iter().any(|block| block == id)).collect();
+    if !missing.is_empty() {
         let pointer = if it.spec.blocks.is_empty() { join(at, "fails") } else { join(at, "blocks") };
-        let error =
-            it.document.key_error(&pointer, format!("step `{id}` depends on `{failing}`, so it is blocked too"));
+        let why = missing.iter().map(|(id, failing)| format!("`{id}` depends on `{failing}`"));
+        let message = format!("{}: not reached either", why.collect::<Vec<_>>().join(", "));
         let all: Vec<&str> = must.iter().map(|(id, _)| *id).collect();
-        errors.push(error.fix(format!("write `blocks: [{}]`", all.join(", "))));
+        errors.push(it.document.key_error(&pointer, message).fix(format!("write `blocks: [{}]`", all.join(", "))));
     }
     for (index, id) in it.spec.blocks.iter().enumerate() {
         let known = it.changed.flow.iter().any(|step| step.id == *id) && !it.spec.fails.contains_key(id);

@@ -5,10 +5,12 @@ mod references;
 mod steps;
 mod structure;
 
+use std::collections::BTreeMap;
+
 use super::check::Places;
 use super::diagnostic::Diagnostic;
 use super::model::Scenario;
-use crate::fixture::{Library, resolve};
+use crate::fixture::{Library, Resolved, resolve};
 
 pub use breaks::{Expectations, expectations, indistinguishable};
 pub use references::dependencies;
@@ -23,15 +25,26 @@ pub struct Subject<'a> {
     pub places: &'a dyn Places,
 }
 
+/// Fixtures by id, as far as they are known at plan time.
+pub type Resolutions<'a> = BTreeMap<String, Resolved<'a>>;
+
 /// Namespace that references are resolved with when nothing is run.
 const NO_NAMESPACE: &str = "namespace";
 
-/// Everything that is wrong with a scenario, breaks left out.
-pub fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
+/// A scenario that is too long to be judged.
+pub fn too_long(subject: &Subject<'_>) -> Option<Diagnostic> {
+    structure::too_long(subject)
+}
+
+/// What a scenario's fixtures resolve to, with what is wrong with them.
+pub fn fixtures<'a>(subject: &Subject<'a>) -> (Resolutions<'a>, Vec<Diagnostic>) {
+    resolve(subject.library, subject.scenario, NO_NAMESPACE, subject.places)
+}
+
+/// Everything else that is wrong with a scenario, breaks left out.
+pub fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
     let mut errors = structure::check(subject);
     errors.extend(steps::check(subject));
-    let (resolved, wrong) = resolve(subject.library, subject.scenario, NO_NAMESPACE, subject.places);
-    errors.extend(wrong);
-    errors.extend(references::check(subject, &resolved));
+    errors.extend(references::check(subject, resolved));
     errors
 }

@@ -1,12 +1,9 @@
 //! What steps say about other steps and about fixtures: templates, `needs`, `same-chain-as`.
 
-use std::collections::BTreeMap;
-
 use parallax_vocab::StepId;
 use serde_json::Value;
 
-use super::Subject;
-use crate::fixture::Resolved;
+use super::{Resolutions, Subject};
 use crate::scenario::action::Action;
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::document::join;
@@ -55,7 +52,7 @@ fn walk(value: &Value, pointer: String, out: &mut Vec<(String, String)>) {
     }
 }
 
-pub(super) fn check(subject: &Subject<'_>, resolved: &BTreeMap<String, Resolved<'_>>) -> Vec<Diagnostic> {
+pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
     let flow = &subject.scenario.flow;
     let mut errors = Vec::new();
     for (index, step) in flow.iter().enumerate() {
@@ -63,7 +60,7 @@ pub(super) fn check(subject: &Subject<'_>, resolved: &BTreeMap<String, Resolved<
         for (pointer, text) in strings(step) {
             let pointer = format!("{at}{pointer}");
             match template::references(&text) {
-                Err(message) => errors.push(subject.places.error(&pointer, message)),
+                Err(wrong) => errors.push(subject.places.error(&pointer, wrong.message).fix(wrong.fix)),
                 Ok(references) => {
                     let wrong = references.iter().filter_map(|it| reference(subject, resolved, index, it));
                     errors.extend(wrong.map(|(message, fix)| subject.places.error(&pointer, message).fix(fix)));
@@ -107,7 +104,7 @@ fn earlier(subject: &Subject<'_>, index: usize, id: &str) -> Option<(String, Str
 
 fn reference(
     subject: &Subject<'_>,
-    resolved: &BTreeMap<String, Resolved<'_>>,
+    resolved: &Resolutions<'_>,
     index: usize,
     reference: &Reference,
 ) -> Option<(String, String)> {

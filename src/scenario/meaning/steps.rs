@@ -160,12 +160,12 @@ impl Judge<'_> {
             return;
         }
         let fix = match (operation, target.split_once('/')) {
+            _ if target.contains("://") => "leave the scheme out: `bucket/key`",
             ("list", Some((bucket, _))) if !bucket.is_empty() => return,
             ("list" | "create-bucket", None) if !target.is_empty() => return,
             (_, Some((bucket, key))) if operation != "create-bucket" && !bucket.is_empty() && !key.is_empty() => return,
             ("create-bucket", _) => "write the name of a bucket alone",
             ("list", _) => "write `bucket` or `bucket/prefix`",
-            (_, _) if target.starts_with("s3://") => "leave `s3://` out: `bucket/key`",
             _ => "write `bucket/key`",
         };
         let error =
@@ -231,8 +231,9 @@ impl Judge<'_> {
         let Some(expect) = &self.step.expect else {
             // Success is what a write is expected to have; what a look is expected to see must be said.
             let operation = self.step.s3.as_ref().and_then(|s3| s3.operations().first().map(|(name, _)| *name));
+            // One without an operation is told for that alone.
             let optional = matches!(action, Action::Presign | Action::Apply)
-                || matches!(operation, Some("put" | "create-bucket" | "delete"));
+                || action == Action::S3 && matches!(operation, None | Some("put" | "create-bucket" | "delete"));
             if !optional {
                 let error =
                     self.error("/id", format!("step `{}` expects nothing, so it asserts nothing", self.step.id));
@@ -258,29 +259,22 @@ impl Judge<'_> {
     }
 
     fn values(&self, expect: &Expect, errors: &mut Vec<Diagnostic>) {
-        if let Some(status) = expect.status.filter(|status| !(100..=599).contains(status)) {
-            let error = self.error("/expect/status", format!("{status} is not an HTTP status"));
-            errors.push(error.fix("write a number from 100 to 599"));
-        }
         if let Some((name, _)) = expect.headers.iter().flatten().find(|(name, _)| name.chars().any(char::is_uppercase))
         {
             let error =
                 self.key_error(&format!("/expect/headers/{name}"), format!("the header `{name}` is not in lower case"));
             errors.push(error.fix(format!("write `{}`: HTTP does not tell them apart", name.to_lowercase())));
         }
-        if let Some(address) = &expect.address {
-            if !address.contains("{{") && address.parse::<std::net::IpAddr>().is_err() {
-                let error = self.error("/expect/address", format!("`{address}` is not an address"));
-                errors.push(error.fix("write an IP address or a template, for example \"{{ store.cluster-ip }}\""));
-            }
+        let odd = |address: &&String| !address.contains("{{") && address.parse::<std::net::IpAddr>().is_err();
+        if let Some(address) = expect.address.as_ref().filter(odd) {
+            let error = self.error("/expect/address", format!("`{address}` is not an address"));
+            errors.push(error.fix("write an IP address or a template, for example \"{{ store.cluster-ip }}\""));
         }
-        if let Some(object) = &expect.object {
-            if object.as_object().is_none_or(serde_json::Map::is_empty) {
-                let error = self.key_error("/expect/object", "`object` holds no field".to_owned());
-                errors.push(
-                    error.fix("write the part that must be there, for example `object: { spec: { replicas: 1 } }`"),
-                );
-            }
+        let holds_nothing = |object: &serde_json::Value| object.as_object().is_none_or(serde_json::Map::is_empty);
+        if expect.object.as_ref().is_some_and(holds_nothing) {
+            let error = self.key_error("/expect/object", "`object` holds no field".to_owned());
+            errors
+                .push(error.fix("write the part that must be there, for example `object: { spec: { replicas: 1 } }`"));
         }
     }
 

@@ -8,6 +8,24 @@ use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::document::join;
 use crate::scenario::template::is_name;
 
+/// How many entries a section may have: far more than a person reads, few enough for rules that compare each with each.
+const ENTRIES_LIMIT: usize = 200;
+
+/// A section that is too long to be judged.
+pub(super) fn too_long(subject: &Subject<'_>) -> Option<Diagnostic> {
+    let it = subject.scenario;
+    let sections = [
+        ("flow", it.flow.len()),
+        ("fixtures", it.fixtures.len()),
+        ("vantages", it.vantages.len()),
+        ("breaks", it.breaks.len()),
+    ];
+    let (section, _) = sections.into_iter().find(|(_, length)| *length > ENTRIES_LIMIT)?;
+    let error =
+        subject.places.key_error(&join("", section), format!("`{section}` has more than {ENTRIES_LIMIT} entries"));
+    Some(error.fix("make it several scenarios"))
+}
+
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = ids(subject);
     errors.extend(vantages(subject));
