@@ -9,6 +9,8 @@ use parallax_vocab::event::{Outcome, VariantEnded, Witness};
 use parallax_vocab::question::{DnsQuestion, Probe, View};
 use parallax_vocab::{Answer, EventKind};
 
+use tokio::sync::Notify;
+
 use super::error::RunError;
 use super::scene::Scene;
 use super::witness::StoreWitness;
@@ -82,10 +84,11 @@ pub(super) async fn run(
     applier: &Applier,
     cluster: &Cluster,
     plan: &EnvironmentPlan,
+    answered: &Notify,
 ) -> Result<(), RunError> {
     let _job = context.jobs.acquire().await.expect("the semaphore is never closed");
     let began = Instant::now();
-    match in_environment(context, applier, cluster, plan).await {
+    match in_environment(context, applier, cluster, plan, answered).await {
         Ok(()) => Ok(()),
         Err((first, error)) => {
             for variant in &plan.variants[first..] {
@@ -104,6 +107,7 @@ async fn in_environment(
     applier: &Applier,
     cluster: &Cluster,
     plan: &EnvironmentPlan,
+    answered: &Notify,
 ) -> Result<(), (usize, RunError)> {
     let setup = context.sink.setup(
         format!("environment/{}", plan.namespace),
@@ -121,7 +125,7 @@ async fn in_environment(
     };
     let scene = Scene { plan, environment: &environment, cluster };
     setup.progress("sessions, name service and stores");
-    let stage = match stage(context, applier, scene).await {
+    let stage = match stage(context, applier, scene, answered).await {
         Ok(stage) => stage,
         Err(error) => {
             setup.failed(error.failure());
@@ -137,12 +141,18 @@ async fn in_environment(
 }
 
 /// Opens the vantages and waits until the stores are ready for each of them.
-async fn stage<'a>(context: &'a Context, applier: &'a Applier, scene: Scene<'a>) -> Result<Stage<'a>, RunError> {
+async fn stage<'a>(
+    context: &'a Context,
+    applier: &'a Applier,
+    scene: Scene<'a>,
+    answered: &Notify,
+) -> Result<Stage<'a>, RunError> {
     let sessions = scene.environment.pods.iter().map(|(vantage, (pod, _))| async {
         let client = applier.client().clone();
         let session = PodSession::open(client, &scene.plan.namespace, pod, None).await?;
         let session = Vantage::Pod(session);
         name_service(&scene, pod, &session).await?;
+        answered.notify_one();
         Ok::<_, RunError>((vantage.clone(), session))
     });
     let stores = scene.plan.fixtures.iter().flat_map(|(id, it)| {

@@ -16,7 +16,7 @@ use crate::record::Sink;
 use crate::run::{self, Machine, RunError};
 
 /// Variants at once where nobody says: a variant is mostly waiting, and each holds a store in memory.
-const JOBS: usize = 4;
+const JOBS: usize = 8;
 /// Where an engine is that nobody named; `--provision` starts one there.
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
 
