@@ -63,7 +63,7 @@ pub enum Command {
     Plan(Plan),
     /// Show or obtain the images that scenarios need.
     #[command(
-        after_long_help = "Examples:\n  parallax images list\n  parallax images build\n  parallax images build minio --provision"
+        after_long_help = "Examples:\n  parallax images list\n  parallax images fetch\n  parallax images build\n  parallax images build minio --provision"
     )]
     Images(Images),
     /// Remove what a killed run left behind.
@@ -175,7 +175,17 @@ pub struct Images {
 pub enum ImagesCommand {
     /// Show each image: reference, digest, recipe, and whether the engine has it.
     List,
-    /// Obtain images: from the engine, a registry, or built by their recipes.
+    /// Obtain what a run of everything needs, each image from the first source that has it: the engine, the cache, a
+    /// registry, its recipe.
+    Fetch {
+        /// Which node image to use.
+        #[arg(long, value_enum, default_value_t = K3s::Auto)]
+        k3s: K3s,
+        /// Install and start what is missing, as for `e2e`.
+        #[arg(long)]
+        provision: bool,
+    },
+    /// Build images by their recipes; no registry is asked.
     Build {
         /// Names as in images/images.lock; without any, all.
         #[arg(value_name = "NAME")]

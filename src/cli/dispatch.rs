@@ -34,6 +34,13 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
                 })
                 .await
             }
+            ImagesCommand::Fetch { k3s, provision } => {
+                let project = Project::load(&project()?)?;
+                session::watched(|sink, cancel| async move {
+                    wiring::images_fetch(&project, k3s, provision, sink, cancel).await
+                })
+                .await
+            }
             ImagesCommand::Build { names, provision } => {
                 let project = project()?;
                 session::watched(|sink, cancel| wiring::images_build(project, names, provision, sink, cancel)).await

@@ -25,7 +25,7 @@ const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
 pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     let needs_engine = match &cli.command {
         Command::E2e(_) => true,
-        Command::Images(args) => matches!(args.command, ImagesCommand::Build { .. }),
+        Command::Images(args) => !matches!(args.command, ImagesCommand::List),
         _ => false,
     };
     if !needs_engine {
@@ -110,7 +110,24 @@ fn place_words(place: Place) -> &'static str {
     }
 }
 
-/// Obtains images by their recipes.
+/// Obtains what a run of everything needs.
+pub async fn images_fetch(
+    project: &Project,
+    k3s: K3s,
+    provision: bool,
+    sink: Sink,
+    cancel: CancellationToken,
+) -> Result<Exit, CliError> {
+    let selected = project.list().into_iter().map(|it| it.variant).collect();
+    let wanted = run::wants(&super::project::planned(project, &selected)?);
+    let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
+    run::supply_of(&project.root, policy(k3s), &machine.engine, provision, &wanted, &sink, cancel)
+        .await
+        .map_err(image_error)?;
+    Ok(Exit::AsExpected)
+}
+
+/// Builds images by their recipes.
 pub async fn images_build(
     project: PathBuf,
     names: Vec<String>,
