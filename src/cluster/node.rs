@@ -17,7 +17,7 @@ const API_PORT: u16 = 6443;
 /// What k3s prints when its server is up.
 const READY_LINE: &str = "k3s is up and running";
 /// How long a node may take from its container's start to that line. Cold disks and two cores included.
-const UP_WITHIN: Duration = Duration::from_secs(120);
+const UP_WITHIN: Duration = Duration::from_mins(2);
 /// Where k3s looks for manifests and images (facts.md §3).
 const MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
 const AIRGAP_IMAGES: &str = "/var/lib/rancher/k3s/agent/images";

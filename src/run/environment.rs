@@ -149,7 +149,8 @@ async fn stage<'a>(
 ) -> Result<Stage<'a>, RunError> {
     let sessions = scene.environment.pods.iter().map(|(vantage, (pod, _))| async {
         let client = applier.client().clone();
-        let session = PodSession::open(client, &scene.plan.namespace, pod, None).await?;
+        // Boxed: the streams' buffers would stand in every future around this one.
+        let session = Box::pin(PodSession::open(client, &scene.plan.namespace, pod, None)).await?;
         let session = Vantage::Pod(session);
         name_service(&scene, pod, &session).await?;
         answered.notify_one();

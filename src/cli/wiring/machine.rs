@@ -73,8 +73,8 @@ pub fn remaining(run: &RunId) -> Vec<String> {
 
 /// The table of images.
 pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken) -> Result<String, CliError> {
-    let lock = Lock::load(&project.join("images")).map_err(image_error)?;
-    let cache = Cache::open().map_err(image_error)?;
+    let lock = Lock::load(&project.join("images"))?;
+    let cache = Cache::open()?;
     let binaries = images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
     let engine = match engine::find(&RealSurroundings) {
         Ok(endpoint) => Engine::connect(&endpoint).await.ok(),
@@ -84,22 +84,20 @@ pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken)
         sink.note("no engine answers; only the cache is looked at");
     }
     let store = engine.as_ref().map(|engine| engine as &dyn ImageStore);
-    let rows = images::list(&lock, &binaries, &cache, store).await.map_err(image_error)?;
-    let mut text = String::new();
-    for row in rows {
-        let at: Vec<&str> = row.at.iter().map(|place| place_words(*place)).collect();
-        let at = if at.is_empty() { "not here".to_owned() } else { at.join(", ") };
-        let write = writeln!(
-            text,
-            "{}  {}\n  published  {}\n  built      {}\n  now        {at}",
-            row.name,
-            row.purpose,
-            row.reference.as_deref().unwrap_or("never"),
-            row.built.or(row.unknown).as_deref().unwrap_or("no recipe"),
-        );
-        write.expect("a String takes every write");
-    }
-    Ok(text)
+    let rows = images::list(&lock, &binaries, &cache, store).await?;
+    Ok(rows.iter().map(image_words).collect())
+}
+
+fn image_words(row: &images::Row) -> String {
+    let at: Vec<&str> = row.at.iter().map(|place| place_words(*place)).collect();
+    let at = if at.is_empty() { "not here".to_owned() } else { at.join(", ") };
+    format!(
+        "{}  {}\n  published  {}\n  built      {}\n  now        {at}\n",
+        row.name,
+        row.purpose,
+        row.reference.as_deref().unwrap_or("never"),
+        row.built.as_ref().or(row.unknown.as_ref()).map_or("no recipe", String::as_str),
+    )
 }
 
 fn place_words(place: Place) -> &'static str {
@@ -136,7 +134,7 @@ pub async fn images_build(
     cancel: CancellationToken,
 ) -> Result<Exit, CliError> {
     let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
-    run::build_images(&project, &names, &machine, provision, &sink, cancel).await.map_err(image_error)?;
+    run::build_images(&project, &names, &machine, provision, &sink, cancel).await?;
     Ok(Exit::AsExpected)
 }
 
@@ -187,8 +185,10 @@ fn engine_error(error: engine::EngineError) -> CliError {
     failed(&RunError::from(error).failure())
 }
 
-fn image_error(error: images::ImageError) -> CliError {
-    if error.is_usage() { CliError::Usage(error.to_string()) } else { failed(&error.failure()) }
+impl From<images::ImageError> for CliError {
+    fn from(error: images::ImageError) -> Self {
+        if error.is_usage() { Self::Usage(error.to_string()) } else { failed(&error.failure()) }
+    }
 }
 
 /// A failure with its fix and what proves it, as the last words of a command.
