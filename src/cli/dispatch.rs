@@ -46,6 +46,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
                 session::watched(|sink, cancel| wiring::images_build(project, names, provision, sink, cancel)).await
             }
         },
+        Command::Down(args) => session::watched(|sink, cancel| wiring::down(args.run, sink, cancel)).await,
         Command::Gc => session::watched(wiring::gc).await,
         Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args.provision, sink, cancel)).await,
         Command::Report(args) => report::again(project().ok().as_deref(), &args),

@@ -27,6 +27,9 @@ fn write(text: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
                 writeln!(text, "  {what} --{argument}")?;
             }
         }
+        for name in &cluster.traits.tls_san {
+            writeln!(text, "  apiserver's certificate also for {name}")?;
+        }
         for rule in cluster.dns_rules() {
             writeln!(text, "  dns {} -> {}", rule.from, rule.to)?;
         }

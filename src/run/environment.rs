@@ -16,6 +16,7 @@ use super::scene::Scene;
 use super::witness::StoreWitness;
 use super::{Context, flow, millis, store};
 use crate::apply::{self, Applier};
+use crate::certs::write_private;
 use crate::cluster::Cluster;
 use crate::fixture::ReadyWhen;
 use crate::plan::EnvironmentPlan;
@@ -124,6 +125,9 @@ async fn in_environment(
         }
     };
     let scene = Scene { plan, environment: &environment, cluster };
+    if context.options.keep {
+        keep_authorities(context, &scene);
+    }
     setup.progress("sessions, name service and stores");
     let stage = match stage(context, applier, scene, answered).await {
         Ok(stage) => stage,
@@ -138,6 +142,28 @@ async fn in_environment(
     }
     join_all(stage.pods.into_values().map(Vantage::close)).await;
     Ok(())
+}
+
+/// What a person needs to ask from outside what the scenario asks, when the environment is left standing.
+fn keep_authorities(context: &Context, scene: &Scene<'_>) {
+    for (id, issuer) in &scene.environment.certificates.issuers {
+        let path = context.options.directory.join(format!("{}-{id}.pem", scene.plan.namespace));
+        if let Err(error) = write_private(&path, issuer.root_pem().as_bytes()) {
+            context.sink.warn(error.to_string());
+            continue;
+        }
+        let detours = scene.cluster.world.detours();
+        for edge in &scene.plan.edges {
+            let Some(detour) = detours.iter().find(|it| it.from.port() == edge.port) else { continue };
+            context.sink.note(format!(
+                "`curl --cacert {} --connect-to {host}:{}:{} https://{host}` asks from outside",
+                path.display(),
+                edge.port,
+                detour.to,
+                host = edge.host,
+            ));
+        }
+    }
 }
 
 /// Opens the vantages and waits until the stores are ready for each of them.

@@ -140,8 +140,7 @@ impl Flow<'_, '_> {
             let name = self.stage.scene.render(&resource.name, &self.yielded).map_err(wrong)?;
             let object = self.stage.applier.get(&resource.api_version, &resource.kind, namespace, &name).await?;
             let what = format!("{} {name} in namespace {namespace}", resource.kind);
-            let expect = step.expect.as_ref().and_then(|it| it.object.as_ref());
-            let expect = expect.map(|it| self.render_value(it)).transpose().map_err(wrong)?;
+            let expect = step.expect.as_ref().map(|it| self.render_expect(it)).transpose().map_err(wrong)?;
             return Ok(plain(judge::judge_object(&what, expect.as_ref(), object.as_ref())));
         }
         if let Some(apply) = &step.apply {

@@ -119,9 +119,7 @@ pub async fn images_fetch(
     let selected = project.list().into_iter().map(|it| it.variant).collect();
     let wanted = run::wants(&super::project::planned(project, &selected)?);
     let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
-    run::supply_of(&project.root, policy(k3s), &machine.engine, provision, &wanted, &sink, cancel)
-        .await
-        .map_err(image_error)?;
+    run::supply_of(&project.root, policy(k3s), &machine.engine, provision, &wanted, &sink, cancel).await?;
     Ok(Exit::AsExpected)
 }
 
@@ -154,6 +152,33 @@ pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError
         sink.warn(format!("something could not be removed; {command}"));
     }
     printer::data(&format!("{} objects removed\n", collection.removed()));
+    Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
+}
+
+/// Takes down what `--keep` left standing: one run by its id, or the only one that stands.
+pub async fn down(run: Option<String>, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
+    let state = StateDir::of_user().map_err(engine_error)?;
+    let standing: Vec<RunId> =
+        state.runs().map_err(engine_error)?.into_iter().filter(|run| state.is_standing(run)).collect();
+    let names = standing.iter().map(RunId::as_str).collect::<Vec<_>>().join(", ");
+    let run = match (run, standing.as_slice()) {
+        (Some(run), _) if standing.iter().any(|it| it.as_str() == run) => RunId::new(run),
+        (Some(run), []) => return Err(CliError::Usage(format!("run {run} does not stand; no run does"))),
+        (Some(run), _) => return Err(CliError::Usage(format!("run {run} does not stand; these do: {names}"))),
+        (None, []) => return Err(CliError::Usage("no run stands".to_owned())),
+        (None, [only]) => only.clone(),
+        (None, _) => return Err(CliError::Usage(format!("several runs stand; name one of them: {names}"))),
+    };
+    let engine = connected(&sink, false).await?;
+    let swept = engine.sweep(&run, &state.entries(&run), engine::Unfinished::None).await;
+    let remaining: Vec<String> = swept.remaining.iter().map(engine::Remaining::command).collect();
+    for command in &remaining {
+        sink.warn(format!("something could not be removed; {command}"));
+    }
+    if remaining.is_empty() {
+        state.forget(&run).map_err(engine_error)?;
+    }
+    printer::data(&format!("run {run}: {} objects removed\n", swept.removed.len()));
     Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
