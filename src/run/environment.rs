@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::future::{join_all, try_join_all};
+use parallax_vocab::Answer;
 use parallax_vocab::answer::Reply;
-use parallax_vocab::event::{Outcome, VariantEnded, Witness};
+use parallax_vocab::event::{Outcome, Witness};
 use parallax_vocab::question::{DnsQuestion, Probe, View};
-use parallax_vocab::{Answer, EventKind};
 
 use tokio::sync::Notify;
 
@@ -94,8 +94,7 @@ pub(super) async fn run(
         Err((first, error)) => {
             for variant in &plan.variants[first..] {
                 let outcome = Outcome::Error { failure: error.failure() };
-                let ended = VariantEnded { variant: variant.id.clone(), outcome, took_ms: millis(began) };
-                context.sink.say(EventKind::VariantEnded(ended));
+                context.verdicts.say(&variant.id, outcome, millis(began));
             }
             Ok(())
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use parallax_vocab::answer::Reply;
-use parallax_vocab::event::{Outcome, StepEnded, VariantEnded, VariantStarted, Verdict, Witness};
+use parallax_vocab::event::{Outcome, StepEnded, VariantStarted, Verdict, Witness};
 use parallax_vocab::{Answer, Cause, EventKind, Question, StepId, VantageId};
 
 use super::environment::Stage;
@@ -42,8 +42,7 @@ pub(super) async fn run(stage: &Stage<'_>, variant: &VariantPlan) -> Result<(), 
     let inner = &variant.variant;
     let problems = judge::problems(&inner.scenario.flow, &inner.fails, &inner.blocks, &results);
     let outcome = if problems.is_empty() { Outcome::AsExpected } else { Outcome::NotAsExpected { problems } };
-    let ended = VariantEnded { variant: variant.id.clone(), outcome, took_ms: millis(began) };
-    sink.say(EventKind::VariantEnded(ended));
+    stage.context.verdicts.say(&variant.id, outcome, millis(began));
     Ok(())
 }
 
