@@ -38,7 +38,8 @@ mod tests {
 
     #[test]
     fn the_authority_is_the_embedded_one() {
-        let text = |cluster: &str| format!("apiVersion: v1\nkind: Config\nclusters:\n- name: default\n  cluster: {cluster}\n");
+        let text =
+            |cluster: &str| format!("apiVersion: v1\nkind: Config\nclusters:\n- name: default\n  cluster: {cluster}\n");
         let good = text("{ server: 'https://127.0.0.1:6443', certificate-authority-data: cGVtCg== }");
         assert_eq!(authority(&good).as_deref(), Ok("pem\n"));
         for (cluster, named) in [

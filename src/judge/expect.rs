@@ -133,7 +133,10 @@ pub fn judge_object(resource: &str, expect: Option<&Expect>, object: Option<&Val
     if expect.is_some_and(|it| it.absent == Some(true)) {
         let seen = if object.is_some() { "an object" } else { "no such object" };
         let matched = equal("absent", "no such object".to_owned(), seen.to_owned());
-        let cause = object.map(|_| Cause::Resource { resource: resource.to_owned(), detail: "it exists, and was to be absent".to_owned() });
+        let cause = object.map(|_| Cause::Resource {
+            resource: resource.to_owned(),
+            detail: "it exists, and was to be absent".to_owned(),
+        });
         return Judgement { matchers: vec![matched], cause };
     }
     let expect = expect.and_then(|it| it.object.as_ref());
@@ -180,7 +183,9 @@ fn differ(path: &str, expect: &Value, seen: &Value, differences: &mut Vec<(Strin
                 }
             }
         }
-        (Value::Array(entries), Value::Array(all)) if !entries.is_empty() && entries.iter().all(|entry| key(entry).is_some()) => {
+        (Value::Array(entries), Value::Array(all))
+            if !entries.is_empty() && entries.iter().all(|entry| key(entry).is_some()) =>
+        {
             for (entry, (name, value)) in entries.iter().filter_map(|entry| Some((entry, key(entry)?))) {
                 let path = format!("{path}[{name}={value}]");
                 match all.iter().find(|seen| seen.get(name).and_then(Value::as_str) == Some(value)) {
@@ -359,7 +364,8 @@ mod tests {
 
     #[test]
     fn entries_of_a_list_are_found_by_their_name_or_type() {
-        let object = json!({"conditions": [{"type": "A", "status": "True"}, {"type": "B", "status": "False"}], "l": [1, 2]});
+        let object =
+            json!({"conditions": [{"type": "A", "status": "True"}, {"type": "B", "status": "False"}], "l": [1, 2]});
         for (expected, said) in [
             (json!({"conditions": [{"type": "B", "status": "False"}]}), None),
             (
@@ -385,14 +391,22 @@ mod tests {
         let gone = judge_object("X", Some(&absent), None);
         assert_eq!((gone.cause, gone.matchers[0].held), (None, true));
         let there = judge_object("X", Some(&absent), Some(&json!({})));
-        assert_eq!(there.cause.map(|it| it.to_string()).as_deref(), Some("resource: X: it exists, and was to be absent"));
+        assert_eq!(
+            there.cause.map(|it| it.to_string()).as_deref(),
+            Some("resource: X: it exists, and was to be absent")
+        );
         assert_eq!((there.matchers[0].matcher.as_str(), there.matchers[0].held), ("absent", false));
     }
 
     #[test]
     fn a_name_that_must_not_resolve_passes_with_that_fault_alone() {
         let fault = |fault| Some(Cause::Dns { fault, detail: "words".to_owned() });
-        let addresses = DnsReply { addresses: vec!["10.0.0.1".parse().expect("address")], cnames: vec![], ttl_s: 1, searched: None };
+        let addresses = DnsReply {
+            addresses: vec!["10.0.0.1".parse().expect("address")],
+            cnames: vec![],
+            ttl_s: 1,
+            searched: None,
+        };
         for (reply, cause, expected) in [
             (None, fault(DnsFault::NoSuchName), None),
             (None, fault(DnsFault::ServerFailure), Some("dns: server-failure (words)")),

@@ -136,7 +136,8 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
         if faults.0.contains(&expected) {
             let message = format!("`{}` expects this fault, so it is no failure", step.id);
             let error = document.error(&join(at, "dns"), message);
-            errors.push(error.fix("name the fault that comes instead, or `mismatch: dns` where the name then resolves"));
+            errors
+                .push(error.fix("name the fault that comes instead, or `mismatch: dns` where the name then resolves"));
         }
     }
     let expected = expect.and_then(|expect| expect.status);

@@ -62,7 +62,8 @@ fn ids(subject: &Subject<'_>) -> Vec<Diagnostic> {
     if scenario.fixtures.contains_key(CLUSTER_AUTHORITY) {
         let message = format!("`{CLUSTER_AUTHORITY}` is the cluster itself, so no fixture can have that id");
         let error = subject.places.key_error(&join("/fixtures", CLUSTER_AUTHORITY), message);
-        reserved.push(error.fix(format!("give it another id: `trust: [{CLUSTER_AUTHORITY}]` means the cluster's own CA")));
+        reserved
+            .push(error.fix(format!("give it another id: `trust: [{CLUSTER_AUTHORITY}]` means the cluster's own CA")));
     }
     for (index, step) in scenario.flow.iter().enumerate() {
         word(&step.id, &|message| subject.places.error(&format!("/flow/{index}/id"), message));
