@@ -20,7 +20,7 @@ use crate::fixture::{Export, ReadyWhen};
 use crate::plan::EnvironmentPlan;
 
 /// How long a namespace may take to get its ServiceAccount and its pods to look from. Images are on the node already.
-const PODS_WITHIN: Duration = Duration::from_secs(60);
+const PODS_WITHIN: Duration = Duration::from_mins(1);
 /// Names of vantage pods begin like this.
 const VANTAGE_PREFIX: &str = "vantage-";
 
@@ -68,8 +68,8 @@ pub async fn bring_up(
     let namespace = objects::namespace(&plan.namespace, run.as_str());
     applier.apply(&namespace, &plan.namespace, "namespace of the environment").await?;
     let pods = vantage_pods(applier, plan);
-    let (applied, pods) = futures::future::try_join(apply_all(applier, plan, &environment), pods).await?;
-    environment.fields = fields(plan, &applied);
+    let (objects, pods) = futures::future::try_join(apply_all(applier, plan, &environment), pods).await?;
+    environment.fields = fields(plan, &objects);
     environment.pods = pods;
     Ok(environment)
 }
@@ -114,7 +114,7 @@ async fn apply_all(
         manifests.push((objects::edge_service(edge), format!("edge of {}", edge.fixture)));
     }
     let applying = manifests.iter().map(|(manifest, place)| applier.apply(manifest, &plan.namespace, place));
-    let applied = try_join_all(applying).await?;
+    let objects = try_join_all(applying).await?;
     let ready = plan.fixtures.iter().flat_map(|(id, it)| it.ready.iter().map(move |ready| (id, ready)));
     let waits = ready.filter_map(|(id, wanted)| match &wanted.when {
         ReadyWhen::Deployment(name) => Some((format!("{id}.{}", wanted.name), name, wanted.within)),
@@ -124,7 +124,7 @@ async fn apply_all(
         ready::deployment(applier.client(), &plan.namespace, name, &what, within.to_duration()).await
     });
     try_join_all(waits).await?;
-    Ok(applied)
+    Ok(objects)
 }
 
 async fn vantage_pods(

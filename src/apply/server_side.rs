@@ -89,7 +89,9 @@ impl Applier {
         let api = self.api(&resource, &capabilities, namespace);
         let object =
             api.get_opt(name).await.map_err(|source| ApplyError::Api { doing: doing(), source: Box::new(source) })?;
-        Ok((title, object.map(|it| serde_json::to_value(it).expect("an object that came as JSON goes as JSON"))))
+        let as_json = object.map(serde_json::to_value).transpose().map_err(kube::Error::SerdeError);
+        let as_json = as_json.map_err(|source| ApplyError::Api { doing: doing(), source: Box::new(source) })?;
+        Ok((title, as_json))
     }
 
     async fn kind(&self, object: &DynamicObject, place: &str) -> Result<(ApiResource, ApiCapabilities), ApplyError> {

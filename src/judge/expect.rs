@@ -25,27 +25,37 @@ pub struct Seen {
     pub chains: BTreeMap<String, Vec<Certificate>>,
 }
 
+/// The statuses of success, as messages say it.
+const SUCCESS: &str = "2xx";
 /// How much of a text a message quotes.
 const QUOTE_LIMIT: usize = 200;
 
-/// Judges an answer. Without `expect`, an S3 operation is expected to succeed, and anything else to be answered at all.
-pub fn judge(expect: Option<&Expect>, answer: &Answer, seen: &Seen) -> Judgement {
-    let default;
-    let expect = match (expect, &answer.reply) {
-        (Some(expect), _) => expect,
-        (None, Some(Reply::S3(_))) => {
-            default = Expect { status: Some(200), ..Expect::default() };
-            &default
-        }
-        (None, _) => &Expect::default(),
-    };
+/// What a step expects: what it says, or of a step that says nothing that it comes through.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expected {
+    /// The step's own `expect`.
+    Declared(Box<Expect>),
+    /// An S3 operation succeeds: any 2xx.
+    Success,
+    /// An answer comes, whatever it is.
+    Answer,
+}
+
+/// Judges an answer.
+pub fn judge(expected: &Expected, answer: &Answer, seen: &Seen) -> Judgement {
+    let nothing = Expect::default();
+    let expect = if let Expected::Declared(expect) = expected { expect } else { &nothing };
     if let Some(fault) = expect.dns {
         return judge_absence_of_name(fault, answer);
+    }
+    let mut wanted = wanted(expect);
+    if *expected == Expected::Success {
+        wanted.push(("status".to_owned(), SUCCESS.to_owned()));
     }
     let Some(reply) = &answer.reply else {
         let cause =
             answer.cause.clone().unwrap_or_else(|| Cause::Client { detail: "the probe gave no answer".to_owned() });
-        let matchers = wanted(expect).into_iter().map(|(matcher, expected)| Matched {
+        let matchers = wanted.into_iter().map(|(matcher, expected)| Matched {
             matcher,
             held: false,
             expected,
@@ -55,6 +65,11 @@ pub fn judge(expect: Option<&Expect>, answer: &Answer, seen: &Seen) -> Judgement
     };
     let mut matchers = Vec::new();
     let facts = Facts::of(reply, answer);
+    if *expected == Expected::Success {
+        let held = facts.status.is_some_and(|it| (200..300).contains(&it));
+        let saw = facts.status.map_or("none".to_owned(), |it| it.to_string());
+        matchers.push(Matched { matcher: "status".to_owned(), held, expected: SUCCESS.to_owned(), seen: saw });
+    }
     if let Some(status) = expect.status {
         matchers.push(equal("status", status.to_string(), facts.status.map_or("none".to_owned(), |it| it.to_string())));
     }
@@ -308,6 +323,10 @@ mod tests {
         serde_json::from_value(value).expect("valid expect")
     }
 
+    fn declared(value: Value) -> Expected {
+        Expected::Declared(Box::new(expect(value)))
+    }
+
     #[test]
     fn answers_are_judged_by_the_first_layer_that_differs() {
         let cases = [
@@ -323,7 +342,7 @@ mod tests {
             (json!({"headers": {"etag": "x"}}), http(200, None, ""), Some("headers.etag: expected x, saw absent")),
         ];
         for (expected, answer, cause) in cases {
-            let judged = judge(Some(&expect(expected.clone())), &answer, &Seen::default());
+            let judged = judge(&declared(expected.clone()), &answer, &Seen::default());
             assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), cause, "{expected}");
         }
     }
@@ -332,7 +351,7 @@ mod tests {
     fn without_an_answer_every_matcher_is_red() {
         let cause = Cause::Dns { fault: DnsFault::NoSuchName, detail: "x".to_owned() };
         let answer = Answer { reply: None, cause: Some(cause.clone()), evidence: Evidence::default() };
-        let judged = judge(Some(&expect(json!({"status": 200, "body": "x"}))), &answer, &Seen::default());
+        let judged = judge(&declared(json!({"status": 200, "body": "x"})), &answer, &Seen::default());
         assert_eq!(judged.cause, Some(cause));
         assert_eq!(
             judged.matchers.iter().map(|it| (it.matcher.as_str(), it.held)).collect::<Vec<_>>(),
@@ -342,7 +361,7 @@ mod tests {
 
     #[test]
     fn comparing_with_a_chain_that_was_never_seen_fails() {
-        let judged = judge(Some(&expect(json!({"same-chain-as": "other"}))), &http(200, None, ""), &Seen::default());
+        let judged = judge(&declared(json!({"same-chain-as": "other"})), &http(200, None, ""), &Seen::default());
         assert!(judged.cause.is_some());
     }
 
@@ -413,7 +432,7 @@ mod tests {
             (Some(Reply::Dns(addresses)), None, Some("dns: expected no-such-name, saw 10.0.0.1")),
         ] {
             let answer = Answer { reply, cause, evidence: Evidence::default() };
-            let judged = judge(Some(&expect(json!({"dns": "no-such-name"}))), &answer, &Seen::default());
+            let judged = judge(&declared(json!({"dns": "no-such-name"})), &answer, &Seen::default());
             assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), expected);
             assert_eq!(judged.matchers.iter().map(|it| it.held).collect::<Vec<_>>(), [expected.is_none()]);
         }

@@ -53,7 +53,7 @@ pub fn build(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<Varian
             let Some(first) = variants.first() else { continue };
             let namespace = namespace(&loaded.path, first.break_id.as_deref(), &mut taken);
             let declared_hosts = fixture::hosts(library, &first.scenario);
-            let draft = Draft { loaded, namespace, declared_hosts, variants };
+            let draft = Draft { loaded, namespace, variants, declared_hosts };
             groups.entry(draft.variants[0].scenario.cluster.clone()).or_default().push(draft);
         }
     }

@@ -12,7 +12,7 @@ use super::error::RunError;
 use super::{millis, question};
 use crate::apply::ApplyError;
 use crate::explain::{self, Subject};
-use crate::judge::{self, Judgement, Seen, StepResult};
+use crate::judge::{self, Expected, Judgement, Seen, StepResult};
 use crate::plan::VariantPlan;
 use crate::scenario::model::{CauseSpec, Step};
 
@@ -166,7 +166,12 @@ impl Flow<'_, '_> {
         let question = Question { view, deadline_ms, probe };
         let answer = self.stage.vantage(from, vantage).ask(question.clone()).await?;
         let expect = step.expect.as_ref().map(|it| self.render_expect(it)).transpose().map_err(wrong)?;
-        let judgement = judge::judge(expect.as_ref(), &answer, &self.seen);
+        let expected = match expect {
+            Some(expect) => Expected::Declared(Box::new(expect)),
+            None if step.s3.is_some() => Expected::Success,
+            None => Expected::Answer,
+        };
+        let judgement = judge::judge(&expected, &answer, &self.seen);
         let witness = self.stage.witness(from, vantage, &answer).await;
         let judgement = disagreement(judgement, witness.as_ref());
         Ok(Tried { question: Some(question), answer: Some(answer), witness, judgement })

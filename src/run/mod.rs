@@ -113,7 +113,7 @@ async fn with_plan(
         give_up(plan, sink, error);
     }
     if context.options.keep {
-        sink.note(format!("left standing as asked; `parallax gc --run {}` removes it", context.options.id));
+        sink.note(format!("left standing as asked; `parallax down {}` takes it down", context.options.id));
         return result;
     }
     clean_up(&site, sink).await;
