@@ -148,7 +148,10 @@ pub fn judge_object(resource: &str, expect: Option<&Expect>, object: Option<&Val
     if expect.is_some_and(|it| it.absent == Some(true)) {
         let seen = if object.is_some() { "an object" } else { "no such object" };
         let matched = equal("absent", "no such object".to_owned(), seen.to_owned());
-        let cause = object.map(|_| Cause::Resource { resource: resource.to_owned(), detail: "it exists".to_owned() });
+        let cause = object.map(|_| Cause::Resource {
+            resource: resource.to_owned(),
+            detail: "it exists, and was to be absent".to_owned(),
+        });
         return Judgement { matchers: vec![matched], cause };
     }
     let expect = expect.and_then(|it| it.object.as_ref());
@@ -407,7 +410,10 @@ mod tests {
         let gone = judge_object("X", Some(&absent), None);
         assert_eq!((gone.cause, gone.matchers[0].held), (None, true));
         let there = judge_object("X", Some(&absent), Some(&json!({})));
-        assert_eq!(there.cause.map(|it| it.to_string()).as_deref(), Some("resource: X: it exists"));
+        assert_eq!(
+            there.cause.map(|it| it.to_string()).as_deref(),
+            Some("resource: X: it exists, and was to be absent")
+        );
         assert_eq!((there.matchers[0].matcher.as_str(), there.matchers[0].held), ("absent", false));
     }
 

@@ -31,7 +31,7 @@ fn write(text: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
             writeln!(text, "  apiserver's certificate also for {name}")?;
         }
         for rule in cluster.dns_rules() {
-            writeln!(text, "  dns {} -> {}", rule.from, rule.to)?;
+            writeln!(text, "  dns {} -> {} (.{} key)", rule.from, rule.to, rule.place.as_str())?;
         }
         for edge in cluster.edges() {
             writeln!(

@@ -137,8 +137,8 @@ impl Flow<'_, '_> {
         if let Some(resource) = &step.resource {
             let namespace = resource.namespace.as_deref().unwrap_or(&self.stage.scene.plan.namespace);
             let name = self.stage.scene.render(&resource.name, &self.yielded).map_err(wrong)?;
-            let object = self.stage.applier.get(&resource.api_version, &resource.kind, namespace, &name).await?;
-            let what = format!("{} {name} in namespace {namespace}", resource.kind);
+            let looked = self.stage.applier.get(&resource.api_version, &resource.kind, namespace, &name).await?;
+            let (what, object) = looked;
             let expect = step.expect.as_ref().map(|it| self.render_expect(it)).transpose().map_err(wrong)?;
             return Ok(plain(judge::judge_object(&what, expect.as_ref(), object.as_ref())));
         }
