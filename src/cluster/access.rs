@@ -8,7 +8,7 @@ use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 
 /// The kubeconfig that a node wrote, as it holds on this machine: the apiserver where its port is published.
-pub(super) fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, String> {
+pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, String> {
     let mut kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| error.to_string())?;
     for cluster in &mut kubeconfig.clusters {
         if let Some(cluster) = &mut cluster.cluster {

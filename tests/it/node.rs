@@ -190,7 +190,7 @@ async fn configured(ground: &Ground) {
     let kubeconfig = ground.kubeconfig(&node).await;
     let here = Apiserver::of(&node, &kubeconfig);
 
-    let nodes: Api<Node> = Api::all(client(&kubeconfig, here.published).await.unwrap());
+    let nodes: Api<Node> = Api::all(client(outside(&kubeconfig, here.published).unwrap()).await.unwrap());
     assert_eq!(nodes.get("configured").await.unwrap().metadata.name.as_deref(), Some("configured"));
     for (name, holds) in [("apiserver.example.org", true), ("configured", true), ("other.example.org", false)] {
         let answer = here.handshake(name).await;
