@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use parallax::cluster::{authority, client};
+use parallax::cluster::{authority, client, outside};
 use parallax::engine::{Container, ContainerSpec, EngineError, InlineFile, Network, Port, Ready, Site};
 use parallax::images::{K3s, NODE, Want};
 use parallax::probe::Vantage;
