@@ -21,7 +21,7 @@ use crate::fixture::{Export, ReadyWhen};
 use crate::plan::EnvironmentPlan;
 
 /// How long a namespace may take to get its ServiceAccount and its pods to look from. Images are on the node already.
-const PODS_WITHIN: Duration = Duration::from_secs(60);
+const PODS_WITHIN: Duration = Duration::from_mins(1);
 /// Names of vantage pods begin like this.
 const VANTAGE_PREFIX: &str = "vantage-";
 
@@ -69,8 +69,8 @@ pub async fn bring_up(
     let namespace = objects::namespace(&plan.namespace, run.as_str());
     applier.apply(&namespace, &plan.namespace, "namespace of the environment").await?;
     let pods = vantage_pods(applier, plan);
-    let (applied, pods) = futures::future::try_join(apply_all(applier, plan, &environment), pods).await?;
-    environment.fields = fields(plan, &applied);
+    let (objects, pods) = futures::future::try_join(apply_all(applier, plan, &environment), pods).await?;
+    environment.fields = fields(plan, &objects);
     environment.pods = pods;
     Ok(environment)
 }
@@ -116,10 +116,10 @@ async fn apply_all(
     }
     // What pods read comes first: one that does not find its Secret is told so, and waits out a pause.
     let (read, others): (Vec<_>, Vec<_>) = manifests.iter().partition(|(manifest, _)| is_read_by_pods(manifest));
-    let mut applied = Vec::new();
+    let mut objects = Vec::new();
     for together in [read, others] {
         let applying = together.into_iter().map(|(it, place)| applier.apply(it, &plan.namespace, place));
-        applied.extend(try_join_all(applying).await?);
+        objects.extend(try_join_all(applying).await?);
     }
     let ready = plan.fixtures.iter().flat_map(|(id, it)| it.ready.iter().map(move |ready| (id, ready)));
     let waits = ready.filter_map(|(id, wanted)| match &wanted.when {
@@ -130,7 +130,7 @@ async fn apply_all(
         ready::deployment(applier.client(), &plan.namespace, name, &what, within.to_duration()).await
     });
     try_join_all(waits).await?;
-    Ok(applied)
+    Ok(objects)
 }
 
 /// Whether a pod that begins before the object exists would have to begin again.

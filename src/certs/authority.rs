@@ -25,7 +25,7 @@ impl Issuer {
     pub fn create(id: &str, authority: &Authority, start: OffsetDateTime) -> Result<Self, CertError> {
         let make = |source| CertError::Make { name: id.to_owned(), source };
         let root_key = generate(authority.key).map_err(make)?;
-        let root_params = ca_params(&authority.common_name, start, if authority.intermediate { 1 } else { 0 });
+        let root_params = ca_params(&authority.common_name, start, u8::from(authority.intermediate));
         let root = root_params.self_signed(&root_key).map_err(make)?;
         let root_pem = root.pem();
         let root_signer = rcgen::Issuer::new(root_params, root_key);

@@ -20,7 +20,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
             session::run(&project, selected, options).await
         }
         Command::Lint(args) => wiring::lint(&project()?, &args.paths),
-        Command::List(args) => list(&Project::load(&project()?)?, args),
+        Command::List(args) => Ok(list(&Project::load(&project()?)?, args)),
         Command::Plan(args) => {
             let project = Project::load(&project()?)?;
             let selected = filter::select(&args.filters, None, &variants(&project))?;
@@ -34,11 +34,19 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
                 })
                 .await
             }
+            ImagesCommand::Fetch { k3s, provision } => {
+                let project = Project::load(&project()?)?;
+                session::watched(|sink, cancel| async move {
+                    wiring::images_fetch(&project, k3s, provision, sink, cancel).await
+                })
+                .await
+            }
             ImagesCommand::Build { names, provision } => {
                 let project = project()?;
                 session::watched(|sink, cancel| wiring::images_build(project, names, provision, sink, cancel)).await
             }
         },
+        Command::Down(args) => session::watched(|sink, cancel| wiring::down(args.run, sink, cancel)).await,
         Command::Gc => session::watched(wiring::gc).await,
         Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args.provision, sink, cancel)).await,
         Command::Report(args) => report::again(project().ok().as_deref(), &args),
@@ -56,7 +64,7 @@ fn variants(project: &Project) -> Vec<VariantId> {
     project.list().into_iter().map(|listed| listed.variant).collect()
 }
 
-fn list(project: &Project, args: List) -> Result<Exit, CliError> {
+fn list(project: &Project, args: List) -> Exit {
     let listed = project.list();
     if args.json {
         let rows: Vec<_> = listed
@@ -64,7 +72,7 @@ fn list(project: &Project, args: List) -> Result<Exit, CliError> {
             .map(|row| serde_json::json!({ "variant": row.variant, "summary": row.summary, "labels": row.labels, "file": row.file }))
             .collect();
         let text = serde_json::to_string_pretty(&rows).expect("texts become JSON");
-        return Ok(say(&format!("{text}\n")));
+        return say(&format!("{text}\n"));
     }
     let width = listed.iter().map(|row| row.variant.as_str().len()).max().unwrap_or(0);
     let text = listed.iter().fold(String::new(), |mut text, row| {
@@ -72,7 +80,7 @@ fn list(project: &Project, args: List) -> Result<Exit, CliError> {
         let _ = writeln!(text, "{}", line.trim_end());
         text
     });
-    Ok(say(&text))
+    say(&text)
 }
 
 /// The folder that holds `scenarios/`: as given, or the nearest upwards.

@@ -53,7 +53,7 @@ pub fn build(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<Varian
             let Some(first) = variants.first() else { continue };
             let namespace = namespace(&loaded.path, first.break_id.as_deref(), &mut taken);
             let declared_hosts = fixture::hosts(library, &first.scenario);
-            let draft = Draft { loaded, namespace, declared_hosts, variants };
+            let draft = Draft { loaded, namespace, variants, declared_hosts };
             groups.entry(draft.variants[0].scenario.cluster.clone()).or_default().push(draft);
         }
     }
@@ -168,7 +168,7 @@ fn refuse_conflicts(cluster: &ClusterPlan) -> Result<(), PlanError> {
     let mut claims: BTreeMap<String, String> = BTreeMap::new();
     for environment in &cluster.environments {
         let rules = environment.fixtures.values().flat_map(|it| &it.dns_rules);
-        let rules = rules.map(|rule| format!("the DNS rule for {}", rule.from));
+        let rules = rules.map(|rule| format!("the DNS rule for {} in a .{} key", rule.from, rule.place.as_str()));
         let edges = environment.edges.iter().map(|edge| format!("the name {}:{} outside", edge.host, edge.port));
         for what in rules.chain(edges) {
             let claimant = environment.variants.first().map_or(environment.namespace.clone(), |it| it.id.to_string());

@@ -83,7 +83,7 @@ pub struct EdgePlan {
     pub host: String,
     /// The port outside.
     pub port: u16,
-    /// Pod labels that the NodePort Service selects.
+    /// Pod labels that the `NodePort` Service selects.
     pub selector: BTreeMap<String, String>,
     /// The pods' port.
     pub target_port: u16,

@@ -1,17 +1,23 @@
 //! The plan in words, for `parallax plan`.
 
-use std::fmt::Write as _;
+use std::fmt;
 
 use super::cluster::Plan;
 
 /// Renders the plan as people read it.
 pub fn show(plan: &Plan) -> String {
-    let mut text = String::new();
-    write(&mut text, plan).expect("a String takes every write");
-    text
+    Words(plan).to_string()
 }
 
-fn write(text: &mut String, plan: &Plan) -> std::fmt::Result {
+struct Words<'a>(&'a Plan);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(text, self.0)
+    }
+}
+
+fn write(text: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
     for cluster in &plan.clusters {
         writeln!(text, "cluster {}", cluster.name)?;
         for (what, arguments) in
@@ -21,8 +27,11 @@ fn write(text: &mut String, plan: &Plan) -> std::fmt::Result {
                 writeln!(text, "  {what} --{argument}")?;
             }
         }
+        for name in &cluster.traits.tls_san {
+            writeln!(text, "  apiserver's certificate also for {name}")?;
+        }
         for rule in cluster.dns_rules() {
-            writeln!(text, "  dns {} -> {}", rule.from, rule.to)?;
+            writeln!(text, "  dns {} -> {} (.{} key)", rule.from, rule.to, rule.place.as_str())?;
         }
         for edge in cluster.edges() {
             writeln!(

@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(first_reason(std::future::pending(), deleted(), patience).await, "the pod was deleted");
         let never = std::future::pending::<String>();
         let began = std::time::Instant::now();
-        assert_eq!(first_reason(async { Exit::Clean }, never, Duration::from_secs(60)).await, "it ended by itself");
+        assert_eq!(first_reason(async { Exit::Clean }, never, Duration::from_mins(1)).await, "it ended by itself");
         assert!(began.elapsed() < Duration::from_secs(30), "a clean end waits for no watch");
     }
 }

@@ -236,14 +236,13 @@ async fn supervise(
     reader.spawn(async move { read(stdout, &taker).await });
     let mut ended = Box::pin(ended);
     let error = tokio::select! {
-        read = reader.join_next() => match read {
-            Some(Ok(Err(garbled))) => garbled,
-            _ => {
-                // The stream ended; the reason is on its way.
-                let why = tokio::time::timeout(LAST_WORDS, &mut ended).await;
-                drain(&mut words).await;
-                shared.gone(&why.unwrap_or_else(|_| "its output ended".to_owned()))
-            }
+        read = reader.join_next() => if let Some(Ok(Err(garbled))) = read {
+            garbled
+        } else {
+            // The stream ended; the reason is on its way.
+            let why = tokio::time::timeout(LAST_WORDS, &mut ended).await;
+            drain(&mut words).await;
+            shared.gone(&why.unwrap_or_else(|_| "its output ended".to_owned()))
         },
         why = &mut ended => {
             // Answers that were on the way still count.

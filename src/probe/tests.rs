@@ -123,6 +123,7 @@ async fn a_killed_agent_is_no_cause_but_an_error_at_once() {
     let (_listener, url) = silence().await;
     let began = Instant::now();
     let kill = async {
+        // The question must be under way, which no side tells.
         tokio::time::sleep(Duration::from_millis(100)).await;
         let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().await;
         assert!(killed.expect("kill runs").success());
@@ -140,6 +141,7 @@ async fn a_deleted_pod_ends_what_waits_though_its_streams_freeze() {
     let (session, _fake, gone) = with_fake(wire::VERSION).await;
     let session = session.expect("hello");
     let delete = async {
+        // As above.
         tokio::time::sleep(Duration::from_millis(50)).await;
         gone.send("the pod was deleted".to_owned()).expect("it is watched");
     };

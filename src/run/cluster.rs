@@ -11,6 +11,7 @@ use super::error::RunError;
 use super::images::Supplied;
 use super::{Context, environment};
 use crate::apply::Applier;
+use crate::certs::write_private;
 use crate::cluster::{Cluster, ClusterError, nodes_ready};
 use crate::plan::ClusterPlan;
 use crate::world;
@@ -43,6 +44,9 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
             return Err(error.into());
         }
     };
+    if context.options.keep {
+        keep_kubeconfig(context, &cluster);
+    }
     setup.progress("the node's readiness");
     let answered = Notify::new();
     let has_pods = plan.environments.iter().any(|it| !it.pods.is_empty());
@@ -95,6 +99,15 @@ async fn node_ready(context: &Context, cluster: &Cluster) -> Result<(), RunError
         reason: format!("the watch of its nodes ended: {error}"),
     };
     Ok(watched.map_err(broken)?)
+}
+
+/// What a person needs to walk into a cluster that is left standing.
+fn keep_kubeconfig(context: &Context, cluster: &Cluster) {
+    let path = context.options.directory.join(format!("{}.kubeconfig", cluster.name));
+    match write_private(&path, cluster.kubeconfig.expose().as_bytes()) {
+        Ok(()) => context.sink.note(format!("`kubectl --kubeconfig {}` walks into the cluster", path.display())),
+        Err(error) => context.sink.warn(error.to_string()),
+    }
 }
 
 /// Writes down what the outside world was asked and what the node said, before both are taken away.

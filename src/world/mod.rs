@@ -40,10 +40,10 @@ impl World {
         node: &str,
     ) -> Result<Self, EngineError> {
         let config = config(cluster, node);
+        let json = as_json(&config);
         let mut ports: Vec<u16> = config.edge.iter().map(|rule| rule.port).collect();
         ports.sort_unstable();
         ports.dedup();
-        let json = serde_json::to_string(&config).expect("a configuration of strings and numbers is JSON");
         let mut spec = ContainerSpec::new(format!("{}-world", cluster.name), image, network);
         spec.command = vec!["world".to_owned()];
         spec.env = BTreeMap::from([(CONFIG_ENV.to_owned(), json)]);
@@ -66,17 +66,24 @@ impl World {
 
     /// The name server as the harness reaches it.
     pub fn name_server(&self) -> SocketAddr {
-        self.container.udp(DNS_PORT).expect("the port was asked for when the container was started")
+        self.published(Port::udp(DNS_PORT))
     }
 
     /// How the harness reaches the edge: connections to the world's address go to the ports published on loopback.
     pub fn detours(&self) -> Vec<Detour> {
-        let detour = |port: &u16| {
-            let to = self.container.tcp(*port).expect("the port was asked for when the container was started");
-            Detour { from: SocketAddr::new(self.address(), *port), to }
-        };
+        let detour =
+            |port: &u16| Detour { from: SocketAddr::new(self.address(), *port), to: self.published(Port::tcp(*port)) };
         self.ports.iter().map(detour).collect()
     }
+
+    fn published(&self, port: Port) -> SocketAddr {
+        let at = self.container.ports.get(&(port.container, port.protocol));
+        *at.expect("the port was asked for when the container was started")
+    }
+}
+
+fn as_json(config: &WorldConfig) -> String {
+    serde_json::to_string(config).expect("a configuration of strings and numbers is JSON")
 }
 
 /// What the world of a cluster knows.

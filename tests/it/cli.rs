@@ -18,19 +18,39 @@ fn parallax(project: &Path) -> Command {
     command
 }
 
+const PRESIGNED_URL: &str = "\
+name: presigned-url
+summary: A URL opens on both sides
+labels: [presign]
+fixtures:
+  ca: { use: certificate-authority }
+  store: { use: minio, host: minio.example.com, tls: { issuer: ca }, buckets: [photos] }
+  names: { use: dns-rewrite, from: \"{{ store.host }}\", to: \"{{ store.service }}\" }
+vantages:
+  app: { pod: { trust: [ca] } }
+flow:
+  - { id: url, from: app, presign: { get: photos/a.txt, expires: 5m } }
+  - { id: inside, from: app, http: { get: \"{{ url }}\" }, expect: { status: 404, s3: NoSuchKey } }
+breaks:
+  no-rewrite:
+    change: { fixtures: { names: remove } }
+    fails: { inside: { dns: no-such-name } }
+";
+const CONTRACT: &str = "\
+name: contract
+summary: What k3s promises
+flow:
+  - { id: namespace, resource: { api-version: v1, kind: Namespace, name: default }, expect: { object: { kind: Namespace } } }
+";
+
 /// A project with two scenarios.
 fn project() -> TempDir {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let scenario = |name: &str, text: &str| {
+    for (name, text) in [("presign/presigned-url", PRESIGNED_URL), ("contract", CONTRACT)] {
         let folder = dir.path().join("scenarios").join(name);
         fs::create_dir_all(&folder).expect("makes folders");
         fs::write(folder.join("scenario.yaml"), text).expect("writes");
-    };
-    scenario(
-        "presign/presigned-url",
-        "name: presigned-url\nsummary: A URL opens on both sides\nlabels: [presign]\nbreaks:\n  no-rewrite:\n    change: { fixtures: { names: remove } }\n",
-    );
-    scenario("contract", "name: contract\nsummary: What k3s promises\n");
+    }
     dir
 }
 

@@ -25,7 +25,7 @@ const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
 pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     let needs_engine = match &cli.command {
         Command::E2e(_) => true,
-        Command::Images(args) => matches!(args.command, ImagesCommand::Build { .. }),
+        Command::Images(args) => !matches!(args.command, ImagesCommand::List),
         _ => false,
     };
     if !needs_engine {
@@ -75,8 +75,8 @@ pub fn remaining(run: &RunId) -> Vec<String> {
 
 /// The table of images.
 pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken) -> Result<String, CliError> {
-    let lock = Lock::load(&project.join("images")).map_err(image_error)?;
-    let cache = Cache::open().map_err(image_error)?;
+    let lock = Lock::load(&project.join("images"))?;
+    let cache = Cache::open()?;
     let binaries = images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
     let engine = match engine::find(&RealSurroundings) {
         Ok(endpoint) => Engine::connect(&endpoint).await.ok(),
@@ -86,22 +86,20 @@ pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken)
         sink.note("no engine answers; only the cache is looked at");
     }
     let store = engine.as_ref().map(|engine| engine as &dyn ImageStore);
-    let rows = images::list(&lock, &binaries, &cache, store).await.map_err(image_error)?;
-    let mut text = String::new();
-    for row in rows {
-        let at: Vec<&str> = row.at.iter().map(|place| place_words(*place)).collect();
-        let at = if at.is_empty() { "not here".to_owned() } else { at.join(", ") };
-        let write = writeln!(
-            text,
-            "{}  {}\n  published  {}\n  built      {}\n  now        {at}",
-            row.name,
-            row.purpose,
-            row.reference.as_deref().unwrap_or("never"),
-            row.built.or(row.unknown).as_deref().unwrap_or("no recipe"),
-        );
-        write.expect("a String takes every write");
-    }
-    Ok(text)
+    let rows = images::list(&lock, &binaries, &cache, store).await?;
+    Ok(rows.iter().map(image_words).collect())
+}
+
+fn image_words(row: &images::Row) -> String {
+    let at: Vec<&str> = row.at.iter().map(|place| place_words(*place)).collect();
+    let at = if at.is_empty() { "not here".to_owned() } else { at.join(", ") };
+    format!(
+        "{}  {}\n  published  {}\n  built      {}\n  now        {at}\n",
+        row.name,
+        row.purpose,
+        row.reference.as_deref().unwrap_or("never"),
+        row.built.as_ref().or(row.unknown.as_ref()).map_or("no recipe", String::as_str),
+    )
 }
 
 fn place_words(place: Place) -> &'static str {
@@ -112,7 +110,22 @@ fn place_words(place: Place) -> &'static str {
     }
 }
 
-/// Obtains images by their recipes.
+/// Obtains what a run of everything needs.
+pub async fn images_fetch(
+    project: &Project,
+    k3s: K3s,
+    provision: bool,
+    sink: Sink,
+    cancel: CancellationToken,
+) -> Result<Exit, CliError> {
+    let selected = project.list().into_iter().map(|it| it.variant).collect();
+    let wanted = run::wants(&super::project::planned(project, &selected)?);
+    let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
+    run::supply_of(&project.root, policy(k3s), &machine.engine, provision, &wanted, &sink, cancel).await?;
+    Ok(Exit::AsExpected)
+}
+
+/// Builds images by their recipes.
 pub async fn images_build(
     project: PathBuf,
     names: Vec<String>,
@@ -121,7 +134,7 @@ pub async fn images_build(
     cancel: CancellationToken,
 ) -> Result<Exit, CliError> {
     let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
-    run::build_images(&project, &names, &machine, provision, &sink, cancel).await.map_err(image_error)?;
+    run::build_images(&project, &names, &machine, provision, &sink, cancel).await?;
     Ok(Exit::AsExpected)
 }
 
@@ -141,6 +154,33 @@ pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError
         sink.warn(format!("something could not be removed; {command}"));
     }
     printer::data(&format!("{} objects removed\n", collection.removed()));
+    Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
+}
+
+/// Takes down what `--keep` left standing: one run by its id, or the only one that stands.
+pub async fn down(run: Option<String>, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
+    let state = StateDir::of_user().map_err(engine_error)?;
+    let standing: Vec<RunId> =
+        state.runs().map_err(engine_error)?.into_iter().filter(|run| state.is_standing(run)).collect();
+    let names = standing.iter().map(RunId::as_str).collect::<Vec<_>>().join(", ");
+    let run = match (run, standing.as_slice()) {
+        (Some(run), _) if standing.iter().any(|it| it.as_str() == run) => RunId::new(run),
+        (Some(run), []) => return Err(CliError::Usage(format!("run {run} does not stand; no run does"))),
+        (Some(run), _) => return Err(CliError::Usage(format!("run {run} does not stand; these do: {names}"))),
+        (None, []) => return Err(CliError::Usage("no run stands".to_owned())),
+        (None, [only]) => only.clone(),
+        (None, _) => return Err(CliError::Usage(format!("several runs stand; name one of them: {names}"))),
+    };
+    let engine = connected(&sink, false).await?;
+    let swept = engine.sweep(&run, &state.entries(&run), engine::Unfinished::None).await;
+    let remaining: Vec<String> = swept.remaining.iter().map(engine::Remaining::command).collect();
+    for command in &remaining {
+        sink.warn(format!("something could not be removed; {command}"));
+    }
+    if remaining.is_empty() {
+        state.forget(&run).map_err(engine_error)?;
+    }
+    printer::data(&format!("run {run}: {} objects removed\n", swept.removed.len()));
     Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
@@ -172,8 +212,10 @@ fn engine_error(error: engine::EngineError) -> CliError {
     failed(&RunError::from(error).failure())
 }
 
-fn image_error(error: images::ImageError) -> CliError {
-    if error.is_usage() { CliError::Usage(error.to_string()) } else { failed(&error.failure()) }
+impl From<images::ImageError> for CliError {
+    fn from(error: images::ImageError) -> Self {
+        if error.is_usage() { Self::Usage(error.to_string()) } else { failed(&error.failure()) }
+    }
 }
 
 /// A failure with its fix and what proves it, as the last words of a command.

@@ -41,7 +41,6 @@ const WALLS: [Wall; 5] = [
         within: &["src/report/"],
         except: &[],
         words: &[
-            "crate::act",
             "crate::apply",
             "crate::certs",
             "crate::cli",
