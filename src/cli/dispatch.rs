@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use parallax_vocab::VariantId;
 use parallax_vocab::event::Exit;
+use parallax_vocab::{RunId, VariantId};
 
 use super::args::{Cli, Command, ImagesCommand, List};
 use super::wiring::{self, Project};
-use super::{CliError, filter, printer, report, session};
+use super::{CliError, filter, init, printer, report, session};
 
 /// Does what the command line says.
 pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
@@ -19,6 +19,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
             let selected = filter::select(&options.filters, options.only_break.as_deref(), &variants(&project))?;
             session::run(&project, selected, options).await
         }
+        Command::Init => init::init(cli.project.as_deref().unwrap_or(Path::new("."))),
         Command::Lint(args) => wiring::lint(&project()?, &args.paths),
         Command::List(args) => Ok(list(&Project::load(&project()?)?, args)),
         Command::Plan(args) => {
@@ -39,7 +40,10 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
                 session::watched(|sink, cancel| wiring::images_build(project, names, provision, sink, cancel)).await
             }
         },
-        Command::Gc => session::watched(wiring::gc).await,
+        Command::Gc(args) => {
+            let run = args.run.map(RunId::new);
+            session::watched(|sink, cancel| wiring::gc(run, sink, cancel)).await
+        }
         Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args.provision, sink, cancel)).await,
         Command::Report(args) => report::again(project().ok().as_deref(), &args),
         Command::Schema(args) => wiring::schema(&project()?, args.check),
@@ -90,7 +94,7 @@ fn find_project(given: Option<&Path>) -> Result<PathBuf, CliError> {
         std::env::current_dir().map_err(|error| CliError::Harness(format!("failed to find where we are: {error}")))?;
     here.ancestors().find(|folder| folder.join("scenarios").is_dir()).map(Path::to_owned).ok_or_else(|| {
         CliError::Usage(
-            "no scenarios/ here or in any folder above; go to your project, or name it with --project".to_owned(),
+            "no scenarios/ here or in any folder above; go to your project, name it with --project, or begin one with `parallax init`".to_owned(),
         )
     })
 }

@@ -73,8 +73,8 @@ pub fn remaining(run: &RunId) -> Vec<String> {
 
 /// The table of images.
 pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken) -> Result<String, CliError> {
-    let lock = Lock::load(&project.join("images"))?;
     let cache = Cache::open()?;
+    let lock = Lock::of_project(project, &cache)?;
     let binaries = images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
     let engine = match engine::find(&RealSurroundings) {
         Ok(endpoint) => Engine::connect(&endpoint).await.ok(),
@@ -121,11 +121,17 @@ pub async fn images_build(
     Ok(Exit::AsExpected)
 }
 
-/// Removes what killed runs left.
-pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
+/// Removes what killed runs left, or one run that was left standing.
+pub async fn gc(run: Option<RunId>, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     let engine = connected(&sink, false).await?;
     let state = StateDir::of_user().map_err(engine_error)?;
-    let collection = engine::gc(&engine, &state).await.map_err(engine_error)?;
+    let collection = match &run {
+        None => engine::gc(&engine, &state).await.map_err(engine_error)?,
+        Some(run) => engine::gc_of(&engine, &state, run)
+            .await
+            .map_err(engine_error)?
+            .ok_or_else(|| CliError::Usage(format!("neither the engine nor a ledger knows a run {run}")))?,
+    };
     for (run, collected) in &collection.runs {
         match collected {
             Collected::Swept(swept) => sink.note(format!("run {run}: {} objects removed", swept.removed.len())),
