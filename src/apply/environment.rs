@@ -8,12 +8,13 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::DynamicObject;
 use kube::runtime::wait::{await_condition, conditions};
+use kube::runtime::watcher;
 use parallax_vocab::{RunId, Secret};
 use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::error::ApplyError;
-use super::{Applier, objects, ready};
+use super::{Applier, hopeless, objects, ready};
 use crate::certs::{self, Bundle};
 use crate::cluster::service_account_ready;
 use crate::fixture::{Export, ReadyWhen};
@@ -113,8 +114,13 @@ async fn apply_all(
     for edge in &plan.edges {
         manifests.push((objects::edge_service(edge), format!("edge of {}", edge.fixture)));
     }
-    let applying = manifests.iter().map(|(manifest, place)| applier.apply(manifest, &plan.namespace, place));
-    let objects = try_join_all(applying).await?;
+    // What pods read comes first: one that does not find its Secret is told so, and waits out a pause.
+    let (read, others): (Vec<_>, Vec<_>) = manifests.iter().partition(|(manifest, _)| is_read_by_pods(manifest));
+    let mut objects = Vec::new();
+    for together in [read, others] {
+        let applying = together.into_iter().map(|(it, place)| applier.apply(it, &plan.namespace, place));
+        objects.extend(try_join_all(applying).await?);
+    }
     let ready = plan.fixtures.iter().flat_map(|(id, it)| it.ready.iter().map(move |ready| (id, ready)));
     let waits = ready.filter_map(|(id, wanted)| match &wanted.when {
         ReadyWhen::Deployment(name) => Some((format!("{id}.{}", wanted.name), name, wanted.within)),
@@ -125,6 +131,11 @@ async fn apply_all(
     });
     try_join_all(waits).await?;
     Ok(objects)
+}
+
+/// Whether a pod that begins before the object exists would have to begin again.
+fn is_read_by_pods(manifest: &Value) -> bool {
+    matches!(manifest["kind"].as_str(), Some("ConfigMap" | "Secret" | "ServiceAccount"))
 }
 
 async fn vantage_pods(
@@ -147,12 +158,19 @@ async fn vantage_pods(
         let place = format!("vantage {vantage}");
         applier.apply(&objects::agent_pod(&name, image), &plan.namespace, &place).await?;
         let api: Api<Pod> = Api::namespaced(client.clone(), &plan.namespace);
-        let running = await_condition(api, &name, conditions::is_pod_running());
+        let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let running = async {
+            tokio::select! {
+                pod = await_condition(api, &name, conditions::is_pod_running()) => pod.map(Ok),
+                why = hopeless::pod(client.clone(), &plan.namespace, only) => Ok(Err(why)),
+            }
+        };
         match tokio::time::timeout(PODS_WITHIN, running).await {
-            Ok(Ok(pod)) => {
+            Ok(Ok(Ok(pod))) => {
                 let address = pod.and_then(|it| it.status).and_then(|it| it.pod_ip).unwrap_or_default();
                 Ok((vantage.clone(), (name, address)))
             }
+            Ok(Ok(Err(why))) => Err(ready::cannot_be_ready(client, &plan.namespace, &place, why).await),
             Ok(Err(error)) => Err(ApplyError::Watch { what: place, reason: error.to_string() }),
             Err(_) => Err(ready::not_ready(client, &plan.namespace, &place, PODS_WITHIN, "its pod does not run").await),
         }

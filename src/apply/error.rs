@@ -50,6 +50,18 @@ pub enum ApplyError {
         /// States, events and log lines of the namespace.
         evidence: Vec<String>,
     },
+    /// Something cannot become ready, however long one waits.
+    #[error("{what} in namespace {namespace} cannot become ready: {reason}")]
+    Hopeless {
+        /// The fixture's expectation, for example `store.ready`.
+        what: String,
+        /// The namespace.
+        namespace: String,
+        /// The pod, its container, and the state that it will not leave.
+        reason: String,
+        /// States, events and log lines of the namespace.
+        evidence: Vec<String>,
+    },
     /// The apiserver could not be asked.
     #[error("cannot {doing}: {source}")]
     Api {
@@ -72,7 +84,7 @@ impl ApplyError {
     /// The failure as a person reads it.
     pub fn failure(&self) -> Failure {
         let (fix, evidence) = match self {
-            Self::NotReady { evidence, .. } => {
+            Self::NotReady { evidence, .. } | Self::Hopeless { evidence, .. } => {
                 (Some("the last lines below say why its pods are not ready".to_owned()), evidence.clone())
             }
             Self::Refused { place, .. } | Self::NotAnObject { place, .. } | Self::NoImage { place, .. } => {

@@ -5,6 +5,7 @@
 mod environment;
 mod error;
 mod evidence;
+mod hopeless;
 mod objects;
 mod ready;
 mod server_side;

@@ -69,24 +69,29 @@ impl Applier {
         })
     }
 
-    /// Gets one object, or `None` where it does not exist.
+    /// Gets one object, with its name in words: kind, name, and the namespace where the kind lives in one.
     pub async fn get(
         &self,
         api_version: &str,
         kind: &str,
         namespace: &str,
         name: &str,
-    ) -> Result<Option<Value>, ApplyError> {
+    ) -> Result<(String, Option<Value>), ApplyError> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let gvk = GroupVersionKind::gvk(group, version, kind);
         let doing = || format!("get {kind} {name} in namespace {namespace}");
         let (resource, capabilities) =
             self.resolve(&gvk).await.map_err(|source| ApplyError::Api { doing: doing(), source })?;
+        let title = match capabilities.scope {
+            Scope::Cluster => format!("{kind} {name}"),
+            Scope::Namespaced => format!("{kind} {name} in namespace {namespace}"),
+        };
         let api = self.api(&resource, &capabilities, namespace);
         let object =
             api.get_opt(name).await.map_err(|source| ApplyError::Api { doing: doing(), source: Box::new(source) })?;
         let as_json = object.map(serde_json::to_value).transpose().map_err(kube::Error::SerdeError);
-        as_json.map_err(|source| ApplyError::Api { doing: doing(), source: Box::new(source) })
+        let as_json = as_json.map_err(|source| ApplyError::Api { doing: doing(), source: Box::new(source) })?;
+        Ok((title, as_json))
     }
 
     async fn kind(&self, object: &DynamicObject, place: &str) -> Result<(ApiResource, ApiCapabilities), ApplyError> {

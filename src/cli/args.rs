@@ -67,14 +67,17 @@ pub enum Command {
     Plan(Plan),
     /// Show or obtain the images that scenarios need.
     #[command(
-        after_long_help = "Examples:\n  parallax images list\n  parallax images build\n  parallax images build minio --provision"
+        after_long_help = "Examples:\n  parallax images list\n  parallax images fetch\n  parallax images build\n  parallax images build minio --provision"
     )]
     Images(Images),
+    /// Take down what `e2e --keep` left standing.
+    #[command(after_long_help = "Examples:\n  parallax down\n  parallax down r5f09a2c1")]
+    Down(Down),
     /// Remove what a killed run left behind.
     ///
     /// Finds containers, networks and volumes by the runs' ledgers and by label. Runs that still live are spared, and
-    /// those that `e2e --keep` left standing, unless --run names one.
-    Gc(Gc),
+    /// those that `e2e --keep` left standing.
+    Gc,
     /// Say whether a run could work on this machine, and what would hurt.
     #[command(
         after_long_help = "Examples:\n  parallax doctor\n  parallax doctor --provision    also install and start an engine (Debian or Ubuntu, as root)"
@@ -114,7 +117,8 @@ pub struct E2e {
     /// Which node image to use.
     #[arg(long, value_enum, default_value_t = K3s::Auto)]
     pub k3s: K3s,
-    /// Leave the environment standing at the end; `parallax gc --run RUN` removes it.
+    /// Leave everything standing at the end, with a kubeconfig and the authorities' certificates in the run's folder;
+    /// `parallax down` takes it down.
     #[arg(long)]
     pub keep: bool,
     /// How many variants run at once; else as many as the machine carries.
@@ -177,7 +181,17 @@ pub struct Images {
 pub enum ImagesCommand {
     /// Show each image: reference, digest, recipe, and whether the engine has it.
     List,
-    /// Obtain images: from the engine, a registry, or built by their recipes.
+    /// Obtain what a run of everything needs, each image from the first source that has it: the engine, the cache, a
+    /// registry, its recipe.
+    Fetch {
+        /// Which node image to use.
+        #[arg(long, value_enum, default_value_t = K3s::Auto)]
+        k3s: K3s,
+        /// Install and start what is missing, as for `e2e`.
+        #[arg(long)]
+        provision: bool,
+    },
+    /// Build images by their recipes; no registry is asked.
     Build {
         /// Names as in images/images.lock; without any, all.
         #[arg(value_name = "NAME")]
@@ -188,11 +202,11 @@ pub enum ImagesCommand {
     },
 }
 
-/// Arguments of `gc`.
+/// Arguments of `down`.
 #[derive(Clone, Debug, Args)]
-pub struct Gc {
-    /// Only this run, also where it was left standing.
-    #[arg(long, value_name = "RUN")]
+pub struct Down {
+    /// The run; needed where several stand.
+    #[arg(value_name = "RUN")]
     pub run: Option<String>,
 }
 

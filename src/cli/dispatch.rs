@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use parallax_vocab::VariantId;
 use parallax_vocab::event::Exit;
-use parallax_vocab::{RunId, VariantId};
 
 use super::args::{Cli, Command, ImagesCommand, List};
 use super::wiring::{self, Project};
@@ -35,15 +35,20 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
                 })
                 .await
             }
+            ImagesCommand::Fetch { k3s, provision } => {
+                let project = Project::load(&project()?)?;
+                session::watched(|sink, cancel| async move {
+                    wiring::images_fetch(&project, k3s, provision, sink, cancel).await
+                })
+                .await
+            }
             ImagesCommand::Build { names, provision } => {
                 let project = project()?;
                 session::watched(|sink, cancel| wiring::images_build(project, names, provision, sink, cancel)).await
             }
         },
-        Command::Gc(args) => {
-            let run = args.run.map(RunId::new);
-            session::watched(|sink, cancel| wiring::gc(run, sink, cancel)).await
-        }
+        Command::Down(args) => session::watched(|sink, cancel| wiring::down(args.run, sink, cancel)).await,
+        Command::Gc => session::watched(wiring::gc).await,
         Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args.provision, sink, cancel)).await,
         Command::Report(args) => report::again(project().ok().as_deref(), &args),
         Command::Schema(args) => wiring::schema(&project()?, args.check),

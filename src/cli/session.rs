@@ -53,6 +53,8 @@ pub(super) async fn run(project: &Project, selected: Vec<VariantId>, options: E2
     let (sink, recorder) = Recorder::start(&directory)?;
     recorder.attach(live::choose(std::io::stderr().is_terminal(), is_ci()));
     let began = Instant::now();
+    // Before the first word: whoever sees the run begin may already stop it.
+    let cancel = watch_signals(&sink, Some(id.clone()))?;
     sink.say(EventKind::RunStarted(RunStarted {
         run: id.clone(),
         parallax: env!("CARGO_PKG_VERSION").to_owned(),
@@ -61,7 +63,6 @@ pub(super) async fn run(project: &Project, selected: Vec<VariantId>, options: E2
         variants: selected.clone(),
         directory: shown(&directory),
     }));
-    let cancel = watch_signals(&sink, Some(id.clone()))?;
     let run = Run {
         id,
         directory: directory.clone(),

@@ -1,21 +1,57 @@
-//! The Kubernetes client.
+//! The Kubernetes client, and what else a kubeconfig says.
 
 use std::net::SocketAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 
-/// A client for the kubeconfig that a node wrote, reaching the apiserver where its port is published. No proxy of the
-/// caller's environment is used.
-pub async fn client(kubeconfig: &str, published: SocketAddr) -> Result<Client, String> {
+/// The kubeconfig that a node wrote, as it holds on this machine: the apiserver where its port is published.
+pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, String> {
     let mut kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| error.to_string())?;
     for cluster in &mut kubeconfig.clusters {
         if let Some(cluster) = &mut cluster.cluster {
             cluster.server = Some(format!("https://{published}"));
         }
     }
+    Ok(kubeconfig)
+}
+
+/// A client for a kubeconfig. No proxy of the caller's environment is used.
+pub async fn client(kubeconfig: Kubeconfig) -> Result<Client, String> {
     let options = KubeConfigOptions::default();
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| error.to_string())?;
     config.proxy_url = None;
     Client::try_from(config).map_err(|error| error.to_string())
+}
+
+/// The certificate authority of the apiserver (PEM), as the kubeconfig that a node wrote embeds it.
+pub fn authority(kubeconfig: &str) -> Result<String, String> {
+    let kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| error.to_string())?;
+    let mut clusters = kubeconfig.clusters.into_iter().filter_map(|it| it.cluster);
+    let data = clusters.find_map(|it| it.certificate_authority_data);
+    let data = data.ok_or("no cluster of it has certificate-authority-data")?;
+    let bytes = STANDARD.decode(data).map_err(|error| format!("certificate-authority-data: {error}"))?;
+    String::from_utf8(bytes).map_err(|error| format!("certificate-authority-data is not PEM: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authority_is_the_embedded_one() {
+        let text =
+            |cluster: &str| format!("apiVersion: v1\nkind: Config\nclusters:\n- name: default\n  cluster: {cluster}\n");
+        let good = text("{ server: 'https://127.0.0.1:6443', certificate-authority-data: cGVtCg== }");
+        assert_eq!(authority(&good).as_deref(), Ok("pem\n"));
+        for (cluster, named) in [
+            ("{ server: 'https://127.0.0.1:6443' }", "no cluster of it has"),
+            ("{ certificate-authority-data: '%' }", "certificate-authority-data"),
+        ] {
+            let error = authority(&text(cluster)).expect_err(named);
+            assert!(error.contains(named), "{error}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ mod error;
 mod node;
 mod ready;
 
-pub use access::client;
+pub use access::{authority, client, outside};
 pub use error::ClusterError;
-pub use node::{Cluster, Images};
+pub use node::{Cluster, Images, NODE_NAME};
 pub use ready::{nodes_ready, service_account_ready};

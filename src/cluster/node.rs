@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kube::Client;
+use parallax_vocab::Secret;
 use serde_json::Value;
 
 use super::access;
@@ -22,6 +23,8 @@ const UP_WITHIN: Duration = Duration::from_mins(2);
 const MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
 const AIRGAP_IMAGES: &str = "/var/lib/rancher/k3s/agent/images";
 const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
+/// The name that a node of ours has, so that scenarios can name its object.
+pub const NODE_NAME: &str = "node";
 const RESOLV_CONF: &str = "/etc/parallax/resolv.conf";
 
 /// The images that a cluster is started with.
@@ -40,6 +43,10 @@ pub struct Images {
 pub struct Cluster {
     /// Its name in the plan.
     pub name: String,
+    /// The certificate authority of its apiserver (PEM).
+    pub authority: String,
+    /// A kubeconfig of the cluster's administrator for this machine; JSON, which is YAML.
+    pub kubeconfig: Secret,
     /// The Kubernetes client, as cluster administrator.
     pub client: Client,
     /// Its outside world.
@@ -78,8 +85,12 @@ impl Cluster {
         let kubeconfig = site.engine().read_file(&node.name, KUBECONFIG).await?;
         let kubeconfig = String::from_utf8(kubeconfig).map_err(|error| cluster(error.to_string()))?;
         let published = node.tcp(API_PORT).ok_or_else(|| cluster(format!("port {API_PORT} is not published")))?;
-        let client = access::client(&kubeconfig, published).await.map_err(cluster)?;
-        Ok(Self { name: plan.name.clone(), client, world, node, network })
+        let authority = access::authority(&kubeconfig).map_err(cluster)?;
+        let outside = access::outside(&kubeconfig, published).map_err(cluster)?;
+        let kubeconfig = serde_json::to_string(&outside).map_err(|error| cluster(error.to_string()))?;
+        let client = access::client(outside).await.map_err(cluster)?;
+        let name = plan.name.clone();
+        Ok(Self { name, authority, kubeconfig: Secret::new(kubeconfig), client, world, node, network })
     }
 
     /// Resolves when the node's container ends, which is always an error.
@@ -149,7 +160,9 @@ fn arguments(plan: &ClusterPlan) -> Vec<String> {
     let mut pass = |flag: &str, values: &[String]| {
         arguments.extend(values.iter().map(|value| format!("{flag}={value}")));
     };
+    pass("--node-name", &[NODE_NAME.to_owned()]);
     pass("--tls-san", &["127.0.0.1".to_owned()]);
+    pass("--tls-san", &plan.traits.tls_san);
     pass("--kube-apiserver-arg", &plan.traits.apiserver_args);
     pass("--kubelet-arg", &plan.traits.kubelet_args);
     arguments

@@ -64,21 +64,6 @@ struct Traces {
 
 /// Sweeps every dead run that the engine or the ledgers know.
 pub async fn gc(engine: &Engine, state: &StateDir) -> Result<Collection, EngineError> {
-    let runs = traces(engine, state).await?;
-    sweep_dead(engine, state, runs).await
-}
-
-/// Sweeps one run, also where it was left standing; only a living process keeps it. `None` where nobody knows the run.
-pub async fn gc_of(engine: &Engine, state: &StateDir, run: &RunId) -> Result<Option<Collection>, EngineError> {
-    let mut runs = traces(engine, state).await?;
-    runs.retain(|known, _| known == run);
-    for traces in runs.values_mut() {
-        traces.standing = false;
-    }
-    if runs.is_empty() { Ok(None) } else { sweep_dead(engine, state, runs).await.map(Some) }
-}
-
-async fn traces(engine: &Engine, state: &StateDir) -> Result<BTreeMap<RunId, Traces>, EngineError> {
     let mut runs = traces_of_labels(engine).await?;
     for run in state.runs()? {
         let Some(file) = state.run_file(&run).filter(|file| same_engine(&file.endpoint, engine)) else { continue };
@@ -88,14 +73,6 @@ async fn traces(engine: &Engine, state: &StateDir) -> Result<BTreeMap<RunId, Tra
         traces.standing |= state.is_standing(&run);
         traces.swept = state.is_swept(&run);
     }
-    Ok(runs)
-}
-
-async fn sweep_dead(
-    engine: &Engine,
-    state: &StateDir,
-    runs: BTreeMap<RunId, Traces>,
-) -> Result<Collection, EngineError> {
     let mut collection = Collection::default();
     for (run, traces) in runs {
         if let Some(why) = why_spared(&traces, engine.endpoint().is_local(), unix_seconds()) {

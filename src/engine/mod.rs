@@ -31,7 +31,7 @@ pub use connect::Engine;
 pub use error::{EngineError, Tried};
 pub use facts::Facts;
 pub use find::{Endpoint, Reach, RealSurroundings, Surroundings, find};
-pub use gc::{Collected, Collection, gc, gc_of};
+pub use gc::{Collected, Collection, gc};
 pub use identity::{Liveness, Owner, fresh_run_id};
 pub use images::PullLimits;
 pub use ledger::{Entry, Kind, Ledger, RunFile, StateDir};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use parallax_vocab::answer::{Answer, Reply, S3Error};
 use parallax_vocab::event::Matched;
-use parallax_vocab::{Cause, Certificate};
+use parallax_vocab::{Cause, Certificate, DnsFault};
 use serde_json::Value;
 
 use crate::scenario::model::Expect;
@@ -25,24 +25,37 @@ pub struct Seen {
     pub chains: BTreeMap<String, Vec<Certificate>>,
 }
 
+/// The statuses of success, as messages say it.
+const SUCCESS: &str = "2xx";
 /// How much of a text a message quotes.
 const QUOTE_LIMIT: usize = 200;
 
-/// Judges an answer. Without `expect`, an S3 operation is expected to succeed, and anything else to be answered at all.
-pub fn judge(expect: Option<&Expect>, answer: &Answer, seen: &Seen) -> Judgement {
-    let default;
-    let expect = match (expect, &answer.reply) {
-        (Some(expect), _) => expect,
-        (None, Some(Reply::S3(_))) => {
-            default = Expect { status: Some(200), ..Expect::default() };
-            &default
-        }
-        (None, _) => &Expect::default(),
-    };
+/// What a step expects: what it says, or of a step that says nothing that it comes through.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expected {
+    /// The step's own `expect`.
+    Declared(Box<Expect>),
+    /// An S3 operation succeeds: any 2xx.
+    Success,
+    /// An answer comes, whatever it is.
+    Answer,
+}
+
+/// Judges an answer.
+pub fn judge(expected: &Expected, answer: &Answer, seen: &Seen) -> Judgement {
+    let nothing = Expect::default();
+    let expect = if let Expected::Declared(expect) = expected { expect } else { &nothing };
+    if let Some(fault) = expect.dns {
+        return judge_absence_of_name(fault, answer);
+    }
+    let mut wanted = wanted(expect);
+    if *expected == Expected::Success {
+        wanted.push(("status".to_owned(), SUCCESS.to_owned()));
+    }
     let Some(reply) = &answer.reply else {
         let cause =
             answer.cause.clone().unwrap_or_else(|| Cause::Client { detail: "the probe gave no answer".to_owned() });
-        let matchers = wanted(expect).into_iter().map(|(matcher, expected)| Matched {
+        let matchers = wanted.into_iter().map(|(matcher, expected)| Matched {
             matcher,
             held: false,
             expected,
@@ -52,6 +65,11 @@ pub fn judge(expect: Option<&Expect>, answer: &Answer, seen: &Seen) -> Judgement
     };
     let mut matchers = Vec::new();
     let facts = Facts::of(reply, answer);
+    if *expected == Expected::Success {
+        let held = facts.status.is_some_and(|it| (200..300).contains(&it));
+        let saw = facts.status.map_or("none".to_owned(), |it| it.to_string());
+        matchers.push(Matched { matcher: "status".to_owned(), held, expected: SUCCESS.to_owned(), seen: saw });
+    }
     if let Some(status) = expect.status {
         matchers.push(equal("status", status.to_string(), facts.status.map_or("none".to_owned(), |it| it.to_string())));
     }
@@ -103,12 +121,40 @@ pub fn judge(expect: Option<&Expect>, answer: &Answer, seen: &Seen) -> Judgement
     Judgement { matchers, cause }
 }
 
+/// Judges a name that must not resolve: the fault that was expected is the answer that was expected.
+fn judge_absence_of_name(fault: DnsFault, answer: &Answer) -> Judgement {
+    let said = match (&answer.cause, &answer.reply) {
+        (Some(Cause::Dns { fault, .. }), _) => fault.to_string(),
+        (_, Some(reply)) => Facts::of(reply, answer).addresses,
+        _ => "no answer".to_owned(),
+    };
+    let matched = equal("dns", fault.to_string(), said);
+    let cause = (!matched.held).then(|| {
+        answer.cause.clone().unwrap_or_else(|| Cause::Mismatch {
+            matcher: matched.matcher.clone(),
+            expected: matched.expected.clone(),
+            seen: matched.seen.clone(),
+        })
+    });
+    Judgement { matchers: vec![matched], cause }
+}
+
 fn equal(matcher: &str, expected: String, seen: String) -> Matched {
     Matched { matcher: matcher.to_owned(), held: expected == seen, expected, seen }
 }
 
-/// Judges a Kubernetes object (or its absence) against a partial one.
-pub fn judge_object(resource: &str, expect: Option<&Value>, object: Option<&Value>) -> Judgement {
+/// Judges a Kubernetes object, or that there is none, against what is expected of it.
+pub fn judge_object(resource: &str, expect: Option<&Expect>, object: Option<&Value>) -> Judgement {
+    if expect.is_some_and(|it| it.absent == Some(true)) {
+        let seen = if object.is_some() { "an object" } else { "no such object" };
+        let matched = equal("absent", "no such object".to_owned(), seen.to_owned());
+        let cause = object.map(|_| Cause::Resource {
+            resource: resource.to_owned(),
+            detail: "it exists, and was to be absent".to_owned(),
+        });
+        return Judgement { matchers: vec![matched], cause };
+    }
+    let expect = expect.and_then(|it| it.object.as_ref());
     let Some(object) = object else {
         let cause = Cause::Resource { resource: resource.to_owned(), detail: "it does not exist".to_owned() };
         let matcher = expect.map(|expected| Matched {
@@ -139,7 +185,8 @@ pub fn judge_object(resource: &str, expect: Option<&Value>, object: Option<&Valu
     Judgement { matchers, cause }
 }
 
-/// Fields of `expect` that are missing or different in `seen`. Lists are compared whole.
+/// Fields of `expect` that are missing or different in `seen`. Entries of a list that have a `type` or `name` are found
+/// by it, as Kubernetes itself tells them apart; other lists are compared whole.
 fn differ(path: &str, expect: &Value, seen: &Value, differences: &mut Vec<(String, String, String)>) {
     match (expect, seen) {
         (Value::Object(fields), Value::Object(all)) => {
@@ -151,9 +198,25 @@ fn differ(path: &str, expect: &Value, seen: &Value, differences: &mut Vec<(Strin
                 }
             }
         }
+        (Value::Array(entries), Value::Array(all))
+            if !entries.is_empty() && entries.iter().all(|entry| key(entry).is_some()) =>
+        {
+            for (entry, (name, value)) in entries.iter().filter_map(|entry| Some((entry, key(entry)?))) {
+                let path = format!("{path}[{name}={value}]");
+                match all.iter().find(|seen| seen.get(name).and_then(Value::as_str) == Some(value)) {
+                    Some(seen) => differ(&path, entry, seen, differences),
+                    None => differences.push((path, entry.to_string(), "absent".to_owned())),
+                }
+            }
+        }
         (expected, seen) if expected == seen => {}
         (expected, seen) => differences.push((path.to_owned(), expected.to_string(), seen.to_string())),
     }
+}
+
+/// What tells an entry of a list from the others: its `type` (conditions) or its `name` (containers, ports).
+fn key(entry: &Value) -> Option<(&'static str, &str)> {
+    ["type", "name"].into_iter().find_map(|name| Some((name, entry.get(name)?.as_str()?)))
 }
 
 /// The matchers that an `expect` asks for, with what they expect.
@@ -238,8 +301,7 @@ fn quote(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use parallax_vocab::DnsFault;
-    use parallax_vocab::answer::{Evidence, HttpReply};
+    use parallax_vocab::answer::{DnsReply, Evidence, HttpReply};
     use serde_json::json;
 
     use super::*;
@@ -261,6 +323,10 @@ mod tests {
         serde_json::from_value(value).expect("valid expect")
     }
 
+    fn declared(value: Value) -> Expected {
+        Expected::Declared(Box::new(expect(value)))
+    }
+
     #[test]
     fn answers_are_judged_by_the_first_layer_that_differs() {
         let cases = [
@@ -276,7 +342,7 @@ mod tests {
             (json!({"headers": {"etag": "x"}}), http(200, None, ""), Some("headers.etag: expected x, saw absent")),
         ];
         for (expected, answer, cause) in cases {
-            let judged = judge(Some(&expect(expected.clone())), &answer, &Seen::default());
+            let judged = judge(&declared(expected.clone()), &answer, &Seen::default());
             assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), cause, "{expected}");
         }
     }
@@ -285,7 +351,7 @@ mod tests {
     fn without_an_answer_every_matcher_is_red() {
         let cause = Cause::Dns { fault: DnsFault::NoSuchName, detail: "x".to_owned() };
         let answer = Answer { reply: None, cause: Some(cause.clone()), evidence: Evidence::default() };
-        let judged = judge(Some(&expect(json!({"status": 200, "body": "x"}))), &answer, &Seen::default());
+        let judged = judge(&declared(json!({"status": 200, "body": "x"})), &answer, &Seen::default());
         assert_eq!(judged.cause, Some(cause));
         assert_eq!(
             judged.matchers.iter().map(|it| (it.matcher.as_str(), it.held)).collect::<Vec<_>>(),
@@ -295,16 +361,16 @@ mod tests {
 
     #[test]
     fn comparing_with_a_chain_that_was_never_seen_fails() {
-        let judged = judge(Some(&expect(json!({"same-chain-as": "other"}))), &http(200, None, ""), &Seen::default());
+        let judged = judge(&declared(json!({"same-chain-as": "other"})), &http(200, None, ""), &Seen::default());
         assert!(judged.cause.is_some());
     }
 
     #[test]
     fn a_partial_object_names_each_field_that_differs() {
         let object = json!({"spec": {"replicas": 1, "paused": false}, "status": {}});
-        let good = json!({"spec": {"replicas": 1}});
+        let good = expect(json!({"object": {"spec": {"replicas": 1}}}));
         assert_eq!(judge_object("Deployment ns/x", Some(&good), Some(&object)).cause, None);
-        let bad = json!({"spec": {"replicas": 2}, "status": {"ready": 1}});
+        let bad = expect(json!({"object": {"spec": {"replicas": 2}, "status": {"ready": 1}}}));
         let judged = judge_object("Deployment ns/x", Some(&bad), Some(&object));
         assert_eq!(
             judged.cause.map(|it| it.to_string()).as_deref(),
@@ -313,5 +379,62 @@ mod tests {
             )
         );
         assert!(judge_object("Deployment ns/x", Some(&good), None).cause.is_some());
+    }
+
+    #[test]
+    fn entries_of_a_list_are_found_by_their_name_or_type() {
+        let object =
+            json!({"conditions": [{"type": "A", "status": "True"}, {"type": "B", "status": "False"}], "l": [1, 2]});
+        for (expected, said) in [
+            (json!({"conditions": [{"type": "B", "status": "False"}]}), None),
+            (
+                json!({"conditions": [{"type": "B", "status": "True"}]}),
+                Some("expected conditions[type=B].status: \"True\"; saw conditions[type=B].status: \"False\""),
+            ),
+            (
+                json!({"conditions": [{"type": "C"}]}),
+                Some("expected conditions[type=C]: {\"type\":\"C\"}; saw conditions[type=C]: absent"),
+            ),
+            (json!({"l": [1]}), Some("expected l: [1]; saw l: [1,2]")),
+            (json!({"l": []}), Some("expected l: []; saw l: [1,2]")),
+        ] {
+            let judged = judge_object("X", Some(&expect(json!({"object": expected}))), Some(&object));
+            let detail = judged.cause.map(|cause| cause.to_string().replace("resource: X: ", ""));
+            assert_eq!(detail.as_deref(), said, "{expected}");
+        }
+    }
+
+    #[test]
+    fn an_object_that_must_not_be_is_red_only_where_it_is() {
+        let absent = expect(json!({"absent": true}));
+        let gone = judge_object("X", Some(&absent), None);
+        assert_eq!((gone.cause, gone.matchers[0].held), (None, true));
+        let there = judge_object("X", Some(&absent), Some(&json!({})));
+        assert_eq!(
+            there.cause.map(|it| it.to_string()).as_deref(),
+            Some("resource: X: it exists, and was to be absent")
+        );
+        assert_eq!((there.matchers[0].matcher.as_str(), there.matchers[0].held), ("absent", false));
+    }
+
+    #[test]
+    fn a_name_that_must_not_resolve_passes_with_that_fault_alone() {
+        let fault = |fault| Some(Cause::Dns { fault, detail: "words".to_owned() });
+        let addresses = DnsReply {
+            addresses: vec!["10.0.0.1".parse().expect("address")],
+            cnames: vec![],
+            ttl_s: 1,
+            searched: None,
+        };
+        for (reply, cause, expected) in [
+            (None, fault(DnsFault::NoSuchName), None),
+            (None, fault(DnsFault::ServerFailure), Some("dns: server-failure (words)")),
+            (Some(Reply::Dns(addresses)), None, Some("dns: expected no-such-name, saw 10.0.0.1")),
+        ] {
+            let answer = Answer { reply, cause, evidence: Evidence::default() };
+            let judged = judge(&declared(json!({"dns": "no-such-name"})), &answer, &Seen::default());
+            assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), expected);
+            assert_eq!(judged.matchers.iter().map(|it| it.held).collect::<Vec<_>>(), [expected.is_none()]);
+        }
     }
 }

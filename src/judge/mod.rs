@@ -9,6 +9,6 @@ mod proof;
 mod variant;
 
 pub use cause::{describe, matches};
-pub use expect::{Judgement, Seen, judge, judge_object};
+pub use expect::{Expected, Judgement, Seen, judge, judge_object};
 pub use proof::unproven;
 pub use variant::{StepResult, problems};

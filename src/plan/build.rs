@@ -168,7 +168,7 @@ fn refuse_conflicts(cluster: &ClusterPlan) -> Result<(), PlanError> {
     let mut claims: BTreeMap<String, String> = BTreeMap::new();
     for environment in &cluster.environments {
         let rules = environment.fixtures.values().flat_map(|it| &it.dns_rules);
-        let rules = rules.map(|rule| format!("the DNS rule for {}", rule.from));
+        let rules = rules.map(|rule| format!("the DNS rule for {} in a .{} key", rule.from, rule.place.as_str()));
         let edges = environment.edges.iter().map(|edge| format!("the name {}:{} outside", edge.host, edge.port));
         for what in rules.chain(edges) {
             let claimant = environment.variants.first().map_or(environment.namespace.clone(), |it| it.id.to_string());

@@ -27,8 +27,11 @@ fn write(text: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
                 writeln!(text, "  {what} --{argument}")?;
             }
         }
+        for name in &cluster.traits.tls_san {
+            writeln!(text, "  apiserver's certificate also for {name}")?;
+        }
         for rule in cluster.dns_rules() {
-            writeln!(text, "  dns {} -> {}", rule.from, rule.to)?;
+            writeln!(text, "  dns {} -> {} (.{} key)", rule.from, rule.to, rule.place.as_str())?;
         }
         for edge in cluster.edges() {
             writeln!(

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::sync::Notify;
 
 use super::error::RunError;
 use super::images::Supplied;
 use super::{Context, environment};
 use crate::apply::Applier;
-use crate::cluster::{Cluster, nodes_ready};
+use crate::certs::write_private;
+use crate::cluster::{Cluster, ClusterError, nodes_ready};
 use crate::plan::ClusterPlan;
 use crate::world;
 
@@ -35,23 +37,6 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
         }
     };
     let mut exited = Box::pin(cluster.exited(&context.site));
-    let ready = async {
-        setup.progress("the node's readiness");
-        let ready = nodes_ready(cluster.client.clone());
-        let ready = cluster.within(&context.site, "a ready node", NODE_WITHIN, ready).await?;
-        ready.map_err(|source| crate::cluster::ClusterError::Kubeconfig {
-            cluster: plan.name.clone(),
-            reason: source.to_string(),
-        })
-    };
-    let ready = tokio::select! {
-        error = &mut exited => Err(error),
-        ready = ready => ready,
-    };
-    if let Err(error) = ready {
-        setup.failed(error.failure());
-        return Err(error.into());
-    }
     let applier = match Applier::new(cluster.client.clone(), supplied.references.clone()).await {
         Ok(applier) => applier,
         Err(error) => {
@@ -59,14 +44,70 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
             return Err(error.into());
         }
     };
-    setup.done("ready");
-    let environments = plan.environments.iter().map(|it| environment::run(context, &applier, &cluster, it));
+    if context.options.keep {
+        keep_kubeconfig(context, &cluster);
+    }
+    setup.progress("the node's readiness");
+    let answered = Notify::new();
+    let has_pods = plan.environments.iter().any(|it| !it.pods.is_empty());
+    // Environments begin while the node is still becoming ready: their objects are stored, their pods follow. The
+    // cluster counts as ready when CoreDNS has answered the first of these pods.
+    let ready = async {
+        let ready = node_ready(context, &cluster).await;
+        if ready.is_ok() && has_pods {
+            setup.progress("the first answer of CoreDNS to a pod");
+            answered.notified().await;
+        }
+        match &ready {
+            Ok(()) => setup.done("ready"),
+            Err(error) => setup.failed(error.failure()),
+        }
+        ready
+    };
+    let environments = async {
+        let all = plan.environments.iter().map(|it| environment::run(context, &applier, &cluster, it, &answered));
+        join_all(all).await.into_iter().collect::<Result<(), RunError>>()
+    };
     let result = tokio::select! {
         error = &mut exited => Err(error.into()),
-        results = join_all(environments) => results.into_iter().collect(),
+        result = both(ready, environments) => result,
     };
     keep_evidence(context, &cluster).await;
     result
+}
+
+/// Ends with the environments: where all of them failed, nobody says that the cluster's name service answered.
+async fn both(
+    ready: impl Future<Output = Result<(), RunError>>,
+    environments: impl Future<Output = Result<(), RunError>>,
+) -> Result<(), RunError> {
+    let mut environments = std::pin::pin!(environments);
+    tokio::select! {
+        result = &mut environments => result,
+        result = ready => match result {
+            Ok(()) => environments.await,
+            Err(error) => Err(error),
+        },
+    }
+}
+
+async fn node_ready(context: &Context, cluster: &Cluster) -> Result<(), RunError> {
+    let watched = nodes_ready(cluster.client.clone());
+    let watched = cluster.within(&context.site, "a ready node", NODE_WITHIN, watched).await?;
+    let broken = |error: kube::runtime::watcher::Error| ClusterError::Kubeconfig {
+        cluster: cluster.name.clone(),
+        reason: format!("the watch of its nodes ended: {error}"),
+    };
+    Ok(watched.map_err(broken)?)
+}
+
+/// What a person needs to walk into a cluster that is left standing.
+fn keep_kubeconfig(context: &Context, cluster: &Cluster) {
+    let path = context.options.directory.join(format!("{}.kubeconfig", cluster.name));
+    match write_private(&path, cluster.kubeconfig.expose().as_bytes()) {
+        Ok(()) => context.sink.note(format!("`kubectl --kubeconfig {}` walks into the cluster", path.display())),
+        Err(error) => context.sink.warn(error.to_string()),
+    }
 }
 
 /// Writes down what the outside world was asked and what the node said, before both are taken away.

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::future::{join_all, try_join_all};
+use parallax_vocab::Answer;
 use parallax_vocab::answer::Reply;
-use parallax_vocab::event::{Outcome, VariantEnded, Witness};
+use parallax_vocab::event::{Outcome, Witness};
 use parallax_vocab::question::{DnsQuestion, Probe, View};
-use parallax_vocab::{Answer, EventKind};
+
+use tokio::sync::Notify;
 
 use super::error::RunError;
 use super::scene::Scene;
 use super::witness::StoreWitness;
 use super::{Context, flow, millis, store};
 use crate::apply::{self, Applier};
+use crate::certs::write_private;
 use crate::cluster::Cluster;
 use crate::fixture::ReadyWhen;
 use crate::plan::EnvironmentPlan;
@@ -82,16 +85,16 @@ pub(super) async fn run(
     applier: &Applier,
     cluster: &Cluster,
     plan: &EnvironmentPlan,
+    answered: &Notify,
 ) -> Result<(), RunError> {
     let _job = context.jobs.acquire().await.expect("the semaphore is never closed");
     let began = Instant::now();
-    match in_environment(context, applier, cluster, plan).await {
+    match in_environment(context, applier, cluster, plan, answered).await {
         Ok(()) => Ok(()),
         Err((first, error)) => {
             for variant in &plan.variants[first..] {
                 let outcome = Outcome::Error { failure: error.failure() };
-                let ended = VariantEnded { variant: variant.id.clone(), outcome, took_ms: millis(began) };
-                context.sink.say(EventKind::VariantEnded(ended));
+                context.verdicts.say(&variant.id, outcome, millis(began));
             }
             Ok(())
         }
@@ -104,6 +107,7 @@ async fn in_environment(
     applier: &Applier,
     cluster: &Cluster,
     plan: &EnvironmentPlan,
+    answered: &Notify,
 ) -> Result<(), (usize, RunError)> {
     let setup = context.sink.setup(
         format!("environment/{}", plan.namespace),
@@ -120,8 +124,11 @@ async fn in_environment(
         }
     };
     let scene = Scene { plan, environment: &environment, cluster };
+    if context.options.keep {
+        keep_authorities(context, &scene);
+    }
     setup.progress("sessions, name service and stores");
-    let stage = match stage(context, applier, scene).await {
+    let stage = match stage(context, applier, scene, answered).await {
         Ok(stage) => stage,
         Err(error) => {
             setup.failed(error.failure());
@@ -136,14 +143,42 @@ async fn in_environment(
     Ok(())
 }
 
+/// What a person needs to ask from outside what the scenario asks, when the environment is left standing.
+fn keep_authorities(context: &Context, scene: &Scene<'_>) {
+    for (id, issuer) in &scene.environment.certificates.issuers {
+        let path = context.options.directory.join(format!("{}-{id}.pem", scene.plan.namespace));
+        if let Err(error) = write_private(&path, issuer.root_pem().as_bytes()) {
+            context.sink.warn(error.to_string());
+            continue;
+        }
+        let detours = scene.cluster.world.detours();
+        for edge in &scene.plan.edges {
+            let Some(detour) = detours.iter().find(|it| it.from.port() == edge.port) else { continue };
+            context.sink.note(format!(
+                "`curl --cacert {} --connect-to {host}:{}:{} https://{host}` asks from outside",
+                path.display(),
+                edge.port,
+                detour.to,
+                host = edge.host,
+            ));
+        }
+    }
+}
+
 /// Opens the vantages and waits until the stores are ready for each of them.
-async fn stage<'a>(context: &'a Context, applier: &'a Applier, scene: Scene<'a>) -> Result<Stage<'a>, RunError> {
+async fn stage<'a>(
+    context: &'a Context,
+    applier: &'a Applier,
+    scene: Scene<'a>,
+    answered: &Notify,
+) -> Result<Stage<'a>, RunError> {
     let sessions = scene.environment.pods.iter().map(|(vantage, (pod, _))| async {
         let client = applier.client().clone();
         // Boxed: the streams' buffers would stand in every future around this one.
         let session = Box::pin(PodSession::open(client, &scene.plan.namespace, pod, None)).await?;
         let session = Vantage::Pod(session);
         name_service(&scene, pod, &session).await?;
+        answered.notify_one();
         Ok::<_, RunError>((vantage.clone(), session))
     });
     let stores = scene.plan.fixtures.iter().flat_map(|(id, it)| {

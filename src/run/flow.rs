@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use parallax_vocab::answer::Reply;
-use parallax_vocab::event::{Outcome, StepEnded, VariantEnded, VariantStarted, Verdict, Witness};
+use parallax_vocab::event::{Outcome, StepEnded, VariantStarted, Verdict, Witness};
 use parallax_vocab::{Answer, Cause, EventKind, Question, StepId, VantageId};
 
 use super::environment::Stage;
@@ -12,7 +12,7 @@ use super::error::RunError;
 use super::{millis, question};
 use crate::apply::ApplyError;
 use crate::explain::{self, Subject};
-use crate::judge::{self, Judgement, Seen, StepResult};
+use crate::judge::{self, Expected, Judgement, Seen, StepResult};
 use crate::plan::VariantPlan;
 use crate::scenario::model::{CauseSpec, Step};
 
@@ -42,8 +42,7 @@ pub(super) async fn run(stage: &Stage<'_>, variant: &VariantPlan) -> Result<(), 
     let inner = &variant.variant;
     let problems = judge::problems(&inner.scenario.flow, &inner.fails, &inner.blocks, &results);
     let outcome = if problems.is_empty() { Outcome::AsExpected } else { Outcome::NotAsExpected { problems } };
-    let ended = VariantEnded { variant: variant.id.clone(), outcome, took_ms: millis(began) };
-    sink.say(EventKind::VariantEnded(ended));
+    stage.context.verdicts.say(&variant.id, outcome, millis(began));
     Ok(())
 }
 
@@ -138,10 +137,9 @@ impl Flow<'_, '_> {
         if let Some(resource) = &step.resource {
             let namespace = resource.namespace.as_deref().unwrap_or(&self.stage.scene.plan.namespace);
             let name = self.stage.scene.render(&resource.name, &self.yielded).map_err(wrong)?;
-            let object = self.stage.applier.get(&resource.api_version, &resource.kind, namespace, &name).await?;
-            let what = format!("{} {name} in namespace {namespace}", resource.kind);
-            let expect = step.expect.as_ref().and_then(|it| it.object.as_ref());
-            let expect = expect.map(|it| self.render_value(it)).transpose().map_err(wrong)?;
+            let looked = self.stage.applier.get(&resource.api_version, &resource.kind, namespace, &name).await?;
+            let (what, object) = looked;
+            let expect = step.expect.as_ref().map(|it| self.render_expect(it)).transpose().map_err(wrong)?;
             return Ok(plain(judge::judge_object(&what, expect.as_ref(), object.as_ref())));
         }
         if let Some(apply) = &step.apply {
@@ -167,7 +165,12 @@ impl Flow<'_, '_> {
         let question = Question { view, deadline_ms, probe };
         let answer = self.stage.vantage(from, vantage).ask(question.clone()).await?;
         let expect = step.expect.as_ref().map(|it| self.render_expect(it)).transpose().map_err(wrong)?;
-        let judgement = judge::judge(expect.as_ref(), &answer, &self.seen);
+        let expected = match expect {
+            Some(expect) => Expected::Declared(Box::new(expect)),
+            None if step.s3.is_some() => Expected::Success,
+            None => Expected::Answer,
+        };
+        let judgement = judge::judge(&expected, &answer, &self.seen);
         let witness = self.stage.witness(from, vantage, &answer).await;
         let judgement = disagreement(judgement, witness.as_ref());
         Ok(Tried { question: Some(question), answer: Some(answer), witness, judgement })

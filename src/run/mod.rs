@@ -12,13 +12,14 @@ mod machine;
 mod question;
 mod scene;
 mod store;
+mod verdicts;
 mod witness;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use parallax_vocab::event::{Failure, Outcome, VariantEnded};
+use parallax_vocab::event::Failure;
 use parallax_vocab::{EventKind, RunId, VariantId};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::error::RunError;
 pub use self::images::{build_images, supply_of, wants};
 pub use self::machine::{Machine, ensure_engine};
+use self::verdicts::Verdicts;
 use crate::engine::{Site, StateDir, reaper};
 use crate::fixture::Library;
 use crate::images::K3s;
@@ -60,6 +62,7 @@ pub(crate) struct Context {
     pub(crate) sink: Sink,
     pub(crate) redactor: Redactor,
     pub(crate) cancel: CancellationToken,
+    pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) start: OffsetDateTime,
     pub(crate) jobs: Semaphore,
 }
@@ -75,15 +78,14 @@ pub async fn e2e(
     cancel: CancellationToken,
 ) -> Result<(), Failure> {
     let plan = plan::build(library, scenarios, selected).map_err(|error| RunError::from(error).failure())?;
-    let result = with_plan(options, &plan, &sink, redactor, &cancel).await;
-    let failure = match result {
-        Ok(()) => None,
-        Err(error) => Some(error.failure()),
-    };
-    if cancel.is_cancelled() {
-        return Ok(());
+    let verdicts = Arc::new(Verdicts::new(sink.clone()));
+    match with_plan(options, &plan, &sink, redactor, &cancel, &verdicts).await {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            verdicts.give_up(&plan, &error);
+            if cancel.is_cancelled() { Ok(()) } else { Err(error.failure()) }
+        }
     }
-    failure.map_or(Ok(()), Err)
 }
 
 async fn with_plan(
@@ -92,8 +94,12 @@ async fn with_plan(
     sink: &Sink,
     redactor: Redactor,
     cancel: &CancellationToken,
+    verdicts: &Arc<Verdicts>,
 ) -> Result<(), RunError> {
-    let machine = Machine::find(sink, options.provision).await?;
+    let machine = tokio::select! {
+        () = cancel.cancelled() => return Err(RunError::Interrupted),
+        machine = Machine::find(sink, options.provision) => machine?,
+    };
     let site = Site::open(machine.engine.clone(), StateDir::of_user()?, options.id.clone(), options.keep)?;
     let reaper = if options.keep { None } else { Some(reaper::Reaper::spawn(&site)?) };
     let context = Arc::new(Context {
@@ -103,17 +109,12 @@ async fn with_plan(
         sink: sink.clone(),
         redactor,
         cancel: cancel.clone(),
+        verdicts: Arc::clone(verdicts),
         start: OffsetDateTime::now_utc(),
     });
-    let result = tokio::select! {
-        () = cancel.cancelled() => Err(RunError::Interrupted),
-        result = everything(&context, &machine, plan) => result,
-    };
-    if let Err(error) = &result {
-        give_up(plan, sink, error);
-    }
+    let result = everything(&context, &machine, plan).await;
     if context.options.keep {
-        sink.note(format!("left standing as asked; `parallax gc --run {}` removes it", context.options.id));
+        sink.note(format!("left standing as asked; `parallax down {}` takes it down", context.options.id));
         return result;
     }
     clean_up(&site, sink).await;
@@ -124,22 +125,17 @@ async fn with_plan(
 }
 
 async fn everything(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Result<(), RunError> {
-    let supplied = images::obtain(context, machine, plan).await?;
+    // Builds hear of an interruption themselves: they have tools to stop and files to take away.
+    let supplied = images::obtain(context, machine, plan).await;
+    if context.cancel.is_cancelled() {
+        return Err(RunError::Interrupted);
+    }
+    let supplied = supplied?;
     let clusters = plan.clusters.iter().map(|cluster| cluster::run(context, cluster, &supplied));
-    // Every cluster is run to its end, so that one that cannot start hides no verdict of another.
-    let results = futures::future::join_all(clusters).await;
-    results.into_iter().collect()
-}
-
-/// Says of every variant that did not end why it did not; the record holds a verdict for each, whatever happened.
-fn give_up(plan: &Plan, sink: &Sink, error: &RunError) {
-    let outcome = match error {
-        RunError::Interrupted => Outcome::Interrupted,
-        other => Outcome::Error { failure: other.failure() },
-    };
-    for (_, _, variant) in plan.variants() {
-        let ended = VariantEnded { variant: variant.id.clone(), outcome: outcome.clone(), took_ms: 0 };
-        sink.say(EventKind::VariantEnded(ended));
+    tokio::select! {
+        () = context.cancel.cancelled() => Err(RunError::Interrupted),
+        // Every cluster is run to its end, so that one that cannot start hides no verdict of another.
+        results = futures::future::join_all(clusters) => results.into_iter().collect(),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::apply::Environment;
 use crate::cluster::Cluster;
 use crate::fixture::{Export, Store};
 use crate::plan::EnvironmentPlan;
-use crate::scenario::model::VantageSpec;
+use crate::scenario::model::{CLUSTER_AUTHORITY, VantageSpec};
 use crate::scenario::template::{self, Reference};
 
 /// One environment as its steps see it.
@@ -51,7 +51,11 @@ impl<'a> Scene<'a> {
             (None, None) => return View::default(),
         };
         let issuers = &self.environment.certificates.issuers;
-        let trust = trust.iter().filter_map(|id| issuers.get(id)).map(|it| it.root_pem().to_owned()).collect();
+        let root = |id: &String| match id.as_str() {
+            CLUSTER_AUTHORITY => Some(self.cluster.authority.clone()),
+            id => issuers.get(id).map(|it| it.root_pem().to_owned()),
+        };
+        let trust = trust.iter().filter_map(root).collect();
         if vantage.pod.is_some() {
             return View { trust, ..View::default() };
         }

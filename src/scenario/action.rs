@@ -95,7 +95,7 @@ impl Step {
     /// The matchers that the step takes: keys of `expect`.
     pub fn matchers(&self) -> Vec<&'static str> {
         match self.actions().first() {
-            Some(Action::Dns) => vec!["address"],
+            Some(Action::Dns) => vec!["address", "dns"],
             Some(Action::Tls) => vec!["address", "same-chain-as", "certificate-name", "chain-length"],
             Some(Action::Http) => {
                 let head = self.http.as_ref().is_some_and(|http| http.head.is_some());
@@ -112,7 +112,7 @@ impl Step {
                 };
                 ["status", "s3"].into_iter().chain(more).collect()
             }
-            Some(Action::Resource) => vec!["object"],
+            Some(Action::Resource) => vec!["object", "absent"],
             Some(Action::Presign | Action::Apply) | None => Vec::new(),
         }
     }
@@ -166,12 +166,14 @@ impl Expect {
             ("s3", self.s3.is_some()),
             ("body", self.body.is_some()),
             ("headers", self.headers.is_some()),
+            ("dns", self.dns.is_some()),
             ("address", self.address.is_some()),
             ("same-chain-as", self.same_chain_as.is_some()),
             ("certificate-name", self.certificate_name.is_some()),
             ("chain-length", self.chain_length.is_some()),
             ("keys", self.keys.is_some()),
             ("object", self.object.is_some()),
+            ("absent", self.absent.is_some()),
         ];
         all.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
     }

@@ -11,6 +11,10 @@ use serde_json::Value;
 
 use super::duration::Span;
 
+/// The word for the cluster's own certificate authority, which signs what the apiserver serves. No fixture may have it as
+/// its id.
+pub const CLUSTER_AUTHORITY: &str = "cluster";
+
 /// A scenario: a baseline in which every expectation holds, and breaks, each of which says what must then fail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -48,6 +52,9 @@ pub struct ClusterTraits {
     /// Arguments of the kubelet, as `--kubelet-arg` takes them.
     #[serde(default)]
     pub kubelet_args: Vec<String>,
+    /// Further names or addresses in the apiserver's certificate, as `--tls-san` takes them.
+    #[serde(default)]
+    pub tls_san: Vec<String>,
 }
 
 /// A fixture and its parameters: `{ use: minio, host: minio.example.com }`.
@@ -112,7 +119,8 @@ pub struct VantageSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PodVantage {
-    /// Ids of the certificate authorities that its probes trust; nothing else is trusted.
+    /// Ids of the certificate authorities that its probes trust, and `cluster` for the cluster's own; nothing else is
+    /// trusted.
     #[serde(default)]
     pub trust: Vec<String>,
 }
@@ -121,7 +129,8 @@ pub struct PodVantage {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct OutsideVantage {
-    /// Ids of the certificate authorities that its probes trust; nothing else is trusted.
+    /// Ids of the certificate authorities that its probes trust, and `cluster` for the cluster's own; nothing else is
+    /// trusted.
     #[serde(default)]
     pub trust: Vec<String>,
 }
@@ -330,6 +339,9 @@ pub struct Expect {
     /// Headers of the answer (`http`), names in lower case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<IndexMap<String, String>>,
+    /// The name must not resolve, and the resolver must say this (`dns`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsFault>,
     /// The only address that the name has (`dns`), or that was connected to (`tls`, `http`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
@@ -345,9 +357,13 @@ pub struct Expect {
     /// Keys that a listing holds, exactly (`s3 list`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<Vec<String>>,
-    /// A part of the object: every field given must be there and equal (`resource`).
+    /// A part of the object: every field given must be there and equal (`resource`). Entries of a list that have a
+    /// `type` or `name` are found by it, wherever they stand; other lists are compared whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Value>,
+    /// `true`: there must be no such object (`resource`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<bool>,
 }
 
 /// A break: a change, and what must then be so.

@@ -69,7 +69,7 @@ fn each_command_has_help_and_the_main_ones_have_examples_and_exit_codes() {
         (&["plan", "--help"], &["--json"]),
         (&["images", "--help"], &["list", "build"]),
         (&["images", "build", "--help"], &["--provision"]),
-        (&["gc", "--help"], &["spared", "--run"]),
+        (&["gc", "--help"], &["spared"]),
         (&["doctor", "--help"], &["--provision"]),
         (&["report", "--help"], &["--junit"]),
         (&["schema", "--help"], &["--check"]),

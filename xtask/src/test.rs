@@ -45,7 +45,7 @@ pub(crate) fn run(provision: bool) -> Result<bool> {
     Ok(parts.close())
 }
 
-/// `parallax images build`, beside everything else.
+/// `parallax images fetch`, beside everything else.
 struct Images {
     child: Child,
     log: PathBuf,
@@ -55,11 +55,11 @@ struct Images {
 impl Images {
     fn start(parallax: &Path, flag: &[&str]) -> Result<Self> {
         // Beside the binaries: it goes with them, and is no run of its own.
-        let log = parallax.with_file_name("images-build.log");
+        let log = parallax.with_file_name("images-fetch.log");
         let file = File::create(&log).with_context(|| format!("failed to create {}", log.display()))?;
         let mut command = Command::new(parallax);
         // Plain lines, whatever the terminal: they go to a file.
-        command.args(["images", "build"]).args(flag).env("CI", "true");
+        command.args(["images", "fetch"]).args(flag).env("CI", "true");
         command.stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().with_context(|| format!("failed to start {}", parallax.display()))?;
         say(&format!("images are made beside the tests; their output goes to {}", log.display()));

@@ -122,6 +122,8 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
             supervisor.start(SCHEDULER, &components::scheduler(settings))?;
             reach(APISERVER.name, || probe::answers(&client, probe::READY)).await?;
             clock.reached("kube-apiserver ready");
+            // As k3s does: its server is up, whoever waits for nodes or pods can begin to watch.
+            say("k3s is up and running");
             Ok(())
         };
         tokio::try_join!(first_manifests(settings, &node, &client), controllers)
@@ -143,7 +145,6 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
             reach("an answer of CoreDNS", || dns::answers(settings.cluster_dns, &name)).await?;
             clock.reached("CoreDNS answers");
         }
-        say("k3s is up and running");
         Ok::<(), NodeError>(())
     };
     tokio::try_join!(up, deployer.run().map(Ok))?;

@@ -16,7 +16,7 @@ use crate::record::Sink;
 use crate::run::{self, Machine, RunError};
 
 /// Variants at once where nobody says: a variant is mostly waiting, and each holds a store in memory.
-const JOBS: usize = 4;
+const JOBS: usize = 8;
 /// Where an engine is that nobody named; `--provision` starts one there.
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
 
@@ -25,7 +25,7 @@ const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
 pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     let needs_engine = match &cli.command {
         Command::E2e(_) => true,
-        Command::Images(args) => matches!(args.command, ImagesCommand::Build { .. }),
+        Command::Images(args) => !matches!(args.command, ImagesCommand::List),
         _ => false,
     };
     if !needs_engine {
@@ -108,7 +108,22 @@ fn place_words(place: Place) -> &'static str {
     }
 }
 
-/// Obtains images by their recipes.
+/// Obtains what a run of everything needs.
+pub async fn images_fetch(
+    project: &Project,
+    k3s: K3s,
+    provision: bool,
+    sink: Sink,
+    cancel: CancellationToken,
+) -> Result<Exit, CliError> {
+    let selected = project.list().into_iter().map(|it| it.variant).collect();
+    let wanted = run::wants(&super::project::planned(project, &selected)?);
+    let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
+    run::supply_of(&project.root, policy(k3s), &machine.engine, provision, &wanted, &sink, cancel).await?;
+    Ok(Exit::AsExpected)
+}
+
+/// Builds images by their recipes.
 pub async fn images_build(
     project: PathBuf,
     names: Vec<String>,
@@ -121,17 +136,11 @@ pub async fn images_build(
     Ok(Exit::AsExpected)
 }
 
-/// Removes what killed runs left, or one run that was left standing.
-pub async fn gc(run: Option<RunId>, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
+/// Removes what killed runs left.
+pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     let engine = connected(&sink, false).await?;
     let state = StateDir::of_user().map_err(engine_error)?;
-    let collection = match &run {
-        None => engine::gc(&engine, &state).await.map_err(engine_error)?,
-        Some(run) => engine::gc_of(&engine, &state, run)
-            .await
-            .map_err(engine_error)?
-            .ok_or_else(|| CliError::Usage(format!("neither the engine nor a ledger knows a run {run}")))?,
-    };
+    let collection = engine::gc(&engine, &state).await.map_err(engine_error)?;
     for (run, collected) in &collection.runs {
         match collected {
             Collected::Swept(swept) => sink.note(format!("run {run}: {} objects removed", swept.removed.len())),
@@ -143,6 +152,33 @@ pub async fn gc(run: Option<RunId>, sink: Sink, _cancel: CancellationToken) -> R
         sink.warn(format!("something could not be removed; {command}"));
     }
     printer::data(&format!("{} objects removed\n", collection.removed()));
+    Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
+}
+
+/// Takes down what `--keep` left standing: one run by its id, or the only one that stands.
+pub async fn down(run: Option<String>, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
+    let state = StateDir::of_user().map_err(engine_error)?;
+    let standing: Vec<RunId> =
+        state.runs().map_err(engine_error)?.into_iter().filter(|run| state.is_standing(run)).collect();
+    let names = standing.iter().map(RunId::as_str).collect::<Vec<_>>().join(", ");
+    let run = match (run, standing.as_slice()) {
+        (Some(run), _) if standing.iter().any(|it| it.as_str() == run) => RunId::new(run),
+        (Some(run), []) => return Err(CliError::Usage(format!("run {run} does not stand; no run does"))),
+        (Some(run), _) => return Err(CliError::Usage(format!("run {run} does not stand; these do: {names}"))),
+        (None, []) => return Err(CliError::Usage("no run stands".to_owned())),
+        (None, [only]) => only.clone(),
+        (None, _) => return Err(CliError::Usage(format!("several runs stand; name one of them: {names}"))),
+    };
+    let engine = connected(&sink, false).await?;
+    let swept = engine.sweep(&run, &state.entries(&run), engine::Unfinished::None).await;
+    let remaining: Vec<String> = swept.remaining.iter().map(engine::Remaining::command).collect();
+    for command in &remaining {
+        sink.warn(format!("something could not be removed; {command}"));
+    }
+    if remaining.is_empty() {
+        state.forget(&run).map_err(engine_error)?;
+    }
+    printer::data(&format!("run {run}: {} objects removed\n", swept.removed.len()));
     Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 

@@ -3,5 +3,7 @@
 mod machine;
 mod project;
 
-pub use machine::{before_anything, doctor, e2e, fresh_run_id, gc, images_build, images_list, reaper, remaining};
+pub use machine::{
+    before_anything, doctor, down, e2e, fresh_run_id, gc, images_build, images_fetch, images_list, reaper, remaining,
+};
 pub use project::{Listed, Project, lint, plan, schema};

@@ -111,7 +111,7 @@ pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<St
     Ok(crate::plan::show(&plan))
 }
 
-fn planned(project: &Project, selected: &BTreeSet<VariantId>) -> Result<crate::plan::Plan, CliError> {
+pub(super) fn planned(project: &Project, selected: &BTreeSet<VariantId>) -> Result<crate::plan::Plan, CliError> {
     crate::plan::build(&project.library, &project.scenarios, selected).map_err(|error| {
         if let crate::plan::PlanError::Diagnostics(diagnostics) = &error {
             show(diagnostics);

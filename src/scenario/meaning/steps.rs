@@ -270,6 +270,17 @@ impl Judge<'_> {
             let error = self.error("/expect/address", format!("`{address}` is not an address"));
             errors.push(error.fix("write an IP address or a template, for example \"{{ store.cluster-ip }}\""));
         }
+        if expect.dns.is_some() && expect.address.is_some() {
+            let error = self.key_error("/expect/address", "a name that does not resolve has no address".to_owned());
+            errors.push(error.fix("keep one of `dns` and `address`"));
+        }
+        if expect.absent == Some(false) {
+            let error = self.error("/expect/absent", "`absent: false` says nothing about the object".to_owned());
+            errors.push(error.fix("write the part that must be there: `object: { … }`"));
+        } else if expect.absent.is_some() && expect.object.is_some() {
+            let error = self.key_error("/expect/object", "an object that must be absent has no fields".to_owned());
+            errors.push(error.fix("keep one of `absent` and `object`"));
+        }
         let holds_nothing = |object: &serde_json::Value| object.as_object().is_none_or(serde_json::Map::is_empty);
         if expect.object.as_ref().is_some_and(holds_nothing) {
             let error = self.key_error("/expect/object", "`object` holds no field".to_owned());

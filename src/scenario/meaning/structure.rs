@@ -6,6 +6,7 @@ use super::Subject;
 use crate::fixture::Fixture;
 use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::document::join;
+use crate::scenario::model::CLUSTER_AUTHORITY;
 use crate::scenario::template::is_name;
 
 /// How many entries a section may have: far more than a person reads, few enough for rules that compare each with each.
@@ -42,6 +43,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
 fn ids(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let scenario = subject.scenario;
     let mut errors = Vec::new();
+    let mut reserved = Vec::new();
     let mut word = |id: &str, error: &dyn Fn(String) -> Diagnostic| {
         if !is_name(id) {
             let message = format!("`{id}` cannot be an id");
@@ -57,9 +59,16 @@ fn ids(subject: &Subject<'_>) -> Vec<Diagnostic> {
     for id in scenario.breaks.keys() {
         word(id, &|message| subject.places.key_error(&join("/breaks", id), message));
     }
+    if scenario.fixtures.contains_key(CLUSTER_AUTHORITY) {
+        let message = format!("`{CLUSTER_AUTHORITY}` is the cluster itself, so no fixture can have that id");
+        let error = subject.places.key_error(&join("/fixtures", CLUSTER_AUTHORITY), message);
+        reserved
+            .push(error.fix(format!("give it another id: `trust: [{CLUSTER_AUTHORITY}]` means the cluster's own CA")));
+    }
     for (index, step) in scenario.flow.iter().enumerate() {
         word(&step.id, &|message| subject.places.error(&format!("/flow/{index}/id"), message));
     }
+    errors.extend(reserved);
 
     let mut steps: HashMap<&str, usize> = HashMap::new();
     for (index, step) in scenario.flow.iter().enumerate() {
@@ -104,6 +113,9 @@ fn vantages(subject: &Subject<'_>) -> Vec<Diagnostic> {
 }
 
 fn trusted(subject: &Subject<'_>, authority: &str, at: &str) -> Option<Diagnostic> {
+    if authority == CLUSTER_AUTHORITY {
+        return None;
+    }
     let fixtures = &subject.scenario.fixtures;
     let is_authority = |name: &str| subject.library.get(name).is_some_and(Fixture::is_authority);
     let message = match fixtures.get(authority) {
@@ -113,5 +125,6 @@ fn trusted(subject: &Subject<'_>, authority: &str, at: &str) -> Option<Diagnosti
         None => format!("there is no certificate authority `{authority}`"),
     };
     let known = fixtures.iter().filter(|(_, used)| is_authority(&used.fixture)).map(|(id, _)| id.as_str());
+    let known = known.chain([CLUSTER_AUTHORITY]);
     Some(subject.places.error(at, message).fix(suggest(authority, known, "certificate authorities")))
 }

@@ -18,17 +18,17 @@ fn image_name() -> String {
 }
 
 /// A place for a test: an engine, a scratch folder for ledgers, an image with a shell.
-pub(super) struct Bench {
-    pub(super) engine: Engine,
-    pub(super) scratch: tempfile::TempDir,
-    pub(super) image: String,
+pub(crate) struct Bench {
+    pub(crate) engine: Engine,
+    pub(crate) scratch: tempfile::TempDir,
+    pub(crate) image: String,
     runs: Mutex<Vec<RunId>>,
 }
 
 impl Bench {
     /// None only where the caller's environment says that there is no engine to test with; otherwise a missing engine
     /// fails the test.
-    pub(super) async fn new() -> Option<Self> {
+    pub(crate) async fn new() -> Option<Self> {
         if std::env::var_os("PARALLAX_TEST_NO_ENGINE").is_some() {
             eprintln!("NOT TESTED: PARALLAX_TEST_NO_ENGINE is set, so nothing here meets a real engine");
             return None;
@@ -41,23 +41,23 @@ impl Bench {
         Some(Self { engine, scratch, image, runs: Mutex::default() })
     }
 
-    pub(super) fn state(&self) -> StateDir {
+    pub(crate) fn state(&self) -> StateDir {
         StateDir::at(self.scratch.path().join("state"))
     }
 
     /// A run's id. Others may use the engine at the same time, so only what our runs made is looked at.
-    pub(super) fn run(&self) -> RunId {
+    pub(crate) fn run(&self) -> RunId {
         let run = fresh_run_id();
         self.runs.lock().unwrap().push(run.clone());
         run
     }
 
-    pub(super) fn site(&self) -> Site {
+    pub(crate) fn site(&self) -> Site {
         Site::open(self.engine.clone(), self.state(), self.run(), false).unwrap()
     }
 
     /// A container that runs a line of shell.
-    pub(super) fn shell(&self, what: &str, network: &str, script: &str) -> ContainerSpec {
+    pub(crate) fn shell(&self, what: &str, network: &str, script: &str) -> ContainerSpec {
         ContainerSpec {
             entrypoint: Some(vec!["/bin/busybox".into(), "sh".into(), "-c".into()]),
             command: vec![script.to_owned()],
@@ -67,7 +67,7 @@ impl Bench {
     }
 
     /// Nothing is left of any run of this test, by name or by label.
-    pub(super) fn assert_nothing_left(&self) {
+    pub(crate) fn assert_nothing_left(&self) {
         for run in self.runs.lock().unwrap().iter() {
             assert_eq!(objects(run), BTreeSet::new(), "run {run} has left something");
         }
@@ -114,7 +114,7 @@ async fn make_image(name: &str, scratch: &std::path::Path) {
 
 /// Containers, networks and volumes of a run, as `KIND NAME`: those that carry its label, and those that carry its id
 /// in their name.
-pub(super) fn objects(run: &RunId) -> BTreeSet<String> {
+pub(crate) fn objects(run: &RunId) -> BTreeSet<String> {
     let lists: [(&str, &[&str]); 3] = [
         ("container", &["ps", "--all", "--format", "{{.Names}}"]),
         ("network", &["network", "ls", "--format", "{{.Name}}"]),
@@ -129,14 +129,14 @@ pub(super) fn objects(run: &RunId) -> BTreeSet<String> {
 }
 
 /// The command-line client: a second witness, independent of the code under test.
-pub(super) fn docker(args: &[&str]) -> String {
+pub(crate) fn docker(args: &[&str]) -> String {
     let output = Command::new("docker").args(args).output().expect("the docker command");
     assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// This test binary again, running one of its ignored tests as a process of its own.
-pub(super) fn this_binary_as(role: &str) -> Command {
+pub(crate) fn this_binary_as(role: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([&format!("engine::roles::{role}"), "--exact", "--ignored", "--nocapture"]);
     command.env("PARALLAX_TEST_ROLE", role);
@@ -144,14 +144,14 @@ pub(super) fn this_binary_as(role: &str) -> Command {
 }
 
 /// A child that is killed and reaped however the test ends.
-pub(super) struct Killed(pub(super) Child);
+pub(crate) struct Killed(pub(super) Child);
 
 impl Killed {
-    pub(super) fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }

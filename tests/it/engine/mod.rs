@@ -2,7 +2,7 @@
 //!
 //! Tests run one after another: testcontainers keeps one connection for the process, which belongs to one runtime.
 
-mod bench;
+pub(crate) mod bench;
 mod cleanup;
 mod images;
 mod provision;

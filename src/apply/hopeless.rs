@@ -1,0 +1,121 @@
+//! Which pods are beyond hope: states that no waiting changes, so that a wrong image fails in seconds.
+//!
+//! The reasons are the kubelet's (`pkg/kubelet/images/types.go`, `pkg/kubelet/container/sync_result.go`) and, for
+//! `StartError`, containerd's. A missing Secret or `ConfigMap` counts too, because those are applied before what reads
+//! them.
+
+use std::pin::pin;
+
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client};
+
+/// A container that waits for one of these waits for ever.
+const FINAL: [&str; 7] = [
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImagePullBackOff",
+];
+/// A first crash may be a race with what the program needs; by the second restart it is a habit.
+const RESTARTS: i32 = 2;
+
+/// Resolves when one of the selected pods is beyond hope, with the reason; otherwise never.
+pub(super) async fn pod(client: Client, namespace: &str, selected: watcher::Config) -> String {
+    let pods: Api<Pod> = Api::namespaced(client, namespace);
+    let mut seen = pin!(watcher(pods, selected).default_backoff().applied_objects());
+    while let Some(event) = seen.next().await {
+        // A watch that broke is begun again by the stream, with its own pauses.
+        let Ok(pod) = event else { continue };
+        if let Some(why) = verdict(&pod) {
+            return why;
+        }
+    }
+    std::future::pending().await
+}
+
+/// Why a pod will never be ready, where that is certain.
+fn verdict(pod: &Pod) -> Option<String> {
+    // What is being replaced may be in any state.
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let status = pod.status.as_ref()?;
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let mut containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    containers.find_map(|it| Some(format!("container {} of pod {name}: {}", it.name, of_container(it)?)))
+}
+
+fn of_container(status: &ContainerStatus) -> Option<String> {
+    let now = status.state.as_ref()?;
+    let ended = now.terminated.as_ref().or_else(|| status.last_state.as_ref()?.terminated.as_ref());
+    let never_began = ended.filter(|it| it.reason.as_deref() == Some("StartError"));
+    if let Some(ended) = never_began {
+        return Some(format!("StartError: {}", ended.message.as_deref().unwrap_or("it could not be started")));
+    }
+    let waiting = now.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref()?;
+    let says = waiting.message.as_deref().unwrap_or_default();
+    if FINAL.contains(&reason) {
+        return Some(format!("{reason}: {says}"));
+    }
+    if reason == "CrashLoopBackOff" && status.restart_count >= RESTARTS {
+        let code = ended.map_or_else(String::new, |it| format!(", last with code {}", it.exit_code));
+        return Some(format!("CrashLoopBackOff: it ended {} times{code}", status.restart_count + 1));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(state: &Value, last: &Value, restarts: i32) -> Pod {
+        let status = json!({"name": "minio", "image": "", "imageID": "", "ready": false, "restartCount": restarts,
+            "state": state, "lastState": last});
+        serde_json::from_value(json!({"metadata": {"name": "p"}, "status": {"containerStatuses": [status]}}))
+            .expect("a pod")
+    }
+
+    #[test]
+    fn only_what_waiting_cannot_mend_is_beyond_hope() {
+        let waits = |reason: &str| json!({"waiting": {"reason": reason, "message": "why"}});
+        let exited = |reason: &str| json!({"terminated": {"exitCode": 1, "reason": reason, "message": "no such file"}});
+        let none = json!({});
+        let table = [
+            (waits("ContainerCreating"), none.clone(), 0, None),
+            (json!({"running": {}}), none.clone(), 0, None),
+            (exited("Error"), none.clone(), 0, None),
+            (waits("CrashLoopBackOff"), exited("Error"), 1, None),
+            (
+                waits("CrashLoopBackOff"),
+                exited("Error"),
+                2,
+                Some("CrashLoopBackOff: it ended 3 times, last with code 1"),
+            ),
+            (waits("RunContainerError"), none.clone(), 0, Some("RunContainerError: why")),
+            (waits("ErrImageNeverPull"), none.clone(), 0, Some("ErrImageNeverPull: why")),
+            (exited("StartError"), none, 0, Some("StartError: no such file")),
+            (waits("CrashLoopBackOff"), exited("StartError"), 1, Some("StartError: no such file")),
+        ];
+        for (state, last, restarts, expected) in table {
+            let why = verdict(&pod(&state, &last, restarts));
+            let expected = expected.map(|why| format!("container minio of pod p: {why}"));
+            assert_eq!(why, expected, "{state} {last} {restarts}");
+        }
+    }
+
+    #[test]
+    fn a_pod_that_is_being_replaced_says_nothing() {
+        let mut pod = pod(&json!({"waiting": {"reason": "RunContainerError"}}), &json!({}), 0);
+        assert!(verdict(&pod).is_some());
+        pod.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).expect("an instant");
+        assert_eq!(verdict(&pod), None);
+    }
+}

@@ -1,0 +1,64 @@
+//! Each variant's one verdict.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use parallax_vocab::event::{Outcome, VariantEnded};
+use parallax_vocab::{EventKind, VariantId};
+
+use super::error::RunError;
+use crate::plan::Plan;
+use crate::record::Sink;
+
+/// Says how variants ended, each once: what was found out stays said when the run fails or is interrupted later.
+#[derive(Debug)]
+pub(crate) struct Verdicts {
+    sink: Sink,
+    said: Mutex<BTreeSet<VariantId>>,
+}
+
+impl Verdicts {
+    pub(crate) fn new(sink: Sink) -> Self {
+        Self { sink, said: Mutex::default() }
+    }
+
+    /// Says how a variant ended, unless that was said before.
+    pub(crate) fn say(&self, variant: &VariantId, outcome: Outcome, took_ms: u64) {
+        if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(variant.clone()) {
+            self.sink.say(EventKind::VariantEnded(VariantEnded { variant: variant.clone(), outcome, took_ms }));
+        }
+    }
+
+    /// Says of every variant without a verdict why it has none; the record then holds one for each.
+    pub(crate) fn give_up(&self, plan: &Plan, error: &RunError) {
+        let outcome = match error {
+            RunError::Interrupted => Outcome::Interrupted,
+            other => Outcome::Error { failure: other.failure() },
+        };
+        for (_, _, variant) in plan.variants() {
+            self.say(&variant.id, outcome.clone(), 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_said_once_and_the_first_stays() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let taker = Arc::clone(&heard);
+        let verdicts = Verdicts::new(Sink::new(move |event| taker.lock().unwrap().push(event)));
+        verdicts.say(&"a".into(), Outcome::AsExpected, 1);
+        verdicts.say(&"a".into(), Outcome::Interrupted, 2);
+        verdicts.say(&"b".into(), Outcome::Interrupted, 3);
+        let heard = heard.lock().unwrap();
+        let ended = |variant: &str, outcome, took_ms| {
+            EventKind::VariantEnded(VariantEnded { variant: variant.into(), outcome, took_ms })
+        };
+        assert_eq!(*heard, [ended("a", Outcome::AsExpected, 1), ended("b", Outcome::Interrupted, 3)]);
+    }
+}

@@ -1,0 +1,328 @@
+//! The source-built node image as a container: what its contract says that no scenario can see, because it happens
+//! before there is a cluster, after it, or beside it.
+//!
+//! One test, because its cases share the image and run side by side, two nodes at once. The image is obtained as a run
+//! does it: from the engine where it is, by a build where it is not.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, join_all};
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use parallax::cluster::{authority, client, outside};
+use parallax::engine::{Container, ContainerSpec, EngineError, InlineFile, Network, Port, Ready, Site};
+use parallax::images::{K3s, NODE, Want};
+use parallax::probe::Vantage;
+use parallax::record::Sink;
+use parallax::run::supply_of;
+use parallax_vocab::answer::Reply;
+use parallax_vocab::question::{HttpQuestion, Probe, TlsQuestion, View};
+use parallax_vocab::{Answer, Question};
+use serial_test::serial;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::bench::{Bench, docker};
+
+/// Nodes that run at once; two cores bear no more.
+const AT_ONCE: usize = 2;
+/// A node that does not stand by then does not come.
+const UP_WITHIN: Duration = Duration::from_secs(120);
+/// What a running node needs to do something that it was told before.
+const SOON: Duration = Duration::from_secs(20);
+const API_PORT: u16 = 6443;
+const CONFIG: &str = "/etc/rancher/k3s/config.yaml";
+const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
+const MANIFEST: &str = "/var/lib/rancher/k3s/server/manifests/opening.yaml";
+const ARCHIVE: &str = "/var/lib/rancher/k3s/agent/images/broken.tar";
+const AUTHENTICATION: &str = "/etc/parallax/authentication.yaml";
+
+/// The narrow opening (facts.md 3): anonymous requests for the two discovery paths, and nothing else.
+const NARROW: &str = "apiVersion: apiserver.config.k8s.io/v1
+kind: AuthenticationConfiguration
+anonymous:
+  enabled: true
+  conditions:
+    - path: /.well-known/openid-configuration
+    - path: /openid/v1/jwks
+";
+
+/// Lets the anonymous read what the opening lets through.
+const BINDING: &str = "apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: opening }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: system:service-account-issuer-discovery }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: system:anonymous }]
+";
+
+/// All that the second node is told, as a file.
+const SETTINGS: &str = "write-kubeconfig-mode: \"0640\"
+node-name: configured
+tls-san: [apiserver.example.org]
+disable: [coredns, traefik, servicelb, metrics-server, local-storage]
+kube-apiserver-arg: [authentication-config=/etc/parallax/authentication.yaml]
+";
+
+/// What each case stands on.
+struct Ground {
+    site: Site,
+    network: Network,
+    image: String,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[serial(engine)]
+async fn the_node_keeps_its_contract_before_and_beside_a_cluster() {
+    let Some(bench) = Bench::new().await else { return };
+    let image = node_image(&bench).await;
+    let site = bench.site();
+    let network = site.network("net").await.unwrap();
+    let ground = Ground { site: site.clone(), network, image };
+    let mut cases: Vec<(&str, BoxFuture<'_, ()>)> =
+        vec![("configured", configured(&ground).boxed()), ("by default", by_default(&ground).boxed())];
+    cases.extend(refusals().into_iter().map(|case| (case.what, refused(&ground, case).boxed())));
+    let permits = Semaphore::new(AT_ONCE);
+    let ended = join_all(cases.into_iter().map(|(what, case)| {
+        let permits = &permits;
+        async move {
+            let _permit = permits.acquire().await.unwrap();
+            let began = Instant::now();
+            // One that fails must not keep the others from saying how they ended.
+            let failed = std::panic::AssertUnwindSafe(case).catch_unwind().await.is_err();
+            println!("{what}: {} after {:.1} s", if failed { "failed" } else { "ok" }, began.elapsed().as_secs_f32());
+            failed.then_some(what)
+        }
+    }))
+    .await;
+    let swept = site.close().await;
+    assert!(swept.remaining.is_empty(), "{:?}", swept.remaining);
+    bench.assert_nothing_left();
+    let failed: Vec<&str> = ended.into_iter().flatten().collect();
+    assert!(failed.is_empty(), "failed: {failed:?}; what each said stands above");
+}
+
+/// The reference of the built image.
+async fn node_image(bench: &Bench) -> String {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let wanted = [Want { name: NODE.to_owned(), engine: true, archive: false }];
+    let provision = std::env::var_os("PARALLAX_PROVISION").is_some();
+    let sink = Sink::new(|event| eprintln!("{event:?}"));
+    let supplied =
+        supply_of(project, K3s::Built, &bench.engine, provision, &wanted, &sink, CancellationToken::new()).await;
+    let supplied = supplied.unwrap_or_else(|error| panic!("{error}"));
+    supplied[NODE].reference.clone()
+}
+
+/// A command line and files with which a node must not start.
+struct Refusal {
+    what: &'static str,
+    flags: &'static [&'static str],
+    files: &'static [(&'static str, &'static str)],
+    code: i64,
+    /// What its last lines must say.
+    says: &'static [&'static str],
+}
+
+fn refusals() -> Vec<Refusal> {
+    vec![
+        Refusal {
+            what: "an unknown flag",
+            flags: &["--flannel-backend=none"],
+            files: &[],
+            code: 2,
+            says: &["unexpected argument '--flannel-backend'"],
+        },
+        Refusal {
+            what: "an unknown key of the config file",
+            flags: &[],
+            files: &[(CONFIG, "flannel-backend: none\n")],
+            code: 2,
+            says: &[CONFIG, "unknown key `flannel-backend`"],
+        },
+        Refusal {
+            what: "a file of k3s that it does not read",
+            flags: &[],
+            files: &[("/etc/rancher/k3s/registries.yaml", "mirrors: {}\n")],
+            code: 1,
+            says: &["/etc/rancher/k3s/registries.yaml", "does not read it"],
+        },
+        Refusal {
+            what: "an image archive that is none",
+            flags: &["--disable=coredns"],
+            files: &[(ARCHIVE, "this is no archive")],
+            code: 1,
+            says: &["cannot import the image archive", ARCHIVE],
+        },
+        Refusal {
+            // k3s issue 12277: the apiserver itself refuses.
+            what: "anonymous access decided twice",
+            flags: &[
+                "--disable=coredns",
+                "--kube-apiserver-arg=anonymous-auth=true",
+                "--kube-apiserver-arg=authentication-config=/etc/parallax/authentication.yaml",
+            ],
+            files: &[(AUTHENTICATION, NARROW)],
+            code: 1,
+            says: &["kube-apiserver ended with exit status: 1", "--anonymous-auth"],
+        },
+    ]
+}
+
+async fn refused(ground: &Ground, case: Refusal) {
+    let spec = ground.node(&case.what.replace(' ', "-"), case.flags, case.files);
+    let error = ground.site.start(spec).await.expect_err(case.what);
+    let EngineError::StartFailed { reason, log, .. } = &error else { panic!("{}: {error}", case.what) };
+    assert!(reason.starts_with(&format!("exited with code {} ", case.code)), "{}: {reason}: {log:#?}", case.what);
+    let said = log.join("\n");
+    for words in case.says {
+        assert!(said.contains(words), "{}: no {words:?} in {said}", case.what);
+    }
+}
+
+/// A node that a file configures, opened for the discovery of its tokens' issuer, until its etcd is killed.
+async fn configured(ground: &Ground) {
+    let files = [(CONFIG, SETTINGS), (AUTHENTICATION, NARROW), (MANIFEST, BINDING)];
+    let node = ground.site.start(ground.node("configured", &[], &files)).await.unwrap();
+    assert_eq!(mode(&node), "640");
+    let kubeconfig = ground.kubeconfig(&node).await;
+    let here = Apiserver::of(&node, &kubeconfig);
+
+    let nodes: Api<Node> = Api::all(client(outside(&kubeconfig, here.published).unwrap()).await.unwrap());
+    assert_eq!(nodes.get("configured").await.unwrap().metadata.name.as_deref(), Some("configured"));
+    for (name, holds) in [("apiserver.example.org", true), ("configured", true), ("other.example.org", false)] {
+        let answer = here.handshake(name).await;
+        assert_eq!(answer.reply.is_some(), holds, "{name}: {:?}", answer.cause);
+        let leaf = answer.evidence.chain.first().expect("a chain, refused or not");
+        assert_eq!(leaf.names.iter().any(|it| it == name), holds, "{name}: {:?}", leaf.names);
+    }
+
+    // The rule stands in a manifest, which the authoriser learns of in its own time.
+    let discovery = here.until("/.well-known/openid-configuration", 200).await;
+    let issuer = "https://kubernetes.default.svc.cluster.local";
+    let document: serde_json::Value = serde_json::from_str(&discovery).unwrap();
+    assert_eq!(document["issuer"], issuer);
+    assert_eq!(document["jwks_uri"], format!("{issuer}/openid/v1/jwks"));
+    let keys: serde_json::Value = serde_json::from_str(&here.until("/openid/v1/jwks", 200).await).unwrap();
+    assert_eq!(keys["keys"][0]["alg"], "RS256");
+    for path in ["/version", "/api", "/healthz", "/openid/v2", "/.well-known/openid-configuration/"] {
+        assert_eq!(here.get(path).await.0, 401, "{path}");
+    }
+
+    ground.dies_with(&node, "etcd").await;
+}
+
+/// A node without a config file: what k3s's defaults are, until its scheduler is killed.
+async fn by_default(ground: &Ground) {
+    let node = ground.site.start(ground.node("by-default", &["--disable=coredns"], &[])).await.unwrap();
+    assert_eq!(mode(&node), "600");
+    let kubeconfig = ground.kubeconfig(&node).await;
+    assert!(kubeconfig.contains("https://127.0.0.1:6443"), "the kubeconfig names another server");
+    let here = Apiserver::of(&node, &kubeconfig);
+    for path in ["/version", "/.well-known/openid-configuration", "/openid/v1/jwks"] {
+        assert_eq!(here.get(path).await.0, 401, "{path}");
+    }
+    assert!(here.handshake("apiserver.example.org").await.reply.is_none());
+    ground.dies_with(&node, "kube-scheduler").await;
+}
+
+impl Ground {
+    /// `k3s server FLAGS`, as the harness starts a node.
+    fn node(&self, what: &str, flags: &[&str], files: &[(&str, &str)]) -> ContainerSpec {
+        let command = std::iter::once("server").chain(flags.iter().copied()).map(str::to_owned).collect();
+        let file = |(path, text): &(&str, &str)| InlineFile {
+            path: (*path).to_owned(),
+            mode: 0o644,
+            bytes: text.as_bytes().to_vec(),
+        };
+        ContainerSpec {
+            command,
+            privileged: true,
+            private_cgroup_namespace: true,
+            tmpfs: BTreeMap::from(["/run", "/var/run"].map(|path| (path.to_owned(), String::new()))),
+            volumes: ["/var/lib/containerd", "/var/lib/kubelet", "/var/lib/rancher/k3s"].map(str::to_owned).to_vec(),
+            ports: vec![Port::tcp(API_PORT)],
+            files: files.iter().map(file).collect(),
+            ready: Ready::LogLine("k3s is up and running".to_owned()),
+            ready_within: UP_WITHIN,
+            ..ContainerSpec::new(what, &self.image, &self.network.name)
+        }
+    }
+
+    async fn kubeconfig(&self, node: &Container) -> String {
+        String::from_utf8(self.site.engine().read_file(&node.name, KUBECONFIG).await.unwrap()).unwrap()
+    }
+
+    /// Kills a component, and sees the container end with its name and its last lines.
+    async fn dies_with(&self, node: &Container, component: &str) {
+        let log = format!("/var/log/parallax-node/{component}.log");
+        docker(&["exec", &node.name, "pkill", "-KILL", "-x", component]);
+        let ended = tokio::time::timeout(SOON, self.site.engine().wait_exit(&node.name)).await;
+        assert_eq!(ended.expect("the container goes on").unwrap(), 1);
+        let said = self.site.engine().logs(&node.name, 40).await.unwrap().join("\n");
+        let expected = format!("error: {component} ended with signal: 9 (SIGKILL); its last lines:\n");
+        assert!(said.contains(&expected), "{said}");
+        let written = String::from_utf8(self.site.engine().read_file(&node.name, &log).await.unwrap()).unwrap();
+        let last = written.lines().rfind(|line| !line.trim().is_empty()).expect("it wrote something");
+        assert!(said.trim_end().ends_with(last), "{last:?} is not the end of {said}");
+    }
+}
+
+/// The mode of the node's kubeconfig.
+fn mode(node: &Container) -> String {
+    docker(&["exec", &node.name, "stat", "--format", "%a", KUBECONFIG]).trim().to_owned()
+}
+
+/// A node's apiserver, asked by somebody who does not say who they are.
+struct Apiserver {
+    published: std::net::SocketAddr,
+    view: View,
+}
+
+impl Apiserver {
+    fn of(node: &Container, kubeconfig: &str) -> Self {
+        let published = node.tcp(API_PORT).expect("the port is published");
+        Self { published, view: View { trust: vec![authority(kubeconfig).unwrap()], ..View::default() } }
+    }
+
+    async fn ask(&self, probe: Probe) -> Answer {
+        Vantage::Outside.ask(Question { view: self.view.clone(), deadline_ms: 5_000, probe }).await.unwrap()
+    }
+
+    async fn handshake(&self, server_name: &str) -> Answer {
+        let (host, port) = (self.published.ip().to_string(), self.published.port());
+        self.ask(Probe::Tls(TlsQuestion { host, port, server_name: Some(server_name.to_owned()) })).await
+    }
+
+    /// Status and body.
+    async fn get(&self, path: &str) -> (u16, String) {
+        let question = HttpQuestion {
+            method: "GET".to_owned(),
+            url: format!("https://{}{path}", self.published),
+            host: None,
+            headers: BTreeMap::default(),
+            body: None,
+        };
+        let answer = self.ask(Probe::Http(question)).await;
+        match answer.reply {
+            Some(Reply::Http(http)) => (http.status, http.body),
+            other => panic!("GET {path}: {other:?}, {:?}", answer.cause),
+        }
+    }
+
+    /// Asks until the status is this one; gives the body.
+    async fn until(&self, path: &str, status: u16) -> String {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let (seen, body) = self.get(path).await;
+            if seen == status {
+                return body;
+            }
+            assert!(Instant::now() < deadline, "GET {path}: {seen} after {} s: {body}", SOON.as_secs());
+            // The apiserver's authoriser gives no notice; the limit is above.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
