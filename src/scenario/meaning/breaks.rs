@@ -132,9 +132,8 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
             errors.push(error.fix(suggest(matcher, given, "it expects")));
         }
     }
-    let fault = expect.and_then(|expect| expect.dns);
-    if let Some(faults) = &cause.dns
-        && fault.is_some_and(|fault| faults.0.contains(&fault))
+    if let (Some(faults), Some(expected)) = (&cause.dns, expect.and_then(|expect| expect.dns))
+        && faults.0.contains(&expected)
     {
         let message = format!("`{}` expects this fault, so it is no failure", step.id);
         let error = document.error(&join(at, "dns"), message);
