@@ -41,7 +41,9 @@ async fn cluster(run: &str) -> Client {
     let node = names.trim();
     let kubeconfig = engine.read_file(node, "/etc/rancher/k3s/k3s.yaml").await.unwrap();
     let published = engine.locate("node", node).await.unwrap().tcp(6443).unwrap();
-    parallax::cluster::client(std::str::from_utf8(&kubeconfig).unwrap(), published).await.unwrap()
+    let kubeconfig = std::str::from_utf8(&kubeconfig).unwrap();
+    let kubeconfig = parallax::cluster::outside(kubeconfig, published).unwrap();
+    parallax::cluster::client(kubeconfig).await.unwrap()
 }
 
 /// Local addresses of listening sockets on this machine, as the kernel writes them, those on loopback left out.
