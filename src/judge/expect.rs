@@ -17,6 +17,16 @@ pub struct Judgement {
     pub cause: Option<Cause>,
 }
 
+impl Judgement {
+    /// The first matcher that did not hold although something came back for it.
+    pub fn missed(&self) -> Option<&Matched> {
+        self.matchers.iter().find(|it| !it.held && it.seen != NO_ANSWER)
+    }
+}
+
+/// What a matcher saw where nothing came back.
+const NO_ANSWER: &str = "no answer";
+
 /// What earlier steps saw, for matchers that compare.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -58,7 +68,7 @@ pub fn judge(expected: &Expected, answer: &Answer, seen: &Seen) -> Judgement {
             matcher,
             held: false,
             expected,
-            seen: "no answer".to_owned(),
+            seen: NO_ANSWER.to_owned(),
         });
         return Judgement { matchers: matchers.collect(), cause: Some(cause) };
     };
@@ -125,7 +135,7 @@ fn judge_absence_of_name(fault: DnsFault, answer: &Answer) -> Judgement {
     let said = match (&answer.cause, &answer.reply) {
         (Some(Cause::Dns { fault, .. }), _) => fault.to_string(),
         (_, Some(reply)) => Facts::of(reply, answer).addresses,
-        _ => "no answer".to_owned(),
+        _ => NO_ANSWER.to_owned(),
     };
     let matched = equal("dns", fault.to_string(), said);
     let cause = (!matched.held).then(|| {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use parallax_vocab::answer::Reply;
-use parallax_vocab::event::{Matched, Outcome, StepEnded, VariantStarted, Verdict, Witness};
+use parallax_vocab::event::{Outcome, StepEnded, VariantStarted, Verdict, Witness};
 use parallax_vocab::{Answer, Cause, EventKind, Question, StepId, VantageId};
 
 use super::environment::Stage;
@@ -64,14 +64,6 @@ struct Tried {
     judgement: Judgement,
 }
 
-impl Tried {
-    /// The first matcher that something came back for, and that did not hold.
-    fn missed(&self) -> Option<&Matched> {
-        let unanswered = self.answer.as_ref().is_some_and(|answer| answer.reply.is_none());
-        self.judgement.matchers.iter().find(|it| !it.held).filter(|_| !unanswered)
-    }
-}
-
 impl Flow<'_, '_> {
     async fn step(&mut self, step: &Step) -> Result<StepResult, RunError> {
         let (variant, id) = (self.variant.id.clone(), StepId::new(step.id.clone()));
@@ -94,7 +86,7 @@ impl Flow<'_, '_> {
         }
         self.keep(step, tried.as_ref());
         let sentence = self.sentence(step, tried.as_ref(), cause.as_ref());
-        let missed = tried.as_ref().and_then(Tried::missed).cloned();
+        let missed = tried.as_ref().and_then(|it| it.judgement.missed()).cloned();
         let (question, answer, witness, matchers) = match tried {
             Some(it) => (it.question, it.answer, it.witness, it.judgement.matchers),
             None => (None, None, None, Vec::new()),

@@ -14,6 +14,8 @@ use parallax_vocab::{Event, EventKind};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::engine::bench::docker;
+
 /// Longer than any run here takes on a busy machine.
 const RUN_WITHIN: Duration = Duration::from_mins(4);
 /// Between two looks at what another process does and nobody announces.
@@ -360,11 +362,4 @@ pub(super) fn lists(ours: &[&str]) -> BTreeSet<String> {
         }
     }
     found
-}
-
-/// The command-line client: a second witness, independent of the code under test.
-pub(super) fn docker(args: &[&str]) -> String {
-    let output = Command::new("docker").args(args).output().expect("the docker command");
-    assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
 }

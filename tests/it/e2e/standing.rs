@@ -9,10 +9,12 @@ use base64::Engine as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
+use parallax::cluster::{client, outside};
 use parallax::engine::{Engine, RealSurroundings, find};
 use parallax_vocab::event::Outcome;
 
-use super::bench::{Ended, Project, docker, lists, no_engine, room};
+use super::bench::{Ended, Project, lists, no_engine, room};
+use crate::engine::bench::docker;
 
 const SCENARIO: &str = r#"name: standing
 summary: A store that is used, and a gate before the last step
@@ -41,9 +43,7 @@ async fn cluster(run: &str) -> Client {
     let node = names.trim();
     let kubeconfig = engine.read_file(node, "/etc/rancher/k3s/k3s.yaml").await.unwrap();
     let published = engine.locate("node", node).await.unwrap().tcp(6443).unwrap();
-    let kubeconfig = std::str::from_utf8(&kubeconfig).unwrap();
-    let kubeconfig = parallax::cluster::outside(kubeconfig, published).unwrap();
-    parallax::cluster::client(kubeconfig).await.unwrap()
+    client(outside(std::str::from_utf8(&kubeconfig).unwrap(), published).unwrap()).await.unwrap()
 }
 
 /// Local addresses of listening sockets on this machine, as the kernel writes them, those on loopback left out.
