@@ -46,8 +46,8 @@ fn verdict(pod: &Pod) -> Option<String> {
     }
     let status = pod.status.as_ref()?;
     let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    containers.filter_map(|it| Some(format!("container {} of pod {name}: {}", it.name, of_container(it)?))).next()
+    let mut containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    containers.find_map(|it| Some(format!("container {} of pod {name}: {}", it.name, of_container(it)?)))
 }
 
 fn of_container(status: &ContainerStatus) -> Option<String> {

@@ -16,14 +16,14 @@ const E2E_EXAMPLES: &str = "\
 Examples:
   parallax e2e                                             everything
   parallax e2e presign                                     one area
-  parallax e2e presign/presigned-url                       one scenario: its baseline and all its breaks
+  parallax e2e presign/presigned-url                       one scenario: baseline and breaks
   parallax e2e presign/presigned-url+no-rewrite            one break
   parallax e2e presign/presigned-url --break no-rewrite    the same
   parallax e2e 'presign/*-url' contract                    several, by pattern
-  parallax e2e --provision                                 on a bare Debian or Ubuntu as root: installs what it needs
+  parallax e2e --provision                                 on a bare machine, as root
 
-The last line on standard output is `N passed, N failed, N skipped`. The record and the reports are in
-target/e2e/RUN; target/e2e/latest is the last run.
+The last line on standard output is `N passed, N failed, N skipped`.
+The record and the reports are in target/e2e/RUN; target/e2e/latest is the last run.
 ";
 
 /// End-to-end tests for S3 storage in Kubernetes, seen from inside and outside the cluster at once.
@@ -48,6 +48,10 @@ pub enum Command {
     /// Run scenarios and their breaks, and report.
     #[command(after_long_help = concat_help(E2E_EXAMPLES))]
     E2e(E2e),
+    /// Begin a project in this folder: a first scenario and a .gitignore.
+    ///
+    /// Overwrites nothing; says what to do next.
+    Init,
     /// Check scenario and fixture files. Needs no engine.
     ///
     /// Says for each mistake the file, line and column, shows the line, and names the likely fix.
@@ -71,7 +75,8 @@ pub enum Command {
     Down(Down),
     /// Remove what a killed run left behind.
     ///
-    /// Finds containers, networks and volumes by the runs' ledgers and by label. Runs that still live are spared.
+    /// Finds containers, networks and volumes by the runs' ledgers and by label. Runs that still live are spared, and
+    /// those that `e2e --keep` left standing.
     Gc,
     /// Say whether a run could work on this machine, and what would hurt.
     #[command(
@@ -158,9 +163,6 @@ pub struct Plan {
     /// As for `e2e`.
     #[arg(value_name = "FILTER")]
     pub filters: Vec<String>,
-    /// Which node image to plan for.
-    #[arg(long, value_enum, default_value_t = K3s::Auto)]
-    pub k3s: K3s,
     /// As JSON.
     #[arg(long)]
     pub json: bool,

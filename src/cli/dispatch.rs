@@ -8,7 +8,7 @@ use parallax_vocab::event::Exit;
 
 use super::args::{Cli, Command, ImagesCommand, List};
 use super::wiring::{self, Project};
-use super::{CliError, filter, printer, report, session};
+use super::{CliError, filter, init, printer, report, session};
 
 /// Does what the command line says.
 pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
@@ -19,6 +19,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
             let selected = filter::select(&options.filters, options.only_break.as_deref(), &variants(&project))?;
             session::run(&project, selected, options).await
         }
+        Command::Init => init::init(cli.project.as_deref().unwrap_or(Path::new("."))),
         Command::Lint(args) => wiring::lint(&project()?, &args.paths),
         Command::List(args) => Ok(list(&Project::load(&project()?)?, args)),
         Command::Plan(args) => {
@@ -102,7 +103,7 @@ fn find_project(given: Option<&Path>) -> Result<PathBuf, CliError> {
         std::env::current_dir().map_err(|error| CliError::Harness(format!("failed to find where we are: {error}")))?;
     here.ancestors().find(|folder| folder.join("scenarios").is_dir()).map(Path::to_owned).ok_or_else(|| {
         CliError::Usage(
-            "no scenarios/ here or in any folder above; go to your project, or name it with --project".to_owned(),
+            "no scenarios/ here or in any folder above; go to your project, name it with --project, or begin one with `parallax init`".to_owned(),
         )
     })
 }

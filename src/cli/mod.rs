@@ -6,6 +6,7 @@
 pub mod args;
 mod dispatch;
 pub mod filter;
+mod init;
 pub mod printer;
 mod report;
 mod session;

@@ -66,7 +66,7 @@ impl Cache {
     /// A cache in that folder, which is made where it is missing. Sweeps what killed builds left.
     pub fn at(root: impl Into<PathBuf>) -> Result<Self, ImageError> {
         let cache = Self { root: root.into() };
-        for folder in ["layers", "images", "locks", "tmp"] {
+        for folder in ["layers", "images", "locks", "recipes", "tmp"] {
             let path = cache.root.join(folder);
             fs::create_dir_all(&path).map_err(ImageError::cache("make", &path))?;
         }
@@ -93,6 +93,11 @@ impl Cache {
     pub(super) fn saved(&self, name: &str, id: &str) -> PathBuf {
         let id: String = id.rsplit(':').next().unwrap_or(id).chars().take(16).collect();
         self.root.join("images").join(format!("{name}-saved-{id}.tar"))
+    }
+
+    /// Where a set of shipped recipes is, or will be.
+    pub(super) fn recipes(&self, hash: &str) -> PathBuf {
+        self.root.join("recipes").join(hash)
     }
 
     /// Whether a file is there; if so, it counts as used now.

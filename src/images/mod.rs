@@ -14,6 +14,7 @@ mod build;
 mod cache;
 mod debian;
 mod digest;
+mod embedded;
 mod error;
 mod golang;
 mod layer;

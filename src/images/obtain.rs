@@ -131,7 +131,7 @@ struct Image<'a> {
 impl Image<'_> {
     async fn obtain(self) -> Result<Obtained, ImageError> {
         let name = &self.want.name;
-        let setup = self.sink.setup(format!("image/{name}"), format!("image {name}: {}", self.entry.purpose));
+        let setup = self.sink.setup(format!("image/{name}"), self.entry.purpose.clone());
         let cancel = self.workshop.cancel.clone();
         let workshop = self.workshop;
         let obtained = self.take_first_source(&setup).await;

@@ -1,7 +1,7 @@
 //! What a step's record proves, as labelled lines. Shared by all reports.
 
 use parallax_vocab::answer::{Certificate, Reply};
-use parallax_vocab::event::{StepEnded, Verdict};
+use parallax_vocab::event::{Matched, StepEnded, Verdict};
 use parallax_vocab::question::{Probe, Question};
 use parallax_vocab::{Answer, Cause};
 
@@ -21,6 +21,10 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     }
     if let Some(cause) = &step.cause {
         lines.push(("cause", cut(&cause.to_string())));
+    }
+    for matched in step.matchers.iter().filter(|matched| !matched.held) {
+        let Matched { matcher, expected, seen, .. } = matched;
+        lines.push(("matcher", cut(&format!("{matcher}: expected {expected}, saw {seen}"))));
     }
     if let Some(answer) = &step.answer {
         of_answer(answer, step.cause.as_ref(), &mut lines);

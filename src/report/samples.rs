@@ -87,7 +87,7 @@ impl Tape {
     }
 }
 
-fn step(variant: &str, id: &str, line: u32) -> StepEnded {
+pub(super) fn step(variant: &str, id: &str, line: u32) -> StepEnded {
     StepEnded {
         variant: variant.into(),
         step: id.into(),
@@ -116,7 +116,7 @@ fn step(variant: &str, id: &str, line: u32) -> StepEnded {
     }
 }
 
-fn refused(mut step: StepEnded) -> StepEnded {
+pub(super) fn refused(mut step: StepEnded) -> StepEnded {
     step.verdict = Verdict::Failed;
     step.cause = Some(Cause::Status {
         status: 403,
@@ -149,7 +149,7 @@ fn refused(mut step: StepEnded) -> StepEnded {
     step
 }
 
-fn untrusted(mut step: StepEnded) -> StepEnded {
+pub(super) fn untrusted(mut step: StepEnded) -> StepEnded {
     let cause =
         Cause::Tls { fault: TlsFault::UnknownAuthority, detail: "invalid peer certificate: UnknownIssuer".into() };
     step.verdict = Verdict::Failed;
@@ -176,7 +176,7 @@ fn untrusted(mut step: StepEnded) -> StepEnded {
     step
 }
 
-fn no_such_name(mut step: StepEnded) -> StepEnded {
+pub(super) fn no_such_name(mut step: StepEnded) -> StepEnded {
     step.verdict = Verdict::Failed;
     step.cause = Some(Cause::Dns {
         fault: DnsFault::NoSuchName,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use indexmap::IndexMap;
 use parallax_vocab::event::{Exit, Failure, Outcome, Problem, Verdict};
 
 use super::summary::{Scenario, SetUp, Summary, Variant};
@@ -9,6 +10,8 @@ use super::{evidence, seconds};
 
 /// At most so many unproven matchers are named.
 const UNPROVEN_SHOWN: usize = 5;
+/// At most so many causes are named beside a break that did as declared.
+const CAUSES_SHOWN: usize = 2;
 /// At most so many lines of evidence of a failed set-up are shown.
 const LOG_LINES_SHOWN: usize = 20;
 
@@ -303,22 +306,32 @@ fn in_short(variant: &Variant) -> String {
             format!("at {}", steps.join(", "))
         }
         Some(Outcome::Error { failure }) => failure.what.clone(),
-        Some(Outcome::AsExpected) if variant.break_name().is_some() => {
-            let failed: Vec<String> = variant
-                .steps
-                .iter()
-                .filter(|step| step.verdict == Verdict::Failed)
-                .map(|step| {
-                    let cause =
-                        step.cause.as_ref().map_or_else(String::new, |cause| format!(" by {}", short_cause(cause)));
-                    format!("{} failed{cause}", step.step)
-                })
-                .collect();
-            if failed.is_empty() { String::new() } else { format!("{}, as declared", failed.join("; ")) }
-        }
+        Some(Outcome::AsExpected) if variant.break_name().is_some() => failed_in_short(variant),
         Some(Outcome::AsExpected) => count(variant.steps.len(), "step"),
         Some(Outcome::Interrupted) | None => String::new(),
     }
+}
+
+/// What failed in a break that did as declared: steps with the same cause together, a few causes.
+fn failed_in_short(variant: &Variant) -> String {
+    let mut causes: IndexMap<String, Vec<&str>> = IndexMap::new();
+    for step in variant.steps.iter().filter(|step| step.verdict == Verdict::Failed) {
+        let cause = step.cause.as_ref().map(short_cause).unwrap_or_default();
+        causes.entry(cause).or_default().push(step.step.as_str());
+    }
+    let mut parts: Vec<String> = Vec::new();
+    for (cause, steps) in causes.iter().take(CAUSES_SHOWN) {
+        let by = if cause.is_empty() { String::new() } else { format!(" by {cause}") };
+        parts.push(match steps.as_slice() {
+            [step] => format!("{step} failed{by}"),
+            steps => format!("{} failed{by}", count(steps.len(), "step")),
+        });
+    }
+    if causes.len() > CAUSES_SHOWN {
+        parts
+            .push(format!("{} by other causes", count(causes.values().skip(CAUSES_SHOWN).map(Vec::len).sum(), "step")));
+    }
+    if parts.is_empty() { String::new() } else { format!("{}, as declared", parts.join("; ")) }
 }
 
 /// A cause without its details, which differ from run to run.

@@ -1,7 +1,7 @@
 //! Reports of hand-made runs, as people see them.
 
-use parallax_vocab::Event;
-use parallax_vocab::event::{Exit, Failure};
+use parallax_vocab::event::{Exit, Failure, Outcome, StepEnded, VariantEnded};
+use parallax_vocab::{Event, EventKind};
 
 use super::terminal::{Style, render};
 use super::{Summary, Totals, github, junit, samples};
@@ -86,4 +86,29 @@ fn a_record_cut_off_anywhere_still_makes_every_report() {
             junit::render(&summary).expect("serialises");
         }
     }
+}
+
+#[test]
+fn a_break_that_did_as_declared_groups_its_steps_by_cause() {
+    let base = || ["put", "inside", "upload", "outside", "last"].map(|id| samples::step("a/b+no-rewrite", id, 1));
+    let says = |steps: Vec<StepEnded>| {
+        let mut events: Vec<Event> =
+            steps.into_iter().map(|it| Event { at_ms: 0, event: EventKind::StepEnded(Box::new(it)) }).collect();
+        let outcome = Outcome::AsExpected;
+        let ended = VariantEnded { variant: "a/b+no-rewrite".into(), outcome, took_ms: 0 };
+        events.push(Event { at_ms: 1, event: EventKind::VariantEnded(ended) });
+        let text = render(&Summary::from_events(&events), &Style::default());
+        text.lines().nth(1).expect("a line for the break").trim().replace("ok       no-rewrite     0.0 s  ", "")
+    };
+    let [put, inside, upload, outside, last] = base();
+    let dns = samples::no_such_name;
+    assert_eq!(says(vec![put.clone(), dns(inside.clone())]), "inside failed by dns: no-such-name, as declared");
+    let same = vec![dns(put.clone()), dns(inside.clone()), samples::refused(outside.clone())];
+    let refused = "outside failed by status: 403, s3: SignatureDoesNotMatch";
+    assert_eq!(says(same), format!("2 steps failed by dns: no-such-name; {refused}, as declared"));
+    let mut other = samples::untrusted(last);
+    let three = vec![dns(put), samples::refused(outside), other.clone()];
+    assert!(says(three).ends_with("; 1 step by other causes, as declared"));
+    other.cause = None;
+    assert_eq!(says(vec![other, upload]), "last failed, as declared");
 }

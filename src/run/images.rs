@@ -49,8 +49,8 @@ pub async fn build_images(
     sink: &Sink,
     cancel: CancellationToken,
 ) -> Result<(), ImageError> {
-    let lock = Lock::load(&project.join("images"))?;
     let cache = Cache::open()?;
+    let lock = Lock::of_project(project, &cache)?;
     let binaries = binaries()?;
     let tools = Toolchains { provision, sink: sink.clone() };
     let request = Request {
@@ -75,8 +75,8 @@ pub async fn supply_of(
     sink: &Sink,
     cancel: CancellationToken,
 ) -> Result<BTreeMap<String, Obtained>, ImageError> {
-    let lock = Lock::load(&project.join("images"))?;
     let cache = Cache::open()?;
+    let lock = Lock::of_project(project, &cache)?;
     let binaries = binaries()?;
     let tools = Toolchains { provision, sink: sink.clone() };
     let registries = Registries::default();

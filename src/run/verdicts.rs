@@ -50,8 +50,8 @@ mod tests {
     #[test]
     fn a_verdict_is_said_once_and_the_first_stays() {
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let hears = Arc::clone(&heard);
-        let verdicts = Verdicts::new(Sink::new(move |event| hears.lock().unwrap().push(event)));
+        let taker = Arc::clone(&heard);
+        let verdicts = Verdicts::new(Sink::new(move |event| taker.lock().unwrap().push(event)));
         verdicts.say(&"a".into(), Outcome::AsExpected, 1);
         verdicts.say(&"a".into(), Outcome::Interrupted, 2);
         verdicts.say(&"b".into(), Outcome::Interrupted, 3);

@@ -57,12 +57,13 @@ fn project() -> TempDir {
 #[test]
 fn each_command_has_help_and_the_main_ones_have_examples_and_exit_codes() {
     let here = tempfile::tempdir().expect("a temporary folder");
-    let table: [(&[&str], &[&str]); 11] = [
+    let table: [(&[&str], &[&str]); 12] = [
         (&["--help"], &["Exit codes:", "130  interrupted", "e2e"]),
         (
             &["e2e", "--help"],
             &["Examples:", "Exit codes:", "--provision", "--k3s", "--break", "N passed, N failed, N skipped"],
         ),
+        (&["init", "--help"], &["Overwrites nothing"]),
         (&["lint", "--help"], &["Examples:"]),
         (&["list", "--help"], &["--json"]),
         (&["plan", "--help"], &["--json"]),
@@ -127,6 +128,28 @@ fn list_finds_the_project_from_a_folder_below_it() {
     let assert = parallax(&below).args(["list", "--json"]).assert().success();
     let rows: serde_json::Value = serde_json::from_slice(&assert.get_output().stdout).expect("JSON");
     assert_eq!(rows.as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn a_project_begins_with_a_scenario_that_lints_and_plans() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    parallax(dir.path()).arg("init").assert().success().stderr(contains("parallax e2e"));
+    let says = contains("1 scenario and 1 break are in order");
+    parallax(dir.path()).arg("lint").assert().success().stdout(says);
+    parallax(dir.path()).arg("plan").assert().success().stdout(contains("s3.example.com"));
+    fs::write(dir.path().join("scenarios/first/scenario.yaml"), "mine").expect("writes");
+    parallax(dir.path()).arg("init").assert().code(2).stderr(contains("nothing was written"));
+    let kept = fs::read_to_string(dir.path().join("scenarios/first/scenario.yaml")).expect("reads");
+    assert_eq!(kept, "mine");
+}
+
+#[test]
+fn the_readme_shows_the_scenario_that_init_writes() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    parallax(dir.path()).arg("init").assert().success();
+    let written = fs::read_to_string(dir.path().join("scenarios/first/scenario.yaml")).expect("reads");
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("reads");
+    assert!(readme.contains(&written), "README.md does not show\n{written}");
 }
 
 /// The record of a run with one failure, a line an event.

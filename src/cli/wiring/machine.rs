@@ -75,8 +75,8 @@ pub fn remaining(run: &RunId) -> Vec<String> {
 
 /// The table of images.
 pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken) -> Result<String, CliError> {
-    let lock = Lock::load(&project.join("images"))?;
     let cache = Cache::open()?;
+    let lock = Lock::of_project(project, &cache)?;
     let binaries = images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
     let engine = match engine::find(&RealSurroundings) {
         Ok(endpoint) => Engine::connect(&endpoint).await.ok(),

@@ -91,7 +91,13 @@ pub fn lint(root: &Path, paths: &[PathBuf]) -> Result<Exit, CliError> {
     let selected: BTreeSet<VariantId> = project.list().into_iter().map(|it| it.variant).collect();
     planned(&project, &selected)?;
     let breaks: usize = project.scenarios.iter().map(|it| it.variants.len().saturating_sub(1)).sum();
-    printer::data(&format!("{} scenarios and {breaks} breaks are in order\n", project.scenarios.len()));
+    let plural = |number: usize| if number == 1 { "" } else { "s" };
+    let scenarios = project.scenarios.len();
+    printer::data(&format!(
+        "{scenarios} scenario{} and {breaks} break{} are in order\n",
+        plural(scenarios),
+        plural(breaks)
+    ));
     Ok(Exit::AsExpected)
 }
 

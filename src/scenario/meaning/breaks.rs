@@ -132,13 +132,12 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
             errors.push(error.fix(suggest(matcher, given, "it expects")));
         }
     }
-    if let (Some(faults), Some(expected)) = (&cause.dns, expect.and_then(|expect| expect.dns)) {
-        if faults.0.contains(&expected) {
-            let message = format!("`{}` expects this fault, so it is no failure", step.id);
-            let error = document.error(&join(at, "dns"), message);
-            errors
-                .push(error.fix("name the fault that comes instead, or `mismatch: dns` where the name then resolves"));
-        }
+    if let (Some(faults), Some(expected)) = (&cause.dns, expect.and_then(|expect| expect.dns))
+        && faults.0.contains(&expected)
+    {
+        let message = format!("`{}` expects this fault, so it is no failure", step.id);
+        let error = document.error(&join(at, "dns"), message);
+        errors.push(error.fix("name the fault that comes instead, or `mismatch: dns` where the name then resolves"));
     }
     let expected = expect.and_then(|expect| expect.status);
     if cause.status.is_some() && cause.status == expected {

@@ -2,6 +2,7 @@
 
 mod docs;
 mod hosts;
+mod map;
 mod paths;
 mod rooms;
 mod size;
@@ -31,6 +32,9 @@ type Rule = fn(&str, &str) -> Vec<Finding>;
 
 const RULES: [Rule; 6] = [docs::check, hosts::check, paths::check, rooms::check, size::check, sleeps::check];
 
+/// The map of the rooms.
+const MAP: &str = "ARCHITECTURE.md";
+
 /// Checks every file that git knows, or would take; whether there is no finding.
 pub(crate) fn run() -> Result<bool> {
     let git = |args: &[&str]| -> Result<String> {
@@ -44,14 +48,21 @@ pub(crate) fn run() -> Result<bool> {
     let names = git(&["-C", &root_text, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
     let mut findings = 0_usize;
     let mut files = 0_usize;
+    let mut there = Vec::new();
     for name in names.split('\0').filter(|name| !name.is_empty()) {
         // Deleted, binary, or a link to nowhere: nothing to read.
         let Ok(text) = std::fs::read_to_string(root.join(name)) else { continue };
         files += 1;
+        there.push(name);
         for finding in RULES.iter().flat_map(|rule| rule(name, &text)) {
             findings += 1;
             say(&format!("{name}:{}: {}", finding.line, finding.message));
         }
+    }
+    let architecture = std::fs::read_to_string(root.join(MAP)).unwrap_or_default();
+    for finding in map::check(&architecture, there.into_iter()) {
+        findings += 1;
+        say(&format!("{MAP}:{}: {}", finding.line, finding.message));
     }
     say(&format!("tidy: {files} files, {findings} findings"));
     Ok(findings == 0)

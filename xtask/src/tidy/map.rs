@@ -1,0 +1,47 @@
+//! ARCHITECTURE.md names every room and crate, so that a newcomer can find each by its name.
+
+use std::collections::BTreeSet;
+
+use super::Finding;
+
+/// Checks the text of ARCHITECTURE.md against the files that there are, and the rooms it names against the folders.
+pub(super) fn check<'a>(text: &str, files: impl Iterator<Item = &'a str>) -> Vec<Finding> {
+    let there: BTreeSet<&str> = files.filter_map(room).collect();
+    let mut findings = Vec::new();
+    for name in there.iter().filter(|name| !text.contains(&format!("`{name}`"))) {
+        findings.push(Finding::new(1, format!("does not name `{name}`, which is a room or crate")));
+    }
+    for (number, line) in super::numbered(text) {
+        let first = line.strip_prefix("| `").and_then(|rest| rest.split('`').next());
+        if let Some(name) = first.filter(|name| name.contains('/') && !there.contains(name)) {
+            findings.push(Finding::new(number, format!("names `{name}`, which is no room or crate")));
+        }
+    }
+    findings
+}
+
+/// `src/plan` of `src/plan/build.rs`, `crates/vocab` of anything below it.
+fn room(file: &str) -> Option<&str> {
+    let rest = file.strip_prefix("src/").or_else(|| file.strip_prefix("crates/"))?;
+    let name = rest.split_once('/')?.0;
+    Some(&file[..file.len() - rest.len() + name.len()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_map_and_the_folders_must_agree() {
+        let files = ["src/plan/build.rs", "src/lib.rs", "crates/vocab/Cargo.toml", "README.md"];
+        let table = [
+            ("| `src/plan` | x |\n| `crates/vocab` | x |", 0),
+            ("| `src/plan` | x |", 1),
+            ("| `src/plan` | x |\n| `crates/vocab` | x |\n| `src/act` | x |", 1),
+            ("", 2),
+        ];
+        for (text, findings) in table {
+            assert_eq!(check(text, files.into_iter()).len(), findings, "{text}");
+        }
+    }
+}
