@@ -43,11 +43,7 @@ impl StoreWitness {
                     }
                     kept.len()
                 };
-<<<<<<< HEAD
-                // Not while the map is locked: whoever waits looks into the map while the channel is locked.
-=======
                 // Not under the lock: whoever waits holds the channel's while it looks into the map.
->>>>>>> main
                 send.send_replace(count);
             }
         });
