@@ -30,7 +30,7 @@ use crate::engine::bench::{Bench, docker};
 /// Nodes that run at once; two cores bear no more.
 const AT_ONCE: usize = 2;
 /// A node that does not stand by then does not come.
-const UP_WITHIN: Duration = Duration::from_secs(120);
+const UP_WITHIN: Duration = Duration::from_mins(2);
 /// What a running node needs to do something that it was told before.
 const SOON: Duration = Duration::from_secs(20);
 const API_PORT: u16 = 6443;
