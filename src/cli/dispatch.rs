@@ -52,7 +52,11 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args.provision, sink, cancel)).await,
         Command::Report(args) => report::again(project().ok().as_deref(), &args),
         Command::Schema(args) => wiring::schema(&project()?, args.check),
-        Command::Reaper(args) => wiring::reaper(&args.args),
+        Command::Reaper(args) => {
+            // It waits on a pipe, and has a runtime of its own.
+            let reaper = tokio::task::spawn_blocking(move || wiring::reaper(&args.args));
+            reaper.await.map_err(|error| CliError::Harness(error.to_string()))?
+        }
     }
 }
 

@@ -56,7 +56,10 @@ impl ClusterError {
     /// The failure as a person reads it.
     pub fn failure(&self) -> Failure {
         let (fix, evidence) = match self {
-            Self::Engine(error) => (error.fix(), error.evidence()),
+            Self::Engine(error) => {
+                let evidence = error.evidence();
+                (limit_reached(&evidence).or_else(|| error.fix()), evidence)
+            }
             Self::NodeExited { lines, .. } | Self::Deadline { lines, .. } => (
                 Some("read the node's last lines; `parallax doctor` says what this machine lacks".to_owned()),
                 lines.clone(),
@@ -65,4 +68,13 @@ impl ClusterError {
         };
         Failure { what: self.to_string(), fix, evidence }
     }
+}
+
+/// The fix where a node's lines show that the machine's limit of inotify instances was reached: other runs' nodes count
+/// too, so it cannot be known beforehand.
+fn limit_reached(lines: &[String]) -> Option<String> {
+    let reached = lines.iter().any(|line| line.contains("inotify") && line.contains("too many open files"));
+    reached.then(|| {
+        "too many clusters stand on this machine for its limit of inotify instances; `sysctl -w fs.inotify.max_user_instances=1024` as root".to_owned()
+    })
 }

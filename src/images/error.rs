@@ -168,9 +168,7 @@ impl ImageError {
                 "connect to a registry, or `docker load` the image, or use `--k3s auto` or `--k3s built`".to_owned()
             }
             Self::Cache { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                "free some disk space (`parallax images prune` removes what is not used), or set PARALLAX_CACHE to a \
-                 folder on a larger disk"
-                    .to_owned()
+                "free some disk space, or set PARALLAX_CACHE to a folder on a larger disk".to_owned()
             }
             Self::Cache { .. } => "set PARALLAX_CACHE to a folder that can be written".to_owned(),
             Self::Locked { .. } => "look at the other run; if it hangs, end it and start again".to_owned(),

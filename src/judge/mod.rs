@@ -5,10 +5,12 @@
 
 mod cause;
 mod expect;
+mod object;
 mod proof;
 mod variant;
 
 pub use cause::{describe, matches};
-pub use expect::{Expected, Judgement, Seen, judge, judge_object};
+pub use expect::{Expected, Judgement, Seen, judge};
+pub use object::judge_object;
 pub use proof::unproven;
 pub use variant::{StepResult, problems};

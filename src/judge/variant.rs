@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use parallax_vocab::event::{Problem, Verdict};
+use parallax_vocab::event::{Matched, Problem, Verdict};
 use parallax_vocab::{Cause, StepId};
 
 use super::cause::{describe, matches};
@@ -17,6 +17,8 @@ pub struct StepResult {
     pub verdict: Verdict,
     /// Why it failed.
     pub cause: Option<Cause>,
+    /// The matcher that did not hold; none where nothing came back that it could have looked at.
+    pub missed: Option<Matched>,
     /// `file:line`.
     pub place: String,
     /// What a person should know about the cause: one sentence with the fix.
@@ -40,13 +42,15 @@ pub fn problems<'a>(
         let expected = match declared {
             Some(spec) => format!("failure with {}", describe(spec)),
             None if blocks.contains(&step.id) => "blocked".to_owned(),
-            None => "passed".to_owned(),
+            None => result.missed.as_ref().map_or("passed".to_owned(), |it| format!("{} {}", it.matcher, it.expected)),
         };
-        let seen = match (&result.verdict, &result.cause) {
-            (Verdict::Failed, Some(cause)) => format!("failure with {cause}"),
-            (Verdict::Failed, None) => "failure without a cause".to_owned(),
-            (Verdict::Blocked, _) => "blocked".to_owned(),
-            (Verdict::Passed, _) => "passed".to_owned(),
+        let missed = result.missed.as_ref().filter(|_| declared.is_none());
+        let seen = match (&result.verdict, &result.cause, missed) {
+            (Verdict::Failed, _, Some(missed)) => format!("{} {}", missed.matcher, missed.seen),
+            (Verdict::Failed, Some(cause), None) => format!("failure with {cause}"),
+            (Verdict::Failed, None, None) => "failure without a cause".to_owned(),
+            (Verdict::Blocked, ..) => "blocked".to_owned(),
+            (Verdict::Passed, ..) => "passed".to_owned(),
         };
         let id = &step.id;
         let sentence = match (declared, result.verdict) {
@@ -91,7 +95,8 @@ mod tests {
     }
 
     fn result(step: &str, verdict: Verdict, cause: Option<Cause>) -> StepResult {
-        StepResult { step: step.to_owned(), verdict, cause, place: "f:1".to_owned(), sentence: "why".to_owned() }
+        let (step, place, sentence) = (step.to_owned(), "f:1".to_owned(), "why".to_owned());
+        StepResult { step, verdict, cause, missed: None, place, sentence }
     }
 
     #[test]
@@ -122,5 +127,19 @@ mod tests {
         let found = problems(&flow, declared.iter().map(|(id, spec)| (id, spec)), &[], &results);
         assert!(found[0].sentence.contains("failed too"), "{found:?}");
         assert_eq!(problems(&flow, [], &[], &results).len(), 2);
+    }
+
+    #[test]
+    fn a_matcher_that_did_not_hold_says_what_was_declared_and_what_was_seen() {
+        let cause = Cause::Status { status: 200, s3: None, detail: String::new() };
+        let missed =
+            Matched { matcher: "status".to_owned(), held: false, expected: "201".to_owned(), seen: "200".to_owned() };
+        let failed = StepResult { missed: Some(missed), ..result("a", Verdict::Failed, Some(cause.clone())) };
+        let found = problems(&flow(&["a"]), [], &[], std::slice::from_ref(&failed));
+        assert_eq!((found[0].expected.as_str(), found[0].seen.as_str()), ("status 201", "status 200"));
+        // Where a break declares a cause, the cause is what is compared.
+        let spec: CauseSpec = serde_json::from_str(r#"{"dns":"no-such-name"}"#).expect("spec");
+        let found = problems(&flow(&["a"]), [(&"a".to_owned(), &spec)], &[], &[failed]);
+        assert_eq!(found[0].seen, format!("failure with {cause}"));
     }
 }

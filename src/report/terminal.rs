@@ -57,7 +57,7 @@ impl Style {
 
 /// Renders the summary. It ends with a line for people and the line `N passed, N failed, N skipped`, which tools read.
 pub fn render(summary: &Summary, style: &Style) -> String {
-    let mut out = Out { style, text: String::new() };
+    let mut out = Out { style, text: String::new(), told: Vec::new() };
     for scenario in &summary.scenarios {
         out.scenario(scenario, summary);
     }
@@ -68,7 +68,8 @@ pub fn render(summary: &Summary, style: &Style) -> String {
     for variant in summary.variants() {
         out.variant(variant);
     }
-    if let Some(failure) = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref()) {
+    let failure = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref());
+    if let Some(failure) = failure.filter(|failure| !out.told.contains(failure)) {
         out.heading("ERROR", "the run");
         out.failure(failure);
     }
@@ -83,9 +84,11 @@ pub fn render(summary: &Summary, style: &Style) -> String {
 struct Out<'a> {
     style: &'a Style,
     text: String,
+    /// Failures that were shown; one that ended several things is shown once.
+    told: Vec<&'a Failure>,
 }
 
-impl Out<'_> {
+impl<'a> Out<'a> {
     fn line(&mut self, text: &str) {
         self.text.push_str(text.trim_end());
         self.text.push('\n');
@@ -129,14 +132,20 @@ impl Out<'_> {
         self.line(&format!("{word}  {what}"));
     }
 
-    fn setup(&mut self, setup: &SetUp) {
+    fn setup(&mut self, setup: &'a SetUp) {
         self.heading("ERROR", &format!("{} ({}), after {}", setup.id, setup.title, seconds(setup.took_ms)));
         if let Some(failure) = &setup.error {
             self.failure(failure);
         }
     }
 
-    fn failure(&mut self, failure: &Failure) {
+    fn failure(&mut self, failure: &'a Failure) {
+        if self.told.contains(&failure) {
+            self.line(&format!("  as above: {}", failure.what));
+            self.line("");
+            return;
+        }
+        self.told.push(failure);
         self.line(&format!("  {}", failure.what));
         if let Some(fix) = &failure.fix {
             self.labelled("fix", fix);
@@ -151,7 +160,7 @@ impl Out<'_> {
         self.line("");
     }
 
-    fn variant(&mut self, variant: &Variant) {
+    fn variant(&mut self, variant: &'a Variant) {
         match &variant.outcome {
             Some(Outcome::NotAsExpected { problems }) => {
                 self.heading("FAILED", variant.id.as_str());

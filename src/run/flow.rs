@@ -86,6 +86,7 @@ impl Flow<'_, '_> {
         }
         self.keep(step, tried.as_ref());
         let sentence = self.sentence(step, tried.as_ref(), cause.as_ref());
+        let missed = tried.as_ref().and_then(|it| it.judgement.missed()).cloned();
         let (question, answer, witness, matchers) = match tried {
             Some(it) => (it.question, it.answer, it.witness, it.judgement.matchers),
             None => (None, None, None, Vec::new()),
@@ -106,7 +107,7 @@ impl Flow<'_, '_> {
             witness,
             place: place.clone(),
         })));
-        Ok(StepResult { step: step.id.clone(), verdict, cause, place, sentence })
+        Ok(StepResult { step: step.id.clone(), verdict, cause, missed, place, sentence })
     }
 
     /// Tries until the expectation holds, the declared failure is seen, or the time is over. Only a step with

@@ -14,6 +14,9 @@ const FREE_DISK_BYTES: u64 = 3 * GIB;
 /// Memory below which a cluster with a store does not come up.
 const MEMORY_BYTES: u64 = 2 * GIB;
 
+/// Clusters that stand at once in a run of everything.
+const CLUSTERS: u64 = 4;
+
 /// The engine of a run.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -39,6 +42,9 @@ impl Machine {
 
     async fn found(sink: &Sink, provision: bool) -> Result<(Self, String), RunError> {
         let endpoint = ensure_engine(sink, provision).await?;
+        if provision && endpoint.is_local() {
+            provision::ensure_inotify(sink)?;
+        }
         let engine = Engine::connect(&endpoint).await?;
         let facts = engine.facts();
         let needs = Needs {
@@ -46,7 +52,7 @@ impl Machine {
             free_disk_bytes: FREE_DISK_BYTES,
             memory_bytes: MEMORY_BYTES,
             strict_kubernetes_minor: None,
-            clusters: 1,
+            clusters: CLUSTERS,
         };
         let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
             preflight(facts, &needs).into_iter().partition(|it| it.severity == Severity::Error);

@@ -36,11 +36,15 @@ impl StoreWitness {
         let kept = Arc::clone(&seen);
         let task = tokio::spawn(async move {
             while let Some(traced) = lines.next().await {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                if kept.len() < KEPT {
-                    kept.insert(traced.request_id.clone(), traced);
-                }
-                send.send_replace(kept.len());
+                let count = {
+                    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                    if kept.len() < KEPT {
+                        kept.insert(traced.request_id.clone(), traced);
+                    }
+                    kept.len()
+                };
+                // Not under the lock: whoever waits holds the channel's while it looks into the map.
+                send.send_replace(count);
             }
         });
         Ok(Self { seen, news, task })

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Project;
 use crate::cli::args::{Cli, Command, ImagesCommand, K3s};
 use crate::cli::{CliError, Ended, Run, printer};
-use crate::engine::{self, Collected, Endpoint, Engine, RealSurroundings, StateDir};
+use crate::engine::{self, Collected, Endpoint, Engine, RealSurroundings, StateDir, Surroundings as _};
 use crate::images::{self, Cache, ImageStore, Lock, Place};
 use crate::record::Sink;
 use crate::run::{self, Machine, RunError};
@@ -31,7 +31,9 @@ pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     if !needs_engine {
         return Ok(());
     }
-    let endpoint = engine::find(&RealSurroundings).unwrap_or_else(|_| Endpoint::given(DEFAULT_ENGINE));
+    // What somebody named stays named, also where it does not answer: no other engine takes its place.
+    let named = || RealSurroundings.env("DOCKER_HOST").unwrap_or_else(|| DEFAULT_ENGINE.to_owned());
+    let endpoint = engine::find(&RealSurroundings).unwrap_or_else(|_| Endpoint::given(named()));
     engine::ensure_environment(&endpoint).map_err(|error| failed(&RunError::from(error).failure()))
 }
 

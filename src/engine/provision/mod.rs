@@ -10,11 +10,13 @@ mod choice;
 mod daemon;
 mod engine;
 mod error;
+mod kernel;
 mod sources;
 mod system;
 mod tool;
 
 pub use engine::ensure_engine;
 pub use error::ProvisionError;
+pub use kernel::ensure_inotify;
 pub use sources::debian_sources;
 pub use tool::{Tool, ensure_tool};

@@ -1,0 +1,83 @@
+//! Images that cannot be had: exit 3, the image, the command, its last lines.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use parallax::engine::provision::{Tool, ensure_tool};
+use parallax::record::Sink;
+
+use super::bench::{Project, Run, link_cache, lists, no_engine};
+
+#[tokio::test]
+async fn a_build_that_fails_shows_its_command_and_last_lines() {
+    if no_engine() {
+        return;
+    }
+    let provision = std::env::var_os("PARALLAX_PROVISION").is_some();
+    if let Err(why) = ensure_tool(Tool::Go, provision, &Sink::silent()).await {
+        panic!("{why}");
+    }
+    let project = Project::held();
+    project.change("images/pause/pause/main.go", "func main() {", "func main() {\n\tnonesuch()");
+    let before = lists(&[]);
+    let mut command = project.parallax(&["e2e", "--k3s", "built"]);
+    command.env("PARALLAX_CACHE", project.own_cache());
+    let run = Run::start(command, &project);
+    let id = run.id.clone();
+    let ended = run.end();
+    ended.assert_code(3);
+    let failure = ended.setup("image/pause").2.unwrap();
+    assert_eq!(failure.what, "image pause: go build in pause failed with exit status 1");
+    assert!(failure.evidence[0].starts_with("$ go build "), "{:?}", failure.evidence);
+    assert!(failure.evidence.iter().any(|line| line.contains("undefined: nonesuch")), "{:?}", failure.evidence);
+    ended.assert_says(&["undefined: nonesuch", "the harness, the engine or the machine failed (exit 3,"]);
+    assert_eq!(lists(&[&id]), before);
+}
+
+/// A small file system, unmounted on drop.
+struct Small(PathBuf);
+
+impl Small {
+    /// None where this process may not mount.
+    fn mount(at: &Path, size: &str) -> Option<Self> {
+        fs::create_dir(at).unwrap();
+        let status = Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(at).status().ok()?;
+        status.success().then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_nothing() {
+    if no_engine() {
+        return;
+    }
+    let project = Project::held();
+    let cache = project.path("small");
+    let Some(small) = Small::mount(&cache, "size=4m") else {
+        eprintln!("NOT TESTED: a full disk takes a small tmpfs, and this process may not mount one");
+        return;
+    };
+    link_cache(&cache);
+    project.change("images/agent/recipe.yaml", "workdir: /tmp", "workdir: /");
+    let before = lists(&[]);
+    let mut command = project.parallax(&["e2e", "--k3s", "built"]);
+    command.env("PARALLAX_CACHE", &cache);
+    let run = Run::start(command, &project);
+    let id = run.id.clone();
+    let ended = run.end();
+    ended.assert_code(3);
+    let failure = ended.setup("image/agent").2.unwrap();
+    assert!(failure.what.starts_with("image cache: cannot write "), "{}", failure.what);
+    assert!(failure.what.contains("No space left on device"), "{}", failure.what);
+    assert!(failure.fix.as_ref().is_some_and(|fix| fix.contains("PARALLAX_CACHE")), "{:?}", failure.fix);
+    assert_eq!(fs::read_dir(cache.join("tmp")).unwrap().count(), 0, "unfinished files were left");
+    assert_eq!(lists(&[&id]), before);
+    drop(small);
+}
