@@ -144,7 +144,8 @@ fn node_spec(what: &str, plan: &ClusterPlan, images: &Images, network: &Network,
         .collect();
     spec.files = vec![
         text_file(RESOLV_CONF, &format!("nameserver {}\n", world.address())),
-        manifest("parallax-coredns-custom", &custom_config_map(plan)),
+        // First in order: manifests are applied by name, and CoreDNS must find its rules.
+        manifest("00-parallax-coredns-custom", &custom_config_map(plan)),
     ];
     spec.ready = Ready::LogLine(READY_LINE.to_owned());
     spec.ready_within = UP_WITHIN;
