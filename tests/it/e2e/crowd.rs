@@ -52,7 +52,10 @@ fn two_runs_at_once_pass_and_the_callers_environment_changes_nothing() {
     let (plain, rubbish) = (plain.end(), rubbish.end());
     plain.assert_code(0);
     rubbish.assert_code(0);
-    assert_eq!(verdicts(&plain).len(), 2 * 10);
+    assert!(
+        variants.iter().all(|variant| plain.steps().any(|it| it.variant.as_str() == *variant)),
+        "a flow is missing"
+    );
     assert_eq!(verdicts(&plain), verdicts(&rubbish));
     assert_eq!(lists(&[&ids[0], &ids[1]]), before);
 }

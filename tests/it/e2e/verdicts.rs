@@ -75,7 +75,7 @@ fn each_difference_has_its_place_its_sentence_and_what_was_seen() {
         (r"\d{8}T\d{6}Z", "[instant]"),
         (r"%2F\d{8}%2F", "%2F[day]%2F"),
     ];
-    insta::with_settings!({filters => filters}, { insta::assert_snapshot!(ended.stdout) });
+    insta::with_settings!({filters => filters}, { insta::assert_snapshot!(ended.stdout); });
     for step in ["outside", "inside", "name", "chain"] {
         assert!(ended.steps().any(|it| it.step.as_str() == step && it.cause.is_some()), "{step} is not in the record");
     }
