@@ -22,13 +22,13 @@ const RUN_WITHIN: Duration = Duration::from_mins(4);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A flow that stands still until somebody makes the ConfigMap `gate`, or the run is ended.
-pub(super) const HELD: &str = r#"name: held
+pub(super) const HELD: &str = r"name: held
 summary: A flow that waits until it is let go
 vantages:
   app: { pod: {} }
 flow:
   - { id: gate, resource: { api-version: v1, kind: ConfigMap, name: gate }, eventually: 3m, expect: { object: { kind: ConfigMap } } }
-"#;
+";
 
 /// Says once that nothing was tested, where the caller's environment says that there is no engine.
 pub(super) fn no_engine() -> bool {
@@ -206,7 +206,7 @@ impl Run {
             directory: project.path("target/e2e"),
         };
         let first = run.wait_for(", record in ");
-        run.id = first.split_whitespace().nth(2).unwrap().to_owned();
+        first.split_whitespace().nth(2).unwrap().clone_into(&mut run.id);
         run.directory.push(&run.id);
         run
     }

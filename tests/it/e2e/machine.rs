@@ -26,5 +26,5 @@ fn an_engine_that_is_not_there_is_named_with_the_fix() {
 
     the harness, the engine or the machine failed (exit 3, [time])
     0 passed, 1 failed, 0 skipped
-    ") });
+    "); });
 }
