@@ -204,7 +204,7 @@ mod tests {
             (Facts { free_disk_bytes: Some(GIB / 2), ..good() }, error, "has 0.5 GiB free", "docker system prune"),
             (Facts { cgroup_version: 1, ..good() }, error, "Kubernetes 1.35 refuses", "fail-cgroupv1=false"),
             (Facts { memory_bytes: GIB, ..good() }, warning, "has 1.0 GiB of memory", "filter"),
-            (Facts { inotify_instances: Some(128), ..good() }, warning, "max_user_instances is 128", "sysctl -w"),
+            (Facts { inotify_instances: Some(32), ..good() }, warning, "max_user_instances is 32", "sysctl -w"),
             (Facts { inotify_watches: Some(100), ..good() }, warning, "max_user_watches is 100", "=16384"),
             (Facts { storage_driver: "vfs".into(), ..good() }, warning, "vfs", "overlay2"),
         ];
