@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every test there is.
 //!
-//! Image builds are Go and take minutes; they run beside the Rust tests, which are Rust and take minutes too.
+//! Image builds are Go and take minutes; they run beside the building of the tests, which is Rust and takes minutes too.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -31,10 +31,12 @@ pub(crate) fn run(provision: bool) -> Result<bool> {
         true
     };
     let mut images = if engine { Some(Images::start(&parallax, flag)?) } else { None };
-    parts.run("rust tests", || cargo::succeeds(cargo::cargo().args(["test", "--workspace", "--no-fail-fast"])));
+    parts.run("test build", || cargo::succeeds(cargo::cargo().args(["test", "--workspace", "--no-run"])));
+    // The tests that start clusters need the images, and have their own limits.
     if let Some(images) = &mut images {
         parts.run("images", || images.finish());
     }
+    parts.run("rust tests", || cargo::succeeds(cargo::cargo().args(["test", "--workspace", "--no-fail-fast"])));
     parts.run("scenarios", || {
         if engine {
             cargo::succeeds(e2e::command(&parallax).args(flag)).map(End::from)
