@@ -258,6 +258,9 @@ impl Ground {
     /// Kills a component, and sees the container end with its name and its last lines.
     async fn dies_with(&self, node: &Container, component: &str) {
         let log = format!("/var/log/parallax-node/{component}.log");
+        // The node is up as soon as its apiserver is; a component that was started a moment ago has no last line yet.
+        let spoke = format!("until [ -s {log} ]; do sleep 0.05; done");
+        docker(&["exec", &node.name, "timeout", "20", "sh", "-c", &spoke]);
         docker(&["exec", &node.name, "pkill", "-KILL", "-x", component]);
         let ended = tokio::time::timeout(SOON, self.site.engine().wait_exit(&node.name)).await;
         assert_eq!(ended.expect("the container goes on").unwrap(), 1);
