@@ -25,19 +25,22 @@ pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), 
     let mut child = None;
     // Lines of an earlier start explain nothing.
     let log_begins = std::fs::metadata(LOG).map_or(0, |file| file.len());
+    let by_systemd = Path::new("/run/systemd/system").exists();
     if is_starting() {
         sink.note("waiting for the dockerd that is starting already");
-    } else if Path::new("/run/systemd/system").exists() {
+    } else if by_systemd {
         sink.note("starting the engine (systemctl start docker)");
         run("systemctl", &["start", "docker"], ANSWERS_WITHIN).await?;
-    } else {
-        sink.note(format!("starting dockerd, which stays when this ends; its log is {LOG}"));
-        child = Some(spawn()?);
     }
     let begun = Instant::now();
     loop {
         if around.reach(Path::new(DEFAULT_SOCKET)) == Reach::Answers {
             return Ok(());
+        }
+        if child.is_none() && !by_systemd && !is_starting() {
+            // The one that was there has ended, or was ending when it was seen.
+            sink.note(format!("starting dockerd, which stays when this ends; its log is {LOG}"));
+            child = Some(spawn()?);
         }
         if let Some(status) = child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
             return Err(failed(format!("ended at once ({status})"), log_begins));
@@ -53,8 +56,15 @@ pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), 
 /// Whether its package, or somebody else, has started one a moment ago.
 fn is_starting() -> bool {
     let pid = std::fs::read_to_string(PID_FILE).ok().and_then(|text| text.trim().parse::<u32>().ok());
-    let name = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok());
-    name.is_some_and(|name| name.trim() == "dockerd")
+    let stat = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
+    stat.is_some_and(|stat| is_living_dockerd(&stat))
+}
+
+/// Reads `/proc/PID/stat`: a process that has ended keeps its name until its parent looks (states Z and X).
+fn is_living_dockerd(stat: &str) -> bool {
+    let Some((before, after)) = stat.rsplit_once(')') else { return false };
+    let name = before.split_once('(').map_or("", |(_, name)| name);
+    name == "dockerd" && !after.trim_start().starts_with(['Z', 'X'])
 }
 
 /// In a session of its own, so that neither the terminal's end nor ours takes it along.
@@ -88,4 +98,23 @@ fn failed(reason: String, log_begins: u64) -> ProvisionError {
     let begins = usize::try_from(log_begins).unwrap_or_default().min(log.len());
     let text = String::from_utf8_lossy(&log[begins..]);
     ProvisionError::Daemon { reason, log: LOG.to_owned(), output: last_lines(&text, OUTPUT_LINES) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_living_dockerd;
+
+    #[test]
+    fn a_dockerd_that_has_ended_is_not_waited_for() {
+        for (stat, living) in [
+            ("29198 (dockerd) S 1 29198 29198 0 -1", true),
+            ("29198 (dockerd) Z 1 29198 29198 0 -1", false),
+            ("29198 (dockerd) X 1 29198 29198 0 -1", false),
+            ("29198 (docker) S 1 29198 29198 0 -1", false),
+            ("29198 (a) dockerd) S 1", false),
+            ("", false),
+        ] {
+            assert_eq!(is_living_dockerd(stat), living, "{stat}");
+        }
+    }
 }
