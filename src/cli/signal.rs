@@ -9,7 +9,7 @@ pub const CLEANING_UP: &str = "interrupted: cleaning up; press Ctrl-C again to s
 
 /// Listens to SIGINT, SIGTERM and SIGHUP (a closed terminal) until the runtime ends.
 ///
-/// The first cancels the token and calls `first`. The second calls `second`, which says what remains, and ends the
+/// The first calls `first` and cancels the token. The second calls `second`, which says what remains, and ends the
 /// process with 130 without waiting for anything.
 pub fn watch(
     first: impl FnOnce() + Send + 'static,
@@ -24,8 +24,9 @@ pub fn watch(
     let token = cancelled.clone();
     tokio::spawn(async move {
         signals.next().await;
-        token.cancel();
+        // Said before it takes effect: a run that ends at once would end its record before the word.
         first();
+        token.cancel();
         signals.next().await;
         second();
         std::process::exit(i32::from(Exit::Interrupted.code()));
