@@ -1,0 +1,3 @@
+//! `parallax-client`: the Rust clients that scenarios try.
+
+fn main() {}

@@ -1,0 +1,51 @@
+//! What must hold of a step.
+
+use indexmap::IndexMap;
+use parallax_vocab::DnsFault;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What must hold: every key that is given. Which keys a step takes depends on what it does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Expect {
+    /// HTTP status code (`http`, `s3`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 100, max = 599))]
+    pub status: Option<u16>,
+    /// S3 error code (`http`, `s3`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<String>,
+    /// The whole body (`http`, `s3 get`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Headers of the answer (`http`), names in lower case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<IndexMap<String, String>>,
+    /// The name must not resolve, and the resolver must say this (`dns`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsFault>,
+    /// The only address that the name has (`dns`), or that was connected to (`tls`, `http`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The chain that the server sends is the one that this earlier `tls` or `http` step saw: same leaf, same issuers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_chain_as: Option<String>,
+    /// A name in the server's leaf certificate (`tls`, `http`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_name: Option<String>,
+    /// How many certificates the server sends (`tls`, `http`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain_length: Option<usize>,
+    /// Keys that a listing holds, exactly (`s3 list`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Vec<String>>,
+    /// A part of the object: every field given must be there and equal (`resource`). Entries of a list that have a
+    /// `type` or `name` are found by it, wherever they stand; other lists are compared whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<Value>,
+    /// `true`: there must be no such object (`resource`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<bool>,
+}

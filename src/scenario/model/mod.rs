@@ -1,0 +1,110 @@
+//! A scenario as it is written: one strict YAML file, typed.
+//!
+//! These types are the language. The JSON Schema that editors use and the loader checks against is generated from
+//! them, so a field's documentation here is what a person sees at the keyboard.
+
+mod breaks;
+mod expect;
+mod step;
+mod vantage;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use self::breaks::{Break, CauseSpec, Change, OneOrMore};
+pub use self::expect::Expect;
+pub use self::step::{ApplyStep, DnsStep, HttpStep, PresignStep, ResourceStep, S3Step, Step, TlsStep};
+pub use self::vantage::{OutsideVantage, PodVantage, VantageSpec};
+
+/// The word for the cluster's own certificate authority, which signs what the apiserver serves. No fixture may have it as
+/// its id.
+pub const CLUSTER_AUTHORITY: &str = "cluster";
+
+/// A scenario: a baseline in which every expectation holds, and breaks, each of which says what must then fail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scenario {
+    /// Name of the scenario: the same as its folder.
+    pub name: String,
+    /// One line that says what holds when the scenario passes.
+    pub summary: String,
+    /// Words to select scenarios by.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// What the cluster must be like. Scenarios that ask for the same share one.
+    #[serde(default)]
+    pub cluster: ClusterTraits,
+    /// The environment, by id: reusable parts with their parameters.
+    #[serde(default)]
+    pub fixtures: IndexMap<String, FixtureUse>,
+    /// The places to look from, by id.
+    #[serde(default)]
+    pub vantages: IndexMap<String, VantageSpec>,
+    /// What is done and expected, in order.
+    pub flow: Vec<Step>,
+    /// Small declared changes, by id, each with what must then fail and why.
+    #[serde(default)]
+    pub breaks: IndexMap<String, Break>,
+}
+
+/// What a scenario needs of its cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ClusterTraits {
+    /// Arguments of the kube-apiserver, `flag=value` without dashes, as `--kube-apiserver-arg` takes them.
+    #[serde(default)]
+    pub apiserver_args: Vec<String>,
+    /// Arguments of the kubelet, as `--kubelet-arg` takes them.
+    #[serde(default)]
+    pub kubelet_args: Vec<String>,
+    /// Further names or addresses in the apiserver's certificate, as `--tls-san` takes them.
+    #[serde(default)]
+    pub tls_san: Vec<String>,
+}
+
+/// A fixture and its parameters: `{ use: minio, host: minio.example.com }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "serde_json::Map<String, Value>", into = "serde_json::Map<String, Value>")]
+pub struct FixtureUse {
+    /// Name of the fixture, a folder in `fixtures/`.
+    pub fixture: String,
+    /// Its parameters; checked against what the fixture declares.
+    pub parameters: serde_json::Map<String, Value>,
+}
+
+impl TryFrom<serde_json::Map<String, Value>> for FixtureUse {
+    type Error = String;
+
+    fn try_from(mut map: serde_json::Map<String, Value>) -> Result<Self, Self::Error> {
+        match map.shift_remove("use") {
+            Some(Value::String(fixture)) => Ok(Self { fixture, parameters: map }),
+            _ => Err("a fixture needs `use: NAME`".to_owned()),
+        }
+    }
+}
+
+impl From<FixtureUse> for serde_json::Map<String, Value> {
+    fn from(it: FixtureUse) -> Self {
+        let mut map = Self::new();
+        map.insert("use".to_owned(), Value::String(it.fixture));
+        map.extend(it.parameters);
+        map
+    }
+}
+
+impl JsonSchema for FixtureUse {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "FixtureUse".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A fixture and its parameters: `{ use: minio, host: minio.example.com }`.",
+            "type": "object",
+            "required": ["use"],
+            "properties": { "use": { "type": "string", "description": "Name of the fixture, a folder in `fixtures/`." } }
+        })
+    }
+}

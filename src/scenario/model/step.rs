@@ -1,0 +1,196 @@
+//! One step of the flow, and what each kind of step says.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Expect;
+use crate::scenario::duration::Span;
+
+/// One step: an id and exactly one thing to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Step {
+    /// Id, unique in the flow: what it yields is `{{ id }}` for later steps, and breaks name it.
+    pub id: String,
+    /// The vantage that a probe looks from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Steps that must have passed, beyond those that are named in `{{ }}`: if one fails, this one is blocked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
+
+    /// Resolve a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsStep>,
+    /// Do a TLS handshake and read the chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsStep>,
+    /// Send one HTTP request: no redirects, no retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpStep>,
+    /// One S3 operation by the AWS SDK for Rust.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3Step>,
+    /// Sign a URL; the step's value is the URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presign: Option<PresignStep>,
+    /// Look at a Kubernetes object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<ResourceStep>,
+    /// Apply Kubernetes objects (server-side).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apply: Option<ApplyStep>,
+
+    /// What must hold. Each key is a matcher, and each must be proven by a break.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expect>,
+    /// Ask again until the expectation holds, at most this long: for what takes effect in its own time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eventually: Option<Span>,
+}
+
+/// Resolve a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DnsStep {
+    /// The host name.
+    pub name: String,
+}
+
+/// Do a TLS handshake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TlsStep {
+    /// Name to resolve, connect to and verify.
+    pub host: String,
+    /// TCP port.
+    #[serde(default = "https_port")]
+    pub port: u16,
+    /// Server name to send and verify instead of `host`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+}
+
+fn https_port() -> u16 {
+    443
+}
+
+/// Send one HTTP request: exactly one of the methods, with its URL.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct HttpStep {
+    /// GET this URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub get: Option<String>,
+    /// PUT to this URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub put: Option<String>,
+    /// HEAD this URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// POST to this URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post: Option<String>,
+    /// DELETE this URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete: Option<String>,
+    /// Send this as `Host` (`name` or `name:port`) to the place that the URL names: what a proxy on the way does that rewrites it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Further headers.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub headers: IndexMap<String, String>,
+    /// Request body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+}
+
+/// One S3 operation: exactly one of the operations. Objects are written `bucket/key`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct S3Step {
+    /// Id of the store's fixture; where the scenario has one store only, it is that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// Put an object: `bucket/key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub put: Option<String>,
+    /// Get an object: `bucket/key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub get: Option<String>,
+    /// Head an object: `bucket/key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// Delete an object: `bucket/key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete: Option<String>,
+    /// List `bucket` or `bucket/prefix`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<String>,
+    /// Create a bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create_bucket: Option<String>,
+    /// Content to put.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+}
+
+/// Sign a URL: exactly one of the methods, with `bucket/key`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PresignStep {
+    /// Id of the store's fixture; where the scenario has one store only, it is that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// A URL to GET `bucket/key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub get: Option<String>,
+    /// A URL to PUT `bucket/key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub put: Option<String>,
+    /// A URL to HEAD `bucket/key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// A URL to DELETE `bucket/key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete: Option<String>,
+    /// How long the URL is valid, for example `5m`.
+    pub expires: Span,
+    /// When it is signed, relative to now: `-1h` is an hour ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Span>,
+    /// Sign for this `https://host[:port]` instead of the store's endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Sign for this region instead of the store's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Further query parameters to sign.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub query: IndexMap<String, String>,
+}
+
+/// Look at a Kubernetes object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ResourceStep {
+    /// `v1`, `apps/v1`, …
+    pub api_version: String,
+    /// `Service`, `Deployment`, …
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its namespace; the variant's where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
+
+/// Apply Kubernetes objects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ApplyStep {
+    /// The objects. Those without a namespace go into the variant's.
+    pub objects: Vec<Value>,
+}
