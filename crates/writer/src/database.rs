@@ -1,0 +1,111 @@
+//! The database: one table of numbered rows.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rusqlite::{Connection, OpenFlags};
+use serde::{Deserialize, Serialize};
+
+/// litestream holds the write lock for moments while it takes a checkpoint.
+const BUSY_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a database holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Contents {
+    /// How many rows there are.
+    pub(crate) rows: i64,
+    /// The highest number; 0 in an empty table.
+    pub(crate) highest: i64,
+    /// Numbers below the highest that are not there.
+    pub(crate) missing: i64,
+    /// When the highest row was committed, in milliseconds since the Unix epoch.
+    pub(crate) newest_unix_ms: Option<i64>,
+    /// What `PRAGMA integrity_check` says: `ok`.
+    pub(crate) integrity: String,
+}
+
+/// Opens the database for writing, as litestream wants it: a write-ahead log, and no checkpoint of ours.
+pub(crate) fn open(path: &Path) -> anyhow::Result<Connection> {
+    let connection = Connection::open(path).with_context(|| format!("failed to open {}", path.display()))?;
+    connection.busy_timeout(BUSY_WITHIN)?;
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = wal;
+             PRAGMA synchronous = normal;
+             PRAGMA wal_autocheckpoint = 0;
+             CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY, committed_unix_ms INTEGER NOT NULL);",
+        )
+        .with_context(|| format!("{} is no database that can be written", path.display()))?;
+    Ok(connection)
+}
+
+/// Reads what the database holds, and checks it.
+pub(crate) fn look(path: &Path) -> anyhow::Result<Contents> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags).with_context(|| format!("failed to open {}", path.display()))?;
+    connection.busy_timeout(BUSY_WITHIN)?;
+    contents(&connection).with_context(|| format!("failed to read {}", path.display()))
+}
+
+/// What an open database holds. One without our table holds nothing.
+pub(crate) fn contents(connection: &Connection) -> anyhow::Result<Contents> {
+    let integrity: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    if !connection.table_exists(None, "entries")? {
+        return Ok(Contents { rows: 0, highest: 0, missing: 0, newest_unix_ms: None, integrity });
+    }
+    let (rows, highest): (i64, i64) =
+        connection.query_row("SELECT count(*), ifnull(max(number), 0) FROM entries", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let newest_unix_ms =
+        connection
+            .query_row("SELECT max(committed_unix_ms) FROM entries WHERE number = ?1", [highest], |row| row.get(0))?;
+    Ok(Contents { rows, highest, missing: highest - rows, newest_unix_ms, integrity })
+}
+
+/// Commits one row.
+pub(crate) fn commit(connection: &Connection, number: i64, at_unix_ms: i64) -> anyhow::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO entries (number, committed_unix_ms) VALUES (?1, ?2)")?
+        .execute([number, at_unix_ms])
+        .with_context(|| format!("row {number} was not committed"))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> std::path::PathBuf {
+        let folder = std::env::temp_dir().join(format!("parallax-writer-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        folder.join("app.db")
+    }
+
+    #[test]
+    fn rows_gaps_and_integrity_are_told() {
+        let path = scratch("rows");
+        let connection = open(&path).unwrap();
+        let empty = look(&path).unwrap();
+        assert_eq!((empty.rows, empty.highest, empty.newest_unix_ms), (0, 0, None));
+        for number in [1, 2, 5] {
+            commit(&connection, number, 1_000 + number).unwrap();
+        }
+        let expected =
+            Contents { rows: 3, highest: 5, missing: 2, newest_unix_ms: Some(1_005), integrity: "ok".to_owned() };
+        assert_eq!(look(&path).unwrap(), expected);
+        assert!(commit(&connection, 5, 0).unwrap_err().to_string().contains("row 5 was not committed"));
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_database_is_named() {
+        let path = scratch("none");
+        assert!(look(&path).unwrap_err().to_string().contains("failed to open"));
+        std::fs::write(&path, "not a database, but long enough to be read as one ".repeat(200)).unwrap();
+        assert!(format!("{:#}", look(&path).unwrap_err()).contains("not a database"));
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+}

@@ -1,0 +1,67 @@
+//! Writing at a set rate, each commit told as one line of JSON.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
+
+use crate::database::{self, Contents};
+
+/// One line of standard output.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Said {
+    /// What was there when the process began: a second one of these within one pod is a restart.
+    Started(Contents),
+    /// A row whose commit returned.
+    Committed {
+        /// Its number.
+        row: i64,
+        /// When, in milliseconds since the Unix epoch.
+        unix_ms: i64,
+    },
+    /// SIGTERM came, and this was the last row.
+    Stopped {
+        /// Its number; 0 if there is none.
+        row: i64,
+    },
+}
+
+/// Commits rows until SIGTERM. A commit that is late is made up for, so that the rate holds over time.
+pub(crate) async fn until_told(path: &Path, rate: u32, rows: Option<i64>, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut told = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let connection = database::open(path)?;
+    let found = database::contents(&connection)?;
+    let mut row = found.highest;
+    let last = rows.map(|rows| found.highest + rows);
+    line(out, &Said::Started(found))?;
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    loop {
+        tokio::select! {
+            biased;
+            _ = told.recv() => break,
+            _ = ticks.tick(), if last.is_none_or(|last| row < last) => {}
+        }
+        database::commit(&connection, row + 1, unix_ms())?;
+        row += 1;
+        line(out, &Said::Committed { row, unix_ms: unix_ms() })?;
+    }
+    line(out, &Said::Stopped { row })
+}
+
+/// Writes one line of JSON, at once: what was said must survive the process.
+pub(crate) fn line(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_vec(value)?;
+    text.push(b'\n');
+    out.write_all(&text).and_then(|()| out.flush()).context("standard output is closed")
+}
+
+fn unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,63 @@
+//! The program as a pod runs it: killed, begun again, stopped.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_parallax-writer");
+
+fn scratch(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("parallax-writer-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder.join("app.db")
+}
+
+fn start(database: &Path) -> (Child, impl Iterator<Item = Value>) {
+    let mut command = Command::new(PROGRAM);
+    let command = command.args(["write", "--rate", "500", "--database"]).arg(database);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines.map_while(Result::ok).map(|line| serde_json::from_str(&line).unwrap()))
+}
+
+fn look(database: &Path) -> Value {
+    let out = Command::new(PROGRAM).args(["look", "--database"]).arg(database).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+#[test]
+fn every_row_that_was_acknowledged_is_there_after_a_kill_and_numbers_go_on() {
+    let database = scratch("kill");
+    let (mut child, lines) = start(&database);
+    let mut lines = lines.skip(1);
+    let acknowledged = lines.by_ref().take(40).last().unwrap()["committed"]["row"].as_u64().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let after = lines.last().and_then(|it| it["committed"]["row"].as_u64()).unwrap_or(acknowledged);
+    let seen = look(&database);
+    assert!(seen["highest"].as_u64().unwrap() >= after, "{seen}");
+    assert_eq!((&seen["missing"], &seen["integrity"]), (&Value::from(0), &Value::from("ok")));
+
+    let (mut child, mut lines) = start(&database);
+    let found = lines.next().unwrap();
+    assert_eq!(found["started"]["highest"], seen["highest"]);
+    let first = lines.next().unwrap()["committed"]["row"].as_u64();
+    assert_eq!(first, seen["highest"].as_u64().map(|it| it + 1));
+    // SIGTERM: a clean stop tells its last row.
+    Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    let stopped = lines.last().unwrap()["stopped"]["row"].as_u64();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(look(&database)["highest"].as_u64(), stopped);
+    std::fs::remove_dir_all(database.parent().unwrap()).unwrap();
+}
+
+#[test]
+fn a_database_that_is_not_there_is_an_error_that_names_it() {
+    let database = scratch("missing");
+    let out = Command::new(PROGRAM).args(["look", "--database"]).arg(&database).output().unwrap();
+    assert!(!out.status.success());
+    assert!(String::from_utf8_lossy(&out.stderr).contains("app.db"));
+}
