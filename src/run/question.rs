@@ -1,17 +1,17 @@
 //! From a step to a question.
 
-use std::collections::BTreeMap;
-
 use parallax_vocab::question::{
     DnsQuestion, HttpQuestion, PresignQuestion, Probe, S3Operation, S3Question, TlsQuestion,
 };
 
+use super::kept::Words;
 use super::scene::Scene;
 use crate::scenario::model::{HttpStep, PresignStep, S3Step, Step};
 
 /// The question that a probe step asks, with everything filled in.
-pub(super) fn probe(scene: &Scene<'_>, step: &Step, yielded: &BTreeMap<String, String>) -> Result<Probe, String> {
-    let text = |text: &str| scene.render(text, yielded);
+pub(super) fn probe(words: &Words<'_>, step: &Step) -> Result<Probe, String> {
+    let text = |text: &str| words.text(text);
+    let scene = words.scene;
     if let Some(dns) = &step.dns {
         return Ok(Probe::Dns(DnsQuestion { name: text(&dns.name)? }));
     }

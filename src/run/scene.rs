@@ -1,10 +1,10 @@
 //! A scene: one environment as its steps see it. Names, values, stores, and how each vantage sees the network.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use parallax_vocab::question::{S3Access, View};
 
+use super::kept::Kept;
 use crate::apply::Environment;
 use crate::cluster::Cluster;
 use crate::fixture::{Export, Store};
@@ -21,18 +21,15 @@ pub(super) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    /// A text with its references replaced: exports of fixtures, and what earlier steps yielded.
-    pub(super) fn render(&self, text: &str, yielded: &BTreeMap<String, String>) -> Result<String, String> {
-        template::render(text, |reference| self.value(reference, yielded))
+    /// A text with its references replaced: exports of fixtures, and what earlier steps left.
+    pub(super) fn render(&self, text: &str, kept: &Kept) -> Result<String, String> {
+        template::render(text, |reference| self.value(reference, kept))
     }
 
-    fn value(&self, reference: &Reference, yielded: &BTreeMap<String, String>) -> Result<String, String> {
-        let Some(field) = &reference.field else {
-            let value = yielded.get(&reference.name).cloned();
-            return value.ok_or_else(|| format!("step `{}` yielded no value", reference.name));
-        };
+    fn value(&self, reference: &Reference, kept: &Kept) -> Result<String, String> {
+        let fixture = self.plan.fixtures.get(&reference.name);
+        let (Some(fixture), Some(field)) = (fixture, &reference.field) else { return kept.value(reference) };
         let unknown = || format!("`{}` has no value", reference.path());
-        let fixture = self.plan.fixtures.get(&reference.name).ok_or_else(unknown)?;
         match fixture.exports.get(field).ok_or_else(unknown)? {
             Export::Value(value) => Ok(value.clone()),
             Export::Field { kind, name, pointer, .. } => {

@@ -1,0 +1,91 @@
+//! One try of a step: what it does, by its kind, and what it brought. A file for each family of kinds.
+
+mod apply;
+mod probe;
+mod resource;
+
+use std::time::Duration;
+
+use parallax_vocab::event::Witness;
+use parallax_vocab::{Answer, Question};
+use serde_json::Value;
+
+use super::environment::Stage;
+use super::error::RunError;
+use super::kept::{Kept, Words};
+use crate::judge::Judgement;
+use crate::plan::VariantPlan;
+use crate::scenario::Action;
+use crate::scenario::model::{Expect, Step};
+
+/// One try of one step, with all that it needs.
+pub(super) struct Attempt<'a> {
+    pub(super) stage: &'a Stage<'a>,
+    pub(super) variant: &'a VariantPlan,
+    pub(super) step: &'a Step,
+    pub(super) kept: &'a Kept,
+    /// `file:line`.
+    pub(super) place: &'a str,
+    /// What is left of the step's time.
+    pub(super) left: Duration,
+}
+
+/// What one try of a step brought.
+#[derive(Debug, Default)]
+pub(super) struct Tried {
+    /// What was asked, where a vantage was.
+    pub(super) question: Option<Question>,
+    /// What came back of it.
+    pub(super) answer: Option<Answer>,
+    /// What came back where no vantage was asked: an object, a script's output.
+    pub(super) other: Option<Value>,
+    /// Who asked, as the store saw it.
+    pub(super) witness: Option<Witness>,
+    /// What that means.
+    pub(super) judgement: Judgement,
+}
+
+impl Tried {
+    /// A try of which there is nothing to say but whether it did.
+    pub(super) fn judged(judgement: Judgement) -> Self {
+        Self { judgement, ..Self::default() }
+    }
+}
+
+impl<'a> Attempt<'a> {
+    /// Does what the step says, once. A failure of the system under test is in the judgement; the error is one of the
+    /// harness.
+    pub(super) async fn run(&self) -> Result<Tried, RunError> {
+        match self.step.action() {
+            Action::Dns | Action::Tls | Action::Http | Action::S3 | Action::Presign => probe::run(self).await,
+            Action::Resource => resource::run(self).await,
+            Action::Apply => apply::run(self).await,
+        }
+    }
+
+    /// What `{{ }}` stands for here.
+    pub(super) fn words(&self) -> Words<'a> {
+        Words { scene: &self.stage.scene, kept: self.kept }
+    }
+
+    /// A text of the step with its references replaced.
+    pub(super) fn text(&self, text: &str) -> Result<String, RunError> {
+        self.words().text(text).map_err(|reason| self.wrong(reason))
+    }
+
+    /// A value of the step with its references replaced.
+    pub(super) fn value(&self, value: &Value) -> Result<Value, RunError> {
+        self.words().value(value).map_err(|reason| self.wrong(reason))
+    }
+
+    /// What the step expects, with its references replaced.
+    pub(super) fn expect(&self) -> Result<Option<Expect>, RunError> {
+        let expect = self.step.expect.as_ref().map(|it| self.words().expect(it)).transpose();
+        expect.map_err(|reason| self.wrong(reason))
+    }
+
+    /// A step that cannot be done as it is written; the loader should have refused it.
+    pub(super) fn wrong(&self, reason: String) -> RunError {
+        RunError::Step { place: self.place.to_owned(), step: self.step.id.clone(), reason }
+    }
+}

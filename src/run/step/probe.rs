@@ -1,0 +1,44 @@
+//! `dns`, `tls`, `http`, `s3` and `presign`: a question to a vantage, and who the store saw asking it.
+
+use parallax_vocab::event::Witness;
+use parallax_vocab::{Cause, Question};
+
+use super::{Attempt, Tried};
+use crate::judge::{self, Expected, Judgement};
+use crate::run::error::RunError;
+use crate::run::question;
+
+pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
+    let probe = question::probe(&it.words(), it.step).map_err(|reason| it.wrong(reason))?;
+    let from = it.step.from.as_deref().unwrap_or_default();
+    let vantage = it.variant.variant.scenario.vantages.get(from);
+    let vantage = vantage.ok_or_else(|| it.wrong(format!("`{from}` is not a vantage")))?;
+    let view = it.stage.scene.view(vantage);
+    let deadline_ms = u64::try_from(it.left.as_millis()).unwrap_or(u64::MAX);
+    let question = Question { view, deadline_ms, probe };
+    let answer = it.stage.vantage(from, vantage).ask(question.clone()).await?;
+    let expected = match it.expect()? {
+        Some(expect) => Expected::Declared(Box::new(expect)),
+        None if it.step.s3.is_some() => Expected::Success,
+        None => Expected::Answer,
+    };
+    let judgement = judge::judge(&expected, &answer, &it.kept.seen);
+    let witness = it.stage.witness(from, vantage, &answer).await;
+    let judgement = disagreement(judgement, witness.as_ref());
+    Ok(Tried { question: Some(question), answer: Some(answer), other: None, witness, judgement })
+}
+
+/// An answer that came from elsewhere than the vantage says nothing about the vantage, however well it reads.
+fn disagreement(judgement: Judgement, witness: Option<&Witness>) -> Judgement {
+    match (witness, &judgement.cause) {
+        (Some(witness), None) if !witness.agrees => {
+            let cause = Cause::Mismatch {
+                matcher: "witness".to_owned(),
+                expected: "a request from where the vantage is".to_owned(),
+                seen: format!("the store saw it come from {}", witness.source),
+            };
+            Judgement { cause: Some(cause), ..judgement }
+        }
+        _ => judgement,
+    }
+}
