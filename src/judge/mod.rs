@@ -3,12 +3,14 @@
 //! **Architecture Invariant:** pure. The same answer is always judged the same, so a verdict can be had again from the
 //! record.
 
+mod capture;
 mod cause;
 mod expect;
 mod object;
 mod proof;
 mod variant;
 
+pub use capture::{answer_as_json, capture};
 pub use cause::{describe, matches};
 pub use expect::{Expected, Judgement, Seen, judge};
 pub use object::judge_object;

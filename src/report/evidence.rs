@@ -33,6 +33,19 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
         let agrees = if witness.agrees { "where the vantage is" } else { "NOT where the vantage is" };
         lines.push(("store saw", format!("{} asking for {}, {agrees}", witness.source, witness.host)));
     }
+    for (name, value) in &step.course.captured {
+        lines.push(("captured", cut(&format!("{name} = {value}"))));
+    }
+    if let Some(held) = &step.course.held {
+        let (held_for, span) = (seconds(held.held_ms), seconds(held.span_ms));
+        lines.push((
+            "held",
+            match held.broke {
+                Some(broke) => format!("{held_for} of {span} in {} tries, then try {broke} broke it", held.tries),
+                None => format!("{span} in {} tries", held.tries),
+            },
+        ));
+    }
     if step.verdict != Verdict::Blocked {
         let tries = if step.attempts == 1 { "1 try".to_owned() } else { format!("{} tries", step.attempts) };
         lines.push(("time", format!("{} of {}, {tries}", seconds(step.took_ms), seconds(step.deadline_ms))));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use parallax_vocab::answer::{Evidence, HttpReply, Reply, S3Error};
+use parallax_vocab::course::Course;
 use parallax_vocab::event::{
     Failure, Matched, Outcome, Problem, RunStarted, StepEnded, VariantEnded, VariantStarted, Verdict, Witness,
 };
@@ -112,6 +113,7 @@ pub(super) fn step(variant: &str, id: &str, line: u32) -> StepEnded {
         }),
         answer: None,
         witness: None,
+        course: Course::default(),
         place: format!("{FILE}:{line}"),
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use parallax_vocab::course::{Course, Held};
 use parallax_vocab::event::{Outcome, StepEnded, VariantStarted, Verdict};
 use parallax_vocab::{Cause, EventKind, StepId, VantageId};
 
@@ -12,17 +13,13 @@ use super::environment::Stage;
 use super::error::RunError;
 use super::kept::Kept;
 use super::millis;
+use super::settle::{self, Settled};
 use super::step::{Attempt, Tried};
 use crate::explain::{self, Subject};
 use crate::judge::{self, StepResult};
 use crate::plan::VariantPlan;
 use crate::scenario::duration::Span;
-use crate::scenario::model::{CauseSpec, Step};
-
-/// A step without `eventually` must be settled within this time.
-const STEP_WITHIN: Duration = Duration::from_secs(15);
-/// Between two tries of a step with `eventually`: what it waits for takes effect in its own time and gives no notice.
-const AGAIN_AFTER: Duration = Duration::from_millis(100);
+use crate::scenario::model::Step;
 
 /// Runs a variant and says how each step and the whole ended.
 pub(super) async fn run(stage: &Stage<'_>, variant: &VariantPlan) -> Result<(), RunError> {
@@ -56,25 +53,24 @@ struct Flow<'a> {
     not_passed: BTreeSet<String>,
 }
 
-/// The tries of a step: how many, and what the last one brought.
-#[derive(Default)]
-struct Settled {
-    attempts: u32,
-    last: Option<Tried>,
-}
-
 impl Flow<'_> {
     async fn step(&mut self, step: &Step) -> Result<StepResult, RunError> {
         let (variant, id) = (self.variant.id.clone(), StepId::new(step.id.clone()));
         let place = self.variant.places.get(&step.id).cloned().unwrap_or_default();
-        let within = step.eventually.map_or(STEP_WITHIN, Span::to_duration);
+        let within = settle::within(step) + step.consistently.map_or(Duration::ZERO, Span::to_duration);
         let deadline_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         self.stage.context.sink.say(EventKind::StepStarted { variant: variant.clone(), step: id.clone() });
         let began = Instant::now();
         let needed = crate::scenario::dependencies(&self.variant.variant.scenario, step);
         let blocked = needed.iter().any(|it| self.not_passed.contains(it.as_str()));
-        let settled = if blocked { Settled::default() } else { self.settle(step, within, &place).await? };
-        let Settled { attempts, last: tried } = settled;
+        let settled = if blocked {
+            Settled::default()
+        } else {
+            let (stage, variant, kept, place) = (self.stage, self.variant, &self.kept, place.as_str());
+            let attempt = Attempt { stage, variant, step, kept, place, left: within };
+            settle::settle(attempt, variant.variant.fails.get(&step.id)).await?
+        };
+        let Settled { attempts, last: tried, held } = settled;
         let cause = tried.as_ref().and_then(|it| it.judgement.cause.clone());
         let verdict = match (&tried, &cause) {
             (None, _) => Verdict::Blocked,
@@ -87,9 +83,9 @@ impl Flow<'_> {
         if let Some(tried) = &tried {
             self.kept.keep(step, tried);
         }
-        let sentence = self.sentence(step, tried.as_ref(), cause.as_ref());
+        let sentence = self.sentence(step, tried.as_ref(), cause.as_ref(), held.as_ref());
         let missed = tried.as_ref().and_then(|it| it.judgement.missed()).cloned();
-        let Tried { question, answer, witness, judgement, .. } = tried.unwrap_or_default();
+        let Tried { question, answer, witness, judgement, captured, .. } = tried.unwrap_or_default();
         self.stage.context.sink.say(EventKind::StepEnded(Box::new(StepEnded {
             variant,
             step: id,
@@ -104,35 +100,13 @@ impl Flow<'_> {
             question,
             answer,
             witness,
+            course: Course { captured, held },
             place: place.clone(),
         })));
         Ok(StepResult { step: step.id.clone(), verdict, cause, missed, place, sentence })
     }
 
-    /// Tries until the expectation holds, the declared failure is seen, or the time is over. Only a step with
-    /// `eventually` is tried more than once.
-    async fn settle(&self, step: &Step, within: Duration, place: &str) -> Result<Settled, RunError> {
-        let declared: Option<&CauseSpec> = self.variant.variant.fails.get(&step.id);
-        let began = Instant::now();
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let left = within.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
-            let (stage, variant, kept) = (self.stage, self.variant, &self.kept);
-            let tried = Attempt { stage, variant, step, kept, place, left }.run().await?;
-            let settled = match &tried.judgement.cause {
-                None => declared.is_none(),
-                Some(cause) => declared.is_some_and(|spec| judge::matches(spec, cause)),
-            };
-            if settled || step.eventually.is_none() || began.elapsed() + AGAIN_AFTER >= within {
-                return Ok(Settled { attempts, last: Some(tried) });
-            }
-            // A declared effect with a deadline of its own: there is nothing that could be watched.
-            tokio::time::sleep(AGAIN_AFTER).await;
-        }
-    }
-
-    fn sentence(&self, step: &Step, tried: Option<&Tried>, cause: Option<&Cause>) -> String {
+    fn sentence(&self, step: &Step, tried: Option<&Tried>, cause: Option<&Cause>, held: Option<&Held>) -> String {
         let Some(cause) = cause else { return String::new() };
         let from = step.from.as_deref();
         let vantage = from.and_then(|id| self.variant.variant.scenario.vantages.get(id));
@@ -143,6 +117,12 @@ impl Flow<'_> {
             question: tried.and_then(|it| it.question.as_ref()),
             answer: tried.and_then(|it| it.answer.as_ref()),
         };
-        explain::sentence(&subject, cause)
+        let sentence = explain::sentence(&subject, cause);
+        match held.and_then(|it| it.broke.map(|broke| (it, broke))) {
+            Some((held, broke)) => {
+                format!("{sentence}; it broke at try {broke}, after it had held for {} ms", held.held_ms)
+            }
+            None => sentence,
+        }
     }
 }

@@ -16,6 +16,8 @@ use crate::scenario::template::Reference;
 pub(super) struct Kept {
     /// What `{{ step }}` stands for.
     yielded: BTreeMap<String, String>,
+    /// What `{{ step.name }}` stands for.
+    captured: BTreeMap<String, BTreeMap<String, Value>>,
     /// What matchers compare with.
     pub(super) seen: Seen,
 }
@@ -23,6 +25,9 @@ pub(super) struct Kept {
 impl Kept {
     /// Keeps what later steps refer to.
     pub(super) fn keep(&mut self, step: &Step, tried: &Tried) {
+        if !tried.captured.is_empty() {
+            self.captured.insert(step.id.clone(), tried.captured.clone());
+        }
         let Some(answer) = &tried.answer else { return };
         if let Some(Reply::Presign(presign)) = &answer.reply {
             self.yielded.insert(step.id.clone(), presign.url.clone());
@@ -34,9 +39,17 @@ impl Kept {
 
     /// What a reference to a step stands for.
     pub(super) fn value(&self, reference: &Reference) -> Result<String, String> {
-        let value = self.yielded.get(&reference.name).cloned();
-        value.ok_or_else(|| format!("step `{}` yielded no value", reference.name))
+        let value = match &reference.field {
+            None => self.yielded.get(&reference.name).cloned(),
+            Some(field) => self.captured.get(&reference.name).and_then(|all| all.get(field)).map(shown),
+        };
+        value.ok_or_else(|| format!("step `{}` left no value for `{}`", reference.name, reference.path()))
     }
+}
+
+/// A captured value within a text: a text as it is, everything else as JSON.
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// A scene with what was kept so far: everything that `{{ }}` can stand for.

@@ -12,6 +12,7 @@ mod kept;
 mod machine;
 mod question;
 mod scene;
+mod settle;
 mod step;
 mod store;
 mod verdicts;

@@ -50,6 +50,11 @@ impl Action {
         (self == Self::Presign).then_some("the URL")
     }
 
+    /// Whether it brings an answer that something can be captured from.
+    pub fn answers(self) -> bool {
+        self != Self::Apply
+    }
+
     /// The causes it can fail with, as the keys of a `fails` entry.
     pub fn causes(self) -> &'static [&'static str] {
         match self {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::answer::Answer;
 use crate::cause::Cause;
+use crate::course::Course;
 use crate::id::{RunId, StepId, VantageId, VariantId};
 use crate::question::Question;
 
@@ -193,6 +194,9 @@ pub struct StepEnded {
     /// What the server itself says about who asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Witness>,
+    /// How it went: captures, how long it held.
+    #[serde(default, skip_serializing_if = "Course::is_empty")]
+    pub course: Course,
     /// `file:line` of the step in the scenario.
     pub place: String,
 }

@@ -4,6 +4,7 @@ mod apply;
 mod probe;
 mod resource;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use parallax_vocab::event::Witness;
@@ -13,12 +14,13 @@ use serde_json::Value;
 use super::environment::Stage;
 use super::error::RunError;
 use super::kept::{Kept, Words};
-use crate::judge::Judgement;
+use crate::judge::{self, Judgement};
 use crate::plan::VariantPlan;
 use crate::scenario::Action;
 use crate::scenario::model::{Expect, Step};
 
 /// One try of one step, with all that it needs.
+#[derive(Clone, Copy)]
 pub(super) struct Attempt<'a> {
     pub(super) stage: &'a Stage<'a>,
     pub(super) variant: &'a VariantPlan,
@@ -43,6 +45,8 @@ pub(super) struct Tried {
     pub(super) witness: Option<Witness>,
     /// What that means.
     pub(super) judgement: Judgement,
+    /// What was captured of it.
+    pub(super) captured: BTreeMap<String, Value>,
 }
 
 impl Tried {
@@ -56,11 +60,17 @@ impl<'a> Attempt<'a> {
     /// Does what the step says, once. A failure of the system under test is in the judgement; the error is one of the
     /// harness.
     pub(super) async fn run(&self) -> Result<Tried, RunError> {
-        match self.step.action() {
+        let mut tried = match self.step.action() {
             Action::Dns | Action::Tls | Action::Http | Action::S3 | Action::Presign => probe::run(self).await,
             Action::Resource => resource::run(self).await,
             Action::Apply => apply::run(self).await,
+        }?;
+        if !self.step.capture.is_empty() {
+            let whole = tried.answer.as_ref().map(judge::answer_as_json).or_else(|| tried.other.clone());
+            let whole = whole.unwrap_or_default();
+            tried.captured = judge::capture(&self.step.capture, &whole, &mut tried.judgement);
         }
+        Ok(tried)
     }
 
     /// What `{{ }}` stands for here.

@@ -25,7 +25,7 @@ pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
     let judgement = judge::judge(&expected, &answer, &it.kept.seen);
     let witness = it.stage.witness(from, vantage, &answer).await;
     let judgement = disagreement(judgement, witness.as_ref());
-    Ok(Tried { question: Some(question), answer: Some(answer), other: None, witness, judgement })
+    Ok(Tried { question: Some(question), answer: Some(answer), witness, ..Tried::judged(judgement) })
 }
 
 /// An answer that came from elsewhere than the vantage says nothing about the vantage, however well it reads.

@@ -125,7 +125,9 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
     }
     let expect = step.expect.as_ref();
     if let Some(matcher) = &cause.mismatch {
-        let given = expect.map(crate::scenario::model::Expect::given).unwrap_or_default();
+        let mut given = expect.map(crate::scenario::model::Expect::given).unwrap_or_default();
+        let captures: Vec<String> = step.capture.keys().map(|name| format!("capture.{name}")).collect();
+        given.extend(captures.iter().map(String::as_str));
         if !given.contains(&matcher.as_str()) {
             let message = format!("`{}` does not expect `{matcher}`, so that cannot mismatch", step.id);
             let error = document.error(&join(at, "mismatch"), message);

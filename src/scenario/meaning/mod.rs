@@ -1,6 +1,7 @@
 //! What the schema cannot say: whether the parts of a scenario fit together. One file for each family of rules.
 
 mod breaks;
+mod captures;
 mod references;
 mod steps;
 mod structure;
@@ -45,6 +46,7 @@ pub fn fixtures<'a>(subject: &Subject<'a>) -> (Resolutions<'a>, Vec<Diagnostic>)
 pub fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
     let mut errors = structure::check(subject);
     errors.extend(steps::check(subject));
+    errors.extend(captures::check(subject));
     errors.extend(references::check(subject, resolved));
     errors
 }

@@ -140,15 +140,31 @@ fn reference(
         let message = format!("`{{{{ {name} }}}}` is used before step `{name}` has run");
         return Some((message, "steps run in order: move that step before this one".to_owned()));
     }
-    if !yields(&scenario.flow[position]) {
-        let message = format!("step `{name}` yields no value");
-        return Some((
-            message,
-            format!("a `presign` step yields its URL; only to wait for a step, write `needs: [{name}]`"),
-        ));
+    let step = &scenario.flow[position];
+    match &reference.field {
+        Some(field) if step.capture.contains_key(field) => None,
+        Some(field) if yields(step) && step.capture.is_empty() => {
+            Some((format!("step `{name}` yields one value, without `.{field}`"), format!("write `{{{{ {name} }}}}`")))
+        }
+        Some(field) => Some((format!("step `{name}` captures no `{field}`"), capturing(step, field))),
+        None if yields(step) => None,
+        None => {
+            let fix = match step.capture.keys().next() {
+                Some(first) => format!("write `{{{{ {name}.{first} }}}}` for what it captures"),
+                None => format!("a `presign` step yields its URL; only to wait for a step, write `needs: [{name}]`"),
+            };
+            Some((format!("step `{name}` yields no value"), fix))
+        }
     }
-    let field = reference.field.as_ref()?;
-    Some((format!("step `{name}` yields one value, without `.{field}`"), format!("write `{{{{ {name} }}}}`")))
+}
+
+/// How to come by a capture that a step does not have.
+fn capturing(step: &Step, field: &str) -> String {
+    let captures: Vec<&str> = step.capture.keys().map(String::as_str).collect();
+    if captures.is_empty() {
+        return format!("add `capture: {{ {field}: /json/pointer }}` to that step");
+    }
+    suggest(field, captures, "it captures")
 }
 
 fn yields(step: &Step) -> bool {

@@ -129,6 +129,16 @@ impl Judge<'_> {
                 errors.push(error.fix("add `expect:`, or remove `eventually`"));
             }
         }
+        if let Some(consistently) = step.consistently {
+            if consistently.as_millis() <= 0 {
+                let error = self.error("/consistently", format!("nothing can be seen to hold for {consistently}"));
+                errors.push(error.fix("write how long it must hold, for example `5s`"));
+            } else if step.expect.is_none() && action != Action::S3 {
+                let error =
+                    self.key_error("/consistently", "`consistently` without anything that must hold".to_owned());
+                errors.push(error.fix("add `expect:`, or remove `consistently`"));
+            }
+        }
     }
 
     fn exactly_one(

@@ -49,6 +49,15 @@ pub struct Step {
     /// Ask again until the expectation holds, at most this long: for what takes effect in its own time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eventually: Option<Span>,
+    /// The expectation must hold in every try during this span. With `eventually` it must first come to hold within that
+    /// time, and then stay so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistently: Option<Span>,
+    /// Values for later steps, by name: JSON pointers into the whole answer as the record has it, for example
+    /// `/evidence/chain/0/serial` or `/reply/http/status`; an HTTP body that is JSON lies at `/reply/http/json`. Later
+    /// steps write `{{ id.name }}`.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub capture: IndexMap<String, String>,
 }
 
 /// Resolve a name.

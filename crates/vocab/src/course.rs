@@ -1,0 +1,40 @@
+//! How a step went, beyond the last thing that was asked and answered.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How a step went: each part is there only where the step asks for it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Course {
+    /// What was captured, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub captured: BTreeMap<String, Value>,
+    /// How long it held, where it had to hold for a span.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+}
+
+impl Course {
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How long an expectation held that had to hold for a span (`consistently`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    /// The span, in milliseconds.
+    pub span_ms: u64,
+    /// From the first try in which it held to the last in which it did, or to the one that broke it, in milliseconds.
+    pub held_ms: u64,
+    /// Tries in which it held.
+    pub tries: u32,
+    /// The try that broke it, counted from the step's first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broke: Option<u32>,
+}

@@ -1,0 +1,84 @@
+//! How often a step is tried: once; with `eventually` until it holds; with `consistently` as long as it must hold.
+
+use std::time::{Duration, Instant};
+
+use parallax_vocab::course::Held;
+
+use super::error::RunError;
+use super::millis;
+use super::step::{Attempt, Tried};
+use crate::judge;
+use crate::scenario::duration::Span;
+use crate::scenario::model::{CauseSpec, Step};
+
+/// A step without `eventually` must be settled within this time, and so must each try while it must go on to hold.
+const STEP_WITHIN: Duration = Duration::from_secs(15);
+/// Between two tries of a step with `eventually`: what it waits for takes effect in its own time and gives no notice.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// The tries of a step: how many, and what the last one brought.
+#[derive(Default)]
+pub(super) struct Settled {
+    pub(super) attempts: u32,
+    pub(super) last: Option<Tried>,
+    pub(super) held: Option<Held>,
+}
+
+/// The longest that a step may take to come to hold.
+pub(super) fn within(step: &Step) -> Duration {
+    step.eventually.map_or(STEP_WITHIN, Span::to_duration)
+}
+
+/// Tries a step until it is settled. `declared` is the cause with which it must fail here.
+pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Result<Settled, RunError> {
+    let (attempts, tried) = come_to_hold(attempt, declared).await?;
+    let settled = Settled { attempts, last: Some(tried), held: None };
+    match attempt.step.consistently {
+        Some(span) if settled.last.as_ref().is_some_and(|it| it.judgement.cause.is_none()) => {
+            stay(attempt, span.to_duration(), settled).await
+        }
+        _ => Ok(settled),
+    }
+}
+
+/// Tries until the expectation holds, the declared failure is seen, or the time is over. Only a step with `eventually`
+/// is tried more than once. A declared failure may come after it held for a while, where it must hold for longer.
+async fn come_to_hold(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Result<(u32, Tried), RunError> {
+    let (began, within) = (Instant::now(), within(attempt.step));
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let left = within.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
+        let tried = Attempt { left, ..attempt }.run().await?;
+        let settled = match &tried.judgement.cause {
+            None => declared.is_none() || attempt.step.consistently.is_some(),
+            Some(cause) => declared.is_some_and(|spec| judge::matches(spec, cause)),
+        };
+        if settled || attempt.step.eventually.is_none() || began.elapsed() + AGAIN_AFTER >= within {
+            return Ok((attempts, tried));
+        }
+        // A declared effect with a deadline of its own: there is nothing that could be watched.
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+/// Tries on until the span is over or one try breaks it.
+async fn stay(attempt: Attempt<'_>, span: Duration, mut settled: Settled) -> Result<Settled, RunError> {
+    let began = Instant::now();
+    let span_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let mut held = Held { span_ms, held_ms: 0, tries: 1, broke: None };
+    while held.broke.is_none() && began.elapsed() < span {
+        // Looking again is the only way to see that nothing changes.
+        tokio::time::sleep(AGAIN_AFTER).await;
+        settled.attempts += 1;
+        let tried = Attempt { left: STEP_WITHIN, ..attempt }.run().await?;
+        held.held_ms = millis(began);
+        match &tried.judgement.cause {
+            None => held.tries += 1,
+            Some(_) => held.broke = Some(settled.attempts),
+        }
+        settled.last = Some(tried);
+    }
+    settled.held = Some(held);
+    Ok(settled)
+}
