@@ -20,6 +20,10 @@ Examples:
   parallax e2e presign/presigned-url+no-rewrite            one break
   parallax e2e presign/presigned-url --break no-rewrite    the same
   parallax e2e 'presign/*-url' contract                    several, by pattern
+  parallax e2e --label presign --label '!slow'             by label
+  parallax e2e --failed                                    what was red in the last run
+  parallax e2e --breaks changed                            every baseline, and breaks where something changed
+  parallax e2e --require-proof --shuffle                   the strictest: every matcher proven, in a random order
   parallax e2e --provision                                 on a bare machine, as root
 
 The last line on standard output is `N passed, N failed, N skipped`.
@@ -58,7 +62,9 @@ pub enum Command {
     #[command(after_long_help = "Examples:\n  parallax lint\n  parallax lint scenarios/presign/presigned-url")]
     Lint(Lint),
     /// List scenarios and their breaks.
-    #[command(after_long_help = "Examples:\n  parallax list\n  parallax list --json")]
+    #[command(
+        after_long_help = "Examples:\n  parallax list\n  parallax list presign --breaks none\n  parallax list --json"
+    )]
     List(List),
     /// Show what a run would do, and do nothing. Needs no engine.
     ///
@@ -103,13 +109,9 @@ pub enum Command {
 /// Arguments of `e2e`.
 #[derive(Clone, Debug, Args)]
 pub struct E2e {
-    /// Scenarios by path (`presign`, `presign/presigned-url`), by pattern (`presign/*`), or one break
-    /// (`presign/presigned-url+no-rewrite`). Without any: everything.
-    #[arg(value_name = "FILTER")]
-    pub filters: Vec<String>,
-    /// Only this break of the scenarios chosen.
-    #[arg(long = "break", value_name = "NAME")]
-    pub only_break: Option<String>,
+    /// Which variants.
+    #[command(flatten)]
+    pub selection: Selection,
     /// Install and start what is missing: a container engine, toolchains for image builds. Debian or Ubuntu, as root;
     /// each thing done is said.
     #[arg(long)]
@@ -121,12 +123,65 @@ pub struct E2e {
     /// `parallax down` takes it down.
     #[arg(long)]
     pub keep: bool,
-    /// How many variants run at once; else as many as the machine carries.
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub jobs: Option<u16>,
+    /// How many environments (a namespace each) run at once on their clusters.
+    #[arg(long, short, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    /// Run environments and variants in a random order, drawn from SEED; without one a fresh seed is taken. It is printed,
+    /// and the same seed gives the same order. Verdicts must not depend on it.
+    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
+    pub shuffle: Option<Option<u64>>,
+    /// A matcher that no break turned red makes the run red (exit 1). Judged are scenarios of which the run holds the
+    /// baseline and every break.
+    #[arg(long)]
+    pub require_proof: bool,
+    /// Accept a run in which everything was skipped; else it exits 3, for it says nothing.
+    #[arg(long)]
+    pub allow_skips: bool,
     /// Where the run's folder with record and reports goes [default: target/e2e in the project].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// Which scenarios and breaks: the same for `e2e`, `list` and `plan`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Selection")]
+pub struct Selection {
+    /// Scenarios by name (`presigned-url`), by path (`presign`, `presign/presigned-url`, the file itself), by pattern
+    /// (`presign/*`), or one break (`presign/presigned-url+no-rewrite`). Without any: everything.
+    #[arg(value_name = "FILTER")]
+    pub filters: Vec<String>,
+    /// Only scenarios with this label; `!LABEL` leaves those with it out. Several: any of the labels, none of the others.
+    #[arg(long = "label", value_name = "LABEL")]
+    pub labels: Vec<String>,
+    /// Only this break (or pattern) of the scenarios chosen; may be given several times.
+    #[arg(long = "break", value_name = "NAME", conflicts_with = "breaks")]
+    pub only_breaks: Vec<String>,
+    /// Which breaks to run beside the baselines.
+    ///
+    /// `changed` leaves out the breaks of a scenario only where there is evidence that it is as it was when they were
+    /// green: in their last run on this machine (the scenario's folder, its fixtures, the recipes and lock entries of its
+    /// images, the program itself and --k3s are all the same, by digest), or else on git's main (no file of the
+    /// scenario, its fixtures, of images/, or of the program where it is built from this project, differs between the
+    /// working tree and where the branch left origin/main, or main; on main itself that says nothing). A break whose
+    /// last run was red counts as changed. Where there is no evidence, it is run. What is left out is said.
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = Breaks::All)]
+    pub breaks: Breaks,
+    /// Only variants that were red in the last run (its record is in target/e2e/latest, or in --out): failed, ended in an
+    /// error, or were never reached.
+    #[arg(long)]
+    pub failed: bool,
+}
+
+/// Which breaks are run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Breaks {
+    /// None: baselines only.
+    None,
+    /// Those of scenarios that changed since they were green.
+    Changed,
+    /// All.
+    #[default]
+    All,
 }
 
 /// Which node image a run uses.
@@ -144,14 +199,20 @@ pub enum K3s {
 /// Arguments of `lint`.
 #[derive(Clone, Debug, Args)]
 pub struct Lint {
-    /// Files or folders; without any, the project's `scenarios/` and `fixtures/`.
-    #[arg(value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
+    /// Files or folders, or scenarios by name, path or pattern as for `e2e`; without any, everything.
+    #[arg(value_name = "PATH|FILTER")]
+    pub paths: Vec<String>,
+    /// Only scenarios with this label, as for `e2e`; what cannot be read has none, and is told whatever its label.
+    #[arg(long = "label", value_name = "LABEL")]
+    pub labels: Vec<String>,
 }
 
 /// Arguments of `list`.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct List {
+    /// Which variants.
+    #[command(flatten)]
+    pub selection: Selection,
     /// As JSON.
     #[arg(long)]
     pub json: bool,
@@ -160,9 +221,12 @@ pub struct List {
 /// Arguments of `plan`.
 #[derive(Clone, Debug, Args)]
 pub struct Plan {
-    /// As for `e2e`.
-    #[arg(value_name = "FILTER")]
-    pub filters: Vec<String>,
+    /// Which variants.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// How many environments are to run at once, as for `e2e`: the expected time depends on it.
+    #[arg(long, short, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
     /// As JSON.
     #[arg(long)]
     pub json: bool,

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use parallax_vocab::VariantId;
 use parallax_vocab::event::Exit;
 
-use super::args::{Cli, Command, ImagesCommand, List};
+use super::args::{Cli, Command, ImagesCommand, K3s};
 use super::wiring::{self, Project};
-use super::{CliError, filter, init, printer, report, session};
+use super::{CliError, choose, init, printer, report, session};
 
 /// Does what the command line says.
 pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
@@ -16,16 +16,26 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     match cli.command {
         Command::E2e(options) => {
             let project = Project::load(&project()?)?;
-            let selected = filter::select(&options.filters, options.only_break.as_deref(), &variants(&project))?;
-            session::run(&project, selected, options).await
+            let out = session::out_folder(&project.root, &options);
+            let chosen = choose::choose(&project, &options.selection, options.k3s, &out).await?;
+            session::run(&project, chosen, options).await
         }
         Command::Init => init::init(cli.project.as_deref().unwrap_or(Path::new("."))),
-        Command::Lint(args) => wiring::lint(&project()?, &args.paths),
-        Command::List(args) => Ok(list(&Project::load(&project()?)?, args)),
+        Command::Lint(args) => wiring::lint(&project()?, &args),
+        Command::List(args) => {
+            let project = Project::load(&project()?)?;
+            let chosen =
+                choose::choose(&project, &args.selection, K3s::Auto, &session::default_out(&project.root)).await?;
+            Ok(list(&project, &chosen.selected, args.json))
+        }
         Command::Plan(args) => {
             let project = Project::load(&project()?)?;
-            let selected = filter::select(&args.filters, None, &variants(&project))?;
-            wiring::plan(&project, &selected, &args).map(|text| say(&text))
+            let chosen =
+                choose::choose(&project, &args.selection, K3s::Auto, &session::default_out(&project.root)).await?;
+            if let Some(left_out) = &chosen.left_out {
+                printer::word(left_out);
+            }
+            wiring::plan(&project, &chosen.selected, &args).map(|text| say(&text))
         }
         Command::Images(args) => match args.command {
             ImagesCommand::List => {
@@ -65,13 +75,10 @@ fn say(text: &str) -> Exit {
     Exit::AsExpected
 }
 
-fn variants(project: &Project) -> Vec<VariantId> {
-    project.list().into_iter().map(|listed| listed.variant).collect()
-}
-
-fn list(project: &Project, args: List) -> Exit {
-    let listed = project.list();
-    if args.json {
+fn list(project: &Project, selected: &[VariantId], json: bool) -> Exit {
+    let mut listed = project.list();
+    listed.retain(|row| selected.contains(&row.variant));
+    if json {
         let rows: Vec<_> = listed
             .iter()
             .map(|row| serde_json::json!({ "variant": row.variant, "summary": row.summary, "labels": row.labels, "file": row.file }))

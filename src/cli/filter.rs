@@ -1,5 +1,7 @@
 //! Which variants a person means. Pure.
 
+use std::collections::BTreeSet;
+
 use parallax_vocab::VariantId;
 
 /// Nothing matches.
@@ -23,6 +25,20 @@ pub enum FilterError {
         /// The nearest names, best first; all, where there are few.
         nearest: Vec<String>,
     },
+    /// No scenario has the label.
+    #[error("no scenario has the label `{label}`{}", did_you_mean(nearest))]
+    NoLabel {
+        /// As given, without `!`.
+        label: String,
+        /// The nearest labels, best first.
+        nearest: Vec<String>,
+    },
+    /// What was chosen by one option is left out by another.
+    #[error("nothing is left to do: {because}")]
+    NothingLeft {
+        /// Which option leaves it out.
+        because: &'static str,
+    },
     /// There is nothing to choose from.
     #[error(
         "there are no scenarios here: a scenario is scenarios/AREA/NAME/scenario.yaml; is this the project's folder (--project)?"
@@ -43,53 +59,159 @@ const SUGGESTED: usize = 3;
 /// Names less similar than this are not suggested.
 const SIMILAR: f64 = 0.55;
 
-/// Chooses from `variants`, keeping their order: those that any of `filters` matches (all without filters), and of
-/// these, where `only_break` is given, only the breaks of that name. Every filter must match something.
-pub fn select(
-    filters: &[String],
-    only_break: Option<&str>,
-    variants: &[VariantId],
-) -> Result<Vec<VariantId>, FilterError> {
+/// A variant to choose from.
+#[derive(Clone, Debug)]
+pub struct Candidate<'a> {
+    /// Its id.
+    pub id: &'a VariantId,
+    /// The scenario's labels.
+    pub labels: &'a [String],
+}
+
+/// What a person asks for. Everything given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Names, paths, patterns: any of them. None: everything.
+    pub filters: Vec<String>,
+    /// Labels: any of those without `!`, and none of those with it.
+    pub labels: Vec<String>,
+    /// Only breaks of these names or patterns.
+    pub only_breaks: Vec<String>,
+    /// Which breaks are left out.
+    pub without: Without,
+    /// Only these: what was red in the last run.
+    pub red: Option<BTreeSet<VariantId>>,
+}
+
+/// Breaks that are left out.
+#[derive(Clone, Debug, Default)]
+pub enum Without {
+    /// None.
+    #[default]
+    Nothing,
+    /// All: baselines stay.
+    AllBreaks,
+    /// These.
+    These(BTreeSet<VariantId>),
+}
+
+impl Without {
+    fn leaves_out(&self, variant: &VariantId) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::AllBreaks => parts(variant).1.is_some(),
+            Self::These(these) => these.contains(variant),
+        }
+    }
+}
+
+/// Chooses from `variants`, keeping their order. Every filter, label and break named must be one that exists, and
+/// something must be left.
+pub fn select(query: &Query, variants: &[Candidate<'_>]) -> Result<Vec<VariantId>, FilterError> {
     if variants.is_empty() {
         return Err(FilterError::Nothing);
     }
-    for filter in filters {
-        if !variants.iter().any(|variant| matches(filter, variant)) {
+    for filter in &query.filters {
+        if !variants.iter().any(|variant| matches(filter, variant.id)) {
             return Err(no_scenario(filter, variants));
         }
     }
-    let chosen: Vec<VariantId> = variants
+    let chosen = variants
         .iter()
-        .filter(|variant| filters.is_empty() || filters.iter().any(|filter| matches(filter, variant)))
-        .cloned()
-        .collect();
-    let Some(name) = only_break else { return Ok(chosen) };
-    let (wanted, others): (Vec<_>, Vec<_>) =
-        chosen.into_iter().partition(|variant| parts(variant).1.is_some_and(|its| glob(name, its)));
-    if wanted.is_empty() {
-        let names = others.iter().filter_map(|variant| parts(variant).1);
-        return Err(FilterError::NoBreak { name: name.to_owned(), nearest: nearest(name, names, 0.0) });
+        .filter(|it| query.filters.is_empty() || query.filters.iter().any(|filter| matches(filter, it.id)))
+        .collect::<Vec<_>>();
+    let chosen = labelled(&query.labels, chosen, variants)?;
+    let chosen = of_breaks(&query.only_breaks, chosen)?;
+    let chosen: Vec<&VariantId> = chosen.into_iter().map(|it| it.id).collect();
+    let Some(red) = &query.red else {
+        return left(chosen.into_iter().filter(|id| !query.without.leaves_out(id)), "--breaks leaves out all of it");
+    };
+    let red = chosen.into_iter().filter(|id| red.contains(*id));
+    left(
+        red.filter(|id| !query.without.leaves_out(id)),
+        "nothing of it was red in the last run; without --failed all of it runs",
+    )
+}
+
+fn left<'a>(ids: impl Iterator<Item = &'a VariantId>, because: &'static str) -> Result<Vec<VariantId>, FilterError> {
+    let ids: Vec<VariantId> = ids.cloned().collect();
+    if ids.is_empty() { Err(FilterError::NothingLeft { because }) } else { Ok(ids) }
+}
+
+/// Those that have any of the labels asked for and none of those that are excluded.
+fn labelled<'a, 'b>(
+    asked: &[String],
+    chosen: Vec<&'a Candidate<'b>>,
+    all: &[Candidate<'_>],
+) -> Result<Vec<&'a Candidate<'b>>, FilterError> {
+    let known: BTreeSet<&str> = all.iter().flat_map(|it| it.labels).map(String::as_str).collect();
+    let unknown = asked.iter().map(|label| plain(label)).find(|label| !known.contains(label));
+    if let Some(label) = unknown {
+        let nearest = nearest(label, known.into_iter(), 0.0);
+        return Err(FilterError::NoLabel { label: label.to_owned(), nearest });
     }
-    Ok(wanted)
+    let chosen: Vec<_> = chosen.into_iter().filter(|it| has_labels(asked, it.labels)).collect();
+    if chosen.is_empty() {
+        Err(FilterError::NothingLeft { because: "the labels leave out all of it" })
+    } else {
+        Ok(chosen)
+    }
+}
+
+/// Whether labels are as asked: any of those without `!`, none of those with it.
+pub fn has_labels(asked: &[String], labels: &[String]) -> bool {
+    let has = |label: &str| labels.iter().any(|it| it == label);
+    let (without, with): (Vec<&String>, Vec<&String>) = asked.iter().partition(|label| label.starts_with('!'));
+    (with.is_empty() || with.iter().any(|label| has(label))) && !without.iter().any(|label| has(plain(label)))
+}
+
+fn plain(label: &str) -> &str {
+    label.strip_prefix('!').unwrap_or(label)
+}
+
+/// Only the breaks of these names, where any are given.
+fn of_breaks<'a, 'b>(names: &[String], chosen: Vec<&'a Candidate<'b>>) -> Result<Vec<&'a Candidate<'b>>, FilterError> {
+    if names.is_empty() {
+        return Ok(chosen);
+    }
+    let is = |name: &str, it: &Candidate<'_>| parts(it.id).1.is_some_and(|its| glob(name, its));
+    if let Some(name) = names.iter().find(|name| !chosen.iter().any(|it| is(name, it))) {
+        let known = chosen.iter().filter_map(|it| parts(it.id).1);
+        return Err(FilterError::NoBreak { name: name.clone(), nearest: nearest(name, known, 0.0) });
+    }
+    Ok(chosen.into_iter().filter(|it| names.iter().any(|name| is(name, it))).collect())
 }
 
 /// Scenario and break of a variant.
-fn parts(variant: &VariantId) -> (&str, Option<&str>) {
+pub fn parts(variant: &VariantId) -> (&str, Option<&str>) {
     match variant.as_str().split_once('+') {
         Some((scenario, name)) => (scenario, Some(name)),
         None => (variant.as_str(), None),
     }
 }
 
+/// Whether a filter means a scenario (a path below `scenarios/`) or what is in it.
+pub fn means(filter: &str, scenario: &str) -> bool {
+    matches(filter, &VariantId::new(scenario))
+}
+
 fn matches(filter: &str, variant: &VariantId) -> bool {
     let filter = filter.trim_end_matches('/');
+    let filter = filter.strip_prefix("./").unwrap_or(filter);
     let filter = filter.strip_prefix("scenarios/").unwrap_or(filter);
+    let filter = filter.strip_suffix("/scenario.yaml").unwrap_or(filter);
     let (scenario, its) = parts(variant);
+    let scenario_is = |filter: &str| glob(filter, scenario) || glob(filter, last(scenario));
     match filter.split_once('+') {
-        Some((of, name)) => glob(of, scenario) && its.is_some_and(|its| glob(name, its)),
+        Some((of, name)) => scenario_is(of) && its.is_some_and(|its| glob(name, its)),
         // A folder stands for everything in it.
-        None => glob(filter, scenario) || scenario.match_indices('/').any(|(end, _)| glob(filter, &scenario[..end])),
+        None => scenario_is(filter) || scenario.match_indices('/').any(|(end, _)| glob(filter, &scenario[..end])),
     }
+}
+
+/// A scenario's own name, without its area.
+fn last(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }
 
 /// `*` stands for any text without `/`, `**` for any text.
@@ -108,18 +230,18 @@ fn glob(pattern: &str, text: &str) -> bool {
     }
 }
 
-fn no_scenario(filter: &str, variants: &[VariantId]) -> FilterError {
+fn no_scenario(filter: &str, variants: &[Candidate<'_>]) -> FilterError {
     let scenarios = || {
-        let mut names: Vec<&str> = variants.iter().map(|variant| parts(variant).0).collect();
+        let mut names: Vec<&str> = variants.iter().map(|it| parts(it.id).0).collect();
         names.dedup();
         names
     };
     let known = scenarios().len();
     // Someone who names a break of a scenario that exists wants to hear its breaks.
     let breaks: Option<Vec<&str>> = filter.split_once('+').and_then(|(scenario, _)| {
-        let mut its = variants.iter().filter(|variant| parts(variant).0 == scenario).peekable();
+        let mut its = variants.iter().map(|it| it.id).filter(|id| parts(id).0 == scenario).peekable();
         its.peek()?;
-        Some(its.filter(|variant| parts(variant).1.is_some()).map(VariantId::as_str).collect())
+        Some(its.filter(|id| parts(id).1.is_some()).map(VariantId::as_str).collect())
     });
     let nearest = if let Some(breaks) = breaks {
         nearest(filter, breaks.into_iter(), 0.0)
@@ -135,7 +257,6 @@ fn no_scenario(filter: &str, variants: &[VariantId]) -> FilterError {
 
 /// The names most like `wanted`, best first: like the whole name, or like its last part.
 fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>, at_least: f64) -> Vec<String> {
-    let last = |name: &'a str| name.rsplit('/').next().unwrap_or(name);
     let mut scored: Vec<(f64, &str)> = names
         .map(|name| {
             let whole = strsim::normalized_damerau_levenshtein(wanted, name);
@@ -162,75 +283,145 @@ mod tests {
         "presign/split-horizon+no-rewrite",
     ];
 
-    fn choose(filters: &[&str], only_break: Option<&str>) -> Result<Vec<String>, FilterError> {
-        let filters: Vec<String> = filters.iter().map(|filter| (*filter).to_owned()).collect();
-        let variants: Vec<VariantId> = ALL.iter().map(|id| (*id).into()).collect();
-        let chosen = select(&filters, only_break, &variants)?;
-        Ok(chosen.iter().map(ToString::to_string).collect())
+    fn query(filters: &[&str], only_breaks: &[&str], labels: &[&str]) -> Query {
+        let owned = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        Query { filters: owned(filters), only_breaks: owned(only_breaks), labels: owned(labels), ..Query::default() }
+    }
+
+    fn choose(query: &Query) -> Result<Vec<usize>, FilterError> {
+        let ids: Vec<VariantId> = ALL.iter().map(|id| (*id).into()).collect();
+        let labels = |id: &VariantId| -> Vec<String> {
+            let all: &[&str] = match parts(id).0 {
+                "contract" => &["quick"],
+                "presign/presigned-url" => &["presign", "quick"],
+                _ => &["presign", "dns"],
+            };
+            all.iter().map(|label| (*label).to_owned()).collect()
+        };
+        let labels: Vec<Vec<String>> = ids.iter().map(labels).collect();
+        let all: Vec<Candidate<'_>> = ids.iter().zip(&labels).map(|(id, labels)| Candidate { id, labels }).collect();
+        let chosen = select(query, &all)?;
+        Ok(chosen.iter().map(|id| ALL.iter().position(|it| *it == id.as_str()).expect("one of them")).collect())
     }
 
     #[test]
     fn what_filters_choose() {
-        let table: [(&[&str], Option<&str>, &[usize]); 17] = [
-            (&[], None, &[0, 1, 2, 3, 4, 5]),
-            (&["contract"], None, &[0]),
-            (&["presign"], None, &[1, 2, 3, 4, 5]),
-            (&["presign/"], None, &[1, 2, 3, 4, 5]),
-            (&["presign/*"], None, &[1, 2, 3, 4, 5]),
-            (&["presign/presigned-url"], None, &[1, 2, 3]),
-            (&["scenarios/presign/presigned-url"], None, &[1, 2, 3]),
-            (&["presign/presigned-url+no-rewrite"], None, &[3]),
-            (&["presign/*+no-rewrite"], None, &[3, 5]),
-            (&["presign/presigned-url+*"], None, &[2, 3]),
-            (&["**-url"], None, &[1, 2, 3]),
-            (&["*"], None, &[0, 1, 2, 3, 4, 5]),
-            (&["contract", "presign/split*"], None, &[0, 4, 5]),
-            (&["presign/split-horizon", "contract"], None, &[0, 4, 5]),
-            (&[], Some("no-rewrite"), &[3, 5]),
-            (&["presign/presigned-url"], Some("expired"), &[2]),
-            (&["presign/presigned-url"], Some("*re*"), &[2, 3]),
+        let table: [(&[&str], &[&str], &[usize]); 22] = [
+            (&[], &[], &[0, 1, 2, 3, 4, 5]),
+            (&["contract"], &[], &[0]),
+            (&["presign"], &[], &[1, 2, 3, 4, 5]),
+            (&["presign/"], &[], &[1, 2, 3, 4, 5]),
+            (&["presign/*"], &[], &[1, 2, 3, 4, 5]),
+            (&["presign/presigned-url"], &[], &[1, 2, 3]),
+            (&["presigned-url"], &[], &[1, 2, 3]),
+            (&["scenarios/presign/presigned-url"], &[], &[1, 2, 3]),
+            (&["./scenarios/presign/presigned-url/scenario.yaml"], &[], &[1, 2, 3]),
+            (&["presign/presigned-url+no-rewrite"], &[], &[3]),
+            (&["presigned-url+no-rewrite"], &[], &[3]),
+            (&["presign/*+no-rewrite"], &[], &[3, 5]),
+            (&["presign/presigned-url+*"], &[], &[2, 3]),
+            (&["**-url"], &[], &[1, 2, 3]),
+            (&["*-url"], &[], &[1, 2, 3]),
+            (&["*"], &[], &[0, 1, 2, 3, 4, 5]),
+            (&["contract", "presign/split*"], &[], &[0, 4, 5]),
+            (&["presign/split-horizon", "contract"], &[], &[0, 4, 5]),
+            (&[], &["no-rewrite"], &[3, 5]),
+            (&["presign/presigned-url"], &["expired"], &[2]),
+            (&["presign/presigned-url"], &["*re*"], &[2, 3]),
+            (&["presign"], &["expired", "no-rewrite"], &[2, 3, 5]),
         ];
-        for (filters, only_break, expected) in table {
-            let expected: Vec<&str> = expected.iter().map(|index| ALL[*index]).collect();
-            assert_eq!(choose(filters, only_break).expect("matches"), expected, "{filters:?} --break {only_break:?}");
+        for (filters, only_breaks, expected) in table {
+            let chosen = choose(&query(filters, only_breaks, &[]));
+            assert_eq!(chosen.as_deref(), Ok(expected), "{filters:?} --break {only_breaks:?}");
+        }
+    }
+
+    #[test]
+    fn what_labels_choose() {
+        let table: [(&[&str], &[&str], &[usize]); 6] = [
+            (&[], &["presign"], &[1, 2, 3, 4, 5]),
+            (&[], &["quick", "dns"], &[0, 1, 2, 3, 4, 5]),
+            (&[], &["!quick"], &[4, 5]),
+            (&[], &["presign", "!dns"], &[1, 2, 3]),
+            (&["presign"], &["quick"], &[1, 2, 3]),
+            (&["*+no-rewrite"], &["dns"], &[5]),
+        ];
+        for (filters, labels, expected) in table {
+            let chosen = choose(&query(filters, &[], labels));
+            assert_eq!(chosen.as_deref(), Ok(expected), "{filters:?} --label {labels:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_breaks_and_of_what_was_red() {
+        let set = |ids: &[usize]| ids.iter().map(|at| VariantId::from(ALL[*at])).collect::<BTreeSet<_>>();
+        let presign = || query(&["presign"], &[], &[]);
+        let baselines = Query { without: Without::AllBreaks, ..presign() };
+        assert_eq!(choose(&baselines), Ok(vec![1, 4]));
+        let changed = Query { without: Without::These(set(&[2, 3])), ..presign() };
+        assert_eq!(choose(&changed), Ok(vec![1, 4, 5]));
+        let failed = Query { red: Some(set(&[0, 3, 4])), ..presign() };
+        assert_eq!(choose(&failed), Ok(vec![3, 4]));
+        let failed_baselines = Query { without: Without::AllBreaks, ..failed };
+        assert_eq!(choose(&failed_baselines), Ok(vec![4]));
+        for (nothing, says) in [
+            (Query { red: Some(set(&[0])), ..presign() }, "without --failed all of it runs"),
+            (Query { without: Without::AllBreaks, ..query(&["*+expired"], &[], &[]) }, "--breaks leaves out"),
+            (query(&["contract"], &[], &["dns"]), "the labels leave out all of it"),
+        ] {
+            let said = choose(&nothing).expect_err("nothing is left").to_string();
+            assert!(said.contains(says), "{said}");
         }
     }
 
     #[test]
     fn what_is_said_when_nothing_matches() {
-        let table: [(&[&str], Option<&str>, &str); 8] = [
+        let table: [(&[&str], &[&str], &[&str], &str); 10] = [
             (
                 &["presing"],
-                None,
+                &[],
+                &[],
                 "`presing` matches no scenario (did you mean `presign`?); `parallax list` shows all 3",
             ),
             (
                 &["presigned-ulr"],
-                None,
+                &[],
+                &[],
                 "`presigned-ulr` matches no scenario (did you mean `presign/presigned-url`?); `parallax list` shows all 3",
             ),
             (
                 &["contract", "kontract"],
-                None,
+                &[],
+                &[],
                 "`kontract` matches no scenario (did you mean `contract`?); `parallax list` shows all 3",
             ),
-            (&["zzz"], None, "`zzz` matches no scenario; `parallax list` shows all 3"),
+            (&["zzz"], &[], &[], "`zzz` matches no scenario; `parallax list` shows all 3"),
             (
                 &["presign/presigned-url+no-rewirte"],
-                None,
+                &[],
+                &[],
                 "`presign/presigned-url+no-rewirte` matches no scenario (did you mean one of `presign/presigned-url+no-rewrite`, `presign/presigned-url+expired`?); `parallax list` shows all 3",
             ),
             (
                 &["presign/"],
-                Some("expird"),
+                &["expird"],
+                &[],
                 "none of the scenarios chosen has a break `expird` (did you mean one of `expired`, `no-rewrite`?)",
             ),
-            (&["contract"], Some("expired"), "none of the scenarios chosen has a break `expired`"),
-            (&["pre/*"], None, "`pre/*` matches no scenario; `parallax list` shows all 3"),
+            (
+                &["presign/"],
+                &["no-rewrite", "expird"],
+                &[],
+                "none of the scenarios chosen has a break `expird` (did you mean one of `expired`, `no-rewrite`?)",
+            ),
+            (&["contract"], &["expired"], &[], "none of the scenarios chosen has a break `expired`"),
+            (&[], &[], &["!qick"], "no scenario has the label `qick` (did you mean one of `quick`, `presign`, `dns`?)"),
+            (&["pre/*"], &[], &[], "`pre/*` matches no scenario; `parallax list` shows all 3"),
         ];
-        for (filters, only_break, message) in table {
-            assert_eq!(choose(filters, only_break).expect_err("matches nothing").to_string(), message);
+        for (filters, only_breaks, labels, message) in table {
+            let said = choose(&query(filters, only_breaks, labels)).expect_err("matches nothing").to_string();
+            assert_eq!(said, message);
         }
-        assert_eq!(select(&[], None, &[]), Err(FilterError::Nothing));
+        assert_eq!(select(&Query::default(), &[]), Err(FilterError::Nothing));
     }
 }

@@ -4,6 +4,7 @@
 //! Data goes to standard output, what happens goes to standard error.
 
 pub mod args;
+mod choose;
 mod dispatch;
 pub mod filter;
 mod init;

@@ -1,18 +1,20 @@
 //! One recorded run: its folder, its record, its displays, its reports.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use parallax_vocab::event::{Exit, Failure, RunStarted};
+use parallax_vocab::event::{Demands, Exit, Failure, RunStarted};
 use parallax_vocab::{EventKind, RunId, VariantId};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
 
-use super::args::E2e;
+use super::args::{Breaks, E2e};
+use super::choose::Chosen;
 use super::printer::{self, colour_wanted, is_ci};
-use super::wiring::{self, Project};
+use super::wiring::{self, Past, Project};
 use super::{CliError, signal};
 use crate::judge;
 use crate::record::{Recorder, Redactor, Sink};
@@ -46,10 +48,15 @@ pub struct Ended {
 }
 
 /// Runs the selected variants, recorded and reported.
-pub(super) async fn run(project: &Project, selected: Vec<VariantId>, options: E2e) -> Result<Exit, CliError> {
+pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e) -> Result<Exit, CliError> {
+    let whole = whole(project, &chosen.selected);
+    if options.require_proof && whole.is_empty() && options.selection.breaks != Breaks::Changed {
+        return Err(CliError::Usage(
+            "--require-proof, but of no scenario chosen the run holds the baseline and every break".to_owned(),
+        ));
+    }
     let id = wiring::fresh_run_id();
-    let out = options.out.clone().unwrap_or_else(|| project.root.join("target").join("e2e"));
-    let directory = out.join(id.as_str());
+    let directory = out_folder(&project.root, &options).join(id.as_str());
     let (sink, recorder) = Recorder::start(&directory)?;
     recorder.attach(live::choose(std::io::stderr().is_terminal(), is_ci()));
     let began = Instant::now();
@@ -59,31 +66,49 @@ pub(super) async fn run(project: &Project, selected: Vec<VariantId>, options: E2
         run: id.clone(),
         parallax: env!("CARGO_PKG_VERSION").to_owned(),
         started: OffsetDateTime::now_utc().format(&Rfc3339).expect("the present has four digits in its year"),
-        filters: options.filters.clone(),
-        variants: selected.clone(),
+        filters: options.selection.filters.clone(),
+        variants: chosen.selected.clone(),
         directory: shown(&directory),
+        demands: Demands { proof: options.require_proof, allow_skips: options.allow_skips },
+        seed: None,
     }));
+    if let Some(left_out) = &chosen.left_out {
+        sink.note(left_out);
+    }
+    let k3s = options.k3s;
     let run = Run {
         id,
         directory: directory.clone(),
-        selected,
+        selected: chosen.selected,
         options,
         sink,
         redactor: recorder.redactor(),
         cancel: cancel.clone(),
     };
-    let outcome = wiring::e2e(run, project).await;
+    let prints = async {
+        match chosen.prints {
+            Some(prints) => prints,
+            // Where they cannot be had, the next run takes everything for changed.
+            None => wiring::prints(project, k3s).await.unwrap_or_default(),
+        }
+    };
+    let (outcome, prints) = tokio::join!(wiring::e2e(run, project), prints);
     let interrupted = cancel.is_cancelled();
     let all = recorder.finish(move |events| {
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         EventKind::RunEnded(Summary::from_events(events).ending(
-            judge::unproven(events),
+            judge::unproven(events, &whole),
             outcome.failure,
             interrupted,
             took_ms,
         ))
     });
     let summary = Summary::from_events(&all.events);
+    let mut past = Past::of(&project.root);
+    past.learn(&summary, &prints);
+    if let Err(error) = past.keep(&project.root) {
+        printer::word(&format!("warning: what this run took is not kept for the next: {error}"));
+    }
     let written = publish(&summary, &directory.join("junit.xml"));
     if let Some(error) = all.error {
         printer::error(&error.to_string());
@@ -98,6 +123,23 @@ pub(super) async fn run(project: &Project, selected: Vec<VariantId>, options: E2
         }
         Ok(()) => Ok(exit),
     }
+}
+
+/// The scenarios of which every variant was chosen.
+fn whole(project: &Project, selected: &[VariantId]) -> BTreeSet<String> {
+    let selected: BTreeSet<&VariantId> = selected.iter().collect();
+    let whole = project.scenarios.iter().filter(|it| it.variants.iter().all(|variant| selected.contains(&variant.id)));
+    whole.map(|it| it.path.clone()).collect()
+}
+
+/// Where the folders of runs go where nobody says.
+pub(super) fn default_out(project: &Path) -> PathBuf {
+    project.join("target").join("e2e")
+}
+
+/// Where the folders of runs go.
+pub(super) fn out_folder(project: &Path, options: &E2e) -> PathBuf {
+    options.out.clone().unwrap_or_else(|| default_out(project))
 }
 
 /// Runs `work` with a live display and signals, and without a record: for commands that only prepare.

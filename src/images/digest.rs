@@ -11,18 +11,18 @@ use aws_lc_rs::digest::{Context, SHA256};
 pub(super) const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// A digest over named fields. Lengths are part of it, so that no two different lists of fields look the same.
-pub(super) struct Fields(Context);
+pub(crate) struct Fields(Context);
 
 impl Fields {
     /// `domain` keeps digests of different things apart, and carries the version of what is digested.
-    pub(super) fn new(domain: &str) -> Self {
+    pub(crate) fn new(domain: &str) -> Self {
         let mut fields = Self(Context::new(&SHA256));
         fields.add("domain", domain.as_bytes());
         fields
     }
 
     /// Adds one field.
-    pub(super) fn add(&mut self, name: &str, value: &[u8]) {
+    pub(crate) fn add(&mut self, name: &str, value: &[u8]) {
         for part in [name.as_bytes(), value] {
             self.0.update(&(part.len() as u64).to_be_bytes());
             self.0.update(part);
@@ -30,7 +30,7 @@ impl Fields {
     }
 
     /// Lower-case hexadecimal.
-    pub(super) fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         hex::encode(self.0.finish())
     }
 }
@@ -41,7 +41,7 @@ pub(super) fn of_bytes(bytes: &[u8]) -> String {
 }
 
 /// SHA-256 of a file, lower-case hexadecimal.
-pub(super) fn of_file(path: &Path) -> io::Result<String> {
+pub(crate) fn of_file(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut context = Context::new(&SHA256);
     let mut chunk = vec![0; CHUNK_BYTES];

@@ -13,7 +13,7 @@ mod binaries;
 mod build;
 mod cache;
 mod debian;
-mod digest;
+pub(crate) mod digest;
 mod embedded;
 mod error;
 mod golang;

@@ -29,6 +29,18 @@ pub fn markdown(summary: &Summary, command: &str) -> String {
     for variant in summary.variants().filter(|variant| !variant.problems().is_empty()) {
         of_variant(&mut out, variant, command);
     }
+    if summary.lacks_proof() {
+        out.push_str("\n### Unproven\n\nProof was demanded, and no break of this run turned these matchers red:\n\n");
+        for matcher in summary.unproven() {
+            let _ = writeln!(out, "- `{matcher}`");
+        }
+    } else if !summary.unproven().is_empty() {
+        let _ =
+            write!(out, "\n{} matchers unproven: no break of this run turned them red.\n", summary.unproven().len());
+    }
+    if summary.only_skips() {
+        out.push_str("\nEverything was skipped: nothing is said about the system under test.\n");
+    }
     for setup in &summary.setups {
         let Some(failure) = &setup.error else { continue };
         let _ = write!(out, "\n### `{}`\n\n{}\n", setup.id, failure.what);
@@ -91,6 +103,10 @@ pub fn annotations(summary: &Summary) -> Vec<String> {
     for (id, failure) in failed_setups {
         let fix = failure.fix.as_ref().map_or_else(String::new, |fix| format!(" Fix: {fix}"));
         lines.push(format!("::error title={}::{}", property(id), data(&format!("{}{fix}", failure.what))));
+    }
+    if summary.lacks_proof() {
+        let all = summary.unproven().join(", ");
+        lines.push(format!("::error title=unproven::{}", data(&format!("no break of the run turned red: {all}"))));
     }
     for text in &summary.warnings {
         lines.push(format!("::warning::{}", data(text)));

@@ -21,7 +21,25 @@ pub fn render(summary: &Summary) -> Result<String, ReportError> {
     for scenario in &summary.scenarios {
         report.add_test_suite(suite(scenario, summary.interrupted()));
     }
+    report.add_test_suites(proof(summary));
     Ok(report.to_string()?)
+}
+
+/// Where proof was demanded: each matcher without it is a failure.
+fn proof(summary: &Summary) -> Option<TestSuite> {
+    let mut suite = TestSuite::new("proof");
+    for matcher in summary.unproven() {
+        let message = "no break of the run turned it red: it has not been shown to be able to fail";
+        let mut case = TestCase::new(matcher.as_str(), problem_status(NonSuccessKind::Failure, "unproven", message));
+        case.set_classname("proof");
+        suite.add_test_case(case);
+    }
+    if summary.has_proof() {
+        let mut case = TestCase::new("every matcher is proven", TestCaseStatus::success());
+        case.set_classname("proof");
+        suite.add_test_case(case);
+    }
+    (summary.lacks_proof() || summary.has_proof()).then_some(suite)
 }
 
 /// Writes the document to `path`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use parallax_vocab::answer::{Evidence, HttpReply, Reply, S3Error};
 use parallax_vocab::course::Course;
 use parallax_vocab::event::{
-    Failure, Matched, Outcome, Problem, RunStarted, StepEnded, VariantEnded, VariantStarted, Verdict, Witness,
+    Demands, Failure, Matched, Outcome, Problem, RunStarted, StepEnded, VariantEnded, VariantStarted, Verdict, Witness,
 };
 use parallax_vocab::question::{HttpQuestion, Probe, Question, View};
 use parallax_vocab::{Answer, Cause, Certificate, DnsFault, Event, EventKind, TlsFault};
@@ -34,9 +34,17 @@ impl Tape {
                 filters: vec!["presign".into()],
                 variants: variants.iter().map(|id| (*id).into()).collect(),
                 directory: "target/e2e/r5f09a2c1".into(),
+                demands: Demands::default(),
+                seed: None,
             }),
         );
         tape
+    }
+
+    fn demand(&mut self, demands: Demands) {
+        if let EventKind::RunStarted(started) = &mut self.events[0].event {
+            started.demands = demands;
+        }
     }
 
     fn say(&mut self, after_ms: u64, event: EventKind) {
@@ -298,6 +306,31 @@ pub(crate) fn skipped() -> Vec<Event> {
     tape.begin(BASELINE);
     tape.step(step(BASELINE, "inside", 14));
     tape.end(BASELINE, Outcome::AsExpected);
+    tape.end(
+        "contract",
+        Outcome::Skipped { reason: "the published k3s image cannot be had: no registry answers".into() },
+    );
+    tape.finish(&[], None, false)
+}
+
+/// Everything as declared, but proof was demanded and seven matchers have none.
+pub(crate) fn unproven() -> Vec<Event> {
+    let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
+    tape.demand(Demands { proof: true, allow_skips: false });
+    tape.environment();
+    tape.begin(BASELINE);
+    tape.step(step(BASELINE, "inside", 14));
+    tape.end(BASELINE, Outcome::AsExpected);
+    tape.end(NO_REWRITE, Outcome::AsExpected);
+    let unproven: Vec<String> = (1..=7).map(|n| format!("presign/presigned-url: step{n}.status")).collect();
+    tape.finish(&unproven.iter().map(String::as_str).collect::<Vec<_>>(), None, false)
+}
+
+/// Nothing could run here.
+pub(crate) fn only_skips(accepted: bool) -> Vec<Event> {
+    let mut tape = Tape::new(&["contract"]);
+    tape.demand(Demands { proof: false, allow_skips: accepted });
+    tape.environment();
     tape.end(
         "contract",
         Outcome::Skipped { reason: "the published k3s image cannot be had: no registry answers".into() },

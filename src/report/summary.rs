@@ -1,6 +1,8 @@
 //! The fold: from the events of a run to what can be said about it.
 
-use parallax_vocab::event::{Exit, Failure, Outcome, Problem, RunEnded, RunStarted, StepEnded, VariantStarted};
+use parallax_vocab::event::{
+    Demands, Exit, Failure, Outcome, Problem, RunEnded, RunStarted, StepEnded, VariantStarted,
+};
 use parallax_vocab::{Event, EventKind, VariantId};
 
 use super::phases::Phases;
@@ -214,11 +216,40 @@ impl Summary {
             }
         }
         let run_failed = self.ended.as_ref().is_none_or(|ended| ended.failure.is_some())
+            || self.lacks_proof()
             || self.setups.iter().any(|setup| setup.error.is_some());
         if run_failed && totals.failed == 0 && !interrupted {
             totals.failed = 1;
         }
         totals
+    }
+
+    /// What the run demanded beyond verdicts.
+    fn demands(&self) -> Demands {
+        self.run.as_ref().map(|run| run.demands).unwrap_or_default()
+    }
+
+    /// Matchers that no break of the run turned red.
+    pub fn unproven(&self) -> &[String] {
+        self.ended.as_ref().map_or(&[], |ended| &ended.unproven)
+    }
+
+    /// Whether proof was demanded and a matcher has none.
+    pub fn lacks_proof(&self) -> bool {
+        self.demands().proof && !self.unproven().is_empty()
+    }
+
+    /// Whether proof was demanded and none is missing.
+    pub fn has_proof(&self) -> bool {
+        self.demands().proof && self.ended.is_some() && self.unproven().is_empty()
+    }
+
+    /// Whether everything was skipped, which says nothing, and nobody accepted that.
+    pub fn only_skips(&self) -> bool {
+        let mut variants = self.variants().peekable();
+        variants.peek().is_some()
+            && variants.all(|variant| matches!(variant.outcome, Some(Outcome::Skipped { .. })))
+            && !self.demands().allow_skips
     }
 
     /// How the process ended. A record without an end is a failure of the harness: whatever it had proven, it cannot
@@ -233,8 +264,12 @@ impl Summary {
 
     /// The closing event of a run: `failure` is why the run itself failed, `interrupted` whether it was stopped.
     pub fn ending(&self, unproven: Vec<String>, failure: Option<Failure>, interrupted: bool, took_ms: u64) -> RunEnded {
-        let exit = if interrupted { Exit::Interrupted } else { self.exit_of(failure.as_ref()) };
+        let exit = Exit::Interrupted;
         let mut ended = RunEnded { exit, passed: 0, failed: 0, skipped: 0, unproven, took_ms, failure };
+        if !interrupted {
+            let closed = Self { ended: Some(ended.clone()), ..self.clone() };
+            ended.exit = closed.exit_of(ended.failure.as_ref());
+        }
         let totals = Self { ended: Some(ended.clone()), ..self.clone() }.totals();
         (ended.passed, ended.failed, ended.skipped) = (totals.passed, totals.failed, totals.skipped);
         ended
@@ -251,6 +286,10 @@ impl Summary {
         {
             Exit::Harness
         } else if any(|variant| matches!(variant.outcome, Some(Outcome::NotAsExpected { .. }))) {
+            Exit::NotAsExpected
+        } else if self.only_skips() {
+            Exit::Harness
+        } else if self.lacks_proof() {
             Exit::NotAsExpected
         } else {
             Exit::AsExpected

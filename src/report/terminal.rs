@@ -207,20 +207,26 @@ impl<'a> Out<'a> {
     }
 
     fn unproven(&mut self, summary: &Summary) {
-        let unproven = summary.ended.as_ref().map_or(&[][..], |ended| &ended.unproven);
+        let unproven = summary.unproven();
         if unproven.is_empty() {
             return;
+        }
+        // A hint is short; what makes a run red is told in full.
+        let demanded = summary.lacks_proof();
+        let shown = if demanded { unproven.len() } else { UNPROVEN_SHOWN };
+        if demanded {
+            self.heading("FAILED", "proof was demanded (--require-proof)");
         }
         self.line(&format!(
             "{} unproven: no break of this run turned {} red",
             count(unproven.len(), "matcher"),
             if unproven.len() == 1 { "it" } else { "them" }
         ));
-        for matcher in unproven.iter().take(UNPROVEN_SHOWN) {
+        for matcher in unproven.iter().take(shown) {
             self.line(&format!("  {matcher}"));
         }
-        if unproven.len() > UNPROVEN_SHOWN {
-            self.line(&format!("  and {} more, in the record", unproven.len() - UNPROVEN_SHOWN));
+        if unproven.len() > shown {
+            self.line(&format!("  and {} more, in the record", unproven.len() - shown));
         }
         self.line("");
     }
@@ -273,8 +279,15 @@ impl<'a> Out<'a> {
         } else {
             match exit {
                 Exit::AsExpected => (Paint::Good, "everything is as declared"),
+                Exit::NotAsExpected if !summary.variants().any(|variant| !variant.problems().is_empty()) => {
+                    (Paint::Bad, "everything that ran is as declared, but not every matcher is proven")
+                }
                 Exit::NotAsExpected => (Paint::Bad, "the system under test is not as declared"),
                 Exit::Usage => (Paint::Bad, "a scenario or the command line is wrong; nothing was started"),
+                Exit::Harness if summary.only_skips() => (
+                    Paint::Bad,
+                    "everything was skipped, so nothing is said about the system under test; --allow-skips accepts that",
+                ),
                 Exit::Harness => (Paint::Bad, "the harness, the engine or the machine failed"),
                 Exit::Interrupted => (Paint::Odd, "interrupted"),
             }

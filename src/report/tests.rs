@@ -6,7 +6,7 @@ use parallax_vocab::{Event, EventKind};
 use super::terminal::{Style, render};
 use super::{Summary, Totals, github, junit, samples};
 
-fn runs() -> [(&'static str, Vec<Event>, Exit, Totals); 7] {
+fn runs() -> [(&'static str, Vec<Event>, Exit, Totals); 9] {
     let totals = |passed, failed, skipped| Totals { passed, failed, skipped };
     [
         ("all_good", samples::all_good(), Exit::AsExpected, totals(2, 0, 0)),
@@ -15,6 +15,8 @@ fn runs() -> [(&'static str, Vec<Event>, Exit, Totals); 7] {
         ("harness_failed", samples::harness_failed(), Exit::Harness, totals(0, 2, 0)),
         ("interrupted", samples::interrupted(), Exit::Interrupted, totals(0, 0, 2)),
         ("skipped", samples::skipped(), Exit::AsExpected, totals(1, 0, 1)),
+        ("unproven", samples::unproven(), Exit::NotAsExpected, totals(2, 1, 0)),
+        ("only_skips", samples::only_skips(false), Exit::Harness, totals(0, 0, 1)),
         ("killed", samples::killed(), Exit::Harness, totals(1, 1, 0)),
     ]
 }
@@ -28,6 +30,12 @@ fn exit_and_totals_of_every_kind_of_run() {
             assert_eq!(Totals { passed: ended.passed, failed: ended.failed, skipped: ended.skipped }, totals, "{name}");
         }
     }
+}
+
+#[test]
+fn a_run_that_only_skips_is_accepted_where_somebody_says_so() {
+    let summary = Summary::from_events(&samples::only_skips(true));
+    assert_eq!((summary.exit(), summary.totals()), (Exit::AsExpected, Totals { passed: 0, failed: 0, skipped: 1 }));
 }
 
 #[test]
@@ -59,9 +67,11 @@ fn junit_documents() {
 
 #[test]
 fn github_page_and_annotations() {
-    for (name, events) in
-        [("expectation_failed", samples::expectation_failed()), ("harness_failed", samples::harness_failed())]
-    {
+    for (name, events) in [
+        ("expectation_failed", samples::expectation_failed()),
+        ("harness_failed", samples::harness_failed()),
+        ("unproven", samples::unproven()),
+    ] {
         let summary = Summary::from_events(&events);
         insta::assert_snapshot!(format!("github_{name}"), github::markdown(&summary, "cargo xtask e2e"));
         insta::assert_snapshot!(format!("annotations_{name}"), github::annotations(&summary).join("\n"));

@@ -8,7 +8,7 @@ use predicates::prelude::*;
 use predicates::str::{contains, ends_with};
 use tempfile::TempDir;
 
-fn parallax(project: &Path) -> Command {
+pub(crate) fn parallax(project: &Path) -> Command {
     let mut command = Command::cargo_bin("parallax").expect("the binary is built with the tests");
     command
         .current_dir(project)
@@ -44,7 +44,7 @@ flow:
 ";
 
 /// A project with two scenarios.
-fn project() -> TempDir {
+pub(crate) fn project() -> TempDir {
     let dir = tempfile::tempdir().expect("a temporary folder");
     for (name, text) in [("presign/presigned-url", PRESIGNED_URL), ("contract", CONTRACT)] {
         let folder = dir.path().join("scenarios").join(name);

@@ -124,6 +124,24 @@ pub struct RunStarted {
     pub variants: Vec<VariantId>,
     /// Where the record and the reports go.
     pub directory: String,
+    /// What the run demands beyond verdicts.
+    #[serde(default)]
+    pub demands: Demands,
+    /// The seed of a random order, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// What a run demands beyond verdicts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Demands {
+    /// A matcher that no break turned red makes the run red.
+    #[serde(default)]
+    pub proof: bool,
+    /// A run in which everything was skipped is accepted.
+    #[serde(default)]
+    pub allow_skips: bool,
 }
 
 /// A failure that a person can act on.

@@ -15,8 +15,6 @@ use crate::images::{self, Cache, ImageStore, Lock, Place};
 use crate::record::Sink;
 use crate::run::{self, Machine, RunError};
 
-/// Variants at once where nobody says: a variant is mostly waiting, and each holds a store in memory.
-const JOBS: usize = 8;
 /// Where an engine is that nobody named; `--provision` starts one there.
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
 
@@ -51,7 +49,7 @@ pub async fn e2e(run: Run, project: &Project) -> Ended {
         k3s: policy(run.options.k3s),
         provision: run.options.provision,
         keep: run.options.keep,
-        jobs: run.options.jobs.map_or(JOBS, usize::from),
+        jobs: usize::from(run.options.jobs),
     };
     let selected = run.selected.into_iter().collect();
     let result =
@@ -59,7 +57,7 @@ pub async fn e2e(run: Run, project: &Project) -> Ended {
     Ended { failure: result.err() }
 }
 
-fn policy(k3s: K3s) -> images::K3s {
+pub(super) fn policy(k3s: K3s) -> images::K3s {
     match k3s {
         K3s::Auto => images::K3s::Auto,
         K3s::Published => images::K3s::Published,

@@ -1,9 +1,15 @@
 //! From a command to the rooms that do the work.
 
 mod machine;
+mod past;
+mod prints;
 mod project;
+mod unchanged;
 
 pub use machine::{
     before_anything, doctor, down, e2e, fresh_run_id, gc, images_build, images_fetch, images_list, reaper, remaining,
 };
+pub use past::Past;
+pub use prints::{Prints, prints};
 pub use project::{Listed, Project, lint, plan, schema};
+pub use unchanged::{Unchanged, unchanged};

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use parallax_vocab::VariantId;
 use parallax_vocab::event::Exit;
 
-use crate::cli::args::Plan;
+use crate::cli::args::{Lint, Plan};
+use crate::cli::filter::{self, Candidate};
 use crate::cli::{CliError, printer};
 use crate::fixture::Library;
 use crate::scenario::{self, Diagnostic, Loaded, diagnostic, schema as schemas};
@@ -58,6 +59,22 @@ impl Project {
         });
         listed.collect()
     }
+
+    /// The variants that a person means.
+    pub fn select(&self, query: &filter::Query) -> Result<Vec<VariantId>, filter::FilterError> {
+        let candidates = self.scenarios.iter().flat_map(|loaded| {
+            loaded.variants.iter().map(|variant| Candidate { id: &variant.id, labels: &loaded.scenario.labels })
+        });
+        filter::select(query, &candidates.collect::<Vec<_>>())
+    }
+
+    /// Whether a filter means one of the scenarios, or of those that could not be read.
+    fn has(&self, filter: &str, diagnostics: &[Diagnostic]) -> bool {
+        let files =
+            self.scenarios.iter().map(|it| it.file.as_str()).chain(diagnostics.iter().map(|it| it.file.as_str()));
+        let names = files.filter_map(|file| file.strip_prefix("scenarios/")?.strip_suffix("/scenario.yaml"));
+        names.into_iter().any(|name| filter::means(filter, name))
+    }
 }
 
 fn read(root: &Path, paths: &[PathBuf]) -> (Project, Vec<Diagnostic>) {
@@ -81,8 +98,35 @@ fn count(diagnostics: &[Diagnostic]) -> String {
 }
 
 /// Checks files; shows each mistake. The plan of everything is made too, so that what only shows there is found.
-pub fn lint(root: &Path, paths: &[PathBuf]) -> Result<Exit, CliError> {
-    let (project, diagnostics) = read(root, paths);
+pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
+    // What is there is a path; anything else means scenarios.
+    let (paths, filters): (Vec<&String>, Vec<&String>) = args.paths.iter().partition(|it| Path::new(it).exists());
+    let looks_like_a_path = |it: &&&String| it.starts_with('/') || it.starts_with("./") || it.starts_with("../");
+    if let Some(missing) = filters.iter().find(looks_like_a_path) {
+        return Err(CliError::Usage(format!("{missing} is not there")));
+    }
+    let paths: Vec<PathBuf> = paths.into_iter().map(PathBuf::from).collect();
+    // Files named on the command line, and of all others those that a filter means.
+    let (mut project, mut diagnostics) =
+        if paths.is_empty() || !filters.is_empty() { read(root, &[]) } else { read(root, &paths) };
+    if !filters.is_empty() {
+        let real = |path: &Path| path.canonicalize().ok();
+        let folders: Vec<PathBuf> = paths.iter().filter_map(|path| real(path)).collect();
+        let named = |file: &str| {
+            real(&root.join(file)).is_some_and(|file| folders.iter().any(|folder| file.starts_with(folder)))
+        };
+        let meant = |file: &str| {
+            let scenario = file.strip_prefix("scenarios/").and_then(|it| it.strip_suffix("/scenario.yaml"));
+            named(file) || scenario.is_some_and(|it| filters.iter().any(|filter| filter::means(filter, it)))
+        };
+        if let Some(filter) = filters.iter().find(|filter| !project.has(filter, &diagnostics)) {
+            let chosen = filter::Query { filters: vec![(*filter).clone()], ..filter::Query::default() };
+            project.select(&chosen)?;
+        }
+        project.scenarios.retain(|it| meant(&it.file));
+        diagnostics.retain(|it| meant(&it.file) || !it.file.starts_with("scenarios/"));
+    }
+    project.scenarios.retain(|it| filter::has_labels(&args.labels, &it.scenario.labels));
     if !diagnostics.is_empty() {
         show(&diagnostics);
         printer::word(&count(&diagnostics));

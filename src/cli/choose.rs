@@ -1,0 +1,61 @@
+//! From what a person asks for to the variants of a run, with what has to be looked up on the way.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use parallax_vocab::VariantId;
+use parallax_vocab::event::Outcome;
+
+use super::CliError;
+use super::args::{Breaks, K3s, Selection};
+use super::filter::{Query, Without};
+use super::wiring::{self, Past, Prints, Project};
+use crate::record;
+use crate::report::Summary;
+
+/// What was chosen.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    /// The variants, in the order of the list.
+    pub(super) selected: Vec<VariantId>,
+    /// What was left out as unchanged, in words.
+    pub(super) left_out: Option<String>,
+    /// The scenarios' digests, where they were needed.
+    pub(super) prints: Option<Prints>,
+}
+
+/// Chooses. `out` holds the runs' folders.
+pub(super) async fn choose(project: &Project, selection: &Selection, k3s: K3s, out: &Path) -> Result<Chosen, CliError> {
+    let mut query = Query {
+        filters: selection.filters.clone(),
+        labels: selection.labels.clone(),
+        only_breaks: selection.only_breaks.clone(),
+        without: Without::Nothing,
+        red: if selection.failed { Some(red(out)?) } else { None },
+    };
+    let mut left_out = None;
+    let mut prints = None;
+    match selection.breaks {
+        Breaks::All => {}
+        Breaks::None => query.without = Without::AllBreaks,
+        Breaks::Changed => {
+            // Only of what is asked for: what else is unchanged is of no interest.
+            let asked: BTreeSet<VariantId> = project.select(&query)?.into_iter().collect();
+            let known = wiring::prints(project, k3s).await?;
+            let mut unchanged = wiring::unchanged(project, &known, &Past::of(&project.root));
+            unchanged.since_run.retain(|variant, _| asked.contains(variant));
+            unchanged.since_main.retain(|variant| asked.contains(variant));
+            left_out = Some(unchanged.words());
+            query.without = Without::These(unchanged.all());
+            prints = Some(known);
+        }
+    }
+    Ok(Chosen { selected: project.select(&query)?, left_out, prints })
+}
+
+/// What was red in the last run: failed, ended in an error, or was never reached.
+fn red(out: &Path) -> Result<BTreeSet<VariantId>, CliError> {
+    let summary = Summary::from_events(&record::read(&out.join("latest"))?);
+    let green = |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::AsExpected | Outcome::Skipped { .. }));
+    Ok(summary.variants().filter(|variant| !green(&variant.outcome)).map(|variant| variant.id.clone()).collect())
+}

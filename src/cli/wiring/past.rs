@@ -1,0 +1,82 @@
+//! What earlier runs of a project on this machine tell, kept in the state folder beside the runs' ledgers.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use parallax_vocab::event::Outcome;
+use parallax_vocab::{RunId, VariantId};
+use serde::{Deserialize, Serialize};
+
+use super::prints::Prints;
+use crate::certs::write_private;
+use crate::engine::StateDir;
+use crate::images::digest::Fields;
+use crate::report::Summary;
+
+/// What is kept of a project.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Past {
+    /// How each variant ended last.
+    pub last: BTreeMap<VariantId, Last>,
+}
+
+/// How a variant ended last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Last {
+    /// In which run.
+    pub run: RunId,
+    /// Whether it was as declared.
+    pub green: bool,
+    /// The digest of what its verdict depended on, where that could be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub print: Option<String>,
+}
+
+impl Past {
+    /// What is known of the project in `root`; nothing where nothing was kept, or it cannot be read by this version.
+    pub fn of(root: &Path) -> Self {
+        let text = file(root).and_then(|file| std::fs::read_to_string(file).ok());
+        text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+    }
+
+    /// Takes in how a run's variants ended. One that was skipped or interrupted tells nothing.
+    pub fn learn(&mut self, summary: &Summary, prints: &Prints) {
+        let Some(run) = summary.run.as_ref().map(|run| run.run.clone()) else { return };
+        for scenario in &summary.scenarios {
+            for variant in &scenario.variants {
+                let green = match &variant.outcome {
+                    Some(Outcome::AsExpected) => true,
+                    Some(Outcome::NotAsExpected { .. } | Outcome::Error { .. }) => false,
+                    Some(Outcome::Skipped { .. } | Outcome::Interrupted) | None => continue,
+                };
+                let last = Last { run: run.clone(), green, print: prints.get(&scenario.name).cloned() };
+                self.last.insert(variant.id.clone(), last);
+            }
+        }
+    }
+
+    /// Keeps it, whole or not at all.
+    pub fn keep(&self, root: &Path) -> Result<(), String> {
+        let path = file(root).ok_or("there is no state folder")?;
+        let text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
+        let folder = path.parent().unwrap_or(root);
+        let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let beside = path.with_extension(format!("{}.part", std::process::id()));
+        // One that a process of the same number left half written.
+        drop(std::fs::remove_file(&beside));
+        write_private(&beside, text.as_bytes()).map_err(|error| error.to_string())?;
+        std::fs::rename(&beside, &path).map_err(failed)
+    }
+}
+
+/// A file for each project, by its folder.
+fn file(root: &Path) -> Option<PathBuf> {
+    let state = StateDir::of_user().ok()?;
+    let root = root.canonicalize().ok()?;
+    let mut fields = Fields::new("project 1");
+    fields.add("folder", root.as_os_str().as_encoded_bytes());
+    Some(state.path().join("projects").join(format!("{}.json", &fields.finish()[..16])))
+}

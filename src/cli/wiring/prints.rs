@@ -1,0 +1,102 @@
+//! A digest of everything that a scenario's verdicts depend on: where it is the same, they still hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::machine::policy;
+use super::project::Project;
+use crate::cli::CliError;
+use crate::cli::args::K3s;
+use crate::images::digest::{Fields, of_file};
+use crate::images::{self, Cache, Lock};
+use crate::run;
+use crate::scenario::Loaded;
+
+/// Digests by scenario.
+pub type Prints = BTreeMap<String, String>;
+
+/// How deep and how many files of a scenario's folder are looked at.
+const FILES_LIMIT: usize = 2_000;
+
+/// The digest of each of the project's scenarios: of its folder, the fixtures that it uses, the images that it needs (by
+/// the tag that carries their recipe's hash), the program itself and the kind of node. A scenario of which that cannot be
+/// said is left out, and counts as changed.
+pub async fn prints(project: &Project, k3s: K3s) -> Result<Prints, CliError> {
+    let program = tokio::task::spawn_blocking(|| of_file(&std::env::current_exe()?));
+    let images = image_tags(&project.root).await?;
+    let harness = |error: &dyn std::fmt::Display| CliError::Harness(format!("this program cannot be read: {error}"));
+    let program = program.await.map_err(|error| harness(&error))?.map_err(|error| harness(&error))?;
+    let mut prints = Prints::new();
+    for loaded in &project.scenarios {
+        let Some(names) = images_of(project, loaded) else { continue };
+        let mut fields = Fields::new("scenario 1");
+        fields.add("program", program.as_bytes());
+        fields.add("k3s", format!("{:?}", policy(k3s)).as_bytes());
+        for name in &names {
+            fields.add(&format!("image {name}"), images.get(name).map_or(&[][..], |tag| tag.as_bytes()));
+        }
+        for name in fixtures_of(loaded) {
+            let Some(fixture) = project.library.get(&name) else { continue };
+            fields.add(&format!("fixture {name}"), fixture.document.source.text().as_bytes());
+            for (path, text) in &fixture.manifests {
+                fields.add(path, text.as_bytes());
+            }
+        }
+        fields.add("scenario", loaded.document.source.text().as_bytes());
+        if add_folder(&mut fields, &project.root.join(&loaded.file)).is_some() {
+            prints.insert(loaded.path.clone(), fields.finish());
+        }
+    }
+    Ok(prints)
+}
+
+/// Where each image is published, and the tag under which it is built: that carries the hash of every input.
+async fn image_tags(root: &Path) -> Result<BTreeMap<String, String>, CliError> {
+    let cache = Cache::open()?;
+    let lock = Lock::of_project(root, &cache)?;
+    let binaries = images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let rows = images::list(&lock, &binaries, &cache, None).await?;
+    let digest = |name: &str| lock.entry(name).ok().and_then(|it| it.digest.as_ref().map(|it| it.value.clone()));
+    let words = |row: &images::Row| format!("{:?} {:?} {:?}", row.reference, digest(&row.name), row.built);
+    Ok(rows.iter().map(|row| (row.name.clone(), words(row))).collect())
+}
+
+/// The names of the images that a scenario with all its breaks needs.
+fn images_of(project: &Project, loaded: &Loaded) -> Option<BTreeSet<String>> {
+    let selected = loaded.variants.iter().map(|variant| variant.id.clone()).collect();
+    let plan = crate::plan::build(&project.library, std::slice::from_ref(loaded), &selected).ok()?;
+    Some(run::wants(&plan).into_iter().map(|want| want.name).collect())
+}
+
+/// The names of the fixtures that a scenario or one of its breaks uses.
+pub(super) fn fixtures_of(loaded: &Loaded) -> BTreeSet<String> {
+    let used = loaded.variants.iter().flat_map(|variant| variant.scenario.fixtures.values());
+    used.map(|used| used.fixture.clone()).collect()
+}
+
+/// Every other file beside the scenario's, by its path; nothing where one cannot be read.
+fn add_folder(fields: &mut Fields, file: &Path) -> Option<()> {
+    let folder = file.parent()?;
+    let mut waiting = vec![folder.to_owned()];
+    let mut seen = 0;
+    while let Some(next) = waiting.pop() {
+        let mut entries: Vec<_> = std::fs::read_dir(next).ok()?.collect::<Result<_, _>>().ok()?;
+        entries.sort_by_key(std::fs::DirEntry::path);
+        for entry in entries {
+            seen += 1;
+            if seen > FILES_LIMIT {
+                return None;
+            }
+            let path = entry.path();
+            let kind = entry.file_type().ok()?;
+            // A folder below that is a scenario of its own is not this one's.
+            if kind.is_dir() && !path.join("scenario.yaml").exists() {
+                waiting.push(path);
+            } else if kind.is_file() && path != file {
+                let name = path.strip_prefix(folder).ok()?.to_string_lossy().into_owned();
+                fields.add(&name, of_file(&path).ok()?.as_bytes());
+            }
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,188 @@
+//! `--breaks changed`: which breaks may be left out, and on what evidence.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path};
+use std::process::Command;
+
+use parallax_vocab::{RunId, VariantId};
+
+use super::past::Past;
+use super::prints::{Prints, fixtures_of};
+use super::project::Project;
+
+/// Breaks that may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unchanged {
+    /// Those whose last run on this machine was green and saw the same, with that run.
+    pub since_run: BTreeMap<VariantId, RunId>,
+    /// Those of which nothing differs from main.
+    pub since_main: BTreeSet<VariantId>,
+}
+
+impl Unchanged {
+    /// All of them.
+    pub fn all(&self) -> BTreeSet<VariantId> {
+        self.since_run.keys().chain(&self.since_main).cloned().collect()
+    }
+
+    /// In words, for the record.
+    pub fn words(&self) -> String {
+        let breaks = |number: usize| if number == 1 { "1 break".to_owned() } else { format!("{number} breaks") };
+        let all = self.since_run.len() + self.since_main.len();
+        let runs: BTreeSet<&str> = self.since_run.values().map(RunId::as_str).collect();
+        let runs = runs.into_iter().collect::<Vec<_>>().join(", ");
+        let mut why = Vec::new();
+        if !self.since_run.is_empty() {
+            why.push(format!("{} since green in {runs}", breaks(self.since_run.len())));
+        }
+        if !self.since_main.is_empty() {
+            why.push(format!("{} as on main", breaks(self.since_main.len())));
+        }
+        if all == 0 {
+            return "--breaks changed: nothing is known to be unchanged, so every break is run".to_owned();
+        }
+        format!("--breaks changed: {} left out as unchanged ({})", breaks(all), why.join(", "))
+    }
+}
+
+/// Which breaks of the project may be left out.
+pub fn unchanged(project: &Project, prints: &Prints, past: &Past) -> Unchanged {
+    let differing = differing_from_main(&project.root);
+    let program = program_within(&project.root);
+    let mut unchanged = Unchanged::default();
+    for loaded in &project.scenarios {
+        let as_on_main = differing.as_ref().is_some_and(|differing| {
+            let fixtures = fixtures_of(loaded);
+            !differing.iter().any(|path| concerns(path, &loaded.file, &fixtures, program))
+        });
+        for variant in loaded.variants.iter().filter(|variant| variant.break_id.is_some()) {
+            match past.last.get(&variant.id) {
+                Some(last) if !last.green => {}
+                Some(last) if last.print.is_some() && last.print.as_ref() == prints.get(&loaded.path) => {
+                    unchanged.since_run.insert(variant.id.clone(), last.run.clone());
+                }
+                _ if as_on_main => {
+                    unchanged.since_main.insert(variant.id.clone());
+                }
+                _ => {}
+            }
+        }
+    }
+    unchanged
+}
+
+/// Whether a path of the project may matter for a scenario. `program` says whether this very program is built from the
+/// project, so that everything which is no scenario, fixture, image or text for people is a part of it.
+fn concerns(path: &str, scenario: &str, fixtures: &BTreeSet<String>, program: bool) -> bool {
+    let folder = scenario.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut parts = path.split('/');
+    match (parts.next(), parts.next()) {
+        (Some("scenarios"), _) => path.starts_with(&format!("{folder}/")),
+        (Some("fixtures"), Some(name)) => fixtures.contains(name),
+        // Every scenario needs the node's images, and recipes change seldom.
+        (Some("images"), _) => true,
+        (Some("docs"), _) => false,
+        _ if path.ends_with(".md") => false,
+        _ => program,
+    }
+}
+
+/// Whether the running program was built in the project's own `target` folder.
+fn program_within(root: &Path) -> bool {
+    let program = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok());
+    let root = root.canonicalize().ok();
+    let Some((program, root)) = program.zip(root) else { return true };
+    let below = program.strip_prefix(root).ok().map(|below| below.components().next());
+    matches!(below, Some(Some(Component::Normal(first))) if first == "target")
+}
+
+/// The project's paths that differ between the working tree and where the branch left main. None where git cannot say:
+/// no repository, no main, or this is main, which proves nothing about itself.
+fn differing_from_main(root: &Path) -> Option<Vec<String>> {
+    let git = |args: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(root).args(args).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let main = main_of(&git)?;
+    let base = git(&["merge-base", "HEAD", &main])?;
+    let changed = git(&["diff", "--name-only", "--relative", "--no-renames", "-z", base.trim(), "--", "."])?;
+    let new = git(&["ls-files", "--others", "--exclude-standard", "-z", "--", "."])?;
+    Some(changed.split('\0').chain(new.split('\0')).filter(|path| !path.is_empty()).map(str::to_owned).collect())
+}
+
+/// The published main where there is one; else a local one that is not the branch we are on.
+fn main_of(git: &dyn Fn(&[&str]) -> Option<String>) -> Option<String> {
+    let exists = |name: &&str| git(&["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")]).is_some();
+    if let Some(published) = ["origin/HEAD", "origin/main", "origin/master"].iter().find(|name| exists(name)) {
+        return Some((*published).to_owned());
+    }
+    let here = git(&["rev-parse", "--abbrev-ref", "HEAD"])?;
+    ["main", "master"].into_iter().filter(|name| *name != here.trim()).find(exists).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_paths_concern_a_scenario() {
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let fixtures = set(&["minio"]);
+        for (path, of_program, concerned) in [
+            ("scenarios/presign/presigned-url/scenario.yaml", false, true),
+            ("scenarios/presign/presigned-url/job.yaml", false, true),
+            ("scenarios/presign/presigned-url-two/scenario.yaml", true, false),
+            ("fixtures/minio/minio.yaml", false, true),
+            ("fixtures/dns-rewrite/fixture.yaml", true, false),
+            ("images/images.lock", false, true),
+            ("images/minio/recipe.yaml", false, true),
+            ("docs/identity.md", true, false),
+            ("README.md", true, false),
+            ("src/judge/expect.rs", true, true),
+            ("src/judge/expect.rs", false, false),
+            ("Cargo.lock", true, true),
+        ] {
+            let seen = concerns(path, "scenarios/presign/presigned-url/scenario.yaml", &fixtures, of_program);
+            assert_eq!(seen, concerned, "{path}");
+        }
+    }
+
+    /// A repository with one commit on main and a branch that leaves it.
+    fn repository() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("a"), "1").expect("written");
+        git(dir.path(), &["init", "-q", "-b", "main"]);
+        commit(dir.path());
+        dir
+    }
+
+    fn git(folder: &Path, args: &[&str]) {
+        let names = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"];
+        let status = Command::new("git").arg("-C").arg(folder).args(names).args(args).status();
+        assert!(status.expect("git runs").success(), "{args:?}");
+    }
+
+    fn commit(folder: &Path) {
+        git(folder, &["add", "."]);
+        git(folder, &["commit", "-q", "-m", "more"]);
+    }
+
+    #[test]
+    fn what_differs_from_main_is_committed_or_not_and_new_or_not() {
+        let dir = repository();
+        assert_eq!(differing_from_main(dir.path()), None, "main says nothing about itself");
+        git(dir.path(), &["checkout", "-q", "-b", "work"]);
+        assert_eq!(differing_from_main(dir.path()), Some(vec![]));
+        std::fs::write(dir.path().join("b"), "1").expect("written");
+        commit(dir.path());
+        std::fs::write(dir.path().join("a"), "2").expect("written");
+        std::fs::write(dir.path().join("c"), "1").expect("written");
+        let differing = differing_from_main(dir.path()).expect("git says");
+        assert_eq!(differing, ["a", "b", "c"]);
+        // A subfolder's project hears of its own files only.
+        std::fs::create_dir(dir.path().join("below")).expect("made");
+        assert_eq!(differing_from_main(&dir.path().join("below")), Some(vec![]));
+        let nowhere = tempfile::tempdir().expect("a folder");
+        assert_eq!(differing_from_main(nowhere.path()), None);
+    }
+}

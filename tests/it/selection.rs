@@ -1,0 +1,149 @@
+//! Choosing what to run, on the command line. No test here needs an engine.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use predicates::prelude::*;
+use predicates::str::contains;
+use tempfile::TempDir;
+
+use crate::cli::{parallax, project};
+
+const BASELINE: &str = "presign/presigned-url";
+const BREAK: &str = "presign/presigned-url+no-rewrite";
+
+/// What `list` shows with these arguments, in order.
+fn listed(project: &Path, state: &TempDir, args: &[&str]) -> Vec<String> {
+    let mut command = parallax(project);
+    command.env("XDG_STATE_HOME", state.path()).env("XDG_CACHE_HOME", state.path());
+    let assert = command.args(["list", "--json"]).args(args).assert().success();
+    let rows: serde_json::Value = serde_json::from_slice(&assert.get_output().stdout).expect("JSON");
+    let variant = |row: &serde_json::Value| row["variant"].as_str().expect("an id").to_owned();
+    rows.as_array().expect("a list").iter().map(variant).collect()
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+#[test]
+fn variants_are_chosen_by_name_label_and_break() {
+    let (project, state) = (project(), folder());
+    let table: [(&[&str], &[&str]); 7] = [
+        (&[], &["contract", BASELINE, BREAK]),
+        (&["presigned-url"], &[BASELINE, BREAK]),
+        (&["scenarios/presign/presigned-url/scenario.yaml"], &[BASELINE, BREAK]),
+        (&["--label", "presign", "--breaks", "none"], &[BASELINE]),
+        (&["--label", "!presign"], &["contract"]),
+        (&["--breaks", "none"], &["contract", BASELINE]),
+        (&["--break", "no-*"], &[BREAK]),
+    ];
+    for (args, expected) in table {
+        assert_eq!(listed(project.path(), &state, args), expected, "{args:?}");
+    }
+    for (args, says) in [
+        (&["--label", "presing"][..], "did you mean `presign`?"),
+        (&["contract", "--label", "presign"], "the labels leave out all of it"),
+        (&["--breaks", "none", "--break", "no-rewrite"], "cannot be used with"),
+        (&["--failed"], "target/e2e/latest"),
+    ] {
+        parallax(project.path()).arg("list").args(args).assert().failure().stderr(contains(says)).stdout("");
+    }
+    parallax(project.path()).args(["plan", "contract"]).assert().success().stdout(contains(BASELINE).not());
+}
+
+/// A record in which the break was red, and the baseline of the other scenario was never reached.
+fn last_run(project: &Path) {
+    let folder = project.join("target/e2e/r1");
+    fs::create_dir_all(&folder).expect("made");
+    let variants = format!(r#"["contract","{BASELINE}","{BREAK}","gone/since"]"#);
+    let ended = |variant: &str, outcome: &str| {
+        format!(
+            r#"{{"at_ms":1,"event":{{"variant-ended":{{"variant":"{variant}","outcome":{outcome},"took_ms":5}}}}}}"#
+        )
+    };
+    let record = [
+        format!(
+            r#"{{"at_ms":0,"event":{{"run-started":{{"run":"r1","parallax":"0.1.0","started":"2026-11-22T15:00:00Z","filters":[],"variants":{variants},"directory":"target/e2e/r1"}}}}}}"#
+        ),
+        ended(BASELINE, r#""as-expected""#),
+        ended(BREAK, r#"{"not-as-expected":{"problems":[]}}"#),
+        String::new(),
+    ];
+    fs::write(folder.join("record.jsonl"), record.join("\n")).expect("written");
+    std::os::unix::fs::symlink("r1", project.join("target/e2e/latest")).expect("linked");
+}
+
+#[test]
+fn what_was_red_in_the_last_run_is_chosen_again() {
+    let (project, state) = (project(), folder());
+    last_run(project.path());
+    assert_eq!(listed(project.path(), &state, &["--failed"]), ["contract", BREAK]);
+    assert_eq!(listed(project.path(), &state, &["presign", "--failed"]), [BREAK]);
+    parallax(project.path())
+        .args(["list", BASELINE, "--failed", "--breaks", "none"])
+        .assert()
+        .code(2)
+        .stderr(contains("nothing of it was red in the last run"));
+}
+
+fn git(folder: &Path, args: &[&str]) {
+    let who = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"];
+    let status = Command::new("git").arg("-C").arg(folder).args(who).args(args).status();
+    assert!(status.expect("git runs").success(), "{args:?}");
+}
+
+#[test]
+fn breaks_are_left_out_only_where_git_says_that_nothing_changed() {
+    let (project, state) = (project(), folder());
+    let changed = || listed(project.path(), &state, &["--breaks", "changed"]);
+    let all = ["contract", BASELINE, BREAK];
+    assert_eq!(changed(), all, "without git nothing is known");
+    git(project.path(), &["init", "-q", "-b", "main"]);
+    git(project.path(), &["add", "."]);
+    git(project.path(), &["commit", "-q", "-m", "all"]);
+    assert_eq!(changed(), all, "main says nothing about itself");
+    git(project.path(), &["checkout", "-q", "-b", "work"]);
+    assert_eq!(changed(), ["contract", BASELINE]);
+    parallax(project.path())
+        .args(["plan", "--breaks", "changed"])
+        .env("XDG_STATE_HOME", state.path())
+        .assert()
+        .success()
+        .stderr(contains("1 break left out as unchanged (1 break as on main)"));
+    fs::write(project.path().join("README.md"), "words").expect("written");
+    assert_eq!(changed(), ["contract", BASELINE], "words are no part of it");
+    fs::write(project.path().join("scenarios/presign/presigned-url/notes.json"), "{}").expect("written");
+    assert_eq!(changed(), all, "a file beside the scenario may be a part of it");
+}
+
+#[test]
+fn proof_cannot_be_demanded_of_a_part() {
+    let project = project();
+    parallax(project.path())
+        .args(["e2e", "presign", "--break", "no-rewrite", "--require-proof"])
+        .assert()
+        .code(2)
+        .stderr(contains("--require-proof, but of no scenario chosen"));
+    assert!(!project.path().join("target").exists(), "a usage error starts nothing");
+}
+
+#[test]
+fn lint_takes_paths_names_and_labels() {
+    let project = project();
+    let broken = project.path().join("scenarios/presign/broken");
+    fs::create_dir_all(&broken).expect("made");
+    fs::write(broken.join("scenario.yaml"), "name: broken\nsumary: x\n").expect("written");
+    let lint = |args: &[&str]| parallax(project.path()).arg("lint").args(args).assert();
+    lint(&[]).code(2).stderr(contains("sumary"));
+    lint(&["presign"]).code(2).stderr(contains("sumary"));
+    lint(&["broken"]).code(2).stderr(contains("sumary"));
+    lint(&["presigned-url"]).success().stdout(contains("1 scenario and 1 break are in order"));
+    lint(&["scenarios/contract"]).success().stdout(contains("1 scenario and 0 breaks are in order"));
+    lint(&["scenarios/contract", "presigned-url"]).success().stdout(contains("2 scenarios and 1 break"));
+    lint(&["presing"]).code(2).stderr(contains("did you mean `presign`?"));
+    lint(&["./scenarios/none"]).code(2).stderr(contains("is not there"));
+    fs::remove_dir_all(broken).expect("removed");
+    lint(&["--label", "presign"]).success().stdout(contains("1 scenario and 1 break are in order"));
+}
