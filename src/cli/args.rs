@@ -68,7 +68,8 @@ pub enum Command {
     List(List),
     /// Show what a run would do, and do nothing. Needs no engine.
     ///
-    /// Images, certificates, DNS rules, clusters with their traits, and which variants share them.
+    /// Images, certificates, DNS rules, clusters with their traits, which variants share them, the order, and how long it
+    /// is expected to take by what earlier runs on this machine took.
     #[command(after_long_help = "Examples:\n  parallax plan\n  parallax plan presign/presigned-url --json")]
     Plan(Plan),
     /// Show or obtain the images that scenarios need.
@@ -227,6 +228,9 @@ pub struct Plan {
     /// How many environments are to run at once, as for `e2e`: the expected time depends on it.
     #[arg(long, short, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,
+    /// In the order of this seed, as for `e2e`.
+    #[arg(long, value_name = "SEED", require_equals = true)]
+    pub shuffle: Option<u64>,
     /// As JSON.
     #[arg(long)]
     pub json: bool,

@@ -28,8 +28,6 @@ pub struct Run {
     pub id: RunId,
     /// The run's own folder, which exists.
     pub directory: PathBuf,
-    /// The variants to run, in order.
-    pub selected: Vec<VariantId>,
     /// The command line.
     pub options: E2e,
     /// Takes events. `RunStarted` and `RunEnded` are the session's.
@@ -56,6 +54,8 @@ pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e) -> Resu
         ));
     }
     let id = wiring::fresh_run_id();
+    let seed = options.shuffle.map(|given| given.unwrap_or_else(|| seed_of(&id)));
+    let plan = wiring::arranged(project, &chosen.selected, seed)?;
     let directory = out_folder(&project.root, &options).join(id.as_str());
     let (sink, recorder) = Recorder::start(&directory)?;
     recorder.attach(live::choose(std::io::stderr().is_terminal(), is_ci()));
@@ -70,21 +70,17 @@ pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e) -> Resu
         variants: chosen.selected.clone(),
         directory: shown(&directory),
         demands: Demands { proof: options.require_proof, allow_skips: options.allow_skips },
-        seed: None,
+        seed,
     }));
+    if let Some(seed) = seed {
+        sink.note(format!("the order is drawn from seed {seed}; `--shuffle={seed}` gives it again"));
+    }
     if let Some(left_out) = &chosen.left_out {
         sink.note(left_out);
     }
     let k3s = options.k3s;
-    let run = Run {
-        id,
-        directory: directory.clone(),
-        selected: chosen.selected,
-        options,
-        sink,
-        redactor: recorder.redactor(),
-        cancel: cancel.clone(),
-    };
+    let run =
+        Run { id, directory: directory.clone(), options, sink, redactor: recorder.redactor(), cancel: cancel.clone() };
     let prints = async {
         match chosen.prints {
             Some(prints) => prints,
@@ -92,7 +88,7 @@ pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e) -> Resu
             None => wiring::prints(project, k3s).await.unwrap_or_default(),
         }
     };
-    let (outcome, prints) = tokio::join!(wiring::e2e(run, project), prints);
+    let (outcome, prints) = tokio::join!(wiring::e2e(run, project, &plan), prints);
     let interrupted = cancel.is_cancelled();
     let all = recorder.finish(move |events| {
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -105,7 +101,7 @@ pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e) -> Resu
     });
     let summary = Summary::from_events(&all.events);
     let mut past = Past::of(&project.root);
-    past.learn(&summary, &prints);
+    past.learn(&plan, &all.events, &prints);
     if let Err(error) = past.keep(&project.root) {
         printer::word(&format!("warning: what this run took is not kept for the next: {error}"));
     }
@@ -123,6 +119,11 @@ pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e) -> Resu
         }
         Ok(()) => Ok(exit),
     }
+}
+
+/// A fresh seed: a run's id is random already, and 32 bits are enough for orders.
+fn seed_of(run: &RunId) -> u64 {
+    u64::from_str_radix(run.as_str().trim_start_matches(|c: char| !c.is_ascii_hexdigit()), 16).unwrap_or_default()
 }
 
 /// The scenarios of which every variant was chosen.

@@ -13,6 +13,8 @@ use crate::scenario::{Diagnostic, Loaded, Variant};
 
 /// First node port that the plan gives away; the range of the apiserver's default is 30000 to 32767.
 const FIRST_NODE_PORT: u16 = 30443;
+/// So many environments share a cluster at most: each edge takes a node port, and there are 2,300.
+const ENVIRONMENTS_LIMIT: usize = 500;
 /// Longest namespace name (RFC 1123 label).
 const NAMESPACE_LIMIT: usize = 63;
 
@@ -38,6 +40,7 @@ pub enum PlanError {
 
 /// An environment before host names are settled.
 struct Draft<'a> {
+    id: String,
     loaded: &'a Loaded,
     namespace: String,
     variants: Vec<&'a Variant>,
@@ -49,21 +52,24 @@ pub fn build(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<Varian
     let mut groups: BTreeMap<ClusterTraits, Vec<Draft<'_>>> = BTreeMap::new();
     let mut taken = BTreeSet::new();
     for loaded in scenarios {
-        for variants in environments(loaded, selected) {
+        for (id, variants) in environments(loaded, selected) {
             let Some(first) = variants.first() else { continue };
             let namespace = namespace(&loaded.path, first.break_id.as_deref(), &mut taken);
             let declared_hosts = fixture::hosts(library, &first.scenario);
-            let draft = Draft { loaded, namespace, variants, declared_hosts };
+            let draft = Draft { id, loaded, namespace, variants, declared_hosts };
             groups.entry(draft.variants[0].scenario.cluster.clone()).or_default().push(draft);
         }
     }
     let mut clusters = Vec::new();
     let mut problems = Vec::new();
-    for (number, (traits, drafts)) in groups.into_iter().enumerate() {
+    let groups = groups
+        .iter()
+        .flat_map(|(traits, drafts)| drafts.chunks(ENVIRONMENTS_LIMIT).map(move |drafts| (traits.clone(), drafts)));
+    for (number, (traits, drafts)) in groups.enumerate() {
         let shared = hosts::shared(drafts.iter().map(|draft| &draft.declared_hosts));
         let mut next_port = FIRST_NODE_PORT;
         let mut environments = Vec::new();
-        for draft in &drafts {
+        for draft in drafts {
             match environment(library, draft, &shared, &mut next_port) {
                 Ok(environment) => environments.push(environment),
                 Err(diagnostics) => problems.extend(diagnostics),
@@ -77,24 +83,24 @@ pub fn build(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<Varian
 }
 
 /// The selected variants of a scenario by the environment they need: the baseline's is shared by the breaks that change
-/// only steps or what a vantage trusts; every other break has one of its own.
-fn environments<'a>(loaded: &'a Loaded, selected: &BTreeSet<VariantId>) -> Vec<Vec<&'a Variant>> {
+/// only steps or what a vantage trusts; every other break has one of its own. Each with its id.
+fn environments<'a>(loaded: &'a Loaded, selected: &BTreeSet<VariantId>) -> Vec<(String, Vec<&'a Variant>)> {
     let mut shared = Vec::new();
     let mut own = Vec::new();
     for variant in loaded.variants.iter().filter(|variant| selected.contains(&variant.id)) {
         if variant.touches.fixtures.is_empty() && !variant.touches.cluster {
             shared.push(variant);
         } else {
-            own.push(vec![variant]);
+            own.push((variant.id.to_string(), vec![variant]));
         }
     }
-    std::iter::once(shared).chain(own).collect()
+    std::iter::once((loaded.path.clone(), shared)).chain(own).collect()
 }
 
 fn environment(
     library: &Library,
     draft: &Draft<'_>,
-    shared: &[String],
+    shared: &BTreeSet<String>,
     next_port: &mut u16,
 ) -> Result<EnvironmentPlan, Vec<Diagnostic>> {
     let hosts: BTreeMap<String, String> = draft
@@ -108,7 +114,15 @@ fn environment(
     let pods = variants.iter().flat_map(|it| &it.variant.scenario.vantages);
     let pods = pods.filter(|(_, vantage)| vantage.pod.is_some());
     let pods = pods.map(|(id, vantage)| (id.clone(), vantage.clone())).collect();
-    Ok(EnvironmentPlan { namespace: draft.namespace.clone(), hosts, fixtures, edges, pods, variants })
+    Ok(EnvironmentPlan {
+        id: draft.id.clone(),
+        namespace: draft.namespace.clone(),
+        hosts,
+        fixtures,
+        edges,
+        pods,
+        variants,
+    })
 }
 
 fn with_hosts(loaded: &Loaded, variant: &Variant, hosts: &BTreeMap<String, String>) -> VariantPlan {

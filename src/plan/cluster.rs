@@ -26,6 +26,11 @@ impl Plan {
         })
     }
 
+    /// The environment with this namespace.
+    pub fn environment(&self, namespace: &str) -> Option<&EnvironmentPlan> {
+        self.clusters.iter().flat_map(|cluster| &cluster.environments).find(|it| it.namespace == namespace)
+    }
+
     /// Names of the images that fixtures need on nodes.
     pub fn images(&self) -> BTreeSet<&str> {
         let environments = self.clusters.iter().flat_map(|cluster| &cluster.environments);
@@ -59,6 +64,9 @@ impl ClusterPlan {
 /// One namespace with its fixtures: everything that its variants see.
 #[derive(Clone, Debug, Serialize)]
 pub struct EnvironmentPlan {
+    /// Whose it is: the scenario's path where its baseline and some breaks share it, else the one variant's id. Unlike
+    /// the namespace it does not depend on what else is selected.
+    pub id: String,
     /// The namespace.
     pub namespace: String,
     /// Host names: as the scenario says → as this environment uses.

@@ -1,7 +1,7 @@
 //! Host names: scenarios say `minio.example.com`, as the articles do; where environments share a cluster each gets its
 //! own, because a DNS rule is cluster-wide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The name that an environment uses for a declared host: the namespace becomes the second label, so that the name
 /// still says what it stands for and where it belongs.
@@ -14,7 +14,7 @@ pub(super) fn effective(declared: &str, namespace: &str, shared: bool) -> String
 }
 
 /// The names that more than one environment of a cluster declares.
-pub(super) fn shared<'a>(declared: impl IntoIterator<Item = &'a Vec<String>>) -> Vec<String> {
+pub(super) fn shared<'a>(declared: impl IntoIterator<Item = &'a Vec<String>>) -> BTreeSet<String> {
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();
     for hosts in declared {
         for host in hosts {
@@ -42,6 +42,6 @@ mod tests {
     #[test]
     fn names_that_two_environments_declare_are_shared() {
         let environments = [vec!["a.b".to_owned(), "c.d".to_owned()], vec!["a.b".to_owned()], vec![]];
-        assert_eq!(shared(&environments), ["a.b"]);
+        assert_eq!(shared(&environments), BTreeSet::from(["a.b".to_owned()]));
     }
 }

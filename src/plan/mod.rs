@@ -8,10 +8,19 @@
 mod build;
 mod cluster;
 mod coredns;
+mod expected;
+mod history;
 mod hosts;
+mod order;
 mod show;
+
+#[cfg(test)]
+mod tests;
 
 pub use build::{PlanError, build};
 pub use cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 pub use coredns::custom_config_map;
+pub use expected::Expected;
+pub use history::History;
+pub use order::Order;
 pub use show::show;

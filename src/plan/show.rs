@@ -3,23 +3,24 @@
 use std::fmt;
 
 use super::cluster::Plan;
+use super::expected::Expected;
 
-/// Renders the plan as people read it.
-pub fn show(plan: &Plan) -> String {
-    Words(plan).to_string()
+/// Renders the plan as people read it, in the order in which it will run.
+pub fn show(plan: &Plan, expected: &Expected) -> String {
+    Words(plan, expected).to_string()
 }
 
-struct Words<'a>(&'a Plan);
+struct Words<'a>(&'a Plan, &'a Expected);
 
 impl fmt::Display for Words<'_> {
     fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write(text, self.0)
+        write(text, self.0, self.1)
     }
 }
 
-fn write(text: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
+fn write(text: &mut fmt::Formatter<'_>, plan: &Plan, expected: &Expected) -> fmt::Result {
     for cluster in &plan.clusters {
-        writeln!(text, "cluster {}", cluster.name)?;
+        writeln!(text, "cluster {}{}", cluster.name, time(expected.clusters.get(&cluster.name)))?;
         for (what, arguments) in
             [("apiserver", &cluster.traits.apiserver_args), ("kubelet", &cluster.traits.kubelet_args)]
         {
@@ -41,7 +42,8 @@ fn write(text: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
             )?;
         }
         for environment in &cluster.environments {
-            writeln!(text, "  namespace {}", environment.namespace)?;
+            let took = time(expected.environments.get(&environment.namespace));
+            writeln!(text, "  namespace {}{took}", environment.namespace)?;
             for (declared, effective) in environment.hosts.iter().filter(|(declared, effective)| declared != effective)
             {
                 writeln!(text, "    host {declared} is {effective}")?;
@@ -52,10 +54,32 @@ fn write(text: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
                 writeln!(text, "    fixture {id}: {} objects{images}", contributions.objects.len())?;
             }
             for variant in &environment.variants {
-                writeln!(text, "    {} ({} steps)", variant.id, variant.variant.scenario.flow.len())?;
+                let took = time(expected.variants.get(&variant.id));
+                writeln!(text, "    {} ({} steps){took}", variant.id, variant.variant.scenario.flow.len())?;
             }
         }
     }
     let images: Vec<&str> = plan.images().into_iter().collect();
-    writeln!(text, "images of fixtures: {}", images.join(", "))
+    writeln!(text, "images of fixtures: {}", images.join(", "))?;
+    closing(text, expected)
+}
+
+fn time(seconds: Option<&Option<f64>>) -> String {
+    seconds.copied().flatten().map_or_else(String::new, |seconds| format!(", {seconds:.1} s"))
+}
+
+fn closing(text: &mut fmt::Formatter<'_>, expected: &Expected) -> fmt::Result {
+    let jobs = expected.jobs;
+    match (&expected.from_run, expected.total) {
+        (None, _) => writeln!(text, "expected time: not known, for no run of this project ended on this machine yet"),
+        (Some(run), Some(total)) => {
+            writeln!(text, "expected time: {total:.0} s with {jobs} environments at once, by runs up to {run}")
+        }
+        (Some(run), None) => writeln!(
+            text,
+            "expected time: not known, for {} of {} environments did not run yet; the others' is from runs up to {run}",
+            expected.unknown,
+            expected.environments.len()
+        ),
+    }
 }

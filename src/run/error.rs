@@ -6,7 +6,6 @@ use crate::apply::ApplyError;
 use crate::cluster::ClusterError;
 use crate::engine::EngineError;
 use crate::images::ImageError;
-use crate::plan::PlanError;
 use crate::probe::ProbeError;
 
 /// A failure of the harness, the engine or the machine.
@@ -27,9 +26,6 @@ pub enum RunError {
     /// A probe that could not be asked.
     #[error(transparent)]
     Probe(#[from] ProbeError),
-    /// The plan.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
     /// The store's set-up traffic was refused or did not come through.
     #[error("store {store} in namespace {namespace}: {doing}: {reason}")]
     Store {
@@ -81,7 +77,7 @@ impl RunError {
                 evidence: evidence.clone(),
             },
             Self::Machine { fix, .. } => Failure { what: self.to_string(), fix: Some(fix.clone()), evidence: vec![] },
-            Self::Plan(_) | Self::Probe(_) | Self::Step { .. } | Self::Interrupted => {
+            Self::Probe(_) | Self::Step { .. } | Self::Interrupted => {
                 Failure { what: self.to_string(), fix: None, evidence: Vec::new() }
             }
         }

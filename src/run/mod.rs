@@ -18,12 +18,11 @@ mod store;
 mod verdicts;
 mod witness;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use parallax_vocab::event::Failure;
-use parallax_vocab::{EventKind, RunId, VariantId};
+use parallax_vocab::{EventKind, RunId};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -33,11 +32,9 @@ pub use self::images::{build_images, supply_of, wants};
 pub use self::machine::{Machine, ensure_engine};
 use self::verdicts::Verdicts;
 use crate::engine::{Site, StateDir, reaper};
-use crate::fixture::Library;
 use crate::images::K3s;
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
 use crate::record::{Redactor, Sink};
-use crate::scenario::Loaded;
 
 /// What a run is asked to do.
 #[derive(Debug)]
@@ -70,22 +67,19 @@ pub(crate) struct Context {
     pub(crate) jobs: Semaphore,
 }
 
-/// Runs the selected variants to their end, clean-up included. The error is why the run itself failed.
+/// Runs a plan to its end, clean-up included. The error is why the run itself failed.
 pub async fn e2e(
     options: Options,
-    library: &Library,
-    scenarios: &[Loaded],
-    selected: &BTreeSet<VariantId>,
+    plan: &Plan,
     sink: Sink,
     redactor: Redactor,
     cancel: CancellationToken,
 ) -> Result<(), Failure> {
-    let plan = plan::build(library, scenarios, selected).map_err(|error| RunError::from(error).failure())?;
     let verdicts = Arc::new(Verdicts::new(sink.clone()));
-    match with_plan(options, &plan, &sink, redactor, &cancel, &verdicts).await {
+    match with_plan(options, plan, &sink, redactor, &cancel, &verdicts).await {
         Ok(()) => Ok(()),
         Err(error) => {
-            verdicts.give_up(&plan, &error);
+            verdicts.give_up(plan, &error);
             if cancel.is_cancelled() { Ok(()) } else { Err(error.failure()) }
         }
     }

@@ -12,6 +12,7 @@ use crate::cli::args::{Cli, Command, ImagesCommand, K3s};
 use crate::cli::{CliError, Ended, Run, printer};
 use crate::engine::{self, Collected, Endpoint, Engine, RealSurroundings, StateDir, Surroundings as _};
 use crate::images::{self, Cache, ImageStore, Lock, Place};
+use crate::plan::Plan;
 use crate::record::Sink;
 use crate::run::{self, Machine, RunError};
 
@@ -40,8 +41,8 @@ pub fn fresh_run_id() -> RunId {
     engine::fresh_run_id()
 }
 
-/// Runs `run.selected`, saying everything into `run.sink`.
-pub async fn e2e(run: Run, project: &Project) -> Ended {
+/// Runs the plan, saying everything into `run.sink`.
+pub async fn e2e(run: Run, project: &Project, plan: &Plan) -> Ended {
     let options = run::Options {
         id: run.id,
         directory: run.directory,
@@ -51,9 +52,7 @@ pub async fn e2e(run: Run, project: &Project) -> Ended {
         keep: run.options.keep,
         jobs: usize::from(run.options.jobs),
     };
-    let selected = run.selected.into_iter().collect();
-    let result =
-        run::e2e(options, &project.library, &project.scenarios, &selected, run.sink, run.redactor, run.cancel).await;
+    let result = run::e2e(options, plan, run.sink, run.redactor, run.cancel).await;
     Ended { failure: result.err() }
 }
 

@@ -4,19 +4,23 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use parallax_vocab::event::Outcome;
-use parallax_vocab::{RunId, VariantId};
+use parallax_vocab::{Event, RunId, VariantId};
 use serde::{Deserialize, Serialize};
 
 use super::prints::Prints;
 use crate::certs::write_private;
 use crate::engine::StateDir;
 use crate::images::digest::Fields;
+use crate::plan::{History, Plan};
 use crate::report::Summary;
 
 /// What is kept of a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Past {
+    /// What things took.
+    #[serde(default)]
+    pub took: History,
     /// How each variant ended last.
     pub last: BTreeMap<VariantId, Last>,
 }
@@ -41,8 +45,10 @@ impl Past {
         text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 
-    /// Takes in how a run's variants ended. One that was skipped or interrupted tells nothing.
-    pub fn learn(&mut self, summary: &Summary, prints: &Prints) {
+    /// Takes in how a run's variants ended and what they took. One that was skipped or interrupted tells nothing.
+    pub fn learn(&mut self, plan: &Plan, events: &[Event], prints: &Prints) {
+        self.took.learn(plan, events);
+        let summary = Summary::from_events(events);
         let Some(run) = summary.run.as_ref().map(|run| run.run.clone()) else { return };
         for scenario in &summary.scenarios {
             for variant in &scenario.variants {

@@ -9,8 +9,10 @@ use parallax_vocab::event::Exit;
 
 use crate::cli::args::{Lint, Plan};
 use crate::cli::filter::{self, Candidate};
+use crate::cli::wiring::past::Past;
 use crate::cli::{CliError, printer};
 use crate::fixture::Library;
+use crate::plan::Order;
 use crate::scenario::{self, Diagnostic, Loaded, diagnostic, schema as schemas};
 
 /// A variant as `parallax list` shows it.
@@ -147,12 +149,30 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
 
 /// The plan as text or JSON.
 pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<String, CliError> {
-    let plan = planned(project, &selected.iter().cloned().collect())?;
+    let plan = arranged(project, selected, args.shuffle)?;
+    let expected = plan.expected(&Past::of(&project.root).took, usize::from(args.jobs));
     if args.json {
-        let text = serde_json::to_string_pretty(&plan).map_err(|error| CliError::Harness(error.to_string()))?;
+        let images: BTreeSet<String> = crate::run::wants(&plan).into_iter().map(|want| want.name).collect();
+        let order: Vec<&VariantId> = plan.variants().map(|(.., variant)| &variant.id).collect();
+        let whole = serde_json::json!({
+            "images": images,
+            "clusters": plan.clusters,
+            "order": order,
+            "expected-seconds": expected,
+        });
+        let text = serde_json::to_string_pretty(&whole).map_err(|error| CliError::Harness(error.to_string()))?;
         return Ok(format!("{text}\n"));
     }
-    Ok(crate::plan::show(&plan))
+    Ok(crate::plan::show(&plan, &expected))
+}
+
+/// The plan in the order in which it runs: random where there is a seed, else the longest first by what is known.
+pub fn arranged(project: &Project, selected: &[VariantId], seed: Option<u64>) -> Result<crate::plan::Plan, CliError> {
+    let plan = planned(project, &selected.iter().cloned().collect())?;
+    Ok(match seed {
+        Some(seed) => plan.arranged(Order::Shuffled(seed)),
+        None => plan.arranged(Order::LongestFirst(&Past::of(&project.root).took)),
+    })
 }
 
 pub(super) fn planned(project: &Project, selected: &BTreeSet<VariantId>) -> Result<crate::plan::Plan, CliError> {

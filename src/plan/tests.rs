@@ -1,0 +1,174 @@
+//! Order and expected time, on a small project.
+
+use std::collections::BTreeSet;
+
+use parallax_vocab::VariantId;
+use parallax_vocab::event::{Event, EventKind, Outcome, RunStarted, VariantEnded};
+
+use super::{History, Order, Plan, build};
+use crate::fixture::Library;
+use crate::scenario::Loaded;
+
+const SCENARIO: &str = "\
+name: NAME
+summary: A name resolves
+fixtures:
+  ca: { use: certificate-authority }
+  store: { use: minio, host: minio.example.com, tls: { issuer: ca } }
+  names: { use: dns-rewrite, from: \"{{ store.host }}\", to: \"{{ store.service }}\" }
+vantages:
+  app: { pod: { trust: [ca] } }
+flow:
+  - { id: name, from: app, dns: { name: \"{{ store.host }}\" }, expect: { address: \"{{ store.cluster-ip }}\" } }
+breaks:
+  no-rewrite:
+    change: { fixtures: { names: remove } }
+    fails: { name: { dns: no-such-name } }
+  misspelt:
+    change: { flow: { name: { dns: { name: minio.example.org } } } }
+    fails: { name: { dns: no-such-name, message: example.org } }
+";
+
+/// Baselines, each sharing its environment with the break `misspelt`, and an environment for each `no-rewrite`.
+fn plan(names: &[&str]) -> Plan {
+    let library = Library::shipped();
+    let read = |name: &&str| {
+        let text = SCENARIO.replace("NAME", name);
+        Loaded::read(&library, name, "scenario.yaml", text.as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"))
+    };
+    let scenarios: Vec<Loaded> = names.iter().map(read).collect();
+    let all: BTreeSet<VariantId> =
+        scenarios.iter().flat_map(|it| it.variants.iter().map(|variant| variant.id.clone())).collect();
+    build(&library, &scenarios, &all).expect("there is a plan")
+}
+
+fn order(plan: &Plan) -> Vec<String> {
+    plan.variants().map(|(.., variant)| variant.id.to_string()).collect()
+}
+
+/// What a run of the plan says: the cluster's start takes 5 s, an environment 2 s, and variants as given.
+fn events(plan: &Plan, took_ms: &[(&str, u64)]) -> Vec<Event> {
+    let event = |at_ms, event| Event { at_ms, event };
+    let setup = |at_ms, id: &str| event(at_ms, EventKind::SetupStarted { id: id.into(), title: String::new() });
+    let done = |at_ms, id: &str, took_ms, error| {
+        event(at_ms, EventKind::SetupEnded { id: id.into(), took_ms, detail: String::new(), error })
+    };
+    let mut events = vec![
+        event(
+            0,
+            EventKind::RunStarted(RunStarted {
+                run: "r1".into(),
+                parallax: String::new(),
+                started: String::new(),
+                filters: vec![],
+                variants: vec![],
+                directory: String::new(),
+                demands: parallax_vocab::event::Demands::default(),
+                seed: None,
+            }),
+        ),
+        setup(1_000, "cluster/c1"),
+    ];
+    for environment in plan.clusters.iter().flat_map(|cluster| &cluster.environments) {
+        let id = format!("environment/{}", environment.namespace);
+        events.push(setup(6_000, &id));
+        events.push(done(8_000, &id, 2_000, None));
+    }
+    for (variant, took_ms) in took_ms {
+        let ended = VariantEnded { variant: (*variant).into(), outcome: Outcome::AsExpected, took_ms: *took_ms };
+        events.push(event(9_000, EventKind::VariantEnded(ended)));
+    }
+    events.push(event(20_000, EventKind::CleanedUp { removed: 0, remaining: vec![], took_ms: 500 }));
+    events
+}
+
+const TOOK: [(&str, u64); 6] = [
+    ("a", 1_000),
+    ("a+misspelt", 1_000),
+    ("a+no-rewrite", 3_000),
+    ("b", 4_000),
+    ("b+misspelt", 3_000),
+    ("b+no-rewrite", 500),
+];
+
+#[test]
+fn the_longest_environments_come_first_and_those_that_nobody_knows_before_them() {
+    let plan = plan(&["a", "b"]);
+    let mut history = History::default();
+    history.learn(&plan, &events(&plan, &TOOK));
+    let whole = plan.clone().arranged(Order::LongestFirst(&history));
+    assert_eq!(order(&whole), ["b", "b+misspelt", "a+no-rewrite", "a", "a+misspelt", "b+no-rewrite"]);
+    history.variants.remove(&VariantId::from("a+misspelt"));
+    let partly = plan.arranged(Order::LongestFirst(&history));
+    assert_eq!(order(&partly)[..2], ["a", "a+misspelt"]);
+}
+
+#[test]
+fn a_seed_gives_one_order_and_changes_nothing_else() {
+    let plan = plan(&["a", "b", "c"]);
+    let shuffled = |seed| plan.clone().arranged(Order::Shuffled(seed));
+    assert_eq!(order(&shuffled(7)), order(&shuffled(7)));
+    let orders: BTreeSet<Vec<String>> = (0..20).map(|seed| order(&shuffled(seed))).collect();
+    assert!(orders.len() > 15, "{} orders of 20 seeds", orders.len());
+    for seed in 0..20 {
+        let other = shuffled(seed);
+        assert_eq!(order(&other).into_iter().collect::<BTreeSet<_>>(), order(&plan).into_iter().collect());
+        for environment in &plan.clusters[0].environments {
+            let same = other.environment(&environment.namespace).expect("is there");
+            assert_eq!((&same.edges, &same.hosts), (&environment.edges, &environment.hosts));
+        }
+    }
+}
+
+#[test]
+fn the_expected_time_is_that_of_the_schedule() {
+    let plan = plan(&["a", "b"]);
+    let mut history = History::default();
+    let nothing = plan.expected(&history, 2);
+    assert_eq!((nothing.total, nothing.unknown, nothing.from_run), (None, 4, None));
+
+    history.learn(&plan, &events(&plan, &TOOK));
+    let plan = plan.arranged(Order::LongestFirst(&history));
+    // 1 s before, 5 s until environments begin, 0.5 s to clean up; environments of 9, 5, 4 and 2.5 s.
+    for (jobs, total) in [(1, 27.0), (2, 18.0), (8, 15.5)] {
+        let expected = plan.expected(&history, jobs);
+        assert_eq!((expected.total, expected.unknown), (Some(total), 0), "{jobs} jobs");
+        assert_eq!(expected.environments["b"], Some(9.0));
+        assert_eq!(expected.variants[&VariantId::from("b")], Some(4.0));
+    }
+    history.variants.remove(&VariantId::from("b+no-rewrite"));
+    let partly = plan.expected(&history, 2);
+    assert_eq!((partly.total, partly.unknown), (None, 1));
+    assert_eq!(partly.environments["b-no-rewrite"], None);
+}
+
+#[test]
+fn what_did_not_come_up_tells_nothing() {
+    let plan = plan(&["a"]);
+    let mut all = events(&plan, &[]);
+    for event in &mut all {
+        if let EventKind::SetupEnded { error, .. } = &mut event.event {
+            *error = Some(parallax_vocab::event::Failure { what: String::new(), fix: None, evidence: vec![] });
+        }
+    }
+    let failed = VariantEnded {
+        variant: "a".into(),
+        outcome: Outcome::Error {
+            failure: parallax_vocab::event::Failure { what: String::new(), fix: None, evidence: vec![] },
+        },
+        took_ms: 1,
+    };
+    all.push(Event { at_ms: 9_000, event: EventKind::VariantEnded(failed) });
+    let mut history = History::default();
+    history.learn(&plan, &all);
+    assert_eq!((history.environments.len(), history.variants.len()), (0, 0));
+}
+
+#[test]
+fn a_crowd_is_spread_over_clusters() {
+    let names: Vec<String> = (0..260).map(|number| format!("s{number}")).collect();
+    let plan = plan(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let sizes: Vec<usize> = plan.clusters.iter().map(|cluster| cluster.environments.len()).collect();
+    assert_eq!(sizes, [500, 20]);
+    assert!(plan.clusters.iter().flat_map(super::ClusterPlan::edges).all(|edge| edge.node_port <= 32_767));
+}
