@@ -1,10 +1,11 @@
 //! Parallax: an end-to-end test harness for S3 storage in Kubernetes.
 //!
 //! The rooms are the way through: `scenario` → `fixture` → `plan` decide before anything starts, `judge` and `explain`
-//! afterwards, and none of them touches anything. `engine`, `images`, `certs`, `world`, `cluster`, `apply`, `probe` have
+//! afterwards, and none of them touches anything. `engine`, `images`, `certs`, `world`, `cluster`, `apply`, `act`, `probe` have
 //! effects; `run` drives them. `record` writes what happened, `report` reads it, `cli` is the person's side. See
 //! `ARCHITECTURE.md`.
 
+pub mod act;
 pub mod apply;
 pub mod certs;
 pub mod cli;

@@ -162,7 +162,7 @@ async fn vantage_pods(
         let running = async {
             tokio::select! {
                 pod = await_condition(api, &name, conditions::is_pod_running()) => pod.map(Ok),
-                why = hopeless::pod(client.clone(), &plan.namespace, only) => Ok(Err(why)),
+                why = hopeless::pod(client.clone(), &plan.namespace, only, |_| true) => Ok(Err(why)),
             }
         };
         match tokio::time::timeout(PODS_WITHIN, running).await {

@@ -24,14 +24,21 @@ const FINAL: [&str; 7] = [
 /// A first crash may be a race with what the program needs; by the second restart it is a habit.
 const RESTARTS: i32 = 2;
 
-/// Resolves when one of the selected pods is beyond hope, with the reason; otherwise never.
-pub(super) async fn pod(client: Client, namespace: &str, selected: watcher::Config) -> String {
+/// Resolves when one of the selected pods that are of concern is beyond hope, with the reason; otherwise never.
+pub(crate) async fn pod(
+    client: Client,
+    namespace: &str,
+    selected: watcher::Config,
+    concerns: impl Fn(&Pod) -> bool,
+) -> String {
     let pods: Api<Pod> = Api::namespaced(client, namespace);
     let mut seen = pin!(watcher(pods, selected).default_backoff().applied_objects());
     while let Some(event) = seen.next().await {
         // A watch that broke is begun again by the stream, with its own pauses.
         let Ok(pod) = event else { continue };
-        if let Some(why) = verdict(&pod) {
+        if concerns(&pod)
+            && let Some(why) = verdict(&pod)
+        {
             return why;
         }
     }

@@ -5,11 +5,12 @@
 mod environment;
 mod error;
 mod evidence;
-mod hopeless;
+pub(crate) mod hopeless;
 mod objects;
 mod ready;
 mod server_side;
 
 pub use environment::{Environment, bring_up};
 pub use error::ApplyError;
-pub use server_side::Applier;
+pub(crate) use objects::tls_secret;
+pub use server_side::{Applier, Names};

@@ -17,7 +17,7 @@ pub(super) fn namespace(name: &str, run: &str) -> Value {
 }
 
 /// A certificate as the Secret that ingresses and MinIO mount.
-pub(super) fn tls_secret(name: &str, leaf: &Leaf) -> Value {
+pub(crate) fn tls_secret(name: &str, leaf: &Leaf) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
         "metadata": { "name": name },

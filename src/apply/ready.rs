@@ -51,7 +51,7 @@ async fn beyond_hope(client: &Client, api: &Api<Deployment>, namespace: &str, na
     }
     let selector: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let pods = watcher::Config::default().labels(&selector.join(","));
-    hopeless::pod(client.clone(), namespace, pods).await
+    hopeless::pod(client.clone(), namespace, pods, |_| true).await
 }
 
 /// The error for something whose pods are beyond hope, with the namespace's state as evidence.

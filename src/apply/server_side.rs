@@ -3,16 +3,26 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::{ApiCapabilities, Scope};
 use kube::{Api, Client, Discovery};
 use serde_json::Value;
 
 use super::error::ApplyError;
+use crate::scenario::target::Which;
 
 /// The field manager under which everything is applied.
 const FIELD_MANAGER: &str = "parallax";
+
+/// Objects that are there.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// Their names.
+    pub names: Vec<String>,
+    /// The namespace of their events.
+    pub events: String,
+}
 
 /// Applies objects of any kind that the cluster knew when this was made.
 #[derive(Clone)]
@@ -77,21 +87,55 @@ impl Applier {
         namespace: &str,
         name: &str,
     ) -> Result<(String, Option<Value>), ApplyError> {
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let gvk = GroupVersionKind::gvk(group, version, kind);
         let doing = || format!("get {kind} {name} in namespace {namespace}");
-        let (resource, capabilities) =
-            self.resolve(&gvk).await.map_err(|source| ApplyError::Api { doing: doing(), source })?;
-        let title = match capabilities.scope {
-            Scope::Cluster => format!("{kind} {name}"),
-            Scope::Namespaced => format!("{kind} {name} in namespace {namespace}"),
-        };
-        let api = self.api(&resource, &capabilities, namespace);
+        let (title, api) = self.locate(api_version, kind, namespace, name).await?;
         let object =
             api.get_opt(name).await.map_err(|source| ApplyError::Api { doing: doing(), source: Box::new(source) })?;
         let as_json = object.map(serde_json::to_value).transpose().map_err(kube::Error::SerdeError);
         let as_json = as_json.map_err(|source| ApplyError::Api { doing: doing(), source: Box::new(source) })?;
         Ok((title, as_json))
+    }
+
+    /// The API of one object's kind, with the object's name in words.
+    pub async fn locate(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(String, Api<DynamicObject>), ApplyError> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let (resource, capabilities) = self
+            .resolve(&GroupVersionKind::gvk(group, version, kind))
+            .await
+            .map_err(|source| ApplyError::Api { doing: format!("find the kind {kind} of {api_version}"), source })?;
+        let title = match capabilities.scope {
+            Scope::Cluster => format!("{kind} {name}"),
+            Scope::Namespaced => format!("{kind} {name} in namespace {namespace}"),
+        };
+        Ok((title, self.api(&resource, &capabilities, namespace)))
+    }
+
+    /// The names of the objects of a kind that are there, and the namespace in which events of them are recorded; none
+    /// where the cluster knows no such kind.
+    pub async fn names(&self, kind: &str, namespace: &str, which: &Which) -> Result<Option<Names>, ApplyError> {
+        let groups = self.kinds.groups_alphabetical();
+        let Some((resource, capabilities)) = groups.iter().find_map(|group| group.recommended_kind(kind)) else {
+            return Ok(None);
+        };
+        let api = self.api(&resource, &capabilities, namespace);
+        let only = match which {
+            Which::Name(name) => ListParams::default().fields(&format!("metadata.name={name}")),
+            Which::Labels(labels) => ListParams::default().labels(labels),
+        };
+        let found = api.list_metadata(&only).await.map_err(|source| ApplyError::Api {
+            doing: format!("list {} in namespace {namespace}", resource.plural),
+            source: Box::new(source),
+        })?;
+        // What lives in no namespace has its events in this one.
+        let events = if capabilities.scope == Scope::Cluster { "default" } else { namespace };
+        let names = found.items.into_iter().filter_map(|it| it.metadata.name).collect();
+        Ok(Some(Names { names, events: events.to_owned() }))
     }
 
     async fn kind(&self, object: &DynamicObject, place: &str) -> Result<(ApiResource, ApiCapabilities), ApplyError> {

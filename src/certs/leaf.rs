@@ -19,6 +19,8 @@ pub struct Leaf {
     pub root_pem: String,
     /// The leaf alone, DER: what set-up traffic is pinned to.
     pub der: Vec<u8>,
+    /// Its serial number, lower-case hexadecimal, as probes show it.
+    pub serial: String,
 }
 
 impl Leaf {
@@ -38,11 +40,19 @@ impl Leaf {
         params.not_after = start + Duration::milliseconds(wanted.not_after.as_millis());
         let key = generate(issuer.key_type()).map_err(make)?;
         let certificate = params.signed_by(&key, issuer.signer()).map_err(make)?;
+        let serial = parsed_serial(certificate.der());
         Ok(Self {
+            serial,
             chain_pem: format!("{}{}", certificate.pem(), issuer.chain_pem()),
             key_pem: Secret::new(key.serialize_pem()),
             root_pem: issuer.root_pem().to_owned(),
             der: certificate.der().to_vec(),
         })
     }
+}
+
+/// As it stands in the certificate: a leading zero byte that keeps the number positive included.
+fn parsed_serial(der: &[u8]) -> String {
+    use x509_parser::prelude::{FromDer as _, X509Certificate};
+    X509Certificate::from_der(der).map(|(_, it)| hex::encode(it.raw_serial())).unwrap_or_default()
 }

@@ -11,6 +11,7 @@
 mod connect;
 mod control;
 mod error;
+mod exec;
 mod facts;
 mod find;
 mod gc;
@@ -29,6 +30,7 @@ mod sweep;
 
 pub use connect::Engine;
 pub use error::{EngineError, Tried};
+pub use exec::Executed;
 pub use facts::Facts;
 pub use find::{Endpoint, Reach, RealSurroundings, Surroundings, find};
 pub use gc::{Collected, Collection, gc};

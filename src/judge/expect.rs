@@ -100,6 +100,10 @@ pub fn judge(expected: &Expected, answer: &Answer, seen: &Seen) -> Judgement {
         let saw = if names.contains(name) { name.clone() } else { names.join(", ") };
         matchers.push(equal("certificate-name", name.clone(), saw));
     }
+    if let Some(serial) = &expect.serial {
+        let leaf = answer.evidence.chain.first().map_or("no certificate".to_owned(), |leaf| leaf.serial.clone());
+        matchers.push(equal("serial", serial.clone(), leaf));
+    }
     if let Some(step) = &expect.same_chain_as {
         let other = seen.chains.get(step).map(Vec::as_slice).unwrap_or_default();
         let (expected, saw) = (fingerprints(other), fingerprints(&answer.evidence.chain));
@@ -161,6 +165,7 @@ fn wanted(expect: &Expect) -> Vec<(String, String)> {
     want("address", expect.address.clone());
     want("chain-length", expect.chain_length.map(|it| it.to_string()));
     want("certificate-name", expect.certificate_name.clone());
+    want("serial", expect.serial.clone());
     want("same-chain-as", expect.same_chain_as.clone());
     for (name, value) in expect.headers.iter().flatten() {
         want(&format!("headers.{name}"), Some(value.clone()));

@@ -5,14 +5,18 @@
 
 mod capture;
 mod cause;
+mod events;
 mod expect;
+mod log;
 mod object;
 mod proof;
 mod variant;
 
 pub use capture::{answer_as_json, capture};
 pub use cause::{describe, matches};
+pub use events::{ObjectEvent, judge_events, judge_no_object};
 pub use expect::{Expected, Judgement, Seen, judge};
-pub use object::judge_object;
+pub use log::LogLook;
+pub use object::{judge_object, object_differences};
 pub use proof::unproven;
 pub use variant::{StepResult, problems};

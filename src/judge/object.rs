@@ -29,36 +29,92 @@ pub fn judge_object(resource: &str, expect: Option<&Expect>, object: Option<&Val
         });
         return Judgement { matchers: matcher.into_iter().collect(), cause: Some(cause) };
     };
-    let mut differences = Vec::new();
-    if let Some(expect) = expect {
-        differ("", expect, object, &mut differences);
-    }
+    let differences = expect.map(|expect| differences(expect, object)).unwrap_or_default();
+    let joined = |part: fn(&Difference) -> String| differences.iter().map(part).collect::<Vec<_>>().join("; ");
     let matchers: Vec<Matched> = expect
         .map(|_| Matched {
             matcher: "object".to_owned(),
             held: differences.is_empty(),
-            expected: differences.iter().map(|it| format!("{}: {}", it.0, it.1)).collect::<Vec<_>>().join("; "),
-            seen: differences.iter().map(|it| format!("{}: {}", it.0, it.2)).collect::<Vec<_>>().join("; "),
+            expected: joined(|it| format!("{}: {}", it.path, it.expected)),
+            seen: joined(|it| format!("{}: {}", it.path, it.seen)),
         })
         .into_iter()
         .collect();
-    let cause = matchers.iter().find(|it| !it.held).map(|it| Cause::Resource {
-        resource: resource.to_owned(),
-        detail: format!("expected {}; saw {}", it.expected, it.seen),
-    });
+    let cause = (!differences.is_empty())
+        .then(|| Cause::Resource { resource: resource.to_owned(), detail: joined(Difference::in_a_line) });
     Judgement { matchers, cause }
+}
+
+/// The places in which an object is not what is expected, for people: one line each, `spec.ports[name=https].port:
+/// expected 443, saw 80`; of a text of several lines what differs in it, line by line.
+pub fn object_differences(expect: Option<&Expect>, object: Option<&Value>) -> Vec<String> {
+    let expect = expect.and_then(|it| it.object.as_ref());
+    let Some((expect, object)) = expect.zip(object) else { return Vec::new() };
+    differences(expect, object).iter().flat_map(Difference::lines).collect()
+}
+
+/// A place in which an object is not what is expected.
+struct Difference {
+    /// `spec.ports[name=https].port`.
+    path: String,
+    /// As JSON.
+    expected: String,
+    /// As JSON, or that it is absent.
+    seen: String,
+    /// Both texts, where both are texts and one has several lines.
+    texts: Option<(String, String)>,
+}
+
+impl Difference {
+    fn in_a_line(&self) -> String {
+        format!("{}: expected {}, saw {}", self.path, self.expected, self.seen)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let Some((expected, seen)) = &self.texts else { return vec![self.in_a_line()] };
+        let diff = similar::TextDiff::from_lines(expected.as_str(), seen.as_str());
+        let mut lines = vec![format!("{}: - expected, + seen", self.path)];
+        for change in diff.iter_all_changes() {
+            let sign = match change.tag() {
+                similar::ChangeTag::Delete => '-',
+                similar::ChangeTag::Insert => '+',
+                similar::ChangeTag::Equal => continue,
+            };
+            if lines.len() == DIFF_LINES {
+                lines.push("  and more".to_owned());
+                break;
+            }
+            lines.push(format!("  {sign} {}", change.value().trim_end()));
+        }
+        lines
+    }
+}
+
+/// How many lines of a difference between texts are shown.
+const DIFF_LINES: usize = 40;
+
+fn differences(expect: &Value, object: &Value) -> Vec<Difference> {
+    let mut found = Vec::new();
+    differ("", expect, object, &mut found);
+    found
 }
 
 /// Fields of `expect` that are missing or different in `seen`. Entries of a list that have a `type` or `name` are found
 /// by it, as Kubernetes itself tells them apart; other lists are compared whole.
-fn differ(path: &str, expect: &Value, seen: &Value, differences: &mut Vec<(String, String, String)>) {
+fn differ(path: &str, expect: &Value, seen: &Value, differences: &mut Vec<Difference>) {
+    let absent = |path: String, expected: &Value| Difference {
+        path,
+        expected: expected.to_string(),
+        seen: "absent".to_owned(),
+        texts: None,
+    };
     match (expect, seen) {
         (Value::Object(fields), Value::Object(all)) => {
             for (name, expected) in fields {
                 let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                 match all.get(name) {
                     Some(value) => differ(&path, expected, value, differences),
-                    None => differences.push((path, expected.to_string(), "absent".to_owned())),
+                    None => differences.push(absent(path, expected)),
                 }
             }
         }
@@ -69,13 +125,27 @@ fn differ(path: &str, expect: &Value, seen: &Value, differences: &mut Vec<(Strin
                 let path = format!("{path}[{name}={value}]");
                 match all.iter().find(|seen| seen.get(name).and_then(Value::as_str) == Some(value)) {
                     Some(seen) => differ(&path, entry, seen, differences),
-                    None => differences.push((path, entry.to_string(), "absent".to_owned())),
+                    None => differences.push(absent(path, entry)),
                 }
             }
         }
         (expected, seen) if expected == seen => {}
-        (expected, seen) => differences.push((path.to_owned(), expected.to_string(), seen.to_string())),
+        (expected, seen) => {
+            let texts = expected.as_str().zip(seen.as_str());
+            let texts = texts.filter(|(expected, seen)| expected.contains('\n') || seen.contains('\n'));
+            differences.push(Difference {
+                path: path.to_owned(),
+                expected: quoted(expected),
+                seen: quoted(seen),
+                texts: texts.map(|(expected, seen)| (expected.to_owned(), seen.to_owned())),
+            });
+        }
     }
+}
+
+/// A value as JSON; a long text is cut.
+fn quoted(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), quote)
 }
 
 /// What tells an entry of a list from the others: its `type` (conditions) or its `name` (containers, ports).
@@ -102,9 +172,7 @@ mod tests {
         let judged = judge_object("Deployment ns/x", Some(&bad), Some(&object));
         assert_eq!(
             judged.cause.map(|it| it.to_string()).as_deref(),
-            Some(
-                "resource: Deployment ns/x: expected spec.replicas: 2; status.ready: 1; saw spec.replicas: 1; status.ready: absent"
-            )
+            Some("resource: Deployment ns/x: spec.replicas: expected 2, saw 1; status.ready: expected 1, saw absent")
         );
         assert!(judge_object("Deployment ns/x", Some(&good), None).cause.is_some());
     }
@@ -117,19 +185,24 @@ mod tests {
             (json!({"conditions": [{"type": "B", "status": "False"}]}), None),
             (
                 json!({"conditions": [{"type": "B", "status": "True"}]}),
-                Some("expected conditions[type=B].status: \"True\"; saw conditions[type=B].status: \"False\""),
+                Some("conditions[type=B].status: expected \"True\", saw \"False\""),
             ),
-            (
-                json!({"conditions": [{"type": "C"}]}),
-                Some("expected conditions[type=C]: {\"type\":\"C\"}; saw conditions[type=C]: absent"),
-            ),
-            (json!({"l": [1]}), Some("expected l: [1]; saw l: [1,2]")),
-            (json!({"l": []}), Some("expected l: []; saw l: [1,2]")),
+            (json!({"conditions": [{"type": "C"}]}), Some("conditions[type=C]: expected {\"type\":\"C\"}, saw absent")),
+            (json!({"l": [1]}), Some("l: expected [1], saw [1,2]")),
+            (json!({"l": []}), Some("l: expected [], saw [1,2]")),
         ] {
             let judged = judge_object("X", Some(&expect(json!({"object": expected}))), Some(&object));
             let detail = judged.cause.map(|cause| cause.to_string().replace("resource: X: ", ""));
             assert_eq!(detail.as_deref(), said, "{expected}");
         }
+    }
+
+    #[test]
+    fn a_text_of_several_lines_is_compared_line_by_line() {
+        let expected = expect(json!({"object": {"data": {"Corefile": "a\nb\nc\n"}, "x": 1}}));
+        let seen = json!({"data": {"Corefile": "a\nB\nc\n"}, "x": 2});
+        let lines = object_differences(Some(&expected), Some(&seen));
+        assert_eq!(lines, ["data.Corefile: - expected, + seen", "  - b", "  + B", "x: expected 1, saw 2"]);
     }
 
     #[test]

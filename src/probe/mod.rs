@@ -1,12 +1,15 @@
 //! Vantages: the places where questions are asked, behind one call.
 //!
 //! Outside, the probe runs in this process. In a pod it runs in the agent, over one long-lived exec session a pod. The
-//! probe is the same code in both (`parallax-probe`).
+//! probe is the same code in both (`parallax-probe`). What the apiserver has to tell, [`logs`] and [`events`], is asked from
+//! no vantage.
 //!
 //! **Architecture Invariant:** probing never changes the environment. What the asked system does wrong is a cause inside
 //! the answer; what the harness or its agent does wrong is a [`ProbeError`], and never a cause.
 
 mod error;
+pub mod events;
+pub mod logs;
 mod pod;
 mod session;
 mod vantage;

@@ -22,7 +22,9 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     if let Some(cause) = &step.cause {
         lines.push(("cause", cut(&cause.to_string())));
     }
-    for matched in step.matchers.iter().filter(|matched| !matched.held) {
+    // The places in which an object differs are told one by one below.
+    let told = |matched: &Matched| matched.matcher == "object" && !step.course.told.is_empty();
+    for matched in step.matchers.iter().filter(|matched| !matched.held && !told(matched)) {
         let Matched { matcher, expected, seen, .. } = matched;
         lines.push(("matcher", cut(&format!("{matcher}: expected {expected}, saw {seen}"))));
     }
@@ -46,6 +48,7 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
             },
         ));
     }
+    lines.extend(step.course.told.iter().map(|line| ("saw", clip(line))));
     if step.verdict != Verdict::Blocked {
         let tries = if step.attempts == 1 { "1 try".to_owned() } else { format!("{} tries", step.attempts) };
         lines.push(("time", format!("{} of {}, {tries}", seconds(step.took_ms), seconds(step.deadline_ms))));
@@ -137,9 +140,13 @@ fn in_short(certificate: &Certificate) -> String {
 
 /// One line, at most [`WIDTH_LIMIT`] characters.
 fn cut(text: &str) -> String {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    clip(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// The same for what is one line already: blanks at its beginning say something.
+fn clip(text: &str) -> String {
     if text.chars().count() <= WIDTH_LIMIT {
-        return text;
+        return text.to_owned();
     }
     let mut short: String = text.chars().take(WIDTH_LIMIT).collect();
     short.push_str(" ...");

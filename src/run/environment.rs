@@ -35,10 +35,20 @@ pub(super) struct Stage<'a> {
     pub(super) applier: &'a Applier,
     outside: Vantage,
     pods: BTreeMap<String, Vantage>,
-    witnesses: Vec<StoreWitness>,
+    /// By the id of the store's fixture.
+    witnesses: Vec<(String, StoreWitness)>,
 }
 
 impl Stage<'_> {
+    /// A further certificate under which the store of a fixture may from now on be met.
+    pub(super) fn trust_also(&self, fixture: &str, certificate: &str, der: &[u8]) {
+        let store = self.scene.plan.fixtures.get(fixture).and_then(|it| it.store.as_ref());
+        if store.is_some_and(|it| it.certificate.as_deref() == Some(certificate)) {
+            let of = self.witnesses.iter().filter(|(id, _)| id == fixture);
+            of.for_each(|(_, witness)| witness.trust_also(der.to_vec()));
+        }
+    }
+
     /// Where a vantage asks from.
     pub(super) fn vantage(&self, id: &str, spec: &VantageSpec) -> &Vantage {
         match &spec.pod {
@@ -55,12 +65,17 @@ impl Stage<'_> {
             _ => return None,
         };
         let id = id.as_str();
-        let asked = self.witnesses.iter().map(|witness| Box::pin(async move { witness.of(id).await.ok_or(()) }));
+        let began = Duration::from_millis(answer.evidence.started_unix_ms);
+        let asked = self.witnesses.iter().map(|(_, witness)| Box::pin(async move { witness.of(id).await.ok_or(()) }));
         let asked: Vec<_> = asked.collect();
         if asked.is_empty() {
             return None;
         }
         let Some(traced) = futures::future::select_ok(asked).await.ok().map(|(traced, _)| traced) else {
+            // A store that was restarted since took its trace with it: nothing was seen, which says nothing.
+            if self.witnesses.iter().any(|(_, witness)| !witness.watched_since(began)) {
+                return None;
+            }
             return Some(Witness {
                 source: "nowhere that its trace shows".to_owned(),
                 host: String::new(),
@@ -200,7 +215,7 @@ async fn stage<'a>(
         let access = access.map_err(&failed)?;
         // The trace's first word comes with the first request: so one is made, instead of waiting for a keep-alive.
         let (opened, ()) = tokio::join!(StoreWitness::open(view, &access), store::nudge(&scene, id, wanted));
-        opened.map_err(failed)
+        Ok::<_, RunError>(((*id).to_owned(), opened.map_err(failed)?))
     });
     let (pods, witnesses) = futures::future::try_join(try_join_all(sessions), try_join_all(ready)).await?;
     let pods: BTreeMap<String, Vantage> = pods.into_iter().collect();

@@ -2,6 +2,7 @@
 
 use parallax_vocab::event::Failure;
 
+use crate::act::ActError;
 use crate::apply::ApplyError;
 use crate::cluster::ClusterError;
 use crate::engine::EngineError;
@@ -23,6 +24,9 @@ pub enum RunError {
     /// An environment.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// An act that could not be done.
+    #[error(transparent)]
+    Act(#[from] ActError),
     /// A probe that could not be asked.
     #[error(transparent)]
     Probe(#[from] ProbeError),
@@ -71,6 +75,7 @@ impl RunError {
             Self::Image(error) => error.failure(),
             Self::Cluster(error) => error.failure(),
             Self::Apply(error) => error.failure(),
+            Self::Act(error) => error.failure(),
             Self::Store { evidence, .. } => Failure {
                 what: self.to_string(),
                 fix: Some("the lines below show the namespace's pods and events".to_owned()),

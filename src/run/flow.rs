@@ -85,7 +85,7 @@ impl Flow<'_> {
         }
         let sentence = self.sentence(step, tried.as_ref(), cause.as_ref(), held.as_ref());
         let missed = tried.as_ref().and_then(|it| it.judgement.missed()).cloned();
-        let Tried { question, answer, witness, judgement, captured, .. } = tried.unwrap_or_default();
+        let Tried { question, answer, witness, judgement, captured, told, .. } = tried.unwrap_or_default();
         self.stage.context.sink.say(EventKind::StepEnded(Box::new(StepEnded {
             variant,
             step: id,
@@ -100,7 +100,7 @@ impl Flow<'_> {
             question,
             answer,
             witness,
-            course: Course { captured, held },
+            course: Course { captured, held, told },
             place: place.clone(),
         })));
         Ok(StepResult { step: step.id.clone(), verdict, cause, missed, place, sentence })

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use parallax_vocab::answer::Reply;
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::scene::Scene;
 use super::step::Tried;
@@ -18,6 +19,8 @@ pub(super) struct Kept {
     yielded: BTreeMap<String, String>,
     /// What `{{ step.name }}` stands for.
     captured: BTreeMap<String, BTreeMap<String, Value>>,
+    /// When each step ended.
+    ended: BTreeMap<String, OffsetDateTime>,
     /// What matchers compare with.
     pub(super) seen: Seen,
 }
@@ -28,6 +31,10 @@ impl Kept {
         if !tried.captured.is_empty() {
             self.captured.insert(step.id.clone(), tried.captured.clone());
         }
+        if let Some(value) = &tried.value {
+            self.yielded.insert(step.id.clone(), value.clone());
+        }
+        self.ended.insert(step.id.clone(), OffsetDateTime::now_utc());
         let Some(answer) = &tried.answer else { return };
         if let Some(Reply::Presign(presign)) = &answer.reply {
             self.yielded.insert(step.id.clone(), presign.url.clone());
@@ -35,6 +42,11 @@ impl Kept {
         if !answer.evidence.chain.is_empty() {
             self.seen.chains.insert(step.id.clone(), answer.evidence.chain.clone());
         }
+    }
+
+    /// When a step ended; none where it has not run.
+    pub(super) fn ended(&self, step: &str) -> Option<OffsetDateTime> {
+        self.ended.get(step).copied()
     }
 
     /// What a reference to a step stands for.
@@ -76,6 +88,12 @@ impl Words<'_> {
             }
             other => other.clone(),
         })
+    }
+
+    /// A step with the references in all its texts replaced.
+    pub(super) fn step(&self, step: &Step) -> Result<Step, String> {
+        let value = serde_json::to_value(step).map_err(|error| error.to_string())?;
+        serde_json::from_value(self.value(&value)?).map_err(|error| error.to_string())
     }
 
     /// An expectation with the references in all its texts replaced.

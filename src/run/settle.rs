@@ -6,7 +6,7 @@ use parallax_vocab::course::Held;
 
 use super::error::RunError;
 use super::millis;
-use super::step::{Attempt, Tried};
+use super::step::{Attempt, Tried, act_within};
 use crate::judge;
 use crate::scenario::duration::Span;
 use crate::scenario::model::{CauseSpec, Step};
@@ -26,7 +26,7 @@ pub(super) struct Settled {
 
 /// The longest that a step may take to come to hold.
 pub(super) fn within(step: &Step) -> Duration {
-    step.eventually.map_or(STEP_WITHIN, Span::to_duration)
+    step.eventually.map(Span::to_duration).or_else(|| act_within(step)).unwrap_or(STEP_WITHIN)
 }
 
 /// Tries a step until it is settled. `declared` is the cause with which it must fail here.

@@ -19,13 +19,45 @@ pub enum Action {
     Presign,
     /// Look at a Kubernetes object.
     Resource,
+    /// Read what containers wrote.
+    Log,
+    /// Look at an object's events.
+    Event,
     /// Apply Kubernetes objects.
     Apply,
+    /// Change fields of an object.
+    Patch,
+    /// Delete an object.
+    Delete,
+    /// Set a number of replicas.
+    Scale,
+    /// Replace every pod of a workload.
+    Restart,
+    /// End a container's main process.
+    Kill,
+    /// Put a new certificate into its Secret.
+    Rotate,
 }
 
 impl Action {
     /// All kinds, in the order of the documentation.
-    pub const ALL: [Self; 7] = [Self::Dns, Self::Tls, Self::Http, Self::S3, Self::Presign, Self::Resource, Self::Apply];
+    pub const ALL: [Self; 15] = [
+        Self::Dns,
+        Self::Tls,
+        Self::Http,
+        Self::S3,
+        Self::Presign,
+        Self::Resource,
+        Self::Log,
+        Self::Event,
+        Self::Apply,
+        Self::Patch,
+        Self::Delete,
+        Self::Scale,
+        Self::Restart,
+        Self::Kill,
+        Self::Rotate,
+    ];
 
     /// The key in the scenario.
     pub fn key(self) -> &'static str {
@@ -36,18 +68,41 @@ impl Action {
             Self::S3 => "s3",
             Self::Presign => "presign",
             Self::Resource => "resource",
+            Self::Log => "log",
+            Self::Event => "event",
             Self::Apply => "apply",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::Scale => "scale",
+            Self::Restart => "restart",
+            Self::Kill => "kill",
+            Self::Rotate => "rotate",
         }
     }
 
     /// Whether it looks from a vantage; the others go to the apiserver.
     pub fn needs_vantage(self) -> bool {
-        !matches!(self, Self::Resource | Self::Apply)
+        matches!(self, Self::Dns | Self::Tls | Self::Http | Self::S3 | Self::Presign)
+    }
+
+    /// Whether it changes the environment. It takes no `expect`: it fails when it cannot be done.
+    pub fn is_act(self) -> bool {
+        self == Self::Apply || self.leaves_it_changed()
+    }
+
+    /// Whether the environment is another afterwards, so that no other variant can begin where it ran. What is applied
+    /// can be applied again.
+    pub fn leaves_it_changed(self) -> bool {
+        matches!(self, Self::Patch | Self::Delete | Self::Scale | Self::Restart | Self::Kill | Self::Rotate)
     }
 
     /// Whether later steps can say `{{ id }}`, and for what.
     pub fn yields(self) -> Option<&'static str> {
-        (self == Self::Presign).then_some("the URL")
+        match self {
+            Self::Presign => Some("the URL"),
+            Self::Rotate => Some("the new serial"),
+            _ => None,
+        }
     }
 
     /// Whether it brings an answer that something can be captured from.
@@ -62,8 +117,10 @@ impl Action {
             Self::Tls => &["dns", "connect", "tls", "mismatch"],
             Self::Http | Self::S3 => &["dns", "connect", "tls", "status", "s3", "mismatch", "client"],
             Self::Presign => &["client"],
-            Self::Resource => &["resource", "mismatch"],
-            Self::Apply => &["resource"],
+            Self::Resource | Self::Log | Self::Event => &["resource", "mismatch"],
+            Self::Apply | Self::Patch | Self::Delete | Self::Scale | Self::Restart | Self::Kill | Self::Rotate => {
+                &["resource"]
+            }
         }
     }
 }
@@ -84,7 +141,15 @@ impl Step {
             self.s3.is_some(),
             self.presign.is_some(),
             self.resource.is_some(),
+            self.log.is_some(),
+            self.event.is_some(),
             self.apply.is_some(),
+            self.patch.is_some(),
+            self.delete.is_some(),
+            self.scale.is_some(),
+            self.restart.is_some(),
+            self.kill.is_some(),
+            self.rotate.is_some(),
         ];
         Action::ALL.into_iter().zip(given).filter(|(_, given)| *given).map(|(action, _)| action).collect()
     }
@@ -101,11 +166,11 @@ impl Step {
     pub fn matchers(&self) -> Vec<&'static str> {
         match self.actions().first() {
             Some(Action::Dns) => vec!["address", "dns"],
-            Some(Action::Tls) => vec!["address", "same-chain-as", "certificate-name", "chain-length"],
+            Some(Action::Tls) => vec!["address", "same-chain-as", "certificate-name", "serial", "chain-length"],
             Some(Action::Http) => {
                 let head = self.http.as_ref().is_some_and(|http| http.head.is_some());
                 let body = (!head).then_some("body");
-                let rest = ["headers", "address", "same-chain-as", "certificate-name", "chain-length"];
+                let rest = ["headers", "address", "same-chain-as", "certificate-name", "serial", "chain-length"];
                 ["status", "s3"].into_iter().chain(body).chain(rest).collect()
             }
             Some(Action::S3) => {
@@ -118,7 +183,9 @@ impl Step {
                 ["status", "s3"].into_iter().chain(more).collect()
             }
             Some(Action::Resource) => vec!["object", "absent"],
-            Some(Action::Presign | Action::Apply) | None => Vec::new(),
+            Some(Action::Log) => vec!["line", "no-line"],
+            Some(Action::Event) => vec!["message", "reason"],
+            Some(_) | None => Vec::new(),
         }
     }
 }
@@ -175,10 +242,15 @@ impl Expect {
             ("address", self.address.is_some()),
             ("same-chain-as", self.same_chain_as.is_some()),
             ("certificate-name", self.certificate_name.is_some()),
+            ("serial", self.serial.is_some()),
             ("chain-length", self.chain_length.is_some()),
             ("keys", self.keys.is_some()),
             ("object", self.object.is_some()),
             ("absent", self.absent.is_some()),
+            ("line", self.line.is_some()),
+            ("no-line", self.no_line.is_some()),
+            ("message", self.message.is_some()),
+            ("reason", self.reason.is_some()),
         ];
         all.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
     }

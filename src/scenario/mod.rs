@@ -18,6 +18,7 @@ pub mod meaning;
 pub mod model;
 pub mod schema;
 mod syntax;
+pub mod target;
 pub mod template;
 mod variant;
 

@@ -23,6 +23,9 @@ use crate::trail::Trail;
 
 /// Opening it may take this long; after that it lasts as long as it is read.
 const OPENS_WITHIN: Duration = Duration::from_secs(15);
+/// MinIO sends a blank each second where it has nothing to tell; one that is silent for longer is gone, whatever the
+/// connection says.
+const SILENT_AT_MOST: Duration = Duration::from_secs(15);
 /// Longest document; MinIO's carry headers, not bodies.
 const DOCUMENT_LIMIT_BYTES: usize = 1024 * 1024;
 const PATH: &str = "/minio/admin/v3/trace?s3=true";
@@ -113,7 +116,7 @@ impl Trace {
                     return Some(traced);
                 }
             }
-            let frame = self.body.frame().await?.ok()?;
+            let frame = tokio::time::timeout(SILENT_AT_MOST, self.body.frame()).await.ok()??.ok()?;
             let Ok(data) = frame.into_data() else { continue };
             self.buffer.extend_from_slice(&data);
             if self.buffer.len() > DOCUMENT_LIMIT_BYTES {

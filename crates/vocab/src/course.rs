@@ -15,6 +15,10 @@ pub struct Course {
     /// How long it held, where it had to hold for a span.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
+    /// What a person should see besides, a line each: places in which an object differs, last lines of a log, events,
+    /// what an act did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<String>,
 }
 
 impl Course {

@@ -1,8 +1,10 @@
 //! One try of a step: what it does, by its kind, and what it brought. A file for each family of kinds.
 
-mod apply;
+mod act;
+mod cluster;
 mod probe;
-mod resource;
+
+pub(super) use act::within as act_within;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,8 +41,12 @@ pub(super) struct Tried {
     pub(super) question: Option<Question>,
     /// What came back of it.
     pub(super) answer: Option<Answer>,
-    /// What came back where no vantage was asked: an object, a script's output.
+    /// What came back where no vantage was asked: an object, a script's output, what an act did.
     pub(super) other: Option<Value>,
+    /// What `{{ step }}` stands for, where an act yields something.
+    pub(super) value: Option<String>,
+    /// What a person should see besides, a line each.
+    pub(super) told: Vec<String>,
     /// Who asked, as the store saw it.
     pub(super) witness: Option<Witness>,
     /// What that means.
@@ -62,8 +68,14 @@ impl<'a> Attempt<'a> {
     pub(super) async fn run(&self) -> Result<Tried, RunError> {
         let mut tried = match self.step.action() {
             Action::Dns | Action::Tls | Action::Http | Action::S3 | Action::Presign => probe::run(self).await,
-            Action::Resource => resource::run(self).await,
-            Action::Apply => apply::run(self).await,
+            Action::Resource | Action::Log | Action::Event => cluster::run(self).await,
+            Action::Apply
+            | Action::Patch
+            | Action::Delete
+            | Action::Scale
+            | Action::Restart
+            | Action::Kill
+            | Action::Rotate => act::run(self).await,
         }?;
         if !self.step.capture.is_empty() {
             let whole = tried.answer.as_ref().map(judge::answer_as_json).or_else(|| tried.other.clone());
@@ -78,14 +90,9 @@ impl<'a> Attempt<'a> {
         Words { scene: &self.stage.scene, kept: self.kept }
     }
 
-    /// A text of the step with its references replaced.
-    pub(super) fn text(&self, text: &str) -> Result<String, RunError> {
-        self.words().text(text).map_err(|reason| self.wrong(reason))
-    }
-
-    /// A value of the step with its references replaced.
-    pub(super) fn value(&self, value: &Value) -> Result<Value, RunError> {
-        self.words().value(value).map_err(|reason| self.wrong(reason))
+    /// The step with all its references replaced.
+    pub(super) fn filled_in(&self) -> Result<Step, RunError> {
+        self.words().step(self.step).map_err(|reason| self.wrong(reason))
     }
 
     /// What the step expects, with its references replaced.

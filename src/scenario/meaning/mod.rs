@@ -2,6 +2,7 @@
 
 mod breaks;
 mod captures;
+mod cluster;
 mod references;
 mod steps;
 mod structure;

@@ -1,4 +1,4 @@
-//! What steps say about other steps and about fixtures: templates, `needs`, `same-chain-as`.
+//! What steps say about other steps and about fixtures: templates, `needs`, `same-chain-as`, `since`.
 
 use parallax_vocab::StepId;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::scenario::document::join;
 use crate::scenario::model::{Scenario, Step};
 use crate::scenario::template::{self, Reference};
 
-/// The steps that `step` depends on directly: those it names in templates, in `needs` and in `same-chain-as`.
+/// The steps that `step` depends on directly: those it names in templates, in `needs`, in `same-chain-as` and in `since`.
 pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
     let mut out: Vec<StepId> = Vec::new();
     let mut add = |id: &str| {
@@ -26,6 +26,9 @@ pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
     }
     step.needs.iter().for_each(|id| add(id));
     if let Some(id) = step.expect.as_ref().and_then(|expect| expect.same_chain_as.as_deref()) {
+        add(id);
+    }
+    if let Some(id) = step.log.as_ref().and_then(|log| log.since.as_deref()) {
         add(id);
     }
     out
@@ -71,6 +74,11 @@ pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Di
             if let Some((message, fix)) = earlier(subject, index, needed) {
                 errors.push(subject.places.error(&format!("{at}/needs/{number}"), message).fix(fix));
             }
+        }
+        if let Some(since) = step.log.as_ref().and_then(|log| log.since.as_deref())
+            && let Some((message, fix)) = earlier(subject, index, since)
+        {
+            errors.push(subject.places.error(&format!("{at}/log/since"), message).fix(fix));
         }
         if let Some(other) = step.expect.as_ref().and_then(|expect| expect.same_chain_as.as_deref()) {
             let pointer = format!("{at}/expect/same-chain-as");
@@ -151,7 +159,9 @@ fn reference(
         None => {
             let fix = match step.capture.keys().next() {
                 Some(first) => format!("write `{{{{ {name}.{first} }}}}` for what it captures"),
-                None => format!("a `presign` step yields its URL; only to wait for a step, write `needs: [{name}]`"),
+                None => format!(
+                    "a `presign` step yields its URL, a `rotate` step its serial; only to wait for a step, write `needs: [{name}]`"
+                ),
             };
             Some((format!("step `{name}` yields no value"), fix))
         }

@@ -15,9 +15,10 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-struct Judge<'a> {
-    subject: &'a Subject<'a>,
-    step: &'a Step,
+/// One step under judgement.
+pub(super) struct Judge<'a> {
+    pub(super) subject: &'a Subject<'a>,
+    pub(super) step: &'a Step,
     at: String,
 }
 
@@ -120,10 +121,14 @@ impl Judge<'_> {
         if let Some(apply) = &step.apply {
             self.manifests(&apply.objects, errors);
         }
+        self.cluster_fields(errors);
         if let Some(eventually) = step.eventually {
             if eventually.as_millis() <= 0 {
                 let error = self.error("/eventually", format!("a deadline of {eventually} has passed already"));
                 errors.push(error.fix("write how long to wait at most, for example `30s`"));
+            } else if action.leaves_it_changed() {
+                let error = self.key_error("/eventually", format!("`{action}` is done once"));
+                errors.push(error.fix("remove `eventually`: it waits by itself until it is done"));
             } else if step.expect.is_none() && action != Action::S3 {
                 let error = self.key_error("/eventually", "`eventually` without anything to wait for".to_owned());
                 errors.push(error.fix("add `expect:`, or remove `eventually`"));
@@ -242,7 +247,8 @@ impl Judge<'_> {
             // Success is what a write is expected to have; what a look is expected to see must be said.
             let operation = self.step.s3.as_ref().and_then(|s3| s3.operations().first().map(|(name, _)| *name));
             // One without an operation is told for that alone.
-            let optional = matches!(action, Action::Presign | Action::Apply)
+            let optional = action == Action::Presign
+                || action.is_act()
                 || action == Action::S3 && matches!(operation, None | Some("put" | "create-bucket" | "delete"));
             if !optional {
                 let error =
@@ -309,11 +315,11 @@ impl Judge<'_> {
         operation.map_or_else(|| action.to_string(), |operation| format!("{action} {operation}"))
     }
 
-    fn error(&self, below: &str, message: String) -> Diagnostic {
+    pub(super) fn error(&self, below: &str, message: String) -> Diagnostic {
         self.subject.places.error(&format!("{}{below}", self.at), message)
     }
 
-    fn key_error(&self, below: &str, message: String) -> Diagnostic {
+    pub(super) fn key_error(&self, below: &str, message: String) -> Diagnostic {
         self.subject.places.key_error(&format!("{}{below}", self.at), message)
     }
 }

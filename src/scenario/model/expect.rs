@@ -35,6 +35,9 @@ pub struct Expect {
     /// A name in the server's leaf certificate (`tls`, `http`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_name: Option<String>,
+    /// Serial number of the server's leaf certificate (`tls`, `http`), lower-case hexadecimal, as a `rotate` step yields it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
     /// How many certificates the server sends (`tls`, `http`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chain_length: Option<usize>,
@@ -48,4 +51,16 @@ pub struct Expect {
     /// `true`: there must be no such object (`resource`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absent: Option<bool>,
+    /// Some line holds this text (`log`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
+    /// No line holds this text (`log`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_line: Option<String>,
+    /// Some event's message holds this text (`event`). Where `reason` is given too, it is the same event's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Some event has this reason (`event`): `FailedMount`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }

@@ -3,7 +3,9 @@
 //! These types are the language. The JSON Schema that editors use and the loader checks against is generated from
 //! them, so a field's documentation here is what a person sees at the keyboard.
 
+mod act;
 mod breaks;
+mod cluster;
 mod expect;
 mod step;
 mod vantage;
@@ -13,9 +15,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::act::{DeleteStep, KillStep, PatchStep, RestartStep, RotateStep, ScaleStep, Signal};
 pub use self::breaks::{Break, CauseSpec, Change, OneOrMore};
+pub use self::cluster::{EventStep, LogStep, ResourceStep};
 pub use self::expect::Expect;
-pub use self::step::{ApplyStep, DnsStep, HttpStep, PresignStep, ResourceStep, S3Step, Step, TlsStep};
+pub use self::step::{ApplyStep, DnsStep, HttpStep, PresignStep, S3Step, Step, TlsStep};
 pub use self::vantage::{OutsideVantage, PodVantage, VantageSpec};
 
 /// The word for the cluster's own certificate authority, which signs what the apiserver serves. No fixture may have it as

@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Expect;
+use super::{
+    DeleteStep, EventStep, Expect, KillStep, LogStep, PatchStep, ResourceStep, RestartStep, RotateStep, ScaleStep,
+};
 use crate::scenario::duration::Span;
 
 /// One step: an id and exactly one thing to do.
@@ -39,9 +41,34 @@ pub struct Step {
     /// Look at a Kubernetes object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<ResourceStep>,
+    /// Read what containers wrote. With `eventually` the log is followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogStep>,
+    /// Look at the events that Kubernetes recorded of an object. With `eventually` they are watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventStep>,
+
     /// Apply Kubernetes objects (server-side).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apply: Option<ApplyStep>,
+    /// Change fields of a Kubernetes object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch: Option<PatchStep>,
+    /// Delete a Kubernetes object, and wait until it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete: Option<DeleteStep>,
+    /// Set the number of replicas, and wait until there are that many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<ScaleStep>,
+    /// Replace every pod of a Deployment or `StatefulSet`, and wait for the new ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartStep>,
+    /// End a container's main process through the node's container runtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kill: Option<KillStep>,
+    /// Put a new leaf into the Secret of a fixture's certificate; the step's value is its serial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate: Option<RotateStep>,
 
     /// What must hold. Each key is a matcher, and each must be proven by a break.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,21 +206,6 @@ pub struct PresignStep {
     /// Further query parameters to sign.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub query: IndexMap<String, String>,
-}
-
-/// Look at a Kubernetes object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ResourceStep {
-    /// `v1`, `apps/v1`, …
-    pub api_version: String,
-    /// `Service`, `Deployment`, …
-    pub kind: String,
-    /// Its name.
-    pub name: String,
-    /// Its namespace; the variant's where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
 }
 
 /// Apply Kubernetes objects.

@@ -1,0 +1,85 @@
+//! `delete`: an object with all that it owns, waited for until it is gone.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{DeleteParams, DynamicObject, ListParams};
+use kube::runtime::wait::{await_condition, conditions};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use super::{ActError, Done, Scope};
+
+/// The finalizer behind which an object waits for what it owns.
+const FOREGROUND: &str = "foregroundDeletion";
+
+/// Deletes an object in the foreground, so that it goes after what it owns, and waits until it is gone.
+///
+/// # Errors
+///
+/// At the deadline what blocks it is named: finalizers, pods that are still there.
+pub async fn delete(scope: &Scope<'_>, api: &Api<DynamicObject>, title: &str, name: &str) -> Result<Done, ActError> {
+    let there = api.get(name).await.map_err(ActError::of(title, "get"))?;
+    let uid = there.uid().unwrap_or_default();
+    api.delete(name, &DeleteParams::foreground()).await.map_err(ActError::of(title, "delete"))?;
+    let gone = await_condition(api.clone(), name, conditions::is_deleted(&uid));
+    match tokio::time::timeout(scope.within, gone).await {
+        Ok(Ok(_)) => Ok(Done { value: None, told: format!("{title} is gone"), said: json!({ "uid": uid }) }),
+        Ok(Err(error)) => Err(ActError::cause(title, format!("the watch of it ended: {error}"))),
+        Err(_) => {
+            let blocks = blocks(scope, api, name, &uid).await;
+            let detail = format!("it is not gone after {} s: {blocks}", scope.within.as_secs());
+            Err(ActError::cause(title, detail))
+        }
+    }
+}
+
+/// What keeps an object that is being deleted.
+async fn blocks(scope: &Scope<'_>, api: &Api<DynamicObject>, name: &str, uid: &str) -> String {
+    let Ok(Some(object)) = api.get_opt(name).await else { return "it cannot be looked at".to_owned() };
+    let mut blocks: Vec<String> = object
+        .finalizers()
+        .iter()
+        .filter(|it| *it != FOREGROUND)
+        .map(|finalizer| format!("finalizer {finalizer} is still on it"))
+        .collect();
+    blocks.extend(conditions_of(&object));
+    blocks.extend(pods(scope, uid).await);
+    if blocks.is_empty() {
+        blocks.push("nothing is seen that keeps it".to_owned());
+    }
+    blocks.join("; ")
+}
+
+/// A namespace says itself what is left in it.
+fn conditions_of(object: &DynamicObject) -> Vec<String> {
+    if object.types.as_ref().is_none_or(|types| types.kind != "Namespace") {
+        return Vec::new();
+    }
+    let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let left = conditions.iter().filter(|it| it["status"] == "True" && it["reason"] != "ContentDeleted");
+    left.filter_map(|it| it["message"].as_str().map(str::to_owned)).collect()
+}
+
+/// Pods that an object owns, itself or by a `ReplicaSet`, and that are still there; with what keeps each.
+async fn pods(scope: &Scope<'_>, uid: &str) -> Vec<String> {
+    let all = ListParams::default();
+    let sets: Api<ReplicaSet> = Api::namespaced(scope.client.clone(), scope.namespace);
+    let owned = |owners: &[OwnerReference], of: &BTreeSet<String>| owners.iter().any(|it| of.contains(&it.uid));
+    let mut owners = BTreeSet::from([uid.to_owned()]);
+    let sets = sets.list(&all).await.map(|it| it.items).unwrap_or_default();
+    let between: Vec<String> =
+        sets.iter().filter(|it| owned(it.owner_references(), &owners)).filter_map(ResourceExt::uid).collect();
+    owners.extend(between);
+    let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
+    let pods = pods.list(&all).await.map(|it| it.items).unwrap_or_default();
+    pods.iter()
+        .filter(|it| owned(it.owner_references(), &owners))
+        .map(|it| match it.finalizers() {
+            [] => format!("pod {} is still there", it.name_any()),
+            finalizers => format!("pod {} is still there, kept by finalizer {}", it.name_any(), finalizers.join(", ")),
+        })
+        .collect()
+}

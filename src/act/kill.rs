@@ -1,0 +1,158 @@
+//! `kill`: the end of a container's main process, through the node's container runtime.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use kube::api::ListParams;
+use kube::runtime::wait::await_condition;
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use super::{ActError, Done, Scope};
+use crate::engine::Engine;
+use crate::scenario::model::Signal;
+use crate::scenario::target::Which;
+
+/// The namespace in which the kubelet keeps its containers in containerd.
+const RUNTIME_NAMESPACE: &str = "k8s.io";
+/// How long the runtime may take to deliver a signal; the end that follows has the act's own deadline.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(20);
+
+/// What is to be ended, and how.
+#[derive(Clone, Debug)]
+pub struct Victim {
+    /// The pod, by name or labels.
+    pub pod: Which,
+    /// The container.
+    pub container: String,
+    /// The signal.
+    pub signal: Signal,
+}
+
+/// Ends a container's main process and waits until its end is seen in the pod's status. Published k3s and the
+/// source-built node both have containerd's `ctr` on the path, with their own socket as its default.
+///
+/// # Errors
+///
+/// Where the pod or the container is not there or does not run, where SIGKILL leaves another exit code than 137, and
+/// where no end is seen: a process that is the first of its namespace does not hear a signal that it has no handler for.
+pub async fn kill(scope: &Scope<'_>, engine: &Engine, node: &str, victim: &Victim) -> Result<Done, ActError> {
+    let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
+    let pod = find(scope, &pods, &victim.pod).await?;
+    let name = pod.name_any();
+    let title = format!("container {} of pod {name} in namespace {}", victim.container, scope.namespace);
+    let id = running(&pod, &victim.container).map_err(|why| ActError::cause(&title, why))?;
+    let runtime_id = id.split_once("://").map_or(id.as_str(), |(_, id)| id);
+    let signal = victim.signal.name();
+    let command = ["ctr", "--namespace", RUNTIME_NAMESPACE, "tasks", "kill", "--signal", signal, runtime_id];
+    let delivered = engine.exec(node, &command, DELIVERED_WITHIN).await?;
+    if delivered.code != 0 {
+        return Err(ActError::Runtime { command: command.join(" "), code: delivered.code, said: delivered.output });
+    }
+    let ended = {
+        let (container, id) = (victim.container.clone(), id.clone());
+        move |pod: Option<&Pod>| pod.is_none_or(|pod| end(pod, &container, &id).is_some())
+    };
+    let seen = match tokio::time::timeout(scope.within, await_condition(pods, &name, ended)).await {
+        Ok(Ok(pod)) => pod,
+        Ok(Err(error)) => return Err(ActError::cause(&title, format!("the watch of its pod ended: {error}"))),
+        Err(_) => {
+            let detail = format!("it still runs {} s after {signal}", scope.within.as_secs());
+            return Err(ActError::cause(&title, detail));
+        }
+    };
+    let end = seen.as_ref().and_then(|pod| end(pod, &victim.container, &id));
+    let code = end.map(|it| it.exit_code).ok_or_else(|| ActError::cause(&title, "its pod is gone"))?;
+    if let Some(expected) = victim.signal.exit_code().filter(|expected| *expected != code) {
+        return Err(ActError::cause(&title, format!("it ended with {code}, and {signal} leaves {expected}")));
+    }
+    let told = format!("{title} ended with {code}");
+    Ok(Done { value: None, told, said: json!({ "pod": name, "exit-code": code, "container-id": id }) })
+}
+
+/// The one pod that is meant.
+async fn find(scope: &Scope<'_>, pods: &Api<Pod>, which: &Which) -> Result<Pod, ActError> {
+    match which {
+        Which::Name(name) => {
+            let title = format!("Pod {name} in namespace {}", scope.namespace);
+            pods.get(name).await.map_err(ActError::of(&title, "get"))
+        }
+        Which::Labels(labels) => {
+            let title = format!("Pod with {labels} in namespace {}", scope.namespace);
+            let found = pods.list(&ListParams::default().labels(labels)).await;
+            let mut found = found.map_err(ActError::of(&title, "list"))?.items;
+            found.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+            match found.len() {
+                1 => Ok(found.swap_remove(0)),
+                0 => Err(ActError::cause(&title, "it does not exist")),
+                _ => {
+                    let names: Vec<String> = found.iter().map(ResourceExt::name_any).collect();
+                    Err(ActError::cause(&title, format!("these labels select several: {}", names.join(", "))))
+                }
+            }
+        }
+    }
+}
+
+fn status<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
+    pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|it| it.name == container)
+}
+
+/// The runtime's id of a container that runs, or why there is none.
+fn running(pod: &Pod, container: &str) -> Result<String, String> {
+    let Some(status) = status(pod, container) else {
+        let known = pod.spec.iter().flat_map(|spec| &spec.containers).map(|it| it.name.as_str());
+        let known: Vec<&str> = known.collect();
+        return Err(match known.contains(&container) {
+            true => "it has not begun".to_owned(),
+            false => format!("the pod has no such container; it has {}", known.join(", ")),
+        });
+    };
+    let runs = status.state.as_ref().is_some_and(|state| state.running.is_some());
+    let id = status.container_id.clone().filter(|_| runs);
+    id.ok_or_else(|| "it does not run".to_owned())
+}
+
+/// How the run of that id ended, where its end is known.
+fn end<'a>(pod: &'a Pod, container: &str, id: &str) -> Option<&'a ContainerStateTerminated> {
+    let status = status(pod, container)?;
+    let ends = [&status.state, &status.last_state].into_iter().flatten().filter_map(|it| it.terminated.as_ref());
+    ends.into_iter().find(|it| it.container_id.as_deref() == Some(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(state: &Value, last: &Value) -> Pod {
+        let status = json!({"name": "minio", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+            "state": state, "lastState": last, "containerID": "containerd://a"});
+        let spec = json!({"containers": [{"name": "minio"}, {"name": "late"}]});
+        serde_json::from_value(json!({"spec": spec, "status": {"containerStatuses": [status]}})).expect("a pod")
+    }
+
+    #[test]
+    fn only_what_runs_can_be_ended() {
+        let runs = pod(&json!({"running": {}}), &json!({}));
+        assert_eq!(running(&runs, "minio").as_deref(), Ok("containerd://a"));
+        assert_eq!(running(&runs, "late").expect_err("not begun"), "it has not begun");
+        assert!(running(&runs, "other").expect_err("unknown").contains("it has minio, late"));
+        let waits = pod(&json!({"waiting": {"reason": "CrashLoopBackOff"}}), &json!({}));
+        assert_eq!(running(&waits, "minio").expect_err("waits"), "it does not run");
+    }
+
+    #[test]
+    fn the_end_is_that_of_the_run_that_was_meant() {
+        let ended = |id: &str| json!({"terminated": {"exitCode": 137, "containerID": id}});
+        for (state, last, seen) in [
+            (json!({"running": {}}), json!({}), false),
+            (ended("containerd://a"), json!({}), true),
+            (json!({"running": {}}), ended("containerd://a"), true),
+            (json!({"running": {}}), ended("containerd://before"), false),
+        ] {
+            assert_eq!(end(&pod(&state, &last), "minio", "containerd://a").is_some(), seen, "{state} {last}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! `patch`: fields of an object, by merge patch or JSON patch.
+
+use kube::Api;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::{ActError, Done, FIELD_MANAGER};
+
+/// Patches an object and returns it as the cluster then holds it. `json` is a list of operations, else it is merged.
+pub async fn patch(
+    api: &Api<DynamicObject>,
+    title: &str,
+    name: &str,
+    change: &Value,
+    json: bool,
+) -> Result<Done, ActError> {
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let before = api.get(name).await.map_err(ActError::of(title, "get"))?.metadata.resource_version;
+    let patched = if json {
+        let operations = serde_json::from_value(change.clone())
+            .map_err(|error| ActError::cause(title, format!("the patch cannot be read: {error}")))?;
+        api.patch(name, &parameters, &Patch::<Value>::Json(operations)).await
+    } else {
+        api.patch(name, &parameters, &Patch::Merge(change)).await
+    };
+    let patched = patched.map_err(ActError::of(title, "patch"))?;
+    let changed = patched.metadata.resource_version != before;
+    let said = if changed { "is patched" } else { "was as patched already" };
+    Ok(Done { value: None, told: format!("{title} {said}"), said: json!({ "changed": changed }) })
+}

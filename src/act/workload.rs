@@ -1,0 +1,264 @@
+//! Deployments and `StatefulSets` alike: what they are asked for, how far they are, and which pods are theirs.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DynamicObject, ListParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::runtime::wait::await_condition;
+use kube::runtime::watcher;
+use kube::{Api, ResourceExt};
+
+use super::{ActError, Scope};
+use crate::apply::hopeless;
+
+/// A Deployment or a `StatefulSet`, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// A Deployment.
+    Deployment(String),
+    /// A `StatefulSet`.
+    StatefulSet(String),
+}
+
+impl Workload {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Deployment(name) | Self::StatefulSet(name) => name,
+        }
+    }
+
+    /// In words.
+    pub fn title(&self, namespace: &str) -> String {
+        format!("{} {} in namespace {namespace}", self.kind(), self.name())
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Deployment(_) => "Deployment",
+            Self::StatefulSet(_) => "StatefulSet",
+        }
+    }
+
+    /// The API of its kind, its objects untyped: what `scale` and `restart` change is the same in both.
+    pub(super) fn api(&self, scope: &Scope<'_>) -> Api<DynamicObject> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", self.kind()));
+        Api::namespaced_with(scope.client.clone(), scope.namespace, &resource)
+    }
+
+    /// Waits until the workload is as its newest generation asks: so many pods, all of the newest template and
+    /// available, and none of those that were there before.
+    ///
+    /// `concerns` says which pods the wait ends for where they are beyond hope: a pod that is to be replaced may be in any
+    /// state.
+    pub(super) async fn settled(
+        &self,
+        scope: &Scope<'_>,
+        generation: i64,
+        concerns: impl Fn(&Pod) -> bool + Send,
+    ) -> Result<(), ActError> {
+        let title = self.title(scope.namespace);
+        let selector = self.selector(scope).await?;
+        let only = watcher::Config::default().labels(&selector);
+        let there = async {
+            match self {
+                Self::Deployment(name) => {
+                    let api: Api<Deployment> = Api::namespaced(scope.client.clone(), scope.namespace);
+                    let rolled = move |it: Option<&Deployment>| {
+                        it.is_some_and(|it| State::of_deployment(it).is_settled(generation))
+                    };
+                    await_condition(api, name, rolled).await.map(drop)
+                }
+                Self::StatefulSet(name) => {
+                    let api: Api<StatefulSet> = Api::namespaced(scope.client.clone(), scope.namespace);
+                    let rolled =
+                        move |it: Option<&StatefulSet>| it.is_some_and(|it| State::of_set(it).is_settled(generation));
+                    await_condition(api, name, rolled).await.map(drop)
+                }
+            }?;
+            gone(scope, &only).await;
+            Ok::<(), kube::runtime::wait::Error>(())
+        };
+        let outcome = tokio::time::timeout(scope.within, async {
+            tokio::select! {
+                there = there => there.map_err(|error| format!("the watch of it ended: {error}")),
+                why = hopeless::pod(scope.client.clone(), scope.namespace, only.clone(), &concerns) => Err(why),
+            }
+        });
+        match outcome.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(why)) => Err(ActError::cause(&title, why)),
+            Err(_) => Err(ActError::cause(&title, self.state(scope, &selector).await)),
+        }
+    }
+
+    /// The labels of its pods, as the apiserver takes them in a query.
+    async fn selector(&self, scope: &Scope<'_>) -> Result<String, ActError> {
+        let title = self.title(scope.namespace);
+        let object = self.api(scope).get(self.name()).await.map_err(ActError::of(&title, "get"))?;
+        let labels: BTreeMap<String, String> =
+            serde_json::from_value(object.data["spec"]["selector"]["matchLabels"].clone()).unwrap_or_default();
+        if labels.is_empty() {
+            return Err(ActError::cause(&title, "its selector names no labels, so its pods cannot be told"));
+        }
+        Ok(labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","))
+    }
+
+    /// How far it is, in words.
+    async fn state(&self, scope: &Scope<'_>, selector: &str) -> String {
+        let counts = match self {
+            Self::Deployment(name) => {
+                let api: Api<Deployment> = Api::namespaced(scope.client.clone(), scope.namespace);
+                api.get_opt(name).await.ok().flatten().map(|it| State::of_deployment(&it))
+            }
+            Self::StatefulSet(name) => {
+                let api: Api<StatefulSet> = Api::namespaced(scope.client.clone(), scope.namespace);
+                api.get_opt(name).await.ok().flatten().map(|it| State::of_set(&it))
+            }
+        };
+        let within = within(scope.within);
+        let Some(state) = counts else { return format!("it does not exist, {within}") };
+        let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
+        let pods = pods.list(&ListParams::default().labels(selector)).await.map(|it| it.items).unwrap_or_default();
+        let ends: Vec<String> =
+            pods.iter().filter(|it| it.metadata.deletion_timestamp.is_some()).map(ResourceExt::name_any).collect();
+        let ends = if ends.is_empty() { String::new() } else { format!(", and still there: {}", ends.join(", ")) };
+        format!(
+            "{} of {} replicas are new and available {within}{ends}",
+            state.available.min(state.updated),
+            state.wanted
+        )
+    }
+}
+
+fn within(limit: Duration) -> String {
+    format!("after {} s", limit.as_secs())
+}
+
+/// How far a workload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    observed: i64,
+    wanted: i32,
+    all: i32,
+    updated: i32,
+    available: i32,
+}
+
+impl State {
+    fn of_deployment(it: &Deployment) -> Self {
+        let status = it.status.clone().unwrap_or_default();
+        Self {
+            observed: status.observed_generation.unwrap_or(0),
+            wanted: it.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
+            all: status.replicas.unwrap_or(0),
+            updated: status.updated_replicas.unwrap_or(0),
+            available: status.available_replicas.unwrap_or(0),
+        }
+    }
+
+    fn of_set(it: &StatefulSet) -> Self {
+        let status = it.status.clone().unwrap_or_default();
+        // Once all are of one revision, the count of updated ones is left out.
+        let same = status.current_revision == status.update_revision;
+        Self {
+            observed: status.observed_generation.unwrap_or(0),
+            wanted: it.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
+            all: status.replicas,
+            updated: if same { status.replicas } else { status.updated_replicas.unwrap_or(0) },
+            available: status.available_replicas.unwrap_or(0),
+        }
+    }
+
+    fn is_settled(self, generation: i64) -> bool {
+        let Self { observed, wanted, all, updated, available } = self;
+        observed >= generation && all == wanted && updated == wanted && available == wanted
+    }
+}
+
+/// Waits until no selected pod is on its way out: a workload's status does not count those.
+async fn gone(scope: &Scope<'_>, selected: &watcher::Config) {
+    let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
+    let mut seen = pin!(watcher(pods, selected.clone()));
+    let mut leaving: BTreeMap<String, bool> = BTreeMap::new();
+    let mut listed = false;
+    while let Some(event) = seen.next().await {
+        match event {
+            Ok(watcher::Event::Init) => {
+                leaving.clear();
+                listed = false;
+            }
+            Ok(watcher::Event::InitDone) => listed = true,
+            Ok(watcher::Event::InitApply(pod) | watcher::Event::Apply(pod)) => {
+                leaving.insert(pod.uid().unwrap_or_default(), pod.metadata.deletion_timestamp.is_some());
+            }
+            Ok(watcher::Event::Delete(pod)) => {
+                leaving.remove(&pod.uid().unwrap_or_default());
+            }
+            // The stream begins the watch again.
+            Err(_) => {}
+        }
+        if listed && !leaving.values().any(|leaves| *leaves) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_deployment_is_settled_when_all_of_it_is_new_and_there() {
+        let table = [
+            (json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}), true),
+            (json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}), false),
+            (json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 2}), false),
+            (json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1}), false),
+            (json!({}), false),
+        ];
+        for (status, settled) in table {
+            let object = deployment(1, &status);
+            assert_eq!(State::of_deployment(&object).is_settled(2), settled, "{status}");
+        }
+        let none = deployment(0, &json!({"observedGeneration": 2}));
+        assert!(State::of_deployment(&none).is_settled(2));
+    }
+
+    fn deployment(replicas: i32, status: &Value) -> Deployment {
+        let object = json!({"spec": {"replicas": replicas, "selector": {}, "template": {}}, "status": status});
+        serde_json::from_value(object).expect("a Deployment")
+    }
+
+    #[test]
+    fn a_stateful_set_is_settled_when_its_pods_are_of_the_newest_revision() {
+        let table = [
+            (
+                json!({"observedGeneration": 2, "replicas": 1, "availableReplicas": 1, "currentRevision": "b", "updateRevision": "b"}),
+                true,
+            ),
+            (
+                json!({"observedGeneration": 2, "replicas": 1, "availableReplicas": 1, "currentRevision": "a", "updateRevision": "b"}),
+                false,
+            ),
+            (
+                json!({"observedGeneration": 2, "replicas": 1, "availableReplicas": 1, "updatedReplicas": 1, "currentRevision": "a", "updateRevision": "b"}),
+                true,
+            ),
+            (json!({"observedGeneration": 2, "replicas": 1, "currentRevision": "b", "updateRevision": "b"}), false),
+        ];
+        for (status, settled) in table {
+            let object =
+                json!({"spec": {"replicas": 1, "selector": {}, "serviceName": "s", "template": {}}, "status": status});
+            let object: StatefulSet = serde_json::from_value(object).expect("a StatefulSet");
+            assert_eq!(State::of_set(&object).is_settled(2), settled, "{status}");
+        }
+    }
+}

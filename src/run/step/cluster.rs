@@ -1,0 +1,142 @@
+//! `resource`, `log` and `event`: a look at an object, at what containers wrote, at an object's events. With `eventually` logs and events are followed
+//! as they come; what is not there is then only known at the deadline.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Attempt, Tried};
+use crate::judge::{self, LogLook, ObjectEvent};
+use crate::probe::events::{self, EventQuestion};
+use crate::probe::logs::{self, LogError, LogQuestion};
+use crate::run::error::RunError;
+use crate::scenario::model::{EventStep, Expect, LogStep, ResourceStep};
+use crate::scenario::target::{EventTarget, LogTarget};
+
+/// How many events are told.
+const EVENTS_TOLD: usize = 20;
+
+/// The deadline of one try, and whether to wait for it.
+#[derive(Clone, Copy)]
+struct Patience {
+    left: Duration,
+    follow: bool,
+}
+
+/// Asks what the step asks.
+pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
+    let step = it.filled_in()?;
+    let expect = step.expect.as_ref();
+    let patience = Patience { left: it.left, follow: step.eventually.is_some() };
+    match (&step.resource, &step.log, &step.event) {
+        (Some(resource), ..) => it.resource(resource, expect).await,
+        (_, Some(log), _) => it.log(log, expect, patience).await,
+        (_, _, Some(event)) => it.event(event, expect, patience).await,
+        (None, None, None) => Err(it.wrong("it asks nothing".to_owned())),
+    }
+}
+
+impl Attempt<'_> {
+    async fn resource(&self, it: &ResourceStep, expect: Option<&Expect>) -> Result<Tried, RunError> {
+        let namespace = it.namespace.as_deref().unwrap_or_else(|| self.namespace());
+        let (title, object) = self.stage.applier.get(&it.api_version, &it.kind, namespace, &it.name).await?;
+        let told = judge::object_differences(expect, object.as_ref());
+        let judgement = judge::judge_object(&title, expect, object.as_ref());
+        Ok(Tried { told, other: object, ..Tried::judged(judgement) })
+    }
+
+    async fn log(&self, it: &LogStep, expect: Option<&Expect>, patience: Patience) -> Result<Tried, RunError> {
+        let target = LogTarget::parse(&it.of).map_err(|reason| self.wrong(reason))?;
+        let question = LogQuestion {
+            target,
+            namespace: it.namespace.clone().unwrap_or_else(|| self.namespace().to_owned()),
+            container: it.container.clone(),
+            previous: it.previous,
+            since: it.since.as_ref().and_then(|step| self.kept.ended(step)),
+        };
+        let client = self.stage.applier.client();
+        let mut look = LogLook::new(expect);
+        let read = async {
+            if patience.follow {
+                logs::follow(client, &question, |line| {
+                    look.take(line);
+                    look.judge().cause.is_none()
+                })
+                .await
+            } else {
+                logs::read(client, &question, |line| {
+                    look.take(line);
+                    false
+                })
+                .await
+            }
+        };
+        let judgement = match tokio::time::timeout(patience.left, read).await {
+            Ok(Err(LogError::None(why))) => look.none(&question.target.describe(&question.namespace), &why),
+            Ok(Err(error @ LogError::Api { .. })) => return Err(self.wrong(error.to_string())),
+            Err(_) if !patience.follow => {
+                return Err(self.wrong("the log could not be read to its end in time".to_owned()));
+            }
+            Ok(Ok(())) | Err(_) => look.judge(),
+        };
+        let last: Vec<String> = look.last().map(str::to_owned).collect();
+        let said = json!({ "line": look.found(), "last": last });
+        Ok(Tried { told: last, other: Some(said), ..Tried::judged(judgement) })
+    }
+
+    async fn event(&self, it: &EventStep, expect: Option<&Expect>, patience: Patience) -> Result<Tried, RunError> {
+        let target = EventTarget::parse(&it.of).map_err(|reason| self.wrong(reason))?;
+        let namespace = it.namespace.as_deref().unwrap_or_else(|| self.namespace());
+        let title = target.describe(namespace);
+        let applier = self.stage.applier;
+        let Some(there) = applier.names(&target.kind, namespace, &target.which).await? else {
+            let why = format!("the cluster knows no kind {}", target.kind);
+            return Ok(Tried::judged(judge::judge_no_object(&title, expect, &why)));
+        };
+        let question = EventQuestion {
+            kind: target.kind.clone(),
+            name: target.which.name().map(str::to_owned),
+            namespace: there.events,
+            reason: it.reason.clone(),
+        };
+        let mut names: BTreeSet<String> = there.names.into_iter().collect();
+        let mut seen: Vec<ObjectEvent> = Vec::new();
+        let client = applier.client();
+        if patience.follow {
+            let follow = events::follow(client, &question, async |event| {
+                // An object that came since: its labels are asked for again.
+                if question.name.is_none() && !names.contains(&event.object) {
+                    let more = applier.names(&target.kind, namespace, &target.which).await.ok().flatten();
+                    names.extend(more.into_iter().flat_map(|it| it.names));
+                }
+                seen.extend(Some(event).filter(|it| question.name.is_some() || names.contains(&it.object)));
+                judge::judge_events(expect, &seen).cause.is_none()
+            });
+            // At the deadline what was seen is what there is.
+            let _ = tokio::time::timeout(patience.left, follow).await;
+        } else {
+            let listed = tokio::time::timeout(patience.left, events::list(client, &question)).await;
+            match listed {
+                Ok(Ok(listed)) => {
+                    seen.extend(listed.into_iter().filter(|it| question.name.is_some() || names.contains(&it.object)));
+                }
+                Ok(Err(error)) => return Err(self.wrong(format!("events cannot be listed: {error}"))),
+                Err(_) => return Err(self.wrong("the apiserver did not list the events in time".to_owned())),
+            }
+        }
+        let judgement = if seen.is_empty() && names.is_empty() {
+            judge::judge_no_object(&title, expect, "it does not exist, and no event of it is there")
+        } else {
+            judge::judge_events(expect, &seen)
+        };
+        let told = seen.iter().rev().take(EVENTS_TOLD).rev().map(ToString::to_string).collect();
+        let said = json!({ "events": seen });
+        Ok(Tried { told, other: Some(said), ..Tried::judged(judgement) })
+    }
+
+    /// The variant's namespace.
+    pub(super) fn namespace(&self) -> &str {
+        &self.stage.scene.plan.namespace
+    }
+}
