@@ -83,12 +83,15 @@ pub fn build(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<Varian
 }
 
 /// The selected variants of a scenario by the environment they need: the baseline's is shared by the breaks that change
-/// only steps or what a vantage trusts; every other break has one of its own. Each with its id.
+/// only steps or what a vantage trusts; every other break has one of its own. So has every break of a flow that leaves
+/// its environment changed: what one patches or deletes, the next would miss. Each with its id.
 fn environments<'a>(loaded: &'a Loaded, selected: &BTreeSet<VariantId>) -> Vec<(String, Vec<&'a Variant>)> {
     let mut shared = Vec::new();
     let mut own = Vec::new();
     for variant in loaded.variants.iter().filter(|variant| selected.contains(&variant.id)) {
-        if variant.touches.fixtures.is_empty() && !variant.touches.cluster {
+        let stays = |variant: &Variant| !variant.scenario.flow.iter().any(|step| step.action().leaves_it_changed());
+        let as_planned = variant.touches.fixtures.is_empty() && !variant.touches.cluster;
+        if variant.break_id.is_none() || as_planned && stays(variant) && stays(&loaded.variants[0]) {
             shared.push(variant);
         } else {
             own.push((variant.id.to_string(), vec![variant]));

@@ -12,7 +12,7 @@ struct Wall {
     why: &'static str,
 }
 
-const WALLS: [Wall; 5] = [
+const WALLS: [Wall; 6] = [
     Wall {
         within: &["src/scenario/", "src/fixture/", "src/plan/", "src/judge/", "src/explain/"],
         except: &[],
@@ -36,6 +36,12 @@ const WALLS: [Wall; 5] = [
             "from_custom_kubeconfig",
         ],
         why: "only src/cluster builds a Kubernetes client",
+    },
+    Wall {
+        within: &["src/", "crates/probe/", "crates/agent/"],
+        except: &["src/apply/", "src/act/"],
+        words: &["PatchParams", "PostParams", "DeleteParams"],
+        why: "only src/apply and src/act change a cluster",
     },
     Wall {
         within: &["src/report/"],
@@ -99,6 +105,8 @@ mod tests {
             ("src/apply/mod.rs", "let client = Client::try_default().await?;", 1),
             ("src/cluster/client.rs", "let client = Client::try_from(config)?;", 0),
             ("crates/node/src/main.rs", "let client = Client::try_from(config)?;", 0),
+            ("src/probe/logs.rs", "use kube::api::DeleteParams;", 1),
+            ("src/act/delete.rs", "use kube::api::DeleteParams;", 0),
             ("src/report/mod.rs", "use crate::run::Run;", 1),
             ("src/report/mod.rs", "use crate::record::Live;", 0),
             ("crates/vocab/src/id.rs", "std::fs::read(x)", 1),
