@@ -9,8 +9,10 @@ pub(crate) mod hopeless;
 mod objects;
 mod ready;
 mod server_side;
+mod take_down;
 
 pub use environment::{Environment, bring_up};
 pub use error::ApplyError;
 pub(crate) use objects::tls_secret;
 pub use server_side::{Applier, Names};
+pub use take_down::{held_by, take_down};

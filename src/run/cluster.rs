@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::error::RunError;
 use super::images::Supplied;
 use super::{Context, environment};
-use crate::apply::Applier;
+use crate::apply::{self, Applier};
 use crate::certs::write_private;
 use crate::cluster::{Cluster, ClusterError, nodes_ready};
 use crate::plan::ClusterPlan;
@@ -18,6 +18,8 @@ use crate::world;
 
 /// How long a node may take to be ready once its apiserver answers.
 const NODE_WITHIN: Duration = Duration::from_secs(90);
+/// How long a cluster may take to say what holds its namespaces.
+const HELD_WITHIN: Duration = Duration::from_secs(10);
 /// Lines of the world's log that are looked through for evidence.
 const WORLD_LINES: usize = 5_000;
 
@@ -66,28 +68,53 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
     };
     let environments = async {
         let all = plan.environments.iter().map(|it| environment::run(context, &applier, &cluster, it, &answered));
-        join_all(all).await.into_iter().collect::<Result<(), RunError>>()
+        join_all(all).await;
     };
     let result = tokio::select! {
         error = &mut exited => Err(error.into()),
         result = both(ready, environments) => result,
     };
+    if result.is_ok() && !context.options.keep {
+        tell_what_is_held(context, &cluster, plan).await;
+    }
     keep_evidence(context, &cluster).await;
     result
+}
+
+/// Says which namespaces could not go, and why: a cluster of a person's own would keep them. This one goes with all that
+/// is in it, so nobody waits.
+async fn tell_what_is_held(context: &Context, cluster: &Cluster, plan: &ClusterPlan) {
+    let asked = plan.environments.iter().map(|it| apply::held_by(&cluster.client, &it.namespace));
+    let Ok(all) = tokio::time::timeout(HELD_WITHIN, join_all(asked)).await else {
+        context.sink.warn(format!("cluster {} does not say in time whether its namespaces go", cluster.name));
+        return;
+    };
+    for (environment, held) in plan.environments.iter().zip(all) {
+        match held {
+            Ok(held) if held.is_empty() => {}
+            Ok(held) => context.sink.warn(format!(
+                "namespace {} does not go, for {}; in a cluster that stays, what sets the finalizer must take it away",
+                environment.namespace,
+                held.join("; ")
+            )),
+            Err(error) => context.sink.warn(error.to_string()),
+        }
+    }
 }
 
 /// Ends with the environments: where all of them failed, nobody says that the cluster's name service answered.
 async fn both(
     ready: impl Future<Output = Result<(), RunError>>,
-    environments: impl Future<Output = Result<(), RunError>>,
+    environments: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let mut environments = std::pin::pin!(environments);
     tokio::select! {
-        result = &mut environments => result,
-        result = ready => match result {
-            Ok(()) => environments.await,
-            Err(error) => Err(error),
-        },
+        () = &mut environments => Ok(()),
+        result = ready => {
+            result?;
+            environments.await;
+            Ok(())
+        }
     }
 }
 

@@ -101,17 +101,19 @@ pub(super) async fn run(
     cluster: &Cluster,
     plan: &EnvironmentPlan,
     answered: &Notify,
-) -> Result<(), RunError> {
+) {
     let _job = context.jobs.acquire().await.expect("the semaphore is never closed");
     let began = Instant::now();
-    match in_environment(context, applier, cluster, plan, answered).await {
-        Ok(()) => Ok(()),
-        Err((first, error)) => {
-            for variant in &plan.variants[first..] {
-                let outcome = Outcome::Error { failure: error.failure() };
-                context.verdicts.say(&variant.id, outcome, millis(began));
-            }
-            Ok(())
+    if let Err((first, error)) = in_environment(context, applier, cluster, plan, answered).await {
+        for variant in &plan.variants[first..] {
+            let outcome = Outcome::Error { failure: error.failure() };
+            context.verdicts.say(&variant.id, outcome, millis(began));
+        }
+    }
+    if !context.options.keep {
+        // What it held of the node is for the environments that still come.
+        if let Err(error) = apply::take_down(applier, &plan.namespace).await {
+            context.sink.warn(error.to_string());
         }
     }
 }

@@ -10,6 +10,7 @@ mod interrupted;
 mod killed;
 mod machine;
 mod standing;
+mod taken_down;
 mod usage;
 mod verdicts;
 mod workload;

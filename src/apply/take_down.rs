@@ -1,0 +1,73 @@
+//! Taking an environment down while others run: its namespace is deleted, and nobody waits for that.
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{DeleteParams, DynamicObject, ListParams};
+use kube::discovery::{Scope, verbs};
+use kube::{Api, Client, Discovery};
+
+use super::Applier;
+use super::error::ApplyError;
+
+/// At most so many objects that hold a namespace are named.
+const NAMED: usize = 5;
+
+/// Asks for the deletion of an environment's namespace. What is in it goes on its own, and frees the node.
+pub async fn take_down(applier: &Applier, namespace: &str) -> Result<(), ApplyError> {
+    let api: Api<Namespace> = Api::all(applier.client().clone());
+    api.delete(namespace, &DeleteParams::background())
+        .await
+        .map(drop)
+        .map_err(|source| ApplyError::Api { doing: format!("delete namespace {namespace}"), source: Box::new(source) })
+}
+
+/// What holds a namespace that was to be deleted: objects with finalizers that nobody takes away, and kinds that the
+/// apiserver could not list or delete. Nothing where it is gone, or where its pods are merely ending.
+pub async fn held_by(client: &Client, namespace: &str) -> Result<Vec<String>, ApplyError> {
+    let doing =
+        |source| ApplyError::Api { doing: format!("ask what holds namespace {namespace}"), source: Box::new(source) };
+    let api: Api<Namespace> = Api::all(client.clone());
+    let Some(found) = api.get_opt(namespace).await.map_err(doing)? else { return Ok(Vec::new()) };
+    let conditions = found.status.and_then(|status| status.conditions).unwrap_or_default();
+    let holds = conditions.into_iter().filter(|it| it.status == "True");
+    let mut held = Vec::new();
+    let mut by_finalizers = false;
+    for condition in holds {
+        match condition.type_.as_str() {
+            "NamespaceFinalizersRemaining" => by_finalizers = true,
+            // Pods that are ending count as content for a while.
+            "NamespaceContentRemaining" => {}
+            kind => held.push(format!("{kind}: {}", condition.message.unwrap_or_default())),
+        }
+    }
+    if by_finalizers {
+        held.extend(with_finalizers(client, namespace).await.map_err(doing)?);
+    }
+    Ok(held)
+}
+
+/// Every object of the namespace that is to be deleted and has finalizers, of whatever kind.
+async fn with_finalizers(client: &Client, namespace: &str) -> Result<Vec<String>, kube::Error> {
+    let mut found = Vec::new();
+    // Anew: a finalizer is most often on an object of a kind that a fixture brought along.
+    let kinds = Discovery::new(client.clone()).run_aggregated().await?;
+    let kinds = kinds.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
+    let kinds = kinds.filter(|(_, it)| it.scope == Scope::Namespaced && it.supports_operation(verbs::LIST));
+    for (resource, _) in kinds {
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+        // A kind that cannot be listed (metrics without a server) holds nothing that could be named.
+        let Ok(objects) = api.list(&ListParams::default()).await else { continue };
+        for object in objects {
+            let finalizers = object.metadata.finalizers.unwrap_or_default();
+            if object.metadata.deletion_timestamp.is_some() && !finalizers.is_empty() {
+                let name = object.metadata.name.unwrap_or_default();
+                found.push(format!("{} {name} has finalizer {}", resource.kind, finalizers.join(", ")));
+            }
+        }
+    }
+    let more = found.len().saturating_sub(NAMED);
+    found.truncate(NAMED);
+    if more > 0 {
+        found.push(format!("and {more} more"));
+    }
+    Ok(found)
+}
