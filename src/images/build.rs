@@ -18,9 +18,11 @@ use super::debian::DebianBuild;
 use super::error::ImageError;
 use super::golang::GoBuild;
 use super::layer::{self, For, Prepared};
+use super::nodejs::NpmBuild;
 use super::recipe::{Go, Layer};
 use super::tool::{Tool, Tools};
 use super::tree;
+use super::wheels::PypiBuild;
 use crate::record::Setup;
 
 /// Go builds at once. Each may use all cores, so that the last one is not left with a share of them; two are enough to
@@ -122,9 +124,20 @@ impl<'a> Workshop<'a> {
                 let program = self.go(image, go, prepared, &temporary, index, progress).await?;
                 vec![tree::Entry::File { path: go.to.clone(), source: program, executable: true }]
             }
+            Layer::Pypi(pypi) => {
+                let program = self.tool(image, Tool::Pip).await?;
+                let build = PypiBuild { image, pypi, program: &program, scratch: temporary.path() };
+                build.run(&|line| progress.say(index, "pip", line), &self.cancel).await?
+            }
+            Layer::Npm(npm) => {
+                let program = self.tool(image, Tool::Npm).await?;
+                let (recipe, scratch) = (prepared.recipe.folder.as_path(), temporary.path());
+                let build = NpmBuild { image, npm, recipe, program: &program, scratch };
+                build.run(&|line| progress.say(index, "npm", line), &self.cancel).await?
+            }
             other => layer::entries(other, &prepared.recipe, self.binaries)
                 .map_err(ImageError::cache("read the input of", path))?
-                .expect("only debian and go layers have no entries of their own"),
+                .expect("what a tool makes was made above"),
         };
         progress.say(index, layer.kind(), "writing the layer");
         self.write(&temporary, path, move |out, cancel| tree::write(entries, merged_usr, out, cancel)).await

@@ -185,11 +185,36 @@ impl ImageError {
 
 /// The likely fix of a failed build step, from what its tool printed.
 fn step_fix(lines: &[String]) -> Option<String> {
-    const SIGNS: [(&[&str], &str); 3] = [
+    const SIGNS: [(&[&str], &str); 6] = [
         (&["no space left on device"], "free some disk space, or set PARALLAX_CACHE to a folder on a larger disk"),
         (
-            &["no such host", "connection refused", "i/o timeout", "could not resolve", "temporary failure resolving"],
-            "check that the package registry can be reached (GOPROXY, HTTPS_PROXY, the apt sources)",
+            &["do not match the hashes", "eintegrity"],
+            "find out why it differs before you pin the new hash: the package was changed, or the version was mistyped",
+        ),
+        (
+            &[
+                "no such host",
+                "connection refused",
+                "i/o timeout",
+                "could not resolve",
+                "temporary failure resolving",
+                "failed to establish a new connection",
+                "enotfound",
+                "eai_again",
+                "econnrefused",
+                "etimedout",
+            ],
+            "check that the package registry can be reached (GOPROXY, pip's and npm's configuration, HTTPS_PROXY, the \
+             apt sources)",
+        ),
+        (
+            &["no matching distribution found", "etarget"],
+            "the package index that this machine names has no such version for this architecture: name another version, \
+             or another index in pip's or npm's configuration",
+        ),
+        (
+            &["can only install packages when your package.json and package-lock.json"],
+            "run `npm install --package-lock-only --omit-lockfile-registry-resolved` in the recipe's folder",
         ),
         (&["missing go.sum entry", "updates to go.mod needed"], "run `go mod tidy` in the recipe's module folder"),
     ];
@@ -224,6 +249,12 @@ mod tests {
         assert!(fix("write /x: no space left on device").is_some_and(|fix| fix.contains("PARALLAX_CACHE")));
         assert!(fix("dial tcp: lookup proxy: no such host").is_some_and(|fix| fix.contains("GOPROXY")));
         assert!(fix("main.go:3:1: missing go.sum entry for module").is_some_and(|fix| fix.contains("go mod tidy")));
+        let changed = "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.";
+        assert!(fix(changed).is_some_and(|fix| fix.contains("find out why it differs")));
+        assert!(fix("npm error code EINTEGRITY").is_some_and(|fix| fix.contains("find out why it differs")));
+        assert!(fix("npm error code EAI_AGAIN").is_some_and(|fix| fix.contains("npm's configuration")));
+        let absent = "ERROR: No matching distribution found for boto3==99";
+        assert!(fix(absent).is_some_and(|fix| fix.contains("has no such version")));
         assert_eq!(fix("./main.go:9:2: undefined: x"), None);
     }
 }

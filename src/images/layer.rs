@@ -9,6 +9,7 @@ use super::cache::Cache;
 use super::digest::{self, Fields};
 use super::error::ImageError;
 use super::lock::{Entry as Listed, Lock};
+use super::nodejs;
 use super::recipe::{Layer, Recipe, parse_mode};
 use super::tree::{self, Entry};
 
@@ -111,6 +112,13 @@ fn hash(layer: &Layer, recipe: &Recipe, binaries: &Path, image: &str) -> Result<
             let program = binaries::find(binaries, &cargo.binary, image)?;
             fields.add("program", digest::of_file(&program).map_err(unreadable(&program))?.as_bytes());
         }
+        Layer::Pypi(_) => fields.add("architecture", std::env::consts::ARCH.as_bytes()),
+        Layer::Npm(npm) => {
+            for name in nodejs::INPUTS {
+                let file = recipe.folder.join(&npm.folder).join(name);
+                fields.add(name, digest::of_file(&file).map_err(unreadable(&file))?.as_bytes());
+            }
+        }
         Layer::Files(name) => {
             let folder = recipe.folder.join(name);
             for (path, file) in tree::files_below(&folder).map_err(unreadable(&folder))? {
@@ -135,7 +143,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 /// What a layer that needs no tool holds; `None` for those that do.
 pub(super) fn entries(layer: &Layer, recipe: &Recipe, binaries: &Path) -> std::io::Result<Option<Vec<Entry>>> {
     Ok(Some(match layer {
-        Layer::Debian(_) | Layer::Go(_) => return Ok(None),
+        Layer::Debian(_) | Layer::Go(_) | Layer::Pypi(_) | Layer::Npm(_) => return Ok(None),
         Layer::Cargo(cargo) => {
             vec![Entry::File { path: cargo.to.clone(), source: binaries.join(&cargo.binary), executable: true }]
         }
@@ -172,6 +180,7 @@ layers:
   - go: { module: main, to: bin/main, tags: [a] }
   - links: { bin/other: main }
   - files: files
+  - npm: { folder: node, to: opt }
 config: { entrypoint: [/bin/main] }
 ";
 
@@ -189,6 +198,9 @@ config: { entrypoint: [/bin/main] }
                 ("x/main/go.mod", "module main\n"),
                 ("x/main/main.go", "package main\n"),
                 ("x/files/etc/conf", "a = 1\n"),
+                ("x/node/package.json", "{}\n"),
+                ("x/node/package-lock.json", "{}\n"),
+                ("x/node/main.mjs", "1;\n"),
             ] {
                 let path = folder.path().join(path);
                 fs::create_dir_all(path.parent().expect("a parent")).expect("made");
@@ -218,16 +230,18 @@ config: { entrypoint: [/bin/main] }
     fn only_what_changed_is_made_again() {
         let change = |file: &str, text: &str| Repository::new().change(file, text);
         let recipe = |from: &str, to: &str| change("x/recipe.yaml", &RECIPE.replace(from, to));
-        assert_eq!(recipe("", ""), (vec![false, false, false], false), "nothing");
-        assert_eq!(recipe("summary: a test", "summary: words # and a comment"), (vec![false, false, false], false));
-        assert_eq!(recipe("tags: [a]", "tags: [b]"), (vec![true, false, false], true));
-        assert_eq!(recipe("bin/other: main", "bin/other: man"), (vec![false, true, false], true));
-        assert_eq!(recipe("[/bin/main]", "[/bin/main, x]"), (vec![false, false, false], true));
-        assert_eq!(change("x/main/main.go", "package main // changed\n"), (vec![true, false, false], true));
-        assert_eq!(change("x/main/new.go", "package main\n"), (vec![true, false, false], true));
-        assert_eq!(change("x/files/etc/conf", "a = 2\n"), (vec![false, false, true], true));
+        assert_eq!(recipe("", ""), (vec![false, false, false, false], false), "nothing");
+        assert_eq!(recipe("summary: a test", "summary: words # and a comment"), (vec![false, false, false, false], false));
+        assert_eq!(recipe("tags: [a]", "tags: [b]"), (vec![true, false, false, false], true));
+        assert_eq!(recipe("bin/other: main", "bin/other: man"), (vec![false, true, false, false], true));
+        assert_eq!(recipe("[/bin/main]", "[/bin/main, x]"), (vec![false, false, false, false], true));
+        assert_eq!(change("x/main/main.go", "package main // changed\n"), (vec![true, false, false, false], true));
+        assert_eq!(change("x/main/new.go", "package main\n"), (vec![true, false, false, false], true));
+        assert_eq!(change("x/files/etc/conf", "a = 2\n"), (vec![false, false, true, false], true));
+        assert_eq!(change("x/node/package-lock.json", "{ }\n"), (vec![false, false, false, true], true));
+        assert_eq!(change("x/node/main.mjs", "2;\n"), (vec![false, false, false, false], false), "npm does not read it");
         let also = "images: [{ name: x, for: tests, recipe: x, also: ['known/as:2'] }]";
-        assert_eq!(change("images.lock", also), (vec![false, false, false], true));
+        assert_eq!(change("images.lock", also), (vec![false, false, false, false], true));
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Entry {
         let name = &self.name.value;
         let wrong = |at: &Spanned<String>, message: String| Err(yaml::invalid(file, at, message));
         if !is_plain(name) {
-            return wrong(&self.name, format!("{name:?} is not a name: use a-z, 0-9 and -"));
+            return wrong(&self.name, format!("{name:?} is not a name: use a-z, 0-9, - and ."));
         }
         for reference in self.reference.iter().chain(&self.also) {
             if let Err(message) = check_reference(&reference.value) {
@@ -120,7 +120,7 @@ impl Entry {
         }
         match &self.recipe {
             Some(recipe) if !is_plain(&recipe.value) => {
-                wrong(recipe, format!("{:?} is not a folder beside images.lock: use a-z, 0-9 and -", recipe.value))
+                wrong(recipe, format!("{:?} is not a folder beside images.lock: use a-z, 0-9, - and .", recipe.value))
             }
             None if self.reference.is_none() => {
                 wrong(&self.name, format!("image {name} has neither a reference nor a recipe; it needs one of them"))
@@ -137,8 +137,9 @@ impl Entry {
 fn is_plain(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 40
-        && !name.starts_with('-')
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !name.starts_with(['-', '.'])
+        && !name.contains("..")
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte))
 }
 
 fn is_digest(text: &str) -> bool {
@@ -187,6 +188,8 @@ mod tests {
             ("images:\n  - { name: a, for: x }", "images.lock:2:13: image a has neither"),
             ("images:\n  - { name: A, for: x, recipe: a }", "\"A\" is not a name"),
             ("images:\n  - { name: a, for: x, recipe: ../a }", "\"../a\" is not a folder"),
+            ("images:\n  - { name: a..b, for: x, recipe: a }", "\"a..b\" is not a name"),
+            ("images:\n  - { name: .a, for: x, recipe: a }", "\".a\" is not a name"),
             (
                 "images:\n  - { name: a, for: x, recipe: a }\n  - { name: a, for: x, recipe: a }",
                 ":3:13: image \"a\" is",

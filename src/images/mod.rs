@@ -20,6 +20,7 @@ mod golang;
 mod layer;
 mod list;
 mod lock;
+mod nodejs;
 mod obtain;
 mod process;
 mod recipe;
@@ -27,6 +28,7 @@ mod store;
 mod supply;
 mod tool;
 mod tree;
+mod wheels;
 mod yaml;
 
 pub use binaries::beside_this_program;

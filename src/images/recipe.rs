@@ -35,6 +35,10 @@ pub enum Layer {
     Go(Go),
     /// A static program of this workspace.
     Cargo(Cargo),
+    /// Wheels of a Python package index.
+    Pypi(Pypi),
+    /// Packages of an npm registry.
+    Npm(Npm),
     /// Symbolic links: path in the image → target.
     Links(BTreeMap<String, String>),
     /// A folder beside the recipe, copied to `/`.
@@ -88,6 +92,33 @@ pub struct Cargo {
     /// The program's name.
     pub binary: String,
     /// Path in the image.
+    pub to: String,
+}
+
+/// Wheels of exact versions from the machine's own Python package index: libraries, or programs that wheels carry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pypi {
+    /// `name==version` → `sha256:…` of its wheels, one for each architecture. Dependencies are named like the rest.
+    pub packages: BTreeMap<String, Vec<String>>,
+    /// The image's Python, for wheels that are made for one.
+    #[serde(default = "debians_python")]
+    pub python: String,
+    /// Libraries: the folder in the image that they are unpacked into, without their scripts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Programs: path in a wheel → path in the image. Without `to`, nothing else of the wheels is taken.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub programs: BTreeMap<String, String>,
+}
+
+/// The packages of a `package-lock.json`, from the machine's own npm registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Npm {
+    /// A folder beside the recipe with `package.json` and `package-lock.json`.
+    pub folder: String,
+    /// The folder in the image that gets `node_modules`.
     pub to: String,
 }
 
@@ -154,6 +185,8 @@ impl Layer {
             Self::Debian(_) => "debian",
             Self::Go(_) => "go",
             Self::Cargo(_) => "cargo",
+            Self::Pypi(_) => "pypi",
+            Self::Npm(_) => "npm",
             Self::Links(_) => "links",
             Self::Files(_) => "files",
             Self::Directories(_) => "directories",
@@ -169,6 +202,8 @@ impl Layer {
                 check_name("binary", &cargo.binary)?;
                 check_path(&cargo.to)
             }
+            Self::Pypi(pypi) => pypi.check(),
+            Self::Npm(npm) => npm.check(folder),
             Self::Links(links) => links.iter().try_for_each(|(path, target)| {
                 check_path(path)?;
                 if target.is_empty() { Err(format!("link {path} has no target")) } else { Ok(()) }
@@ -238,6 +273,60 @@ impl Go {
     }
 }
 
+/// The Python of Debian trixie.
+fn debians_python() -> String {
+    "3.13".to_owned()
+}
+
+impl Pypi {
+    fn check(&self) -> Result<(), String> {
+        if self.packages.is_empty() {
+            return Err("a pypi layer has no packages".to_owned());
+        }
+        for (package, hashes) in &self.packages {
+            let (name, version) = package.split_once("==").unwrap_or_default();
+            check_name("package as name==version", name).map_err(|_| format!("{package:?} is not name==version"))?;
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".+!".contains(&byte);
+            if version.is_empty() || !version.bytes().all(plain) {
+                return Err(format!("{package:?} does not pin a version: name==1.2.3"));
+            }
+            let good = |hash: &String| {
+                let digits = hash.strip_prefix("sha256:").unwrap_or_default();
+                digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+            };
+            if hashes.is_empty() || !hashes.iter().all(good) {
+                let what = "`sha256:` and 64 digits, as `pip hash FILE.whl` prints them after `pip download`";
+                return Err(format!("{package} needs the hash of its wheel: {what}"));
+            }
+        }
+        if !self.python.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') || !self.python.starts_with("3.") {
+            return Err(format!("python {:?} is not a version such as \"3.13\"", self.python));
+        }
+        if self.to.is_none() && self.programs.is_empty() {
+            return Err("a pypi layer says `to` (libraries: a folder) or `programs` (path in a wheel: path)".to_owned());
+        }
+        self.to.iter().chain(self.programs.values()).try_for_each(|path| check_path(path))
+    }
+}
+
+impl Npm {
+    fn check(&self, folder: &Path) -> Result<(), String> {
+        check_path(&self.to)?;
+        check_folder(folder, &self.folder, Some("package.json"))?;
+        let lock = folder.join(&self.folder).join("package-lock.json");
+        let again = format!(
+            "write it with `npm install --package-lock-only --omit-lockfile-registry-resolved` in {}",
+            self.folder
+        );
+        match std::fs::read_to_string(&lock) {
+            // Else npm would ask that host, whatever registry the machine names.
+            Ok(text) if text.contains("\"resolved\"") => Err(format!("package-lock.json names a registry's host; {again}")),
+            Ok(_) => Ok(()),
+            Err(_) => Err(format!("folder {:?} holds no package-lock.json; {again}", self.folder)),
+        }
+    }
+}
+
 /// Reads an octal mode.
 pub(super) fn parse_mode(mode: &str) -> Result<u32, String> {
     u32::from_str_radix(mode, 8)
@@ -280,6 +369,27 @@ fn check_folder(folder: &Path, name: &str, holds: Option<&str>) -> Result<(), St
 mod tests {
     use super::*;
 
+    const SHA: &str = "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+    #[test]
+    fn a_lock_file_of_npm_that_names_a_host_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("node")).expect("made");
+        let text = "summary: x\nlayers: [{ npm: { folder: node, to: a } }]";
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join("node").join(name), text).expect("written");
+        let says = |part: &str| {
+            let message = Recipe::parse(folder.path(), text).expect_err("refused").to_string();
+            assert!(message.contains(part), "{message}");
+        };
+        says("folder \"node\" holds no package.json");
+        write("package.json", "{}");
+        says("holds no package-lock.json; write it with `npm install --package-lock-only");
+        write("package-lock.json", r#"{ "packages": { "a": { "resolved": "https://registry.example/a.tgz" } } }"#);
+        says("names a registry's host");
+        write("package-lock.json", "{}");
+        assert!(Recipe::parse(folder.path(), text).is_ok());
+    }
+
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
         let install = "sum: 'h1:x', to: a";
@@ -303,6 +413,16 @@ mod tests {
                 "`sum` is missing: the Sum that `go mod download -json x/y@v1.0.0` prints",
             ),
             ("layers: [{ cargo: { package: p, binary: b, to: /bin/b } }]".to_owned(), "\"/bin/b\" is not a path"),
+            ("layers: [{ pypi: { packages: {}, to: a } }]".to_owned(), "a pypi layer has no packages"),
+            ("layers: [{ pypi: { packages: { boto3: [] }, to: a } }]".to_owned(), "\"boto3\" is not name==version"),
+            ("layers: [{ pypi: { packages: { a==: [] }, to: a } }]".to_owned(), "does not pin a version"),
+            ("layers: [{ pypi: { packages: { a==1.*: [] }, to: a } }]".to_owned(), "does not pin a version"),
+            ("layers: [{ pypi: { packages: { a==1: [] }, to: a } }]".to_owned(), "a==1 needs the hash of its wheel"),
+            ("layers: [{ pypi: { packages: { a==1: ['sha256:ab'] }, to: a } }]".to_owned(), "needs the hash"),
+            (format!("layers: [{{ pypi: {{ packages: {{ a==1: ['{SHA}'] }} }} }}]"), "says `to`"),
+            (format!("layers: [{{ pypi: {{ packages: {{ a==1: ['{SHA}'] }}, to: /a }} }}]"), "\"/a\" is not a path"),
+            (format!("layers: [{{ pypi: {{ packages: {{ a==1: ['{SHA}'] }}, python: 2.7, to: a }} }}]"), "is not a version"),
+            ("layers: [{ npm: { folder: nowhere, to: a } }]".to_owned(), "there is no folder \"nowhere\""),
             ("layers: [{ links: { a/../b: c } }]".to_owned(), "\"a/../b\" is not a path"),
             ("layers: [{ directories: { tmp: \"999\" } }]".to_owned(), "\"999\" is not a mode"),
             ("layers: [{ directories: { tmp: \"1777\" } }]\nconfig: { entrypiont: [] }".to_owned(), "recipe.yaml:3:"),
@@ -317,10 +437,12 @@ mod tests {
     #[test]
     fn a_recipe_with_every_kind_of_layer_reads() {
         let folder = tempfile::tempdir().expect("a folder");
-        for name in ["files", "kube"] {
+        for name in ["files", "kube", "node"] {
             std::fs::create_dir(folder.path().join(name)).expect("made");
         }
         std::fs::write(folder.path().join("kube/go.mod"), "module kube\n").expect("written");
+        std::fs::write(folder.path().join("node/package.json"), "{}\n").expect("written");
+        std::fs::write(folder.path().join("node/package-lock.json"), "{}\n").expect("written");
         let text = "\
 summary: everything
 layers:
@@ -328,14 +450,16 @@ layers:
   - go: { module: kube, to: usr/local/bin/kube, tags: [providerless], ldflags: [-X, a.b=c] }
   - go: { install: x/y@v1.0.0, sum: 'h1:abc=', to: y }
   - cargo: { package: parallax-node, binary: parallax-node, to: bin/k3s }
+  - pypi: { packages: { a==1.0.post1: ['SHA'] }, to: lib, programs: { a/b: usr/bin/b } }
+  - npm: { folder: node, to: opt/clients }
   - links: { usr/local/bin/kubelet: kube }
   - files: files
   - directories: { data: \"0755\" }
 config: { entrypoint: [/bin/k3s], cmd: [server], env: { PATH: /bin }, workdir: /, labels: { a: b } }
 ";
-        let recipe = Recipe::parse(folder.path(), text).expect("valid");
+        let recipe = Recipe::parse(folder.path(), &text.replace("SHA", SHA)).expect("valid");
         let kinds: Vec<_> = recipe.layers.iter().map(|layer| layer.value.kind()).collect();
-        assert_eq!(kinds, ["debian", "go", "go", "cargo", "links", "files", "directories"]);
+        assert_eq!(kinds, ["debian", "go", "go", "cargo", "pypi", "npm", "links", "files", "directories"]);
         assert!(recipe.merged_usr());
     }
 }

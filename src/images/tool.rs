@@ -1,7 +1,8 @@
 //! Tools that recipes are built with, and who sees to it that the machine has them.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 
@@ -12,6 +13,10 @@ pub enum Tool {
     Go,
     /// Makes Debian root file systems.
     Mmdebstrap,
+    /// Fetches wheels: a Python that has pip, 20.3 or later, which judges platforms by their glibc.
+    Pip,
+    /// Fetches packages for Node, 7 or later: older ones cannot read the lock files.
+    Npm,
 }
 
 impl Tool {
@@ -20,6 +25,18 @@ impl Tool {
         match self {
             Self::Go => "go",
             Self::Mmdebstrap => "mmdebstrap",
+            Self::Pip => "python3",
+            Self::Npm => "npm",
+        }
+    }
+
+    /// What asks it for its version, and the least one.
+    fn version(self) -> (&'static [&'static str], (u32, u32)) {
+        match self {
+            Self::Go => (&["env", "GOVERSION"], (1, 21)),
+            Self::Mmdebstrap => (&["--version"], (1, 0)),
+            Self::Pip => (&["-m", "pip", "--version"], (20, 3)),
+            Self::Npm => (&["--version"], (7, 0)),
         }
     }
 
@@ -28,6 +45,8 @@ impl Tool {
         let other = match self {
             Self::Go => "install Go 1.21 or later and put its `bin` on PATH",
             Self::Mmdebstrap => "`apt-get install mmdebstrap`",
+            Self::Pip => "`apt-get install python3-pip`",
+            Self::Npm => "install Node with npm 7 or later, for example by `apt-get install npm`",
         };
         format!("run again with --provision, or {other}")
     }
@@ -35,7 +54,10 @@ impl Tool {
 
 impl fmt::Display for Tool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.program())
+        f.write_str(match self {
+            Self::Pip => "pip",
+            other => other.program(),
+        })
     }
 }
 
@@ -54,33 +76,41 @@ impl Tools for OnPath {
     fn ensure(&self, tool: Tool) -> BoxFuture<'_, Result<PathBuf, String>> {
         Box::pin(async move {
             let path = std::env::var_os("PATH").unwrap_or_default();
-            let found = std::env::split_paths(&path).map(|folder| folder.join(tool.program())).find(|p| p.is_file());
-            let program = found.ok_or_else(|| "it is not installed".to_owned())?;
-            match tool {
-                Tool::Go => go_is_recent(&program).await.map(|()| program),
-                Tool::Mmdebstrap => Ok(program),
+            let places = std::env::split_paths(&path).map(|folder| folder.join(tool.program()));
+            let mut why = None;
+            for program in places.filter(|program| program.is_file()) {
+                match is_recent(&program, tool).await {
+                    Ok(()) => return Ok(program),
+                    Err(fault) => why = why.or(Some(fault)),
+                }
             }
+            Err(why.unwrap_or_else(|| "it is not installed".to_owned()))
         })
     }
 }
 
-async fn go_is_recent(program: &std::path::Path) -> Result<(), String> {
+async fn is_recent(program: &Path, tool: Tool) -> Result<(), String> {
+    let (arguments, least) = tool.version();
     let mut command = tokio::process::Command::new(program);
-    command.args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local").kill_on_drop(true);
-    let asked = tokio::time::timeout(std::time::Duration::from_secs(20), command.output()).await;
+    command.args(arguments).env("GOTOOLCHAIN", "local").kill_on_drop(true);
+    let asked = tokio::time::timeout(Duration::from_secs(20), command.output()).await;
     let output =
         asked.map_err(|_| "it does not answer".to_owned())?.map_err(|error| format!("it does not run: {error}"))?;
-    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    match go_minor(&version) {
-        Some(minor) if minor >= 21 => Ok(()),
-        Some(_) => Err(format!("{version} is too old")),
+    let said = String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim().to_owned();
+    match release(&said) {
+        Some(release) if release >= least => Ok(()),
+        Some((major, minor)) => Err(format!("{major}.{minor} is too old, {}.{} is needed", least.0, least.1)),
+        None if tool == Tool::Pip => Err("python3 has no pip".to_owned()),
         None => Err("it does not say its version".to_owned()),
     }
 }
 
-fn go_minor(version: &str) -> Option<u32> {
-    let rest = version.strip_prefix("go1.")?;
-    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+/// The first two numbers of a version: `go1.26.8`, `pip 23.2.1 from …`, `mmdebstrap 1.3.5`, `11.19.1`.
+fn release(said: &str) -> Option<(u32, u32)> {
+    let digits = said.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let mut numbers = digits.split(|c: char| !c.is_ascii_digit());
+    let major = numbers.next()?.parse().ok()?;
+    Some((major, numbers.next().and_then(|minor| minor.parse().ok()).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -88,11 +118,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_of_go() {
-        for (version, minor) in
-            [("go1.26.8", Some(26)), ("go1.21rc2", Some(21)), ("go1.19", Some(19)), ("devel +abc", None), ("", None)]
-        {
-            assert_eq!(go_minor(version), minor, "{version}");
+    fn versions_are_read_as_tools_say_them() {
+        for (said, numbers) in [
+            ("go1.26.8", Some((1, 26))),
+            ("go1.21rc2", Some((1, 21))),
+            ("pip 23.2.1 from /usr/lib/python3 (python 3.11)", Some((23, 2))),
+            ("mmdebstrap 1.3.5", Some((1, 3))),
+            ("11.19.1", Some((11, 19))),
+            ("9", Some((9, 0))),
+            ("devel +abc", None),
+            ("", None),
+        ] {
+            assert_eq!(release(said), numbers, "{said}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_the_matter_with_a_tool_is_said_with_its_fix() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        // A file of its own each time: one that runs cannot be written to.
+        let tool = |name: &str, line: &str| {
+            let program = folder.path().join(name);
+            std::fs::write(&program, format!("#!/bin/sh\n{line}\n")).expect("written");
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("set");
+            program
+        };
+        let old = is_recent(&tool("old", "echo 'pip 19.0 from /x'"), Tool::Pip).await;
+        assert_eq!(old, Err("19.0 is too old, 20.3 is needed".to_owned()));
+        let without = is_recent(&tool("without", "echo 'No module named pip' >&2; exit 1"), Tool::Pip).await;
+        assert_eq!(without, Err("python3 has no pip".to_owned()));
+        assert_eq!(is_recent(&tool("good", "echo 9.2.0"), Tool::Npm).await, Ok(()));
+        assert!(Tool::Pip.fix().contains("run again with --provision, or `apt-get install python3-pip`"));
     }
 }

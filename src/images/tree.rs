@@ -19,7 +19,8 @@ pub(super) enum Entry {
 }
 
 impl Entry {
-    fn path(&self) -> &str {
+    /// Its path in the image.
+    pub(super) fn path(&self) -> &str {
         match self {
             Self::File { path, .. } | Self::Link { path, .. } | Self::Directory { path, .. } => path,
         }

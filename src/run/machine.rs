@@ -85,6 +85,8 @@ impl Tools for Toolchains {
             let wanted = match tool {
                 Tool::Go => provision::Tool::Go,
                 Tool::Mmdebstrap => provision::Tool::Mmdebstrap,
+                Tool::Pip => provision::Tool::Pip,
+                Tool::Npm => provision::Tool::Npm,
             };
             if !self.provision {
                 return OnPath.ensure(tool).await;

@@ -21,12 +21,18 @@ pub enum Tool {
     Go,
     /// Makes Debian root file systems without being in one.
     Mmdebstrap,
+    /// Fetches Python packages.
+    Pip,
+    /// Fetches packages for Node.
+    Npm,
     /// A static shell and its tools in one program.
     Busybox,
 }
 
 /// What is known of a tool.
 struct Known {
+    /// What a person calls it.
+    name: &'static str,
     command: &'static str,
     package: &'static str,
     same_suite: &'static [&'static str],
@@ -39,6 +45,7 @@ impl Tool {
     fn known(self) -> Known {
         match self {
             Self::Go => Known {
+                name: "go",
                 command: "go",
                 package: "golang-go",
                 same_suite: &["golang-src"],
@@ -48,6 +55,7 @@ impl Tool {
                 purpose: "building images from Go modules",
             },
             Self::Mmdebstrap => Known {
+                name: "mmdebstrap",
                 command: "mmdebstrap",
                 package: "mmdebstrap",
                 same_suite: &[],
@@ -55,7 +63,29 @@ impl Tool {
                 least: Release(1, 0),
                 purpose: "building the node image's root file system",
             },
+            // Asked through Python: a `pip` of the PATH may belong to another one.
+            Self::Pip => Known {
+                name: "pip",
+                command: "python3",
+                package: "python3-pip",
+                same_suite: &[],
+                version: &["-m", "pip", "--version"],
+                // The first that judges platforms by their glibc.
+                least: Release(20, 3),
+                purpose: "building images from Python packages",
+            },
+            Self::Npm => Known {
+                name: "npm",
+                command: "npm",
+                package: "npm",
+                same_suite: &[],
+                version: &["--version"],
+                // The first that reads lock files of version 3.
+                least: Release(7, 0),
+                purpose: "building images from npm packages",
+            },
             Self::Busybox => Known {
+                name: "busybox",
                 command: "busybox",
                 package: "busybox-static",
                 same_suite: &[],
@@ -77,7 +107,7 @@ pub async fn ensure_tool(tool: Tool, provision: bool, sink: &Sink) -> Result<Pat
     if !provision {
         return Err(missing.into());
     }
-    let system = System::for_installing(known.command)?;
+    let system = System::for_installing(known.name)?;
     let Known { package, least, same_suite, .. } = known;
     let wanted = Wanted { package, least, same_suite, along: &[], along_if_known: &[] };
     Apt::new(system, sink).install(wanted).await?;
@@ -99,7 +129,7 @@ async fn look(known: &Known) -> Result<PathBuf, ProvisionError> {
         }
     }
     let detail = if instead.is_empty() { String::new() } else { format!(" ({})", instead.join("; ")) };
-    Err(ProvisionError::ToolMissing { tool: known.command, detail, purpose: known.purpose, package: known.package })
+    Err(ProvisionError::ToolMissing { tool: known.name, detail, purpose: known.purpose, package: known.package })
 }
 
 /// Every place that has a command, in the order of PATH.
@@ -121,7 +151,7 @@ mod tests {
     use super::*;
 
     fn known(command: &'static str, least: Release) -> Known {
-        Known { command, package: "a-package", same_suite: &[], version: &["-c", "echo 5.2"], least, purpose: "a test" }
+        Known { name: command, command, package: "a-package", same_suite: &[], version: &["-c", "echo 5.2"], least, purpose: "a test" }
     }
 
     #[tokio::test]

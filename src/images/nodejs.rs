@@ -1,0 +1,117 @@
+//! npm layers: the packages of a `package-lock.json`, checked against its hashes.
+//!
+//! npm fetches them from the registry that the machine names; a lock file that names a host is refused when the recipe is
+//! read. No script of a package runs.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::error::ImageError;
+use super::process::Step;
+use super::recipe::Npm;
+use super::tree::{self, Entry};
+
+/// Some hundred small packages.
+const LIMIT: Duration = Duration::from_mins(10);
+/// What a layer is made from, of all that its folder may hold.
+pub(super) const INPUTS: [&str; 2] = ["package.json", "package-lock.json"];
+/// npm's own notes, which name the registry that it used.
+const NOTES: &str = ".package-lock.json";
+
+/// One set of packages.
+pub(super) struct NpmBuild<'a> {
+    /// The image that it is for.
+    pub(super) image: &'a str,
+    /// The layer.
+    pub(super) npm: &'a Npm,
+    /// The recipe's folder.
+    pub(super) recipe: &'a Path,
+    /// The `npm` program.
+    pub(super) program: &'a Path,
+    /// A folder of its own, removed by the caller.
+    pub(super) scratch: &'a Path,
+}
+
+impl NpmBuild<'_> {
+    /// Fetches and unpacks the packages, and returns what the layer holds.
+    pub(super) async fn run(
+        &self,
+        say: &(dyn Fn(&str) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<Vec<Entry>, ImageError> {
+        let project = self.scratch.join("project");
+        fs::create_dir_all(&project).map_err(ImageError::cache("make", &project))?;
+        for name in INPUTS {
+            let from = self.recipe.join(&self.npm.folder).join(name);
+            fs::copy(&from, project.join(name)).map_err(ImageError::cache("copy", &from))?;
+        }
+        self.step(&project).run(say, cancel).await?;
+        let modules = project.join("node_modules");
+        entries(&modules, &format!("{}/node_modules", self.npm.to)).map_err(ImageError::cache("read", &modules))
+    }
+
+    fn step(&self, project: &Path) -> Step<'_> {
+        // Links to programs would be the only links, and nobody calls them.
+        let plain = ["ci", "--omit=dev", "--ignore-scripts", "--no-bin-links"];
+        let quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--no-progress", "--prefer-offline"];
+        Step {
+            image: self.image,
+            title: format!("npm ci in {}", self.npm.folder),
+            shown: format!("npm {} (in {})", plain.join(" "), self.npm.folder),
+            program: self.program.to_owned(),
+            arguments: plain.into_iter().chain(quiet).map(OsString::from).collect(),
+            environment: Vec::new(),
+            folder: Some(project.to_owned()),
+            output: None,
+            limit: LIMIT,
+        }
+    }
+}
+
+/// Everything below `node_modules` but npm's own notes, and what only a developer reads.
+fn entries(modules: &Path, to: &str) -> std::io::Result<Vec<Entry>> {
+    let files = tree::files_below(modules)?.into_iter().filter(|(path, _)| path != NOTES && !is_for_developers(path));
+    files
+        .map(|(path, source)| {
+            let executable = tree::is_executable(&source)?;
+            Ok(Entry::File { path: format!("{to}/{path}"), source, executable })
+        })
+        .collect()
+}
+
+/// Types and source maps: a third of the bytes, and half of the files.
+fn is_for_developers(path: &str) -> bool {
+    [".d.ts", ".d.mts", ".d.cts", ".map"].iter().any(|end| path.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn npm_is_told_no_registry_and_runs_nothing_of_the_packages() {
+        let npm = Npm { folder: "node".into(), to: "opt/clients".into() };
+        let (recipe, program, scratch) = (Path::new("/r"), Path::new("npm"), Path::new("/s"));
+        let build = NpmBuild { image: "clients", npm: &npm, recipe, program, scratch };
+        let step = build.step(Path::new("/s/project"));
+        assert_eq!(step.shown, "npm ci --omit=dev --ignore-scripts --no-bin-links (in node)");
+        assert!(!step.arguments.iter().any(|argument| argument.to_string_lossy().contains("registry")));
+    }
+
+    #[test]
+    fn what_npm_notes_and_developers_read_stays_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for path in [".package-lock.json", "a/index.js", "a/index.d.ts", "a/index.js.map", "@b/c/package.json"] {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            fs::write(path, "x").expect("written");
+        }
+        let entries = entries(folder.path(), "opt/x/node_modules").expect("read");
+        let paths: Vec<_> = entries.iter().map(Entry::path).collect();
+        assert_eq!(paths, ["opt/x/node_modules/@b/c/package.json", "opt/x/node_modules/a/index.js"]);
+    }
+}
