@@ -3,6 +3,7 @@
 //! A project with an `images/` of its own uses that alone: which images a run takes must be plain from one file.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::cache::Cache;
@@ -19,8 +20,30 @@ macro_rules! shipped {
 /// Path below `images/`, and text.
 const FILES: &[(&str, &str)] = shipped![
     "agent/recipe.yaml",
+    "browser/npm/package-lock.json",
+    "browser/npm/package.json",
+    "browser/programs/opt/parallax/browser/main.mjs",
+    "browser/recipe.yaml",
+    "clients/go/go.mod",
+    "clients/go/go.sum",
+    "clients/go/main.go",
+    "clients/js/package-lock.json",
+    "clients/js/package.json",
+    "clients/programs/clients/aws-cli",
+    "clients/programs/clients/boto3",
+    "clients/programs/clients/contract.py",
+    "clients/programs/clients/curl",
+    "clients/programs/clients/mc",
+    "clients/programs/opt/parallax/js/main.mjs",
+    "clients/recipe.yaml",
+    "contour/recipe.yaml",
     "coredns/recipe.yaml",
+    "envoy/recipe.yaml",
     "images.lock",
+    "litestream-0.3/recipe.yaml",
+    "litestream-0.5.11/recipe.yaml",
+    "litestream-0.5.5/recipe.yaml",
+    "litestream/recipe.yaml",
     "minio/recipe.yaml",
     "node/kube/go.mod",
     "node/kube/go.sum",
@@ -31,6 +54,7 @@ const FILES: &[(&str, &str)] = shipped![
     "pause/pause/go.sum",
     "pause/pause/main.go",
     "pause/recipe.yaml",
+    "writer/recipe.yaml",
 ];
 
 impl Lock {
@@ -61,6 +85,10 @@ fn unpacked(cache: &Cache) -> Result<PathBuf, ImageError> {
         let parent = file.parent().unwrap_or(&whole);
         fs::create_dir_all(parent).map_err(ImageError::cache("make", parent))?;
         fs::write(&file, text).map_err(ImageError::cache("write", &file))?;
+        if text.starts_with("#!") {
+            let mode = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(&file, mode).map_err(ImageError::cache("make executable", &file))?;
+        }
     }
     match Cache::settle(&whole, &folder) {
         // Another process was first; its folder has the same name, so it holds the same.
@@ -76,9 +104,12 @@ mod tests {
     use super::*;
     use crate::images::tree;
 
-    fn texts(folder: &Path) -> BTreeMap<String, String> {
+    /// Each file's text, and whether it may be executed: both are part of an image.
+    fn texts(folder: &Path) -> BTreeMap<String, (String, bool)> {
         let files = tree::files_below(folder).expect("readable");
-        files.into_iter().map(|(path, file)| (path, fs::read_to_string(file).expect("text"))).collect()
+        let read =
+            |file: &Path| (fs::read_to_string(file).expect("text"), tree::is_executable(file).expect("readable"));
+        files.into_iter().map(|(path, file)| (path, read(&file))).collect()
     }
 
     #[test]

@@ -231,7 +231,10 @@ config: { entrypoint: [/bin/main] }
         let change = |file: &str, text: &str| Repository::new().change(file, text);
         let recipe = |from: &str, to: &str| change("x/recipe.yaml", &RECIPE.replace(from, to));
         assert_eq!(recipe("", ""), (vec![false, false, false, false], false), "nothing");
-        assert_eq!(recipe("summary: a test", "summary: words # and a comment"), (vec![false, false, false, false], false));
+        assert_eq!(
+            recipe("summary: a test", "summary: words # and a comment"),
+            (vec![false, false, false, false], false)
+        );
         assert_eq!(recipe("tags: [a]", "tags: [b]"), (vec![true, false, false, false], true));
         assert_eq!(recipe("bin/other: main", "bin/other: man"), (vec![false, true, false, false], true));
         assert_eq!(recipe("[/bin/main]", "[/bin/main, x]"), (vec![false, false, false, false], true));
@@ -239,7 +242,11 @@ config: { entrypoint: [/bin/main] }
         assert_eq!(change("x/main/new.go", "package main\n"), (vec![true, false, false, false], true));
         assert_eq!(change("x/files/etc/conf", "a = 2\n"), (vec![false, false, true, false], true));
         assert_eq!(change("x/node/package-lock.json", "{ }\n"), (vec![false, false, false, true], true));
-        assert_eq!(change("x/node/main.mjs", "2;\n"), (vec![false, false, false, false], false), "npm does not read it");
+        assert_eq!(
+            change("x/node/main.mjs", "2;\n"),
+            (vec![false, false, false, false], false),
+            "npm does not read it"
+        );
         let also = "images: [{ name: x, for: tests, recipe: x, also: ['known/as:2'] }]";
         assert_eq!(change("images.lock", also), (vec![false, false, false, false], true));
     }

@@ -320,7 +320,9 @@ impl Npm {
         );
         match std::fs::read_to_string(&lock) {
             // Else npm would ask that host, whatever registry the machine names.
-            Ok(text) if text.contains("\"resolved\"") => Err(format!("package-lock.json names a registry's host; {again}")),
+            Ok(text) if text.contains("\"resolved\"") => {
+                Err(format!("package-lock.json names a registry's host; {again}"))
+            }
             Ok(_) => Ok(()),
             Err(_) => Err(format!("folder {:?} holds no package-lock.json; {again}", self.folder)),
         }
@@ -376,7 +378,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("node")).expect("made");
         let text = "summary: x\nlayers: [{ npm: { folder: node, to: a } }]";
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join("node").join(name), text).expect("written");
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join("node").join(name), text).expect("written");
         let says = |part: &str| {
             let message = Recipe::parse(folder.path(), text).expect_err("refused").to_string();
             assert!(message.contains(part), "{message}");
@@ -421,7 +424,10 @@ mod tests {
             ("layers: [{ pypi: { packages: { a==1: ['sha256:ab'] }, to: a } }]".to_owned(), "needs the hash"),
             (format!("layers: [{{ pypi: {{ packages: {{ a==1: ['{SHA}'] }} }} }}]"), "says `to`"),
             (format!("layers: [{{ pypi: {{ packages: {{ a==1: ['{SHA}'] }}, to: /a }} }}]"), "\"/a\" is not a path"),
-            (format!("layers: [{{ pypi: {{ packages: {{ a==1: ['{SHA}'] }}, python: 2.7, to: a }} }}]"), "is not a version"),
+            (
+                format!("layers: [{{ pypi: {{ packages: {{ a==1: ['{SHA}'] }}, python: 2.7, to: a }} }}]"),
+                "is not a version",
+            ),
             ("layers: [{ npm: { folder: nowhere, to: a } }]".to_owned(), "there is no folder \"nowhere\""),
             ("layers: [{ links: { a/../b: c } }]".to_owned(), "\"a/../b\" is not a path"),
             ("layers: [{ directories: { tmp: \"999\" } }]".to_owned(), "\"999\" is not a mode"),

@@ -50,7 +50,8 @@ impl PypiBuild<'_> {
         self.download(&requirements, &wheels).run(say, cancel).await?;
         let (pypi, scratch) = (self.pypi.clone(), self.scratch.to_owned());
         let stop = cancel.clone();
-        let unpacked = tokio::task::spawn_blocking(move || unpack_all(&pypi, &wheels, &scratch.join("unpacked"), &stop));
+        let unpacked =
+            tokio::task::spawn_blocking(move || unpack_all(&pypi, &wheels, &scratch.join("unpacked"), &stop));
         match unpacked.await.unwrap_or_else(|ended| Err(io::Error::other(ended))) {
             Err(_) if cancel.is_cancelled() => Err(ImageError::Cancelled),
             Err(error) => Err(ImageError::Step {
@@ -130,7 +131,9 @@ fn unpack(pypi: &Pypi, wheel: &Path, into: &Path, cancel: &CancellationToken) ->
         let file = archive.by_index(index).map_err(io::Error::other)?;
         // A wheel whose paths lead out of it matched its hash all the same; it is not to be had here.
         let path = file.enclosed_name().and_then(|path| path.to_str().map(str::to_owned));
-        let Some(path) = path else { return Err(io::Error::other(format!("{:?} leads out of the wheel", file.name()))) };
+        let Some(path) = path else {
+            return Err(io::Error::other(format!("{:?} leads out of the wheel", file.name())));
+        };
         if file.is_dir() {
             continue;
         }
@@ -213,7 +216,12 @@ mod tests {
         let lines = unpacked("packages: { a==1: ['sha256:0'] }\nto: lib", &FILES).expect("unpacked");
         assert_eq!(
             lines,
-            ["lib/a/__init__.py - one", "lib/a/more.py - two", "lib/a-1.dist-info/METADATA - four", "lib/b.data/x - five"]
+            [
+                "lib/a/__init__.py - one",
+                "lib/a/more.py - two",
+                "lib/a-1.dist-info/METADATA - four",
+                "lib/b.data/x - five"
+            ]
         );
     }
 
@@ -240,10 +248,7 @@ mod tests {
         let build = PypiBuild { image: "clients", pypi: &pypi, program, scratch };
         assert_eq!(build.requirements(), "a==1.0 --hash=sha256:3\nb==2 --hash=sha256:1 --hash=sha256:2\n");
         let step = build.download(Path::new("/s/r"), Path::new("/s/w"));
-        assert_eq!(
-            step.shown,
-            "python3 -m pip download --no-deps --require-hashes --only-binary=:all: a==1.0 b==2"
-        );
+        assert_eq!(step.shown, "python3 -m pip download --no-deps --require-hashes --only-binary=:all: a==1.0 b==2");
         let arguments: Vec<_> = step.arguments.iter().filter_map(|argument| argument.to_str()).collect();
         assert!(arguments.contains(&"--python-version=3.13"));
         assert!(!arguments.iter().any(|argument| argument.contains("index")), "{arguments:?}");

@@ -151,7 +151,15 @@ mod tests {
     use super::*;
 
     fn known(command: &'static str, least: Release) -> Known {
-        Known { name: command, command, package: "a-package", same_suite: &[], version: &["-c", "echo 5.2"], least, purpose: "a test" }
+        Known {
+            name: command,
+            command,
+            package: "a-package",
+            same_suite: &[],
+            version: &["-c", "echo 5.2"],
+            least,
+            purpose: "a test",
+        }
     }
 
     #[tokio::test]
