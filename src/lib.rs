@@ -1,8 +1,8 @@
 //! Parallax: an end-to-end test harness for S3 storage in Kubernetes.
 //!
 //! The rooms are the way through: `scenario` → `fixture` → `plan` decide before anything starts, `judge` and `explain`
-//! afterwards, and none of them touches anything. `engine`, `images`, `certs`, `world`, `cluster`, `apply`, `act`, `probe` have
-//! effects; `run` drives them. `record` writes what happened, `report` reads it, `cli` is the person's side. See
+//! afterwards, and none of them touches anything. `engine`, `images`, `certs`, `world`, `cluster`, `apply`, `act`, `probe`,
+//! `tokens` have effects; `run` drives them. `record` writes what happened, `report` reads it, `cli` is the person's side. See
 //! `ARCHITECTURE.md`.
 
 pub mod act;
@@ -21,4 +21,5 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod tokens;
 pub mod world;

@@ -15,10 +15,11 @@ use time::OffsetDateTime;
 
 use super::error::ApplyError;
 use super::{Applier, hopeless, objects, ready};
-use crate::certs::{self, Bundle};
+use crate::certs::{self, Bundle, Issuer};
 use crate::cluster::service_account_ready;
 use crate::fixture::{Export, ReadyWhen};
 use crate::plan::EnvironmentPlan;
+use crate::scenario::model::CLUSTER_AUTHORITY;
 
 /// How long a namespace may take to get its ServiceAccount and its pods to look from. Images are on the node already.
 const PODS_WITHIN: Duration = Duration::from_mins(1);
@@ -36,7 +37,7 @@ pub struct Environment {
     pub credentials: BTreeMap<(String, String), BTreeMap<String, Secret>>,
     /// Exports that name an object's field, by fixture id and export.
     pub fields: BTreeMap<(String, String), String>,
-    /// Pods to look from, by vantage id: name and address.
+    /// Pods to look from, by their name in the plan: name and address.
     pub pods: BTreeMap<String, (String, String)>,
 }
 
@@ -55,6 +56,7 @@ pub async fn bring_up(
     plan: &EnvironmentPlan,
     run: &RunId,
     start: OffsetDateTime,
+    authority: &str,
     redact: &(dyn Fn(&Secret) + Send + Sync),
 ) -> Result<Environment, ApplyError> {
     let certificates = certs::issue(&plan.fixtures, start)?;
@@ -68,7 +70,7 @@ pub async fn bring_up(
     environment.secrets().for_each(redact);
     let namespace = objects::namespace(&plan.namespace, run.as_str());
     applier.apply(&namespace, &plan.namespace, "namespace of the environment").await?;
-    let pods = vantage_pods(applier, plan);
+    let pods = vantage_pods(applier, plan, &environment.certificates, authority);
     let (objects, pods) = futures::future::try_join(apply_all(applier, plan, &environment), pods).await?;
     environment.fields = fields(plan, &objects);
     environment.pods = pods;
@@ -109,7 +111,8 @@ async fn apply_all(
             let secret = objects::credentials_secret(&wanted.secret, values);
             manifests.push((secret, format!("credentials {id}.{}", wanted.name)));
         }
-        manifests.extend(contributions.objects.iter().map(|it| (it.manifest.clone(), it.place.clone())));
+        let objects = contributions.cluster_objects.iter().chain(&contributions.objects);
+        manifests.extend(objects.map(|it| (it.manifest.clone(), it.place.clone())));
     }
     for edge in &plan.edges {
         manifests.push((objects::edge_service(edge), format!("edge of {}", edge.fixture)));
@@ -141,6 +144,8 @@ fn is_read_by_pods(manifest: &Value) -> bool {
 async fn vantage_pods(
     applier: &Applier,
     plan: &EnvironmentPlan,
+    certificates: &Bundle,
+    authority: &str,
 ) -> Result<BTreeMap<String, (String, String)>, ApplyError> {
     let client = applier.client();
     let accounts = service_account_ready(client.clone(), &plan.namespace);
@@ -150,13 +155,25 @@ async fn vantage_pods(
         Ok(Err(error)) => return Err(ApplyError::Watch { what: what.to_owned(), reason: error.to_string() }),
         Err(_) => return Err(ready::not_ready(client, &plan.namespace, what, PODS_WITHIN, "it does not exist").await),
     }
+    // The namespace's own comes from its controller; it is never ours to apply.
+    for account in plan.service_accounts.iter().filter(|name| *name != "default") {
+        applier.apply(&objects::service_account(account), &plan.namespace, "ServiceAccount of a vantage").await?;
+    }
     let image = applier
         .image("agent")
         .ok_or_else(|| ApplyError::NoImage { place: "pods to look from".to_owned(), image: "agent".to_owned() })?;
-    let pods = plan.pods.keys().map(|vantage| async move {
+    let pods = plan.pods.iter().map(|(vantage, spec)| async move {
         let name = format!("{VANTAGE_PREFIX}{vantage}");
         let place = format!("vantage {vantage}");
-        applier.apply(&objects::agent_pod(&name, image), &plan.namespace, &place).await?;
+        let root = |id: &String| match id.as_str() {
+            CLUSTER_AUTHORITY => Some(authority),
+            id => certificates.issuers.get(id).map(Issuer::root_pem),
+        };
+        let bundle: String = spec.ca_bundle.iter().filter_map(root).collect();
+        if !bundle.is_empty() {
+            applier.apply(&objects::ca_bundle(&name, &bundle), &plan.namespace, &place).await?;
+        }
+        applier.apply(&objects::agent_pod(&name, image, spec), &plan.namespace, &place).await?;
         let api: Api<Pod> = Api::namespaced(client.clone(), &plan.namespace);
         let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let running = async {

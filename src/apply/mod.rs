@@ -13,6 +13,7 @@ mod take_down;
 
 pub use environment::{Environment, bring_up};
 pub use error::ApplyError;
+pub use objects::TOKEN_FILE;
 pub(crate) use objects::tls_secret;
 pub use server_side::{Applier, Names};
 pub use take_down::{held_by, take_down};

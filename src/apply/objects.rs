@@ -7,6 +7,15 @@ use serde_json::{Value, json};
 
 use crate::certs::Leaf;
 use crate::plan::EdgePlan;
+use crate::scenario::Span;
+use crate::scenario::model::{PodVantage, STS_AUDIENCE};
+
+/// Where SDKs look for the token, as AWS's webhook has it.
+const TOKEN_FOLDER: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";
+/// The token's file in a vantage's pod.
+pub const TOKEN_FILE: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount/token";
+/// How long the projected token lives where nothing is said, in seconds: AWS's webhook asks for a day.
+const TOKEN_LIFETIME_S: i64 = 86_400;
 
 /// The namespace of an environment.
 pub(super) fn namespace(name: &str, run: &str) -> Value {
@@ -48,9 +57,35 @@ pub(super) fn edge_service(edge: &EdgePlan) -> Value {
     })
 }
 
-/// A pod to look from: the agent, and nothing that it does not need.
-pub(super) fn agent_pod(name: &str, image: &str) -> Value {
+/// A ServiceAccount without rights.
+pub(super) fn service_account(name: &str) -> Value {
+    json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name } })
+}
+
+/// The certificates that a pod's programs are to trust.
+pub(super) fn ca_bundle(pod: &str, pem: &str) -> Value {
     json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": pod }, "data": { "ca-bundle.pem": pem },
+    })
+}
+
+/// A pod to look from: the agent, what its vantage asks for, and nothing that it does not need.
+pub(super) fn agent_pod(name: &str, image: &str, spec: &PodVantage) -> Value {
+    let env: Vec<Value> = spec.env.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+    let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
+    if spec.service_account.is_some() {
+        let audience = spec.audience.as_deref().unwrap_or(STS_AUDIENCE);
+        let lifetime_s = spec.token_lifetime.map_or(TOKEN_LIFETIME_S, Span::as_seconds);
+        let token = json!({ "audience": audience, "expirationSeconds": lifetime_s, "path": "token" });
+        volumes.push(json!({ "name": "token", "projected": { "sources": [{ "serviceAccountToken": token }] } }));
+        mounts.push(json!({ "name": "token", "mountPath": TOKEN_FOLDER, "readOnly": true }));
+    }
+    if !spec.ca_bundle.is_empty() {
+        volumes.push(json!({ "name": "ca-bundle", "configMap": { "name": name } }));
+        mounts.push(json!({ "name": "ca-bundle", "mountPath": "/etc/parallax", "readOnly": true }));
+    }
+    let mut pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": { "name": name, "labels": { "app.kubernetes.io/name": "parallax-vantage" } },
         "spec": {
@@ -60,10 +95,23 @@ pub(super) fn agent_pod(name: &str, image: &str) -> Value {
             "restartPolicy": "Never",
             "containers": [{
                 "name": "agent", "image": image, "imagePullPolicy": "IfNotPresent", "args": ["hold"],
+                "env": env, "volumeMounts": mounts,
                 "resources": { "requests": { "cpu": "5m", "memory": "16Mi" }, "limits": { "memory": "256Mi" } },
             }],
+            "volumes": volumes,
         },
-    })
+    });
+    let fields = &mut pod["spec"];
+    if let Some(account) = &spec.service_account {
+        fields["serviceAccountName"] = json!(account);
+    }
+    if let Some(user) = spec.user {
+        fields["securityContext"]["runAsUser"] = json!(user);
+    }
+    if let Some(group) = spec.fs_group {
+        fields["securityContext"]["fsGroup"] = json!(group);
+    }
+    pod
 }
 
 /// Puts references in the place of names of images.lock, wherever a container names its image. The loader has checked

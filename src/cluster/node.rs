@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use kube::Client;
 use parallax_vocab::Secret;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::access;
 use super::error::ClusterError;
 use crate::engine::{Bind, Container, ContainerSpec, InlineFile, Network, Port, Ready, Site};
 use crate::plan::{ClusterPlan, custom_config_map};
+use crate::scenario::model::Discovery;
 use crate::world::World;
 
 /// Port of the apiserver.
@@ -25,6 +26,12 @@ const AIRGAP_IMAGES: &str = "/var/lib/rancher/k3s/agent/images";
 const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
 /// The name that a node of ours has, so that scenarios can name its object.
 pub const NODE_NAME: &str = "node";
+/// Where k3s keeps the keys that sign ServiceAccounts' tokens: the current one, and (first made, or the only) the old.
+const TOKEN_KEYS: [&str; 2] =
+    ["/var/lib/rancher/k3s/server/tls/service.current.key", "/var/lib/rancher/k3s/server/tls/service.key"];
+/// The issuer of ServiceAccounts' tokens on k3s (facts.md §3).
+pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+const AUTHENTICATION: &str = "/etc/parallax/authentication.yaml";
 const RESOLV_CONF: &str = "/etc/parallax/resolv.conf";
 
 /// The images that a cluster is started with.
@@ -104,6 +111,16 @@ impl Cluster {
         }
     }
 
+    /// The private key that signs ServiceAccounts' tokens, PEM: the harness owns the cluster.
+    pub async fn token_key(&self, site: &Site) -> Result<Secret, ClusterError> {
+        let [current, only] = TOKEN_KEYS;
+        let bytes = match site.engine().read_file(&self.node.name, current).await {
+            Ok(bytes) => bytes,
+            Err(_) => site.engine().read_file(&self.node.name, only).await?,
+        };
+        Ok(Secret::new(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
     /// Bounds a wait of the cluster; past it the node's last lines are the evidence.
     pub async fn within<T>(
         &self,
@@ -147,6 +164,10 @@ fn node_spec(what: &str, plan: &ClusterPlan, images: &Images, network: &Network,
         // First in order: manifests are applied by name, and CoreDNS must find its rules.
         manifest("00-parallax-coredns-custom", &custom_config_map(plan)),
     ];
+    if plan.traits.discovery == Some(Discovery::Narrow) {
+        // JSON is YAML.
+        spec.files.push(text_file(AUTHENTICATION, &narrow_opening().to_string()));
+    }
     spec.ready = Ready::LogLine(READY_LINE.to_owned());
     spec.ready_within = UP_WITHIN;
     spec
@@ -164,9 +185,32 @@ fn arguments(plan: &ClusterPlan) -> Vec<String> {
     pass("--node-name", &[NODE_NAME.to_owned()]);
     pass("--tls-san", &["127.0.0.1".to_owned()]);
     pass("--tls-san", &plan.traits.tls_san);
+    let opening = match plan.traits.discovery {
+        None | Some(Discovery::None) => Vec::new(),
+        Some(Discovery::Narrow) => vec![format!("authentication-config={AUTHENTICATION}")],
+        Some(Discovery::Anonymous) => vec!["anonymous-auth=true".to_owned()],
+    };
+    if !opening.is_empty() {
+        // Its default is the node's address, which need not be in the certificate (facts.md §2).
+        pass("--kube-apiserver-arg", &[format!("service-account-jwks-uri={ISSUER}/openid/v1/jwks")]);
+    }
+    pass("--kube-apiserver-arg", &opening);
+    // After the opening: of equal names the last one counts.
     pass("--kube-apiserver-arg", &plan.traits.apiserver_args);
     pass("--kubelet-arg", &plan.traits.kubelet_args);
     arguments
+}
+
+/// Nobody in particular may ask for the two discovery paths, and for nothing else (facts.md §3).
+fn narrow_opening() -> Value {
+    json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthenticationConfiguration",
+        "anonymous": {
+            "enabled": true,
+            "conditions": [{ "path": "/.well-known/openid-configuration" }, { "path": "/openid/v1/jwks" }],
+        },
+    })
 }
 
 fn manifest(name: &str, object: &Value) -> InlineFile {

@@ -4,4 +4,4 @@
 
 mod sentence;
 
-pub use sentence::{Subject, sentence};
+pub use sentence::{Subject, closed, sentence};

@@ -36,6 +36,10 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
             let code = s3.as_deref().unwrap_or_default();
             format!("`{step}`{from}: {}", status_sentence(*status, code, detail, subject))
         }
+        Cause::Sts { status, code, detail } => {
+            let code = code.as_deref().unwrap_or("no error code");
+            format!("`{step}`{from}: the token service answers {status} {code}: {detail}")
+        }
         Cause::Mismatch { matcher, expected, seen } => {
             format!("`{step}`{from}: {matcher} is {seen}, and {expected} was expected")
         }
@@ -45,6 +49,13 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
             format!("`{step}`{from}: nothing decisive was seen in {} s: {detail}", waited_ms / 1000)
         }
     }
+}
+
+/// Of a step that shows a known hole: the attack did not come through.
+pub fn closed(sentence: &str, advisory: &str) -> String {
+    format!(
+        "{sentence}; so this build does not let the attack of {advisory} through, or the step no longer shows it: where the build is fixed, take `vulnerable` away and expect the refusal"
+    )
 }
 
 fn dns(fault: DnsFault, host: &str, inside: bool, detail: &str) -> String {
@@ -140,6 +151,8 @@ fn host(probe: &Probe) -> String {
         Probe::Tls(it) => it.host.clone(),
         Probe::Http(it) => it.host.clone().or_else(|| of_url(&it.url)).unwrap_or_else(|| it.url.clone()),
         Probe::S3(it) => of_url(&it.access.endpoint).unwrap_or_else(|| it.access.endpoint.clone()),
+        Probe::Sts(it) => of_url(&it.endpoint).unwrap_or_else(|| it.endpoint.clone()),
+        Probe::Jwt(it) => it.issuer.as_deref().and_then(of_url).unwrap_or_else(|| "the issuer".to_owned()),
         Probe::Presign(it) => of_url(&it.access.endpoint).unwrap_or_else(|| it.access.endpoint.clone()),
     }
 }

@@ -6,14 +6,18 @@ use crate::scenario::model::CauseSpec;
 
 /// Whether a cause is the declared one: every key given must hold.
 pub fn matches(spec: &CauseSpec, cause: &Cause) -> bool {
-    let CauseSpec { dns, connect, tls, status, s3, mismatch, resource, client, message } = spec;
+    let CauseSpec { dns, connect, tls, status, s3, sts, mismatch, resource, client, message } = spec;
     let layer = match cause {
         Cause::Dns { fault, .. } => dns.as_ref().map(|it| it.0.contains(fault)),
         Cause::Connect { fault, .. } => connect.map(|it| it == *fault),
         Cause::Tls { fault, .. } => tls.map(|it| it == *fault),
         Cause::Status { status: seen, s3: code, .. } => match (status, s3) {
             (None, None) => None,
-            _ => Some(status.is_none_or(|it| it == *seen) && (s3.is_none() || s3 == code)),
+            _ => Some(status.is_none_or(|it| it == *seen) && (s3.is_none() || s3 == code) && sts.is_none()),
+        },
+        Cause::Sts { status: seen, code, .. } => match (status, sts) {
+            (None, None) => None,
+            _ => Some(status.is_none_or(|it| it == *seen) && (sts.is_none() || sts == code) && s3.is_none()),
         },
         Cause::Mismatch { matcher, .. } => mismatch.as_ref().map(|it| it == matcher),
         Cause::Resource { detail, .. } => resource.as_ref().map(|it| detail.contains(it.as_str())),
@@ -33,6 +37,7 @@ pub fn describe(spec: &CauseSpec) -> String {
     words.extend(spec.tls.map(|it| format!("tls: {it}")));
     words.extend(spec.status.map(|it| format!("status: {it}")));
     words.extend(spec.s3.as_ref().map(|it| format!("s3: {it}")));
+    words.extend(spec.sts.as_ref().map(|it| format!("sts: {it}")));
     words.extend(spec.mismatch.as_ref().map(|it| format!("mismatch: {it}")));
     words.extend(spec.resource.as_ref().map(|it| format!("resource: {it}")));
     words.extend(spec.client.as_ref().map(|it| format!("client: {it}")));

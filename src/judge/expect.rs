@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use parallax_vocab::answer::{Answer, Reply, S3Error};
+use parallax_vocab::answer::{Answer, Reply, S3Error, StsError};
 use parallax_vocab::event::Matched;
 use parallax_vocab::{Cause, Certificate, DnsFault};
 
@@ -89,6 +89,29 @@ pub fn judge(expected: &Expected, answer: &Answer, seen: &Seen) -> Judgement {
             facts.error.as_ref().map_or("no S3 error".to_owned(), |it| it.code.clone()),
         ));
     }
+    if let Some(code) = &expect.sts {
+        let saw = facts.sts.map_or("no STS error".to_owned(), |it| it.code.clone());
+        matchers.push(equal("sts", code.clone(), saw));
+    }
+    if let Some(words) = &expect.message {
+        let saw = facts.sts.map_or("no message".to_owned(), |it| it.message.clone());
+        matchers.push(Matched {
+            matcher: "message".to_owned(),
+            held: facts.sts.is_some_and(|it| it.message.contains(words.as_str())),
+            expected: quote(words),
+            seen: quote(&saw),
+        });
+    }
+    if let Reply::Jwt(jwt) = reply {
+        if let Some(claims) = &expect.claims {
+            let (held, expected, seen) = super::object::compare(claims, &jwt.claims);
+            matchers.push(Matched { matcher: "claims".to_owned(), held, expected, seen });
+        }
+        if let Some(signature) = expect.signature {
+            let saw = jwt.signature.as_str().to_owned();
+            matchers.push(equal("signature", signature.as_str().to_owned(), saw));
+        }
+    }
     if let Some(address) = &expect.address {
         matchers.push(equal("address", address.clone(), facts.addresses.clone()));
     }
@@ -162,6 +185,10 @@ fn wanted(expect: &Expect) -> Vec<(String, String)> {
     let mut want = |name: &str, value: Option<String>| wanted.extend(value.map(|value| (name.to_owned(), value)));
     want("status", expect.status.map(|it| it.to_string()));
     want("s3", expect.s3.clone());
+    want("sts", expect.sts.clone());
+    want("message", expect.message.as_deref().map(quote));
+    want("claims", expect.claims.as_ref().map(|it| quote(&it.to_string())));
+    want("signature", expect.signature.map(|it| it.as_str().to_owned()));
     want("address", expect.address.clone());
     want("chain-length", expect.chain_length.map(|it| it.to_string()));
     want("certificate-name", expect.certificate_name.clone());
@@ -179,6 +206,8 @@ fn wanted(expect: &Expect) -> Vec<(String, String)> {
 struct Facts<'a> {
     status: Option<u16>,
     error: Option<S3Error>,
+    sts: Option<&'a StsError>,
+    of_sts: bool,
     addresses: String,
     headers: Option<&'a BTreeMap<String, String>>,
     body: Option<&'a str>,
@@ -188,7 +217,8 @@ impl<'a> Facts<'a> {
     fn of(reply: &'a Reply, answer: &Answer) -> Self {
         let joined = |all: &[std::net::IpAddr]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let peer = answer.evidence.peer.map_or("none".to_owned(), |it| it.ip().to_string());
-        let none = Self { status: None, error: None, addresses: peer, headers: None, body: None };
+        let none =
+            Self { status: None, error: None, sts: None, of_sts: false, addresses: peer, headers: None, body: None };
         match reply {
             Reply::Dns(dns) => Self { addresses: joined(&dns.addresses), ..none },
             Reply::Http(http) => Self {
@@ -201,13 +231,18 @@ impl<'a> Facts<'a> {
             Reply::S3(s3) => {
                 Self { status: Some(s3.status), error: s3.error.clone(), body: s3.body.as_deref(), ..none }
             }
-            Reply::Tls(_) | Reply::Presign(_) => none,
+            Reply::Sts(sts) => Self { status: Some(sts.status), sts: sts.error.as_ref(), of_sts: true, ..none },
+            Reply::Tls(_) | Reply::Presign(_) | Reply::Jwt(_) => none,
         }
     }
 
     /// The cause that goes with the first matcher that did not hold.
     fn cause(&self, failed: &Matched) -> Cause {
         match (failed.matcher.as_str(), self.status) {
+            ("status" | "sts", Some(status)) if self.of_sts => {
+                let detail = self.sts.map_or_else(|| format!("expected {}", failed.expected), |it| it.message.clone());
+                Cause::Sts { status, code: self.sts.map(|it| it.code.clone()), detail }
+            }
             ("status" | "s3", Some(status)) => {
                 let detail = match (&self.error, self.body) {
                     (Some(error), _) => error.message.clone(),

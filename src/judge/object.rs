@@ -93,6 +93,14 @@ impl Difference {
 /// How many lines of a difference between texts are shown.
 const DIFF_LINES: usize = 40;
 
+/// Whether every field of `expect` is in `seen`, and the fields that are not: as they were expected, as they are.
+pub(super) fn compare(expect: &Value, seen: &Value) -> (bool, String, String) {
+    let differences = differences(expect, seen);
+    let all = |part: fn(&Difference) -> String| differences.iter().map(part).collect::<Vec<_>>().join("; ");
+    let expected = all(|it| format!("{}: {}", it.path, it.expected));
+    (differences.is_empty(), expected, all(|it| format!("{}: {}", it.path, it.seen)))
+}
+
 fn differences(expect: &Value, object: &Value) -> Vec<Difference> {
     let mut found = Vec::new();
     differ("", expect, object, &mut found);

@@ -3,18 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parallax_vocab::VariantId;
+use serde_json::Value;
 
 use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
-use super::hosts;
+use super::{hosts, pods};
 use crate::fixture::{self, Contributions, Library};
 use crate::scenario::diagnostic::tidy;
-use crate::scenario::model::ClusterTraits;
+use crate::scenario::model::{ClusterTraits, Discovery};
 use crate::scenario::{Diagnostic, Loaded, Variant};
 
 /// First node port that the plan gives away; the range of the apiserver's default is 30000 to 32767.
 const FIRST_NODE_PORT: u16 = 30443;
 /// So many environments share a cluster at most: each edge takes a node port, and there are 2,300.
 const ENVIRONMENTS_LIMIT: usize = 500;
+/// Stands for the namespace of whichever environment.
+const ANY_NAMESPACE: &str = "namespace";
 /// Longest namespace name (RFC 1123 label).
 const NAMESPACE_LIMIT: usize = 63;
 
@@ -49,23 +52,25 @@ struct Draft<'a> {
 
 /// Computes the run of the selected variants.
 pub fn build(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<VariantId>) -> Result<Plan, PlanError> {
-    let mut groups: BTreeMap<ClusterTraits, Vec<Draft<'_>>> = BTreeMap::new();
+    let mut groups: BTreeMap<Wants, Vec<Draft<'_>>> = BTreeMap::new();
     let mut taken = BTreeSet::new();
+    let mut problems = Vec::new();
     for loaded in scenarios {
         for (id, variants) in environments(loaded, selected) {
             let Some(first) = variants.first() else { continue };
             let namespace = namespace(&loaded.path, first.break_id.as_deref(), &mut taken);
             let declared_hosts = fixture::hosts(library, &first.scenario);
             let draft = Draft { id, loaded, namespace, variants, declared_hosts };
-            groups.entry(draft.variants[0].scenario.cluster.clone()).or_default().push(draft);
+            match Wants::of(library, &draft) {
+                Ok(wants) => groups.entry(wants).or_default().push(draft),
+                Err(wrong) => problems.extend(wrong),
+            }
         }
     }
     let mut clusters = Vec::new();
-    let mut problems = Vec::new();
-    let groups = groups
-        .iter()
-        .flat_map(|(traits, drafts)| drafts.chunks(ENVIRONMENTS_LIMIT).map(move |drafts| (traits.clone(), drafts)));
-    for (number, (traits, drafts)) in groups.enumerate() {
+    let groups =
+        groups.iter().flat_map(|(wants, drafts)| drafts.chunks(ENVIRONMENTS_LIMIT).map(move |drafts| (wants, drafts)));
+    for (number, (wants, drafts)) in groups.enumerate() {
         let shared = hosts::shared(drafts.iter().map(|draft| &draft.declared_hosts));
         let mut next_port = FIRST_NODE_PORT;
         let mut environments = Vec::new();
@@ -75,11 +80,35 @@ pub fn build(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<Varian
                 Err(diagnostics) => problems.extend(diagnostics),
             }
         }
-        let cluster = ClusterPlan { name: format!("c{}", number + 1), traits, environments };
+        let cluster = ClusterPlan { name: format!("c{}", number + 1), traits: wants.traits.clone(), environments };
         refuse_conflicts(&cluster)?;
         clusters.push(cluster);
     }
     if problems.is_empty() { Ok(Plan { clusters }) } else { Err(PlanError::Diagnostics(tidy(problems))) }
+}
+
+/// What an environment wants of its cluster: those that want the same share one. Objects of the whole cluster are part
+/// of it, because an environment that lacks one must not find it there.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Wants {
+    traits: ClusterTraits,
+    objects: Vec<String>,
+}
+
+impl Wants {
+    fn of(library: &Library, draft: &Draft<'_>) -> Result<Self, Vec<Diagnostic>> {
+        let variant = draft.variants[0];
+        // In a namespace that stands for any, so that objects which refer to their own are equal.
+        let fixtures = draft.loaded.expand(library, variant, ANY_NAMESPACE)?;
+        let mut traits = variant.scenario.cluster.clone();
+        // The scenario's own word wins; of the fixtures' needs, the widest.
+        traits.discovery = traits.discovery.or_else(|| fixtures.values().filter_map(|it| it.discovery).max());
+        traits.discovery = traits.discovery.filter(|it| *it != Discovery::None);
+        let mut objects: Vec<String> =
+            fixtures.values().flat_map(|it| &it.cluster_objects).map(|it| it.manifest.to_string()).collect();
+        objects.sort();
+        Ok(Self { traits, objects })
+    }
 }
 
 /// The selected variants of a scenario by the environment they need: the baseline's is shared by the breaks that change
@@ -111,12 +140,11 @@ fn environment(
         .iter()
         .map(|host| (host.clone(), hosts::effective(host, &draft.namespace, shared.contains(host))))
         .collect();
-    let variants = draft.variants.iter().map(|variant| with_hosts(draft.loaded, variant, &hosts)).collect::<Vec<_>>();
+    let variants = draft.variants.iter().map(|variant| with_hosts(draft.loaded, variant, &hosts));
+    let mut variants = variants.collect::<Vec<_>>();
     let fixtures = draft.loaded.expand(library, &variants[0].variant, &draft.namespace)?;
     let edges = edges(&fixtures, next_port);
-    let pods = variants.iter().flat_map(|it| &it.variant.scenario.vantages);
-    let pods = pods.filter(|(_, vantage)| vantage.pod.is_some());
-    let pods = pods.map(|(id, vantage)| (id.clone(), vantage.clone())).collect();
+    let (pods, service_accounts) = pods::of(&mut variants, &fixtures);
     Ok(EnvironmentPlan {
         id: draft.id.clone(),
         namespace: draft.namespace.clone(),
@@ -124,6 +152,7 @@ fn environment(
         fixtures,
         edges,
         pods,
+        service_accounts,
         variants,
     })
 }
@@ -135,7 +164,7 @@ fn with_hosts(loaded: &Loaded, variant: &Variant, hosts: &BTreeMap<String, Strin
         _ => loaded.place_of(step),
     };
     let places = variant.scenario.flow.iter().map(|step| (step.id.clone(), place(&step.id))).collect();
-    VariantPlan { id: variant.id.clone(), file: loaded.file.clone(), variant, places }
+    VariantPlan { id: variant.id.clone(), file: loaded.file.clone(), variant, pods: BTreeMap::new(), places }
 }
 
 fn edges(fixtures: &BTreeMap<String, Contributions>, next_port: &mut u16) -> Vec<EdgePlan> {
@@ -180,15 +209,28 @@ fn namespace(path: &str, break_id: Option<&str>, taken: &mut BTreeSet<String>) -
     }
 }
 
-/// Two environments of one cluster must not claim one cluster-wide thing: a DNS name, a name outside.
+/// Two environments of one cluster must not claim one cluster-wide thing: a DNS name, a name outside, an object that
+/// each wants to be different.
 fn refuse_conflicts(cluster: &ClusterPlan) -> Result<(), PlanError> {
     let mut claims: BTreeMap<String, String> = BTreeMap::new();
+    let mut objects: BTreeMap<String, (&Value, String)> = BTreeMap::new();
     for environment in &cluster.environments {
+        let claimant = environment.variants.first().map_or(environment.namespace.clone(), |it| it.id.to_string());
+        for object in environment.fixtures.values().flat_map(|it| &it.cluster_objects) {
+            let word = |pointer: &str| object.manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            let what = format!("{} {} (each another)", word("/kind"), word("/metadata/name"));
+            match objects.get(&what) {
+                Some((other, first)) if **other != object.manifest => {
+                    return Err(PlanError::Conflict { first: first.clone(), second: claimant, what });
+                }
+                _ => drop(objects.insert(what, (&object.manifest, claimant.clone()))),
+            }
+        }
         let rules = environment.fixtures.values().flat_map(|it| &it.dns_rules);
         let rules = rules.map(|rule| format!("the DNS rule for {} in a .{} key", rule.from, rule.place.as_str()));
         let edges = environment.edges.iter().map(|edge| format!("the name {}:{} outside", edge.host, edge.port));
         for what in rules.chain(edges) {
-            let claimant = environment.variants.first().map_or(environment.namespace.clone(), |it| it.id.to_string());
+            let claimant = claimant.clone();
             if let Some(first) = claims.insert(what.clone(), claimant.clone()) {
                 return Err(PlanError::Conflict { first, second: claimant, what });
             }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fixture::{Contributions, DnsRule};
 use crate::scenario::Variant;
-use crate::scenario::model::{ClusterTraits, VantageSpec};
+use crate::scenario::model::{ClusterTraits, PodVantage};
 
 /// A whole run.
 #[derive(Clone, Debug, Serialize)]
@@ -55,6 +55,13 @@ impl ClusterPlan {
         self.environments.iter().flat_map(|it| it.fixtures.values()).flat_map(|it| &it.dns_rules)
     }
 
+    /// Objects of the whole cluster, by kind and name.
+    pub fn objects(&self) -> BTreeSet<String> {
+        let objects = self.environments.iter().flat_map(|it| it.fixtures.values()).flat_map(|it| &it.cluster_objects);
+        let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        objects.map(|it| format!("{} {}", word(&it.manifest["kind"]), word(&it.manifest["metadata"]["name"]))).collect()
+    }
+
     /// All edges of the cluster.
     pub fn edges(&self) -> impl Iterator<Item = &EdgePlan> {
         self.environments.iter().flat_map(|it| &it.edges)
@@ -75,8 +82,10 @@ pub struct EnvironmentPlan {
     pub fixtures: BTreeMap<String, Contributions>,
     /// Services that the outside reaches.
     pub edges: Vec<EdgePlan>,
-    /// Pods to look from, by vantage id.
-    pub pods: BTreeMap<String, VantageSpec>,
+    /// Pods to look from, by name: a vantage's id, and more where variants want different pods for one vantage.
+    pub pods: BTreeMap<String, PodVantage>,
+    /// ServiceAccounts that pods run as, or that tokens are made for.
+    pub service_accounts: BTreeSet<String>,
     /// The variants that run here, one after the other: the baseline first, then the breaks that change only steps or
     /// what a vantage trusts.
     pub variants: Vec<VariantPlan>,
@@ -109,6 +118,8 @@ pub struct VariantPlan {
     /// The variant, with this environment's host names.
     #[serde(skip)]
     pub variant: Variant,
+    /// The pod of each of its pod vantages.
+    pub pods: BTreeMap<String, String>,
     /// `file:line` of each step, and of each of a break's `fails`, by step id.
     pub places: BTreeMap<String, String>,
 }

@@ -12,6 +12,7 @@ mod expected;
 mod history;
 mod hosts;
 mod order;
+mod pods;
 mod show;
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::cluster::Plan;
 use super::expected::Expected;
+use crate::scenario::model::Discovery;
 
 /// Renders the plan as people read it, in the order in which it will run.
 pub fn show(plan: &Plan, expected: &Expected) -> String {
@@ -30,6 +31,14 @@ fn write(text: &mut fmt::Formatter<'_>, plan: &Plan, expected: &Expected) -> fmt
         }
         for name in &cluster.traits.tls_san {
             writeln!(text, "  apiserver's certificate also for {name}")?;
+        }
+        match cluster.traits.discovery {
+            Some(Discovery::Narrow) => writeln!(text, "  apiserver open to anybody for the issuer's two documents")?,
+            Some(Discovery::Anonymous) => writeln!(text, "  apiserver open to anybody (anonymous-auth)")?,
+            Some(Discovery::None) | None => {}
+        }
+        for object in cluster.objects() {
+            writeln!(text, "  object {object}")?;
         }
         for rule in cluster.dns_rules() {
             writeln!(text, "  dns {} -> {} (.{} key)", rule.from, rule.to, rule.place.as_str())?;

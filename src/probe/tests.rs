@@ -201,7 +201,7 @@ async fn a_session_that_cannot_begin_says_why() {
 async fn a_question_that_does_not_fit_a_frame_is_refused_here() {
     let (session, ..) = with_agent().await;
     let operation = S3Operation::Put { bucket: "b".to_owned(), key: "k".to_owned(), body: "x".repeat(2 << 20) };
-    let probe = Probe::S3(S3Question { access: access(), operation });
+    let probe = Probe::S3(S3Question { access: access(), operation, headers: BTreeMap::new() });
     let answer = session.ask(Question { view: View::default(), deadline_ms: 1_000, probe }).await;
     assert!(matches!(answer, Err(ProbeError::Question { .. })), "{answer:?}");
     // The session is as good as before.

@@ -95,6 +95,21 @@ fn of_answer(answer: &Answer, cause: Option<&Cause>, lines: &mut Vec<Line>) {
             }
         }
         Some(Reply::Presign(reply)) => lines.push(("url", cut(&reply.url))),
+        Some(Reply::Sts(reply)) => {
+            let said = match &reply.error {
+                Some(error) => format!("{}: {}: {}", reply.status, error.code, error.message),
+                None => reply.status.to_string(),
+            };
+            lines.push(("server", cut(&said)));
+        }
+        Some(Reply::Jwt(reply)) => {
+            lines.push(("claims", cut(&reply.claims.to_string())));
+            let key = reply.key_id.as_deref().unwrap_or("no key");
+            lines.push((
+                "signed",
+                cut(&format!("{} by {key}; published: {}", reply.algorithm, reply.published.join(", "))),
+            ));
+        }
         Some(Reply::Tls(_)) | None => {}
     }
 }
@@ -121,6 +136,11 @@ fn asked(question: &Question) -> String {
             );
             format!("s3 {name} {} at {}", at.trim_end_matches('/'), s3.access.endpoint)
         }
+        Probe::Sts(sts) => format!("credentials of {} at {}", sts.role_arn, sts.endpoint),
+        Probe::Jwt(jwt) => match &jwt.issuer {
+            Some(issuer) => format!("the token's claims, and its keys at {issuer}"),
+            None => "the token's claims, and its issuer's keys".to_owned(),
+        },
         Probe::Presign(presign) => {
             format!("a URL for {} {}/{} at {}", presign.method, presign.bucket, presign.key, presign.access.endpoint)
         }

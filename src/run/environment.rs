@@ -19,9 +19,8 @@ use crate::apply::{self, Applier};
 use crate::certs::write_private;
 use crate::cluster::Cluster;
 use crate::fixture::ReadyWhen;
-use crate::plan::EnvironmentPlan;
+use crate::plan::{EnvironmentPlan, VariantPlan};
 use crate::probe::{PodSession, Vantage};
-use crate::scenario::model::VantageSpec;
 
 /// A name that every cluster knows: CoreDNS answers a pod when it answers this.
 const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";
@@ -50,17 +49,18 @@ impl Stage<'_> {
     }
 
     /// Where a vantage asks from.
-    pub(super) fn vantage(&self, id: &str, spec: &VantageSpec) -> &Vantage {
-        match &spec.pod {
-            Some(_) => self.pods.get(id).expect("the plan makes a pod for every pod vantage"),
+    pub(super) fn vantage(&self, variant: &VariantPlan, id: &str) -> &Vantage {
+        match variant.pods.get(id) {
+            Some(pod) => self.pods.get(pod).expect("the plan makes a pod for every pod vantage"),
             None => &self.outside,
         }
     }
 
     /// What the store that answered says of who asked.
-    pub(super) async fn witness(&self, from: &str, spec: &VantageSpec, answer: &Answer) -> Option<Witness> {
+    pub(super) async fn witness(&self, variant: &VariantPlan, from: &str, answer: &Answer) -> Option<Witness> {
         let id = match answer.reply.as_ref()? {
             Reply::S3(s3) => s3.request_id.clone()?,
+            Reply::Sts(sts) => sts.request_id.clone()?,
             Reply::Http(http) => http.headers.get("x-amz-request-id")?.clone(),
             _ => return None,
         };
@@ -84,9 +84,11 @@ impl Stage<'_> {
         };
         let pod_addresses: Vec<&str> =
             self.scene.environment.pods.values().map(|(_, address)| address.as_str()).collect();
-        let own = self.scene.environment.pods.get(from).map(|(_, address)| address.as_str());
-        let agrees = match &spec.pod {
-            Some(_) => own == Some(traced.source.as_str()),
+        let agrees = match variant.pods.get(from) {
+            Some(pod) => {
+                let own = self.scene.environment.pods.get(pod).map(|(_, address)| address.as_str());
+                own == Some(traced.source.as_str())
+            }
             None => !pod_addresses.contains(&traced.source.as_str()),
         };
         Some(Witness { source: traced.source, host: traced.host, agrees })
@@ -132,7 +134,7 @@ async fn in_environment(
     );
     setup.progress("certificates, secrets and fixtures");
     let redact = |secret: &parallax_vocab::Secret| context.redactor.register(secret);
-    let environment = apply::bring_up(applier, plan, context.site.run(), context.start, &redact);
+    let environment = apply::bring_up(applier, plan, context.site.run(), context.start, &cluster.authority, &redact);
     let environment = match environment.await {
         Ok(environment) => environment,
         Err(error) => {

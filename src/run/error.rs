@@ -8,6 +8,7 @@ use crate::cluster::ClusterError;
 use crate::engine::EngineError;
 use crate::images::ImageError;
 use crate::probe::ProbeError;
+use crate::tokens::TokenError;
 
 /// A failure of the harness, the engine or the machine.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,9 @@ pub enum RunError {
     /// A probe that could not be asked.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// A token that a step asks for.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The store's set-up traffic was refused or did not come through.
     #[error("store {store} in namespace {namespace}: {doing}: {reason}")]
     Store {
@@ -82,7 +86,7 @@ impl RunError {
                 evidence: evidence.clone(),
             },
             Self::Machine { fix, .. } => Failure { what: self.to_string(), fix: Some(fix.clone()), evidence: vec![] },
-            Self::Probe(_) | Self::Step { .. } | Self::Interrupted => {
+            Self::Probe(_) | Self::Token(_) | Self::Step { .. } | Self::Interrupted => {
                 Failure { what: self.to_string(), fix: None, evidence: Vec::new() }
             }
         }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use parallax_vocab::course::{Course, Held};
+use parallax_vocab::course::{Course, Finding, Held};
 use parallax_vocab::event::{Outcome, StepEnded, VariantStarted, Verdict};
 use parallax_vocab::{Cause, EventKind, StepId, VantageId};
 
@@ -19,7 +19,7 @@ use crate::explain::{self, Subject};
 use crate::judge::{self, StepResult};
 use crate::plan::VariantPlan;
 use crate::scenario::duration::Span;
-use crate::scenario::model::Step;
+use crate::scenario::model::{Step, Vulnerable};
 
 /// Runs a variant and says how each step and the whole ended.
 pub(super) async fn run(stage: &Stage<'_>, variant: &VariantPlan) -> Result<(), RunError> {
@@ -83,6 +83,7 @@ impl Flow<'_> {
         if let Some(tried) = &tried {
             self.kept.keep(step, tried);
         }
+        let finding = step.vulnerable.as_ref().filter(|_| verdict == Verdict::Passed).map(finding);
         let sentence = self.sentence(step, tried.as_ref(), cause.as_ref(), held.as_ref());
         let missed = tried.as_ref().and_then(|it| it.judgement.missed()).cloned();
         let Tried { question, answer, witness, judgement, captured, told, .. } = tried.unwrap_or_default();
@@ -100,7 +101,7 @@ impl Flow<'_> {
             question,
             answer,
             witness,
-            course: Course { captured, held, told },
+            course: Course { captured, held, told, finding },
             place: place.clone(),
         })));
         Ok(StepResult { step: step.id.clone(), verdict, cause, missed, place, sentence })
@@ -118,6 +119,10 @@ impl Flow<'_> {
             answer: tried.and_then(|it| it.answer.as_ref()),
         };
         let sentence = explain::sentence(&subject, cause);
+        let sentence = match &step.vulnerable {
+            Some(hole) => explain::closed(&sentence, &hole.advisory),
+            None => sentence,
+        };
         match held.and_then(|it| it.broke.map(|broke| (it, broke))) {
             Some((held, broke)) => {
                 format!("{sentence}; it broke at try {broke}, after it had held for {} ms", held.held_ms)
@@ -125,4 +130,10 @@ impl Flow<'_> {
             None => sentence,
         }
     }
+}
+
+/// A known hole that was seen open.
+fn finding(hole: &Vulnerable) -> Finding {
+    let Vulnerable { advisory, means, instead } = hole.clone();
+    Finding { advisory, means, instead }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use parallax_vocab::answer::Reply;
+use parallax_vocab::answer::{Reply, StsReply, TemporaryCredentials};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -21,6 +21,8 @@ pub(super) struct Kept {
     captured: BTreeMap<String, BTreeMap<String, Value>>,
     /// When each step ended.
     ended: BTreeMap<String, OffsetDateTime>,
+    /// What `as: STEP` asks with.
+    credentials: BTreeMap<String, TemporaryCredentials>,
     /// What matchers compare with.
     pub(super) seen: Seen,
 }
@@ -39,6 +41,9 @@ impl Kept {
         if let Some(Reply::Presign(presign)) = &answer.reply {
             self.yielded.insert(step.id.clone(), presign.url.clone());
         }
+        if let Some(Reply::Sts(StsReply { credentials: Some(credentials), .. })) = &answer.reply {
+            self.credentials.insert(step.id.clone(), credentials.clone());
+        }
         if !answer.evidence.chain.is_empty() {
             self.seen.chains.insert(step.id.clone(), answer.evidence.chain.clone());
         }
@@ -47,6 +52,11 @@ impl Kept {
     /// When a step ended; none where it has not run.
     pub(super) fn ended(&self, step: &str) -> Option<OffsetDateTime> {
         self.ended.get(step).copied()
+    }
+
+    /// The credentials that an `sts` step gained.
+    pub(super) fn credentials(&self, step: &str) -> Option<&TemporaryCredentials> {
+        self.credentials.get(step)
     }
 
     /// What a reference to a step stands for.

@@ -15,6 +15,7 @@ mod scene;
 mod settle;
 mod step;
 mod store;
+mod token;
 mod verdicts;
 mod witness;
 

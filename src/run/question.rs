@@ -1,17 +1,29 @@
 //! From a step to a question.
 
+use parallax_vocab::Secret;
 use parallax_vocab::question::{
-    DnsQuestion, HttpQuestion, PresignQuestion, Probe, S3Operation, S3Question, TlsQuestion,
+    DnsQuestion, HttpQuestion, JwtQuestion, PresignQuestion, Probe, S3Access, S3Operation, S3Question, StsQuestion,
+    TlsQuestion, TokenSource,
 };
 
-use super::kept::Words;
+use super::kept::{Kept, Words};
 use super::scene::Scene;
-use crate::scenario::model::{HttpStep, PresignStep, S3Step, Step};
+use crate::apply::TOKEN_FILE;
+use crate::scenario::model::{HttpStep, PresignStep, S3Step, SessionToken, Step, StsStep};
+
+/// What earlier steps gained, and the token that was made for this one.
+struct Gained<'a> {
+    kept: &'a Kept,
+    /// The step's own token, where it does not take the pod's.
+    token: Option<Secret>,
+}
 
 /// The question that a probe step asks, with everything filled in.
-pub(super) fn probe(words: &Words<'_>, step: &Step) -> Result<Probe, String> {
+pub(super) fn probe(words: &Words<'_>, step: &Step, token: Option<Secret>) -> Result<Probe, String> {
     let text = |text: &str| words.text(text);
     let scene = words.scene;
+    let gained = Gained { kept: words.kept, token };
+    let gained = &gained;
     if let Some(dns) = &step.dns {
         return Ok(Probe::Dns(DnsQuestion { name: text(&dns.name)? }));
     }
@@ -23,10 +35,17 @@ pub(super) fn probe(words: &Words<'_>, step: &Step) -> Result<Probe, String> {
         return http_question(http, text).map(Probe::Http);
     }
     if let Some(s3) = &step.s3 {
-        return s3_question(scene, s3, text).map(Probe::S3);
+        return s3_question(scene, s3, gained, text).map(Probe::S3);
     }
     if let Some(presign) = &step.presign {
-        return presign_question(scene, presign, text).map(Probe::Presign);
+        return presign_question(scene, presign, gained, text).map(Probe::Presign);
+    }
+    if let Some(sts) = &step.sts {
+        return sts_question(scene, sts, gained, text).map(Probe::Sts);
+    }
+    if let Some(jwt) = &step.jwt {
+        let issuer = jwt.issuer.as_deref().map(text).transpose()?;
+        return Ok(Probe::Jwt(JwtQuestion { token: gained.token(), issuer }));
     }
     Err("it does not ask anything".to_owned())
 }
@@ -43,9 +62,44 @@ fn http_question(step: &HttpStep, text: impl Fn(&str) -> Result<String, String>)
     })
 }
 
+impl Gained<'_> {
+    fn token(&self) -> TokenSource {
+        self.token.clone().map_or_else(|| TokenSource::File(TOKEN_FILE.to_owned()), TokenSource::Value)
+    }
+
+    /// The same access with the credentials of an earlier step.
+    fn access(&self, access: S3Access, as_step: Option<&str>, dropped: bool) -> Result<S3Access, String> {
+        let Some(step) = as_step else { return Ok(access) };
+        let gained = self.kept.credentials(step).ok_or_else(|| format!("step `{step}` gained no credentials"))?;
+        Ok(S3Access {
+            access_key: gained.access_key.clone(),
+            secret_key: gained.secret_key.clone(),
+            session_token: (!dropped).then(|| gained.session_token.clone()),
+            ..access
+        })
+    }
+}
+
+fn sts_question(
+    scene: &Scene<'_>,
+    step: &StsStep,
+    gained: &Gained<'_>,
+    text: impl Fn(&str) -> Result<String, String>,
+) -> Result<StsQuestion, String> {
+    let (_, store) = scene.store(step.store.as_deref())?;
+    Ok(StsQuestion {
+        endpoint: step.endpoint.as_deref().map_or_else(|| Ok(store.endpoint.clone()), &text)?,
+        role_arn: text(&step.role)?,
+        token: gained.token(),
+        duration_s: step.duration.map(crate::scenario::Span::as_seconds),
+        policy: None,
+    })
+}
+
 fn s3_question(
     scene: &Scene<'_>,
     step: &S3Step,
+    gained: &Gained<'_>,
     text: impl Fn(&str) -> Result<String, String>,
 ) -> Result<S3Question, String> {
     let (fixture, store) = scene.store(step.store.as_deref())?;
@@ -55,7 +109,7 @@ fn s3_question(
         Some((bucket, key)) => (bucket.to_owned(), key.to_owned()),
         None => (target.clone(), String::new()),
     };
-    let body = step.body.as_deref().map(text).transpose()?.unwrap_or_default();
+    let body = step.body.as_deref().map(&text).transpose()?.unwrap_or_default();
     let operation = match operation {
         "put" => S3Operation::Put { bucket, key, body },
         "get" => S3Operation::Get { bucket, key },
@@ -64,19 +118,23 @@ fn s3_question(
         "list" => S3Operation::List { bucket, prefix: key },
         _ => S3Operation::CreateBucket { bucket: target },
     };
-    Ok(S3Question { access: scene.access(fixture, store)?, operation })
+    let dropped = step.session_token == Some(SessionToken::Dropped);
+    let access = gained.access(scene.access(fixture, store)?, step.as_step.as_deref(), dropped)?;
+    let headers = step.headers.iter().map(|(name, value)| Ok((name.clone(), text(value)?)));
+    Ok(S3Question { access, operation, headers: headers.collect::<Result<_, String>>()? })
 }
 
 fn presign_question(
     scene: &Scene<'_>,
     step: &PresignStep,
+    gained: &Gained<'_>,
     text: impl Fn(&str) -> Result<String, String>,
 ) -> Result<PresignQuestion, String> {
     let (fixture, store) = scene.store(step.store.as_deref())?;
     let (method, target) = only(&step.methods())?;
     let target = text(target)?;
     let (bucket, key) = target.split_once('/').ok_or_else(|| format!("`{target}` is not bucket/key"))?;
-    let mut access = scene.access(fixture, store)?;
+    let mut access = gained.access(scene.access(fixture, store)?, step.as_step.as_deref(), false)?;
     if let Some(endpoint) = &step.endpoint {
         access.endpoint = text(endpoint)?;
     }

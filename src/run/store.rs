@@ -1,5 +1,6 @@
 //! A store's own readiness and buckets, over the pinned path.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use parallax_vocab::answer::Reply;
@@ -37,7 +38,8 @@ pub(super) async fn ready(scene: &Scene<'_>, fixture: &str, store: &Store, withi
     .map_err(|reason| failed(scene, fixture, "it did not become ready", reason))?;
     for bucket in &store.buckets {
         let access = scene.access(fixture, store).map_err(|reason| failed(scene, fixture, "no access", reason))?;
-        let question = S3Question { access, operation: S3Operation::CreateBucket { bucket: bucket.clone() } };
+        let question =
+            S3Question { access, operation: S3Operation::CreateBucket { bucket: bucket.clone() }, headers: none() };
         until(within, &Vantage::Outside, &view, &Probe::S3(question), |reply| match reply {
             Reply::S3(s3) if s3.error.is_none() => Ok(()),
             Reply::S3(s3) => Err(s3.error.as_ref().map_or(String::new(), |it| format!("{}: {}", it.code, it.message))),
@@ -46,14 +48,23 @@ pub(super) async fn ready(scene: &Scene<'_>, fixture: &str, store: &Store, withi
         .await
         .map_err(|reason| failed(scene, fixture, &format!("bucket {bucket} cannot be made"), reason))?;
     }
+    for (name, policy) in &store.policies {
+        let access = scene.access(fixture, store).map_err(|reason| failed(scene, fixture, "no access", reason))?;
+        let made = parallax_probe::admin::put_policy(view.clone(), &access, name, &policy.to_string()).await;
+        made.map_err(|why| failed(scene, fixture, &format!("policy {name} cannot be made"), why.to_string()))?;
+    }
     Ok(())
+}
+
+fn none() -> BTreeMap<String, String> {
+    BTreeMap::new()
 }
 
 /// Asks the store something harmless, whatever it answers.
 pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
     let Ok(access) = scene.access(fixture, store) else { return };
     let operation = S3Operation::Head { bucket: "parallax".to_owned(), key: "nudge".to_owned() };
-    let probe = Probe::S3(S3Question { access, operation });
+    let probe = Probe::S3(S3Question { access, operation, headers: none() });
     let question = Question { view: scene.pinned(fixture, store), deadline_ms: QUESTION_MS, probe };
     drop(Vantage::Outside.ask(question).await);
 }

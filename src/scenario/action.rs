@@ -17,6 +17,10 @@ pub enum Action {
     S3,
     /// Sign a URL.
     Presign,
+    /// Exchange a token for credentials.
+    Sts,
+    /// Look at a token.
+    Jwt,
     /// Look at a Kubernetes object.
     Resource,
     /// Read what containers wrote.
@@ -41,12 +45,14 @@ pub enum Action {
 
 impl Action {
     /// All kinds, in the order of the documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Dns,
         Self::Tls,
         Self::Http,
         Self::S3,
         Self::Presign,
+        Self::Sts,
+        Self::Jwt,
         Self::Resource,
         Self::Log,
         Self::Event,
@@ -67,6 +73,8 @@ impl Action {
             Self::Http => "http",
             Self::S3 => "s3",
             Self::Presign => "presign",
+            Self::Sts => "sts",
+            Self::Jwt => "jwt",
             Self::Resource => "resource",
             Self::Log => "log",
             Self::Event => "event",
@@ -117,6 +125,8 @@ impl Action {
             Self::Tls => &["dns", "connect", "tls", "mismatch"],
             Self::Http | Self::S3 => &["dns", "connect", "tls", "status", "s3", "mismatch", "client"],
             Self::Presign => &["client"],
+            Self::Sts => &["dns", "connect", "tls", "status", "sts", "mismatch", "client"],
+            Self::Jwt => &["dns", "connect", "tls", "status", "mismatch", "client"],
             Self::Resource | Self::Log | Self::Event => &["resource", "mismatch"],
             Self::Apply | Self::Patch | Self::Delete | Self::Scale | Self::Restart | Self::Kill | Self::Rotate => {
                 &["resource"]
@@ -140,6 +150,8 @@ impl Step {
             self.http.is_some(),
             self.s3.is_some(),
             self.presign.is_some(),
+            self.sts.is_some(),
+            self.jwt.is_some(),
             self.resource.is_some(),
             self.log.is_some(),
             self.event.is_some(),
@@ -182,6 +194,8 @@ impl Step {
                 };
                 ["status", "s3"].into_iter().chain(more).collect()
             }
+            Some(Action::Sts) => vec!["status", "sts", "message"],
+            Some(Action::Jwt) => vec!["claims", "signature"],
             Some(Action::Resource) => vec!["object", "absent"],
             Some(Action::Log) => vec!["line", "no-line"],
             Some(Action::Event) => vec!["message", "reason"],
@@ -236,6 +250,9 @@ impl Expect {
         let all = [
             ("status", self.status.is_some()),
             ("s3", self.s3.is_some()),
+            ("sts", self.sts.is_some()),
+            ("claims", self.claims.is_some()),
+            ("signature", self.signature.is_some()),
             ("body", self.body.is_some()),
             ("headers", self.headers.is_some()),
             ("dns", self.dns.is_some()),
@@ -265,6 +282,7 @@ impl CauseSpec {
             ("tls", self.tls.is_some()),
             ("status", self.status.is_some()),
             ("s3", self.s3.is_some()),
+            ("sts", self.sts.is_some()),
             ("mismatch", self.mismatch.is_some()),
             ("resource", self.resource.is_some()),
             ("client", self.client.is_some()),

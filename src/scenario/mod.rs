@@ -25,6 +25,7 @@ mod variant;
 pub use action::Action;
 pub use change::{Touched, rename_hosts};
 pub use diagnostic::Diagnostic;
+pub use duration::Span;
 pub use load::load;
 pub use meaning::dependencies;
 pub use variant::{Loaded, Variant};

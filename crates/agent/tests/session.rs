@@ -158,7 +158,7 @@ fn nothing_is_inherited_from_the_environment() {
         (&view, Probe::Http(get)),
         (&view, Probe::Dns(DnsQuestion { name: "localhost".to_owned() })),
         (&view, Probe::Presign(presign)),
-        (&pinned, Probe::S3(S3Question { access, operation: list })),
+        (&pinned, Probe::S3(S3Question { access, operation: list, headers: BTreeMap::new() })),
     ];
     let (mut clean, mut soiled) = (Agent::start(&[]), Agent::start(&RUBBISH));
     for (view, probe) in questions {

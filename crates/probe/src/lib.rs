@@ -5,19 +5,24 @@
 //! it and from nothing else: no `AWS_*`, `SSL_CERT_*` or proxy variable, no system trust store, no `/etc/hosts`. Each
 //! question dials a fresh connection, and what was seen on the way is kept also when it failed.
 
+pub mod admin;
 mod certificate;
 mod connector;
 mod dial;
 mod http;
+mod jwt;
 mod names;
 mod presign;
 mod s3;
 mod s3_error;
+mod sts;
 mod target;
 mod tls;
+mod token;
 pub mod trace;
 mod trail;
 mod trust;
+mod xml;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -64,6 +69,8 @@ async fn tell(probe: &Probe, dialler: Dialler) -> Result<Reply, Cause> {
         Probe::Http(question) => http::tell(question, &dialler).await.map(Reply::Http),
         Probe::S3(question) => s3::tell(question, dialler).await.map(Reply::S3),
         Probe::Presign(question) => presign::tell(question).await.map(Reply::Presign),
+        Probe::Sts(question) => sts::tell(question, &dialler).await.map(Reply::Sts),
+        Probe::Jwt(question) => jwt::tell(question, &dialler).await.map(Reply::Jwt),
     }
 }
 

@@ -1,19 +1,22 @@
 //! One S3 operation by the AWS SDK for Rust: path style, no retries, nothing from the environment.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Debug;
 
 use aws_credential_types::Credentials;
+use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    StalledStreamProtectionConfig,
+    BehaviorVersion, Builder, ConfigBag, Intercept, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    RuntimeComponents, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use aws_sdk_s3::{Client, Config};
+use aws_smithy_runtime_api::box_error::BoxError;
 use http::HeaderMap;
 use parallax_vocab::Cause;
 use parallax_vocab::answer::{BODY_LIMIT_BYTES, S3Error, S3Reply};
@@ -29,7 +32,8 @@ const KEYS_LIMIT: i32 = 500;
 /// Answers an S3 question.
 pub(crate) async fn tell(question: &S3Question, dialler: Dialler) -> Result<S3Reply, Cause> {
     let connector = Connector::new(dialler);
-    let config = config(&question.access)?.http_client(connector.clone()).build();
+    let headers = Headers::of(&question.headers)?;
+    let config = config(&question.access)?.http_client(connector.clone()).interceptor(headers).build();
     let client = Client::from_conf(config);
     let done = operate(&client, &question.access.region, &question.operation).await;
     let met = connector.met();
@@ -56,6 +60,40 @@ pub(crate) async fn tell(question: &S3Question, dialler: Dialler) -> Result<S3Re
         reply.size_bytes = header(&headers, "content-length").and_then(|length| length.parse().ok());
     }
     Ok(reply)
+}
+
+/// Headers that are added before the request is signed.
+#[derive(Debug)]
+struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    fn of(headers: &BTreeMap<String, String>) -> Result<Self, Cause> {
+        for (name, value) in headers {
+            let sound = name.parse::<http::HeaderName>().is_ok() && value.parse::<http::HeaderValue>().is_ok();
+            if !sound {
+                return Err(invalid(format!("header `{name}` cannot be sent")));
+            }
+        }
+        Ok(Self(headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect()))
+    }
+}
+
+impl Intercept for Headers {
+    fn name(&self) -> &'static str {
+        "Headers"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        for (name, value) in &self.0 {
+            context.request_mut().headers_mut().insert(name.clone(), value.clone());
+        }
+        Ok(())
+    }
 }
 
 /// The SDK's configuration for one store. The HTTP client is still to be set; presigning needs none.

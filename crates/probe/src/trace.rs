@@ -6,8 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
@@ -16,6 +14,7 @@ use parallax_vocab::Cause;
 use parallax_vocab::question::{S3Access, View};
 use serde_json::Value;
 
+use crate::admin::authorise;
 use crate::dial::Dialler;
 use crate::invalid;
 use crate::target::Target;
@@ -28,7 +27,8 @@ const OPENS_WITHIN: Duration = Duration::from_secs(15);
 const SILENT_AT_MOST: Duration = Duration::from_secs(15);
 /// Longest document; MinIO's carry headers, not bodies.
 const DOCUMENT_LIMIT_BYTES: usize = 1024 * 1024;
-const PATH: &str = "/minio/admin/v3/trace?s3=true";
+// The token service counts as internal (MinIO, `cmd/http-tracer.go`).
+const PATH: &str = "/minio/admin/v3/trace?s3=true&internal=true";
 /// SHA-256 of nothing.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -61,7 +61,7 @@ pub async fn open(view: View, access: &S3Access) -> Result<Trace, Cause> {
         .header("x-amz-content-sha256", EMPTY_SHA256)
         .body(Empty::<Bytes>::new())
         .map_err(|why| invalid(why.to_string()))?;
-    authorise(&mut request, &target, access)?;
+    authorise(&mut request, &target, access, EMPTY_SHA256.to_owned())?;
     let stream: Box<dyn crate::dial::Io> = if target.tls {
         Box::new(dialler.tls(&target.host, target.port, &target.host, &["http/1.1"]).await?)
     } else {
@@ -83,28 +83,6 @@ pub async fn open(view: View, access: &S3Access) -> Result<Trace, Cause> {
         return Err(Cause::Status { status, s3: None, detail: format!("the trace is refused: {detail}") });
     }
     Ok(Trace { body, buffer: Vec::new(), connection })
-}
-
-fn authorise(request: &mut Request<Empty<Bytes>>, target: &Target, access: &S3Access) -> Result<(), Cause> {
-    let wrong = |why: String| invalid(format!("the trace cannot be signed: {why}"));
-    let identity = crate::s3::credentials(access).into();
-    let parameters = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(&access.region)
-        .name("s3")
-        .time(std::time::SystemTime::now())
-        .settings(SigningSettings::default())
-        .build()
-        .map_err(|why| wrong(why.to_string()))?
-        .into();
-    let scheme = if target.tls { "https" } else { "http" };
-    let url = format!("{scheme}://{}{PATH}", target.host_header());
-    let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default()));
-    let signable = SignableRequest::new("GET", &url, headers, SignableBody::Precomputed(EMPTY_SHA256.to_owned()))
-        .map_err(|why| wrong(why.to_string()))?;
-    let (instructions, _) = sign(signable, &parameters).map_err(|why| wrong(why.to_string()))?.into_parts();
-    instructions.apply_to_request_http1x(request);
-    Ok(())
 }
 
 impl Trace {

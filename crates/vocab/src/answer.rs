@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
+use crate::secret::Secret;
 
 /// The answer to one question. Exactly one of `reply` and `cause` is set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,6 +93,10 @@ pub enum Reply {
     S3(S3Reply),
     /// A signed URL.
     Presign(PresignReply),
+    /// Credentials for a token, or their refusal.
+    Sts(StsReply),
+    /// What a token says, and whether its issuer vouches for it.
+    Jwt(JwtReply),
 }
 
 /// Addresses of a name.
@@ -187,4 +192,90 @@ pub struct PresignReply {
     pub headers: BTreeMap<String, String>,
     /// Method that was signed.
     pub method: String,
+}
+
+/// An answer of the security token service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StsReply {
+    /// HTTP status code.
+    pub status: u16,
+    /// The server's error, when it refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<StsError>,
+    /// What the token was exchanged for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<TemporaryCredentials>,
+    /// The token's subject, as the server read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// `x-amz-request-id`: the server-side witness is joined by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+/// The error of a security token service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StsError {
+    /// For example `InvalidParameterValue`.
+    pub code: String,
+    /// The server's sentence.
+    pub message: String,
+}
+
+/// Credentials that end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TemporaryCredentials {
+    /// Access key id.
+    pub access_key: String,
+    /// Secret access key.
+    pub secret_key: Secret,
+    /// Session token.
+    pub session_token: Secret,
+    /// When they end, RFC 3339.
+    pub expires: String,
+}
+
+/// What a token says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JwtReply {
+    /// The claims.
+    pub claims: serde_json::Value,
+    /// Signature algorithm, for example `RS256`.
+    pub algorithm: String,
+    /// Id of the key that the token says it is signed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// Whether the published keys vouch for it.
+    pub signature: Signature,
+    /// Where the issuer says its keys are.
+    pub jwks_uri: String,
+    /// Ids of the published keys.
+    pub published: Vec<String>,
+}
+
+/// Whether a token's signature is its issuer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signature {
+    /// A published key made it.
+    Valid,
+    /// The key that it names is published and did not make it.
+    Invalid,
+    /// The key that it names is not published.
+    UnknownKey,
+}
+
+impl Signature {
+    /// The word as scenarios write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Invalid => "invalid",
+            Self::UnknownKey => "unknown-key",
+        }
+    }
 }

@@ -41,6 +41,16 @@ pub enum Cause {
         /// The server's own message, or the beginning of the body.
         detail: String,
     },
+    /// The security token service answered otherwise than expected.
+    Sts {
+        /// HTTP status code.
+        status: u16,
+        /// Its error code, for example `InvalidParameterValue`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+        /// The server's own message.
+        detail: String,
+    },
     /// An answer came and one matcher of `expect` did not hold.
     Mismatch {
         /// The matcher's name as it stands in the scenario, for example `body`.
@@ -157,6 +167,8 @@ impl fmt::Display for Cause {
             Self::Tls { fault, detail } => write!(f, "tls: {fault} ({detail})"),
             Self::Status { status, s3: Some(code), detail } => write!(f, "status: {status}, s3: {code} ({detail})"),
             Self::Status { status, s3: None, detail } => write!(f, "status: {status} ({detail})"),
+            Self::Sts { status, code: Some(code), detail } => write!(f, "status: {status}, sts: {code} ({detail})"),
+            Self::Sts { status, code: None, detail } => write!(f, "status: {status}, no STS error ({detail})"),
             Self::Mismatch { matcher, expected, seen } => {
                 write!(f, "{matcher}: expected {expected}, saw {seen}")
             }

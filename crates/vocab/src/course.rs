@@ -19,6 +19,21 @@ pub struct Course {
     /// what an act did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<String>,
+    /// What it means that the step passed, where it shows an attack that this build lets through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding: Option<Finding>,
+}
+
+/// A known hole that was seen open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// The advisory, or where the fault is described.
+    pub advisory: String,
+    /// What it means for who runs this build.
+    pub means: String,
+    /// What to do instead.
+    pub instead: String,
 }
 
 impl Course {

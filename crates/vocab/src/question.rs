@@ -63,6 +63,10 @@ pub enum Probe {
     S3(S3Question),
     /// Make a presigned URL. Offline: the endpoint sets the host, wherever one would connect.
     Presign(PresignQuestion),
+    /// Exchange a web identity token for credentials (`AssumeRoleWithWebIdentity`).
+    Sts(StsQuestion),
+    /// Look at a web identity token, and check its signature against the keys that its issuer publishes.
+    Jwt(JwtQuestion),
 }
 
 /// Resolve `name`, as an absolute name (`ndots` and search path are recorded apart).
@@ -131,6 +135,9 @@ pub struct S3Question {
     pub access: S3Access,
     /// What to do.
     pub operation: S3Operation,
+    /// Further headers, signed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
 }
 
 /// S3 operations.
@@ -203,4 +210,43 @@ pub struct PresignQuestion {
     /// Further query parameters to sign, for example `response-content-disposition`.
     #[serde(default)]
     pub query: BTreeMap<String, String>,
+}
+
+/// Where a web identity token comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenSource {
+    /// A file at the place, read anew for each question: the kubelet replaces it.
+    File(String),
+    /// The token itself.
+    Value(Secret),
+}
+
+/// One `AssumeRoleWithWebIdentity`, unsigned, as a form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StsQuestion {
+    /// `https://host[:port]`
+    pub endpoint: String,
+    /// The role to take on.
+    pub role_arn: String,
+    /// The token.
+    pub token: TokenSource,
+    /// How long the credentials are to live; as long as the token where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_s: Option<i64>,
+    /// A policy (JSON) that narrows what the role allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+}
+
+/// Look at a token from here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JwtQuestion {
+    /// The token.
+    pub token: TokenSource,
+    /// Where the issuer is reached, `https://host[:port]`; the token's own `iss` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
 }

@@ -1,31 +1,42 @@
-//! `dns`, `tls`, `http`, `s3` and `presign`: a question to a vantage, and who the store saw asking it.
+//! `dns`, `tls`, `http`, `s3`, `presign`, `sts` and `jwt`: a question to a vantage, and who the store saw asking it.
 
+use parallax_vocab::answer::{Reply, StsReply};
 use parallax_vocab::event::Witness;
-use parallax_vocab::{Cause, Question};
+use parallax_vocab::{Answer, Cause, Question};
 
 use super::{Attempt, Tried};
 use crate::judge::{self, Expected, Judgement};
 use crate::run::error::RunError;
-use crate::run::question;
+use crate::run::{question, token};
 
 pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
-    let probe = question::probe(&it.words(), it.step).map_err(|reason| it.wrong(reason))?;
+    let token = token::of_step(it).await?;
+    let probe = question::probe(&it.words(), it.step, token).map_err(|reason| it.wrong(reason))?;
     let from = it.step.from.as_deref().unwrap_or_default();
     let vantage = it.variant.variant.scenario.vantages.get(from);
     let vantage = vantage.ok_or_else(|| it.wrong(format!("`{from}` is not a vantage")))?;
     let view = it.stage.scene.view(vantage);
     let deadline_ms = u64::try_from(it.left.as_millis()).unwrap_or(u64::MAX);
     let question = Question { view, deadline_ms, probe };
-    let answer = it.stage.vantage(from, vantage).ask(question.clone()).await?;
+    let answer = it.stage.vantage(it.variant, from).ask(question.clone()).await?;
+    redact(it, &answer);
     let expected = match it.expect()? {
         Some(expect) => Expected::Declared(Box::new(expect)),
-        None if it.step.s3.is_some() => Expected::Success,
+        None if it.step.s3.is_some() || it.step.sts.is_some() => Expected::Success,
         None => Expected::Answer,
     };
     let judgement = judge::judge(&expected, &answer, &it.kept.seen);
-    let witness = it.stage.witness(from, vantage, &answer).await;
+    let witness = it.stage.witness(it.variant, from, &answer).await;
     let judgement = disagreement(judgement, witness.as_ref());
     Ok(Tried { question: Some(question), answer: Some(answer), witness, ..Tried::judged(judgement) })
+}
+
+/// Makes the secrets of an answer known, before anybody can write them down.
+fn redact(it: &Attempt<'_>, answer: &Answer) {
+    let Some(Reply::Sts(StsReply { credentials: Some(credentials), .. })) = &answer.reply else { return };
+    for secret in [&credentials.secret_key, &credentials.session_token] {
+        it.stage.context.redactor.register(secret);
+    }
 }
 
 /// An answer that came from elsewhere than the vantage says nothing about the vantage, however well it reads.

@@ -113,11 +113,10 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
         let error = document.key_error(&join(at, layer), format!("`{action}` cannot fail with `{layer}`"));
         errors.push(error.fix(format!("it can fail with {}", list(possible))));
     }
-    // `status` and `s3` are said by the same answer; all others exclude each other.
+    // A status and an error code are said by the same answer; all others exclude each other.
+    let of_one_answer = |layer: &str| matches!(layer, "status" | "s3" | "sts");
     if let [first, rest @ ..] = layers.as_slice() {
-        for layer in
-            rest.iter().filter(|layer| !(matches!(*first, "status" | "s3") && matches!(**layer, "status" | "s3")))
-        {
+        for layer in rest.iter().filter(|layer| !(of_one_answer(first) && of_one_answer(layer))) {
             let error =
                 document.key_error(&join(at, layer), format!("a step fails with one cause: `{first}` or `{layer}`"));
             errors.push(error.fix("keep the first layer that fails"));

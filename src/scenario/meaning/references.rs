@@ -4,6 +4,7 @@ use parallax_vocab::StepId;
 use serde_json::Value;
 
 use super::{Resolutions, Subject};
+use crate::fixture::Export;
 use crate::scenario::action::Action;
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::document::join;
@@ -29,6 +30,9 @@ pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
         add(id);
     }
     if let Some(id) = step.log.as_ref().and_then(|log| log.since.as_deref()) {
+        add(id);
+    }
+    if let Some((_, id)) = credentials_of(step) {
         add(id);
     }
     out
@@ -57,7 +61,7 @@ fn walk(value: &Value, pointer: String, out: &mut Vec<(String, String)>) {
 
 pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
     let flow = &subject.scenario.flow;
-    let mut errors = Vec::new();
+    let mut errors = environments(subject, resolved);
     for (index, step) in flow.iter().enumerate() {
         let at = format!("/flow/{index}");
         for (pointer, text) in strings(step) {
@@ -80,6 +84,15 @@ pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Di
         {
             errors.push(subject.places.error(&format!("{at}/log/since"), message).fix(fix));
         }
+        if let Some((below, other)) = credentials_of(step) {
+            let pointer = format!("{at}{below}");
+            if let Some((message, fix)) = earlier(subject, index, other) {
+                errors.push(subject.places.error(&pointer, message).fix(fix));
+            } else if flow.iter().any(|it| it.id == other && !matches!(it.actions()[..], [Action::Sts])) {
+                let error = subject.places.error(&pointer, format!("step `{other}` gains no credentials"));
+                errors.push(error.fix("name an `sts` step"));
+            }
+        }
         if let Some(other) = step.expect.as_ref().and_then(|expect| expect.same_chain_as.as_deref()) {
             let pointer = format!("{at}/expect/same-chain-as");
             if let Some((message, fix)) = earlier(subject, index, other) {
@@ -92,6 +105,51 @@ pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Di
         }
     }
     errors
+}
+
+/// Environment variables of pods: they are set before anything runs, so only what is known beforehand can be in them.
+fn environments(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    let pods = subject.scenario.vantages.iter().filter_map(|(id, it)| Some((id, it.pod.as_ref()?)));
+    for (id, name, text) in pods.flat_map(|(id, pod)| pod.env.iter().map(move |(name, text)| (id, name, text))) {
+        let pointer = join(&join(&format!("{}/pod/env", join("/vantages", id)), name), "");
+        let pointer = pointer.trim_end_matches('/');
+        match template::references(text) {
+            Err(wrong) => errors.push(subject.places.error(pointer, wrong.message).fix(wrong.fix)),
+            Ok(references) => {
+                let wrong = references.iter().filter_map(|it| beforehand(subject, resolved, it));
+                errors.extend(wrong.map(|(message, fix)| subject.places.error(pointer, message).fix(fix)));
+            }
+        }
+    }
+    errors
+}
+
+fn beforehand(subject: &Subject<'_>, resolved: &Resolutions<'_>, reference: &Reference) -> Option<(String, String)> {
+    let path = reference.path();
+    if !subject.scenario.fixtures.contains_key(&reference.name) {
+        let known = subject.scenario.fixtures.keys().map(String::as_str);
+        return Some((
+            format!("`{{{{ {path} }}}}`: there is no fixture `{}`", reference.name),
+            suggest(&reference.name, known, "fixtures"),
+        ));
+    }
+    // One that could not be resolved is told at its own place.
+    let exports = &resolved.get(&reference.name)?.exports;
+    let field = reference.field.as_deref().unwrap_or_default();
+    if matches!(exports.get(field), Some(Export::Value(_))) {
+        return None;
+    }
+    let known = exports.iter().filter(|(_, it)| matches!(it, Export::Value(_))).map(|(name, _)| name.as_str());
+    let message = format!("`{{{{ {path} }}}}` is not known before the pod starts");
+    Some((message, suggest(field, known, "known beforehand")))
+}
+
+/// The step whose credentials a step asks with, and where it says so.
+fn credentials_of(step: &Step) -> Option<(&'static str, &str)> {
+    let of_s3 = step.s3.as_ref().and_then(|it| it.as_step.as_deref()).map(|id| ("/s3/as", id));
+    let of_presign = step.presign.as_ref().and_then(|it| it.as_step.as_deref()).map(|id| ("/presign/as", id));
+    of_s3.or(of_presign)
 }
 
 /// What is wrong with naming step `id` from the step at `index`.

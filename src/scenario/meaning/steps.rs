@@ -4,7 +4,7 @@ use super::Subject;
 use crate::fixture::Fixture;
 use crate::scenario::action::Action;
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
-use crate::scenario::model::{Expect, Step};
+use crate::scenario::model::{Expect, PodVantage, Signer, Step};
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
@@ -118,6 +118,13 @@ impl Judge<'_> {
             }
             self.store("presign", presign.store.as_deref(), errors);
         }
+        if step.sts.is_some() || step.jwt.is_some() {
+            self.token(errors);
+        }
+        if step.vulnerable.is_some() && step.expect.is_none() && !matches!(action, Action::S3 | Action::Sts) {
+            let error = self.key_error("/vulnerable", "`vulnerable` on a step that expects nothing".to_owned());
+            errors.push(error.fix("add `expect:` with what shows that the attack succeeds"));
+        }
         if let Some(apply) = &step.apply {
             self.manifests(&apply.objects, errors);
         }
@@ -129,7 +136,7 @@ impl Judge<'_> {
             } else if action.leaves_it_changed() {
                 let error = self.key_error("/eventually", format!("`{action}` is done once"));
                 errors.push(error.fix("remove `eventually`: it waits by itself until it is done"));
-            } else if step.expect.is_none() && action != Action::S3 {
+            } else if step.expect.is_none() && !matches!(action, Action::S3 | Action::Sts) {
                 let error = self.key_error("/eventually", "`eventually` without anything to wait for".to_owned());
                 errors.push(error.fix("add `expect:`, or remove `eventually`"));
             }
@@ -143,6 +150,45 @@ impl Judge<'_> {
                     self.key_error("/consistently", "`consistently` without anything that must hold".to_owned());
                 errors.push(error.fix("add `expect:`, or remove `consistently`"));
             }
+        }
+    }
+
+    /// A token is the pod's own, or one that can be made.
+    fn token(&self, errors: &mut Vec<Diagnostic>) {
+        let (action, token) = match (&self.step.sts, &self.step.jwt) {
+            (Some(sts), _) => ("sts", &sts.token),
+            (None, Some(jwt)) => ("jwt", &jwt.token),
+            (None, None) => return,
+        };
+        if let Some(sts) = &self.step.sts {
+            self.store("sts", sts.store.as_deref(), errors);
+            if sts.endpoint.as_ref().is_some_and(|it| !it.starts_with("https://") && !it.contains("{{")) {
+                let error = self.error("/sts/endpoint", "a token is sent by `https` only".to_owned());
+                errors.push(error.fix("write `https://host[:port]`"));
+            }
+        }
+        let Some(token) = token else {
+            let vantages = &self.subject.scenario.vantages;
+            let from = self.step.from.as_ref().and_then(|id| vantages.get(id).map(|spec| (id, spec)));
+            let projected = |pod: &PodVantage| pod.service_account.is_some();
+            if let Some((id, _)) = from.filter(|(_, spec)| !spec.pod.as_ref().is_some_and(projected)) {
+                let message = format!("vantage `{id}` has no projected token");
+                errors.push(self.key_error(&format!("/{action}"), message).fix(format!(
+                    "give the vantage one, `pod: {{ service-account: app }}`, or the step: `{action}: {{ token: {{ service-account: app }} }}`"
+                )));
+            }
+            return;
+        };
+        let signer = token.signer.unwrap_or_default();
+        let shortest_s = if signer == Signer::Apiserver { 600 } else { i64::MIN };
+        if token.expires.is_some_and(|it| it.as_seconds() < shortest_s) {
+            let message = "the apiserver gives no token that lives less than ten minutes".to_owned();
+            let error = self.error(&format!("/{action}/token/expires"), message);
+            errors.push(error.fix("write 10m or more, or have the harness mint it: `signer: cluster`"));
+        }
+        if (signer == Signer::SharedSecret) != token.secret.is_some() {
+            let message = "`secret` and `signer: shared-secret` go together".to_owned();
+            errors.push(self.key_error(&format!("/{action}/token"), message).fix("add the other, or remove both"));
         }
     }
 
@@ -247,7 +293,7 @@ impl Judge<'_> {
             // Success is what a write is expected to have; what a look is expected to see must be said.
             let operation = self.step.s3.as_ref().and_then(|s3| s3.operations().first().map(|(name, _)| *name));
             // One without an operation is told for that alone.
-            let optional = action == Action::Presign
+            let optional = matches!(action, Action::Presign | Action::Sts)
                 || action.is_act()
                 || action == Action::S3 && matches!(operation, None | Some("put" | "create-bucket" | "delete"));
             if !optional {
@@ -296,6 +342,10 @@ impl Judge<'_> {
         } else if expect.absent.is_some() && expect.object.is_some() {
             let error = self.key_error("/expect/object", "an object that must be absent has no fields".to_owned());
             errors.push(error.fix("keep one of `absent` and `object`"));
+        }
+        if expect.claims.as_ref().is_some_and(|claims| claims.as_object().is_none_or(serde_json::Map::is_empty)) {
+            let error = self.key_error("/expect/claims", "`claims` holds no claim".to_owned());
+            errors.push(error.fix("write what the token must say, for example `claims: { aud: [sts.amazonaws.com] }`"));
         }
         let holds_nothing = |object: &serde_json::Value| object.as_object().is_none_or(serde_json::Map::is_empty);
         if expect.object.as_ref().is_some_and(holds_nothing) {

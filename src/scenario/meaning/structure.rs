@@ -6,11 +6,14 @@ use super::Subject;
 use crate::fixture::Fixture;
 use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::document::join;
-use crate::scenario::model::CLUSTER_AUTHORITY;
+use crate::scenario::model::{CLUSTER_AUTHORITY, PodVantage};
 use crate::scenario::template::is_name;
 
 /// How many entries a section may have: far more than a person reads, few enough for rules that compare each with each.
 const ENTRIES_LIMIT: usize = 200;
+
+/// The shortest life of a token that the apiserver takes for a projected volume, in seconds.
+const SHORTEST_TOKEN_S: i64 = 600;
 
 /// A section that is too long to be judged.
 pub(super) fn too_long(subject: &Subject<'_>) -> Option<Diagnostic> {
@@ -108,6 +111,28 @@ fn vantages(subject: &Subject<'_>) -> Vec<Diagnostic> {
         for (index, authority) in trust.iter().enumerate() {
             errors.extend(trusted(subject, authority, &format!("{at}/{place}/trust/{index}")));
         }
+        if let Some(spec) = &vantage.pod {
+            errors.extend(pod(subject, spec, &join(&at, "pod")));
+        }
+    }
+    errors
+}
+
+/// What a pod's fields say to each other.
+fn pod(subject: &Subject<'_>, spec: &PodVantage, at: &str) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    for (index, authority) in spec.ca_bundle.iter().enumerate() {
+        errors.extend(trusted(subject, authority, &format!("{at}/ca-bundle/{index}")));
+    }
+    for (key, given) in [("audience", spec.audience.is_some()), ("token-lifetime", spec.token_lifetime.is_some())] {
+        if given && spec.service_account.is_none() {
+            let error = subject.places.key_error(&join(at, key), format!("`{key}` without a token to have it"));
+            errors.push(error.fix("add `service-account:`, whose token is then projected into the pod"));
+        }
+    }
+    if spec.token_lifetime.is_some_and(|it| it.as_seconds() < SHORTEST_TOKEN_S) {
+        let message = "the apiserver gives no token that lives less than ten minutes".to_owned();
+        errors.push(subject.places.error(&join(at, "token-lifetime"), message).fix("write 10m or more"));
     }
     errors
 }

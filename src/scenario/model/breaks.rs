@@ -61,6 +61,9 @@ pub struct CauseSpec {
     /// This S3 error code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<String>,
+    /// This error code of the security token service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sts: Option<String>,
     /// This matcher does not hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mismatch: Option<String>,

@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 use parallax_vocab::DnsFault;
+use parallax_vocab::answer::Signature;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,6 +18,15 @@ pub struct Expect {
     /// S3 error code (`http`, `s3`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<String>,
+    /// Error code of the security token service (`sts`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sts: Option<String>,
+    /// A part of the token's claims, as `object` has it (`jwt`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Value>,
+    /// Whether the published keys vouch for the token (`jwt`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
     /// The whole body (`http`, `s3 get`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
@@ -57,7 +67,7 @@ pub struct Expect {
     /// No line holds this text (`log`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_line: Option<String>,
-    /// Some event's message holds this text (`event`). Where `reason` is given too, it is the same event's.
+    /// The server's message holds this text (`sts`), or some event's does (`event`). Where `reason` is given too, it is the same event's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Some event has this reason (`event`): `FailedMount`.

@@ -7,6 +7,7 @@ mod act;
 mod breaks;
 mod cluster;
 mod expect;
+mod identity;
 mod step;
 mod vantage;
 
@@ -19,6 +20,7 @@ pub use self::act::{DeleteStep, KillStep, PatchStep, RestartStep, RotateStep, Sc
 pub use self::breaks::{Break, CauseSpec, Change, OneOrMore};
 pub use self::cluster::{EventStep, LogStep, ResourceStep};
 pub use self::expect::Expect;
+pub use self::identity::{JwtStep, STS_AUDIENCE, SessionToken, Signer, StsStep, TokenSpec, Vulnerable};
 pub use self::step::{ApplyStep, DnsStep, HttpStep, PresignStep, S3Step, Step, TlsStep};
 pub use self::vantage::{OutsideVantage, PodVantage, VantageSpec};
 
@@ -57,6 +59,10 @@ pub struct Scenario {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ClusterTraits {
+    /// Who may read the issuer's documents (`/.well-known/openid-configuration` and the keys) without saying who they
+    /// are. Where it is left out, what the fixtures need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovery: Option<Discovery>,
     /// Arguments of the kube-apiserver, `flag=value` without dashes, as `--kube-apiserver-arg` takes them.
     #[serde(default)]
     pub apiserver_args: Vec<String>,
@@ -66,6 +72,18 @@ pub struct ClusterTraits {
     /// Further names or addresses in the apiserver's certificate, as `--tls-san` takes them.
     #[serde(default)]
     pub tls_san: Vec<String>,
+}
+
+/// How far the apiserver is open to those who do not say who they are. A rule (RBAC) must still allow what they ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Discovery {
+    /// Not at all, as k3s starts.
+    None,
+    /// The two discovery paths only, by an `AuthenticationConfiguration`.
+    Narrow,
+    /// Everywhere, by `anonymous-auth=true`.
+    Anonymous,
 }
 
 /// A fixture and its parameters: `{ use: minio, host: minio.example.com }`.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    DeleteStep, EventStep, Expect, KillStep, LogStep, PatchStep, ResourceStep, RestartStep, RotateStep, ScaleStep,
+    DeleteStep, EventStep, Expect, JwtStep, KillStep, LogStep, PatchStep, ResourceStep, RestartStep, RotateStep,
+    ScaleStep, SessionToken, StsStep, Vulnerable,
 };
 use crate::scenario::duration::Span;
 
@@ -38,6 +39,12 @@ pub struct Step {
     /// Sign a URL; the step's value is the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presign: Option<PresignStep>,
+    /// Exchange a web identity token for credentials, for later steps' `as`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sts: Option<StsStep>,
+    /// Look at a web identity token, and check its signature against the keys that its issuer publishes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<JwtStep>,
     /// Look at a Kubernetes object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<ResourceStep>,
@@ -85,6 +92,9 @@ pub struct Step {
     /// steps write `{{ id.name }}`.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub capture: IndexMap<String, String>,
+    /// What the step shows is an attack, and that it succeeds is a known hole of this build: a finding of the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vulnerable: Option<Vulnerable>,
 }
 
 /// Resolve a name.
@@ -171,6 +181,15 @@ pub struct S3Step {
     /// Content to put.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+    /// Ask with the credentials that this earlier `sts` step gained, instead of the store's own.
+    #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+    pub as_step: Option<String>,
+    /// What becomes of the session token of `as`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_token: Option<SessionToken>,
+    /// Further headers, signed.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub headers: IndexMap<String, String>,
 }
 
 /// Sign a URL: exactly one of the methods, with `bucket/key`.
@@ -206,6 +225,9 @@ pub struct PresignStep {
     /// Further query parameters to sign.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub query: IndexMap<String, String>,
+    /// Sign with the credentials that this earlier `sts` step gained, instead of the store's own.
+    #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+    pub as_step: Option<String>,
 }
 
 /// Apply Kubernetes objects.

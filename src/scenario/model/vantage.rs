@@ -1,7 +1,10 @@
 //! The places to look from.
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::scenario::duration::Span;
 
 /// A place to look from: exactly one of `pod` and `outside`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +27,35 @@ pub struct PodVantage {
     /// trusted.
     #[serde(default)]
     pub trust: Vec<String>,
+    /// The ServiceAccount that it runs as, made where there is none; its token for `audience` is projected into the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
+    /// Who the projected token is for; `sts.amazonaws.com` where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// How long the projected token lives, 10m or more; a day where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_lifetime: Option<Span>,
+    /// User id that it runs as (`runAsUser`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<u32>,
+    /// Group that owns its volumes (`fsGroup`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fs_group: Option<u32>,
+    /// Ids of the certificate authorities (`cluster` for the cluster's own) whose certificates lie in
+    /// `/etc/parallax/ca-bundle.pem`, for programs that read a file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ca_bundle: Vec<String>,
+    /// Environment of its container.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub env: IndexMap<String, String>,
+}
+
+impl PodVantage {
+    /// Whether a pod of this kind serves for the other: they differ at most in what their probes trust.
+    pub fn same_pod(&self, other: &Self) -> bool {
+        Self { trust: Vec::new(), ..self.clone() } == Self { trust: Vec::new(), ..other.clone() }
+    }
 }
 
 /// Outside the cluster.

@@ -24,7 +24,7 @@ fn access(endpoint: &str) -> S3Access {
 
 fn list(endpoint: &str) -> Probe {
     let operation = S3Operation::List { bucket: "photos".to_owned(), prefix: "a".to_owned() };
-    Probe::S3(S3Question { access: access(endpoint), operation })
+    Probe::S3(S3Question { access: access(endpoint), operation, headers: BTreeMap::new() })
 }
 
 fn s3_reply(answer: &Answer) -> &S3Reply {

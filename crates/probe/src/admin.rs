@@ -1,0 +1,76 @@
+//! MinIO's admin API, as far as set-up needs it: signed like S3, without an SDK.
+
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use parallax_vocab::Cause;
+use parallax_vocab::question::{S3Access, View};
+
+use crate::dial::Dialler;
+use crate::http::exchange;
+use crate::invalid;
+use crate::target::Target;
+use crate::trail::Trail;
+
+/// One call may take this long.
+const WITHIN: Duration = Duration::from_secs(10);
+/// How much of a refusal is kept.
+const KEEP_BYTES: usize = 4096;
+
+/// Makes or replaces a policy (JSON) under a name.
+pub async fn put_policy(view: View, access: &S3Access, name: &str, policy: &str) -> Result<(), Cause> {
+    let name: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
+    let path = format!("/minio/admin/v3/add-canned-policy?name={name}");
+    let dialler = Dialler::new(view, Trail::begin(), Instant::now() + WITHIN);
+    let uri: http::Uri = format!("{}{path}", access.endpoint).parse().map_err(|why| invalid(format!("{why}")))?;
+    let target = Target::of(&uri)?;
+    let body = Bytes::from(policy.to_owned());
+    let sha256 = hex::encode(digest::digest(&digest::SHA256, &body));
+    let mut request = Request::put(path)
+        .header(http::header::HOST, target.host_header())
+        .header("x-amz-content-sha256", &sha256)
+        .body(Full::new(body))
+        .map_err(|why| invalid(why.to_string()))?;
+    authorise(&mut request, &target, access, sha256)?;
+    let received = tokio::time::timeout(WITHIN, exchange(&dialler, &target, request, KEEP_BYTES)).await;
+    let waited_ms = u64::try_from(WITHIN.as_millis()).unwrap_or(u64::MAX);
+    let received = received.map_err(|_| Cause::Deadline { waited_ms, detail: "no answer".to_owned() })??;
+    if received.status == 200 {
+        return Ok(());
+    }
+    let detail = String::from_utf8_lossy(&received.body).into_owned();
+    Err(Cause::Status { status: received.status, s3: None, detail })
+}
+
+/// Signs a request whose URI is a path, with a body of this SHA-256.
+pub(crate) fn authorise<B>(
+    request: &mut Request<B>,
+    target: &Target,
+    access: &S3Access,
+    sha256: String,
+) -> Result<(), Cause> {
+    let wrong = |why: String| invalid(format!("the request to the admin API cannot be signed: {why}"));
+    let identity = crate::s3::credentials(access).into();
+    let parameters = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(&access.region)
+        .name("s3")
+        .time(std::time::SystemTime::now())
+        .settings(SigningSettings::default())
+        .build()
+        .map_err(|why| wrong(why.to_string()))?
+        .into();
+    let scheme = if target.tls { "https" } else { "http" };
+    let url = format!("{scheme}://{}{}", target.host_header(), request.uri());
+    let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default()));
+    let signable = SignableRequest::new(request.method().as_str(), &url, headers, SignableBody::Precomputed(sha256))
+        .map_err(|why| wrong(why.to_string()))?;
+    let (instructions, _) = sign(signable, &parameters).map_err(|why| wrong(why.to_string()))?.into_parts();
+    instructions.apply_to_request_http1x(request);
+    Ok(())
+}

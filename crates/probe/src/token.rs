@@ -1,0 +1,24 @@
+//! Web identity tokens, from where the question says that they are.
+
+use std::io::Read as _;
+
+use parallax_vocab::question::TokenSource;
+use parallax_vocab::{Cause, Secret};
+
+use crate::invalid;
+
+/// Longer files are no tokens.
+const LIMIT_BYTES: u64 = 64 * 1024;
+
+/// The token itself. A file is read anew each time, as SDKs do, because the kubelet replaces it.
+pub(crate) fn read(source: &TokenSource) -> Result<Secret, Cause> {
+    let path = match source {
+        TokenSource::Value(token) => return Ok(token.clone()),
+        TokenSource::File(path) => path,
+    };
+    let unreadable = |why: std::io::Error| invalid(format!("the token {path} cannot be read: {why}"));
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut text = String::new();
+    file.take(LIMIT_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+    Ok(Secret::new(text.trim()))
+}

@@ -1,0 +1,50 @@
+//! The pods to look from, and the ServiceAccounts that they and tokens need.
+//!
+//! Variants that share an environment share pods, as far as they want the same: what probes trust is said with each
+//! question, all else is the pod's own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::cluster::VariantPlan;
+use crate::fixture::{Contributions, Export};
+use crate::scenario::model::PodVantage;
+use crate::scenario::template;
+
+/// The pods of an environment by name; each variant is told which of them are its own.
+pub(super) fn of(
+    variants: &mut [VariantPlan],
+    fixtures: &BTreeMap<String, Contributions>,
+) -> (BTreeMap<String, PodVantage>, BTreeSet<String>) {
+    let mut pods: BTreeMap<String, PodVantage> = BTreeMap::new();
+    let mut accounts = BTreeSet::new();
+    for plan in variants {
+        for (id, vantage) in &plan.variant.scenario.vantages {
+            let Some(pod) = &vantage.pod else { continue };
+            let pod = filled(pod, fixtures);
+            accounts.extend(pod.service_account.clone());
+            let serves = |name: &str| pods.get(name).is_none_or(|it| it.same_pod(&pod));
+            let mut names = (1..).map(|number| if number == 1 { id.clone() } else { format!("{id}-{number}") });
+            let name = names.find(|name| serves(name)).expect("there is always another number");
+            plan.pods.insert(id.clone(), name.clone());
+            pods.entry(name).or_insert(pod);
+        }
+        let of_sts = plan.variant.scenario.flow.iter().filter_map(|step| step.sts.as_ref()?.token.as_ref());
+        let of_jwt = plan.variant.scenario.flow.iter().filter_map(|step| step.jwt.as_ref()?.token.as_ref());
+        accounts.extend(of_sts.chain(of_jwt).map(|token| token.service_account.clone()));
+    }
+    (pods, accounts)
+}
+
+/// The pod with what its environment variables refer to; the loader has checked that it is known beforehand.
+fn filled(pod: &PodVantage, fixtures: &BTreeMap<String, Contributions>) -> PodVantage {
+    let value = |reference: &template::Reference| {
+        let fixture = fixtures.get(&reference.name);
+        match fixture.and_then(|it| it.exports.get(reference.field.as_deref().unwrap_or_default())) {
+            Some(Export::Value(value)) => Ok::<_, template::Malformed>(value.clone()),
+            _ => Ok(String::new()),
+        }
+    };
+    let env = pod.env.iter();
+    let env = env.map(|(name, text)| (name.clone(), template::render(text, value).unwrap_or_else(|_| text.clone())));
+    PodVantage { env: env.collect(), ..pod.clone() }
+}

@@ -1,0 +1,55 @@
+//! The token that a step asks for.
+
+use parallax_vocab::Secret;
+use time::OffsetDateTime;
+
+use super::error::RunError;
+use super::step::Attempt;
+use crate::cluster::ISSUER;
+use crate::scenario::model::{STS_AUDIENCE, Signer, TokenSpec};
+use crate::tokens::{self, Claims, Key};
+
+/// How long a token lives where nothing is said, in seconds.
+const LIFETIME_S: i64 = 3600;
+/// A minted token is this old, in seconds: clocks of containers are the machine's, but its seconds are cut off.
+const AGE_S: i64 = 5;
+
+/// The token of the step's own, where it asks for one; made for each try, because its instants are relative to now.
+pub(super) async fn of_step(it: &Attempt<'_>) -> Result<Option<Secret>, RunError> {
+    let of_sts = it.step.sts.as_ref().and_then(|step| step.token.as_ref());
+    let spec = of_sts.or_else(|| it.step.jwt.as_ref().and_then(|step| step.token.as_ref()));
+    let Some(spec) = spec else { return Ok(None) };
+    let token = make(it, spec).await?;
+    it.stage.context.redactor.register(&token);
+    Ok(Some(token))
+}
+
+async fn make(it: &Attempt<'_>, spec: &TokenSpec) -> Result<Secret, RunError> {
+    let stage = it.stage;
+    let text = |text: &str| it.words().text(text).map_err(|reason| it.wrong(reason));
+    let audience = text(spec.audience.as_deref().unwrap_or(STS_AUDIENCE))?;
+    let account = text(&spec.service_account)?;
+    let namespace = stage.scene.plan.namespace.clone();
+    let expires_s = spec.expires.map_or(LIFETIME_S, crate::scenario::Span::as_seconds);
+    let key = match spec.signer.unwrap_or_default() {
+        Signer::Apiserver => {
+            let client = stage.applier.client().clone();
+            return Ok(tokens::request(client, &namespace, &account, &audience, expires_s).await?);
+        }
+        Signer::Cluster => {
+            let key = stage.scene.cluster.token_key(&stage.context.site).await?;
+            stage.context.redactor.register(&key);
+            Key::rsa(key)?
+        }
+        Signer::Foreign => Key::foreign()?,
+        Signer::SharedSecret => {
+            Key::Shared { secret: text(spec.secret.as_deref().unwrap_or_default())?, id: audience.clone() }
+        }
+    };
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    // One that has ended was issued before it ended.
+    let issued_at = (now - AGE_S).min(now + expires_s - LIFETIME_S.min(60));
+    let claims =
+        Claims { issuer: ISSUER.to_owned(), namespace, account, audience, issued_at, expires_at: now + expires_s };
+    Ok(key.sign(&claims)?)
+}

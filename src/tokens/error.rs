@@ -1,0 +1,25 @@
+//! What can go wrong when a token is made. Nothing of it says anything about the system under test.
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The apiserver refused to give one.
+    #[error("the apiserver gives no token for ServiceAccount {account} in namespace {namespace}: {source}")]
+    Refused {
+        /// The ServiceAccount.
+        account: String,
+        /// Its namespace.
+        namespace: String,
+        /// The client's reason.
+        source: Box<kube::Error>,
+    },
+    /// The apiserver's answer holds none.
+    #[error("the apiserver's TokenRequest for ServiceAccount {0} came back without a token")]
+    Empty(String),
+    /// A key cannot be used.
+    #[error("the key that is to sign a token cannot be used: {0}")]
+    Key(String),
+    /// A token could not be signed.
+    #[error("the token cannot be signed: {0}")]
+    Sign(#[from] jsonwebtoken::errors::Error),
+}

@@ -1,0 +1,151 @@
+//! Minting: the claims as the apiserver writes them, and keys to sign them with.
+
+use aws_lc_rs::digest;
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::rsa::KeyPair;
+use aws_lc_rs::signature::KeyPair as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use parallax_vocab::Secret;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde_json::{Value, json};
+
+use super::TokenError;
+
+/// What a token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// The cluster's issuer.
+    pub issuer: String,
+    /// The ServiceAccount's namespace.
+    pub namespace: String,
+    /// The ServiceAccount.
+    pub account: String,
+    /// Who the token is for.
+    pub audience: String,
+    /// When it was issued, seconds since the Unix epoch.
+    pub issued_at: i64,
+    /// When it ends, seconds since the Unix epoch.
+    pub expires_at: i64,
+}
+
+/// What signs.
+#[derive(Debug)]
+pub enum Key {
+    /// An RSA key, and its id as the apiserver makes it.
+    Rsa {
+        /// Private key, PEM.
+        pem: Secret,
+        /// Key id.
+        id: String,
+    },
+    /// A shared secret, under the key id that the verifier looks it up by.
+    Shared {
+        /// The secret.
+        secret: String,
+        /// Key id.
+        id: String,
+    },
+}
+
+impl Key {
+    /// The key of a PEM file (PKCS#1 or PKCS#8). Its id is the hash of its public half, as Kubernetes has it
+    /// (`pkg/serviceaccount/jwt.go`).
+    pub fn rsa(pem: Secret) -> Result<Self, TokenError> {
+        let wrong = |why: String| TokenError::Key(why);
+        let der = PrivateKeyDer::from_pem_slice(pem.expose().as_bytes()).map_err(|why| wrong(why.to_string()))?;
+        let pair = match &der {
+            PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
+            other => KeyPair::from_pkcs8(other.secret_der()),
+        };
+        let pair = pair.map_err(|why| wrong(why.to_string()))?;
+        let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|why| wrong(why.to_string()))?;
+        let id = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, public.as_ref()));
+        Ok(Self::Rsa { pem, id })
+    }
+
+    /// A fresh key, which no cluster publishes.
+    pub fn foreign() -> Result<Self, TokenError> {
+        let pair = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
+        Self::rsa(Secret::new(pair.map_err(|why| TokenError::Key(why.to_string()))?.serialize_pem()))
+    }
+
+    /// Signs the claims.
+    pub fn sign(&self, claims: &Claims) -> Result<Secret, TokenError> {
+        let (algorithm, id, key) = match self {
+            Self::Rsa { pem, id } => (Algorithm::RS256, id, EncodingKey::from_rsa_pem(pem.expose().as_bytes())?),
+            Self::Shared { secret, id } => (Algorithm::HS256, id, EncodingKey::from_secret(secret.as_bytes())),
+        };
+        let mut header = Header::new(algorithm);
+        header.kid = Some(id.clone());
+        Ok(Secret::new(encode(&header, &claims.json(), &key)?))
+    }
+}
+
+impl Claims {
+    /// The claims as the apiserver writes them for a token that is bound to nothing but its ServiceAccount.
+    fn json(&self) -> Value {
+        json!({
+            "aud": [self.audience],
+            "exp": self.expires_at,
+            "iat": self.issued_at,
+            "iss": self.issuer,
+            "kubernetes.io": {
+                "namespace": self.namespace,
+                "serviceaccount": { "name": self.account, "uid": "00000000-0000-4000-8000-000000000000" },
+            },
+            "nbf": self.issued_at,
+            "sub": format!("system:serviceaccount:{}:{}", self.namespace, self.account),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
+
+    use super::*;
+
+    fn claims() -> Claims {
+        Claims {
+            issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
+            namespace: "irsa".to_owned(),
+            account: "app".to_owned(),
+            audience: "sts.amazonaws.com".to_owned(),
+            issued_at: 1_900_000_000,
+            expires_at: 4_000_000_000,
+        }
+    }
+
+    #[test]
+    fn a_key_signs_under_the_id_of_its_public_half() {
+        let key = Key::foreign().expect("a key");
+        let Key::Rsa { pem, id } = &key else { panic!("an RSA key") };
+        assert_eq!(id.len(), 43, "SHA-256 without padding: {id}");
+        assert!(matches!(Key::rsa(pem.clone()).expect("again"), Key::Rsa { id: again, .. } if again == *id));
+        let token = key.sign(&claims()).expect("signs");
+        assert_eq!(decode_header(token.expose()).expect("a header").kid.as_deref(), Some(id.as_str()));
+        assert_ne!(*id, "", "and another key has another id");
+        let Key::Rsa { id: other, .. } = Key::foreign().expect("a key") else { panic!("an RSA key") };
+        assert_ne!(*id, other);
+    }
+
+    #[test]
+    fn a_shared_secret_makes_what_its_verifier_takes() {
+        let key = Key::Shared { secret: "dummy".to_owned(), id: "sts.amazonaws.com".to_owned() };
+        let token = key.sign(&claims()).expect("signs");
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_audience(&["sts.amazonaws.com"]);
+        let read = decode::<Value>(token.expose(), &DecodingKey::from_secret(b"dummy"), &validation);
+        assert_eq!(read.expect("valid").claims["sub"], "system:serviceaccount:irsa:app");
+        assert!(decode::<Value>(token.expose(), &DecodingKey::from_secret(b"other"), &validation).is_err());
+    }
+
+    #[test]
+    fn what_is_no_key_is_said() {
+        let error = Key::rsa(Secret::new("-----BEGIN NOTHING-----")).expect_err("no key").to_string();
+        assert!(error.contains("the key that is to sign a token cannot be used"), "{error}");
+    }
+}
