@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::Result;
 
 use crate::parts::{End, Parts};
-use crate::{cargo, tidy};
+use crate::{cargo, catalogue, tidy};
 
 /// Runs all checks; whether none failed.
 pub(crate) fn run() -> bool {
@@ -24,6 +24,7 @@ pub(crate) fn run() -> bool {
     });
     if let Some(parallax) = built {
         parts.run("scenario files", || cargo::succeeds(Command::new(&parallax).arg("lint")));
+        parts.run("catalogue", || catalogue::run(&parallax, true));
         parts.run("schemas", || cargo::succeeds(Command::new(&parallax).args(["schema", "--check"])));
     }
     parts.close()

@@ -1,6 +1,7 @@
 //! Development tasks. Thin: it builds, starts programs, and checks rules of the house; it knows nothing of the library.
 
 mod cargo;
+mod catalogue;
 mod ci;
 mod e2e;
 mod lint;
@@ -35,10 +36,16 @@ enum Task {
         #[arg(long)]
         provision: bool,
     },
-    /// Formatting, clippy, dependency rules, scenario files, schemas, rules of the house.
+    /// Formatting, clippy, dependency rules, scenario files, the catalogue, schemas, rules of the house.
     Lint,
     /// Only the rules of the house: seconds, no compilation.
     Tidy,
+    /// Compare scenarios/catalogue.md with the scenarios and breaks that there are, adding what is new.
+    Catalogue {
+        /// Add nothing; fail where they differ.
+        #[arg(long)]
+        check: bool,
+    },
     /// `lint`, then `test`.
     Ci {
         /// As for `test`.
@@ -53,6 +60,7 @@ fn main() -> ExitCode {
         Task::Test { provision } => test::run(provision),
         Task::Lint => Ok(lint::run()),
         Task::Tidy => tidy::run(),
+        Task::Catalogue { check } => cargo::build().and_then(|parallax| catalogue::run(&parallax, check)),
         Task::Ci { provision } => ci::run(provision),
     };
     match result {
