@@ -75,6 +75,10 @@ impl Loaded {
         }
         let (resolved, mut baseline) = meaning::fixtures(&subject);
         baseline.extend(meaning::check(&subject, &resolved));
+        // One whose steps are wrong would be told the same twice.
+        if baseline.is_empty() {
+            errors.extend(meaning::assertions(&subject));
+        }
         let mut variants = vec![Variant::baseline(path, &document, &scenario)];
         // What is wrong with the baseline would be found in each variant again.
         let sound = baseline.is_empty().then_some(&resolved);

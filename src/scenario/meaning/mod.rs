@@ -1,5 +1,6 @@
 //! What the schema cannot say: whether the parts of a scenario fit together. One file for each family of rules.
 
+mod assertions;
 mod breaks;
 mod captures;
 mod cluster;
@@ -41,6 +42,11 @@ pub fn too_long(subject: &Subject<'_>) -> Option<Diagnostic> {
 /// What a scenario's fixtures resolve to, with what is wrong with them.
 pub fn fixtures<'a>(subject: &Subject<'a>) -> (Resolutions<'a>, Vec<Diagnostic>) {
     resolve(subject.library, subject.scenario, NO_NAMESPACE, subject.places)
+}
+
+/// Whether a baseline asserts anything.
+pub fn assertions(subject: &Subject<'_>) -> Vec<Diagnostic> {
+    assertions::check(subject)
 }
 
 /// Everything else that is wrong with a scenario, breaks left out.

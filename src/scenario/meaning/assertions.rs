@@ -1,0 +1,44 @@
+//! Whether a baseline asserts anything: a scenario that cannot fail is worse than none.
+
+use std::collections::HashSet;
+
+use parallax_vocab::StepId;
+
+use super::Subject;
+use super::references::dependencies;
+use crate::scenario::action::Action;
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::model::Step;
+
+/// Looks at baselines only: a break may well take away the step that used another's answer.
+pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
+    let scenario = subject.scenario;
+    let mut errors = Vec::new();
+    if !scenario.flow.is_empty() && !scenario.flow.iter().any(|step| step.expect.is_some() || implies_success(step)) {
+        let error =
+            subject.places.key_error("/flow", "nothing in this flow is expected, so it asserts nothing".to_owned());
+        errors.push(error.fix("add a step that looks at what the others did, with `expect:`"));
+    }
+    let signs = |step: &Step| step.actions() == [Action::Presign];
+    if !scenario.flow.iter().any(signs) {
+        return errors;
+    }
+    let used: HashSet<StepId> = scenario.flow.iter().flat_map(|step| dependencies(scenario, step)).collect();
+    for (index, step) in scenario.flow.iter().enumerate().filter(|(_, step)| signs(step)) {
+        let unjudged = step.expect.is_none() && !scenario.breaks.values().any(|it| it.fails.contains_key(&step.id));
+        if unjudged && !used.contains(&StepId::new(step.id.clone())) {
+            let message = format!("step `{}` signs a URL that no step opens, so it asserts nothing", step.id);
+            let error = subject.places.error(&format!("/flow/{index}/id"), message);
+            errors.push(error.fix(format!(
+                "open it in a later step, for example `http: {{ get: \"{{{{ {} }}}}\" }}`, or take it out",
+                step.id
+            )));
+        }
+    }
+    errors
+}
+
+/// Whether the step expects success without saying so: a write to a store, an exchange of a token.
+fn implies_success(step: &Step) -> bool {
+    matches!(step.actions()[..], [Action::S3 | Action::Sts])
+}
