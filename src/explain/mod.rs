@@ -1,7 +1,10 @@
 //! Explaining: one sentence for a failure, with the fix.
 //!
-//! **Architecture Invariant:** pure, and from what the record holds alone: question, answer, cause.
+//! **Architecture Invariant:** pure, and from what the record holds alone: question, answer, cause, and what the run found
+//! out while it held the secrets ([`signature`]).
 
+mod refusal;
 mod sentence;
+pub mod signature;
 
 pub use sentence::{Subject, closed, sentence};

@@ -1,8 +1,12 @@
 //! The sentence that goes with a cause.
 
 use parallax_vocab::question::{Probe, Question};
-use parallax_vocab::{Answer, Cause, Certificate, ConnectFault, DnsFault, TlsFault};
+use parallax_vocab::{Answer, Cause, Certificate, ConnectFault, DnsFault, TlsFault, VantageId};
+use parallax_vocab::event::StepEnded;
+use parallax_vocab::signature::SignatureFinding;
 use url::Url;
+
+use super::refusal;
 
 /// What a sentence is about.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +21,22 @@ pub struct Subject<'a> {
     pub question: Option<&'a Question>,
     /// What came back.
     pub answer: Option<&'a Answer>,
+    /// What was found out about a signature that the store refused.
+    pub signature: Option<&'a SignatureFinding>,
+}
+
+impl<'a> Subject<'a> {
+    /// The subject of a recorded step: everything that a sentence needs is in the record.
+    pub fn of(step: &'a StepEnded) -> Self {
+        Self {
+            step: step.step.as_str(),
+            from: step.from.as_ref().map(VantageId::as_str),
+            inside: step.inside,
+            question: step.question.as_ref(),
+            answer: step.answer.as_ref(),
+            signature: step.signature.as_deref(),
+        }
+    }
 }
 
 /// Says in one sentence what is wrong and what to do about it.
@@ -30,11 +50,12 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
         Cause::Tls { fault, detail } => {
             let leaf = subject.answer.and_then(|it| it.evidence.chain.first());
             let last = subject.answer.and_then(|it| it.evidence.chain.last());
-            format!("`{step}`{from}: {}", tls(*fault, &host, detail, leaf, last))
+            let trusts_nothing = subject.question.is_some_and(|it| it.view.trust.is_empty());
+            format!("`{step}`{from}: {}", tls(*fault, &host, detail, (leaf, last), trusts_nothing))
         }
         Cause::Status { status, s3, detail } => {
             let code = s3.as_deref().unwrap_or_default();
-            format!("`{step}`{from}: {}", status_sentence(*status, code, detail, subject))
+            format!("`{step}`{from}: {}", refusal::sentence(*status, code, detail, subject))
         }
         Cause::Sts { status, code, detail } => {
             let code = code.as_deref().unwrap_or("no error code");
@@ -87,13 +108,27 @@ fn connect(fault: ConnectFault, host: &str, detail: &str) -> String {
     }
 }
 
-fn tls(fault: TlsFault, host: &str, detail: &str, leaf: Option<&Certificate>, last: Option<&Certificate>) -> String {
+fn tls(
+    fault: TlsFault,
+    host: &str,
+    detail: &str,
+    (leaf, last): (Option<&Certificate>, Option<&Certificate>),
+    trusts_nothing: bool,
+) -> String {
     match fault {
         TlsFault::UnknownAuthority => {
-            let issuer = last.map_or("an unknown issuer".to_owned(), |it| it.issuer.clone());
-            format!(
-                "the chain of {host} ends at {issuer}, which this client does not trust; give it that CA (a mounted bundle, SSL_CERT_FILE, AWS_CA_BUNDLE: whatever this client reads)"
-            )
+            let fix = "give it that CA (a mounted bundle, SSL_CERT_FILE, AWS_CA_BUNDLE: whatever this client reads)";
+            let trust = if trusts_nothing { "this client trusts no authority at all" } else { "this client does not trust it" };
+            match (leaf, last) {
+                (Some(leaf), Some(last)) if leaf == last && leaf.subject == leaf.issuer => format!(
+                    "the certificate of {host} is signed by itself ({}), and {trust}; {fix}",
+                    leaf.subject
+                ),
+                (_, last) => {
+                    let issuer = last.map_or("an unknown issuer", |it| it.issuer.as_str());
+                    format!("the chain of {host} was signed by {issuer}, and {trust}; {fix}")
+                }
+            }
         }
         TlsFault::Expired => {
             let end = leaf.map_or(detail.to_owned(), |it| it.not_after.clone());
@@ -105,7 +140,7 @@ fn tls(fault: TlsFault, host: &str, detail: &str, leaf: Option<&Certificate>, la
         }
         TlsFault::NameMismatch => {
             let names = leaf.map_or("other names".to_owned(), |it| it.names.join(", "));
-            format!("the certificate at {host} is for {names}; add the name that clients use to it")
+            format!("the certificate at {host} is for {names}; add the name that clients use to it, or ask by one that it has")
         }
         TlsFault::NotTls => {
             format!("what listens at {host} does not speak TLS; the store has no certificate, or the port is another")
@@ -113,34 +148,6 @@ fn tls(fault: TlsFault, host: &str, detail: &str, leaf: Option<&Certificate>, la
         TlsFault::Handshake => format!("the handshake with {host} broke off ({detail})"),
         TlsFault::BadCertificate => format!("the certificate of {host} cannot be used ({detail})"),
     }
-}
-
-fn status_sentence(status: u16, code: &str, detail: &str, subject: &Subject<'_>) -> String {
-    let signed = signed_host(subject.question);
-    match (code, signed) {
-        ("SignatureDoesNotMatch", Some((signed, sent))) if signed != sent => format!(
-            "the store answers {status} SignatureDoesNotMatch: the URL was signed for the host {signed} and sent to {sent}; Host is part of the signature, so the same name must reach the store from everywhere"
-        ),
-        ("SignatureDoesNotMatch", _) => format!(
-            "the store answers {status} SignatureDoesNotMatch: what it saw is not what was signed ({detail}); compare host, port, path, query, region and secret key"
-        ),
-        ("AccessDenied", _) if detail.contains("expired") => {
-            format!("the store answers {status} AccessDenied: {detail}; the URL's time is over, sign a new one")
-        }
-        ("", _) => format!("the answer is {status} ({detail})"),
-        (code, _) => format!("the store answers {status} {code}: {detail}"),
-    }
-}
-
-/// The host that a presigned URL was signed for, and the one that was sent.
-fn signed_host(question: Option<&Question>) -> Option<(String, String)> {
-    let Some(Probe::Http(http)) = question.map(|it| &it.probe) else { return None };
-    let url = Url::parse(&http.url).ok()?;
-    let signed = match url.port() {
-        Some(port) => format!("{}:{port}", url.host_str()?),
-        None => url.host_str()?.to_owned(),
-    };
-    Some((signed.clone(), http.host.clone().unwrap_or(signed)))
 }
 
 /// The host that a question is about.

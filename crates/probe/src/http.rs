@@ -47,7 +47,8 @@ pub(crate) async fn tell(question: &HttpQuestion, dialler: &Dialler) -> Result<H
 }
 
 fn reply(received: Received) -> HttpReply {
-    let s3_error = if received.status >= 300 { s3_error::parse(&received.body) } else { None };
+    let in_body = if received.status >= 300 { s3_error::parse(&received.body) } else { None };
+    let s3_error = in_body.or_else(|| s3_error::in_headers(received.status, &received.headers));
     HttpReply {
         status: received.status,
         headers: plain(&received.headers),

@@ -24,7 +24,7 @@ use parallax_vocab::question::{S3Access, S3Operation, S3Question};
 
 use crate::connector::Connector;
 use crate::dial::Dialler;
-use crate::invalid;
+use crate::{invalid, s3_error};
 
 /// Most keys of one listing: a page of the longest keys still fits into one frame of the agent's.
 const KEYS_LIMIT: i32 = 500;
@@ -53,6 +53,9 @@ pub(crate) async fn tell(question: &S3Question, dialler: Dialler) -> Result<S3Re
     };
     if reply.status == 0 {
         reply.status = status;
+    }
+    if reply.error.is_none() {
+        reply.error = s3_error::in_headers(reply.status, &headers);
     }
     reply.request_id = header(&headers, "x-amz-request-id");
     reply.etag = header(&headers, "etag").map(|etag| etag.trim_matches('"').to_owned());

@@ -1,5 +1,7 @@
-//! S3's error document: `<Error><Code>…</Code><Message>…</Message>…</Error>`.
+//! S3's error document: `<Error><Code>…</Code><Message>…</Message>…</Error>`, and what stands for it where an answer has
+//! no body.
 
+use http::HeaderMap;
 use parallax_vocab::answer::S3Error;
 
 use crate::xml;
@@ -11,9 +13,29 @@ pub(crate) fn parse(body: &[u8]) -> Option<S3Error> {
     Some(S3Error { code, message: texts.remove("Error/Message").unwrap_or_default() })
 }
 
+/// What `MinIO` says in headers where an answer may have no body, to HEAD (`cmd/api-response.go`,
+/// `writeErrorResponseHeadersOnly`).
+pub(crate) fn in_headers(status: u16, headers: &HeaderMap) -> Option<S3Error> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let code = header("x-minio-error-code").filter(|_| status >= 400)?.to_owned();
+    let message = header("x-minio-error-desc").unwrap_or_default().trim_matches('"').to_owned();
+    Some(S3Error { code, message })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_without_a_body_says_its_code_in_headers() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(in_headers(403, &headers), None);
+        headers.insert("x-minio-error-code", "AccessDenied".parse().expect("a value"));
+        headers.insert("x-minio-error-desc", "\"Request has expired\"".parse().expect("a value"));
+        let expected = S3Error { code: "AccessDenied".to_owned(), message: "Request has expired".to_owned() };
+        assert_eq!(in_headers(403, &headers), Some(expected));
+        assert_eq!(in_headers(200, &headers), None);
+    }
 
     #[test]
     fn codes_and_messages_are_read() {

@@ -11,6 +11,7 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use parallax_vocab::Cause;
+use parallax_vocab::event::Arrived;
 use parallax_vocab::question::{S3Access, View};
 use serde_json::Value;
 
@@ -41,6 +42,8 @@ pub struct Traced {
     pub source: String,
     /// `Host` as it arrived.
     pub host: String,
+    /// The request as it arrived.
+    pub arrived: Arrived,
 }
 
 /// An open trace. Dropping it ends it.
@@ -130,7 +133,23 @@ fn traced(document: &Value) -> Option<Traced> {
         request_id: header(http.pointer("/response/headers")?, "X-Amz-Request-Id")?,
         source: without_port(client),
         host: header(request_headers, "Host").unwrap_or_default(),
+        arrived: arrived(http.get("request")?),
     })
+}
+
+fn arrived(request: &Value) -> Arrived {
+    let text = |name: &str| request.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let headers = request.get("headers").and_then(Value::as_object);
+    let headers = headers.into_iter().flatten().map(|(name, values)| (name.to_lowercase(), joined(values)));
+    Arrived { method: text("method"), path: text("path"), query: text("rawquery"), headers: headers.collect() }
+}
+
+/// As a signature joins the values of one name.
+fn joined(values: &Value) -> String {
+    match values {
+        Value::Array(values) => values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
+        other => other.as_str().unwrap_or_default().to_owned(),
+    }
 }
 
 fn header(headers: &Value, name: &str) -> Option<String> {
@@ -150,13 +169,22 @@ mod tests {
     #[test]
     fn the_parts_that_matter_are_found_in_a_document() {
         let document = serde_json::json!({"http": {
-            "request": {"client": "10.42.0.7:41234", "headers": {"Host": ["minio.example.com"]}},
+            "request": {"client": "10.42.0.7:41234", "method": "GET", "path": "/photos/a b", "rawquery": "x=%20",
+                "headers": {"Host": ["minio.example.com"], "X-Two": ["a", "b"]}},
             "response": {"headers": {"X-Amz-Request-Id": ["17F3"]}},
         }});
         let expected = Traced {
             request_id: "17F3".to_owned(),
             source: "10.42.0.7".to_owned(),
             host: "minio.example.com".to_owned(),
+            arrived: Arrived {
+                method: "GET".to_owned(),
+                path: "/photos/a b".to_owned(),
+                query: "x=%20".to_owned(),
+                headers: [("host", "minio.example.com"), ("x-two", "a,b")]
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .into(),
+            },
         };
         assert_eq!(traced(&document), Some(expected));
         assert_eq!(traced(&serde_json::json!({"error": "x"})), None);

@@ -12,6 +12,7 @@ use crate::cause::Cause;
 use crate::course::Course;
 use crate::id::{RunId, StepId, VantageId, VariantId};
 use crate::question::Question;
+use crate::signature::SignatureFinding;
 
 /// One event with its instant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -215,6 +216,15 @@ pub struct StepEnded {
     /// How it went: captures, how long it held.
     #[serde(default, skip_serializing_if = "Course::is_empty")]
     pub course: Course,
+    /// What was found out about a signature that the store refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Box<SignatureFinding>>,
+    /// Whether the vantage is a pod.
+    #[serde(default)]
+    pub inside: bool,
+    /// Of a blocked step: the steps that it needs and that did not pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocked_by: Vec<StepId>,
     /// `file:line` of the step in the scenario.
     pub place: String,
 }
@@ -255,6 +265,23 @@ pub struct Witness {
     pub host: String,
     /// Whether the address is where the vantage is: a pod's for a pod, anything else for the outside.
     pub agrees: bool,
+    /// The request itself as the store saw it, where it refused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Arrived>,
+}
+
+/// A request as it arrived at the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arrived {
+    /// Method.
+    pub method: String,
+    /// Path as the store's trace shows it: decoded, or as it was sent where its encoding is unusual.
+    pub path: String,
+    /// Query, as it was sent.
+    pub query: String,
+    /// Headers with lower-case names; values of equal names joined with `,`.
+    pub headers: BTreeMap<String, String>,
 }
 
 /// How a variant ended.

@@ -13,6 +13,7 @@ pub mod event;
 pub mod id;
 pub mod question;
 pub mod secret;
+pub mod signature;
 pub mod wire;
 pub mod world;
 

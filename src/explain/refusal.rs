@@ -1,0 +1,222 @@
+//! What a store's refusal means: its code, with what the request and the answer show about it.
+
+use parallax_vocab::Reply;
+use parallax_vocab::question::{Probe, S3Operation};
+use time::format_description::well_known::Rfc2822;
+use time::macros::format_description;
+use time::{Duration, OffsetDateTime, PrimitiveDateTime};
+use url::Url;
+
+use super::Subject;
+use super::signature::words;
+
+/// Clocks that differ by less are taken as equal: an answer's date has whole seconds, and takes its time.
+const CLOCKS_EQUAL: Duration = Duration::seconds(5);
+
+/// What an HTTP status that was not expected means.
+pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<'_>) -> String {
+    let says = format!("the store answers {status} {code}");
+    if let Some(finding) = subject.signature {
+        return format!("{says}: {}", words::sentence(finding));
+    }
+    let asked = Asked::of(subject);
+    match code {
+        "" if detail.contains("HTTP request to an HTTPS server") => {
+            format!("the answer is {status} ({detail}); the store speaks TLS at this port: ask it by https")
+        }
+        "" => format!("the answer is {status} ({detail})"),
+        "SignatureDoesNotMatch" => format!(
+            "{says}: what it saw is not what was signed; compare host, port, path, query, region and secret key"
+        ),
+        "AccessDenied" if detail.contains("expired") => format!("{says}: {detail}{}", expired(subject, &asked)),
+        "AccessDenied" if detail.contains("not valid yet") => format!("{says}: {detail}{}", early(subject, &asked)),
+        "AccessDenied" if detail.contains("not signed") => format!(
+            "{says}: {detail}; a signed header does not arrive, or an x-amz- header arrives that was not signed: let nothing on the way strip or add headers"
+        ),
+        "AccessDenied" if asked.anonymous => format!(
+            "{says}: the request carries no signature, and {} is not public; sign it, or allow anonymous access in the bucket's policy",
+            asked.object
+        ),
+        "AccessDenied" => format!(
+            "{says}: the signature is right, and its owner may not do this to {}; allow it in a policy of that user, role or bucket",
+            asked.object
+        ),
+        "RequestTimeTooSkewed" => {
+            format!("{says}: {detail}{}; set both clocks by NTP", clocks(subject).unwrap_or_default())
+        }
+        "AuthorizationQueryParametersError" => format!("{says}: {detail}{}", parameters(&asked)),
+        "AuthorizationHeaderMalformed" | "InvalidRegion" => format!("{says}: {}", region(detail, &asked)),
+        "InvalidAccessKeyId" => format!(
+            "{says}: the store knows no access key {}; it was deleted, or belongs to another store: look at the Secret that the client reads",
+            asked.access_key.as_deref().unwrap_or("of that name")
+        ),
+        "InvalidTokenId" | "ExpiredToken" => format!(
+            "{says}: {detail}; the session token is over, cut or missing: take new credentials, and pass the token on whole"
+        ),
+        "XAmzContentSHA256Mismatch" => format!(
+            "{says}: the body that arrived is not the one that was signed; something on the way changes bodies, or another body was sent"
+        ),
+        "NoSuchKey" => format!("{says}: {} does not exist; look at the key's spelling, and at who should have written it", asked.object),
+        "NoSuchBucket" => format!("{says}: the bucket of {} does not exist in this store; create it, or ask the store that has it", asked.object),
+        code => format!("the store answers {status} {code}: {detail}"),
+    }
+}
+
+/// What the request shows about who asked for what.
+#[derive(Debug, Default)]
+struct Asked {
+    object: String,
+    access_key: Option<String>,
+    region: Option<String>,
+    signed_at: Option<OffsetDateTime>,
+    expires: Option<Duration>,
+    anonymous: bool,
+}
+
+impl Asked {
+    fn of(subject: &Subject<'_>) -> Self {
+        match subject.question.map(|it| &it.probe) {
+            Some(Probe::Http(http)) => Self::of_url(&http.url).map_or_else(Self::default, |mut asked| {
+                let named = http.headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"));
+                asked.anonymous = asked.access_key.is_none() && !named;
+                asked
+            }),
+            Some(Probe::S3(s3)) => Self {
+                object: object(&s3.operation),
+                access_key: Some(s3.access.access_key.clone()),
+                region: Some(s3.access.region.clone()),
+                ..Self::default()
+            },
+            _ => Self::default(),
+        }
+    }
+
+    fn of_url(url: &str) -> Option<Self> {
+        let url = Url::parse(url).ok()?;
+        let parameter = |name: &str| {
+            let mut pairs = url.query_pairs();
+            pairs.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.into_owned())
+        };
+        let credential = parameter("x-amz-credential");
+        let field = |index| credential.as_deref().and_then(|it| it.split('/').nth(index)).map(str::to_owned);
+        Some(Self {
+            object: url.path().trim_start_matches('/').to_owned(),
+            access_key: field(0),
+            region: field(2),
+            signed_at: parameter("x-amz-date").and_then(|it| instant(&it)),
+            expires: parameter("x-amz-expires").and_then(|it| it.parse().ok()).map(Duration::seconds),
+            anonymous: false,
+        })
+    }
+}
+
+fn object(operation: &S3Operation) -> String {
+    match operation {
+        S3Operation::CreateBucket { bucket } => bucket.clone(),
+        S3Operation::List { bucket, prefix } => format!("{bucket}/{prefix}"),
+        S3Operation::Put { bucket, key, .. }
+        | S3Operation::Get { bucket, key }
+        | S3Operation::Head { bucket, key }
+        | S3Operation::Delete { bucket, key } => format!("{bucket}/{key}"),
+    }
+}
+
+fn expired(subject: &Subject<'_>, asked: &Asked) -> String {
+    let (Some(at), Some(valid)) = (asked.signed_at, asked.expires) else {
+        return "; the URL's time is over, sign a new one".to_owned();
+    };
+    let Some(end) = at.checked_add(valid) else { return String::new() };
+    let over = store_clock(subject).or_else(|| client_clock(subject)).map(|now| now - end);
+    let ago = over.filter(|it| it.is_positive()).map(|it| format!(", {} before the store looked", span(it)));
+    format!(
+        ": it was signed at {} for {} and ended at {}{}{}; sign a new one, or for longer (7 days at most)",
+        shown(at),
+        span(valid),
+        shown(end),
+        ago.unwrap_or_default(),
+        clocks(subject).unwrap_or_default(),
+    )
+}
+
+fn early(subject: &Subject<'_>, asked: &Asked) -> String {
+    let Some(at) = asked.signed_at else { return String::new() };
+    let now = store_clock(subject).or_else(|| client_clock(subject));
+    let ahead = now.map(|now| at - now).filter(|it| it.is_positive());
+    let ahead = ahead.map(|it| format!(", {} ahead of the store's clock", span(it)));
+    format!(
+        ": it is signed for {}{}{}; more than 15 minutes are refused: set the signer's clock by NTP",
+        shown(at),
+        ahead.unwrap_or_default(),
+        clocks(subject).unwrap_or_default(),
+    )
+}
+
+fn parameters(asked: &Asked) -> String {
+    match asked.expires {
+        Some(expires) if expires > Duration::days(7) => {
+            format!("; it asks for {}, and SigV4 allows 7 days at most: sign for less", span(expires))
+        }
+        Some(expires) if expires.is_negative() => "; X-Amz-Expires is negative".to_owned(),
+        _ => "; the URL's own parameters are missing or damaged: was it copied whole?".to_owned(),
+    }
+}
+
+fn region(detail: &str, asked: &Asked) -> String {
+    let expected = detail.split_once("expecting '").and_then(|(_, rest)| rest.split_once('\'')).map(|(name, _)| name);
+    match (expected, &asked.region) {
+        (Some(expected), Some(signed)) if expected != signed => format!(
+            "it was signed for region {signed}, and the store is in {expected}; set the client's region to {expected} (AWS_REGION)"
+        ),
+        _ => detail.to_owned(),
+    }
+}
+
+/// How far the clocks of the store and of the place that asked are apart, where that is too far.
+fn clocks(subject: &Subject<'_>) -> Option<String> {
+    let apart = store_clock(subject)? - client_clock(subject)?;
+    let place = subject.from.unwrap_or("the client");
+    let way = if apart.is_negative() { "behind" } else { "ahead of" };
+    (apart.abs() > CLOCKS_EQUAL).then(|| format!("; the store's clock is {} {way} that of {place}", span(apart.abs())))
+}
+
+/// The store's clock when it answered.
+fn store_clock(subject: &Subject<'_>) -> Option<OffsetDateTime> {
+    let Some(Reply::Http(http)) = subject.answer.and_then(|it| it.reply.as_ref()) else { return None };
+    OffsetDateTime::parse(&http.headers.get("date")?.replace("GMT", "+0000"), &Rfc2822).ok()
+}
+
+/// The clock of the place that asked, when it had its answer.
+fn client_clock(subject: &Subject<'_>) -> Option<OffsetDateTime> {
+    let evidence = &subject.answer?.evidence;
+    let ms = i128::from(evidence.started_unix_ms) + i128::from(evidence.took_us / 1000);
+    OffsetDateTime::from_unix_timestamp_nanos(ms * 1_000_000).ok()
+}
+
+/// `20261122T150000Z`
+pub(super) fn instant(text: &str) -> Option<OffsetDateTime> {
+    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+    PrimitiveDateTime::parse(text, format).ok().map(PrimitiveDateTime::assume_utc)
+}
+
+pub(super) fn shown(at: OffsetDateTime) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    at.format(format).unwrap_or_else(|_| at.to_string())
+}
+
+/// A span in its two largest units.
+pub(super) fn span(span: Duration) -> String {
+    let all = [
+        (span.whole_days(), "d"),
+        (span.whole_hours() % 24, "h"),
+        (span.whole_minutes() % 60, "min"),
+        (span.whole_seconds() % 60, "s"),
+    ];
+    let parts: Vec<String> = all
+        .iter()
+        .skip_while(|(count, _)| *count == 0)
+        .take(2)
+        .filter(|(count, _)| *count != 0)
+        .map(|(count, unit)| format!("{count} {unit}"))
+        .collect();
+    if parts.is_empty() { "0 s".to_owned() } else { parts.join(" ") }
+}

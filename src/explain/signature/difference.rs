@@ -1,0 +1,131 @@
+//! The parts of a signed request: telling them apart, putting one back, saying how two differ.
+
+use std::collections::BTreeSet;
+
+use parallax_vocab::signature::{Difference, Part as Named};
+
+use super::request::{SignedRequest, encoded};
+
+/// A part that is put back as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Method,
+    Host,
+    Path,
+    Query,
+    Header(String),
+    Payload,
+    Date,
+    Scope,
+    AccessKey,
+    Expires,
+    SignedHeaders,
+    Token,
+    Signature,
+}
+
+/// The parts of two requests.
+pub(super) fn parts(seen: &SignedRequest, signed: Option<&SignedRequest>) -> Vec<Part> {
+    let all = [Some(seen), signed];
+    let names: BTreeSet<&String> = all.iter().flatten().flat_map(|it| &it.signed_headers).collect();
+    let headers = names.into_iter().map(|name| Part::Header(name.clone()));
+    let first = [Part::Host, Part::Path, Part::Query, Part::Method, Part::Payload];
+    let last = [Part::Date, Part::Scope, Part::AccessKey, Part::Expires, Part::SignedHeaders, Part::Token];
+    first.into_iter().chain(headers).chain(last).chain([Part::Signature]).collect()
+}
+
+/// Makes one part of `request` what it is in `from`.
+pub(super) fn put_back(request: &mut SignedRequest, part: &Part, from: &SignedRequest) {
+    match part {
+        Part::Method => request.method.clone_from(&from.method),
+        Part::Host => request.host.clone_from(&from.host),
+        Part::Path => request.path.clone_from(&from.path),
+        Part::Query => request.query.clone_from(&from.query),
+        Part::Header(name) => match from.headers.get(name) {
+            Some(value) => drop(request.headers.insert(name.clone(), value.clone())),
+            None => drop(request.headers.remove(name)),
+        },
+        Part::Payload => request.payload.clone_from(&from.payload),
+        Part::Date => request.date.clone_from(&from.date),
+        Part::Scope => request.scope.clone_from(&from.scope),
+        Part::AccessKey => request.access_key.clone_from(&from.access_key),
+        Part::Expires => request.expires.clone_from(&from.expires),
+        Part::SignedHeaders => request.signed_headers.clone_from(&from.signed_headers),
+        Part::Token => request.token.clone_from(&from.token),
+        Part::Signature => request.signature.clone_from(&from.signature),
+    }
+}
+
+/// Whether one part is the same in both.
+pub(super) fn same(a: &SignedRequest, b: &SignedRequest, part: &Part) -> bool {
+    let mut changed = a.clone();
+    put_back(&mut changed, part, b);
+    changed == *a
+}
+
+/// How `seen` differs from `signed`; `sent` tells what was changed on the way from what was sent so.
+pub(super) fn differences(
+    signed: &SignedRequest,
+    seen: &SignedRequest,
+    sent: Option<&SignedRequest>,
+) -> Vec<Difference> {
+    let differing = parts(seen, Some(signed)).into_iter().filter(|part| !same(seen, signed, part));
+    differing
+        .map(|part| Difference {
+            sent_so: sent.is_some_and(|sent| same(seen, sent, &part)),
+            signed: text(signed, &part),
+            seen: text(seen, &part),
+            part: named(part, signed, seen),
+        })
+        .collect()
+}
+
+fn named(part: Part, signed: &SignedRequest, seen: &SignedRequest) -> Named {
+    match part {
+        Part::Method => Named::Method,
+        Part::Host if name_of(&signed.host) == name_of(&seen.host) => Named::Port,
+        Part::Host => Named::Host,
+        Part::Path => Named::Path,
+        Part::Query => Named::Query,
+        Part::Header(name) => Named::Header(name),
+        Part::Payload => Named::Payload,
+        Part::Date => Named::Date,
+        Part::Scope => Named::Scope,
+        Part::AccessKey => Named::AccessKey,
+        Part::Expires => Named::Expires,
+        Part::SignedHeaders => Named::SignedHeaders,
+        Part::Token => Named::Token,
+        Part::Signature => Named::Signature,
+    }
+}
+
+/// A host without its port, without regard to case.
+fn name_of(host: &str) -> String {
+    let port = host.rsplit_once(':').filter(|(_, port)| !port.is_empty() && port.bytes().all(|it| it.is_ascii_digit()));
+    port.map_or(host, |(name, _)| name).to_lowercase()
+}
+
+/// A part as the record may show it: a token and a signature are credentials.
+fn text(request: &SignedRequest, part: &Part) -> String {
+    let shown = |present: bool| if present { "present" } else { "" }.to_owned();
+    match part {
+        Part::Method => request.method.clone(),
+        Part::Host => request.host.clone(),
+        Part::Path => request.path.clone(),
+        Part::Query => {
+            // Encoded, so that it can be taken apart again.
+            let pairs = request.query.iter();
+            let pairs = pairs.map(|(name, value)| format!("{}={}", encoded(name, true), encoded(value, true)));
+            pairs.collect::<Vec<_>>().join("&")
+        }
+        Part::Header(name) => request.headers.get(name).cloned().unwrap_or_default(),
+        Part::Payload => request.payload.hash.clone(),
+        Part::Date => request.date.clone(),
+        Part::Scope => request.scope.clone(),
+        Part::AccessKey => request.access_key.clone(),
+        Part::Expires => request.expires.clone(),
+        Part::SignedHeaders => request.signed_headers.join(";"),
+        Part::Token => shown(request.token.is_some()),
+        Part::Signature => shown(!request.signature.is_empty()),
+    }
+}

@@ -1,0 +1,92 @@
+//! What could have been signed, where that is not known: the changes that things between a client and a store make.
+
+use super::difference::{Part, put_back, same};
+use super::request::{Payload, SignedRequest, UNSIGNED, decoded, encoded};
+use super::search::Case;
+
+/// What is known of who may have signed.
+#[derive(Clone, Debug, Default)]
+pub struct Guesses {
+    /// Hosts under which the store is known.
+    pub hosts: Vec<String>,
+    /// Paths, decoded, that the signer may have meant.
+    pub paths: Vec<String>,
+    /// SHA-256 of the body that was sent, hexadecimal.
+    pub body_sha256: Option<String>,
+}
+
+/// Ports under which stores are reached; clients leave out the default ones.
+const PORTS: [&str; 4] = [":9000", ":443", ":80", ":8443"];
+const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
+/// Parameters of which each alone is left out.
+const PARAMETERS_LIMIT: usize = 8;
+/// SHA-256 of nothing.
+const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// Requests from which `part` may be put back, without those that are as seen.
+pub(super) fn alternatives(part: &Part, case: &Case<'_>) -> Vec<SignedRequest> {
+    // What was signed is known: nothing needs to be guessed.
+    if let Some(signed) = case.signed {
+        return if same(case.seen, signed, part) { Vec::new() } else { vec![signed.clone()] };
+    }
+    let mut all: Vec<SignedRequest> = case.sent.into_iter().cloned().collect();
+    let seen = case.seen;
+    let with = |change: &dyn Fn(&mut SignedRequest)| {
+        let mut request = seen.clone();
+        change(&mut request);
+        request
+    };
+    match part {
+        Part::Method => all.extend(METHODS.map(|method| with(&|it| it.method = method.to_owned()))),
+        Part::Host => all.extend(hosts(case).into_iter().map(|host| with(&|it| it.host.clone_from(&host)))),
+        Part::Path => {
+            let paths = case.guesses.paths.iter().cloned().chain(paths(&seen.path));
+            all.extend(paths.map(|path| with(&|it| it.path.clone_from(&path))));
+        }
+        Part::Query => {
+            all.push(with(&|it| it.query.clear()));
+            let one = 0..seen.query.len().min(PARAMETERS_LIMIT);
+            all.extend(one.map(|index| with(&|it| drop(it.query.remove(index)))));
+        }
+        Part::Payload => {
+            let hashes = [Some(UNSIGNED), case.guesses.body_sha256.as_deref(), Some(EMPTY_SHA256)];
+            let payload = |hash: &str| Payload { hash: hash.to_owned(), in_query: false };
+            all.extend(hashes.into_iter().flatten().map(|hash| with(&|it| it.payload = payload(hash))));
+        }
+        _ => {}
+    }
+    let mut distinct: Vec<SignedRequest> = Vec::new();
+    for other in all {
+        let mut only = seen.clone();
+        put_back(&mut only, part, &other);
+        if only != *seen && !distinct.contains(&only) {
+            distinct.push(only);
+        }
+    }
+    distinct
+}
+
+fn hosts(case: &Case<'_>) -> Vec<String> {
+    let mut all = case.guesses.hosts.clone();
+    all.push(case.seen.host.clone());
+    let bare: Vec<String> = all.iter().map(|host| host.split(':').next().unwrap_or_default().to_owned()).collect();
+    for host in bare {
+        all.extend(PORTS.map(|port| format!("{host}{port}")));
+        all.push(host);
+    }
+    all
+}
+
+/// What a path may have been before something prefixed, encoded or tidied it.
+fn paths(path: &str) -> Vec<String> {
+    let mut all = vec![decoded(path, false), encoded(path, true)];
+    let mut rest = path;
+    // Each prefix of whole segments.
+    while let Some((_, shorter)) = rest.get(1..).and_then(|it| it.split_once('/')) {
+        all.push(format!("/{shorter}"));
+        rest = &path[path.len() - shorter.len() - 1..];
+    }
+    all.push(format!("{path}/"));
+    all.push(path.trim_end_matches('/').to_owned());
+    all
+}

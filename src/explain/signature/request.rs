@@ -1,0 +1,233 @@
+//! A signed request taken apart: what a signature covers, part by part, as a server reads it.
+
+use std::collections::BTreeMap;
+
+use parallax_vocab::event::Arrived;
+use parallax_vocab::signature::SignatureForm;
+
+pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// The payload of a presigned URL, unless it says otherwise.
+pub(super) const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
+
+/// A request that carries a `SigV4` signature.
+///
+/// Two of them are equal where a server computes the same signature: texts are decoded, and parameters sorted, so that
+/// another order or another spelling of the same bytes is no difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedRequest {
+    /// Where the signature stands.
+    pub form: SignatureForm,
+    /// Method.
+    pub method: String,
+    /// `Host`.
+    pub host: String,
+    /// Path, decoded.
+    pub path: String,
+    /// Parameters that are not the signature's own, decoded, sorted as they are signed.
+    pub query: Vec<(String, String)>,
+    /// Signed headers besides those that have a field of their own. A name without a value is absent.
+    pub headers: BTreeMap<String, String>,
+    /// Declared hash of the payload.
+    pub payload: Payload,
+    /// `X-Amz-Date`.
+    pub date: String,
+    /// `DATE/REGION/SERVICE/aws4_request` of the credential.
+    pub scope: String,
+    /// Access key of the credential.
+    pub access_key: String,
+    /// `X-Amz-Expires` of a URL.
+    pub expires: String,
+    /// Names of the signed headers, in their order.
+    pub signed_headers: Vec<String>,
+    /// Session token.
+    pub token: Option<String>,
+    /// The signature.
+    pub signature: String,
+}
+
+/// Declared hash of the payload, and where it is declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// The value.
+    pub hash: String,
+    /// Whether it is a parameter of the URL, and so part of the query that is signed.
+    pub in_query: bool,
+}
+
+impl SignedRequest {
+    /// A request as it is sent: `url` byte for byte, `host` where another `Host` is sent than the URL's.
+    pub fn sent(method: &str, url: &str, host: Option<&str>, headers: &BTreeMap<String, String>) -> Option<Self> {
+        let (own, path, query) = split(url)?;
+        Self::assemble(method, host.unwrap_or(own), decoded(path, false), query, headers)
+    }
+
+    /// A request as the store's trace shows it. The trace shows the path decoded, unless it was encoded in an unusual
+    /// way: `sent_path` is the path that was sent, which settles what is meant.
+    pub fn arrived(arrived: &Arrived, sent_path: Option<&str>) -> Option<Self> {
+        let host = arrived.headers.get("host").map(String::as_str).unwrap_or_default();
+        let path = traced_path(&arrived.path, sent_path);
+        Self::assemble(&arrived.method, host, path, &arrived.query, &arrived.headers)
+    }
+
+    fn assemble(
+        method: &str,
+        host: &str,
+        path: String,
+        query: &str,
+        headers: &BTreeMap<String, String>,
+    ) -> Option<Self> {
+        let headers: BTreeMap<String, &str> = headers.iter().map(|(k, v)| (k.to_lowercase(), v.as_str())).collect();
+        let mut own = BTreeMap::new();
+        let mut others = Vec::new();
+        for (name, value) in parameters(query) {
+            if OWN.contains(&name.to_lowercase().as_str()) {
+                own.entry(name.to_lowercase()).or_insert(value);
+            } else {
+                others.push((name, value));
+            }
+        }
+        others.sort_by_key(|(name, value)| (encoded(name, false), encoded(value, false)));
+        let header = |name: &str| headers.get(name).copied();
+        let (form, algorithm, credential, signed, signature) = if own.contains_key("x-amz-signature") {
+            let mut text = |name: &str| own.remove(name).unwrap_or_default();
+            let (algorithm, credential) = (text("x-amz-algorithm"), text("x-amz-credential"));
+            let (signed, signature) = (text("x-amz-signedheaders"), text("x-amz-signature"));
+            (SignatureForm::Url, algorithm, credential, signed, signature)
+        } else {
+            let (algorithm, fields) = header("authorization")?.trim().split_once(' ')?;
+            let field = |name: &str| {
+                let fields = fields.split(',').filter_map(|it| it.trim().split_once('='));
+                fields.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).next()
+            };
+            let (signed, signature) = (field("SignedHeaders")?, field("Signature")?);
+            (SignatureForm::Header, algorithm.to_owned(), field("Credential")?, signed, signature)
+        };
+        if algorithm != ALGORITHM {
+            return None;
+        }
+        let (access_key, scope) = credential.split_once('/')?;
+        let signed_headers: Vec<String> = signed.split(';').map(str::to_lowercase).collect();
+        let plain = |name: &&String| !FIELDS.contains(&name.as_str());
+        let values = signed_headers.iter().filter(plain);
+        let values = values.filter_map(|name| Some((name.clone(), trimmed(header(name)?))));
+        let of_url = form == SignatureForm::Url;
+        let in_query = of_url.then(|| own.remove("x-amz-content-sha256")).flatten();
+        let payload = Payload {
+            in_query: in_query.is_some(),
+            hash: in_query
+                .or_else(|| header("x-amz-content-sha256").map(str::to_owned))
+                .unwrap_or_else(|| UNSIGNED.to_owned()),
+        };
+        let token = own.remove("x-amz-security-token").or_else(|| header("x-amz-security-token").map(str::to_owned));
+        let date = own.remove("x-amz-date").or_else(|| header("x-amz-date").or(header("date")).map(str::to_owned));
+        Some(Self {
+            form,
+            method: method.to_uppercase(),
+            host: host.to_owned(),
+            path,
+            query: others,
+            headers: values.collect(),
+            payload,
+            date: date.unwrap_or_default(),
+            scope: scope.to_owned(),
+            access_key: access_key.to_owned(),
+            expires: own.remove("x-amz-expires").unwrap_or_default(),
+            signed_headers,
+            token,
+            signature,
+        })
+    }
+}
+
+/// `Host`, path and query of a URL, as a client sends them: a default port is left out of `Host`.
+pub(super) fn split(url: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let rest = rest.split('#').next().unwrap_or_default();
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let own = authority.rsplit('@').next().unwrap_or_default();
+    let default = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    let host = own.strip_suffix(default).unwrap_or(own);
+    Some((host, if path.is_empty() { "/" } else { path }, query))
+}
+
+/// Parameters of the signature itself.
+const OWN: [&str; 8] = [
+    "x-amz-algorithm",
+    "x-amz-credential",
+    "x-amz-date",
+    "x-amz-expires",
+    "x-amz-signedheaders",
+    "x-amz-signature",
+    "x-amz-security-token",
+    "x-amz-content-sha256",
+];
+/// Signed headers that have a field of their own.
+const FIELDS: [&str; 4] = ["host", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"];
+
+/// Parameters of a query, decoded as a server does: `+` is a blank.
+fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
+    query.split('&').filter(|it| !it.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(name, true), decoded(value, true))
+    })
+}
+
+/// Without outer blanks, inner ones as one: as `SigV4` has it.
+fn trimmed(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The decoded path of what the trace shows. Go keeps the path as it was sent only where its own encoding of the decoded
+/// path is another (`net/url`, `URL.RawPath`).
+fn traced_path(shown: &str, sent: Option<&str>) -> String {
+    let undone = decoded(shown, false);
+    let cannot_be_encoded = go_encoded(&undone) == shown;
+    let is_what_was_sent_decoded = sent.is_some_and(|sent| sent != shown && decoded(sent, false) == shown);
+    if cannot_be_encoded || is_what_was_sent_decoded { shown.to_owned() } else { undone }
+}
+
+/// A path as Go encodes it (`net/url`, `shouldEscape` with `encodePath`).
+fn go_encoded(path: &str) -> String {
+    percent_encoded(path, |byte| byte.is_ascii_alphanumeric() || b"-._~$&+,/:;=@".contains(&byte))
+}
+
+/// Percent-encoding as AWS defines it for signatures: everything but unreserved characters.
+pub(super) fn encoded(text: &str, keep_slash: bool) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (keep_slash && byte == b'/');
+    percent_encoded(text, plain)
+}
+
+fn percent_encoded(text: &str, plain: impl Fn(u8) -> bool) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if plain(byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push_str(&hex::encode_upper([byte]));
+        }
+        out
+    })
+}
+
+/// Percent-decoding; what is no escape stays as it is.
+pub(super) fn decoded(text: &str, plus_is_blank: bool) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escape = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|it| hex::decode(it).ok());
+        match escape {
+            Some(byte) => {
+                out.extend(byte);
+                at += 3;
+            }
+            None => {
+                out.push(if plus_is_blank && bytes[at] == b'+' { b' ' } else { bytes[at] });
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}

@@ -1,0 +1,140 @@
+//! The search for the fewest parts that make a signature right.
+
+use parallax_vocab::Secret;
+use parallax_vocab::signature::{SecretFinding, SeenBy, SignatureFinding};
+
+use super::canonical::signature;
+use super::difference::{Part, differences, parts, put_back};
+use super::guess::{Guesses, alternatives};
+use super::request::SignedRequest;
+
+/// At most so many combinations are verified: each costs microseconds, and a known signer needs a few.
+const TRIED_LIMIT: u32 = 20_000;
+
+/// What is known of a refused request.
+#[derive(Clone, Debug)]
+pub struct Case<'a> {
+    /// The request as the store saw it; where that is not known, as it was sent.
+    pub seen: &'a SignedRequest,
+    /// Whose view `seen` is.
+    pub seen_by: SeenBy,
+    /// As it was sent.
+    pub sent: Option<&'a SignedRequest>,
+    /// As it was signed.
+    pub signed: Option<&'a SignedRequest>,
+    /// What could have been signed, where `signed` is not known or does not hold.
+    pub guesses: Guesses,
+    /// The store's secret key for this access key.
+    pub store_secret: Option<&'a Secret>,
+    /// The secret key that the signer had.
+    pub signer_secret: Option<&'a Secret>,
+}
+
+/// Finds what differs between the request that was signed and the one that was seen.
+///
+/// With the parts as they were signed at hand, the answer is exact: a signature that becomes right when these parts are
+/// put back was made for them. Without it (another program signed), common changes are tried in their place.
+pub fn investigate(case: &Case<'_>) -> SignatureFinding {
+    let right = |request: &SignedRequest, secret: Option<&Secret>| {
+        secret.map(|secret| signature(request, secret.expose()) == request.signature)
+    };
+    let mut search = Search { case, tried: 0 };
+    let keys: Vec<&Secret> = [case.store_secret, case.signer_secret.filter(|it| Some(*it) != case.store_secret)]
+        .into_iter()
+        .flatten()
+        .collect();
+    let found = search.fewest(&keys);
+    let tried = search.tried;
+    let other_key = match (case.store_secret, case.signer_secret) {
+        (Some(store), Some(signer)) => Some(store != signer),
+        _ => None,
+    };
+    let (signed, secret, proven) = match &found {
+        Some((request, key)) => (Some(request), secret_finding(case, key, request), true),
+        None if other_key == Some(true) => (case.signed, SecretFinding::Other, false),
+        None => (case.signed, SecretFinding::Unknown, false),
+    };
+    SignatureFinding {
+        form: case.seen.form,
+        seen_by: case.seen_by,
+        signed_by: None,
+        valid_as_signed: case.signed.and_then(|it| right(it, case.store_secret)),
+        valid_as_seen: right(case.seen, case.store_secret),
+        differs: signed.map(|signed| differences(signed, case.seen, case.sent)).unwrap_or_default(),
+        secret,
+        proven,
+        tried,
+    }
+}
+
+/// What a key that makes the signature right says of the signer's.
+fn secret_finding(case: &Case<'_>, key: &Secret, request: &SignedRequest) -> SecretFinding {
+    let nothing_differs = request == case.seen && case.seen_by == SeenBy::Store;
+    if case.store_secret == Some(key) {
+        SecretFinding::Same
+    } else if case.store_secret.is_some() || nothing_differs {
+        // Right with the signer's key for what the store saw, and the store refused it: it has another key.
+        SecretFinding::Other
+    } else {
+        SecretFinding::Unknown
+    }
+}
+
+struct Search<'a, 'b> {
+    case: &'a Case<'b>,
+    tried: u32,
+}
+
+impl Search<'_, '_> {
+    /// The request with the fewest parts put back for which its signature is right, and the key with which it is.
+    fn fewest<'k>(&mut self, keys: &[&'k Secret]) -> Option<(SignedRequest, &'k Secret)> {
+        let seen = self.case.seen;
+        let choices: Vec<(Part, Vec<SignedRequest>)> = parts(seen, self.case.signed)
+            .into_iter()
+            .map(|part| {
+                let other = alternatives(&part, self.case);
+                (part, other)
+            })
+            .filter(|(_, other)| !other.is_empty())
+            .collect();
+        // The store's key first: that another key is right is one thing more that is wrong.
+        for key in keys {
+            for count in 0..=choices.len() {
+                if let Some(found) = self.with(seen.clone(), &choices, count, key) {
+                    return Some((found, key));
+                }
+            }
+        }
+        None
+    }
+
+    /// Puts back `count` of the parts in `choices`, in every way.
+    fn with(
+        &mut self,
+        request: SignedRequest,
+        choices: &[(Part, Vec<SignedRequest>)],
+        count: usize,
+        key: &Secret,
+    ) -> Option<SignedRequest> {
+        if count == 0 {
+            self.tried = self.tried.saturating_add(1);
+            return (signature(&request, key.expose()) == request.signature).then_some(request);
+        }
+        for (index, (part, others)) in choices.iter().enumerate() {
+            if choices.len() - index < count {
+                break;
+            }
+            for other in others {
+                if self.tried >= TRIED_LIMIT {
+                    return None;
+                }
+                let mut changed = request.clone();
+                put_back(&mut changed, part, other);
+                if let Some(found) = self.with(changed, &choices[index + 1..], count - 1, key) {
+                    return Some(found);
+                }
+            }
+        }
+        None
+    }
+}

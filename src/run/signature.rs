@@ -1,0 +1,140 @@
+//! Asking why the store refused a signature, while the run holds the secrets.
+//!
+//! Here is only what is known, gathered from the flow; [`crate::explain::signature`] does the finding.
+
+use std::collections::BTreeMap;
+
+use parallax_vocab::answer::{PresignReply, Reply};
+use parallax_vocab::event::{Arrived, Witness};
+use parallax_vocab::question::{PresignQuestion, Probe, S3Access, S3Operation, S3Question};
+use parallax_vocab::signature::{SeenBy, SignatureFinding};
+use parallax_vocab::{Answer, Question, Secret, StepId};
+
+use super::scene::Scene;
+use crate::explain::signature::{Case, Guesses, SignedRequest, investigate};
+
+/// Codes with which a store says that a signature does not fit the request.
+const CODES: [&str; 2] = ["SignatureDoesNotMatch", "XAmzContentSHA256Mismatch"];
+/// `AccessDenied` says it too, in these words.
+const UNSIGNED_HEADERS: &str = "which were not signed";
+
+/// URLs that steps of this flow signed.
+pub(super) type Presigned = BTreeMap<String, (PresignQuestion, PresignReply)>;
+
+/// What is wrong with the signature of a refused request; none where that is not why it was refused.
+pub(super) fn finding(
+    scene: &Scene<'_>,
+    question: &Question,
+    answer: &Answer,
+    witness: Option<&Witness>,
+    presigned: &Presigned,
+) -> Option<SignatureFinding> {
+    let error = match answer.reply.as_ref()? {
+        Reply::Http(http) => http.s3_error.as_ref()?,
+        Reply::S3(s3) => s3.error.as_ref()?,
+        _ => return None,
+    };
+    let refused = CODES.contains(&error.code.as_str()) || error.message.contains(UNSIGNED_HEADERS);
+    let arrived = witness.and_then(|it| it.request.as_ref());
+    if !refused {
+        return None;
+    }
+    match &question.probe {
+        Probe::Http(http) => {
+            let sent = SignedRequest::sent(&http.method, &http.url, http.host.as_deref(), &http.headers)?;
+            let seen = arrived.and_then(|it| SignedRequest::arrived(it, path_of(&http.url)));
+            let signer = signer(&sent, presigned);
+            let signed = signer.and_then(|(_, (_, reply))| {
+                SignedRequest::sent(&reply.method, &reply.url, None, &reply.headers)
+            });
+            let body = http.body.as_deref().unwrap_or_default();
+            let guesses = Guesses { hosts: hosts(scene), paths: Vec::new(), body_sha256: Some(sha256(body)) };
+            let seen_by = if seen.is_some() { SeenBy::Store } else { SeenBy::Sender };
+            let finding = investigate(&Case {
+                seen: seen.as_ref().unwrap_or(&sent),
+                seen_by,
+                sent: Some(&sent),
+                signed: signed.as_ref(),
+                guesses,
+                store_secret: store_secret(scene, &sent.access_key).as_ref(),
+                signer_secret: signer.map(|(_, (question, _))| &question.access.secret_key),
+            });
+            Some(SignatureFinding { signed_by: signer.map(|(id, _)| StepId::new(id.clone())), ..finding })
+        }
+        Probe::S3(s3) => of_operation(scene, s3, arrived?),
+        _ => None,
+    }
+}
+
+/// The SDK signs as it sends: what it signed is known by what it was asked to do.
+fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option<SignatureFinding> {
+    let seen = SignedRequest::arrived(arrived, None)?;
+    let S3Access { endpoint, .. } = &s3.access;
+    let host = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest.trim_end_matches('/'));
+    let (path, body) = match &s3.operation {
+        S3Operation::CreateBucket { bucket } | S3Operation::List { bucket, .. } => (format!("/{bucket}"), ""),
+        S3Operation::Put { bucket, key, body } => (format!("/{bucket}/{key}"), body.as_str()),
+        S3Operation::Get { bucket, key } | S3Operation::Head { bucket, key } | S3Operation::Delete { bucket, key } => {
+            (format!("/{bucket}/{key}"), "")
+        }
+    };
+    let mut all = vec![host.to_owned()];
+    all.extend(hosts(scene));
+    Some(investigate(&Case {
+        seen: &seen,
+        seen_by: SeenBy::Store,
+        sent: None,
+        signed: None,
+        guesses: Guesses { hosts: all, paths: vec![format!("{path}/"), path], body_sha256: Some(sha256(body)) },
+        store_secret: store_secret(scene, &seen.access_key).as_ref(),
+        signer_secret: Some(&s3.access.secret_key),
+    }))
+}
+
+/// The step that signed a URL: the one with its signature, else the one that signed at that instant for that object or
+/// host.
+fn signer<'a>(
+    sent: &SignedRequest,
+    presigned: &'a Presigned,
+) -> Option<(&'a String, &'a (PresignQuestion, PresignReply))> {
+    let request =
+        |reply: &PresignReply| SignedRequest::sent(&reply.method, &reply.url, None, &reply.headers);
+    let mut all = presigned.iter().filter_map(|(id, it)| Some((id, it, request(&it.1)?)));
+    let same = all.clone().find(|(_, _, signed)| signed.signature == sent.signature);
+    let like = all.find(|(_, _, signed)| signed.date == sent.date && signed.path == sent.path);
+    same.or(like).map(|(id, it, _)| (id, it))
+}
+
+/// The secret key that the store was given for an access key.
+fn store_secret(scene: &Scene<'_>, access_key: &str) -> Option<Secret> {
+    let mut all = scene.stores().filter_map(|(id, store)| scene.access(id, store).ok());
+    all.find(|access| access.access_key == access_key).map(|access| access.secret_key)
+}
+
+/// Names under which a signer may know the stores.
+fn hosts(scene: &Scene<'_>) -> Vec<String> {
+    let endpoints = scene.stores().map(|(_, store)| store.endpoint.clone());
+    let exports = scene.plan.fixtures.values().flat_map(|fixture| fixture.exports.values());
+    let exports = exports.filter_map(|export| match export {
+        crate::fixture::Export::Value(value) => Some(value.clone()),
+        _ => None,
+    });
+    let bare = |text: String| {
+        let rest = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest);
+        rest.split('/').next().unwrap_or_default().to_owned()
+    };
+    let mut all: Vec<String> = endpoints.chain(exports).map(bare).filter(|it| it.contains('.')).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn path_of(url: &str) -> Option<&str> {
+    let rest = url.split_once("://")?.1;
+    let path = &rest[rest.find('/')?..];
+    path.split(['?', '#']).next()
+}
+
+fn sha256(text: &str) -> String {
+    hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()))
+}
