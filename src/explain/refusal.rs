@@ -56,8 +56,14 @@ pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<
         "XAmzContentSHA256Mismatch" => format!(
             "{says}: the body that arrived is not the one that was signed; something on the way changes bodies, or another body was sent"
         ),
-        "NoSuchKey" => format!("{says}: {} does not exist; look at the key's spelling, and at who should have written it", asked.object),
-        "NoSuchBucket" => format!("{says}: the bucket of {} does not exist in this store; create it, or ask the store that has it", asked.object),
+        "NoSuchKey" => format!(
+            "{says}: {} does not exist; look at the key's spelling, and at who should have written it",
+            asked.object
+        ),
+        "NoSuchBucket" => format!(
+            "{says}: the bucket of {} does not exist in this store; create it, or ask the store that has it",
+            asked.object
+        ),
         code => format!("the store answers {status} {code}: {detail}"),
     }
 }

@@ -1,9 +1,9 @@
 //! The sentence that goes with a cause.
 
+use parallax_vocab::event::{StepEnded, Verdict};
 use parallax_vocab::question::{Probe, Question};
-use parallax_vocab::{Answer, Cause, Certificate, ConnectFault, DnsFault, TlsFault, VantageId};
-use parallax_vocab::event::StepEnded;
 use parallax_vocab::signature::SignatureFinding;
+use parallax_vocab::{Answer, Cause, Certificate, ConnectFault, DnsFault, TlsFault, VantageId};
 use url::Url;
 
 use super::refusal;
@@ -72,8 +72,25 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
     }
 }
 
+/// Says why a recorded step did not pass.
+pub fn of_step(step: &StepEnded) -> String {
+    let sentence = match (&step.cause, step.verdict) {
+        (Some(cause), _) => sentence(&Subject::of(step), cause),
+        (None, Verdict::Blocked) => blocked(step),
+        (None, _) => format!("`{}` failed without a cause: look at its evidence", step.step),
+    };
+    let sentence = match &step.course.closed {
+        Some(advisory) => closed(&sentence, advisory),
+        None => sentence,
+    };
+    match step.course.held.as_ref().and_then(|held| Some((held, held.broke?))) {
+        Some((held, broke)) => format!("{sentence}; it broke at try {broke}, after it had held for {} ms", held.held_ms),
+        None => sentence,
+    }
+}
+
 /// Of a step that shows a known hole: the attack did not come through.
-pub fn closed(sentence: &str, advisory: &str) -> String {
+fn closed(sentence: &str, advisory: &str) -> String {
     format!(
         "{sentence}; so this build does not let the attack of {advisory} through, or the step no longer shows it: where the build is fixed, take `vulnerable` away and expect the refusal"
     )
@@ -118,12 +135,12 @@ fn tls(
     match fault {
         TlsFault::UnknownAuthority => {
             let fix = "give it that CA (a mounted bundle, SSL_CERT_FILE, AWS_CA_BUNDLE: whatever this client reads)";
-            let trust = if trusts_nothing { "this client trusts no authority at all" } else { "this client does not trust it" };
+            let trust =
+                if trusts_nothing { "this client trusts no authority at all" } else { "this client does not trust it" };
             match (leaf, last) {
-                (Some(leaf), Some(last)) if leaf == last && leaf.subject == leaf.issuer => format!(
-                    "the certificate of {host} is signed by itself ({}), and {trust}; {fix}",
-                    leaf.subject
-                ),
+                (Some(leaf), Some(last)) if leaf == last && leaf.subject == leaf.issuer => {
+                    format!("the certificate of {host} is signed by itself ({}), and {trust}; {fix}", leaf.subject)
+                }
                 (_, last) => {
                     let issuer = last.map_or("an unknown issuer", |it| it.issuer.as_str());
                     format!("the chain of {host} was signed by {issuer}, and {trust}; {fix}")
@@ -140,7 +157,9 @@ fn tls(
         }
         TlsFault::NameMismatch => {
             let names = leaf.map_or("other names".to_owned(), |it| it.names.join(", "));
-            format!("the certificate at {host} is for {names}; add the name that clients use to it, or ask by one that it has")
+            format!(
+                "the certificate at {host} is for {names}; add the name that clients use to it, or ask by one that it has"
+            )
         }
         TlsFault::NotTls => {
             format!("what listens at {host} does not speak TLS; the store has no certificate, or the port is another")

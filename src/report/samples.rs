@@ -122,6 +122,9 @@ pub(super) fn step(variant: &str, id: &str, line: u32) -> StepEnded {
         answer: None,
         witness: None,
         course: Course::default(),
+        signature: None,
+        inside: true,
+        blocked_by: Vec::new(),
         place: format!("{FILE}:{line}"),
     }
 }
@@ -154,8 +157,12 @@ pub(super) fn refused(mut step: StepEnded) -> StepEnded {
             ..Evidence::default()
         },
     });
-    step.witness =
-        Some(Witness { source: "10.42.0.9".into(), host: "minio-1.r5f09a2c1.example.com".into(), agrees: true });
+    step.witness = Some(Witness {
+        source: "10.42.0.9".into(),
+        host: "minio-1.r5f09a2c1.example.com".into(),
+        agrees: true,
+        request: None,
+    });
     step
 }
 

@@ -58,10 +58,11 @@ impl Stage<'_> {
 
     /// What the store that answered says of who asked.
     pub(super) async fn witness(&self, variant: &VariantPlan, from: &str, answer: &Answer) -> Option<Witness> {
-        let id = match answer.reply.as_ref()? {
-            Reply::S3(s3) => s3.request_id.clone()?,
-            Reply::Sts(sts) => sts.request_id.clone()?,
-            Reply::Http(http) => http.headers.get("x-amz-request-id")?.clone(),
+        let (id, refused) = match answer.reply.as_ref()? {
+            Reply::S3(s3) => (s3.request_id.clone()?, s3.status >= 400),
+            // Its query may hold a token: the request itself is not kept.
+            Reply::Sts(sts) => (sts.request_id.clone()?, false),
+            Reply::Http(http) => (http.headers.get("x-amz-request-id")?.clone(), http.status >= 400),
             _ => return None,
         };
         let id = id.as_str();
@@ -80,6 +81,7 @@ impl Stage<'_> {
                 source: "nowhere that its trace shows".to_owned(),
                 host: String::new(),
                 agrees: false,
+                request: None,
             });
         };
         let pod_addresses: Vec<&str> =
@@ -91,7 +93,8 @@ impl Stage<'_> {
             }
             None => !pod_addresses.contains(&traced.source.as_str()),
         };
-        Some(Witness { source: traced.source, host: traced.host, agrees })
+        let request = refused.then_some(traced.arrived);
+        Some(Witness { source: traced.source, host: traced.host, agrees, request })
     }
 }
 

@@ -5,17 +5,18 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use parallax_vocab::course::{Course, Finding, Held};
+use parallax_vocab::course::{Course, Finding};
 use parallax_vocab::event::{Outcome, StepEnded, VariantStarted, Verdict};
-use parallax_vocab::{Cause, EventKind, StepId, VantageId};
+use parallax_vocab::signature::SignatureFinding;
+use parallax_vocab::{EventKind, StepId, VantageId};
 
 use super::environment::Stage;
 use super::error::RunError;
 use super::kept::Kept;
-use super::millis;
 use super::settle::{self, Settled};
 use super::step::{Attempt, Tried};
-use crate::explain::{self, Subject};
+use super::{millis, signature};
+use crate::explain;
 use crate::judge::{self, StepResult};
 use crate::plan::VariantPlan;
 use crate::scenario::duration::Span;
@@ -62,13 +63,13 @@ impl Flow<'_> {
         self.stage.context.sink.say(EventKind::StepStarted { variant: variant.clone(), step: id.clone() });
         let began = Instant::now();
         let needed = crate::scenario::dependencies(&self.variant.variant.scenario, step);
-        let blocked = needed.iter().any(|it| self.not_passed.contains(it.as_str()));
-        let settled = if blocked {
-            Settled::default()
-        } else {
+        let blocked_by: Vec<StepId> = needed.into_iter().filter(|it| self.not_passed.contains(it.as_str())).collect();
+        let settled = if blocked_by.is_empty() {
             let (stage, variant, kept, place) = (self.stage, self.variant, &self.kept, place.as_str());
             let attempt = Attempt { stage, variant, step, kept, place, left: within };
             settle::settle(attempt, variant.variant.fails.get(&step.id)).await?
+        } else {
+            Settled::default()
         };
         let Settled { attempts, last: tried, held } = settled;
         let cause = tried.as_ref().and_then(|it| it.judgement.cause.clone());
@@ -84,14 +85,18 @@ impl Flow<'_> {
             self.kept.keep(step, tried);
         }
         let finding = step.vulnerable.as_ref().filter(|_| verdict == Verdict::Passed).map(finding);
-        let sentence = self.sentence(step, tried.as_ref(), cause.as_ref(), held.as_ref());
+        let hole = step.vulnerable.as_ref().filter(|_| verdict == Verdict::Failed);
+        let closed = hole.map(|hole| hole.advisory.clone());
         let missed = tried.as_ref().and_then(|it| it.judgement.missed()).cloned();
+        let signature = tried.as_ref().and_then(|it| self.signature(it)).map(Box::new);
         let Tried { question, answer, witness, judgement, captured, told, .. } = tried.unwrap_or_default();
-        self.stage.context.sink.say(EventKind::StepEnded(Box::new(StepEnded {
+        let from = step.from.as_deref();
+        let vantage = from.and_then(|id| self.variant.variant.scenario.vantages.get(id));
+        let ended = StepEnded {
             variant,
             step: id,
             kind: step.action().to_string(),
-            from: step.from.as_deref().map(VantageId::from),
+            from: from.map(VantageId::from),
             verdict,
             cause: cause.clone(),
             matchers: judgement.matchers,
@@ -101,34 +106,23 @@ impl Flow<'_> {
             question,
             answer,
             witness,
-            course: Course { captured, held, told, finding },
+            course: Course { captured, held, told, finding, closed },
+            signature,
+            inside: vantage.is_some_and(|it| it.pod.is_some()),
+            blocked_by,
             place: place.clone(),
-        })));
+        };
+        // From what is recorded, so that the record alone gives the same sentence (`parallax explain`).
+        let sentence = if cause.is_some() { explain::of_step(&ended) } else { String::new() };
+        self.stage.context.sink.say(EventKind::StepEnded(Box::new(ended)));
         Ok(StepResult { step: step.id.clone(), verdict, cause, missed, place, sentence })
     }
 
-    fn sentence(&self, step: &Step, tried: Option<&Tried>, cause: Option<&Cause>, held: Option<&Held>) -> String {
-        let Some(cause) = cause else { return String::new() };
-        let from = step.from.as_deref();
-        let vantage = from.and_then(|id| self.variant.variant.scenario.vantages.get(id));
-        let subject = Subject {
-            step: &step.id,
-            from,
-            inside: vantage.is_some_and(|it| it.pod.is_some()),
-            question: tried.and_then(|it| it.question.as_ref()),
-            answer: tried.and_then(|it| it.answer.as_ref()),
-        };
-        let sentence = explain::sentence(&subject, cause);
-        let sentence = match &step.vulnerable {
-            Some(hole) => explain::closed(&sentence, &hole.advisory),
-            None => sentence,
-        };
-        match held.and_then(|it| it.broke.map(|broke| (it, broke))) {
-            Some((held, broke)) => {
-                format!("{sentence}; it broke at try {broke}, after it had held for {} ms", held.held_ms)
-            }
-            None => sentence,
-        }
+    /// Why the store refused a signature, found out while the secrets are at hand.
+    fn signature(&self, tried: &Tried) -> Option<SignatureFinding> {
+        let (question, answer) = (tried.question.as_ref()?, tried.answer.as_ref()?);
+        tried.judgement.cause.as_ref()?;
+        signature::finding(&self.stage.scene, question, answer, tried.witness.as_ref(), &self.kept.presigned)
     }
 }
 

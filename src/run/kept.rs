@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use parallax_vocab::answer::{Reply, StsReply, TemporaryCredentials};
+use parallax_vocab::question::Probe;
 use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::scene::Scene;
+use super::signature::Presigned;
 use super::step::Tried;
 use crate::judge::Seen;
 use crate::scenario::model::{Expect, Step};
@@ -23,6 +25,8 @@ pub(super) struct Kept {
     ended: BTreeMap<String, OffsetDateTime>,
     /// What `as: STEP` asks with.
     credentials: BTreeMap<String, TemporaryCredentials>,
+    /// URLs that were signed, each with how.
+    pub(super) presigned: Presigned,
     /// What matchers compare with.
     pub(super) seen: Seen,
 }
@@ -40,6 +44,9 @@ impl Kept {
         let Some(answer) = &tried.answer else { return };
         if let Some(Reply::Presign(presign)) = &answer.reply {
             self.yielded.insert(step.id.clone(), presign.url.clone());
+            if let Some(Probe::Presign(question)) = tried.question.as_ref().map(|it| &it.probe) {
+                self.presigned.insert(step.id.clone(), (question.clone(), presign.clone()));
+            }
         }
         if let Some(Reply::Sts(StsReply { credentials: Some(credentials), .. })) = &answer.reply {
             self.credentials.insert(step.id.clone(), credentials.clone());

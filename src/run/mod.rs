@@ -13,6 +13,7 @@ mod machine;
 mod question;
 mod scene;
 mod settle;
+mod signature;
 mod step;
 mod store;
 mod token;

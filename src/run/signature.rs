@@ -44,9 +44,8 @@ pub(super) fn finding(
             let sent = SignedRequest::sent(&http.method, &http.url, http.host.as_deref(), &http.headers)?;
             let seen = arrived.and_then(|it| SignedRequest::arrived(it, path_of(&http.url)));
             let signer = signer(&sent, presigned);
-            let signed = signer.and_then(|(_, (_, reply))| {
-                SignedRequest::sent(&reply.method, &reply.url, None, &reply.headers)
-            });
+            let signed =
+                signer.and_then(|(_, (_, reply))| SignedRequest::sent(&reply.method, &reply.url, None, &reply.headers));
             let body = http.body.as_deref().unwrap_or_default();
             let guesses = Guesses { hosts: hosts(scene), paths: Vec::new(), body_sha256: Some(sha256(body)) };
             let seen_by = if seen.is_some() { SeenBy::Store } else { SeenBy::Sender };
@@ -97,8 +96,7 @@ fn signer<'a>(
     sent: &SignedRequest,
     presigned: &'a Presigned,
 ) -> Option<(&'a String, &'a (PresignQuestion, PresignReply))> {
-    let request =
-        |reply: &PresignReply| SignedRequest::sent(&reply.method, &reply.url, None, &reply.headers);
+    let request = |reply: &PresignReply| SignedRequest::sent(&reply.method, &reply.url, None, &reply.headers);
     let mut all = presigned.iter().filter_map(|(id, it)| Some((id, it, request(&it.1)?)));
     let same = all.clone().find(|(_, _, signed)| signed.signature == sent.signature);
     let like = all.find(|(_, _, signed)| signed.date == sent.date && signed.path == sent.path);

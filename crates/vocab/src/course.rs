@@ -22,6 +22,9 @@ pub struct Course {
     /// What it means that the step passed, where it shows an attack that this build lets through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finding: Option<Finding>,
+    /// The advisory whose attack did not come through, where the step was to show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<String>,
 }
 
 /// A known hole that was seen open.

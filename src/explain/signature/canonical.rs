@@ -47,7 +47,8 @@ fn header<'a>(request: &'a SignedRequest, name: &str) -> &'a str {
 fn query(request: &SignedRequest) -> String {
     let credential = format!("{}/{}", request.access_key, request.scope);
     let signed_headers = request.signed_headers.join(";");
-    let mut all: Vec<(&str, &str)> = request.query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut all: Vec<(&str, &str)> =
+        request.query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     if request.form == SignatureForm::Url {
         all.extend([
             ("X-Amz-Algorithm", ALGORITHM),

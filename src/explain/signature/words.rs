@@ -17,17 +17,17 @@ pub(in crate::explain) fn sentence(finding: &SignatureFinding) -> String {
         );
     }
     clauses.extend(finding.differs.iter().map(|it| clause(it, finding)));
-    if let Some(rest) = rest(finding) {
-        clauses.push(rest);
-    }
-    match clauses.as_slice() {
+    let rest = rest(finding);
+    let wrong = match clauses.as_slice() {
+        [] => return rest.unwrap_or_default(),
         [only] => only.clone(),
         several => {
             let numbered = several.iter().enumerate().map(|(index, it)| format!("({}) {it}", index + 1));
             let count = ["no", "one", "two", "three", "four", "five"].get(several.len()).copied().unwrap_or("several");
             format!("{count} things are wrong: {}", numbered.collect::<Vec<_>>().join("; "))
         }
-    }
+    };
+    rest.map_or(wrong.clone(), |rest| format!("{wrong}; {rest}"))
 }
 
 /// What remains unsaid after the differences and the secret.
@@ -85,36 +85,36 @@ fn clause(it: &Difference, finding: &SignatureFinding) -> String {
                 "the {subject} was signed for host {signed}, and {saw} {seen}: {who}; keep Host as it is (nginx: `proxy_set_header Host $http_host`), or sign for the name that reaches the store"
             )
         }
-        Part::Path => format!("{}, {made}; {}", path(it, subject, saw).0, path(it, subject, saw).1),
-        Part::Query => format!("{}, {made}; {}", query(it).0, query(it).1),
+        Part::Path => format!("{}: {made}; {}", path(it, subject, saw).0, path(it, subject, saw).1),
+        Part::Query => format!("{}: {made}; {}", query(it).0, query(it).1),
         Part::Method => format!(
-            "the {subject} was signed for {}, and {saw} {}, {made}; sign one for the method that is used",
+            "the {subject} was signed for {}, and {saw} {}: {made}; sign one for the method that is used",
             it.signed, it.seen
         ),
         Part::Header(name) if it.seen.is_empty() => format!(
-            "the header {name} was signed as {signed} and is missing, {made}; send it as it was signed, and let nothing strip it"
+            "the header {name} was signed as {signed} and is missing: {made}; send it as it was signed, and let nothing strip it"
         ),
         Part::Header(name) => format!(
-            "the header {name} was signed as {signed}, and {saw} {seen}, {made}; send it as it was signed, and let nothing change it"
+            "the header {name} was signed as {signed}, and {saw} {seen}: {made}; send it as it was signed, and let nothing change it"
         ),
         Part::Payload if it.signed == UNSIGNED => format!(
-            "the URL was signed without the payload's hash, and the request declares {seen}, {made}; send no x-amz-content-sha256 with a presigned URL"
+            "the URL was signed without the payload's hash, and the request declares {seen}: {made}; send no x-amz-content-sha256 with a presigned URL"
         ),
         Part::Payload => format!(
-            "the payload's hash was signed as {signed}, and {saw} {seen}, {made}; send the body that was signed"
+            "the payload's hash was signed as {signed}, and {saw} {seen}: {made}; send the body that was signed"
         ),
         Part::Date => format!(
-            "X-Amz-Date was signed as {signed} and is now {seen}, {made}; sign a new {subject} instead of changing it"
+            "X-Amz-Date was signed as {signed} and is now {seen}: {made}; sign a new {subject} instead of changing it"
         ),
         Part::Scope => scope(it, subject, made),
         Part::AccessKey => format!(
-            "the credential names another access key than the one that signed, {made}; sign with the access key that it names"
+            "the credential names another access key than the one that signed: {made}; sign with the access key that it names"
         ),
         Part::Expires => format!(
-            "X-Amz-Expires was signed as {signed} and is now {seen}, {made}; a validity cannot be changed afterwards: sign a new URL"
+            "X-Amz-Expires was signed as {signed} and is now {seen}: {made}; a validity cannot be changed afterwards: sign a new URL"
         ),
         Part::SignedHeaders => format!(
-            "the list of signed headers was {signed} and is now {seen}, {made}; leave X-Amz-SignedHeaders as it was signed"
+            "the list of signed headers was {signed} and is now {seen}: {made}; leave X-Amz-SignedHeaders as it was signed"
         ),
         Part::Token => {
             let what = match (it.signed.is_empty(), it.seen.is_empty()) {
@@ -122,10 +122,12 @@ fn clause(it: &Difference, finding: &SignatureFinding) -> String {
                 (true, false) => "is there and was not signed",
                 _ => "is another than the one that was signed",
             };
-            format!("the session token {what}, {made}; temporary credentials go with their token, whole and unchanged")
+            format!("the session token {what}: {made}; temporary credentials go with their token, whole and unchanged")
         }
         Part::Signature => {
-            format!("the signature is not the one that was made, {made}; was the {subject} copied in part, or encoded again?")
+            format!(
+                "the signature is not the one that was made: {made}; was the {subject} copied in part, or encoded again?"
+            )
         }
     }
 }
@@ -136,7 +138,12 @@ fn path(it: &Difference, subject: &str, saw: &str) -> (String, &'static str) {
         let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
         parts.join("/")
     };
-    if let Some(prefix) = seen.strip_suffix(signed).filter(|it| !it.is_empty()) {
+    if merged(signed) == merged(seen) {
+        (
+            format!("slashes of the path were tidied: {} became {}", shown(signed), shown(seen)),
+            "turn path normalisation off (nginx: `merge_slashes off`; Envoy: `merge_slashes: false`)",
+        )
+    } else if let Some(prefix) = seen.strip_suffix(signed).filter(|it| !it.is_empty()) {
         (
             format!("the path {} was signed, and {saw} it under the prefix {}", shown(signed), shown(prefix)),
             "an S3 store cannot live under a path: give it a host name of its own, or let the proxy take the prefix off again",
@@ -155,11 +162,6 @@ fn path(it: &Difference, subject: &str, saw: &str) -> (String, &'static str) {
         (
             format!("the path was decoded once too often: {} became {}", shown(signed), shown(seen)),
             "pass the path on as it came (nginx: `proxy_pass` without a path)",
-        )
-    } else if merged(signed) == merged(seen) {
-        (
-            format!("slashes of the path were tidied: {} became {}", shown(signed), shown(seen)),
-            "turn path normalisation off (nginx: `merge_slashes off`; Envoy: `merge_slashes: false`)",
         )
     } else {
         (
@@ -214,7 +216,7 @@ fn scope(it: &Difference, subject: &str, made: &str) -> String {
     let differs: Vec<String> =
         differs.map(|(name, (a, b))| format!("{name} {} and names {}", shown(a), shown(b))).collect();
     format!(
-        "the credential was signed for {}, {made}; sign a new {subject} for the region and day that it is used with",
+        "the credential was signed for {}: {made}; sign a new {subject} for the region and day that it is used with",
         if differs.is_empty() { "another scope".to_owned() } else { differs.join(", ") }
     )
 }
