@@ -97,6 +97,14 @@ pub enum Command {
         after_long_help = "Examples:\n  parallax report\n  parallax report target/e2e/r5f09a2c1\n  parallax report record.jsonl --junit out.xml"
     )]
     Report(Report),
+    /// Say why steps failed, from a run's record alone; or take a presigned URL apart, offline.
+    ///
+    /// Of a record: every step that failed or was blocked, with its sentence and what proves it. Scenario files are not
+    /// read. Of a URL: the host, object, region and time that it is signed for; its credentials are not shown.
+    #[command(
+        after_long_help = "Examples:\n  parallax explain                                    the last run\n  parallax explain record.jsonl outside               one step\n  parallax explain target/e2e/r5f09a2c1 presign/presigned-url+expired\n  parallax explain 'https://minio.example.com/photos/a.txt?X-Amz-Algorithm=...'"
+    )]
+    Explain(Explain),
     /// Write the JSON schemas of scenario and fixture files, for editors.
     #[command(
         after_long_help = "Examples:\n  parallax schema            write them\n  parallax schema --check    only say whether they are up to date"
@@ -295,6 +303,17 @@ pub struct Report {
     /// Where to write the JUnit report [default: junit.xml beside the record].
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+}
+
+/// Arguments of `explain`.
+#[derive(Clone, Debug, Args)]
+pub struct Explain {
+    /// The record, or the run's folder [default: target/e2e/latest in the project]; or a presigned URL, in quotes.
+    #[arg(value_name = "RECORD|URL")]
+    pub what: Option<String>,
+    /// Only this scenario, variant or step.
+    #[arg(value_name = "VARIANT|STEP")]
+    pub only: Option<String>,
 }
 
 /// Arguments of `schema`.

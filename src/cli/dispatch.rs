@@ -8,7 +8,7 @@ use parallax_vocab::event::Exit;
 
 use super::args::{Cli, Command, ImagesCommand, K3s};
 use super::wiring::{self, Project};
-use super::{CliError, choose, init, printer, report, session};
+use super::{CliError, choose, explain, init, printer, report, session};
 
 /// Does what the command line says.
 pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
@@ -61,6 +61,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Gc => session::watched(wiring::gc).await,
         Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args.provision, sink, cancel)).await,
         Command::Report(args) => report::again(project().ok().as_deref(), &args),
+        Command::Explain(args) => explain::explain(project().ok().as_deref(), &args).map(|text| say(&text)),
         Command::Schema(args) => wiring::schema(&project()?, args.check),
         Command::Reaper(args) => {
             // It waits on a pipe, and has a runtime of its own.

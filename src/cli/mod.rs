@@ -6,6 +6,7 @@
 pub mod args;
 mod choose;
 mod dispatch;
+mod explain;
 pub mod filter;
 mod init;
 pub mod printer;

@@ -1,6 +1,6 @@
 //! `parallax report`: the reports of a recorded run, made again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parallax_vocab::event::Exit;
 
@@ -9,10 +9,14 @@ use super::{CliError, session};
 use crate::record;
 use crate::report::Summary;
 
+/// The last run's folder.
+pub(super) fn latest(project: Option<&Path>) -> PathBuf {
+    project.unwrap_or(Path::new(".")).join("target").join("e2e").join("latest")
+}
+
 /// Prints the summary of a record and writes its JUnit report.
 pub(super) fn again(project: Option<&Path>, args: &Report) -> Result<Exit, CliError> {
-    let latest = || project.unwrap_or(Path::new(".")).join("target").join("e2e").join("latest");
-    let record = args.record.clone().unwrap_or_else(latest);
+    let record = args.record.clone().unwrap_or_else(|| latest(project));
     let events = record::read(&record)?;
     let folder = if record.is_dir() { record.as_path() } else { record.parent().unwrap_or(Path::new(".")) };
     let junit = args.junit.clone().unwrap_or_else(|| folder.join("junit.xml"));

@@ -6,5 +6,7 @@
 mod refusal;
 mod sentence;
 pub mod signature;
+mod url;
 
-pub use sentence::{Subject, closed, sentence};
+pub use sentence::{Subject, of_step, sentence};
+pub use url::{Line, dissect};

@@ -20,6 +20,7 @@ pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<
         return format!("{says}: {}", words::sentence(finding));
     }
     let asked = Asked::of(subject);
+    let detail = detail.trim_end_matches('.');
     match code {
         "" if detail.contains("HTTP request to an HTTPS server") => {
             format!("the answer is {status} ({detail}); the store speaks TLS at this port: ask it by https")
@@ -225,4 +226,115 @@ pub(super) fn span(span: Duration) -> String {
         .map(|(count, unit)| format!("{count} {unit}"))
         .collect();
     if parts.is_empty() { "0 s".to_owned() } else { parts.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fmt::Write as _;
+
+    use parallax_vocab::answer::{Evidence, HttpReply};
+    use parallax_vocab::question::{HttpQuestion, Question, S3Access, S3Question, View};
+    use parallax_vocab::{Answer, Secret};
+
+    use super::*;
+
+    /// 2026-11-22 15:00:00 UTC
+    const NOW_S: u64 = 1_795_359_600;
+
+    fn question(probe: Probe) -> Question {
+        Question { view: View::default(), deadline_ms: 1000, probe }
+    }
+
+    fn url(date: &str, expires: u32) -> Question {
+        let credential = "AKIDEXAMPLE%2F20261122%2Feu-central-1%2Fs3%2Faws4_request";
+        let url = format!(
+            "https://minio.example.com/photos/a.txt?X-Amz-Credential={credential}&X-Amz-Date={date}&X-Amz-Expires={expires}&X-Amz-Signature=[redacted]"
+        );
+        let (method, headers) = ("GET".to_owned(), BTreeMap::new());
+        question(Probe::Http(HttpQuestion { method, url, host: None, headers, body: None }))
+    }
+
+    fn plain() -> Question {
+        let (method, url) = ("GET".to_owned(), "https://minio.example.com/photos/a.txt".to_owned());
+        question(Probe::Http(HttpQuestion { method, url, host: None, headers: BTreeMap::new(), body: None }))
+    }
+
+    fn get() -> Question {
+        let access = S3Access {
+            endpoint: "https://minio.example.com".to_owned(),
+            region: "us-east-1".to_owned(),
+            access_key: "AKIDEXAMPLE".to_owned(),
+            secret_key: Secret::new("[redacted]"),
+            session_token: None,
+        };
+        let operation = S3Operation::Get { bucket: "photos".to_owned(), key: "a.txt".to_owned() };
+        question(Probe::S3(S3Question { access, operation, headers: BTreeMap::new() }))
+    }
+
+    /// An answer whose store has this date, while the client has [`NOW_S`].
+    fn answer(date: &str) -> Answer {
+        let reply = HttpReply {
+            status: 403,
+            headers: BTreeMap::from([("date".to_owned(), date.to_owned())]),
+            body: String::new(),
+            body_bytes: 0,
+            body_sha256: String::new(),
+            s3_error: None,
+        };
+        let evidence = Evidence { started_unix_ms: NOW_S * 1000, ..Evidence::default() };
+        Answer { reply: Some(Reply::Http(reply)), cause: None, evidence }
+    }
+
+    #[test]
+    fn every_code_has_its_sentence() {
+        let now = "Sun, 22 Nov 2026 15:00:00 GMT";
+        let ahead = "Sun, 22 Nov 2026 15:20:07 GMT";
+        let region = "The authorization header is malformed; the region is wrong; expecting 'us-east-1'.";
+        let (expired, early) = ("Request has expired", "Request is not valid yet");
+        let unsigned = "There were headers present in the request which were not signed";
+        let long = "X-Amz-Expires must be less than a week (in seconds)";
+        let table = [
+            ("AccessDenied", expired, url("20261122T140000Z", 300), now),
+            ("AccessDenied", expired, url("20261122T145900Z", 300), ahead),
+            ("AccessDenied", early, url("20261122T151600Z", 300), now),
+            ("AccessDenied", unsigned, url("20261122T150000Z", 300), now),
+            ("AccessDenied", "Access Denied.", plain(), now),
+            ("AccessDenied", "Access Denied.", get(), now),
+            (
+                "RequestTimeTooSkewed",
+                "The difference between the request time and the server's time is too large.",
+                plain(),
+                ahead,
+            ),
+            ("AuthorizationQueryParametersError", long, url("20261122T150000Z", 691_200), now),
+            ("AuthorizationQueryParametersError", "X-Amz-Expires should be a number", plain(), now),
+            ("AuthorizationHeaderMalformed", region, url("20261122T150000Z", 300), now),
+            ("InvalidAccessKeyId", "The Access Key Id you provided does not exist in our records.", get(), now),
+            ("InvalidTokenId", "The security token included in the request is invalid", get(), now),
+            ("NoSuchKey", "The specified key does not exist.", get(), now),
+            ("NoSuchBucket", "The specified bucket does not exist", plain(), now),
+            ("XAmzContentSHA256Mismatch", "…", get(), now),
+            ("SignatureDoesNotMatch", "…", get(), now),
+            ("SlowDown", "Please reduce your request rate", get(), now),
+            ("", "Client sent an HTTP request to an HTTPS server.", plain(), now),
+            ("", "no body", plain(), now),
+        ];
+        let mut text = String::new();
+        for (code, detail, question, date) in table {
+            let answer = answer(date);
+            let (question, answer) = (Some(&question), Some(&answer));
+            let subject = Subject { step: "s", from: Some("app"), inside: true, question, answer, signature: None };
+            writeln!(text, "{}", sentence(403, code, detail, &subject)).expect("writes");
+        }
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn spans_are_told_in_their_two_largest_units() {
+        let table = [(0, "0 s"), (59, "59 s"), (300, "5 min"), (3_661, "1 h 1 min"), (691_200, "8 d"), (86_405, "1 d")];
+        for (seconds, says) in table {
+            assert_eq!(span(Duration::seconds(seconds)), says);
+        }
+    }
 }

@@ -84,7 +84,9 @@ pub fn of_step(step: &StepEnded) -> String {
         None => sentence,
     };
     match step.course.held.as_ref().and_then(|held| Some((held, held.broke?))) {
-        Some((held, broke)) => format!("{sentence}; it broke at try {broke}, after it had held for {} ms", held.held_ms),
+        Some((held, broke)) => {
+            format!("{sentence}; it broke at try {broke}, after it had held for {} ms", held.held_ms)
+        }
         None => sentence,
     }
 }
@@ -94,6 +96,15 @@ fn closed(sentence: &str, advisory: &str) -> String {
     format!(
         "{sentence}; so this build does not let the attack of {advisory} through, or the step no longer shows it: where the build is fixed, take `vulnerable` away and expect the refusal"
     )
+}
+
+/// Says why a step was not reached.
+fn blocked(step: &StepEnded) -> String {
+    let needed: Vec<String> = step.blocked_by.iter().map(|it| format!("`{it}`")).collect();
+    match needed.as_slice() {
+        [] => format!("`{}` was not reached: a step that it needs did not pass", step.step),
+        needed => format!("`{}` was not reached: it needs {}, which did not pass", step.step, needed.join(" and ")),
+    }
 }
 
 fn dns(fault: DnsFault, host: &str, inside: bool, detail: &str) -> String {

@@ -1,8 +1,9 @@
 //! What a step's record proves, as labelled lines. Shared by all reports.
 
 use parallax_vocab::answer::{Certificate, Reply};
-use parallax_vocab::event::{Matched, StepEnded, Verdict};
+use parallax_vocab::event::{Arrived, Matched, StepEnded, Verdict};
 use parallax_vocab::question::{Probe, Question};
+use parallax_vocab::signature::{SecretFinding, SignatureFinding};
 use parallax_vocab::{Answer, Cause};
 
 use super::seconds;
@@ -34,6 +35,13 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     if let Some(witness) = &step.witness {
         let agrees = if witness.agrees { "where the vantage is" } else { "NOT where the vantage is" };
         lines.push(("store saw", format!("{} asking for {}, {agrees}", witness.source, witness.host)));
+        if let Some(Arrived { method, path, query, .. }) = &witness.request {
+            let mark = if query.is_empty() { "" } else { "?" };
+            lines.push(("arrived as", cut(&format!("{method} {path}{mark}{query}"))));
+        }
+    }
+    if let Some(finding) = &step.signature {
+        lines.push(("signature", verified(finding)));
     }
     for (name, value) in &step.course.captured {
         lines.push(("captured", cut(&format!("{name} = {value}"))));
@@ -54,6 +62,27 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
         lines.push(("time", format!("{} of {}, {tries}", seconds(step.took_ms), seconds(step.deadline_ms))));
     }
     lines
+}
+
+/// What the run verified of a signature, in short.
+fn verified(finding: &SignatureFinding) -> String {
+    let right = |right: bool| if right { "right" } else { "wrong" };
+    let mut parts = Vec::new();
+    parts.extend(finding.valid_as_signed.map(|it| format!("{} for what was signed", right(it))));
+    parts.extend(finding.valid_as_seen.map(|it| format!("{} for what arrived", right(it))));
+    let back: Vec<String> = finding.differs.iter().map(|it| it.part.to_string()).collect();
+    let with_key = if finding.secret == SecretFinding::Other { "with the signer's secret key" } else { "" };
+    let changed = [
+        with_key.to_owned(),
+        if back.is_empty() { String::new() } else { format!("with {} put back", back.join(" and ")) },
+    ];
+    let changed: Vec<String> = changed.into_iter().filter(|it| !it.is_empty()).collect();
+    if finding.proven && !changed.is_empty() {
+        parts.push(format!("right {}", changed.join(" and ")));
+    }
+    let tried = if finding.tried == 1 { "1 combination".to_owned() } else { format!("{} combinations", finding.tried) };
+    parts.push(format!("{tried} verified"));
+    parts.join(", ")
 }
 
 fn of_answer(answer: &Answer, cause: Option<&Cause>, lines: &mut Vec<Line>) {

@@ -6,6 +6,7 @@
 //! **Architecture Invariant:** pure functions of recorded events: no clock, no environment, no engine.
 
 mod evidence;
+pub mod explanation;
 pub mod github;
 pub mod junit;
 pub mod live;

@@ -119,7 +119,10 @@ fn s3_question(
         _ => S3Operation::CreateBucket { bucket: target },
     };
     let dropped = step.session_token == Some(SessionToken::Dropped);
-    let access = gained.access(scene.access(fixture, store)?, step.as_step.as_deref(), dropped)?;
+    let mut access = gained.access(scene.access(fixture, store)?, step.as_step.as_deref(), dropped)?;
+    if let Some(secret) = &step.secret_key {
+        access.secret_key = Secret::new(text(secret)?);
+    }
     let headers = step.headers.iter().map(|(name, value)| Ok((name.clone(), text(value)?)));
     Ok(S3Question { access, operation, headers: headers.collect::<Result<_, String>>()? })
 }
@@ -140,6 +143,9 @@ fn presign_question(
     }
     if let Some(region) = &step.region {
         access.region = text(region)?;
+    }
+    if let Some(secret) = &step.secret_key {
+        access.secret_key = Secret::new(text(secret)?);
     }
     let query = step.query.iter().map(|(name, value)| Ok((name.clone(), text(value)?)));
     Ok(PresignQuestion {

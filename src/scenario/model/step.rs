@@ -190,6 +190,9 @@ pub struct S3Step {
     /// Further headers, signed.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub headers: IndexMap<String, String>,
+    /// Sign with this secret key instead of the store's: a client whose Secret is out of date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key: Option<String>,
 }
 
 /// Sign a URL: exactly one of the methods, with `bucket/key`.
@@ -222,6 +225,9 @@ pub struct PresignStep {
     /// Sign for this region instead of the store's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
+    /// Sign with this secret key instead of the store's: a signer whose Secret is out of date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key: Option<String>,
     /// Further query parameters to sign.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub query: IndexMap<String, String>,
