@@ -6,6 +6,7 @@
 mod cli;
 mod e2e;
 mod engine;
+mod explain;
 mod lint;
 mod node;
 mod selection;

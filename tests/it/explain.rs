@@ -1,0 +1,63 @@
+//! `parallax explain`, on the record of a real run whose requests were broken by hand: `tests/records/signatures.jsonl`,
+//! without the certificates. No scenario file is there.
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use predicates::str::contains;
+
+const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/records/signatures.jsonl");
+
+fn explain(args: &[&str]) -> assert_cmd::assert::Assert {
+    let nowhere = tempfile::tempdir().expect("a temporary folder");
+    let mut command = Command::cargo_bin("parallax").expect("the binary is built with the tests");
+    command.current_dir(nowhere.path()).arg("explain").args(args).assert()
+}
+
+fn text(assert: &assert_cmd::assert::Assert) -> String {
+    String::from_utf8_lossy(&assert.get_output().stdout).into_owned()
+}
+
+#[test]
+fn a_record_alone_says_why_each_step_failed() {
+    let assert = explain(&[RECORD]).success();
+    let text = text(&assert);
+    let sentences: Vec<&str> = text.lines().filter(|line| line.starts_with("  `")).collect();
+    insta::assert_snapshot!(sentences.join("\n"));
+}
+
+#[test]
+fn what_is_explained_from_the_record_is_what_the_run_itself_said() {
+    let text = text(&explain(&[RECORD]).success());
+    let record = std::fs::read_to_string(Path::new(RECORD)).expect("reads");
+    let mut compared = 0;
+    for line in record.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let problems = event.pointer("/event/variant-ended/outcome/not-as-expected/problems");
+        for problem in problems.and_then(serde_json::Value::as_array).into_iter().flatten() {
+            let sentence = problem["sentence"].as_str().expect("a sentence");
+            assert!(text.contains(sentence), "not said again: {sentence}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 15);
+}
+
+#[test]
+fn one_step_can_be_asked_for_and_a_wrong_name_is_a_usage_error() {
+    let shown = text(&explain(&[RECORD, "host-and-query"]).success());
+    let proof = "right for what was signed, wrong for what arrived, right with host and query put back";
+    assert!(shown.contains(proof) && !shown.contains("`prefix`"), "{shown}");
+    explain(&[RECORD, "host-and-qeury"]).code(2).stderr(contains("did you mean `host-and-query`?")).stdout("");
+    explain(&["no-such-record.jsonl"]).code(3).stderr(contains("no-such-record.jsonl"));
+}
+
+#[test]
+fn a_presigned_url_is_taken_apart_without_its_credentials() {
+    let url = "https://minio.example.com/photos/a%20b.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE123%2F20201122%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Date=20201122T150000Z&X-Amz-Expires=300&X-Amz-SignedHeaders=host&X-Amz-Signature=5ec4e75ec4e7";
+    let says = contains("minio.example.com").and(contains("photos/a b.txt")).and(contains("eu-west-1"));
+    let says = says.and(contains("over, since")).and(contains("5ec4e7").not()).and(contains("AKIDEXAMPLE123").not());
+    explain(&[url]).success().stdout(says);
+    explain(&["https://minio.example.com/photos/a.txt"]).code(2).stderr(contains("not presigned"));
+}
