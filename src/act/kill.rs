@@ -15,6 +15,8 @@ use crate::scenario::target::Which;
 
 /// The namespace in which the kubelet keeps its containers in containerd.
 const RUNTIME_NAMESPACE: &str = "k8s.io";
+/// What containerd says of a task that has ended (`errdefs.ErrNotFound`, and the shim's own words).
+const ENDED: [&str; 2] = ["not found", "process already finished"];
 /// How long the runtime may take to deliver a signal; the end that follows has the act's own deadline.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -46,6 +48,10 @@ pub async fn kill(scope: &Scope<'_>, engine: &Engine, node: &str, victim: &Victi
     let signal = victim.signal.name();
     let command = ["ctr", "--namespace", RUNTIME_NAMESPACE, "tasks", "kill", "--signal", signal, runtime_id];
     let delivered = engine.exec(node, &command, DELIVERED_WITHIN).await?;
+    // It ended, or its pod went, since its status was read.
+    if delivered.code != 0 && ENDED.iter().any(|said| delivered.output.contains(said)) {
+        return Err(ActError::cause(&title, "it does not run"));
+    }
     if delivered.code != 0 {
         return Err(ActError::Runtime { command: command.join(" "), code: delivered.code, said: delivered.output });
     }

@@ -93,7 +93,7 @@ impl Workload {
         match outcome.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(why)) => Err(ActError::cause(&title, why)),
-            Err(_) => Err(ActError::cause(&title, self.state(scope, &selector).await)),
+            Err(_) => Err(ActError::cause(&title, self.state(scope, &selector, generation).await)),
         }
     }
 
@@ -110,7 +110,7 @@ impl Workload {
     }
 
     /// How far it is, in words.
-    async fn state(&self, scope: &Scope<'_>, selector: &str) -> String {
+    async fn state(&self, scope: &Scope<'_>, selector: &str, generation: i64) -> String {
         let counts = match self {
             Self::Deployment(name) => {
                 let api: Api<Deployment> = Api::namespaced(scope.client.clone(), scope.namespace);
@@ -128,11 +128,10 @@ impl Workload {
         let ends: Vec<String> =
             pods.iter().filter(|it| it.metadata.deletion_timestamp.is_some()).map(ResourceExt::name_any).collect();
         let ends = if ends.is_empty() { String::new() } else { format!(", and still there: {}", ends.join(", ")) };
-        format!(
-            "{} of {} replicas are new and available {within}{ends}",
-            state.available.min(state.updated),
-            state.wanted
-        )
+        // What its controller has not seen yet, nothing is new of.
+        let new = if state.observed >= generation { state.updated } else { 0 };
+        let State { wanted, available, .. } = state;
+        format!("{wanted} replicas are wanted; {new} are new and {available} available {within}{ends}")
     }
 }
 

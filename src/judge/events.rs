@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use indexmap::IndexSet;
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
 
@@ -32,12 +33,11 @@ pub fn judge_events(expect: Option<&Expect>, events: &[ObjectEvent]) -> Judgemen
     let mut matchers = Vec::new();
     if let Some(reason) = reason {
         let held = events.iter().any(|it| of_reason(&it));
-        let mut reasons: Vec<&str> = events.iter().map(|it| it.reason.as_str()).collect();
-        reasons.dedup();
+        let reasons: IndexSet<&str> = events.iter().map(|it| it.reason.as_str()).collect();
         let seen = match (held, reasons.is_empty()) {
             (true, _) => reason.clone(),
             (false, true) => "no event".to_owned(),
-            (false, false) => reasons.join(", "),
+            (false, false) => reasons.into_iter().collect::<Vec<_>>().join(", "),
         };
         matchers.push(Matched { matcher: "reason".to_owned(), held, expected: reason.clone(), seen });
     }

@@ -90,7 +90,10 @@ pub async fn follow(
 ) -> Result<(), LogError> {
     let reader = Reader { pods: Api::namespaced(client.clone(), &question.namespace), question };
     let only = match selected(client, question).await? {
-        Selected::One(name) => watcher::Config::default().fields(&format!("metadata.name={name}")),
+        Selected::One(name) => {
+            reader.pods.get_opt(&name).await.map_err(|it| reader.failed(it))?.ok_or_else(absent)?;
+            watcher::Config::default().fields(&format!("metadata.name={name}"))
+        }
         Selected::Labels(labels) => watcher::Config::default().labels(&labels),
     };
     let mut pods = pin!(watcher(reader.pods.clone(), only).default_backoff().applied_objects());

@@ -58,7 +58,8 @@ impl Attempt<'_> {
         let client = self.stage.applier.client();
         let mut look = LogLook::new(expect);
         let read = async {
-            if patience.follow {
+            // What has ended writes no more: it is read again until there is such an instance.
+            if patience.follow && !it.previous {
                 logs::follow(client, &question, |line| {
                     look.take(line);
                     look.judge().cause.is_none()

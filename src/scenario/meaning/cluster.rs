@@ -58,10 +58,6 @@ impl Judge<'_> {
             let error = self.key_error("/eventually", "what is written in a log does not go away again".to_owned());
             errors.push(error.fix("remove `eventually`: a line is there, or it is not"));
         }
-        if log.previous && self.step.eventually.is_some() {
-            let error = self.key_error("/eventually", "an instance that has ended writes no more".to_owned());
-            errors.push(error.fix("remove `eventually`, or `previous`"));
-        }
     }
 
     fn patch(&self, patch: &PatchStep, errors: &mut Vec<Diagnostic>) {
