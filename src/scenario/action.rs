@@ -90,7 +90,7 @@ impl Action {
 
     /// Whether it looks from a vantage; the others go to the apiserver.
     pub fn needs_vantage(self) -> bool {
-        matches!(self, Self::Dns | Self::Tls | Self::Http | Self::S3 | Self::Presign | Self::Sts | Self::Jwt)
+        !self.is_act() && !matches!(self, Self::Resource | Self::Log | Self::Event)
     }
 
     /// Whether it changes the environment. It takes no `expect`: it fails when it cannot be done.
