@@ -87,7 +87,7 @@ impl Workload {
         let outcome = tokio::time::timeout(scope.within, async {
             tokio::select! {
                 there = there => there.map_err(|error| format!("the watch of it ended: {error}")),
-                why = hopeless::pod(scope.client.clone(), scope.namespace, only.clone(), &concerns) => Err(why),
+                why = hopeless::pod(scope.client.clone(), scope.namespace, only.clone(), &concerns, None) => Err(why),
             }
         });
         match outcome.await {

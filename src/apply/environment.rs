@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use futures::future::try_join_all;
+use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::DynamicObject;
@@ -14,7 +16,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::error::ApplyError;
-use super::{Applier, hopeless, objects, ready};
+use super::ready::Awaited;
+use super::{Applier, Declared, Unready, hopeless, objects, ready};
 use crate::certs::{self, Bundle, Issuer};
 use crate::cluster::service_account_ready;
 use crate::fixture::{Export, ReadyWhen};
@@ -39,6 +42,8 @@ pub struct Environment {
     pub fields: BTreeMap<(String, String), String>,
     /// Pods to look from, by their name in the plan: name and address.
     pub pods: BTreeMap<String, (String, String)>,
+    /// Workloads that did not become ready. Where there are any, nothing else is to be looked at.
+    pub unready: Vec<Unready>,
 }
 
 impl Environment {
@@ -50,13 +55,15 @@ impl Environment {
 }
 
 /// Makes everything that the plan says, side by side as far as one thing does not need another, and waits until the
-/// fixtures' workloads and the pods to look from are ready. Secrets are handed to `redact` before they are used.
+/// fixtures' workloads and the pods to look from are ready, or until what is `declared` to fail has failed. Secrets are
+/// handed to `redact` before they are used.
 pub async fn bring_up(
     applier: &Applier,
     plan: &EnvironmentPlan,
     run: &RunId,
     start: OffsetDateTime,
     authority: &str,
+    declared: &Declared<'_>,
     redact: &(dyn Fn(&Secret) + Send + Sync),
 ) -> Result<Environment, ApplyError> {
     let certificates = certs::issue(&plan.fixtures, start)?;
@@ -66,14 +73,20 @@ pub async fn bring_up(
         credentials: credentials(plan),
         fields: BTreeMap::new(),
         pods: BTreeMap::new(),
+        unready: Vec::new(),
     };
     environment.secrets().for_each(redact);
     let namespace = objects::namespace(&plan.namespace, run.as_str());
     applier.apply(&namespace, &plan.namespace, "namespace of the environment").await?;
     let pods = vantage_pods(applier, plan, &environment.certificates, authority);
-    let (objects, pods) = futures::future::try_join(apply_all(applier, plan, &environment), pods).await?;
+    let workloads = async {
+        let objects = apply_all(applier, plan, &environment).await?;
+        Ok((objects, unready(applier, plan, declared).await?))
+    };
+    let ((objects, unready), pods) = futures::future::try_join(workloads, pods).await?;
     environment.fields = fields(plan, &objects);
     environment.pods = pods;
+    environment.unready = unready;
     Ok(environment)
 }
 
@@ -94,7 +107,7 @@ fn random(length: usize) -> Secret {
     Secret::new(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect::<String>())
 }
 
-/// Applies secrets and fixtures side by side and waits for the workloads that fixtures wait for.
+/// Applies secrets and fixtures side by side.
 async fn apply_all(
     applier: &Applier,
     plan: &EnvironmentPlan,
@@ -124,16 +137,36 @@ async fn apply_all(
         let applying = together.into_iter().map(|(it, place)| applier.apply(it, &plan.namespace, place));
         objects.extend(try_join_all(applying).await?);
     }
-    let ready = plan.fixtures.iter().flat_map(|(id, it)| it.ready.iter().map(move |ready| (id, ready)));
-    let waits = ready.filter_map(|(id, wanted)| match &wanted.when {
-        ReadyWhen::Deployment(name) => Some((format!("{id}.{}", wanted.name), name, wanted.within)),
-        ReadyWhen::Store => None,
-    });
-    let waits = waits.map(|(what, name, within)| async move {
-        ready::deployment(applier.client(), &plan.namespace, name, &what, within.to_duration()).await
-    });
-    try_join_all(waits).await?;
     Ok(objects)
+}
+
+/// Waits side by side for the workloads that fixtures wait for, as long as there is anything to be learnt. What comes
+/// back did not become ready.
+async fn unready(
+    applier: &Applier,
+    plan: &EnvironmentPlan,
+    declared: &Declared<'_>,
+) -> Result<Vec<Unready>, ApplyError> {
+    let ready = plan.fixtures.iter().flat_map(|(id, it)| it.ready.iter().map(move |ready| (id, ready)));
+    let mut waits: FuturesUnordered<_> = ready
+        .filter_map(|(id, wanted)| match &wanted.when {
+            ReadyWhen::Deployment(name) => Some((wanted.id(id), name, wanted.within.to_duration())),
+            ReadyWhen::Store => None,
+        })
+        .map(|(what, name, within)| async move {
+            let (client, namespace) = (applier.client(), plan.namespace.as_str());
+            let declared = declared.of(&what);
+            ready::deployment(&Awaited { client, namespace, name, what, within, declared }).await
+        })
+        .collect();
+    let mut unready = Vec::new();
+    while let Some(ended) = waits.next().await {
+        unready.extend(ended?);
+        if declared.settled(&unready) {
+            break;
+        }
+    }
+    Ok(unready)
 }
 
 /// Whether a pod that begins before the object exists would have to begin again.
@@ -179,7 +212,7 @@ async fn vantage_pods(
         let running = async {
             tokio::select! {
                 pod = await_condition(api, &name, conditions::is_pod_running()) => pod.map(Ok),
-                why = hopeless::pod(client.clone(), &plan.namespace, only, |_| true) => Ok(Err(why)),
+                why = hopeless::pod(client.clone(), &plan.namespace, only, |_| true, None) => Ok(Err(why)),
             }
         };
         match tokio::time::timeout(PODS_WITHIN, running).await {

@@ -14,7 +14,7 @@ const LIMIT: usize = 60;
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// States of pods, warnings, and last lines of containers that are not ready; never an error, because it accompanies one.
-pub(super) async fn namespace(client: &Client, namespace: &str) -> Vec<String> {
+pub async fn namespace(client: &Client, namespace: &str) -> Vec<String> {
     let mut lines = Vec::new();
     if tokio::time::timeout(WITHIN, collect(client, namespace, &mut lines)).await.is_err() {
         lines.push("(the apiserver did not give more in time)".to_owned());
@@ -51,7 +51,7 @@ async fn collect(client: &Client, namespace: &str, lines: &mut Vec<String>) {
     }
 }
 
-fn state(container: &ContainerStatus) -> String {
+pub(super) fn state(container: &ContainerStatus) -> String {
     let Some(state) = &container.state else { return "unknown".to_owned() };
     if let Some(waiting) = &state.waiting {
         let reason = waiting.reason.as_deref().unwrap_or("waiting");

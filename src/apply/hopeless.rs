@@ -11,6 +11,8 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 
+use super::words;
+
 /// A container that waits for one of these waits for ever.
 const FINAL: [&str; 7] = [
     "CreateContainerConfigError",
@@ -24,29 +26,43 @@ const FINAL: [&str; 7] = [
 /// A first crash may be a race with what the program needs; by the second restart it is a habit.
 const RESTARTS: i32 = 2;
 
-/// Resolves when one of the selected pods that are of concern is beyond hope, with the reason; otherwise never.
+/// Resolves when one of the selected pods that are of concern is beyond hope, with the reason; otherwise never. Of one
+/// that crashes, the reason ends with its last line, or with the last of those that are `wanted`.
 pub(crate) async fn pod(
     client: Client,
     namespace: &str,
     selected: watcher::Config,
     concerns: impl Fn(&Pod) -> bool,
+    wanted: Option<words::Wanted<'_>>,
 ) -> String {
     let pods: Api<Pod> = Api::namespaced(client, namespace);
-    let mut seen = pin!(watcher(pods, selected).default_backoff().applied_objects());
+    let mut seen = pin!(watcher(pods.clone(), selected).default_backoff().applied_objects());
     while let Some(event) = seen.next().await {
         // A watch that broke is begun again by the stream, with its own pauses.
         let Ok(pod) = event else { continue };
-        if concerns(&pod)
-            && let Some(why) = verdict(&pod)
-        {
-            return why;
+        if !concerns(&pod) {
+            continue;
         }
+        let Some(why) = verdict(&pod) else { continue };
+        let line = if why.crashed { words::last(&pods, &why.pod, &why.container, wanted).await } else { None };
+        let line = line.map_or_else(String::new, |line| format!(": {line}"));
+        return format!("container {} of pod {}: {}{line}", why.container, why.pod, why.reason);
     }
     std::future::pending().await
 }
 
+/// What is certain of a container.
+#[derive(Debug, PartialEq, Eq)]
+struct Why {
+    pod: String,
+    container: String,
+    reason: String,
+    /// Whether it ran, so that it may have said why.
+    crashed: bool,
+}
+
 /// Why a pod will never be ready, where that is certain.
-fn verdict(pod: &Pod) -> Option<String> {
+fn verdict(pod: &Pod) -> Option<Why> {
     // What is being replaced may be in any state.
     if pod.metadata.deletion_timestamp.is_some() {
         return None;
@@ -54,25 +70,28 @@ fn verdict(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let mut containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    containers.find_map(|it| Some(format!("container {} of pod {name}: {}", it.name, of_container(it)?)))
+    containers.find_map(|it| {
+        let (reason, crashed) = of_container(it)?;
+        Some(Why { pod: name.to_owned(), container: it.name.clone(), reason, crashed })
+    })
 }
 
-fn of_container(status: &ContainerStatus) -> Option<String> {
+fn of_container(status: &ContainerStatus) -> Option<(String, bool)> {
     let now = status.state.as_ref()?;
     let ended = now.terminated.as_ref().or_else(|| status.last_state.as_ref()?.terminated.as_ref());
     let never_began = ended.filter(|it| it.reason.as_deref() == Some("StartError"));
     if let Some(ended) = never_began {
-        return Some(format!("StartError: {}", ended.message.as_deref().unwrap_or("it could not be started")));
+        return Some((format!("StartError: {}", ended.message.as_deref().unwrap_or("it could not be started")), false));
     }
     let waiting = now.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
     let says = waiting.message.as_deref().unwrap_or_default();
     if FINAL.contains(&reason) {
-        return Some(format!("{reason}: {says}"));
+        return Some((format!("{reason}: {says}"), false));
     }
     if reason == "CrashLoopBackOff" && status.restart_count >= RESTARTS {
         let code = ended.map_or_else(String::new, |it| format!(", last with code {}", it.exit_code));
-        return Some(format!("CrashLoopBackOff: it ended {} times{code}", status.restart_count + 1));
+        return Some((format!("CrashLoopBackOff: it ended {} times{code}", status.restart_count + 1), true));
     }
     None
 }
@@ -113,7 +132,12 @@ mod tests {
         ];
         for (state, last, restarts, expected) in table {
             let why = verdict(&pod(&state, &last, restarts));
-            let expected = expected.map(|why| format!("container minio of pod p: {why}"));
+            let expected = expected.map(|reason| Why {
+                pod: "p".to_owned(),
+                container: "minio".to_owned(),
+                reason: reason.to_owned(),
+                crashed: reason.starts_with("CrashLoopBackOff"),
+            });
             assert_eq!(why, expected, "{state} {last} {restarts}");
         }
     }

@@ -10,10 +10,15 @@ mod objects;
 mod ready;
 mod server_side;
 mod take_down;
+mod unready;
+mod words;
 
 pub use environment::{Environment, bring_up};
 pub use error::ApplyError;
 pub use objects::TOKEN_FILE;
+pub use evidence::namespace as evidence;
 pub(crate) use objects::tls_secret;
+pub use ready::said_by;
 pub use server_side::{Applier, Names};
 pub use take_down::{held_by, take_down};
+pub use unready::{Accepts, Declared, Unready};

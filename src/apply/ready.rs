@@ -1,57 +1,97 @@
-//! Waiting for workloads, by watches; given up before the deadline where a pod says that waiting is in vain.
+//! Waiting for workloads, by watches; given up before the deadline where a pod says that waiting is in vain, or where
+//! the failure that was declared is seen.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::runtime::wait::await_condition;
 use kube::runtime::watcher;
 use kube::{Api, Client};
+use parallax_vocab::Cause;
 
 use super::error::ApplyError;
-use super::{evidence, hopeless};
+use super::unready::{Accepts, Unready};
+use super::{evidence, hopeless, words};
 
-/// Waits until a Deployment has every replica available at its newest generation.
-///
-/// # Errors
-///
-/// At the deadline, or as soon as one of its pods is beyond hope ([`hopeless`]).
-pub(super) async fn deployment(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-    what: &str,
-    within: Duration,
-) -> Result<(), ApplyError> {
-    let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+/// A Deployment that is waited for.
+pub(super) struct Awaited<'a> {
+    pub(super) client: &'a Client,
+    pub(super) namespace: &'a str,
+    /// The Deployment.
+    pub(super) name: &'a str,
+    /// The expectation: `store.deployment`.
+    pub(super) what: String,
+    pub(super) within: Duration,
+    /// Where it is declared to fail: whether a cause is the declared one.
+    pub(super) declared: Option<&'a Accepts<'a>>,
+}
+
+/// Waits until a Deployment has every replica available at its newest generation. What comes back is why not: at the
+/// deadline, as soon as one of its pods is beyond hope ([`hopeless`]), or as soon as one says what was declared.
+pub(super) async fn deployment(it: &Awaited<'_>) -> Result<Option<Unready>, ApplyError> {
+    let api: Api<Deployment> = Api::namespaced(it.client.clone(), it.namespace);
+    let began = Instant::now();
+    let resource = format!("Deployment {} in namespace {}", it.name, it.namespace);
     let available = async {
         tokio::select! {
-            available = await_condition(api.clone(), name, is_available) => available.map(|_| None),
-            why = beyond_hope(client, &api, namespace, name) => Ok(Some(why)),
+            available = await_condition(api.clone(), it.name, is_available) => available.map(|_| None),
+            why = in_vain(it, &api, &resource) => Ok(Some(why)),
         }
     };
-    match tokio::time::timeout(within, available).await {
-        Ok(Ok(None)) => Ok(()),
-        Ok(Ok(Some(why))) => Err(cannot_be_ready(client, namespace, &format!("{what} (Deployment {name})"), why).await),
-        Ok(Err(error)) => Err(ApplyError::Watch { what: format!("Deployment {name}"), reason: error.to_string() }),
-        Err(_) => {
-            let seen = api.get_opt(name).await.ok().flatten();
-            let reason = seen.map_or("it does not exist".to_owned(), |it| replicas(&it));
-            let what = format!("{what} (Deployment {name})");
-            Err(not_ready(client, namespace, &what, within, &reason).await)
+    let detail = match tokio::time::timeout(it.within, available).await {
+        Ok(Ok(None)) => return Ok(None),
+        Ok(Ok(Some(why))) => why,
+        Ok(Err(error)) => {
+            return Err(ApplyError::Watch { what: format!("Deployment {}", it.name), reason: error.to_string() });
         }
+        Err(_) => at_the_deadline(it, &api).await,
+    };
+    let waited = began.elapsed();
+    let evidence = evidence::namespace(it.client, it.namespace).await;
+    let cause = words::cause(&resource, &detail);
+    Ok(Some(Unready { what: it.what.clone(), cause, waited, within: it.within, evidence }))
+}
+
+/// Resolves when waiting is in vain, with the reason. Of a Deployment that is not there (yet), nothing can be said.
+async fn in_vain(it: &Awaited<'_>, api: &Api<Deployment>, resource: &str) -> String {
+    let Some(selector) = selector(api, it.name).await else { return std::future::pending().await };
+    let pods = watcher::Config::default().labels(&selector);
+    let Some(declared) = it.declared else {
+        return hopeless::pod(it.client.clone(), it.namespace, pods, |_| true, None).await;
+    };
+    let wanted = |line: &str| declared(&words::cause(resource, line));
+    tokio::select! {
+        why = hopeless::pod(it.client.clone(), it.namespace, pods, |_| true, Some(&wanted)) => why,
+        why = words::said(it.client, it.namespace, &selector, &wanted) => why,
     }
 }
 
-/// Resolves when a pod of a Deployment is beyond hope. Of one that is not there (yet), nothing can be said.
-async fn beyond_hope(client: &Client, api: &Api<Deployment>, namespace: &str, name: &str) -> String {
-    let deployment = api.get_opt(name).await.ok().flatten();
-    let labels = deployment.and_then(|it| it.spec).and_then(|it| it.selector.match_labels).unwrap_or_default();
-    if labels.is_empty() {
-        return std::future::pending().await;
-    }
-    let selector: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let pods = watcher::Config::default().labels(&selector.join(","));
-    hopeless::pod(client.clone(), namespace, pods, |_| true).await
+async fn at_the_deadline(it: &Awaited<'_>, api: &Api<Deployment>) -> String {
+    let Some(seen) = api.get_opt(it.name).await.ok().flatten() else { return "it does not exist".to_owned() };
+    let says = match selector(api, it.name).await {
+        Some(selector) => words::of_unready(it.client, it.namespace, &selector).await,
+        None => None,
+    };
+    let says = says.map_or_else(String::new, |says| format!("; {says}"));
+    format!("after {} s {}{says}", it.within.as_secs(), replicas(&seen))
+}
+
+/// The labels by which a Deployment finds its pods.
+async fn selector(api: &Api<Deployment>, name: &str) -> Option<String> {
+    let labels = api.get_opt(name).await.ok().flatten()?.spec?.selector.match_labels?;
+    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    (!labels.is_empty()).then(|| labels.join(","))
+}
+
+/// Resolves when a pod of a Deployment says what makes a declared cause, with that cause; otherwise never. For what is
+/// watched by other means than the Deployment, as a store's own health.
+pub async fn said_by(client: &Client, namespace: &str, name: &str, declared: &Accepts<'_>) -> Cause {
+    let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+    let Some(selector) = selector(&api, name).await else { return std::future::pending().await };
+    let resource = format!("Deployment {name} in namespace {namespace}");
+    let wanted = |line: &str| declared(&words::cause(&resource, line));
+    let line = words::said(client, namespace, &selector, &wanted).await;
+    words::cause(&resource, &line)
 }
 
 /// The error for something whose pods are beyond hope, with the namespace's state as evidence.

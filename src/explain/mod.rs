@@ -6,7 +6,9 @@
 mod refusal;
 mod sentence;
 pub mod signature;
+mod unready;
 mod url;
 
 pub use sentence::{Subject, of_step, sentence};
+pub use unready::unready;
 pub use url::{Line, dissect};

@@ -10,6 +10,7 @@ mod expect;
 mod log;
 mod object;
 mod proof;
+mod ready;
 mod variant;
 
 pub use capture::{answer_as_json, capture};
@@ -19,4 +20,5 @@ pub use expect::{Expected, Judgement, Seen, judge};
 pub use log::LogLook;
 pub use object::{judge_object, object_differences};
 pub use proof::unproven;
+pub use ready::unready;
 pub use variant::{StepResult, problems};

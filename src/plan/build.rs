@@ -143,6 +143,19 @@ fn environment(
     let variants = draft.variants.iter().map(|variant| with_hosts(draft.loaded, variant, &hosts));
     let mut variants = variants.collect::<Vec<_>>();
     let fixtures = draft.loaded.expand(library, &variants[0].variant, &draft.namespace)?;
+    for variant in &mut variants {
+        let ready = fixtures.iter().flat_map(|(id, it)| it.ready.iter().map(move |ready| (id, ready.id(id))));
+        let places = ready.map(|(id, what)| {
+            let place = match &variant.variant.break_id {
+                Some(break_id) if variant.variant.fails.contains_key(&what) => {
+                    draft.loaded.place_of_cause(break_id, &what)
+                }
+                _ => draft.loaded.place_of_fixture(id),
+            };
+            (what, place)
+        });
+        variant.places.extend(places.collect::<Vec<_>>());
+    }
     let edges = edges(&fixtures, next_port);
     let (pods, service_accounts) = pods::of(&mut variants, &fixtures);
     Ok(EnvironmentPlan {

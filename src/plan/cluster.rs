@@ -120,6 +120,6 @@ pub struct VariantPlan {
     pub variant: Variant,
     /// The pod of each of its pod vantages.
     pub pods: BTreeMap<String, String>,
-    /// `file:line` of each step, and of each of a break's `fails`, by step id.
+    /// `file:line` of each step and readiness, and of each of a break's `fails`, by id.
     pub places: BTreeMap<String, String>,
 }

@@ -11,6 +11,9 @@ use super::seconds;
 /// Longer texts are cut: the record holds them whole.
 const WIDTH_LIMIT: usize = 240;
 
+/// At most so many lines of what the system says about itself are shown.
+const TOLD_SHOWN: usize = 20;
+
 /// A label (`addresses`, `chain`, …) and what was seen.
 pub(crate) type Line = (&'static str, String);
 
@@ -56,7 +59,9 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
             },
         ));
     }
-    lines.extend(step.course.told.iter().map(|line| ("saw", clip(line))));
+    // The last lines are the newest, and nearest to what went wrong.
+    let told = &step.course.told;
+    lines.extend(told.iter().skip(told.len().saturating_sub(TOLD_SHOWN)).map(|line| ("saw", clip(line))));
     if step.verdict != Verdict::Blocked {
         let tries = if step.attempts == 1 { "1 try".to_owned() } else { format!("{} tries", step.attempts) };
         lines.push(("time", format!("{} of {}, {tries}", seconds(step.took_ms), seconds(step.deadline_ms))));

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt as _;
 use futures::future::{join_all, try_join_all};
+use futures::stream::FuturesUnordered;
 use parallax_vocab::Answer;
 use parallax_vocab::answer::Reply;
 use parallax_vocab::event::{Outcome, Witness};
@@ -14,11 +16,11 @@ use tokio::sync::Notify;
 use super::error::RunError;
 use super::scene::Scene;
 use super::witness::StoreWitness;
-use super::{Context, flow, millis, store};
-use crate::apply::{self, Applier};
+use super::{Context, flow, millis, readiness, store};
+use crate::apply::{self, Applier, Declared, Unready};
 use crate::certs::write_private;
 use crate::cluster::Cluster;
-use crate::fixture::ReadyWhen;
+use crate::fixture::{Contributions, ReadyWhen};
 use crate::plan::{EnvironmentPlan, VariantPlan};
 use crate::probe::{PodSession, Vantage};
 
@@ -137,7 +139,9 @@ async fn in_environment(
     );
     setup.progress("certificates, secrets and fixtures");
     let redact = |secret: &parallax_vocab::Secret| context.redactor.register(secret);
-    let environment = apply::bring_up(applier, plan, context.site.run(), context.start, &cluster.authority, &redact);
+    let declared = readiness::declared(plan);
+    let (run, start, authority) = (context.site.run(), context.start, cluster.authority.as_str());
+    let environment = apply::bring_up(applier, plan, run, start, authority, &declared, &redact);
     let environment = match environment.await {
         Ok(environment) => environment,
         Err(error) => {
@@ -149,15 +153,28 @@ async fn in_environment(
     if context.options.keep {
         keep_authorities(context, &scene);
     }
+    if !scene.environment.unready.is_empty() {
+        setup.done(readiness::not_ready(&scene.environment.unready));
+        readiness::judge(context, &scene, &scene.environment.unready);
+        return Ok(());
+    }
     setup.progress("sessions, name service and stores");
-    let stage = match stage(context, applier, scene, answered).await {
-        Ok(stage) => stage,
+    let stage = match stage(context, applier, scene, answered, &declared).await {
+        Ok(Ok(stage)) => stage,
+        Ok(Err((scene, unready))) => {
+            setup.done(readiness::not_ready(&unready));
+            readiness::judge(context, &scene, &unready);
+            return Ok(());
+        }
         Err(error) => {
             setup.failed(error.failure());
             return Err((0, error));
         }
     };
     setup.done("ready");
+    if readiness::came(context, &stage.scene) {
+        return Ok(());
+    }
     for (number, variant) in plan.variants.iter().enumerate() {
         flow::run(&stage, variant).await.map_err(|error| (number, error))?;
     }
@@ -187,13 +204,14 @@ fn keep_authorities(context: &Context, scene: &Scene<'_>) {
     }
 }
 
-/// Opens the vantages and waits until the stores are ready for each of them.
+/// Opens the vantages and waits until the stores are ready for each of them; or says which stores are not.
 async fn stage<'a>(
     context: &'a Context,
     applier: &'a Applier,
     scene: Scene<'a>,
     answered: &Notify,
-) -> Result<Stage<'a>, RunError> {
+    declared: &Declared<'_>,
+) -> Result<Result<Stage<'a>, (Scene<'a>, Vec<Unready>)>, RunError> {
     let sessions = scene.environment.pods.iter().map(|(vantage, (pod, _))| async {
         let client = applier.client().clone();
         // Boxed: the streams' buffers would stand in every future around this one.
@@ -203,46 +221,83 @@ async fn stage<'a>(
         answered.notify_one();
         Ok::<_, RunError>((vantage.clone(), session))
     });
-    let stores = scene.plan.fixtures.iter().flat_map(|(id, it)| {
-        let waits = it.ready.iter().filter(|ready| ready.when == ReadyWhen::Store);
-        waits.filter_map(move |ready| it.store.as_ref().map(|store| (id.as_str(), store, ready.within.to_duration())))
+    let stores: Vec<store::Wanted<'_>> = scene.plan.fixtures.iter().flat_map(|(fixture, it)| wanted(fixture, it)).collect();
+    let ready = async {
+        let unready = stores_unready(applier, &scene, &stores, declared).await?;
+        let witnesses = if unready.is_empty() { witnesses(&scene, &stores).await? } else { Vec::new() };
+        Ok((witnesses, unready))
+    };
+    let (pods, (witnesses, unready)) = futures::future::try_join(try_join_all(sessions), ready).await?;
+    let pods: BTreeMap<String, Vantage> = pods.into_iter().collect();
+    if !unready.is_empty() {
+        join_all(pods.into_values().map(Vantage::close)).await;
+        return Ok(Err((scene, unready)));
+    }
+    let reached = stores.iter().flat_map(|it| {
+        let scene = &scene;
+        pods.values().map(move |vantage| store::service_reached(scene, it.fixture, it.store, vantage))
     });
-    let stores: Vec<_> = stores.collect();
-    let ready = stores.iter().map(|(id, wanted, within)| async {
-        store::ready(&scene, id, wanted, *within).await?;
-        let access = scene.access(id, wanted);
+    try_join_all(reached).await?;
+    Ok(Ok(Stage { context, scene, applier, outside: Vantage::Outside, pods, witnesses }))
+}
+
+/// The store of a fixture, with the readiness that it answers for.
+fn wanted<'a>(fixture: &'a str, it: &'a Contributions) -> impl Iterator<Item = store::Wanted<'a>> {
+    let ready = it.ready.iter().filter(|ready| ready.when == ReadyWhen::Store);
+    ready.filter_map(move |ready| it.store.as_ref().map(|store| store::Wanted { fixture, store, ready }))
+}
+
+/// Waits side by side for the stores, as long as there is anything to be learnt. What comes back is not ready.
+async fn stores_unready(
+    applier: &Applier,
+    scene: &Scene<'_>,
+    stores: &[store::Wanted<'_>],
+    declared: &Declared<'_>,
+) -> Result<Vec<Unready>, RunError> {
+    let waits = stores.iter().map(|it| store::ready(scene, applier.client(), it, declared.of(&it.ready.id(it.fixture))));
+    let mut waits: FuturesUnordered<_> = waits.collect();
+    let mut unready = Vec::new();
+    while let Some(ended) = waits.next().await {
+        unready.extend(ended?);
+        if declared.settled(&unready) {
+            break;
+        }
+    }
+    Ok(unready)
+}
+
+/// Opens the traces of the stores, by fixture.
+async fn witnesses(scene: &Scene<'_>, stores: &[store::Wanted<'_>]) -> Result<Vec<(String, StoreWitness)>, RunError> {
+    try_join_all(stores.iter().map(|it| async {
+        let (id, wanted) = (it.fixture, it.store);
         let failed = |reason: String| RunError::Store {
-            store: (*id).to_owned(),
+            store: id.to_owned(),
             namespace: scene.plan.namespace.clone(),
             doing: "its trace cannot be followed".to_owned(),
             reason,
             evidence: Vec::new(),
         };
+        let access = scene.access(id, wanted).map_err(&failed)?;
         let view = scene.pinned(id, wanted);
-        let access = access.map_err(&failed)?;
         // The trace's first word comes with the first request: so one is made, instead of waiting for a keep-alive.
-        let (opened, ()) = tokio::join!(StoreWitness::open(view, &access), store::nudge(&scene, id, wanted));
-        Ok::<_, RunError>(((*id).to_owned(), opened.map_err(failed)?))
-    });
-    let (pods, witnesses) = futures::future::try_join(try_join_all(sessions), try_join_all(ready)).await?;
-    let pods: BTreeMap<String, Vantage> = pods.into_iter().collect();
-    let reached = stores.iter().flat_map(|(id, wanted, _)| {
-        let scene = &scene;
-        pods.values().map(move |vantage| store::service_ready(scene, id, wanted, vantage))
-    });
-    try_join_all(reached).await?;
-    Ok(Stage { context, scene, applier, outside: Vantage::Outside, pods, witnesses })
+        let (opened, ()) = tokio::join!(StoreWitness::open(view, &access), store::nudge(scene, id, wanted));
+        Ok((id.to_owned(), opened.map_err(failed)?))
+    }))
+    .await
 }
 
 /// Waits until CoreDNS answers this pod.
 async fn name_service(scene: &Scene<'_>, pod: &str, session: &Vantage) -> Result<(), RunError> {
     let question = Probe::Dns(DnsQuestion { name: KNOWN_NAME.to_owned() });
-    let answered = store::until(DNS_WITHIN, session, &View::default(), &question, |_| Ok(())).await;
-    answered.map_err(|reason| RunError::Machine {
-        what: format!(
-            "cluster {}: CoreDNS does not answer pod {pod} in namespace {}: {reason}",
-            scene.cluster.name, scene.plan.namespace
-        ),
-        fix: "`parallax e2e --keep` leaves the cluster standing to look at kube-system".to_owned(),
-    })
+    let bound = store::Bound { within: DNS_WITHIN, declared: None };
+    match store::until(&bound, session, &View::default(), &question, |_| Ok(())).await? {
+        None => Ok(()),
+        Some(cause) => Err(RunError::Machine {
+            what: format!(
+                "cluster {}: CoreDNS does not answer pod {pod} in namespace {}: {cause}",
+                scene.cluster.name, scene.plan.namespace
+            ),
+            fix: "`parallax e2e --keep` leaves the cluster standing to look at kube-system".to_owned(),
+        }),
+    }
 }

@@ -11,6 +11,7 @@ mod images;
 mod kept;
 mod machine;
 mod question;
+mod readiness;
 mod scene;
 mod settle;
 mod signature;

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use parallax_vocab::Cause;
 use parallax_vocab::answer::Reply;
 use parallax_vocab::question::{HttpQuestion, Probe, Question, S3Operation, S3Question, TlsQuestion, View};
 
 use super::error::RunError;
 use super::scene::Scene;
-use crate::fixture::Store;
-use crate::probe::Vantage;
+use crate::apply::{self, Accepts, Unready};
+use crate::fixture::{self, ReadyWhen, Store};
+use crate::probe::{ProbeError, Vantage};
 
 /// Between two questions to something that cannot be watched: the store's health, a Service's first endpoint.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -17,9 +19,46 @@ const AGAIN_AFTER: Duration = Duration::from_millis(50);
 const QUESTION_MS: u64 = 5_000;
 /// A Service's rules reach the node this fast, or something is wrong.
 const SERVICE_WITHIN: Duration = Duration::from_secs(20);
+/// A store that begins refuses connections and says 503 for a moment too: a declared cause must last this long.
+const SETTLES_AFTER: Duration = Duration::from_secs(10);
 
-/// Waits until the store says that it is wholly ready, then makes its buckets.
-pub(super) async fn ready(scene: &Scene<'_>, fixture: &str, store: &Store, within: Duration) -> Result<(), RunError> {
+/// Waits until the store says that it is wholly ready, then makes its buckets. What comes back is why not: at the
+/// deadline, or as soon as what was declared is seen.
+pub(super) async fn ready(
+    scene: &Scene<'_>,
+    client: &kube::Client,
+    wanted: &Wanted<'_>,
+    declared: Option<&Accepts<'_>>,
+) -> Result<Option<Unready>, RunError> {
+    let began = Instant::now();
+    let cause = tokio::select! {
+        asked = answers(scene, wanted, declared) => match asked? {
+            None => return Ok(None),
+            Some(cause) => cause,
+        },
+        cause = said(scene, client, wanted, declared) => cause,
+    };
+    let evidence = apply::evidence(client, &scene.plan.namespace).await;
+    let (what, waited) = (wanted.ready.id(wanted.fixture), began.elapsed());
+    Ok(Some(Unready { what, cause, waited, within: wanted.ready.within.to_duration(), evidence }))
+}
+
+/// A store, and the readiness that is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) fixture: &'a str,
+    pub(super) store: &'a Store,
+    pub(super) ready: &'a fixture::Ready,
+}
+
+/// Asks for the store's health and for its buckets; gives the cause for which one of them is not to be had.
+async fn answers(
+    scene: &Scene<'_>,
+    wanted: &Wanted<'_>,
+    declared: Option<&Accepts<'_>>,
+) -> Result<Option<Cause>, RunError> {
+    let Wanted { fixture, store, ready } = *wanted;
+    let within = ready.within.to_duration();
     let view = scene.pinned(fixture, store);
     let url = format!("{}{}", store.endpoint, store.health);
     let health = HttpQuestion {
@@ -29,31 +68,66 @@ pub(super) async fn ready(scene: &Scene<'_>, fixture: &str, store: &Store, withi
         headers: std::collections::BTreeMap::default(),
         body: None,
     };
-    until(within, &Vantage::Outside, &view, &Probe::Http(health), |reply| match reply {
+    let bound = Bound { within, declared };
+    let health = Probe::Http(health);
+    let unwell = until(&bound, &Vantage::Outside, &view, &health, |reply| match reply {
         Reply::Http(http) if http.status == 200 => Ok(()),
-        Reply::Http(http) => Err(format!("{url} answers {}", http.status)),
-        _ => Err("no HTTP answer".to_owned()),
-    })
-    .await
-    .map_err(|reason| failed(scene, fixture, "it did not become ready", reason))?;
+        Reply::Http(http) => {
+            let s3 = http.s3_error.as_ref();
+            let detail = s3.map_or_else(|| format!("{url}: {}", http.body.trim()), |it| it.message.clone());
+            Err(Cause::Status { status: http.status, s3: s3.map(|it| it.code.clone()), detail })
+        }
+        _ => Err(client("no HTTP answer")),
+    });
+    if let Some(cause) = unwell.await? {
+        return Ok(Some(cause));
+    }
     for bucket in &store.buckets {
         let access = scene.access(fixture, store).map_err(|reason| failed(scene, fixture, "no access", reason))?;
-        let question =
-            S3Question { access, operation: S3Operation::CreateBucket { bucket: bucket.clone() }, headers: none() };
-        until(within, &Vantage::Outside, &view, &Probe::S3(question), |reply| match reply {
-            Reply::S3(s3) if s3.error.is_none() => Ok(()),
-            Reply::S3(s3) => Err(s3.error.as_ref().map_or(String::new(), |it| format!("{}: {}", it.code, it.message))),
-            _ => Err("no S3 answer".to_owned()),
-        })
-        .await
-        .map_err(|reason| failed(scene, fixture, &format!("bucket {bucket} cannot be made"), reason))?;
+        let operation = S3Operation::CreateBucket { bucket: bucket.clone() };
+        let question = Probe::S3(S3Question { access, operation, headers: none() });
+        let refused = until(&bound, &Vantage::Outside, &view, &question, |reply| match reply {
+            Reply::S3(s3) => s3.error.as_ref().map_or(Ok(()), |error| {
+                let detail = format!("bucket {bucket} cannot be made: {}", error.message);
+                Err(Cause::Status { status: s3.status, s3: Some(error.code.clone()), detail })
+            }),
+            _ => Err(client("no S3 answer")),
+        });
+        if let Some(cause) = refused.await? {
+            return Ok(Some(cause));
+        }
     }
     for (name, policy) in &store.policies {
         let access = scene.access(fixture, store).map_err(|reason| failed(scene, fixture, "no access", reason))?;
         let made = parallax_probe::admin::put_policy(view.clone(), &access, name, &policy.to_string()).await;
         made.map_err(|why| failed(scene, fixture, &format!("policy {name} cannot be made"), why.to_string()))?;
     }
-    Ok(())
+    Ok(None)
+}
+
+/// Resolves when the store's pods say what was declared; otherwise never.
+async fn said(
+    scene: &Scene<'_>,
+    client: &kube::Client,
+    wanted: &Wanted<'_>,
+    declared: Option<&Accepts<'_>>,
+) -> Cause {
+    let Some(declared) = declared else { return std::future::pending().await };
+    let readiness = &scene.plan.fixtures[wanted.fixture].ready;
+    let deployments = readiness.iter().filter_map(|it| match &it.when {
+        ReadyWhen::Deployment(name) => Some(name.as_str()),
+        ReadyWhen::Store => None,
+    });
+    let said = deployments.map(|name| Box::pin(apply::said_by(client, &scene.plan.namespace, name, declared)));
+    let said: Vec<_> = said.collect();
+    if said.is_empty() {
+        return std::future::pending().await;
+    }
+    futures::future::select_all(said).await.0
+}
+
+fn client(detail: &str) -> Cause {
+    Cause::Client { detail: detail.to_owned() }
 }
 
 fn none() -> BTreeMap<String, String> {
@@ -70,8 +144,9 @@ pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
 }
 
 /// Waits until pods reach the store's Service: it has no endpoints for a moment after its pod is ready, and only the
-/// answer tells (facts.md §4). By address and pinned, so that neither DNS nor trust plays a part.
-pub(super) async fn service_ready(
+/// answer tells (facts.md §4). By address and pinned, so that neither DNS nor trust plays a part. A Service that stays
+/// out of reach is left to the flow, whose steps say what is wrong with it.
+pub(super) async fn service_reached(
     scene: &Scene<'_>,
     fixture: &str,
     store: &Store,
@@ -80,33 +155,45 @@ pub(super) async fn service_ready(
     let Some(service) = scene.service(fixture, store) else { return Ok(()) };
     let view = View { pin: scene.pinned(fixture, store).pin, ..View::default() };
     let question = TlsQuestion { host: service.ip().to_string(), port: service.port(), server_name: None };
-    until(SERVICE_WITHIN, vantage, &view, &Probe::Tls(question), |_| Ok(()))
-        .await
-        .map_err(|reason| failed(scene, fixture, "pods do not reach its Service", reason))
+    let bound = Bound { within: SERVICE_WITHIN, declared: None };
+    until(&bound, vantage, &view, &Probe::Tls(question), |_| Ok(())).await?;
+    Ok(())
 }
 
-/// Asks again and again until `accept` takes the reply, bounded by `within`. The last thing seen is the error.
+/// How long to ask, and what ends it sooner.
+pub(super) struct Bound<'a> {
+    /// At most this long.
+    pub(super) within: Duration,
+    /// The cause that was declared, where one was: seen for [`SETTLES_AFTER`] without a break, it is what there is.
+    pub(super) declared: Option<&'a Accepts<'a>>,
+}
+
+/// Asks again and again until `accept` takes the reply; gives the last cause where it never did.
 pub(super) async fn until(
-    within: Duration,
+    bound: &Bound<'_>,
     vantage: &Vantage,
     view: &View,
     probe: &Probe,
-    accept: impl Fn(&Reply) -> Result<(), String>,
-) -> Result<(), String> {
+    accept: impl Fn(&Reply) -> Result<(), Cause>,
+) -> Result<Option<Cause>, ProbeError> {
     let began = Instant::now();
+    let mut as_declared: Option<Instant> = None;
     loop {
         let question = Question { view: view.clone(), deadline_ms: QUESTION_MS, probe: probe.clone() };
-        let answer = vantage.ask(question).await.map_err(|error| error.to_string())?;
-        let last = match (&answer.reply, &answer.cause) {
+        let answer = vantage.ask(question).await?;
+        let last = match (&answer.reply, answer.cause) {
             (Some(reply), _) => match accept(reply) {
-                Ok(()) => return Ok(()),
-                Err(reason) => reason,
+                Ok(()) => return Ok(None),
+                Err(cause) => cause,
             },
-            (None, Some(cause)) => cause.to_string(),
-            (None, None) => "no answer".to_owned(),
+            (None, Some(cause)) => cause,
+            (None, None) => client("no answer"),
         };
-        if began.elapsed() >= within {
-            return Err(format!("after {} s the last answer was: {last}", within.as_secs()));
+        let is_declared = bound.declared.is_some_and(|accepts| accepts(&last));
+        as_declared = is_declared.then(|| as_declared.unwrap_or_else(Instant::now));
+        let settled = as_declared.is_some_and(|since| since.elapsed() >= SETTLES_AFTER);
+        if settled || began.elapsed() >= bound.within {
+            return Ok(Some(last));
         }
         // Nothing can be watched here: neither MinIO's health nor the node's packet rules give notice.
         tokio::time::sleep(AGAIN_AFTER).await;

@@ -104,6 +104,11 @@ impl Loaded {
         self.document.place(&index.map_or_else(|| "/flow".to_owned(), |index| format!("/flow/{index}/id")))
     }
 
+    /// `file:line` of a fixture.
+    pub fn place_of_fixture(&self, id: &str) -> String {
+        self.document.place(&join("/fixtures", id))
+    }
+
     /// `file:line` of what a break says about a step: its cause in `fails`, or the break itself.
     pub fn place_of_cause(&self, break_id: &str, step: &str) -> String {
         self.document.place(&join(&join(&join("/breaks", break_id), "fails"), step))
@@ -145,6 +150,12 @@ impl Variant {
         }
     }
 
+    /// The readinesses of fixtures that must fail (`store.ready`), with their causes. The flow is not run then.
+    pub fn readiness_fails(&self) -> impl Iterator<Item = (&str, &CauseSpec)> {
+        let fails = self.fails.iter().map(|(what, spec)| (what.as_str(), spec));
+        fails.filter(|(what, _)| meaning::is_readiness(what))
+    }
+
     /// The same variant with its host names replaced everywhere, for variants that share a cluster.
     ///
     /// # Panics
@@ -183,8 +194,9 @@ impl Breaker<'_> {
                 errors.extend(meaning::check(&subject, &resolved));
             }
         }
+        let (library, document) = (self.library, self.document);
         let expectations =
-            Expectations { id, spec, baseline: self.baseline, changed: &changed, document: self.document };
+            Expectations { id, spec, baseline: self.baseline, changed: &changed, touches: &touches, library, document };
         errors.extend(meaning::expectations(&expectations));
         if !errors.is_empty() {
             return Err(errors);

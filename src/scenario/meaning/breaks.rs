@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 
+use super::readiness::is_readiness;
 use super::references::dependencies;
+use crate::fixture::Library;
+use crate::scenario::change::Touched;
 use crate::scenario::check::Places;
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::document::{Document, join};
@@ -20,6 +23,10 @@ pub struct Expectations<'a> {
     pub baseline: &'a Scenario,
     /// The scenario with the change.
     pub changed: &'a Scenario,
+    /// What the change touches.
+    pub touches: &'a Touched,
+    /// The fixtures there are.
+    pub library: &'a Library,
     /// The file.
     pub document: &'a Document,
 }
@@ -33,7 +40,8 @@ pub fn expectations(it: &Expectations<'_>) -> Vec<Diagnostic> {
         errors
             .push(error.fix("name the steps that must fail, each with its cause: `fails: { STEP: { status: 403 } }`"));
     }
-    for (id, cause) in &it.spec.fails {
+    errors.extend(super::readiness::check(it, &at));
+    for (id, cause) in it.spec.fails.iter().filter(|(id, _)| !is_readiness(id)) {
         let pointer = join(&join(&at, "fails"), id);
         match it.changed.flow.iter().find(|step| step.id == *id) {
             Some(step) => errors.extend(self::cause(it.document, &pointer, step, cause)),
@@ -102,26 +110,7 @@ fn first(fails: &IndexMap<String, CauseSpec>) -> &str {
 
 fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<Diagnostic> {
     let Some(action) = step.actions().first().copied() else { return Vec::new() };
-    let mut errors = Vec::new();
-    let possible = action.causes();
-    let layers = cause.layers();
-    if layers.is_empty() {
-        let error = document.key_error(at, format!("`{}` must fail, but with which cause?", step.id));
-        errors.push(error.fix(format!("`{action}` can fail with {}", list(possible))));
-    }
-    for layer in layers.iter().filter(|layer| !possible.contains(layer)) {
-        let error = document.key_error(&join(at, layer), format!("`{action}` cannot fail with `{layer}`"));
-        errors.push(error.fix(format!("it can fail with {}", list(possible))));
-    }
-    // A status and an error code are said by the same answer; all others exclude each other.
-    let of_one_answer = |layer: &str| matches!(layer, "status" | "s3" | "sts");
-    if let [first, rest @ ..] = layers.as_slice() {
-        for layer in rest.iter().filter(|layer| !(of_one_answer(first) && of_one_answer(layer))) {
-            let error =
-                document.key_error(&join(at, layer), format!("a step fails with one cause: `{first}` or `{layer}`"));
-            errors.push(error.fix("keep the first layer that fails"));
-        }
-    }
+    let mut errors = layers(document, at, &step.id, action.key(), action.causes(), cause);
     let expect = step.expect.as_ref();
     if let Some(matcher) = &cause.mismatch {
         let mut given = expect.map(crate::scenario::model::Expect::given).unwrap_or_default();
@@ -144,6 +133,37 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
     if cause.status.is_some() && cause.status == expected {
         let message = format!("`{}` expects this status, so it is no failure", step.id);
         errors.push(document.error(&join(at, "status"), message).fix("name the status that comes instead"));
+    }
+    errors
+}
+
+/// Whether a cause is one of those that `what` (an action, a readiness) can fail with.
+pub(super) fn layers(
+    document: &Document,
+    at: &str,
+    id: &str,
+    what: &str,
+    possible: &[&str],
+    cause: &CauseSpec,
+) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    let layers = cause.layers();
+    if layers.is_empty() {
+        let error = document.key_error(at, format!("`{id}` must fail, but with which cause?"));
+        errors.push(error.fix(format!("`{what}` can fail with {}", list(possible))));
+    }
+    for layer in layers.iter().filter(|layer| !possible.contains(layer)) {
+        let error = document.key_error(&join(at, layer), format!("`{what}` cannot fail with `{layer}`"));
+        errors.push(error.fix(format!("it can fail with {}", list(possible))));
+    }
+    // A status and an error code are said by the same answer; all others exclude each other.
+    let of_one_answer = |layer: &str| matches!(layer, "status" | "s3" | "sts");
+    if let [first, rest @ ..] = layers.as_slice() {
+        for layer in rest.iter().filter(|layer| !(of_one_answer(first) && of_one_answer(layer))) {
+            let error =
+                document.key_error(&join(at, layer), format!("a step fails with one cause: `{first}` or `{layer}`"));
+            errors.push(error.fix("keep the first layer that fails"));
+        }
     }
     errors
 }

@@ -4,6 +4,7 @@ mod assertions;
 mod breaks;
 mod captures;
 mod cluster;
+mod readiness;
 mod references;
 mod steps;
 mod structure;
@@ -16,6 +17,7 @@ use super::model::Scenario;
 use crate::fixture::{Library, Resolved, resolve};
 
 pub use breaks::{Expectations, expectations, indistinguishable};
+pub use readiness::is_readiness;
 pub use references::dependencies;
 
 /// A scenario (a baseline, or a break merged into it) with all that a rule needs to judge it.

@@ -1,0 +1,194 @@
+//! What containers say: the last words of one that ended, and the words by which a declared failure is known.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::stream::{BoxStream, SelectAll};
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::api::{ListParams, LogParams};
+use kube::runtime::wait::await_condition;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client};
+use parallax_vocab::Cause;
+
+/// Lines of a log that are looked through for a reason.
+const TAIL_LINES: i64 = 40;
+/// Bytes of a log that are followed.
+const FOLLOWED_BYTES: i64 = 4 * 1024 * 1024;
+/// A line that is quoted is at most this long, in characters.
+const QUOTE_LIMIT: usize = 300;
+/// A container that runs and says the declared words has this long to become ready in spite of them.
+const IN_SPITE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Whether a cause, made of a line, is what is looked for.
+pub(super) type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
+
+/// The line that tells most of why a container ended: the last one that is wanted, else the last one there is.
+pub(super) async fn last(pods: &Api<Pod>, pod: &str, container: &str, wanted: Option<Wanted<'_>>) -> Option<String> {
+    let parameters = LogParams {
+        container: Some(container.to_owned()),
+        tail_lines: Some(TAIL_LINES),
+        ..LogParams::default()
+    };
+    let text = pods.logs(pod, &parameters).await.ok()?;
+    telling(&text, wanted).map(quoted)
+}
+
+fn telling<'a>(text: &'a str, wanted: Option<Wanted<'_>>) -> Option<&'a str> {
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty()).rev();
+    let of_interest = wanted.and_then(|wanted| lines().find(|line| wanted(line)));
+    of_interest.or_else(|| lines().next())
+}
+
+fn quoted(line: &str) -> String {
+    match line.char_indices().nth(QUOTE_LIMIT) {
+        None => line.to_owned(),
+        Some((end, _)) => format!("{} ...", &line[..end]),
+    }
+}
+
+/// In words, what the first container of the selected pods that is not ready does, with its last line.
+pub(super) async fn of_unready(client: &Client, namespace: &str, selector: &str) -> Option<String> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let found = pods.list(&ListParams::default().labels(selector)).await.ok()?.items;
+    let (pod, container) = found.iter().find_map(|pod| {
+        let unready = containers(pod).find(|it| !it.ready)?;
+        Some((pod.metadata.name.clone()?, unready))
+    })?;
+    let state = super::evidence::state(container);
+    let says = last(&pods, &pod, &container.name, None).await.map_or(String::new(), |line| format!(": {line}"));
+    Some(format!("container {} of pod {pod}: {}{says}", container.name, state.trim_end()))
+}
+
+/// Resolves when a container of the selected pods has said wanted words, and has ended after them or did not become
+/// ready in spite of them: with the container, the pod and the line. Otherwise never.
+pub(super) async fn said(client: &Client, namespace: &str, selector: &str, wanted: Wanted<'_>) -> String {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let selected = watcher::Config::default().labels(selector);
+    let mut seen = pin!(watcher(pods.clone(), selected).default_backoff().applied_objects());
+    let mut followed: BTreeSet<String> = BTreeSet::new();
+    let mut lines: SelectAll<BoxStream<'_, Line>> = SelectAll::new();
+    let line = loop {
+        tokio::select! {
+            event = seen.next() => match event {
+                Some(Ok(pod)) => for (container, instance) in instances(&pod) {
+                    if followed.insert(instance.clone()) {
+                        lines.push(follow(&pods, &pod, container, instance));
+                    }
+                },
+                Some(Err(_)) => {}
+                None => return std::future::pending().await,
+            },
+            Some(line) = lines.next(), if !lines.is_empty() => if wanted(&line.text) {
+                break line;
+            },
+        }
+    };
+    let ended = await_condition(pods, &line.pod, |pod: Option<&Pod>| !pod.is_some_and(|it| runs(it, &line.instance)));
+    // Whether it ended or outlasted the time, it was not ready in between: the caller watches for that.
+    drop(tokio::time::timeout(IN_SPITE_WITHIN, ended).await);
+    format!("container {} of pod {}: {}", line.container, line.pod, quoted(line.text.trim()))
+}
+
+/// The cause that a deployment's words make.
+pub(super) fn cause(resource: &str, detail: &str) -> Cause {
+    Cause::Resource { resource: resource.to_owned(), detail: detail.to_owned() }
+}
+
+/// One line of one container.
+struct Line {
+    pod: String,
+    container: String,
+    instance: String,
+    text: String,
+}
+
+fn follow<'a>(pods: &Api<Pod>, pod: &Pod, container: &str, instance: String) -> BoxStream<'a, Line> {
+    let parameters = LogParams {
+        container: Some(container.to_owned()),
+        follow: true,
+        limit_bytes: Some(FOLLOWED_BYTES),
+        ..LogParams::default()
+    };
+    let (pods, container) = (pods.clone(), container.to_owned());
+    let pod = pod.metadata.name.clone().unwrap_or_default();
+    let name = pod.clone();
+    let opened = async move {
+        let log = pods.log_stream(&name, &parameters).await.map_err(std::io::Error::other);
+        log.map(futures::io::AsyncBufReadExt::lines)
+    };
+    let lines = futures::stream::once(opened).try_flatten();
+    // A log that breaks off has said what it said; a container that begins again is followed anew.
+    let lines = lines.filter_map(|line| std::future::ready(line.ok()));
+    lines
+        .map(move |text| Line { pod: pod.clone(), container: container.clone(), instance: instance.clone(), text })
+        .boxed()
+}
+
+fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.iter();
+    status.flat_map(|it| it.init_container_statuses.iter().chain(&it.container_statuses).flatten())
+}
+
+/// Containers that have something to say, with the id of what runs or ran last.
+fn instances(pod: &Pod) -> impl Iterator<Item = (&str, String)> {
+    containers(pod).filter_map(|it| Some((it.name.as_str(), instance(it)?)))
+}
+
+fn instance(status: &ContainerStatus) -> Option<String> {
+    let now = status.state.as_ref()?;
+    let waits = now.waiting.is_some();
+    let ended = status.last_state.as_ref().and_then(|it| it.terminated.as_ref());
+    let ended = now.terminated.as_ref().or(ended.filter(|_| waits));
+    match (&now.running, ended) {
+        (Some(_), _) => status.container_id.clone(),
+        (None, Some(ended)) => ended.container_id.clone(),
+        (None, None) => None,
+    }
+}
+
+fn runs(pod: &Pod, id: &str) -> bool {
+    containers(pod).any(|it| {
+        it.container_id.as_deref() == Some(id) && it.state.as_ref().is_some_and(|state| state.running.is_some())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_line_that_tells_most_is_the_wanted_one_or_the_last() {
+        let text = "begins\nFATAL: no such key\n  usage: minio\n\n";
+        let wants = |words: &'static str| move |line: &str| line.contains(words);
+        assert_eq!(telling(text, None), Some("usage: minio"));
+        assert_eq!(telling(text, Some(&wants("no such key"))), Some("FATAL: no such key"));
+        assert_eq!(telling(text, Some(&wants("never said"))), Some("usage: minio"));
+        assert_eq!(telling("\n\n", None), None);
+        assert_eq!(quoted(&"x".repeat(QUOTE_LIMIT + 1)).chars().count(), QUOTE_LIMIT + 4);
+    }
+
+    #[test]
+    fn each_instance_of_a_container_is_told_apart() {
+        let status = |state, last, id| {
+            json!({"name": "minio", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": state, "lastState": last, "containerID": id})
+        };
+        let ended = |id: &str| json!({"terminated": {"exitCode": 1, "containerID": id}});
+        let table = [
+            (status(json!({"running": {}}), json!({}), "a"), Some("a")),
+            (status(json!({"running": {}}), ended("a"), "b"), Some("b")),
+            (status(ended("b"), ended("a"), "b"), Some("b")),
+            (status(json!({"waiting": {}}), ended("b"), "b"), Some("b")),
+            (status(json!({"waiting": {}}), json!({}), ""), None),
+        ];
+        for (status, expected) in table {
+            let status: ContainerStatus = serde_json::from_value(status).expect("a status");
+            assert_eq!(instance(&status).as_deref(), expected, "{status:?}");
+        }
+    }
+}

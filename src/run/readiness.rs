@@ -1,0 +1,100 @@
+//! Readiness as an expectation: what breaks declare of it, and the verdict of variants whose environment did not become
+//! ready. The flow of such a variant is not run.
+
+use parallax_vocab::course::Course;
+use parallax_vocab::event::{Outcome, StepEnded, VariantStarted, Verdict};
+use parallax_vocab::{EventKind, StepId};
+
+use super::scene::Scene;
+use super::Context;
+use crate::apply::{Declared, Unready};
+use crate::explain;
+use crate::judge::{self, StepResult};
+use crate::plan::{EnvironmentPlan, VariantPlan};
+
+/// The readinesses that the variants of an environment declare to fail. Only a break with an environment of its own
+/// can declare one, so there is one variant then.
+pub(super) fn declared(plan: &EnvironmentPlan) -> Declared<'_> {
+    let mut declared = Declared::default();
+    for (what, spec) in plan.variants.iter().flat_map(|it| it.variant.readiness_fails()) {
+        declared.add(what, Box::new(move |cause| judge::matches(spec, cause)));
+    }
+    declared
+}
+
+/// What did not become ready, as the end of the set-up says it.
+pub(super) fn not_ready(unready: &[Unready]) -> String {
+    let names: Vec<&str> = unready.iter().map(|it| it.what.as_str()).collect();
+    format!("{} did not become ready", names.join(", "))
+}
+
+/// Says the verdicts of variants whose environment did not become ready.
+pub(super) fn judge(context: &Context, scene: &Scene<'_>, unready: &[Unready]) {
+    for variant in &scene.plan.variants {
+        started(context, scene, variant);
+        let results: Vec<StepResult> = unready.iter().map(|it| say(context, variant, it)).collect();
+        end(context, variant, &results, unready);
+    }
+}
+
+/// Where a readiness was to fail and everything is ready, says that; whether it did.
+pub(super) fn came(context: &Context, scene: &Scene<'_>) -> bool {
+    let all = scene.plan.variants.iter();
+    let disappointed: Vec<&VariantPlan> = all.filter(|it| it.variant.readiness_fails().next().is_some()).collect();
+    for variant in &disappointed {
+        started(context, scene, variant);
+        end(context, variant, &[], &[]);
+    }
+    !disappointed.is_empty()
+}
+
+fn started(context: &Context, scene: &Scene<'_>, variant: &VariantPlan) {
+    context.sink.say(EventKind::VariantStarted(VariantStarted {
+        variant: variant.id.clone(),
+        summary: variant.variant.summary.clone(),
+        cluster: scene.cluster.name.clone(),
+        namespace: scene.plan.namespace.clone(),
+        hosts: scene.plan.hosts.clone(),
+        file: variant.file.clone(),
+    }));
+}
+
+/// Records a readiness as a step that failed.
+fn say(context: &Context, variant: &VariantPlan, it: &Unready) -> StepResult {
+    let place = variant.places.get(&it.what).cloned().unwrap_or_default();
+    let millis = |it: std::time::Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
+    context.sink.say(EventKind::StepEnded(Box::new(StepEnded {
+        variant: variant.id.clone(),
+        step: StepId::new(it.what.clone()),
+        kind: "ready".to_owned(),
+        from: None,
+        verdict: Verdict::Failed,
+        cause: Some(it.cause.clone()),
+        matchers: Vec::new(),
+        attempts: 1,
+        took_ms: millis(it.waited),
+        deadline_ms: millis(it.within),
+        question: None,
+        answer: None,
+        witness: None,
+        course: Course { told: it.evidence.clone(), ..Course::default() },
+        place: place.clone(),
+    })));
+    StepResult {
+        step: it.what.clone(),
+        verdict: Verdict::Failed,
+        cause: Some(it.cause.clone()),
+        missed: None,
+        place,
+        sentence: explain::unready(&it.what, &it.cause),
+    }
+}
+
+fn end(context: &Context, variant: &VariantPlan, results: &[StepResult], unready: &[Unready]) {
+    let inner = &variant.variant;
+    let place = |what: &str| variant.places.get(what).cloned().unwrap_or_default();
+    let problems = judge::unready(&inner.fails, results, place);
+    let outcome = if problems.is_empty() { Outcome::AsExpected } else { Outcome::NotAsExpected { problems } };
+    let took = unready.iter().map(|it| it.waited).max().unwrap_or_default();
+    context.verdicts.say(&variant.id, outcome, u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+}
