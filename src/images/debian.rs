@@ -40,7 +40,6 @@ impl DebianBuild<'_> {
     ) -> Result<(), ImageError> {
         let suite = &self.debian.suite;
         let mut arguments: Vec<OsString> = [
-            "--variant=minbase",
             "--format=tar",
             // Nobody reads manuals in a node.
             "--dpkgopt=path-exclude=/usr/share/man/*",
@@ -53,6 +52,8 @@ impl DebianBuild<'_> {
         ]
         .map(OsString::from)
         .into();
+        let variant = format!("--variant={}", self.debian.variant.as_str());
+        arguments.push(variant.clone().into());
         if !self.debian.packages.is_empty() {
             arguments.push(format!("--include={}", self.debian.packages.join(",")).into());
         }
@@ -71,7 +72,7 @@ impl DebianBuild<'_> {
         Step {
             image: self.image,
             title: format!("mmdebstrap {suite}"),
-            shown: format!("mmdebstrap --variant=minbase --include={} {suite}", self.debian.packages.join(",")),
+            shown: format!("mmdebstrap {variant} --include={} {suite}", self.debian.packages.join(",")),
             program: self.program.to_owned(),
             arguments,
             environment,

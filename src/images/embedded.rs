@@ -37,6 +37,7 @@ const FILES: &[(&str, &str)] = shipped![
     "clients/programs/opt/parallax/js/main.mjs",
     "clients/recipe.yaml",
     "contour/recipe.yaml",
+    "busybox/recipe.yaml",
     "coredns/recipe.yaml",
     "envoy/recipe.yaml",
     "images.lock",

@@ -55,6 +55,36 @@ pub struct Debian {
     pub suite: String,
     /// Packages besides Debian's essential ones.
     pub packages: Vec<String>,
+    /// How much of a system it is.
+    #[serde(default, skip_serializing_if = "DebianVariant::is_default")]
+    pub variant: DebianVariant,
+}
+
+/// How much of a Debian system a layer is, by mmdebstrap's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DebianVariant {
+    /// Essential packages and those that are named, installed.
+    #[default]
+    Minbase,
+    /// The named packages alone and what they depend on, unpacked: no scripts of theirs are run.
+    Extract,
+}
+
+impl DebianVariant {
+    /// The name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Minbase => "minbase",
+            Self::Extract => "extract",
+        }
+    }
+
+    // A reference, as serde hands it over.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A program built by the Go toolchain, static, without debug information.
