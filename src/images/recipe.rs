@@ -186,9 +186,11 @@ impl Recipe {
     }
 
     /// Whether `/bin`, `/sbin` and `/lib` are links into `/usr`, as Debian has them. A layer that wrote to `bin/x`
-    /// would put a directory in the link's place and hide every program behind it.
+    /// would put a directory in the link's place and hide every program behind it. Packages that are only unpacked bring
+    /// no such links.
     pub fn merged_usr(&self) -> bool {
-        self.layers.iter().any(|layer| matches!(layer.value, Layer::Debian(_)))
+        let installed = |debian: &Debian| debian.variant == DebianVariant::Minbase;
+        self.layers.iter().any(|layer| matches!(&layer.value, Layer::Debian(debian) if installed(debian)))
     }
 
     fn checked(mut self, file: &Path, folder: &Path) -> Result<Self, ImageError> {
