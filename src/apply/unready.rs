@@ -58,13 +58,7 @@ mod tests {
 
     fn unready(what: &str) -> Unready {
         let cause = Cause::Resource { resource: String::new(), detail: String::new() };
-        Unready {
-            what: what.to_owned(),
-            cause,
-            waited: Duration::ZERO,
-            within: Duration::ZERO,
-            evidence: Vec::new(),
-        }
+        Unready { what: what.to_owned(), cause, waited: Duration::ZERO, within: Duration::ZERO, evidence: Vec::new() }
     }
 
     #[test]

@@ -27,11 +27,8 @@ pub(super) type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
 
 /// The line that tells most of why a container ended: the last one that is wanted, else the last one there is.
 pub(super) async fn last(pods: &Api<Pod>, pod: &str, container: &str, wanted: Option<Wanted<'_>>) -> Option<String> {
-    let parameters = LogParams {
-        container: Some(container.to_owned()),
-        tail_lines: Some(TAIL_LINES),
-        ..LogParams::default()
-    };
+    let parameters =
+        LogParams { container: Some(container.to_owned()), tail_lines: Some(TAIL_LINES), ..LogParams::default() };
     let text = pods.logs(pod, &parameters).await.ok()?;
     telling(&text, wanted).map(quoted)
 }

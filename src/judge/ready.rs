@@ -61,7 +61,14 @@ mod tests {
     fn failed(what: &str, detail: &str) -> StepResult {
         let cause = Cause::Resource { resource: "Deployment minio".to_owned(), detail: detail.to_owned() };
         let (place, sentence) = ("f:1".to_owned(), "why".to_owned());
-        StepResult { step: what.to_owned(), verdict: Verdict::Failed, cause: Some(cause), missed: None, place, sentence }
+        StepResult {
+            step: what.to_owned(),
+            verdict: Verdict::Failed,
+            cause: Some(cause),
+            missed: None,
+            place,
+            sentence,
+        }
     }
 
     #[test]

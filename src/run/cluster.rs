@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join_all, try_join};
 use tokio::sync::Notify;
 
 use super::error::RunError;
@@ -51,6 +52,7 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
     }
     setup.progress("the node's readiness");
     let answered = Notify::new();
+    let all_ended = AtomicBool::new(false);
     let has_pods = plan.environments.iter().any(|it| !it.pods.is_empty());
     // Environments begin while the node is still becoming ready: their objects are stored, their pods follow. The
     // cluster counts as ready when CoreDNS has answered the first of these pods.
@@ -61,6 +63,9 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
             answered.notified().await;
         }
         match &ready {
+            Ok(()) if all_ended.load(Ordering::Relaxed) => {
+                setup.done("the node is ready; its name service was not asked")
+            }
             Ok(()) => setup.done("ready"),
             Err(error) => setup.failed(error.failure()),
         }
@@ -69,10 +74,13 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
     let environments = async {
         let all = plan.environments.iter().map(|it| environment::run(context, &applier, &cluster, it, &answered));
         join_all(all).await;
+        all_ended.store(true, Ordering::Relaxed);
+        answered.notify_one();
+        Ok(())
     };
     let result = tokio::select! {
         error = &mut exited => Err(error.into()),
-        result = both(ready, environments) => result,
+        result = try_join(ready, environments) => result.map(drop),
     };
     if result.is_ok() && !context.options.keep {
         tell_what_is_held(context, &cluster, plan).await;
@@ -98,22 +106,6 @@ async fn tell_what_is_held(context: &Context, cluster: &Cluster, plan: &ClusterP
                 held.join("; ")
             )),
             Err(error) => context.sink.warn(error.to_string()),
-        }
-    }
-}
-
-/// Ends with the environments: where all of them failed, nobody says that the cluster's name service answered.
-async fn both(
-    ready: impl Future<Output = Result<(), RunError>>,
-    environments: impl Future<Output = ()>,
-) -> Result<(), RunError> {
-    let mut environments = std::pin::pin!(environments);
-    tokio::select! {
-        () = &mut environments => Ok(()),
-        result = ready => {
-            result?;
-            environments.await;
-            Ok(())
         }
     }
 }

@@ -221,7 +221,8 @@ async fn stage<'a>(
         answered.notify_one();
         Ok::<_, RunError>((vantage.clone(), session))
     });
-    let stores: Vec<store::Wanted<'_>> = scene.plan.fixtures.iter().flat_map(|(fixture, it)| wanted(fixture, it)).collect();
+    let stores: Vec<store::Wanted<'_>> =
+        scene.plan.fixtures.iter().flat_map(|(fixture, it)| wanted(fixture, it)).collect();
     let ready = async {
         let unready = stores_unready(applier, &scene, &stores, declared).await?;
         let witnesses = if unready.is_empty() { witnesses(&scene, &stores).await? } else { Vec::new() };
@@ -254,7 +255,8 @@ async fn stores_unready(
     stores: &[store::Wanted<'_>],
     declared: &Declared<'_>,
 ) -> Result<Vec<Unready>, RunError> {
-    let waits = stores.iter().map(|it| store::ready(scene, applier.client(), it, declared.of(&it.ready.id(it.fixture))));
+    let waits =
+        stores.iter().map(|it| store::ready(scene, applier.client(), it, declared.of(&it.ready.id(it.fixture))));
     let mut waits: FuturesUnordered<_> = waits.collect();
     let mut unready = Vec::new();
     while let Some(ended) = waits.next().await {

@@ -5,8 +5,8 @@ use parallax_vocab::course::Course;
 use parallax_vocab::event::{Outcome, StepEnded, VariantStarted, Verdict};
 use parallax_vocab::{EventKind, StepId};
 
-use super::scene::Scene;
 use super::Context;
+use super::scene::Scene;
 use crate::apply::{Declared, Unready};
 use crate::explain;
 use crate::judge::{self, StepResult};

@@ -106,12 +106,7 @@ async fn answers(
 }
 
 /// Resolves when the store's pods say what was declared; otherwise never.
-async fn said(
-    scene: &Scene<'_>,
-    client: &kube::Client,
-    wanted: &Wanted<'_>,
-    declared: Option<&Accepts<'_>>,
-) -> Cause {
+async fn said(scene: &Scene<'_>, client: &kube::Client, wanted: &Wanted<'_>, declared: Option<&Accepts<'_>>) -> Cause {
     let Some(declared) = declared else { return std::future::pending().await };
     let readiness = &scene.plan.fixtures[wanted.fixture].ready;
     let deployments = readiness.iter().filter_map(|it| match &it.when {
