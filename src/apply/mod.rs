@@ -15,8 +15,8 @@ mod words;
 
 pub use environment::{Environment, bring_up};
 pub use error::ApplyError;
-pub use objects::TOKEN_FILE;
 pub use evidence::namespace as evidence;
+pub use objects::TOKEN_FILE;
 pub(crate) use objects::tls_secret;
 pub use ready::said_by;
 pub use server_side::{Applier, Names};

@@ -10,5 +10,4 @@ mod unready;
 mod url;
 
 pub use sentence::{Subject, of_step, sentence};
-pub use unready::unready;
 pub use url::{Line, dissect};

@@ -1,12 +1,13 @@
 //! The sentence that goes with a cause.
 
-use parallax_vocab::event::{StepEnded, Verdict};
+use parallax_vocab::event::{READINESS, StepEnded, Verdict};
 use parallax_vocab::question::{Probe, Question};
 use parallax_vocab::signature::SignatureFinding;
 use parallax_vocab::{Answer, Cause, Certificate, ConnectFault, DnsFault, TlsFault, VantageId};
 use url::Url;
 
 use super::refusal;
+use super::unready::unready;
 
 /// What a sentence is about.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +76,7 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
 /// Says why a recorded step did not pass.
 pub fn of_step(step: &StepEnded) -> String {
     let sentence = match (&step.cause, step.verdict) {
+        (Some(cause), _) if step.kind == READINESS => unready(step.step.as_str(), cause),
         (Some(cause), _) => sentence(&Subject::of(step), cause),
         (None, Verdict::Blocked) => blocked(step),
         (None, _) => format!("`{}` failed without a cause: look at its evidence", step.step),

@@ -3,7 +3,7 @@
 use parallax_vocab::Cause;
 
 /// Says in one sentence what did not become ready, and where to look.
-pub fn unready(what: &str, cause: &Cause) -> String {
+pub(super) fn unready(what: &str, cause: &Cause) -> String {
     let fix = match cause {
         Cause::Resource { detail, .. } if detail.contains("CrashLoopBackOff") => {
             "the program says why it ends in the line that is quoted; correct what it names"

@@ -2,7 +2,7 @@
 //! ready. The flow of such a variant is not run.
 
 use parallax_vocab::course::Course;
-use parallax_vocab::event::{Outcome, StepEnded, VariantStarted, Verdict};
+use parallax_vocab::event::{Outcome, READINESS, StepEnded, VariantStarted, Verdict};
 use parallax_vocab::{EventKind, StepId};
 
 use super::Context;
@@ -63,10 +63,10 @@ fn started(context: &Context, scene: &Scene<'_>, variant: &VariantPlan) {
 fn say(context: &Context, variant: &VariantPlan, it: &Unready) -> StepResult {
     let place = variant.places.get(&it.what).cloned().unwrap_or_default();
     let millis = |it: std::time::Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
-    context.sink.say(EventKind::StepEnded(Box::new(StepEnded {
+    let ended = StepEnded {
         variant: variant.id.clone(),
         step: StepId::new(it.what.clone()),
-        kind: "ready".to_owned(),
+        kind: READINESS.to_owned(),
         from: None,
         verdict: Verdict::Failed,
         cause: Some(it.cause.clone()),
@@ -78,15 +78,20 @@ fn say(context: &Context, variant: &VariantPlan, it: &Unready) -> StepResult {
         answer: None,
         witness: None,
         course: Course { told: it.evidence.clone(), ..Course::default() },
+        signature: None,
+        inside: false,
+        blocked_by: Vec::new(),
         place: place.clone(),
-    })));
+    };
+    let sentence = explain::of_step(&ended);
+    context.sink.say(EventKind::StepEnded(Box::new(ended)));
     StepResult {
         step: it.what.clone(),
         verdict: Verdict::Failed,
         cause: Some(it.cause.clone()),
         missed: None,
         place,
-        sentence: explain::unready(&it.what, &it.cause),
+        sentence,
     }
 }
 

@@ -177,6 +177,10 @@ pub struct VariantStarted {
     pub file: String,
 }
 
+/// The kind of a [`StepEnded`] that stands for the readiness of a fixture: its step is `fixture.name`, and it is there
+/// only where it did not come.
+pub const READINESS: &str = "ready";
+
 /// One step with all its evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
