@@ -14,12 +14,12 @@ use crate::{explain as room, record};
 pub(super) fn explain(project: Option<&Path>, args: &Explain) -> Result<String, CliError> {
     match &args.what {
         Some(what) if what.contains("://") || what.contains("X-Amz-") => url(what),
-        what => of_record(what.as_ref().map_or_else(|| latest(project), PathBuf::from), args.only.as_deref()),
+        what => of_record(&what.as_ref().map_or_else(|| latest(project), PathBuf::from), args.only.as_deref()),
     }
 }
 
-fn of_record(path: PathBuf, only: Option<&str>) -> Result<String, CliError> {
-    let summary = Summary::from_events(&record::read(&path)?);
+fn of_record(path: &Path, only: Option<&str>) -> Result<String, CliError> {
+    let summary = Summary::from_events(&record::read(path)?);
     explanation::explanation(&summary, only).ok_or_else(|| {
         let only = only.unwrap_or_default();
         let names = explanation::names(&summary);

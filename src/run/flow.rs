@@ -67,7 +67,7 @@ impl Flow<'_> {
         let settled = if blocked_by.is_empty() {
             let (stage, variant, kept, place) = (self.stage, self.variant, &self.kept, place.as_str());
             let attempt = Attempt { stage, variant, step, kept, place, left: within };
-            settle::settle(attempt, variant.variant.fails.get(&step.id)).await?
+            Box::pin(settle::settle(attempt, variant.variant.fails.get(&step.id))).await?
         } else {
             Settled::default()
         };

@@ -43,9 +43,9 @@ pub(super) fn finding(
         Probe::Http(http) => {
             let sent = SignedRequest::sent(&http.method, &http.url, http.host.as_deref(), &http.headers)?;
             let seen = arrived.and_then(|it| SignedRequest::arrived(it, path_of(&http.url)));
-            let signer = signer(&sent, presigned);
+            let by = signer(&sent, presigned);
             let signed =
-                signer.and_then(|(_, (_, reply))| SignedRequest::sent(&reply.method, &reply.url, None, &reply.headers));
+                by.and_then(|(_, (_, reply))| SignedRequest::sent(&reply.method, &reply.url, None, &reply.headers));
             let body = http.body.as_deref().unwrap_or_default();
             let guesses = Guesses { hosts: hosts(scene), paths: Vec::new(), body_sha256: Some(sha256(body)) };
             let seen_by = if seen.is_some() { SeenBy::Store } else { SeenBy::Sender };
@@ -56,9 +56,9 @@ pub(super) fn finding(
                 signed: signed.as_ref(),
                 guesses,
                 store_secret: store_secret(scene, &sent.access_key).as_ref(),
-                signer_secret: signer.map(|(_, (question, _))| &question.access.secret_key),
+                signer_secret: by.map(|(_, (question, _))| &question.access.secret_key),
             });
-            Some(SignatureFinding { signed_by: signer.map(|(id, _)| StepId::new(id.clone())), ..finding })
+            Some(SignatureFinding { signed_by: by.map(|(id, _)| StepId::new(id.clone())), ..finding })
         }
         Probe::S3(s3) => of_operation(scene, s3, arrived?),
         _ => None,

@@ -21,8 +21,8 @@ fn sign(key: &[u8], text: &str) -> Vec<u8> {
 
 /// The canonical request.
 fn canonical(request: &SignedRequest) -> String {
-    let headers: String =
-        request.signed_headers.iter().map(|name| format!("{name}:{}\n", header(request, name))).collect();
+    let lines = request.signed_headers.iter().map(|name| format!("{name}:{}\n", header(request, name)));
+    let headers = lines.collect::<Vec<_>>().concat();
     [
         request.method.as_str(),
         &encoded(&request.path, true),

@@ -37,7 +37,7 @@ pub(super) fn alternatives(part: &Part, case: &Case<'_>) -> Vec<SignedRequest> {
         request
     };
     match part {
-        Part::Method => all.extend(METHODS.map(|method| with(&|it| it.method = method.to_owned()))),
+        Part::Method => all.extend(METHODS.map(|method| with(&|it| method.clone_into(&mut it.method)))),
         Part::Host => all.extend(hosts(case).into_iter().map(|host| with(&|it| it.host.clone_from(&host)))),
         Part::Path => {
             let paths = case.guesses.paths.iter().cloned().chain(paths(&seen.path));

@@ -218,15 +218,12 @@ pub(super) fn decoded(text: &str, plus_is_blank: bool) -> String {
     let mut at = 0;
     while at < bytes.len() {
         let escape = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|it| hex::decode(it).ok());
-        match escape {
-            Some(byte) => {
-                out.extend(byte);
-                at += 3;
-            }
-            None => {
-                out.push(if plus_is_blank && bytes[at] == b'+' { b' ' } else { bytes[at] });
-                at += 1;
-            }
+        if let Some(byte) = escape {
+            out.extend(byte);
+            at += 3;
+        } else {
+            out.push(if plus_is_blank && bytes[at] == b'+' { b' ' } else { bytes[at] });
+            at += 1;
         }
     }
     String::from_utf8_lossy(&out).into_owned()

@@ -49,7 +49,7 @@ fn sign_with(
         .identity(&identity)
         .region("eu-central-1")
         .name("s3")
-        .time(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_359_600))
+        .time(SystemTime::UNIX_EPOCH + SIGNED_AT)
         .settings(settings)
         .build()
         .expect("whole")
@@ -82,6 +82,8 @@ fn of_header() -> SignedRequest {
     sign_with(SignatureForm::Header, "PUT", URL, &headers, &body, SECRET)
 }
 
+/// 2026-11-22 15:00:00 UTC
+const SIGNED_AT: Duration = Duration::from_mins(29_922_660);
 const HASH: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 
 fn case<'a>(seen: &'a SignedRequest, signed: &'a SignedRequest, secrets: [&'a Secret; 2]) -> Case<'a> {
@@ -97,7 +99,9 @@ fn case<'a>(seen: &'a SignedRequest, signed: &'a SignedRequest, secrets: [&'a Se
 }
 
 /// A change of one part, and the name that it must be given.
-type Change = (Part, fn(&mut SignedRequest));
+type Change = (Part, Edit);
+/// A change of a request.
+type Edit = fn(&mut SignedRequest);
 
 const CHANGES: [Change; 13] = [
     (Part::Host, |it| it.host = "minio.foo.svc.cluster.local".to_owned()),
@@ -220,7 +224,7 @@ fn a_wrong_secret_is_called_a_secret_and_nothing_else() {
 fn of_a_stranger_s_url_the_usual_changes_are_found_by_the_signature_alone() {
     let secret = Secret::new(SECRET);
     let signed = of_url();
-    let table: [(&[Part], fn(&mut SignedRequest)); 7] = [
+    let table: [(&[Part], Edit); 7] = [
         (&[Part::Host], |it| it.host = "minio.foo.svc.cluster.local".to_owned()),
         (&[Part::Port], |it| it.host.push_str(":9000")),
         (&[Part::Path], |it| it.path.insert_str(0, "/s3/eu")),
@@ -314,7 +318,7 @@ fn every_difference_has_its_sentence() {
             say("host, as it was sent", &investigate(&already));
         }
     }
-    let table: [(&str, fn(&mut SignedRequest)); 9] = [
+    let table: [(&str, Edit); 9] = [
         ("a prefix was taken off", |it| it.path = "/a b+c/ä.txt".to_owned()),
         ("a key's byte", |it| it.path = it.path.replace("a b", "a c")),
         ("encoded twice", |it| it.path = super::request::encoded(&it.path, true)),
