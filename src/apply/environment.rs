@@ -130,12 +130,15 @@ async fn apply_all(
     for edge in &plan.edges {
         manifests.push((objects::edge_service(edge), format!("edge of {}", edge.fixture)));
     }
-    // What pods read comes first: one that does not find its Secret is told so, and waits out a pause.
-    let (read, others): (Vec<_>, Vec<_>) = manifests.iter().partition(|(manifest, _)| is_read_by_pods(manifest));
+    // Kinds come first, then what pods stand on: one that does not find its Secret is told so, and waits out a pause.
+    let (kinds, others): (Vec<_>, Vec<_>) = manifests.iter().partition(|(manifest, _)| is_kind(manifest));
+    let (stood_on, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|(manifest, _)| is_stood_on(manifest));
     let mut objects = Vec::new();
-    for together in [read, others] {
-        let applying = together.into_iter().map(|(it, place)| applier.apply(it, &plan.namespace, place));
+    for together in [kinds, stood_on, others] {
+        let applying = together.iter().map(|(it, place)| applier.apply(it, &plan.namespace, place));
         objects.extend(try_join_all(applying).await?);
+        let kinds = together.iter().filter(|(it, _)| is_kind(it)).filter_map(|(it, _)| it["metadata"]["name"].as_str());
+        try_join_all(kinds.map(|name| ready::kind(applier.client(), name))).await?;
     }
     Ok(objects)
 }
@@ -169,9 +172,15 @@ async fn unready(
     Ok(unready)
 }
 
+/// Whether it brings a kind, of which other objects may be.
+fn is_kind(manifest: &Value) -> bool {
+    manifest["kind"].as_str() == Some("CustomResourceDefinition")
+}
+
 /// Whether a pod that begins before the object exists would have to begin again.
-fn is_read_by_pods(manifest: &Value) -> bool {
-    matches!(manifest["kind"].as_str(), Some("ConfigMap" | "Secret" | "ServiceAccount"))
+fn is_stood_on(manifest: &Value) -> bool {
+    let kinds = ["ConfigMap", "Secret", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
+    manifest["kind"].as_str().is_some_and(|kind| kinds.contains(&kind))
 }
 
 async fn vantage_pods(

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::runtime::wait::await_condition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::runtime::wait::{await_condition, conditions};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use parallax_vocab::Cause;
@@ -12,6 +13,9 @@ use parallax_vocab::Cause;
 use super::error::ApplyError;
 use super::unready::{Accepts, Unready};
 use super::{evidence, hopeless, words};
+
+/// The apiserver serves a new kind within a second or so.
+const KIND_WITHIN: Duration = Duration::from_secs(30);
 
 /// A Deployment that is waited for.
 pub(super) struct Awaited<'a> {
@@ -63,6 +67,21 @@ async fn in_vain(it: &Awaited<'_>, api: &Api<Deployment>, resource: &str) -> Str
     tokio::select! {
         why = hopeless::pod(it.client.clone(), it.namespace, pods, |_| true, Some(&wanted)) => why,
         why = words::said(it.client, it.namespace, &selector, &wanted) => why,
+    }
+}
+
+/// Waits until the apiserver serves a kind that was defined just now.
+pub(super) async fn kind(client: &Client, name: &str) -> Result<(), ApplyError> {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let what = || format!("CustomResourceDefinition {name}");
+    let established = await_condition(api, name, conditions::is_crd_established());
+    match tokio::time::timeout(KIND_WITHIN, established).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(ApplyError::Watch { what: what(), reason: error.to_string() }),
+        Err(_) => {
+            let reason = format!("it is not established after {} s", KIND_WITHIN.as_secs());
+            Err(ApplyError::Watch { what: what(), reason })
+        }
     }
 }
 

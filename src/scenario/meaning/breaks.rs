@@ -117,8 +117,13 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
     let expect = step.expect.as_ref();
     if let Some(matcher) = &cause.mismatch {
         let mut given = expect.map(crate::scenario::model::Expect::given).unwrap_or_default();
-        let captures: Vec<String> = step.capture.keys().map(|name| format!("capture.{name}")).collect();
-        given.extend(captures.iter().map(String::as_str));
+        // Of headers each is a matcher, and what was captured is one too.
+        let headers = expect.and_then(|it| it.headers.as_ref()).into_iter().flatten();
+        let headers = headers.map(|(name, _)| format!("headers.{name}"));
+        let captures = step.capture.keys().map(|name| format!("capture.{name}"));
+        let named: Vec<String> = headers.chain(captures).collect();
+        given.retain(|it| *it != "headers");
+        given.extend(named.iter().map(String::as_str));
         if !given.contains(&matcher.as_str()) {
             let message = format!("`{}` does not expect `{matcher}`, so that cannot mismatch", step.id);
             let error = document.error(&join(at, "mismatch"), message);
