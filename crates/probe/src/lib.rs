@@ -2,17 +2,20 @@
 //! answers differ only because the places differ.
 //!
 //! **Architecture Invariant:** a question is complete. Trust, name servers, region, endpoint and credentials come from
-//! it and from nothing else: no `AWS_*`, `SSL_CERT_*` or proxy variable, no system trust store, no `/etc/hosts`. Each
-//! question dials a fresh connection, and what was seen on the way is kept also when it failed.
+//! it and from nothing else: no `AWS_*`, `SSL_CERT_*` or proxy variable, no system trust store, no `/etc/hosts`. A
+//! program that is run inherits `PATH` alone. Each question dials a fresh connection, and what was seen on the way is
+//! kept also when it failed.
 
 pub mod admin;
 mod certificate;
+mod client;
 mod connector;
 mod dial;
 mod http;
 mod jwt;
 mod names;
 mod presign;
+mod program;
 mod s3;
 mod s3_error;
 mod sts;
@@ -71,6 +74,8 @@ async fn tell(probe: &Probe, dialler: Dialler) -> Result<Reply, Cause> {
         Probe::Presign(question) => presign::tell(question).await.map(Reply::Presign),
         Probe::Sts(question) => sts::tell(question, &dialler).await.map(Reply::Sts),
         Probe::Jwt(question) => jwt::tell(question, &dialler).await.map(Reply::Jwt),
+        Probe::Run(question) => program::tell(question, &dialler).await.map(Reply::Run),
+        Probe::Client(question) => client::tell(question, &dialler).await,
     }
 }
 

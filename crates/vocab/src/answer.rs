@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
 use crate::secret::Secret;
+use crate::program::RunReply;
 
 /// The answer to one question. Exactly one of `reply` and `cause` is set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,6 +98,8 @@ pub enum Reply {
     Sts(StsReply),
     /// What a token says, and whether its issuer vouches for it.
     Jwt(JwtReply),
+    /// A program that ended.
+    Run(RunReply),
 }
 
 /// Addresses of a name.

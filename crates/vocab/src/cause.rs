@@ -67,7 +67,15 @@ pub enum Cause {
         /// What was wrong.
         detail: String,
     },
-    /// The client could not even send: a question that is itself invalid.
+    /// A program ended in another way than expected.
+    Exit {
+        /// Its exit code; 128 and the signal's number where a signal ended it.
+        exit: i32,
+        /// The last lines that it wrote.
+        detail: String,
+    },
+    /// The client could not even send (a question that is itself invalid, a program that is not there), or got no answer
+    /// that it could tell in another way.
     Client {
         /// What the client library said.
         detail: String,
@@ -173,6 +181,7 @@ impl fmt::Display for Cause {
                 write!(f, "{matcher}: expected {expected}, saw {seen}")
             }
             Self::Resource { resource, detail } => write!(f, "resource: {resource}: {detail}"),
+            Self::Exit { exit, detail } => write!(f, "exit: {exit} ({detail})"),
             Self::Client { detail } => write!(f, "client: {detail}"),
             Self::Deadline { waited_ms, detail } => {
                 write!(f, "deadline: nothing decisive in {}.{} s ({detail})", waited_ms / 1000, waited_ms % 1000 / 100)

@@ -11,6 +11,7 @@ pub mod cause;
 pub mod course;
 pub mod event;
 pub mod id;
+pub mod program;
 pub mod question;
 pub mod secret;
 pub mod signature;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::program::{ClientQuestion, RunQuestion};
 use crate::secret::Secret;
 
 /// One question to one vantage.
@@ -67,6 +68,10 @@ pub enum Probe {
     Sts(StsQuestion),
     /// Look at a web identity token, and check its signature against the keys that its issuer publishes.
     Jwt(JwtQuestion),
+    /// Run a program.
+    Run(RunQuestion),
+    /// Let a foreign client do what one of the probes above does.
+    Client(ClientQuestion),
 }
 
 /// Resolve `name`, as an absolute name (`ndots` and search path are recorded apart).

@@ -4,6 +4,7 @@
 mod dns;
 mod http;
 mod names;
+mod program;
 mod s3;
 mod server;
 mod tls;

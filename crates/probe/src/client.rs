@@ -1,0 +1,233 @@
+//! Foreign clients: a task as JSON on a program's standard input, its outcome as JSON on standard output
+//! (`images/clients/programs/clients/contract.py`).
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest;
+use parallax_vocab::answer::{BODY_LIMIT_BYTES, HttpReply, PresignReply, Reply, S3Error, S3Reply};
+use parallax_vocab::program::{CA_BUNDLE, ClientQuestion, ClientTask, RunQuestion};
+use parallax_vocab::question::S3Operation;
+use parallax_vocab::{Cause, Secret};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::dial::Dialler;
+use crate::program::{self, Ended};
+use crate::{invalid, s3_error};
+
+/// An outcome may hold a body, escaped; a longer one is not whole and cannot be read.
+const OUTCOME_LIMIT_BYTES: usize = 512 * 1024;
+/// How much a program's last words are in a message.
+const WORDS_LIMIT_BYTES: usize = 400;
+
+/// Lets the client do its task.
+pub(crate) async fn tell(question: &ClientQuestion, dialler: &Dialler) -> Result<Reply, Cause> {
+    let run = RunQuestion {
+        argv: vec![question.program.clone()],
+        env: environment(question),
+        stdin: Some(Secret::new(task(question)?.to_string())),
+    };
+    let ended = program::run(&run, dialler, OUTCOME_LIMIT_BYTES).await?;
+    if ended.exit != 0 {
+        return Err(Cause::Exit { exit: ended.exit, detail: last_words(&ended) });
+    }
+    let outcome = ended.stdout.whole().and_then(|bytes| serde_json::from_slice::<Outcome>(bytes).ok());
+    let outcome = outcome.ok_or_else(|| {
+        invalid(format!("{} told no outcome that can be read: {}", question.client, last_words(&ended)))
+    })?;
+    outcome.reply(question)
+}
+
+/// The variables of the program: its trust, and what the scenario gives it. No client may look for credentials at the
+/// address at which a cloud's machines find them.
+fn environment(question: &ClientQuestion) -> BTreeMap<String, Secret> {
+    let mut env = BTreeMap::from([
+        (question.trust_in.clone(), Secret::new(CA_BUNDLE)),
+        ("AWS_EC2_METADATA_DISABLED".to_owned(), Secret::new("true")),
+    ]);
+    env.extend(question.env.clone());
+    env
+}
+
+fn task(question: &ClientQuestion) -> Result<Value, Cause> {
+    let mut value = serde_json::to_value(&question.task).map_err(|why| invalid(why.to_string()))?;
+    if question.chain
+        && let Some(task) = value.as_object_mut().and_then(|map| map.values_mut().next())
+    {
+        task["access"] = Value::Null;
+    }
+    if let Some(origin) = &question.origin {
+        value["origin"] = Value::String(origin.clone());
+    }
+    Ok(value)
+}
+
+/// What a program tells. Unknown keys are a defect of the program.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Outcome {
+    url: Option<String>,
+    headers: BTreeMap<String, String>,
+    status: Option<u16>,
+    body: Option<String>,
+    keys: Vec<String>,
+    code: String,
+    message: String,
+    failed: Option<String>,
+}
+
+impl Outcome {
+    fn reply(self, question: &ClientQuestion) -> Result<Reply, Cause> {
+        if let Some(words) = self.failed {
+            return Err(invalid(format!("{}: {words}", question.client)));
+        }
+        let missing = |what: &str| invalid(format!("{} told no {what}", question.client));
+        match &question.task {
+            ClientTask::Presign(presign) => Ok(Reply::Presign(PresignReply {
+                url: self.url.ok_or_else(|| missing("URL"))?,
+                headers: self.headers,
+                method: presign.method.clone(),
+            })),
+            ClientTask::Http(_) => self.http().ok_or_else(|| missing("status")).map(Reply::Http),
+            ClientTask::S3(s3) => {
+                let get = matches!(s3.operation, S3Operation::Get { .. });
+                self.s3(get).ok_or_else(|| missing("status")).map(Reply::S3)
+            }
+        }
+    }
+
+    fn http(self) -> Option<HttpReply> {
+        let status = self.status?;
+        let body = self.body.unwrap_or_default();
+        let lower = |(name, value): (String, String)| (name.to_lowercase(), value);
+        Some(HttpReply {
+            status,
+            headers: self.headers.into_iter().map(lower).collect(),
+            body_bytes: body.len() as u64,
+            body_sha256: hex::encode(digest::digest(&digest::SHA256, body.as_bytes())),
+            s3_error: (status >= 300).then(|| s3_error::parse(body.as_bytes())).flatten(),
+            body: cut(body, BODY_LIMIT_BYTES),
+        })
+    }
+
+    fn s3(mut self, get: bool) -> Option<S3Reply> {
+        let status = self.status?;
+        let error = !self.code.is_empty() || status >= 300;
+        let header = |name: &str| self.headers.get(name).cloned();
+        Some(S3Reply {
+            status,
+            request_id: header("x-amz-request-id"),
+            etag: header("etag").map(|etag| etag.trim_matches('"').to_owned()),
+            size_bytes: header("content-length").and_then(|length| length.parse().ok()),
+            error: error.then(|| S3Error { code: self.code.clone(), message: self.message.clone() }),
+            body: self.body.take().filter(|_| get).map(|body| cut(body, BODY_LIMIT_BYTES)),
+            keys: std::mem::take(&mut self.keys),
+        })
+    }
+}
+
+/// A text cut at a character's boundary.
+fn cut(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        let end = (0..=limit).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+    }
+    text
+}
+
+/// The end of what a program wrote to standard error, else to standard output.
+fn last_words(ended: &Ended) -> String {
+    let (out, err) = (ended.stdout.text(), ended.stderr.text());
+    let text = if err.trim().is_empty() { out } else { err };
+    let text = text.trim();
+    let from = (0..=text.len().saturating_sub(WORDS_LIMIT_BYTES)).rev().find(|at| text.is_char_boundary(*at));
+    let words = &text[from.unwrap_or(0)..];
+    if words.is_empty() { "it wrote nothing".to_owned() } else { words.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use parallax_vocab::question::{HttpQuestion, S3Access, S3Question};
+    use serde_json::json;
+
+    use super::*;
+
+    fn question(task: ClientTask) -> ClientQuestion {
+        ClientQuestion {
+            client: "curl".to_owned(),
+            program: "/clients/curl".to_owned(),
+            trust_in: "CURL_CA_BUNDLE".to_owned(),
+            env: BTreeMap::new(),
+            chain: false,
+            origin: None,
+            task,
+        }
+    }
+
+    fn http() -> ClientTask {
+        ClientTask::Http(HttpQuestion {
+            method: "GET".to_owned(),
+            url: "https://a.example".to_owned(),
+            host: None,
+            headers: BTreeMap::new(),
+            body: None,
+        })
+    }
+
+    fn list() -> ClientTask {
+        let access = S3Access {
+            endpoint: "https://a.example".to_owned(),
+            region: "us-east-1".to_owned(),
+            access_key: "key".to_owned(),
+            secret_key: Secret::new("secret"),
+            session_token: None,
+        };
+        let operation = S3Operation::List { bucket: "photos".to_owned(), prefix: String::new() };
+        ClientTask::S3(S3Question { access, operation })
+    }
+
+    #[test]
+    fn outcomes_become_the_replies_of_our_own_probes() {
+        let told = |task: ClientTask, outcome: Value| {
+            let outcome: Outcome = serde_json::from_value(outcome).expect("an outcome");
+            match outcome.reply(&question(task)) {
+                Ok(Reply::Http(http)) => {
+                    format!("http {} {} {:?}", http.status, http.body, http.s3_error.map(|it| it.code))
+                }
+                Ok(Reply::S3(s3)) => format!("s3 {} {:?} {:?}", s3.status, s3.keys, s3.error.map(|it| it.code)),
+                Ok(other) => format!("{other:?}"),
+                Err(cause) => cause.to_string(),
+            }
+        };
+        let refused = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>";
+        for (task, outcome, expected) in [
+            (http(), json!({"status": 200, "body": "hello"}), "http 200 hello None".to_owned()),
+            (http(), json!({"status": 403, "body": refused}), format!("http 403 {refused} Some(\"AccessDenied\")")),
+            (http(), json!({"failed": "no route"}), "client: curl: no route".to_owned()),
+            (http(), json!({"url": "x"}), "client: curl told no status".to_owned()),
+            (list(), json!({"status": 200, "keys": ["a"]}), "s3 200 [\"a\"] None".to_owned()),
+            (
+                list(),
+                json!({"status": 403, "code": "AccessDenied", "message": "no"}),
+                "s3 403 [] Some(\"AccessDenied\")".to_owned(),
+            ),
+        ] {
+            assert_eq!(told(task, outcome), expected);
+        }
+    }
+
+    #[test]
+    fn a_client_that_uses_its_own_chain_is_told_no_access() {
+        let told = task(&question(list())).expect("a task");
+        assert_eq!(told["s3"]["access"]["secret_key"], "secret");
+        let told = task(&ClientQuestion { chain: true, ..question(list()) }).expect("a task");
+        assert_eq!(told["s3"]["access"], Value::Null);
+        assert_eq!(told["s3"]["operation"]["list"]["bucket"], "photos");
+    }
+
+    #[test]
+    fn a_cut_keeps_characters_whole() {
+        assert_eq!(cut("aé".to_owned(), 2), "a");
+        assert_eq!(cut("aé".to_owned(), 3), "aé");
+    }
+}

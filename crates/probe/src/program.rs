@@ -1,0 +1,209 @@
+//! Running a program: its whole environment is given, its output is bounded, and nothing of it outlives the question.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use parallax_vocab::program::{CA_BUNDLE, CA_BUNDLE_ENV, OUTPUT_LIMIT_BYTES, RunQuestion, RunReply};
+use parallax_vocab::{Cause, Secret};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::dial::Dialler;
+use crate::invalid;
+
+/// Exit codes of programs that a signal ended begin above this, as shells tell them.
+const SIGNAL_BASE: i32 = 128;
+/// When a program has ended and its group is killed, its output ends at once; only a process that left the group could
+/// hold it open.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
+
+/// Runs the program of a question.
+pub(crate) async fn tell(question: &RunQuestion, dialler: &Dialler) -> Result<RunReply, Cause> {
+    let ended = run(question, dialler, OUTPUT_LIMIT_BYTES).await?;
+    Ok(RunReply {
+        exit: ended.exit,
+        signal: ended.signal,
+        json: ended.stdout.whole().and_then(|bytes| serde_json::from_slice(bytes).ok()),
+        stdout: ended.stdout.text(),
+        stdout_bytes: ended.stdout.bytes,
+        stderr: ended.stderr.text(),
+        stderr_bytes: ended.stderr.bytes,
+    })
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) exit: i32,
+    pub(crate) signal: Option<i32>,
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Output,
+}
+
+/// The beginning of a stream, and its whole length.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Output {
+    kept: Vec<u8>,
+    bytes: u64,
+}
+
+impl Output {
+    /// Everything that was written, where all of it was kept.
+    pub(crate) fn whole(&self) -> Option<&[u8]> {
+        (self.bytes == self.kept.len() as u64).then_some(self.kept.as_slice())
+    }
+
+    /// What was kept, as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.kept).into_owned()
+    }
+}
+
+/// Runs a program in a folder of its own, and keeps at most `keep_bytes` of each stream.
+pub(crate) async fn run(question: &RunQuestion, dialler: &Dialler, keep_bytes: usize) -> Result<Ended, Cause> {
+    let Some((program, arguments)) = question.argv.split_first() else {
+        return Err(invalid("there is no program to run"));
+    };
+    // Declared first, so that it is removed last: when nothing of the program is left.
+    let folder = Folder::make(&dialler.view.trust)?;
+    let mut command = Command::new(folder.fill(program));
+    command
+        .args(arguments.iter().map(|it| folder.fill(it)))
+        .env_clear()
+        .envs(folder.environment(&question.env))
+        .current_dir(folder.path())
+        .stdin(if question.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    dialler.trail.enter(format!("starting `{program}`"));
+    let mut child = command.spawn().map_err(|why| invalid(not_started(program, &why)))?;
+    let group = Group::of(child.id());
+    dialler.trail.enter(format!("running `{program}`"));
+    let stdout = Kept::follow(child.stdout.take(), keep_bytes);
+    let stderr = Kept::follow(child.stderr.take(), keep_bytes);
+    let mut feeder = JoinSet::new();
+    if let Some((mut stdin, text)) = child.stdin.take().zip(question.stdin.clone()) {
+        // A program need not read what it is given.
+        feeder.spawn(async move { stdin.write_all(text.expose().as_bytes()).await });
+    }
+    let status = child.wait().await.map_err(|why| invalid(format!("`{program}` was lost: {why}")))?;
+    drop(group);
+    let (exit, signal) = ending(status);
+    Ok(Ended { exit, signal, stdout: stdout.end().await, stderr: stderr.end().await })
+}
+
+fn ending(status: ExitStatus) -> (i32, Option<i32>) {
+    let signal = status.signal();
+    let exit = status.code().or(signal.map(|number| SIGNAL_BASE + number));
+    (exit.unwrap_or(SIGNAL_BASE), signal)
+}
+
+fn not_started(program: &str, why: &std::io::Error) -> String {
+    match why.kind() {
+        std::io::ErrorKind::NotFound => format!("there is no program `{program}` here"),
+        _ => format!("`{program}` cannot be started: {why}"),
+    }
+}
+
+/// The folder that a program runs in, with the certificates that it may trust.
+struct Folder {
+    /// Removed with this.
+    _folder: tempfile::TempDir,
+    bundle: PathBuf,
+    work: PathBuf,
+}
+
+impl Folder {
+    fn make(trust: &[String]) -> Result<Self, Cause> {
+        let make = || {
+            let folder = tempfile::Builder::new().prefix("parallax-").tempdir()?;
+            let (bundle, work) = (folder.path().join("ca.pem"), folder.path().join("work"));
+            std::fs::write(&bundle, trust.join("\n"))?;
+            std::fs::create_dir(&work)?;
+            Ok(Self { _folder: folder, bundle, work })
+        };
+        make().map_err(|why: std::io::Error| invalid(format!("no folder to run in: {why}")))
+    }
+
+    fn path(&self) -> &Path {
+        &self.work
+    }
+
+    /// A text with the bundle's path in it.
+    fn fill(&self, text: &str) -> String {
+        text.replace(CA_BUNDLE, &self.bundle.display().to_string())
+    }
+
+    /// The whole environment of the program.
+    fn environment(&self, given: &BTreeMap<String, Secret>) -> BTreeMap<String, std::ffi::OsString> {
+        let mut all = BTreeMap::from([
+            ("HOME".to_owned(), self.work.clone().into_os_string()),
+            ("TMPDIR".to_owned(), self.work.clone().into_os_string()),
+            (CA_BUNDLE_ENV.to_owned(), self.bundle.clone().into_os_string()),
+        ]);
+        all.extend(std::env::var_os("PATH").map(|path| ("PATH".to_owned(), path)));
+        all.extend(given.iter().map(|(name, value)| (name.clone(), self.fill(value.expose()).into())));
+        all
+    }
+}
+
+/// The processes that a program started and did not move elsewhere; killed when this is dropped.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(leader: Option<u32>) -> Self {
+        Self(leader.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // None left is what is wanted.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// A stream that is read to its end, whatever it holds, so that the program never waits for its reader.
+struct Kept {
+    output: Arc<Mutex<Output>>,
+    reader: JoinHandle<()>,
+}
+
+impl Kept {
+    fn follow(stream: Option<impl AsyncRead + Unpin + Send + 'static>, keep_bytes: usize) -> Self {
+        let output = Arc::new(Mutex::new(Output::default()));
+        let shared = Arc::clone(&output);
+        let reader = tokio::spawn(async move {
+            let Some(mut stream) = stream else { return };
+            let mut buffer = vec![0; 16 * 1024];
+            while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                let mut output = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                output.bytes += count as u64;
+                let room = keep_bytes.saturating_sub(output.kept.len());
+                output.kept.extend_from_slice(&buffer[..count.min(room)]);
+            }
+        });
+        Self { output, reader }
+    }
+
+    async fn end(mut self) -> Output {
+        let _ = tokio::time::timeout(LAST_OUTPUT, &mut self.reader).await;
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}

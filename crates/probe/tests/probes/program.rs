@@ -1,0 +1,149 @@
+//! Programs: what they are given and nothing else, what they wrote, and that nothing of them is left.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use parallax_vocab::program::{ClientQuestion, ClientTask, OUTPUT_LIMIT_BYTES, RunQuestion, RunReply};
+use parallax_vocab::{Answer, Probe, Question, Reply, Secret, View};
+use serde_json::json;
+
+use crate::{DEADLINE_MS, ask, get, kind};
+
+fn sh(script: &str) -> RunQuestion {
+    let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+    RunQuestion { argv, env: BTreeMap::new(), stdin: None }
+}
+
+async fn run(question: RunQuestion) -> RunReply {
+    match ask(View::default(), Probe::Run(question)).await {
+        Answer { reply: Some(Reply::Run(reply)), .. } => reply,
+        other => panic!("no end of a program: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_program_is_given_its_environment_and_nothing_of_ours() {
+    let mut question = sh("env | cut -d= -f1 | sort | tr '\\n' ' '; cat; pwd >&2");
+    question.env = BTreeMap::from([("GIVEN".to_owned(), Secret::new("x"))]);
+    question.stdin = Some(Secret::new("from standard input"));
+    let reply = run(question).await;
+    // PWD, OLDPWD, SHLVL and _ are the shell's own.
+    let names: Vec<&str> = reply.stdout.split(' ').filter(|it| !["PWD", "OLDPWD", "SHLVL", "_"].contains(it)).collect();
+    assert_eq!(names, ["GIVEN", "HOME", "PARALLAX_CA_BUNDLE", "PATH", "TMPDIR", "from", "standard", "input"]);
+    assert!(!std::path::Path::new(reply.stderr.trim()).exists(), "its folder is gone: {}", reply.stderr);
+}
+
+#[tokio::test]
+async fn trust_is_a_file_that_arguments_and_variables_can_name() {
+    let view = View { trust: vec!["one\n".to_owned(), "two\n".to_owned()], ..View::default() };
+    let mut question =
+        sh("cat $PARALLAX_CA_BUNDLE; test \"$OTHER\" = \"$PARALLAX_CA_BUNDLE\" && test \"$0\" = \"$OTHER\"");
+    question.argv.push("${PARALLAX_CA_BUNDLE}".to_owned());
+    question.env = BTreeMap::from([("OTHER".to_owned(), Secret::new("${PARALLAX_CA_BUNDLE}"))]);
+    match ask(view, Probe::Run(question)).await.reply {
+        Some(Reply::Run(reply)) => assert_eq!((reply.stdout.as_str(), reply.exit), ("one\n\ntwo\n", 0)),
+        other => panic!("no end of a program: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn output_is_bounded_and_its_length_told() {
+    let reply = run(sh("head -c 300000 /dev/zero | tr '\\0' x; echo oops >&2; exit 3")).await;
+    assert_eq!((reply.exit, reply.signal), (3, None));
+    assert_eq!((reply.stdout.len(), reply.stdout_bytes), (OUTPUT_LIMIT_BYTES, 300_000));
+    assert_eq!((reply.stderr.as_str(), reply.json), ("oops\n", None));
+}
+
+#[tokio::test]
+async fn json_is_read_where_all_of_the_output_is_json() {
+    assert_eq!(run(sh("echo '{\"a\": [1]}'")).await.json, Some(json!({"a": [1]})));
+    assert_eq!(run(sh("echo '{\"a\": [1]} more'")).await.json, None);
+}
+
+#[tokio::test]
+async fn a_signal_is_told_as_shells_tell_it() {
+    let reply = run(sh("kill -9 $$")).await;
+    assert_eq!((reply.exit, reply.signal), (137, Some(9)));
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_the_clients_fault() {
+    let question = RunQuestion { argv: vec!["/no/such/program".to_owned()], ..sh("") };
+    let answer = ask(View::default(), Probe::Run(question)).await;
+    assert_eq!(kind(&answer), "client");
+    assert!(answer.cause.unwrap().to_string().contains("there is no program `/no/such/program` here"));
+}
+
+#[tokio::test]
+async fn the_deadline_ends_every_process_of_the_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pids");
+    let script = format!("sh -c 'echo $$ >> {0}; exec sleep 600' & echo $$ >> {0}; wait", file.display());
+    let question = Question { view: View::default(), deadline_ms: 1_500, probe: Probe::Run(sh(&script)) };
+    let answer = parallax_probe::ask(&question).await;
+    assert_eq!(kind(&answer), "deadline");
+    assert!(answer.cause.unwrap().to_string().contains("still running `/bin/sh`"));
+    let pids = std::fs::read_to_string(file).unwrap();
+    assert_eq!(pids.lines().count(), 2, "{pids}");
+    pids.lines().for_each(gone);
+}
+
+#[tokio::test]
+async fn what_a_program_leaves_in_the_background_ends_with_it() {
+    let began = Instant::now();
+    let reply = run(sh("sleep 600 & echo $!")).await;
+    assert!(began.elapsed() < Duration::from_millis(DEADLINE_MS));
+    gone(reply.stdout.trim());
+}
+
+/// Waits until a process has ended: it may still be a zombie that nobody has reaped.
+fn gone(pid: &str) {
+    let began = Instant::now();
+    loop {
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if state.is_empty() || state.contains(") Z ") {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "process {pid} still runs: {state}");
+        std::thread::yield_now();
+    }
+}
+
+fn client(program: &std::path::Path) -> Probe {
+    Probe::Client(ClientQuestion {
+        client: "curl".to_owned(),
+        program: program.display().to_string(),
+        trust_in: "CURL_CA_BUNDLE".to_owned(),
+        env: BTreeMap::new(),
+        chain: false,
+        origin: None,
+        task: ClientTask::Http(get("https://minio.example.com/a")),
+    })
+}
+
+#[tokio::test]
+async fn a_client_is_asked_and_answers_in_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        // Written by a process of its own: a file that this one still has open while another test forks is "busy".
+        let script = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 755 \"$0\"";
+        let written = std::process::Command::new("/bin/sh").args(["-c", script]).arg(&path).arg(text).status();
+        assert!(written.unwrap().success());
+        path
+    };
+    let good = program(
+        "good",
+        "read task; test -f \"$CURL_CA_BUNDLE\" || exit 1\ncase \"$task\" in *minio.example.com/a*) echo '{\"status\": 200, \"body\": \"hello\"}';; esac",
+    );
+    let answer = ask(View::default(), client(&good)).await;
+    assert_eq!(crate::http_reply(&answer).body, "hello");
+    for (name, text, expected) in [
+        ("dies", "echo a traceback >&2; exit 1", "exit: 1 (a traceback)"),
+        ("babbles", "echo hello", "client: curl told no outcome that can be read: hello"),
+        ("fails", "echo '{\"failed\": \"(60) no authority\"}'", "client: curl: (60) no authority"),
+    ] {
+        let answer = ask(View::default(), client(&program(name, text))).await;
+        assert_eq!(answer.cause.unwrap().to_string(), expected);
+    }
+}
