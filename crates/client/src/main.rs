@@ -1,3 +1,46 @@
-//! `parallax-client`: the Rust clients that scenarios try.
+//! `parallax-client`: the Rust clients that scenarios try, by the contract in
+//! `images/clients/programs/clients/contract.py`. Which one it is, is told by the name it is started under:
+//! `aws-sdk-rust` is the AWS SDK for Rust with aws-config's default HTTP client, `reqwest` opens URLs.
+//!
+//! It uses the libraries as an application does, unlike the probes: trust comes by `SSL_CERT_FILE`, and with it whatever
+//! these libraries make of it.
 
-fn main() {}
+mod open;
+mod outcome;
+mod sdk;
+mod task;
+
+use std::io::{Read as _, Write as _};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::outcome::Outcome;
+use crate::task::Task;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match answer().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            let _ = writeln!(std::io::stderr(), "{why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn answer() -> anyhow::Result<()> {
+    let started_as = std::env::args().next().unwrap_or_default();
+    let name = started_as.rsplit('/').next().unwrap_or_default();
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).context("failed to read the task")?;
+    let task: Task = serde_json::from_str(&text).context("failed to understand the task")?;
+    let outcome = match (name, task) {
+        ("aws-sdk-rust", Task { presign: Some(presign), .. }) => sdk::presign(presign).await,
+        ("aws-sdk-rust", Task { s3: Some(s3), .. }) => sdk::operate(s3).await,
+        ("reqwest", Task { http: Some(http), .. }) => open::open(http).await,
+        _ => Outcome::failed(format!("{name} has no way to do this")),
+    };
+    let text = serde_json::to_string(&outcome).context("failed to write the outcome")?;
+    std::io::stdout().write_all(text.as_bytes()).context("failed to tell the outcome")
+}

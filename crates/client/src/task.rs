@@ -1,0 +1,67 @@
+//! What a client is asked to do.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// Exactly one of them is given.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Task {
+    pub(crate) presign: Option<Presign>,
+    pub(crate) s3: Option<S3>,
+    pub(crate) http: Option<Http>,
+}
+
+/// Where the store is and who asks; none where the client's own chain finds it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Access {
+    pub(crate) endpoint: String,
+    pub(crate) region: String,
+    pub(crate) access_key: String,
+    pub(crate) secret_key: String,
+    pub(crate) session_token: Option<String>,
+}
+
+/// Sign a URL.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Presign {
+    pub(crate) access: Option<Access>,
+    pub(crate) method: String,
+    pub(crate) bucket: String,
+    pub(crate) key: String,
+    pub(crate) expires_s: u64,
+    #[serde(default)]
+    pub(crate) signed_at_s: i64,
+    #[serde(default)]
+    pub(crate) query: BTreeMap<String, String>,
+}
+
+/// One operation of S3.
+#[derive(Debug, Deserialize)]
+pub(crate) struct S3 {
+    pub(crate) access: Option<Access>,
+    pub(crate) operation: Operation,
+}
+
+/// What to do.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Operation {
+    CreateBucket { bucket: String },
+    Put { bucket: String, key: String, body: String },
+    Get { bucket: String, key: String },
+    Head { bucket: String, key: String },
+    Delete { bucket: String, key: String },
+    List { bucket: String, prefix: String },
+}
+
+/// Send one HTTP request.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Http {
+    pub(crate) method: String,
+    pub(crate) url: String,
+    pub(crate) host: Option<String>,
+    #[serde(default)]
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Option<String>,
+}
