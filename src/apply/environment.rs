@@ -26,6 +26,8 @@ use crate::scenario::model::CLUSTER_AUTHORITY;
 
 /// How long a namespace may take to get its ServiceAccount and its pods to look from. Images are on the node already.
 const PODS_WITHIN: Duration = Duration::from_mins(1);
+/// The image of a vantage that names none.
+const AGENT_IMAGE: &str = "agent";
 /// Names of vantage pods begin like this.
 const VANTAGE_PREFIX: &str = "vantage-";
 
@@ -201,12 +203,12 @@ async fn vantage_pods(
     for account in plan.service_accounts.iter().filter(|name| *name != "default") {
         applier.apply(&objects::service_account(account), &plan.namespace, "ServiceAccount of a vantage").await?;
     }
-    let image = applier
-        .image("agent")
-        .ok_or_else(|| ApplyError::NoImage { place: "pods to look from".to_owned(), image: "agent".to_owned() })?;
     let pods = plan.pods.iter().map(|(vantage, spec)| async move {
         let name = format!("{VANTAGE_PREFIX}{vantage}");
         let place = format!("vantage {vantage}");
+        let image = spec.image.as_deref().unwrap_or(AGENT_IMAGE);
+        let no_image = || ApplyError::NoImage { place: place.clone(), image: image.to_owned() };
+        let reference = applier.image(image).ok_or_else(no_image)?;
         let root = |id: &String| match id.as_str() {
             CLUSTER_AUTHORITY => Some(authority),
             id => certificates.issuers.get(id).map(Issuer::root_pem),
@@ -215,7 +217,7 @@ async fn vantage_pods(
         if !bundle.is_empty() {
             applier.apply(&objects::ca_bundle(&name, &bundle), &plan.namespace, &place).await?;
         }
-        applier.apply(&objects::agent_pod(&name, image, spec), &plan.namespace, &place).await?;
+        applier.apply(&objects::agent_pod(&name, reference, spec), &plan.namespace, &place).await?;
         let api: Api<Pod> = Api::namespaced(client.clone(), &plan.namespace);
         let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let running = async {

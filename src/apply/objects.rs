@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::certs::Leaf;
 use crate::plan::EdgePlan;
+use crate::probe::AGENT_PATH;
 use crate::scenario::Span;
 use crate::scenario::model::{PodVantage, STS_AUDIENCE};
 
@@ -70,8 +71,10 @@ pub(super) fn ca_bundle(pod: &str, pem: &str) -> Value {
     })
 }
 
-/// A pod to look from: the agent, what its vantage asks for, and nothing that it does not need.
+/// A pod to look from: the agent, what its vantage asks for, and nothing that it does not need. An image with programs gets
+/// the memory that they take, a browser's included.
 pub(super) fn agent_pod(name: &str, image: &str, spec: &PodVantage) -> Value {
+    let memory = if spec.image.is_some() { "1Gi" } else { "256Mi" };
     let env: Vec<Value> = spec.env.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
     let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
     if spec.service_account.is_some() {
@@ -94,9 +97,10 @@ pub(super) fn agent_pod(name: &str, image: &str, spec: &PodVantage) -> Value {
             "terminationGracePeriodSeconds": 1,
             "restartPolicy": "Never",
             "containers": [{
-                "name": "agent", "image": image, "imagePullPolicy": "IfNotPresent", "args": ["hold"],
+                "name": "agent", "image": image, "imagePullPolicy": "IfNotPresent",
+                "command": [AGENT_PATH], "args": ["hold"],
                 "env": env, "volumeMounts": mounts,
-                "resources": { "requests": { "cpu": "5m", "memory": "16Mi" }, "limits": { "memory": "256Mi" } },
+                "resources": { "requests": { "cpu": "5m", "memory": "16Mi" }, "limits": { "memory": memory } },
             }],
             "volumes": volumes,
         },

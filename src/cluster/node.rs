@@ -1,5 +1,6 @@
 //! Starting a cluster's node.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::error::ClusterError;
 use crate::engine::{Bind, Container, ContainerSpec, InlineFile, Network, Port, Ready, Site};
 use crate::plan::{ClusterPlan, custom_config_map};
 use crate::scenario::model::Discovery;
-use crate::world::World;
+use crate::world::{World, outside};
 
 /// Port of the apiserver.
 const API_PORT: u16 = 6443;
@@ -41,6 +42,8 @@ pub struct Images {
     pub node: String,
     /// The agent image, for the world.
     pub agent: String,
+    /// References of the images that places outside the cluster are in, by image name.
+    pub outside: BTreeMap<String, String>,
     /// Image archives for the node's airgap folder, by image name.
     pub archives: Vec<(String, PathBuf)>,
 }
@@ -60,7 +63,9 @@ pub struct Cluster {
     pub world: World,
     /// Its node.
     pub node: Container,
-    /// The engine's network that both are on.
+    /// Places outside it that need an image, by image name.
+    pub outside: BTreeMap<String, Container>,
+    /// The engine's network that all of these are on.
     pub network: Network,
 }
 
@@ -84,10 +89,11 @@ impl Cluster {
         let world = World::start(site, plan, &images.agent, &network.name, &site.name_of(&node_what)).await?;
         say("starting the node");
         let spec = node_spec(&node_what, plan, images, &network, &world);
-        let node = match site.start(spec).await {
-            Ok(node) => node,
-            Err(error) => return Err(error.into()),
-        };
+        let wanted = plan.outside_images();
+        let wanted = images.outside.iter().filter(|(name, _)| wanted.contains(name.as_str()));
+        let wanted = wanted.map(|(name, reference)| (name.clone(), reference.clone())).collect();
+        let beside = outside::start(site, &plan.name, &wanted, &network.name, &world);
+        let (node, beside) = futures::future::try_join(site.start(spec), beside).await?;
         let cluster = |reason: String| ClusterError::Kubeconfig { cluster: plan.name.clone(), reason };
         let kubeconfig = site.engine().read_file(&node.name, KUBECONFIG).await?;
         let kubeconfig = String::from_utf8(kubeconfig).map_err(|error| cluster(error.to_string()))?;
@@ -97,7 +103,7 @@ impl Cluster {
         let kubeconfig = serde_json::to_string(&outside).map_err(|error| cluster(error.to_string()))?;
         let client = access::client(outside).await.map_err(cluster)?;
         let name = plan.name.clone();
-        Ok(Self { name, authority, kubeconfig: Secret::new(kubeconfig), client, world, node, network })
+        Ok(Self { name, authority, kubeconfig: Secret::new(kubeconfig), client, world, node, outside: beside, network })
     }
 
     /// Resolves when the node's container ends, which is always an error.

@@ -8,6 +8,7 @@
 //! addresses and plain values; none of them removes anything when dropped. Each object is in the ledger *before* it
 //! is created, and carries labels that say whose it is, so that it can be found with the ledger gone.
 
+mod attach;
 mod connect;
 mod control;
 mod error;
@@ -28,6 +29,7 @@ mod spec;
 mod start;
 mod sweep;
 
+pub use attach::Attached;
 pub use connect::Engine;
 pub use error::{EngineError, Tried};
 pub use exec::Executed;

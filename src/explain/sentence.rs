@@ -1,7 +1,8 @@
 //! The sentence that goes with a cause.
 
 use parallax_vocab::event::{READINESS, StepEnded, Verdict};
-use parallax_vocab::question::{Probe, Question};
+use parallax_vocab::program::ClientTask;
+use parallax_vocab::question::{HttpQuestion, PresignQuestion, Probe, Question, S3Question};
 use parallax_vocab::signature::SignatureFinding;
 use parallax_vocab::{Answer, Cause, Certificate, ConnectFault, DnsFault, TlsFault, VantageId};
 use url::Url;
@@ -66,6 +67,10 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
             format!("`{step}`{from}: {matcher} is {seen}, and {expected} was expected")
         }
         Cause::Resource { resource, detail } => format!("`{step}`: {resource}: {detail}"),
+        Cause::Exit { exit, detail } => format!("`{step}`{from}: the program ended with {exit}: {detail}"),
+        Cause::Client { detail } if subject.question.is_some_and(|it| it.probe.is_program()) => {
+            format!("`{step}`{from}: {detail}")
+        }
         Cause::Client { detail } => format!("`{step}`{from}: the client did not send: {detail}"),
         Cause::Deadline { waited_ms, detail } => {
             format!("`{step}`{from}: nothing decisive was seen in {} s: {detail}", waited_ms / 1000)
@@ -185,13 +190,21 @@ fn tls(
 /// The host that a question is about.
 fn host(probe: &Probe) -> String {
     let of_url = |url: &str| Url::parse(url).ok().and_then(|it| it.host_str().map(str::to_owned));
+    let of_http = |it: &HttpQuestion| it.host.clone().or_else(|| of_url(&it.url)).unwrap_or_else(|| it.url.clone());
     match probe {
         Probe::Dns(it) => it.name.clone(),
         Probe::Tls(it) => it.host.clone(),
-        Probe::Http(it) => it.host.clone().or_else(|| of_url(&it.url)).unwrap_or_else(|| it.url.clone()),
+        Probe::Http(it) => of_http(it),
         Probe::S3(it) => of_url(&it.access.endpoint).unwrap_or_else(|| it.access.endpoint.clone()),
         Probe::Sts(it) => of_url(&it.endpoint).unwrap_or_else(|| it.endpoint.clone()),
         Probe::Jwt(it) => it.issuer.as_deref().and_then(of_url).unwrap_or_else(|| "the issuer".to_owned()),
         Probe::Presign(it) => of_url(&it.access.endpoint).unwrap_or_else(|| it.access.endpoint.clone()),
+        Probe::Run(it) => it.argv.first().cloned().unwrap_or_default(),
+        Probe::Client(it) => match &it.task {
+            ClientTask::Http(it) => of_http(it),
+            ClientTask::S3(S3Question { access, .. }) | ClientTask::Presign(PresignQuestion { access, .. }) => {
+                of_url(&access.endpoint).unwrap_or_else(|| access.endpoint.clone())
+            }
+        },
     }
 }

@@ -6,7 +6,7 @@ use crate::scenario::model::CauseSpec;
 
 /// Whether a cause is the declared one: every key given must hold.
 pub fn matches(spec: &CauseSpec, cause: &Cause) -> bool {
-    let CauseSpec { dns, connect, tls, status, s3, sts, mismatch, resource, client, message } = spec;
+    let CauseSpec { dns, connect, tls, status, s3, sts, mismatch, resource, exit, client, message } = spec;
     let layer = match cause {
         Cause::Dns { fault, .. } => dns.as_ref().map(|it| it.0.contains(fault)),
         Cause::Connect { fault, .. } => connect.map(|it| it == *fault),
@@ -21,6 +21,7 @@ pub fn matches(spec: &CauseSpec, cause: &Cause) -> bool {
         },
         Cause::Mismatch { matcher, .. } => mismatch.as_ref().map(|it| it == matcher),
         Cause::Resource { detail, .. } => resource.as_ref().map(|it| detail.contains(it.as_str())),
+        Cause::Exit { exit: seen, .. } => exit.map(|it| it == *seen),
         Cause::Client { detail } => client.as_ref().map(|it| detail.contains(it.as_str())),
         Cause::Deadline { .. } => None,
     };
@@ -40,6 +41,7 @@ pub fn describe(spec: &CauseSpec) -> String {
     words.extend(spec.sts.as_ref().map(|it| format!("sts: {it}")));
     words.extend(spec.mismatch.as_ref().map(|it| format!("mismatch: {it}")));
     words.extend(spec.resource.as_ref().map(|it| format!("resource: {it}")));
+    words.extend(spec.exit.map(|it| format!("exit: {it}")));
     words.extend(spec.client.as_ref().map(|it| format!("client: {it}")));
     words.extend(spec.message.as_ref().map(|it| format!("message: {it:?}")));
     words.join(", ")

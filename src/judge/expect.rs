@@ -6,6 +6,7 @@ use parallax_vocab::answer::{Answer, Reply, S3Error, StsError};
 use parallax_vocab::event::Matched;
 use parallax_vocab::{Cause, Certificate, DnsFault};
 
+use super::program;
 use crate::scenario::model::Expect;
 
 /// What was seen of one step: each matcher, and the cause where one did not hold.
@@ -44,7 +45,7 @@ const QUOTE_LIMIT: usize = 200;
 pub enum Expected {
     /// The step's own `expect`.
     Declared(Box<Expect>),
-    /// An S3 operation succeeds: any 2xx.
+    /// An S3 operation succeeds: any 2xx. A program succeeds: exit code 0.
     Success,
     /// An answer comes, whatever it is.
     Answer,
@@ -74,7 +75,9 @@ pub fn judge(expected: &Expected, answer: &Answer, seen: &Seen) -> Judgement {
     };
     let mut matchers = Vec::new();
     let facts = Facts::of(reply, answer);
-    if *expected == Expected::Success {
+    if let Reply::Run(run) = reply {
+        matchers.extend(program::matchers(expect, run));
+    } else if *expected == Expected::Success {
         let held = facts.status.is_some_and(|it| (200..300).contains(&it));
         let saw = facts.status.map_or("none".to_owned(), |it| it.to_string());
         matchers.push(Matched { matcher: "status".to_owned(), held, expected: SUCCESS.to_owned(), seen: saw });
@@ -153,7 +156,10 @@ pub fn judge(expected: &Expected, answer: &Answer, seen: &Seen) -> Judgement {
         let saw = if let Reply::S3(s3) = reply { s3.keys.join(", ") } else { "no listing".to_owned() };
         matchers.push(equal("keys", keys.join(", "), saw));
     }
-    let cause = matchers.iter().find(|it| !it.held).map(|it| facts.cause(it));
+    let cause = matchers.iter().find(|it| !it.held).map(|it| match reply {
+        Reply::Run(run) if it.matcher == "exit" => program::exit(run),
+        _ => facts.cause(it),
+    });
     Judgement { matchers, cause }
 }
 
@@ -198,6 +204,10 @@ fn wanted(expect: &Expect) -> Vec<(String, String)> {
         want(&format!("headers.{name}"), Some(value.clone()));
     }
     want("body", expect.body.as_deref().map(quote));
+    want("exit", expect.exit.map(|it| it.to_string()));
+    want("stdout", expect.stdout.as_deref().map(quote));
+    want("stderr", expect.stderr.as_deref().map(quote));
+    want("json", expect.json.as_ref().map(|it| quote(&it.to_string())));
     want("keys", expect.keys.as_ref().map(|it| it.join(", ")));
     wanted
 }
@@ -232,7 +242,7 @@ impl<'a> Facts<'a> {
                 Self { status: Some(s3.status), error: s3.error.clone(), body: s3.body.as_deref(), ..none }
             }
             Reply::Sts(sts) => Self { status: Some(sts.status), sts: sts.error.as_ref(), of_sts: true, ..none },
-            Reply::Tls(_) | Reply::Presign(_) | Reply::Jwt(_) => none,
+            Reply::Tls(_) | Reply::Presign(_) | Reply::Jwt(_) | Reply::Run(_) => none,
         }
     }
 

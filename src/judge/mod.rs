@@ -9,6 +9,7 @@ mod events;
 mod expect;
 mod log;
 mod object;
+mod program;
 mod proof;
 mod ready;
 mod variant;

@@ -158,6 +158,8 @@ fn environment(
     }
     let edges = edges(&fixtures, next_port);
     let (pods, service_accounts) = pods::of(&mut variants, &fixtures);
+    let outside = variants.iter().flat_map(|it| it.variant.scenario.vantages.values());
+    let outside = outside.filter_map(|vantage| Some(vantage.outside_image()?.to_owned())).collect();
     Ok(EnvironmentPlan {
         id: draft.id.clone(),
         namespace: draft.namespace.clone(),
@@ -166,6 +168,7 @@ fn environment(
         edges,
         pods,
         service_accounts,
+        outside,
         variants,
     })
 }

@@ -31,10 +31,19 @@ impl Plan {
         self.clusters.iter().flat_map(|cluster| &cluster.environments).find(|it| it.namespace == namespace)
     }
 
-    /// Names of the images that fixtures need on nodes.
+    /// Names of the images that fixtures and pods to look from need on nodes.
     pub fn images(&self) -> BTreeSet<&str> {
         let environments = self.clusters.iter().flat_map(|cluster| &cluster.environments);
-        environments.flat_map(|it| it.fixtures.values()).flat_map(|it| &it.images).map(String::as_str).collect()
+        let all = environments.flat_map(|it| {
+            let fixtures = it.fixtures.values().flat_map(|it| &it.images).map(String::as_str);
+            fixtures.chain(it.pods.values().filter_map(|pod| pod.image.as_deref()))
+        });
+        all.collect()
+    }
+
+    /// Names of the images that places outside the clusters are in.
+    pub fn outside_images(&self) -> BTreeSet<&str> {
+        self.clusters.iter().flat_map(ClusterPlan::outside_images).collect()
     }
 }
 
@@ -62,6 +71,11 @@ impl ClusterPlan {
         objects.map(|it| format!("{} {}", word(&it.manifest["kind"]), word(&it.manifest["metadata"]["name"]))).collect()
     }
 
+    /// Names of the images that places outside it are in.
+    pub fn outside_images(&self) -> BTreeSet<&str> {
+        self.environments.iter().flat_map(|it| &it.outside).map(String::as_str).collect()
+    }
+
     /// All edges of the cluster.
     pub fn edges(&self) -> impl Iterator<Item = &EdgePlan> {
         self.environments.iter().flat_map(|it| &it.edges)
@@ -86,6 +100,8 @@ pub struct EnvironmentPlan {
     pub pods: BTreeMap<String, PodVantage>,
     /// ServiceAccounts that pods run as, or that tokens are made for.
     pub service_accounts: BTreeSet<String>,
+    /// Images of the places outside that need one.
+    pub outside: BTreeSet<String>,
     /// The variants that run here, one after the other: the baseline first, then the breaks that change only steps or
     /// what a vantage trusts.
     pub variants: Vec<VariantPlan>,

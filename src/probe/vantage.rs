@@ -3,7 +3,7 @@
 use parallax_vocab::{Answer, Question};
 use tokio::task::JoinSet;
 
-use super::{PodSession, ProbeError};
+use super::{ContainerSession, PodSession, ProbeError};
 
 /// A place where questions are asked.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub enum Vantage {
     Outside,
     /// The agent in a pod.
     Pod(PodSession),
+    /// The agent in a container outside the cluster.
+    Container(ContainerSession),
 }
 
 impl Vantage {
@@ -20,13 +22,16 @@ impl Vantage {
         match self {
             Self::Outside => outside(question).await,
             Self::Pod(session) => session.ask(question).await,
+            Self::Container(session) => session.ask(question).await,
         }
     }
 
     /// Ends the session, if there is one.
     pub async fn close(self) {
-        if let Self::Pod(session) = self {
-            session.close().await;
+        match self {
+            Self::Outside => {}
+            Self::Pod(session) => session.close().await,
+            Self::Container(session) => session.close().await,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use parallax_vocab::answer::{Certificate, Reply};
 use parallax_vocab::event::{Arrived, Matched, StepEnded, Verdict};
+use parallax_vocab::program::ClientTask;
 use parallax_vocab::question::{Probe, Question};
 use parallax_vocab::signature::{SecretFinding, SignatureFinding};
 use parallax_vocab::{Answer, Cause};
@@ -10,6 +11,8 @@ use super::seconds;
 
 /// Longer texts are cut: the record holds them whole.
 const WIDTH_LIMIT: usize = 240;
+/// How many lines of a program's output are shown.
+const LAST_LINES: usize = 5;
 
 /// At most so many lines of what the system says about itself are shown.
 const TOLD_SHOWN: usize = 20;
@@ -144,12 +147,44 @@ fn of_answer(answer: &Answer, cause: Option<&Cause>, lines: &mut Vec<Line>) {
                 cut(&format!("{} by {key}; published: {}", reply.algorithm, reply.published.join(", "))),
             ));
         }
+        Some(Reply::Run(run)) => {
+            for (what, text, bytes) in
+                [("stdout", &run.stdout, run.stdout_bytes), ("stderr", &run.stderr, run.stderr_bytes)]
+            {
+                if bytes > 0 {
+                    lines.push((what, format!("{bytes} bytes, at the end: {}", cut(last_lines(text)))));
+                }
+            }
+        }
         Some(Reply::Tls(_)) | None => {}
     }
 }
 
+/// The last lines of a text: what a program said when it ended.
+fn last_lines(text: &str) -> &str {
+    let text = text.trim_end();
+    text.rmatch_indices('\n').nth(LAST_LINES - 1).map_or(text, |(at, _)| &text[at..])
+}
+
 fn asked(question: &Question) -> String {
     match &question.probe {
+        Probe::Run(run) => format!("to run {}", run.argv.join(" ")),
+        Probe::Client(client) => format!("{}: {}", client.client, asked_of(&as_probe(&client.task))),
+        probe => asked_of(probe),
+    }
+}
+
+/// What a client does, as the probe that would do it.
+fn as_probe(task: &ClientTask) -> Probe {
+    match task.clone() {
+        ClientTask::Presign(it) => Probe::Presign(it),
+        ClientTask::S3(it) => Probe::S3(it),
+        ClientTask::Http(it) => Probe::Http(it),
+    }
+}
+
+fn asked_of(probe: &Probe) -> String {
+    match probe {
         Probe::Dns(dns) => format!("the address of {}", dns.name),
         Probe::Tls(tls) => match &tls.server_name {
             Some(name) => format!("a handshake with {}:{} as {name}", tls.host, tls.port),
@@ -178,6 +213,7 @@ fn asked(question: &Question) -> String {
         Probe::Presign(presign) => {
             format!("a URL for {} {}/{} at {}", presign.method, presign.bucket, presign.key, presign.access.endpoint)
         }
+        Probe::Run(_) | Probe::Client(_) => String::new(),
     }
 }
 

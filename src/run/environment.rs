@@ -22,7 +22,8 @@ use crate::certs::write_private;
 use crate::cluster::Cluster;
 use crate::fixture::{Contributions, ReadyWhen};
 use crate::plan::{EnvironmentPlan, VariantPlan};
-use crate::probe::{PodSession, Vantage};
+use crate::probe::{ContainerSession, PodSession, Vantage};
+use crate::scenario::model::VantageSpec;
 
 /// A name that every cluster knows: CoreDNS answers a pod when it answers this.
 const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";
@@ -35,7 +36,10 @@ pub(super) struct Stage<'a> {
     pub(super) scene: Scene<'a>,
     pub(super) applier: &'a Applier,
     outside: Vantage,
+    /// By the pod's name.
     pods: BTreeMap<String, Vantage>,
+    /// In containers outside the cluster, by image.
+    beside: BTreeMap<String, Vantage>,
     /// By the id of the store's fixture.
     witnesses: Vec<(String, StoreWitness)>,
 }
@@ -52,8 +56,11 @@ impl Stage<'_> {
 
     /// Where a vantage asks from.
     pub(super) fn vantage(&self, variant: &VariantPlan, id: &str) -> &Vantage {
-        match variant.pods.get(id) {
-            Some(pod) => self.pods.get(pod).expect("the plan makes a pod for every pod vantage"),
+        if let Some(pod) = variant.pods.get(id) {
+            return self.pods.get(pod).expect("the plan makes a pod for every pod vantage");
+        }
+        match variant.variant.scenario.vantages.get(id).and_then(VantageSpec::outside_image) {
+            Some(image) => self.beside.get(image).expect("a session is opened for each image that is named"),
             None => &self.outside,
         }
     }
@@ -178,7 +185,7 @@ async fn in_environment(
     for (number, variant) in plan.variants.iter().enumerate() {
         flow::run(&stage, variant).await.map_err(|error| (number, error))?;
     }
-    join_all(stage.pods.into_values().map(Vantage::close)).await;
+    join_all(stage.pods.into_values().chain(stage.beside.into_values()).map(Vantage::close)).await;
     Ok(())
 }
 
@@ -221,6 +228,12 @@ async fn stage<'a>(
         answered.notify_one();
         Ok::<_, RunError>((vantage.clone(), session))
     });
+    let beside = scene.plan.outside.iter().map(|image| async {
+        let container =
+            scene.cluster.outside.get(image).expect("a cluster starts a container for each image that is named");
+        let session = ContainerSession::open(context.site.engine(), &container.name).await?;
+        Ok::<_, RunError>((image.clone(), Vantage::Container(session)))
+    });
     let stores: Vec<store::Wanted<'_>> =
         scene.plan.fixtures.iter().flat_map(|(fixture, it)| wanted(fixture, it)).collect();
     let ready = async {
@@ -228,10 +241,12 @@ async fn stage<'a>(
         let witnesses = if unready.is_empty() { witnesses(&scene, &stores).await? } else { Vec::new() };
         Ok((witnesses, unready))
     };
-    let (pods, (witnesses, unready)) = futures::future::try_join(try_join_all(sessions), ready).await?;
+    let (pods, beside, (witnesses, unready)) =
+        futures::future::try_join3(try_join_all(sessions), try_join_all(beside), ready).await?;
     let pods: BTreeMap<String, Vantage> = pods.into_iter().collect();
+    let beside: BTreeMap<String, Vantage> = beside.into_iter().collect();
     if !unready.is_empty() {
-        join_all(pods.into_values().map(Vantage::close)).await;
+        join_all(pods.into_values().chain(beside.into_values()).map(Vantage::close)).await;
         return Ok(Err((scene, unready)));
     }
     let reached = stores.iter().flat_map(|it| {
@@ -239,7 +254,7 @@ async fn stage<'a>(
         pods.values().map(move |vantage| store::service_reached(scene, it.fixture, it.store, vantage))
     });
     try_join_all(reached).await?;
-    Ok(Ok(Stage { context, scene, applier, outside: Vantage::Outside, pods, witnesses }))
+    Ok(Ok(Stage { context, scene, applier, outside: Vantage::Outside, pods, beside, witnesses }))
 }
 
 /// The store of a fixture, with the readiness that it answers for.

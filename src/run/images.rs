@@ -36,7 +36,9 @@ pub fn wants(plan: &Plan) -> Vec<Want> {
     let want = |name: &str, engine, archive| Want { name: name.to_owned(), engine, archive };
     let mut wanted = vec![want(NODE, true, false), want(AGENT, true, true)];
     wanted.extend(OF_THE_NODE.map(|name| want(name, false, true)));
-    wanted.extend(plan.images().into_iter().filter(|name| *name != AGENT).map(|name| want(name, false, true)));
+    let (within, outside) = (plan.images(), plan.outside_images());
+    let named = within.union(&outside).filter(|name| **name != AGENT);
+    wanted.extend(named.map(|name| want(name, outside.contains(name), within.contains(name))));
     wanted
 }
 
@@ -113,7 +115,12 @@ pub(super) async fn obtain(context: &Context, machine: &Machine, plan: &Plan) ->
     let reference = |name: &str| obtained.get(name).map(|it| it.reference.clone()).unwrap_or_default();
     let archives = obtained.values().filter_map(|it| it.archive.clone().map(|archive| (it.name.clone(), archive)));
     Ok(Supplied {
-        cluster: cluster::Images { node: reference(NODE), agent: reference(AGENT), archives: archives.collect() },
+        cluster: cluster::Images {
+            node: reference(NODE),
+            agent: reference(AGENT),
+            outside: plan.outside_images().into_iter().map(|name| (name.to_owned(), reference(name))).collect(),
+            archives: archives.collect(),
+        },
         published: obtained.get(NODE).is_some_and(|it| it.published),
         references: obtained.iter().map(|(name, it)| (name.clone(), it.reference.clone())).collect(),
     })

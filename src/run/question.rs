@@ -1,6 +1,10 @@
 //! From a step to a question.
 
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
 use parallax_vocab::Secret;
+use parallax_vocab::program::{ClientQuestion, ClientTask, RunQuestion};
 use parallax_vocab::question::{
     DnsQuestion, HttpQuestion, JwtQuestion, PresignQuestion, Probe, S3Access, S3Operation, S3Question, StsQuestion,
     TlsQuestion, TokenSource,
@@ -9,7 +13,8 @@ use parallax_vocab::question::{
 use super::kept::{Kept, Words};
 use super::scene::Scene;
 use crate::apply::TOKEN_FILE;
-use crate::scenario::model::{HttpStep, PresignStep, S3Step, SessionToken, Step, StsStep};
+use crate::scenario::clients::Client;
+use crate::scenario::model::{ClientStep, HttpStep, PresignStep, S3Step, ScriptStep, SessionToken, Step, StsStep};
 
 /// What earlier steps gained, and the token that was made for this one.
 struct Gained<'a> {
@@ -18,8 +23,14 @@ struct Gained<'a> {
     token: Option<Secret>,
 }
 
-/// The question that a probe step asks, with everything filled in.
-pub(super) fn probe(words: &Words<'_>, step: &Step, token: Option<Secret>) -> Result<Probe, String> {
+/// The question that a probe step asks, with everything filled in. `place` is the environment that the vantage declares, for
+/// the programs that run there.
+pub(super) fn probe(
+    words: &Words<'_>,
+    step: &Step,
+    token: Option<Secret>,
+    place: &IndexMap<String, String>,
+) -> Result<Probe, String> {
     let text = |text: &str| words.text(text);
     let scene = words.scene;
     let gained = Gained { kept: words.kept, token };
@@ -47,7 +58,78 @@ pub(super) fn probe(words: &Words<'_>, step: &Step, token: Option<Secret>) -> Re
         let issuer = jwt.issuer.as_deref().map(text).transpose()?;
         return Ok(Probe::Jwt(JwtQuestion { token: gained.token(), issuer }));
     }
+    if let Some(script) = &step.script {
+        return script_question(scene, script, place, text).map(Probe::Run);
+    }
+    if let Some(client) = &step.client {
+        return client_question(scene, client, gained, place, text).map(Probe::Client);
+    }
     Err("it does not ask anything".to_owned())
+}
+
+fn script_question(
+    scene: &Scene<'_>,
+    step: &ScriptStep,
+    place: &IndexMap<String, String>,
+    text: impl Fn(&str) -> Result<String, String>,
+) -> Result<RunQuestion, String> {
+    let mut env = variables(place, |it| Ok(it.to_owned()))?;
+    if let Some(store) = &step.store {
+        env.extend(store_variables(scene, store)?);
+    }
+    env.extend(variables(&step.env, |it| text(it))?);
+    Ok(RunQuestion {
+        argv: step.run.iter().map(|it| text(it)).collect::<Result<_, _>>()?,
+        env,
+        stdin: step.stdin.as_deref().map(&text).transpose()?.map(Secret::new),
+    })
+}
+
+/// The variables by which the AWS SDKs and tools reach a store.
+fn store_variables(scene: &Scene<'_>, store: &str) -> Result<BTreeMap<String, Secret>, String> {
+    let (fixture, store) = scene.store(Some(store))?;
+    let access = scene.access(fixture, store)?;
+    let variable = |name: &str, value: &str| (name.to_owned(), Secret::new(value));
+    Ok(BTreeMap::from([
+        variable("AWS_ENDPOINT_URL", &access.endpoint),
+        variable("AWS_REGION", &access.region),
+        variable("AWS_ACCESS_KEY_ID", &access.access_key),
+        ("AWS_SECRET_ACCESS_KEY".to_owned(), access.secret_key),
+    ]))
+}
+
+fn variables(
+    env: &IndexMap<String, String>,
+    text: impl Fn(&str) -> Result<String, String>,
+) -> Result<BTreeMap<String, Secret>, String> {
+    env.iter().map(|(name, value)| Ok((name.clone(), Secret::new(text(value)?)))).collect()
+}
+
+fn client_question(
+    scene: &Scene<'_>,
+    step: &ClientStep,
+    gained: &Gained<'_>,
+    place: &IndexMap<String, String>,
+    text: impl Fn(&str) -> Result<String, String>,
+) -> Result<ClientQuestion, String> {
+    let client = Client::named(&step.client).ok_or_else(|| format!("`{}` is not a client", step.client))?;
+    let task = match (&step.presign, &step.s3, &step.http) {
+        (Some(presign), _, _) => ClientTask::Presign(presign_question(scene, presign, gained, &text)?),
+        (None, Some(s3), _) => ClientTask::S3(s3_question(scene, s3, gained, &text)?),
+        (None, None, Some(http)) => ClientTask::Http(http_question(http, &text)?),
+        (None, None, None) => return Err("the client has nothing to do".to_owned()),
+    };
+    let mut env = variables(place, |it| Ok(it.to_owned()))?;
+    env.extend(variables(&step.env, &text)?);
+    Ok(ClientQuestion {
+        client: client.name.to_owned(),
+        program: client.program(),
+        trust_in: client.trust_in.to_owned(),
+        env,
+        chain: step.chain,
+        origin: step.origin.as_deref().map(&text).transpose()?,
+        task,
+    })
 }
 
 fn http_question(step: &HttpStep, text: impl Fn(&str) -> Result<String, String>) -> Result<HttpQuestion, String> {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use parallax_vocab::program::CA_BUNDLE;
 use parallax_vocab::question::{S3Access, View};
 
 use super::kept::Kept;
@@ -27,6 +28,10 @@ impl<'a> Scene<'a> {
     }
 
     fn value(&self, reference: &Reference, kept: &Kept) -> Result<String, String> {
+        if reference.name == template::VANTAGE {
+            // The path is known at the vantage alone, which puts it in this one's place.
+            return Ok(CA_BUNDLE.to_owned());
+        }
         let fixture = self.plan.fixtures.get(&reference.name);
         let (Some(fixture), Some(field)) = (fixture, &reference.field) else { return kept.value(reference) };
         let unknown = || format!("`{}` has no value", reference.path());
@@ -55,6 +60,11 @@ impl<'a> Scene<'a> {
         let trust = trust.iter().filter_map(root).collect();
         if vantage.pod.is_some() {
             return View { trust, ..View::default() };
+        }
+        if vantage.outside_image().is_some() {
+            // On the cluster's own network the edge is at its real address.
+            let name_servers = vec![self.cluster.world.name_server_within()];
+            return View { trust, name_servers, ..View::default() };
         }
         View { trust, ..self.outside() }
     }

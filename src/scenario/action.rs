@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::model::{CauseSpec, Expect, HttpStep, PresignStep, S3Step, Step};
+use super::model::{CauseSpec, ClientStep, Expect, HttpStep, PresignStep, S3Step, Step};
 
 /// The kinds of step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +21,10 @@ pub enum Action {
     Sts,
     /// Look at a token.
     Jwt,
+    /// Run a program of the user's.
+    Script,
+    /// Let a foreign client sign, speak S3, or open a URL.
+    Client,
     /// Look at a Kubernetes object.
     Resource,
     /// Read what containers wrote.
@@ -45,7 +49,7 @@ pub enum Action {
 
 impl Action {
     /// All kinds, in the order of the documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Dns,
         Self::Tls,
         Self::Http,
@@ -53,6 +57,8 @@ impl Action {
         Self::Presign,
         Self::Sts,
         Self::Jwt,
+        Self::Script,
+        Self::Client,
         Self::Resource,
         Self::Log,
         Self::Event,
@@ -75,6 +81,8 @@ impl Action {
             Self::Presign => "presign",
             Self::Sts => "sts",
             Self::Jwt => "jwt",
+            Self::Script => "script",
+            Self::Client => "client",
             Self::Resource => "resource",
             Self::Log => "log",
             Self::Event => "event",
@@ -104,15 +112,6 @@ impl Action {
         matches!(self, Self::Patch | Self::Delete | Self::Scale | Self::Restart | Self::Kill | Self::Rotate)
     }
 
-    /// Whether later steps can say `{{ id }}`, and for what.
-    pub fn yields(self) -> Option<&'static str> {
-        match self {
-            Self::Presign => Some("the URL"),
-            Self::Rotate => Some("the new serial"),
-            _ => None,
-        }
-    }
-
     /// Whether it brings an answer that something can be captured from.
     pub fn answers(self) -> bool {
         self != Self::Apply
@@ -127,6 +126,8 @@ impl Action {
             Self::Presign => &["client"],
             Self::Sts => &["dns", "connect", "tls", "status", "sts", "mismatch", "client"],
             Self::Jwt => &["dns", "connect", "tls", "status", "mismatch", "client"],
+            Self::Script => &["exit", "mismatch", "client"],
+            Self::Client => &["status", "s3", "mismatch", "client", "exit"],
             Self::Resource | Self::Log | Self::Event => &["resource", "mismatch"],
             Self::Apply | Self::Patch | Self::Delete | Self::Scale | Self::Restart | Self::Kill | Self::Rotate => {
                 &["resource"]
@@ -152,6 +153,8 @@ impl Step {
             self.presign.is_some(),
             self.sts.is_some(),
             self.jwt.is_some(),
+            self.script.is_some(),
+            self.client.is_some(),
             self.resource.is_some(),
             self.log.is_some(),
             self.event.is_some(),
@@ -174,33 +177,54 @@ impl Step {
         self.actions().first().copied().expect("a checked step has one action")
     }
 
+    /// Whether later steps can say `{{ id }}`: for the URL that this one signs, or the new certificate's serial.
+    pub fn yields(&self) -> bool {
+        self.presign.is_some()
+            || self.rotate.is_some()
+            || self.client.as_ref().is_some_and(|client| client.presign.is_some())
+    }
+
     /// The matchers that the step takes: keys of `expect`.
     pub fn matchers(&self) -> Vec<&'static str> {
         match self.actions().first() {
             Some(Action::Dns) => vec!["address", "dns"],
             Some(Action::Tls) => vec!["address", "same-chain-as", "certificate-name", "serial", "chain-length"],
             Some(Action::Http) => {
-                let head = self.http.as_ref().is_some_and(|http| http.head.is_some());
-                let body = (!head).then_some("body");
                 let rest = ["headers", "address", "same-chain-as", "certificate-name", "serial", "chain-length"];
-                ["status", "s3"].into_iter().chain(body).chain(rest).collect()
-            }
-            Some(Action::S3) => {
-                let operation = self.s3.as_ref().and_then(|s3| s3.operations().first().map(|(name, _)| *name));
-                let more = match operation {
-                    Some("get") => Some("body"),
-                    Some("list") => Some("keys"),
-                    _ => None,
-                };
-                ["status", "s3"].into_iter().chain(more).collect()
+                self.http.iter().flat_map(of_http).chain(rest).collect()
             }
             Some(Action::Sts) => vec!["status", "sts", "message"],
             Some(Action::Jwt) => vec!["claims", "signature"],
+            Some(Action::S3) => self.s3.as_ref().map(of_s3).unwrap_or_default(),
+            Some(Action::Script) => vec!["exit", "stdout", "stderr", "json"],
+            Some(Action::Client) => self.client.as_ref().map(of_client).unwrap_or_default(),
             Some(Action::Resource) => vec!["object", "absent"],
             Some(Action::Log) => vec!["line", "no-line"],
             Some(Action::Event) => vec!["message", "reason"],
             Some(_) | None => Vec::new(),
         }
+    }
+}
+
+fn of_http(http: &HttpStep) -> Vec<&'static str> {
+    ["status", "s3"].into_iter().chain(http.head.is_none().then_some("body")).collect()
+}
+
+fn of_s3(s3: &S3Step) -> Vec<&'static str> {
+    let more = match s3.operations().first() {
+        Some(("get", _)) => Some("body"),
+        Some(("list", _)) => Some("keys"),
+        _ => None,
+    };
+    ["status", "s3"].into_iter().chain(more).collect()
+}
+
+/// A foreign client answers as our own probes do, but tells nothing of the connection.
+fn of_client(client: &ClientStep) -> Vec<&'static str> {
+    match (&client.http, &client.s3) {
+        (Some(http), _) => of_http(http).into_iter().chain(["headers"]).collect(),
+        (None, Some(s3)) => of_s3(s3),
+        (None, None) => Vec::new(),
     }
 }
 
@@ -262,6 +286,10 @@ impl Expect {
             ("serial", self.serial.is_some()),
             ("chain-length", self.chain_length.is_some()),
             ("keys", self.keys.is_some()),
+            ("exit", self.exit.is_some()),
+            ("stdout", self.stdout.is_some()),
+            ("stderr", self.stderr.is_some()),
+            ("json", self.json.is_some()),
             ("object", self.object.is_some()),
             ("absent", self.absent.is_some()),
             ("line", self.line.is_some()),
@@ -285,6 +313,7 @@ impl CauseSpec {
             ("sts", self.sts.is_some()),
             ("mismatch", self.mismatch.is_some()),
             ("resource", self.resource.is_some()),
+            ("exit", self.exit.is_some()),
             ("client", self.client.is_some()),
         ];
         all.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()

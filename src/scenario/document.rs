@@ -108,6 +108,30 @@ impl Document {
         self.spots.contains_key(pointer)
     }
 
+    /// Takes another value, whose parts come from where `moves` say: pointers of the old value to pointers of the new one.
+    /// What no move leads from keeps its place, unless a move leads from something that holds it.
+    pub fn rebuild(&mut self, value: Value, moves: &[(String, String)]) {
+        let mut from: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (old, new) in moves {
+            from.entry(old).or_default().push(new);
+        }
+        let mut spots = HashMap::with_capacity(self.spots.len());
+        for (pointer, spot) in self.spots.drain() {
+            let ends = pointer.match_indices('/').map(|(at, _)| at).chain([pointer.len()]);
+            match ends.into_iter().find_map(|end| Some((end, from.get(&pointer[..end])?))) {
+                Some((end, targets)) => {
+                    let moved = targets.iter().map(|target| (format!("{target}{}", &pointer[end..]), spot.clone()));
+                    spots.extend(moved);
+                }
+                None => {
+                    spots.insert(pointer, spot);
+                }
+            }
+        }
+        self.spots = spots;
+        self.value = value;
+    }
+
     /// What to mark when the value at `pointer` is wrong: a scalar itself, a collection's key.
     pub fn mark(&self, pointer: &str) -> Range<usize> {
         let spot = self.spot(pointer);

@@ -10,10 +10,12 @@
 pub mod action;
 pub mod change;
 pub mod check;
+pub mod clients;
 pub mod diagnostic;
 pub mod document;
 pub mod duration;
 mod load;
+pub mod matrix;
 pub mod meaning;
 pub mod model;
 pub mod schema;

@@ -5,6 +5,11 @@
 
 use std::ops::Range;
 
+/// What `{{ vantage.ca }}` refers to: the place where a program runs, and the file of the certificates that it trusts.
+pub const VANTAGE: &str = "vantage";
+/// See [`VANTAGE`].
+pub const VANTAGE_CA: &str = "ca";
+
 /// A reference in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {

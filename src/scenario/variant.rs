@@ -9,6 +9,7 @@ use super::change::{ChangedPlaces, Touched, merge, rename_hosts};
 use super::check::{self, Places as _};
 use super::diagnostic::{Diagnostic, tidy};
 use super::document::{Document, join};
+use super::matrix;
 use super::meaning::{self, Expectations, Resolutions, Subject};
 use super::model::{Break, CauseSpec, Scenario};
 use super::schema;
@@ -53,13 +54,28 @@ pub struct Variant {
 impl Loaded {
     /// Reads one scenario. `path` is its folder below `scenarios/`; the last part must be the scenario's name.
     pub fn read(library: &Library, path: &str, file: &str, bytes: &[u8]) -> Result<Self, Vec<Diagnostic>> {
-        let (document, mut errors) = Document::parse_bytes(file, bytes);
-        let Some(document) = document else { return Err(tidy(errors)) };
+        let (document, errors) = Document::parse_bytes(file, bytes);
+        let Some(mut document) = document else { return Err(tidy(errors)) };
+        match matrix::expand(&mut document) {
+            Ok(expansion) => {
+                Self::of_document(library, path, file, document, errors).map_err(|errors| tidy(expansion.fold(errors)))
+            }
+            Err(wrong) => Err(tidy(errors.into_iter().chain(wrong).collect())),
+        }
+    }
+
+    fn of_document(
+        library: &Library,
+        path: &str,
+        file: &str,
+        document: Document,
+        mut errors: Vec<Diagnostic>,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let scenario: Scenario = match check::read(&schema::SCENARIO, &document.value, &document) {
             Ok(scenario) => scenario,
             Err(wrong) => {
                 errors.extend(wrong);
-                return Err(tidy(errors));
+                return Err(errors);
             }
         };
         let folder = path.rsplit('/').next().unwrap_or(path);
@@ -71,7 +87,7 @@ impl Loaded {
         let subject = Subject { scenario: &scenario, library, places: &document };
         if let Some(error) = meaning::too_long(&subject) {
             errors.push(error);
-            return Err(tidy(errors));
+            return Err(errors);
         }
         let (resolved, mut baseline) = meaning::fixtures(&subject);
         baseline.extend(meaning::check(&subject, &resolved));
@@ -94,7 +110,7 @@ impl Loaded {
         if errors.is_empty() {
             Ok(Self { path: path.to_owned(), file: file.to_owned(), document, scenario, variants })
         } else {
-            Err(tidy(errors))
+            Err(errors)
         }
     }
 

@@ -5,6 +5,7 @@
 //! another name" is evidence.
 
 mod log;
+pub mod outside;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -67,6 +68,11 @@ impl World {
     /// The name server as the harness reaches it.
     pub fn name_server(&self) -> SocketAddr {
         self.published(Port::udp(DNS_PORT))
+    }
+
+    /// The name server as containers of the cluster's network reach it.
+    pub fn name_server_within(&self) -> SocketAddr {
+        SocketAddr::new(self.address(), DNS_PORT)
     }
 
     /// How the harness reaches the edge: connections to the world's address go to the ports published on loopback.

@@ -183,7 +183,7 @@ mod tests {
             session_token: None,
         };
         let operation = S3Operation::List { bucket: "photos".to_owned(), prefix: String::new() };
-        ClientTask::S3(S3Question { access, operation })
+        ClientTask::S3(S3Question { access, operation, headers: BTreeMap::new() })
     }
 
     #[test]

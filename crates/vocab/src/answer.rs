@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
-use crate::secret::Secret;
 use crate::program::RunReply;
+use crate::secret::Secret;
 
 /// The answer to one question. Exactly one of `reply` and `cause` is set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

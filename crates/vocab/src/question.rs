@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::program::{ClientQuestion, RunQuestion};
+use crate::program::{ClientQuestion, ClientTask, RunQuestion};
 use crate::secret::Secret;
 
 /// One question to one vantage.
@@ -72,6 +72,25 @@ pub enum Probe {
     Run(RunQuestion),
     /// Let a foreign client do what one of the probes above does.
     Client(ClientQuestion),
+}
+
+impl Probe {
+    /// The HTTP request that is sent, by whatever client.
+    pub fn http(&self) -> Option<&HttpQuestion> {
+        match self {
+            Self::Http(http) => Some(http),
+            Self::Client(client) => match &client.task {
+                ClientTask::Http(http) => Some(http),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether a program does it, and tells in its own words why it could not.
+    pub fn is_program(&self) -> bool {
+        matches!(self, Self::Run(_) | Self::Client(_))
+    }
 }
 
 /// Resolve `name`, as an absolute name (`ndots` and search path are recorded apart).

@@ -67,9 +67,15 @@ impl<'a> Attempt<'a> {
     /// harness.
     pub(super) async fn run(&self) -> Result<Tried, RunError> {
         let mut tried = match self.step.action() {
-            Action::Dns | Action::Tls | Action::Http | Action::S3 | Action::Presign | Action::Sts | Action::Jwt => {
-                probe::run(self).await
-            }
+            Action::Dns
+            | Action::Tls
+            | Action::Http
+            | Action::S3
+            | Action::Presign
+            | Action::Sts
+            | Action::Jwt
+            | Action::Script
+            | Action::Client => probe::run(self).await,
             Action::Resource | Action::Log | Action::Event => cluster::run(self).await,
             Action::Apply
             | Action::Patch

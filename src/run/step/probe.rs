@@ -1,4 +1,5 @@
-//! `dns`, `tls`, `http`, `s3`, `presign`, `sts` and `jwt`: a question to a vantage, and who the store saw asking it.
+//! `dns`, `tls`, `http`, `s3`, `presign`, `sts`, `jwt`, `script` and `client`: a question to a vantage, and who the store saw
+//! asking it.
 
 use parallax_vocab::answer::{Reply, StsReply};
 use parallax_vocab::event::Witness;
@@ -8,11 +9,14 @@ use super::{Attempt, Tried};
 use crate::judge::{self, Expected, Judgement};
 use crate::run::error::RunError;
 use crate::run::{question, token};
+use crate::scenario::model::Step;
 
 pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
     let token = token::of_step(it).await?;
-    let probe = question::probe(&it.words(), it.step, token).map_err(|reason| it.wrong(reason))?;
     let from = it.step.from.as_deref().unwrap_or_default();
+    let pod = it.variant.pods.get(from).and_then(|name| it.stage.scene.plan.pods.get(name));
+    let place = pod.map(|pod| pod.env.clone()).unwrap_or_default();
+    let probe = question::probe(&it.words(), it.step, token, &place).map_err(|reason| it.wrong(reason))?;
     let vantage = it.variant.variant.scenario.vantages.get(from);
     let vantage = vantage.ok_or_else(|| it.wrong(format!("`{from}` is not a vantage")))?;
     let view = it.stage.scene.view(vantage);
@@ -22,7 +26,7 @@ pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
     redact(it, &answer);
     let expected = match it.expect()? {
         Some(expect) => Expected::Declared(Box::new(expect)),
-        None if it.step.s3.is_some() || it.step.sts.is_some() => Expected::Success,
+        None if succeeds(it.step) => Expected::Success,
         None => Expected::Answer,
     };
     let judgement = judge::judge(&expected, &answer, &it.kept.seen);
@@ -37,6 +41,14 @@ fn redact(it: &Attempt<'_>, answer: &Answer) {
     for secret in [&credentials.secret_key, &credentials.session_token] {
         it.stage.context.redactor.register(secret);
     }
+}
+
+/// Whether a step that expects nothing must come through: an operation of S3, whoever does it, and a script.
+fn succeeds(step: &Step) -> bool {
+    step.s3.is_some()
+        || step.sts.is_some()
+        || step.script.is_some()
+        || step.client.as_ref().is_some_and(|client| client.s3.is_some())
 }
 
 /// An answer that came from elsewhere than the vantage says nothing about the vantage, however well it reads.

@@ -142,6 +142,11 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
         let message = format!("`{}` expects this status, so it is no failure", step.id);
         errors.push(document.error(&join(at, "status"), message).fix("name the status that comes instead"));
     }
+    let succeeds = expect.and_then(|expect| expect.exit).unwrap_or_default();
+    if cause.exit == Some(succeeds) {
+        let message = format!("`{}` expects this exit code, so it is no failure", step.id);
+        errors.push(document.error(&join(at, "exit"), message).fix("name the exit code that comes instead"));
+    }
     errors
 }
 

@@ -4,8 +4,10 @@ mod assertions;
 mod breaks;
 mod captures;
 mod cluster;
+mod programs;
 mod readiness;
 mod references;
+mod requests;
 mod steps;
 mod structure;
 

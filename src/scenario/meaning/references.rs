@@ -69,7 +69,10 @@ pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Di
             match template::references(&text) {
                 Err(wrong) => errors.push(subject.places.error(&pointer, wrong.message).fix(wrong.fix)),
                 Ok(references) => {
-                    let wrong = references.iter().filter_map(|it| reference(subject, resolved, index, it));
+                    let wrong = references.iter().filter_map(|it| match it.name.as_str() {
+                        template::VANTAGE => vantage_reference(step, &pointer[at.len()..], it),
+                        _ => reference(subject, resolved, index, it),
+                    });
                     errors.extend(wrong.map(|(message, fix)| subject.places.error(&pointer, message).fix(fix)));
                 }
             }
@@ -149,7 +152,11 @@ fn beforehand(subject: &Subject<'_>, resolved: &Resolutions<'_>, reference: &Ref
 fn credentials_of(step: &Step) -> Option<(&'static str, &str)> {
     let of_s3 = step.s3.as_ref().and_then(|it| it.as_step.as_deref()).map(|id| ("/s3/as", id));
     let of_presign = step.presign.as_ref().and_then(|it| it.as_step.as_deref()).map(|id| ("/presign/as", id));
-    of_s3.or(of_presign)
+    let client = step.client.as_ref();
+    let s3 = client.and_then(|it| it.s3.as_ref()).and_then(|it| it.as_step.as_deref());
+    let presign = client.and_then(|it| it.presign.as_ref()).and_then(|it| it.as_step.as_deref());
+    let of_client = s3.map(|id| ("/client/s3/as", id)).or(presign.map(|id| ("/client/presign/as", id)));
+    of_s3.or(of_presign).or(of_client)
 }
 
 /// What is wrong with naming step `id` from the step at `index`.
@@ -166,6 +173,19 @@ fn earlier(subject: &Subject<'_>, index: usize, id: &str) -> Option<(String, Str
         let before = flow[..index].iter().map(|step| step.id.as_str());
         (format!("there is no step `{id}`"), suggest(id, before, "earlier steps"))
     })
+}
+
+/// `{{ vantage.ca }}` is a path at the vantage, so only a program there can be told it.
+fn vantage_reference(step: &Step, pointer: &str, reference: &Reference) -> Option<(String, String)> {
+    let path = reference.path();
+    if reference.field.as_deref() != Some(template::VANTAGE_CA) {
+        let message = format!("`{{{{ {path} }}}}`: a vantage has no such value");
+        return Some((message, "write `{{ vantage.ca }}`: the path of the certificates that it trusts".to_owned()));
+    }
+    let told = step.script.is_some() && pointer.starts_with("/script/") || pointer.starts_with("/client/env/");
+    let message =
+        format!("`{{{{ {path} }}}}` is the path of a file at the vantage, which only a program there can read");
+    (!told).then(|| (message, "write it in a `script`, or in the `env` of a `client`".to_owned()))
 }
 
 fn reference(
@@ -195,7 +215,7 @@ fn reference(
         };
     }
     let Some(position) = scenario.flow.iter().position(|step| step.id == name) else {
-        let steps = scenario.flow[..index].iter().filter(|step| yields(step)).map(|step| step.id.as_str());
+        let steps = scenario.flow[..index].iter().filter(|step| step.yields()).map(|step| step.id.as_str());
         let known = scenario.fixtures.keys().map(String::as_str).chain(steps);
         return Some((
             format!("`{{{{ {} }}}}`: nothing is called `{name}`", reference.path()),
@@ -209,11 +229,11 @@ fn reference(
     let step = &scenario.flow[position];
     match &reference.field {
         Some(field) if step.capture.contains_key(field) => None,
-        Some(field) if yields(step) && step.capture.is_empty() => {
+        Some(field) if step.yields() && step.capture.is_empty() => {
             Some((format!("step `{name}` yields one value, without `.{field}`"), format!("write `{{{{ {name} }}}}`")))
         }
         Some(field) => Some((format!("step `{name}` captures no `{field}`"), capturing(step, field))),
-        None if yields(step) => None,
+        None if step.yields() => None,
         None => {
             let fix = match step.capture.keys().next() {
                 Some(first) => format!("write `{{{{ {name}.{first} }}}}` for what it captures"),
@@ -233,8 +253,4 @@ fn capturing(step: &Step, field: &str) -> String {
         return format!("add `capture: {{ {field}: /json/pointer }}` to that step");
     }
     suggest(field, captures, "it captures")
-}
-
-fn yields(step: &Step) -> bool {
-    step.actions().first().is_some_and(|action| action.yields().is_some())
 }

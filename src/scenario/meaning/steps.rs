@@ -1,7 +1,6 @@
 //! Each step alone: one action, its vantage, its fields, its matchers.
 
 use super::Subject;
-use crate::fixture::Fixture;
 use crate::scenario::action::Action;
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::model::{Expect, PodVantage, Signer, Step};
@@ -72,51 +71,19 @@ impl Judge<'_> {
     fn fields(&self, action: Action, errors: &mut Vec<Diagnostic>) {
         let step = self.step;
         if let Some(http) = &step.http {
-            self.exactly_one("http", "method", &http.methods(), &["get", "put", "head", "post", "delete"], errors);
-            if let [(method, url)] = http.methods().as_slice() {
-                if !(url.starts_with("https://") || url.starts_with("http://") || url.starts_with("{{")) {
-                    let error = self.error(&format!("/http/{method}"), format!("`{url}` is not a URL"));
-                    errors.push(error.fix("begin it with `https://` or `http://`, or with a template"));
-                }
-                if http.body.is_some() && !matches!(*method, "put" | "post") {
-                    let error = self.key_error("/http/body", format!("`{method}` sends no body"));
-                    errors.push(error.fix("what must come back goes into `expect: { body: … }`"));
-                }
-            }
+            self.http("http", http, errors);
         }
         if let Some(s3) = &step.s3 {
-            let all = ["put", "get", "head", "delete", "list", "create-bucket"];
-            self.exactly_one("s3", "operation", &s3.operations(), &all, errors);
-            if let [(operation, target)] = s3.operations().as_slice() {
-                self.object("s3", operation, target, errors);
-                match (*operation, &s3.body) {
-                    ("put", None) => {
-                        let error = self.key_error("/s3/put", "`put` has no `body`".to_owned());
-                        errors.push(error.fix("add `body:` (content to put)"));
-                    }
-                    ("put", _) | (_, None) => {}
-                    (operation, Some(_)) => {
-                        let error = self.key_error("/s3/body", format!("`{operation}` sends no body"));
-                        errors.push(error.fix("what must come back goes into `expect: { body: … }`"));
-                    }
-                }
-            }
-            self.store("s3", s3.store.as_deref(), errors);
+            self.s3("s3", s3, errors);
         }
         if let Some(presign) = &step.presign {
-            self.exactly_one("presign", "method", &presign.methods(), &["get", "put", "head", "delete"], errors);
-            if let [(method, target)] = presign.methods().as_slice() {
-                self.object("presign", method, target, errors);
-            }
-            if presign.expires.as_millis() < 1000 {
-                let error = self.error("/presign/expires", format!("a URL cannot be valid for {}", presign.expires));
-                errors.push(
-                    error.fix(
-                        "write how long it is valid, 1s or more; for an expired one sign in the past: `signed: -1h`",
-                    ),
-                );
-            }
-            self.store("presign", presign.store.as_deref(), errors);
+            self.presign("presign", presign, errors);
+        }
+        if let Some(script) = &step.script {
+            self.script(script, errors);
+        }
+        if let Some(client) = &step.client {
+            self.client(client, errors);
         }
         if step.sts.is_some() || step.jwt.is_some() {
             self.token(errors);
@@ -192,82 +159,6 @@ impl Judge<'_> {
         }
     }
 
-    fn exactly_one(
-        &self,
-        action: &str,
-        what: &str,
-        given: &[(&str, &str)],
-        all: &[&str],
-        errors: &mut Vec<Diagnostic>,
-    ) {
-        match given {
-            [_] => {}
-            [] => {
-                let error = self.key_error(&format!("/{action}"), format!("`{action}` has no {what}"));
-                errors.push(error.fix(format!("give it one of {}", list(all))));
-            }
-            [(first, _), more @ ..] => {
-                for (second, _) in more {
-                    let message = format!("`{action}` has two {what}s: `{first}` and `{second}`");
-                    errors.push(self.key_error(&format!("/{action}/{second}"), message).fix("make it two steps"));
-                }
-            }
-        }
-    }
-
-    /// `bucket/key`, `bucket[/prefix]` or `bucket`, as far as it can be judged before templates are filled in.
-    fn object(&self, action: &str, operation: &str, target: &str, errors: &mut Vec<Diagnostic>) {
-        if target.contains("{{") {
-            return;
-        }
-        let fix = match (operation, target.split_once('/')) {
-            _ if target.contains("://") => "leave the scheme out: `bucket/key`",
-            ("list", Some((bucket, _))) if !bucket.is_empty() => return,
-            ("list" | "create-bucket", None) if !target.is_empty() => return,
-            (_, Some((bucket, key))) if operation != "create-bucket" && !bucket.is_empty() && !key.is_empty() => return,
-            ("create-bucket", _) => "write the name of a bucket alone",
-            ("list", _) => "write `bucket` or `bucket/prefix`",
-            _ => "write `bucket/key`",
-        };
-        let error =
-            self.error(&format!("/{action}/{operation}"), format!("`{target}` is not what `{operation}` works on"));
-        errors.push(error.fix(fix));
-    }
-
-    fn store(&self, action: &str, named: Option<&str>, errors: &mut Vec<Diagnostic>) {
-        let fixtures = &self.subject.scenario.fixtures;
-        let library = self.subject.library;
-        let is_store = |name: &str| library.get(name).is_some_and(Fixture::is_store);
-        let stores: Vec<&str> =
-            fixtures.iter().filter(|(_, used)| is_store(&used.fixture)).map(|(id, _)| id.as_str()).collect();
-        match named {
-            Some(name) if stores.contains(&name) => {}
-            Some(name) => {
-                let message = match fixtures.get(name) {
-                    // An unknown fixture is told at its own place.
-                    Some(used) if library.get(&used.fixture).is_none() => return,
-                    Some(used) => format!("`{name}` is a `{}`, which is no S3 store", used.fixture),
-                    None => format!("there is no S3 store `{name}`"),
-                };
-                errors.push(self.error(&format!("/{action}/store"), message).fix(suggest(name, stores, "stores")));
-            }
-            None if stores.len() == 1 => {}
-            None if stores.is_empty() => {
-                // Where a fixture is unknown, it may have been the store.
-                if fixtures.values().all(|used| library.get(&used.fixture).is_some()) {
-                    let error =
-                        self.key_error(&format!("/{action}"), format!("`{action}` in a scenario without an S3 store"));
-                    errors.push(error.fix("add one under `fixtures`, for example `store: { use: minio, … }`"));
-                }
-            }
-            None => {
-                let error =
-                    self.key_error(&format!("/{action}"), format!("`{action}` does not say which store it asks"));
-                errors.push(error.fix(format!("add `store:` with one of {}", list(&stores))));
-            }
-        }
-    }
-
     fn manifests(&self, objects: &[serde_json::Value], errors: &mut Vec<Diagnostic>) {
         for (index, object) in objects.iter().enumerate() {
             let at = format!("/apply/objects/{index}");
@@ -291,11 +182,14 @@ impl Judge<'_> {
         let takes = self.step.matchers();
         let Some(expect) = &self.step.expect else {
             // Success is what a write is expected to have; what a look is expected to see must be said.
-            let operation = self.step.s3.as_ref().and_then(|s3| s3.operations().first().map(|(name, _)| *name));
-            // One without an operation is told for that alone.
-            let optional = matches!(action, Action::Presign | Action::Sts)
+            let client = self.step.client.as_ref();
+            let s3 = self.step.s3.as_ref().or_else(|| client.and_then(|client| client.s3.as_ref()));
+            let operation = s3.and_then(|s3| s3.operations().first().map(|(name, _)| *name));
+            // One without an operation is told for that alone, and so is a client without a task.
+            let optional = matches!(action, Action::Presign | Action::Sts | Action::Script)
                 || action.is_act()
-                || action == Action::S3 && matches!(operation, None | Some("put" | "create-bucket" | "delete"));
+                || s3.is_some() && matches!(operation, None | Some("put" | "create-bucket" | "delete"))
+                || client.is_some_and(|client| client.http.is_none() && client.s3.is_none());
             if !optional {
                 let error =
                     self.error("/id", format!("step `{}` expects nothing, so it asserts nothing", self.step.id));

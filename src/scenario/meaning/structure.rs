@@ -6,11 +6,15 @@ use super::Subject;
 use crate::fixture::Fixture;
 use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::document::join;
+use crate::scenario::matrix::MATRIX;
 use crate::scenario::model::{CLUSTER_AUTHORITY, PodVantage};
-use crate::scenario::template::is_name;
+use crate::scenario::template::{VANTAGE, is_name};
 
 /// How many entries a section may have: far more than a person reads, few enough for rules that compare each with each.
 const ENTRIES_LIMIT: usize = 200;
+
+/// First words of templates that stand for something else than a fixture or a step.
+const RESERVED: [&str; 2] = [VANTAGE, MATRIX];
 
 /// The shortest life of a token that the apiserver takes for a projected volume, in seconds.
 const SHORTEST_TOKEN_S: i64 = 600;
@@ -68,6 +72,13 @@ fn ids(subject: &Subject<'_>) -> Vec<Diagnostic> {
         reserved
             .push(error.fix(format!("give it another id: `trust: [{CLUSTER_AUTHORITY}]` means the cluster's own CA")));
     }
+    let steps = scenario.flow.iter().enumerate().map(|(index, step)| (&step.id, format!("/flow/{index}/id")));
+    let all = scenario.fixtures.keys().map(|id| (id, join("/fixtures", id))).chain(steps);
+    for (id, at) in all.filter(|(id, _)| RESERVED.contains(&id.as_str())) {
+        let error =
+            subject.places.key_error(&at, format!("`{id}` is a word of templates, so nothing can have that id"));
+        reserved.push(error.fix(format!("`{{{{ {id}.… }}}}` would mean both: give it another id")));
+    }
     for (index, step) in scenario.flow.iter().enumerate() {
         word(&step.id, &|message| subject.places.error(&format!("/flow/{index}/id"), message));
     }
@@ -108,6 +119,10 @@ fn vantages(subject: &Subject<'_>) -> Vec<Diagnostic> {
                 continue;
             }
         };
+        if let Some(image) = vantage.image().filter(|image| !is_name(image)) {
+            let error = subject.places.error(&format!("{at}/{place}/image"), format!("`{image}` is no image's name"));
+            errors.push(error.fix("write a name of images.lock, for example `clients`, not a reference"));
+        }
         for (index, authority) in trust.iter().enumerate() {
             errors.extend(trusted(subject, authority, &format!("{at}/{place}/trust/{index}")));
         }

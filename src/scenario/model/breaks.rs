@@ -71,7 +71,11 @@ pub struct CauseSpec {
     /// The object is missing or refused; the words that must be in the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
-    /// The client refuses to send; the words that must be in the reason.
+    /// The program ends with this exit code instead of the expected one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 255))]
+    pub exit: Option<i32>,
+    /// The client refuses to send, is not there, or tells no answer but words of its own; words that must be in them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// Words that the server's or library's message must hold.

@@ -54,6 +54,19 @@ pub struct Expect {
     /// Keys that a listing holds, exactly (`s3 list`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<Vec<String>>,
+    /// The exit code (`script`); 128 and the signal's number where a signal ended it. 0 where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 255))]
+    pub exit: Option<i32>,
+    /// Words that standard output holds (`script`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout: Option<String>,
+    /// Words that standard error holds (`script`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<String>,
+    /// A part of the JSON that standard output is (`script`), compared as `object` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<Value>,
     /// A part of the object: every field given must be there and equal (`resource`). Entries of a list that have a
     /// `type` or `name` are found by it, wherever they stand; other lists are compared whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]

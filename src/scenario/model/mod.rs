@@ -8,6 +8,7 @@ mod breaks;
 mod cluster;
 mod expect;
 mod identity;
+mod program;
 mod step;
 mod vantage;
 
@@ -21,6 +22,7 @@ pub use self::breaks::{Break, CauseSpec, Change, OneOrMore};
 pub use self::cluster::{EventStep, LogStep, ResourceStep};
 pub use self::expect::Expect;
 pub use self::identity::{JwtStep, STS_AUDIENCE, SessionToken, Signer, StsStep, TokenSpec, Vulnerable};
+pub use self::program::{ClientStep, ScriptStep};
 pub use self::step::{ApplyStep, DnsStep, HttpStep, PresignStep, S3Step, Step, TlsStep};
 pub use self::vantage::{OutsideVantage, PodVantage, VantageSpec};
 
@@ -48,12 +50,21 @@ pub struct Scenario {
     /// The places to look from, by id.
     #[serde(default)]
     pub vantages: IndexMap<String, VantageSpec>,
+    /// Axes with their values, for steps that are written once and done for each value: a step that says
+    /// `{{ matrix.AXIS }}` becomes one step for each value, with the id `ID-VALUE`, and so do the steps that refer to it.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub matrix: IndexMap<String, Values>,
     /// What is done and expected, in order.
     pub flow: Vec<Step>,
     /// Small declared changes, by id, each with what must then fail and why.
     #[serde(default)]
     pub breaks: IndexMap<String, Break>,
 }
+
+/// The values of an axis: at least one, each a part of ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Values(#[schemars(length(min = 1))] pub Vec<String>);
 
 /// What a scenario needs of its cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

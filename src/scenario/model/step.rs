@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    DeleteStep, EventStep, Expect, JwtStep, KillStep, LogStep, PatchStep, ResourceStep, RestartStep, RotateStep,
-    ScaleStep, SessionToken, StsStep, Vulnerable,
+    ClientStep, DeleteStep, EventStep, Expect, JwtStep, KillStep, LogStep, PatchStep, ResourceStep, RestartStep,
+    RotateStep, ScaleStep, ScriptStep, SessionToken, StsStep, Vulnerable,
 };
 use crate::scenario::duration::Span;
 
@@ -45,6 +45,12 @@ pub struct Step {
     /// Look at a web identity token, and check its signature against the keys that its issuer publishes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt: Option<JwtStep>,
+    /// Run a program of one's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<ScriptStep>,
+    /// Let a client that applications use sign, speak S3, or open a URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientStep>,
     /// Look at a Kubernetes object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<ResourceStep>,

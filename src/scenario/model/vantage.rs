@@ -13,8 +13,8 @@ pub struct VantageSpec {
     /// Inside: an agent in a pod of the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodVantage>,
-    /// Outside the cluster: the harness itself. URL and Host stay as they are; the connection goes to the port that
-    /// the engine published on loopback.
+    /// Outside the cluster: the harness itself, or a container beside the cluster. To the harness's own connections URL and
+    /// Host stay as they are, and lead to the port that the engine published on loopback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outside: Option<OutsideVantage>,
 }
@@ -49,12 +49,29 @@ pub struct PodVantage {
     /// Environment of its container.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub env: IndexMap<String, String>,
+    /// The image that it is in (`images/images.lock`), for the programs that steps run there: `clients`, `browser`. Left out, it
+    /// is the agent's, with no other program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 impl PodVantage {
     /// Whether a pod of this kind serves for the other: they differ at most in what their probes trust.
     pub fn same_pod(&self, other: &Self) -> bool {
         Self { trust: Vec::new(), ..self.clone() } == Self { trust: Vec::new(), ..other.clone() }
+    }
+}
+
+impl VantageSpec {
+    /// The image that the vantage is in; none where it is the agent's, or the harness itself.
+    pub fn image(&self) -> Option<&str> {
+        let pod = self.pod.as_ref().and_then(|it| it.image.as_deref());
+        pod.or_else(|| self.outside.as_ref().and_then(|it| it.image.as_deref()))
+    }
+
+    /// The image of the container that an outside vantage is.
+    pub fn outside_image(&self) -> Option<&str> {
+        self.outside.as_ref().and_then(|it| it.image.as_deref())
     }
 }
 
@@ -66,4 +83,9 @@ pub struct OutsideVantage {
     /// trusted.
     #[serde(default)]
     pub trust: Vec<String>,
+    /// The image that it is in (`images/images.lock`), for the programs that steps run there: `clients`, `browser`. With it,
+    /// the vantage is a container on the cluster's own network, where names resolve as they do for the world outside; left
+    /// out, it is the harness itself, and a `script` runs on the user's machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }

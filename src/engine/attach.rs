@@ -1,0 +1,92 @@
+//! A further process in a running container, with its three streams.
+
+use std::pin::Pin;
+
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use testcontainers::bollard::container::LogOutput;
+use testcontainers::bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+
+use super::connect::Engine;
+use super::error::EngineError;
+
+/// Buffers between the engine's one connection and the two streams that it carries.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// A process in a container. Dropping the streams closes its input; it is not ended by that.
+pub struct Attached {
+    /// What it reads.
+    pub stdin: Pin<Box<dyn AsyncWrite + Send>>,
+    /// What it prints.
+    pub stdout: Box<dyn AsyncRead + Send + Unpin>,
+    /// What it complains.
+    pub stderr: Box<dyn AsyncRead + Send + Unpin>,
+    /// Resolves with the reason when the process or its container has ended.
+    pub ended: BoxFuture<'static, String>,
+}
+
+impl std::fmt::Debug for Attached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Attached")
+    }
+}
+
+impl Engine {
+    /// Starts a process in a running container. Nothing new is created in the engine that would have to be removed: the
+    /// process goes with its container.
+    pub async fn attach(&self, container: &str, argv: &[&str]) -> Result<Attached, EngineError> {
+        let doing = || format!("run {} in container {container}", argv.join(" "));
+        let options = CreateExecOptions {
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            cmd: Some(argv.to_vec()),
+            ..Default::default()
+        };
+        let id = self.docker.create_exec(container, options).await.map_err(EngineError::call(doing()))?.id;
+        let start = StartExecOptions { output_capacity: Some(BUFFER_BYTES), ..Default::default() };
+        let started = self.docker.start_exec(&id, Some(start)).await.map_err(EngineError::call(doing()))?;
+        let StartExecResults::Attached { mut output, input } = started else {
+            let reason = "the engine attached no streams".to_owned();
+            return Err(EngineError::Process { doing: doing(), reason });
+        };
+        let (stdout, mut to_stdout) = tokio::io::duplex(BUFFER_BYTES);
+        let (stderr, mut to_stderr) = tokio::io::duplex(BUFFER_BYTES);
+        let (engine, container) = (self.clone(), container.to_owned());
+        let carried = tokio::spawn(async move {
+            while let Some(Ok(piece)) = output.next().await {
+                let written = match &piece {
+                    LogOutput::StdErr { message } => to_stderr.write_all(message).await,
+                    LogOutput::StdOut { message } | LogOutput::Console { message } => {
+                        to_stdout.write_all(message).await
+                    }
+                    LogOutput::StdIn { .. } => Ok(()),
+                };
+                if written.is_err() {
+                    return;
+                }
+            }
+        });
+        let ended = async move {
+            tokio::select! {
+                // Its output ends with it.
+                _ = carried => {}
+                code = engine.wait_exit(&container) => {
+                    return match code {
+                        Ok(code) => format!("its container ended with exit code {code}"),
+                        Err(error) => error.to_string(),
+                    };
+                }
+            }
+            match engine.docker.inspect_exec(&id).await {
+                Ok(inspected) => match inspected.exit_code {
+                    Some(code) => format!("it ended with exit code {code}"),
+                    None => "its streams ended".to_owned(),
+                },
+                Err(error) => super::error::said(&error),
+            }
+        };
+        Ok(Attached { stdin: input, stdout: Box::new(stdout), stderr: Box::new(stderr), ended: Box::pin(ended) })
+    }
+}

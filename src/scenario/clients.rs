@@ -1,0 +1,74 @@
+//! The clients that `client` steps name: what each can do, and where it reads its trust.
+//!
+//! The programs are in `images/clients` and `images/browser`; what one cannot do is said before anything is started.
+
+use super::model::ClientStep;
+
+/// A client that applications use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// As scenarios name it; its program is `/clients/NAME`.
+    pub name: &'static str,
+    /// The variable in which it reads the path of its certificate bundle (facts.md §6).
+    pub trust_in: &'static str,
+    /// The methods it signs URLs for.
+    pub signs: &'static [&'static str],
+    /// Whether it speaks S3.
+    pub s3: bool,
+    /// Whether it opens URLs.
+    pub http: bool,
+    /// What is to be known where it cannot sign.
+    pub note: &'static str,
+}
+
+const ANY: &[&str] = &["get", "put", "head", "delete"];
+const GET: &[&str] = &["get"];
+
+/// A client that signs and speaks S3.
+const fn s3(name: &'static str, trust_in: &'static str, signs: &'static [&'static str], note: &'static str) -> Client {
+    Client { name, trust_in, signs, s3: true, http: false, note }
+}
+
+/// A client that opens URLs.
+const fn opener(name: &'static str, trust_in: &'static str) -> Client {
+    Client { name, trust_in, signs: &[], s3: false, http: true, note: "" }
+}
+
+/// All clients.
+pub const CLIENTS: [Client; 9] = [
+    s3("aws-sdk-rust", "SSL_CERT_FILE", ANY, ""),
+    s3("aws-cli", "AWS_CA_BUNDLE", GET, "`aws s3 presign` signs GET and nothing else"),
+    s3("boto3", "AWS_CA_BUNDLE", ANY, ""),
+    s3(
+        "mc",
+        "SSL_CERT_FILE",
+        GET,
+        "`mc share download` signs GET; `mc share upload` signs a POST form, which is no PUT URL",
+    ),
+    s3("aws-sdk-go-v2", "SSL_CERT_FILE", ANY, ""),
+    s3("aws-sdk-js-v3", "NODE_EXTRA_CA_CERTS", ANY, ""),
+    opener("curl", "CURL_CA_BUNDLE"),
+    opener("reqwest", "SSL_CERT_FILE"),
+    // Chromium reads an NSS database, which its program makes from the bundle.
+    opener("browser", "PARALLAX_CA_BUNDLE"),
+];
+
+impl Client {
+    /// The client of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        CLIENTS.iter().find(|it| it.name == name)
+    }
+
+    /// Its program at the vantage.
+    pub fn program(&self) -> String {
+        format!("/clients/{}", self.name)
+    }
+}
+
+impl ClientStep {
+    /// The tasks that are given: exactly one in a checked step.
+    pub fn tasks(&self) -> Vec<&'static str> {
+        let all = [("presign", self.presign.is_some()), ("s3", self.s3.is_some()), ("http", self.http.is_some())];
+        all.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+    }
+}

@@ -1,0 +1,71 @@
+//! Expansion by example, and what it says of where things were written.
+
+use insta::assert_snapshot;
+
+use super::*;
+
+fn expanded(text: &str) -> Document {
+    let (document, errors) = Document::parse("scenario.yaml", text);
+    assert_eq!(errors, []);
+    let mut document = document.expect("a document");
+    expand(&mut document).expect("a matrix in order");
+    document
+}
+
+fn told(text: &str) -> String {
+    let (document, _) = Document::parse("scenario.yaml", text);
+    let errors = expand(&mut document.expect("a document")).expect_err("a wrong matrix");
+    errors.iter().map(Diagnostic::on_one_line).collect::<Vec<_>>().join("\n")
+}
+
+const SCENARIO: &str = r#"matrix:
+  signer: [boto3, mc]
+  opener: [curl, browser]
+flow:
+  - { id: put, s3: { put: a } }
+  - { id: url, client: { use: "{{ matrix.signer }}", presign: { get: "photos/{{ matrix.signer }}.txt" } } }
+  - { id: open, needs: [put, url], client: { use: "{{ matrix.opener }}", http: { get: "{{ url }}?{{ url.part }}" } } }
+  - { id: again, http: { get: "{{ url }}" }, expect: { same-chain-as: url } }
+breaks:
+  all:
+    change: { flow: { url: { client: { presign: { get: "other/{{ matrix.signer }}" } } }, url-mc: { from: x } } }
+    fails: { open: { status: 403 }, open-browser: { client: CORS }, open-mc-browser: { status: 500 } }
+    blocks: [put, again-mc, again]
+"#;
+
+#[test]
+fn steps_and_breaks_are_expanded_with_their_references() {
+    let value = expanded(SCENARIO).value;
+    assert_snapshot!(serde_json::to_string_pretty(&value).expect("JSON"));
+}
+
+#[test]
+fn every_part_knows_where_it_was_written() {
+    let document = expanded(SCENARIO);
+    for (pointer, place) in [
+        ("/flow/0/id", 5),
+        ("/flow/2/client/use", 6),
+        ("/flow/3/client/http/get", 7),
+        ("/flow/6/id", 7),
+        ("/flow/8/expect/same-chain-as", 8),
+        ("/breaks/all/change/flow/url-boto3/client", 11),
+        ("/breaks/all/fails/open-mc-browser", 12),
+        ("/breaks/all/blocks/3", 13),
+    ] {
+        assert_eq!(document.place(pointer), format!("scenario.yaml:{place}"), "{pointer}");
+        assert!(document.has(pointer), "{pointer}");
+    }
+    let text = document.source.text();
+    assert_eq!(&text[document.mark("/breaks/all/blocks/2")], "again");
+    assert_eq!(&text[document.mark_key("/breaks/all/fails/open-boto3-curl")], "open");
+    assert_eq!(&text[document.mark_key("/breaks/all/fails/open-boto3-browser")], "open-browser");
+}
+
+#[test]
+fn a_product_that_no_one_would_wait_for_is_refused_before_it_is_made() {
+    let values: Vec<String> = (0..100).map(|number| format!("v{number}")).collect();
+    let axes: Vec<String> = (0..20).map(|axis| format!("  a{axis}: [{}]", values.join(", "))).collect();
+    let all: Vec<String> = (0..20).map(|axis| format!("{{{{ matrix.a{axis} }}}}")).collect();
+    let text = format!("matrix:\n{}\nflow:\n  - {{ id: a, x: \"{}\" }}\n", axes.join("\n"), all.join(""));
+    assert!(told(&text).contains("more than 200 steps"), "{}", told(&text));
+}

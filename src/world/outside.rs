@@ -1,0 +1,28 @@
+//! Places outside the cluster that need an image: containers on its network, whose resolver is the world.
+
+use std::collections::BTreeMap;
+
+use futures::future::try_join_all;
+
+use super::World;
+use crate::engine::{Container, ContainerSpec, EngineError, Site};
+use crate::probe::AGENT_PATH;
+
+/// Starts one container for each image, idle until the agent in it is asked. Names resolve there as they do for the world
+/// outside, and the edge is at its real address.
+pub async fn start(
+    site: &Site,
+    cluster: &str,
+    images: &BTreeMap<String, String>,
+    network: &str,
+    world: &World,
+) -> Result<BTreeMap<String, Container>, EngineError> {
+    let all = images.iter().map(|(name, reference)| async move {
+        let mut spec = ContainerSpec::new(format!("{cluster}-outside-{name}"), reference, network);
+        spec.entrypoint = Some(vec![AGENT_PATH.to_owned()]);
+        spec.command = vec!["hold".to_owned()];
+        spec.dns = vec![world.address()];
+        Ok::<_, EngineError>((name.clone(), site.start(spec).await?))
+    });
+    Ok(try_join_all(all).await?.into_iter().collect())
+}
