@@ -83,7 +83,7 @@ fn of_header() -> SignedRequest {
 }
 
 /// 2026-11-22 15:00:00 UTC
-const SIGNED_AT: Duration = Duration::from_mins(29_922_660);
+const SIGNED_AT: Duration = Duration::from_hours(498_711);
 const HASH: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 
 fn case<'a>(seen: &'a SignedRequest, signed: &'a SignedRequest, secrets: [&'a Secret; 2]) -> Case<'a> {
