@@ -135,6 +135,9 @@ pub struct E2e {
     /// How many environments (a namespace each) run at once on their clusters.
     #[arg(long, short, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,
+    /// How many clusters stand at once; by default as many as there are processors. Further ones start when others are done.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub clusters: Option<u16>,
     /// Run environments and variants in a random order, drawn from SEED; without one a fresh seed is taken. It is printed,
     /// and the same seed gives the same order. Verdicts must not depend on it.
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]

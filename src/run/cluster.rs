@@ -26,6 +26,7 @@ const WORLD_LINES: usize = 5_000;
 
 /// Starts a cluster and runs its environments side by side, as many as there are jobs.
 pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -> Result<(), RunError> {
+    let _standing = context.clusters.acquire().await.expect("the semaphore is never closed");
     let setup = context.sink.setup(
         format!("cluster/{}", plan.name),
         format!("cluster {} ({})", plan.name, if supplied.published { "published k3s" } else { "source-built node" }),
@@ -86,7 +87,19 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
         tell_what_is_held(context, &cluster, plan).await;
     }
     keep_evidence(context, &cluster).await;
+    if !context.options.keep {
+        stop(context, &cluster).await;
+    }
     result
+}
+
+/// Ends what a finished cluster still does, so that the next has the machine; the sweep at the end takes it away.
+async fn stop(context: &Context, cluster: &Cluster) {
+    for container in [cluster.node.name.as_str(), cluster.world.container()] {
+        if let Err(error) = context.site.engine().kill(container, "KILL").await {
+            context.sink.warn(format!("cluster {}: {container} was not stopped: {error}", cluster.name));
+        }
+    }
 }
 
 /// Says which namespaces could not go, and why: a cluster of a person's own would keep them. This one goes with all that

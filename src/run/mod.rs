@@ -56,6 +56,8 @@ pub struct Options {
     pub keep: bool,
     /// How many variants run at once.
     pub jobs: usize,
+    /// How many clusters stand at once.
+    pub clusters: usize,
 }
 
 /// Everything that every part of a run needs.
@@ -68,6 +70,7 @@ pub(crate) struct Context {
     pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) start: OffsetDateTime,
     pub(crate) jobs: Semaphore,
+    pub(crate) clusters: Semaphore,
 }
 
 /// Runs a plan to its end, clean-up included. The error is why the run itself failed.
@@ -104,6 +107,7 @@ async fn with_plan(
     let reaper = if options.keep { None } else { Some(reaper::Reaper::spawn(&site)?) };
     let context = Arc::new(Context {
         jobs: Semaphore::new(options.jobs),
+        clusters: Semaphore::new(options.clusters),
         options,
         site: site.clone(),
         sink: sink.clone(),

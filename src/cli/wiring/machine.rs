@@ -51,6 +51,7 @@ pub async fn e2e(run: Run, project: &Project, plan: &Plan) -> Ended {
         provision: run.options.provision,
         keep: run.options.keep,
         jobs: usize::from(run.options.jobs),
+        clusters: run.options.clusters.map_or_else(processors, usize::from),
     };
     let result = run::e2e(options, plan, run.sink, run.redactor, run.cancel).await;
     Ended { failure: result.err() }
@@ -225,4 +226,9 @@ fn failed(failure: &Failure) -> CliError {
         write!(text, "\n  | {line}").expect("a String takes every write");
     }
     CliError::Harness(text)
+}
+
+/// As many clusters as processors: a node that starts keeps one busy.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
