@@ -80,7 +80,7 @@ mod tests {
 
     fn scratch(name: &str) -> std::path::PathBuf {
         let folder = std::env::temp_dir().join(format!("parallax-writer-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::create_dir_all(&folder).expect("a scratch folder");
         folder.join("app.db")
     }
 

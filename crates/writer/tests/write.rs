@@ -10,22 +10,22 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_parallax-writer");
 
 fn scratch(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("parallax-writer-{}-{name}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::create_dir_all(&folder).expect("a scratch folder");
     folder.join("app.db")
 }
 
 fn start(database: &Path) -> (Child, impl Iterator<Item = Value>) {
     let mut command = Command::new(PROGRAM);
     let command = command.args(["write", "--rate", "500", "--database"]).arg(database);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    (child, lines.map_while(Result::ok).map(|line| serde_json::from_str(&line).unwrap()))
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("the writer starts");
+    let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    (child, lines.map_while(Result::ok).map(|line| serde_json::from_str(&line).expect("a line of JSON")))
 }
 
 fn look(database: &Path) -> Value {
-    let out = Command::new(PROGRAM).args(["look", "--database"]).arg(database).output().unwrap();
+    let out = Command::new(PROGRAM).args(["look", "--database"]).arg(database).output().expect("the writer runs");
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    serde_json::from_slice(&out.stdout).unwrap()
+    serde_json::from_slice(&out.stdout).expect("JSON")
 }
 
 #[test]
