@@ -15,11 +15,11 @@ use crate::task::{Access, Operation, Presign, S3};
 async fn client(access: Option<Access>) -> Client {
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).retry_config(RetryConfig::disabled());
     if let Some(it) = access {
-        let credentials = Credentials::new(it.access_key, it.secret_key, it.session_token, None, "given");
+        let credentials = Credentials::new(it.key_id, it.secret_key, it.session_token, None, "given");
         loader = loader.region(Region::new(it.region)).endpoint_url(it.endpoint).credentials_provider(credentials);
     }
-    let loaded = loader.load().await;
-    Client::from_conf(aws_sdk_s3::config::Builder::from(&loaded).force_path_style(true).build())
+    let shared = loader.load().await;
+    Client::from_conf(aws_sdk_s3::config::Builder::from(&shared).force_path_style(true).build())
 }
 
 /// Signs a URL.

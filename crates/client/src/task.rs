@@ -17,7 +17,8 @@ pub(crate) struct Task {
 pub(crate) struct Access {
     pub(crate) endpoint: String,
     pub(crate) region: String,
-    pub(crate) access_key: String,
+    #[serde(rename = "access_key")]
+    pub(crate) key_id: String,
     pub(crate) secret_key: String,
     pub(crate) session_token: Option<String>,
 }

@@ -116,7 +116,7 @@ fn not_started(program: &str, why: &std::io::Error) -> String {
 /// The folder that a program runs in, with the certificates that it may trust.
 struct Folder {
     /// Removed with this.
-    _folder: tempfile::TempDir,
+    _held: tempfile::TempDir,
     bundle: PathBuf,
     work: PathBuf,
 }
@@ -128,7 +128,7 @@ impl Folder {
             let (bundle, work) = (folder.path().join("ca.pem"), folder.path().join("work"));
             std::fs::write(&bundle, trust.join("\n"))?;
             std::fs::create_dir(&work)?;
-            Ok(Self { _folder: folder, bundle, work })
+            Ok(Self { _held: folder, bundle, work })
         };
         make().map_err(|why: std::io::Error| invalid(format!("no folder to run in: {why}")))
     }
