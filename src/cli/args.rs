@@ -149,6 +149,9 @@ pub struct E2e {
     /// Accept a run in which everything was skipped; else it exits 3, for it says nothing.
     #[arg(long)]
     pub allow_skips: bool,
+    /// Draw the random moments of repeats from this, instead of from what scenarios say: a run reports its seeds.
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
     /// Where the run's folder with record and reports goes [default: target/e2e in the project].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! The sentence that goes with a cause.
 
+use parallax_vocab::course::Round;
 use parallax_vocab::event::{READINESS, StepEnded, Verdict};
 use parallax_vocab::program::ClientTask;
 use parallax_vocab::question::{HttpQuestion, PresignQuestion, Probe, Question, S3Question};
@@ -90,9 +91,15 @@ pub fn of_step(step: &StepEnded) -> String {
         Some(advisory) => closed(&sentence, advisory),
         None => sentence,
     };
-    match step.course.held.as_ref().and_then(|held| Some((held, held.broke?))) {
+    let sentence = match step.course.held.as_ref().and_then(|held| Some((held, held.broke?))) {
         Some((held, broke)) => {
             format!("{sentence}; it broke at try {broke}, after it had held for {} ms", held.held_ms)
+        }
+        None => sentence,
+    };
+    match &step.course.round {
+        Some(Round { of, number, times, seed, .. }) => {
+            format!("{sentence}; in round {number} of {times} of `{of}`, seed {seed}")
         }
         None => sentence,
     }

@@ -6,7 +6,7 @@ use parallax_vocab::event::{Matched, Problem, Verdict};
 use parallax_vocab::{Cause, StepId};
 
 use super::cause::{describe, matches};
-use crate::scenario::model::{CauseSpec, Step};
+use crate::scenario::model::{CauseSpec, Step, placed};
 
 /// How one step ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,8 @@ pub fn problems<'a>(
     let fails: BTreeMap<&String, &CauseSpec> = fails.into_iter().collect();
     let results: BTreeMap<&str, &StepResult> = results.iter().map(|it| (it.step.as_str(), it)).collect();
     let mut problems = Vec::new();
-    for step in flow {
+    // A repeat has no verdict of its own: its steps have, in the last round that was run.
+    for step in placed(flow).into_iter().map(|it| it.step) {
         let Some(result) = results.get(step.id.as_str()) else { continue };
         let declared = fails.get(&step.id);
         let is_break = !fails.is_empty();

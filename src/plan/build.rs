@@ -118,7 +118,7 @@ fn environments<'a>(loaded: &'a Loaded, selected: &BTreeSet<VariantId>) -> Vec<(
     let mut shared = Vec::new();
     let mut own = Vec::new();
     for variant in loaded.variants.iter().filter(|variant| selected.contains(&variant.id)) {
-        let stays = |variant: &Variant| !variant.scenario.flow.iter().any(|step| step.action().leaves_it_changed());
+        let stays = |variant: &Variant| !variant.scenario.steps().iter().any(|it| it.step.action().leaves_it_changed());
         let as_planned = variant.touches.fixtures.is_empty() && !variant.touches.cluster;
         if variant.break_id.is_none() || as_planned && stays(variant) && stays(&loaded.variants[0]) {
             shared.push(variant);
@@ -179,7 +179,7 @@ fn with_hosts(loaded: &Loaded, variant: &Variant, hosts: &BTreeMap<String, Strin
         Some(id) if variant.fails.contains_key(step) => loaded.place_of_cause(id, step),
         _ => loaded.place_of(step),
     };
-    let places = variant.scenario.flow.iter().map(|step| (step.id.clone(), place(&step.id))).collect();
+    let places = variant.scenario.steps().iter().map(|it| (it.step.id.clone(), place(&it.step.id))).collect();
     VariantPlan { id: variant.id.clone(), file: loaded.file.clone(), variant, pods: BTreeMap::new(), places }
 }
 

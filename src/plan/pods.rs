@@ -28,8 +28,9 @@ pub(super) fn of(
             plan.pods.insert(id.clone(), name.clone());
             pods.entry(name).or_insert(pod);
         }
-        let of_sts = plan.variant.scenario.flow.iter().filter_map(|step| step.sts.as_ref()?.token.as_ref());
-        let of_jwt = plan.variant.scenario.flow.iter().filter_map(|step| step.jwt.as_ref()?.token.as_ref());
+        let steps = plan.variant.scenario.steps();
+        let of_sts = steps.iter().filter_map(|it| it.step.sts.as_ref()?.token.as_ref());
+        let of_jwt = steps.iter().filter_map(|it| it.step.jwt.as_ref()?.token.as_ref());
         accounts.extend(of_sts.chain(of_jwt).map(|token| token.service_account.clone()));
     }
     (pods, accounts)

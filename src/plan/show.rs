@@ -64,7 +64,7 @@ fn write(text: &mut fmt::Formatter<'_>, plan: &Plan, expected: &Expected) -> fmt
             }
             for variant in &environment.variants {
                 let took = time(expected.variants.get(&variant.id));
-                writeln!(text, "    {} ({} steps){took}", variant.id, variant.variant.scenario.flow.len())?;
+                writeln!(text, "    {} ({} steps){took}", variant.id, variant.variant.scenario.steps().len())?;
             }
         }
     }

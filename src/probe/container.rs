@@ -1,5 +1,7 @@
 //! A session with the agent in a container, over the engine's exec.
 
+use std::sync::Arc;
+
 use parallax_vocab::{Answer, Question};
 
 use super::{AGENT_PATH, ProbeError, Session};
@@ -8,7 +10,7 @@ use crate::engine::Engine;
 /// The agent in one container outside the cluster. Its session lives as long as this.
 #[derive(Debug)]
 pub struct ContainerSession {
-    session: Session,
+    session: Arc<Session>,
 }
 
 impl ContainerSession {
@@ -17,7 +19,8 @@ impl ContainerSession {
         let place = format!("container {name}");
         let exec = engine.attach(name, &[AGENT_PATH, "session"]).await;
         let exec = exec.map_err(|why| ProbeError::Start { place: place.clone(), why: why.to_string() })?;
-        Ok(Self { session: Session::open(place, exec.stdin, exec.stdout, exec.stderr, exec.ended).await? })
+        let session = Session::open(place, exec.stdin, exec.stdout, exec.stderr, exec.ended).await?;
+        Ok(Self { session: Arc::new(session) })
     }
 
     /// Asks one question.
@@ -25,8 +28,16 @@ impl ContainerSession {
         self.session.ask(question).await
     }
 
+    /// The session itself.
+    pub(super) fn session(&self) -> Arc<Session> {
+        Arc::clone(&self.session)
+    }
+
     /// Ends the session.
     pub async fn close(self) {
-        self.session.close().await;
+        // A prober that still holds it drops it soon, and with it the streams.
+        if let Some(session) = Arc::into_inner(self.session) {
+            session.close().await;
+        }
     }
 }

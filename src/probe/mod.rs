@@ -12,12 +12,14 @@ mod error;
 pub mod events;
 pub mod logs;
 mod pod;
+mod prober;
 mod session;
 mod vantage;
 
 pub use container::ContainerSession;
 pub use error::ProbeError;
 pub use pod::{AGENT_PATH, PodSession};
+pub use prober::Prober;
 pub use session::{Hello, Session};
 pub use vantage::Vantage;
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -26,7 +27,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// The agent in one pod. Its session lives as long as this.
 #[derive(Debug)]
 pub struct PodSession {
-    session: Session,
+    session: Arc<Session>,
 }
 
 impl PodSession {
@@ -61,7 +62,7 @@ impl PodSession {
         let stdout = process.stdout().ok_or_else(missing)?;
         let stderr = process.stderr().ok_or_else(missing)?;
         let ended = ended(process, pods, name.to_owned(), container.map(str::to_owned));
-        Ok(Self { session: Session::open(place, stdin, stdout, stderr, ended).await? })
+        Ok(Self { session: Arc::new(Session::open(place, stdin, stdout, stderr, ended).await?) })
     }
 
     /// How the agent introduced itself.
@@ -74,9 +75,17 @@ impl PodSession {
         self.session.ask(question).await
     }
 
+    /// The session itself.
+    pub(super) fn session(&self) -> Arc<Session> {
+        Arc::clone(&self.session)
+    }
+
     /// Ends the session.
     pub async fn close(self) {
-        self.session.close().await;
+        // A prober that still holds it drops it soon, and with it the streams.
+        if let Some(session) = Arc::into_inner(self.session) {
+            session.close().await;
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parallax_vocab::prober::{ProberOrder, Series};
 use parallax_vocab::wire::{self, FromAgent, HEARTBEAT_MS, ToAgent};
 use parallax_vocab::{Answer, Question};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
@@ -62,9 +63,16 @@ enum State {
     /// Before the hello.
     Starting(Option<oneshot::Sender<Result<Hello, ProbeError>>>),
     /// Questions that wait for their answers.
-    Open(HashMap<u64, oneshot::Sender<Answer>>),
+    Open(HashMap<u64, oneshot::Sender<Told>>),
     /// Over, and why.
     Gone(ProbeError),
+}
+
+/// What comes back: an answer, or what a prober tells.
+#[derive(Debug)]
+enum Told {
+    Answer(Box<Answer>),
+    Series(Option<Box<Series>>),
 }
 
 impl Session {
@@ -108,10 +116,32 @@ impl Session {
 
     /// Asks one question. Waits no longer than its deadline and a short grace for the way.
     pub async fn ask(&self, question: Question) -> Result<Answer, ProbeError> {
+        let limit = Duration::from_millis(question.deadline_ms);
+        match self.call(limit, |request| ToAgent::Ask { request, question: Box::new(question) }).await? {
+            Told::Answer(answer) => Ok(*answer),
+            Told::Series(_) => Err(self.garbled("a series where an answer was due")),
+        }
+    }
+
+    /// Gives a prober an order. Waits no longer than `limit` and a short grace for the way.
+    pub async fn prober(&self, prober: u64, order: ProberOrder, limit: Duration) -> Result<Series, ProbeError> {
+        match self.call(limit, |request| ToAgent::Prober { request, prober, order }).await? {
+            Told::Series(Some(series)) => Ok(*series),
+            Told::Series(None) => Err(self.garbled("it knows nothing of a prober that was started")),
+            Told::Answer(_) => Err(self.garbled("an answer where a series was due")),
+        }
+    }
+
+    fn garbled(&self, why: &str) -> ProbeError {
+        ProbeError::Garbled { place: self.shared.place.clone(), why: why.to_owned() }
+    }
+
+    /// Sends one message and waits for what comes back.
+    async fn call(&self, limit: Duration, message: impl FnOnce(u64) -> ToAgent) -> Result<Told, ProbeError> {
         let place = || self.shared.place.clone();
-        let limit = Duration::from_millis(question.deadline_ms) + GRACE;
+        let limit = limit + GRACE;
         let request = self.next.fetch_add(1, Ordering::Relaxed);
-        let frame = wire::encode(&ToAgent::Ask { request, question: Box::new(question) });
+        let frame = wire::encode(&message(request));
         let frame = frame.map_err(|why| ProbeError::Question { place: place(), why: why.to_string() })?;
         let (answer, answered) = oneshot::channel();
         match &mut *self.shared.state() {
@@ -125,7 +155,7 @@ impl Session {
             answered.await
         });
         match told.await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(told)) => Ok(told),
             // The supervisor dropped the sender, after it said why.
             Ok(Err(_)) => Err(self.shared.gone("its session ended")),
             Err(_) => {
@@ -190,10 +220,11 @@ impl Shared {
                 Ok(())
             }
             (State::Open(pending), FromAgent::Told { request, answer }) => {
-                // An answer nobody waits for was given up by its asker.
-                if let Some(asker) = pending.remove(&request) {
-                    let _ = asker.send(*answer);
-                }
+                tell(pending, request, Told::Answer(answer));
+                Ok(())
+            }
+            (State::Open(pending), FromAgent::Series { request, series }) => {
+                tell(pending, request, Told::Series(series));
                 Ok(())
             }
             (_, message) => {
@@ -215,6 +246,13 @@ impl Shared {
             let _ = greet.send(Err(error));
         }
         // Dropping the pending senders wakes their askers, who find the reason in the state.
+    }
+}
+
+/// An answer nobody waits for was given up by its asker.
+fn tell(pending: &mut HashMap<u64, oneshot::Sender<Told>>, request: u64, told: Told) {
+    if let Some(asker) = pending.remove(&request) {
+        let _ = asker.send(told);
     }
 }
 

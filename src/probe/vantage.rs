@@ -1,9 +1,10 @@
 //! A place to ask from.
 
+use parallax_vocab::prober::ProberQuestion;
 use parallax_vocab::{Answer, Question};
 use tokio::task::JoinSet;
 
-use super::{ContainerSession, PodSession, ProbeError};
+use super::{ContainerSession, PodSession, ProbeError, Prober};
 
 /// A place where questions are asked.
 #[derive(Debug)]
@@ -23,6 +24,15 @@ impl Vantage {
             Self::Outside => outside(question).await,
             Self::Pod(session) => session.ask(question).await,
             Self::Container(session) => session.ask(question).await,
+        }
+    }
+
+    /// Starts a prober here: it runs where the vantage is, so that no way between delays it.
+    pub async fn prober(&self, question: ProberQuestion) -> Result<Prober, ProbeError> {
+        match self {
+            Self::Outside => Ok(Prober::here(question)),
+            Self::Pod(pod) => Prober::there(pod.session(), question).await,
+            Self::Container(container) => Prober::there(container.session(), question).await,
         }
     }
 

@@ -1,10 +1,12 @@
 //! What a step's record proves, as labelled lines. Shared by all reports.
 
 use parallax_vocab::answer::{Certificate, Reply};
+use parallax_vocab::course::Round;
 use parallax_vocab::event::{Arrived, Matched, StepEnded, Verdict};
 use parallax_vocab::program::ClientTask;
 use parallax_vocab::question::{Probe, Question};
 use parallax_vocab::signature::{SecretFinding, SignatureFinding};
+use parallax_vocab::tally::Tally;
 use parallax_vocab::{Answer, Cause};
 
 use super::seconds;
@@ -48,6 +50,13 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     }
     if let Some(finding) = &step.signature {
         lines.push(("signature", verified(finding)));
+    }
+    if let Some(Round { of, number, times, seed, after_ms }) = &step.course.round {
+        let after = after_ms.map(|ms| format!(", {} after the step before", seconds(ms))).unwrap_or_default();
+        lines.push(("round", format!("{number} of {times} of {of}{after}; again with --seed {seed}")));
+    }
+    if let Some(tally) = &step.course.tally {
+        of_tally(tally, &mut lines);
     }
     for (name, value) in &step.course.captured {
         lines.push(("captured", cut(&format!("{name} = {value}"))));
@@ -164,6 +173,20 @@ fn of_answer(answer: &Answer, cause: Option<&Cause>, lines: &mut Vec<Line>) {
 fn last_lines(text: &str) -> &str {
     let text = text.trim_end();
     text.rmatch_indices('\n').nth(LAST_LINES - 1).map_or(text, |(at, _)| &text[at..])
+}
+
+fn of_tally(tally: &Tally, lines: &mut Vec<Line>) {
+    let Tally { count, failures, dropped, in_flight, median_ms, worst_ms, late_ms, .. } = tally;
+    lines.push((
+        "probes",
+        format!(
+            "{count} in {}: {failures} failed, {dropped} dropped, {in_flight} in flight; a success took {median_ms} ms (median), {worst_ms} ms (worst); asked at most {late_ms} ms late",
+            seconds(tally.asked_for_ms),
+        ),
+    ));
+    lines.push(("gap", format!("longest without a success: {}, since the prober began", tally.longest_gap)));
+    lines.extend(tally.causes.iter().map(|it| ("failed", cut(&it.to_string()))));
+    lines.extend(tally.serials.iter().map(|it| ("serial", it.to_string())));
 }
 
 fn asked(question: &Question) -> String {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use parallax_vocab::course::{Course, Finding};
+use parallax_vocab::course::{Course, Finding, Round};
 use parallax_vocab::event::{Outcome, StepEnded, VariantStarted, Verdict};
 use parallax_vocab::signature::SignatureFinding;
 use parallax_vocab::{EventKind, StepId, VantageId};
@@ -13,6 +13,8 @@ use parallax_vocab::{EventKind, StepId, VantageId};
 use super::environment::Stage;
 use super::error::RunError;
 use super::kept::Kept;
+use super::probers::Probers;
+use super::rounds::Rounds;
 use super::settle::{self, Settled};
 use super::step::{Attempt, Tried};
 use super::{millis, signature};
@@ -20,7 +22,7 @@ use crate::explain;
 use crate::judge::{self, StepResult};
 use crate::plan::VariantPlan;
 use crate::scenario::duration::Span;
-use crate::scenario::model::{Step, Vulnerable};
+use crate::scenario::model::{RepeatStep, Step, Vulnerable};
 
 /// Runs a variant and says how each step and the whole ended.
 pub(super) async fn run(stage: &Stage<'_>, variant: &VariantPlan) -> Result<(), RunError> {
@@ -34,11 +36,11 @@ pub(super) async fn run(stage: &Stage<'_>, variant: &VariantPlan) -> Result<(), 
         hosts: stage.scene.plan.hosts.clone(),
         file: variant.file.clone(),
     }));
-    let mut flow = Flow { stage, variant, kept: Kept::default(), not_passed: BTreeSet::new() };
-    let mut results = Vec::new();
-    for step in &variant.variant.scenario.flow {
-        results.push(flow.step(step).await?);
-    }
+    let probers = Probers::default();
+    let mut flow = Flow { stage, variant, probers: &probers, kept: Kept::default(), not_passed: BTreeSet::new() };
+    let results = flow.steps(&variant.variant.scenario.flow).await;
+    probers.end().await;
+    let results = results?;
     let inner = &variant.variant;
     let problems = judge::problems(&inner.scenario.flow, &inner.fails, &inner.blocks, &results);
     let outcome = if problems.is_empty() { Outcome::AsExpected } else { Outcome::NotAsExpected { problems } };
@@ -49,13 +51,45 @@ pub(super) async fn run(stage: &Stage<'_>, variant: &VariantPlan) -> Result<(), 
 struct Flow<'a> {
     stage: &'a Stage<'a>,
     variant: &'a VariantPlan,
+    probers: &'a Probers,
     kept: Kept,
     /// Steps that failed or were blocked.
     not_passed: BTreeSet<String>,
 }
 
 impl Flow<'_> {
-    async fn step(&mut self, step: &Step) -> Result<StepResult, RunError> {
+    async fn steps(&mut self, steps: &[Step]) -> Result<Vec<StepResult>, RunError> {
+        let mut results = Vec::new();
+        for step in steps {
+            match &step.repeat {
+                Some(repeat) => results.extend(self.rounds(step, repeat).await?),
+                None => results.push(self.step(step, None).await?),
+            }
+        }
+        Ok(results)
+    }
+
+    /// Runs a group of steps in rounds, up to the first in which one does not pass.
+    async fn rounds(&mut self, step: &Step, repeat: &RepeatStep) -> Result<Vec<StepResult>, RunError> {
+        let context = self.stage.context;
+        let drawn = u64::try_from(context.start.unix_timestamp()).unwrap_or_default();
+        let mut rounds = Rounds::new(step, repeat, context.options.seed, drawn);
+        context.sink.note(format!("{}: {}", self.variant.id, rounds.in_words()));
+        let mut results = Vec::new();
+        while rounds.next() {
+            self.kept.begin_round(rounds.number);
+            for inner in &repeat.flow {
+                results.push(self.step(inner, Some(rounds.round(inner))).await?);
+            }
+            if results.iter().any(|it| it.verdict != Verdict::Passed) {
+                break;
+            }
+        }
+        self.kept.end_rounds();
+        Ok(results)
+    }
+
+    async fn step(&mut self, step: &Step, round: Option<Round>) -> Result<StepResult, RunError> {
         let (variant, id) = (self.variant.id.clone(), StepId::new(step.id.clone()));
         let place = self.variant.places.get(&step.id).cloned().unwrap_or_default();
         let within = settle::within(step) + step.consistently.map_or(Duration::ZERO, Span::to_duration);
@@ -65,8 +99,12 @@ impl Flow<'_> {
         let needed = crate::scenario::dependencies(&self.variant.variant.scenario, step);
         let blocked_by: Vec<StepId> = needed.into_iter().filter(|it| self.not_passed.contains(it.as_str())).collect();
         let settled = if blocked_by.is_empty() {
-            let (stage, variant, kept, place) = (self.stage, self.variant, &self.kept, place.as_str());
-            let attempt = Attempt { stage, variant, step, kept, place, left: within };
+            if let Some(after_ms) = round.as_ref().and_then(|it| it.after_ms) {
+                // The scenario says when this begins: the moment itself is what is tested.
+                tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            }
+            let (stage, variant, kept, probers) = (self.stage, self.variant, &self.kept, self.probers);
+            let attempt = Attempt { stage, variant, step, kept, probers, place: &place, left: within };
             Box::pin(settle::settle(attempt, variant.variant.fails.get(&step.id))).await?
         } else {
             Settled::default()
@@ -89,7 +127,7 @@ impl Flow<'_> {
         let closed = hole.map(|hole| hole.advisory.clone());
         let missed = tried.as_ref().and_then(|it| it.judgement.missed()).cloned();
         let signature = tried.as_ref().and_then(|it| self.signature(it)).map(Box::new);
-        let Tried { question, answer, witness, judgement, captured, told, .. } = tried.unwrap_or_default();
+        let Tried { question, answer, witness, judgement, captured, told, tally, .. } = tried.unwrap_or_default();
         let from = step.from.as_deref();
         let vantage = from.and_then(|id| self.variant.variant.scenario.vantages.get(id));
         let ended = StepEnded {
@@ -106,7 +144,7 @@ impl Flow<'_> {
             question,
             answer,
             witness,
-            course: Course { captured, held, told, finding, closed },
+            course: Course { captured, held, told, finding, closed, tally, round },
             signature,
             inside: vantage.is_some_and(|it| it.pod.is_some()),
             blocked_by,

@@ -11,7 +11,7 @@ use super::scene::Scene;
 use super::signature::Presigned;
 use super::step::Tried;
 use crate::judge::Seen;
-use crate::scenario::model::{Expect, Step};
+use crate::scenario::model::{Expect, ROUND, Step};
 use crate::scenario::template::Reference;
 
 /// What later steps refer to.
@@ -27,6 +27,10 @@ pub(super) struct Kept {
     credentials: BTreeMap<String, TemporaryCredentials>,
     /// URLs that were signed, each with how.
     pub(super) presigned: Presigned,
+    /// What the rounds of the repeat under way captured, by step and name.
+    collected: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
+    /// What `{{ round }}` stands for.
+    round: Option<u32>,
     /// What matchers compare with.
     pub(super) seen: Seen,
 }
@@ -41,6 +45,12 @@ impl Kept {
             self.yielded.insert(step.id.clone(), value.clone());
         }
         self.ended.insert(step.id.clone(), OffsetDateTime::now_utc());
+        if self.round.is_some() {
+            let collected = self.collected.entry(step.id.clone()).or_default();
+            for (name, value) in &tried.captured {
+                collected.entry(name.clone()).or_default().push(value.clone());
+            }
+        }
         let Some(answer) = &tried.answer else { return };
         if let Some(Reply::Presign(presign)) = &answer.reply {
             self.yielded.insert(step.id.clone(), presign.url.clone());
@@ -66,9 +76,24 @@ impl Kept {
         self.credentials.get(step)
     }
 
+    /// From now on steps are those of this round.
+    pub(super) fn begin_round(&mut self, number: u32) {
+        self.round = Some(number);
+    }
+
+    /// The rounds are over: what they captured is from now on the list of all.
+    pub(super) fn end_rounds(&mut self) {
+        self.round = None;
+        for (step, values) in std::mem::take(&mut self.collected) {
+            let lists = values.into_iter().map(|(name, values)| (name, Value::Array(values)));
+            self.captured.insert(step, lists.collect());
+        }
+    }
+
     /// What a reference to a step stands for.
     pub(super) fn value(&self, reference: &Reference) -> Result<String, String> {
         let value = match &reference.field {
+            None if reference.name == ROUND => self.round.map(|number| number.to_string()),
             None => self.yielded.get(&reference.name).cloned(),
             Some(field) => self.captured.get(&reference.name).and_then(|all| all.get(field)).map(shown),
         };

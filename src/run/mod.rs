@@ -10,8 +10,10 @@ mod flow;
 mod images;
 mod kept;
 mod machine;
+mod probers;
 mod question;
 mod readiness;
+mod rounds;
 mod scene;
 mod settle;
 mod signature;
@@ -58,6 +60,8 @@ pub struct Options {
     pub jobs: usize,
     /// How many clusters stand at once.
     pub clusters: usize,
+    /// What random moments are drawn from, instead of what scenarios say.
+    pub seed: Option<u64>,
 }
 
 /// Everything that every part of a run needs.

@@ -15,6 +15,8 @@ use crate::scenario::model::{CauseSpec, Step};
 const STEP_WITHIN: Duration = Duration::from_secs(15);
 /// Between two tries of a step with `eventually`: what it waits for takes effect in its own time and gives no notice.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// With less than this left no try is begun: it would end by its own haste, and that would be taken for the cause.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// The tries of a step: how many, and what the last one brought.
 #[derive(Default)]
@@ -45,6 +47,7 @@ pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -
 /// is tried more than once. A declared failure may come after it held for a while, where it must hold for longer.
 async fn come_to_hold(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Result<(u32, Tried), RunError> {
     let (began, within) = (Instant::now(), within(attempt.step));
+    let least = LEAST.min(within / 10);
     let mut attempts = 0;
     loop {
         attempts += 1;
@@ -54,7 +57,11 @@ async fn come_to_hold(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Res
             None => declared.is_none() || attempt.step.consistently.is_some(),
             Some(cause) => declared.is_some_and(|spec| judge::matches(spec, cause)),
         };
-        if settled || attempt.step.eventually.is_none() || began.elapsed() + AGAIN_AFTER >= within {
+        if settled
+            || tried.decided
+            || attempt.step.eventually.is_none()
+            || began.elapsed() + AGAIN_AFTER + least > within
+        {
             return Ok((attempts, tried));
         }
         // A declared effect with a deadline of its own: there is nothing that could be watched.

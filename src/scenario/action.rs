@@ -45,11 +45,19 @@ pub enum Action {
     Kill,
     /// Put a new certificate into its Secret.
     Rotate,
+    /// Start a prober.
+    Background,
+    /// Count what a prober has seen.
+    Prober,
+    /// Run a group of steps in rounds.
+    Repeat,
+    /// Judge numbers that rounds captured.
+    Figures,
 }
 
 impl Action {
     /// All kinds, in the order of the documentation.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Dns,
         Self::Tls,
         Self::Http,
@@ -69,6 +77,10 @@ impl Action {
         Self::Restart,
         Self::Kill,
         Self::Rotate,
+        Self::Background,
+        Self::Prober,
+        Self::Repeat,
+        Self::Figures,
     ];
 
     /// The key in the scenario.
@@ -93,12 +105,17 @@ impl Action {
             Self::Restart => "restart",
             Self::Kill => "kill",
             Self::Rotate => "rotate",
+            Self::Background => "background",
+            Self::Prober => "prober",
+            Self::Repeat => "repeat",
+            Self::Figures => "figures",
         }
     }
 
-    /// Whether it looks from a vantage; the others go to the apiserver.
+    /// Whether it looks from a vantage; the others go to the apiserver, or to what a vantage saw before.
     pub fn needs_vantage(self) -> bool {
-        !self.is_act() && !matches!(self, Self::Resource | Self::Log | Self::Event)
+        !self.is_act()
+            && !matches!(self, Self::Resource | Self::Log | Self::Event | Self::Prober | Self::Repeat | Self::Figures)
     }
 
     /// Whether it changes the environment. It takes no `expect`: it fails when it cannot be done.
@@ -114,7 +131,7 @@ impl Action {
 
     /// Whether it brings an answer that something can be captured from.
     pub fn answers(self) -> bool {
-        self != Self::Apply
+        !matches!(self, Self::Apply | Self::Background | Self::Repeat)
     }
 
     /// The causes it can fail with, as the keys of a `fails` entry.
@@ -132,6 +149,10 @@ impl Action {
             Self::Apply | Self::Patch | Self::Delete | Self::Scale | Self::Restart | Self::Kill | Self::Rotate => {
                 &["resource"]
             }
+            // A prober's failures are counted, and the count is judged by another step; a round's failures are those of
+            // its steps.
+            Self::Background | Self::Repeat => &[],
+            Self::Prober | Self::Figures => &["mismatch"],
         }
     }
 }
@@ -165,6 +186,10 @@ impl Step {
             self.restart.is_some(),
             self.kill.is_some(),
             self.rotate.is_some(),
+            self.background.is_some(),
+            self.prober.is_some(),
+            self.repeat.is_some(),
+            self.figures.is_some(),
         ];
         Action::ALL.into_iter().zip(given).filter(|(_, given)| *given).map(|(action, _)| action).collect()
     }
@@ -201,6 +226,9 @@ impl Step {
             Some(Action::Resource) => vec!["object", "absent"],
             Some(Action::Log) => vec!["line", "no-line"],
             Some(Action::Event) => vec!["message", "reason"],
+            Some(Action::Background) => self.background.as_ref().map(|it| it.probe().matchers()).unwrap_or_default(),
+            Some(Action::Prober) => vec!["failures", "longest-gap", "serials", "at-least"],
+            Some(Action::Figures) => vec!["count", "median", "worst"],
             Some(_) | None => Vec::new(),
         }
     }
@@ -296,6 +324,13 @@ impl Expect {
             ("no-line", self.no_line.is_some()),
             ("message", self.message.is_some()),
             ("reason", self.reason.is_some()),
+            ("failures", self.failures.is_some()),
+            ("longest-gap", self.longest_gap.is_some()),
+            ("serials", self.serials.is_some()),
+            ("at-least", self.at_least.is_some()),
+            ("count", self.count.is_some()),
+            ("median", self.median.is_some()),
+            ("worst", self.worst.is_some()),
         ];
         all.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
     }

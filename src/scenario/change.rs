@@ -112,9 +112,9 @@ impl Merger<'_> {
     }
 
     fn step(&mut self, steps: &mut Vec<Value>, id: &str, patch: &Value, at: &str) -> bool {
-        let Some(index) = steps.iter().position(|step| step["id"] == id) else {
-            let known: Vec<&str> = steps.iter().filter_map(|step| step["id"].as_str()).collect();
-            self.unknown("flow", id, &known, at);
+        let Some((steps, index)) = find(steps, id) else {
+            let known = ids(steps);
+            self.unknown("flow", id, &known.iter().map(String::as_str).collect::<Vec<_>>(), at);
             return false;
         };
         match self.patch(&mut steps[index], patch, at) {
@@ -171,6 +171,31 @@ impl Merger<'_> {
     }
 }
 
+/// Where in a flow's value the steps of a `repeat` stand.
+const INNER: &str = "/repeat/flow";
+
+/// The list that holds a step, the flow's or that of a `repeat`, and its place there.
+fn find<'v>(steps: &'v mut Vec<Value>, id: &str) -> Option<(&'v mut Vec<Value>, usize)> {
+    if let Some(index) = steps.iter().position(|step| step["id"] == id) {
+        return Some((steps, index));
+    }
+    let inner = steps.iter_mut().filter_map(|step| step.pointer_mut(INNER)?.as_array_mut());
+    inner.into_iter().find_map(|inner| {
+        let index = inner.iter().position(|step| step["id"] == id)?;
+        Some((inner, index))
+    })
+}
+
+/// The ids of a flow's steps.
+fn ids(steps: &[Value]) -> Vec<String> {
+    let all = steps.iter().flat_map(|step| std::iter::once(step).chain(inner(step)));
+    all.filter_map(|step| step["id"].as_str().map(str::to_owned)).collect()
+}
+
+fn inner(step: &Value) -> impl Iterator<Item = &Value> {
+    step.pointer(INNER).and_then(Value::as_array).into_iter().flatten()
+}
+
 enum Outcome {
     Changed,
     Removed,
@@ -201,27 +226,37 @@ fn merge_patch(target: &mut Value, patch: &Value) {
 pub struct ChangedPlaces<'a> {
     document: &'a Document,
     change: String,
-    steps: Vec<String>,
+    /// Ids of steps by their pointers.
+    steps: BTreeMap<String, String>,
 }
 
 impl<'a> ChangedPlaces<'a> {
     /// For the merged `value` of `breaks.<id>`.
     pub fn new(document: &'a Document, id: &str, value: &Value) -> Self {
-        let steps = value["flow"].as_array().into_iter().flatten();
-        let steps = steps.map(|step| step["id"].as_str().unwrap_or_default().to_owned()).collect();
+        let mut steps = BTreeMap::new();
+        let mut note = |at: String, step: &Value| steps.insert(at, step["id"].as_str().unwrap_or_default().to_owned());
+        for (index, step) in value["flow"].as_array().into_iter().flatten().enumerate() {
+            note(format!("/flow/{index}"), step);
+            for (number, inner) in inner(step).enumerate() {
+                note(format!("/flow/{index}{INNER}/{number}"), inner);
+            }
+        }
         Self { document, change: join(&join("/breaks", id), "change"), steps }
+    }
+
+    /// The innermost step that a pointer leads to or into, and the rest of the pointer.
+    fn step<'p>(&self, pointer: &'p str) -> Option<(&str, &'p str)> {
+        let ends = pointer.match_indices('/').map(|(end, _)| end).chain([pointer.len()]).rev();
+        ends.into_iter().find_map(|end| Some((self.steps.get(&pointer[..end])?.as_str(), &pointer[end..])))
     }
 
     /// The pointer into the document for a pointer into the merged value.
     fn locate(&self, pointer: &str) -> String {
-        let mut steps = pointer.splitn(4, '/').skip(1);
-        let (section, entry, rest) = (steps.next().unwrap_or_default(), steps.next(), steps.next());
-        let mut at = join(&self.change, section);
-        if let Some(entry) = entry {
-            let id = entry.parse().ok().and_then(|index: usize| self.steps.get(index)).filter(|_| section == "flow");
-            at = format!("{at}/{}", id.map_or(entry, String::as_str));
-        }
-        let whole = rest.map_or_else(|| at.clone(), |rest| format!("{at}/{rest}"));
+        let whole = match self.step(pointer) {
+            Some((id, rest)) => format!("{}{rest}", join(&join(&self.change, "flow"), id)),
+            None => format!("{}{pointer}", self.change),
+        };
+        let section = pointer.split('/').nth(1).unwrap_or_default();
         // The nearest thing that the change says; the change itself, where what is wrong follows from something else.
         let mut nearest = whole.as_str();
         while nearest.len() > self.change.len() && !self.document.has(nearest) {

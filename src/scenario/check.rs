@@ -81,8 +81,12 @@ fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out:
             let words = words_of(shape, schema);
             if words.is_empty() || instance.is_array() {
                 // The branch that was meant is the one that finds fault only deeper within the value.
-                let meant = context.iter().find(|branch| !branch.iter().any(|e| e.instance_path().as_str() == pointer));
-                if let Some(branch) = meant.or(context.first()) {
+                let here = |e: &ValidationError<'_>| e.instance_path().as_str() == pointer;
+                let meant = context.iter().find(|branch| !branch.iter().any(here));
+                // Else one that takes such a thing at all.
+                let of_type = |e: &ValidationError<'_>| here(e) && matches!(e.kind(), Kind::Type { .. });
+                let fits = || context.iter().find(|branch| !branch.iter().any(of_type));
+                if let Some(branch) = meant.or_else(fits).or(context.first()) {
                     for error in branch {
                         explain(shape, error, places, out);
                     }

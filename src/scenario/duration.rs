@@ -21,6 +21,11 @@ impl Span {
         Self { milliseconds: seconds * 1000 }
     }
 
+    /// A span of milliseconds, as it was measured.
+    pub fn milliseconds(milliseconds: u64) -> Self {
+        Self { milliseconds: i64::try_from(milliseconds).unwrap_or(i64::MAX) }
+    }
+
     /// Milliseconds, negative for the past.
     pub fn as_millis(self) -> i64 {
         self.milliseconds

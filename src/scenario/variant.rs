@@ -116,8 +116,8 @@ impl Loaded {
 
     /// `file:line` of a step, of its one matcher (`url`, `body`), or of the whole scenario where there is none such.
     pub fn place_of(&self, step: &str) -> String {
-        let index = self.scenario.flow.iter().position(|it| it.id == step);
-        self.document.place(&index.map_or_else(|| "/flow".to_owned(), |index| format!("/flow/{index}/id")))
+        let found = self.scenario.steps().into_iter().find(|it| it.step.id == step);
+        self.document.place(&found.map_or_else(|| "/flow".to_owned(), |it| format!("{}/id", it.at)))
     }
 
     /// `file:line` of a fixture.

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod hold;
+mod probers;
 mod session;
 mod world;
 

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use parallax_vocab::cause::Cause;
+use parallax_vocab::prober::Series;
 use parallax_vocab::wire::{self, FromAgent, SILENCE_LIMIT_MS, ToAgent};
 use parallax_vocab::{Answer, Question};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::addresses;
+use crate::probers::Probers;
 
 /// Questions that are asked at the same time; further ones wait for their turn.
 const AT_ONCE: usize = 64;
@@ -44,20 +46,26 @@ async fn run(
     let hello = FromAgent::Hello { version: wire::VERSION, host, addresses: addresses::own() };
     frames.send(wire::encode(&hello)?).await.context("standard output is closed")?;
 
+    let probers = Arc::new(Probers::default());
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut buffer = Vec::new();
     loop {
         while let Some(message) = wire::decode::<ToAgent>(&mut buffer).context("failed to read a frame")? {
-            if let ToAgent::Ask { request, question } = message {
-                let turn = turns.clone().acquire_owned().await.context("no further questions are taken")?;
-                let frames = frames.clone();
-                tokio::spawn(async move {
-                    let frame = answer(request, &question).await;
-                    // A closed output ends the writer, and with it the session.
-                    let _ = frames.send(frame).await;
-                    drop(turn);
-                });
+            if matches!(message, ToAgent::Heartbeat) {
+                continue;
             }
+            let turn = turns.clone().acquire_owned().await.context("no further questions are taken")?;
+            let (frames, probers) = (frames.clone(), probers.clone());
+            tokio::spawn(async move {
+                let frame = match message {
+                    ToAgent::Ask { request, question } => answer(request, &question).await,
+                    ToAgent::Prober { request, prober, order } => series(request, probers.obey(prober, order).await),
+                    ToAgent::Heartbeat => return,
+                };
+                // A closed output ends the writer, and with it the session.
+                let _ = frames.send(frame).await;
+                drop(turn);
+            });
         }
         match tokio::time::timeout(silence, input.read_buf(&mut buffer)).await {
             Ok(Ok(0)) => break,
@@ -80,6 +88,10 @@ async fn answer(request: u64, question: &Question) -> Vec<u8> {
         let answer = Box::new(Answer { reply: None, cause: Some(cause), evidence });
         wire::encode(&FromAgent::Told { request, answer }).expect("evidence and one sentence are shorter than a frame")
     })
+}
+
+fn series(request: u64, series: Option<Box<Series>>) -> Vec<u8> {
+    wire::encode(&FromAgent::Series { request, series }).expect("a page is shorter than a frame")
 }
 
 async fn write(mut output: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Vec<u8>>) {

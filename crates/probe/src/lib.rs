@@ -15,6 +15,7 @@ mod http;
 mod jwt;
 mod names;
 mod presign;
+mod prober;
 mod program;
 mod s3;
 mod s3_error;
@@ -30,6 +31,7 @@ mod xml;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+pub use crate::prober::Prober;
 use parallax_vocab::{Answer, Cause, Probe, Question, Reply, View};
 
 use crate::dial::Dialler;

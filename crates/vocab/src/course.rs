@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::tally::Tally;
+
 /// How a step went: each part is there only where the step asks for it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +27,12 @@ pub struct Course {
     /// The advisory whose attack did not come through, where the step was to show it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<String>,
+    /// What a prober's outcomes come to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tally: Option<Tally>,
+    /// The round of a repeat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<Round>,
 }
 
 /// A known hole that was seen open.
@@ -59,4 +67,21 @@ pub struct Held {
     /// The try that broke it, counted from the step's first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broke: Option<u32>,
+}
+
+/// One round of a repeat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Round {
+    /// The id of the repeat.
+    pub of: String,
+    /// Which round, from 1.
+    pub number: u32,
+    /// How many there are to be.
+    pub times: u32,
+    /// What its moments are drawn from.
+    pub seed: u64,
+    /// How long after the step before it this step began, in milliseconds, where that is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_ms: Option<u64>,
 }

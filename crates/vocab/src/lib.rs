@@ -11,10 +11,12 @@ pub mod cause;
 pub mod course;
 pub mod event;
 pub mod id;
+pub mod prober;
 pub mod program;
 pub mod question;
 pub mod secret;
 pub mod signature;
+pub mod tally;
 pub mod wire;
 pub mod world;
 

@@ -7,10 +7,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::answer::Answer;
+use crate::prober::{ProberOrder, Series};
 use crate::question::Question;
 
 /// Version of this protocol; the two ends are built from one tree, so any difference is an error.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Longest frame, in bytes.
 pub const FRAME_LIMIT_BYTES: u32 = 1024 * 1024;
 /// The harness sends a heartbeat this often, in milliseconds.
@@ -28,6 +29,15 @@ pub enum ToAgent {
         request: u64,
         /// What is asked.
         question: Box<Question>,
+    },
+    /// An order to a prober.
+    Prober {
+        /// Joins what it tells to it.
+        request: u64,
+        /// Which prober.
+        prober: u64,
+        /// What it shall do.
+        order: ProberOrder,
     },
     /// A sign of life.
     Heartbeat,
@@ -52,6 +62,13 @@ pub enum FromAgent {
         request: u64,
         /// What was seen.
         answer: Box<Answer>,
+    },
+    /// What a prober tells.
+    Series {
+        /// The order's number.
+        request: u64,
+        /// What was seen; none where there is no such prober.
+        series: Option<Box<Series>>,
     },
 }
 

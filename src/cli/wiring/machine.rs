@@ -52,6 +52,7 @@ pub async fn e2e(run: Run, project: &Project, plan: &Plan) -> Ended {
         keep: run.options.keep,
         jobs: usize::from(run.options.jobs),
         clusters: run.options.clusters.map_or_else(processors, usize::from),
+        seed: run.options.seed,
     };
     let result = run::e2e(options, plan, run.sink, run.redactor, run.cancel).await;
     Ended { failure: result.err() }

@@ -2,7 +2,9 @@
 
 mod act;
 mod cluster;
+mod figures;
 mod probe;
+mod prober;
 
 pub(super) use act::within as act_within;
 
@@ -10,16 +12,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use parallax_vocab::event::Witness;
+use parallax_vocab::tally::Tally;
 use parallax_vocab::{Answer, Question};
 use serde_json::Value;
 
 use super::environment::Stage;
 use super::error::RunError;
 use super::kept::{Kept, Words};
+use super::probers::Probers;
 use crate::judge::{self, Judgement};
 use crate::plan::VariantPlan;
 use crate::scenario::Action;
-use crate::scenario::model::{Expect, Step};
+use crate::scenario::model::{Expect, Step, VantageSpec};
 
 /// One try of one step, with all that it needs.
 #[derive(Clone, Copy)]
@@ -28,6 +32,7 @@ pub(super) struct Attempt<'a> {
     pub(super) variant: &'a VariantPlan,
     pub(super) step: &'a Step,
     pub(super) kept: &'a Kept,
+    pub(super) probers: &'a Probers,
     /// `file:line`.
     pub(super) place: &'a str,
     /// What is left of the step's time.
@@ -53,6 +58,10 @@ pub(super) struct Tried {
     pub(super) judgement: Judgement,
     /// What was captured of it.
     pub(super) captured: BTreeMap<String, Value>,
+    /// What a prober's outcomes come to.
+    pub(super) tally: Option<Tally>,
+    /// What failed cannot come to hold any more, however often it is tried.
+    pub(super) decided: bool,
 }
 
 impl Tried {
@@ -84,6 +93,10 @@ impl<'a> Attempt<'a> {
             | Action::Restart
             | Action::Kill
             | Action::Rotate => act::run(self).await,
+            Action::Background => prober::start(self).await,
+            Action::Prober => prober::count(self).await,
+            Action::Figures => figures::run(self),
+            Action::Repeat => Err(self.wrong("a repeat is run by its steps".to_owned())),
         }?;
         if !self.step.capture.is_empty() {
             let whole = tried.answer.as_ref().map(judge::answer_as_json).or_else(|| tried.other.clone());
@@ -91,6 +104,13 @@ impl<'a> Attempt<'a> {
             tried.captured = judge::capture(&self.step.capture, &whole, &mut tried.judgement);
         }
         Ok(tried)
+    }
+
+    /// The vantage that the step looks from, by its id.
+    pub(super) fn vantage(&self) -> Result<(&'a str, &'a VantageSpec), RunError> {
+        let from = self.step.from.as_deref().unwrap_or_default();
+        let vantage = self.variant.variant.scenario.vantages.get(from);
+        Ok((from, vantage.ok_or_else(|| self.wrong(format!("`{from}` is not a vantage")))?))
     }
 
     /// What `{{ }}` stands for here.

@@ -13,12 +13,10 @@ use crate::scenario::model::Step;
 
 pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
     let token = token::of_step(it).await?;
-    let from = it.step.from.as_deref().unwrap_or_default();
+    let (from, vantage) = it.vantage()?;
     let pod = it.variant.pods.get(from).and_then(|name| it.stage.scene.plan.pods.get(name));
     let place = pod.map(|pod| pod.env.clone()).unwrap_or_default();
     let probe = question::probe(&it.words(), it.step, token, &place).map_err(|reason| it.wrong(reason))?;
-    let vantage = it.variant.variant.scenario.vantages.get(from);
-    let vantage = vantage.ok_or_else(|| it.wrong(format!("`{from}` is not a vantage")))?;
     let view = it.stage.scene.view(vantage);
     let deadline_ms = u64::try_from(it.left.as_millis()).unwrap_or(u64::MAX);
     let question = Question { view, deadline_ms, probe };

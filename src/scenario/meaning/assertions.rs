@@ -8,27 +8,28 @@ use super::Subject;
 use super::references::dependencies;
 use crate::scenario::action::Action;
 use crate::scenario::diagnostic::Diagnostic;
-use crate::scenario::model::Step;
+use crate::scenario::model::{Placed, Step};
 
 /// Looks at baselines only: a break may well take away the step that used another's answer.
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let scenario = subject.scenario;
     let mut errors = Vec::new();
-    if !scenario.flow.is_empty() && !scenario.flow.iter().any(|step| step.expect.is_some() || implies_success(step)) {
+    let steps = scenario.steps();
+    if !scenario.flow.is_empty() && !steps.iter().any(|it| it.step.expect.is_some() || implies_success(it.step)) {
         let error =
             subject.places.key_error("/flow", "nothing in this flow is expected, so it asserts nothing".to_owned());
         errors.push(error.fix("add a step that looks at what the others did, with `expect:`"));
     }
     let signs = |step: &Step| step.actions() == [Action::Presign];
-    if !scenario.flow.iter().any(signs) {
+    if !steps.iter().any(|it| signs(it.step)) {
         return errors;
     }
-    let used: HashSet<StepId> = scenario.flow.iter().flat_map(|step| dependencies(scenario, step)).collect();
-    for (index, step) in scenario.flow.iter().enumerate().filter(|(_, step)| signs(step)) {
+    let used: HashSet<StepId> = steps.iter().flat_map(|it| dependencies(scenario, it.step)).collect();
+    for Placed { step, at, .. } in steps.iter().filter(|it| signs(it.step)) {
         let unjudged = step.expect.is_none() && !scenario.breaks.values().any(|it| it.fails.contains_key(&step.id));
         if unjudged && !used.contains(&StepId::new(step.id.clone())) {
             let message = format!("step `{}` signs a URL that no step opens, so it asserts nothing", step.id);
-            let error = subject.places.error(&format!("/flow/{index}/id"), message);
+            let error = subject.places.error(&format!("{at}/id"), message);
             errors.push(error.fix(format!(
                 "open it in a later step, for example `http: {{ get: \"{{{{ {} }}}}\" }}`, or take it out",
                 step.id

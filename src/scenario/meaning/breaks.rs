@@ -43,14 +43,14 @@ pub fn expectations(it: &Expectations<'_>) -> Vec<Diagnostic> {
     errors.extend(super::readiness::check(it, &at));
     for (id, cause) in it.spec.fails.iter().filter(|(id, _)| !is_readiness(id)) {
         let pointer = join(&join(&at, "fails"), id);
-        match it.changed.flow.iter().find(|step| step.id == *id) {
+        match it.changed.step(id) {
             Some(step) => errors.extend(self::cause(it.document, &pointer, step, cause)),
             None => errors.push(it.missing(id, &pointer)),
         }
     }
     for (index, id) in it.spec.blocks.iter().enumerate() {
         let pointer = format!("{at}/blocks/{index}");
-        if !it.changed.flow.iter().any(|step| step.id == *id) {
+        if it.changed.step(id).is_none() {
             errors.push(it.missing(id, &pointer));
         } else if it.spec.fails.contains_key(id) {
             let error = it.document.error(&pointer, format!("step `{id}` is in both `fails` and `blocks`"));
@@ -66,11 +66,12 @@ pub fn expectations(it: &Expectations<'_>) -> Vec<Diagnostic> {
 
 impl Expectations<'_> {
     fn missing(&self, id: &str, pointer: &str) -> Diagnostic {
-        if self.baseline.flow.iter().any(|step| step.id == id) {
+        if self.baseline.step(id).is_some() {
             let error = self.document.key_error(pointer, format!("step `{id}` is removed by this break"));
             return error.fix("what is removed neither fails nor is blocked: leave it out");
         }
-        let known = self.changed.flow.iter().map(|step| step.id.as_str());
+        let steps = self.changed.steps();
+        let known = steps.iter().map(|it| it.step.id.as_str());
         self.document.key_error(pointer, format!("there is no step `{id}`")).fix(suggest(id, known, "steps"))
     }
 }
@@ -79,7 +80,7 @@ impl Expectations<'_> {
 fn blocked(it: &Expectations<'_>, at: &str) -> Vec<Diagnostic> {
     let mut unreached: BTreeSet<&str> = it.spec.fails.keys().map(String::as_str).collect();
     let mut must: Vec<(&str, String)> = Vec::new();
-    for step in &it.changed.flow {
+    for step in it.changed.steps().into_iter().map(|it| it.step) {
         let failing = dependencies(it.changed, step).into_iter().find(|id| unreached.contains(id.as_str()));
         if let Some(failing) = failing.filter(|_| !it.spec.fails.contains_key(&step.id)) {
             unreached.insert(&step.id);
@@ -97,7 +98,7 @@ fn blocked(it: &Expectations<'_>, at: &str) -> Vec<Diagnostic> {
         errors.push(it.document.key_error(&pointer, message).fix(format!("write `blocks: [{}]`", all.join(", "))));
     }
     for (index, id) in it.spec.blocks.iter().enumerate() {
-        let known = it.changed.flow.iter().any(|step| step.id == *id) && !it.spec.fails.contains_key(id);
+        let known = it.changed.step(id).is_some() && !it.spec.fails.contains_key(id);
         if known && !must.iter().any(|(must, _)| must == id) {
             let message = format!("step `{id}` depends on no step that fails, so it is not blocked");
             let error = it.document.error(&format!("{at}/blocks/{index}"), message);
@@ -167,7 +168,11 @@ pub(super) fn layers(
     }
     for layer in layers.iter().filter(|layer| !possible.contains(layer)) {
         let error = document.key_error(&join(at, layer), format!("`{what}` cannot fail with `{layer}`"));
-        errors.push(error.fix(format!("it can fail with {}", list(possible))));
+        errors.push(error.fix(match (what, possible) {
+            ("repeat", _) => "it has no verdict of its own: name the step within it that fails".to_owned(),
+            (_, []) => "it only starts its probes: name the step that counts them".to_owned(),
+            (_, possible) => format!("it can fail with {}", list(possible)),
+        }));
     }
     // A status and an error code are said by the same answer; all others exclude each other.
     let of_one_answer = |layer: &str| matches!(layer, "status" | "s3" | "sts");

@@ -3,12 +3,13 @@
 use super::Subject;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
+use crate::scenario::model::Placed;
 use crate::scenario::template::is_name;
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
-    for (index, step) in subject.scenario.flow.iter().enumerate() {
-        let at = format!("/flow/{index}/capture");
+    for Placed { step, at, .. } in subject.scenario.steps() {
+        let at = format!("{at}/capture");
         if let Some(action) = step.actions().first().filter(|it| !it.answers() && !step.capture.is_empty()) {
             let error = subject.places.key_error(&at, format!("`{action}` brings no answer to capture from"));
             errors.push(error.fix("capture from a step that looks, for example `resource`"));

@@ -4,9 +4,11 @@ mod assertions;
 mod breaks;
 mod captures;
 mod cluster;
+mod probers;
 mod programs;
 mod readiness;
 mod references;
+mod repeats;
 mod requests;
 mod steps;
 mod structure;
@@ -58,6 +60,8 @@ pub fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnosti
     let mut errors = structure::check(subject);
     errors.extend(steps::check(subject));
     errors.extend(captures::check(subject));
+    errors.extend(probers::check(subject));
+    errors.extend(repeats::check(subject));
     errors.extend(references::check(subject, resolved));
     errors
 }

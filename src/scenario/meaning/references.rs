@@ -8,24 +8,40 @@ use crate::fixture::Export;
 use crate::scenario::action::Action;
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::document::join;
-use crate::scenario::model::{Scenario, Step};
+use crate::scenario::model::{Placed, ROUND, Scenario, Step};
 use crate::scenario::template::{self, Reference};
 
-/// The steps that `step` depends on directly: those it names in templates, in `needs`, in `same-chain-as` and in `since`.
+/// The steps that `step` depends on directly: those it names in templates, in `needs`, in `same-chain-as` and in
+/// `since`, and the prober that it counts.
 pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
+    let steps = scenario.steps();
+    let find = |id: &str| steps.iter().find(|it| it.step.id == id);
+    let own = find(&step.id).and_then(|it| it.group);
     let mut out: Vec<StepId> = Vec::new();
     let mut add = |id: &str| {
-        let known = scenario.flow.iter().any(|other| other.id == id && other.id != step.id);
-        if known && !out.iter().any(|it| it.as_str() == id) {
-            out.push(StepId::new(id));
+        let Some(named) = find(id) else { return };
+        // A repeat has no verdict of its own; and what a step within brings is whole when all rounds passed. So to need
+        // either is to need every step of the repeat, except within it.
+        let group = if named.step.repeat.is_some() { Some(named.step) } else { named.group };
+        let group = group.filter(|group| own.is_none_or(|own| own.id != group.id));
+        let meant = |it: &&Placed<'_>| match group {
+            Some(group) => it.group.is_some_and(|held| held.id == group.id),
+            None => it.step.id == id && it.step.id != step.id,
+        };
+        for it in steps.iter().filter(meant) {
+            if !out.iter().any(|known| known.as_str() == it.step.id) {
+                out.push(StepId::new(it.step.id.clone()));
+            }
         }
     };
+    own.iter().flat_map(|group| &group.needs).for_each(|id| add(id));
     for (_, text) in strings(step) {
         for reference in template::references(&text).unwrap_or_default() {
             add(&reference.name);
         }
     }
     step.needs.iter().for_each(|id| add(id));
+    step.prober.iter().for_each(|prober| add(&prober.of));
     if let Some(id) = step.expect.as_ref().and_then(|expect| expect.same_chain_as.as_deref()) {
         add(id);
     }
@@ -43,7 +59,7 @@ fn strings(step: &Step) -> Vec<(String, String)> {
     let value = serde_json::to_value(step).expect("a step serialises");
     let mut out = Vec::new();
     for (key, value) in value.as_object().into_iter().flatten() {
-        if !matches!(key.as_str(), "id" | "from" | "needs") {
+        if !matches!(key.as_str(), "id" | "from" | "needs" | "repeat") {
             walk(value, join("", key), &mut out);
         }
     }
@@ -60,10 +76,9 @@ fn walk(value: &Value, pointer: String, out: &mut Vec<(String, String)>) {
 }
 
 pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
-    let flow = &subject.scenario.flow;
+    let flow = subject.scenario.steps();
     let mut errors = environments(subject, resolved);
-    for (index, step) in flow.iter().enumerate() {
-        let at = format!("/flow/{index}");
+    for (index, Placed { step, at, .. }) in flow.iter().enumerate() {
         for (pointer, text) in strings(step) {
             let pointer = format!("{at}{pointer}");
             match template::references(&text) {
@@ -71,36 +86,38 @@ pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Di
                 Ok(references) => {
                     let wrong = references.iter().filter_map(|it| match it.name.as_str() {
                         template::VANTAGE => vantage_reference(step, &pointer[at.len()..], it),
-                        _ => reference(subject, resolved, index, it),
+                        _ => reference(subject, resolved, &flow, index, it),
                     });
                     errors.extend(wrong.map(|(message, fix)| subject.places.error(&pointer, message).fix(fix)));
                 }
             }
         }
         for (number, needed) in step.needs.iter().enumerate() {
-            if let Some((message, fix)) = earlier(subject, index, needed) {
+            if let Some((message, fix)) = earlier(&flow, index, needed) {
                 errors.push(subject.places.error(&format!("{at}/needs/{number}"), message).fix(fix));
             }
         }
         if let Some(since) = step.log.as_ref().and_then(|log| log.since.as_deref())
-            && let Some((message, fix)) = earlier(subject, index, since)
+            && let Some((message, fix)) = earlier(&flow, index, since)
         {
             errors.push(subject.places.error(&format!("{at}/log/since"), message).fix(fix));
         }
         if let Some((below, other)) = credentials_of(step) {
             let pointer = format!("{at}{below}");
-            if let Some((message, fix)) = earlier(subject, index, other) {
+            if let Some((message, fix)) = earlier(&flow, index, other) {
                 errors.push(subject.places.error(&pointer, message).fix(fix));
-            } else if flow.iter().any(|it| it.id == other && !matches!(it.actions()[..], [Action::Sts])) {
+            } else if flow.iter().any(|it| it.step.id == other && !matches!(it.step.actions()[..], [Action::Sts])) {
                 let error = subject.places.error(&pointer, format!("step `{other}` gains no credentials"));
                 errors.push(error.fix("name an `sts` step"));
             }
         }
         if let Some(other) = step.expect.as_ref().and_then(|expect| expect.same_chain_as.as_deref()) {
             let pointer = format!("{at}/expect/same-chain-as");
-            if let Some((message, fix)) = earlier(subject, index, other) {
+            if let Some((message, fix)) = earlier(&flow, index, other) {
                 errors.push(subject.places.error(&pointer, message).fix(fix));
-            } else if flow.iter().any(|it| it.id == other && !matches!(it.actions()[..], [Action::Tls | Action::Http]))
+            } else if flow
+                .iter()
+                .any(|it| it.step.id == other && !matches!(it.step.actions()[..], [Action::Tls | Action::Http]))
             {
                 let error = subject.places.error(&pointer, format!("step `{other}` sees no certificate chain"));
                 errors.push(error.fix("name a `tls` or `http` step"));
@@ -160,17 +177,23 @@ fn credentials_of(step: &Step) -> Option<(&'static str, &str)> {
 }
 
 /// What is wrong with naming step `id` from the step at `index`.
-fn earlier(subject: &Subject<'_>, index: usize, id: &str) -> Option<(String, String)> {
-    let flow = &subject.scenario.flow;
-    if flow[..index].iter().any(|step| step.id == id) {
+fn earlier(flow: &[Placed<'_>], index: usize, id: &str) -> Option<(String, String)> {
+    let group = flow[index].group;
+    if group.is_some_and(|group| group.id == id) {
+        return Some((
+            format!("`{id}` holds this step, and has no verdict of its own"),
+            "name an earlier step".to_owned(),
+        ));
+    }
+    if flow[..index].iter().any(|it| it.step.id == id) {
         return None;
     }
-    Some(if flow[index].id == id {
+    Some(if flow[index].step.id == id {
         (format!("step `{id}` waits for itself"), "name an earlier step".to_owned())
-    } else if flow.iter().any(|step| step.id == id) {
+    } else if flow.iter().any(|it| it.step.id == id) {
         (format!("step `{id}` comes later"), "steps run in order: move it before this one".to_owned())
     } else {
-        let before = flow[..index].iter().map(|step| step.id.as_str());
+        let before = flow[..index].iter().map(|it| it.step.id.as_str());
         (format!("there is no step `{id}`"), suggest(id, before, "earlier steps"))
     })
 }
@@ -191,6 +214,7 @@ fn vantage_reference(step: &Step, pointer: &str, reference: &Reference) -> Optio
 fn reference(
     subject: &Subject<'_>,
     resolved: &Resolutions<'_>,
+    flow: &[Placed<'_>],
     index: usize,
     reference: &Reference,
 ) -> Option<(String, String)> {
@@ -214,8 +238,15 @@ fn reference(
             )),
         };
     }
-    let Some(position) = scenario.flow.iter().position(|step| step.id == name) else {
-        let steps = scenario.flow[..index].iter().filter(|step| step.yields()).map(|step| step.id.as_str());
+    if name == ROUND && reference.field.is_none() {
+        let outside = || {
+            let message = format!("`{{{{ {ROUND} }}}}` is the number of a round, and this step is in none");
+            (message, "use it in a step of a `repeat`".to_owned())
+        };
+        return flow[index].group.is_none().then(outside);
+    }
+    let Some(position) = flow.iter().position(|it| it.step.id == name) else {
+        let steps = flow[..index].iter().map(|it| it.step).filter(|step| step.yields()).map(|step| step.id.as_str());
         let known = scenario.fixtures.keys().map(String::as_str).chain(steps);
         return Some((
             format!("`{{{{ {} }}}}`: nothing is called `{name}`", reference.path()),
@@ -226,7 +257,7 @@ fn reference(
         let message = format!("`{{{{ {name} }}}}` is used before step `{name}` has run");
         return Some((message, "steps run in order: move that step before this one".to_owned()));
     }
-    let step = &scenario.flow[position];
+    let step = flow[position].step;
     match &reference.field {
         Some(field) if step.capture.contains_key(field) => None,
         Some(field) if step.yields() && step.capture.is_empty() => {

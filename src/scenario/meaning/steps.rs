@@ -3,12 +3,12 @@
 use super::Subject;
 use crate::scenario::action::Action;
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
-use crate::scenario::model::{Expect, PodVantage, Signer, Step};
+use crate::scenario::model::{Expect, Placed, PodVantage, Signer, Step};
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
-    for (index, step) in subject.scenario.flow.iter().enumerate() {
-        let judge = Judge { subject, step, at: format!("/flow/{index}") };
+    for Placed { step, at, .. } in subject.scenario.steps() {
+        let judge = Judge { subject, step, at };
         judge.judge(&mut errors);
     }
     errors
@@ -57,7 +57,7 @@ impl Judge<'_> {
                 errors.push(error.fix(format!("add `from:` with a vantage{}", known_list(known))));
             }
             Some(_) if !action.needs_vantage() => {
-                let error = self.key_error("/from", format!("`{action}` asks the apiserver; it looks from no vantage"));
+                let error = self.key_error("/from", format!("`{action}` looks from no vantage"));
                 errors.push(error.fix("remove `from`"));
             }
             Some(from) if !vantages.contains_key(from) => {
@@ -70,6 +70,13 @@ impl Judge<'_> {
 
     fn fields(&self, action: Action, errors: &mut Vec<Diagnostic>) {
         let step = self.step;
+        if let Some(background) = &step.background {
+            let probe = background.probe();
+            let asked = Judge { subject: self.subject, step: &probe, at: format!("{}/background", self.at) };
+            for action in probe.actions() {
+                asked.fields(action, errors);
+            }
+        }
         if let Some(http) = &step.http {
             self.http("http", http, errors);
         }
@@ -103,7 +110,9 @@ impl Judge<'_> {
             } else if action.leaves_it_changed() {
                 let error = self.key_error("/eventually", format!("`{action}` is done once"));
                 errors.push(error.fix("remove `eventually`: it waits by itself until it is done"));
-            } else if step.expect.is_none() && !matches!(action, Action::S3 | Action::Sts) {
+            } else if step.expect.is_none()
+                && !matches!(action, Action::S3 | Action::Sts | Action::Background | Action::Repeat)
+            {
                 let error = self.key_error("/eventually", "`eventually` without anything to wait for".to_owned());
                 errors.push(error.fix("add `expect:`, or remove `eventually`"));
             }
@@ -112,7 +121,7 @@ impl Judge<'_> {
             if consistently.as_millis() <= 0 {
                 let error = self.error("/consistently", format!("nothing can be seen to hold for {consistently}"));
                 errors.push(error.fix("write how long it must hold, for example `5s`"));
-            } else if step.expect.is_none() && action != Action::S3 {
+            } else if step.expect.is_none() && !matches!(action, Action::S3 | Action::Background | Action::Repeat) {
                 let error =
                     self.key_error("/consistently", "`consistently` without anything that must hold".to_owned());
                 errors.push(error.fix("add `expect:`, or remove `consistently`"));
@@ -179,6 +188,10 @@ impl Judge<'_> {
     }
 
     fn expect(&self, action: Action, errors: &mut Vec<Diagnostic>) {
+        if self.step.background.as_ref().is_some_and(|it| it.probe().actions().len() != 1) {
+            // Told where probers are judged; what it may expect is not known.
+            return;
+        }
         let takes = self.step.matchers();
         let Some(expect) = &self.step.expect else {
             // Success is what a write is expected to have; what a look is expected to see must be said.
@@ -186,10 +199,11 @@ impl Judge<'_> {
             let s3 = self.step.s3.as_ref().or_else(|| client.and_then(|client| client.s3.as_ref()));
             let operation = s3.and_then(|s3| s3.operations().first().map(|(name, _)| *name));
             // One without an operation is told for that alone, and so is a client without a task.
-            let optional = matches!(action, Action::Presign | Action::Sts | Action::Script)
-                || action.is_act()
-                || s3.is_some() && matches!(operation, None | Some("put" | "create-bucket" | "delete"))
-                || client.is_some_and(|client| client.http.is_none() && client.s3.is_none());
+            let optional =
+                matches!(action, Action::Presign | Action::Sts | Action::Script | Action::Background | Action::Repeat)
+                    || action.is_act()
+                    || s3.is_some() && matches!(operation, None | Some("put" | "create-bucket" | "delete"))
+                    || client.is_some_and(|client| client.http.is_none() && client.s3.is_none());
             if !optional {
                 let error =
                     self.error("/id", format!("step `{}` expects nothing, so it asserts nothing", self.step.id));
@@ -204,7 +218,9 @@ impl Judge<'_> {
         }
         for matcher in given.iter().filter(|matcher| !takes.contains(matcher)) {
             let message = format!("`{}` cannot expect `{matcher}`", self.what(action));
-            let fix = if takes.is_empty() {
+            let fix = if action == Action::Repeat {
+                "move it to a step of its `flow`".to_owned()
+            } else if takes.is_empty() {
                 "remove `expect`: it fails when it cannot be done".to_owned()
             } else {
                 format!("it takes {}", list(&takes))

@@ -7,14 +7,14 @@ use crate::fixture::Fixture;
 use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::document::join;
 use crate::scenario::matrix::MATRIX;
-use crate::scenario::model::{CLUSTER_AUTHORITY, PodVantage};
+use crate::scenario::model::{CLUSTER_AUTHORITY, Placed, PodVantage, ROUND};
 use crate::scenario::template::{VANTAGE, is_name};
 
 /// How many entries a section may have: far more than a person reads, few enough for rules that compare each with each.
 const ENTRIES_LIMIT: usize = 200;
 
 /// First words of templates that stand for something else than a fixture or a step.
-const RESERVED: [&str; 2] = [VANTAGE, MATRIX];
+const RESERVED: [&str; 3] = [VANTAGE, MATRIX, ROUND];
 
 /// The shortest life of a token that the apiserver takes for a projected volume, in seconds.
 const SHORTEST_TOKEN_S: i64 = 600;
@@ -23,7 +23,7 @@ const SHORTEST_TOKEN_S: i64 = 600;
 pub(super) fn too_long(subject: &Subject<'_>) -> Option<Diagnostic> {
     let it = subject.scenario;
     let sections = [
-        ("flow", it.flow.len()),
+        ("flow", it.steps().len()),
         ("fixtures", it.fixtures.len()),
         ("vantages", it.vantages.len()),
         ("breaks", it.breaks.len()),
@@ -72,21 +72,22 @@ fn ids(subject: &Subject<'_>) -> Vec<Diagnostic> {
         reserved
             .push(error.fix(format!("give it another id: `trust: [{CLUSTER_AUTHORITY}]` means the cluster's own CA")));
     }
-    let steps = scenario.flow.iter().enumerate().map(|(index, step)| (&step.id, format!("/flow/{index}/id")));
-    let all = scenario.fixtures.keys().map(|id| (id, join("/fixtures", id))).chain(steps);
-    for (id, at) in all.filter(|(id, _)| RESERVED.contains(&id.as_str())) {
+    let all = scenario.steps();
+    let steps = all.iter().map(|it| (&it.step.id, format!("{}/id", it.at)));
+    let named = scenario.fixtures.keys().map(|id| (id, join("/fixtures", id))).chain(steps);
+    for (id, at) in named.filter(|(id, _)| RESERVED.contains(&id.as_str())) {
         let error =
             subject.places.key_error(&at, format!("`{id}` is a word of templates, so nothing can have that id"));
         reserved.push(error.fix(format!("`{{{{ {id}.… }}}}` would mean both: give it another id")));
     }
-    for (index, step) in scenario.flow.iter().enumerate() {
-        word(&step.id, &|message| subject.places.error(&format!("/flow/{index}/id"), message));
+    for Placed { step, at, .. } in &all {
+        word(&step.id, &|message| subject.places.error(&format!("{at}/id"), message));
     }
     errors.extend(reserved);
 
     let mut steps: HashMap<&str, usize> = HashMap::new();
-    for (index, step) in scenario.flow.iter().enumerate() {
-        let at = format!("/flow/{index}/id");
+    for (index, Placed { step, at, .. }) in all.iter().enumerate() {
+        let at = format!("{at}/id");
         if let Some(first) = steps.get(step.id.as_str()) {
             let error = subject.places.error(&at, format!("two steps have the id `{}`", step.id));
             errors.push(

@@ -7,6 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::NumberBound;
+use crate::scenario::duration::Span;
+
 /// What must hold: every key that is given. Which keys a step takes depends on what it does.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -86,4 +89,38 @@ pub struct Expect {
     /// Some event has this reason (`event`): `FailedMount`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// How many probes failed so far, exactly (`prober`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u64>,
+    /// The longest time between two successful probes: the outage that a client sees (`prober`). The prober's beginning
+    /// and its end bound it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_gap: Option<SpanBound>,
+    /// How many different leaf certificates the probes met, exactly (`prober`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serials: Option<usize>,
+    /// Probes that have an outcome, at the least (`prober`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<u64>,
+    /// How many numbers there are, exactly (`figures`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
+    /// The median (`figures`); of an even count, the lower of the two in the middle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub median: Option<NumberBound>,
+    /// The greatest (`figures`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst: Option<NumberBound>,
+}
+
+/// A bound of a span: one of the two, or both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SpanBound {
+    /// It must be shorter than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<Span>,
+    /// It must be as long as this or longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<Span>,
 }

@@ -8,7 +8,9 @@ mod breaks;
 mod cluster;
 mod expect;
 mod identity;
+mod prober;
 mod program;
+mod repeat;
 mod step;
 mod vantage;
 
@@ -20,9 +22,11 @@ use serde_json::Value;
 pub use self::act::{DeleteStep, KillStep, PatchStep, RestartStep, RotateStep, ScaleStep, Signal};
 pub use self::breaks::{Break, CauseSpec, Change, OneOrMore};
 pub use self::cluster::{EventStep, LogStep, ResourceStep};
-pub use self::expect::Expect;
+pub use self::expect::{Expect, SpanBound};
 pub use self::identity::{JwtStep, STS_AUDIENCE, SessionToken, Signer, StsStep, TokenSpec, Vulnerable};
+pub use self::prober::{BackgroundStep, ProberStep};
 pub use self::program::{ClientStep, ScriptStep};
+pub use self::repeat::{After, FiguresStep, NumberBound, Placed, ROUND, Random, RepeatStep, placed};
 pub use self::step::{ApplyStep, DnsStep, HttpStep, PresignStep, S3Step, Step, TlsStep};
 pub use self::vantage::{OutsideVantage, PodVantage, VantageSpec};
 
@@ -65,6 +69,18 @@ pub struct Scenario {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Values(#[schemars(length(min = 1))] pub Vec<String>);
+
+impl Scenario {
+    /// Every step with its place, those within a `repeat` right after the step that holds them.
+    pub fn steps(&self) -> Vec<Placed<'_>> {
+        placed(&self.flow)
+    }
+
+    /// A step by its id.
+    pub fn step(&self, id: &str) -> Option<&Step> {
+        self.steps().into_iter().map(|it| it.step).find(|step| step.id == id)
+    }
+}
 
 /// What a scenario needs of its cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

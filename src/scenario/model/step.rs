@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    ClientStep, DeleteStep, EventStep, Expect, JwtStep, KillStep, LogStep, PatchStep, ResourceStep, RestartStep,
-    RotateStep, ScaleStep, ScriptStep, SessionToken, StsStep, Vulnerable,
+    After, BackgroundStep, ClientStep, DeleteStep, EventStep, Expect, FiguresStep, JwtStep, KillStep, LogStep,
+    PatchStep, ProberStep, RepeatStep, ResourceStep, RestartStep, RotateStep, ScaleStep, ScriptStep, SessionToken,
+    StsStep, Vulnerable,
 };
 use crate::scenario::duration::Span;
 
 /// One step: an id and exactly one thing to do.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Step {
     /// Id, unique in the flow: what it yields is `{{ id }}` for later steps, and breaks name it.
@@ -82,6 +83,18 @@ pub struct Step {
     /// Put a new leaf into the Secret of a fixture's certificate; the step's value is its serial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotate: Option<RotateStep>,
+    /// Start a prober: one question at a fixed rate, from here on until a `prober` step stops it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<BackgroundStep>,
+    /// Count what a prober has seen so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prober: Option<ProberStep>,
+    /// Run a group of steps in rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<RepeatStep>,
+    /// Judge numbers that the rounds of a repeat captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<FiguresStep>,
 
     /// What must hold. Each key is a matcher, and each must be proven by a break.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,6 +114,10 @@ pub struct Step {
     /// What the step shows is an attack, and that it succeeds is a known hole of this build: a finding of the report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vulnerable: Option<Vulnerable>,
+    /// When a step within a `repeat` begins: `2s` after the step before it, or at a moment drawn from the repeat's seed,
+    /// `{ random: 3s }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<After>,
 }
 
 /// Resolve a name.

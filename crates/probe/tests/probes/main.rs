@@ -4,6 +4,7 @@
 mod dns;
 mod http;
 mod names;
+mod prober;
 mod program;
 mod s3;
 mod server;

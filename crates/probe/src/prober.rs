@@ -1,0 +1,209 @@
+//! A prober: open loop, so that a slow answer never delays the next question. Each question dials a connection of its
+//! own; outcomes are kept in a few words, and equal answers once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parallax_vocab::prober::{
+    BODY_LIMIT_BYTES, IN_FLIGHT_LIMIT, KINDS_LIMIT, Known, OUTCOMES_LIMIT, Outcome, PAGE, ProberQuestion, RATE_LIMIT,
+    Series,
+};
+use parallax_vocab::{Answer, Cause, Evidence, Reply};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+
+use crate::trail::micros;
+
+/// A prober under way. Dropping it ends it, with all that is in flight.
+#[derive(Debug)]
+pub struct Prober {
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    asker: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    question: ProberQuestion,
+    began: Instant,
+    began_unix_ms: u64,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    outcomes: Vec<Outcome>,
+    kinds: Vec<Answer>,
+    /// Kinds by what tells them apart.
+    known: HashMap<String, usize>,
+    asked: usize,
+    dropped: u64,
+    late: Duration,
+    /// When it asked its last question, once it was stopped.
+    stopped: Option<Duration>,
+    broken: Option<String>,
+}
+
+impl Prober {
+    /// Begins to ask.
+    pub fn start(question: ProberQuestion) -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let began_unix_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        let shared = Arc::new(Shared { question, began: Instant::now(), began_unix_ms, seen: Mutex::default() });
+        let (stop, stopped) = watch::channel(false);
+        let mut asker = JoinSet::new();
+        asker.spawn(ask(Arc::clone(&shared), stopped));
+        Self { shared, stop, asker }
+    }
+
+    /// One page of what was seen past what is known.
+    pub fn read(&self, known: Known) -> Series {
+        self.shared.page(known)
+    }
+
+    /// Asks no more, and waits for what is in flight: no longer than a question's own deadline.
+    pub async fn stop(&mut self) {
+        self.stop.send_replace(true);
+        while let Some(ended) = self.asker.join_next().await {
+            if let Err(error) = ended {
+                self.shared.broke(&error);
+            }
+        }
+    }
+}
+
+/// Asks at the rate until told to stop, then waits for the answers.
+async fn ask(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+    let rate = shared.question.rate.clamp(1, RATE_LIMIT);
+    // A tick that is missed is made up for at once: the questions were due.
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
+    let mut in_flight = JoinSet::new();
+    while shared.seen().asked < OUTCOMES_LIMIT {
+        let due = tokio::select! {
+            biased;
+            _ = stop.wait_for(|told| *told) => break,
+            due = ticks.tick() => due,
+        };
+        while let Some(ended) = in_flight.try_join_next() {
+            note_end(&shared, ended);
+        }
+        let full = in_flight.len() >= IN_FLIGHT_LIMIT;
+        {
+            let mut seen = shared.seen();
+            seen.late = seen.late.max(due.elapsed());
+            if full {
+                seen.dropped += 1;
+            } else {
+                seen.asked += 1;
+            }
+        }
+        if !full {
+            let shared = Arc::clone(&shared);
+            in_flight.spawn(async move {
+                let at = shared.began.elapsed();
+                let answer = crate::ask(&shared.question.question).await;
+                shared.keep(at, answer);
+            });
+        }
+    }
+    shared.seen().stopped = Some(shared.began.elapsed());
+    while let Some(ended) = in_flight.join_next().await {
+        note_end(&shared, ended);
+    }
+}
+
+fn note_end(shared: &Shared, ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        shared.broke(&error);
+    }
+}
+
+impl Shared {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // Every holder leaves whole values behind.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn broke(&self, error: &JoinError) {
+        self.seen().broken.get_or_insert_with(|| error.to_string());
+    }
+
+    fn keep(&self, at: Duration, answer: Answer) {
+        let took_us = answer.evidence.took_us;
+        let answer = in_short(answer, &self.question);
+        let key = key(&answer);
+        let mut seen = self.seen();
+        let kind = match seen.known.get(&key) {
+            Some(kind) => *kind,
+            None if seen.kinds.len() < KINDS_LIMIT => {
+                seen.kinds.push(answer);
+                let kind = seen.kinds.len() - 1;
+                seen.known.insert(key, kind);
+                kind
+            }
+            None => {
+                if seen.kinds.len() == KINDS_LIMIT {
+                    let detail = format!("more than {KINDS_LIMIT} different answers came; this is one of the others");
+                    let cause = Some(Cause::Client { detail });
+                    seen.kinds.push(Answer { reply: None, cause, evidence: Evidence::default() });
+                }
+                KINDS_LIMIT
+            }
+        };
+        seen.outcomes.push(Outcome { at_us: micros(at), took_us, kind });
+    }
+
+    fn page(&self, known: Known) -> Series {
+        let seen = self.seen();
+        let rest = seen.outcomes.get(known.outcomes..).unwrap_or_default();
+        let outcomes = rest.iter().take(PAGE).copied().collect::<Vec<_>>();
+        Series {
+            began_unix_ms: self.began_unix_ms,
+            asked_for_us: micros(seen.stopped.unwrap_or_else(|| self.began.elapsed())),
+            dropped: seen.dropped,
+            in_flight: seen.asked - seen.outcomes.len(),
+            late_us: micros(seen.late),
+            more: rest.len() > outcomes.len(),
+            outcomes,
+            kinds: seen.kinds.get(known.kinds..).unwrap_or_default().to_vec(),
+            broken: seen.broken.clone(),
+        }
+    }
+}
+
+/// What of an answer is the same when the same thing happens again.
+fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
+    let Answer { mut reply, cause, evidence } = answer;
+    match &mut reply {
+        Some(Reply::Http(http)) => {
+            http.headers.retain(|name, _| question.headers.contains(name));
+            if question.body {
+                let mut end = http.body.len().min(BODY_LIMIT_BYTES);
+                while !http.body.is_char_boundary(end) {
+                    end -= 1;
+                }
+                http.body.truncate(end);
+            } else {
+                http.body.clear();
+                http.body_sha256.clear();
+                http.body_bytes = 0;
+            }
+        }
+        Some(Reply::Dns(dns)) => dns.ttl_s = 0,
+        _ => {}
+    }
+    let evidence = Evidence { chain: evidence.chain, peer: evidence.peer, ..Evidence::default() };
+    Answer { reply, cause, evidence }
+}
+
+/// What tells an answer from another: all of it but the details of a cause, which hold spans of time and ports.
+fn key(answer: &Answer) -> String {
+    let mut value = serde_json::to_value(answer).unwrap_or_default();
+    for cause in value["cause"].as_object_mut().into_iter().flat_map(|it| it.values_mut()) {
+        if let Some(fields) = cause.as_object_mut() {
+            fields.retain(|name, _| !matches!(name.as_str(), "detail" | "waited_ms"));
+        }
+    }
+    value.to_string()
+}

@@ -1,0 +1,99 @@
+//! Numbers that rounds captured: how many, their median, the worst.
+
+use parallax_vocab::Cause;
+use parallax_vocab::event::Matched;
+use serde_json::Value;
+
+use super::Judgement;
+use super::expect::equal;
+use crate::scenario::model::{Expect, NumberBound};
+
+/// Judges a list of numbers, or a single one, as JSON. Numbers written as text count as numbers.
+pub fn judge_figures(expect: &Expect, list: &str) -> Judgement {
+    let value = serde_json::from_str(list).unwrap_or_else(|_| Value::String(list.to_owned()));
+    let items = if let Value::Array(items) = value { items } else { vec![value] };
+    let mut numbers = Vec::new();
+    for item in &items {
+        match number(item) {
+            Some(number) => numbers.push(number),
+            None => return not_a_number(item),
+        }
+    }
+    numbers.sort_by(f64::total_cmp);
+    let mut matchers = Vec::new();
+    if let Some(count) = expect.count {
+        matchers.push(equal("count", count.to_string(), numbers.len().to_string()));
+    }
+    let median = numbers.get(numbers.len().saturating_sub(1) / 2).copied();
+    let bounds = [("median", &expect.median, median), ("worst", &expect.worst, numbers.last().copied())];
+    for (matcher, bound, seen) in bounds {
+        let Some(bound) = bound else { continue };
+        matchers.push(Matched {
+            matcher: matcher.to_owned(),
+            held: seen.is_some_and(|it| within(bound, it)),
+            expected: in_words(bound),
+            seen: seen.map_or("no number".to_owned(), |it| format!("{it} of {}", all(&numbers))),
+        });
+    }
+    let cause = matchers.iter().find(|it| !it.held).map(|it| Cause::Mismatch {
+        matcher: it.matcher.clone(),
+        expected: it.expected.clone(),
+        seen: it.seen.clone(),
+    });
+    Judgement { matchers, cause }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|it| it.is_finite())
+}
+
+fn not_a_number(item: &Value) -> Judgement {
+    let cause =
+        Cause::Mismatch { matcher: "figures".to_owned(), expected: "numbers".to_owned(), seen: item.to_string() };
+    Judgement { matchers: Vec::new(), cause: Some(cause) }
+}
+
+fn within(bound: &NumberBound, number: f64) -> bool {
+    bound.below.is_none_or(|below| number < below) && bound.at_least.is_none_or(|least| number >= least)
+}
+
+fn in_words(bound: &NumberBound) -> String {
+    let least = bound.at_least.map(|it| format!("{it} or more"));
+    let below = bound.below.map(|it| format!("below {it}"));
+    least.into_iter().chain(below).collect::<Vec<_>>().join(" and ")
+}
+
+fn all(sorted: &[f64]) -> String {
+    sorted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_counted_and_their_median_and_worst_are_bounded() {
+        for (list, expect, cause) in [
+            ("[3, 1, 2.5]", json!({"count": 3, "median": {"below": 3}, "worst": {"below": 4, "at-least": 3}}), None),
+            ("[1, 2, 3, 4]", json!({"median": {"at-least": 2, "below": 2.1}}), None),
+            (r#"["1", " 7 "]"#, json!({"worst": {"at-least": 7}}), None),
+            ("5", json!({"count": 1, "worst": {"below": 6}}), None),
+            ("[1, 2]", json!({"count": 3}), Some("count: expected 3, saw 2")),
+            ("[9, 1, 2]", json!({"median": {"below": 2}}), Some("median: expected below 2, saw 2 of 1, 2, 9")),
+            (
+                "[9, 1, 2]",
+                json!({"worst": {"at-least": 1, "below": 9}}),
+                Some("worst: expected 1 or more and below 9, saw 9 of 1, 2, 9"),
+            ),
+            ("[]", json!({"worst": {"below": 9}}), Some("worst: expected below 9, saw no number")),
+            (r#"[1, "x"]"#, json!({"count": 2}), Some(r#"figures: expected numbers, saw "x""#)),
+            ("NaN", json!({"count": 1}), Some(r#"figures: expected numbers, saw "NaN""#)),
+        ] {
+            let wanted: Expect = serde_json::from_value(expect.clone()).expect("valid");
+            let said = judge_figures(&wanted, list).cause.map(|it| it.to_string());
+            assert_eq!(said.as_deref(), cause, "{list} {expect}");
+        }
+    }
+}

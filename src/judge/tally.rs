@@ -1,0 +1,283 @@
+//! A prober's arithmetic: outcomes into figures, and figures against one `expect`.
+
+use parallax_vocab::Cause;
+use parallax_vocab::event::Matched;
+use parallax_vocab::prober::{Outcome, Series};
+use parallax_vocab::tally::{Failing, Gap, Serving, Tally};
+
+use super::expect::equal;
+use super::{Expected, Judgement, Seen, judge};
+use crate::scenario::duration::Span;
+use crate::scenario::model::{Expect, SpanBound};
+
+/// Causes that a sentence names.
+const CAUSES_SHOWN: usize = 3;
+
+/// Counts a series. What a success is, `expected` says: each answer is judged as that of a single step would be.
+pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
+    let causes: Vec<Option<Cause>> = series.kinds.iter().map(|kind| judge(expected, kind, seen).cause).collect();
+    let cause = |outcome: &Outcome| causes.get(outcome.kind).and_then(Option::as_ref);
+    let (mut good, mut took) = (Vec::new(), Vec::new());
+    let (mut failing, mut serving): (Vec<Failing>, Vec<Serving>) = (Vec::new(), Vec::new());
+    for outcome in &series.outcomes {
+        let at_us = outcome.at_us + outcome.took_us;
+        let at_ms = at_us / 1000;
+        match cause(outcome) {
+            None => {
+                good.push(at_us);
+                took.push(outcome.took_us);
+            }
+            Some(cause) => match failing.iter_mut().find(|it| it.cause == *cause) {
+                Some(it) => (it.count, it.last_ms) = (it.count + 1, it.last_ms.max(at_ms)),
+                None => failing.push(Failing { cause: cause.clone(), count: 1, first_ms: at_ms, last_ms: at_ms }),
+            },
+        }
+        let leaf = series.kinds.get(outcome.kind).and_then(|kind| kind.evidence.chain.first());
+        if let Some(leaf) = leaf {
+            match serving.iter_mut().find(|it| it.serial == leaf.serial) {
+                Some(it) => (it.count, it.last_ms) = (it.count + 1, it.last_ms.max(at_ms)),
+                None => {
+                    serving.push(Serving { serial: leaf.serial.clone(), count: 1, first_ms: at_ms, last_ms: at_ms });
+                }
+            }
+        }
+    }
+    took.sort_unstable();
+    Tally {
+        began_unix_ms: series.began_unix_ms,
+        asked_for_ms: series.asked_for_us / 1000,
+        count: series.outcomes.len() as u64,
+        failures: failing.iter().map(|it| it.count).sum(),
+        dropped: series.dropped,
+        in_flight: series.in_flight,
+        longest_gap: longest_gap(good, series.asked_for_us),
+        median_ms: took.get(took.len() / 2).map_or(0, |us| us / 1000),
+        worst_ms: took.last().map_or(0, |us| us / 1000),
+        late_ms: series.late_us / 1000,
+        causes: failing,
+        serials: serving,
+    }
+}
+
+/// The longest time between two successes, in the order in which they came; the beginning and the end bound it too, so
+/// that an outage counts that never ended.
+fn longest_gap(mut good_us: Vec<u64>, end_us: u64) -> Gap {
+    good_us.sort_unstable();
+    let end_us = good_us.last().map_or(end_us, |last| end_us.max(*last));
+    let starts = std::iter::once(0).chain(good_us.iter().copied());
+    let ends = good_us.iter().copied().chain([end_us]);
+    let gaps = starts.zip(ends).map(|(from, to)| (to - from, from, to));
+    // The first of the longest.
+    let longest = gaps.reduce(|longest, gap| if gap.0 > longest.0 { gap } else { longest });
+    longest.map_or(Gap::default(), |(took, from, to)| Gap {
+        took_ms: took / 1000,
+        from_ms: from / 1000,
+        to_ms: to / 1000,
+    })
+}
+
+/// A judgement of figures, and whether more of them could still change it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// What was judged.
+    pub judgement: Judgement,
+    /// What failed cannot come to hold any more: figures only grow.
+    pub decided: bool,
+}
+
+/// Judges a tally.
+pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
+    // What can only get worse comes first: it is then the cause, whatever is still to come.
+    let mut matchers = Vec::new();
+    let mut decided = false;
+    if let Some(most) = expect.failures {
+        let matched = equal("failures", most.to_string(), tally.failures.to_string());
+        decided |= tally.failures > most;
+        matchers.push(Matched { seen: failures_in_words(tally), ..matched });
+    }
+    if let Some(bound) = &expect.longest_gap {
+        let gap = &tally.longest_gap;
+        let span = Span::milliseconds(gap.took_ms);
+        decided |= bound.below.is_some_and(|below| span >= below);
+        matchers.push(Matched {
+            matcher: "longest-gap".to_owned(),
+            held: within(bound, span),
+            expected: in_words(bound),
+            seen: gap.to_string(),
+        });
+    }
+    if let Some(serials) = expect.serials {
+        let matched = equal("serials", serials.to_string(), tally.serials.len().to_string());
+        decided |= tally.serials.len() > serials;
+        matchers.push(Matched { seen: serials_in_words(tally), ..matched });
+    }
+    if let Some(least) = expect.at_least {
+        let (expected, seen) = (format!("{least} probes or more"), format!("{} probes", tally.count));
+        matchers.push(Matched { matcher: "at-least".to_owned(), held: tally.count >= least, expected, seen });
+    }
+    let cause = matchers.iter().find(|it| !it.held).map(|it| Cause::Mismatch {
+        matcher: it.matcher.clone(),
+        expected: it.expected.clone(),
+        seen: it.seen.clone(),
+    });
+    Counted { judgement: Judgement { matchers, cause }, decided }
+}
+
+fn within(bound: &SpanBound, span: Span) -> bool {
+    bound.below.is_none_or(|below| span < below) && bound.at_least.is_none_or(|least| span >= least)
+}
+
+fn in_words(bound: &SpanBound) -> String {
+    let least = bound.at_least.map(|it| format!("{it} or more"));
+    let below = bound.below.map(|it| format!("below {it}"));
+    least.into_iter().chain(below).collect::<Vec<_>>().join(" and ")
+}
+
+/// `3 of 120 (connect: refused (…) 3 times from 2.310 s to 2.460 s)`
+fn failures_in_words(tally: &Tally) -> String {
+    let mut words = format!("{} of {}", tally.failures, tally.count);
+    let causes: Vec<String> = tally.causes.iter().take(CAUSES_SHOWN).map(ToString::to_string).collect();
+    if !causes.is_empty() {
+        words.push_str(&format!(": {}", causes.join("; ")));
+    }
+    if tally.causes.len() > CAUSES_SHOWN {
+        words.push_str(&format!("; and {} other causes", tally.causes.len() - CAUSES_SHOWN));
+    }
+    if tally.dropped > 0 {
+        words.push_str(&format!("; {} more were dropped, because too many were in flight", tally.dropped));
+    }
+    words
+}
+
+fn serials_in_words(tally: &Tally) -> String {
+    let each = tally.serials.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if each.is_empty() { "none".to_owned() } else { format!("{}: {each}", tally.serials.len()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use parallax_vocab::answer::{DnsReply, Reply};
+    use parallax_vocab::{Answer, Certificate, ConnectFault, Evidence};
+    use serde_json::json;
+
+    use super::*;
+
+    const GOOD: usize = 0;
+    const REFUSED: usize = 1;
+
+    fn kinds() -> Vec<Answer> {
+        let leaf = |serial: &str| Certificate {
+            subject: String::new(),
+            issuer: String::new(),
+            serial: serial.to_owned(),
+            names: vec![],
+            not_before: String::new(),
+            not_after: String::new(),
+            sha256: serial.to_owned(),
+        };
+        let with = |serial: &str| Evidence { chain: vec![leaf(serial)], ..Evidence::default() };
+        let reply = || Some(Reply::Dns(DnsReply { addresses: vec![], cnames: vec![], ttl_s: 0, searched: None }));
+        let refused = Cause::Connect { fault: ConnectFault::Refused, detail: "10.0.0.1:9000".to_owned() };
+        vec![
+            Answer { reply: reply(), cause: None, evidence: with("0a") },
+            Answer { reply: None, cause: Some(refused), evidence: Evidence::default() },
+            Answer { reply: reply(), cause: None, evidence: with("0b") },
+        ]
+    }
+
+    /// Outcomes as (asked at, took, kind) in milliseconds.
+    fn series(outcomes: &[(u64, u64, usize)], asked_for_ms: u64) -> Series {
+        let outcomes = outcomes.iter().map(|(at, took, kind)| (at * 1000, took * 1000, *kind).into()).collect();
+        Series { outcomes, kinds: kinds(), asked_for_us: asked_for_ms * 1000, ..Series::default() }
+    }
+
+    fn counted(series: &Series) -> Tally {
+        tally(series, &Expected::Answer, &Seen::default())
+    }
+
+    #[test]
+    fn the_longest_gap_is_what_a_client_goes_without() {
+        for (what, outcomes, asked_for_ms, (took_ms, from_ms, to_ms)) in [
+            ("nothing at all", vec![], 0, (0, 0, 0)),
+            ("nothing yet", vec![], 700, (700, 0, 700)),
+            ("only failures", vec![(0, 1, REFUSED), (100, 1, REFUSED)], 200, (200, 0, 200)),
+            ("steady", vec![(0, 5, GOOD), (50, 5, GOOD), (100, 5, GOOD)], 106, (50, 5, 55)),
+            (
+                "an outage in the middle",
+                vec![(0, 5, GOOD), (50, 1, REFUSED), (900, 5, GOOD), (950, 5, GOOD)],
+                960,
+                (900, 5, 905),
+            ),
+            ("an outage at the beginning", vec![(0, 1, REFUSED), (400, 5, GOOD), (450, 5, GOOD)], 455, (405, 0, 405)),
+            ("an outage that never ends", vec![(0, 5, GOOD), (50, 1, REFUSED)], 1000, (995, 5, 1000)),
+            // An answer counts when it comes: a slow one ends a gap late.
+            ("answers that overtake", vec![(0, 500, GOOD), (50, 5, GOOD), (100, 5, GOOD)], 500, (395, 105, 500)),
+            ("one that came after the end", vec![(0, 5, GOOD), (50, 500, GOOD)], 60, (545, 5, 550)),
+        ] {
+            let gap = counted(&series(&outcomes, asked_for_ms)).longest_gap;
+            assert_eq!(gap, Gap { took_ms, from_ms, to_ms }, "{what}");
+        }
+    }
+
+    #[test]
+    fn causes_and_certificates_are_counted_with_their_instants() {
+        let outcomes = [(0, 4, 0), (10, 6, REFUSED), (20, 8, 0), (30, 2, REFUSED), (40, 6, 2)];
+        let tally = counted(&series(&outcomes, 50));
+        assert_eq!((tally.count, tally.failures, tally.median_ms, tally.worst_ms), (5, 2, 6, 8));
+        assert_eq!(
+            tally.causes.iter().map(|it| (it.count, it.first_ms, it.last_ms)).collect::<Vec<_>>(),
+            [(2, 16, 32)]
+        );
+        let serials: Vec<_> = tally.serials.iter().map(|it| (it.serial.as_str(), it.count, it.first_ms)).collect();
+        assert_eq!(serials, [("0a", 2, 4), ("0b", 1, 46)]);
+    }
+
+    #[test]
+    fn a_success_is_what_is_expected_of_it() {
+        let expect: Expect = serde_json::from_value(json!({"dns": "no-such-name"})).expect("valid");
+        let series = series(&[(0, 1, GOOD), (10, 1, REFUSED)], 20);
+        let tally = tally(&series, &Expected::Declared(Box::new(expect)), &Seen::default());
+        assert_eq!((tally.count, tally.failures), (2, 2));
+    }
+
+    #[test]
+    fn figures_are_judged_and_what_can_only_get_worse_is_decided() {
+        let tally = counted(&series(&[(0, 5, 0), (50, 1, REFUSED), (400, 5, 2)], 410));
+        for (expect, cause, decided) in [
+            (json!({"failures": 1, "at-least": 3, "serials": 2, "longest-gap": {"below": "401ms"}}), None, false),
+            (json!({"longest-gap": {"at-least": "400ms", "below": "1s"}}), None, false),
+            (
+                json!({"failures": 0}),
+                Some("failures: expected 0, saw 1 of 3: connect: refused (10.0.0.1:9000), once at 0.051 s"),
+                true,
+            ),
+            (
+                json!({"failures": 2}),
+                Some("failures: expected 2, saw 1 of 3: connect: refused (10.0.0.1:9000), once at 0.051 s"),
+                false,
+            ),
+            (json!({"at-least": 4}), Some("at-least: expected 4 probes or more, saw 3 probes"), false),
+            (
+                json!({"longest-gap": {"below": "400ms"}}),
+                Some("longest-gap: expected below 400ms, saw 400 ms, from 0.005 s to 0.405 s"),
+                true,
+            ),
+            (
+                json!({"longest-gap": {"at-least": "1s"}}),
+                Some("longest-gap: expected 1s or more, saw 400 ms, from 0.005 s to 0.405 s"),
+                false,
+            ),
+            (json!({"serials": 1}), Some("serials: expected 1, saw 2: 0a, once at 0.005 s; 0b, once at 0.405 s"), true),
+            (
+                json!({"serials": 3, "failures": 0}),
+                Some("failures: expected 0, saw 1 of 3: connect: refused (10.0.0.1:9000), once at 0.051 s"),
+                true,
+            ),
+        ] {
+            let wanted: Expect = serde_json::from_value(expect.clone()).expect("valid");
+            let counted = judge_tally(&wanted, &tally);
+            let said = counted.judgement.cause.map(|it| it.to_string());
+            assert_eq!((said.as_deref(), counted.decided), (cause, decided), "{expect}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! A prober at a vantage: in this process, or in the agent of a session. Reading it brings what was seen since.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parallax_vocab::prober::{Known, ProberOrder, ProberQuestion, Series};
+
+use super::{ProbeError, Session};
+
+/// How long an agent may take for an order that waits for nothing.
+const ORDER_LIMIT: Duration = Duration::from_secs(5);
+/// Numbers of probers: one count for all sessions.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A prober under way, with all that was read of it.
+#[derive(Debug)]
+pub struct Prober {
+    place: Place,
+    /// The deadline of a question: the longest that the answers in flight can take.
+    deadline: Duration,
+    series: Series,
+}
+
+#[derive(Debug)]
+enum Place {
+    Here(parallax_probe::Prober),
+    There { session: Arc<Session>, number: u64 },
+}
+
+impl Prober {
+    pub(super) fn here(question: ProberQuestion) -> Self {
+        let deadline = Duration::from_millis(question.question.deadline_ms);
+        Self { place: Place::Here(parallax_probe::Prober::start(question)), deadline, series: Series::default() }
+    }
+
+    pub(super) async fn there(session: Arc<Session>, question: ProberQuestion) -> Result<Self, ProbeError> {
+        let deadline = Duration::from_millis(question.question.deadline_ms);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        session.prober(number, ProberOrder::Start(Box::new(question)), ORDER_LIMIT).await?;
+        Ok(Self { place: Place::There { session, number }, deadline, series: Series::default() })
+    }
+
+    /// What was seen until now.
+    pub async fn read(&mut self) -> Result<&Series, ProbeError> {
+        self.pages(ProberOrder::Read).await
+    }
+
+    /// Ends the asking, waits for what is in flight, and tells what was seen. What is read later is the same.
+    pub async fn stop(&mut self) -> Result<&Series, ProbeError> {
+        self.pages(ProberOrder::Stop).await
+    }
+
+    /// Ends it without another word. One in a session that broke has ended already.
+    pub async fn end(self) {
+        if let Place::There { session, number } = self.place {
+            let _ = session.prober(number, ProberOrder::End, ORDER_LIMIT).await;
+        }
+    }
+
+    async fn pages(&mut self, order: fn(Known) -> ProberOrder) -> Result<&Series, ProbeError> {
+        loop {
+            let page = self.page(order(self.series.known())).await?;
+            if let Some(why) = page.broken {
+                return Err(ProbeError::Crashed { why });
+            }
+            self.series.join(page);
+            if !self.series.more {
+                return Ok(&self.series);
+            }
+        }
+    }
+
+    async fn page(&mut self, order: ProberOrder) -> Result<Series, ProbeError> {
+        match (&mut self.place, order) {
+            (Place::There { session, number }, order) => {
+                session.prober(*number, order, ORDER_LIMIT + self.deadline).await
+            }
+            (Place::Here(prober), ProberOrder::Stop(known)) => {
+                prober.stop().await;
+                Ok(prober.read(known))
+            }
+            (Place::Here(prober), ProberOrder::Read(known)) => Ok(prober.read(known)),
+            (Place::Here(_), ProberOrder::Start(_) | ProberOrder::End) => Ok(Series::default()),
+        }
+    }
+}

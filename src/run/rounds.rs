@@ -1,0 +1,114 @@
+//! Rounds of a repeat: the seed, and the moments that are drawn from it.
+
+use std::time::Duration;
+
+use parallax_vocab::course::Round;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+
+use crate::scenario::duration::Span;
+use crate::scenario::model::{After, RepeatStep, Step};
+
+/// A repeat under way.
+#[derive(Clone, Debug)]
+pub(super) struct Rounds {
+    of: String,
+    times: u32,
+    seed: u64,
+    /// The round, from 1.
+    pub(super) number: u32,
+}
+
+impl Rounds {
+    /// Before the first round. `seed` overrides the scenario's; `drawn` is for one that has none.
+    pub(super) fn new(step: &Step, repeat: &RepeatStep, seed: Option<u64>, drawn: u64) -> Self {
+        let seed = seed.or(repeat.seed).unwrap_or(drawn);
+        Self { of: step.id.clone(), times: repeat.times, seed, number: 0 }
+    }
+
+    /// Begins the next round, while there is one.
+    pub(super) fn next(&mut self) -> bool {
+        self.number += 1;
+        self.number <= self.times
+    }
+
+    /// What is said of it when it begins.
+    pub(super) fn in_words(&self) -> String {
+        format!(
+            "`{}` runs {} rounds by seed {}; `--seed {}` draws the same moments again",
+            self.of, self.times, self.seed, self.seed
+        )
+    }
+
+    /// The round as the record has it, with the time after which this step begins.
+    pub(super) fn round(&self, step: &Step) -> Round {
+        let after = step.after.map(|after| self.moment(step, after));
+        let after_ms = after.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
+        Round { of: self.of.clone(), number: self.number, times: self.times, seed: self.seed, after_ms }
+    }
+
+    /// When a step of this round begins. It depends on the seed, the round and the step's id, and on nothing that comes
+    /// before it: a step that is added does not move the others.
+    fn moment(&self, step: &Step, after: After) -> Duration {
+        let longest = after.span().to_duration();
+        let After::Random(_) = after else { return longest };
+        let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
+        // FNV-1a: the same on every machine and in every version.
+        let stream = step
+            .id
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        generator.set_stream(stream);
+        generator.set_word_pos(u128::from(self.number) * 2);
+        let milliseconds = u64::try_from(Span::as_millis(after.span())).unwrap_or(0);
+        Duration::from_millis(generator.next_u64() % (milliseconds + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rounds(seed: Option<u64>, over: Option<u64>) -> (Rounds, Step) {
+        let inner = json!({"id": "kill", "dns": {"name": "x"}, "after": {"random": "3s"}});
+        let repeat = json!({"id": "kills", "repeat": {"times": 3, "seed": seed, "flow": [inner]}});
+        let step: Step = serde_json::from_value(repeat).expect("a step");
+        let repeat = step.repeat.clone().expect("a repeat");
+        (Rounds::new(&step, &repeat, over, 7), repeat.flow[0].clone())
+    }
+
+    fn moments(seed: Option<u64>, over: Option<u64>) -> (u64, Vec<u64>) {
+        let (mut rounds, step) = rounds(seed, over);
+        let mut moments = Vec::new();
+        while rounds.next() {
+            moments.push(rounds.round(&step).after_ms.expect("it has a moment"));
+        }
+        (rounds.seed, moments)
+    }
+
+    #[test]
+    fn a_seed_draws_the_same_moments_on_every_machine() {
+        let (seed, drawn) = moments(Some(42), None);
+        assert_eq!((seed, drawn.clone()), (42, vec![2295, 2817, 2352]));
+        assert_eq!(moments(Some(42), None).1, drawn);
+        assert_eq!(moments(Some(1), Some(42)), (42, drawn.clone()));
+        assert_ne!(moments(Some(43), None).1, drawn);
+        assert_eq!(moments(None, None).0, 7);
+        assert!(drawn.iter().all(|it| *it <= 3000));
+    }
+
+    #[test]
+    fn a_moment_depends_on_the_step_and_a_plain_span_is_itself() {
+        let (mut rounds, mut step) = rounds(Some(42), None);
+        assert!(rounds.next());
+        let first = rounds.round(&step).after_ms;
+        step.id = "other".to_owned();
+        assert_ne!(rounds.round(&step).after_ms, first);
+        step.after = Some(After::Span(Span::seconds(2)));
+        assert_eq!(rounds.round(&step).after_ms, Some(2000));
+        step.after = None;
+        assert_eq!(rounds.round(&step).after_ms, None);
+    }
+}

@@ -1,0 +1,56 @@
+//! `background` starts a prober; `prober` counts what it has seen.
+
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+use parallax_vocab::Question;
+use parallax_vocab::prober::{ProberQuestion, Series};
+use parallax_vocab::tally::Tally;
+
+use super::{Attempt, Tried};
+use crate::judge::{self, Counted, Expected};
+use crate::run::error::RunError;
+use crate::run::probers::Running;
+use crate::run::question;
+use crate::scenario::model::Expect;
+
+pub(super) async fn start(it: &Attempt<'_>) -> Result<Tried, RunError> {
+    let Some(background) = &it.step.background else { return Err(it.wrong("it starts nothing".to_owned())) };
+    let probe =
+        question::probe(&it.words(), &background.probe(), None, &IndexMap::new()).map_err(|reason| it.wrong(reason))?;
+    let (from, vantage) = it.vantage()?;
+    let deadline_ms = u64::try_from(background.within.as_millis()).unwrap_or(0);
+    let question = Question { view: it.stage.scene.view(vantage), deadline_ms, probe };
+    let expect = it.expect()?;
+    let headers = expect.iter().flat_map(|it| it.headers.iter().flatten());
+    let headers: BTreeSet<String> = headers.map(|(name, _)| name.to_lowercase()).collect();
+    let body = expect.as_ref().is_some_and(|it| it.body.is_some());
+    let expected = expect.map_or(Expected::Answer, |expect| Expected::Declared(Box::new(expect)));
+    let asked = ProberQuestion { question: question.clone(), rate: background.rate, headers, body };
+    let prober = it.stage.vantage(it.variant, from).prober(asked).await?;
+    it.probers.keep(&it.step.id, Running { prober, expected, seen: it.kept.seen.clone() }).await;
+    Ok(Tried { question: Some(question), ..Tried::default() })
+}
+
+pub(super) async fn count(it: &Attempt<'_>) -> Result<Tried, RunError> {
+    let Some(step) = &it.step.prober else { return Err(it.wrong("it names no prober".to_owned())) };
+    let mut probers = it.probers.lock().await;
+    let running = probers.get_mut(&step.of).ok_or_else(|| it.wrong(format!("no prober `{}` was started", step.of)))?;
+    let Running { prober, expected, seen } = running;
+    let expect = it.expect()?.unwrap_or_default();
+    let judged = |series: &Series| judged(&expect, judge::tally(series, expected, seen));
+    // One that is waited for goes on until it is as expected; then what was in flight is counted too.
+    if step.stop && it.step.eventually.is_some() {
+        let tried = judged(prober.read().await?);
+        if tried.judgement.cause.is_some() {
+            return Ok(tried);
+        }
+    }
+    Ok(judged(if step.stop { prober.stop().await? } else { prober.read().await? }))
+}
+
+fn judged(expect: &Expect, tally: Tally) -> Tried {
+    let Counted { judgement, decided } = judge::judge_tally(expect, &tally);
+    let other = serde_json::to_value(&tally).ok();
+    Tried { other, tally: Some(tally), decided, ..Tried::judged(judgement) }
+}
