@@ -1,7 +1,6 @@
 //! Deployments and `StatefulSets` alike: what they are asked for, how far they are, and which pods are theirs.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -84,13 +83,14 @@ impl Workload {
             gone(scope, &only).await;
             Ok::<(), kube::runtime::wait::Error>(())
         };
-        let outcome = tokio::time::timeout(scope.within, async {
+        // Boxed: the watches' buffers would stand in every future around this one.
+        let outcome = Box::pin(async {
             tokio::select! {
                 there = there => there.map_err(|error| format!("the watch of it ended: {error}")),
                 why = hopeless::pod(scope.client.clone(), scope.namespace, only.clone(), &concerns, None) => Err(why),
             }
         });
-        match outcome.await {
+        match tokio::time::timeout(scope.within, outcome).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(why)) => Err(ActError::cause(&title, why)),
             Err(_) => Err(ActError::cause(&title, self.state(scope, &selector, generation).await)),
@@ -183,7 +183,7 @@ impl State {
 /// Waits until no selected pod is on its way out: a workload's status does not count those.
 async fn gone(scope: &Scope<'_>, selected: &watcher::Config) {
     let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
-    let mut seen = pin!(watcher(pods, selected.clone()));
+    let mut seen = Box::pin(watcher(pods, selected.clone()));
     let mut leaving: BTreeMap<String, bool> = BTreeMap::new();
     let mut listed = false;
     while let Some(event) = seen.next().await {
