@@ -247,7 +247,8 @@ impl<'a> ChangedPlaces<'a> {
     /// For the merged `value` of the change that stands at `at` (`/breaks/ID` or `/variants/ID`).
     pub fn new(document: &'a Document, at: &str, value: &Value) -> Self {
         let mut steps = BTreeMap::new();
-        let mut note = |place: String, step: &Value| steps.insert(place, step["id"].as_str().unwrap_or_default().to_owned());
+        let mut note =
+            |place: String, step: &Value| steps.insert(place, step["id"].as_str().unwrap_or_default().to_owned());
         for (index, step) in value["flow"].as_array().into_iter().flatten().enumerate() {
             note(format!("/flow/{index}"), step);
             for (number, inner) in inner(step).enumerate() {

@@ -205,7 +205,7 @@ fn questions_are_answered_side_by_side_and_the_agent_ends_with_its_input() {
     let order: Vec<_> = (0..3)
         .map(|_| match agent.read() {
             FromAgent::Told { request, .. } => request,
-            hello @ FromAgent::Hello { .. } => panic!("{hello:?}"),
+            other => panic!("{other:?}"),
         })
         .collect();
     assert_eq!(order[2], 1, "the slow question does not hold up the others: {order:?}");

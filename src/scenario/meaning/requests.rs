@@ -70,8 +70,7 @@ impl Judge<'_> {
                 wrong(operation, "it does not say which upload".to_owned(), fix);
             }
             if s3.parts.is_empty() {
-                let fix =
-                    "add `parts:`, captured where they were sent: `capture: { etag: /reply/http/headers/etag }`";
+                let fix = "add `parts:`, captured where they were sent: `capture: { etag: /reply/http/headers/etag }`";
                 wrong(operation, "an upload without parts cannot be completed".to_owned(), fix);
             }
             return;
