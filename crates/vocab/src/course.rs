@@ -25,6 +25,9 @@ pub struct Course {
     /// The advisory whose attack did not come through, where the step was to show it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<String>,
+    /// Which link of the chain of web identity is to blame, with its repair, where an exchange failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
 }
 
 /// A known hole that was seen open.
