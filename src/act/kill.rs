@@ -109,10 +109,9 @@ fn running(pod: &Pod, container: &str) -> Result<String, String> {
     let Some(status) = status(pod, container) else {
         let known = pod.spec.iter().flat_map(|spec| &spec.containers).map(|it| it.name.as_str());
         let known: Vec<&str> = known.collect();
-        return Err(match known.contains(&container) {
-            true => "it has not begun".to_owned(),
-            false => format!("the pod has no such container; it has {}", known.join(", ")),
-        });
+        let begins = known.contains(&container);
+        let unknown = format!("the pod has no such container; it has {}", known.join(", "));
+        return Err(if begins { "it has not begun".to_owned() } else { unknown });
     };
     let runs = status.state.as_ref().is_some_and(|state| state.running.is_some());
     let id = status.container_id.clone().filter(|_| runs);

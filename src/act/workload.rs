@@ -84,13 +84,14 @@ impl Workload {
             gone(scope, &only).await;
             Ok::<(), kube::runtime::wait::Error>(())
         };
-        let outcome = tokio::time::timeout(scope.within, async {
+        // Boxed: the watches' buffers would stand in every future around this one.
+        let outcome = Box::pin(async {
             tokio::select! {
                 there = there => there.map_err(|error| format!("the watch of it ended: {error}")),
                 why = hopeless::pod(scope.client.clone(), scope.namespace, only.clone(), &concerns, None) => Err(why),
             }
         });
-        match outcome.await {
+        match tokio::time::timeout(scope.within, outcome).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(why)) => Err(ActError::cause(&title, why)),
             Err(_) => Err(ActError::cause(&title, self.state(scope, &selector, generation).await)),

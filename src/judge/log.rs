@@ -110,7 +110,9 @@ mod tests {
     fn look(expect: serde_json::Value, lines: &[&str]) -> LogLook {
         let expect: Expect = serde_json::from_value(expect).expect("valid");
         let mut look = LogLook::new(Some(&expect));
-        lines.iter().for_each(|line| look.take(line));
+        for line in lines {
+            look.take(line);
+        }
         look
     }
 
