@@ -1,7 +1,6 @@
 //! Deployments and `StatefulSets` alike: what they are asked for, how far they are, and which pods are theirs.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -184,7 +183,7 @@ impl State {
 /// Waits until no selected pod is on its way out: a workload's status does not count those.
 async fn gone(scope: &Scope<'_>, selected: &watcher::Config) {
     let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
-    let mut seen = pin!(watcher(pods, selected.clone()));
+    let mut seen = Box::pin(watcher(pods, selected.clone()));
     let mut leaving: BTreeMap<String, bool> = BTreeMap::new();
     let mut listed = false;
     while let Some(event) = seen.next().await {

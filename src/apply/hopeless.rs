@@ -4,8 +4,6 @@
 //! `StartError`, containerd's. A missing Secret or `ConfigMap` counts too, because those are applied before what reads
 //! them.
 
-use std::pin::pin;
-
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -36,7 +34,7 @@ pub(crate) async fn pod(
     wanted: Option<words::Wanted<'_>>,
 ) -> String {
     let pods: Api<Pod> = Api::namespaced(client, namespace);
-    let mut seen = pin!(watcher(pods.clone(), selected).default_backoff().applied_objects());
+    let mut seen = Box::pin(watcher(pods.clone(), selected).default_backoff().applied_objects());
     while let Some(event) = seen.next().await {
         // A watch that broke is begun again by the stream, with its own pauses.
         let Ok(pod) = event else { continue };

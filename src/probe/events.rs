@@ -1,7 +1,5 @@
 //! Events that Kubernetes recorded of an object, by the apiserver: those that are there, or as they come.
 
-use std::pin::pin;
-
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
@@ -44,7 +42,7 @@ pub async fn list(client: &Client, question: &EventQuestion) -> Result<Vec<Objec
 pub async fn follow(client: &Client, question: &EventQuestion, mut take: impl AsyncFnMut(ObjectEvent) -> bool) {
     let api: Api<Event> = Api::namespaced(client.clone(), &question.namespace);
     let only = watcher::Config::default().fields(&question.fields());
-    let mut events = pin!(watcher(api, only).default_backoff().applied_objects());
+    let mut events = Box::pin(watcher(api, only).default_backoff().applied_objects());
     while let Some(event) = events.next().await {
         // A watch that broke is begun again by the stream, with its own pauses.
         let Ok(event) = event else { continue };

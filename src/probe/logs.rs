@@ -1,7 +1,6 @@
 //! Reading what containers wrote, by the apiserver: once, or as it is written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::pin;
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{AsyncBufRead, AsyncBufReadExt as _, StreamExt as _};
@@ -96,7 +95,7 @@ pub async fn follow(
         }
         Selected::Labels(labels) => watcher::Config::default().labels(&labels),
     };
-    let mut pods = pin!(watcher(reader.pods.clone(), only).default_backoff().applied_objects());
+    let mut pods = Box::pin(watcher(reader.pods.clone(), only).default_backoff().applied_objects());
     let mut opened: BTreeSet<String> = BTreeSet::new();
     let mut lines: SelectAll<BoxStream<'static, String>> = SelectAll::new();
     let mut bytes = 0;

@@ -28,7 +28,8 @@ pub(in crate::run) fn within(step: &Step) -> Option<Duration> {
 
 /// Does what the step says. What the cluster refuses, and what does not come about, is the step's cause.
 pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
-    match it.act().await {
+    // Boxed: what acts watch with would stand in every future around this one.
+    match Box::pin(it.act()).await {
         Ok(done) => Ok(Tried { value: done.value, told: vec![done.told], other: Some(done.said), ..Tried::default() }),
         Err(RunError::Act(ActError::Cause(cause))) => Ok(refused(cause)),
         Err(RunError::Apply(ApplyError::Refused { resource, source, .. })) => {
