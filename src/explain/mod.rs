@@ -8,6 +8,8 @@ mod sentence;
 pub mod signature;
 mod unready;
 mod url;
+mod web_identity;
 
 pub use sentence::{Subject, of_step, sentence};
 pub use url::{Line, dissect};
+pub use web_identity::{Chain, web_identity};

@@ -87,6 +87,10 @@ pub fn of_step(step: &StepEnded) -> String {
         (None, Verdict::Blocked) => blocked(step),
         (None, _) => format!("`{}` failed without a cause: look at its evidence", step.step),
     };
+    let sentence = match &step.course.link {
+        Some(link) => format!("{sentence}; {link}"),
+        None => sentence,
+    };
     let sentence = match &step.course.closed {
         Some(advisory) => closed(&sentence, advisory),
         None => sentence,

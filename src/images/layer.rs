@@ -98,7 +98,7 @@ fn hash(layer: &Layer, recipe: &Recipe, binaries: &Path, image: &str) -> Result<
         move |source| ImageError::Unreadable { file, source }
     };
     match layer {
-        Layer::Debian(_) => fields.add("architecture", std::env::consts::ARCH.as_bytes()),
+        Layer::Debian(_) | Layer::Pypi(_) => fields.add("architecture", std::env::consts::ARCH.as_bytes()),
         Layer::Go(go) => {
             fields.add("architecture", std::env::consts::ARCH.as_bytes());
             if let Some(module) = &go.module {
@@ -112,7 +112,6 @@ fn hash(layer: &Layer, recipe: &Recipe, binaries: &Path, image: &str) -> Result<
             let program = binaries::find(binaries, &cargo.binary, image)?;
             fields.add("program", digest::of_file(&program).map_err(unreadable(&program))?.as_bytes());
         }
-        Layer::Pypi(_) => fields.add("architecture", std::env::consts::ARCH.as_bytes()),
         Layer::Npm(npm) => {
             for name in nodejs::INPUTS {
                 let file = recipe.folder.join(&npm.folder).join(name);

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::ImageError;
 use super::process::Step;
-use super::recipe::Npm;
+use super::recipe::{Npm, check_folder, check_path};
 use super::tree::{self, Entry};
 
 /// Some hundred small packages.
@@ -21,6 +21,27 @@ const LIMIT: Duration = Duration::from_mins(10);
 pub(super) const INPUTS: [&str; 2] = ["package.json", "package-lock.json"];
 /// npm's own notes, which name the registry that it used.
 const NOTES: &str = ".package-lock.json";
+
+impl Npm {
+    /// What is wrong with it, in words.
+    pub(super) fn check(&self, folder: &Path) -> Result<(), String> {
+        check_path(&self.to)?;
+        check_folder(folder, &self.folder, Some("package.json"))?;
+        let lock = folder.join(&self.folder).join("package-lock.json");
+        let again = format!(
+            "write it with `npm install --package-lock-only --omit-lockfile-registry-resolved` in {}",
+            self.folder
+        );
+        match std::fs::read_to_string(&lock) {
+            // Else npm would ask that host, whatever registry the machine names.
+            Ok(text) if text.contains("\"resolved\"") => {
+                Err(format!("package-lock.json names a registry's host; {again}"))
+            }
+            Ok(_) => Ok(()),
+            Err(_) => Err(format!("folder {:?} holds no package-lock.json; {again}", self.folder)),
+        }
+    }
+}
 
 /// One set of packages.
 pub(super) struct NpmBuild<'a> {

@@ -310,57 +310,6 @@ fn debians_python() -> String {
     "3.13".to_owned()
 }
 
-impl Pypi {
-    fn check(&self) -> Result<(), String> {
-        if self.packages.is_empty() {
-            return Err("a pypi layer has no packages".to_owned());
-        }
-        for (package, hashes) in &self.packages {
-            let (name, version) = package.split_once("==").unwrap_or_default();
-            check_name("package as name==version", name).map_err(|_| format!("{package:?} is not name==version"))?;
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".+!".contains(&byte);
-            if version.is_empty() || !version.bytes().all(plain) {
-                return Err(format!("{package:?} does not pin a version: name==1.2.3"));
-            }
-            let good = |hash: &String| {
-                let digits = hash.strip_prefix("sha256:").unwrap_or_default();
-                digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
-            };
-            if hashes.is_empty() || !hashes.iter().all(good) {
-                let what = "`sha256:` and 64 digits, as `pip hash FILE.whl` prints them after `pip download`";
-                return Err(format!("{package} needs the hash of its wheel: {what}"));
-            }
-        }
-        if !self.python.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') || !self.python.starts_with("3.") {
-            return Err(format!("python {:?} is not a version such as \"3.13\"", self.python));
-        }
-        if self.to.is_none() && self.programs.is_empty() {
-            return Err("a pypi layer says `to` (libraries: a folder) or `programs` (path in a wheel: path)".to_owned());
-        }
-        self.to.iter().chain(self.programs.values()).try_for_each(|path| check_path(path))
-    }
-}
-
-impl Npm {
-    fn check(&self, folder: &Path) -> Result<(), String> {
-        check_path(&self.to)?;
-        check_folder(folder, &self.folder, Some("package.json"))?;
-        let lock = folder.join(&self.folder).join("package-lock.json");
-        let again = format!(
-            "write it with `npm install --package-lock-only --omit-lockfile-registry-resolved` in {}",
-            self.folder
-        );
-        match std::fs::read_to_string(&lock) {
-            // Else npm would ask that host, whatever registry the machine names.
-            Ok(text) if text.contains("\"resolved\"") => {
-                Err(format!("package-lock.json names a registry's host; {again}"))
-            }
-            Ok(_) => Ok(()),
-            Err(_) => Err(format!("folder {:?} holds no package-lock.json; {again}", self.folder)),
-        }
-    }
-}
-
 /// Reads an octal mode.
 pub(super) fn parse_mode(mode: &str) -> Result<u32, String> {
     u32::from_str_radix(mode, 8)
@@ -369,7 +318,7 @@ pub(super) fn parse_mode(mode: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("{mode:?} is not a mode: write it octal, as text, for example \"0755\""))
 }
 
-fn check_name(what: &str, name: &str) -> Result<(), String> {
+pub(super) fn check_name(what: &str, name: &str) -> Result<(), String> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if !name.is_empty() && !name.starts_with('-') && name.bytes().all(good) {
         Ok(())
@@ -379,7 +328,7 @@ fn check_name(what: &str, name: &str) -> Result<(), String> {
 }
 
 /// A path inside an image: relative to `/`, without detours.
-fn check_path(path: &str) -> Result<(), String> {
+pub(super) fn check_path(path: &str) -> Result<(), String> {
     let plain = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     if plain {
         Ok(())
@@ -388,7 +337,7 @@ fn check_path(path: &str) -> Result<(), String> {
     }
 }
 
-fn check_folder(folder: &Path, name: &str, holds: Option<&str>) -> Result<(), String> {
+pub(super) fn check_folder(folder: &Path, name: &str, holds: Option<&str>) -> Result<(), String> {
     check_name("folder beside the recipe", name)?;
     if !folder.join(name).is_dir() {
         return Err(format!("there is no folder {name:?} beside the recipe"));

@@ -1,4 +1,4 @@
-//! PyPI layers: wheels of exact versions, checked against the recipe's hashes, unpacked as they are.
+//! Layers of a Python package index: wheels of exact versions, checked against the recipe's hashes, unpacked as they are.
 //!
 //! pip fetches them, because it knows the machine's index, proxies, authorities and credentials; no index's name stands in
 //! this repository. It runs none of their code, and we unpack them ourselves: what pip installs carries paths of the
@@ -15,7 +15,7 @@ use zip::ZipArchive;
 
 use super::error::ImageError;
 use super::process::Step;
-use super::recipe::Pypi;
+use super::recipe::{Pypi, check_name, check_path};
 use super::tree::{Entry, Interruptible};
 
 /// A wheel has some tens of megabytes.
@@ -24,6 +24,38 @@ const LIMIT: Duration = Duration::from_mins(10);
 const GLIBC_MINOR: u32 = 41;
 /// The oldest one that wheels of this form name.
 const GLIBC_MINOR_FIRST: u32 = 5;
+
+impl Pypi {
+    /// What is wrong with it, in words.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.packages.is_empty() {
+            return Err("a pypi layer has no packages".to_owned());
+        }
+        for (package, hashes) in &self.packages {
+            let (name, version) = package.split_once("==").unwrap_or_default();
+            check_name("package as name==version", name).map_err(|_| format!("{package:?} is not name==version"))?;
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".+!".contains(&byte);
+            if version.is_empty() || !version.bytes().all(plain) {
+                return Err(format!("{package:?} does not pin a version: name==1.2.3"));
+            }
+            let good = |hash: &String| {
+                let digits = hash.strip_prefix("sha256:").unwrap_or_default();
+                digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+            };
+            if hashes.is_empty() || !hashes.iter().all(good) {
+                let what = "`sha256:` and 64 digits, as `pip hash FILE.whl` prints them after `pip download`";
+                return Err(format!("{package} needs the hash of its wheel: {what}"));
+            }
+        }
+        if !self.python.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') || !self.python.starts_with("3.") {
+            return Err(format!("python {:?} is not a version such as \"3.13\"", self.python));
+        }
+        if self.to.is_none() && self.programs.is_empty() {
+            return Err("a pypi layer says `to` (libraries: a folder) or `programs` (path in a wheel: path)".to_owned());
+        }
+        self.to.iter().chain(self.programs.values()).try_for_each(|path| check_path(path))
+    }
+}
 
 /// One set of wheels.
 pub(super) struct PypiBuild<'a> {
@@ -69,7 +101,7 @@ impl PypiBuild<'_> {
         for (package, hashes) in &self.pypi.packages {
             text.push_str(package);
             for hash in hashes {
-                text.push_str(&format!(" --hash={hash}"));
+                text.extend([" --hash=", hash]);
             }
             text.push('\n');
         }

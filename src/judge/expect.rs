@@ -92,29 +92,7 @@ pub fn judge(expected: &Expected, answer: &Answer, seen: &Seen) -> Judgement {
             facts.error.as_ref().map_or("no S3 error".to_owned(), |it| it.code.clone()),
         ));
     }
-    if let Some(code) = &expect.sts {
-        let saw = facts.sts.map_or("no STS error".to_owned(), |it| it.code.clone());
-        matchers.push(equal("sts", code.clone(), saw));
-    }
-    if let Some(words) = &expect.message {
-        let saw = facts.sts.map_or("no message".to_owned(), |it| it.message.clone());
-        matchers.push(Matched {
-            matcher: "message".to_owned(),
-            held: facts.sts.is_some_and(|it| it.message.contains(words.as_str())),
-            expected: quote(words),
-            seen: quote(&saw),
-        });
-    }
-    if let Reply::Jwt(jwt) = reply {
-        if let Some(claims) = &expect.claims {
-            let (held, expected, seen) = super::object::compare(claims, &jwt.claims);
-            matchers.push(Matched { matcher: "claims".to_owned(), held, expected, seen });
-        }
-        if let Some(signature) = expect.signature {
-            let saw = jwt.signature.as_str().to_owned();
-            matchers.push(equal("signature", signature.as_str().to_owned(), saw));
-        }
-    }
+    identity(expect, reply, &facts, &mut matchers);
     if let Some(address) = &expect.address {
         matchers.push(equal("address", address.clone(), facts.addresses.clone()));
     }
@@ -161,6 +139,33 @@ pub fn judge(expected: &Expected, answer: &Answer, seen: &Seen) -> Judgement {
         _ => facts.cause(it),
     });
     Judgement { matchers, cause }
+}
+
+/// What is expected of a token, and of what it is exchanged for.
+fn identity(expect: &Expect, reply: &Reply, facts: &Facts<'_>, matchers: &mut Vec<Matched>) {
+    if let Some(code) = &expect.sts {
+        let saw = facts.sts.map_or("no STS error".to_owned(), |it| it.code.clone());
+        matchers.push(equal("sts", code.clone(), saw));
+    }
+    if let Some(words) = &expect.message {
+        let saw = facts.sts.map_or("no message".to_owned(), |it| it.message.clone());
+        matchers.push(Matched {
+            matcher: "message".to_owned(),
+            held: facts.sts.is_some_and(|it| it.message.contains(words.as_str())),
+            expected: quote(words),
+            seen: quote(&saw),
+        });
+    }
+    if let Reply::Jwt(jwt) = reply {
+        if let Some(claims) = &expect.claims {
+            let (held, expected, seen) = super::object::compare(claims, &jwt.claims);
+            matchers.push(Matched { matcher: "claims".to_owned(), held, expected, seen });
+        }
+        if let Some(signature) = expect.signature {
+            let saw = jwt.signature.as_str().to_owned();
+            matchers.push(equal("signature", signature.as_str().to_owned(), saw));
+        }
+    }
 }
 
 /// Judges a name that must not resolve: the fault that was expected is the answer that was expected.

@@ -106,7 +106,12 @@ impl Wants {
         traits.discovery = traits.discovery.filter(|it| *it != Discovery::None);
         let mut objects: Vec<String> =
             fixtures.values().flat_map(|it| &it.cluster_objects).map(|it| it.manifest.to_string()).collect();
+        // What a step applies to the whole cluster is there for everybody, too.
+        let steps = draft.variants.iter().flat_map(|it| &it.scenario.flow);
+        let applied = steps.filter_map(|step| step.apply.as_ref()).flat_map(|apply| &apply.objects);
+        objects.extend(applied.filter(|it| fixture::is_wide(it)).map(Value::to_string));
         objects.sort();
+        objects.dedup();
         Ok(Self { traits, objects })
     }
 }
@@ -119,7 +124,14 @@ fn environments<'a>(loaded: &'a Loaded, selected: &BTreeSet<VariantId>) -> Vec<(
     let mut own = Vec::new();
     for variant in loaded.variants.iter().filter(|variant| selected.contains(&variant.id)) {
         let stays = |variant: &Variant| !variant.scenario.steps().iter().any(|it| it.step.action().leaves_it_changed());
-        let as_planned = variant.touches.fixtures.is_empty() && !variant.touches.cluster;
+        // What another step applies to the whole cluster would be found there by the baseline, or the baseline's by it.
+        let steps = variant.scenario.steps();
+        let opens = |id: &String| {
+            let applied = steps.iter().filter(|it| it.step.id == *id).filter_map(|it| it.step.apply.as_ref());
+            applied.flat_map(|apply| &apply.objects).any(fixture::is_wide)
+        };
+        let as_planned =
+            variant.touches.fixtures.is_empty() && !variant.touches.cluster && !variant.touches.flow.iter().any(opens);
         if variant.break_id.is_none() || as_planned && stays(variant) && stays(&loaded.variants[0]) {
             shared.push(variant);
         } else {

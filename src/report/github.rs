@@ -57,6 +57,13 @@ pub fn markdown(summary: &Summary, command: &str) -> String {
             let _ = write!(out, "\nFix: {fix}\n");
         }
     }
+    for (number, (shown_by, finding)) in summary.findings().into_iter().enumerate() {
+        if number == 0 {
+            out.push_str("\n### Findings\n\nKnown holes that this build has open:\n\n");
+        }
+        let _ =
+            writeln!(out, "- **{}** (`{shown_by}`): {} Instead: {}", finding.advisory, finding.means, finding.instead);
+    }
     out.push_str("\n| phase | time |\n|---|---|\n");
     for (name, ms) in summary.phases.rows().iter().filter(|(_, ms)| *ms > 0) {
         let _ = writeln!(out, "| {name} | {} |", seconds(*ms));

@@ -144,6 +144,9 @@ fn of_step(variant: &Variant, step: &StepEnded) -> TestCase {
         let word = if matched.held { "held" } else { "did not hold" };
         let _ = writeln!(text, "{} {word}: expected {}, saw {}", matched.matcher, matched.expected, matched.seen);
     }
+    if let Some(finding) = &step.course.finding {
+        let _ = writeln!(text, "finding: {}: {} Instead: {}", finding.advisory, finding.means, finding.instead);
+    }
     for (label, line) in evidence::lines(step) {
         let _ = writeln!(text, "{label}: {line}");
     }

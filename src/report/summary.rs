@@ -1,5 +1,6 @@
 //! The fold: from the events of a run to what can be said about it.
 
+use parallax_vocab::course::Finding;
 use parallax_vocab::event::{
     Demands, Exit, Failure, Outcome, Problem, RunEnded, RunStarted, StepEnded, VariantStarted,
 };
@@ -189,6 +190,23 @@ impl Summary {
             variants.len() - 1
         });
         &mut variants[index]
+    }
+
+    /// Known holes that were seen open, each once: the scenario and step that showed it, and what it means. Of baselines
+    /// alone: what a break changes may let through what is no attack any more.
+    pub fn findings(&self) -> Vec<(String, &Finding)> {
+        let mut findings: Vec<(String, &Finding)> = Vec::new();
+        for scenario in &self.scenarios {
+            let baselines = scenario.variants.iter().filter(|variant| variant.break_name().is_none());
+            for step in baselines.flat_map(|variant| &variant.steps) {
+                let Some(finding) = &step.course.finding else { continue };
+                let shown_by = format!("{}: {}", scenario.name, step.step);
+                if findings.iter().all(|(by, _)| *by != shown_by) {
+                    findings.push((shown_by, finding));
+                }
+            }
+        }
+        findings
     }
 
     /// Every variant, in the run's order.

@@ -73,6 +73,7 @@ pub fn render(summary: &Summary, style: &Style) -> String {
         out.heading("ERROR", "the run");
         out.failure(failure);
     }
+    out.findings(summary);
     out.unproven(summary);
     out.phases(summary);
     out.left_behind(summary);
@@ -204,6 +205,16 @@ impl<'a> Out<'a> {
     fn again(&mut self, variant: &Variant) {
         self.labelled("again", &rerun(variant, &self.style.command));
         self.line("");
+    }
+
+    fn findings(&mut self, summary: &Summary) {
+        for (shown_by, finding) in summary.findings() {
+            let word = self.style.paint(Paint::Odd, "finding");
+            self.line(&format!("{word}  {} ({shown_by})", finding.advisory));
+            self.labelled("means", &finding.means);
+            self.labelled("instead", &finding.instead);
+            self.line("");
+        }
     }
 
     fn unproven(&mut self, summary: &Summary) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parallax_vocab::course::{Course, Finding, Round};
 use parallax_vocab::event::{Outcome, StepEnded, VariantStarted, Verdict};
 use parallax_vocab::signature::SignatureFinding;
-use parallax_vocab::{EventKind, StepId, VantageId};
+use parallax_vocab::{Cause, EventKind, StepId, VantageId};
 
 use super::environment::Stage;
 use super::error::RunError;
@@ -17,7 +17,7 @@ use super::probers::Probers;
 use super::rounds::Rounds;
 use super::settle::{self, Settled};
 use super::step::{Attempt, Tried};
-use super::{millis, signature};
+use super::{chain, millis, signature};
 use crate::explain;
 use crate::judge::{self, StepResult};
 use crate::plan::VariantPlan;
@@ -127,6 +127,7 @@ impl Flow<'_> {
         let closed = hole.map(|hole| hole.advisory.clone());
         let missed = tried.as_ref().and_then(|it| it.judgement.missed()).cloned();
         let signature = tried.as_ref().and_then(|it| self.signature(it)).map(Box::new);
+        let link = self.broken_link(step, tried.as_ref(), cause.as_ref()).await;
         let Tried { question, answer, witness, judgement, captured, told, tally, .. } = tried.unwrap_or_default();
         let from = step.from.as_deref();
         let vantage = from.and_then(|id| self.variant.variant.scenario.vantages.get(id));
@@ -144,7 +145,7 @@ impl Flow<'_> {
             question,
             answer,
             witness,
-            course: Course { captured, held, told, finding, closed, tally, round },
+            course: Course { captured, held, told, finding, closed, link, tally, round },
             signature,
             inside: vantage.is_some_and(|it| it.pod.is_some()),
             blocked_by,
@@ -161,6 +162,12 @@ impl Flow<'_> {
         let (question, answer) = (tried.question.as_ref()?, tried.answer.as_ref()?);
         tried.judgement.cause.as_ref()?;
         signature::finding(&self.stage.scene, question, answer, tried.witness.as_ref(), &self.kept.presigned)
+    }
+
+    /// Which link of the chain of web identity is to blame, where an exchange failed.
+    async fn broken_link(&self, step: &Step, tried: Option<&Tried>, cause: Option<&Cause>) -> Option<String> {
+        let question = tried?.question.as_ref()?;
+        chain::broken_link(self.stage, self.variant, step, question, cause?).await
     }
 }
 

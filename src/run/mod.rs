@@ -3,6 +3,7 @@
 //! Whatever happens here is said into the sink; verdicts are events, and what this room returns is only how the run
 //! itself ended.
 
+mod chain;
 mod cluster;
 mod environment;
 mod error;

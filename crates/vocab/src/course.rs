@@ -33,6 +33,9 @@ pub struct Course {
     /// The round of a repeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round: Option<Round>,
+    /// Which link of the chain of web identity is to blame, with its repair, where an exchange failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
 }
 
 /// A known hole that was seen open.

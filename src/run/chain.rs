@@ -1,0 +1,88 @@
+//! Looking at the chain of web identity after an exchange failed, for the explainer: what the store wrote, and what the
+//! token says. Only looks; whatever cannot be found out is left open.
+
+use std::time::Duration;
+
+use parallax_vocab::answer::{JwtReply, Reply};
+use parallax_vocab::question::{JwtQuestion, Probe, StsQuestion};
+use parallax_vocab::{Cause, Question};
+use time::OffsetDateTime;
+
+use super::environment::Stage;
+use crate::explain::{Chain, web_identity};
+use crate::plan::VariantPlan;
+use crate::probe::logs::{self, LogQuestion};
+use crate::scenario::model::Step;
+use crate::scenario::target::LogTarget;
+
+/// An explanation is worth this much time, and no more.
+const WITHIN: Duration = Duration::from_secs(3);
+/// What MinIO writes of a provider that it cannot use, and of the roles that it made (facts.md §2).
+const COMPLAINT: &str = "Unable to initialize OpenID";
+const ROLE: &str = "arn:minio:iam:";
+
+/// The broken link, where a step that exchanges a token failed.
+pub(super) async fn broken_link(
+    stage: &Stage<'_>,
+    variant: &VariantPlan,
+    step: &Step,
+    question: &Question,
+    cause: &Cause,
+) -> Option<String> {
+    let Probe::Sts(asked) = &question.probe else { return None };
+    let looked = async {
+        let (written, token) = tokio::join!(written(stage, step), token(stage, variant, step, question, asked));
+        let (complaint, roles) = written;
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        Chain { role: asked.role_arn.clone(), roles, complaint, token, now }
+    };
+    let chain = tokio::time::timeout(WITHIN, looked).await.unwrap_or_default();
+    web_identity(&chain, cause)
+}
+
+/// The last complaint about a provider, and the roles that were made.
+async fn written(stage: &Stage<'_>, step: &Step) -> (Option<String>, Vec<String>) {
+    let (mut complaint, mut roles) = (None, Vec::new());
+    let named = step.sts.as_ref().and_then(|it| it.store.as_deref());
+    let Ok((fixture, _)) = stage.scene.store(named) else { return (complaint, roles) };
+    let workload = stage.scene.plan.fixtures[fixture].ready.iter().find_map(|ready| match &ready.when {
+        crate::fixture::ReadyWhen::Deployment(name) => Some(name.clone()),
+        crate::fixture::ReadyWhen::Store => None,
+    });
+    let target = workload.and_then(|name| LogTarget::parse(&format!("deployment/{name}")).ok());
+    let Some(target) = target else { return (complaint, roles) };
+    let namespace = stage.scene.plan.namespace.clone();
+    let question = LogQuestion { target, namespace, container: None, previous: false, since: None };
+    // What cannot be read is left open.
+    let _ = logs::read(stage.applier.client(), &question, |line| {
+        if let Some(at) = line.find(COMPLAINT) {
+            complaint = Some(line[at..].trim().to_owned());
+        }
+        roles.extend(line.split_whitespace().filter(|word| word.starts_with(ROLE)).map(str::to_owned));
+        false
+    })
+    .await;
+    roles.sort();
+    roles.dedup();
+    (complaint, roles)
+}
+
+/// What the token says, and whether its issuer vouches for it, asked from the same place: with the cluster's own CA,
+/// because the place's trust is not what is in question here.
+async fn token(
+    stage: &Stage<'_>,
+    variant: &VariantPlan,
+    step: &Step,
+    question: &Question,
+    asked: &StsQuestion,
+) -> Option<JwtReply> {
+    let mut view = question.view.clone();
+    view.trust.push(stage.scene.cluster.authority.clone());
+    let probe = Probe::Jwt(JwtQuestion { token: asked.token.clone(), issuer: None });
+    let deadline_ms = u64::try_from(WITHIN.as_millis()).unwrap_or(u64::MAX);
+    let vantage = stage.vantage(variant, step.from.as_deref().unwrap_or_default());
+    match vantage.ask(Question { view, deadline_ms, probe }).await.ok()?.reply? {
+        Reply::Jwt(jwt) => Some(jwt),
+        _ => None,
+    }
+}
