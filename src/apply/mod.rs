@@ -2,6 +2,7 @@
 //!
 //! Only this room and `act` change a cluster.
 
+mod corefile;
 mod environment;
 mod error;
 mod evidence;
@@ -13,6 +14,7 @@ mod take_down;
 mod unready;
 mod words;
 
+pub use corefile::write_into_corefile;
 pub use environment::{Environment, bring_up};
 pub use error::ApplyError;
 pub use evidence::namespace as evidence;

@@ -140,7 +140,7 @@ pub(super) async fn not_ready(
     }
 }
 
-fn is_available(deployment: Option<&Deployment>) -> bool {
+pub(super) fn is_available(deployment: Option<&Deployment>) -> bool {
     let Some(deployment) = deployment else { return false };
     let (Some(spec), Some(status)) = (&deployment.spec, &deployment.status) else { return false };
     let wanted = spec.replicas.unwrap_or(1);

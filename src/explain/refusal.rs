@@ -124,6 +124,8 @@ fn object(operation: &S3Operation) -> String {
         S3Operation::Put { bucket, key, .. }
         | S3Operation::Get { bucket, key }
         | S3Operation::Head { bucket, key }
+        | S3Operation::CreateUpload { bucket, key }
+        | S3Operation::CompleteUpload { bucket, key, .. }
         | S3Operation::Delete { bucket, key } => format!("{bucket}/{key}"),
     }
 }

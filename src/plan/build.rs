@@ -254,7 +254,7 @@ fn refuse_conflicts(cluster: &ClusterPlan) -> Result<(), PlanError> {
             }
         }
         let rules = environment.fixtures.values().flat_map(|it| &it.dns_rules);
-        let rules = rules.map(|rule| format!("the DNS rule for {} in a .{} key", rule.from, rule.place.as_str()));
+        let rules = rules.map(|rule| format!("the DNS rule for {} in {}", rule.from, rule.place.in_words()));
         let edges = environment.edges.iter().map(|edge| format!("the name {}:{} outside", edge.host, edge.port));
         for what in rules.chain(edges) {
             let claimant = claimant.clone();

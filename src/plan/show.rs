@@ -41,7 +41,7 @@ fn write(text: &mut fmt::Formatter<'_>, plan: &Plan, expected: &Expected) -> fmt
             writeln!(text, "  object {object}")?;
         }
         for rule in cluster.dns_rules() {
-            writeln!(text, "  dns {} -> {} (.{} key)", rule.from, rule.to, rule.place.as_str())?;
+            writeln!(text, "  dns {} -> {} ({})", rule.from, rule.to, rule.place.in_words())?;
         }
         for edge in cluster.edges() {
             writeln!(

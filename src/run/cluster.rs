@@ -14,6 +14,7 @@ use super::{Context, environment};
 use crate::apply::{self, Applier};
 use crate::certs::write_private;
 use crate::cluster::{Cluster, ClusterError, nodes_ready};
+use crate::fixture::{DnsPlace, DnsRule};
 use crate::plan::ClusterPlan;
 use crate::world;
 
@@ -72,7 +73,11 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
         }
         ready
     };
+    let rules: Vec<&DnsRule> = plan.dns_rules().filter(|rule| rule.place == DnsPlace::Corefile).collect();
     let environments = async {
+        if !rules.is_empty() {
+            apply::write_into_corefile(&cluster.client, &rules).await?;
+        }
         let all = plan.environments.iter().map(|it| environment::run(context, &applier, &cluster, it, &answered));
         join_all(all).await;
         all_ended.store(true, Ordering::Relaxed);

@@ -135,13 +135,26 @@ fn client_question(
 fn http_question(step: &HttpStep, text: impl Fn(&str) -> Result<String, String>) -> Result<HttpQuestion, String> {
     let (method, url) = only(&step.methods())?;
     let headers = step.headers.iter().map(|(name, value)| Ok((name.clone(), text(value)?)));
+    let url = text(url)?;
+    let url = match &step.path {
+        Some(path) => with_path(&url, &text(path)?)?,
+        None => url,
+    };
     Ok(HttpQuestion {
         method: method.to_uppercase(),
-        url: text(url)?,
+        url,
         host: step.host.as_deref().map(&text).transpose()?,
         headers: headers.collect::<Result<_, String>>()?,
         body: step.body.as_deref().map(&text).transpose()?,
     })
+}
+
+/// A URL with another path, byte for byte, and everything else as it was.
+fn with_path(url: &str, path: &str) -> Result<String, String> {
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| format!("`{url}` is not a URL"))?;
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let query = rest.find(['?', '#']).map_or("", |at| &rest[at..]);
+    Ok(format!("{scheme}://{host}{path}{query}"))
 }
 
 impl Gained<'_> {
@@ -197,6 +210,12 @@ fn s3_question(
         "get" => S3Operation::Get { bucket, key },
         "head" => S3Operation::Head { bucket, key },
         "delete" => S3Operation::Delete { bucket, key },
+        "create-upload" => S3Operation::CreateUpload { bucket, key },
+        "complete-upload" => {
+            let upload = step.upload.as_deref().map(&text).transpose()?.unwrap_or_default();
+            let parts = step.parts.iter().map(|etag| text(etag)).collect::<Result<_, _>>()?;
+            S3Operation::CompleteUpload { bucket, key, upload, parts }
+        }
         "list" => S3Operation::List { bucket, prefix: key },
         _ => S3Operation::CreateBucket { bucket: target },
     };
@@ -243,4 +262,21 @@ fn presign_question(
 
 fn only<'a>(given: &[(&'static str, &'a str)]) -> Result<(&'static str, &'a str), String> {
     given.first().copied().ok_or_else(|| "it says nothing to do".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_path;
+
+    #[test]
+    fn another_path_leaves_the_rest_of_a_url_as_it_was() {
+        for (url, expected) in [
+            ("https://a:8443/b/c%20d?X-Amz-Date=1&x=%2F", "https://a:8443/s3/b?X-Amz-Date=1&x=%2F"),
+            ("https://a?x=/y", "https://a/s3/b?x=/y"),
+            ("https://a", "https://a/s3/b"),
+        ] {
+            assert_eq!(with_path(url, "/s3/b").as_deref(), Ok(expected));
+        }
+        assert!(with_path("a/b", "/c").is_err());
+    }
 }

@@ -73,9 +73,12 @@ fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option
     let (path, body) = match &s3.operation {
         S3Operation::CreateBucket { bucket } | S3Operation::List { bucket, .. } => (format!("/{bucket}"), ""),
         S3Operation::Put { bucket, key, body } => (format!("/{bucket}/{key}"), body.as_str()),
-        S3Operation::Get { bucket, key } | S3Operation::Head { bucket, key } | S3Operation::Delete { bucket, key } => {
-            (format!("/{bucket}/{key}"), "")
-        }
+        S3Operation::Get { bucket, key }
+        | S3Operation::Head { bucket, key }
+        | S3Operation::CreateUpload { bucket, key }
+        | S3Operation::Delete { bucket, key } => (format!("/{bucket}/{key}"), ""),
+        // The list of parts is written by the SDK.
+        S3Operation::CompleteUpload { .. } => return None,
     };
     let mut all = vec![host.to_owned()];
     all.extend(hosts(scene));

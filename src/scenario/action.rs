@@ -252,6 +252,8 @@ impl S3Step {
             ("delete", &self.delete),
             ("list", &self.list),
             ("create-bucket", &self.create_bucket),
+            ("create-upload", &self.create_upload),
+            ("complete-upload", &self.complete_upload),
         ];
         given(&all)
     }

@@ -32,13 +32,16 @@ impl Touched {
 /// The word that takes a whole thing away.
 const REMOVE: &str = "remove";
 
-/// Merges the change of `breaks.<id>` into the scenario's value, which loses its `breaks`.
-pub fn merge(document: &Document, id: &str) -> Result<(Value, Touched), Vec<Diagnostic>> {
-    let mut value = document.value.clone();
-    if let Some(map) = value.as_object_mut() {
-        map.shift_remove("breaks");
-    }
-    let at = join(&join("/breaks", id), "change");
+/// The sections of a scenario that hold changes.
+pub const SECTIONS: [&str; 2] = ["variants", "breaks"];
+
+/// Merges the change that stands at `at` (`/breaks/ID` or `/variants/ID`) into the scenario's value, which loses both
+/// sections.
+pub fn merge(document: &Document, at: &str) -> Result<(Value, Touched), Vec<Diagnostic>> {
+    let value = document.value.clone();
+    let mut value = without_changes(value);
+    let id = at.rsplit('/').next().unwrap_or(at);
+    let at = join(at, "change");
     let mut merger = Merger { document, errors: Vec::new(), touched: Touched::default() };
     if let Some(Value::Object(change)) = document.value.pointer(&at) {
         for (section, entries) in change {
@@ -47,10 +50,20 @@ pub fn merge(document: &Document, id: &str) -> Result<(Value, Touched), Vec<Diag
     }
     let touched = merger.touched;
     if merger.errors.is_empty() && touched == Touched::default() {
-        let error = document.key_error(&at, format!("the break `{id}` changes nothing"));
+        let error = document.key_error(&at, format!("`{id}` changes nothing"));
         merger.errors.push(error.fix("change a fixture, a vantage, a step or the cluster, by its id"));
     }
     if merger.errors.is_empty() { Ok((value, touched)) } else { Err(merger.errors) }
+}
+
+/// A scenario's value without the sections that hold changes: a baseline.
+pub fn without_changes(mut value: Value) -> Value {
+    if let Some(map) = value.as_object_mut() {
+        for section in SECTIONS {
+            map.shift_remove(section);
+        }
+    }
+    value
 }
 
 struct Merger<'a> {
@@ -205,11 +218,11 @@ pub struct ChangedPlaces<'a> {
 }
 
 impl<'a> ChangedPlaces<'a> {
-    /// For the merged `value` of `breaks.<id>`.
-    pub fn new(document: &'a Document, id: &str, value: &Value) -> Self {
+    /// For the merged `value` of the change that stands at `at` (`/breaks/ID` or `/variants/ID`).
+    pub fn new(document: &'a Document, at: &str, value: &Value) -> Self {
         let steps = value["flow"].as_array().into_iter().flatten();
         let steps = steps.map(|step| step["id"].as_str().unwrap_or_default().to_owned()).collect();
-        Self { document, change: join(&join("/breaks", id), "change"), steps }
+        Self { document, change: join(at, "change"), steps }
     }
 
     /// The pointer into the document for a pointer into the merged value.

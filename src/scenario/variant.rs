@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use parallax_vocab::VariantId;
 use serde_json::Value;
 
-use super::change::{ChangedPlaces, Touched, merge, rename_hosts};
+use super::change::{ChangedPlaces, Touched, merge, rename_hosts, without_changes};
 use super::check::{self, Places as _};
 use super::diagnostic::{Diagnostic, tidy};
 use super::document::{Document, join};
 use super::matrix;
 use super::meaning::{self, Expectations, Resolutions, Subject};
-use super::model::{Break, CauseSpec, Scenario};
+use super::model::{Alternative, Break, CauseSpec, Scenario};
 use super::schema;
 use crate::fixture::{Contributions, Library, expand};
 
@@ -26,7 +26,7 @@ pub struct Loaded {
     pub document: Document,
     /// The scenario as written.
     pub scenario: Scenario,
-    /// The baseline first, then the breaks in order.
+    /// The baseline first, then the changes under which everything holds, then the breaks, each in order.
     pub variants: Vec<Variant>,
 }
 
@@ -35,11 +35,11 @@ pub struct Loaded {
 pub struct Variant {
     /// `presign/presigned-url`, or `presign/presigned-url+no-rewrite`.
     pub id: VariantId,
-    /// The break; none for the baseline.
+    /// The break, or the change under which everything holds; none for the baseline.
     pub break_id: Option<String>,
     /// One line for people.
     pub summary: String,
-    /// The merged value, without `breaks`.
+    /// The merged value, without `variants` and `breaks`.
     pub value: Value,
     /// The merged value, typed.
     pub scenario: Scenario,
@@ -99,6 +99,12 @@ impl Loaded {
         // What is wrong with the baseline would be found in each variant again.
         let sound = baseline.is_empty().then_some(&resolved);
         let breaker = Breaker { library, path, document: &document, baseline: &scenario, sound };
+        for (id, spec) in &scenario.variants {
+            match breaker.alternative(id, spec) {
+                Ok(variant) => variants.push(variant),
+                Err(wrong) => errors.extend(wrong),
+            }
+        }
         for (id, spec) in &scenario.breaks {
             match breaker.variant(id, spec) {
                 Ok(variant) => variants.push(variant),
@@ -140,7 +146,8 @@ impl Loaded {
         match &variant.break_id {
             None => expand(library, &variant.scenario, namespace, &self.document),
             Some(id) => {
-                let places = ChangedPlaces::new(&self.document, id, &variant.value);
+                let section = if self.scenario.breaks.contains_key(id) { "/breaks" } else { "/variants" };
+                let places = ChangedPlaces::new(&self.document, &join(section, id), &variant.value);
                 expand(library, &variant.scenario, namespace, &places)
             }
         }
@@ -149,11 +156,9 @@ impl Loaded {
 
 impl Variant {
     fn baseline(path: &str, document: &Document, scenario: &Scenario) -> Self {
-        let mut value = document.value.clone();
-        if let Some(map) = value.as_object_mut() {
-            map.shift_remove("breaks");
-        }
-        let scenario = Scenario { breaks: indexmap::IndexMap::new(), ..scenario.clone() };
+        let value = without_changes(document.value.clone());
+        let scenario =
+            Scenario { breaks: indexmap::IndexMap::new(), variants: indexmap::IndexMap::new(), ..scenario.clone() };
         Self {
             id: VariantId::new(path),
             break_id: None,
@@ -195,9 +200,55 @@ struct Breaker<'a> {
 }
 
 impl Breaker<'_> {
+    /// The baseline with a change under which everything holds.
+    fn alternative(&self, id: &str, spec: &Alternative) -> Result<Variant, Vec<Diagnostic>> {
+        let changed = self.changed(&join("/variants", id))?;
+        if !changed.errors.is_empty() {
+            return Err(changed.errors);
+        }
+        let (fails, blocks) = (indexmap::IndexMap::new(), Vec::new());
+        Ok(self.made(id, spec.summary.as_deref(), changed, fails, blocks))
+    }
+
+    /// The baseline with a change under which steps fail.
     fn variant(&self, id: &str, spec: &Break) -> Result<Variant, Vec<Diagnostic>> {
-        let (value, touches) = merge(self.document, id)?;
-        let places = ChangedPlaces::new(self.document, id, &value);
+        let mut changed = self.changed(&join("/breaks", id))?;
+        let (library, document, touches) = (self.library, self.document, &changed.touches);
+        let (baseline, scenario) = (self.baseline, &changed.scenario);
+        let expectations = Expectations { id, spec, baseline, changed: scenario, touches, library, document };
+        let wrong = meaning::expectations(&expectations);
+        changed.errors.extend(wrong);
+        if !changed.errors.is_empty() {
+            return Err(changed.errors);
+        }
+        Ok(self.made(id, spec.summary.as_deref(), changed, spec.fails.clone(), spec.blocks.clone()))
+    }
+
+    fn made(
+        &self,
+        id: &str,
+        summary: Option<&str>,
+        changed: Changed,
+        fails: indexmap::IndexMap<String, CauseSpec>,
+        blocks: Vec<String>,
+    ) -> Variant {
+        let Changed { value, scenario, touches, .. } = changed;
+        Variant {
+            id: VariantId::new(format!("{}+{id}", self.path)),
+            break_id: Some(id.to_owned()),
+            summary: summary.map_or_else(|| id.replace('-', " "), str::to_owned),
+            value,
+            scenario,
+            touches,
+            fails,
+            blocks,
+        }
+    }
+
+    /// The baseline with the change that stands at `at`, and what is wrong with it.
+    fn changed(&self, at: &str) -> Result<Changed, Vec<Diagnostic>> {
+        let (value, touches) = merge(self.document, at)?;
+        let places = ChangedPlaces::new(self.document, at, &value);
         let changed: Scenario = check::read(&schema::SCENARIO, &value, &places)?;
         let mut errors = Vec::new();
         if let Some(resolved) = self.sound {
@@ -210,22 +261,14 @@ impl Breaker<'_> {
                 errors.extend(meaning::check(&subject, &resolved));
             }
         }
-        let (library, document) = (self.library, self.document);
-        let expectations =
-            Expectations { id, spec, baseline: self.baseline, changed: &changed, touches: &touches, library, document };
-        errors.extend(meaning::expectations(&expectations));
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        Ok(Variant {
-            id: VariantId::new(format!("{}+{id}", self.path)),
-            break_id: Some(id.to_owned()),
-            summary: spec.summary.clone().unwrap_or_else(|| id.replace('-', " ")),
-            value,
-            scenario: changed,
-            touches,
-            fails: spec.fails.clone(),
-            blocks: spec.blocks.clone(),
-        })
+        Ok(Changed { value, scenario: changed, touches, errors })
     }
+}
+
+/// A changed scenario.
+struct Changed {
+    value: Value,
+    scenario: Scenario,
+    touches: Touched,
+    errors: Vec<Diagnostic>,
 }

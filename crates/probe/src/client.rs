@@ -116,6 +116,7 @@ impl Outcome {
         let header = |name: &str| self.headers.get(name).cloned();
         Some(S3Reply {
             status,
+            upload_id: None,
             request_id: header("x-amz-request-id"),
             etag: header("etag").map(|etag| etag.trim_matches('"').to_owned()),
             size_bytes: header("content-length").and_then(|length| length.parse().ok()),

@@ -14,7 +14,7 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+use aws_sdk_s3::types::{BucketLocationConstraint, CompletedMultipartUpload, CompletedPart, CreateBucketConfiguration};
 use aws_sdk_s3::{Client, Config};
 use aws_smithy_runtime_api::box_error::BoxError;
 use http::HeaderMap;
@@ -156,7 +156,16 @@ where
 }
 
 fn empty() -> S3Reply {
-    S3Reply { status: 0, error: None, body: None, keys: Vec::new(), etag: None, size_bytes: None, request_id: None }
+    S3Reply {
+        status: 0,
+        error: None,
+        body: None,
+        keys: Vec::new(),
+        etag: None,
+        size_bytes: None,
+        upload_id: None,
+        request_id: None,
+    }
 }
 
 async fn operate(client: &Client, region: &str, operation: &S3Operation) -> Result<S3Reply, Failed> {
@@ -184,6 +193,19 @@ async fn operate(client: &Client, region: &str, operation: &S3Operation) -> Resu
         }
         S3Operation::Delete { bucket, key } => {
             client.delete_object().bucket(bucket).key(key).send().await?;
+        }
+        S3Operation::CreateUpload { bucket, key } => {
+            let upload = client.create_multipart_upload().bucket(bucket).key(key).send().await?;
+            reply.upload_id = upload.upload_id().map(str::to_owned);
+        }
+        S3Operation::CompleteUpload { bucket, key, upload, parts } => {
+            let part = |(number, etag): (i32, &String)| {
+                CompletedPart::builder().part_number(number).e_tag(etag.as_str()).build()
+            };
+            let parts = (1..).zip(parts).map(part).collect();
+            let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+            let complete = client.complete_multipart_upload().bucket(bucket).key(key).upload_id(upload);
+            complete.multipart_upload(parts).send().await?;
         }
         S3Operation::List { bucket, prefix } => {
             let page = client.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(KEYS_LIMIT).send().await?;

@@ -179,6 +179,9 @@ pub struct S3Reply {
     /// Length in bytes, of get and head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
+    /// Id of the upload that was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload_id: Option<String>,
     /// `x-amz-request-id`: the server-side witness is joined by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,

@@ -203,6 +203,24 @@ pub enum S3Operation {
         /// Object key.
         key: String,
     },
+    /// `CreateMultipartUpload`
+    CreateUpload {
+        /// Bucket name.
+        bucket: String,
+        /// Object key.
+        key: String,
+    },
+    /// `CompleteMultipartUpload`
+    CompleteUpload {
+        /// Bucket name.
+        bucket: String,
+        /// Object key.
+        key: String,
+        /// The upload's id.
+        upload: String,
+        /// `ETag` of each part, the first part first.
+        parts: Vec<String>,
+    },
     /// `ListObjectsV2`, first page.
     List {
         /// Bucket name.

@@ -19,6 +19,15 @@ impl Judge<'_> {
                 let error = self.error(&format!("/{at}/{method}"), format!("`{url}` is not a URL"));
                 errors.push(error.fix("begin it with `https://` or `http://`, or with a template"));
             }
+            if let Some(path) = &http.path {
+                if at != "http" {
+                    let error = self.key_error(&format!("/{at}/path"), "a client sends the URL as it is".to_owned());
+                    errors.push(error.fix("ask with an `http` step where a proxy on the way is meant"));
+                } else if !path.starts_with('/') && !path.starts_with("{{") {
+                    let error = self.error(&format!("/{at}/path"), "a path does not begin with `/`".to_owned());
+                    errors.push(error.fix("write the whole path that is sent, for example `/s3/photos/a.txt`"));
+                }
+            }
             if http.body.is_some() && !matches!(*method, "put" | "post") {
                 let error = self.key_error(&format!("/{at}/body"), format!("`{method}` sends no body"));
                 errors.push(error.fix("what must come back goes into `expect: { body: … }`"));
@@ -27,10 +36,11 @@ impl Judge<'_> {
     }
 
     pub(super) fn s3(&self, at: &str, s3: &S3Step, errors: &mut Vec<Diagnostic>) {
-        let all = ["put", "get", "head", "delete", "list", "create-bucket"];
+        let all = ["put", "get", "head", "delete", "list", "create-bucket", "create-upload", "complete-upload"];
         self.exactly_one(at, "operation", &s3.operations(), &all, errors);
         if let [(operation, target)] = s3.operations().as_slice() {
             self.object(at, operation, target, errors);
+            self.upload(at, operation, s3, errors);
             match (*operation, &s3.body) {
                 ("put", None) => {
                     let error = self.key_error(&format!("/{at}/put"), "`put` has no `body`".to_owned());
@@ -44,6 +54,33 @@ impl Judge<'_> {
             }
         }
         self.store(at, s3.store.as_deref(), errors);
+    }
+
+    /// `upload` and `parts` belong to the one operation that completes an upload.
+    fn upload(&self, at: &str, operation: &str, s3: &S3Step, errors: &mut Vec<Diagnostic>) {
+        let mut wrong = |key: &str, message: String, fix: &str| {
+            errors.push(self.key_error(&format!("/{at}/{key}"), message).fix(fix));
+        };
+        if at != "s3" && operation.ends_with("-upload") {
+            wrong(operation, format!("clients are not asked to `{operation}`"), "ask with an `s3` step");
+        }
+        if operation == "complete-upload" {
+            if s3.upload.is_none() {
+                let fix = "add `upload:`, captured where it was created: `capture: { upload: /reply/s3/upload_id }`";
+                wrong(operation, "it does not say which upload".to_owned(), fix);
+            }
+            if s3.parts.is_empty() {
+                let fix =
+                    "add `parts:`, captured where they were sent: `capture: { etag: /reply/http/headers/etag }`";
+                wrong(operation, "an upload without parts cannot be completed".to_owned(), fix);
+            }
+            return;
+        }
+        for (key, given) in [("upload", s3.upload.is_some()), ("parts", !s3.parts.is_empty())] {
+            if given {
+                wrong(key, format!("`{operation}` takes no `{key}`"), "it belongs to `complete-upload`");
+            }
+        }
     }
 
     pub(super) fn presign(&self, at: &str, presign: &PresignStep, errors: &mut Vec<Diagnostic>) {

@@ -188,7 +188,7 @@ impl Judge<'_> {
             // One without an operation is told for that alone, and so is a client without a task.
             let optional = matches!(action, Action::Presign | Action::Sts | Action::Script)
                 || action.is_act()
-                || s3.is_some() && matches!(operation, None | Some("put" | "create-bucket" | "delete"))
+                || s3.is_some() && !matches!(operation, Some("get" | "head" | "list"))
                 || client.is_some_and(|client| client.http.is_none() && client.s3.is_none());
             if !optional {
                 let error =

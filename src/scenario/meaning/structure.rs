@@ -26,6 +26,7 @@ pub(super) fn too_long(subject: &Subject<'_>) -> Option<Diagnostic> {
         ("flow", it.flow.len()),
         ("fixtures", it.fixtures.len()),
         ("vantages", it.vantages.len()),
+        ("variants", it.variants.len()),
         ("breaks", it.breaks.len()),
     ];
     let (section, _) = sections.into_iter().find(|(_, length)| *length > ENTRIES_LIMIT)?;
@@ -65,6 +66,14 @@ fn ids(subject: &Subject<'_>) -> Vec<Diagnostic> {
     }
     for id in scenario.breaks.keys() {
         word(id, &|message| subject.places.key_error(&join("/breaks", id), message));
+    }
+    for id in scenario.variants.keys() {
+        word(id, &|message| subject.places.key_error(&join("/variants", id), message));
+    }
+    for id in scenario.variants.keys().filter(|id| scenario.breaks.contains_key(*id)) {
+        let message = format!("`{id}` is the id of a break too");
+        let error = subject.places.key_error(&join("/variants", id), message);
+        reserved.push(error.fix("both are chosen and reported by their ids: give one of them another"));
     }
     if scenario.fixtures.contains_key(CLUSTER_AUTHORITY) {
         let message = format!("`{CLUSTER_AUTHORITY}` is the cluster itself, so no fixture can have that id");

@@ -23,6 +23,17 @@ pub struct Break {
     pub blocks: Vec<String>,
 }
 
+/// A change under which everything must hold as it does in the baseline: another way to the same end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Alternative {
+    /// One line that says what is otherwise in this variant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// What is changed.
+    pub change: Change,
+}
+
 /// Changes of typed places by id. A mapping is merged into what stands there, `null` takes a field away, and the word
 /// `remove` takes the whole thing away.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

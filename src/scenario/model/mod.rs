@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::act::{DeleteStep, KillStep, PatchStep, RestartStep, RotateStep, ScaleStep, Signal};
-pub use self::breaks::{Break, CauseSpec, Change, OneOrMore};
+pub use self::breaks::{Alternative, Break, CauseSpec, Change, OneOrMore};
 pub use self::cluster::{EventStep, LogStep, ResourceStep};
 pub use self::expect::Expect;
 pub use self::identity::{JwtStep, STS_AUDIENCE, SessionToken, Signer, StsStep, TokenSpec, Vulnerable};
@@ -56,6 +56,9 @@ pub struct Scenario {
     pub matrix: IndexMap<String, Values>,
     /// What is done and expected, in order.
     pub flow: Vec<Step>,
+    /// Small declared changes, by id, under which everything must hold as it does in the baseline.
+    #[serde(default)]
+    pub variants: IndexMap<String, Alternative>,
     /// Small declared changes, by id, each with what must then fail and why.
     #[serde(default)]
     pub breaks: IndexMap<String, Break>,

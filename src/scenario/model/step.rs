@@ -151,6 +151,9 @@ pub struct HttpStep {
     /// Send this as `Host` (`name` or `name:port`) to the place that the URL names: what a proxy on the way does that rewrites it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// Send this path instead of the URL's: what a proxy on the way does that adds a prefix, takes one off, or encodes anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// Further headers.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub headers: IndexMap<String, String>,
@@ -184,6 +187,18 @@ pub struct S3Step {
     /// Create a bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_bucket: Option<String>,
+    /// Begin a multipart upload of an object: `bucket/key`. Its id is `/reply/s3/upload_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create_upload: Option<String>,
+    /// Complete a multipart upload of an object: `bucket/key`, with `upload` and `parts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complete_upload: Option<String>,
+    /// The id of the upload to complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<String>,
+    /// The `ETag` of each part of the upload, the first part first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
     /// Content to put.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,

@@ -1,0 +1,97 @@
+//! Rules in the Corefile itself, as a person writes them who edits `ConfigMap` coredns.
+//!
+//! k3s owns that `ConfigMap`: what is written there stays until k3s starts anew and applies its own manifest again
+//! (facts.md §3), which is why `coredns-custom` is the better place. CoreDNS reads a changed Corefile in its own time, so
+//! it is restarted.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client};
+use serde_json::json;
+
+use super::error::ApplyError;
+use super::ready::is_available;
+use crate::fixture::DnsRule;
+
+/// The namespace of CoreDNS, and the name of its `ConfigMap` and Deployment.
+const NAMESPACE: &str = "kube-system";
+const NAME: &str = "coredns";
+/// The key of the Corefile.
+const KEY: &str = "Corefile";
+/// The line with which the server block begins that answers for everything.
+const BLOCK: &str = ".:53 {";
+/// Told to the Deployment, so that its pods are replaced.
+const ANNOTATION: &str = "io.parallax/corefile";
+/// CoreDNS is deployed while the node comes up; from a cold node this is a long wait.
+const WITHIN: Duration = Duration::from_secs(90);
+
+/// Writes rules into the Corefile and waits until a CoreDNS that has read them answers.
+pub async fn write_into_corefile(client: &Client, rules: &[&DnsRule]) -> Result<(), ApplyError> {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
+    let there = await_condition(maps.clone(), NAME, |it: Option<&ConfigMap>| corefile(it).is_some());
+    let map = within("ConfigMap coredns", there).await?;
+    let Some(text) = corefile(map.as_ref()).and_then(|text| with_rules(text, rules)) else {
+        return Err(ApplyError::NotAnObject {
+            place: format!("ConfigMap {NAME} in namespace {NAMESPACE}"),
+            reason: format!("its {KEY} has no server block `{BLOCK}`"),
+        });
+    };
+    let parameters = PatchParams::default();
+    let refused = |kind: &str, source| ApplyError::Refused {
+        resource: format!("{kind} {NAME} in namespace {NAMESPACE}"),
+        place: "rules in the Corefile".to_owned(),
+        source: Box::new(source),
+    };
+    let patch = json!({ "data": { KEY: text } });
+    maps.patch(NAME, &parameters, &Patch::Merge(&patch)).await.map_err(|why| refused("ConfigMap", why))?;
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
+    let there = await_condition(deployments.clone(), NAME, |it: Option<&Deployment>| it.is_some());
+    within("Deployment coredns", there).await?;
+    let patch = json!({ "spec": { "template": { "metadata": { "annotations": { ANNOTATION: "rules" } } } } });
+    deployments.patch(NAME, &parameters, &Patch::Merge(&patch)).await.map_err(|why| refused("Deployment", why))?;
+    within("the restart of CoreDNS", await_condition(deployments, NAME, is_available)).await.map(drop)
+}
+
+async fn within<T>(
+    what: &str,
+    wait: impl Future<Output = Result<T, kube::runtime::wait::Error>>,
+) -> Result<T, ApplyError> {
+    let watch = |reason: String| ApplyError::Watch { what: what.to_owned(), reason };
+    match tokio::time::timeout(WITHIN, wait).await {
+        Ok(ended) => ended.map_err(|error| watch(error.to_string())),
+        Err(_) => Err(watch(format!("it was not there after {} s", WITHIN.as_secs()))),
+    }
+}
+
+fn corefile(map: Option<&ConfigMap>) -> Option<&str> {
+    map?.data.as_ref()?.get(KEY).map(String::as_str)
+}
+
+/// The Corefile with rules at the beginning of the server block that answers for everything.
+fn with_rules(text: &str, rules: &[&DnsRule]) -> Option<String> {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let block = lines.iter().position(|line| line.trim() == BLOCK)?;
+    let rules = rules.iter().map(|rule| format!("    rewrite name exact {} {}", rule.from, rule.to));
+    lines.splice(block + 1..block + 1, rules);
+    Some(lines.join("\n") + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::DnsPlace;
+
+    #[test]
+    fn rules_stand_in_the_block_that_answers_for_everything() {
+        let (from, to) = ("a.example.com".to_owned(), "a.b.svc.cluster.local".to_owned());
+        let rule = DnsRule { from, to, place: DnsPlace::Corefile };
+        let text = "x:53 {\n}\n.:53 {\n    errors\n}\nimport custom/*.server\n";
+        let expected = "x:53 {\n}\n.:53 {\n    rewrite name exact a.example.com a.b.svc.cluster.local\n    errors\n}\nimport custom/*.server\n";
+        assert_eq!(with_rules(text, &[&rule]).as_deref(), Some(expected));
+        assert_eq!(with_rules("x:53 {\n}\n", &[&rule]), None);
+    }
+}
