@@ -330,7 +330,9 @@ fn in_short(variant: &Variant) -> String {
             format!("at {}", steps.join(", "))
         }
         Some(Outcome::Error { failure }) => failure.what.clone(),
-        Some(Outcome::AsExpected) if variant.break_name().is_some() => failed_in_short(variant),
+        Some(Outcome::AsExpected) if variant.steps.iter().any(|step| step.verdict == Verdict::Failed) => {
+            failed_in_short(variant)
+        }
         Some(Outcome::AsExpected) => count(variant.steps.len(), "step"),
         Some(Outcome::Interrupted) | None => String::new(),
     }
