@@ -110,6 +110,11 @@ pub enum Command {
         after_long_help = "Examples:\n  parallax schema            write them\n  parallax schema --check    only say whether they are up to date"
     )]
     Schema(Schema),
+    /// Write the reference pages of this repository (docs/reference), made from the types.
+    #[command(
+        after_long_help = "Examples:\n  parallax docs            write them\n  parallax docs --check    only say whether they are up to date"
+    )]
+    Docs(Schema),
     /// Outlives a run and removes what it left. Started by the harness itself.
     #[command(hide = true)]
     Reaper(Reaper),
@@ -322,7 +327,7 @@ pub struct Explain {
     pub only: Option<String>,
 }
 
-/// Arguments of `schema`.
+/// Arguments of `schema` and `docs`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Schema {
     /// Write nothing; fail where a file is not what would be written.

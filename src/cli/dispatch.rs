@@ -8,7 +8,7 @@ use parallax_vocab::event::Exit;
 
 use super::args::{Cli, Command, ImagesCommand, K3s};
 use super::wiring::{self, Project};
-use super::{CliError, choose, explain, init, printer, report, session};
+use super::{CliError, choose, explain, init, pages, printer, report, session};
 
 /// Does what the command line says.
 pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
@@ -62,7 +62,11 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args.provision, sink, cancel)).await,
         Command::Report(args) => report::again(project().ok().as_deref(), &args),
         Command::Explain(args) => explain::explain(project().ok().as_deref(), &args).map(|text| say(&text)),
-        Command::Schema(args) => wiring::schema(&project()?, args.check),
+        Command::Schema(args) => {
+            let files = crate::scenario::schema::files();
+            made(&project()?, &files, &crate::scenario::schema::differences, args.check, "schema")
+        }
+        Command::Docs(args) => made(&project()?, &pages::files(), &pages::differences, args.check, "docs"),
         Command::Reaper(args) => {
             // It waits on a pipe, and has a runtime of its own.
             let reaper = tokio::task::spawn_blocking(move || wiring::reaper(&args.args));
@@ -94,6 +98,31 @@ fn list(project: &Project, selected: &[VariantId], json: bool) -> Exit {
         text
     });
     say(&text)
+}
+
+/// Writes files that are made from the types, or says which are not what would be written.
+fn made(
+    root: &Path,
+    files: &[(&'static str, String)],
+    differences: &dyn Fn(&Path) -> Vec<&'static str>,
+    check: bool,
+    command: &str,
+) -> Result<Exit, CliError> {
+    if check {
+        let differences = differences(root);
+        for file in &differences {
+            printer::word(&format!("{file} is not what `parallax {command}` writes"));
+        }
+        return Ok(if differences.is_empty() { Exit::AsExpected } else { Exit::NotAsExpected });
+    }
+    for (file, text) in files {
+        let path = root.join(file);
+        let folder = path.parent().unwrap_or(root);
+        let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, text));
+        written.map_err(|error| CliError::Harness(format!("failed to write {}: {error}", path.display())))?;
+        printer::word(&format!("wrote {file}"));
+    }
+    Ok(Exit::AsExpected)
 }
 
 /// The folder that holds `scenarios/`: as given, or the nearest upwards.

@@ -9,6 +9,7 @@ mod dispatch;
 mod explain;
 pub mod filter;
 mod init;
+pub mod pages;
 pub mod printer;
 mod report;
 mod session;

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 use super::{hosts, pods};
-use crate::fixture::{self, Contributions, Library};
+use crate::fixture::{self, Contributions, Library, Made};
 use crate::scenario::diagnostic::tidy;
 use crate::scenario::model::{ClusterTraits, Discovery};
-use crate::scenario::{Diagnostic, Loaded, Variant};
+use crate::scenario::{Diagnostic, Loaded, Variant, side_by_side};
 
 /// First node port that the plan gives away; the range of the apiserver's default is 30000 to 32767.
 const FIRST_NODE_PORT: u16 = 30443;
@@ -50,21 +50,40 @@ struct Draft<'a> {
     declared_hosts: Vec<String>,
 }
 
+/// How much of each environment is worked out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Everything.
+    Whole,
+    /// What it claims of its cluster, which is all that can collide.
+    Claims,
+}
+
 /// Computes the run of the selected variants.
 pub fn build(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<VariantId>) -> Result<Plan, PlanError> {
+    to_depth(library, scenarios, selected, Depth::Whole)
+}
+
+/// Whether there is a plan, without making all of it: many times quicker, for `lint`.
+pub fn check(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<VariantId>) -> Result<(), PlanError> {
+    to_depth(library, scenarios, selected, Depth::Claims).map(drop)
+}
+
+fn to_depth(
+    library: &Library,
+    scenarios: &[Loaded],
+    selected: &BTreeSet<VariantId>,
+    depth: Depth,
+) -> Result<Plan, PlanError> {
+    let made = Made::default();
     let mut groups: BTreeMap<Wants, Vec<Draft<'_>>> = BTreeMap::new();
-    let mut taken = BTreeSet::new();
     let mut problems = Vec::new();
-    for loaded in scenarios {
-        for (id, variants) in environments(loaded, selected) {
-            let Some(first) = variants.first() else { continue };
-            let namespace = namespace(&loaded.path, first.break_id.as_deref(), &mut taken);
-            let declared_hosts = fixture::hosts(library, &first.scenario);
-            let draft = Draft { id, loaded, namespace, variants, declared_hosts };
-            match Wants::of(library, &draft) {
-                Ok(wants) => groups.entry(wants).or_default().push(draft),
-                Err(wrong) => problems.extend(wrong),
-            }
+    let drafts = drafts(library, scenarios, selected);
+    let wants = side_by_side(&drafts, |draft| Wants::of(library, &made, draft));
+    for (draft, wants) in drafts.into_iter().zip(wants) {
+        match wants {
+            Ok(wants) => groups.entry(wants).or_default().push(draft),
+            Err(wrong) => problems.extend(wrong),
         }
     }
     let mut clusters = Vec::new();
@@ -74,9 +93,12 @@ pub fn build(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<Varian
         let shared = hosts::shared(drafts.iter().map(|draft| &draft.declared_hosts));
         let mut next_port = FIRST_NODE_PORT;
         let mut environments = Vec::new();
-        for draft in drafts {
-            match environment(library, draft, &shared, &mut next_port) {
-                Ok(environment) => environments.push(environment),
+        for environment in side_by_side(drafts, |draft| environment(library, draft, &shared, depth)) {
+            match environment {
+                Ok(mut environment) => {
+                    environment.edges = edges(&environment.fixtures, &mut next_port);
+                    environments.push(environment);
+                }
                 Err(diagnostics) => problems.extend(diagnostics),
             }
         }
@@ -85,6 +107,21 @@ pub fn build(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<Varian
         clusters.push(cluster);
     }
     if problems.is_empty() { Ok(Plan { clusters }) } else { Err(PlanError::Diagnostics(tidy(problems))) }
+}
+
+/// The environments of the selected variants, each with a namespace of its own.
+fn drafts<'a>(library: &Library, scenarios: &'a [Loaded], selected: &BTreeSet<VariantId>) -> Vec<Draft<'a>> {
+    let mut taken = BTreeSet::new();
+    let mut drafts = Vec::new();
+    for loaded in scenarios {
+        for (id, variants) in environments(loaded, selected) {
+            let Some(first) = variants.first() else { continue };
+            let namespace = namespace(&loaded.path, first.break_id.as_deref(), &mut taken);
+            let declared_hosts = fixture::hosts(library, &first.scenario);
+            drafts.push(Draft { id, loaded, namespace, variants, declared_hosts });
+        }
+    }
+    drafts
 }
 
 /// What an environment wants of its cluster: those that want the same share one. Objects of the whole cluster are part
@@ -96,10 +133,12 @@ struct Wants {
 }
 
 impl Wants {
-    fn of(library: &Library, draft: &Draft<'_>) -> Result<Self, Vec<Diagnostic>> {
+    fn of(library: &Library, made: &Made, draft: &Draft<'_>) -> Result<Self, Vec<Diagnostic>> {
         let variant = draft.variants[0];
         // In a namespace that stands for any, so that objects which refer to their own are equal.
-        let fixtures = draft.loaded.expand(library, variant, ANY_NAMESPACE)?;
+        let fixtures = draft
+            .loaded
+            .with_places(variant, |places| made.expand(library, &variant.scenario, ANY_NAMESPACE, places))?;
         let mut traits = variant.scenario.cluster.clone();
         // The scenario's own word wins; of the fixtures' needs, the widest.
         traits.discovery = traits.discovery.or_else(|| fixtures.values().filter_map(|it| it.discovery).max());
@@ -145,13 +184,23 @@ fn environment(
     library: &Library,
     draft: &Draft<'_>,
     shared: &BTreeSet<String>,
-    next_port: &mut u16,
+    depth: Depth,
 ) -> Result<EnvironmentPlan, Vec<Diagnostic>> {
     let hosts: BTreeMap<String, String> = draft
         .declared_hosts
         .iter()
         .map(|host| (host.clone(), hosts::effective(host, &draft.namespace, shared.contains(host))))
         .collect();
+    // The first stands for all: they share fixtures.
+    let first = draft.variants[0];
+    let mut environment =
+        EnvironmentPlan { id: draft.id.clone(), namespace: draft.namespace.clone(), ..EnvironmentPlan::default() };
+    if depth == Depth::Claims {
+        let renamed = first.fixtures_with_hosts(&hosts);
+        environment.fixtures =
+            draft.loaded.with_places(first, |places| fixture::claims(library, &renamed, &draft.namespace, places))?;
+        return Ok(environment);
+    }
     let variants = draft.variants.iter().map(|variant| with_hosts(draft.loaded, variant, &hosts));
     let mut variants = variants.collect::<Vec<_>>();
     let fixtures = draft.loaded.expand(library, &variants[0].variant, &draft.namespace)?;
@@ -168,21 +217,10 @@ fn environment(
         });
         variant.places.extend(places.collect::<Vec<_>>());
     }
-    let edges = edges(&fixtures, next_port);
     let (pods, service_accounts) = pods::of(&mut variants, &fixtures);
     let outside = variants.iter().flat_map(|it| it.variant.scenario.vantages.values());
     let outside = outside.filter_map(|vantage| Some(vantage.outside_image()?.to_owned())).collect();
-    Ok(EnvironmentPlan {
-        id: draft.id.clone(),
-        namespace: draft.namespace.clone(),
-        hosts,
-        fixtures,
-        edges,
-        pods,
-        service_accounts,
-        outside,
-        variants,
-    })
+    Ok(EnvironmentPlan { hosts, fixtures, pods, service_accounts, outside, variants, ..environment })
 }
 
 fn with_hosts(loaded: &Loaded, variant: &Variant, hosts: &BTreeMap<String, String>) -> VariantPlan {
@@ -243,7 +281,7 @@ fn refuse_conflicts(cluster: &ClusterPlan) -> Result<(), PlanError> {
     let mut claims: BTreeMap<String, String> = BTreeMap::new();
     let mut objects: BTreeMap<String, (&Value, String)> = BTreeMap::new();
     for environment in &cluster.environments {
-        let claimant = environment.variants.first().map_or(environment.namespace.clone(), |it| it.id.to_string());
+        let claimant = environment.id.clone();
         for object in environment.fixtures.values().flat_map(|it| &it.cluster_objects) {
             let word = |pointer: &str| object.manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
             let what = format!("{} {} (each another)", word("/kind"), word("/metadata/name"));

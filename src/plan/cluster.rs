@@ -83,7 +83,7 @@ impl ClusterPlan {
 }
 
 /// One namespace with its fixtures: everything that its variants see.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct EnvironmentPlan {
     /// Whose it is: the scenario's path where its baseline and some breaks share it, else the one variant's id. Unlike
     /// the namespace it does not depend on what else is selected.

@@ -18,7 +18,7 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-pub use build::{PlanError, build};
+pub use build::{PlanError, build, check};
 pub use cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 pub use coredns::custom_config_map;
 pub use expected::Expected;

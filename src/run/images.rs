@@ -51,19 +51,8 @@ pub async fn build_images(
     sink: &Sink,
     cancel: CancellationToken,
 ) -> Result<(), ImageError> {
-    let cache = Cache::open()?;
-    let lock = Lock::of_project(project, &cache)?;
-    let binaries = binaries()?;
-    let tools = Toolchains { provision, sink: sink.clone() };
-    let request = Request {
-        lock: &lock,
-        policy: K3s::Built,
-        binaries: &binaries,
-        cache: &cache,
-        store: &machine.engine,
-        tools: &tools,
-        registries: &Registries::default(),
-    };
+    let supplies = Supplies::of(project, provision, sink)?;
+    let request = supplies.request(K3s::Built, &machine.engine);
     crate::images::build(&request, names, sink, cancel).await.map(drop)
 }
 
@@ -77,26 +66,45 @@ pub async fn supply_of(
     sink: &Sink,
     cancel: CancellationToken,
 ) -> Result<BTreeMap<String, Obtained>, ImageError> {
-    let cache = Cache::open()?;
-    let lock = Lock::of_project(project, &cache)?;
-    let binaries = binaries()?;
-    let tools = Toolchains { provision, sink: sink.clone() };
-    let registries = Registries::default();
-    let request = Request {
-        lock: &lock,
-        policy,
-        binaries: &binaries,
-        cache: &cache,
-        store: engine,
-        tools: &tools,
-        registries: &registries,
-    };
+    let supplies = Supplies::of(project, provision, sink)?;
+    let request = supplies.request(policy, engine);
     obtain_all(&request, wanted, sink, cancel).await
 }
 
-/// Where our own static programs are, for image layers.
-fn binaries() -> Result<PathBuf, ImageError> {
-    beside_this_program().map_err(|source| ImageError::Unreadable { file: PathBuf::from("this program"), source })
+/// Where images come from, whatever is asked for.
+struct Supplies {
+    cache: Cache,
+    lock: Lock,
+    /// Where our own static programs are, for image layers.
+    binaries: PathBuf,
+    tools: Toolchains,
+    registries: Registries,
+}
+
+impl Supplies {
+    fn of(project: &Path, provision: bool, sink: &Sink) -> Result<Self, ImageError> {
+        let cache = Cache::open()?;
+        let program = PathBuf::from("this program");
+        Ok(Self {
+            lock: Lock::of_project(project, &cache)?,
+            binaries: beside_this_program().map_err(|source| ImageError::Unreadable { file: program, source })?,
+            cache,
+            tools: Toolchains { provision, sink: sink.clone() },
+            registries: Registries::default(),
+        })
+    }
+
+    fn request<'a>(&'a self, policy: K3s, store: &'a Engine) -> Request<'a> {
+        Request {
+            lock: &self.lock,
+            policy,
+            binaries: &self.binaries,
+            cache: &self.cache,
+            store,
+            tools: &self.tools,
+            registries: &self.registries,
+        }
+    }
 }
 
 /// Obtains what a plan needs.

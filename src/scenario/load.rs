@@ -51,7 +51,7 @@ fn read_one(library: &Library, root: &Path, scenarios: &Path, path: &Path) -> Re
 }
 
 /// Maps in as many threads as the machine has cores; the order is kept.
-fn side_by_side<I: Sync, O: Send>(items: &[I], map: impl Fn(&I) -> O + Sync) -> Vec<O> {
+pub(crate) fn side_by_side<I: Sync, O: Send>(items: &[I], map: impl Fn(&I) -> O + Sync) -> Vec<O> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let share = items.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {

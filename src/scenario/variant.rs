@@ -6,7 +6,7 @@ use parallax_vocab::VariantId;
 use serde_json::Value;
 
 use super::change::{ChangedPlaces, Touched, merge, rename_hosts, without_changes};
-use super::check::{self, Places as _};
+use super::check::{self, Places};
 use super::diagnostic::{Diagnostic, tidy};
 use super::document::{Document, join};
 use super::matrix;
@@ -143,12 +143,16 @@ impl Loaded {
         variant: &Variant,
         namespace: &str,
     ) -> Result<BTreeMap<String, Contributions>, Vec<Diagnostic>> {
+        self.with_places(variant, |places| expand(library, &variant.scenario, namespace, places))
+    }
+
+    /// Hands on where the parts of a variant are written.
+    pub fn with_places<T>(&self, variant: &Variant, then: impl FnOnce(&dyn Places) -> T) -> T {
         match &variant.break_id {
-            None => expand(library, &variant.scenario, namespace, &self.document),
+            None => then(&self.document),
             Some(id) => {
                 let section = if self.scenario.breaks.contains_key(id) { "/breaks" } else { "/variants" };
-                let places = ChangedPlaces::new(&self.document, &join(section, id), &variant.value);
-                expand(library, &variant.scenario, namespace, &places)
+                then(&ChangedPlaces::new(&self.document, &join(section, id), &variant.value))
             }
         }
     }
@@ -186,6 +190,22 @@ impl Variant {
         let value = rename_hosts(&self.value, names);
         let scenario = serde_json::from_value(value.clone()).expect("other host names leave the types as they are");
         Self { value, scenario, ..self.clone() }
+    }
+}
+
+impl Variant {
+    /// The scenario with the host names of its fixtures replaced, and nothing else: enough to know what they claim.
+    ///
+    /// # Panics
+    /// As [`Self::with_hosts`].
+    #[must_use]
+    pub fn fixtures_with_hosts(&self, names: &BTreeMap<String, String>) -> Scenario {
+        let fixtures = rename_hosts(&self.value["fixtures"], names);
+        let fixtures = match fixtures {
+            Value::Null => indexmap::IndexMap::new(),
+            fixtures => serde_json::from_value(fixtures).expect("other host names leave the types as they are"),
+        };
+        Scenario { fixtures, flow: Vec::new(), vantages: indexmap::IndexMap::new(), ..self.scenario.clone() }
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) fn run() -> bool {
         parts.run("scenario files", || cargo::succeeds(Command::new(&parallax).arg("lint")));
         parts.run("catalogue", || catalogue::run(&parallax, true));
         parts.run("schemas", || cargo::succeeds(Command::new(&parallax).args(["schema", "--check"])));
+        parts.run("reference pages", || cargo::succeeds(Command::new(&parallax).args(["docs", "--check"])));
     }
     parts.close()
 }

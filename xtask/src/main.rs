@@ -1,5 +1,6 @@
 //! Development tasks. Thin: it builds, starts programs, and checks rules of the house; it knows nothing of the library.
 
+mod bench;
 mod cargo;
 mod catalogue;
 mod ci;
@@ -40,6 +41,8 @@ enum Task {
     Lint,
     /// Only the rules of the house: seconds, no compilation.
     Tidy,
+    /// Measure how long `lint` takes for a thousand scenarios.
+    Bench,
     /// Compare scenarios/catalogue.md with the scenarios and breaks that there are, adding what is new.
     Catalogue {
         /// Add nothing; fail where they differ.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Test { provision } => test::run(provision),
         Task::Lint => Ok(lint::run()),
         Task::Tidy => tidy::run(),
+        Task::Bench => cargo::build().and_then(|parallax| bench::run(&parallax)),
         Task::Catalogue { check } => cargo::build().and_then(|parallax| catalogue::run(&parallax, check)),
         Task::Ci { provision } => ci::run(provision),
     };

@@ -11,5 +11,5 @@ pub use machine::{
 };
 pub use past::Past;
 pub use prints::{Prints, prints};
-pub use project::{Listed, Project, arranged, lint, plan, schema};
+pub use project::{Listed, Project, arranged, lint, plan};
 pub use unchanged::{Unchanged, unchanged};

@@ -12,8 +12,8 @@ use crate::cli::filter::{self, Candidate};
 use crate::cli::wiring::past::Past;
 use crate::cli::{CliError, printer};
 use crate::fixture::Library;
-use crate::plan::Order;
-use crate::scenario::{self, Diagnostic, Loaded, diagnostic, schema as schemas};
+use crate::plan::{Order, PlanError};
+use crate::scenario::{self, Diagnostic, Loaded, diagnostic};
 
 /// A variant as `parallax list` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +135,7 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
         return Ok(Exit::Usage);
     }
     let selected: BTreeSet<VariantId> = project.list().into_iter().map(|it| it.variant).collect();
-    planned(&project, &selected)?;
+    crate::plan::check(&project.library, &project.scenarios, &selected).map_err(|error| shown(&error))?;
     let breaks: usize = project.scenarios.iter().map(|it| it.variants.len().saturating_sub(1)).sum();
     let plural = |number: usize| if number == 1 { "" } else { "s" };
     let scenarios = project.scenarios.len();
@@ -176,29 +176,12 @@ pub fn arranged(project: &Project, selected: &[VariantId], seed: Option<u64>) ->
 }
 
 pub(super) fn planned(project: &Project, selected: &BTreeSet<VariantId>) -> Result<crate::plan::Plan, CliError> {
-    crate::plan::build(&project.library, &project.scenarios, selected).map_err(|error| {
-        if let crate::plan::PlanError::Diagnostics(diagnostics) = &error {
-            show(diagnostics);
-        }
-        CliError::Usage(error.to_string())
-    })
+    crate::plan::build(&project.library, &project.scenarios, selected).map_err(|error| shown(&error))
 }
 
-/// Writes the schemas, or says which are not what would be written.
-pub fn schema(root: &Path, check: bool) -> Result<Exit, CliError> {
-    if check {
-        let differences = schemas::differences(root);
-        for file in &differences {
-            printer::word(&format!("{file} is not what `parallax schema` writes"));
-        }
-        return Ok(if differences.is_empty() { Exit::AsExpected } else { Exit::NotAsExpected });
+fn shown(error: &PlanError) -> CliError {
+    if let PlanError::Diagnostics(diagnostics) = error {
+        show(diagnostics);
     }
-    for (file, text) in schemas::files() {
-        let path = root.join(file);
-        let folder = path.parent().unwrap_or(root);
-        let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, text));
-        written.map_err(|error| CliError::Harness(format!("failed to write {}: {error}", path.display())))?;
-        printer::word(&format!("wrote {file}"));
-    }
-    Ok(Exit::AsExpected)
+    CliError::Usage(error.to_string())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use parallax_vocab::{Event, EventKind};
 
-use super::word;
+use super::{doing, said, word};
 use crate::record::Live;
 use crate::report::seconds;
 
@@ -108,35 +108,21 @@ impl Live for Bars {
                 self.total.set_length(run.variants.len() as u64);
                 self.print(at_ms, run.run.as_str(), &format!("record in {}", run.directory));
             }
-            EventKind::Note { text } => self.print(at_ms, "note", text),
-            EventKind::Warning { text } => self.print(at_ms, "warning", text),
             EventKind::SetupStarted { id, title } => self.begin(id, title),
-            EventKind::SetupProgress { id, text } => self.now(id, text.clone()),
-            EventKind::SetupEnded { id, took_ms, detail, error } => {
-                self.end(id);
-                let text = match error {
-                    Some(failure) => format!("FAILED: {}", failure.what),
-                    None => format!("{detail} ({})", seconds(*took_ms)),
-                };
-                self.print(at_ms, id, &text);
-            }
             EventKind::VariantStarted(started) => self.begin(started.variant.as_str(), "running"),
-            EventKind::StepStarted { variant, step } => self.now(variant.as_str(), format!("step {step}")),
-            EventKind::Waiting { variant, on, deadline_ms } => {
-                self.now(variant.as_str(), format!("waiting for {on} (at most {})", seconds(*deadline_ms)));
-            }
-            EventKind::StepEnded(_) | EventKind::RunEnded(_) => {}
+            EventKind::SetupEnded { id, .. } => self.end(id),
             EventKind::VariantEnded(ended) => {
-                let word = word(&ended.outcome);
-                self.failed += u64::from(matches!(word, "FAILED" | "ERROR"));
+                self.failed += u64::from(matches!(word(&ended.outcome), "FAILED" | "ERROR"));
                 self.total.inc(1);
                 self.end(ended.variant.as_str());
-                self.print(at_ms, ended.variant.as_str(), &format!("{word} ({})", seconds(ended.took_ms)));
             }
-            EventKind::CleanedUp { removed, remaining, took_ms } => {
-                let text = format!("{removed} removed, {} left ({})", remaining.len(), seconds(*took_ms));
-                self.print(at_ms, "clean-up", &text);
-            }
+            _ => {}
+        }
+        if let Some((id, text)) = doing(&event.event) {
+            self.now(id, text);
+        }
+        if let Some((id, text)) = said(&event.event) {
+            self.print(at_ms, id, &text);
         }
     }
 

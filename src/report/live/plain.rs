@@ -4,7 +4,7 @@ use std::io::Write;
 
 use parallax_vocab::{Event, EventKind};
 
-use super::word;
+use super::{doing, said};
 use crate::record::Live;
 use crate::report::seconds;
 
@@ -77,42 +77,23 @@ impl<W: Write + Send> Live for Plain<W> {
                     &format!("{} variants, record in {}", run.variants.len(), run.directory),
                 );
             }
-            EventKind::Note { text } => self.line(at_ms, "note", text),
-            EventKind::Warning { text } => self.line(at_ms, "warning", text),
             EventKind::SetupStarted { id, title } => {
                 self.begin(at_ms, id, title);
                 self.line(at_ms, id, title);
-            }
-            EventKind::SetupProgress { id, text } => self.now(id, text.clone()),
-            EventKind::SetupEnded { id, took_ms, detail, error } => {
-                self.end(id);
-                let text = match error {
-                    Some(failure) => format!("FAILED: {}", failure.what),
-                    None => format!("{detail} ({})", seconds(*took_ms)),
-                };
-                self.line(at_ms, id, &text);
             }
             EventKind::VariantStarted(started) => {
                 self.begin(at_ms, started.variant.as_str(), "running");
                 self.line(at_ms, started.variant.as_str(), &format!("on {} in {}", started.cluster, started.namespace));
             }
-            EventKind::StepStarted { variant, step } => self.now(variant.as_str(), format!("step {step}")),
-            EventKind::Waiting { variant, on, deadline_ms } => {
-                self.now(variant.as_str(), format!("waiting for {on} (at most {})", seconds(*deadline_ms)));
-            }
-            EventKind::StepEnded(_) | EventKind::RunEnded(_) => {}
-            EventKind::VariantEnded(ended) => {
-                self.end(ended.variant.as_str());
-                self.line(
-                    at_ms,
-                    ended.variant.as_str(),
-                    &format!("{} ({})", word(&ended.outcome), seconds(ended.took_ms)),
-                );
-            }
-            EventKind::CleanedUp { removed, remaining, took_ms } => {
-                let text = format!("{removed} removed, {} left ({})", remaining.len(), seconds(*took_ms));
-                self.line(at_ms, "clean-up", &text);
-            }
+            EventKind::SetupEnded { id, .. } => self.end(id),
+            EventKind::VariantEnded(ended) => self.end(ended.variant.as_str()),
+            _ => {}
+        }
+        if let Some((id, text)) = doing(&event.event) {
+            self.now(id, text);
+        }
+        if let Some((id, text)) = said(&event.event) {
+            self.line(at_ms, id, &text);
         }
         self.speak(at_ms);
     }

@@ -1,0 +1,210 @@
+//! The reference pages in `docs/reference`, made from the types: what is written there cannot be out of date.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use clap::CommandFactory as _;
+use serde_json::Value;
+
+use super::args::Cli;
+use crate::fixture::{Fixture, Library};
+use crate::scenario::action::Action;
+use crate::scenario::schema::{FIXTURE, SCENARIO};
+
+/// Said at the head of each page.
+const MADE: &str = "<!-- Made by `parallax docs` from the types; do not edit. -->";
+/// Help is wrapped at this width, whatever the terminal.
+const WIDTH: usize = 100;
+
+/// Path below the project, and text.
+pub fn files() -> Vec<(&'static str, String)> {
+    vec![
+        ("docs/reference/scenario.md", scenario()),
+        ("docs/reference/fixture-file.md", fixture_file()),
+        ("docs/reference/fixtures.md", fixtures(&Library::shipped())),
+        ("docs/reference/command-line.md", command_line()),
+    ]
+}
+
+/// The pages under `root` that are not what the types make.
+pub fn differences(root: &Path) -> Vec<&'static str> {
+    let stale = |path: &str, text: &str| std::fs::read_to_string(root.join(path)).ok().as_deref() != Some(text);
+    files().iter().filter(|(path, text)| stale(path, text)).map(|(path, _)| *path).collect()
+}
+
+fn scenario() -> String {
+    let mut out = format!(
+        "{MADE}\n\n# The scenario file\n\n`scenarios/AREA/NAME/scenario.yaml`. Unknown keys are errors. A text may hold \
+         `{{{{ fixture.export }}}}`, `{{{{ step }}}}` and `{{{{ step.capture }}}}`.\n"
+    );
+    write_types(&mut out, &SCENARIO.schema);
+    out.push_str(
+        "\n## Which step can fail with which cause\n\n| step | looks from a vantage | causes |\n|---|---|---|\n",
+    );
+    for action in Action::ALL {
+        let causes: Vec<String> = action.causes().iter().map(|cause| format!("`{cause}`")).collect();
+        let from = if action.needs_vantage() { "yes" } else { "" };
+        let _ = writeln!(out, "| `{action}` | {from} | {} |", causes.join(", "));
+    }
+    out
+}
+
+fn fixture_file() -> String {
+    let mut out = format!(
+        "{MADE}\n\n# The fixture file\n\n`fixtures/NAME/fixture.yaml`, with its manifests beside it. Templates see the \
+         parameters (a dash in a name becomes an underscore), `id` and `namespace`.\n"
+    );
+    write_types(&mut out, &FIXTURE.schema);
+    out
+}
+
+/// The root's keys, then every type that they use.
+fn write_types(out: &mut String, schema: &Value) {
+    write_type(out, schema["title"].as_str().unwrap_or_default(), schema);
+    for (name, schema) in schema["$defs"].as_object().into_iter().flatten() {
+        write_type(out, name, schema);
+    }
+}
+
+fn write_type(out: &mut String, name: &str, schema: &Value) {
+    let _ = write!(out, "\n## {name}\n\n{}\n", says(schema));
+    if let Some(properties) = schema["properties"].as_object() {
+        let required = |key: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|it| it == key));
+        out.push_str("\n| key | value | meaning |\n|---|---|---|\n");
+        for (key, value) in properties {
+            let must = if required(key) { " (required)" } else { "" };
+            let default = match value.get("default") {
+                Some(default) if !is_empty(default) => format!(" Default: `{default}`."),
+                _ => String::new(),
+            };
+            let _ = writeln!(out, "| `{key}`{must} | {} | {}{default} |", kind(value), says(value));
+        }
+    } else if let Some(words) = schema["oneOf"].as_array() {
+        out.push_str("\n| word | meaning |\n|---|---|\n");
+        for word in words {
+            // A word without a meaning of its own stands in a list of them.
+            let several = word["enum"].as_array().into_iter().flatten();
+            for word_itself in word.get("const").into_iter().chain(several) {
+                let _ = writeln!(out, "| `{}` | {} |", word_itself.as_str().unwrap_or_default(), says(word));
+            }
+        }
+    } else {
+        let _ = write!(out, "\nWritten as: {}.\n", kind(schema));
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.values().all(is_empty),
+        Value::Null | Value::Bool(false) => true,
+        _ => false,
+    }
+}
+
+/// A type in words, with links to the others of the page.
+fn kind(schema: &Value) -> String {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let name = reference.rsplit('/').next().unwrap_or_default();
+        return format!("[{name}](#{})", name.to_lowercase());
+    }
+    for several in ["anyOf", "oneOf"] {
+        if let Some(options) = schema[several].as_array() {
+            return options.iter().map(kind).collect::<Vec<_>>().join(" or ");
+        }
+    }
+    if let Some(words) = schema["enum"].as_array() {
+        return words
+            .iter()
+            .map(|word| format!("`{}`", word.as_str().unwrap_or_default()))
+            .collect::<Vec<_>>()
+            .join(" or ");
+    }
+    match schema["type"].as_str() {
+        Some("array") => format!("list of {}", schema.get("items").map_or_else(|| "anything".to_owned(), kind)),
+        Some("object") => match schema.get("additionalProperties") {
+            Some(value @ Value::Object(_)) => format!("mapping to {}", kind(value)),
+            _ => "mapping".to_owned(),
+        },
+        Some("string") => schema["const"].as_str().map_or_else(|| "text".to_owned(), |word| format!("`{word}`")),
+        Some("integer") => match (schema["minimum"].as_u64(), schema["maximum"].as_u64()) {
+            (Some(least), Some(most)) => format!("whole number, {least} to {most}"),
+            (Some(least), None) if least > 0 => format!("whole number, {least} or more"),
+            _ => "whole number".to_owned(),
+        },
+        Some("number") => "number".to_owned(),
+        Some("boolean") => "`true` or `false`".to_owned(),
+        _ => "anything".to_owned(),
+    }
+}
+
+/// The description on one line, fit for a cell of a table.
+fn says(schema: &Value) -> String {
+    schema["description"]
+        .as_str()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace('|', "\\|")
+}
+
+fn fixtures(library: &Library) -> String {
+    let mut out = format!(
+        "{MADE}\n\n# The shipped fixtures\n\nThey are carried in the program. One of the same name in a project's own \
+         `fixtures/` takes its place.\n"
+    );
+    for fixture in library.names().filter_map(|name| library.get(name)) {
+        write_fixture(&mut out, fixture);
+    }
+    out
+}
+
+fn write_fixture(out: &mut String, fixture: &Fixture) {
+    let file = &fixture.file;
+    let _ = write!(out, "\n## {}\n\n{}.\n", file.name, file.summary.trim_end_matches('.'));
+    if !file.parameters.is_empty() {
+        out.push_str("\n| parameter | type | meaning |\n|---|---|---|\n");
+    }
+    for (name, parameter) in &file.parameters {
+        let must = if parameter.required { " (required)" } else { "" };
+        let kind = serde_json::to_value(parameter.kind).unwrap_or_default();
+        let words = parameter.one_of.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ");
+        let kind = if words.is_empty() { kind.as_str().unwrap_or_default().to_owned() } else { words };
+        let default = parameter.default.as_ref().filter(|it| !it.is_null());
+        let default = default.map_or_else(String::new, |default| format!(". Default: `{default}`"));
+        let _ = writeln!(out, "| `{name}`{must} | {kind} | {}{default} |", parameter.doc.replace('|', "\\|"));
+    }
+    if !file.exports.is_empty() {
+        out.push_str("\n| export | meaning |\n|---|---|\n");
+    }
+    for (name, export) in &file.exports {
+        let _ = writeln!(out, "| `{{{{ id.{name} }}}}` | {} |", export.doc.replace('|', "\\|"));
+    }
+    if !file.ready.is_empty() {
+        let names: Vec<String> = file.ready.iter().map(|it| format!("`{}`", it.name)).collect();
+        let _ = write!(out, "\nReady: {}.\n", names.join(", "));
+    }
+    if !file.images.is_empty() {
+        let _ = write!(out, "\nImages: `{}`.\n", file.images.join("`, `"));
+    }
+}
+
+fn command_line() -> String {
+    let mut command = Cli::command().term_width(WIDTH);
+    command.build();
+    let mut out = format!("{MADE}\n\n# The command line\n");
+    write_command(&mut out, &mut command);
+    out
+}
+
+fn write_command(out: &mut String, command: &mut clap::Command) {
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned();
+    let help = command.render_long_help().to_string();
+    let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+    let _ = write!(out, "\n## {name}\n\n```text\n{}\n```\n", help.join("\n").trim_end());
+    let subcommands = command.get_subcommands_mut().filter(|it| !it.is_hide_set() && it.get_name() != "help");
+    for subcommand in subcommands {
+        write_command(out, subcommand);
+    }
+}
