@@ -59,7 +59,7 @@ pub fn read<T: DeserializeOwned>(shape: &Shape, value: &Value, places: &dyn Plac
         return Err(errors);
     }
     // What the schema cannot say (a number's exact range) the types still can, without a place of their own.
-    serde_json::from_value(value.clone()).map_err(|error| vec![places.error("", error.to_string())])
+    T::deserialize(value).map_err(|error| vec![places.error("", error.to_string())])
 }
 
 fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out: &mut Vec<Diagnostic>) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use parallax_vocab::VariantId;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::change::{ChangedPlaces, Touched, merge, rename_hosts, without_changes};
@@ -188,7 +189,7 @@ impl Variant {
     #[must_use]
     pub fn with_hosts(&self, names: &BTreeMap<String, String>) -> Self {
         let value = rename_hosts(&self.value, names);
-        let scenario = serde_json::from_value(value.clone()).expect("other host names leave the types as they are");
+        let scenario = Scenario::deserialize(&value).expect("other host names leave the types as they are");
         Self { value, scenario, ..self.clone() }
     }
 }

@@ -58,19 +58,31 @@ pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
 fn strings(step: &Step) -> Vec<(String, String)> {
     let value = serde_json::to_value(step).expect("a step serialises");
     let mut out = Vec::new();
+    let mut pointer = String::new();
     for (key, value) in value.as_object().into_iter().flatten() {
         if !matches!(key.as_str(), "id" | "from" | "needs" | "repeat") {
-            walk(value, join("", key), &mut out);
+            below(&mut pointer, key, |pointer| walk(value, pointer, &mut out));
         }
     }
     out
 }
 
-fn walk(value: &Value, pointer: String, out: &mut Vec<(String, String)>) {
+/// One pointer grows and shrinks: most values hold no template, and need none of their own.
+fn below(pointer: &mut String, key: &str, then: impl FnOnce(&mut String)) {
+    let length = pointer.len();
+    let joined = join("", key);
+    pointer.push_str(&joined);
+    then(pointer);
+    pointer.truncate(length);
+}
+
+fn walk(value: &Value, pointer: &mut String, out: &mut Vec<(String, String)>) {
     match value {
-        Value::String(text) if text.contains("{{") || text.contains("{%") => out.push((pointer, text.clone())),
-        Value::Array(items) => items.iter().enumerate().for_each(|(i, it)| walk(it, format!("{pointer}/{i}"), out)),
-        Value::Object(map) => map.iter().for_each(|(key, it)| walk(it, join(&pointer, key), out)),
+        Value::String(text) if text.contains("{{") || text.contains("{%") => out.push((pointer.clone(), text.clone())),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(i, it)| below(pointer, &i.to_string(), |at| walk(it, at, out)));
+        }
+        Value::Object(map) => map.iter().for_each(|(key, it)| below(pointer, key, |at| walk(it, at, out))),
         _ => {}
     }
 }
