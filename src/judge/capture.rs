@@ -39,9 +39,9 @@ pub fn capture(
             None => {
                 let matcher = format!("capture.{name}");
                 let (expected, seen) = (format!("a value at {pointer}"), nearest(answer, pointer));
-                let matched =
+                let missed =
                     Matched { matcher: matcher.clone(), held: false, expected: expected.clone(), seen: seen.clone() };
-                judgement.matchers.push(matched);
+                judgement.matchers.push(missed);
                 judgement.cause.get_or_insert(Cause::Mismatch { matcher, expected, seen });
             }
         }

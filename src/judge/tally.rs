@@ -20,11 +20,11 @@ pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
     let (mut good, mut took) = (Vec::new(), Vec::new());
     let (mut failing, mut serving): (Vec<Failing>, Vec<Serving>) = (Vec::new(), Vec::new());
     for outcome in &series.outcomes {
-        let at_us = outcome.at_us + outcome.took_us;
-        let at_ms = at_us / 1000;
+        let came_us = outcome.at_us + outcome.took_us;
+        let at_ms = came_us / 1000;
         match cause(outcome) {
             None => {
-                good.push(at_us);
+                good.push(came_us);
                 took.push(outcome.took_us);
             }
             Some(cause) => match failing.iter_mut().find(|it| it.cause == *cause) {

@@ -1,10 +1,12 @@
 //! Sessions against the real agent as a child process, and against other ends that misbehave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parallax_vocab::prober::{Known, ProberOrder, ProberQuestion};
 use parallax_vocab::question::{HttpQuestion, PresignQuestion, S3Access, S3Operation, S3Question};
 use parallax_vocab::wire::{self, FromAgent};
 use parallax_vocab::{Cause, Probe, Question, Reply, Secret, View};
@@ -13,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::sync::oneshot;
 
-use super::{ProbeError, Session, Vantage};
+use super::{ProbeError, Prober, Session, Vantage};
 
 /// The agent, built beside this test.
 fn agent() -> PathBuf {
@@ -118,6 +120,39 @@ async fn the_agent_answers_as_this_process_does() {
 }
 
 #[tokio::test]
+async fn a_prober_in_the_agent_sees_what_one_in_this_process_sees() {
+    let (session, _, ended) = with_agent().await;
+    let session = Arc::new(session);
+    let (_listener, silent) = silence().await;
+    for (url, deadline_ms, cause) in
+        [("http://127.0.0.1:1/", 5_000, "connect: refused"), (silent.as_str(), 100, "deadline")]
+    {
+        let question = get(url, deadline_ms);
+        let asked = ProberQuestion { question, rate: 100, headers: BTreeSet::new(), body: false };
+        let here = Vantage::Outside.prober(asked.clone()).await.expect("started");
+        let there = Prober::there(Arc::clone(&session), asked).await.expect("started");
+        for mut prober in [here, there] {
+            let began = Instant::now();
+            while prober.read().await.expect("it tells").outcomes.len() < 5 {
+                assert!(began.elapsed() < Duration::from_secs(20));
+                // It asks at its own rate, and tells when it is asked.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let series = prober.stop().await.expect("it tells").clone();
+            assert_eq!((series.in_flight, series.kinds.len()), (0, 1), "{series:?}");
+            let seen = series.kinds[0].cause.as_ref().expect("a cause").to_string();
+            assert!(seen.starts_with(cause), "{seen}");
+            assert_eq!(*prober.read().await.expect("it tells"), series, "it asks no more");
+            prober.end().await;
+        }
+    }
+    let unknown = session.prober(99, ProberOrder::Read(Known::default()), Duration::from_secs(5)).await;
+    assert!(matches!(unknown, Err(ProbeError::Garbled { .. })), "{unknown:?}");
+    Arc::into_inner(session).expect("no prober is left").close().await;
+    assert_eq!(ended.await.as_deref(), Ok("exit status: 0"));
+}
+
+#[tokio::test]
 async fn a_killed_agent_is_no_cause_but_an_error_at_once() {
     let (session, pid, _) = with_agent().await;
     let (_listener, url) = silence().await;
@@ -180,7 +215,8 @@ async fn frames_that_are_not_ours_end_the_session() {
 #[tokio::test]
 async fn a_session_that_cannot_begin_says_why() {
     let (session, _fake, _gone) = with_fake(wire::VERSION + 1).await;
-    assert!(matches!(session, Err(ProbeError::Version { theirs: 2, ours: 1, .. })));
+    let newer = wire::VERSION + 1;
+    assert!(matches!(session, Err(ProbeError::Version { theirs, ours: wire::VERSION, .. }) if theirs == newer));
 
     let shell = |script: &str| {
         let mut command = Command::new("sh");
