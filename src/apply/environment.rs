@@ -56,28 +56,45 @@ impl Environment {
     }
 }
 
+/// What is made for an environment before anything of it exists.
+#[derive(Debug)]
+pub struct Belongings {
+    /// Its certificates.
+    pub certificates: Bundle,
+    /// Credentials by fixture id and name, then by key.
+    pub credentials: BTreeMap<(String, String), BTreeMap<String, Secret>>,
+}
+
+/// Issues an environment's certificates and makes up its credentials. Secrets are handed to `redact` before they are used.
+pub fn prepare(
+    plan: &EnvironmentPlan,
+    start: OffsetDateTime,
+    redact: &(dyn Fn(&Secret) + Send + Sync),
+) -> Result<Belongings, ApplyError> {
+    let belongings = Belongings { certificates: certs::issue(&plan.fixtures, start)?, credentials: credentials(plan) };
+    let keys = belongings.certificates.leaves.values().map(|leaf| &leaf.key_pem);
+    belongings.credentials.values().flat_map(BTreeMap::values).chain(keys).for_each(redact);
+    Ok(belongings)
+}
+
 /// Makes everything that the plan says, side by side as far as one thing does not need another, and waits until the
-/// fixtures' workloads and the pods to look from are ready, or until what is `declared` to fail has failed. Secrets are
-/// handed to `redact` before they are used.
+/// fixtures' workloads and the pods to look from are ready, or until what is `declared` to fail has failed.
 pub async fn bring_up(
     applier: &Applier,
     plan: &EnvironmentPlan,
+    belongings: Belongings,
     run: &RunId,
-    start: OffsetDateTime,
     authority: &str,
     declared: &Declared<'_>,
-    redact: &(dyn Fn(&Secret) + Send + Sync),
 ) -> Result<Environment, ApplyError> {
-    let certificates = certs::issue(&plan.fixtures, start)?;
     let mut environment = Environment {
         namespace: plan.namespace.clone(),
-        certificates,
-        credentials: credentials(plan),
+        certificates: belongings.certificates,
+        credentials: belongings.credentials,
         fields: BTreeMap::new(),
         pods: BTreeMap::new(),
         unready: Vec::new(),
     };
-    environment.secrets().for_each(redact);
     let namespace = objects::namespace(&plan.namespace, run.as_str());
     applier.apply(&namespace, &plan.namespace, "namespace of the environment").await?;
     let pods = vantage_pods(applier, plan, &environment.certificates, authority);

@@ -15,7 +15,7 @@ mod unready;
 mod words;
 
 pub use corefile::write_into_corefile;
-pub use environment::{Environment, bring_up};
+pub use environment::{Belongings, Environment, bring_up, prepare};
 pub use error::ApplyError;
 pub use evidence::namespace as evidence;
 pub use objects::TOKEN_FILE;

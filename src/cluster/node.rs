@@ -1,6 +1,7 @@
 //! Starting a cluster's node.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::error::ClusterError;
 use crate::engine::{Bind, Container, ContainerSpec, InlineFile, Network, Port, Ready, Site};
 use crate::plan::{ClusterPlan, custom_config_map};
 use crate::scenario::model::Discovery;
-use crate::world::{World, outside};
+use crate::world::{Neighbour, World, outside};
 
 /// Port of the apiserver.
 const API_PORT: u16 = 6443;
@@ -76,17 +77,20 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// Starts the network, the world and the node, and returns when the apiserver answers.
+    /// Starts the world and the node on a network, beside what stands there already, and returns when the apiserver
+    /// answers.
     pub async fn start(
         site: &Site,
         plan: &ClusterPlan,
         images: &Images,
+        network: Network,
+        neighbours: Vec<Neighbour>,
         say: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Self, ClusterError> {
-        let network = site.network(&plan.name).await?;
         let node_what = format!("{}-node", plan.name);
         say("starting the world (name server and edge)");
-        let world = World::start(site, plan, &images.agent, &network.name, &site.name_of(&node_what)).await?;
+        let node_name = site.name_of(&node_what);
+        let world = World::start(site, plan, &images.agent, &network.name, &node_name, neighbours).await?;
         say("starting the node");
         let spec = node_spec(&node_what, plan, images, &network, &world);
         let wanted = plan.outside_images();
@@ -168,7 +172,10 @@ fn node_spec(what: &str, plan: &ClusterPlan, images: &Images, network: &Network,
     spec.files = vec![
         text_file(RESOLV_CONF, &format!("nameserver {}\n", world.address())),
         // First in order: manifests are applied by name, and CoreDNS must find its rules.
-        manifest("00-parallax-coredns-custom", &custom_config_map(plan)),
+        manifest(
+            "00-parallax-coredns-custom",
+            &custom_config_map(plan, &|namespace, fixture| address_of(world, namespace, fixture)),
+        ),
     ];
     if plan.traits.discovery == Some(Discovery::Narrow) {
         // JSON is YAML.
@@ -177,6 +184,12 @@ fn node_spec(what: &str, plan: &ClusterPlan, images: &Images, network: &Network,
     spec.ready = Ready::LogLine(READY_LINE.to_owned());
     spec.ready_within = UP_WITHIN;
     spec
+}
+
+/// The address of what a fixture put beside the cluster.
+fn address_of(world: &World, namespace: &str, fixture: &str) -> Option<IpAddr> {
+    let mut all = world.neighbours().iter();
+    all.find(|it| it.namespace == namespace && it.fixture == fixture).map(|it| it.container.address)
 }
 
 /// `k3s server` with what the harness needs and the plan's traits.

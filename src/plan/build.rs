@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 use super::{hosts, pods};
 use crate::fixture::{self, Contributions, Library, Made};
-use crate::scenario::diagnostic::tidy;
+use crate::scenario::diagnostic::{suggest, tidy};
 use crate::scenario::model::{ClusterTraits, Discovery};
 use crate::scenario::{Diagnostic, Loaded, Variant, side_by_side};
 
@@ -217,10 +217,26 @@ fn environment(
         });
         variant.places.extend(places.collect::<Vec<_>>());
     }
+    let nowhere = nowhere(draft.loaded, &variants[0].variant, &fixtures);
+    if !nowhere.is_empty() {
+        return Err(nowhere);
+    }
     let (pods, service_accounts) = pods::of(&mut variants, &fixtures);
     let outside = variants.iter().flat_map(|it| it.variant.scenario.vantages.values());
     let outside = outside.filter_map(|vantage| Some(vantage.outside_image()?.to_owned())).collect();
     Ok(EnvironmentPlan { hosts, fixtures, pods, service_accounts, outside, variants, ..environment })
+}
+
+/// Entries of CoreDNS for what nothing puts beside the cluster.
+fn nowhere(loaded: &Loaded, variant: &Variant, fixtures: &BTreeMap<String, Contributions>) -> Vec<Diagnostic> {
+    let beside = |id: &str| fixtures.get(id).is_some_and(|it| !it.containers.is_empty());
+    let hosts = fixtures.iter().flat_map(|(id, it)| it.dns_hosts.iter().map(move |host| (id, host)));
+    let wrong = hosts.filter(|(_, host)| !beside(&host.address_of)).map(|(id, host)| {
+        let known = fixtures.iter().filter(|(_, it)| !it.containers.is_empty()).map(|(id, _)| id.as_str());
+        let message = format!("{}: `{}` has no container outside the cluster", variant.id, host.address_of);
+        loaded.fixture_error(id, message).fix(suggest(&host.address_of, known, "fixtures with one"))
+    });
+    wrong.collect()
 }
 
 fn with_hosts(loaded: &Loaded, variant: &Variant, hosts: &BTreeMap<String, String>) -> VariantPlan {
@@ -295,7 +311,11 @@ fn refuse_conflicts(cluster: &ClusterPlan) -> Result<(), PlanError> {
         let rules = environment.fixtures.values().flat_map(|it| &it.dns_rules);
         let rules = rules.map(|rule| format!("the DNS rule for {} in {}", rule.from, rule.place.in_words()));
         let edges = environment.edges.iter().map(|edge| format!("the name {}:{} outside", edge.host, edge.port));
-        for what in rules.chain(edges) {
+        let hosts = environment.fixtures.values().flat_map(|it| &it.dns_hosts);
+        let hosts = hosts.map(|host| format!("the DNS entry for {}", host.name));
+        let beside = environment.fixtures.values().flat_map(|it| &it.containers);
+        let beside = beside.map(|it| format!("the name {}:{} outside", it.host, it.port));
+        for what in rules.chain(edges).chain(hosts).chain(beside) {
             let claimant = claimant.clone();
             if let Some(first) = claims.insert(what.clone(), claimant.clone()) {
                 return Err(PlanError::Conflict { first, second: claimant, what });

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use parallax_vocab::VariantId;
 use serde::{Deserialize, Serialize};
 
-use crate::fixture::{Contributions, DnsRule};
+use crate::fixture::{Container, Contributions, DnsHost, DnsRule};
 use crate::scenario::Variant;
 use crate::scenario::model::{ClusterTraits, PodVantage};
 
@@ -45,6 +45,11 @@ impl Plan {
     pub fn outside_images(&self) -> BTreeSet<&str> {
         self.clusters.iter().flat_map(ClusterPlan::outside_images).collect()
     }
+
+    /// Names of the images of the containers that fixtures put beside clusters.
+    pub fn container_images(&self) -> BTreeSet<&str> {
+        self.clusters.iter().flat_map(ClusterPlan::container_images).collect()
+    }
 }
 
 /// One cluster: its traits, and the environments that share it.
@@ -69,6 +74,25 @@ impl ClusterPlan {
         let objects = self.environments.iter().flat_map(|it| it.fixtures.values()).flat_map(|it| &it.cluster_objects);
         let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         objects.map(|it| format!("{} {}", word(&it.manifest["kind"]), word(&it.manifest["metadata"]["name"]))).collect()
+    }
+
+    /// Names that its CoreDNS knows by themselves, each with the namespace that it belongs to.
+    pub fn dns_hosts(&self) -> impl Iterator<Item = (&str, &DnsHost)> {
+        self.environments.iter().flat_map(|it| {
+            let hosts = it.fixtures.values().flat_map(|fixture| &fixture.dns_hosts);
+            hosts.map(|host| (it.namespace.as_str(), host))
+        })
+    }
+
+    /// Names of the images of the containers that fixtures put beside it.
+    pub fn container_images(&self) -> BTreeSet<&str> {
+        self.containers().map(|(_, it)| it.image.as_str()).collect()
+    }
+
+    /// Containers that fixtures put beside it, each with its fixture.
+    pub fn containers(&self) -> impl Iterator<Item = (&str, &Container)> {
+        let fixtures = self.environments.iter().flat_map(|it| &it.fixtures);
+        fixtures.flat_map(|(id, it)| it.containers.iter().map(move |container| (id.as_str(), container)))
     }
 
     /// Names of the images that places outside it are in.

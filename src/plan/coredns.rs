@@ -2,6 +2,7 @@
 //! outside it.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
@@ -9,8 +10,8 @@ use super::cluster::ClusterPlan;
 use crate::fixture::{DnsPlace, DnsRule};
 
 /// The ConfigMap with all rules of a cluster. It is there even without rules: CoreDNS mounts it as optional, and one
-/// that appears later would need a restart.
-pub fn custom_config_map(cluster: &ClusterPlan) -> Value {
+/// that appears later would need a restart. `address_of` knows the container of a fixture, by namespace and id.
+pub fn custom_config_map(cluster: &ClusterPlan, address_of: &dyn Fn(&str, &str) -> Option<IpAddr>) -> Value {
     let mut data = serde_json::Map::new();
     let rules: Vec<&DnsRule> = cluster.dns_rules().collect();
     let mut overrides = String::new();
@@ -28,6 +29,12 @@ pub fn custom_config_map(cluster: &ClusterPlan) -> Value {
             to = rule.to
         );
         data.insert(format!("parallax-{number}.server"), Value::String(block));
+    }
+    // The Corefile has its one `hosts` already, for NodeHosts; a second in the same block would keep CoreDNS from starting.
+    let hosts = cluster.dns_hosts().filter_map(|(namespace, it)| Some((it, address_of(namespace, &it.address_of)?)));
+    for (number, (host, address)) in hosts.enumerate() {
+        let block = format!("{name}:53 {{\n    hosts {{\n        {address} {name}\n    }}\n}}\n", name = host.name);
+        data.insert(format!("parallax-host-{number}.server"), Value::String(block));
     }
     json!({
         "apiVersion": "v1",

@@ -43,6 +43,12 @@ fn write(text: &mut fmt::Formatter<'_>, plan: &Plan, expected: &Expected) -> fmt
         for rule in cluster.dns_rules() {
             writeln!(text, "  dns {} -> {} ({})", rule.from, rule.to, rule.place.in_words())?;
         }
+        for (_, host) in cluster.dns_hosts() {
+            writeln!(text, "  dns {} -> the container of {}", host.name, host.address_of)?;
+        }
+        for (id, container) in cluster.containers() {
+            writeln!(text, "  beside it {}:{} ({id}, image {})", container.host, container.port, container.image)?;
+        }
         for edge in cluster.edges() {
             writeln!(
                 text,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::{join_all, try_join};
 use tokio::sync::Notify;
 
 use super::error::RunError;
 use super::images::Supplied;
-use super::{Context, environment};
+use super::{Context, environment, neighbours};
 use crate::apply::{self, Applier};
 use crate::certs::write_private;
 use crate::cluster::{Cluster, ClusterError, nodes_ready};
@@ -33,12 +34,17 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
         format!("cluster {} ({})", plan.name, if supplied.published { "published k3s" } else { "source-built node" }),
     );
     let say = |text: &str| setup.progress(text);
-    let started = Cluster::start(&context.site, plan, &supplied.cluster, &say).await;
-    let cluster = match started {
-        Ok(cluster) => cluster,
+    let started = async {
+        let network = context.site.network(&plan.name).await?;
+        let beside = neighbours::start(context, plan, supplied, &network.name, &say).await;
+        let (site, images, neighbours) = (&context.site, &supplied.cluster, beside.standing.clone());
+        Ok::<_, RunError>((Cluster::start(site, plan, images, network, neighbours, &say).await?, beside))
+    };
+    let (cluster, mut beside) = match started.await {
+        Ok(started) => started,
         Err(error) => {
             setup.failed(error.failure());
-            return Err(error.into());
+            return Err(error);
         }
     };
     let mut exited = Box::pin(cluster.exited(&context.site));
@@ -78,7 +84,10 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
         if !rules.is_empty() {
             apply::write_into_corefile(&cluster.client, &rules).await?;
         }
-        let all = plan.environments.iter().map(|it| environment::run(context, &applier, &cluster, it, &answered));
+        let all = plan.environments.iter().map(|it| match beside.belongings.remove(&it.namespace).transpose() {
+            Ok(belongings) => environment::run(context, &applier, &cluster, it, belongings, &answered).left_future(),
+            Err(failure) => environment::given_up(context, it, failure).right_future(),
+        });
         join_all(all).await;
         all_ended.store(true, Ordering::Relaxed);
         answered.notify_one();
@@ -100,7 +109,8 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
 
 /// Ends what a finished cluster still does, so that the next has the machine; the sweep at the end takes it away.
 async fn stop(context: &Context, cluster: &Cluster) {
-    for container in [cluster.node.name.as_str(), cluster.world.container()] {
+    let beside = cluster.world.neighbours().iter().map(|it| it.container.name.as_str());
+    for container in [cluster.node.name.as_str(), cluster.world.container()].into_iter().chain(beside) {
         if let Err(error) = context.site.engine().kill(container, "KILL").await {
             context.sink.warn(format!("cluster {}: {container} was not stopped: {error}", cluster.name));
         }

@@ -8,7 +8,7 @@ use futures::future::{join_all, try_join_all};
 use futures::stream::FuturesUnordered;
 use parallax_vocab::Answer;
 use parallax_vocab::answer::Reply;
-use parallax_vocab::event::{Outcome, Witness};
+use parallax_vocab::event::{Failure, Outcome, Witness};
 use parallax_vocab::question::{DnsQuestion, Probe, View};
 
 use tokio::sync::Notify;
@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 use super::error::RunError;
 use super::scene::Scene;
 use super::witness::StoreWitness;
-use super::{Context, flow, millis, readiness, store};
-use crate::apply::{self, Applier, Declared, Unready};
+use super::{Context, flow, millis, neighbours, readiness, store};
+use crate::apply::{self, Applier, Belongings, Declared, Unready};
 use crate::certs::write_private;
 use crate::cluster::Cluster;
 use crate::fixture::{Contributions, ReadyWhen};
@@ -76,12 +76,14 @@ impl Stage<'_> {
         };
         let id = id.as_str();
         let began = Duration::from_millis(answer.evidence.started_unix_ms);
-        let asked = self.witnesses.iter().map(|(_, witness)| Box::pin(async move { witness.of(id).await.ok_or(()) }));
+        let asked = self.witnesses.iter().map(|(store, witness)| {
+            Box::pin(async move { witness.of(id).await.map(|traced| (store.as_str(), traced)).ok_or(()) })
+        });
         let asked: Vec<_> = asked.collect();
         if asked.is_empty() {
             return None;
         }
-        let Some(traced) = futures::future::select_ok(asked).await.ok().map(|(traced, _)| traced) else {
+        let Some((store, traced)) = futures::future::select_ok(asked).await.ok().map(|(traced, _)| traced) else {
             // A store that was restarted since took its trace with it: nothing was seen, which says nothing.
             if self.witnesses.iter().any(|(_, witness)| !witness.watched_since(began)) {
                 return None;
@@ -95,7 +97,11 @@ impl Stage<'_> {
         };
         let pod_addresses: Vec<&str> =
             self.scene.environment.pods.values().map(|(_, address)| address.as_str()).collect();
+        // What a pod sends out of the cluster, the node sends on in its own name.
+        let node = self.scene.cluster.node.address.to_string();
+        let outside = self.scene.neighbour(store).is_some();
         let agrees = match variant.pods.get(from) {
+            inside if outside => inside.is_some() == (traced.source == node),
             Some(pod) => {
                 let own = self.scene.environment.pods.get(pod).map(|(_, address)| address.as_str());
                 own == Some(traced.source.as_str())
@@ -114,11 +120,12 @@ pub(super) async fn run(
     applier: &Applier,
     cluster: &Cluster,
     plan: &EnvironmentPlan,
+    belongings: Option<Belongings>,
     answered: &Notify,
 ) {
     let _job = context.jobs.acquire().await.expect("the semaphore is never closed");
     let began = Instant::now();
-    if let Err((first, error)) = in_environment(context, applier, cluster, plan, answered).await {
+    if let Err((first, error)) = in_environment(context, applier, cluster, plan, belongings, answered).await {
         for variant in &plan.variants[first..] {
             let outcome = Outcome::Error { failure: error.failure() };
             context.verdicts.say(&variant.id, outcome, millis(began));
@@ -132,12 +139,20 @@ pub(super) async fn run(
     }
 }
 
+/// Says of an environment that could not even begin why.
+pub(super) async fn given_up(context: &Context, plan: &EnvironmentPlan, failure: Failure) {
+    for variant in &plan.variants {
+        context.verdicts.say(&variant.id, Outcome::Error { failure: failure.clone() }, 0);
+    }
+}
+
 /// The error says from which variant on nothing could be said.
 async fn in_environment(
     context: &Context,
     applier: &Applier,
     cluster: &Cluster,
     plan: &EnvironmentPlan,
+    belongings: Option<Belongings>,
     answered: &Notify,
 ) -> Result<(), (usize, RunError)> {
     let setup = context.sink.setup(
@@ -145,10 +160,14 @@ async fn in_environment(
         format!("namespace {} with {} fixtures", plan.namespace, plan.fixtures.len()),
     );
     setup.progress("certificates, secrets and fixtures");
-    let redact = |secret: &parallax_vocab::Secret| context.redactor.register(secret);
     let declared = readiness::declared(plan);
-    let (run, start, authority) = (context.site.run(), context.start, cluster.authority.as_str());
-    let environment = apply::bring_up(applier, plan, run, start, authority, &declared, &redact);
+    let environment = async {
+        let belongings = match belongings {
+            Some(belongings) => belongings,
+            None => neighbours::prepare(context, plan)?,
+        };
+        apply::bring_up(applier, plan, belongings, context.site.run(), &cluster.authority, &declared).await
+    };
     let environment = match environment.await {
         Ok(environment) => environment,
         Err(error) => {

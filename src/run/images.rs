@@ -36,7 +36,9 @@ pub fn wants(plan: &Plan) -> Vec<Want> {
     let want = |name: &str, engine, archive| Want { name: name.to_owned(), engine, archive };
     let mut wanted = vec![want(NODE, true, false), want(AGENT, true, true)];
     wanted.extend(OF_THE_NODE.map(|name| want(name, false, true)));
-    let (within, outside) = (plan.images(), plan.outside_images());
+    let mut outside = plan.outside_images();
+    outside.extend(plan.container_images());
+    let within = plan.images();
     let named = within.union(&outside).filter(|name| **name != AGENT);
     wanted.extend(named.map(|name| want(name, outside.contains(name), within.contains(name))));
     wanted

@@ -11,6 +11,7 @@ mod flow;
 mod images;
 mod kept;
 mod machine;
+mod neighbours;
 mod probers;
 mod question;
 mod readiness;

@@ -12,6 +12,7 @@ use crate::fixture::{Export, Store};
 use crate::plan::EnvironmentPlan;
 use crate::scenario::model::{CLUSTER_AUTHORITY, VantageSpec};
 use crate::scenario::template::{self, Reference};
+use crate::world::Neighbour;
 
 /// One environment as its steps see it.
 #[derive(Debug)]
@@ -42,7 +43,17 @@ impl<'a> Scene<'a> {
                 value.ok_or_else(|| format!("{kind} {name} has no {pointer}"))
             }
             Export::EdgeAddress => Ok(self.cluster.world.address().to_string()),
+            Export::ContainerAddress => {
+                let beside = self.neighbour(&reference.name).map(|it| it.container.address.to_string());
+                beside.ok_or_else(|| format!("`{}` has no container", reference.name))
+            }
         }
+    }
+
+    /// The container that a fixture put beside the cluster.
+    pub(super) fn neighbour(&self, fixture: &str) -> Option<&Neighbour> {
+        let mut all = self.cluster.world.neighbours().iter();
+        all.find(|it| it.namespace == self.plan.namespace && it.fixture == fixture)
     }
 
     /// How a vantage sees the network.

@@ -132,6 +132,11 @@ impl Loaded {
         self.document.place(&join("/fixtures", id))
     }
 
+    /// An error of a fixture, at its place.
+    pub fn fixture_error(&self, id: &str, message: String) -> Diagnostic {
+        self.document.key_error(&join("/fixtures", id), message)
+    }
+
     /// `file:line` of what a break says about a step: its cause in `fails`, or the break itself.
     pub fn place_of_cause(&self, break_id: &str, step: &str) -> String {
         self.document.place(&join(&join(&join("/breaks", break_id), "fails"), step))

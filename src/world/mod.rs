@@ -5,6 +5,7 @@
 //! another name" is evidence.
 
 mod log;
+mod neighbour;
 pub mod outside;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use parallax_vocab::question::Detour;
 use parallax_vocab::world::{CONFIG_ENV, EdgeRule, NameTarget, WorldConfig};
 
 pub use self::log::questions;
+pub use self::neighbour::{Belongings, Neighbour};
 use crate::engine::{Container, ContainerSpec, EngineError, Port, Ready, Site};
 use crate::plan::ClusterPlan;
 
@@ -28,6 +30,7 @@ const READY_LINE: &str = "\"kind\":\"listening\"";
 pub struct World {
     container: Container,
     ports: Vec<u16>,
+    neighbours: Vec<Neighbour>,
 }
 
 impl World {
@@ -39,8 +42,9 @@ impl World {
         image: &str,
         network: &str,
         node: &str,
+        neighbours: Vec<Neighbour>,
     ) -> Result<Self, EngineError> {
-        let config = config(cluster, node);
+        let config = config(cluster, node, &neighbours);
         let json = as_json(&config);
         let mut ports: Vec<u16> = config.edge.iter().map(|rule| rule.port).collect();
         ports.sort_unstable();
@@ -52,7 +56,7 @@ impl World {
         spec.ports.extend([Port::udp(DNS_PORT), Port::tcp(DNS_PORT)]);
         spec.ready = Ready::LogLine(READY_LINE.to_owned());
         spec.ready_within = Duration::from_secs(30);
-        Ok(Self { container: site.start(spec).await?, ports })
+        Ok(Self { container: site.start(spec).await?, ports, neighbours })
     }
 
     /// The container's name in the engine.
@@ -75,11 +79,18 @@ impl World {
         SocketAddr::new(self.address(), DNS_PORT)
     }
 
-    /// How the harness reaches the edge: connections to the world's address go to the ports published on loopback.
+    /// What stands beside the cluster.
+    pub fn neighbours(&self) -> &[Neighbour] {
+        &self.neighbours
+    }
+
+    /// How the harness reaches the edge and what stands beside the cluster: connections to their addresses go to the ports
+    /// published on loopback.
     pub fn detours(&self) -> Vec<Detour> {
         let detour =
             |port: &u16| Detour { from: SocketAddr::new(self.address(), *port), to: self.published(Port::tcp(*port)) };
-        self.ports.iter().map(detour).collect()
+        let neighbours = self.neighbours.iter().filter_map(Neighbour::detour);
+        self.ports.iter().map(detour).chain(neighbours).collect()
     }
 
     fn published(&self, port: Port) -> SocketAddr {
@@ -93,8 +104,11 @@ fn as_json(config: &WorldConfig) -> String {
 }
 
 /// What the world of a cluster knows.
-fn config(cluster: &ClusterPlan, node: &str) -> WorldConfig {
-    let names = cluster.edges().map(|edge| (edge.host.to_lowercase(), NameTarget::Edge)).collect();
+fn config(cluster: &ClusterPlan, node: &str, neighbours: &[Neighbour]) -> WorldConfig {
+    let mut names: BTreeMap<String, NameTarget> =
+        cluster.edges().map(|edge| (edge.host.to_lowercase(), NameTarget::Edge)).collect();
+    let beside = |it: &Neighbour| (it.host.to_lowercase(), NameTarget::Outside(vec![it.container.address]));
+    names.extend(neighbours.iter().map(beside));
     let edge = cluster.edges().map(|edge| EdgeRule {
         host: edge.host.clone(),
         port: edge.port,

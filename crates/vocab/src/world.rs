@@ -50,6 +50,8 @@ pub enum NameTarget {
     Edge,
     /// These addresses.
     Addresses(Vec<IpAddr>),
+    /// These addresses, and to the cluster's questions no such name: pods know it by the cluster's own rule, or not.
+    Outside(Vec<IpAddr>),
 }
 
 /// One route of the edge: TLS for `host` that arrives at `port` is passed through, unopened, to `backend`.

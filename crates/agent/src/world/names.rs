@@ -33,7 +33,7 @@ pub(crate) struct Names {
 impl Names {
     /// What is said of `name` to whoever asks from `source`.
     async fn verdict(&self, name: &str, kind: RecordType, source: IpAddr) -> Verdict {
-        if self.zone.is_edge(name) && self.is_cluster(source).await {
+        if self.zone.is_hidden(name) && self.is_cluster(source).await {
             return Verdict::NoSuchName;
         }
         self.zone.say(name, asked(kind))

@@ -9,8 +9,8 @@ use parallax_vocab::world::{NameTarget, WorldConfig};
 #[derive(Debug)]
 pub(crate) struct Zone {
     names: BTreeMap<String, Vec<IpAddr>>,
-    /// Those of them that are the edge's.
-    edge: BTreeSet<String>,
+    /// Those of them that the cluster is not told.
+    hidden: BTreeSet<String>,
     /// Names between the root and a name: they exist too, without records, and a resolver that is told otherwise may
     /// rightly deny all that is below (RFC 8020).
     between: BTreeSet<String>,
@@ -41,7 +41,7 @@ pub(crate) enum Asked {
 impl Zone {
     /// The zone of `config`, where names of the edge resolve to `edge`.
     pub(crate) fn new(config: &WorldConfig, edge: IpAddr) -> Self {
-        let mut zone = Self { names: BTreeMap::new(), edge: BTreeSet::new(), between: BTreeSet::new() };
+        let mut zone = Self { names: BTreeMap::new(), hidden: BTreeSet::new(), between: BTreeSet::new() };
         for (name, target) in &config.names {
             let name = plain(name);
             let mut parent = name.as_str();
@@ -51,19 +51,23 @@ impl Zone {
             }
             let addresses = match target {
                 NameTarget::Edge => {
-                    zone.edge.insert(name.clone());
+                    zone.hidden.insert(name.clone());
                     vec![edge]
                 }
                 NameTarget::Addresses(addresses) => addresses.clone(),
+                NameTarget::Outside(addresses) => {
+                    zone.hidden.insert(name.clone());
+                    addresses.clone()
+                }
             };
             zone.names.insert(name, addresses);
         }
         zone
     }
 
-    /// Whether `name` is the edge's: it exists for the outside only.
-    pub(crate) fn is_edge(&self, name: &str) -> bool {
-        self.edge.contains(&plain(name))
+    /// Whether `name` exists for the outside only: the edge's names, and those of what stands beside the cluster.
+    pub(crate) fn is_hidden(&self, name: &str) -> bool {
+        self.hidden.contains(&plain(name))
     }
 
     /// What is said of `name` to the outside.
@@ -124,6 +128,6 @@ mod tests {
         for (name, asked, expected) in table {
             assert_eq!(zone.say(name, asked), expected, "{name} {asked:?}");
         }
-        assert!(zone.is_edge("MINIO.example.com.") && !zone.is_edge("six.example.org"));
+        assert!(zone.is_hidden("MINIO.example.com.") && !zone.is_hidden("six.example.org"));
     }
 }

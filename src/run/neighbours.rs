@@ -1,0 +1,96 @@
+//! What fixtures put beside a cluster, started before it: CoreDNS must know its addresses when it starts.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use parallax_vocab::Secret;
+use parallax_vocab::event::Failure;
+
+use super::Context;
+use super::error::RunError;
+use super::images::Supplied;
+use crate::apply::{self, ApplyError, Belongings};
+use crate::plan::{ClusterPlan, EnvironmentPlan};
+use crate::world::{self, Neighbour};
+
+/// What stands beside a cluster, and what was made for the environments that it belongs to.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// The containers that run.
+    pub(super) standing: Vec<Neighbour>,
+    /// Certificates and credentials by namespace, or why the environment cannot be had.
+    pub(super) belongings: BTreeMap<String, Result<Belongings, Failure>>,
+}
+
+/// Starts the containers of all environments side by side. One that does not start is an error of its environment alone.
+pub(super) async fn start(
+    context: &Context,
+    plan: &ClusterPlan,
+    supplied: &Supplied,
+    network: &str,
+    say: &(dyn Fn(&str) + Send + Sync),
+) -> Beside {
+    let with = plan.environments.iter().filter(|it| it.fixtures.values().any(|it| !it.containers.is_empty()));
+    let all = with.map(|environment| async move {
+        say("starting what stands beside the cluster");
+        (environment, of_environment(context, &plan.name, environment, supplied, network).await)
+    });
+    let mut beside = Beside::default();
+    for (environment, started) in join_all(all).await {
+        let belongings = started.map(|(belongings, standing)| {
+            beside.standing.extend(standing);
+            belongings
+        });
+        beside.belongings.insert(environment.namespace.clone(), belongings.map_err(|error| error.failure()));
+    }
+    beside
+}
+
+/// Makes what an environment is made with; its secrets are registered before they are used.
+pub(super) fn prepare(context: &Context, plan: &EnvironmentPlan) -> Result<Belongings, ApplyError> {
+    let redact = |secret: &Secret| context.redactor.register(secret);
+    apply::prepare(plan, context.start, &redact)
+}
+
+async fn of_environment(
+    context: &Context,
+    cluster: &str,
+    plan: &EnvironmentPlan,
+    supplied: &Supplied,
+    network: &str,
+) -> Result<(Belongings, Vec<Neighbour>), RunError> {
+    let belongings = prepare(context, plan)?;
+    let mut standing = Vec::new();
+    for (fixture, contributions) in &plan.fixtures {
+        for wanted in &contributions.containers {
+            let image = supplied.references.get(&wanted.image).ok_or_else(|| ApplyError::NoImage {
+                place: format!("container {} of fixture {fixture}", wanted.name),
+                image: wanted.image.clone(),
+            })?;
+            let what = format!("{cluster}-{}-{fixture}-{}", plan.namespace, wanted.name);
+            let own = of_fixture(fixture, &belongings);
+            let started = Neighbour::start(&context.site, what, network, image, wanted, &own);
+            standing.push(Neighbour {
+                namespace: plan.namespace.clone(),
+                fixture: fixture.clone(),
+                host: wanted.host.clone(),
+                port: wanted.port,
+                container: started.await?,
+            });
+        }
+    }
+    Ok((belongings, standing))
+}
+
+/// What belongs to one fixture.
+fn of_fixture<'a>(fixture: &str, all: &'a Belongings) -> world::Belongings<'a> {
+    let credentials = all.credentials.iter().filter(|((id, _), _)| id == fixture);
+    let secrets = credentials.flat_map(|((_, name), values)| {
+        values.iter().map(move |(key, value)| ((name.as_str(), key.as_str()), value.expose()))
+    });
+    let leaves = all.certificates.leaves.iter().filter(|((id, _), _)| id == fixture);
+    world::Belongings {
+        secrets: secrets.collect(),
+        leaves: leaves.map(|((_, name), leaf)| (name.as_str(), leaf)).collect(),
+    }
+}

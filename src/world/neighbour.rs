@@ -1,0 +1,73 @@
+//! Containers that stand beside the cluster and are reached under a name: a store in the office, a site on the internet.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use parallax_vocab::question::Detour;
+
+use crate::certs::Leaf;
+use crate::engine::{self, ContainerSpec, EngineError, InlineFile, Port, Site};
+use crate::fixture::{self, Part};
+
+/// A container beside the cluster, and who brought it.
+#[derive(Clone, Debug)]
+pub struct Neighbour {
+    /// Namespace of the environment that it belongs to.
+    pub namespace: String,
+    /// The fixture.
+    pub fixture: String,
+    /// The name outside.
+    pub host: String,
+    /// The port outside.
+    pub port: u16,
+    /// The container.
+    pub container: engine::Container,
+}
+
+/// What a fixture's container is made with: its secrets, by credentials and key, and its certificates, by name.
+#[derive(Debug)]
+pub struct Belongings<'a> {
+    /// Values by the name of the credentials and the key.
+    pub secrets: BTreeMap<(&'a str, &'a str), &'a str>,
+    /// Certificates by name.
+    pub leaves: BTreeMap<&'a str, &'a Leaf>,
+}
+
+impl Neighbour {
+    /// Starts a fixture's container on a cluster's network. What it is within the run is `what`.
+    pub async fn start(
+        site: &Site,
+        what: String,
+        network: &str,
+        image: &str,
+        wanted: &fixture::Container,
+        belongings: &Belongings<'_>,
+    ) -> Result<engine::Container, EngineError> {
+        let mut spec = ContainerSpec::new(what, image, network);
+        spec.command.clone_from(&wanted.command);
+        spec.env.clone_from(&wanted.env);
+        let secrets = wanted.secret_env.iter().filter_map(|(name, it)| {
+            let value = belongings.secrets.get(&(it.of.as_str(), it.key.as_str()))?;
+            Some((name.clone(), (*value).to_owned()))
+        });
+        spec.env.extend(secrets);
+        let files = wanted.files.iter().filter_map(|(path, it)| {
+            let leaf = belongings.leaves.get(it.certificate.as_str())?;
+            let (text, mode) = match it.part {
+                Part::Chain => (leaf.chain_pem.as_str(), 0o644),
+                Part::Key => (leaf.key_pem.expose(), 0o600),
+                Part::Root => (leaf.root_pem.as_str(), 0o644),
+            };
+            Some(InlineFile { path: path.clone(), mode, bytes: text.as_bytes().to_vec() })
+        });
+        spec.files = files.collect();
+        spec.ports = vec![Port::tcp(wanted.port)];
+        site.start(spec).await
+    }
+
+    /// How the harness reaches it: connections to its address go to the port published on loopback.
+    pub fn detour(&self) -> Option<Detour> {
+        let from = SocketAddr::new(self.container.address, self.port);
+        self.container.tcp(self.port).map(|to| Detour { from, to })
+    }
+}
