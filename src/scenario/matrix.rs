@@ -2,7 +2,8 @@
 //!
 //! A step that mentions `{{ matrix.AXIS }}` stands for one step for each value of the axis, with the id `ID-VALUE`; two axes
 //! give the product, in the order in which the axes are written. A step that refers to such a step follows it: there is
-//! one for each value, and each refers to the one of its own value. Breaks name `ID-VALUE`, or `ID` for all of them.
+//! one for each value, and each refers to the one of its own value. Breaks name `ID-VALUE`, or `ID` for all of them; what
+//! they say of some steps by more values wins over what they say of more steps by fewer.
 //!
 //! All of this happens to the value, before its shape is checked; every part of the result knows where it was written.
 
@@ -53,10 +54,12 @@ pub fn expand(document: &mut Document) -> Result<Expansion, Vec<Diagnostic>> {
     let mut rebuilt = Rebuilt { plan: &plan, value: document.value.clone(), moves: Vec::new(), errors: Vec::new() };
     rebuilt.flow(document);
     rebuilt.breaks(document);
-    let Rebuilt { value, moves, errors, .. } = rebuilt;
+    let Rebuilt { mut value, moves, errors, .. } = rebuilt;
     if !errors.is_empty() {
         return Err(errors);
     }
+    // What is left is a scenario without a matrix.
+    value.as_object_mut().and_then(|map| map.shift_remove(MATRIX));
     document.rebuild(value, &moves);
     let names = plan.steps.iter().flat_map(|step| step.choices.iter().map(|it| (named(&step.id, it), step.id.clone())));
     Ok(Expansion { names: names.collect() })
@@ -271,22 +274,30 @@ impl Rebuilt<'_> {
     }
 
     fn breaks(&mut self, document: &Document) {
-        let Some(breaks) = document.value.get("breaks").and_then(Value::as_object) else { return };
-        for (id, spec) in breaks {
-            let at = join("/breaks", id);
+        let of = |section: &'static str| {
+            let specs = document.value.get(section).and_then(Value::as_object).into_iter().flatten();
+            specs.map(move |(id, spec)| (join(&format!("/{section}"), id), spec))
+        };
+        for (at, spec) in of("breaks").chain(of("variants")) {
+            let blocks = spec.get("blocks").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            let fails: Vec<&str> =
+                spec["fails"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
             for below in ["/change/flow", "/fails"] {
                 let pointer = format!("{at}{below}");
                 let Some(map) = spec.pointer(below).and_then(Value::as_object) else { continue };
-                let expanded = self.map(document, map, &pointer);
+                // A step that is named more closely as blocked is not among those that fail.
+                let blocks =
+                    if below == "/fails" { blocks.iter().filter_map(Value::as_str).collect() } else { Vec::new() };
+                let expanded = self.map(document, map, &blocks, &pointer);
                 if let Some(target) = self.value.pointer_mut(&pointer) {
                     *target = Value::Object(expanded);
                 }
             }
-            if let Some(blocks) = spec.get("blocks").and_then(Value::as_array) {
+            if !blocks.is_empty() {
                 let pointer = format!("{at}/blocks");
                 let mut expanded: Vec<Value> = Vec::new();
                 for (index, block) in blocks.iter().enumerate() {
-                    for name in self.names(block) {
+                    for name in self.names(block, &fails) {
                         self.moves.push((format!("{pointer}/{index}"), format!("{pointer}/{}", expanded.len())));
                         expanded.push(name);
                     }
@@ -298,21 +309,36 @@ impl Rebuilt<'_> {
         }
     }
 
-    fn names(&self, block: &Value) -> Vec<Value> {
-        let (_, meant) = self.plan.meant(block.as_str().unwrap_or_default());
+    fn names(&self, block: &Value, fails: &[&str]) -> Vec<Value> {
+        let (values, meant) = self.plan.meant(block.as_str().unwrap_or_default());
         if meant.is_empty() {
             return vec![block.clone()];
         }
-        meant.into_iter().map(|(step, choice)| Value::String(named(&step.id, choice))).collect()
+        let names = meant.into_iter().map(|(step, choice)| named(&step.id, choice));
+        names.filter(|name| !self.closer(fails, name, values)).map(Value::String).collect()
     }
 
-    /// Entries by step id. What is said of some steps by more values wins over what is said of more steps by fewer.
-    fn map(&mut self, document: &Document, map: &Map<String, Value>, pointer: &str) -> Map<String, Value> {
+    /// Whether one of these names means the step by more than so many values.
+    fn closer(&self, names: &[&str], step: &str, values: usize) -> bool {
+        names.iter().any(|name| {
+            let (others, meant) = self.plan.meant(name);
+            others > values && meant.iter().any(|(of, choice)| named(&of.id, choice) == step)
+        })
+    }
+
+    /// Entries by step id, but for the steps that `others` name more closely.
+    fn map(
+        &mut self,
+        document: &Document,
+        map: &Map<String, Value>,
+        others: &[&str],
+        pointer: &str,
+    ) -> Map<String, Value> {
         let mut entries: Vec<(usize, &String, &Value)> =
             map.iter().map(|(name, it)| (self.plan.meant(name).0, name, it)).collect();
         entries.sort_by_key(|(values, ..)| *values);
         let mut expanded = Map::new();
-        for (_, name, value) in entries {
+        for (values, name, value) in entries {
             let from = join(pointer, name);
             let (_, meant) = self.plan.meant(name);
             if meant.is_empty() {
@@ -323,6 +349,9 @@ impl Rebuilt<'_> {
             for (step, choice) in meant {
                 self.unknown_axes(document, value, &from, choice);
                 let name = named(&step.id, choice);
+                if self.closer(others, &name, values) {
+                    continue;
+                }
                 self.moves.push((from.clone(), join(pointer, &name)));
                 expanded.insert(name, self.plan.part("", value, choice));
             }

@@ -134,8 +134,8 @@ fn a_folder_is_walked_once_however_its_links_go() {
 }
 
 /// What asserts nothing is refused: take any one `expect` of a step that looks away, or all of a scenario's, and lint
-/// says so. A write to a store is expected to succeed whether that is written or not; so is a prober's
-/// handshake, and who judges its count is another step.
+/// says so. A write to a store is expected to succeed whether that is written or not; so is a script, and a
+/// prober's handshake, of which another step judges the count.
 #[test]
 fn every_expectation_is_needed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -155,8 +155,9 @@ fn every_expectation_is_needed() {
         let taken_before = taken;
         for (index, step) in loaded.scenario.flow.iter().enumerate().filter(|(_, step)| step.expect.is_some()) {
             bare["flow"][index].as_object_mut().expect("a step").shift_remove("expect");
-            let implied = step.s3.is_some() || step.sts.is_some() || step.background.is_some();
-            if implied || step.presign.is_some() {
+            let of_client = step.client.as_ref().is_some_and(|client| client.http.is_none());
+            let implied = step.s3.is_some() || step.sts.is_some() || step.background.is_some() || step.script.is_some();
+            if implied || step.presign.is_some() || of_client {
                 continue;
             }
             let mut without = whole.clone();

@@ -1,16 +1,26 @@
-//! The main process of a vantage's pod. As process 1 of its namespace it gets no default signal action, so it must
-//! handle SIGTERM itself; otherwise every pod would take its whole grace period to go.
+//! The main process of a vantage's pod or container. As process 1 of its namespace it gets no default signal action, so it
+//! must handle SIGTERM itself; otherwise every pod would take its whole grace period to go. And what programs leave behind
+//! becomes its child: it reaps them, so that a browser's many processes do not stay as zombies.
 
 use anyhow::Context as _;
+use rustix::process::{WaitOptions, wait};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Waits for SIGTERM or SIGINT.
 pub(crate) async fn until_told() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut ended = signal(SignalKind::child()).context("failed to listen for SIGCHLD")?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = ended.recv() => reap(),
+        }
     }
-    Ok(())
+}
+
+/// Takes the ends of all children that have ended: one signal may stand for many.
+fn reap() {
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }

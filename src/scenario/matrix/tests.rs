@@ -30,7 +30,10 @@ breaks:
   all:
     change: { flow: { url: { client: { presign: { get: "other/{{ matrix.signer }}" } } }, url-mc: { from: x } } }
     fails: { open: { status: 403 }, open-browser: { client: CORS }, open-mc-browser: { status: 500 } }
-    blocks: [put, again-mc, again]
+    blocks: [put, again-mc, again, open-boto3-curl]
+variants:
+  elsewhere:
+    change: { flow: { url: { from: y } } }
 "#;
 
 #[test]
@@ -51,13 +54,14 @@ fn every_part_knows_where_it_was_written() {
         ("/breaks/all/change/flow/url-boto3/client", 11),
         ("/breaks/all/fails/open-mc-browser", 12),
         ("/breaks/all/blocks/3", 13),
+        ("/variants/elsewhere/change/flow/url-mc/from", 16),
     ] {
         assert_eq!(document.place(pointer), format!("scenario.yaml:{place}"), "{pointer}");
         assert!(document.has(pointer), "{pointer}");
     }
     let text = document.source.text();
     assert_eq!(&text[document.mark("/breaks/all/blocks/2")], "again");
-    assert_eq!(&text[document.mark_key("/breaks/all/fails/open-boto3-curl")], "open");
+    assert_eq!(&text[document.mark_key("/breaks/all/fails/open-mc-curl")], "open");
     assert_eq!(&text[document.mark_key("/breaks/all/fails/open-boto3-browser")], "open-browser");
 }
 

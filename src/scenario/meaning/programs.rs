@@ -60,6 +60,10 @@ impl Judge<'_> {
         if let Some(s3) = &step.s3 {
             self.s3("client/s3", s3, errors);
             self.able("s3", client, client.s3, |it| it.s3, errors);
+            if !s3.headers.is_empty() {
+                let error = self.key_error("/client/s3/headers", "a client chooses its headers itself".to_owned());
+                errors.push(error.fix("ask with an `s3` step where further headers are meant"));
+            }
         }
         if let Some(http) = &step.http {
             self.http("client/http", http, errors);
