@@ -23,6 +23,7 @@ use crate::cluster::service_account_ready;
 use crate::fixture::{Export, ReadyWhen};
 use crate::plan::EnvironmentPlan;
 use crate::scenario::model::CLUSTER_AUTHORITY;
+use crate::tokens::{Key, TokenError};
 
 /// How long a namespace may take to get its ServiceAccount and its pods to look from. Images are on the node already.
 const PODS_WITHIN: Duration = Duration::from_mins(1);
@@ -40,6 +41,8 @@ pub struct Environment {
     pub certificates: Bundle,
     /// Credentials by fixture id and name, then by key.
     pub credentials: BTreeMap<(String, String), BTreeMap<String, Secret>>,
+    /// Keys that sign tokens, by fixture id.
+    pub signing_keys: BTreeMap<String, Key>,
     /// Exports that name an object's field, by fixture id and export.
     pub fields: BTreeMap<(String, String), String>,
     /// Pods to look from, by their name in the plan: name and address.
@@ -63,6 +66,8 @@ pub struct Belongings {
     pub certificates: Bundle,
     /// Credentials by fixture id and name, then by key.
     pub credentials: BTreeMap<(String, String), BTreeMap<String, Secret>>,
+    /// Keys that sign tokens, by fixture id.
+    pub signing_keys: BTreeMap<String, Key>,
 }
 
 /// Issues an environment's certificates and makes up its credentials. Secrets are handed to `redact` before they are used.
@@ -71,7 +76,12 @@ pub fn prepare(
     start: OffsetDateTime,
     redact: &(dyn Fn(&Secret) + Send + Sync),
 ) -> Result<Belongings, ApplyError> {
-    let belongings = Belongings { certificates: certs::issue(&plan.fixtures, start)?, credentials: credentials(plan) };
+    let signing = plan.fixtures.iter().filter(|(_, it)| it.signing_key);
+    let belongings = Belongings {
+        certificates: certs::issue(&plan.fixtures, start)?,
+        credentials: credentials(plan),
+        signing_keys: signing.map(|(id, _)| Ok((id.clone(), Key::foreign()?))).collect::<Result<_, TokenError>>()?,
+    };
     let keys = belongings.certificates.leaves.values().map(|leaf| &leaf.key_pem);
     belongings.credentials.values().flat_map(BTreeMap::values).chain(keys).for_each(redact);
     Ok(belongings)
@@ -91,6 +101,7 @@ pub async fn bring_up(
         namespace: plan.namespace.clone(),
         certificates: belongings.certificates,
         credentials: belongings.credentials,
+        signing_keys: belongings.signing_keys,
         fields: BTreeMap::new(),
         pods: BTreeMap::new(),
         unready: Vec::new(),

@@ -3,6 +3,7 @@
 use parallax_vocab::event::Failure;
 
 use crate::certs::CertError;
+use crate::tokens::TokenError;
 
 /// Why an environment is not as the plan says.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,9 @@ pub enum ApplyError {
     /// A certificate could not be made.
     #[error(transparent)]
     Certificate(#[from] CertError),
+    /// A key that signs tokens could not be made.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// Something did not become ready.
     #[error("{what} in namespace {namespace} did not become ready within {within_s} s: {reason}")]
     NotReady {
@@ -90,7 +94,7 @@ impl ApplyError {
             Self::Refused { place, .. } | Self::NotAnObject { place, .. } | Self::NoImage { place, .. } => {
                 (Some(format!("correct {place}")), Vec::new())
             }
-            Self::Certificate(_) | Self::Api { .. } | Self::Watch { .. } => (None, Vec::new()),
+            Self::Certificate(_) | Self::Token(_) | Self::Api { .. } | Self::Watch { .. } => (None, Vec::new()),
         };
         Failure { what: self.to_string(), fix, evidence }
     }

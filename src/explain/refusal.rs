@@ -119,7 +119,7 @@ impl Asked {
 
 fn object(operation: &S3Operation) -> String {
     match operation {
-        S3Operation::CreateBucket { bucket } => bucket.clone(),
+        S3Operation::CreateBucket { bucket } | S3Operation::PutBucketPolicy { bucket, .. } => bucket.clone(),
         S3Operation::List { bucket, prefix } => format!("{bucket}/{prefix}"),
         S3Operation::Put { bucket, key, .. }
         | S3Operation::Get { bucket, key }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use parallax_vocab::Secret;
 use parallax_vocab::answer::{Reply, StsReply, TemporaryCredentials};
-use parallax_vocab::question::Probe;
+use parallax_vocab::question::{JwtQuestion, Probe, StsQuestion, TokenSource};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -25,6 +26,8 @@ pub(super) struct Kept {
     ended: BTreeMap<String, OffsetDateTime>,
     /// What `as: STEP` asks with.
     credentials: BTreeMap<String, TemporaryCredentials>,
+    /// The tokens that steps were given.
+    tokens: BTreeMap<String, Secret>,
     /// URLs that were signed, each with how.
     pub(super) presigned: Presigned,
     /// What the rounds of the repeat under way captured, by step and name.
@@ -51,6 +54,13 @@ impl Kept {
                 collected.entry(name.clone()).or_default().push(value.clone());
             }
         }
+        if let Some(
+            Probe::Sts(StsQuestion { token: TokenSource::Value(token), .. })
+            | Probe::Jwt(JwtQuestion { token: TokenSource::Value(token), .. }),
+        ) = tried.question.as_ref().map(|it| &it.probe)
+        {
+            self.tokens.insert(step.id.clone(), token.clone());
+        }
         let Some(answer) = &tried.answer else { return };
         if let Some(Reply::Presign(presign)) = &answer.reply {
             self.yielded.insert(step.id.clone(), presign.url.clone());
@@ -74,6 +84,11 @@ impl Kept {
     /// The credentials that an `sts` step gained.
     pub(super) fn credentials(&self, step: &str) -> Option<&TemporaryCredentials> {
         self.credentials.get(step)
+    }
+
+    /// The token that an `sts` or `jwt` step was given.
+    pub(super) fn token(&self, step: &str) -> Option<&Secret> {
+        self.tokens.get(step)
     }
 
     /// From now on steps are those of this round.

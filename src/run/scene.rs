@@ -12,6 +12,7 @@ use crate::fixture::{Export, Store};
 use crate::plan::EnvironmentPlan;
 use crate::scenario::model::{CLUSTER_AUTHORITY, VantageSpec};
 use crate::scenario::template::{self, Reference};
+use crate::tokens::Key;
 use crate::world::Neighbour;
 
 /// One environment as its steps see it.
@@ -43,6 +44,10 @@ impl<'a> Scene<'a> {
                 value.ok_or_else(|| format!("{kind} {name} has no {pointer}"))
             }
             Export::EdgeAddress => Ok(self.cluster.world.address().to_string()),
+            Export::PublicKey => {
+                let key = self.environment.signing_keys.get(&reference.name).and_then(Key::public);
+                key.map(|it| it.to_string()).ok_or_else(|| format!("`{}` has no signing key", reference.name))
+            }
             Export::ContainerAddress => {
                 let beside = self.neighbour(&reference.name).map(|it| it.container.address.to_string());
                 beside.ok_or_else(|| format!("`{}` has no container", reference.name))

@@ -77,8 +77,8 @@ fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option
         | S3Operation::Head { bucket, key }
         | S3Operation::CreateUpload { bucket, key }
         | S3Operation::Delete { bucket, key } => (format!("/{bucket}/{key}"), ""),
-        // The list of parts is written by the SDK.
-        S3Operation::CompleteUpload { .. } => return None,
+        // Only set-up does the one, and of the other the list of parts is written by the SDK.
+        S3Operation::PutBucketPolicy { .. } | S3Operation::CompleteUpload { .. } => return None,
     };
     let mut all = vec![host.to_owned()];
     all.extend(hosts(scene));

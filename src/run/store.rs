@@ -97,6 +97,21 @@ async fn answers(
             return Ok(Some(cause));
         }
     }
+    for bucket in &store.public {
+        let access = scene.access(fixture, store).map_err(|reason| failed(scene, fixture, "no access", reason))?;
+        let operation = S3Operation::PutBucketPolicy { bucket: bucket.clone(), policy: readable_by_anybody(bucket) };
+        let question = Probe::S3(S3Question { access, operation, headers: none() });
+        let refused = until(&bound, &Vantage::Outside, &view, &question, |reply| match reply {
+            Reply::S3(s3) => s3.error.as_ref().map_or(Ok(()), |error| {
+                let detail = format!("bucket {bucket} cannot be opened to anybody: {}", error.message);
+                Err(Cause::Status { status: s3.status, s3: Some(error.code.clone()), detail })
+            }),
+            _ => Err(client("no S3 answer")),
+        });
+        if let Some(cause) = refused.await? {
+            return Ok(Some(cause));
+        }
+    }
     for (name, policy) in &store.policies {
         let access = scene.access(fixture, store).map_err(|reason| failed(scene, fixture, "no access", reason))?;
         let made = parallax_probe::admin::put_policy(view.clone(), &access, name, &policy.to_string()).await;
@@ -119,6 +134,14 @@ async fn said(scene: &Scene<'_>, client: &kube::Client, wanted: &Wanted<'_>, dec
         return std::future::pending().await;
     }
     futures::future::select_all(said).await.0
+}
+
+fn readable_by_anybody(bucket: &str) -> String {
+    let statement = serde_json::json!({
+        "Effect": "Allow", "Principal": { "AWS": ["*"] },
+        "Action": ["s3:GetObject"], "Resource": [format!("arn:aws:s3:::{bucket}/*")],
+    });
+    serde_json::json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string()
 }
 
 fn client(detail: &str) -> Cause {

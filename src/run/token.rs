@@ -6,8 +6,9 @@ use time::OffsetDateTime;
 use super::error::RunError;
 use super::step::Attempt;
 use crate::cluster::ISSUER;
+use crate::fixture::Export;
 use crate::scenario::model::{STS_AUDIENCE, Signer, TokenSpec};
-use crate::tokens::{self, Claims, Key};
+use crate::tokens::{self, Claims, Key, Wanted};
 
 /// How long a token lives where nothing is said, in seconds.
 const LIFETIME_S: i64 = 3600;
@@ -16,6 +17,11 @@ const AGE_S: i64 = 5;
 
 /// The token of the step's own, where it asks for one; made for each try, because its instants are relative to now.
 pub(super) async fn of_step(it: &Attempt<'_>) -> Result<Option<Secret>, RunError> {
+    let named = it.step.sts.as_ref().and_then(|step| step.token_of.as_ref());
+    if let Some(other) = named.or_else(|| it.step.jwt.as_ref().and_then(|step| step.token_of.as_ref())) {
+        let token = it.kept.token(other).cloned();
+        return token.map(Some).ok_or_else(|| it.wrong(format!("step `{other}` was given no token")));
+    }
     let of_sts = it.step.sts.as_ref().and_then(|step| step.token.as_ref());
     let spec = of_sts.or_else(|| it.step.jwt.as_ref().and_then(|step| step.token.as_ref()));
     let Some(spec) = spec else { return Ok(None) };
@@ -31,25 +37,41 @@ async fn make(it: &Attempt<'_>, spec: &TokenSpec) -> Result<Secret, RunError> {
     let account = text(&spec.service_account)?;
     let namespace = stage.scene.plan.namespace.clone();
     let expires_s = spec.expires.map_or(LIFETIME_S, crate::scenario::Span::as_seconds);
-    let key = match spec.signer.unwrap_or_default() {
-        Signer::Apiserver => {
-            let client = stage.applier.client().clone();
-            return Ok(tokens::request(client, &namespace, &account, &audience, expires_s).await?);
+    let made;
+    let key = match (&spec.issuer, spec.signer.unwrap_or_default()) {
+        (Some(issuer), _) => {
+            let key = stage.scene.environment.signing_keys.get(issuer);
+            key.ok_or_else(|| it.wrong(format!("`{issuer}` has no signing key")))?
         }
-        Signer::Cluster => {
+        (None, Signer::Apiserver) => {
+            let client = stage.applier.client().clone();
+            let pod = spec.pod.as_deref().map(text).transpose()?;
+            let (namespace, account, audience, pod) = (&namespace, &account, &audience, pod.as_deref());
+            return Ok(tokens::request(client, &Wanted { namespace, account, audience, expires_s, pod }).await?);
+        }
+        (None, Signer::Cluster) => {
             let key = stage.scene.cluster.token_key(&stage.context.site).await?;
             stage.context.redactor.register(&key);
-            Key::rsa(key)?
+            made = Key::rsa(key)?;
+            &made
         }
-        Signer::Foreign => Key::foreign()?,
-        Signer::SharedSecret => {
-            Key::Shared { secret: text(spec.secret.as_deref().unwrap_or_default())?, id: audience.clone() }
+        (None, Signer::Foreign) => {
+            made = Key::foreign()?;
+            &made
         }
+        (None, Signer::SharedSecret) => {
+            made = Key::Shared { secret: text(spec.secret.as_deref().unwrap_or_default())?, id: audience.clone() };
+            &made
+        }
+    };
+    let exported = spec.issuer.as_ref().and_then(|id| stage.scene.plan.fixtures.get(id)?.exports.get("issuer"));
+    let issuer = match exported {
+        Some(Export::Value(issuer)) => issuer.clone(),
+        _ => ISSUER.to_owned(),
     };
     let now = OffsetDateTime::now_utc().unix_timestamp();
     // One that has ended was issued before it ended.
     let issued_at = (now - AGE_S).min(now + expires_s - LIFETIME_S.min(60));
-    let claims =
-        Claims { issuer: ISSUER.to_owned(), namespace, account, audience, issued_at, expires_at: now + expires_s };
+    let claims = Claims { issuer, namespace, account, audience, issued_at, expires_at: now + expires_s };
     Ok(key.sign(&claims)?)
 }

@@ -40,6 +40,8 @@ pub enum Key {
         pem: Secret,
         /// Key id.
         id: String,
+        /// The public half, as RFC 7517 has it.
+        public: Value,
     },
     /// A shared secret, under the key id that the verifier looks it up by.
     Shared {
@@ -63,10 +65,25 @@ impl Key {
         let pair = pair.map_err(|why| wrong(why.to_string()))?;
         let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|why| wrong(why.to_string()))?;
         let id = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, public.as_ref()));
-        Ok(Self::Rsa { pem, id })
+        let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let (modulus, exponent) = (pair.public_key().modulus(), pair.public_key().exponent());
+        let (modulus, exponent) =
+            (modulus.big_endian_without_leading_zero(), exponent.big_endian_without_leading_zero());
+        let public = json!({
+            "alg": "RS256", "e": number(exponent), "kid": id, "kty": "RSA", "n": number(modulus), "use": "sig",
+        });
+        Ok(Self::Rsa { pem, id, public })
     }
 
-    /// A fresh key, which no cluster publishes.
+    /// The public half as a JSON Web Key; a shared secret has none.
+    pub fn public(&self) -> Option<&Value> {
+        match self {
+            Self::Rsa { public, .. } => Some(public),
+            Self::Shared { .. } => None,
+        }
+    }
+
+    /// A fresh key, which no cluster has.
     pub fn foreign() -> Result<Self, TokenError> {
         let pair = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
         Self::rsa(Secret::new(pair.map_err(|why| TokenError::Key(why.to_string()))?.serialize_pem()))
@@ -75,7 +92,7 @@ impl Key {
     /// Signs the claims.
     pub fn sign(&self, claims: &Claims) -> Result<Secret, TokenError> {
         let (algorithm, id, key) = match self {
-            Self::Rsa { pem, id } => (Algorithm::RS256, id, EncodingKey::from_rsa_pem(pem.expose().as_bytes())?),
+            Self::Rsa { pem, id, .. } => (Algorithm::RS256, id, EncodingKey::from_rsa_pem(pem.expose().as_bytes())?),
             Self::Shared { secret, id } => (Algorithm::HS256, id, EncodingKey::from_secret(secret.as_bytes())),
         };
         let mut header = Header::new(algorithm);
@@ -122,7 +139,7 @@ mod tests {
     #[test]
     fn a_key_signs_under_the_id_of_its_public_half() {
         let key = Key::foreign().expect("a key");
-        let Key::Rsa { pem, id } = &key else { panic!("an RSA key") };
+        let Key::Rsa { pem, id, .. } = &key else { panic!("an RSA key") };
         assert_eq!(id.len(), 43, "SHA-256 without padding: {id}");
         assert!(matches!(Key::rsa(pem.clone()).expect("again"), Key::Rsa { id: again, .. } if again == *id));
         let token = key.sign(&claims()).expect("signs");
@@ -130,6 +147,19 @@ mod tests {
         assert_ne!(*id, "", "and another key has another id");
         let Key::Rsa { id: other, .. } = Key::foreign().expect("a key") else { panic!("an RSA key") };
         assert_ne!(*id, other);
+    }
+
+    #[test]
+    fn the_published_half_vouches_for_what_the_key_signs() {
+        let key = Key::foreign().expect("a key");
+        let public = key.public().expect("a public half").clone();
+        assert!(public.get("d").is_none(), "and nothing but the public half");
+        let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(public).expect("a JSON Web Key");
+        let token = key.sign(&claims()).expect("signs");
+        let mut validation = Validation::new(Algorithm::RS256);
+        validation.set_audience(&["sts.amazonaws.com"]);
+        let read = decode::<Value>(token.expose(), &DecodingKey::from_jwk(&jwk).expect("usable"), &validation);
+        assert_eq!(read.expect("valid").claims["sub"], "system:serviceaccount:irsa:app");
     }
 
     #[test]

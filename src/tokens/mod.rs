@@ -7,4 +7,4 @@ mod request;
 
 pub use error::TokenError;
 pub use mint::{Claims, Key};
-pub use request::request;
+pub use request::{Wanted, request};

@@ -1,6 +1,6 @@
 //! Tokens that the apiserver gives.
 
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -8,19 +8,35 @@ use parallax_vocab::Secret;
 
 use super::TokenError;
 
+/// What a token is to be like.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The ServiceAccount's namespace.
+    pub namespace: &'a str,
+    /// The ServiceAccount.
+    pub account: &'a str,
+    /// Who it is for.
+    pub audience: &'a str,
+    /// How long it lives, in seconds.
+    pub expires_s: i64,
+    /// The pod that it is bound to, as the kubelet binds what it projects.
+    pub pod: Option<&'a str>,
+}
+
 /// Asks for a token of a ServiceAccount.
-pub async fn request(
-    client: Client,
-    namespace: &str,
-    account: &str,
-    audience: &str,
-    expires_s: i64,
-) -> Result<Secret, TokenError> {
+pub async fn request(client: Client, it: &Wanted<'_>) -> Result<Secret, TokenError> {
+    let Wanted { namespace, account, audience, expires_s, pod } = *it;
     let accounts: Api<ServiceAccount> = Api::namespaced(client, namespace);
+    let bound = pod.map(|name| BoundObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        name: Some(name.to_owned()),
+        uid: None,
+    });
     let spec = TokenRequestSpec {
         audiences: vec![audience.to_owned()],
         expiration_seconds: Some(expires_s),
-        ..TokenRequestSpec::default()
+        bound_object_ref: bound,
     };
     let wanted = TokenRequest { spec, ..TokenRequest::default() };
     let given = accounts.create_token_request(account, &PostParams::default(), &wanted).await;

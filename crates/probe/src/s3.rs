@@ -178,6 +178,9 @@ async fn operate(client: &Client, region: &str, operation: &S3Operation) -> Resu
             });
             client.create_bucket().bucket(bucket).set_create_bucket_configuration(place).send().await?;
         }
+        S3Operation::PutBucketPolicy { bucket, policy } => {
+            client.put_bucket_policy().bucket(bucket).policy(policy).send().await?;
+        }
         S3Operation::Put { bucket, key, body } => {
             let body = ByteStream::from(body.clone().into_bytes());
             client.put_object().bucket(bucket).key(key).body(body).send().await?;

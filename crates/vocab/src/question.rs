@@ -173,6 +173,13 @@ pub enum S3Operation {
         /// Bucket name.
         bucket: String,
     },
+    /// `PutBucketPolicy`
+    PutBucketPolicy {
+        /// Bucket name.
+        bucket: String,
+        /// The policy, JSON.
+        policy: String,
+    },
     /// `PutObject`
     Put {
         /// Bucket name.

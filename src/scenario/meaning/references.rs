@@ -48,7 +48,7 @@ pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
     if let Some(id) = step.log.as_ref().and_then(|log| log.since.as_deref()) {
         add(id);
     }
-    if let Some((_, id)) = credentials_of(step) {
+    if let Some((_, id)) = credentials_of(step).or(token_of(step)) {
         add(id);
     }
     out
@@ -123,6 +123,15 @@ pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Di
                 errors.push(error.fix("name an `sts` step"));
             }
         }
+        if let Some((below, other)) = token_of(step) {
+            let pointer = format!("{at}{below}");
+            if let Some((message, fix)) = earlier(&flow, index, other) {
+                errors.push(subject.places.error(&pointer, message).fix(fix));
+            } else if flow.iter().any(|it| it.step.id == other && !is_given_a_token(it.step)) {
+                let error = subject.places.error(&pointer, format!("step `{other}` was given no token"));
+                errors.push(error.fix("name a `jwt` or `sts` step with `token:`; the token of a pod stays in the pod"));
+            }
+        }
         if let Some(other) = step.expect.as_ref().and_then(|expect| expect.same_chain_as.as_deref()) {
             let pointer = format!("{at}/expect/same-chain-as");
             if let Some((message, fix)) = earlier(&flow, index, other) {
@@ -186,6 +195,18 @@ fn credentials_of(step: &Step) -> Option<(&'static str, &str)> {
     let presign = client.and_then(|it| it.presign.as_ref()).and_then(|it| it.as_step.as_deref());
     let of_client = s3.map(|id| ("/client/s3/as", id)).or(presign.map(|id| ("/client/presign/as", id)));
     of_s3.or(of_presign).or(of_client)
+}
+
+/// The step whose token a step uses, and where it says so.
+fn token_of(step: &Step) -> Option<(&'static str, &str)> {
+    let of_sts = step.sts.as_ref().and_then(|it| it.token_of.as_deref()).map(|id| ("/sts/token-of", id));
+    of_sts.or_else(|| step.jwt.as_ref().and_then(|it| it.token_of.as_deref()).map(|id| ("/jwt/token-of", id)))
+}
+
+/// Whether a step is given a token that the harness has: the one in a pod stays there.
+fn is_given_a_token(step: &Step) -> bool {
+    let of_sts = step.sts.as_ref().is_some_and(|it| it.token.is_some() || it.token_of.is_some());
+    of_sts || step.jwt.as_ref().is_some_and(|it| it.token.is_some() || it.token_of.is_some())
 }
 
 /// What is wrong with naming step `id` from the step at `index`.

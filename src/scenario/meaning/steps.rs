@@ -143,6 +143,14 @@ impl Judge<'_> {
                 errors.push(error.fix("write `https://host[:port]`"));
             }
         }
+        let token_of = self.step.sts.as_ref().and_then(|it| it.token_of.as_ref());
+        if token_of.or_else(|| self.step.jwt.as_ref().and_then(|it| it.token_of.as_ref())).is_some() {
+            if token.is_some() {
+                let message = format!("`{action}` has both `token` and `token-of`");
+                errors.push(self.key_error(&format!("/{action}/token-of"), message).fix("keep one of the two"));
+            }
+            return;
+        }
         let Some(token) = token else {
             let vantages = &self.subject.scenario.vantages;
             let from = self.step.from.as_ref().and_then(|id| vantages.get(id).map(|spec| (id, spec)));
@@ -156,7 +164,19 @@ impl Judge<'_> {
             return;
         };
         let signer = token.signer.unwrap_or_default();
-        let shortest_s = if signer == Signer::Apiserver { 600 } else { i64::MIN };
+        if let Some(issuer) = &token.issuer {
+            self.token_issuer(action, issuer, errors);
+            if token.signer.is_some() {
+                let message = "`issuer` says who signs, and so does `signer`".to_owned();
+                errors.push(self.key_error(&format!("/{action}/token/signer"), message).fix("keep one of the two"));
+            }
+        }
+        let by_apiserver = signer == Signer::Apiserver && token.issuer.is_none();
+        if token.pod.is_some() && !by_apiserver {
+            let message = "only the apiserver binds a token to a pod".to_owned();
+            errors.push(self.key_error(&format!("/{action}/token/pod"), message).fix("leave out who else signs"));
+        }
+        let shortest_s = if by_apiserver { 600 } else { i64::MIN };
         if token.expires.is_some_and(|it| it.as_seconds() < shortest_s) {
             let message = "the apiserver gives no token that lives less than ten minutes".to_owned();
             let error = self.error(&format!("/{action}/token/expires"), message);
@@ -166,6 +186,18 @@ impl Judge<'_> {
             let message = "`secret` and `signer: shared-secret` go together".to_owned();
             errors.push(self.key_error(&format!("/{action}/token"), message).fix("add the other, or remove both"));
         }
+    }
+
+    /// A fixture with a signing key.
+    fn token_issuer(&self, action: &str, issuer: &str, errors: &mut Vec<Diagnostic>) {
+        let (fixtures, library) = (&self.subject.scenario.fixtures, self.subject.library);
+        let signs = |name: &str| library.get(name).is_none_or(|it| it.file.signing_key);
+        if fixtures.get(issuer).is_some_and(|used| signs(&used.fixture)) {
+            return;
+        }
+        let known = fixtures.iter().filter(|(_, used)| signs(&used.fixture)).map(|(id, _)| id.as_str());
+        let error = self.error(&format!("/{action}/token/issuer"), format!("`{issuer}` has no key that signs tokens"));
+        errors.push(error.fix(suggest(issuer, known, "fixtures with one")));
     }
 
     fn manifests(&self, objects: &[serde_json::Value], errors: &mut Vec<Diagnostic>) {

@@ -20,6 +20,9 @@ pub struct StsStep {
     /// The token; left out, the one that the kubelet projects into the vantage's pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenSpec>,
+    /// The token that this earlier `jwt` or `sts` step was given, however old it is by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_of: Option<String>,
     /// `DurationSeconds`; left out, the credentials live as long as the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Span>,
@@ -35,6 +38,9 @@ pub struct JwtStep {
     /// The token; left out, the one that the kubelet projects into the vantage's pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenSpec>,
+    /// The token that this earlier `jwt` or `sts` step was given, however old it is by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_of: Option<String>,
     /// Ask the issuer here, `https://host[:port]`, instead of where the token's `iss` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
@@ -58,6 +64,12 @@ pub struct TokenSpec {
     /// The secret of `signer: shared-secret`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// Id of a fixture that has a signing key: it signs, in the name of its issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// The pod that the apiserver binds it to, as the kubelet's projected tokens are bound to theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
 }
 
 /// Who signs a token.
