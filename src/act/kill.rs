@@ -14,7 +14,7 @@ use crate::scenario::model::Signal;
 use crate::scenario::target::Which;
 
 /// The namespace in which the kubelet keeps its containers in containerd.
-const RUNTIME_NAMESPACE: &str = "k8s.io";
+pub(super) const RUNTIME_NAMESPACE: &str = "k8s.io";
 /// What containerd says of a task that has ended (`errdefs.ErrNotFound`, and the shim's own words).
 const ENDED: [&str; 2] = ["not found", "process already finished"];
 /// How long the runtime may take to deliver a signal; the end that follows has the act's own deadline.
@@ -73,11 +73,11 @@ pub async fn kill(scope: &Scope<'_>, engine: &Engine, node: &str, victim: &Victi
         return Err(ActError::cause(&title, format!("it ended with {code}, and {signal} leaves {expected}")));
     }
     let told = format!("{title} ended with {code}");
-    Ok(Done { value: None, told, said: json!({ "pod": name, "exit-code": code, "container-id": id }) })
+    Ok(Done { value: None, told, said: json!({ "pod": name, "exit-code": code, "container-id": id }), void: None })
 }
 
 /// The one pod that is meant.
-async fn find(scope: &Scope<'_>, pods: &Api<Pod>, which: &Which) -> Result<Pod, ActError> {
+pub(super) async fn find(scope: &Scope<'_>, pods: &Api<Pod>, which: &Which) -> Result<Pod, ActError> {
     match which {
         Which::Name(name) => {
             let title = format!("Pod {name} in namespace {}", scope.namespace);

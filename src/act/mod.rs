@@ -5,6 +5,7 @@
 //! ([`ActError::Cause`]); what keeps the harness from acting is not.
 
 mod delete;
+mod end;
 mod error;
 mod kill;
 mod patch;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use kube::Client;
 
 pub use self::delete::delete;
+pub use self::end::end;
 pub use self::error::ActError;
 pub use self::kill::{Victim, kill};
 pub use self::patch::patch;
@@ -40,6 +42,8 @@ pub struct Done {
     pub told: String,
     /// The same as data.
     pub said: serde_json::Value,
+    /// Why it was not done as it was meant, where something came in between: it says nothing then, and may be done again.
+    pub void: Option<String>,
 }
 
 /// The cluster with what an act needs to know of where it is to happen.

@@ -120,7 +120,7 @@ impl Asked {
 fn object(operation: &S3Operation) -> String {
     match operation {
         S3Operation::CreateBucket { bucket } | S3Operation::PutBucketPolicy { bucket, .. } => bucket.clone(),
-        S3Operation::List { bucket, prefix } => format!("{bucket}/{prefix}"),
+        S3Operation::List { bucket, prefix } | S3Operation::Survey { bucket, prefix } => format!("{bucket}/{prefix}"),
         S3Operation::Put { bucket, key, .. }
         | S3Operation::Get { bucket, key }
         | S3Operation::Head { bucket, key }

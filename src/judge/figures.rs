@@ -1,6 +1,7 @@
 //! Numbers that rounds captured: how many, their median, the worst.
 
 use parallax_vocab::Cause;
+use parallax_vocab::course::Figure;
 use parallax_vocab::event::Matched;
 use serde_json::Value;
 
@@ -10,22 +11,15 @@ use crate::scenario::model::{Expect, NumberBound};
 
 /// Judges a list of numbers, or a single one, as JSON. Numbers written as text count as numbers.
 pub fn judge_figures(expect: &Expect, list: &str) -> Judgement {
-    let value = serde_json::from_str(list).unwrap_or_else(|_| Value::String(list.to_owned()));
-    let items = if let Value::Array(items) = value { items } else { vec![value] };
-    let mut numbers = Vec::new();
-    for item in &items {
-        match number(item) {
-            Some(number) => numbers.push(number),
-            None => return not_a_number(item),
-        }
-    }
-    numbers.sort_by(f64::total_cmp);
+    let numbers = match sorted(list) {
+        Ok(numbers) => numbers,
+        Err(item) => return not_a_number(&item),
+    };
     let mut matchers = Vec::new();
     if let Some(count) = expect.count {
         matchers.push(equal("count", count.to_string(), numbers.len().to_string()));
     }
-    let median = numbers.get(numbers.len().saturating_sub(1) / 2).copied();
-    let bounds = [("median", &expect.median, median), ("worst", &expect.worst, numbers.last().copied())];
+    let bounds = [("median", &expect.median, median(&numbers)), ("worst", &expect.worst, numbers.last().copied())];
     for (matcher, bound, seen) in bounds {
         let Some(bound) = bound else { continue };
         matchers.push(Matched {
@@ -43,6 +37,45 @@ pub fn judge_figures(expect: &Expect, list: &str) -> Judgement {
     Judgement { matchers, cause }
 }
 
+/// What a list of numbers comes to; none where it holds none, or something else.
+pub fn figure(name: &str, unit: &str, list: &str, void: u32) -> Option<Figure> {
+    let numbers = sorted(list).ok()?;
+    let (name, unit) = (name.to_owned(), unit.to_owned());
+    Some(Figure {
+        name,
+        unit,
+        count: numbers.len(),
+        least: *numbers.first()?,
+        median: median(&numbers)?,
+        worst: *numbers.last()?,
+        void,
+    })
+}
+
+/// The number that a text is.
+pub fn number_of(text: &str) -> Option<f64> {
+    number(&Value::String(text.to_owned()))
+}
+
+/// The numbers of a list, the least first; or the first item that is none.
+fn sorted(list: &str) -> Result<Vec<f64>, Value> {
+    let value = serde_json::from_str(list).unwrap_or_else(|_| Value::String(list.to_owned()));
+    let items = if let Value::Array(items) = value { items } else { vec![value] };
+    let mut numbers = Vec::new();
+    for item in items {
+        match number(&item) {
+            Some(number) => numbers.push(number),
+            None => return Err(item),
+        }
+    }
+    numbers.sort_by(f64::total_cmp);
+    Ok(numbers)
+}
+
+fn median(sorted: &[f64]) -> Option<f64> {
+    sorted.get(sorted.len().saturating_sub(1) / 2).copied()
+}
+
 fn number(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|it| it.is_finite())
 }
@@ -53,11 +86,11 @@ fn not_a_number(item: &Value) -> Judgement {
     Judgement { matchers: Vec::new(), cause: Some(cause) }
 }
 
-fn within(bound: &NumberBound, number: f64) -> bool {
+pub(super) fn within(bound: &NumberBound, number: f64) -> bool {
     bound.below.is_none_or(|below| number < below) && bound.at_least.is_none_or(|least| number >= least)
 }
 
-fn in_words(bound: &NumberBound) -> String {
+pub(super) fn in_words(bound: &NumberBound) -> String {
     let least = bound.at_least.map(|it| format!("{it} or more"));
     let below = bound.below.map(|it| format!("below {it}"));
     least.into_iter().chain(below).collect::<Vec<_>>().join(" and ")
@@ -72,6 +105,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_figure_is_what_the_numbers_come_to() {
+        let seen = figure("lost", "ms", "[30, 10, 20, 15]", 2).expect("a figure");
+        assert_eq!((seen.count, seen.least, seen.median, seen.worst, seen.void), (4, 10.0, 15.0, 30.0, 2));
+        assert_eq!((figure("lost", "ms", "[]", 0), figure("lost", "ms", "[1, true]", 0)), (None, None));
+        assert_eq!((number_of(" 7.5"), number_of("x")), (Some(7.5), None));
+    }
 
     #[test]
     fn numbers_are_counted_and_their_median_and_worst_are_bounded() {

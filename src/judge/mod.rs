@@ -5,6 +5,7 @@
 
 mod capture;
 mod cause;
+mod database;
 mod events;
 mod expect;
 mod figures;
@@ -18,9 +19,10 @@ mod variant;
 
 pub use capture::{answer_as_json, capture};
 pub use cause::{describe, matches};
+pub use database::{judge_measure, judge_replica, judge_sqlite};
 pub use events::{ObjectEvent, judge_events, judge_no_object};
 pub use expect::{Expected, Judgement, Seen, judge};
-pub use figures::judge_figures;
+pub use figures::{figure, judge_figures, number_of};
 pub use log::LogLook;
 pub use object::{judge_object, object_differences};
 pub use proof::unproven;

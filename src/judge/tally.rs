@@ -123,11 +123,11 @@ pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
     Counted { judgement: Judgement { matchers, cause }, decided }
 }
 
-fn within(bound: &SpanBound, span: Span) -> bool {
+pub(super) fn within(bound: &SpanBound, span: Span) -> bool {
     bound.below.is_none_or(|below| span < below) && bound.at_least.is_none_or(|least| span >= least)
 }
 
-fn in_words(bound: &SpanBound) -> String {
+pub(super) fn in_words(bound: &SpanBound) -> String {
     let least = bound.at_least.map(|it| format!("{it} or more"));
     let below = bound.below.map(|it| format!("below {it}"));
     least.into_iter().chain(below).collect::<Vec<_>>().join(" and ")

@@ -284,6 +284,8 @@ fn namespace(path: &str, break_id: Option<&str>, taken: &mut BTreeSet<String>) -
             format!("{}-{number}", &base[..base.len().min(NAMESPACE_LIMIT - 8)])
         });
         candidate.truncate(NAMESPACE_LIMIT);
+        // A scenario is a folder, whose name may hold a version; a namespace's may not.
+        let candidate = candidate.replace('.', "-");
         let candidate = candidate.trim_end_matches('-').to_owned();
         if taken.insert(candidate.clone()) {
             return candidate;

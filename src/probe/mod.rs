@@ -10,6 +10,7 @@
 mod container;
 mod error;
 pub mod events;
+pub mod exec;
 pub mod logs;
 mod pod;
 mod prober;

@@ -63,7 +63,7 @@ impl Flow<'_> {
         for step in steps {
             match &step.repeat {
                 Some(repeat) => results.extend(self.rounds(step, repeat).await?),
-                None => results.push(self.step(step, None).await?),
+                None => results.push(self.step(step, None, false).await?.0),
             }
         }
         Ok(results)
@@ -78,18 +78,39 @@ impl Flow<'_> {
         let mut results = Vec::new();
         while rounds.next() {
             self.kept.begin_round(rounds.number);
+            let mut of_round = Vec::new();
+            let mut void = None;
             for inner in &repeat.flow {
-                results.push(self.step(inner, Some(rounds.round(inner))).await?);
+                let (result, why) = self.step(inner, Some(rounds.round(inner)), rounds.may_be_void()).await?;
+                of_round.push(result);
+                void = why;
+                if void.is_some() {
+                    break;
+                }
             }
+            if let Some(why) = void {
+                let number = rounds.number;
+                context.sink.note(format!("{}: round {number} is void and is run again: {why}", self.variant.id));
+                rounds.was_void();
+                self.kept.void_round();
+                continue;
+            }
+            results.append(&mut of_round);
             if results.iter().any(|it| it.verdict != Verdict::Passed) {
                 break;
             }
         }
-        self.kept.end_rounds();
+        self.kept.end_rounds(rounds.void);
         Ok(results)
     }
 
-    async fn step(&mut self, step: &Step, round: Option<Round>) -> Result<StepResult, RunError> {
+    /// Runs a step. Beside its result, why it says nothing, where it may be void and is.
+    async fn step(
+        &mut self,
+        step: &Step,
+        round: Option<Round>,
+        may_be_void: bool,
+    ) -> Result<(StepResult, Option<String>), RunError> {
         let (variant, id) = (self.variant.id.clone(), StepId::new(step.id.clone()));
         let place = self.variant.places.get(&step.id).cloned().unwrap_or_default();
         let within = settle::within(step) + step.consistently.map_or(Duration::ZERO, Span::to_duration);
@@ -109,7 +130,12 @@ impl Flow<'_> {
         } else {
             Settled::default()
         };
-        let Settled { attempts, last: tried, held } = settled;
+        let Settled { attempts, last: mut tried, held } = settled;
+        let void = tried.as_mut().and_then(|tried| tried.void.take());
+        if let (Some(tried), Some(why), false) = (&mut tried, &void, may_be_void) {
+            let resource = format!("step {}", step.id);
+            tried.judgement.cause.get_or_insert(Cause::Resource { resource, detail: why.clone() });
+        }
         let cause = tried.as_ref().and_then(|it| it.judgement.cause.clone());
         let verdict = match (&tried, &cause) {
             (None, _) => Verdict::Blocked,
@@ -128,7 +154,8 @@ impl Flow<'_> {
         let missed = tried.as_ref().and_then(|it| it.judgement.missed()).cloned();
         let signature = tried.as_ref().and_then(|it| self.signature(it)).map(Box::new);
         let link = self.broken_link(step, tried.as_ref(), cause.as_ref()).await;
-        let Tried { question, answer, witness, judgement, captured, told, tally, .. } = tried.unwrap_or_default();
+        let Tried { question, answer, witness, judgement, captured, told, tally, figure, .. } =
+            tried.unwrap_or_default();
         let from = step.from.as_deref();
         let vantage = from.and_then(|id| self.variant.variant.scenario.vantages.get(id));
         let ended = StepEnded {
@@ -145,7 +172,7 @@ impl Flow<'_> {
             question,
             answer,
             witness,
-            course: Course { captured, held, told, finding, closed, link, tally, round },
+            course: Course { captured, held, told, finding, closed, link, tally, figure, void: void.clone(), round },
             signature,
             inside: vantage.is_some_and(|it| it.pod.is_some()),
             blocked_by,
@@ -154,7 +181,8 @@ impl Flow<'_> {
         // From what is recorded, so that the record alone gives the same sentence (`parallax explain`).
         let sentence = if cause.is_some() { explain::of_step(&ended) } else { String::new() };
         self.stage.context.sink.say(EventKind::StepEnded(Box::new(ended)));
-        Ok(StepResult { step: step.id.clone(), verdict, cause, missed, place, sentence })
+        let void = void.filter(|_| verdict == Verdict::Passed);
+        Ok((StepResult { step: step.id.clone(), verdict, cause, missed, place, sentence }, void))
     }
 
     /// Why the store refused a signature, found out while the secrets are at hand.

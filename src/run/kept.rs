@@ -13,7 +13,7 @@ use super::signature::Presigned;
 use super::step::Tried;
 use crate::judge::Seen;
 use crate::scenario::model::{Expect, ROUND, Step};
-use crate::scenario::template::Reference;
+use crate::scenario::template::{self, Reference};
 
 /// What later steps refer to.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +32,10 @@ pub(super) struct Kept {
     pub(super) presigned: Presigned,
     /// What the rounds of the repeat under way captured, by step and name.
     collected: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
+    /// The same before the round under way, for one that turns out void.
+    before: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
+    /// How many rounds of the repeat that a step is in were void.
+    void: BTreeMap<String, u32>,
     /// What `{{ round }}` stands for.
     round: Option<u32>,
     /// What matchers compare with.
@@ -94,12 +98,25 @@ impl Kept {
     /// From now on steps are those of this round.
     pub(super) fn begin_round(&mut self, number: u32) {
         self.round = Some(number);
+        self.before.clone_from(&self.collected);
+    }
+
+    /// The round does not count: what it captured is forgotten.
+    pub(super) fn void_round(&mut self) {
+        self.collected.clone_from(&self.before);
+    }
+
+    /// How many rounds were void of the repeat whose values a text refers to.
+    pub(super) fn void_of(&self, text: &str) -> u32 {
+        let references = template::references(text).unwrap_or_default();
+        references.iter().find_map(|it| self.void.get(&it.name)).copied().unwrap_or(0)
     }
 
     /// The rounds are over: what they captured is from now on the list of all.
-    pub(super) fn end_rounds(&mut self) {
+    pub(super) fn end_rounds(&mut self, void: u32) {
         self.round = None;
         for (step, values) in std::mem::take(&mut self.collected) {
+            self.void.insert(step.clone(), void);
             let lists = values.into_iter().map(|(name, values)| (name, Value::Array(values)));
             self.captured.insert(step, lists.collect());
         }

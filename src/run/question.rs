@@ -42,6 +42,17 @@ pub(super) fn probe(
         let server_name = tls.server_name.as_deref().map(text).transpose()?;
         return Ok(Probe::Tls(TlsQuestion { host: text(&tls.host)?, port: tls.port, server_name }));
     }
+    if let Some(replica) = &step.replica {
+        let (fixture, store) = scene.store(replica.store.as_deref())?;
+        let of = text(&replica.of)?;
+        let (bucket, prefix) = of.split_once('/').unwrap_or((&of, ""));
+        let operation = S3Operation::Survey { bucket: bucket.to_owned(), prefix: prefix.to_owned() };
+        return Ok(Probe::S3(S3Question {
+            access: scene.access(fixture, store)?,
+            operation,
+            headers: BTreeMap::new(),
+        }));
+    }
     if let Some(http) = &step.http {
         return http_question(http, text).map(Probe::Http);
     }

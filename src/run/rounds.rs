@@ -17,19 +17,51 @@ pub(super) struct Rounds {
     seed: u64,
     /// The round, from 1.
     pub(super) number: u32,
+    /// How many rounds were void.
+    pub(super) void: u32,
+    void_at_most: u32,
+    /// Whether the next round is the same once more, and whether the round under way is such a one.
+    pending: bool,
+    repeated: bool,
 }
 
 impl Rounds {
     /// Before the first round. `seed` overrides the scenario's; `drawn` is for one that has none.
     pub(super) fn new(step: &Step, repeat: &RepeatStep, seed: Option<u64>, drawn: u64) -> Self {
         let seed = seed.or(repeat.seed).unwrap_or(drawn);
-        Self { of: step.id.clone(), times: repeat.times, seed, number: 0 }
+        Self {
+            of: step.id.clone(),
+            times: repeat.times,
+            seed,
+            number: 0,
+            void: 0,
+            void_at_most: repeat.void,
+            pending: false,
+            repeated: false,
+        }
     }
 
     /// Begins the next round, while there is one.
     pub(super) fn next(&mut self) -> bool {
-        self.number += 1;
+        self.repeated = std::mem::take(&mut self.pending);
+        self.number += u32::from(!self.repeated);
         self.number <= self.times
+    }
+
+    /// Whether a round may still be void.
+    pub(super) fn may_be_void(&self) -> bool {
+        self.void < self.void_at_most
+    }
+
+    /// The round was void: the next is the same once more, with moments of its own.
+    pub(super) fn was_void(&mut self) {
+        self.void += 1;
+        self.pending = true;
+    }
+
+    /// What the moments of the round under way are drawn by: its number, or one past the last where it is run again.
+    fn draw(&self) -> u32 {
+        if self.repeated { self.times + self.void } else { self.number }
     }
 
     /// What is said of it when it begins.
@@ -59,7 +91,7 @@ impl Rounds {
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         generator.set_stream(stream);
-        generator.set_word_pos(u128::from(self.number) * 2);
+        generator.set_word_pos(u128::from(self.draw()) * 2);
         let milliseconds = u64::try_from(Span::as_millis(after.span())).unwrap_or(0);
         Duration::from_millis(generator.next_u64() % (milliseconds + 1))
     }
@@ -97,6 +129,24 @@ mod tests {
         assert_ne!(moments(Some(43), None).1, drawn);
         assert_eq!(moments(None, None).0, 7);
         assert!(drawn.iter().all(|it| *it <= 3000));
+    }
+
+    #[test]
+    fn a_void_round_is_run_again_with_another_moment_and_moves_no_other() {
+        let (mut rounds, step) = rounds(Some(42), None);
+        rounds.void_at_most = 1;
+        let (mut drawn, mut numbers) = (Vec::new(), Vec::new());
+        while rounds.next() {
+            drawn.push(rounds.round(&step).after_ms.expect("it has a moment"));
+            numbers.push(rounds.number);
+            if numbers == [1, 2] {
+                assert!(rounds.may_be_void());
+                rounds.was_void();
+            }
+        }
+        assert_eq!((numbers, rounds.void, rounds.may_be_void()), (vec![1, 2, 2, 3], 1, false));
+        assert_eq!((drawn[0], drawn[1], drawn[3]), (2295, 2817, 2352));
+        assert_ne!(drawn[2], 2817);
     }
 
     #[test]

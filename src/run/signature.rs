@@ -71,7 +71,9 @@ fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option
     let S3Access { endpoint, .. } = &s3.access;
     let host = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest.trim_end_matches('/'));
     let (path, body) = match &s3.operation {
-        S3Operation::CreateBucket { bucket } | S3Operation::List { bucket, .. } => (format!("/{bucket}"), ""),
+        S3Operation::CreateBucket { bucket }
+        | S3Operation::List { bucket, .. }
+        | S3Operation::Survey { bucket, .. } => (format!("/{bucket}"), ""),
         S3Operation::Put { bucket, key, body } => (format!("/{bucket}/{key}"), body.as_str()),
         S3Operation::Get { bucket, key }
         | S3Operation::Head { bucket, key }

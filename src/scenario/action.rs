@@ -25,6 +25,10 @@ pub enum Action {
     Script,
     /// Let a foreign client sign, speak S3, or open a URL.
     Client,
+    /// Look at an SQLite database.
+    Sqlite,
+    /// Look at the objects of a replica.
+    Replica,
     /// Look at a Kubernetes object.
     Resource,
     /// Read what containers wrote.
@@ -43,6 +47,8 @@ pub enum Action {
     Restart,
     /// End a container's main process.
     Kill,
+    /// End a pod.
+    End,
     /// Put a new certificate into its Secret.
     Rotate,
     /// Start a prober.
@@ -51,13 +57,15 @@ pub enum Action {
     Prober,
     /// Run a group of steps in rounds.
     Repeat,
+    /// Measure a number.
+    Measure,
     /// Judge numbers that rounds captured.
     Figures,
 }
 
 impl Action {
     /// All kinds, in the order of the documentation.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 27] = [
         Self::Dns,
         Self::Tls,
         Self::Http,
@@ -67,6 +75,8 @@ impl Action {
         Self::Jwt,
         Self::Script,
         Self::Client,
+        Self::Sqlite,
+        Self::Replica,
         Self::Resource,
         Self::Log,
         Self::Event,
@@ -76,10 +86,12 @@ impl Action {
         Self::Scale,
         Self::Restart,
         Self::Kill,
+        Self::End,
         Self::Rotate,
         Self::Background,
         Self::Prober,
         Self::Repeat,
+        Self::Measure,
         Self::Figures,
     ];
 
@@ -95,6 +107,8 @@ impl Action {
             Self::Jwt => "jwt",
             Self::Script => "script",
             Self::Client => "client",
+            Self::Sqlite => "sqlite",
+            Self::Replica => "replica",
             Self::Resource => "resource",
             Self::Log => "log",
             Self::Event => "event",
@@ -104,10 +118,12 @@ impl Action {
             Self::Scale => "scale",
             Self::Restart => "restart",
             Self::Kill => "kill",
+            Self::End => "end",
             Self::Rotate => "rotate",
             Self::Background => "background",
             Self::Prober => "prober",
             Self::Repeat => "repeat",
+            Self::Measure => "measure",
             Self::Figures => "figures",
         }
     }
@@ -115,7 +131,17 @@ impl Action {
     /// Whether it looks from a vantage; the others go to the apiserver, or to what a vantage saw before.
     pub fn needs_vantage(self) -> bool {
         !self.is_act()
-            && !matches!(self, Self::Resource | Self::Log | Self::Event | Self::Prober | Self::Repeat | Self::Figures)
+            && !matches!(
+                self,
+                Self::Sqlite
+                    | Self::Resource
+                    | Self::Log
+                    | Self::Event
+                    | Self::Prober
+                    | Self::Repeat
+                    | Self::Measure
+                    | Self::Figures
+            )
     }
 
     /// Whether it changes the environment. It takes no `expect`: it fails when it cannot be done.
@@ -126,7 +152,7 @@ impl Action {
     /// Whether the environment is another afterwards, so that no other variant can begin where it ran. What is applied
     /// can be applied again.
     pub fn leaves_it_changed(self) -> bool {
-        matches!(self, Self::Patch | Self::Delete | Self::Scale | Self::Restart | Self::Kill | Self::Rotate)
+        matches!(self, Self::Patch | Self::Delete | Self::Scale | Self::Restart | Self::Kill | Self::End | Self::Rotate)
     }
 
     /// Whether it brings an answer that something can be captured from.
@@ -145,14 +171,21 @@ impl Action {
             Self::Jwt => &["dns", "connect", "tls", "status", "mismatch", "client"],
             Self::Script => &["exit", "mismatch", "client"],
             Self::Client => &["status", "s3", "mismatch", "client", "exit"],
+            Self::Sqlite => &["resource", "exit", "mismatch"],
+            Self::Replica => &["dns", "connect", "tls", "status", "s3", "mismatch", "client"],
             Self::Resource | Self::Log | Self::Event => &["resource", "mismatch"],
-            Self::Apply | Self::Patch | Self::Delete | Self::Scale | Self::Restart | Self::Kill | Self::Rotate => {
-                &["resource"]
-            }
+            Self::Apply
+            | Self::Patch
+            | Self::Delete
+            | Self::Scale
+            | Self::Restart
+            | Self::Kill
+            | Self::End
+            | Self::Rotate => &["resource"],
             // A prober's failures are counted, and the count is judged by another step; a round's failures are those of
             // its steps.
             Self::Background | Self::Repeat => &[],
-            Self::Prober | Self::Figures => &["mismatch"],
+            Self::Prober | Self::Measure | Self::Figures => &["mismatch"],
         }
     }
 }
@@ -176,6 +209,8 @@ impl Step {
             self.jwt.is_some(),
             self.script.is_some(),
             self.client.is_some(),
+            self.sqlite.is_some(),
+            self.replica.is_some(),
             self.resource.is_some(),
             self.log.is_some(),
             self.event.is_some(),
@@ -185,10 +220,12 @@ impl Step {
             self.scale.is_some(),
             self.restart.is_some(),
             self.kill.is_some(),
+            self.end.is_some(),
             self.rotate.is_some(),
             self.background.is_some(),
             self.prober.is_some(),
             self.repeat.is_some(),
+            self.measure.is_some(),
             self.figures.is_some(),
         ];
         Action::ALL.into_iter().zip(given).filter(|(_, given)| *given).map(|(action, _)| action).collect()
@@ -223,11 +260,14 @@ impl Step {
             Some(Action::S3) => self.s3.as_ref().map(of_s3).unwrap_or_default(),
             Some(Action::Script) => vec!["exit", "stdout", "stderr", "json"],
             Some(Action::Client) => self.client.as_ref().map(of_client).unwrap_or_default(),
+            Some(Action::Sqlite) => vec!["rows", "integrity"],
+            Some(Action::Replica) => vec!["objects", "newest"],
             Some(Action::Resource) => vec!["object", "absent"],
             Some(Action::Log) => vec!["line", "no-line"],
             Some(Action::Event) => vec!["message", "reason"],
             Some(Action::Background) => self.background.as_ref().map(|it| it.probe().matchers()).unwrap_or_default(),
             Some(Action::Prober) => vec!["failures", "longest-gap", "serials", "at-least"],
+            Some(Action::Measure) => vec!["value"],
             Some(Action::Figures) => vec!["count", "median", "worst"],
             Some(_) | None => Vec::new(),
         }
@@ -333,6 +373,11 @@ impl Expect {
             ("count", self.count.is_some()),
             ("median", self.median.is_some()),
             ("worst", self.worst.is_some()),
+            ("rows", self.rows.is_some()),
+            ("integrity", self.integrity.is_some()),
+            ("objects", self.objects.is_some()),
+            ("newest", self.newest.is_some()),
+            ("value", self.value.is_some()),
         ];
         all.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
     }

@@ -117,6 +117,7 @@ impl Outcome {
         Some(S3Reply {
             status,
             upload_id: None,
+            survey: None,
             request_id: header("x-amz-request-id"),
             etag: header("etag").map(|etag| etag.trim_matches('"').to_owned()),
             size_bytes: header("content-length").and_then(|length| length.parse().ok()),

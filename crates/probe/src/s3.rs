@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Debug;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
@@ -19,7 +20,7 @@ use aws_sdk_s3::{Client, Config};
 use aws_smithy_runtime_api::box_error::BoxError;
 use http::HeaderMap;
 use parallax_vocab::Cause;
-use parallax_vocab::answer::{BODY_LIMIT_BYTES, S3Error, S3Reply};
+use parallax_vocab::answer::{BODY_LIMIT_BYTES, S3Error, S3Reply, Survey};
 use parallax_vocab::question::{S3Access, S3Operation, S3Question};
 
 use crate::connector::Connector;
@@ -28,6 +29,9 @@ use crate::{invalid, s3_error};
 
 /// Most keys of one listing: a page of the longest keys still fits into one frame of the agent's.
 const KEYS_LIMIT: i32 = 500;
+
+/// A survey reads at most so many pages of a thousand.
+const PAGES_LIMIT: usize = 100;
 
 /// Answers an S3 question.
 pub(crate) async fn tell(question: &S3Question, dialler: Dialler) -> Result<S3Reply, Cause> {
@@ -161,6 +165,7 @@ fn empty() -> S3Reply {
         error: None,
         body: None,
         keys: Vec::new(),
+        survey: None,
         etag: None,
         size_bytes: None,
         upload_id: None,
@@ -214,8 +219,36 @@ async fn operate(client: &Client, region: &str, operation: &S3Operation) -> Resu
             let page = client.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(KEYS_LIMIT).send().await?;
             reply.keys = page.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect();
         }
+        S3Operation::Survey { bucket, prefix } => reply.survey = Some(survey(client, bucket, prefix).await?),
     }
     Ok(reply)
+}
+
+/// Counts what is below a prefix, page by page.
+async fn survey(client: &Client, bucket: &str, prefix: &str) -> Result<Survey, Failed> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut seen = Survey::default();
+    let mut token: Option<String> = None;
+    for _ in 0..PAGES_LIMIT {
+        let page = client.list_objects_v2().bucket(bucket).prefix(prefix).set_continuation_token(token.take());
+        let page = page.send().await?;
+        for object in page.contents() {
+            seen.objects += 1;
+            seen.bytes += object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
+            let written = object.last_modified().and_then(|it| it.to_millis().ok());
+            if written > seen.newest_unix_ms {
+                seen.newest_unix_ms = written;
+                seen.newest_key = object.key().map(str::to_owned);
+            }
+        }
+        token = page.next_continuation_token().map(str::to_owned);
+        if token.is_none() {
+            let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+            seen.newest_age_ms = seen.newest_unix_ms.map(|at| u64::try_from(now_ms - at).unwrap_or(0));
+            return Ok(seen);
+        }
+    }
+    Err(Failed { error: None, words: format!("there are more than {PAGES_LIMIT} pages of objects") })
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {

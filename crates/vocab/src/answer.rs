@@ -173,6 +173,9 @@ pub struct S3Reply {
     /// Keys of `ListObjectsV2`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
+    /// What there is below a prefix, of a survey.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survey: Option<Survey>,
     /// ETag, without quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
@@ -185,6 +188,25 @@ pub struct S3Reply {
     /// `x-amz-request-id`: the server-side witness is joined by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+}
+
+/// What there is below a prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Survey {
+    /// How many objects.
+    pub objects: u64,
+    /// Their lengths together, in bytes.
+    pub bytes: u64,
+    /// Key of the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_key: Option<String>,
+    /// When the newest was written, in milliseconds since the Unix epoch, by the store's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_unix_ms: Option<i64>,
+    /// How long before the question that was, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_age_ms: Option<u64>,
 }
 
 /// A signed URL.

@@ -30,6 +30,12 @@ pub struct Course {
     /// What a prober's outcomes come to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tally: Option<Tally>,
+    /// What the numbers of rounds come to, where they have a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figure: Option<Figure>,
+    /// Why the step was not done as it was meant, so that its round does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub void: Option<String>,
     /// The round of a repeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round: Option<Round>,
@@ -55,6 +61,26 @@ impl Course {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// What the numbers of rounds come to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Figure {
+    /// What was measured.
+    pub name: String,
+    /// In which unit.
+    pub unit: String,
+    /// How many numbers there are.
+    pub count: usize,
+    /// The least.
+    pub least: f64,
+    /// The median; of an even count, the lower of the two in the middle.
+    pub median: f64,
+    /// The greatest.
+    pub worst: f64,
+    /// Rounds that were void, and were run again.
+    pub void: u32,
 }
 
 /// How long an expectation held that had to hold for a span (`consistently`).

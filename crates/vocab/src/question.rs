@@ -236,6 +236,14 @@ pub enum S3Operation {
         #[serde(default)]
         prefix: String,
     },
+    /// `ListObjectsV2`, all pages, of which only the sum is told.
+    Survey {
+        /// Bucket name.
+        bucket: String,
+        /// Key prefix.
+        #[serde(default)]
+        prefix: String,
+    },
 }
 
 /// Sign a URL (SigV4 in the query).

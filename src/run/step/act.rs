@@ -1,4 +1,4 @@
-//! `apply`, `patch`, `delete`, `scale`, `restart`, `kill` and `rotate`: from a step to an act, and what follows from it
+//! `apply`, `patch`, `delete`, `scale`, `restart`, `kill`, `end` and `rotate`: from a step to an act, and what follows from it
 //! for the rest of the flow.
 
 use std::time::Duration;
@@ -21,6 +21,7 @@ pub(in crate::run) fn within(step: &Step) -> Option<Duration> {
         step.scale.as_ref().and_then(|it| it.within),
         step.restart.as_ref().and_then(|it| it.within),
         step.kill.as_ref().and_then(|it| it.within),
+        step.end.as_ref().and_then(|it| it.within),
     ];
     let said = said.into_iter().flatten().next().map(Span::to_duration);
     step.action().is_act().then(|| said.unwrap_or(act::WITHIN))
@@ -30,7 +31,10 @@ pub(in crate::run) fn within(step: &Step) -> Option<Duration> {
 pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
     // Boxed: what acts watch with would stand in every future around this one.
     match Box::pin(it.act()).await {
-        Ok(done) => Ok(Tried { value: done.value, told: vec![done.told], other: Some(done.said), ..Tried::default() }),
+        Ok(done) => {
+            let Done { value, told, said, void } = done;
+            Ok(Tried { value, told: vec![told], other: Some(said), void, ..Tried::default() })
+        }
         Err(RunError::Act(ActError::Cause(cause))) => Ok(refused(cause)),
         Err(RunError::Apply(ApplyError::Refused { resource, source, .. })) => {
             Ok(refused(Cause::Resource { resource, detail: source.to_string() }))
@@ -76,6 +80,11 @@ impl Attempt<'_> {
             let (engine, node) = (self.stage.context.site.engine(), &self.stage.scene.cluster.node.name);
             return Ok(act::kill(&scope(&namespace), engine, node, &victim).await?);
         }
+        if let Some(end) = &step.end {
+            let namespace = namespace(&end.namespace);
+            let (engine, node) = (self.stage.context.site.engine(), &self.stage.scene.cluster.node.name);
+            return Ok(act::end(&scope(&namespace), engine, node, &Which::parse(&end.pod), end.how).await?);
+        }
         match &step.rotate {
             Some(rotate) => self.rotate(rotate).await?.map_err(wrong),
             None => Err(wrong("it does not act".to_owned())),
@@ -89,7 +98,7 @@ impl Attempt<'_> {
             applied.push(serde_json::to_value(&object).unwrap_or_default());
         }
         let told = format!("{} objects are applied", applied.len());
-        Ok(Done { value: None, told, said: serde_json::json!({ "objects": applied }) })
+        Ok(Done { value: None, told, said: serde_json::json!({ "objects": applied }), void: None })
     }
 
     async fn patch(&self, it: &PatchStep, namespace: &str) -> Result<Done, RunError> {

@@ -82,7 +82,8 @@ impl Attempt<'_> {
             Ok(Ok(())) | Err(_) => look.judge(),
         };
         let last: Vec<String> = look.last().map(str::to_owned).collect();
-        let said = json!({ "line": look.found(), "last": last });
+        let found = look.found().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let said = json!({ "line": look.found(), "json": found, "last": last });
         Ok(Tried { told: last, other: Some(said), ..Tried::judged(judgement) })
     }
 

@@ -1,12 +1,34 @@
-//! `figures`: numbers that rounds captured.
+//! `measure` and `figures`: numbers that were captured, alone and of all rounds.
+
+use serde_json::json;
 
 use super::{Attempt, Tried};
 use crate::judge;
 use crate::run::error::RunError;
 
+pub(super) fn measure(it: &Attempt<'_>) -> Result<Tried, RunError> {
+    let Some(measure) = &it.step.measure else { return Err(it.wrong("it measures nothing".to_owned())) };
+    let number = |text: &String| {
+        let text = it.words().text(text).map_err(|reason| it.wrong(reason))?;
+        judge::number_of(&text).ok_or_else(|| it.wrong(format!("`{text}` is no number")))
+    };
+    let of = number(&measure.of)?;
+    let value = match &measure.less {
+        Some(less) => of - number(less)?,
+        None => of,
+    };
+    let judgement = judge::judge_measure(&it.expect()?.unwrap_or_default(), value);
+    Ok(Tried { other: Some(json!({ "value": value })), ..Tried::judged(judgement) })
+}
+
 pub(super) fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
     let Some(figures) = &it.step.figures else { return Err(it.wrong("it names no figures".to_owned())) };
     let list = it.words().text(&figures.of).map_err(|reason| it.wrong(reason))?;
     let judgement = judge::judge_figures(&it.expect()?.unwrap_or_default(), &list);
-    Ok(Tried { other: serde_json::from_str(&list).ok(), ..Tried::judged(judgement) })
+    let figure = figures.name.as_ref().and_then(|name| {
+        let unit = figures.unit.clone().unwrap_or_default();
+        let void = it.kept.void_of(&figures.of);
+        judge::figure(name, &unit, &list, void)
+    });
+    Ok(Tried { other: serde_json::from_str(&list).ok(), figure, ..Tried::judged(judgement) })
 }

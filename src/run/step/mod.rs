@@ -2,6 +2,7 @@
 
 mod act;
 mod cluster;
+mod database;
 mod figures;
 mod probe;
 mod prober;
@@ -11,6 +12,7 @@ pub(super) use act::within as act_within;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use parallax_vocab::course::Figure;
 use parallax_vocab::event::Witness;
 use parallax_vocab::tally::Tally;
 use parallax_vocab::{Answer, Question};
@@ -60,6 +62,10 @@ pub(super) struct Tried {
     pub(super) captured: BTreeMap<String, Value>,
     /// What a prober's outcomes come to.
     pub(super) tally: Option<Tally>,
+    /// What the numbers of rounds come to, where they have a name.
+    pub(super) figure: Option<Figure>,
+    /// Why it was not done as it was meant, so that it says nothing.
+    pub(super) void: Option<String>,
     /// What failed cannot come to hold any more, however often it is tried.
     pub(super) decided: bool,
 }
@@ -84,7 +90,9 @@ impl<'a> Attempt<'a> {
             | Action::Sts
             | Action::Jwt
             | Action::Script
-            | Action::Client => probe::run(self).await,
+            | Action::Client
+            | Action::Replica => probe::run(self).await,
+            Action::Sqlite => database::run(self).await,
             Action::Resource | Action::Log | Action::Event => cluster::run(self).await,
             Action::Apply
             | Action::Patch
@@ -92,9 +100,11 @@ impl<'a> Attempt<'a> {
             | Action::Scale
             | Action::Restart
             | Action::Kill
+            | Action::End
             | Action::Rotate => act::run(self).await,
             Action::Background => prober::start(self).await,
             Action::Prober => prober::count(self).await,
+            Action::Measure => figures::measure(self),
             Action::Figures => figures::run(self),
             Action::Repeat => Err(self.wrong("a repeat is run by its steps".to_owned())),
         }?;

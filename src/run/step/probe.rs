@@ -1,4 +1,4 @@
-//! `dns`, `tls`, `http`, `s3`, `presign`, `sts`, `jwt`, `script` and `client`: a question to a vantage, and who the store saw
+//! `dns`, `tls`, `http`, `s3`, `presign`, `sts`, `jwt`, `script`, `client` and `replica`: a question to a vantage, and who the store saw
 //! asking it.
 
 use parallax_vocab::answer::{Reply, StsReply};
@@ -27,7 +27,10 @@ pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
         None if succeeds(it.step) => Expected::Success,
         None => Expected::Answer,
     };
-    let judgement = judge::judge(&expected, &answer, &it.kept.seen);
+    let judgement = match (&it.step.replica, &expected) {
+        (Some(_), Expected::Declared(expect)) => judge::judge_replica(expect, &answer),
+        _ => judge::judge(&expected, &answer, &it.kept.seen),
+    };
     let witness = it.stage.witness(it.variant, from, &answer).await;
     let judgement = disagreement(judgement, witness.as_ref());
     Ok(Tried { question: Some(question), answer: Some(answer), witness, ..Tried::judged(judgement) })

@@ -70,7 +70,13 @@ fn figures(subject: &Subject<'_>, step: &Step, at: &str) -> Vec<Diagnostic> {
         errors.push(error.fix("write what the steps of a repeat captured: `\"{{ step.capture }}\"`"));
     }
     let expect = step.expect.as_ref();
-    let bounds = [("median", expect.and_then(|it| it.median)), ("worst", expect.and_then(|it| it.worst))];
+    let bounds = [
+        ("median", expect.and_then(|it| it.median)),
+        ("worst", expect.and_then(|it| it.worst)),
+        ("rows", expect.and_then(|it| it.rows)),
+        ("objects", expect.and_then(|it| it.objects)),
+        ("value", expect.and_then(|it| it.value)),
+    ];
     for (matcher, bound) in bounds {
         let wrong = match bound {
             Some(NumberBound { below: None, at_least: None }) => "a bound without a limit holds always".to_owned(),

@@ -231,11 +231,12 @@ impl Judge<'_> {
             let s3 = self.step.s3.as_ref().or_else(|| client.and_then(|client| client.s3.as_ref()));
             let operation = s3.and_then(|s3| s3.operations().first().map(|(name, _)| *name));
             // One without an operation is told for that alone, and so is a client without a task.
-            let optional =
-                matches!(action, Action::Presign | Action::Sts | Action::Script | Action::Background | Action::Repeat)
-                    || action.is_act()
-                    || s3.is_some() && !matches!(operation, Some("get" | "head" | "list"))
-                    || client.is_some_and(|client| client.http.is_none() && client.s3.is_none());
+            let optional = matches!(
+                action,
+                Action::Presign | Action::Sts | Action::Script | Action::Background | Action::Repeat | Action::Measure
+            ) || action.is_act()
+                || s3.is_some() && !matches!(operation, Some("get" | "head" | "list"))
+                || client.is_some_and(|client| client.http.is_none() && client.s3.is_none());
             if !optional {
                 let error =
                     self.error("/id", format!("step `{}` expects nothing, so it asserts nothing", self.step.id));

@@ -107,6 +107,35 @@ pub struct KillStep {
     pub within: Option<Span>,
 }
 
+/// End a pod and wait until it is gone, and keep what its containers said last. The pod's object is held by a finalizer until
+/// the end of each container is seen in its status, so that no other pod of its name begins before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct EndStep {
+    /// Name of the pod, or labels that select exactly one: `app=db`.
+    pub pod: String,
+    /// How it ends.
+    pub how: Ending,
+    /// Its namespace; the variant's where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// How long it may take; 60s where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Span>,
+}
+
+/// How a pod ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// As with its node: every container is killed through the node's runtime (exit code 137), and the pod deleted without
+    /// grace at once. Where the kubelet began a container again in between, the step does not count: within a `repeat`
+    /// its round is void and run again.
+    Crash,
+    /// As by `kubectl delete`: every container is asked to end and has the pod's grace period.
+    Clean,
+}
+
 /// Signals that end a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]

@@ -108,6 +108,21 @@ pub struct Expect {
     /// The median (`figures`); of an even count, the lower of the two in the middle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub median: Option<NumberBound>,
+    /// How many rows the database holds (`sqlite`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<NumberBound>,
+    /// What `PRAGMA integrity_check` says (`sqlite`): `ok`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integrity: Option<String>,
+    /// How many objects the replica has (`replica`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<NumberBound>,
+    /// How long ago the newest object of the replica was written (`replica`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<SpanBound>,
+    /// The number that is measured (`measure`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<NumberBound>,
     /// The greatest (`figures`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst: Option<NumberBound>,

@@ -6,6 +6,7 @@
 mod act;
 mod breaks;
 mod cluster;
+mod database;
 mod expect;
 mod identity;
 mod prober;
@@ -19,14 +20,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::act::{DeleteStep, KillStep, PatchStep, RestartStep, RotateStep, ScaleStep, Signal};
+pub use self::act::{DeleteStep, EndStep, Ending, KillStep, PatchStep, RestartStep, RotateStep, ScaleStep, Signal};
 pub use self::breaks::{Alternative, Break, CauseSpec, Change, OneOrMore};
 pub use self::cluster::{EventStep, LogStep, ResourceStep};
+pub use self::database::{ReplicaStep, SqliteStep};
 pub use self::expect::{Expect, SpanBound};
 pub use self::identity::{JwtStep, STS_AUDIENCE, SessionToken, Signer, StsStep, TokenSpec, Vulnerable};
 pub use self::prober::{BackgroundStep, ProberStep};
 pub use self::program::{ClientStep, ScriptStep};
-pub use self::repeat::{After, FiguresStep, NumberBound, Placed, ROUND, Random, RepeatStep, placed};
+pub use self::repeat::{After, FiguresStep, MeasureStep, NumberBound, Placed, ROUND, Random, RepeatStep, placed};
 pub use self::step::{ApplyStep, DnsStep, HttpStep, PresignStep, S3Step, Step, TlsStep};
 pub use self::vantage::{OutsideVantage, PodVantage, VantageSpec};
 

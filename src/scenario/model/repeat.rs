@@ -20,8 +20,18 @@ pub struct RepeatStep {
     /// What random moments are drawn from; without one it is drawn too, and reported. `--seed` overrides it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// So many rounds may be void, and are run again: those in which an act could not be done as it was meant, since
+    /// something came in between. None where it is left out.
+    #[serde(default, skip_serializing_if = "is_none")]
+    #[schemars(range(max = 1000))]
+    pub void: u32,
     /// The steps of a round. Their ids are unique in the scenario.
     pub flow: Vec<Step>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// When a step of a round begins.
@@ -58,6 +68,23 @@ impl After {
 pub struct FiguresStep {
     /// The list: `"{{ step.capture }}"` of a step within a repeat.
     pub of: String,
+    /// What is measured, in words: with it, count, median and worst are among the figures of the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The unit of the numbers: `ms`, `rows`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+}
+
+/// Measure: a number that a step captured, or how far two are apart. It can be captured from `/value`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MeasureStep {
+    /// The number: `"{{ step.capture }}"`.
+    pub of: String,
+    /// What is taken from it: `"{{ step.capture }}"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub less: Option<String>,
 }
 
 /// A bound of a number: one of the two, or both.

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    After, BackgroundStep, ClientStep, DeleteStep, EventStep, Expect, FiguresStep, JwtStep, KillStep, LogStep,
-    PatchStep, ProberStep, RepeatStep, ResourceStep, RestartStep, RotateStep, ScaleStep, ScriptStep, SessionToken,
-    StsStep, Vulnerable,
+    After, BackgroundStep, ClientStep, DeleteStep, EndStep, EventStep, Expect, FiguresStep, JwtStep, KillStep, LogStep,
+    MeasureStep, PatchStep, ProberStep, RepeatStep, ReplicaStep, ResourceStep, RestartStep, RotateStep, ScaleStep,
+    ScriptStep, SessionToken, SqliteStep, StsStep, Vulnerable,
 };
 use crate::scenario::duration::Span;
 
@@ -52,6 +52,12 @@ pub struct Step {
     /// Let a client that applications use sign, speak S3, or open a URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientStep>,
+    /// Look at an SQLite database, through the container that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqlite: Option<SqliteStep>,
+    /// Look at the objects of a replica, and at the age of the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<ReplicaStep>,
     /// Look at a Kubernetes object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<ResourceStep>,
@@ -80,6 +86,9 @@ pub struct Step {
     /// End a container's main process through the node's container runtime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill: Option<KillStep>,
+    /// End a pod, as a crash does or as `kubectl delete` does, and keep what its containers said last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<EndStep>,
     /// Put a new leaf into the Secret of a fixture's certificate; the step's value is its serial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotate: Option<RotateStep>,
@@ -92,6 +101,9 @@ pub struct Step {
     /// Run a group of steps in rounds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat: Option<RepeatStep>,
+    /// Measure a number that was captured, or how far two are apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measure: Option<MeasureStep>,
     /// Judge numbers that the rounds of a repeat captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figures: Option<FiguresStep>,

@@ -1,0 +1,244 @@
+//! `end`: the end of a whole pod, as a crash of its node or as a deletion, with what its containers said last.
+//!
+//! A finalizer of ours holds the pod's object until the kubelet has told the end of each container: exit codes and
+//! restarts are then known from the pod's status, and nothing of its name begins before.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures::{AsyncBufReadExt as _, StreamExt as _};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::api::{DeleteParams, LogParams, Patch, PatchParams};
+use kube::runtime::wait::await_condition;
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+use super::kill::{RUNTIME_NAMESPACE, find};
+use super::{ActError, Done, FIELD_MANAGER, Scope};
+use crate::engine::Engine;
+use crate::scenario::model::{Ending, Signal};
+use crate::scenario::target::Which;
+
+/// What holds the pod's object.
+const FINALIZER: &str = "parallax.local/held";
+/// How long the runtime may take to deliver signals.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(20);
+/// How many lines of each container are kept.
+const LINES: usize = 12;
+/// A log that is followed ends with its container; where it does not, what came so far is what there is.
+const LOG_ENDS_WITHIN: Duration = Duration::from_secs(3);
+
+/// Ends a pod and waits until it is gone.
+///
+/// # Errors
+///
+/// Where it is not there or does not run, where a killed container has another exit code than 137, and where its end is
+/// not seen in time; the finalizer is then taken off again.
+pub async fn end(scope: &Scope<'_>, engine: &Engine, node: &str, which: &Which, how: Ending) -> Result<Done, ActError> {
+    let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
+    let pod = find(scope, &pods, which).await?;
+    let name = pod.name_any();
+    let title = format!("pod {name} in namespace {}", scope.namespace);
+    let runs = running(&pod);
+    if runs.is_empty() {
+        return Err(ActError::cause(&title, "none of its containers runs"));
+    }
+    let logs: Vec<_> = runs.keys().map(|container| follow(&pods, &name, container)).collect();
+    let logs = futures::future::join_all(logs).await;
+    hold(&pods, &pod, &title, true).await?;
+    let ended = Box::pin(end_held(scope, engine, node, &pods, &pod, &runs, how)).await;
+    let released = hold(&pods, &pod, &title, false).await;
+    let mut seen = ended?;
+    released?;
+    let mut said = BTreeMap::new();
+    for (container, log) in runs.keys().zip(logs) {
+        let Some(log) = log else { continue };
+        let lines = tokio::time::timeout(LOG_ENDS_WITHIN, log.ended).await.ok().and_then(Result::ok);
+        said.insert(container.clone(), lines.unwrap_or_default());
+    }
+    for (container, seen) in &mut seen.containers {
+        let lines = said.get(container).cloned().unwrap_or_default();
+        let last = lines.back().cloned().unwrap_or_default();
+        seen["last"] = serde_json::from_str(&last).unwrap_or(Value::String(last));
+        seen["lines"] = json!(lines);
+    }
+    let uid = pod.uid().unwrap_or_default();
+    gone(scope, &pods, &name, &uid, &title).await?;
+    let codes: Vec<String> =
+        seen.containers.iter().map(|(name, it)| format!("{name} with {}", it["exit-code"])).collect();
+    let told = format!("{title} ended: {}", codes.join(", "));
+    let said = json!({
+        "pod": name, "uid": uid, "began-unix-ms": seen.began_unix_ms, "gone-unix-ms": unix_ms(),
+        "containers": seen.containers,
+    });
+    Ok(Done { told, said, void: seen.void, ..Done::default() })
+}
+
+/// What was seen of a pod's end.
+struct Seen {
+    began_unix_ms: u64,
+    containers: BTreeMap<String, Value>,
+    void: Option<String>,
+}
+
+async fn end_held(
+    scope: &Scope<'_>,
+    engine: &Engine,
+    node: &str,
+    pods: &Api<Pod>,
+    pod: &Pod,
+    runs: &BTreeMap<String, String>,
+    how: Ending,
+) -> Result<Seen, ActError> {
+    let name = pod.name_any();
+    let title = format!("pod {name} in namespace {}", scope.namespace);
+    let began_unix_ms = unix_ms();
+    let delete = match how {
+        Ending::Crash => {
+            kill(engine, node, runs.values(), &title).await?;
+            DeleteParams::default().grace_period(0)
+        }
+        Ending::Clean => DeleteParams::default(),
+    };
+    pods.delete(&name, &delete).await.map_err(ActError::of(&title, "delete"))?;
+    let ended = |pod: Option<&Pod>| pod.is_none_or(|pod| statuses(pod).all(has_ended));
+    let seen = match tokio::time::timeout(scope.within, await_condition(pods.clone(), &name, ended)).await {
+        Ok(Ok(Some(pod))) => pod,
+        Ok(Ok(None)) => return Err(ActError::cause(&title, "its object went before its end was seen")),
+        Ok(Err(error)) => return Err(ActError::cause(&title, format!("the watch of it ended: {error}"))),
+        Err(_) => {
+            let detail = format!("its containers have not ended after {} s", scope.within.as_secs());
+            return Err(ActError::cause(&title, detail));
+        }
+    };
+    let mut containers = BTreeMap::new();
+    let mut void = None;
+    for status in statuses(&seen).filter(|it| runs.contains_key(&it.name)) {
+        let Some(end) = status.state.as_ref().and_then(|it| it.terminated.as_ref()) else { continue };
+        let same = end.container_id.as_ref() == runs.get(&status.name);
+        if !same || status.restart_count > restarts(pod, &status.name) {
+            let why =
+                format!("the kubelet began container {} of {title} again before the pod was deleted", status.name);
+            void = Some(why);
+        } else if how == Ending::Crash && Some(end.exit_code) != Signal::Kill.exit_code() {
+            let detail = format!("container {} ended with {}, and SIGKILL leaves 137", status.name, end.exit_code);
+            return Err(ActError::cause(&title, detail));
+        }
+        let finished = end.finished_at.as_ref().and_then(|it| serde_json::to_value(it).ok());
+        containers.insert(status.name.clone(), json!({ "exit-code": end.exit_code, "finished": finished }));
+    }
+    Ok(Seen { began_unix_ms, containers, void })
+}
+
+/// Kills the main processes of containers at once, by the runtime of their node.
+async fn kill(engine: &Engine, node: &str, ids: impl Iterator<Item = &String>, title: &str) -> Result<(), ActError> {
+    let one = |id: &String| {
+        let id = id.split_once("://").map_or(id.as_str(), |(_, id)| id);
+        format!("ctr --namespace {RUNTIME_NAMESPACE} tasks kill --signal SIGKILL {id} &")
+    };
+    let script = format!("{} wait", ids.map(one).collect::<Vec<_>>().join(" "));
+    let delivered = engine.exec(node, &["sh", "-c", &script], DELIVERED_WITHIN).await?;
+    // `wait` succeeds whatever its jobs did: what the runtime complains of is written.
+    if !delivered.output.trim().is_empty() {
+        return Err(ActError::cause(title, format!("the runtime says {}", delivered.output.trim())));
+    }
+    Ok(())
+}
+
+/// Puts the finalizer on, or takes it off. A pod that is gone holds nothing.
+async fn hold(pods: &Api<Pod>, pod: &Pod, title: &str, on: bool) -> Result<(), ActError> {
+    let name = pod.name_any();
+    let mut finalizers: Vec<String> = pod.finalizers().iter().filter(|it| *it != FINALIZER).cloned().collect();
+    finalizers.extend(on.then(|| FINALIZER.to_owned()));
+    // Of another pod of the same name, the uid is another, and the apiserver refuses.
+    let patch = json!({ "metadata": { "uid": pod.uid(), "finalizers": finalizers } });
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    match pods.patch(&name, &parameters, &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if !on && matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(ActError::of(title, "patch")(error)),
+    }
+}
+
+async fn gone(scope: &Scope<'_>, pods: &Api<Pod>, name: &str, uid: &str, title: &str) -> Result<(), ActError> {
+    let gone = await_condition(pods.clone(), name, kube::runtime::wait::conditions::is_deleted(uid));
+    match tokio::time::timeout(scope.within, gone).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(ActError::cause(title, format!("the watch of it ended: {error}"))),
+        Err(_) => Err(ActError::cause(title, format!("it is not gone after {} s", scope.within.as_secs()))),
+    }
+}
+
+/// A log that is read as it is written.
+struct Log {
+    ended: tokio::task::JoinHandle<VecDeque<String>>,
+}
+
+/// Follows what a container writes, until it ends.
+async fn follow(pods: &Api<Pod>, pod: &str, container: &str) -> Option<Log> {
+    let parameters = LogParams {
+        container: Some(container.to_owned()),
+        follow: true,
+        tail_lines: i64::try_from(LINES).ok(),
+        ..LogParams::default()
+    };
+    let mut lines = pods.log_stream(pod, &parameters).await.ok()?.lines();
+    let ended = tokio::spawn(async move {
+        let mut kept = VecDeque::new();
+        while let Some(Ok(line)) = lines.next().await {
+            if kept.len() == LINES {
+                kept.pop_front();
+            }
+            kept.push_back(line);
+        }
+        kept
+    });
+    Some(Log { ended })
+}
+
+fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.iter();
+    status.flat_map(|it| it.init_container_statuses.iter().chain(&it.container_statuses).flatten())
+}
+
+/// Containers that run, init containers that go on among them, with the runtime's ids.
+fn running(pod: &Pod) -> BTreeMap<String, String> {
+    let runs = statuses(pod).filter(|it| it.state.as_ref().is_some_and(|state| state.running.is_some()));
+    runs.filter_map(|it| Some((it.name.clone(), it.container_id.clone()?))).collect()
+}
+
+fn has_ended(status: &ContainerStatus) -> bool {
+    status.state.as_ref().is_some_and(|state| state.terminated.is_some())
+}
+
+fn restarts(pod: &Pod, container: &str) -> i32 {
+    statuses(pod).find(|it| it.name == container).map_or(0, |it| it.restart_count)
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_is_ended_and_init_containers_that_go_on_are_among_it() {
+        let status = |name: &str, state: Value, restarts: i32| {
+            json!({"name": name, "image": "", "imageID": "", "ready": true, "restartCount": restarts,
+                "state": state, "containerID": format!("containerd://{name}")})
+        };
+        let ended = json!({"terminated": {"exitCode": 0}});
+        let pod: Pod = serde_json::from_value(json!({"status": {
+            "initContainerStatuses": [status("restore", ended.clone(), 0), status("replicate", json!({"running": {}}), 0)],
+            "containerStatuses": [status("app", json!({"running": {}}), 2)],
+        }}))
+        .expect("a pod");
+        let runs = running(&pod);
+        assert_eq!(runs.keys().map(String::as_str).collect::<Vec<_>>(), ["app", "replicate"]);
+        assert_eq!((runs["app"].as_str(), restarts(&pod, "app"), restarts(&pod, "other")), ("containerd://app", 2, 0));
+        assert_eq!(statuses(&pod).filter(|it| has_ended(it)).count(), 1);
+    }
+}

@@ -1,0 +1,37 @@
+//! `sqlite`: a look at a database, through the container that holds it.
+
+use kube::Api;
+use parallax_vocab::Cause;
+
+use super::{Attempt, Tried};
+use crate::judge::{self, Judgement};
+use crate::probe::exec;
+use crate::run::error::RunError;
+
+/// The program that looks, in the image `writer`.
+const PROGRAM: &str = "/parallax-writer";
+
+pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
+    let step = it.filled_in()?;
+    let Some(sqlite) = &step.sqlite else { return Err(it.wrong("it names no database".to_owned())) };
+    let namespace = sqlite.namespace.as_deref().unwrap_or_else(|| it.namespace());
+    let pods = Api::namespaced(it.stage.applier.client().clone(), namespace);
+    let command = [PROGRAM, "look", "--database", &sqlite.database];
+    let ran = Box::pin(exec::run(&pods, &sqlite.pod, &sqlite.container, &command, it.left)).await;
+    let resource = format!("container {} of pod {} in namespace {namespace}", sqlite.container, sqlite.pod);
+    let failed = |cause| Tried::judged(Judgement { matchers: Vec::new(), cause: Some(cause) });
+    let ran = match ran {
+        Ok(ran) => ran,
+        Err(detail) => return Ok(failed(Cause::Resource { resource, detail })),
+    };
+    if ran.exit != 0 {
+        let detail = ran.stderr.trim().to_owned();
+        return Ok(failed(Cause::Exit { exit: ran.exit, detail }));
+    }
+    let Ok(seen) = serde_json::from_str(&ran.stdout) else {
+        let detail = format!("`{PROGRAM} look` writes no JSON: {}", ran.stdout.trim());
+        return Ok(failed(Cause::Resource { resource, detail }));
+    };
+    let judgement = judge::judge_sqlite(&step.expect.unwrap_or_default(), &seen);
+    Ok(Tried { told: vec![ran.stdout.trim().to_owned()], other: Some(seen), ..Tried::judged(judgement) })
+}
