@@ -50,10 +50,11 @@ pub async fn write_into_corefile(client: &Client, rules: &[&DnsRule]) -> Result<
     maps.patch(NAME, &parameters, &Patch::Merge(&patch)).await.map_err(|why| refused("ConfigMap", why))?;
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
     let there = await_condition(deployments.clone(), NAME, |it: Option<&Deployment>| it.is_some());
-    within("Deployment coredns", there).await?;
+    within("Deployment coredns", Box::pin(there)).await?;
     let patch = json!({ "spec": { "template": { "metadata": { "annotations": { ANNOTATION: "rules" } } } } });
     deployments.patch(NAME, &parameters, &Patch::Merge(&patch)).await.map_err(|why| refused("Deployment", why))?;
-    within("the restart of CoreDNS", await_condition(deployments, NAME, is_available)).await.map(drop)
+    let restarted = Box::pin(await_condition(deployments, NAME, is_available));
+    within("the restart of CoreDNS", restarted).await.map(drop)
 }
 
 async fn within<T>(
@@ -76,7 +77,7 @@ fn with_rules(text: &str, rules: &[&DnsRule]) -> Option<String> {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let block = lines.iter().position(|line| line.trim() == BLOCK)?;
     let rules = rules.iter().map(|rule| format!("    rewrite name exact {} {}", rule.from, rule.to));
-    lines.splice(block + 1..block + 1, rules);
+    lines.splice((block + 1)..=block, rules);
     Some(lines.join("\n") + "\n")
 }
 

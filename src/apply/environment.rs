@@ -189,7 +189,7 @@ async fn unready(
         .map(|(what, name, within)| async move {
             let (client, namespace) = (applier.client(), plan.namespace.as_str());
             let declared = declared.of(&what);
-            ready::deployment(&Awaited { client, namespace, name, what, within, declared }).await
+            Box::pin(ready::deployment(&Awaited { client, namespace, name, what, within, declared })).await
         })
         .collect();
     let mut unready = Vec::new();
@@ -254,7 +254,7 @@ async fn vantage_pods(
                 why = hopeless::pod(client.clone(), &plan.namespace, only, |_| true, None) => Ok(Err(why)),
             }
         };
-        match tokio::time::timeout(PODS_WITHIN, running).await {
+        match tokio::time::timeout(PODS_WITHIN, Box::pin(running)).await {
             Ok(Ok(Ok(pod))) => {
                 let address = pod.and_then(|it| it.status).and_then(|it| it.pod_ip).unwrap_or_default();
                 Ok((vantage.clone(), (name, address)))

@@ -42,7 +42,7 @@ pub(super) async fn deployment(it: &Awaited<'_>) -> Result<Option<Unready>, Appl
             why = in_vain(it, &api, &resource) => Ok(Some(why)),
         }
     };
-    let detail = match tokio::time::timeout(it.within, available).await {
+    let detail = match tokio::time::timeout(it.within, Box::pin(available)).await {
         Ok(Ok(None)) => return Ok(None),
         Ok(Ok(Some(why))) => why,
         Ok(Err(error)) => {

@@ -122,6 +122,7 @@ pub enum Command {
 
 /// Arguments of `e2e`.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct E2e {
     /// Which variants.
     #[command(flatten)]

@@ -376,7 +376,8 @@ mod tests {
 
     #[test]
     fn what_is_said_when_nothing_matches() {
-        let table: [(&[&str], &[&str], &[&str], &str); 10] = [
+        type Row = (&'static [&'static str], &'static [&'static str], &'static [&'static str], &'static str);
+        let table: [Row; 10] = [
             (
                 &["presing"],
                 &[],

@@ -32,18 +32,15 @@ pub fn capture(
         return captured;
     }
     for (name, pointer) in pointers {
-        match answer.pointer(pointer).filter(|value| !value.is_null()) {
-            Some(value) => {
-                captured.insert(name.clone(), value.clone());
-            }
-            None => {
-                let matcher = format!("capture.{name}");
-                let (expected, seen) = (format!("a value at {pointer}"), nearest(answer, pointer));
-                let missed =
-                    Matched { matcher: matcher.clone(), held: false, expected: expected.clone(), seen: seen.clone() };
-                judgement.matchers.push(missed);
-                judgement.cause.get_or_insert(Cause::Mismatch { matcher, expected, seen });
-            }
+        if let Some(value) = answer.pointer(pointer).filter(|value| !value.is_null()) {
+            captured.insert(name.clone(), value.clone());
+        } else {
+            let matcher = format!("capture.{name}");
+            let (expected, seen) = (format!("a value at {pointer}"), nearest(answer, pointer));
+            let missed =
+                Matched { matcher: matcher.clone(), held: false, expected: expected.clone(), seen: seen.clone() };
+            judgement.matchers.push(missed);
+            judgement.cause.get_or_insert(Cause::Mismatch { matcher, expected, seen });
         }
     }
     captured

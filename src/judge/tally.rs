@@ -138,13 +138,13 @@ fn failures_in_words(tally: &Tally) -> String {
     let mut words = format!("{} of {}", tally.failures, tally.count);
     let causes: Vec<String> = tally.causes.iter().take(CAUSES_SHOWN).map(ToString::to_string).collect();
     if !causes.is_empty() {
-        words.push_str(&format!(": {}", causes.join("; ")));
+        words = format!("{words}: {}", causes.join("; "));
     }
     if tally.causes.len() > CAUSES_SHOWN {
-        words.push_str(&format!("; and {} other causes", tally.causes.len() - CAUSES_SHOWN));
+        words = format!("{words}; and {} other causes", tally.causes.len() - CAUSES_SHOWN);
     }
     if tally.dropped > 0 {
-        words.push_str(&format!("; {} more were dropped, because too many were in flight", tally.dropped));
+        words = format!("{words}; {} more were dropped, because too many were in flight", tally.dropped);
     }
     words
 }

@@ -72,7 +72,7 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
         }
         match &ready {
             Ok(()) if all_ended.load(Ordering::Relaxed) => {
-                setup.done("the node is ready; its name service was not asked")
+                setup.done("the node is ready; its name service was not asked");
             }
             Ok(()) => setup.done("ready"),
             Err(error) => setup.failed(error.failure()),
@@ -82,11 +82,14 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
     let rules: Vec<&DnsRule> = plan.dns_rules().filter(|rule| rule.place == DnsPlace::Corefile).collect();
     let environments = async {
         if !rules.is_empty() {
-            apply::write_into_corefile(&cluster.client, &rules).await?;
+            Box::pin(apply::write_into_corefile(&cluster.client, &rules)).await?;
         }
         let all = plan.environments.iter().map(|it| match beside.belongings.remove(&it.namespace).transpose() {
             Ok(belongings) => environment::run(context, &applier, &cluster, it, belongings, &answered).left_future(),
-            Err(failure) => environment::given_up(context, it, failure).right_future(),
+            Err(failure) => {
+                environment::given_up(context, it, &failure);
+                std::future::ready(()).right_future()
+            }
         });
         join_all(all).await;
         all_ended.store(true, Ordering::Relaxed);

@@ -140,7 +140,7 @@ pub(super) async fn run(
 }
 
 /// Says of an environment that could not even begin why.
-pub(super) async fn given_up(context: &Context, plan: &EnvironmentPlan, failure: Failure) {
+pub(super) fn given_up(context: &Context, plan: &EnvironmentPlan, failure: &Failure) {
     for variant in &plan.variants {
         context.verdicts.say(&variant.id, Outcome::Error { failure: failure.clone() }, 0);
     }

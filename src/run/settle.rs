@@ -37,7 +37,7 @@ pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -
     let settled = Settled { attempts, last: Some(tried), held: None };
     match attempt.step.consistently {
         Some(span) if settled.last.as_ref().is_some_and(|it| it.judgement.cause.is_none()) => {
-            stay(attempt, span.to_duration(), settled).await
+            Box::pin(stay(attempt, span.to_duration(), settled)).await
         }
         _ => Ok(settled),
     }

@@ -39,8 +39,8 @@ pub(super) async fn ready(
         cause = said(scene, client, wanted, declared) => cause,
     };
     let evidence = apply::evidence(client, &scene.plan.namespace).await;
-    let (what, waited) = (wanted.ready.id(wanted.fixture), began.elapsed());
-    Ok(Some(Unready { what, cause, waited, within: wanted.ready.within.to_duration(), evidence }))
+    let (what, elapsed) = (wanted.ready.id(wanted.fixture), began.elapsed());
+    Ok(Some(Unready { what, cause, waited: elapsed, within: wanted.ready.within.to_duration(), evidence }))
 }
 
 /// A store, and the readiness that is waited for.

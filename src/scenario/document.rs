@@ -121,8 +121,8 @@ impl Document {
             let ends = pointer.match_indices('/').map(|(at, _)| at).chain([pointer.len()]);
             match ends.into_iter().find_map(|end| Some((end, from.get(&pointer[..end])?))) {
                 Some((end, targets)) => {
-                    let moved = targets.iter().map(|target| (format!("{target}{}", &pointer[end..]), spot.clone()));
-                    spots.extend(moved);
+                    let rebased = targets.iter().map(|target| (format!("{target}{}", &pointer[end..]), spot.clone()));
+                    spots.extend(rebased);
                 }
                 None => {
                     spots.insert(pointer, spot);

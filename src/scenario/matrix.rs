@@ -65,8 +65,11 @@ pub fn expand(document: &mut Document) -> Result<Expansion, Vec<Diagnostic>> {
     Ok(Expansion { names: names.collect() })
 }
 
+/// The axes of a matrix, each with its values.
+type Axes = Vec<(String, Vec<String>)>;
+
 /// The axes with their values. None where the section has not the shape that the schema asks for, which tells it.
-fn axes(document: &Document) -> Result<Option<Vec<(String, Vec<String>)>>, Vec<Diagnostic>> {
+fn axes(document: &Document) -> Result<Option<Axes>, Vec<Diagnostic>> {
     let Some(section) = document.value.get(MATRIX) else { return Ok(Some(Vec::new())) };
     let Some(section) = section.as_object() else { return Ok(None) };
     let mut errors = Vec::new();
@@ -423,13 +426,13 @@ fn mentioned(
     for (pointer, reference) in references(step, at).into_iter().filter(|(_, it)| it.name == MATRIX) {
         let path = reference.path();
         match reference.field {
-            Some(axis) if axes.iter().any(|(name, _)| *name == axis) => mentioned.push(axis),
-            Some(axis) => {
-                let error = document.error(&pointer, format!("`{{{{ {path} }}}}`: there is no axis `{axis}`"));
+            Some(named) if axes.iter().any(|(name, _)| *name == named) => mentioned.push(named),
+            Some(named) => {
+                let error = document.error(&pointer, format!("`{{{{ {path} }}}}`: there is no axis `{named}`"));
                 errors.push(error.fix(if axes.is_empty() {
-                    format!("add `matrix: {{ {axis}: [ … ] }}` to the scenario")
+                    format!("add `matrix: {{ {named}: [ … ] }}` to the scenario")
                 } else {
-                    suggest(&axis, axes.iter().map(|(name, _)| name.as_str()), "axes")
+                    suggest(&named, axes.iter().map(|(name, _)| name.as_str()), "axes")
                 }));
             }
             None => {

@@ -82,7 +82,7 @@ fn concerns(path: &str, scenario: &str, fixtures: &BTreeSet<String>, program: bo
         // Every scenario needs the node's images, and recipes change seldom.
         (Some("images"), _) => true,
         (Some("docs"), _) => false,
-        _ if path.ends_with(".md") => false,
+        _ if Path::new(path).extension().is_some_and(|it| it == "md") => false,
         _ => program,
     }
 }
