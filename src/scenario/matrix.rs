@@ -355,8 +355,12 @@ impl Rebuilt<'_> {
                 if self.closer(others, &name, values) {
                     continue;
                 }
-                self.moves.push((from.clone(), join(pointer, &name)));
-                expanded.insert(name, self.plan.part("", value, choice));
+                let to = join(pointer, &name);
+                if expanded.insert(name, self.plan.part("", value, choice)).is_some() {
+                    // It was written where it is named more closely.
+                    self.moves.retain(|(_, other)| *other != to);
+                }
+                self.moves.push((from.clone(), to));
             }
         }
         expanded
