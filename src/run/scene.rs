@@ -46,7 +46,7 @@ impl<'a> Scene<'a> {
             Export::EdgeAddress => Ok(self.cluster.world.address().to_string()),
             Export::PublicKey => {
                 let key = self.environment.signing_keys.get(&reference.name).and_then(Key::public);
-                key.map(|it| it.to_string()).ok_or_else(|| format!("`{}` has no signing key", reference.name))
+                key.map(ToString::to_string).ok_or_else(|| format!("`{}` has no signing key", reference.name))
             }
             Export::ContainerAddress => {
                 let beside = self.neighbour(&reference.name).map(|it| it.container.address.to_string());
