@@ -1,5 +1,6 @@
 //! A certificate authority: a root, and where asked for an intermediate that issues in its place.
 
+use parallax_vocab::Secret;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256};
 use time::{Duration, OffsetDateTime};
 
@@ -52,6 +53,11 @@ impl Issuer {
     /// What a server sends after its leaf, PEM: the intermediate, or nothing.
     pub fn chain_pem(&self) -> &str {
         self.intermediate_pem.as_deref().unwrap_or_default()
+    }
+
+    /// The private key of the root where it has no intermediate, PEM: for a cluster that is to issue by itself.
+    pub fn key_pem(&self) -> Secret {
+        Secret::new(self.signer.key().serialize_pem())
     }
 
     pub(super) fn signer(&self) -> &rcgen::Issuer<'static, KeyPair> {

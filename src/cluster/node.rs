@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::access;
 use super::error::ClusterError;
+use crate::certs::Issuer;
 use crate::engine::{Bind, Container, ContainerSpec, InlineFile, Network, Port, Ready, Site};
 use crate::plan::{ClusterPlan, custom_config_map};
 use crate::scenario::model::Discovery;
@@ -31,6 +32,9 @@ pub const NODE_NAME: &str = "node";
 /// Where k3s keeps the keys that sign ServiceAccounts' tokens: the current one, and (first made, or the only) the old.
 const TOKEN_KEYS: [&str; 2] =
     ["/var/lib/rancher/k3s/server/tls/service.current.key", "/var/lib/rancher/k3s/server/tls/service.key"];
+/// Where k3s finds the authority of its apiserver, if it is not to make one (certificate and key).
+const SERVER_AUTHORITY: [&str; 2] =
+    ["/var/lib/rancher/k3s/server/tls/server-ca.crt", "/var/lib/rancher/k3s/server/tls/server-ca.key"];
 /// The issuer of ServiceAccounts' tokens on k3s (facts.md §3).
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const AUTHENTICATION: &str = "/etc/parallax/authentication.yaml";
@@ -47,6 +51,18 @@ pub struct Images {
     pub outside: BTreeMap<String, String>,
     /// Image archives for the node's airgap folder, by image name.
     pub archives: Vec<(String, PathBuf)>,
+}
+
+/// What is there before a cluster starts.
+#[derive(Debug)]
+pub struct Beside {
+    /// The engine's network.
+    pub network: Network,
+    /// What stands on it.
+    pub neighbours: Vec<Neighbour>,
+    /// Who issues the apiserver's certificate, where something beside the cluster trusts it beforehand; else the cluster
+    /// makes its own.
+    pub authority: Option<Issuer>,
 }
 
 /// A running cluster. A plain value: dropping it removes nothing.
@@ -83,16 +99,22 @@ impl Cluster {
         site: &Site,
         plan: &ClusterPlan,
         images: &Images,
-        network: Network,
-        neighbours: Vec<Neighbour>,
+        beside: Beside,
         say: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Self, ClusterError> {
+        let Beside { network, neighbours, authority } = beside;
         let node_what = format!("{}-node", plan.name);
         say("starting the world (name server and edge)");
         let node_name = site.name_of(&node_what);
         let world = World::start(site, plan, &images.agent, &network.name, &node_name, neighbours).await?;
         say("starting the node");
-        let spec = node_spec(&node_what, plan, images, &network, &world);
+        let mut spec = node_spec(&node_what, plan, images, &network, &world);
+        if let Some(authority) = &authority {
+            let file = |path: &str, mode, text: &str| InlineFile { mode, ..text_file(path, text) };
+            let [certificate, key] = SERVER_AUTHORITY;
+            spec.files.push(file(certificate, 0o644, authority.root_pem()));
+            spec.files.push(file(key, 0o600, authority.key_pem().expose()));
+        }
         let wanted = plan.outside_images();
         let wanted = images.outside.iter().filter(|(name, _)| wanted.contains(name.as_str()));
         let wanted = wanted.map(|(name, reference)| (name.clone(), reference.clone())).collect();

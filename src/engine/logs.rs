@@ -6,6 +6,9 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use testcontainers::bollard::container::LogOutput;
 use testcontainers::bollard::query_parameters::{LogsOptions, LogsOptionsBuilder};
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 use super::connect::Engine;
 use super::error::EngineError;
 
@@ -45,6 +48,14 @@ impl Engine {
         Ok(lines.into())
     }
 
+    /// The last lines that a container printed after an instant, by the engine's clock.
+    pub async fn logs_since(&self, name: &str, tail: usize, since: OffsetDateTime) -> Result<Vec<String>, EngineError> {
+        let options =
+            LogsOptionsBuilder::default().stdout(true).stderr(true).timestamps(true).tail(&tail.to_string()).build();
+        let lines: Vec<LogLine> = self.lines(name, options).try_collect().await?;
+        Ok(lines.iter().filter_map(|line| later(&line.text, since)).map(str::to_owned).collect())
+    }
+
     /// Every line from the container's start on, until it exits. Drop the stream to stop.
     pub fn follow_logs(&self, name: &str) -> impl futures::Stream<Item = Result<LogLine, EngineError>> + Send + use<> {
         self.lines(name, LogsOptionsBuilder::default().stdout(true).stderr(true).follow(true).build())
@@ -70,6 +81,13 @@ impl Engine {
             .map_ok(|lines| futures::stream::iter(lines.into_iter().map(Ok)))
             .try_flatten()
     }
+}
+
+/// The text of a line that begins with its instant, where that is not earlier.
+fn later(line: &str, since: OffsetDateTime) -> Option<&str> {
+    let (at, text) = line.split_once(' ').unwrap_or((line, ""));
+    let at = OffsetDateTime::parse(at, &Rfc3339).ok()?;
+    (at >= since).then_some(text)
 }
 
 /// Cuts chunks into lines, each stream for itself.
@@ -114,6 +132,20 @@ fn line(stream: Stream, buffer: &mut Vec<u8>) -> LogLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_was_printed_later_counts() {
+        let since = OffsetDateTime::parse("2026-11-22T21:42:16.5Z", &Rfc3339).expect("an instant");
+        for (line, expected) in [
+            ("2026-11-22T21:42:16.499999999Z early", None),
+            ("2026-11-22T21:42:16.500000001Z late enough", Some("late enough")),
+            ("2026-11-22T21:42:17Z ", Some("")),
+            ("2026-11-22T21:42:17Z", Some("")),
+            ("no instant", None),
+        ] {
+            assert_eq!(later(line, since), expected, "{line}");
+        }
+    }
 
     #[test]
     fn lines_are_cut_for_each_stream() {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 use super::{hosts, pods};
-use crate::fixture::{self, Contributions, Library, Made};
+use crate::fixture::{self, ClusterNeeds, Contributions, Library, Made};
 use crate::scenario::diagnostic::{suggest, tidy};
 use crate::scenario::model::{ClusterTraits, Discovery};
 use crate::scenario::{Diagnostic, Loaded, Variant, side_by_side};
@@ -141,7 +141,14 @@ impl Wants {
             .with_places(variant, |places| made.expand(library, &variant.scenario, ANY_NAMESPACE, places))?;
         let mut traits = variant.scenario.cluster.clone();
         // The scenario's own word wins; of the fixtures' needs, the widest.
-        traits.discovery = traits.discovery.or_else(|| fixtures.values().filter_map(|it| it.discovery).max());
+        let needs = || fixtures.values().map(|it| &it.cluster);
+        traits.discovery = traits.discovery.or_else(|| needs().filter_map(|it| it.discovery).max());
+        let published = needs().map(|it| &it.published).find(|it| !it.is_empty());
+        traits.published = traits.published.or_else(|| published.cloned());
+        let needed = |of: fn(&ClusterNeeds) -> &Vec<String>| -> Vec<String> { needs().flat_map(of).cloned().collect() };
+        traits.tls_san = joined(needed(|it| &it.tls_san), traits.tls_san);
+        // Of equal names the last counts, which is the scenario's own.
+        traits.apiserver_args = joined(needed(|it| &it.apiserver_args), traits.apiserver_args);
         traits.discovery = traits.discovery.filter(|it| *it != Discovery::None);
         let mut objects: Vec<String> =
             fixtures.values().flat_map(|it| &it.cluster_objects).map(|it| it.manifest.to_string()).collect();
@@ -153,6 +160,15 @@ impl Wants {
         objects.dedup();
         Ok(Self { traits, objects })
     }
+}
+
+/// The second after the first, each once.
+fn joined(mut first: Vec<String>, second: Vec<String>) -> Vec<String> {
+    for it in second {
+        first.retain(|other| *other != it);
+        first.push(it);
+    }
+    first
 }
 
 /// The selected variants of a scenario by the environment they need: the baseline's is shared by the breaks that change

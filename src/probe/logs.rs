@@ -143,6 +143,8 @@ async fn selected(client: &Client, question: &LogQuestion) -> Result<Selected, L
     let failed = |source| LogError::Api { what: question.target.describe(namespace), source: Box::new(source) };
     let selector = match &question.target {
         LogTarget::Pod(name) => return Ok(Selected::One(name.clone())),
+        // The apiserver has not heard of it.
+        LogTarget::Beside(_) => return Err(absent()),
         LogTarget::Deployment(name) => {
             let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
             let found = api.get_opt(name).await.map_err(failed)?.ok_or_else(absent)?;

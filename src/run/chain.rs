@@ -49,19 +49,26 @@ async fn written(stage: &Stage<'_>, step: &Step) -> (Option<String>, Vec<String>
         crate::fixture::ReadyWhen::Deployment(name) => Some(name.clone()),
         crate::fixture::ReadyWhen::Store => None,
     });
-    let target = workload.and_then(|name| LogTarget::parse(&format!("deployment/{name}")).ok());
-    let Some(target) = target else { return (complaint, roles) };
-    let namespace = stage.scene.plan.namespace.clone();
-    let question = LogQuestion { target, namespace, container: None, previous: false, since: None };
-    // What cannot be read is left open.
-    let _ = logs::read(stage.applier.client(), &question, |line| {
+    let mut look = |line: &str| {
         if let Some(at) = line.find(COMPLAINT) {
             complaint = Some(line[at..].trim().to_owned());
         }
         roles.extend(line.split_whitespace().filter(|word| word.starts_with(ROLE)).map(str::to_owned));
-        false
-    })
-    .await;
+    };
+    if let Ok(lines) = stage.written_beside(fixture, None).await {
+        lines.iter().for_each(|line| look(line));
+    }
+    let target = workload.and_then(|name| LogTarget::parse(&format!("deployment/{name}")).ok());
+    if let Some(target) = target {
+        let namespace = stage.scene.plan.namespace.clone();
+        let question = LogQuestion { target, namespace, container: None, previous: false, since: None };
+        // What cannot be read is left open.
+        let _ = logs::read(stage.applier.client(), &question, |line| {
+            look(line);
+            false
+        })
+        .await;
+    }
     roles.sort();
     roles.dedup();
     (complaint, roles)

@@ -14,7 +14,7 @@ use super::images::Supplied;
 use super::{Context, environment, neighbours};
 use crate::apply::{self, Applier};
 use crate::certs::write_private;
-use crate::cluster::{Cluster, ClusterError, nodes_ready};
+use crate::cluster::{self, Cluster, ClusterError, nodes_ready};
 use crate::fixture::{DnsPlace, DnsRule};
 use crate::plan::ClusterPlan;
 use crate::world;
@@ -36,9 +36,11 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
     let say = |text: &str| setup.progress(text);
     let started = async {
         let network = context.site.network(&plan.name).await?;
-        let beside = neighbours::start(context, plan, supplied, &network.name, &say).await;
+        let authority = neighbours::authority(context, plan)?;
+        let beside = neighbours::start(context, plan, supplied, &network.name, authority.as_ref(), &say).await;
         let (site, images, neighbours) = (&context.site, &supplied.cluster, beside.standing.clone());
-        Ok::<_, RunError>((Cluster::start(site, plan, images, network, neighbours, &say).await?, beside))
+        let before = cluster::Beside { network, neighbours, authority };
+        Ok::<_, RunError>((Cluster::start(site, plan, images, before, &say).await?, beside))
     };
     let (cluster, mut beside) = match started.await {
         Ok(started) => started,

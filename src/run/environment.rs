@@ -11,6 +11,7 @@ use parallax_vocab::answer::Reply;
 use parallax_vocab::event::{Failure, Outcome, Witness};
 use parallax_vocab::question::{DnsQuestion, Probe, View};
 
+use time::OffsetDateTime;
 use tokio::sync::Notify;
 
 use super::error::RunError;
@@ -27,6 +28,8 @@ use crate::scenario::model::VantageSpec;
 
 /// A name that every cluster knows: CoreDNS answers a pod when it answers this.
 const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";
+/// Lines of what a container beside the cluster wrote that are looked through.
+const LINES_BESIDE: usize = 10_000;
 /// CoreDNS is deployed while the environment comes up; from a cold node this is the longest wait.
 const DNS_WITHIN: Duration = Duration::from_secs(90);
 
@@ -52,6 +55,21 @@ impl Stage<'_> {
             let of = self.witnesses.iter().filter(|(id, _)| id == fixture);
             of.for_each(|(_, witness)| witness.trust_also(der.to_vec()));
         }
+    }
+
+    /// What the container that a fixture put beside the cluster wrote so far, or since an instant.
+    pub(super) async fn written_beside(
+        &self,
+        fixture: &str,
+        since: Option<OffsetDateTime>,
+    ) -> Result<Vec<String>, String> {
+        let beside = self.scene.neighbour(fixture).ok_or_else(|| format!("`{fixture}` has no container"))?;
+        let (engine, name) = (self.context.site.engine(), &beside.container.name);
+        let lines = match since {
+            Some(since) => engine.logs_since(name, LINES_BESIDE, since).await,
+            None => engine.logs(name, LINES_BESIDE).await,
+        };
+        lines.map_err(|error| error.to_string())
     }
 
     /// Where a vantage asks from.

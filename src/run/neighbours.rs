@@ -10,7 +10,10 @@ use super::Context;
 use super::error::RunError;
 use super::images::Supplied;
 use crate::apply::{self, ApplyError, Belongings};
+use crate::certs::Issuer;
+use crate::fixture::{Authority, KeyType};
 use crate::plan::{ClusterPlan, EnvironmentPlan};
+use crate::scenario::model::CLUSTER_AUTHORITY;
 use crate::world::{self, Neighbour};
 
 /// What stands beside a cluster, and what was made for the environments that it belongs to.
@@ -22,18 +25,35 @@ pub(super) struct Beside {
     pub(super) belongings: BTreeMap<String, Result<Belongings, Failure>>,
 }
 
+/// The authority of a cluster's apiserver, where something beside it trusts that one: then it must be there beforehand.
+pub(super) fn authority(context: &Context, plan: &ClusterPlan) -> Result<Option<Issuer>, ApplyError> {
+    let trusted = plan.containers().any(|(_, it)| it.files.values().any(|it| it.certificate == CLUSTER_AUTHORITY));
+    if !trusted {
+        return Ok(None);
+    }
+    let wanted = Authority {
+        common_name: format!("k3s-server-ca of {}", plan.name),
+        intermediate: false,
+        key: KeyType::EcdsaP256,
+    };
+    let issuer = Issuer::create(CLUSTER_AUTHORITY, &wanted, context.start)?;
+    context.redactor.register(&issuer.key_pem());
+    Ok(Some(issuer))
+}
+
 /// Starts the containers of all environments side by side. One that does not start is an error of its environment alone.
 pub(super) async fn start(
     context: &Context,
     plan: &ClusterPlan,
     supplied: &Supplied,
     network: &str,
+    authority: Option<&Issuer>,
     say: &(dyn Fn(&str) + Send + Sync),
 ) -> Beside {
     let with = plan.environments.iter().filter(|it| it.fixtures.values().any(|it| !it.containers.is_empty()));
     let all = with.map(|environment| async move {
         say("starting what stands beside the cluster");
-        (environment, of_environment(context, &plan.name, environment, supplied, network).await)
+        (environment, of_environment(context, &plan.name, environment, supplied, (network, authority)).await)
     });
     let mut beside = Beside::default();
     for (environment, started) in join_all(all).await {
@@ -57,7 +77,7 @@ async fn of_environment(
     cluster: &str,
     plan: &EnvironmentPlan,
     supplied: &Supplied,
-    network: &str,
+    (network, authority): (&str, Option<&Issuer>),
 ) -> Result<(Belongings, Vec<Neighbour>), RunError> {
     let belongings = prepare(context, plan)?;
     let mut standing = Vec::new();
@@ -68,7 +88,7 @@ async fn of_environment(
                 image: wanted.image.clone(),
             })?;
             let what = format!("{cluster}-{}-{fixture}-{}", plan.namespace, wanted.name);
-            let own = of_fixture(fixture, &belongings);
+            let own = of_fixture(fixture, &belongings, authority);
             let started = Neighbour::start(&context.site, what, network, image, wanted, &own);
             standing.push(Neighbour {
                 namespace: plan.namespace.clone(),
@@ -83,7 +103,7 @@ async fn of_environment(
 }
 
 /// What belongs to one fixture.
-fn of_fixture<'a>(fixture: &str, all: &'a Belongings) -> world::Belongings<'a> {
+fn of_fixture<'a>(fixture: &str, all: &'a Belongings, authority: Option<&'a Issuer>) -> world::Belongings<'a> {
     let credentials = all.credentials.iter().filter(|((id, _), _)| id == fixture);
     let secrets = credentials.flat_map(|((_, name), values)| {
         values.iter().map(move |(key, value)| ((name.as_str(), key.as_str()), value.expose()))
@@ -92,5 +112,6 @@ fn of_fixture<'a>(fixture: &str, all: &'a Belongings) -> world::Belongings<'a> {
     world::Belongings {
         secrets: secrets.collect(),
         leaves: leaves.map(|((_, name), leaf)| (name.as_str(), leaf)).collect(),
+        cluster_authority: authority.map(Issuer::root_pem),
     }
 }

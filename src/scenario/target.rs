@@ -9,10 +9,12 @@ pub enum LogTarget {
     StatefulSet(String),
     /// One pod.
     Pod(String),
+    /// The container that a fixture put beside the cluster.
+    Beside(String),
 }
 
 /// How a log's owner is written.
-const LOG_FORM: &str = "write `deployment/NAME`, `stateful-set/NAME` or `pod/NAME`";
+const LOG_FORM: &str = "write `deployment/NAME`, `stateful-set/NAME` or `pod/NAME`, or `beside/FIXTURE` for a container beside the cluster";
 /// How an object with events is written.
 const EVENT_FORM: &str =
     "write kind and name as Kubernetes does, `Deployment/minio`, or kind and labels, `Pod/app=minio`";
@@ -29,6 +31,7 @@ impl LogTarget {
             "deployment" => Ok(Self::Deployment(name.to_owned())),
             "stateful-set" => Ok(Self::StatefulSet(name.to_owned())),
             "pod" => Ok(Self::Pod(name.to_owned())),
+            "beside" => Ok(Self::Beside(name.to_owned())),
             _ => Err(LOG_FORM.to_owned()),
         }
     }
@@ -39,6 +42,7 @@ impl LogTarget {
             Self::Deployment(name) => ("Deployment", name),
             Self::StatefulSet(name) => ("StatefulSet", name),
             Self::Pod(name) => ("Pod", name),
+            Self::Beside(name) => return format!("the container of {name} beside the cluster"),
         };
         format!("{kind} {name} in namespace {namespace}")
     }
@@ -117,6 +121,7 @@ mod tests {
             ("deployment/minio", Some(LogTarget::Deployment("minio".to_owned()))),
             ("stateful-set/db", Some(LogTarget::StatefulSet("db".to_owned()))),
             ("pod/db-0", Some(LogTarget::Pod("db-0".to_owned()))),
+            ("beside/store", Some(LogTarget::Beside("store".to_owned()))),
             ("Deployment/minio", None),
             ("minio", None),
             ("pod/", None),

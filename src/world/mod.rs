@@ -22,6 +22,8 @@ use crate::plan::ClusterPlan;
 
 /// Port of the name server.
 const DNS_PORT: u16 = 53;
+/// Port of the apiserver, at the node and where it is published.
+const API_PORT: u16 = 6443;
 /// The line with which the container says that it answers (`crates/vocab/src/world.rs`, `Entry::Listening`).
 const READY_LINE: &str = "\"kind\":\"listening\"";
 
@@ -51,6 +53,8 @@ impl World {
         ports.dedup();
         let mut spec = ContainerSpec::new(format!("{}-world", cluster.name), image, network);
         spec.command = vec!["world".to_owned()];
+        // By this what stands beside the cluster finds the edge, which leads to the apiserver.
+        spec.hostname.clone_from(&cluster.traits.published);
         spec.env = BTreeMap::from([(CONFIG_ENV.to_owned(), json)]);
         spec.ports = ports.iter().map(|port| Port::tcp(*port)).collect();
         spec.ports.extend([Port::udp(DNS_PORT), Port::tcp(DNS_PORT)]);
@@ -114,9 +118,15 @@ fn config(cluster: &ClusterPlan, node: &str, neighbours: &[Neighbour]) -> WorldC
         port: edge.port,
         backend: format!("{node}:{}", edge.node_port),
     });
+    let published = cluster.traits.published.as_ref().map(|name| EdgeRule {
+        host: name.to_lowercase(),
+        port: API_PORT,
+        backend: format!("{node}:{API_PORT}"),
+    });
+    names.extend(published.iter().map(|rule| (rule.host.clone(), NameTarget::Edge)));
     WorldConfig {
         names,
-        edge: edge.collect(),
+        edge: edge.chain(published).collect(),
         cluster: Some(node.to_owned()),
         dns_port: DNS_PORT,
         ..WorldConfig::default()

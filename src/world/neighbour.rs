@@ -8,6 +8,7 @@ use parallax_vocab::question::Detour;
 use crate::certs::Leaf;
 use crate::engine::{self, ContainerSpec, EngineError, InlineFile, Port, Site};
 use crate::fixture::{self, Part};
+use crate::scenario::model::CLUSTER_AUTHORITY;
 
 /// A container beside the cluster, and who brought it.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Belongings<'a> {
     pub secrets: BTreeMap<(&'a str, &'a str), &'a str>,
     /// Certificates by name.
     pub leaves: BTreeMap<&'a str, &'a Leaf>,
+    /// The authority of the cluster's apiserver, PEM, where that is known beforehand.
+    pub cluster_authority: Option<&'a str>,
 }
 
 impl Neighbour {
@@ -52,6 +55,10 @@ impl Neighbour {
         });
         spec.env.extend(secrets);
         let files = wanted.files.iter().filter_map(|(path, it)| {
+            if it.certificate == CLUSTER_AUTHORITY {
+                let bytes = belongings.cluster_authority?.as_bytes().to_vec();
+                return Some(InlineFile { path: path.clone(), mode: 0o644, bytes });
+            }
             let leaf = belongings.leaves.get(it.certificate.as_str())?;
             let (text, mode) = match it.part {
                 Part::Chain => (leaf.chain_pem.as_str(), 0o644),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Attempt, Tried};
-use crate::judge::{self, LogLook, ObjectEvent};
+use crate::judge::{self, Judgement, LogLook, ObjectEvent};
 use crate::probe::events::{self, EventQuestion};
 use crate::probe::logs::{self, LogError, LogQuestion};
 use crate::run::error::RunError;
@@ -57,6 +57,12 @@ impl Attempt<'_> {
         };
         let client = self.stage.applier.client();
         let mut look = LogLook::new(expect);
+        if let LogTarget::Beside(fixture) = &question.target {
+            let lines =
+                self.stage.written_beside(fixture, question.since).await.map_err(|reason| self.wrong(reason))?;
+            lines.iter().for_each(|line| look.take(line));
+            return Ok(looked(&look, look.judge()));
+        }
         let read = async {
             // What has ended writes no more: it is read again until there is such an instance.
             if patience.follow && !it.previous {
@@ -81,10 +87,7 @@ impl Attempt<'_> {
             }
             Ok(Ok(())) | Err(_) => look.judge(),
         };
-        let last: Vec<String> = look.last().map(str::to_owned).collect();
-        let found = look.found().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let said = json!({ "line": look.found(), "json": found, "last": last });
-        Ok(Tried { told: last, other: Some(said), ..Tried::judged(judgement) })
+        Ok(looked(&look, judgement))
     }
 
     async fn event(&self, it: &EventStep, expect: Option<&Expect>, patience: Patience) -> Result<Tried, RunError> {
@@ -141,4 +144,12 @@ impl Attempt<'_> {
     pub(super) fn namespace(&self) -> &str {
         &self.stage.scene.plan.namespace
     }
+}
+
+/// What a log came to.
+fn looked(look: &LogLook, judgement: Judgement) -> Tried {
+    let last: Vec<String> = look.last().map(str::to_owned).collect();
+    let found = look.found().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let said = json!({ "line": look.found(), "json": found, "last": last });
+    Tried { told: last, other: Some(said), ..Tried::judged(judgement) }
 }

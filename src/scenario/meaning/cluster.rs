@@ -53,6 +53,21 @@ impl Judge<'_> {
             let error = self.error("/log/of", format!("`{}` is nothing that has a log", log.of));
             errors.push(error.fix(fix));
         }
+        if let Ok(LogTarget::Beside(id)) = LogTarget::parse(&log.of) {
+            for (key, given) in [("container", log.container.is_some()), ("previous", log.previous)] {
+                if given {
+                    let message = format!("a container beside the cluster has one log, which `{key}` does not divide");
+                    errors.push(self.key_error(&format!("/log/{key}"), message).fix("leave it out"));
+                }
+            }
+            let (fixtures, library) = (&self.subject.scenario.fixtures, self.subject.library);
+            let beside = |name: &str| library.get(name).is_none_or(|it| !it.file.containers.is_empty());
+            if !fixtures.get(&id).is_some_and(|used| beside(&used.fixture)) {
+                let known = fixtures.iter().filter(|(_, used)| beside(&used.fixture)).map(|(id, _)| id.as_str());
+                let error = self.error("/log/of", format!("`{id}` has no container beside the cluster"));
+                errors.push(error.fix(suggest(&id, known, "fixtures with one")));
+            }
+        }
         let no_line = self.step.expect.as_ref().is_some_and(|expect| expect.no_line.is_some());
         if no_line && self.step.eventually.is_some() {
             let error = self.key_error("/eventually", "what is written in a log does not go away again".to_owned());

@@ -22,7 +22,8 @@ pub struct ResourceStep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LogStep {
-    /// Whose: `deployment/minio`, `stateful-set/db`, `pod/db-0`.
+    /// Whose: `deployment/minio`, `stateful-set/db`, `pod/db-0`, or `beside/store`, the container that this fixture put beside
+    /// the cluster.
     pub of: String,
     /// Name of the container; where pods have one only, it is that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

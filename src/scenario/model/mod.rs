@@ -104,6 +104,9 @@ pub struct ClusterTraits {
     /// Further names or addresses in the apiserver's certificate, as `--tls-san` takes them.
     #[serde(default)]
     pub tls_san: Vec<String>,
+    /// The name under which the apiserver is published outside the cluster, at port 6443: the edge passes TLS through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<String>,
 }
 
 /// How far the apiserver is open to those who do not say who they are. A rule (RBAC) must still allow what they ask.
