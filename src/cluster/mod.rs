@@ -10,5 +10,5 @@ mod ready;
 
 pub use access::{authority, client, outside};
 pub use error::ClusterError;
-pub use node::{Beside, Cluster, ISSUER, Images, NODE_NAME};
+pub use node::{Beside, Cluster, ISSUER, Images, NODE_NAME, UP_WITHIN};
 pub use ready::{nodes_ready, service_account_ready};

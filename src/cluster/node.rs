@@ -22,7 +22,7 @@ const API_PORT: u16 = 6443;
 /// What k3s prints when its server is up.
 const READY_LINE: &str = "k3s is up and running";
 /// How long a node may take from its container's start to that line. Cold disks and two cores included.
-const UP_WITHIN: Duration = Duration::from_mins(2);
+pub const UP_WITHIN: Duration = Duration::from_mins(2);
 /// Where k3s looks for manifests and images (facts.md §3).
 const MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
 const AIRGAP_IMAGES: &str = "/var/lib/rancher/k3s/agent/images";
@@ -103,7 +103,7 @@ impl Cluster {
         say: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Self, ClusterError> {
         let Beside { network, neighbours, authority } = beside;
-        let node_what = format!("{}-node", plan.name);
+        let node_what = Self::node_of(plan);
         say("starting the world (name server and edge)");
         let node_name = site.name_of(&node_what);
         let world = World::start(site, plan, &images.agent, &network.name, &node_name, neighbours).await?;
@@ -130,6 +130,11 @@ impl Cluster {
         let client = access::client(outside).await.map_err(cluster)?;
         let name = plan.name.clone();
         Ok(Self { name, authority, kubeconfig: Secret::new(kubeconfig), client, world, node, outside: beside, network })
+    }
+
+    /// What the node's container is within the run.
+    pub fn node_of(plan: &ClusterPlan) -> String {
+        format!("{}-node", plan.name)
     }
 
     /// Resolves when the node's container ends, which is always an error.

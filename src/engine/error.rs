@@ -185,6 +185,16 @@ impl EngineError {
         }
     }
 
+    /// What a container of this name said before it ended by itself, and how it ended; none where something else was wrong.
+    pub fn ended(&self, container: &str) -> Option<(&str, &[String])> {
+        match self {
+            Self::StartFailed { name, reason, log, .. } if name == container && reason.starts_with("exited ") => {
+                Some((reason, log))
+            }
+            _ => None,
+        }
+    }
+
     /// Last log lines and the like, where there are any.
     pub fn evidence(&self) -> Vec<String> {
         match self {

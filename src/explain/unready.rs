@@ -2,6 +2,8 @@
 
 use parallax_vocab::Cause;
 
+use crate::scenario::model::CLUSTER_READY;
+
 /// Says in one sentence what did not become ready, and where to look.
 pub(super) fn unready(what: &str, cause: &Cause) -> String {
     let fix = match cause {
@@ -14,6 +16,10 @@ pub(super) fn unready(what: &str, cause: &Cause) -> String {
         Cause::Resource { detail, .. } if detail.contains("StartError") || detail.contains("CreateContainer") => {
             "the container cannot be made as its pod says; correct the manifest"
         }
+        Cause::Resource { detail, .. } if detail.contains("anonymous") && what == CLUSTER_READY => {
+            "the apiserver takes `anonymous-auth` or a file with `anonymous`, never both: remove the flag"
+        }
+        Cause::Resource { .. } if what == CLUSTER_READY => "the node's last lines are below",
         Cause::Resource { .. } => "what its pods say is below",
         Cause::Connect { .. } | Cause::Dns { .. } => {
             "nothing answers under the store's name outside; check the port that it listens on"

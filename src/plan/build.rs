@@ -9,7 +9,7 @@ use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 use super::{hosts, pods};
 use crate::fixture::{self, ClusterNeeds, Contributions, Library, Made};
 use crate::scenario::diagnostic::{suggest, tidy};
-use crate::scenario::model::{ClusterTraits, Discovery};
+use crate::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery};
 use crate::scenario::{Diagnostic, Loaded, Variant, side_by_side};
 
 /// First node port that the plan gives away; the range of the apiserver's default is 30000 to 32767.
@@ -130,6 +130,8 @@ fn drafts<'a>(library: &Library, scenarios: &'a [Loaded], selected: &BTreeSet<Va
 struct Wants {
     traits: ClusterTraits,
     objects: Vec<String>,
+    /// The one that wants its cluster not to start, and that no other is to share it with.
+    stillborn: Option<String>,
 }
 
 impl Wants {
@@ -158,7 +160,8 @@ impl Wants {
         objects.extend(applied.filter(|it| fixture::is_wide(it)).map(Value::to_string));
         objects.sort();
         objects.dedup();
-        Ok(Self { traits, objects })
+        let stillborn = draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY)).then(|| draft.id.clone());
+        Ok(Self { traits, objects, stillborn })
     }
 }
 
@@ -231,7 +234,13 @@ fn environment(
             };
             (what, place)
         });
-        variant.places.extend(places.collect::<Vec<_>>());
+        let mut places = places.collect::<Vec<_>>();
+        if let Some(break_id) =
+            variant.variant.break_id.as_ref().filter(|_| variant.variant.fails.contains_key(CLUSTER_READY))
+        {
+            places.push((CLUSTER_READY.to_owned(), draft.loaded.place_of_cause(break_id, CLUSTER_READY)));
+        }
+        variant.places.extend(places);
     }
     let nowhere = nowhere(draft.loaded, &variants[0].variant, &fixtures);
     if !nowhere.is_empty() {

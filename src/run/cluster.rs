@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::{join_all, try_join};
@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::error::RunError;
 use super::images::Supplied;
-use super::{Context, environment, neighbours};
+use super::{Context, environment, neighbours, readiness};
 use crate::apply::{self, Applier};
 use crate::certs::write_private;
 use crate::cluster::{self, Cluster, ClusterError, nodes_ready};
@@ -34,6 +34,7 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
         format!("cluster {} ({})", plan.name, if supplied.published { "published k3s" } else { "source-built node" }),
     );
     let say = |text: &str| setup.progress(text);
+    let began = Instant::now();
     let started = async {
         let network = context.site.network(&plan.name).await?;
         let authority = neighbours::authority(context, plan)?;
@@ -45,8 +46,13 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
     let (cluster, mut beside) = match started.await {
         Ok(started) => started,
         Err(error) => {
-            setup.failed(error.failure());
-            return Err(error);
+            let Some(unready) = readiness::of_cluster(context, plan, &error, began.elapsed()) else {
+                setup.failed(error.failure());
+                return Err(error);
+            };
+            setup.done(readiness::not_ready(std::slice::from_ref(&unready)));
+            readiness::judge_cluster(context, plan, &unready);
+            return Ok(());
         }
     };
     let mut exited = Box::pin(cluster.exited(&context.site));

@@ -1,16 +1,21 @@
 //! Readiness as an expectation: what breaks declare of it, and the verdict of variants whose environment did not become
 //! ready. The flow of such a variant is not run.
 
+use std::time::Duration;
+
 use parallax_vocab::course::Course;
 use parallax_vocab::event::{Outcome, READINESS, StepEnded, VariantStarted, Verdict};
-use parallax_vocab::{EventKind, StepId};
+use parallax_vocab::{Cause, EventKind, StepId};
 
 use super::Context;
+use super::error::RunError;
 use super::scene::Scene;
 use crate::apply::{Declared, Unready};
+use crate::cluster::{Cluster, ClusterError, UP_WITHIN};
 use crate::explain;
 use crate::judge::{self, StepResult};
-use crate::plan::{EnvironmentPlan, VariantPlan};
+use crate::plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
+use crate::scenario::model::CLUSTER_READY;
 
 /// The readinesses that the variants of an environment declare to fail. Only a break with an environment of its own
 /// can declare one, so there is one variant then.
@@ -28,10 +33,44 @@ pub(super) fn not_ready(unready: &[Unready]) -> String {
     format!("{} did not become ready", names.join(", "))
 }
 
+/// The cluster that did not start because its node ended by itself, where a variant declares that it is not to start:
+/// what the node said is the cause.
+pub(super) fn of_cluster(context: &Context, plan: &ClusterPlan, error: &RunError, waited: Duration) -> Option<Unready> {
+    let fails =
+        || plan.environments.iter().flat_map(|it| &it.variants).filter_map(|it| it.variant.fails.get(CLUSTER_READY));
+    fails().next()?;
+    let RunError::Cluster(ClusterError::Engine(engine)) = error else { return None };
+    let (end, lines) = engine.ended(&context.site.name_of(&Cluster::node_of(plan)))?;
+    let cause = |line: &str| Cause::Resource {
+        resource: format!("the node of cluster {}", plan.name),
+        detail: format!("it {end}: {}", line.trim()),
+    };
+    let declared = |line: &&String| fails().any(|spec| judge::matches(spec, &cause(line)));
+    let told = lines.iter().find(declared).or_else(|| lines.iter().rfind(|line| !line.trim().is_empty()));
+    Some(Unready {
+        what: CLUSTER_READY.to_owned(),
+        cause: cause(told.map_or("it said nothing", String::as_str)),
+        waited,
+        within: UP_WITHIN,
+        evidence: lines.to_vec(),
+    })
+}
+
+/// Says the verdicts of variants whose cluster did not start.
+pub(super) fn judge_cluster(context: &Context, plan: &ClusterPlan, unready: &Unready) {
+    for environment in &plan.environments {
+        judge_in(context, &plan.name, environment, std::slice::from_ref(unready));
+    }
+}
+
 /// Says the verdicts of variants whose environment did not become ready.
 pub(super) fn judge(context: &Context, scene: &Scene<'_>, unready: &[Unready]) {
-    for variant in &scene.plan.variants {
-        started(context, scene, variant);
+    judge_in(context, &scene.cluster.name, scene.plan, unready);
+}
+
+fn judge_in(context: &Context, cluster: &str, plan: &EnvironmentPlan, unready: &[Unready]) {
+    for variant in &plan.variants {
+        started(context, cluster, plan, variant);
         let results: Vec<StepResult> = unready.iter().map(|it| say(context, variant, it)).collect();
         end(context, variant, &results, unready);
     }
@@ -42,19 +81,19 @@ pub(super) fn came(context: &Context, scene: &Scene<'_>) -> bool {
     let all = scene.plan.variants.iter();
     let disappointed: Vec<&VariantPlan> = all.filter(|it| it.variant.readiness_fails().next().is_some()).collect();
     for variant in &disappointed {
-        started(context, scene, variant);
+        started(context, &scene.cluster.name, scene.plan, variant);
         end(context, variant, &[], &[]);
     }
     !disappointed.is_empty()
 }
 
-fn started(context: &Context, scene: &Scene<'_>, variant: &VariantPlan) {
+fn started(context: &Context, cluster: &str, plan: &EnvironmentPlan, variant: &VariantPlan) {
     context.sink.say(EventKind::VariantStarted(VariantStarted {
         variant: variant.id.clone(),
         summary: variant.variant.summary.clone(),
-        cluster: scene.cluster.name.clone(),
-        namespace: scene.plan.namespace.clone(),
-        hosts: scene.plan.hosts.clone(),
+        cluster: cluster.to_owned(),
+        namespace: plan.namespace.clone(),
+        hosts: plan.hosts.clone(),
         file: variant.file.clone(),
     }));
 }

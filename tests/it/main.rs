@@ -7,6 +7,7 @@ mod cli;
 mod e2e;
 mod engine;
 mod explain;
+mod identity;
 mod lint;
 mod node;
 mod selection;

@@ -5,18 +5,27 @@ use crate::fixture::ReadyWhen;
 use crate::scenario::check::Places;
 use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::document::join;
+use crate::scenario::model::{CLUSTER_AUTHORITY, CLUSTER_READY};
 
 /// Whether a key of `fails` names a readiness: ids of steps hold no dot.
 pub fn is_readiness(what: &str) -> bool {
     what.contains('.')
 }
 
+/// What is waited for.
+enum Awaited<'a> {
+    /// The cluster itself.
+    Cluster,
+    /// An entry of a fixture's `ready`.
+    Fixture(&'a ReadyWhen),
+}
+
 /// The causes with which a readiness can fail.
-fn causes(when: &ReadyWhen) -> &'static [&'static str] {
-    match when {
-        ReadyWhen::Deployment(_) => &["resource"],
+fn causes(awaited: &Awaited<'_>) -> &'static [&'static str] {
+    match awaited {
+        Awaited::Cluster | Awaited::Fixture(ReadyWhen::Deployment(_)) => &["resource"],
         // Its pods may say what its health does not.
-        ReadyWhen::Store => &["dns", "connect", "tls", "status", "s3", "resource"],
+        Awaited::Fixture(ReadyWhen::Store) => &["dns", "connect", "tls", "status", "s3", "resource"],
     }
 }
 
@@ -29,7 +38,7 @@ pub(super) fn check(it: &Expectations<'_>, at: &str) -> Vec<Diagnostic> {
     for (what, cause) in readinesses {
         let pointer = join(&fails, what);
         match entry(it, what) {
-            Ok(when) => errors.extend(layers(it.document, &pointer, what, what, causes(when), cause)),
+            Ok(awaited) => errors.extend(layers(it.document, &pointer, what, what, causes(&awaited), cause)),
             Err((message, fix)) => errors.push(it.document.key_error(&pointer, message).fix(fix)),
         }
     }
@@ -50,8 +59,12 @@ pub(super) fn check(it: &Expectations<'_>, at: &str) -> Vec<Diagnostic> {
 }
 
 /// The entry that a readiness names, or what is wrong with the name, with the fix.
-fn entry<'a>(it: &Expectations<'a>, what: &str) -> Result<&'a ReadyWhen, (String, String)> {
+fn entry<'a>(it: &Expectations<'a>, what: &str) -> Result<Awaited<'a>, (String, String)> {
     let (id, name) = what.split_once('.').unwrap_or((what, ""));
+    if id == CLUSTER_AUTHORITY {
+        let unknown = || (format!("`cluster` has no readiness `{name}`"), format!("it has one: `{CLUSTER_READY}`"));
+        return (what == CLUSTER_READY).then_some(Awaited::Cluster).ok_or_else(unknown);
+    }
     let fixtures = &it.changed.fixtures;
     let Some(used) = fixtures.get(id) else {
         if it.baseline.fixtures.contains_key(id) {
@@ -62,9 +75,9 @@ fn entry<'a>(it: &Expectations<'a>, what: &str) -> Result<&'a ReadyWhen, (String
         return Err((format!("there is no fixture `{id}` that could be ready"), suggest(id, known, "fixtures")));
     };
     // An unknown fixture is told at its own place, and then nothing is known of its readiness.
-    let Some(fixture) = it.library.get(&used.fixture) else { return Ok(&ReadyWhen::Store) };
+    let Some(fixture) = it.library.get(&used.fixture) else { return Ok(Awaited::Fixture(&ReadyWhen::Store)) };
     let entries = &fixture.file.ready;
-    entries.iter().find(|entry| entry.name == name).map(|entry| &entry.when).ok_or_else(|| {
+    entries.iter().find(|entry| entry.name == name).map(|entry| Awaited::Fixture(&entry.when)).ok_or_else(|| {
         let known = entries.iter().map(|entry| entry.name.as_str());
         let fix = if entries.is_empty() {
             format!("a `{}` is not waited for: name the steps that fail", used.fixture)

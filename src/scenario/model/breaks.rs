@@ -16,7 +16,8 @@ pub struct Break {
     /// What is changed.
     pub change: Change,
     /// The steps that must fail, each with its cause; or the readiness of a fixture, `store.ready`: its id, a dot, and the
-    /// name of an entry of its `ready`. Where a readiness fails, the flow is not run.
+    /// name of an entry of its `ready`; or `cluster.ready`, whose words are the node's. Where a readiness fails, the flow is
+    /// not run.
     pub fails: IndexMap<String, CauseSpec>,
     /// The steps that are not reached because one they need failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

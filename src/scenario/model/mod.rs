@@ -36,6 +36,9 @@ pub use self::vantage::{OutsideVantage, PodVantage, VantageSpec};
 /// its id.
 pub const CLUSTER_AUTHORITY: &str = "cluster";
 
+/// What a break names whose cluster does not start.
+pub const CLUSTER_READY: &str = "cluster.ready";
+
 /// A scenario: a baseline in which every expectation holds, and breaks, each of which says what must then fail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

@@ -1,0 +1,169 @@
+//! The breaks of `identity/irsa` as a real run saw them: each is told from every other by its causes, and each is explained.
+//!
+//! `steps.jsonl` holds the steps that did not pass, out of the record of one run, without what differs from run to run and
+//! says nothing here. It is made anew from a run's folder: `PARALLAX_RECORD=target/e2e/RUN cargo test --test it identity`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use parallax::fixture::Library;
+use parallax::judge::{self, StepResult};
+use parallax::scenario::{self, Loaded, Variant};
+use parallax::{explain, record};
+use parallax_vocab::event::{EventKind, StepEnded, Verdict};
+use serde_json::Value;
+
+const SCENARIO: &str = "identity/irsa";
+const STEPS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/identity/steps.jsonl");
+/// SHA-256 in base64url without padding: how key ids are made, which are others in every run.
+const KEY_ID_LENGTH: usize = 43;
+
+/// The steps that did not pass, by break.
+type Recorded = BTreeMap<String, Vec<StepEnded>>;
+
+fn loaded() -> Loaded {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join("scenarios").join(SCENARIO);
+    let (mut all, errors) = scenario::load(&Library::shipped(), root, &[path]);
+    assert!(errors.is_empty() && all.len() == 1, "{errors:?}");
+    all.remove(0)
+}
+
+fn recorded() -> Recorded {
+    // Once for all tests of this file.
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        if let Ok(run) = std::env::var("PARALLAX_RECORD") {
+            keep(Path::new(&run));
+        }
+        std::fs::read_to_string(STEPS).unwrap()
+    });
+    let mut recorded = Recorded::new();
+    for line in TEXT.lines() {
+        let step: StepEnded = serde_json::from_str(line).unwrap();
+        let (_, name) = step.variant.as_str().split_once('+').unwrap();
+        recorded.entry(name.to_owned()).or_default().push(step);
+    }
+    recorded
+}
+
+/// Writes the steps of a run that say something, in the order of the scenario's breaks.
+fn keep(run: &Path) {
+    let breaks = breaks(&loaded()).into_iter().map(|(name, _)| format!("{SCENARIO}+{name}")).collect::<Vec<_>>();
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    for event in record::read(run).unwrap() {
+        let EventKind::StepEnded(step) = event.event else { continue };
+        let Some(number) = breaks.iter().position(|it| *it == step.variant.as_str()) else { continue };
+        if step.verdict != Verdict::Passed {
+            lines.push((number, bare(*step)));
+        }
+    }
+    lines.sort_by_key(|(number, _)| *number);
+    let text = lines.into_iter().fold(String::new(), |text, (_, line)| text + &line + "\n");
+    std::fs::write(STEPS, text).unwrap();
+}
+
+/// A step as one line, without certificates, times, ids and addresses.
+fn bare(mut step: StepEnded) -> String {
+    (step.took_ms, step.deadline_ms, step.attempts, step.witness) = (0, 0, 1, None);
+    step.matchers.clear();
+    step.course.told.clear();
+    step.course.held = None;
+    step.place.clear();
+    if let Some(question) = &mut step.question {
+        question.view = parallax_vocab::question::View::default();
+        question.deadline_ms = 0;
+    }
+    if let Some(answer) = &mut step.answer {
+        answer.evidence = parallax_vocab::Evidence::default();
+        if let Some(parallax_vocab::Reply::Http(http)) = &mut answer.reply {
+            http.headers.clear();
+        }
+    }
+    let mut value = serde_json::to_value(step).unwrap();
+    without_ids(&mut value);
+    value.to_string()
+}
+
+/// Puts the same words in the place of what is another in each run.
+fn without_ids(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !["request_id", "exp", "iat", "nbf", "kubernetes.io"].contains(&name.as_str()));
+            fields.values_mut().for_each(without_ids);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_ids),
+        Value::String(text) => {
+            let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            let ids = text.split(|c| !is_part(c)).filter(|it| it.len() == KEY_ID_LENGTH).map(str::to_owned);
+            for id in ids.collect::<Vec<_>>() {
+                *text = text.replace(&id, "KEY-ID");
+            }
+        }
+        _ => {}
+    }
+}
+
+fn breaks(loaded: &Loaded) -> Vec<(&str, &Variant)> {
+    loaded
+        .variants
+        .iter()
+        .filter_map(|it| Some((it.break_id.as_deref()?, it)))
+        .filter(|(_, it)| !it.fails.is_empty())
+        .collect()
+}
+
+/// What a run saw of a break's steps, as the judge of variants takes it.
+fn results(variant: &Variant, seen: &[StepEnded]) -> Vec<StepResult> {
+    let steps = variant.scenario.steps();
+    let results = steps.iter().map(|it| {
+        let ended = seen.iter().find(|ended| ended.step.as_str() == it.step.id);
+        StepResult {
+            step: it.step.id.clone(),
+            verdict: ended.map_or(Verdict::Passed, |ended| ended.verdict),
+            cause: ended.and_then(|ended| ended.cause.clone()),
+            missed: None,
+            place: String::new(),
+            sentence: String::new(),
+        }
+    });
+    results.collect()
+}
+
+#[test]
+fn no_break_passes_for_another() {
+    let (loaded, recorded) = (loaded(), recorded());
+    let breaks = breaks(&loaded);
+    let names = |of: Vec<&str>| of.into_iter().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+    let known = names(recorded.keys().map(String::as_str).collect());
+    let written = names(breaks.iter().map(|(name, _)| *name).collect());
+    assert_eq!(known, written, "the record is of other breaks: make it anew, as this file says");
+    let mut swapped = 0;
+    for (name, seen_in) in &breaks {
+        let results = results(seen_in, &recorded[*name]);
+        for (other, declared) in &breaks {
+            let problems = judge::problems(&seen_in.scenario.flow, &declared.fails, &declared.blocks, &results);
+            if name == other {
+                assert!(problems.is_empty(), "{name} is not as it declares: {problems:#?}");
+            } else {
+                assert!(!problems.is_empty(), "what was seen of {name} would pass for {other}");
+                swapped += 1;
+            }
+        }
+    }
+    assert_eq!(swapped, breaks.len() * (breaks.len() - 1));
+}
+
+#[test]
+fn each_break_is_explained() {
+    let (loaded, recorded) = (loaded(), recorded());
+    let mut told = String::new();
+    for (name, variant) in breaks(&loaded) {
+        writeln!(told, "{name}: {}", variant.summary).unwrap();
+        for step in recorded[name].iter().filter(|it| it.cause.is_some()) {
+            writeln!(told, "  {}", explain::of_step(step)).unwrap();
+        }
+    }
+    insta::assert_snapshot!(told);
+}
