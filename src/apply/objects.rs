@@ -81,7 +81,11 @@ pub(super) fn agent_pod(name: &str, image: &str, spec: &PodVantage) -> Value {
         let audience = spec.audience.as_deref().unwrap_or(STS_AUDIENCE);
         let lifetime_s = spec.token_lifetime.map_or(TOKEN_LIFETIME_S, Span::as_seconds);
         let token = json!({ "audience": audience, "expirationSeconds": lifetime_s, "path": "token" });
-        volumes.push(json!({ "name": "token", "projected": { "sources": [{ "serviceAccountToken": token }] } }));
+        let mut projected = json!({ "sources": [{ "serviceAccountToken": token }] });
+        if let Some(mode) = spec.token_mode.as_deref().and_then(|it| u32::from_str_radix(it, 8).ok()) {
+            projected["defaultMode"] = json!(mode);
+        }
+        volumes.push(json!({ "name": "token", "projected": projected }));
         mounts.push(json!({ "name": "token", "mountPath": TOKEN_FOLDER, "readOnly": true }));
     }
     if !spec.ca_bundle.is_empty() {
@@ -106,6 +110,16 @@ pub(super) fn agent_pod(name: &str, image: &str, spec: &PodVantage) -> Value {
         },
     });
     let fields = &mut pod["spec"];
+    if let Some(user) = spec.sidecar_user
+        && let Some(containers) = fields["containers"].as_array_mut()
+    {
+        containers.push(json!({
+            "name": "sidecar", "image": image, "imagePullPolicy": "IfNotPresent",
+            "command": [AGENT_PATH], "args": ["hold"],
+            "securityContext": { "runAsUser": user },
+            "resources": { "requests": { "cpu": "5m", "memory": "16Mi" }, "limits": { "memory": "64Mi" } },
+        }));
+    }
     if let Some(account) = &spec.service_account {
         fields["serviceAccountName"] = json!(account);
     }

@@ -174,7 +174,7 @@ async fn keep_evidence(context: &Context, cluster: &Cluster) {
     let logs = BTreeMap::from([("world", cluster.world.container()), ("node", cluster.node.name.as_str())]);
     for (what, container) in logs {
         let lines = engine.logs(container, WORLD_LINES).await.unwrap_or_default();
-        let lines = if what == "world" { world::questions(&lines) } else { lines };
+        let lines = if what == "world" { world::questions(&lines, 0) } else { lines };
         let path = context.options.directory.join(format!("{}-{what}.log", cluster.name));
         let text = context.redactor.text(&lines.join("\n"));
         if let Err(error) = tokio::fs::write(&path, text).await {

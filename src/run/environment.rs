@@ -33,6 +33,9 @@ const LINES_BESIDE: usize = 10_000;
 /// CoreDNS is deployed while the environment comes up; from a cold node this is the longest wait.
 const DNS_WITHIN: Duration = Duration::from_secs(90);
 
+/// The container of a vantage's pod in which its questions are asked.
+const AGENT_CONTAINER: &str = "agent";
+
 /// Where a flow is played: the scene, with the vantages to ask from and the stores' witnesses.
 pub(super) struct Stage<'a> {
     pub(super) context: &'a Context,
@@ -259,7 +262,7 @@ async fn stage<'a>(
     let sessions = scene.environment.pods.iter().map(|(vantage, (pod, _))| async {
         let client = applier.client().clone();
         // Boxed: the streams' buffers would stand in every future around this one.
-        let session = Box::pin(PodSession::open(client, &scene.plan.namespace, pod, None)).await?;
+        let session = Box::pin(PodSession::open(client, &scene.plan.namespace, pod, Some(AGENT_CONTAINER))).await?;
         let session = Vantage::Pod(session);
         name_service(&scene, pod, &session).await?;
         answered.notify_one();

@@ -13,8 +13,12 @@ pub enum LogTarget {
     Beside(String),
 }
 
+/// The word for the name server of the run's own outside world, which writes down each question.
+pub const WORLD: &str = "world";
+
 /// How a log's owner is written.
-const LOG_FORM: &str = "write `deployment/NAME`, `stateful-set/NAME` or `pod/NAME`, or `beside/FIXTURE` for a container beside the cluster";
+const LOG_FORM: &str =
+    "write `deployment/NAME`, `stateful-set/NAME`, `pod/NAME`, `beside/FIXTURE` for a container beside the cluster, or `world`";
 /// How an object with events is written.
 const EVENT_FORM: &str =
     "write kind and name as Kubernetes does, `Deployment/minio`, or kind and labels, `Pod/app=minio`";

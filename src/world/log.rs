@@ -2,14 +2,15 @@
 
 use parallax_vocab::world::Entry;
 
-/// The questions in a log, one sentence each: who asked for what, and what the answer was.
-pub fn questions(lines: &[String]) -> Vec<String> {
+/// The questions in a log that were asked at `since` (milliseconds since the Unix epoch) or later, one sentence each: who
+/// asked for what, and what the answer was.
+pub fn questions(lines: &[String], since: u64) -> Vec<String> {
     let entries = lines.iter().filter_map(|line| serde_json::from_str::<Entry>(line).ok());
     let question = |entry| match entry {
-        Entry::Dns { from, name, kind_asked, answer, .. } => {
+        Entry::Dns { at, from, name, kind_asked, answer } if at >= since => {
             Some(format!("{} asked for {name} {kind_asked}: {answer}", from.ip()))
         }
-        Entry::Listening { .. } | Entry::Edge { .. } => None,
+        Entry::Dns { .. } | Entry::Listening { .. } | Entry::Edge { .. } => None,
     };
     entries.filter_map(question).collect()
 }

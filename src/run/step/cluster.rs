@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
+use time::OffsetDateTime;
 
 use super::{Attempt, Tried};
 use crate::judge::{self, Judgement, LogLook, ObjectEvent};
@@ -12,10 +13,14 @@ use crate::probe::events::{self, EventQuestion};
 use crate::probe::logs::{self, LogError, LogQuestion};
 use crate::run::error::RunError;
 use crate::scenario::model::{EventStep, Expect, LogStep, ResourceStep};
-use crate::scenario::target::{EventTarget, LogTarget};
+use crate::scenario::target::{EventTarget, LogTarget, WORLD};
+use crate::world;
 
 /// How many events are told.
 const EVENTS_TOLD: usize = 20;
+
+/// How many of the world's last lines are read: a client that asks and asks again must not fill the memory.
+const WORLD_LINES: usize = 100_000;
 
 /// The deadline of one try, and whether to wait for it.
 #[derive(Clone, Copy)]
@@ -47,13 +52,17 @@ impl Attempt<'_> {
     }
 
     async fn log(&self, it: &LogStep, expect: Option<&Expect>, patience: Patience) -> Result<Tried, RunError> {
+        let since = it.since.as_ref().and_then(|step| self.kept.ended(step));
+        if it.of == WORLD {
+            return self.world_log(since, expect).await;
+        }
         let target = LogTarget::parse(&it.of).map_err(|reason| self.wrong(reason))?;
         let question = LogQuestion {
             target,
             namespace: it.namespace.clone().unwrap_or_else(|| self.namespace().to_owned()),
             container: it.container.clone(),
             previous: it.previous,
-            since: it.since.as_ref().and_then(|step| self.kept.ended(step)),
+            since,
         };
         let client = self.stage.applier.client();
         let mut look = LogLook::new(expect);
@@ -87,6 +96,17 @@ impl Attempt<'_> {
             }
             Ok(Ok(())) | Err(_) => look.judge(),
         };
+        Ok(looked(&look, judgement))
+    }
+
+    /// What the outside world was asked.
+    async fn world_log(&self, since: Option<OffsetDateTime>, expect: Option<&Expect>) -> Result<Tried, RunError> {
+        let world = self.stage.scene.cluster.world.container();
+        let lines = self.stage.context.site.engine().logs(world, WORLD_LINES).await?;
+        let since_ms = since.map_or(0, |it| u64::try_from(it.unix_timestamp_nanos() / 1_000_000).unwrap_or_default());
+        let mut look = LogLook::new(expect);
+        world::questions(&lines, since_ms).iter().for_each(|line| look.take(line));
+        let judgement = look.judge();
         Ok(looked(&look, judgement))
     }
 

@@ -5,7 +5,7 @@ use crate::fixture::Fixture;
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::duration::Span;
 use crate::scenario::model::{KillStep, LogStep, PatchStep, RotateStep};
-use crate::scenario::target::{EventTarget, LogTarget};
+use crate::scenario::target::{EventTarget, LogTarget, WORLD};
 
 /// The operations of a JSON patch (RFC 6902), and whether they carry a value.
 const OPERATIONS: [(&str, bool); 6] =
@@ -47,7 +47,17 @@ impl Judge<'_> {
     }
 
     fn log(&self, log: &LogStep, errors: &mut Vec<Diagnostic>) {
-        if !log.of.contains("{{")
+        if log.of == WORLD {
+            let of_containers = [
+                ("container", log.container.is_some()),
+                ("namespace", log.namespace.is_some()),
+                ("previous", log.previous),
+            ];
+            for (key, _) in of_containers.into_iter().filter(|(_, given)| *given) {
+                let error = self.key_error(&format!("/log/{key}"), format!("the world has no `{key}`"));
+                errors.push(error.fix(format!("remove `{key}`")));
+            }
+        } else if !log.of.contains("{{")
             && let Err(fix) = LogTarget::parse(&log.of)
         {
             let error = self.error("/log/of", format!("`{}` is nothing that has a log", log.of));

@@ -149,7 +149,12 @@ fn pod(subject: &Subject<'_>, spec: &PodVantage, at: &str) -> Vec<Diagnostic> {
     for (index, authority) in spec.ca_bundle.iter().enumerate() {
         errors.extend(trusted(subject, authority, &format!("{at}/ca-bundle/{index}")));
     }
-    for (key, given) in [("audience", spec.audience.is_some()), ("token-lifetime", spec.token_lifetime.is_some())] {
+    let of_the_token = [
+        ("audience", spec.audience.is_some()),
+        ("token-lifetime", spec.token_lifetime.is_some()),
+        ("token-mode", spec.token_mode.is_some()),
+    ];
+    for (key, given) in of_the_token {
         if given && spec.service_account.is_none() {
             let error = subject.places.key_error(&join(at, key), format!("`{key}` without a token to have it"));
             errors.push(error.fix("add `service-account:`, whose token is then projected into the pod"));

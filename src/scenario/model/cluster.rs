@@ -22,8 +22,9 @@ pub struct ResourceStep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LogStep {
-    /// Whose: `deployment/minio`, `stateful-set/db`, `pod/db-0`, or `beside/store`, the container that this fixture put beside
-    /// the cluster.
+    /// Whose: `deployment/minio`, `stateful-set/db`, `pod/db-0`; `beside/store`, the container that this fixture put beside the
+    /// cluster; or `world`, the name server that knows what is outside the cluster, with a line for each question:
+    /// `10.89.0.3 asked for sts.us-east-1.amazonaws.com A: no-such-name`. Every pod of the cluster asks it, through CoreDNS.
     pub of: String,
     /// Name of the container; where pods have one only, it is that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -42,6 +42,15 @@ pub struct PodVantage {
     /// Group that owns its volumes (`fsGroup`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fs_group: Option<u32>,
+    /// User id of a second container, which does nothing. Where the users of a pod's containers differ, the kubelet gives the
+    /// token to none of them: then `token-mode` and `fs-group` say who may read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sidecar_user: Option<u32>,
+    /// Mode of the projected token (`defaultMode`), as `chmod` takes it: `"0400"`. Left out, `"0644"`. It does not matter where
+    /// all containers run as one user, or where there is an `fs-group`: the kubelet then chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^0[0-7]{3}$"))]
+    pub token_mode: Option<String>,
     /// Ids of the certificate authorities (`cluster` for the cluster's own) whose certificates lie in
     /// `/etc/parallax/ca-bundle.pem`, for programs that read a file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
