@@ -149,6 +149,12 @@ async fn apply_all(
             let leaf = &environment.certificates.leaves[&(id.clone(), wanted.name.clone())];
             manifests.push((objects::tls_secret(&wanted.secret, leaf), format!("certificate {id}.{}", wanted.name)));
         }
+        for wanted in &contributions.bundles {
+            let issuers = &environment.certificates.issuers;
+            let roots: String = wanted.authorities.iter().filter_map(|id| issuers.get(id)).map(Issuer::root_pem).collect();
+            let place = format!("bundle {id}.{}", wanted.name);
+            manifests.push((objects::trust_bundle(&wanted.config_map, &roots), place));
+        }
         for wanted in &contributions.credentials {
             let values = &environment.credentials[&(id.clone(), wanted.name.clone())];
             let secret = objects::credentials_secret(&wanted.secret, values);
@@ -165,7 +171,15 @@ async fn apply_all(
     let (stood_on, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|(manifest, _)| is_stood_on(manifest));
     let mut objects = Vec::new();
     for together in [kinds, stood_on, others] {
-        let applying = together.iter().map(|(it, place)| applier.apply(it, &plan.namespace, place));
+        let with_authorities: Vec<_> = together
+            .iter()
+            .map(|(manifest, place)| {
+                let mut manifest = manifest.clone();
+                objects::set_authorities(&mut manifest, &environment.certificates.issuers);
+                (manifest, place)
+            })
+            .collect();
+        let applying = with_authorities.iter().map(|(it, place)| applier.apply(it, &plan.namespace, place));
         objects.extend(try_join_all(applying).await?);
         let kinds = together.iter().filter(|(it, _)| is_kind(it)).filter_map(|(it, _)| it["metadata"]["name"].as_str());
         try_join_all(kinds.map(|name| ready::kind(applier.client(), name))).await?;
@@ -182,14 +196,17 @@ async fn unready(
 ) -> Result<Vec<Unready>, ApplyError> {
     let ready = plan.fixtures.iter().flat_map(|(id, it)| it.ready.iter().map(move |ready| (id, ready)));
     let mut waits: FuturesUnordered<_> = ready
-        .filter_map(|(id, wanted)| match &wanted.when {
-            ReadyWhen::Deployment(name) => Some((wanted.id(id), name, wanted.within.to_duration())),
-            ReadyWhen::Store => None,
-        })
-        .map(|(what, name, within)| async move {
+        .filter(|(_, wanted)| wanted.when != ReadyWhen::Store)
+        .map(|(id, wanted)| async move {
             let (client, namespace) = (applier.client(), plan.namespace.as_str());
+            let (what, within) = (wanted.id(id), wanted.within.to_duration());
             let declared = declared.of(&what);
-            Box::pin(ready::deployment(&Awaited { client, namespace, name, what, within, declared })).await
+            let awaited = |name| Awaited { client, namespace, name, what, within, declared };
+            match &wanted.when {
+                ReadyWhen::Deployment(name) => Box::pin(ready::deployment(&awaited(name))).await,
+                ReadyWhen::Admission(it) => Box::pin(ready::admission(&awaited(&it.service_account), it)).await,
+                ReadyWhen::Store => Ok(None),
+            }
         })
         .collect();
     let mut unready = Vec::new();

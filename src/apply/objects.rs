@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use parallax_vocab::Secret;
 use serde_json::{Value, json};
 
-use crate::certs::Leaf;
+use crate::certs::{Issuer, Leaf};
 use crate::plan::EdgePlan;
 use crate::probe::AGENT_PATH;
 use crate::scenario::Span;
@@ -68,6 +70,23 @@ pub(super) fn ca_bundle(pod: &str, pem: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "name": pod }, "data": { "ca-bundle.pem": pem },
+    })
+}
+
+/// Certificates to trust, by the name that cert-manager and the cluster's own ConfigMap give them.
+pub(super) fn trust_bundle(name: &str, pem: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": name }, "data": { "ca.crt": pem },
+    })
+}
+
+/// A pod that is only ever created as a dry run: what admission makes of it.
+pub(super) fn tried_pod(service_account: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": "parallax-tried" },
+        "spec": { "serviceAccountName": service_account, "containers": [{ "name": "tried", "image": "none" }] },
     })
 }
 
@@ -149,6 +168,26 @@ pub(super) fn set_images(manifest: &mut Value, images: &BTreeMap<String, String>
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|item| set_images(item, images)),
+        _ => {}
+    }
+}
+
+/// Puts the root of an authority, as the apiserver takes it, wherever `caBundle` names one by its id.
+pub(super) fn set_authorities(manifest: &mut Value, issuers: &BTreeMap<String, Issuer>) {
+    match manifest {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match value {
+                    Value::String(authority) if key == "caBundle" => {
+                        if let Some(issuer) = issuers.get(authority.as_str()) {
+                            *authority = STANDARD.encode(issuer.root_pem());
+                        }
+                    }
+                    other => set_authorities(other, issuers),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| set_authorities(item, issuers)),
         _ => {}
     }
 }

@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ApiResource, DynamicObject, PostParams};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::runtime::watcher;
 use kube::{Api, Client};
@@ -12,10 +14,16 @@ use parallax_vocab::Cause;
 
 use super::error::ApplyError;
 use super::unready::{Accepts, Unready};
-use super::{evidence, hopeless, words};
+use super::{evidence, hopeless, objects, words};
+use crate::fixture::Admission;
 
 /// The apiserver serves a new kind within a second or so.
 const KIND_WITHIN: Duration = Duration::from_secs(30);
+
+/// Between two tries of admission.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// Before it is in force, admission does nothing either: a declared cause must last this long.
+const SETTLES_AFTER: Duration = Duration::from_secs(10);
 
 /// A Deployment that is waited for.
 pub(super) struct Awaited<'a> {
@@ -68,6 +76,33 @@ async fn in_vain(it: &Awaited<'_>, api: &Api<Deployment>, resource: &str) -> Str
         why = hopeless::pod(it.client.clone(), it.namespace, pods, |_| true, Some(&wanted)) => why,
         why = words::said(it.client, it.namespace, &selector, &wanted) => why,
     }
+}
+
+/// Waits until admission adds to a pod what it is to add; `it` names the pod's ServiceAccount. The apiserver gives no notice
+/// when a policy or a webhook comes into force: so pods are tried, as dry runs, which store nothing.
+pub(super) async fn admission(it: &Awaited<'_>, wanted: &Admission) -> Result<Option<Unready>, ApplyError> {
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(it.client.clone(), it.namespace, &ApiResource::erase::<Pod>(&()));
+    let pod = serde_json::from_value(objects::tried_pod(&wanted.service_account)).expect("a pod is an object");
+    let parameters = PostParams { dry_run: true, ..PostParams::default() };
+    let resource = format!("a pod of ServiceAccount {} in namespace {}", it.name, it.namespace);
+    let began = Instant::now();
+    let cause = loop {
+        let detail = match api.create(&parameters, &pod).await {
+            Ok(pod) if pod.data.pointer(&wanted.adds).is_some() => return Ok(None),
+            Ok(_) => format!("admission adds no {}", wanted.adds),
+            Err(kube::Error::Api(status)) => status.message.clone(),
+            Err(error) => return Err(ApplyError::Watch { what: resource, reason: error.to_string() }),
+        };
+        let cause = Cause::Resource { resource: resource.clone(), detail };
+        let settled = it.declared.is_some_and(|accepts| accepts(&cause)) && began.elapsed() >= SETTLES_AFTER;
+        if settled || began.elapsed() >= it.within {
+            break cause;
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+    };
+    let evidence = evidence::namespace(it.client, it.namespace).await;
+    Ok(Some(Unready { what: it.what.clone(), cause, waited: began.elapsed(), within: it.within, evidence }))
 }
 
 /// Waits until the apiserver serves a kind that was defined just now.

@@ -58,6 +58,9 @@ pub fn judge(expected: &Expected, answer: &Answer, seen: &Seen) -> Judgement {
     if let Some(fault) = expect.dns {
         return judge_absence_of_name(fault, answer);
     }
+    if let Some(words) = &expect.client {
+        return judge_inability(words, answer);
+    }
     let mut wanted = wanted(expect);
     if *expected == Expected::Success {
         wanted.push(("status".to_owned(), SUCCESS.to_owned()));
@@ -177,6 +180,27 @@ fn judge_absence_of_name(fault: DnsFault, answer: &Answer) -> Judgement {
     };
     let matched = equal("dns", fault.to_string(), said);
     let cause = (!matched.held).then(|| {
+        answer.cause.clone().unwrap_or_else(|| Cause::Mismatch {
+            matcher: matched.matcher.clone(),
+            expected: matched.expected.clone(),
+            seen: matched.seen.clone(),
+        })
+    });
+    Judgement { matchers: vec![matched], cause }
+}
+
+/// A client that is known to be unable: it tells no answer, and says these words.
+fn judge_inability(words: &str, answer: &Answer) -> Judgement {
+    let (held, said) = match (&answer.cause, &answer.reply) {
+        (Some(Cause::Client { detail }), _) => (detail.contains(words), quote(detail)),
+        (Some(cause), _) => (false, quote(&cause.to_string())),
+        (None, Some(reply)) => {
+            (false, Facts::of(reply, answer).status.map_or("an answer".to_owned(), |it| format!("the answer {it}")))
+        }
+        (None, None) => (false, NO_ANSWER.to_owned()),
+    };
+    let matched = Matched { matcher: "client".to_owned(), held, expected: quote(words), seen: said };
+    let cause = (!held).then(|| {
         answer.cause.clone().unwrap_or_else(|| Cause::Mismatch {
             matcher: matched.matcher.clone(),
             expected: matched.expected.clone(),
@@ -313,6 +337,23 @@ mod tests {
 
     fn declared(value: Value) -> Expected {
         Expected::Declared(Box::new(expect(value)))
+    }
+
+    #[test]
+    fn a_client_that_is_unable_must_say_why() {
+        let expected = declared(json!({"client": "6 components"}));
+        let failed = |cause| Answer { reply: None, cause: Some(cause), evidence: Evidence::default() };
+        let told = |words: &str| failed(Cause::Client { detail: words.to_owned() });
+        for (answer, cause) in [
+            (told("ARN must have 6 components"), None),
+            (told("no such host"), Some("client: no such host")),
+            (failed(Cause::Exit { exit: 1, detail: "6 components".to_owned() }), Some("exit: 1 (6 components)")),
+            (http(200, None, ""), Some(r#"client: expected "6 components", saw the answer 200"#)),
+        ] {
+            let judged = judge(&expected, &answer, &Seen::default());
+            assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), cause);
+            assert_eq!(judged.matchers.iter().map(|it| it.held).collect::<Vec<_>>(), [cause.is_none()]);
+        }
     }
 
     #[test]

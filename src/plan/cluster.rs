@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parallax_vocab::VariantId;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::fixture::{Container, Contributions, DnsHost, DnsRule};
 use crate::scenario::Variant;
@@ -31,12 +32,14 @@ impl Plan {
         self.clusters.iter().flat_map(|cluster| &cluster.environments).find(|it| it.namespace == namespace)
     }
 
-    /// Names of the images that fixtures and pods to look from need on nodes.
+    /// Names of the images that fixtures, pods to look from and objects that steps apply need on nodes.
     pub fn images(&self) -> BTreeSet<&str> {
         let environments = self.clusters.iter().flat_map(|cluster| &cluster.environments);
         let all = environments.flat_map(|it| {
             let fixtures = it.fixtures.values().flat_map(|it| &it.images).map(String::as_str);
-            fixtures.chain(it.pods.values().filter_map(|pod| pod.image.as_deref()))
+            let steps = it.variants.iter().flat_map(|it| it.variant.scenario.steps());
+            let applied = steps.filter_map(|it| it.step.apply.as_ref()).flat_map(|it| &it.objects).flat_map(named);
+            fixtures.chain(it.pods.values().filter_map(|pod| pod.image.as_deref())).chain(applied)
         });
         all.collect()
     }
@@ -49,6 +52,18 @@ impl Plan {
     /// Names of the images of the containers that fixtures put beside clusters.
     pub fn container_images(&self) -> BTreeSet<&str> {
         self.clusters.iter().flat_map(ClusterPlan::container_images).collect()
+    }
+}
+
+/// The names of images.lock in an object: what is called `image` and is no reference, which has a slash or a colon.
+fn named(object: &Value) -> Vec<&str> {
+    match object {
+        Value::Object(fields) => {
+            let own = fields.get("image").and_then(Value::as_str).filter(|it| !it.contains(['/', ':', '{']));
+            own.into_iter().chain(fields.values().flat_map(named)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(named).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -47,7 +47,7 @@ async fn written(stage: &Stage<'_>, step: &Step) -> (Option<String>, Vec<String>
     let Ok((fixture, _)) = stage.scene.store(named) else { return (complaint, roles) };
     let workload = stage.scene.plan.fixtures[fixture].ready.iter().find_map(|ready| match &ready.when {
         crate::fixture::ReadyWhen::Deployment(name) => Some(name.clone()),
-        crate::fixture::ReadyWhen::Store => None,
+        crate::fixture::ReadyWhen::Store | crate::fixture::ReadyWhen::Admission(_) => None,
     });
     let mut look = |line: &str| {
         if let Some(at) = line.find(COMPLAINT) {

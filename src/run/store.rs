@@ -126,7 +126,7 @@ async fn said(scene: &Scene<'_>, client: &kube::Client, wanted: &Wanted<'_>, dec
     let readiness = &scene.plan.fixtures[wanted.fixture].ready;
     let deployments = readiness.iter().filter_map(|it| match &it.when {
         ReadyWhen::Deployment(name) => Some(name.as_str()),
-        ReadyWhen::Store => None,
+        ReadyWhen::Store | ReadyWhen::Admission(_) => None,
     });
     let said = deployments.map(|name| Box::pin(apply::said_by(client, &scene.plan.namespace, name, declared)));
     let said: Vec<_> = said.collect();

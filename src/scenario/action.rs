@@ -290,9 +290,9 @@ fn of_s3(s3: &S3Step) -> Vec<&'static str> {
 /// A foreign client answers as our own probes do, but tells nothing of the connection.
 fn of_client(client: &ClientStep) -> Vec<&'static str> {
     match (&client.http, &client.s3) {
-        (Some(http), _) => of_http(http).into_iter().chain(["headers"]).collect(),
-        (None, Some(s3)) => of_s3(s3),
-        (None, None) => Vec::new(),
+        (Some(http), _) => of_http(http).into_iter().chain(["headers", "client"]).collect(),
+        (None, Some(s3)) => of_s3(s3).into_iter().chain(["client"]).collect(),
+        (None, None) => vec!["client"],
     }
 }
 
@@ -350,6 +350,7 @@ impl Expect {
             ("body", self.body.is_some()),
             ("headers", self.headers.is_some()),
             ("dns", self.dns.is_some()),
+            ("client", self.client.is_some()),
             ("address", self.address.is_some()),
             ("same-chain-as", self.same_chain_as.is_some()),
             ("certificate-name", self.certificate_name.is_some()),

@@ -23,7 +23,7 @@ enum Awaited<'a> {
 /// The causes with which a readiness can fail.
 fn causes(awaited: &Awaited<'_>) -> &'static [&'static str] {
     match awaited {
-        Awaited::Cluster | Awaited::Fixture(ReadyWhen::Deployment(_)) => &["resource"],
+        Awaited::Cluster | Awaited::Fixture(ReadyWhen::Deployment(_) | ReadyWhen::Admission(_)) => &["resource"],
         // Its pods may say what its health does not.
         Awaited::Fixture(ReadyWhen::Store) => &["dns", "connect", "tls", "status", "s3", "resource"],
     }

@@ -279,6 +279,10 @@ impl Judge<'_> {
             let error = self.key_error("/expect/address", "a name that does not resolve has no address".to_owned());
             errors.push(error.fix("keep one of `dns` and `address`"));
         }
+        if expect.client.is_some() && expect.given().len() > 1 {
+            let error = self.key_error("/expect/client", "a client that tells no answer has nothing else to judge".to_owned());
+            errors.push(error.fix("keep `client` alone, or what the answer must be"));
+        }
         if expect.absent == Some(false) {
             let error = self.error("/expect/absent", "`absent: false` says nothing about the object".to_owned());
             errors.push(error.fix("write the part that must be there: `object: { … }`"));

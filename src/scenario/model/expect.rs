@@ -39,6 +39,9 @@ pub struct Expect {
     /// The name must not resolve, and the resolver must say this (`dns`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<DnsFault>,
+    /// The client must tell no answer, and these words must be among its own (`client`): what it is known to be unable to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
     /// The only address that the name has (`dns`), or that was connected to (`tls`, `http`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
