@@ -109,6 +109,16 @@ impl Supplies {
     }
 }
 
+/// Obtains an image that exists only as it is published.
+pub(super) async fn obtain_published(context: &Context, machine: &Machine, name: &str) -> Result<(), ImageError> {
+    let options = &context.options;
+    let wanted = [Want { name: name.to_owned(), engine: false, archive: true }];
+    let cancel = context.cancel.clone();
+    supply_of(&options.project, options.k3s, &machine.engine, options.provision, &wanted, &context.sink, cancel)
+        .await
+        .map(drop)
+}
+
 /// Obtains what a plan needs.
 pub(super) async fn obtain(context: &Context, machine: &Machine, plan: &Plan) -> Result<Supplied, RunError> {
     let options = &context.options;

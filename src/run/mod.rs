@@ -19,6 +19,7 @@ mod rounds;
 mod scene;
 mod settle;
 mod signature;
+mod skipped;
 mod step;
 mod store;
 mod token;
@@ -136,6 +137,11 @@ async fn with_plan(
 
 async fn everything(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Result<(), RunError> {
     // Builds hear of an interruption themselves: they have tools to stop and files to take away.
+    let possible = skipped::possible(context, machine, plan).await?;
+    let plan = possible.as_ref();
+    if plan.clusters.is_empty() {
+        return Ok(());
+    }
     let supplied = images::obtain(context, machine, plan).await;
     if context.cancel.is_cancelled() {
         return Err(RunError::Interrupted);

@@ -1,10 +1,11 @@
 //! `parallax-agent`: what Parallax runs inside containers, as one static binary.
 //!
 //! `session` answers questions that the harness asks over the standard streams of an exec; `hold` keeps a vantage's pod
-//! alive; `world` is the run's name server and edge.
+//! alive; `world` is the run's name server and edge; `inject` is a webhook that tells pods all they need for web identity.
 
 mod addresses;
 mod hold;
+mod inject;
 mod probers;
 mod session;
 mod world;
@@ -29,6 +30,8 @@ enum Command {
     Hold,
     /// Serve the run's names and edge, as the JSON in `PARALLAX_WORLD` describes them
     World,
+    /// Serve the admission webhook that gives pods of annotated ServiceAccounts their token and its surroundings
+    Inject(inject::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
                     Command::Session => session::serve().await,
                     Command::Hold => hold::until_told().await,
                     Command::World => world::serve().await,
+                    Command::Inject(arguments) => inject::serve(&arguments).await,
                 }
             });
             // A read of standard input may still block its thread; it must not hold up the end.

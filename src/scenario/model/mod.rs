@@ -50,6 +50,9 @@ pub struct Scenario {
     /// Words to select scenarios by.
     #[serde(default)]
     pub labels: Vec<String>,
+    /// What must be to be had where the scenario runs. Where it is not, the scenario is skipped, and the report says why.
+    #[serde(default, skip_serializing_if = "Requires::is_empty")]
+    pub requires: Requires,
     /// What the cluster must be like. Scenarios that ask for the same share one.
     #[serde(default)]
     pub cluster: ClusterTraits,
@@ -71,6 +74,23 @@ pub struct Scenario {
     /// Small declared changes, by id, each with what must then fail and why.
     #[serde(default)]
     pub breaks: IndexMap<String, Break>,
+}
+
+/// What a scenario cannot do without, and no recipe makes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Requires {
+    /// Names of images that exist only as they are published (`images/images.lock`): somebody's own build, which nobody else
+    /// can make from packages.
+    #[serde(default)]
+    pub published: Vec<String>,
+}
+
+impl Requires {
+    /// Whether nothing is required.
+    pub fn is_empty(&self) -> bool {
+        self.published.is_empty()
+    }
 }
 
 /// The values of an axis: at least one, each a part of ids.

@@ -1,35 +1,15 @@
 #!/usr/bin/node
 // A real browser's fetch, by the contract in ../clients/programs/clients/contract.py. A page of `origin` is opened in a
 // headless Chromium, and its script fetches the URL: with the preflight, the refusals and the headers that a web
-// application gets to see. Trust comes by an NSS database made from PARALLAX_CA_BUNDLE, which is what Chromium reads.
+// application gets to see.
 
-import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync, writeSync } from "node:fs";
+import { readFileSync, writeSync } from "node:fs";
 import { createServer } from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import puppeteer from "puppeteer-core";
+import { chromium } from "./chromium.mjs";
 
 const ORIGIN = "http://app.example.com";
 /** How long the reason of a failure may come after the failure. */
 const REASON_WITHIN_MS = 2000;
-
-/** A home folder whose NSS database holds each certificate of the bundle as an authority. */
-function home() {
-  const folder = mkdtempSync(join(tmpdir(), "browser-"));
-  const database = join(folder, ".pki", "nssdb");
-  mkdirSync(database, { recursive: true });
-  const certutil = (...words) => execFileSync("certutil", ["-d", `sql:${database}`, ...words]);
-  certutil("-N", "--empty-password");
-  const bundle = readFileSync(process.env.PARALLAX_CA_BUNDLE, "utf8");
-  const certificates = bundle.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  certificates.forEach((certificate, index) => {
-    const file = join(folder, `${index}.pem`);
-    writeFileSync(file, certificate);
-    certutil("-A", "-n", `authority ${index}`, "-t", "C,,", "-i", file);
-  });
-  return folder;
-}
 
 /** Serves one empty page on loopback. */
 async function serve() {
@@ -39,41 +19,6 @@ async function serve() {
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   return server;
-}
-
-/** Chromium in our own process group, so that whoever ends the group ends it too. */
-async function chromium(host, port) {
-  const folder = home();
-  const flags = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--no-proxy-server",
-    `--user-data-dir=${join(folder, "profile")}`,
-    `--host-resolver-rules=MAP ${host} 127.0.0.1:${port}`,
-    "--remote-debugging-port=0",
-    "about:blank",
-  ];
-  const child = spawn("/usr/bin/chromium", flags, {
-    env: { ...process.env, HOME: folder },
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  const endpoint = await new Promise((resolve, reject) => {
-    let said = "";
-    child.stderr.on("data", (chunk) => {
-      said = (said + chunk).slice(-16384);
-      const listening = said.match(/DevTools listening on (\S+)/);
-      if (listening) resolve(listening[1]);
-    });
-    child.on("error", reject);
-    child.on("exit", (code) => reject(new Error(`chromium ended with ${code}: ${said.slice(-2000)}`)));
-  });
-  return { child, browser: await puppeteer.connect({ browserWSEndpoint: endpoint }) };
 }
 
 /** What a page's script would do; it runs in the page. */
@@ -91,7 +36,7 @@ async function http(task, origin) {
   if (task.host) return { failed: "a page's script may not set Host" };
   const { hostname } = new URL(origin);
   const server = await serve();
-  const { child, browser } = await chromium(hostname, server.address().port);
+  const { child, browser } = await chromium(`--host-resolver-rules=MAP ${hostname} 127.0.0.1:${server.address().port}`);
   try {
     const page = await browser.newPage();
     // The script sees "Failed to fetch" and no more, as scripts shall; the reason is in the console and the network log.

@@ -1,0 +1,52 @@
+//! A ServiceAccount's annotations, from the apiserver, with the webhook's own token.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use parallax_vocab::Question;
+use parallax_vocab::answer::Reply;
+use parallax_vocab::question::{HttpQuestion, Probe, View};
+use serde_json::Value;
+
+/// Where a pod finds its own account.
+const OWN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// The apiserver, from every pod.
+const APISERVER: &str = "https://kubernetes.default.svc.cluster.local";
+/// The apiserver itself waits no longer for a webhook, by default.
+const WITHIN_MS: u64 = 5_000;
+
+/// The annotations of an account; none where there is no such account.
+pub(super) async fn annotations(namespace: &str, name: &str) -> Result<BTreeMap<String, String>> {
+    for part in [namespace, name] {
+        let sound = part.chars().all(|it| it.is_ascii_alphanumeric() || it == '-' || it == '.');
+        ensure!(sound && !part.is_empty(), "`{part}` is no name of Kubernetes");
+    }
+    let read = |file: &str| {
+        let path = Path::new(OWN).join(file);
+        std::fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))
+    };
+    let authorization = format!("Bearer {}", read("token")?.trim());
+    let probe = Probe::Http(HttpQuestion {
+        method: "GET".to_owned(),
+        url: format!("{APISERVER}/api/v1/namespaces/{namespace}/serviceaccounts/{name}"),
+        host: None,
+        headers: BTreeMap::from([("authorization".to_owned(), authorization)]),
+        body: None,
+    });
+    let view = View { trust: vec![read("ca.crt")?], ..View::default() };
+    let answer = parallax_probe::ask(&Question { view, deadline_ms: WITHIN_MS, probe }).await;
+    let Some(Reply::Http(reply)) = answer.reply else {
+        let why = answer.cause.map_or_else(|| "no answer".to_owned(), |it| it.to_string());
+        bail!("failed to get ServiceAccount {namespace}/{name}: {why}");
+    };
+    match reply.status {
+        200 => {
+            let account: Value = serde_json::from_str(&reply.body).context("the apiserver's answer is no JSON")?;
+            let annotations = account["metadata"]["annotations"].as_object().into_iter().flatten();
+            Ok(annotations.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect())
+        }
+        404 => Ok(BTreeMap::new()),
+        status => bail!("failed to get ServiceAccount {namespace}/{name}: the apiserver answers {status}: {}", reply.body),
+    }
+}

@@ -1,0 +1,106 @@
+//! What is added to a pod. Pure.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+/// The role that pods take on, under AWS's own annotation; an account without it is left alone.
+const ROLE: &str = "eks.amazonaws.com/role-arn";
+/// Who the token is for, as AWS's webhook reads it too.
+const AUDIENCE: &str = "eks.amazonaws.com/audience";
+/// Where S3 and STS are.
+const ENDPOINT: &str = "injection.parallax/endpoint";
+/// The ConfigMap whose `ca.crt` pods trust.
+const AUTHORITY: &str = "injection.parallax/authority";
+
+/// The volume's name.
+const VOLUME: &str = "web-identity";
+/// Where SDKs look for the token.
+const FOLDER: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";
+/// As AWS's webhook asks for: a day.
+const LIFETIME_S: u32 = 86_400;
+
+/// The operations that make of a pod what its account's annotations ask for. What a container says itself stays.
+pub(super) fn of(pod: &Value, annotations: &BTreeMap<String, String>) -> Vec<Value> {
+    let Some(role) = annotations.get(ROLE) else { return Vec::new() };
+    let token = format!("{FOLDER}/token");
+    let mut env = vec![("AWS_ROLE_ARN", role.clone()), ("AWS_WEB_IDENTITY_TOKEN_FILE", token)];
+    env.push(("AWS_REGION", "us-east-1".to_owned()));
+    if let Some(endpoint) = annotations.get(ENDPOINT) {
+        env.extend([("AWS_ENDPOINT_URL_STS", endpoint.clone()), ("AWS_ENDPOINT_URL_S3", endpoint.clone())]);
+    }
+    let audience = annotations.get(AUDIENCE).map_or("sts.amazonaws.com", String::as_str);
+    let mut sources = vec![json!({
+        "serviceAccountToken": { "audience": audience, "expirationSeconds": LIFETIME_S, "path": "token" }
+    })];
+    if let Some(authority) = annotations.get(AUTHORITY) {
+        env.push(("AWS_CA_BUNDLE", format!("{FOLDER}/ca.crt")));
+        sources.push(json!({ "configMap": { "name": authority, "items": [{ "key": "ca.crt", "path": "ca.crt" }] } }));
+    }
+    let spec = &pod["spec"];
+    let mut patch = Vec::new();
+    let volume = json!({ "name": VOLUME, "projected": { "sources": sources } });
+    add(&mut patch, spec, "/spec", "volumes", &[("name", volume)]);
+    for kind in ["initContainers", "containers"] {
+        for (index, container) in spec[kind].as_array().into_iter().flatten().enumerate() {
+            let at = format!("/spec/{kind}/{index}");
+            let env = env.iter().map(|(name, value)| ("name", json!({ "name": name, "value": value })));
+            add(&mut patch, container, &at, "env", &env.collect::<Vec<_>>());
+            let mount = json!({ "name": VOLUME, "mountPath": FOLDER, "readOnly": true });
+            add(&mut patch, container, &at, "volumeMounts", &[("mountPath", mount)]);
+        }
+    }
+    patch
+}
+
+/// Adds to a list those entries whose key none has that is there; makes the list where there is none.
+fn add(patch: &mut Vec<Value>, of: &Value, at: &str, list: &str, entries: &[(&str, Value)]) {
+    let there = of[list].as_array();
+    let has = |(key, entry): &&(&str, Value)| !there.into_iter().flatten().any(|it| it[*key] == entry[*key]);
+    let missing: Vec<&Value> = entries.iter().filter(has).map(|(_, entry)| entry).collect();
+    if missing.is_empty() {
+        return;
+    }
+    if there.is_some() {
+        let one = |entry: &Value| json!({ "op": "add", "path": format!("{at}/{list}/-"), "value": entry });
+        patch.extend(missing.into_iter().map(one));
+    } else {
+        patch.push(json!({ "op": "add", "path": format!("{at}/{list}"), "value": missing }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn annotated(more: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let all = [(ROLE, "arn:minio:iam:::role/r")].into_iter().chain(more.iter().copied());
+        all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn an_account_without_a_role_leaves_its_pods_alone() {
+        let pod = json!({ "spec": { "containers": [{ "name": "a" }] } });
+        assert!(of(&pod, &BTreeMap::from([(ENDPOINT.to_owned(), "https://s3".to_owned())])).is_empty());
+    }
+
+    #[test]
+    fn every_container_gets_what_it_does_not_say_itself() {
+        let own = json!({ "name": "AWS_REGION", "value": "eu-north-1" });
+        let pod = json!({ "spec": {
+            "initContainers": [{ "name": "before" }],
+            "containers": [{ "name": "a", "env": [own], "volumeMounts": [{ "name": "x", "mountPath": FOLDER }] }],
+            "volumes": [{ "name": "x" }],
+        } });
+        let patch = of(&pod, &annotated(&[(ENDPOINT, "https://s3"), (AUTHORITY, "ca")]));
+        let paths: Vec<&str> = patch.iter().filter_map(|it| it["path"].as_str()).collect();
+        let mut expected = vec!["/spec/volumes/-", "/spec/initContainers/0/env", "/spec/initContainers/0/volumeMounts"];
+        // Its own region and its own mount stay: five variables of six, and no mount.
+        expected.extend(["/spec/containers/0/env/-"; 5]);
+        assert_eq!(paths, expected);
+        assert_eq!(patch[1]["value"].as_array().map(Vec::len), Some(6));
+        let sources = &patch[0]["value"]["projected"]["sources"];
+        assert_eq!(sources[0]["serviceAccountToken"]["audience"], "sts.amazonaws.com");
+        assert_eq!(sources[1]["configMap"]["name"], "ca");
+    }
+}
