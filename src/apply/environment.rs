@@ -151,7 +151,8 @@ async fn apply_all(
         }
         for wanted in &contributions.bundles {
             let issuers = &environment.certificates.issuers;
-            let roots: String = wanted.authorities.iter().filter_map(|id| issuers.get(id)).map(Issuer::root_pem).collect();
+            let roots: String =
+                wanted.authorities.iter().filter_map(|id| issuers.get(id)).map(Issuer::root_pem).collect();
             let place = format!("bundle {id}.{}", wanted.name);
             manifests.push((objects::trust_bundle(&wanted.config_map, &roots), place));
         }

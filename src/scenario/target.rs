@@ -17,8 +17,7 @@ pub enum LogTarget {
 pub const WORLD: &str = "world";
 
 /// How a log's owner is written.
-const LOG_FORM: &str =
-    "write `deployment/NAME`, `stateful-set/NAME`, `pod/NAME`, `beside/FIXTURE` for a container beside the cluster, or `world`";
+const LOG_FORM: &str = "write `deployment/NAME`, `stateful-set/NAME`, `pod/NAME`, `beside/FIXTURE` for a container beside the cluster, or `world`";
 /// How an object with events is written.
 const EVENT_FORM: &str =
     "write kind and name as Kubernetes does, `Deployment/minio`, or kind and labels, `Pod/app=minio`";

@@ -280,7 +280,8 @@ impl Judge<'_> {
             errors.push(error.fix("keep one of `dns` and `address`"));
         }
         if expect.client.is_some() && expect.given().len() > 1 {
-            let error = self.key_error("/expect/client", "a client that tells no answer has nothing else to judge".to_owned());
+            let error =
+                self.key_error("/expect/client", "a client that tells no answer has nothing else to judge".to_owned());
             errors.push(error.fix("keep `client` alone, or what the answer must be"));
         }
         if expect.absent == Some(false) {

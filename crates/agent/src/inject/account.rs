@@ -47,6 +47,8 @@ pub(super) async fn annotations(namespace: &str, name: &str) -> Result<BTreeMap<
             Ok(annotations.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect())
         }
         404 => Ok(BTreeMap::new()),
-        status => bail!("failed to get ServiceAccount {namespace}/{name}: the apiserver answers {status}: {}", reply.body),
+        status => {
+            bail!("failed to get ServiceAccount {namespace}/{name}: the apiserver answers {status}: {}", reply.body)
+        }
     }
 }

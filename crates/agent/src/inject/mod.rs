@@ -118,7 +118,8 @@ async fn review(request: Request<Incoming>) -> Result<Value> {
     ensure!(review["kind"] == "AdmissionReview", "this is a {}, and no AdmissionReview", review["kind"]);
     let request = &review["request"];
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let (uid, namespace) = text(&request["uid"]).zip(text(&request["namespace"])).context("the review says not of what")?;
+    let (uid, namespace) =
+        text(&request["uid"]).zip(text(&request["namespace"])).context("the review says not of what")?;
     let pod = &request["object"];
     let name = text(&pod["spec"]["serviceAccountName"]).unwrap_or_else(|| "default".to_owned());
     let annotations = account::annotations(&namespace, &name).await?;
