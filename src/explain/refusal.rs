@@ -25,6 +25,9 @@ pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<
         "" if detail.contains("HTTP request to an HTTPS server") => {
             format!("the answer is {status} ({detail}); the store speaks TLS at this port: ask it by https")
         }
+        "" if status == 503 && asked.object.starts_with("minio/health/") => format!(
+            "the answer is 503: the store is up and does not call itself ready; as long as it cannot use its OpenID provider it is `iam-offline`, and its log says why"
+        ),
         "" => format!("the answer is {status} ({detail})"),
         "SignatureDoesNotMatch" => format!(
             "{says}: what it saw is not what was signed; compare host, port, path, query, region and secret key"
@@ -47,6 +50,9 @@ pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<
         }
         "AuthorizationQueryParametersError" => format!("{says}: {detail}{}", parameters(&asked)),
         "AuthorizationHeaderMalformed" | "InvalidRegion" => format!("{says}: {}", region(detail, &asked)),
+        "InvalidAccessKeyId" if asked.temporary => format!(
+            "{says}: temporary credentials have ended, as they do with the token that they were gained by, or another store gave them; sign in again, as clients do that are given the token's file and not its keys"
+        ),
         "InvalidAccessKeyId" => format!(
             "{says}: the store knows no access key {}; it was deleted, or belongs to another store: look at the Secret that the client reads",
             asked.access_key.as_deref().unwrap_or("of that name")
@@ -78,6 +84,8 @@ struct Asked {
     signed_at: Option<OffsetDateTime>,
     expires: Option<Duration>,
     anonymous: bool,
+    /// Whether it was signed with credentials that end by themselves.
+    temporary: bool,
 }
 
 impl Asked {
@@ -92,6 +100,7 @@ impl Asked {
                 object: object(&s3.operation),
                 access_key: Some(s3.access.access_key.clone()),
                 region: Some(s3.access.region.clone()),
+                temporary: s3.access.session_token.is_some(),
                 ..Self::default()
             },
             _ => Self::default(),
@@ -113,6 +122,7 @@ impl Asked {
             signed_at: parameter("x-amz-date").and_then(|it| instant(&it)),
             expires: parameter("x-amz-expires").and_then(|it| it.parse().ok()).map(Duration::seconds),
             anonymous: false,
+            temporary: parameter("x-amz-security-token").is_some(),
         })
     }
 }

@@ -48,6 +48,9 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
     let from = subject.from.map(|it| format!(" from {it}")).unwrap_or_default();
     let host = subject.question.map(|it| host(&it.probe)).unwrap_or_default();
     match cause {
+        Cause::Dns { detail, .. } if subject.question.is_some_and(|it| matches!(it.probe, Probe::Jwt(_))) => format!(
+            "`{step}`{from}: the token's issuer, or the keys that its discovery document leads to, cannot be found from here ({detail}); `jwks_uri` is what the apiserver was told: `--kube-apiserver-arg=service-account-jwks-uri=https://kubernetes.default.svc.cluster.local/openid/v1/jwks`, or a name that is known where tokens are checked"
+        ),
         Cause::Dns { fault, detail } => format!("`{step}`{from}: {}", dns(*fault, &host, subject.inside, detail)),
         Cause::Connect { fault, detail } => format!("`{step}`{from}: {}", connect(*fault, &host, detail)),
         Cause::Tls { fault, detail } => {
