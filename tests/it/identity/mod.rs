@@ -1,4 +1,5 @@
-//! The breaks of `identity/irsa` as a real run saw them: each is told from every other by its causes, and each is explained.
+//! The breaks of `identity/irsa` as a real run saw them: each is told from every other by its causes, and each is explained. And
+//! the page that a person follows by hand names what there is.
 //!
 //! `steps.jsonl` holds the steps that did not pass, out of the record of one run, without what differs from run to run and
 //! says nothing here. It is made anew from a run's folder: `PARALLAX_RECORD=target/e2e/RUN cargo test --test it identity`.
@@ -166,4 +167,33 @@ fn each_break_is_explained() {
         }
     }
     insta::assert_snapshot!(told);
+}
+
+/// `scenario+break` and `scenario: step` as the page names its proofs.
+#[test]
+fn the_page_names_what_there_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (all, errors) = scenario::load(&Library::shipped(), root, &[root.join("scenarios")]);
+    assert!(errors.is_empty(), "{errors:?}");
+    let of = |name: &str| all.iter().find(|it| it.path == name || it.path == format!("identity/{name}"));
+    let page = std::fs::read_to_string(root.join("docs/identity.md")).unwrap();
+    let mut proofs = 0;
+    // Between single backticks, outside the blocks of code.
+    let prose = page.split("```").step_by(2);
+    for word in prose.flat_map(|it| it.split('`').skip(1).step_by(2)) {
+        let (name, known) = if let Some((name, id)) = word.split_once('+') {
+            (name, of(name).map(|it| it.scenario.breaks.contains_key(id)))
+        } else if let Some((name, id)) = word.split_once(": ") {
+            (name, of(name).map(|it| it.scenario.step(id).is_some()))
+        } else {
+            continue;
+        };
+        if name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.contains(char::is_whitespace) {
+            // Parameters are written with a colon, too.
+            let is_parameter = word.contains(": ") && known.is_none();
+            assert!(is_parameter || known == Some(true), "docs/identity.md: there is no `{word}`");
+            proofs += usize::from(!is_parameter);
+        }
+    }
+    assert!(proofs >= 15, "the page names its proofs, {proofs} of them");
 }
