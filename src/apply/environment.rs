@@ -158,7 +158,7 @@ async fn apply_all(
         }
         for wanted in &contributions.credentials {
             let values = &environment.credentials[&(id.clone(), wanted.name.clone())];
-            let secret = objects::credentials_secret(&wanted.secret, values);
+            let secret = objects::credentials_secret(wanted, values);
             manifests.push((secret, format!("credentials {id}.{}", wanted.name)));
         }
         let objects = contributions.cluster_objects.iter().chain(&contributions.objects);

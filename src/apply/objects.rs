@@ -8,6 +8,7 @@ use parallax_vocab::Secret;
 use serde_json::{Value, json};
 
 use crate::certs::{Issuer, Leaf};
+use crate::fixture::Credentials;
 use crate::plan::EdgePlan;
 use crate::probe::AGENT_PATH;
 use crate::scenario::Span;
@@ -38,11 +39,16 @@ pub(crate) fn tls_secret(name: &str, leaf: &Leaf) -> Value {
 }
 
 /// Random credentials.
-pub(super) fn credentials_secret(name: &str, values: &BTreeMap<String, Secret>) -> Value {
-    let data: BTreeMap<&str, &str> = values.iter().map(|(key, value)| (key.as_str(), value.expose())).collect();
+pub(super) fn credentials_secret(wanted: &Credentials, values: &BTreeMap<String, Secret>) -> Value {
+    let filled = |text: &String| {
+        values.iter().fold(text.clone(), |text, (key, value)| text.replace(&format!("${key}"), value.expose()))
+    };
+    let own = values.iter().map(|(key, value)| (key.as_str(), value.expose().to_owned()));
+    let files = wanted.files.iter().map(|(key, text)| (key.as_str(), filled(text)));
+    let data: BTreeMap<&str, String> = own.chain(files).collect();
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-        "metadata": { "name": name }, "stringData": data,
+        "metadata": { "name": wanted.secret }, "stringData": data,
     })
 }
 
@@ -195,6 +201,18 @@ pub(super) fn set_authorities(manifest: &mut Value, issuers: &BTreeMap<String, I
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_credentials_holds_the_values_of_its_keys() {
+        let wanted = Credentials {
+            name: "root".to_owned(),
+            secret: "s".to_owned(),
+            keys: BTreeMap::from([("user".to_owned(), 4)]),
+            files: BTreeMap::from([("config.env".to_owned(), "export USER=$user".to_owned())]),
+        };
+        let secret = credentials_secret(&wanted, &BTreeMap::from([("user".to_owned(), Secret::new("abcd"))]));
+        assert_eq!(secret["stringData"], json!({ "user": "abcd", "config.env": "export USER=abcd" }));
+    }
 
     #[test]
     fn only_images_of_the_lock_are_replaced() {
