@@ -69,7 +69,9 @@ impl Attempt<'_> {
         if let LogTarget::Beside(fixture) = &question.target {
             let lines =
                 self.stage.written_beside(fixture, question.since).await.map_err(|reason| self.wrong(reason))?;
-            lines.iter().for_each(|line| look.take(line));
+            for line in &lines {
+                look.take(line);
+            }
             return Ok(looked(&look, look.judge()));
         }
         let read = async {
@@ -105,7 +107,9 @@ impl Attempt<'_> {
         let lines = self.stage.context.site.engine().logs(world, WORLD_LINES).await?;
         let since_ms = since.map_or(0, |it| u64::try_from(it.unix_timestamp_nanos() / 1_000_000).unwrap_or_default());
         let mut look = LogLook::new(expect);
-        world::questions(&lines, since_ms).iter().for_each(|line| look.take(line));
+        for line in world::questions(&lines, since_ms) {
+            look.take(&line);
+        }
         let judgement = look.judge();
         Ok(looked(&look, judgement))
     }
