@@ -25,9 +25,9 @@ pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<
         "" if detail.contains("HTTP request to an HTTPS server") => {
             format!("the answer is {status} ({detail}); the store speaks TLS at this port: ask it by https")
         }
-        "" if status == 503 && asked.object.starts_with("minio/health/") => format!(
-            "the answer is 503: the store is up and does not call itself ready; as long as it cannot use its OpenID provider it is `iam-offline`, and its log says why"
-        ),
+        "" if status == 503 && asked.object.starts_with("minio/health/") => {
+            "the answer is 503: the store is up and does not call itself ready; as long as it cannot use its OpenID provider it is `iam-offline`, and its log says why".to_owned()
+        }
         "" => format!("the answer is {status} ({detail})"),
         "SignatureDoesNotMatch" => format!(
             "{says}: what it saw is not what was signed; compare host, port, path, query, region and secret key"

@@ -56,7 +56,9 @@ async fn written(stage: &Stage<'_>, step: &Step) -> (Option<String>, Vec<String>
         roles.extend(line.split_whitespace().filter(|word| word.starts_with(ROLE)).map(str::to_owned));
     };
     if let Ok(lines) = stage.written_beside(fixture, None).await {
-        lines.iter().for_each(|line| look(line));
+        for line in &lines {
+            look(line);
+        }
     }
     let target = workload.and_then(|name| LogTarget::parse(&format!("deployment/{name}")).ok());
     if let Some(target) = target {
