@@ -26,9 +26,7 @@ pub async fn delete(scope: &Scope<'_>, api: &Api<DynamicObject>, title: &str, na
     api.delete(name, &DeleteParams::foreground()).await.map_err(ActError::of(title, "delete"))?;
     let gone = await_condition(api.clone(), name, conditions::is_deleted(&uid));
     match tokio::time::timeout(scope.within, gone).await {
-        Ok(Ok(_)) => {
-            Ok(Done { value: None, told: format!("{title} is gone"), said: json!({ "uid": uid }), void: None })
-        }
+        Ok(Ok(_)) => Ok(Done { told: format!("{title} is gone"), said: json!({ "uid": uid }), ..Done::default() }),
         Ok(Err(error)) => Err(ActError::cause(title, format!("the watch of it ended: {error}"))),
         Err(_) => {
             let blocks = blocks(scope, api, name, &uid).await;

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::{DeleteParams, LogParams, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
+use parallax_vocab::course::Moment;
 use serde_json::{Value, json};
 
 use super::kill::{RUNTIME_NAMESPACE, find};
@@ -67,11 +68,22 @@ pub async fn end(scope: &Scope<'_>, engine: &Engine, node: &str, which: &Which, 
     let codes: Vec<String> =
         seen.containers.iter().map(|(name, it)| format!("{name} with {}", it["exit-code"])).collect();
     let told = format!("{title} ended: {}", codes.join(", "));
+    let gone_unix_ms = unix_ms();
+    let mut moments = Vec::new();
+    for (container, seen) in &seen.containers {
+        // What writes JSON with its instant says when it wrote last.
+        let at = seen["last"].as_object().and_then(|it| it.values().next()).and_then(|it| it["unix_ms"].as_u64());
+        let what = || format!("{container} said last {}", seen["last"]);
+        moments.extend(at.map(|unix_ms| Moment { unix_ms, what: what() }));
+    }
+    let word = if how == Ending::Crash { "killed, every container at once" } else { "asked to end" };
+    moments.push(Moment { unix_ms: seen.began_unix_ms, what: format!("pod {name} is {word}") });
+    moments.push(Moment { unix_ms: gone_unix_ms, what: format!("pod {name} is gone") });
     let said = json!({
-        "pod": name, "uid": uid, "began-unix-ms": seen.began_unix_ms, "gone-unix-ms": unix_ms(),
+        "pod": name, "uid": uid, "began-unix-ms": seen.began_unix_ms, "gone-unix-ms": gone_unix_ms,
         "containers": seen.containers,
     });
-    Ok(Done { told, said, void: seen.void, ..Done::default() })
+    Ok(Done { told, said, moments, void: seen.void, ..Done::default() })
 }
 
 /// What was seen of a pod's end.

@@ -73,7 +73,7 @@ pub async fn kill(scope: &Scope<'_>, engine: &Engine, node: &str, victim: &Victi
         return Err(ActError::cause(&title, format!("it ended with {code}, and {signal} leaves {expected}")));
     }
     let told = format!("{title} ended with {code}");
-    Ok(Done { value: None, told, said: json!({ "pod": name, "exit-code": code, "container-id": id }), void: None })
+    Ok(Done { told, said: json!({ "pod": name, "exit-code": code, "container-id": id }), ..Done::default() })
 }
 
 /// The one pod that is meant.

@@ -17,6 +17,7 @@ mod workload;
 use std::time::Duration;
 
 use kube::Client;
+use parallax_vocab::course::Moment;
 
 pub use self::delete::delete;
 pub use self::end::end;
@@ -42,6 +43,8 @@ pub struct Done {
     pub told: String,
     /// The same as data.
     pub said: serde_json::Value,
+    /// What happened at which instant.
+    pub moments: Vec<Moment>,
     /// Why it was not done as it was meant, where something came in between: it says nothing then, and may be done again.
     pub void: Option<String>,
 }

@@ -29,5 +29,5 @@ pub async fn restart(scope: &Scope<'_>, workload: &Workload) -> Result<Done, Act
     let is_new = |pod: &Pod| pod.annotations().get(ANNOTATION) == Some(&at);
     workload.settled(scope, generation, is_new).await?;
     let told = format!("{title} has new pods only");
-    Ok(Done { value: None, told, said: json!({ "generation": generation }), void: None })
+    Ok(Done { told, said: json!({ "generation": generation }), ..Done::default() })
 }

@@ -49,7 +49,12 @@ pub async fn rotate(
     applier.apply(&tls_secret(secret, leaf), namespace, "rotate").await?;
     let serial = leaf.serial.clone();
     let told = format!("{title} holds the certificate {serial}");
-    Ok(Done { value: Some(serial.clone()), told, said: json!({ "serial": serial, "secret": secret }), void: None })
+    Ok(Done {
+        value: Some(serial.clone()),
+        told,
+        said: json!({ "serial": serial, "secret": secret }),
+        ..Done::default()
+    })
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ use parallax_vocab::Cause;
 const TAIL_LINES: i64 = 40;
 /// Bytes of a log that are followed.
 const FOLLOWED_BYTES: i64 = 4 * 1024 * 1024;
-/// A line that is quoted is at most this long, in characters.
-const QUOTE_LIMIT: usize = 300;
+/// Of a longer line that is quoted the beginning and the end are kept, in characters: programs of Go tell the first cause
+/// last.
+const QUOTE_ENDS: (usize, usize) = (100, 260);
 /// A container that runs and says the declared words has this long to become ready in spite of them.
 const IN_SPITE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -40,10 +41,14 @@ fn telling<'a>(text: &'a str, wanted: Option<Wanted<'_>>) -> Option<&'a str> {
 }
 
 fn quoted(line: &str) -> String {
-    match line.char_indices().nth(QUOTE_LIMIT) {
-        None => line.to_owned(),
-        Some((end, _)) => format!("{} ...", &line[..end]),
+    let (head, tail) = QUOTE_ENDS;
+    let length = line.chars().count();
+    if length <= head + tail {
+        return line.to_owned();
     }
+    let head: String = line.chars().take(head).collect();
+    let tail: String = line.chars().skip(length - tail).collect();
+    format!("{head} ... {tail}")
 }
 
 /// In words, what the first container of the selected pods that is not ready does, with its last line.
@@ -166,7 +171,10 @@ mod tests {
         assert_eq!(telling(text, Some(&wants("no such key"))), Some("FATAL: no such key"));
         assert_eq!(telling(text, Some(&wants("never said"))), Some("usage: minio"));
         assert_eq!(telling("\n\n", None), None);
-        assert_eq!(quoted(&"x".repeat(QUOTE_LIMIT + 1)).chars().count(), QUOTE_LIMIT + 4);
+        let long = format!("begin{}end", "x".repeat(QUOTE_ENDS.0 + QUOTE_ENDS.1));
+        let short = quoted(&long);
+        assert!(short.starts_with("begin") && short.contains(" ... ") && short.ends_with("end"), "{short}");
+        assert_eq!(quoted("as it is"), "as it is");
     }
 
     #[test]

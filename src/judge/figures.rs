@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Judgement;
 use super::expect::equal;
-use crate::scenario::model::{Expect, NumberBound};
+use crate::scenario::model::{Expect, FiguresStep, NumberBound};
 
 /// Judges a list of numbers, or a single one, as JSON. Numbers written as text count as numbers.
 pub fn judge_figures(expect: &Expect, list: &str) -> Judgement {
@@ -37,17 +37,20 @@ pub fn judge_figures(expect: &Expect, list: &str) -> Judgement {
     Judgement { matchers, cause }
 }
 
-/// What a list of numbers comes to; none where it holds none, or something else.
-pub fn figure(name: &str, unit: &str, list: &str, void: u32) -> Option<Figure> {
+/// What a list of numbers, brought by the rounds of the repeat `of`, comes to; none where it holds none, or something else.
+pub fn figure(step: &FiguresStep, of: &str, list: &str, void: u32) -> Option<Figure> {
     let numbers = sorted(list).ok()?;
-    let (name, unit) = (name.to_owned(), unit.to_owned());
+    let worst = *numbers.last()?;
+    let of_round = |(index, item): (usize, &Value)| (number(item) == Some(worst)).then_some(index + 1);
     Some(Figure {
-        name,
-        unit,
+        name: step.name.clone()?,
+        of: of.to_owned(),
+        unit: step.unit.clone().unwrap_or_default(),
         count: numbers.len(),
         least: *numbers.first()?,
         median: median(&numbers)?,
-        worst: *numbers.last()?,
+        worst,
+        worst_round: items(list).iter().enumerate().find_map(of_round)?,
         void,
     })
 }
@@ -59,10 +62,8 @@ pub fn number_of(text: &str) -> Option<f64> {
 
 /// The numbers of a list, the least first; or the first item that is none.
 fn sorted(list: &str) -> Result<Vec<f64>, Value> {
-    let value = serde_json::from_str(list).unwrap_or_else(|_| Value::String(list.to_owned()));
-    let items = if let Value::Array(items) = value { items } else { vec![value] };
     let mut numbers = Vec::new();
-    for item in items {
+    for item in items(list) {
         match number(&item) {
             Some(number) => numbers.push(number),
             None => return Err(item),
@@ -70,6 +71,11 @@ fn sorted(list: &str) -> Result<Vec<f64>, Value> {
     }
     numbers.sort_by(f64::total_cmp);
     Ok(numbers)
+}
+
+fn items(list: &str) -> Vec<Value> {
+    let value = serde_json::from_str(list).unwrap_or_else(|_| Value::String(list.to_owned()));
+    if let Value::Array(items) = value { items } else { vec![value] }
 }
 
 fn median(sorted: &[f64]) -> Option<f64> {
@@ -108,9 +114,11 @@ mod tests {
 
     #[test]
     fn a_figure_is_what_the_numbers_come_to() {
-        let seen = figure("lost", "ms", "[30, 10, 20, 15]", 2).expect("a figure");
-        assert_eq!((seen.count, seen.least, seen.median, seen.worst, seen.void), (4, 10.0, 15.0, 30.0, 2));
-        assert_eq!((figure("lost", "ms", "[]", 0), figure("lost", "ms", "[1, true]", 0)), (None, None));
+        let step: FiguresStep =
+            serde_json::from_value(json!({"of": "{{ lost.value }}", "name": "lost", "unit": "ms"})).expect("valid");
+        let seen = figure(&step, "kills", "[30, 10, 20, 15]", 2).expect("a figure");
+        assert_eq!(seen.to_string(), "median 15 ms, worst 30 ms (round 1), least 10 ms, of 4; 2 more rounds were void");
+        assert_eq!((figure(&step, "kills", "[]", 0), figure(&step, "kills", "[1, true]", 0)), (None, None));
         assert_eq!((number_of(" 7.5"), number_of("x")), (Some(7.5), None));
     }
 

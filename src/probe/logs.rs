@@ -52,7 +52,11 @@ pub enum LogError {
 }
 
 /// Hands every line to `take` until it says that it has seen enough or all is read.
-pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(&str) -> bool) -> Result<(), LogError> {
+pub async fn read(
+    client: &Client,
+    question: &LogQuestion,
+    mut take: impl FnMut(&str, u64) -> bool,
+) -> Result<(), LogError> {
     let reader = Reader { pods: Api::namespaced(client.clone(), &question.namespace), question };
     let pods = match selected(client, question).await? {
         Selected::One(name) => {
@@ -70,9 +74,9 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
     for pod in &pods {
         let Some(instance) = reader.instance(pod)? else { continue };
         let Some(mut lines) = reader.open(&instance, false).await? else { continue };
-        while let Some(line) = lines.next().await {
+        while let Some((at, line)) = lines.next().await {
             bounded(&mut bytes, &line)?;
-            if take(&line) {
+            if take(&line, at) {
                 return Ok(());
             }
         }
@@ -85,7 +89,7 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
 pub async fn follow(
     client: &Client,
     question: &LogQuestion,
-    mut take: impl FnMut(&str) -> bool,
+    mut take: impl FnMut(&str, u64) -> bool,
 ) -> Result<(), LogError> {
     let reader = Reader { pods: Api::namespaced(client.clone(), &question.namespace), question };
     let only = match selected(client, question).await? {
@@ -97,7 +101,7 @@ pub async fn follow(
     };
     let mut pods = Box::pin(watcher(reader.pods.clone(), only).default_backoff().applied_objects());
     let mut opened: BTreeSet<String> = BTreeSet::new();
-    let mut lines: SelectAll<BoxStream<'static, String>> = SelectAll::new();
+    let mut lines: SelectAll<BoxStream<'static, (u64, String)>> = SelectAll::new();
     let mut bytes = 0;
     loop {
         tokio::select! {
@@ -111,9 +115,9 @@ pub async fn follow(
                     lines.push(opened);
                 }
             }
-            Some(line) = lines.next(), if !lines.is_empty() => {
+            Some((at, line)) = lines.next(), if !lines.is_empty() => {
                 bounded(&mut bytes, &line)?;
-                if take(&line) {
+                if take(&line, at) {
                     return Ok(());
                 }
             }
@@ -210,18 +214,18 @@ impl Reader<'_> {
     }
 
     /// The lines of a run; none where the kubelet has nothing of it.
-    async fn open(&self, it: &Instance, follow: bool) -> Result<Option<BoxStream<'static, String>>, LogError> {
+    async fn open(&self, it: &Instance, follow: bool) -> Result<Option<BoxStream<'static, (u64, String)>>, LogError> {
         let parameters = LogParams {
             container: Some(it.container.clone()),
             follow,
             previous: self.question.previous,
-            timestamps: self.question.since.is_some(),
+            timestamps: true,
             ..LogParams::default()
         };
         let since = self.question.since;
         match self.pods.log_stream(&it.pod, &parameters).await {
             Ok(stream) => {
-                Ok(Some(lines(stream).filter_map(move |line| std::future::ready(later(line, since))).boxed()))
+                Ok(Some(lines(stream).filter_map(move |line| std::future::ready(later(&line, since))).boxed()))
             }
             Err(kube::Error::Api(status)) if self.question.previous => Err(LogError::None(format!(
                 "pod {} has no previous container {}: {}",
@@ -241,12 +245,12 @@ fn run(status: &ContainerStatus) -> Option<String> {
     began.then(|| status.container_id.clone().unwrap_or_default())
 }
 
-/// A line without its timestamp, where it is not too old.
-fn later(line: String, since: Option<OffsetDateTime>) -> Option<String> {
-    let Some(since) = since else { return Some(line) };
-    let (at, text) = line.split_once(' ').unwrap_or((&line, ""));
+/// A line and its timestamp, in milliseconds since the Unix epoch, where it is not too old.
+fn later(line: &str, since: Option<OffsetDateTime>) -> Option<(u64, String)> {
+    let (at, text) = line.split_once(' ').unwrap_or((line, ""));
     let at = OffsetDateTime::parse(at, &Rfc3339).ok()?;
-    (at >= since).then(|| text.to_owned())
+    let unix_ms = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+    since.is_none_or(|since| at >= since).then(|| (unix_ms, text.to_owned()))
 }
 
 /// Cuts a stream into lines of bounded length. One that breaks ends.
@@ -300,9 +304,9 @@ mod tests {
             ("2026-01-01T00:00:02Z", Some("")),
             ("no time", None),
         ] {
-            assert_eq!(later(line.to_owned(), since).as_deref(), expected, "{line}");
+            assert_eq!(later(line, since).map(|it| it.1).as_deref(), expected, "{line}");
         }
-        assert_eq!(later("no time".to_owned(), None).as_deref(), Some("no time"));
+        assert_eq!(later("2026-01-01T00:00:01.5Z a b", None), Some((1_767_225_601_500, "a b".to_owned())));
     }
 
     #[test]

@@ -71,6 +71,10 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
             },
         ));
     }
+    if let Some(why) = &step.course.void {
+        lines.push(("void", cut(why)));
+    }
+    lines.extend(step.course.moments.iter().map(|it| ("moment", clip(&format!("{} {}", it.unix_ms, it.what)))));
     // The last lines are the newest, and nearest to what went wrong.
     let told = &step.course.told;
     lines.extend(told.iter().skip(told.len().saturating_sub(TOLD_SHOWN)).map(|line| ("saw", clip(line))));

@@ -64,6 +64,12 @@ pub fn markdown(summary: &Summary, command: &str) -> String {
         let _ =
             writeln!(out, "- **{}** (`{shown_by}`): {} Instead: {}", finding.advisory, finding.means, finding.instead);
     }
+    for (number, it) in summary.figures().into_iter().enumerate() {
+        if number == 0 {
+            out.push_str("\n### Figures\n\n| measured | in | | \n|---|---|---|\n");
+        }
+        let _ = writeln!(out, "| {} | `{}` | {} |", it.figure.name, it.variant.id, it.figure);
+    }
     out.push_str("\n| phase | time |\n|---|---|\n");
     for (name, ms) in summary.phases.rows().iter().filter(|(_, ms)| *ms > 0) {
         let _ = writeln!(out, "| {name} | {} |", seconds(*ms));

@@ -147,6 +147,9 @@ fn of_step(variant: &Variant, step: &StepEnded) -> TestCase {
     if let Some(finding) = &step.course.finding {
         let _ = writeln!(text, "finding: {}: {} Instead: {}", finding.advisory, finding.means, finding.instead);
     }
+    if let Some(figure) = &step.course.figure {
+        let _ = writeln!(text, "figure: {}: {figure}", figure.name);
+    }
     for (label, line) in evidence::lines(step) {
         let _ = writeln!(text, "{label}: {line}");
     }

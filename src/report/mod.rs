@@ -7,6 +7,7 @@
 
 mod evidence;
 pub mod explanation;
+mod figures;
 pub mod github;
 pub mod junit;
 pub mod live;
@@ -19,6 +20,7 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
+pub use figures::Measured;
 pub use phases::Phases;
 pub use summary::{CleanUp, Scenario, SetUp, Summary, Totals, Variant};
 

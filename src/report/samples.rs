@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use parallax_vocab::answer::{Evidence, HttpReply, Reply, S3Error};
-use parallax_vocab::course::Course;
+use parallax_vocab::course::{Course, Figure, Moment, Round};
 use parallax_vocab::event::{
     Demands, Failure, Matched, Outcome, Problem, RunStarted, StepEnded, VariantEnded, VariantStarted, Verdict, Witness,
 };
@@ -304,6 +304,31 @@ pub(crate) fn interrupted() -> Vec<Event> {
     let ended = Summary::from_events(&tape.events).ending(vec![], None, true, tape.at_ms);
     tape.say(0, EventKind::RunEnded(ended));
     tape.events
+}
+
+/// A figure over two rounds, the second of which was run again.
+pub(crate) fn measured() -> Vec<Event> {
+    let mut tape = Tape::new(&[BASELINE]);
+    tape.environment();
+    tape.begin(BASELINE);
+    let moment = |unix_ms: u64, what: &str| Moment { unix_ms, what: what.into() };
+    let mut round = |number: u32, moments: Vec<Moment>, void: Option<&str>| {
+        let mut inner = step(BASELINE, "crash", 14);
+        let round = Round { of: "kills".into(), number, times: 2, seed: 42, after_ms: Some(1_700) };
+        inner.course = Course { moments, void: void.map(Into::into), round: Some(round), ..Course::default() };
+        tape.step(inner);
+    };
+    round(1, vec![moment(1_000, "the pod is killed")], None);
+    round(2, vec![moment(9_000, "the pod is killed")], Some("the kubelet began container app again"));
+    let killed = moment(20_250, "the pod is killed");
+    round(2, vec![killed, moment(20_000, "row 7 is acknowledged"), moment(23_000, "the pod is back")], None);
+    let mut loss = step(BASELINE, "loss", 20);
+    let (name, of, unit) = ("acknowledged writes lost by a crash".into(), "kills".into(), "ms".into());
+    let figure = Figure { name, of, unit, count: 2, least: 12.0, median: 12.0, worst: 640.0, worst_round: 2, void: 1 };
+    loss.course.figure = Some(figure);
+    tape.step(loss);
+    tape.end(BASELINE, Outcome::AsExpected);
+    tape.finish(&[], None, false)
 }
 
 /// One variant cannot run here.

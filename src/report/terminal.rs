@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use parallax_vocab::event::{Exit, Failure, Outcome, Problem, Verdict};
 
 use super::summary::{Scenario, SetUp, Summary, Variant};
-use super::{evidence, seconds};
+use super::{evidence, figures, seconds};
 
 /// At most so many unproven matchers are named.
 const UNPROVEN_SHOWN: usize = 5;
@@ -74,6 +74,7 @@ pub fn render(summary: &Summary, style: &Style) -> String {
         out.failure(failure);
     }
     out.findings(summary);
+    out.figures(summary);
     out.unproven(summary);
     out.phases(summary);
     out.left_behind(summary);
@@ -213,6 +214,18 @@ impl<'a> Out<'a> {
             self.line(&format!("{word}  {} ({shown_by})", finding.advisory));
             self.labelled("means", &finding.means);
             self.labelled("instead", &finding.instead);
+            self.line("");
+        }
+    }
+
+    fn figures(&mut self, summary: &Summary) {
+        for it in summary.figures() {
+            let word = self.style.paint(Paint::Bold, "figure");
+            self.line(&format!("{word}   {} ({})", it.figure.name, it.variant.id));
+            self.labelled("measured", &it.figure.to_string());
+            for line in figures::in_lines(&it.timeline) {
+                self.labelled("worst", &line);
+            }
             self.line("");
         }
     }

@@ -6,7 +6,7 @@ use parallax_vocab::{Event, EventKind};
 use super::terminal::{Style, render};
 use super::{Summary, Totals, github, junit, samples};
 
-fn runs() -> [(&'static str, Vec<Event>, Exit, Totals); 9] {
+fn runs() -> [(&'static str, Vec<Event>, Exit, Totals); 10] {
     let totals = |passed, failed, skipped| Totals { passed, failed, skipped };
     [
         ("all_good", samples::all_good(), Exit::AsExpected, totals(2, 0, 0)),
@@ -18,6 +18,7 @@ fn runs() -> [(&'static str, Vec<Event>, Exit, Totals); 9] {
         ("unproven", samples::unproven(), Exit::NotAsExpected, totals(2, 1, 0)),
         ("only_skips", samples::only_skips(false), Exit::Harness, totals(0, 0, 1)),
         ("killed", samples::killed(), Exit::Harness, totals(1, 1, 0)),
+        ("measured", samples::measured(), Exit::AsExpected, totals(1, 0, 0)),
     ]
 }
 

@@ -65,7 +65,7 @@ async fn written(stage: &Stage<'_>, step: &Step) -> (Option<String>, Vec<String>
         let namespace = stage.scene.plan.namespace.clone();
         let question = LogQuestion { target, namespace, container: None, previous: false, since: None };
         // What cannot be read is left open.
-        let _ = logs::read(stage.applier.client(), &question, |line| {
+        let _ = logs::read(stage.applier.client(), &question, |line, _| {
             look(line);
             false
         })

@@ -154,7 +154,7 @@ impl Flow<'_> {
         let missed = tried.as_ref().and_then(|it| it.judgement.missed()).cloned();
         let signature = tried.as_ref().and_then(|it| self.signature(it)).map(Box::new);
         let link = self.broken_link(step, tried.as_ref(), cause.as_ref()).await;
-        let Tried { question, answer, witness, judgement, captured, told, tally, figure, .. } =
+        let Tried { question, answer, witness, judgement, captured, told, tally, figure, moments, .. } =
             tried.unwrap_or_default();
         let from = step.from.as_deref();
         let vantage = from.and_then(|id| self.variant.variant.scenario.vantages.get(id));
@@ -172,7 +172,19 @@ impl Flow<'_> {
             question,
             answer,
             witness,
-            course: Course { captured, held, told, finding, closed, link, tally, figure, void: void.clone(), round },
+            course: Course {
+                captured,
+                held,
+                told,
+                finding,
+                closed,
+                link,
+                tally,
+                moments,
+                figure,
+                void: void.clone(),
+                round,
+            },
             signature,
             inside: vantage.is_some_and(|it| it.pod.is_some()),
             blocked_by,

@@ -30,6 +30,9 @@ pub struct Course {
     /// What a prober's outcomes come to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tally: Option<Tally>,
+    /// What happened in the system at which instant, as far as the step saw it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moments: Vec<Moment>,
     /// What the numbers of rounds come to, where they have a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figure: Option<Figure>,
@@ -69,6 +72,8 @@ impl Course {
 pub struct Figure {
     /// What was measured.
     pub name: String,
+    /// Id of the repeat whose rounds brought the numbers.
+    pub of: String,
     /// In which unit.
     pub unit: String,
     /// How many numbers there are.
@@ -79,8 +84,33 @@ pub struct Figure {
     pub median: f64,
     /// The greatest.
     pub worst: f64,
+    /// Which round brought the greatest, from 1; the first of several.
+    pub worst_round: usize,
     /// Rounds that were void, and were run again.
     pub void: u32,
+}
+
+impl std::fmt::Display for Figure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { unit, count, least, median, worst, worst_round, void, .. } = self;
+        let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+        write!(f, "median {median}{unit}, worst {worst}{unit} (round {worst_round}), least {least}{unit}, of {count}")?;
+        match void {
+            0 => Ok(()),
+            1 => f.write_str("; 1 more round was void"),
+            void => write!(f, "; {void} more rounds were void"),
+        }
+    }
+}
+
+/// An instant, and what happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moment {
+    /// When, in milliseconds since the Unix epoch.
+    pub unix_ms: u64,
+    /// What.
+    pub what: String,
 }
 
 /// How long an expectation held that had to hold for a span (`consistently`).

@@ -42,10 +42,7 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<Connection> {
 
 /// Reads what the database holds, and checks it. A file that is no database, or a damaged one, holds no rows, and SQLite's
 /// words on it are its integrity.
-pub(crate) fn look(path: &Path, or_empty: bool) -> anyhow::Result<Contents> {
-    if or_empty && !path.try_exists()? {
-        return Ok(Contents { rows: 0, highest: 0, missing: 0, newest_unix_ms: None, integrity: "ok".to_owned() });
-    }
+pub(crate) fn look(path: &Path) -> anyhow::Result<Contents> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).with_context(|| format!("failed to open {}", path.display()))?;
@@ -103,14 +100,14 @@ mod tests {
     fn rows_gaps_and_integrity_are_told() {
         let path = scratch("rows");
         let connection = open(&path).unwrap();
-        let empty = look(&path, false).unwrap();
+        let empty = look(&path).unwrap();
         assert_eq!((empty.rows, empty.highest, empty.newest_unix_ms), (0, 0, None));
         for number in [1, 2, 5] {
             commit(&connection, number, 1_000 + number).unwrap();
         }
         let expected =
             Contents { rows: 3, highest: 5, missing: 2, newest_unix_ms: Some(1_005), integrity: "ok".to_owned() };
-        assert_eq!(look(&path, true).unwrap(), expected);
+        assert_eq!(look(&path).unwrap(), expected);
         assert!(commit(&connection, 5, 0).unwrap_err().to_string().contains("row 5 was not committed"));
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
@@ -118,10 +115,9 @@ mod tests {
     #[test]
     fn what_is_no_database_is_named() {
         let path = scratch("none");
-        assert!(look(&path, false).unwrap_err().to_string().contains("failed to open"));
-        assert_eq!(look(&path, true).unwrap().integrity, "ok");
+        assert!(look(&path).unwrap_err().to_string().contains("failed to open"));
         std::fs::write(&path, "not a database, but long enough to be read as one ".repeat(200)).unwrap();
-        let seen = look(&path, false).unwrap();
+        let seen = look(&path).unwrap();
         assert!(seen.integrity.contains("not a database") && seen.rows == 0, "{seen:?}");
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }

@@ -39,9 +39,6 @@ enum Command {
         /// The database; it must be there
         #[arg(long)]
         database: PathBuf,
-        /// Where there is no such file, say what an empty database holds
-        #[arg(long)]
-        or_empty: bool,
     },
 }
 
@@ -53,8 +50,8 @@ fn main() -> ExitCode {
             .build()
             .context("failed to start the runtime")
             .and_then(|runtime| runtime.block_on(write::until_told(&database, rate, rows, &mut std::io::stdout()))),
-        Command::Look { database, or_empty } => {
-            database::look(&database, or_empty).and_then(|seen| write::line(&mut std::io::stdout(), &seen))
+        Command::Look { database } => {
+            database::look(&database).and_then(|seen| write::line(&mut std::io::stdout(), &seen))
         }
     };
     match done {

@@ -32,8 +32,8 @@ pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
     // Boxed: what acts watch with would stand in every future around this one.
     match Box::pin(it.act()).await {
         Ok(done) => {
-            let Done { value, told, said, void } = done;
-            Ok(Tried { value, told: vec![told], other: Some(said), void, ..Tried::default() })
+            let Done { value, told, said, moments, void } = done;
+            Ok(Tried { value, told: vec![told], other: Some(said), moments, void, ..Tried::default() })
         }
         Err(RunError::Act(ActError::Cause(cause))) => Ok(refused(cause)),
         Err(RunError::Apply(ApplyError::Refused { resource, source, .. })) => {
@@ -98,7 +98,7 @@ impl Attempt<'_> {
             applied.push(serde_json::to_value(&object).unwrap_or_default());
         }
         let told = format!("{} objects are applied", applied.len());
-        Ok(Done { value: None, told, said: serde_json::json!({ "objects": applied }), void: None })
+        Ok(Done { told, said: serde_json::json!({ "objects": applied }), ..Done::default() })
     }
 
     async fn patch(&self, it: &PatchStep, namespace: &str) -> Result<Done, RunError> {

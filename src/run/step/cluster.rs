@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use parallax_vocab::course::Moment;
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -66,6 +67,7 @@ impl Attempt<'_> {
         };
         let client = self.stage.applier.client();
         let mut look = LogLook::new(expect);
+        let mut found_at: Option<u64> = None;
         if let LogTarget::Beside(fixture) = &question.target {
             let lines =
                 self.stage.written_beside(fixture, question.since).await.map_err(|reason| self.wrong(reason))?;
@@ -77,14 +79,16 @@ impl Attempt<'_> {
         let read = async {
             // What has ended writes no more: it is read again until there is such an instance.
             if patience.follow && !it.previous {
-                logs::follow(client, &question, |line| {
+                logs::follow(client, &question, |line, at| {
                     look.take(line);
+                    found_at = found_at.or_else(|| look.found().map(|_| at));
                     look.judge().cause.is_none()
                 })
                 .await
             } else {
-                logs::read(client, &question, |line| {
+                logs::read(client, &question, |line, at| {
                     look.take(line);
+                    found_at = found_at.or_else(|| look.found().map(|_| at));
                     false
                 })
                 .await
@@ -98,7 +102,10 @@ impl Attempt<'_> {
             }
             Ok(Ok(())) | Err(_) => look.judge(),
         };
-        Ok(looked(&look, judgement))
+        let who = it.container.as_ref().unwrap_or(&it.of);
+        let what =
+            found_at.zip(look.found()).map(|(unix_ms, line)| Moment { unix_ms, what: format!("{who} says {line}") });
+        Ok(Tried { moments: what.into_iter().collect(), ..looked(&look, judgement) })
     }
 
     /// What the outside world was asked.

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Attempt, Tried};
 use crate::judge;
 use crate::run::error::RunError;
+use crate::scenario::template;
 
 pub(super) fn measure(it: &Attempt<'_>) -> Result<Tried, RunError> {
     let Some(measure) = &it.step.measure else { return Err(it.wrong("it measures nothing".to_owned())) };
@@ -25,10 +26,9 @@ pub(super) fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
     let Some(figures) = &it.step.figures else { return Err(it.wrong("it names no figures".to_owned())) };
     let list = it.words().text(&figures.of).map_err(|reason| it.wrong(reason))?;
     let judgement = judge::judge_figures(&it.expect()?.unwrap_or_default(), &list);
-    let figure = figures.name.as_ref().and_then(|name| {
-        let unit = figures.unit.clone().unwrap_or_default();
-        let void = it.kept.void_of(&figures.of);
-        judge::figure(name, &unit, &list, void)
-    });
+    let referred = template::references(&figures.of).unwrap_or_default();
+    let steps = it.variant.variant.scenario.steps();
+    let of = referred.first().and_then(|named| steps.iter().find(|it| it.step.id == named.name)?.group);
+    let figure = judge::figure(figures, of.map_or("", |it| &it.id), &list, it.kept.void_of(&figures.of));
     Ok(Tried { other: serde_json::from_str(&list).ok(), figure, ..Tried::judged(judgement) })
 }

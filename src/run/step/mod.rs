@@ -12,7 +12,7 @@ pub(super) use act::within as act_within;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use parallax_vocab::course::Figure;
+use parallax_vocab::course::{Figure, Moment};
 use parallax_vocab::event::Witness;
 use parallax_vocab::tally::Tally;
 use parallax_vocab::{Answer, Question};
@@ -62,6 +62,8 @@ pub(super) struct Tried {
     pub(super) captured: BTreeMap<String, Value>,
     /// What a prober's outcomes come to.
     pub(super) tally: Option<Tally>,
+    /// What happened at which instant.
+    pub(super) moments: Vec<Moment>,
     /// What the numbers of rounds come to, where they have a name.
     pub(super) figure: Option<Figure>,
     /// Why it was not done as it was meant, so that it says nothing.

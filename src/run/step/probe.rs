@@ -1,7 +1,8 @@
 //! `dns`, `tls`, `http`, `s3`, `presign`, `sts`, `jwt`, `script`, `client` and `replica`: a question to a vantage, and who the store saw
 //! asking it.
 
-use parallax_vocab::answer::{Reply, StsReply};
+use parallax_vocab::answer::{Reply, S3Reply, StsReply};
+use parallax_vocab::course::Moment;
 use parallax_vocab::event::Witness;
 use parallax_vocab::{Answer, Cause, Question};
 
@@ -33,7 +34,15 @@ pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
     };
     let witness = it.stage.witness(it.variant, from, &answer).await;
     let judgement = disagreement(judgement, witness.as_ref());
-    Ok(Tried { question: Some(question), answer: Some(answer), witness, ..Tried::judged(judgement) })
+    let moments = newest(&answer).into_iter().collect();
+    Ok(Tried { question: Some(question), answer: Some(answer), witness, moments, ..Tried::judged(judgement) })
+}
+
+/// When the newest object of a replica was written.
+fn newest(answer: &Answer) -> Option<Moment> {
+    let Some(Reply::S3(S3Reply { survey: Some(survey), .. })) = &answer.reply else { return None };
+    let what = format!("the store has {}", survey.newest_key.as_ref()?);
+    Some(Moment { unix_ms: u64::try_from(survey.newest_unix_ms?).ok()?, what })
 }
 
 /// Makes the secrets of an answer known, before anybody can write them down.

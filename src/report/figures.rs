@@ -1,0 +1,69 @@
+//! What was measured over rounds, and the timeline of the worst of them.
+
+use parallax_vocab::course::{Figure, Moment};
+
+use super::summary::{Summary, Variant};
+
+/// A figure, where it comes from, and what happened in the round that brought its greatest number.
+#[derive(Clone, Debug)]
+pub struct Measured<'a> {
+    /// The variant.
+    pub variant: &'a Variant,
+    /// What the numbers come to.
+    pub figure: &'a Figure,
+    /// What happened in its worst round, the earliest first.
+    pub timeline: Vec<&'a Moment>,
+}
+
+impl Summary {
+    /// What was measured over rounds, in the run's order.
+    pub fn figures(&self) -> Vec<Measured<'_>> {
+        let steps = self.variants().flat_map(|variant| variant.steps.iter().map(move |step| (variant, step)));
+        let figures = steps.filter_map(|(variant, step)| Some((variant, step.course.figure.as_ref()?)));
+        figures.map(|(variant, figure)| Measured { variant, figure, timeline: timeline(variant, figure) }).collect()
+    }
+}
+
+/// The moments of a figure's worst round; of a round that was run again, those of the last run.
+fn timeline<'a>(variant: &'a Variant, figure: &Figure) -> Vec<&'a Moment> {
+    let mut moments = Vec::new();
+    for step in &variant.steps {
+        let Some(round) = &step.course.round else { continue };
+        if round.of != figure.of || usize::try_from(round.number) != Ok(figure.worst_round) {
+            continue;
+        }
+        moments.extend(&step.course.moments);
+        if step.course.void.is_some() {
+            moments.clear();
+        }
+    }
+    moments.sort_by_key(|it| it.unix_ms);
+    moments
+}
+
+/// A timeline in lines, each with its distance from the first.
+pub(super) fn in_lines(timeline: &[&Moment]) -> Vec<String> {
+    let began = timeline.first().map_or(0, |it| it.unix_ms);
+    let line = |it: &&Moment| {
+        let at = it.unix_ms - began;
+        format!("{:>3}.{:03} s  {}", at / 1000, at % 1000, it.what)
+    };
+    timeline.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn the_timeline_is_that_of_the_worst_round_as_it_was_run_last() {
+        let summary = Summary::from_events(&samples::measured());
+        let figures = summary.figures();
+        assert_eq!(figures.len(), 1);
+        assert_eq!(
+            in_lines(&figures[0].timeline),
+            ["  0.000 s  row 7 is acknowledged", "  0.250 s  the pod is killed", "  3.000 s  the pod is back"]
+        );
+    }
+}
