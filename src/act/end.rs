@@ -76,7 +76,7 @@ pub async fn end(scope: &Scope<'_>, engine: &Engine, node: &str, which: &Which, 
         let what = || format!("{container} said last {}", seen["last"]);
         moments.extend(at.map(|unix_ms| Moment { unix_ms, what: what() }));
     }
-    let word = if how == Ending::Crash { "killed, every container at once" } else { "asked to end" };
+    let word = if how == Ending::Crash { "to be killed, every container at once" } else { "asked to end" };
     moments.push(Moment { unix_ms: seen.began_unix_ms, what: format!("pod {name} is {word}") });
     moments.push(Moment { unix_ms: gone_unix_ms, what: format!("pod {name} is gone") });
     let said = json!({

@@ -20,7 +20,17 @@ impl Summary {
     pub fn figures(&self) -> Vec<Measured<'_>> {
         let steps = self.variants().flat_map(|variant| variant.steps.iter().map(move |step| (variant, step)));
         let figures = steps.filter_map(|(variant, step)| Some((variant, step.course.figure.as_ref()?)));
-        figures.map(|(variant, figure)| Measured { variant, figure, timeline: timeline(variant, figure) }).collect()
+        let mut measured: Vec<Measured<'_>> = Vec::new();
+        for (variant, figure) in figures {
+            // Several figures of one round have one timeline.
+            let told = measured.iter().any(|it| {
+                let same = (&it.figure.of, it.figure.worst_round) == (&figure.of, figure.worst_round);
+                it.variant.id == variant.id && same && !it.timeline.is_empty()
+            });
+            let timeline = if told { Vec::new() } else { timeline(variant, figure) };
+            measured.push(Measured { variant, figure, timeline });
+        }
+        measured
     }
 }
 
@@ -38,6 +48,8 @@ fn timeline<'a>(variant: &'a Variant, figure: &Figure) -> Vec<&'a Moment> {
         }
     }
     moments.sort_by_key(|it| it.unix_ms);
+    // Two steps may look at one line.
+    moments.dedup();
     moments
 }
 

@@ -41,8 +41,26 @@ impl Judge<'_> {
         if let Some(kill) = &step.kill {
             self.kill(kill, errors);
         }
+        if let Some(end) = &step.end {
+            self.within("end", end.within, errors);
+            self.pod("end", &end.pod, errors);
+        }
         if let Some(rotate) = &step.rotate {
             self.rotate(rotate, errors);
+        }
+        if let Some(sqlite) = &step.sqlite
+            && !sqlite.database.starts_with('/')
+            && !sqlite.database.contains("{{")
+        {
+            let error = self.error("/sqlite/database", format!("`{}` is no path in a container", sqlite.database));
+            errors.push(error.fix("begin it with `/`, for example `/data/app.db`"));
+        }
+        if let Some(replica) = &step.replica {
+            self.store("replica", replica.store.as_deref(), errors);
+            if replica.of.starts_with('/') || replica.of.is_empty() {
+                let error = self.error("/replica/of", format!("`{}` names no bucket", replica.of));
+                errors.push(error.fix("write `bucket/prefix`, or `bucket` alone"));
+            }
         }
     }
 
@@ -162,9 +180,14 @@ impl Judge<'_> {
 
     fn kill(&self, kill: &KillStep, errors: &mut Vec<Diagnostic>) {
         self.within("kill", kill.within, errors);
+        self.pod("kill", &kill.pod, errors);
+    }
+
+    /// One pod, by name or labels.
+    fn pod(&self, act: &str, pod: &str, errors: &mut Vec<Diagnostic>) {
         let named = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
-        if !kill.pod.contains("{{") && !named(&kill.pod) {
-            let error = self.error("/kill/pod", format!("`{}` is no pod", kill.pod));
+        if !pod.contains("{{") && !named(pod) {
+            let error = self.error(&format!("/{act}/pod"), format!("`{pod}` is no pod"));
             errors
                 .push(error.fix("write its name, or labels that select it: `app=minio` (several: `app=db,role=main`)"));
         }

@@ -15,8 +15,13 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
         if let Some(prober) = &step.prober {
             errors.extend(counted(subject, &steps, index, prober, at));
         }
-        if let Some(bound) = step.expect.as_ref().and_then(|it| it.longest_gap.as_ref()) {
-            errors.extend(bounded(subject, bound, &format!("{at}/expect/longest-gap")));
+        let expect = step.expect.as_ref();
+        for (matcher, bound) in [
+            ("longest-gap", expect.and_then(|it| it.longest_gap.as_ref())),
+            ("newest", expect.and_then(|it| it.newest.as_ref())),
+        ] {
+            let wrong = bound.map(|bound| bounded(subject, bound, &format!("{at}/expect/{matcher}")));
+            errors.extend(wrong.into_iter().flatten());
         }
     }
     errors

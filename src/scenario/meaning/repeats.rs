@@ -69,6 +69,17 @@ fn figures(subject: &Subject<'_>, step: &Step, at: &str) -> Vec<Diagnostic> {
         let error = subject.places.error(&at, format!("`{}` comes from no step", figures.of));
         errors.push(error.fix("write what the steps of a repeat captured: `\"{{ step.capture }}\"`"));
     }
+    if let Some(measure) = &step.measure
+        && template::references(&measure.of).is_ok_and(|found| found.is_empty())
+    {
+        let error = subject.places.error(&format!("{at}/measure/of"), format!("`{}` comes from no step", measure.of));
+        errors.push(error.fix("write what a step captured: `\"{{ step.capture }}\"`"));
+    }
+    if step.figures.as_ref().is_some_and(|it| it.unit.is_some() && it.name.is_none()) {
+        let message = "`unit` of a figure that has no name is shown nowhere".to_owned();
+        let error = subject.places.key_error(&format!("{at}/figures/unit"), message);
+        errors.push(error.fix("add `name:`, what is measured in words"));
+    }
     let expect = step.expect.as_ref();
     let bounds = [
         ("median", expect.and_then(|it| it.median)),
