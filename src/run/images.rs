@@ -109,14 +109,16 @@ impl Supplies {
     }
 }
 
-/// Obtains an image that exists only as it is published.
+/// Obtains an image that exists only as it is published. Nothing is said of it: that it cannot be had is no failure of the
+/// run, but a reason to skip.
 pub(super) async fn obtain_published(context: &Context, machine: &Machine, name: &str) -> Result<(), ImageError> {
     let options = &context.options;
     let wanted = [Want { name: name.to_owned(), engine: false, archive: true }];
     let cancel = context.cancel.clone();
-    supply_of(&options.project, options.k3s, &machine.engine, options.provision, &wanted, &context.sink, cancel)
-        .await
-        .map(drop)
+    let sink = Sink::silent();
+    let supplied =
+        supply_of(&options.project, options.k3s, &machine.engine, options.provision, &wanted, &sink, cancel).await;
+    supplied.map(drop)
 }
 
 /// Obtains what a plan needs.
