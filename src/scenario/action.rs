@@ -165,14 +165,13 @@ impl Action {
         match self {
             Self::Dns => &["dns", "mismatch"],
             Self::Tls => &["dns", "connect", "tls", "mismatch"],
-            Self::Http | Self::S3 => &["dns", "connect", "tls", "status", "s3", "mismatch", "client"],
+            Self::Http | Self::S3 | Self::Replica => &["dns", "connect", "tls", "status", "s3", "mismatch", "client"],
             Self::Presign => &["client"],
             Self::Sts => &["dns", "connect", "tls", "status", "sts", "mismatch", "client"],
             Self::Jwt => &["dns", "connect", "tls", "status", "mismatch", "client"],
             Self::Script => &["exit", "mismatch", "client"],
             Self::Client => &["status", "s3", "mismatch", "client", "exit"],
             Self::Sqlite => &["resource", "exit", "mismatch"],
-            Self::Replica => &["dns", "connect", "tls", "status", "s3", "mismatch", "client"],
             Self::Resource | Self::Log | Self::Event => &["resource", "mismatch"],
             Self::Apply
             | Self::Patch
