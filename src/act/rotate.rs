@@ -66,7 +66,12 @@ mod tests {
     #[test]
     fn what_is_not_said_stays_and_the_serial_is_new() {
         let authority = |name: &str| Contributions {
-            authorities: vec![Authority { common_name: name.to_owned(), intermediate: false, key: KeyType::EcdsaP256 }],
+            authorities: vec![Authority {
+                common_name: name.to_owned(),
+                intermediate: false,
+                self_signed: false,
+                key: KeyType::EcdsaP256,
+            }],
             ..Contributions::default()
         };
         let fixtures = BTreeMap::from([("ca".to_owned(), authority("One")), ("other".to_owned(), authority("Two"))]);

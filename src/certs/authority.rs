@@ -17,6 +17,7 @@ const AFTER: Duration = Duration::days(3650);
 pub struct Issuer {
     root_pem: String,
     intermediate_pem: Option<String>,
+    self_signed: bool,
     signer: rcgen::Issuer<'static, KeyPair>,
     key: KeyType,
 }
@@ -30,8 +31,9 @@ impl Issuer {
         let root = root_params.self_signed(&root_key).map_err(make)?;
         let root_pem = root.pem();
         let root_signer = rcgen::Issuer::new(root_params, root_key);
-        if !authority.intermediate {
-            return Ok(Self { root_pem, intermediate_pem: None, signer: root_signer, key: authority.key });
+        if !authority.intermediate || authority.self_signed {
+            let (signer, key, self_signed) = (root_signer, authority.key, authority.self_signed);
+            return Ok(Self { root_pem, intermediate_pem: None, self_signed, signer, key });
         }
         let key = generate(authority.key).map_err(make)?;
         let mut params = ca_params(&format!("{} intermediate", authority.common_name), start, 0);
@@ -40,6 +42,7 @@ impl Issuer {
         Ok(Self {
             root_pem,
             intermediate_pem: Some(intermediate.pem()),
+            self_signed: false,
             signer: rcgen::Issuer::new(params, key),
             key: authority.key,
         })
@@ -62,6 +65,11 @@ impl Issuer {
 
     pub(super) fn signer(&self) -> &rcgen::Issuer<'static, KeyPair> {
         &self.signer
+    }
+
+    /// Whether what it issues is signed by its own key.
+    pub(super) fn is_self_signed(&self) -> bool {
+        self.self_signed
     }
 
     pub(super) fn key_type(&self) -> KeyType {

@@ -57,7 +57,7 @@ mod tests {
     use crate::fixture::{Authority, Certificate, KeyType};
 
     fn fixtures(intermediate: bool, key: KeyType) -> BTreeMap<String, Contributions> {
-        let authority = Authority { common_name: "Test CA".to_owned(), intermediate, key };
+        let authority = Authority { common_name: "Test CA".to_owned(), intermediate, self_signed: false, key };
         let certificate = Certificate {
             name: "serving".to_owned(),
             issuer: "ca".to_owned(),
@@ -92,6 +92,18 @@ mod tests {
             assert!(last.issuer().to_string().contains("CN=Test CA"), "{}", last.issuer());
             assert!(!first.issuer().to_string().contains("rcgen"));
         }
+    }
+
+    #[test]
+    fn a_self_signed_certificate_is_its_own_root() {
+        let mut fixtures = fixtures(true, KeyType::EcdsaP256);
+        fixtures.get_mut("ca").expect("there").authorities[0].self_signed = true;
+        let bundle = issue(&fixtures, OffsetDateTime::UNIX_EPOCH).expect("issues");
+        let leaf = &bundle.leaves[&("store".to_owned(), "serving".to_owned())];
+        assert_eq!(leaf.chain_pem, leaf.root_pem);
+        let (_, first) = X509Certificate::from_der(&leaf.der).expect("X.509");
+        assert_eq!(first.issuer(), first.subject());
+        assert!(first.verify_signature(None).is_ok());
     }
 
     #[test]

@@ -290,6 +290,7 @@ pub struct PresignStep {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ApplyStep {
-    /// The objects. Those without a namespace go into the variant's.
+    /// The objects. Those without a namespace go into the variant's. A container's `image` without registry and tag is the
+    /// name of one in `images/images.lock`, which is on the node then.
     pub objects: Vec<Value>,
 }
