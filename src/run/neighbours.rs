@@ -34,6 +34,7 @@ pub(super) fn authority(context: &Context, plan: &ClusterPlan) -> Result<Option<
     let wanted = Authority {
         common_name: format!("k3s-server-ca of {}", plan.name),
         intermediate: false,
+        self_signed: false,
         key: KeyType::EcdsaP256,
     };
     let issuer = Issuer::create(CLUSTER_AUTHORITY, &wanted, context.start)?;
