@@ -175,21 +175,20 @@ fn joined(mut first: Vec<String>, second: Vec<String>) -> Vec<String> {
 }
 
 /// The selected variants of a scenario by the environment they need: the baseline's is shared by the breaks that change
-/// only steps or what a vantage trusts; every other break has one of its own. So has every break of a flow that leaves
-/// its environment changed: what one patches or deletes, the next would miss. Each with its id.
+/// only steps or what a vantage trusts; every other break has one of its own. So has a break that changes what a step applies,
+/// and every break of a flow that leaves its environment changed: what one patches or deletes, the next would miss. Each
+/// with its id.
 fn environments<'a>(loaded: &'a Loaded, selected: &BTreeSet<VariantId>) -> Vec<(String, Vec<&'a Variant>)> {
     let mut shared = Vec::new();
     let mut own = Vec::new();
     for variant in loaded.variants.iter().filter(|variant| selected.contains(&variant.id)) {
         let stays = |variant: &Variant| !variant.scenario.steps().iter().any(|it| it.step.action().leaves_it_changed());
-        // What another step applies to the whole cluster would be found there by the baseline, or the baseline's by it.
+        // What a step applies stays, and the next variant that applies something else in its place would find it there.
         let steps = variant.scenario.steps();
-        let opens = |id: &String| {
-            let applied = steps.iter().filter(|it| it.step.id == *id).filter_map(|it| it.step.apply.as_ref());
-            applied.flat_map(|apply| &apply.objects).any(fixture::is_wide)
-        };
-        let as_planned =
-            variant.touches.fixtures.is_empty() && !variant.touches.cluster && !variant.touches.flow.iter().any(opens);
+        let applies = |id: &String| steps.iter().any(|it| it.step.id == *id && it.step.apply.is_some());
+        let as_planned = variant.touches.fixtures.is_empty()
+            && !variant.touches.cluster
+            && !variant.touches.flow.iter().any(applies);
         if variant.break_id.is_none() || as_planned && stays(variant) && stays(&loaded.variants[0]) {
             shared.push(variant);
         } else {
