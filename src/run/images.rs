@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Context;
 use super::error::RunError;
 use super::machine::{Machine, Toolchains};
+use super::{Context, skipped};
 use crate::cluster;
 use crate::engine::Engine;
 use crate::images::{
@@ -58,8 +58,32 @@ pub async fn build_images(
     crate::images::build(&request, names, sink, cancel).await.map(drop)
 }
 
+/// Obtains what a run of a plan needs, beforehand. What only scenarios need that are skipped without it is left out, and said.
+pub async fn fetch(
+    project: &Path,
+    policy: K3s,
+    engine: &Engine,
+    provision: bool,
+    plan: &Plan,
+    sink: &Sink,
+    cancel: CancellationToken,
+) -> Result<(), ImageError> {
+    let supply = async |wanted: &[Want], sink: &Sink| {
+        supply_of(project, policy, engine, provision, wanted, sink, cancel.clone()).await.map(drop)
+    };
+    let lacking = skipped::lacking(plan, async |name| {
+        let wanted = [Want { name: name.to_owned(), engine: false, archive: true }];
+        supply(&wanted, &Sink::silent()).await
+    });
+    let lacking = lacking.await?;
+    for (name, reason) in &lacking {
+        sink.note(format!("{name} is left out, and scenarios that require it will be skipped: {reason}"));
+    }
+    supply(&wants(&skipped::without(plan, &lacking)), sink).await
+}
+
 /// Obtains images by the project's lock, each from the first source that has it.
-pub async fn supply_of(
+async fn supply_of(
     project: &Path,
     policy: K3s,
     engine: &Engine,

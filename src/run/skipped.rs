@@ -18,16 +18,7 @@ pub(super) async fn possible<'a>(
     machine: &Machine,
     plan: &'a Plan,
 ) -> Result<Cow<'a, Plan>, RunError> {
-    let mut lacking: BTreeMap<String, String> = BTreeMap::new();
-    for name in required(plan) {
-        match images::obtain_published(context, machine, &name).await {
-            Ok(()) => {}
-            Err(error @ ImageError::NotPublished { .. }) => {
-                lacking.insert(name, error.to_string());
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let lacking = lacking(plan, async |name| images::obtain_published(context, machine, name).await).await?;
     if lacking.is_empty() {
         return Ok(Cow::Borrowed(plan));
     }
@@ -37,6 +28,24 @@ pub(super) async fn possible<'a>(
         }
     }
     Ok(Cow::Owned(without(plan, &lacking)))
+}
+
+/// The images that scenarios require as they are published and that cannot be had, each with the reason.
+pub(super) async fn lacking(
+    plan: &Plan,
+    obtain: impl AsyncFn(&str) -> Result<(), ImageError>,
+) -> Result<BTreeMap<String, String>, ImageError> {
+    let mut lacking = BTreeMap::new();
+    for name in required(plan) {
+        match obtain(&name).await {
+            Ok(()) => {}
+            Err(error @ ImageError::NotPublished { .. }) => {
+                lacking.insert(name, error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(lacking)
 }
 
 fn required(plan: &Plan) -> Vec<String> {
@@ -53,7 +62,8 @@ fn reason(variant: &VariantPlan, lacking: &BTreeMap<String, String>) -> Option<S
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
-fn without(plan: &Plan, lacking: &BTreeMap<String, String>) -> Plan {
+/// The plan without the variants that require what is lacking.
+pub(super) fn without(plan: &Plan, lacking: &BTreeMap<String, String>) -> Plan {
     let mut plan = plan.clone();
     for cluster in &mut plan.clusters {
         for environment in &mut cluster.environments {

@@ -118,9 +118,9 @@ pub async fn images_fetch(
     cancel: CancellationToken,
 ) -> Result<Exit, CliError> {
     let selected = project.list().into_iter().map(|it| it.variant).collect();
-    let wanted = run::wants(&super::project::planned(project, &selected)?);
+    let plan = super::project::planned(project, &selected)?;
     let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
-    run::supply_of(&project.root, policy(k3s), &machine.engine, provision, &wanted, &sink, cancel).await?;
+    run::fetch(&project.root, policy(k3s), &machine.engine, provision, &plan, &sink, cancel).await?;
     Ok(Exit::AsExpected)
 }
 
