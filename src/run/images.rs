@@ -83,7 +83,7 @@ pub async fn fetch(
 }
 
 /// Obtains images by the project's lock, each from the first source that has it.
-async fn supply_of(
+pub async fn supply_of(
     project: &Path,
     policy: K3s,
     engine: &Engine,

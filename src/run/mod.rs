@@ -36,7 +36,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::error::RunError;
-pub use self::images::{build_images, fetch, wants};
+pub use self::images::{build_images, fetch, supply_of, wants};
 pub use self::machine::{Machine, ensure_engine};
 use self::verdicts::Verdicts;
 use crate::engine::{Site, StateDir, reaper};
