@@ -1,6 +1,6 @@
 //! Starting a cluster's node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -49,8 +49,10 @@ pub struct Images {
     pub agent: String,
     /// References of the images that places outside the cluster are in, by image name.
     pub outside: BTreeMap<String, String>,
-    /// Image archives for the node's airgap folder, by image name.
+    /// Image archives for the node's airgap folder, by image name. A cluster gets those that its plan names.
     pub archives: Vec<(String, PathBuf)>,
+    /// Names of those that every node gets.
+    pub everywhere: BTreeSet<String>,
 }
 
 /// What is there before a cluster starts.
@@ -187,9 +189,12 @@ fn node_spec(what: &str, plan: &ClusterPlan, images: &Images, network: &Network,
     spec.tmpfs = [("/run", ""), ("/var/run", "")].map(|(path, options)| (path.to_owned(), options.to_owned())).into();
     spec.volumes = ["/var/lib/containerd", "/var/lib/kubelet", "/var/lib/rancher/k3s"].map(str::to_owned).to_vec();
     spec.ports = vec![Port::tcp(API_PORT)];
+    // A node unpacks all that it is given: gigabytes, where it is a browser that no pod of its own needs.
+    let named = plan.images();
     spec.binds = images
         .archives
         .iter()
+        .filter(|(name, _)| named.contains(name.as_str()) || images.everywhere.contains(name))
         .map(|(name, path)| Bind {
             host: path.clone(),
             container: format!("{AIRGAP_IMAGES}/{name}.tar"),

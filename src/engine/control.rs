@@ -15,6 +15,7 @@ use testcontainers::bollard::query_parameters::{
 
 use super::connect::Engine;
 use super::error::{EngineError, status};
+use super::ledger::Kind;
 use super::spec::{Container, Protocol};
 
 /// Limit of a file that is read out of a container.
@@ -29,6 +30,12 @@ impl Engine {
             .stop_container(name, Some(options))
             .await
             .map_err(EngineError::call(format!("stop container {name}")))
+    }
+
+    /// Ends a container and takes it away, with the volumes that are its own. One that is gone already is no error; the error
+    /// says why it is still there.
+    pub async fn take_away(&self, name: &str) -> Result<(), String> {
+        self.remove(Kind::Container, name).await
     }
 
     /// Sends a signal: `SIGKILL`, `SIGHUP`.

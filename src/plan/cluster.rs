@@ -34,14 +34,7 @@ impl Plan {
 
     /// Names of the images that fixtures, pods to look from and objects that steps apply need on nodes.
     pub fn images(&self) -> BTreeSet<&str> {
-        let environments = self.clusters.iter().flat_map(|cluster| &cluster.environments);
-        let all = environments.flat_map(|it| {
-            let fixtures = it.fixtures.values().flat_map(|it| &it.images).map(String::as_str);
-            let steps = it.variants.iter().flat_map(|it| it.variant.scenario.steps());
-            let applied = steps.filter_map(|it| it.step.apply.as_ref()).flat_map(|it| &it.objects).flat_map(named);
-            fixtures.chain(it.pods.values().filter_map(|pod| pod.image.as_deref())).chain(applied)
-        });
-        all.collect()
+        self.clusters.iter().flat_map(ClusterPlan::images).collect()
     }
 
     /// Names of the images that places outside the clusters are in.
@@ -97,6 +90,17 @@ impl ClusterPlan {
             let hosts = it.fixtures.values().flat_map(|fixture| &fixture.dns_hosts);
             hosts.map(|host| (it.namespace.as_str(), host))
         })
+    }
+
+    /// Names of the images that fixtures, pods to look from and objects that steps apply need on its node.
+    pub fn images(&self) -> BTreeSet<&str> {
+        let all = self.environments.iter().flat_map(|it| {
+            let fixtures = it.fixtures.values().flat_map(|it| &it.images).map(String::as_str);
+            let steps = it.variants.iter().flat_map(|it| it.variant.scenario.steps());
+            let applied = steps.filter_map(|it| it.step.apply.as_ref()).flat_map(|it| &it.objects).flat_map(named);
+            fixtures.chain(it.pods.values().filter_map(|pod| pod.image.as_deref())).chain(applied)
+        });
+        all.collect()
     }
 
     /// Names of the images of the containers that fixtures put beside it.

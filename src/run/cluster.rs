@@ -118,12 +118,13 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
     result
 }
 
-/// Ends what a finished cluster still does, so that the next has the machine; the sweep at the end takes it away.
+/// Takes a finished cluster away, so that the next has the machine and its disk: an unpacked image is there once for each
+/// cluster. The sweep at the end takes what is left.
 async fn stop(context: &Context, cluster: &Cluster) {
     let beside = cluster.world.neighbours().iter().map(|it| it.container.name.as_str());
     for container in [cluster.node.name.as_str(), cluster.world.container()].into_iter().chain(beside) {
-        if let Err(error) = context.site.engine().kill(container, "KILL").await {
-            context.sink.warn(format!("cluster {}: {container} was not stopped: {error}", cluster.name));
+        if let Err(error) = context.site.engine().take_away(container).await {
+            context.sink.warn(format!("cluster {}: {container} was not removed: {error}", cluster.name));
         }
     }
 }

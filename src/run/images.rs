@@ -166,6 +166,7 @@ pub(super) async fn obtain(context: &Context, machine: &Machine, plan: &Plan) ->
             agent: reference(AGENT),
             outside: plan.outside_images().into_iter().map(|name| (name.to_owned(), reference(name))).collect(),
             archives: archives.collect(),
+            everywhere: OF_THE_NODE.into_iter().chain([AGENT]).map(str::to_owned).collect(),
         },
         published: obtained.get(NODE).is_some_and(|it| it.published),
         references: obtained.iter().map(|(name, it)| (name.clone(), it.reference.clone())).collect(),
