@@ -138,10 +138,11 @@ pub struct E2e {
     /// `parallax down` takes it down.
     #[arg(long)]
     pub keep: bool,
-    /// How many environments (a namespace each) run at once on their clusters.
-    #[arg(long, short, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub jobs: u16,
-    /// How many clusters stand at once; by default as many as there are processors. Further ones start when others are done.
+    /// How many environments (a namespace each) run at once, on all clusters together; by default two for each processor,
+    /// and 8 at most.
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: Option<u16>,
+    /// How many clusters stand at once; by default one for every two processors. Further ones start when others are done.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub clusters: Option<u16>,
     /// Run environments and variants in a random order, drawn from SEED; without one a fresh seed is taken. It is printed,
@@ -246,8 +247,8 @@ pub struct Plan {
     #[command(flatten)]
     pub selection: Selection,
     /// How many environments are to run at once, as for `e2e`: the expected time depends on it.
-    #[arg(long, short, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub jobs: u16,
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: Option<u16>,
     /// In the order of this seed, as for `e2e`.
     #[arg(long, value_name = "SEED", require_equals = true)]
     pub shuffle: Option<u64>,

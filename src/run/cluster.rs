@@ -123,8 +123,9 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
 async fn stop(context: &Context, cluster: &Cluster) {
     let beside = cluster.world.neighbours().iter().map(|it| it.container.name.as_str());
     for container in [cluster.node.name.as_str(), cluster.world.container()].into_iter().chain(beside) {
-        if let Err(error) = context.site.engine().take_away(container).await {
-            context.sink.warn(format!("cluster {}: {container} was not removed: {error}", cluster.name));
+        match context.site.engine().take_away(container).await {
+            Ok(()) => drop(context.taken_away.fetch_add(1, Ordering::Relaxed)),
+            Err(error) => context.sink.warn(format!("cluster {}: {container} was not removed: {error}", cluster.name)),
         }
     }
 }

@@ -28,6 +28,7 @@ mod witness;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parallax_vocab::event::Failure;
 use parallax_vocab::{EventKind, RunId};
@@ -78,6 +79,8 @@ pub(crate) struct Context {
     pub(crate) start: OffsetDateTime,
     pub(crate) jobs: Semaphore,
     pub(crate) clusters: Semaphore,
+    /// How many containers were taken away before the end, with their clusters.
+    pub(crate) taken_away: AtomicUsize,
 }
 
 /// Runs a plan to its end, clean-up included. The error is why the run itself failed.
@@ -115,6 +118,7 @@ async fn with_plan(
     let context = Arc::new(Context {
         jobs: Semaphore::new(options.jobs),
         clusters: Semaphore::new(options.clusters),
+        taken_away: AtomicUsize::new(0),
         options,
         site: site.clone(),
         sink: sink.clone(),
@@ -128,7 +132,7 @@ async fn with_plan(
         sink.note(format!("left standing as asked; `parallax down {}` takes it down", context.options.id));
         return result;
     }
-    clean_up(&site, sink).await;
+    clean_up(&site, sink, context.taken_away.load(Ordering::Relaxed)).await;
     if let Some(reaper) = reaper {
         reaper.closed();
     }
@@ -155,11 +159,11 @@ async fn everything(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> R
     }
 }
 
-async fn clean_up(site: &Site, sink: &Sink) {
+async fn clean_up(site: &Site, sink: &Sink, taken_away: usize) {
     let began = std::time::Instant::now();
     let swept = site.close().await;
     sink.say(EventKind::CleanedUp {
-        removed: swept.removed.len(),
+        removed: swept.removed.len() + taken_away,
         remaining: swept.remaining.iter().map(crate::engine::Remaining::command).collect(),
         took_ms: millis(began),
     });

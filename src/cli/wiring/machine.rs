@@ -50,8 +50,8 @@ pub async fn e2e(run: Run, project: &Project, plan: &Plan) -> Ended {
         k3s: policy(run.options.k3s),
         provision: run.options.provision,
         keep: run.options.keep,
-        jobs: usize::from(run.options.jobs),
-        clusters: run.options.clusters.map_or_else(processors, usize::from),
+        jobs: jobs(run.options.jobs),
+        clusters: run.options.clusters.map_or_else(|| (processors() / 2).max(1), usize::from),
         seed: run.options.seed,
     };
     let result = run::e2e(options, plan, run.sink, run.redactor, run.cancel).await;
@@ -229,7 +229,13 @@ fn failed(failure: &Failure) -> CliError {
     CliError::Harness(text)
 }
 
-/// As many clusters as processors: a node that starts keeps one busy.
+/// How many environments run at once: as many as are asked for, else two for each processor. More make each other wait, and
+/// what asks twenty times a second sees that as an outage.
+pub fn jobs(asked: Option<u16>) -> usize {
+    asked.map_or_else(|| (2 * processors()).min(8), usize::from)
+}
+
+/// A node that starts keeps a processor busy, and what is asked on another cluster meanwhile needs one too.
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -150,7 +150,7 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
 /// The plan as text or JSON.
 pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<String, CliError> {
     let plan = arranged(project, selected, args.shuffle)?;
-    let expected = plan.expected(&Past::of(&project.root).took, usize::from(args.jobs));
+    let expected = plan.expected(&Past::of(&project.root).took, super::machine::jobs(args.jobs));
     if args.json {
         let images: BTreeSet<String> = crate::run::wants(&plan).into_iter().map(|want| want.name).collect();
         let order: Vec<&VariantId> = plan.variants().map(|(.., variant)| &variant.id).collect();
