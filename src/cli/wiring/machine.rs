@@ -231,7 +231,7 @@ fn failed(failure: &Failure) -> CliError {
 
 /// How many environments run at once: as many as are asked for, else two for each processor. More make each other wait, and
 /// what asks twenty times a second sees that as an outage.
-pub fn jobs(asked: Option<u16>) -> usize {
+pub(super) fn jobs(asked: Option<u16>) -> usize {
     asked.map_or_else(|| (2 * processors()).min(8), usize::from)
 }
 
