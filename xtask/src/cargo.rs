@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// The packages whose binaries a run needs: the harness, and what it puts into containers.
-const PACKAGES: [&str; 3] = ["parallax", "parallax-agent", "parallax-node"];
+/// The binary that is started; the others are what it puts into containers.
+const HARNESS: &str = "parallax";
 
 /// A cargo of the same toolchain, without what the cargo above us set for us alone: build scripts that look at such
 /// variables would run again.
@@ -28,18 +28,19 @@ pub(crate) fn succeeds(command: &mut Command) -> Result<bool> {
     Ok(status.success())
 }
 
-/// Builds all binaries in one call, so that the graph is compiled once, and returns where `parallax` is. The others
-/// are beside it.
+/// Builds all binaries of the workspace but this one in one call, so that the graph is compiled once, and returns where
+/// `parallax` is. The others, which it puts into containers, are beside it. They are not listed here: one that is left out
+/// would be missed only where nothing was built before.
 pub(crate) fn build() -> Result<PathBuf> {
     let mut command = cargo();
-    command.arg("build").args(PACKAGES.iter().flat_map(|package| ["-p", package])).arg("--bins");
+    command.args(["build", "--workspace", "--exclude", env!("CARGO_PKG_NAME"), "--bins"]);
     command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = command.output().context("failed to start cargo")?;
     ensure!(output.status.success(), "the build failed (above)");
     let messages = String::from_utf8(output.stdout).context("cargo's messages are not text")?;
-    match executables(&messages).into_iter().find(|path| path.file_name().is_some_and(|name| name == PACKAGES[0])) {
+    match executables(&messages).into_iter().find(|path| path.file_name().is_some_and(|name| name == HARNESS)) {
         Some(path) => Ok(path),
-        None => bail!("cargo built no `{}`", PACKAGES[0]),
+        None => bail!("cargo built no `{HARNESS}`"),
     }
 }
 
