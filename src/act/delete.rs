@@ -1,13 +1,15 @@
 //! `delete`: an object with all that it owns, waited for until it is gone.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, DynamicObject, ListParams};
 use kube::runtime::wait::{await_condition, conditions};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::{ActError, Done, Scope};
@@ -24,15 +26,29 @@ pub async fn delete(scope: &Scope<'_>, api: &Api<DynamicObject>, title: &str, na
     let there = api.get(name).await.map_err(ActError::of(title, "get"))?;
     let uid = there.uid().unwrap_or_default();
     api.delete(name, &DeleteParams::foreground()).await.map_err(ActError::of(title, "delete"))?;
-    let gone = await_condition(api.clone(), name, conditions::is_deleted(&uid));
+    if gone(scope, api, name, &uid, title).await? {
+        return Ok(Done { told: format!("{title} is gone"), said: json!({ "uid": uid }), ..Done::default() });
+    }
+    let blocks = blocks(scope, api, name, &uid).await;
+    Err(ActError::cause(title, format!("it is not gone after {} s: {blocks}", scope.within.as_secs())))
+}
+
+/// Waits until an object is gone; whether it went in time.
+pub(super) async fn gone<K>(
+    scope: &Scope<'_>,
+    api: &Api<K>,
+    name: &str,
+    uid: &str,
+    title: &str,
+) -> Result<bool, ActError>
+where
+    K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
+{
+    let gone = await_condition(api.clone(), name, conditions::is_deleted(uid));
     match tokio::time::timeout(scope.within, gone).await {
-        Ok(Ok(_)) => Ok(Done { told: format!("{title} is gone"), said: json!({ "uid": uid }), ..Done::default() }),
-        Ok(Err(error)) => Err(ActError::cause(title, format!("the watch of it ended: {error}"))),
-        Err(_) => {
-            let blocks = blocks(scope, api, name, &uid).await;
-            let detail = format!("it is not gone after {} s: {blocks}", scope.within.as_secs());
-            Err(ActError::cause(title, detail))
-        }
+        Ok(Ok(_)) => Ok(true),
+        Ok(Err(error)) => Err(ActError::watch(title, &error)),
+        Err(_) => Ok(false),
     }
 }
 

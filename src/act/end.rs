@@ -4,16 +4,18 @@
 //! restarts are then known from the pod's status, and nothing of its name begins before.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures::{AsyncBufReadExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::{DeleteParams, LogParams, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
+use parallax_probe::unix_ms;
 use parallax_vocab::course::Moment;
 use serde_json::{Value, json};
 
+use super::delete::gone;
 use super::kill::{RUNTIME_NAMESPACE, find};
 use super::{ActError, Done, FIELD_MANAGER, Scope};
 use crate::engine::Engine;
@@ -64,7 +66,9 @@ pub async fn end(scope: &Scope<'_>, engine: &Engine, node: &str, which: &Which, 
         seen["lines"] = json!(lines);
     }
     let uid = pod.uid().unwrap_or_default();
-    gone(scope, &pods, &name, &uid, &title).await?;
+    if !gone(scope, &pods, &name, &uid, &title).await? {
+        return Err(ActError::cause(&title, format!("it is not gone after {} s", scope.within.as_secs())));
+    }
     let codes: Vec<String> =
         seen.containers.iter().map(|(name, it)| format!("{name} with {}", it["exit-code"])).collect();
     let told = format!("{title} ended: {}", codes.join(", "));
@@ -117,7 +121,7 @@ async fn end_held(
     let seen = match tokio::time::timeout(scope.within, await_condition(pods.clone(), &name, ended)).await {
         Ok(Ok(Some(pod))) => pod,
         Ok(Ok(None)) => return Err(ActError::cause(&title, "its object went before its end was seen")),
-        Ok(Err(error)) => return Err(ActError::cause(&title, format!("the watch of it ended: {error}"))),
+        Ok(Err(error)) => return Err(ActError::watch(&title, &error)),
         Err(_) => {
             let detail = format!("its containers have not ended after {} s", scope.within.as_secs());
             return Err(ActError::cause(&title, detail));
@@ -172,15 +176,6 @@ async fn hold(pods: &Api<Pod>, pod: &Pod, title: &str, on: bool) -> Result<(), A
     }
 }
 
-async fn gone(scope: &Scope<'_>, pods: &Api<Pod>, name: &str, uid: &str, title: &str) -> Result<(), ActError> {
-    let gone = await_condition(pods.clone(), name, kube::runtime::wait::conditions::is_deleted(uid));
-    match tokio::time::timeout(scope.within, gone).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(ActError::cause(title, format!("the watch of it ended: {error}"))),
-        Err(_) => Err(ActError::cause(title, format!("it is not gone after {} s", scope.within.as_secs()))),
-    }
-}
-
 /// A log that is read as it is written.
 struct Log {
     ended: tokio::task::JoinHandle<VecDeque<String>>,
@@ -225,11 +220,6 @@ fn has_ended(status: &ContainerStatus) -> bool {
 
 fn restarts(pod: &Pod, container: &str) -> i32 {
     statuses(pod).find(|it| it.name == container).map_or(0, |it| it.restart_count)
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -48,6 +48,11 @@ impl ActError {
         Self::Cause(Cause::Resource { resource: resource.to_owned(), detail: detail.into() })
     }
 
+    /// A watch of `resource` that ended before what it was to see.
+    pub(super) fn watch(resource: &str, error: &kube::runtime::wait::Error) -> Self {
+        Self::cause(resource, format!("the watch of it ended: {error}"))
+    }
+
     /// What the apiserver said to a request about `resource`; where it said nothing, the harness could not ask.
     pub(super) fn of(resource: &str, doing: &str) -> impl FnOnce(kube::Error) -> Self {
         let (resource, doing) = (resource.to_owned(), format!("{doing} {resource}"));

@@ -39,11 +39,14 @@ impl Leaf {
         params.not_before = start + Duration::milliseconds(wanted.not_before.as_millis());
         params.not_after = start + Duration::milliseconds(wanted.not_after.as_millis());
         let key = generate(issuer.key_type()).map_err(make)?;
-        let certificate =
-            if issuer.is_self_signed() { params.self_signed(&key) } else { params.signed_by(&key, issuer.signer()) };
-        let certificate = certificate.map_err(make)?;
+        let (certificate, root_pem) = if issuer.is_self_signed() {
+            let certificate = params.self_signed(&key).map_err(make)?;
+            let root_pem = certificate.pem();
+            (certificate, root_pem)
+        } else {
+            (params.signed_by(&key, issuer.signer()).map_err(make)?, issuer.root_pem().to_owned())
+        };
         let serial = parsed_serial(certificate.der());
-        let root_pem = if issuer.is_self_signed() { certificate.pem() } else { issuer.root_pem().to_owned() };
         Ok(Self {
             serial,
             chain_pem: format!("{}{}", certificate.pem(), issuer.chain_pem()),

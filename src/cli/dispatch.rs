@@ -9,6 +9,7 @@ use parallax_vocab::event::Exit;
 use super::args::{Cli, Command, ImagesCommand, K3s};
 use super::wiring::{self, Project};
 use super::{CliError, choose, explain, init, pages, printer, report, session};
+use crate::scenario::schema;
 
 /// Does what the command line says.
 pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
@@ -62,11 +63,8 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args.provision, sink, cancel)).await,
         Command::Report(args) => report::again(project().ok().as_deref(), &args),
         Command::Explain(args) => explain::explain(project().ok().as_deref(), &args).map(|text| say(&text)),
-        Command::Schema(args) => {
-            let files = crate::scenario::schema::files();
-            made(&project()?, &files, &crate::scenario::schema::differences, args.check, "schema")
-        }
-        Command::Docs(args) => made(&project()?, &pages::files(), &pages::differences, args.check, "docs"),
+        Command::Schema(args) => made(&project()?, &schema::files(), args.check, "schema"),
+        Command::Docs(args) => made(&project()?, &pages::files(), args.check, "docs"),
         Command::Reaper(args) => {
             // It waits on a pipe, and has a runtime of its own.
             let reaper = tokio::task::spawn_blocking(move || wiring::reaper(&args.args));
@@ -101,15 +99,9 @@ fn list(project: &Project, selected: &[VariantId], json: bool) -> Exit {
 }
 
 /// Writes files that are made from the types, or says which are not what would be written.
-fn made(
-    root: &Path,
-    files: &[(&'static str, String)],
-    differences: &dyn Fn(&Path) -> Vec<&'static str>,
-    check: bool,
-    command: &str,
-) -> Result<Exit, CliError> {
+fn made(root: &Path, files: &[(&'static str, String)], check: bool, command: &str) -> Result<Exit, CliError> {
     if check {
-        let differences = differences(root);
+        let differences = schema::stale(root, files);
         for file in &differences {
             printer::word(&format!("{file} is not what `parallax {command}` writes"));
         }

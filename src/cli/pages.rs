@@ -28,8 +28,7 @@ pub fn files() -> Vec<(&'static str, String)> {
 
 /// The pages under `root` that are not what the types make.
 pub fn differences(root: &Path) -> Vec<&'static str> {
-    let stale = |path: &str, text: &str| std::fs::read_to_string(root.join(path)).ok().as_deref() != Some(text);
-    files().iter().filter(|(path, text)| stale(path, text)).map(|(path, _)| *path).collect()
+    crate::scenario::schema::stale(root, &files())
 }
 
 fn scenario() -> String {

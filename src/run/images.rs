@@ -71,11 +71,7 @@ pub async fn fetch(
     let supply = async |wanted: &[Want], sink: &Sink| {
         supply_of(project, policy, engine, provision, wanted, sink, cancel.clone()).await.map(drop)
     };
-    let lacking = skipped::lacking(plan, async |name| {
-        let wanted = [Want { name: name.to_owned(), engine: false, archive: true }];
-        supply(&wanted, &Sink::silent()).await
-    });
-    let lacking = lacking.await?;
+    let lacking = skipped::lacking(plan, async |name| supply(&[published(name)], &Sink::silent()).await).await?;
     for (name, reason) in &lacking {
         sink.note(format!("{name} is left out, and scenarios that require it will be skipped: {reason}"));
     }
@@ -133,13 +129,16 @@ impl Supplies {
     }
 }
 
+/// An image that exists only as it is published, for a node's folder.
+fn published(name: &str) -> Want {
+    Want { name: name.to_owned(), engine: false, archive: true }
+}
+
 /// Obtains an image that exists only as it is published. Nothing is said of it: that it cannot be had is no failure of the
 /// run, but a reason to skip.
 pub(super) async fn obtain_published(context: &Context, machine: &Machine, name: &str) -> Result<(), ImageError> {
     let options = &context.options;
-    let wanted = [Want { name: name.to_owned(), engine: false, archive: true }];
-    let cancel = context.cancel.clone();
-    let sink = Sink::silent();
+    let (wanted, sink, cancel) = ([published(name)], Sink::silent(), context.cancel.clone());
     let supplied =
         supply_of(&options.project, options.k3s, &machine.engine, options.provision, &wanted, &sink, cancel).await;
     supplied.map(drop)

@@ -61,13 +61,7 @@ async fn answers(
     let within = ready.within.to_duration();
     let view = scene.pinned(fixture, store);
     let url = format!("{}{}", store.endpoint, store.health);
-    let health = HttpQuestion {
-        method: "GET".to_owned(),
-        url: url.clone(),
-        host: None,
-        headers: std::collections::BTreeMap::default(),
-        body: None,
-    };
+    let health = HttpQuestion { method: "GET".to_owned(), url: url.clone(), host: None, headers: none(), body: None };
     let bound = Bound { within, declared };
     let health = Probe::Http(health);
     let unwell = until(&bound, &Vantage::Outside, &view, &health, |reply| match reply {
@@ -82,28 +76,20 @@ async fn answers(
     if let Some(cause) = unwell.await? {
         return Ok(Some(cause));
     }
-    for bucket in &store.buckets {
-        let access = scene.access(fixture, store).map_err(|reason| failed(scene, fixture, "no access", reason))?;
+    let access = || scene.access(fixture, store).map_err(|reason| failed(scene, fixture, "no access", reason));
+    let made = store.buckets.iter().map(|bucket| {
         let operation = S3Operation::CreateBucket { bucket: bucket.clone() };
-        let question = Probe::S3(S3Question { access, operation, headers: none() });
-        let refused = until(&bound, &Vantage::Outside, &view, &question, |reply| match reply {
-            Reply::S3(s3) => s3.error.as_ref().map_or(Ok(()), |error| {
-                let detail = format!("bucket {bucket} cannot be made: {}", error.message);
-                Err(Cause::Status { status: s3.status, s3: Some(error.code.clone()), detail })
-            }),
-            _ => Err(client("no S3 answer")),
-        });
-        if let Some(cause) = refused.await? {
-            return Ok(Some(cause));
-        }
-    }
-    for bucket in &store.public {
-        let access = scene.access(fixture, store).map_err(|reason| failed(scene, fixture, "no access", reason))?;
+        (operation, format!("bucket {bucket} cannot be made"))
+    });
+    let opened = store.public.iter().map(|bucket| {
         let operation = S3Operation::PutBucketPolicy { bucket: bucket.clone(), policy: readable_by_anybody(bucket) };
-        let question = Probe::S3(S3Question { access, operation, headers: none() });
+        (operation, format!("bucket {bucket} cannot be opened to anybody"))
+    });
+    for (operation, otherwise) in made.chain(opened) {
+        let question = Probe::S3(S3Question { access: access()?, operation, headers: none() });
         let refused = until(&bound, &Vantage::Outside, &view, &question, |reply| match reply {
             Reply::S3(s3) => s3.error.as_ref().map_or(Ok(()), |error| {
-                let detail = format!("bucket {bucket} cannot be opened to anybody: {}", error.message);
+                let detail = format!("{otherwise}: {}", error.message);
                 Err(Cause::Status { status: s3.status, s3: Some(error.code.clone()), detail })
             }),
             _ => Err(client("no S3 answer")),
@@ -113,8 +99,7 @@ async fn answers(
         }
     }
     for (name, policy) in &store.policies {
-        let access = scene.access(fixture, store).map_err(|reason| failed(scene, fixture, "no access", reason))?;
-        let made = parallax_probe::admin::put_policy(view.clone(), &access, name, &policy.to_string()).await;
+        let made = parallax_probe::admin::put_policy(view.clone(), &access()?, name, &policy.to_string()).await;
         made.map_err(|why| failed(scene, fixture, &format!("policy {name} cannot be made"), why.to_string()))?;
     }
     Ok(None)

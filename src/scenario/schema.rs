@@ -47,8 +47,13 @@ pub fn files() -> [(&'static str, String); 2] {
 
 /// The schema files under `root` that are not what the types generate.
 pub fn differences(root: &Path) -> Vec<&'static str> {
-    let stale = |path: &str, text: &str| std::fs::read_to_string(root.join(path)).ok().as_deref() != Some(text);
-    files().iter().filter(|(path, text)| stale(path, text)).map(|(path, _)| *path).collect()
+    stale(root, &files())
+}
+
+/// Those of the files, each with its path under `root`, that are not there with this text.
+pub fn stale(root: &Path, files: &[(&'static str, String)]) -> Vec<&'static str> {
+    let differs = |path: &str, text: &str| std::fs::read_to_string(root.join(path)).ok().as_deref() != Some(text);
+    files.iter().filter(|(path, text)| differs(path, text)).map(|(path, _)| *path).collect()
 }
 
 /// An optional field is one that may be left out: a key without a value is a mistake, not an absence. So `null` is taken

@@ -9,6 +9,7 @@
 pub mod admin;
 mod certificate;
 mod client;
+mod clock;
 mod connector;
 mod dial;
 mod http;
@@ -31,6 +32,7 @@ mod xml;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+pub use crate::clock::unix_ms;
 pub use crate::prober::Prober;
 use parallax_vocab::{Answer, Cause, Probe, Question, Reply, View};
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use parallax_vocab::prober::{
     BODY_LIMIT_BYTES, IN_FLIGHT_LIMIT, KINDS_LIMIT, Known, OUTCOMES_LIMIT, Outcome, PAGE, ProberQuestion, RATE_LIMIT,
@@ -13,6 +13,7 @@ use parallax_vocab::{Answer, Cause, Evidence, Reply};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
+use crate::clock::unix_ms;
 use crate::trail::micros;
 
 /// A prober under way. Dropping it ends it, with all that is in flight.
@@ -48,9 +49,8 @@ struct Seen {
 impl Prober {
     /// Begins to ask.
     pub fn start(question: ProberQuestion) -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let began_unix_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-        let shared = Arc::new(Shared { question, began: Instant::now(), began_unix_ms, seen: Mutex::default() });
+        let shared =
+            Arc::new(Shared { question, began: Instant::now(), began_unix_ms: unix_ms(), seen: Mutex::default() });
         let (stop, stopped) = watch::channel(false);
         let mut asker = JoinSet::new();
         asker.spawn(ask(Arc::clone(&shared), stopped));

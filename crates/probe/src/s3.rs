@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Debug;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
@@ -23,6 +22,7 @@ use parallax_vocab::Cause;
 use parallax_vocab::answer::{BODY_LIMIT_BYTES, S3Error, S3Reply, Survey};
 use parallax_vocab::question::{S3Access, S3Operation, S3Question};
 
+use crate::clock::unix_ms;
 use crate::connector::Connector;
 use crate::dial::Dialler;
 use crate::{invalid, s3_error};
@@ -226,7 +226,7 @@ async fn operate(client: &Client, region: &str, operation: &S3Operation) -> Resu
 
 /// Counts what is below a prefix, page by page.
 async fn survey(client: &Client, bucket: &str, prefix: &str) -> Result<Survey, Failed> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_ms = i64::try_from(unix_ms()).unwrap_or(i64::MAX);
     let mut seen = Survey::default();
     let mut token: Option<String> = None;
     for _ in 0..PAGES_LIMIT {
@@ -243,7 +243,6 @@ async fn survey(client: &Client, bucket: &str, prefix: &str) -> Result<Survey, F
         }
         token = page.next_continuation_token().map(str::to_owned);
         if token.is_none() {
-            let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
             seen.newest_age_ms = seen.newest_unix_ms.map(|at| u64::try_from(now_ms - at).unwrap_or(0));
             return Ok(seen);
         }

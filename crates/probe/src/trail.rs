@@ -1,9 +1,11 @@
 //! The trail of one question: evidence that survives a failure, and what is being done now.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use parallax_vocab::Evidence;
+
+use crate::clock::unix_ms;
 
 /// Shared by all layers of one question. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -17,9 +19,7 @@ struct Inner {
 
 impl Trail {
     pub(crate) fn begin() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let started_unix_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-        let evidence = Evidence { started_unix_ms, ..Evidence::default() };
+        let evidence = Evidence { started_unix_ms: unix_ms(), ..Evidence::default() };
         Self(Arc::new(Mutex::new(Inner { evidence, stage: "preparing the question".to_owned() })))
     }
 

@@ -80,21 +80,21 @@ pub struct Serving {
 
 impl fmt::Display for Failing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cause, count, first_ms, last_ms } = self;
-        match count {
-            1 => write!(f, "{cause}, once at {}", Instant(*first_ms)),
-            _ => write!(f, "{cause}, {count} times from {} to {}", Instant(*first_ms), Instant(*last_ms)),
-        }
+        times(f, &self.cause, self.count, self.first_ms, self.last_ms)
     }
 }
 
 impl fmt::Display for Serving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { serial, count, first_ms, last_ms } = self;
-        match count {
-            1 => write!(f, "{serial}, once at {}", Instant(*first_ms)),
-            _ => write!(f, "{serial}, {count} times from {} to {}", Instant(*first_ms), Instant(*last_ms)),
-        }
+        times(f, &self.serial, self.count, self.first_ms, self.last_ms)
+    }
+}
+
+/// What came so many times, from the first to the last.
+fn times(f: &mut fmt::Formatter<'_>, what: &dyn fmt::Display, count: u64, first_ms: u64, last_ms: u64) -> fmt::Result {
+    match count {
+        1 => write!(f, "{what}, once at {}", Instant(first_ms)),
+        _ => write!(f, "{what}, {count} times from {} to {}", Instant(first_ms), Instant(last_ms)),
     }
 }
 

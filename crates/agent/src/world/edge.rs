@@ -11,7 +11,7 @@ use parallax_vocab::world::{EdgeRule, Entry};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::log::{self, Log};
+use super::log::Log;
 use super::sni::{self, Hello};
 
 /// A client must have said its hello by then.
@@ -46,7 +46,7 @@ pub(crate) async fn serve(listener: TcpListener, routes: Routes, log: Log) {
         };
         let (routes, log) = (routes.clone(), log.clone());
         tokio::spawn(async move {
-            let mut passed = Passed { at: log::now(), ..Passed::default() };
+            let mut passed = Passed { at: parallax_probe::unix_ms(), ..Passed::default() };
             let error = pass(client, &routes, &mut passed).await.err().map(|why| why.to_string());
             log.write(&passed.entry(from, port, error));
         });

@@ -64,7 +64,7 @@ async fn start(config: &WorldConfig, log: Log) -> anyhow::Result<Running> {
         tokio::spawn(edge::serve(listener, routes, log.clone()));
     }
     let ports = edges.iter().map(SocketAddr::port).collect();
-    log.write(&Entry::Listening { at: log::now(), dns: at, edge: ports, address });
+    log.write(&Entry::Listening { at: parallax_probe::unix_ms(), dns: at, edge: ports, address });
     Ok(Running { _names: server, at: (at, edges) })
 }
 

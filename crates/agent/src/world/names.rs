@@ -11,7 +11,7 @@ use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseI
 use hickory_server::zone_handler::MessageResponseBuilder;
 use parallax_vocab::world::Entry;
 
-use super::log::{self, Log};
+use super::log::Log;
 use super::zone::{Asked, Verdict, Zone, plain};
 
 /// Short, so that a change is seen soon; a resolver on the way adds its own minimum.
@@ -74,7 +74,13 @@ impl RequestHandler for Names {
                     }
                 }
                 let from = info.src;
-                self.log.write(&Entry::Dns { at: log::now(), from, name, kind_asked: kind.to_string(), answer: said });
+                self.log.write(&Entry::Dns {
+                    at: parallax_probe::unix_ms(),
+                    from,
+                    name,
+                    kind_asked: kind.to_string(),
+                    answer: said,
+                });
             }
             Ok(_) => metadata.response_code = ResponseCode::NotImp,
             Err(_) => metadata.response_code = ResponseCode::FormErr,
