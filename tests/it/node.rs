@@ -65,6 +65,14 @@ tls-san: [apiserver.example.org]
 disable: [coredns, traefik, servicelb, metrics-server, local-storage]
 kube-apiserver-arg: [authentication-config=/etc/parallax/authentication.yaml]
 ";
+/// A network beside the node's own, which reaches the rest through the node, as a pod does.
+const BESIDE: &str = "ip netns list | grep -q pod || {
+    ip netns add pod && ip link add of-pod type veth peer name eth0 netns pod &&
+    ip address add 10.99.0.1/24 dev of-pod && ip link set of-pod up &&
+    ip -n pod address add 10.99.0.2/24 dev eth0 && ip -n pod link set eth0 up && ip -n pod route add default via 10.99.0.1
+}";
+/// Connects to an address of the services' range that no Service has; succeeds where that fails within its time.
+const NO_SERVICE: &str = "! timeout 5 bash -c \"exec 3<>/dev/tcp/10.43.200.200/443\"";
 
 /// What each case stands on.
 struct Ground {
@@ -225,6 +233,10 @@ async fn by_default(ground: &Ground) {
         assert_eq!(here.get(path).await.0, 401, "{path}");
     }
     assert!(here.handshake("apiserver.example.org").await.reply.is_none());
+    for from in ["", "ip netns exec pod "] {
+        let said = docker(&["exec", &node.name, "bash", "-c", &format!("{BESIDE}\n{from}bash -c '{NO_SERVICE}' 2>&1")]);
+        assert!(said.contains("Connection refused"), "from {from:?}: {said}");
+    }
     ground.dies_with(&node, "kube-scheduler").await;
 }
 

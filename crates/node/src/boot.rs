@@ -92,6 +92,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     supervisor.start(CONTAINERD, &["--config".to_owned(), paths::own("containerd.toml")])?;
     supervisor.start(ETCD, &components::etcd())?;
     machine::masquerade(settings.cluster_range)?;
+    machine::keep_services_inside(settings.service_range)?;
     pki::prepare(Path::new("/"), settings, &node)?;
     write_kubeconfigs(settings)?;
     supervisor.start(APISERVER, &components::apiserver(settings, &node))?;

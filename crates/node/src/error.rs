@@ -22,8 +22,8 @@ pub(crate) enum NodeError {
         "this container has no default route, so the node has no address ({0}); attach it to a network that has a gateway"
     )]
     NoRoute(io::Error),
-    /// No address translation.
-    #[error("cannot write a rule of address translation: {0}; the host's kernel needs nf_tables with NAT")]
+    /// No address translation, or no filter.
+    #[error("iptables refuses a rule: {0}; the host's kernel needs nf_tables with NAT")]
     Iptables(String),
     /// Overlay on overlay.
     #[error(

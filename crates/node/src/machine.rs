@@ -67,9 +67,23 @@ pub(crate) fn prepare() -> Result<(), NodeError> {
 /// many calls of iptables, beside kube-proxy's, stand between a pod and its start.
 pub(crate) fn masquerade(pods: Range) -> Result<(), NodeError> {
     let pods = pods.to_string();
+    let rule = ["--source", &pods, "!", "--destination", &pods, "--jump", "MASQUERADE"];
+    append("nat", "POSTROUTING", &rule)
+}
+
+/// Refuses what is sent to an address of a Service that there is not, or no more. kube-proxy refuses only those that it
+/// knows; the others would leave the node for whatever gateway it has, and be answered, or not, by a machine out there. What
+/// kube-proxy does know goes elsewhere before it comes here.
+pub(crate) fn keep_services_inside(services: Range) -> Result<(), NodeError> {
+    let services = services.to_string();
+    let rule = ["--destination", &services, "--jump", "REJECT", "--reject-with", "icmp-port-unreachable"];
+    ["FORWARD", "OUTPUT"].into_iter().try_for_each(|chain| append("filter", chain, &rule))
+}
+
+fn append(table: &str, chain: &str, rule: &[&str]) -> Result<(), NodeError> {
     let output = Command::new("iptables")
-        .args(["--wait", "--table", "nat", "--append", "POSTROUTING"])
-        .args(["--source", &pods, "!", "--destination", &pods, "--jump", "MASQUERADE"])
+        .args(["--wait", "--table", table, "--append", chain])
+        .args(rule)
         .output()
         .map_err(|source| NodeError::Spawn { name: "iptables", program: "iptables".to_owned(), source })?;
     if output.status.success() {
