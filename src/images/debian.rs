@@ -17,6 +17,8 @@ use crate::engine::provision::debian_sources;
 
 /// Downloading and unpacking some hundred packages; a minute is usual.
 const LIMIT: Duration = Duration::from_mins(20);
+/// Runs a program with mounts of its own; essential on Debian.
+const UNSHARE: &str = "unshare";
 
 /// One root file system.
 pub(super) struct DebianBuild<'a> {
@@ -64,16 +66,20 @@ impl DebianBuild<'_> {
             arguments.push(file.into());
         }
         let mut environment: Vec<(&'static str, OsString)> = vec![("SOURCE_DATE_EPOCH", "0".into())];
+        let mut program = self.program.to_owned();
         if rustix::process::geteuid().is_root() {
             // Whatever a killed run leaves is then swept with the rest. Without root it works in a user namespace of
             // its own, which could not enter our folder.
             environment.push(("TMPDIR", self.scratch.into()));
+            // What it mounts is seen by nobody else, and goes with it however it ends: what is left can be removed.
+            arguments.splice(0..0, ["--mount".into(), "--".into(), program.into()]);
+            program = UNSHARE.into();
         }
         Step {
             image: self.image,
             title: format!("mmdebstrap {suite}"),
             shown: format!("mmdebstrap {variant} --include={} {suite}", self.debian.packages.join(",")),
-            program: self.program.to_owned(),
+            program,
             arguments,
             environment,
             folder: None,
