@@ -39,6 +39,8 @@ pub struct Seen {
 const SUCCESS: &str = "2xx";
 /// How much of a text a message quotes.
 const QUOTE_LIMIT: usize = 200;
+/// So many characters stand before what was found in a text that is cut.
+const BEFORE_FOUND: usize = 40;
 
 /// What a step expects: what it says, or of a step that says nothing that it comes through.
 #[derive(Clone, Debug, PartialEq)]
@@ -311,12 +313,30 @@ pub(super) fn quote(text: &str) -> String {
     }
 }
 
+/// A text in quotes, cut so that the part that was found in it is seen, with a little of what stands before.
+pub(super) fn quote_around(text: &str, found: &str) -> String {
+    let at = text.find(found).unwrap_or(0);
+    match text[..at].char_indices().rev().nth(BEFORE_FOUND) {
+        Some((begin, _)) if text.chars().nth(QUOTE_LIMIT).is_some() => format!("… {}", quote(&text[begin..])),
+        _ => quote(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use parallax_vocab::answer::{DnsReply, Evidence, HttpReply};
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn what_was_found_is_seen_in_a_text_that_is_cut() {
+        let long = format!("{}: x509: of nobody, {}", "a".repeat(300), "b".repeat(300));
+        let quoted = quote_around(&long, "x509");
+        assert!(quoted.starts_with("… \"aaa") && quoted.contains("aaa: x509: of nobody, bbb"), "{quoted}");
+        assert_eq!(quote_around("brief, with x509", "x509"), "\"brief, with x509\"");
+        assert_eq!(quote_around(&long, "aa"), quote(&long));
+    }
 
     fn http(status: u16, code: Option<&str>, body: &str) -> Answer {
         let s3_error = code.map(|code| S3Error { code: code.to_owned(), message: "words".to_owned() });

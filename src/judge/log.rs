@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
 
-use super::expect::{Judgement, quote};
+use super::expect::{Judgement, quote, quote_around};
 use crate::scenario::model::Expect;
 
 /// How many of the last lines are kept as evidence.
@@ -64,12 +64,16 @@ impl LogLook {
     pub fn judge(&self) -> Judgement {
         let mut matchers = Vec::new();
         if let Some(text) = &self.line {
-            let seen = self.found.as_deref().map_or_else(|| self.in_none(), |line| format!("in {}", quote(line)));
+            let seen =
+                self.found.as_deref().map_or_else(|| self.in_none(), |line| format!("in {}", quote_around(line, text)));
             let expected = format!("{} in some line", quote(text));
             matchers.push(Matched { matcher: "line".to_owned(), held: self.found.is_some(), expected, seen });
         }
         if let Some(text) = &self.no_line {
-            let seen = self.forbidden.as_deref().map_or_else(|| self.in_none(), |line| format!("in {}", quote(line)));
+            let seen = self
+                .forbidden
+                .as_deref()
+                .map_or_else(|| self.in_none(), |line| format!("in {}", quote_around(line, text)));
             let expected = format!("{} in no line", quote(text));
             matchers.push(Matched { matcher: "no-line".to_owned(), held: self.forbidden.is_none(), expected, seen });
         }

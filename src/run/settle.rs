@@ -44,7 +44,8 @@ pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -
 }
 
 /// Tries until the expectation holds, the declared failure is seen, or the time is over. Only a step with `eventually`
-/// is tried more than once. A declared failure may come after it held for a while, where it must hold for longer.
+/// is tried more than once. A declared failure may come after it held for a while, where it must hold for longer. One that is
+/// seen on the way to working too is a failure only when the time is over.
 async fn come_to_hold(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Result<(u32, Tried), RunError> {
     let (began, within) = (Instant::now(), within(attempt.step));
     let least = LEAST.min(within / 10);
@@ -55,7 +56,7 @@ async fn come_to_hold(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Res
         let tried = Attempt { left, ..attempt }.run().await?;
         let settled = match &tried.judgement.cause {
             None => declared.is_none() || attempt.step.consistently.is_some(),
-            Some(cause) => declared.is_some_and(|spec| judge::matches(spec, cause)),
+            Some(cause) => !cause.may_heal() && declared.is_some_and(|spec| judge::matches(spec, cause)),
         };
         if settled
             || tried.decided

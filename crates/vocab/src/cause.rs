@@ -167,6 +167,18 @@ words!(TlsFault {
     NameMismatch => "name-mismatch", NotTls => "not-tls", Handshake => "handshake", BadCertificate => "bad-certificate",
 });
 
+impl Cause {
+    /// Whether it is what is seen on the way to working, too: nobody listens yet, or a server answers that it is not ready. Seen
+    /// once, it says nothing of what will be.
+    pub fn may_heal(&self) -> bool {
+        match self {
+            Self::Connect { .. } => true,
+            Self::Status { status, .. } | Self::Sts { status, .. } => (500..600).contains(status),
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -111,7 +111,8 @@ pub struct Step {
     /// What must hold. Each key is a matcher, and each must be proven by a break.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Expect>,
-    /// Ask again until the expectation holds, at most this long: for what takes effect in its own time.
+    /// Ask again until the expectation holds, at most this long: for what takes effect in its own time. In a break whose
+    /// declared failure is seen on the way there too (no connection, a 5xx answer), all of it is waited out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eventually: Option<Span>,
     /// The expectation must hold in every try during this span. With `eventually` it must first come to hold within that
