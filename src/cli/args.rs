@@ -92,7 +92,7 @@ pub enum Command {
     Doctor(Doctor),
     /// Make the reports of a recorded run again.
     ///
-    /// Prints the summary and writes junit.xml beside the record. Exits 0 when that worked, however the run ended.
+    /// Prints the summary and writes report.html and junit.xml beside the record. Exits 0 when that worked, however the run ended.
     #[command(
         after_long_help = "Examples:\n  parallax report\n  parallax report target/e2e/r5f09a2c1\n  parallax report record.jsonl --junit out.xml"
     )]

@@ -14,12 +14,12 @@ pub(super) fn latest(project: Option<&Path>) -> PathBuf {
     project.unwrap_or(Path::new(".")).join("target").join("e2e").join("latest")
 }
 
-/// Prints the summary of a record and writes its JUnit report.
+/// Prints the summary of a record, and writes its page and its JUnit report.
 pub(super) fn again(project: Option<&Path>, args: &Report) -> Result<Exit, CliError> {
     let record = args.record.clone().unwrap_or_else(|| latest(project));
     let events = record::read(&record)?;
     let folder = if record.is_dir() { record.as_path() } else { record.parent().unwrap_or(Path::new(".")) };
     let junit = args.junit.clone().unwrap_or_else(|| folder.join("junit.xml"));
-    session::publish(&Summary::from_events(&events), &junit)?;
+    session::publish(&Summary::from_events(&events), &junit, &folder.join("report.html"))?;
     Ok(Exit::AsExpected)
 }

@@ -19,7 +19,7 @@ use super::{CliError, signal};
 use crate::judge;
 use crate::record::{Recorder, Redactor, Sink};
 use crate::report::terminal::{Style, render};
-use crate::report::{Summary, github, junit, live};
+use crate::report::{Summary, github, junit, live, page};
 
 /// Everything that the runner gets.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e) -> Resu
     if let Err(error) = past.keep(&project.root) {
         printer::word(&format!("warning: what this run took is not kept for the next: {error}"));
     }
-    let written = publish(&summary, &directory.join("junit.xml"));
+    let written = publish(&summary, &directory.join("junit.xml"), &directory.join("report.html"));
     if let Some(error) = all.error {
         printer::error(&error.to_string());
     }
@@ -157,22 +157,22 @@ where
 }
 
 /// Prints the summary and writes the files that tools read.
-pub(super) fn publish(summary: &Summary, junit_path: &Path) -> Result<(), CliError> {
+pub(super) fn publish(summary: &Summary, junit_path: &Path, page_path: &Path) -> Result<(), CliError> {
     let command = std::env::var("PARALLAX_COMMAND").unwrap_or_else(|_| Style::default().command);
     let style = Style { colour: colour_wanted(), command };
-    let written = junit::write(summary, junit_path);
+    let written = junit::write(summary, junit_path).and(page::write(summary, &style.command, page_path));
     if std::env::var("GITHUB_ACTIONS").is_ok_and(|value| value == "true") {
         for line in github::annotations(summary) {
             printer::word(&line);
         }
     }
-    let page = match std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
+    let github = match std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
         Some(path) => append(Path::new(&path), &github::markdown(summary, &style.command)),
         None => Ok(()),
     };
     printer::data(&render(summary, &style));
     written?;
-    page
+    github
 }
 
 fn append(path: &Path, text: &str) -> Result<(), CliError> {

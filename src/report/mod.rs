@@ -1,6 +1,6 @@
 //! What people and tools read, made from events and nothing else.
 //!
-//! [`Summary`] folds the events of a run; [`terminal`], [`junit`] and [`github`] write it down. [`live`] shows the events
+//! [`Summary`] folds the events of a run; [`terminal`], [`page`], [`junit`] and [`github`] write it down. [`live`] shows the events
 //! while they come. A report made during the run and one made from its record are the same text.
 //!
 //! **Architecture Invariant:** pure functions of recorded events: no clock, no environment, no engine.
@@ -11,6 +11,7 @@ mod figures;
 pub mod github;
 pub mod junit;
 pub mod live;
+pub mod page;
 mod phases;
 mod summary;
 pub mod terminal;
@@ -38,6 +39,9 @@ pub enum ReportError {
     /// The JUnit document could not be made.
     #[error("failed to make the JUnit report: {0}")]
     Junit(#[from] quick_junit::SerializeError),
+    /// The page could not be made.
+    #[error("failed to make the page: {0}")]
+    Page(#[from] minijinja::Error),
 }
 
 /// Seconds with one decimal, as every report shows them.

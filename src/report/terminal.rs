@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use indexmap::IndexMap;
 use parallax_vocab::event::{Exit, Failure, Outcome, Problem, Verdict};
+use serde::Serialize;
 
 use super::summary::{Scenario, SetUp, Summary, Variant};
 use super::{evidence, figures, seconds};
@@ -30,8 +31,10 @@ impl Default for Style {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Paint {
+/// What a word is about, and so how it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Paint {
     Good,
     Bad,
     Odd,
@@ -101,15 +104,7 @@ impl<'a> Out<'a> {
         self.line(&name);
         let width = scenario.variants.iter().map(|variant| variant.short_name().len()).max().unwrap_or(0);
         for variant in &scenario.variants {
-            let (word, paint) = match &variant.outcome {
-                Some(Outcome::AsExpected) => ("ok", Paint::Good),
-                Some(Outcome::NotAsExpected { .. }) => ("FAILED", Paint::Bad),
-                Some(Outcome::Error { .. }) => ("ERROR", Paint::Bad),
-                Some(Outcome::Skipped { .. }) => ("skipped", Paint::Odd),
-                Some(Outcome::Interrupted) => ("stopped", Paint::Odd),
-                None if summary.interrupted() => ("not run", Paint::Odd),
-                None => ("NOT RUN", Paint::Bad),
-            };
+            let (word, paint) = verdict_of(variant, summary.interrupted());
             let word = self.style.paint(paint, &format!("{word:<7}"));
             let took = if variant.outcome.is_some() { seconds(variant.took_ms) } else { String::new() };
             let says = self.style.paint(Paint::Dim, &in_short(variant));
@@ -292,37 +287,53 @@ impl<'a> Out<'a> {
     fn files(&mut self, summary: &Summary) {
         if let Some(run) = &summary.run {
             let at = run.directory.trim_end_matches('/');
-            self.line(&format!("reports  {at}/junit.xml and record.jsonl (run {})", run.run));
+            self.line(&format!("reports  {at}/report.html, junit.xml and record.jsonl (run {})", run.run));
         }
     }
 
     fn closing(&mut self, summary: &Summary) {
-        let exit = summary.exit();
-        let (paint, sentence) = if summary.ended.is_none() {
-            (Paint::Bad, "the run did not end in order: it was killed, or is still running")
-        } else {
-            match exit {
-                Exit::AsExpected => (Paint::Good, "everything is as declared"),
-                Exit::NotAsExpected if !summary.variants().any(|variant| !variant.problems().is_empty()) => {
-                    (Paint::Bad, "everything that ran is as declared, but not every matcher is proven")
-                }
-                Exit::NotAsExpected => (Paint::Bad, "the system under test is not as declared"),
-                Exit::Usage => (Paint::Bad, "a scenario or the command line is wrong; nothing was started"),
-                Exit::Harness if summary.only_skips() => (
-                    Paint::Bad,
-                    "everything was skipped, so nothing is said about the system under test; --allow-skips accepts that",
-                ),
-                Exit::Harness => (Paint::Bad, "the harness, the engine or the machine failed"),
-                Exit::Interrupted => (Paint::Odd, "interrupted"),
-            }
-        };
+        let (paint, sentence) = verdict(summary);
         let took = seconds(summary.phases.total_ms);
-        let sentence = self.style.paint(paint, &format!("{sentence} (exit {}, {took})", exit.code()));
+        let sentence = self.style.paint(paint, &format!("{sentence} (exit {}, {took})", summary.exit().code()));
         self.line("");
         self.line(&sentence);
         let totals = summary.totals();
         // Never coloured: tools look for this line.
         let _ = writeln!(self.text, "{} passed, {} failed, {} skipped", totals.passed, totals.failed, totals.skipped);
+    }
+}
+
+/// What a run says as a whole.
+pub(super) fn verdict(summary: &Summary) -> (Paint, &'static str) {
+    if summary.ended.is_none() {
+        return (Paint::Bad, "the run did not end in order: it was killed, or is still running");
+    }
+    match summary.exit() {
+        Exit::AsExpected => (Paint::Good, "everything is as declared"),
+        Exit::NotAsExpected if !summary.variants().any(|variant| !variant.problems().is_empty()) => {
+            (Paint::Bad, "everything that ran is as declared, but not every matcher is proven")
+        }
+        Exit::NotAsExpected => (Paint::Bad, "the system under test is not as declared"),
+        Exit::Usage => (Paint::Bad, "a scenario or the command line is wrong; nothing was started"),
+        Exit::Harness if summary.only_skips() => (
+            Paint::Bad,
+            "everything was skipped, so nothing is said about the system under test; --allow-skips accepts that",
+        ),
+        Exit::Harness => (Paint::Bad, "the harness, the engine or the machine failed"),
+        Exit::Interrupted => (Paint::Odd, "interrupted"),
+    }
+}
+
+/// How a variant ended, in a word.
+pub(super) fn verdict_of(variant: &Variant, interrupted: bool) -> (&'static str, Paint) {
+    match &variant.outcome {
+        Some(Outcome::AsExpected) => ("ok", Paint::Good),
+        Some(Outcome::NotAsExpected { .. }) => ("FAILED", Paint::Bad),
+        Some(Outcome::Error { .. }) => ("ERROR", Paint::Bad),
+        Some(Outcome::Skipped { .. }) => ("skipped", Paint::Odd),
+        Some(Outcome::Interrupted) => ("stopped", Paint::Odd),
+        None if interrupted => ("not run", Paint::Odd),
+        None => ("NOT RUN", Paint::Bad),
     }
 }
 
@@ -335,7 +346,7 @@ pub(crate) fn rerun(variant: &Variant, command: &str) -> String {
 }
 
 /// What the line of a variant says beside its verdict.
-fn in_short(variant: &Variant) -> String {
+pub(super) fn in_short(variant: &Variant) -> String {
     match &variant.outcome {
         Some(Outcome::Skipped { reason }) => reason.clone(),
         Some(Outcome::NotAsExpected { problems }) => {

@@ -4,7 +4,7 @@ use parallax_vocab::event::{Exit, Failure, Outcome, StepEnded, VariantEnded};
 use parallax_vocab::{Event, EventKind};
 
 use super::terminal::{Style, render};
-use super::{Summary, Totals, github, junit, samples};
+use super::{Summary, Totals, github, junit, page, samples};
 
 fn runs() -> [(&'static str, Vec<Event>, Exit, Totals); 10] {
     let totals = |passed, failed, skipped| Totals { passed, failed, skipped };
@@ -67,6 +67,34 @@ fn junit_documents() {
 }
 
 #[test]
+fn pages() {
+    for (name, events, ..) in runs() {
+        let text = page::render(&Summary::from_events(&events), "cargo xtask e2e").expect("renders");
+        if ["expectation_failed", "harness_failed", "unproven", "measured"].contains(&name) {
+            insta::assert_snapshot!(format!("page_{name}"), body(&text));
+        }
+        // A page that fetches, or runs, anything is no file that can be kept.
+        for foreign in ["<script", "<link", "<img", "http-equiv=\"refresh\"", "url(", "src="] {
+            assert!(!text.contains(foreign), "{name}: {foreign}");
+        }
+    }
+}
+
+#[test]
+fn what_a_system_says_is_text_on_the_page() {
+    let mut events = samples::expectation_failed();
+    let hostile = "<script>alert('x')</script>\"&";
+    events.push(Event { at_ms: 99_999, event: EventKind::Note { text: hostile.to_owned() } });
+    let text = page::render(&Summary::from_events(&events), "parallax e2e").expect("renders");
+    assert!(!text.contains("<script") && text.contains("&lt;script&gt;"), "{text}");
+}
+
+/// What stands below the page's head, which is the same in all.
+fn body(page: &str) -> &str {
+    page.split_once("<body>").expect("a body").1
+}
+
+#[test]
 fn github_page_and_annotations() {
     for (name, events) in [
         ("expectation_failed", samples::expectation_failed()),
@@ -95,6 +123,7 @@ fn a_record_cut_off_anywhere_still_makes_every_report() {
             assert!(summary.totals().failed > 0 || summary.interrupted(), "{name} at {length} looks like a success");
             assert!(render(&summary, &Style::default()).contains("the run did not end in order"), "{name} at {length}");
             junit::render(&summary).expect("serialises");
+            page::render(&summary, "parallax e2e").expect("renders");
         }
     }
 }
