@@ -17,6 +17,7 @@ use super::cache::{Cache, Temporary};
 use super::debian::DebianBuild;
 use super::error::ImageError;
 use super::golang::GoBuild;
+use super::java::MavenBuild;
 use super::layer::{self, For, Prepared};
 use super::nodejs::NpmBuild;
 use super::recipe::{Go, Layer};
@@ -134,6 +135,13 @@ impl<'a> Workshop<'a> {
                 let (recipe, scratch) = (prepared.recipe.folder.as_path(), temporary.path());
                 let build = NpmBuild { image, npm, recipe, program: &program, scratch };
                 build.run(&|line| progress.say(index, "npm", line), &self.cancel).await?
+            }
+            Layer::Maven(maven) => {
+                let program = self.tool(image, Tool::Maven).await?;
+                let compiler = self.tool(image, Tool::Javac).await?;
+                let (recipe, scratch) = (prepared.recipe.folder.as_path(), temporary.path());
+                let build = MavenBuild { image, maven, recipe, program: &program, compiler: &compiler, scratch };
+                build.run(&|line| progress.say(index, "maven", line), &self.cancel).await?
             }
             other => layer::entries(other, &prepared.recipe, self.binaries)
                 .map_err(ImageError::cache("read the input of", path))?

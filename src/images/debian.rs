@@ -56,6 +56,10 @@ impl DebianBuild<'_> {
         .into();
         let variant = format!("--variant={}", self.debian.variant.as_str());
         arguments.push(variant.clone().into());
+        if self.has_java() {
+            // Its packages register their manuals, and fail where the folder for them was left out.
+            arguments.push("--essential-hook=mkdir -p \"$1\"/usr/share/man/man1".into());
+        }
         if !self.debian.packages.is_empty() {
             arguments.push(format!("--include={}", self.debian.packages.join(",")).into());
         }
@@ -89,5 +93,11 @@ impl DebianBuild<'_> {
         .run(say, cancel)
         .await
         .map(drop)
+    }
+
+    /// Whether it names a package of Java. Others get no such folder: an equal recipe must go on making the same bytes.
+    fn has_java(&self) -> bool {
+        let of_java = |package: &String| ["openjdk-", "default-j"].iter().any(|start| package.starts_with(start));
+        self.debian.packages.iter().any(of_java)
     }
 }

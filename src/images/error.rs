@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parallax_vocab::event::Failure;
 
+use super::java;
 use super::tool::Tool;
 
 /// Why an image could not be had. All but [`ImageError::Invalid`], [`ImageError::Unreadable`] and
@@ -73,6 +74,16 @@ pub enum ImageError {
         pinned: String,
         /// What the module proxy gave.
         seen: String,
+    },
+    /// The jars that Maven brought are not those that are listed beside the pom.
+    #[error("image {image}: the jars of {folder} are not those of its jars.sha256: {}", faults.join("; "))]
+    Jars {
+        /// Which image.
+        image: String,
+        /// The folder beside the recipe.
+        folder: String,
+        /// What is the matter with each jar.
+        faults: Vec<String>,
     },
     /// A binary of ours is missing, or cannot run in an empty image.
     #[error("image {image} needs the program {binary}, which {why}")]
@@ -161,6 +172,12 @@ impl ImageError {
             Self::Sum { .. } => "find out why it differs before you pin the new sum: the module was changed, or the \
                                  version was mistyped"
                 .to_owned(),
+            Self::Jars { folder, .. } => {
+                format!(
+                    "find out why before you pin them: a jar was changed, or the pom was; then {}",
+                    java::anew(folder)
+                )
+            }
             Self::Binary { .. } => {
                 "build it as `cargo xtask e2e` does: statically, beside the `parallax` program".to_owned()
             }
@@ -203,14 +220,15 @@ fn step_fix(lines: &[String]) -> Option<String> {
                 "eai_again",
                 "econnrefused",
                 "etimedout",
+                "could not transfer artifact",
             ],
-            "check that the package registry can be reached (GOPROXY, pip's and npm's configuration, HTTPS_PROXY, the \
-             apt sources)",
+            "check that the package registry can be reached (GOPROXY, pip's and npm's configuration, Maven's settings, \
+             HTTPS_PROXY, the apt sources)",
         ),
         (
-            &["no matching distribution found", "etarget"],
+            &["no matching distribution found", "etarget", "could not find artifact"],
             "the package index that this machine names has no such version for this architecture: name another version, \
-             or another index in pip's or npm's configuration",
+             or another index in pip's, npm's or Maven's configuration",
         ),
         (
             &["can only install packages when your package.json and package-lock.json"],
@@ -255,6 +273,9 @@ mod tests {
         assert!(fix("npm error code EAI_AGAIN").is_some_and(|fix| fix.contains("npm's configuration")));
         let absent = "ERROR: No matching distribution found for boto3==99";
         assert!(fix(absent).is_some_and(|fix| fix.contains("has no such version")));
+        let away = "Could not transfer artifact x:s3:pom:1 from/to central: Name or service not known";
+        assert!(fix(away).is_some_and(|fix| fix.contains("Maven's settings")));
+        assert!(fix("Could not find artifact x:s3:jar:99").is_some_and(|fix| fix.contains("has no such version")));
         assert_eq!(fix("./main.go:9:2: undefined: x"), None);
     }
 }

@@ -8,6 +8,7 @@ use super::binaries;
 use super::cache::Cache;
 use super::digest::{self, Fields};
 use super::error::ImageError;
+use super::java;
 use super::lock::{Entry as Listed, Lock};
 use super::nodejs;
 use super::recipe::{Layer, Recipe, parse_mode};
@@ -118,6 +119,12 @@ fn hash(layer: &Layer, recipe: &Recipe, binaries: &Path, image: &str) -> Result<
                 fields.add(name, digest::of_file(&file).map_err(unreadable(&file))?.as_bytes());
             }
         }
+        Layer::Maven(maven) => {
+            let folder = recipe.folder.join(&maven.folder);
+            for (path, file) in java::inputs(&folder).map_err(unreadable(&folder))? {
+                fields.add(&path, digest::of_file(&file).map_err(unreadable(&file))?.as_bytes());
+            }
+        }
         Layer::Files(name) => {
             let folder = recipe.folder.join(name);
             for (path, file) in tree::files_below(&folder).map_err(unreadable(&folder))? {
@@ -142,7 +149,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 /// What a layer that needs no tool holds; `None` for those that do.
 pub(super) fn entries(layer: &Layer, recipe: &Recipe, binaries: &Path) -> std::io::Result<Option<Vec<Entry>>> {
     Ok(Some(match layer {
-        Layer::Debian(_) | Layer::Go(_) | Layer::Pypi(_) | Layer::Npm(_) => return Ok(None),
+        Layer::Debian(_) | Layer::Go(_) | Layer::Pypi(_) | Layer::Npm(_) | Layer::Maven(_) => return Ok(None),
         Layer::Cargo(cargo) => {
             vec![Entry::File { path: cargo.to.clone(), source: binaries.join(&cargo.binary), executable: true }]
         }
@@ -180,6 +187,7 @@ layers:
   - links: { bin/other: main }
   - files: files
   - npm: { folder: node, to: opt }
+  - maven: { folder: java, to: opt }
 config: { entrypoint: [/bin/main] }
 ";
 
@@ -197,6 +205,9 @@ config: { entrypoint: [/bin/main] }
                 ("x/main/go.mod", "module main\n"),
                 ("x/main/main.go", "package main\n"),
                 ("x/files/etc/conf", "a = 1\n"),
+                ("x/java/pom.xml", "<project>maven-dependency-plugin</project>\n"),
+                ("x/java/jars.sha256", &format!("{}  a.jar\n", "0".repeat(64))),
+                ("x/java/Main.java", "class Main {}\n"),
                 ("x/node/package.json", "{}\n"),
                 ("x/node/package-lock.json", "{}\n"),
                 ("x/node/main.mjs", "1;\n"),
@@ -218,7 +229,9 @@ config: { entrypoint: [/bin/main] }
         /// Which layers have other hashes, and whether the image has, once `file` says `text`.
         fn change(&self, file: &str, text: &str) -> (Vec<bool>, bool) {
             let before = self.prepare();
-            fs::write(self.folder.path().join(file), text).expect("written");
+            let file = self.folder.path().join(file);
+            fs::create_dir_all(file.parent().expect("a parent")).expect("made");
+            fs::write(file, text).expect("written");
             let after = self.prepare();
             let layers = before.layers.iter().zip(&after.layers).map(|(a, b)| a != b).collect();
             (layers, before.tag != after.tag)
@@ -229,25 +242,38 @@ config: { entrypoint: [/bin/main] }
     fn only_what_changed_is_made_again() {
         let change = |file: &str, text: &str| Repository::new().change(file, text);
         let recipe = |from: &str, to: &str| change("x/recipe.yaml", &RECIPE.replace(from, to));
-        assert_eq!(recipe("", ""), (vec![false, false, false, false], false), "nothing");
+        assert_eq!(recipe("", ""), (vec![false, false, false, false, false], false), "nothing");
         assert_eq!(
             recipe("summary: a test", "summary: words # and a comment"),
-            (vec![false, false, false, false], false)
+            (vec![false, false, false, false, false], false)
         );
-        assert_eq!(recipe("tags: [a]", "tags: [b]"), (vec![true, false, false, false], true));
-        assert_eq!(recipe("bin/other: main", "bin/other: man"), (vec![false, true, false, false], true));
-        assert_eq!(recipe("[/bin/main]", "[/bin/main, x]"), (vec![false, false, false, false], true));
-        assert_eq!(change("x/main/main.go", "package main // changed\n"), (vec![true, false, false, false], true));
-        assert_eq!(change("x/main/new.go", "package main\n"), (vec![true, false, false, false], true));
-        assert_eq!(change("x/files/etc/conf", "a = 2\n"), (vec![false, false, true, false], true));
-        assert_eq!(change("x/node/package-lock.json", "{ }\n"), (vec![false, false, false, true], true));
+        assert_eq!(recipe("tags: [a]", "tags: [b]"), (vec![true, false, false, false, false], true));
+        assert_eq!(recipe("bin/other: main", "bin/other: man"), (vec![false, true, false, false, false], true));
+        assert_eq!(recipe("[/bin/main]", "[/bin/main, x]"), (vec![false, false, false, false, false], true));
+        assert_eq!(
+            change("x/main/main.go", "package main // changed\n"),
+            (vec![true, false, false, false, false], true)
+        );
+        assert_eq!(change("x/main/new.go", "package main\n"), (vec![true, false, false, false, false], true));
+        assert_eq!(change("x/files/etc/conf", "a = 2\n"), (vec![false, false, true, false, false], true));
+        assert_eq!(change("x/node/package-lock.json", "{ }\n"), (vec![false, false, false, true, false], true));
         assert_eq!(
             change("x/node/main.mjs", "2;\n"),
-            (vec![false, false, false, false], false),
+            (vec![false, false, false, false, false], false),
             "npm does not read it"
         );
+        let java = (vec![false, false, false, false, true], true);
+        assert_eq!(change("x/java/pom.xml", "maven-dependency-plugin\n"), java);
+        assert_eq!(change("x/java/jars.sha256", &format!("{}  b.jar\n", "0".repeat(64))), java);
+        assert_eq!(change("x/java/Main.java", "class Main { }\n"), java);
+        assert_eq!(change("x/java/more/More.java", "class More {}\n"), java);
+        assert_eq!(
+            change("x/java/notes", "x"),
+            (vec![false, false, false, false, false], false),
+            "neither Maven nor javac reads it"
+        );
         let also = "images: [{ name: x, for: tests, recipe: x, also: ['known/as:2'] }]";
-        assert_eq!(change("images.lock", also), (vec![false, false, false, false], true));
+        assert_eq!(change("images.lock", also), (vec![false, false, false, false, false], true));
     }
 
     #[test]

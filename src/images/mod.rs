@@ -17,6 +17,7 @@ pub(crate) mod digest;
 mod embedded;
 mod error;
 mod golang;
+mod java;
 mod layer;
 mod list;
 mod lock;

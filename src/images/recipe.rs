@@ -39,6 +39,8 @@ pub enum Layer {
     Pypi(Pypi),
     /// Packages of an npm registry.
     Npm(Npm),
+    /// Jars of a Maven repository, and classes that use them.
+    Maven(Maven),
     /// Symbolic links: path in the image → target.
     Links(BTreeMap<String, String>),
     /// A folder beside the recipe, copied to `/`.
@@ -152,6 +154,16 @@ pub struct Npm {
     pub to: String,
 }
 
+/// The jars of a `pom.xml`, from the Maven repository of the machine's own settings, and classes compiled against them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Maven {
+    /// A folder beside the recipe with `pom.xml`, `jars.sha256` (every jar, as `sha256sum` lists them) and Java sources.
+    pub folder: String,
+    /// The folder in the image that gets the jars in `lib` and the classes in `classes`.
+    pub to: String,
+}
+
 /// How a container of the image starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -219,6 +231,7 @@ impl Layer {
             Self::Cargo(_) => "cargo",
             Self::Pypi(_) => "pypi",
             Self::Npm(_) => "npm",
+            Self::Maven(_) => "maven",
             Self::Links(_) => "links",
             Self::Files(_) => "files",
             Self::Directories(_) => "directories",
@@ -236,6 +249,7 @@ impl Layer {
             }
             Self::Pypi(pypi) => pypi.check(),
             Self::Npm(npm) => npm.check(folder),
+            Self::Maven(maven) => maven.check(folder),
             Self::Links(links) => links.iter().try_for_each(|(path, target)| {
                 check_path(path)?;
                 if target.is_empty() { Err(format!("link {path} has no target")) } else { Ok(()) }
@@ -410,6 +424,8 @@ mod tests {
                 "is not a version",
             ),
             ("layers: [{ npm: { folder: nowhere, to: a } }]".to_owned(), "there is no folder \"nowhere\""),
+            ("layers: [{ maven: { folder: nowhere, to: a } }]".to_owned(), "there is no folder \"nowhere\""),
+            ("layers: [{ maven: { folder: nowhere, to: /a } }]".to_owned(), "\"/a\" is not a path"),
             ("layers: [{ links: { a/../b: c } }]".to_owned(), "\"a/../b\" is not a path"),
             ("layers: [{ directories: { tmp: \"999\" } }]".to_owned(), "\"999\" is not a mode"),
             ("layers: [{ directories: { tmp: \"1777\" } }]\nconfig: { entrypiont: [] }".to_owned(), "recipe.yaml:3:"),
@@ -424,12 +440,15 @@ mod tests {
     #[test]
     fn a_recipe_with_every_kind_of_layer_reads() {
         let folder = tempfile::tempdir().expect("a folder");
-        for name in ["files", "kube", "node"] {
+        for name in ["files", "kube", "node", "java"] {
             std::fs::create_dir(folder.path().join(name)).expect("made");
         }
         std::fs::write(folder.path().join("kube/go.mod"), "module kube\n").expect("written");
         std::fs::write(folder.path().join("node/package.json"), "{}\n").expect("written");
         std::fs::write(folder.path().join("node/package-lock.json"), "{}\n").expect("written");
+        std::fs::write(folder.path().join("java/pom.xml"), "maven-dependency-plugin\n").expect("written");
+        std::fs::write(folder.path().join("java/jars.sha256"), format!("{}  a.jar\n", &SHA[7..])).expect("written");
+        std::fs::write(folder.path().join("java/Main.java"), "class Main {}\n").expect("written");
         let text = "\
 summary: everything
 layers:
@@ -439,6 +458,7 @@ layers:
   - cargo: { package: parallax-node, binary: parallax-node, to: bin/k3s }
   - pypi: { packages: { a==1.0.post1: ['SHA'] }, to: lib, programs: { a/b: usr/bin/b } }
   - npm: { folder: node, to: opt/clients }
+  - maven: { folder: java, to: opt/java }
   - links: { usr/local/bin/kubelet: kube }
   - files: files
   - directories: { data: \"0755\" }
@@ -446,7 +466,8 @@ config: { entrypoint: [/bin/k3s], cmd: [server], env: { PATH: /bin }, workdir: /
 ";
         let recipe = Recipe::parse(folder.path(), &text.replace("SHA", SHA)).expect("valid");
         let kinds: Vec<_> = recipe.layers.iter().map(|layer| layer.value.kind()).collect();
-        assert_eq!(kinds, ["debian", "go", "go", "cargo", "pypi", "npm", "links", "files", "directories"]);
+        let all = ["debian", "go", "go", "cargo", "pypi", "npm", "maven", "links", "files", "directories"];
+        assert_eq!(kinds, all);
         assert!(recipe.merged_usr());
     }
 }

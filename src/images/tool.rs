@@ -17,6 +17,10 @@ pub enum Tool {
     Pip,
     /// Fetches packages for Node, 7 or later: older ones cannot read the lock files.
     Npm,
+    /// Fetches jars, 3.6 or later, as the plugin that does it asks for.
+    Maven,
+    /// Compiles Java, 17 or later.
+    Javac,
 }
 
 impl Tool {
@@ -27,6 +31,8 @@ impl Tool {
             Self::Mmdebstrap => "mmdebstrap",
             Self::Pip => "python3",
             Self::Npm => "npm",
+            Self::Maven => "mvn",
+            Self::Javac => "javac",
         }
     }
 
@@ -37,6 +43,9 @@ impl Tool {
             Self::Mmdebstrap => (&["--version"], (1, 0)),
             Self::Pip => (&["-m", "pip", "--version"], (20, 3)),
             Self::Npm => (&["--version"], (7, 0)),
+            // Otherwise it says its version in bold, also where nobody looks.
+            Self::Maven => (&["-q", "--version"], (3, 6)),
+            Self::Javac => (&["--version"], (17, 0)),
         }
     }
 
@@ -47,6 +56,8 @@ impl Tool {
             Self::Mmdebstrap => "`apt-get install mmdebstrap`",
             Self::Pip => "`apt-get install python3-pip`",
             Self::Npm => "install Node with npm 7 or later, for example by `apt-get install npm`",
+            Self::Maven => "`apt-get install maven`",
+            Self::Javac => "install a JDK of Java 17 or later, for example by `apt-get install default-jdk-headless`",
         };
         format!("run again with --provision, or {other}")
     }
@@ -125,6 +136,8 @@ mod tests {
             ("pip 23.2.1 from /usr/lib/python3 (python 3.11)", Some((23, 2))),
             ("mmdebstrap 1.3.5", Some((1, 3))),
             ("11.19.1", Some((11, 19))),
+            ("3.8.7", Some((3, 8))),
+            ("javac 17.0.15", Some((17, 0))),
             ("9", Some((9, 0))),
             ("devel +abc", None),
             ("", None),
@@ -149,6 +162,10 @@ mod tests {
         let without = is_recent(&tool("without", "echo 'No module named pip' >&2; exit 1"), Tool::Pip).await;
         assert_eq!(without, Err("python3 has no pip".to_owned()));
         assert_eq!(is_recent(&tool("good", "echo 9.2.0"), Tool::Npm).await, Ok(()));
+        let early = is_recent(&tool("early", "echo javac 11.0.20"), Tool::Javac).await;
+        assert_eq!(early, Err("11.0 is too old, 17.0 is needed".to_owned()));
         assert!(Tool::Pip.fix().contains("run again with --provision, or `apt-get install python3-pip`"));
+        assert!(Tool::Maven.fix().ends_with("or `apt-get install maven`"));
+        assert!(Tool::Javac.fix().ends_with("`apt-get install default-jdk-headless`"));
     }
 }

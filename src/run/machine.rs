@@ -87,6 +87,8 @@ impl Tools for Toolchains {
                 Tool::Mmdebstrap => provision::Tool::Mmdebstrap,
                 Tool::Pip => provision::Tool::Pip,
                 Tool::Npm => provision::Tool::Npm,
+                Tool::Maven => provision::Tool::Maven,
+                Tool::Javac => provision::Tool::Javac,
             };
             if !self.provision {
                 return OnPath.ensure(tool).await;

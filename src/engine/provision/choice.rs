@@ -98,6 +98,7 @@ mod tests {
         for (text, expected) in [
             ("26.1.5+dfsg1-9+deb13u1", Some(Release(26, 1))),
             ("2:1.24~2", Some(Release(1, 24))),
+            ("2:1.17-74", Some(Release(1, 17))),
             ("go1.26.8", Some(Release(1, 26))),
             ("24", Some(Release(24, 0))),
             ("none", None),

@@ -25,6 +25,10 @@ pub enum Tool {
     Pip,
     /// Fetches packages for Node.
     Npm,
+    /// Fetches jars.
+    Maven,
+    /// The Java compiler.
+    Javac,
     /// A static shell and its tools in one program.
     Busybox,
 }
@@ -38,6 +42,8 @@ struct Known {
     same_suite: &'static [&'static str],
     version: &'static [&'static str],
     least: Release,
+    /// The package's own least version, where it counts in another way.
+    least_package: Option<Release>,
     purpose: &'static str,
 }
 
@@ -52,6 +58,7 @@ impl Tool {
                 version: &["env", "GOVERSION"],
                 // Kubernetes 1.34's go.mod.
                 least: Release(1, 24),
+                least_package: None,
                 purpose: "building images from Go modules",
             },
             Self::Mmdebstrap => Known {
@@ -61,6 +68,7 @@ impl Tool {
                 same_suite: &[],
                 version: &["--version"],
                 least: Release(1, 0),
+                least_package: None,
                 purpose: "building the node image's root file system",
             },
             // Asked through Python: a `pip` of the PATH may belong to another one.
@@ -72,6 +80,7 @@ impl Tool {
                 version: &["-m", "pip", "--version"],
                 // The first that judges platforms by their glibc.
                 least: Release(20, 3),
+                least_package: None,
                 purpose: "building images from Python packages",
             },
             Self::Npm => Known {
@@ -82,7 +91,32 @@ impl Tool {
                 version: &["--version"],
                 // The first that reads lock files of version 3.
                 least: Release(7, 0),
+                least_package: None,
                 purpose: "building images from npm packages",
+            },
+            Self::Maven => Known {
+                name: "maven",
+                command: "mvn",
+                package: "maven",
+                same_suite: &[],
+                // Otherwise it says its version in bold, also where nobody looks.
+                version: &["-q", "--version"],
+                // The first that the plugin runs in which copies jars.
+                least: Release(3, 6),
+                least_package: None,
+                purpose: "building images from Maven packages",
+            },
+            Self::Javac => Known {
+                name: "javac",
+                command: "javac",
+                package: "default-jdk-headless",
+                same_suite: &[],
+                version: &["--version"],
+                // The classes of our images are for Java 17.
+                least: Release(17, 0),
+                // Its versions are 1.17 and the like.
+                least_package: Some(Release(1, 17)),
+                purpose: "building images from Java sources",
             },
             Self::Busybox => Known {
                 name: "busybox",
@@ -91,6 +125,7 @@ impl Tool {
                 same_suite: &[],
                 version: &["--help"],
                 least: Release(1, 20),
+                least_package: None,
                 purpose: "the image of the engine's tests",
             },
         }
@@ -108,7 +143,8 @@ pub async fn ensure_tool(tool: Tool, provision: bool, sink: &Sink) -> Result<Pat
         return Err(missing.into());
     }
     let system = System::for_installing(known.name)?;
-    let Known { package, least, same_suite, .. } = known;
+    let Known { package, same_suite, .. } = known;
+    let least = known.least_package.unwrap_or(known.least);
     let wanted = Wanted { package, least, same_suite, along: &[], along_if_known: &[] };
     Apt::new(system, sink).install(wanted).await?;
     Ok(look(&known).await?)
@@ -158,6 +194,7 @@ mod tests {
             same_suite: &[],
             version: &["-c", "echo 5.2"],
             least,
+            least_package: None,
             purpose: "a test",
         }
     }
