@@ -35,7 +35,7 @@ const fn opener(name: &'static str, trust_in: &'static str) -> Client {
 }
 
 /// All clients.
-pub const CLIENTS: [Client; 9] = [
+pub const CLIENTS: [Client; 10] = [
     s3("aws-sdk-rust", "SSL_CERT_FILE", ANY, ""),
     s3("aws-cli", "AWS_CA_BUNDLE", GET, "`aws s3 presign` signs GET and nothing else"),
     s3("boto3", "AWS_CA_BUNDLE", ANY, ""),
@@ -47,6 +47,8 @@ pub const CLIENTS: [Client; 9] = [
     ),
     s3("aws-sdk-go-v2", "SSL_CERT_FILE", ANY, ""),
     s3("aws-sdk-js-v3", "NODE_EXTRA_CA_CERTS", ANY, ""),
+    // A JVM reads a keystore, which its program makes from the bundle.
+    s3("aws-sdk-java-v2", "PARALLAX_CA_BUNDLE", ANY, ""),
     opener("curl", "CURL_CA_BUNDLE"),
     opener("reqwest", "SSL_CERT_FILE"),
     // Chromium reads an NSS database, which its program makes from the bundle.

@@ -32,8 +32,8 @@ pub struct ScriptStep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ClientStep {
-    /// The client: `aws-sdk-rust`, `aws-cli`, `boto3`, `mc`, `aws-sdk-go-v2` and `aws-sdk-js-v3` sign and speak S3; `curl`,
-    /// `reqwest` and `browser` open URLs.
+    /// The client: `aws-sdk-rust`, `aws-cli`, `boto3`, `mc`, `aws-sdk-go-v2`, `aws-sdk-js-v3` and `aws-sdk-java-v2` sign
+    /// and speak S3; `curl`, `reqwest` and `browser` open URLs.
     #[serde(rename = "use")]
     pub client: String,
     /// Sign a URL; the step's value is the URL.
