@@ -22,7 +22,7 @@ fn an_engine_that_is_not_there_is_named_with_the_fix() {
     ERROR  held: nothing is said about the system under test
       as above: no container engine answers here; tried /nonexistent (DOCKER_HOST): absent
 
-    reports  target/e2e/[run]/junit.xml and record.jsonl (run [run])
+    reports  target/e2e/[run]/report.html, junit.xml and record.jsonl (run [run])
 
     the harness, the engine or the machine failed (exit 3, [time])
     0 passed, 1 failed, 0 skipped
