@@ -37,7 +37,9 @@ fn ctrl_c_leaves_nothing_at_any_phase() {
         );
         ended.assert_says(&["interrupted (exit 130,", "0 passed, 0 failed, 1 skipped"]);
         assert!(project.is_swept(&id), "{phase}: its ledger is still there");
-        assert!(ended.directory.join("junit.xml").exists(), "{phase}");
+        for report in ["junit.xml", "report.html"] {
+            assert!(ended.directory.join(report).exists(), "{phase}: {report}");
+        }
     }
 }
 
