@@ -1,19 +1,25 @@
 //! The server-side witness: what the store's own trace says of who asked.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use parallax_probe::trace::{self, Trace, Traced};
+use indexmap::IndexMap;
+use parallax_probe::trace::{self, Told, Trace, Traced};
 use parallax_vocab::question::{S3Access, View};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-/// The trace follows the answer by milliseconds; a request that it does not show within this time is not confirmed.
+/// The trace follows the answer by milliseconds, by more where the machine is busy: a request is missing from it when,
+/// this long after the answer, the store has said [`IDLE_TIMES`] times that it has nothing more to tell.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
+/// A keep-alive comes each second; the first may have been on its way before the answer was.
+const IDLE_TIMES: u64 = 3;
+/// A store that is never idle for so long is asked without end, and says nothing of one request.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
 /// MinIO sends the head of its answer with the first thing it has to tell: a request, or a keep-alive each second.
 const OPENS_WITHIN: Duration = Duration::from_secs(10);
-/// Requests kept; a run asks far fewer of one store.
+/// Requests kept of one store, the newest: a witness is asked for right after the answer.
 const KEPT: usize = 4096;
 
 /// Between two tries to open the trace of a store that is being restarted: it gives no notice.
@@ -23,13 +29,22 @@ const AGAIN_AFTER: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct StoreWitness {
     shared: Arc<Shared>,
-    news: watch::Receiver<usize>,
+    news: watch::Receiver<News>,
     task: JoinHandle<()>,
+}
+
+/// How far the trace has come.
+#[derive(Clone, Copy, Debug, Default)]
+struct News {
+    /// The trace is open.
+    followed: bool,
+    /// Keep-alives so far.
+    idle: u64,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    seen: Mutex<BTreeMap<String, Traced>>,
+    seen: Mutex<IndexMap<String, Traced>>,
     /// Certificates under which the store may be met, the newest last.
     pins: Mutex<Vec<Vec<u8>>>,
     /// Since when the trace is followed without a gap, since the Unix epoch; none while it is not.
@@ -43,15 +58,17 @@ impl StoreWitness {
         let shared = Arc::new(Shared::default());
         shared.pins().extend(view.pin.clone());
         shared.follows(true);
-        let (send, news) = watch::channel(0);
+        let (send, news) = watch::channel(News { followed: true, idle: 0 });
         let (kept, access) = (Arc::clone(&shared), access.clone());
         let task = tokio::spawn(async move {
             let mut lines = lines;
             loop {
                 kept.follow(&mut lines, &send).await;
                 kept.follows(false);
+                send.send_modify(|news| news.followed = false);
                 lines = kept.again(&view, &access).await;
                 kept.follows(true);
+                send.send_modify(|news| news.followed = true);
             }
         });
         Ok(Self { shared, news, task })
@@ -67,11 +84,15 @@ impl StoreWitness {
         self.shared.since.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|since| since <= began)
     }
 
-    /// What the store saw of a request.
+    /// What the store saw of a request that it has answered; `None` when its trace does not show it, or is not open.
     pub(super) async fn of(&self, request_id: &str) -> Option<Traced> {
         let mut news = self.news.clone();
-        let known = |_: &usize| self.get(request_id).is_some();
-        let _ = tokio::time::timeout(FOLLOWS_WITHIN, news.wait_for(known)).await;
+        let (idle_before, not_before) = (news.borrow().idle, Instant::now() + FOLLOWS_WITHIN);
+        let told = |news: &News| {
+            let silent = news.idle >= idle_before + IDLE_TIMES && Instant::now() >= not_before;
+            self.get(request_id).is_some() || silent || !news.followed
+        };
+        let _ = tokio::time::timeout(TOLD_WITHIN, news.wait_for(told)).await;
         self.get(request_id)
     }
 
@@ -81,7 +102,7 @@ impl StoreWitness {
 }
 
 impl Shared {
-    fn seen(&self) -> MutexGuard<'_, BTreeMap<String, Traced>> {
+    fn seen(&self) -> MutexGuard<'_, IndexMap<String, Traced>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -95,17 +116,18 @@ impl Shared {
     }
 
     /// Keeps what the trace shows, until it ends.
-    async fn follow(&self, lines: &mut Trace, send: &watch::Sender<usize>) {
-        while let Some(traced) = lines.next().await {
-            let count = {
+    async fn follow(&self, lines: &mut Trace, send: &watch::Sender<News>) {
+        while let Some(told) = lines.next().await {
+            let idle = matches!(told, Told::Idle);
+            if let Told::Request(traced) = told {
                 let mut seen = self.seen();
-                if seen.len() < KEPT {
-                    seen.insert(traced.request_id.clone(), traced);
+                if seen.len() == KEPT {
+                    seen.shift_remove_index(0);
                 }
-                seen.len()
-            };
+                seen.insert(traced.request_id.clone(), traced);
+            }
             // Not under the lock: whoever waits holds the channel's while it looks into the map.
-            send.send_replace(count);
+            send.send_modify(|news| news.idle += u64::from(idle));
         }
     }
 

@@ -46,6 +46,15 @@ pub struct Traced {
     pub arrived: Arrived,
 }
 
+/// What the trace says next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The store served a request.
+    Request(Traced),
+    /// A keep-alive: when the store sent it, nothing that it had served was still to be told.
+    Idle,
+}
+
 /// An open trace. Dropping it ends it.
 #[derive(Debug)]
 pub struct Trace {
@@ -89,16 +98,20 @@ pub async fn open(view: View, access: &S3Access) -> Result<Trace, Cause> {
 }
 
 impl Trace {
-    /// The next request that the store served; `None` when the trace ended.
-    pub async fn next(&mut self) -> Option<Traced> {
+    /// What it says next; `None` when the trace ended.
+    pub async fn next(&mut self) -> Option<Told> {
         loop {
             while let Some(document) = self.document() {
                 if let Some(traced) = traced(&document) {
-                    return Some(traced);
+                    return Some(Told::Request(traced));
                 }
             }
             let frame = tokio::time::timeout(SILENT_AT_MOST, self.body.frame()).await.ok()??.ok()?;
             let Ok(data) = frame.into_data() else { continue };
+            if self.buffer.trim_ascii().is_empty() && data.trim_ascii().is_empty() {
+                self.buffer.clear();
+                return Some(Told::Idle);
+            }
             self.buffer.extend_from_slice(&data);
             if self.buffer.len() > DOCUMENT_LIMIT_BYTES {
                 return None;
