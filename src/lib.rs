@@ -1,7 +1,7 @@
 //! Parallax: an end-to-end test harness for S3 storage in Kubernetes.
 //!
-//! The rooms are the way through: `scenario` → `fixture` → `plan` decide before anything starts, `judge` and `explain`
-//! afterwards, and none of them touches anything. `engine`, `images`, `certs`, `world`, `cluster`, `apply`, `act`, `probe`,
+//! The rooms are the way through: the crate `parallax_language` reads, `plan` decides before anything starts, `judge` and
+//! `explain` afterwards, and none of them touches anything. `engine`, `images`, `certs`, `world`, `cluster`, `apply`, `act`, `probe`,
 //! `tokens` have effects; `run` drives them. `record` writes what happened, `report` reads it, `cli` is the person's side. See
 //! `ARCHITECTURE.md`.
 
@@ -12,7 +12,6 @@ pub mod cli;
 pub mod cluster;
 pub mod engine;
 pub mod explain;
-pub mod fixture;
 pub mod images;
 pub mod judge;
 pub mod plan;
@@ -20,6 +19,5 @@ pub mod probe;
 pub mod record;
 pub mod report;
 pub mod run;
-pub mod scenario;
 pub mod tokens;
 pub mod world;

@@ -19,8 +19,8 @@ use super::delete::gone;
 use super::kill::{RUNTIME_NAMESPACE, find};
 use super::{ActError, Done, FIELD_MANAGER, Scope};
 use crate::engine::Engine;
-use crate::scenario::model::{Ending, Signal};
-use crate::scenario::target::Which;
+use parallax_language::scenario::model::{Ending, Signal};
+use parallax_language::scenario::target::Which;
 
 /// What holds the pod's object.
 const FINALIZER: &str = "parallax.local/held";

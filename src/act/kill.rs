@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::{ActError, Done, Scope};
 use crate::engine::Engine;
-use crate::scenario::model::Signal;
-use crate::scenario::target::Which;
+use parallax_language::scenario::model::Signal;
+use parallax_language::scenario::target::Which;
 
 /// The namespace in which the kubelet keeps its containers in containerd.
 pub(super) const RUNTIME_NAMESPACE: &str = "k8s.io";

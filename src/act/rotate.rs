@@ -9,8 +9,8 @@ use time::OffsetDateTime;
 use super::{ActError, Done};
 use crate::apply::{Applier, tls_secret};
 use crate::certs::{CertError, Issuer, Leaf};
-use crate::fixture::Certificate;
-use crate::scenario::model::RotateStep;
+use parallax_language::fixture::Certificate;
+use parallax_language::scenario::model::RotateStep;
 
 /// Issues a certificate anew: what the step does not say is as `planned`. `start` is the start of the run.
 pub fn reissue(
@@ -61,7 +61,7 @@ pub async fn rotate(
 mod tests {
     use super::*;
     use crate::certs;
-    use crate::fixture::{Authority, Contributions, KeyType};
+    use parallax_language::fixture::{Authority, Contributions, KeyType};
 
     #[test]
     fn what_is_not_said_stays_and_the_serial_is_new() {

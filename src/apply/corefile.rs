@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::error::ApplyError;
 use super::ready::is_available;
-use crate::fixture::DnsRule;
+use parallax_language::fixture::DnsRule;
 
 /// The namespace of CoreDNS, and the name of its `ConfigMap` and Deployment.
 const NAMESPACE: &str = "kube-system";
@@ -84,7 +84,7 @@ fn with_rules(text: &str, rules: &[&DnsRule]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::DnsPlace;
+    use parallax_language::fixture::DnsPlace;
 
     #[test]
     fn rules_stand_in_the_block_that_answers_for_everything() {

@@ -20,10 +20,10 @@ use super::ready::Awaited;
 use super::{Applier, Declared, Unready, hopeless, objects, ready};
 use crate::certs::{self, Bundle, Issuer};
 use crate::cluster::service_account_ready;
-use crate::fixture::{Export, ReadyWhen};
 use crate::plan::EnvironmentPlan;
-use crate::scenario::model::CLUSTER_AUTHORITY;
 use crate::tokens::{Key, TokenError};
+use parallax_language::fixture::{Export, ReadyWhen};
+use parallax_language::scenario::model::CLUSTER_AUTHORITY;
 
 /// How long a namespace may take to get its ServiceAccount and its pods to look from. Images are on the node already.
 const PODS_WITHIN: Duration = Duration::from_mins(1);

@@ -15,7 +15,7 @@ use parallax_vocab::Cause;
 use super::error::ApplyError;
 use super::unready::{Accepts, Unready};
 use super::{evidence, hopeless, objects, words};
-use crate::fixture::Admission;
+use parallax_language::fixture::Admission;
 
 /// The apiserver serves a new kind within a second or so.
 const KIND_WITHIN: Duration = Duration::from_secs(30);

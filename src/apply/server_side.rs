@@ -10,7 +10,7 @@ use kube::{Api, Client, Discovery};
 use serde_json::Value;
 
 use super::error::ApplyError;
-use crate::scenario::target::Which;
+use parallax_language::scenario::target::Which;
 
 /// The field manager under which everything is applied.
 const FIELD_MANAGER: &str = "parallax";

@@ -5,7 +5,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsage
 use time::{Duration, OffsetDateTime};
 
 use super::CertError;
-use crate::fixture::{Authority, KeyType};
+use parallax_language::fixture::{Authority, KeyType};
 
 /// How long before the start of the run a CA is valid, so that leaves "expired a month ago" still chain to a valid CA.
 const BEFORE: Duration = Duration::days(365);

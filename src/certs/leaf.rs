@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::authority::generate;
 use super::{CertError, Issuer};
-use crate::fixture::Certificate;
+use parallax_language::fixture::Certificate;
 
 /// A server certificate with its key.
 #[derive(Clone, Debug)]

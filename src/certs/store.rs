@@ -8,7 +8,7 @@ use std::path::Path;
 use time::OffsetDateTime;
 
 use super::{CertError, Issuer, Leaf};
-use crate::fixture::Contributions;
+use parallax_language::fixture::Contributions;
 
 /// The authorities and leaves of one environment.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ mod tests {
     use x509_parser::prelude::*;
 
     use super::*;
-    use crate::fixture::{Authority, Certificate, KeyType};
+    use parallax_language::fixture::{Authority, Certificate, KeyType};
 
     fn fixtures(intermediate: bool, key: KeyType) -> BTreeMap<String, Contributions> {
         let authority = Authority { common_name: "Test CA".to_owned(), intermediate, self_signed: false, key };

@@ -9,7 +9,7 @@ use parallax_vocab::event::Exit;
 use super::args::{Cli, Command, ImagesCommand, K3s};
 use super::wiring::{self, Project};
 use super::{CliError, choose, explain, init, pages, printer, report, session};
-use crate::scenario::schema;
+use parallax_language::scenario::schema;
 
 /// Does what the command line says.
 pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {

@@ -7,8 +7,8 @@ use super::CliError;
 use super::args::Explain;
 use super::report::latest;
 use crate::report::{Summary, explanation};
-use crate::scenario::diagnostic::nearest;
 use crate::{explain as room, record};
+use parallax_language::scenario::diagnostic::nearest;
 
 /// The explanation as text.
 pub(super) fn explain(project: Option<&Path>, args: &Explain) -> Result<String, CliError> {

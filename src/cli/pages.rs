@@ -7,9 +7,9 @@ use clap::CommandFactory as _;
 use serde_json::Value;
 
 use super::args::Cli;
-use crate::fixture::{Fixture, Library};
-use crate::scenario::action::Action;
-use crate::scenario::schema::{FIXTURE, SCENARIO};
+use parallax_language::fixture::{Fixture, Library};
+use parallax_language::scenario::action::Action;
+use parallax_language::scenario::schema::{FIXTURE, SCENARIO};
 
 /// Said at the head of each page.
 const MADE: &str = "<!-- Made by `parallax docs` from the types; do not edit. -->";
@@ -28,7 +28,7 @@ pub fn files() -> Vec<(&'static str, String)> {
 
 /// The pages under `root` that are not what the types make.
 pub fn differences(root: &Path) -> Vec<&'static str> {
-    crate::scenario::schema::stale(root, &files())
+    parallax_language::scenario::schema::stale(root, &files())
 }
 
 fn scenario() -> String {

@@ -14,8 +14,8 @@ use super::error::ClusterError;
 use crate::certs::Issuer;
 use crate::engine::{Bind, Container, ContainerSpec, InlineFile, Network, Port, Ready, Site};
 use crate::plan::{ClusterPlan, custom_config_map};
-use crate::scenario::model::Discovery;
 use crate::world::{Neighbour, World, outside};
+use parallax_language::scenario::model::Discovery;
 
 /// Port of the apiserver.
 const API_PORT: u16 = 6443;

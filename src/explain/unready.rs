@@ -2,7 +2,7 @@
 
 use parallax_vocab::Cause;
 
-use crate::scenario::model::CLUSTER_READY;
+use parallax_language::scenario::model::CLUSTER_READY;
 
 /// Says in one sentence what did not become ready, and where to look.
 pub(super) fn unready(what: &str, cause: &Cause) -> String {

@@ -2,7 +2,7 @@
 
 use parallax_vocab::Cause;
 
-use crate::scenario::model::CauseSpec;
+use parallax_language::scenario::model::CauseSpec;
 
 /// Whether a cause is the declared one: every key given must hold.
 pub fn matches(spec: &CauseSpec, cause: &Cause) -> bool {

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::expect::{Judgement, equal};
 use super::figures::{in_words, within};
 use super::tally;
-use crate::scenario::duration::Span;
-use crate::scenario::model::{Expect, NumberBound};
+use parallax_language::scenario::duration::Span;
+use parallax_language::scenario::model::{Expect, NumberBound};
 
 /// Judges what `parallax-writer look` says of a database, as JSON.
 pub fn judge_sqlite(expect: &Expect, seen: &Value) -> Judgement {

@@ -7,7 +7,7 @@ use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
 
 use super::expect::{Judgement, quote};
-use crate::scenario::model::Expect;
+use parallax_language::scenario::model::Expect;
 
 /// An event in short.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]

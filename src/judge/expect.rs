@@ -7,7 +7,7 @@ use parallax_vocab::event::Matched;
 use parallax_vocab::{Cause, Certificate, DnsFault};
 
 use super::program;
-use crate::scenario::model::Expect;
+use parallax_language::scenario::model::Expect;
 
 /// What was seen of one step: each matcher, and the cause where one did not hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

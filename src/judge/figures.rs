@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Judgement;
 use super::expect::equal;
-use crate::scenario::model::{Expect, FiguresStep, NumberBound};
+use parallax_language::scenario::model::{Expect, FiguresStep, NumberBound};
 
 /// Judges a list of numbers, or a single one, as JSON. Numbers written as text count as numbers.
 pub fn judge_figures(expect: &Expect, list: &str) -> Judgement {

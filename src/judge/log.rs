@@ -6,7 +6,7 @@ use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
 
 use super::expect::{Judgement, quote, quote_around};
-use crate::scenario::model::Expect;
+use parallax_language::scenario::model::Expect;
 
 /// How many of the last lines are kept as evidence.
 const KEPT: usize = 20;

@@ -5,7 +5,7 @@ use parallax_vocab::event::Matched;
 use serde_json::Value;
 
 use super::expect::{Judgement, equal, quote};
-use crate::scenario::model::Expect;
+use parallax_language::scenario::model::Expect;
 
 /// Judges a Kubernetes object, or that there is none, against what is expected of it.
 pub fn judge_object(resource: &str, expect: Option<&Expect>, object: Option<&Value>) -> Judgement {

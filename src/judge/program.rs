@@ -6,7 +6,7 @@ use parallax_vocab::program::RunReply;
 
 use super::expect::{equal, quote};
 use super::object::compare;
-use crate::scenario::model::Expect;
+use parallax_language::scenario::model::Expect;
 
 /// The exit code of success, which is expected where nothing is said.
 pub(super) const SUCCESS: i32 = 0;

@@ -6,8 +6,8 @@ use parallax_vocab::event::Problem;
 
 use super::cause::{describe, matches};
 use super::variant::StepResult;
-use crate::scenario::meaning::is_readiness;
-use crate::scenario::model::CauseSpec;
+use parallax_language::scenario::meaning::is_readiness;
+use parallax_language::scenario::model::CauseSpec;
 
 /// Every difference between the readinesses that are declared to fail and those that failed. The flow was not run, so
 /// nothing is said of its steps.

@@ -7,8 +7,8 @@ use parallax_vocab::tally::{Failing, Gap, Serving, Tally};
 
 use super::expect::equal;
 use super::{Expected, Judgement, Seen, judge};
-use crate::scenario::duration::Span;
-use crate::scenario::model::{Expect, SpanBound};
+use parallax_language::scenario::duration::Span;
+use parallax_language::scenario::model::{Expect, SpanBound};
 
 /// Causes that a sentence names.
 const CAUSES_SHOWN: usize = 3;

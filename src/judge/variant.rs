@@ -6,7 +6,7 @@ use parallax_vocab::event::{Matched, Problem, Verdict};
 use parallax_vocab::{Cause, StepId};
 
 use super::cause::{describe, matches};
-use crate::scenario::model::{CauseSpec, Step, placed};
+use parallax_language::scenario::model::{CauseSpec, Step, placed};
 
 /// How one step ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 use super::{hosts, pods};
-use crate::fixture::{self, ClusterNeeds, Contributions, Library, Made};
-use crate::scenario::diagnostic::{suggest, tidy};
-use crate::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery};
-use crate::scenario::{Diagnostic, Loaded, Variant, side_by_side};
+use parallax_language::fixture::{self, ClusterNeeds, Contributions, Library, Made};
+use parallax_language::scenario::diagnostic::{suggest, tidy};
+use parallax_language::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery};
+use parallax_language::scenario::{Diagnostic, Loaded, Variant, side_by_side};
 
 /// First node port that the plan gives away; the range of the apiserver's default is 30000 to 32767.
 const FIRST_NODE_PORT: u16 = 30443;

@@ -6,9 +6,9 @@ use parallax_vocab::VariantId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::fixture::{Container, Contributions, DnsHost, DnsRule};
-use crate::scenario::Variant;
-use crate::scenario::model::{ClusterTraits, PodVantage};
+use parallax_language::fixture::{Container, Contributions, DnsHost, DnsRule};
+use parallax_language::scenario::Variant;
+use parallax_language::scenario::model::{ClusterTraits, PodVantage};
 
 /// A whole run.
 #[derive(Clone, Debug, Serialize)]

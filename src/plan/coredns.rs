@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::cluster::ClusterPlan;
-use crate::fixture::{DnsPlace, DnsRule};
+use parallax_language::fixture::{DnsPlace, DnsRule};
 
 /// The ConfigMap with all rules of a cluster. It is there even without rules: CoreDNS mounts it as optional, and one
 /// that appears later would need a restart. `address_of` knows the container of a fixture, by namespace and id.

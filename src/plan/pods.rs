@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster::VariantPlan;
-use crate::fixture::{Contributions, Export};
-use crate::scenario::model::PodVantage;
-use crate::scenario::template;
+use parallax_language::fixture::{Contributions, Export};
+use parallax_language::scenario::model::PodVantage;
+use parallax_language::scenario::template;
 
 /// The pods of an environment by name; each variant is told which of them are its own.
 pub(super) fn of(

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::cluster::Plan;
 use super::expected::Expected;
-use crate::scenario::model::Discovery;
+use parallax_language::scenario::model::Discovery;
 
 /// Renders the plan as people read it, in the order in which it will run.
 pub fn show(plan: &Plan, expected: &Expected) -> String {

@@ -6,8 +6,8 @@ use parallax_vocab::VariantId;
 use parallax_vocab::event::{Event, EventKind, Outcome, RunStarted, VariantEnded};
 
 use super::{History, Order, Plan, build};
-use crate::fixture::Library;
-use crate::scenario::Loaded;
+use parallax_language::fixture::Library;
+use parallax_language::scenario::Loaded;
 
 const SCENARIO: &str = "\
 name: NAME

@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::scenario::target::LogTarget;
+use parallax_language::scenario::target::LogTarget;
 
 /// A line longer than this is cut.
 const LINE_LIMIT_BYTES: usize = 64 * 1024;

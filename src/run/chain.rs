@@ -12,8 +12,8 @@ use super::environment::Stage;
 use crate::explain::{Chain, web_identity};
 use crate::plan::VariantPlan;
 use crate::probe::logs::{self, LogQuestion};
-use crate::scenario::model::Step;
-use crate::scenario::target::LogTarget;
+use parallax_language::scenario::model::Step;
+use parallax_language::scenario::target::LogTarget;
 
 /// An explanation is worth this much time, and no more.
 const WITHIN: Duration = Duration::from_secs(3);
@@ -46,8 +46,8 @@ async fn written(stage: &Stage<'_>, step: &Step) -> (Option<String>, Vec<String>
     let named = step.sts.as_ref().and_then(|it| it.store.as_deref());
     let Ok((fixture, _)) = stage.scene.store(named) else { return (complaint, roles) };
     let workload = stage.scene.plan.fixtures[fixture].ready.iter().find_map(|ready| match &ready.when {
-        crate::fixture::ReadyWhen::Deployment(name) => Some(name.clone()),
-        crate::fixture::ReadyWhen::Store | crate::fixture::ReadyWhen::Admission(_) => None,
+        parallax_language::fixture::ReadyWhen::Deployment(name) => Some(name.clone()),
+        parallax_language::fixture::ReadyWhen::Store | parallax_language::fixture::ReadyWhen::Admission(_) => None,
     });
     let mut look = |line: &str| {
         if let Some(at) = line.find(COMPLAINT) {

@@ -21,10 +21,10 @@ use super::{Context, flow, millis, neighbours, readiness, store};
 use crate::apply::{self, Applier, Belongings, Declared, Unready};
 use crate::certs::write_private;
 use crate::cluster::Cluster;
-use crate::fixture::{Contributions, ReadyWhen};
 use crate::plan::{EnvironmentPlan, VariantPlan};
 use crate::probe::{ContainerSession, PodSession, Vantage};
-use crate::scenario::model::VantageSpec;
+use parallax_language::fixture::{Contributions, ReadyWhen};
+use parallax_language::scenario::model::VantageSpec;
 
 /// A name that every cluster knows: CoreDNS answers a pod when it answers this.
 const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";

@@ -21,8 +21,8 @@ use super::{chain, millis, signature};
 use crate::explain;
 use crate::judge::{self, StepResult};
 use crate::plan::VariantPlan;
-use crate::scenario::duration::Span;
-use crate::scenario::model::{RepeatStep, Step, Vulnerable};
+use parallax_language::scenario::duration::Span;
+use parallax_language::scenario::model::{RepeatStep, Step, Vulnerable};
 
 /// Runs a variant and says how each step and the whole ended.
 pub(super) async fn run(stage: &Stage<'_>, variant: &VariantPlan) -> Result<(), RunError> {
@@ -117,7 +117,7 @@ impl Flow<'_> {
         let deadline_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         self.stage.context.sink.say(EventKind::StepStarted { variant: variant.clone(), step: id.clone() });
         let began = Instant::now();
-        let needed = crate::scenario::dependencies(&self.variant.variant.scenario, step);
+        let needed = parallax_language::scenario::dependencies(&self.variant.variant.scenario, step);
         let blocked_by: Vec<StepId> = needed.into_iter().filter(|it| self.not_passed.contains(it.as_str())).collect();
         let settled = if blocked_by.is_empty() {
             if let Some(after_ms) = round.as_ref().and_then(|it| it.after_ms) {

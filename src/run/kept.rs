@@ -12,8 +12,8 @@ use super::scene::Scene;
 use super::signature::Presigned;
 use super::step::Tried;
 use crate::judge::Seen;
-use crate::scenario::model::{Expect, ROUND, Step};
-use crate::scenario::template::{self, Reference};
+use parallax_language::scenario::model::{Expect, ROUND, Step};
+use parallax_language::scenario::template::{self, Reference};
 
 /// What later steps refer to.
 #[derive(Clone, Debug, Default)]

@@ -13,8 +13,10 @@ use parallax_vocab::question::{
 use super::kept::{Kept, Words};
 use super::scene::Scene;
 use crate::apply::TOKEN_FILE;
-use crate::scenario::clients::Client;
-use crate::scenario::model::{ClientStep, HttpStep, PresignStep, S3Step, ScriptStep, SessionToken, Step, StsStep};
+use parallax_language::scenario::clients::Client;
+use parallax_language::scenario::model::{
+    ClientStep, HttpStep, PresignStep, S3Step, ScriptStep, SessionToken, Step, StsStep,
+};
 
 /// What earlier steps gained, and the token that was made for this one.
 struct Gained<'a> {
@@ -197,7 +199,7 @@ fn sts_question(
         endpoint: step.endpoint.as_deref().map_or_else(|| Ok(store.endpoint.clone()), &text)?,
         role_arn: text(&step.role)?,
         token: gained.token(),
-        duration_s: step.duration.map(crate::scenario::Span::as_seconds),
+        duration_s: step.duration.map(parallax_language::scenario::Span::as_seconds),
         policy: None,
     })
 }
@@ -266,7 +268,7 @@ fn presign_question(
         bucket: bucket.to_owned(),
         key: key.to_owned(),
         expires_s: u64::try_from(step.expires.as_seconds()).map_err(|_| "`expires` is negative".to_owned())?,
-        signed_at_s: step.signed.map_or(0, crate::scenario::duration::Span::as_seconds),
+        signed_at_s: step.signed.map_or(0, parallax_language::scenario::duration::Span::as_seconds),
         query: query.collect::<Result<_, String>>()?,
     })
 }

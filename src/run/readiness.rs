@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, ClusterError, UP_WITHIN};
 use crate::explain;
 use crate::judge::{self, StepResult};
 use crate::plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
-use crate::scenario::model::CLUSTER_READY;
+use parallax_language::scenario::model::CLUSTER_READY;
 
 /// The readinesses that the variants of an environment declare to fail. Only a break with an environment of its own
 /// can declare one, so there is one variant then.

@@ -6,8 +6,8 @@ use parallax_vocab::course::Round;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
-use crate::scenario::duration::Span;
-use crate::scenario::model::{After, RepeatStep, Step};
+use parallax_language::scenario::duration::Span;
+use parallax_language::scenario::model::{After, RepeatStep, Step};
 
 /// A repeat under way.
 #[derive(Clone, Debug)]

@@ -8,8 +8,8 @@ use super::error::RunError;
 use super::millis;
 use super::step::{Attempt, Tried, act_within};
 use crate::judge;
-use crate::scenario::duration::Span;
-use crate::scenario::model::{CauseSpec, Step};
+use parallax_language::scenario::duration::Span;
+use parallax_language::scenario::model::{CauseSpec, Step};
 
 /// A step without `eventually` must be settled within this time, and so must each try while it must go on to hold.
 const STEP_WITHIN: Duration = Duration::from_secs(15);

@@ -119,7 +119,7 @@ fn hosts(scene: &Scene<'_>) -> Vec<String> {
     let endpoints = scene.stores().map(|(_, store)| store.endpoint.clone());
     let exports = scene.plan.fixtures.values().flat_map(|fixture| fixture.exports.values());
     let exports = exports.filter_map(|export| match export {
-        crate::fixture::Export::Value(value) => Some(value.clone()),
+        parallax_language::fixture::Export::Value(value) => Some(value.clone()),
         _ => None,
     });
     let bare = |text: String| {

@@ -10,8 +10,8 @@ use parallax_vocab::question::{HttpQuestion, Probe, Question, S3Operation, S3Que
 use super::error::RunError;
 use super::scene::Scene;
 use crate::apply::{self, Accepts, Unready};
-use crate::fixture::{self, ReadyWhen, Store};
 use crate::probe::{ProbeError, Vantage};
+use parallax_language::fixture::{self, ReadyWhen, Store};
 
 /// Between two questions to something that cannot be watched: the store's health, a Service's first endpoint.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);

@@ -6,9 +6,9 @@ use time::OffsetDateTime;
 use super::error::RunError;
 use super::step::Attempt;
 use crate::cluster::ISSUER;
-use crate::fixture::Export;
-use crate::scenario::model::{STS_AUDIENCE, Signer, TokenSpec};
 use crate::tokens::{self, Claims, Key, Wanted};
+use parallax_language::fixture::Export;
+use parallax_language::scenario::model::{STS_AUDIENCE, Signer, TokenSpec};
 
 /// How long a token lives where nothing is said, in seconds.
 const LIFETIME_S: i64 = 3600;
@@ -36,7 +36,7 @@ async fn make(it: &Attempt<'_>, spec: &TokenSpec) -> Result<Secret, RunError> {
     let audience = text(spec.audience.as_deref().unwrap_or(STS_AUDIENCE))?;
     let account = text(&spec.service_account)?;
     let namespace = stage.scene.plan.namespace.clone();
-    let expires_s = spec.expires.map_or(LIFETIME_S, crate::scenario::Span::as_seconds);
+    let expires_s = spec.expires.map_or(LIFETIME_S, parallax_language::scenario::Span::as_seconds);
     let made;
     let key = match (&spec.issuer, spec.signer.unwrap_or_default()) {
         (Some(issuer), _) => {

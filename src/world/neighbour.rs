@@ -7,8 +7,8 @@ use parallax_vocab::question::Detour;
 
 use crate::certs::Leaf;
 use crate::engine::{self, ContainerSpec, EngineError, InlineFile, Port, Site};
-use crate::fixture::{self, Part};
-use crate::scenario::model::CLUSTER_AUTHORITY;
+use parallax_language::fixture::{self, Part};
+use parallax_language::scenario::model::CLUSTER_AUTHORITY;
 
 /// A container beside the cluster, and who brought it.
 #[derive(Clone, Debug)]

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use parallax::fixture::{Export, Library, hosts};
-use parallax::scenario::{Diagnostic, Loaded, diagnostic};
+use parallax_language::fixture::{Export, Library, hosts};
+use parallax_language::scenario::{Diagnostic, Loaded, diagnostic};
 use serde_json::Value;
 
 fn folder(name: &str) -> PathBuf {
@@ -48,7 +48,7 @@ fn the_scenarios_of_the_repository_load_and_expand() {
     if !root.join("scenarios").is_dir() {
         return;
     }
-    let (loaded, errors) = parallax::scenario::load(&library, root, &[]);
+    let (loaded, errors) = parallax_language::scenario::load(&library, root, &[]);
     assert!(errors.is_empty(), "{}", diagnostic::render(&errors, false));
     assert!(!loaded.is_empty());
     for scenario in &loaded {
@@ -123,12 +123,13 @@ fn a_folder_is_walked_once_however_its_links_go() {
     std::fs::copy(folder("good").join("presigned-url.yaml"), scenario.join("scenario.yaml")).expect("copied");
     std::os::unix::fs::symlink(root.path().join("scenarios"), area.join("back")).expect("linked");
     std::os::unix::fs::symlink(area.join("self"), area.join("self")).expect("linked");
-    let (loaded, errors) = parallax::scenario::load(&Library::shipped(), root.path(), &[]);
+    let (loaded, errors) = parallax_language::scenario::load(&Library::shipped(), root.path(), &[]);
     assert_eq!(errors, []);
     let paths: Vec<(&str, &str)> = loaded.iter().map(|it| (it.path.as_str(), it.file.as_str())).collect();
     assert_eq!(paths, [("area/presigned-url", "scenarios/area/presigned-url/scenario.yaml")]);
 
-    let (loaded, errors) = parallax::scenario::load(&Library::shipped(), root.path(), &[root.path().join("none")]);
+    let (loaded, errors) =
+        parallax_language::scenario::load(&Library::shipped(), root.path(), &[root.path().join("none")]);
     assert!(loaded.is_empty());
     assert_eq!(errors.len(), 1, "{errors:?}");
 }
@@ -140,7 +141,7 @@ fn a_folder_is_walked_once_however_its_links_go() {
 fn every_expectation_is_needed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let library = Library::load(root).0;
-    let (mut all, _) = parallax::scenario::load(&library, root, &[]);
+    let (mut all, _) = parallax_language::scenario::load(&library, root, &[]);
     all.push(read(&folder("good").join("presigned-url.yaml")).expect("good"));
     let mut taken = 0;
     for loaded in &all {
@@ -192,7 +193,7 @@ fn a_thousand_scenarios_are_in_order_or_the_one_that_is_not_is_named() {
     }
     let library = Library::shipped();
     let check = || {
-        let (loaded, errors) = parallax::scenario::load(&library, root.path(), &[]);
+        let (loaded, errors) = parallax_language::scenario::load(&library, root.path(), &[]);
         let all = loaded.iter().flat_map(|it| it.variants.iter().map(|variant| variant.id.clone())).collect();
         (errors, loaded.len(), parallax::plan::check(&library, &loaded, &all).map_err(|error| error.to_string()))
     };
@@ -210,11 +211,11 @@ fn a_thousand_scenarios_are_in_order_or_the_one_that_is_not_is_named() {
 fn the_schemas_in_the_repository_are_those_of_the_types() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("PARALLAX_WRITE_SCHEMAS").is_some() {
-        for (path, text) in parallax::scenario::schema::files() {
+        for (path, text) in parallax_language::scenario::schema::files() {
             std::fs::write(root.join(path), text).expect("written");
         }
     }
-    assert_eq!(parallax::scenario::schema::differences(root), Vec::<&str>::new());
+    assert_eq!(parallax_language::scenario::schema::differences(root), Vec::<&str>::new());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::cli::args::K3s;
 use crate::images::digest::{Fields, of_file};
 use crate::images::{self, Cache, Lock};
 use crate::run;
-use crate::scenario::Loaded;
+use parallax_language::scenario::Loaded;
 
 /// Digests by scenario.
 pub type Prints = BTreeMap<String, String>;

@@ -11,9 +11,9 @@ use crate::cli::args::{Lint, Plan};
 use crate::cli::filter::{self, Candidate};
 use crate::cli::wiring::past::Past;
 use crate::cli::{CliError, printer};
-use crate::fixture::Library;
 use crate::plan::{Order, PlanError};
-use crate::scenario::{self, Diagnostic, Loaded, diagnostic};
+use parallax_language::fixture::Library;
+use parallax_language::scenario::{self, Diagnostic, Loaded, diagnostic};
 
 /// A variant as `parallax list` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use crate::act::{self, ActError, Done, Scope, Victim, Workload};
 use crate::apply::ApplyError;
 use crate::judge::Judgement;
 use crate::run::error::RunError;
-use crate::scenario::duration::Span;
-use crate::scenario::model::{DeleteStep, PatchStep, RotateStep, Step};
-use crate::scenario::target::Which;
+use parallax_language::scenario::duration::Span;
+use parallax_language::scenario::model::{DeleteStep, PatchStep, RotateStep, Step};
+use parallax_language::scenario::target::Which;
 
 /// How long a step may take that acts; none for one that does not.
 pub(in crate::run) fn within(step: &Step) -> Option<Duration> {

@@ -13,9 +13,9 @@ use crate::judge::{self, Judgement, LogLook, ObjectEvent};
 use crate::probe::events::{self, EventQuestion};
 use crate::probe::logs::{self, LogError, LogQuestion};
 use crate::run::error::RunError;
-use crate::scenario::model::{EventStep, Expect, LogStep, ResourceStep};
-use crate::scenario::target::{EventTarget, LogTarget, WORLD};
 use crate::world;
+use parallax_language::scenario::model::{EventStep, Expect, LogStep, ResourceStep};
+use parallax_language::scenario::target::{EventTarget, LogTarget, WORLD};
 
 /// How many events are told.
 const EVENTS_TOLD: usize = 20;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Attempt, Tried};
 use crate::judge;
 use crate::run::error::RunError;
-use crate::scenario::template;
+use parallax_language::scenario::template;
 
 pub(super) fn measure(it: &Attempt<'_>) -> Result<Tried, RunError> {
     let Some(measure) = &it.step.measure else { return Err(it.wrong("it measures nothing".to_owned())) };

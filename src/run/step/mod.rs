@@ -24,8 +24,8 @@ use super::kept::{Kept, Words};
 use super::probers::Probers;
 use crate::judge::{self, Judgement};
 use crate::plan::VariantPlan;
-use crate::scenario::Action;
-use crate::scenario::model::{Expect, Step, VantageSpec};
+use parallax_language::scenario::Action;
+use parallax_language::scenario::model::{Expect, Step, VantageSpec};
 
 /// One try of one step, with all that it needs.
 #[derive(Clone, Copy)]

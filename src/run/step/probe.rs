@@ -10,7 +10,7 @@ use super::{Attempt, Tried};
 use crate::judge::{self, Expected, Judgement};
 use crate::run::error::RunError;
 use crate::run::{question, token};
-use crate::scenario::model::Step;
+use parallax_language::scenario::model::Step;
 
 pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
     let token = token::of_step(it).await?;

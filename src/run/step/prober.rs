@@ -12,7 +12,7 @@ use crate::judge::{self, Counted, Expected};
 use crate::run::error::RunError;
 use crate::run::probers::Running;
 use crate::run::question;
-use crate::scenario::model::Expect;
+use parallax_language::scenario::model::Expect;
 
 pub(super) async fn start(it: &Attempt<'_>) -> Result<Tried, RunError> {
     let Some(background) = &it.step.background else { return Err(it.wrong("it starts nothing".to_owned())) };

@@ -9,10 +9,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use parallax::fixture::Library;
 use parallax::judge::{self, StepResult};
-use parallax::scenario::{self, Loaded, Variant};
 use parallax::{explain, record};
+use parallax_language::fixture::Library;
+use parallax_language::scenario::{self, Loaded, Variant};
 use parallax_vocab::event::{EventKind, StepEnded, Verdict};
 use serde_json::Value;
 

@@ -14,7 +14,7 @@ struct Wall {
 
 const WALLS: [Wall; 6] = [
     Wall {
-        within: &["src/scenario/", "src/fixture/", "src/plan/", "src/judge/", "src/explain/"],
+        within: &["crates/language/", "src/plan/", "src/judge/", "src/explain/"],
         except: &[],
         words: &["tokio::", "kube::", "testcontainers::", "bollard::", "reqwest::", "std::process::"],
         why: "this room decides and has no effects",
@@ -53,13 +53,12 @@ const WALLS: [Wall; 6] = [
             "crate::cli",
             "crate::cluster",
             "crate::engine",
-            "crate::fixture",
             "crate::images",
             "crate::plan",
             "crate::probe",
             "crate::run",
-            "crate::scenario",
             "crate::world",
+            "parallax_language::",
             "std::env::",
         ],
         why: "reports are made from events and nothing else",

@@ -29,6 +29,6 @@ pub use change::{Touched, rename_hosts};
 pub use diagnostic::Diagnostic;
 pub use duration::Span;
 pub use load::load;
-pub(crate) use load::side_by_side;
+pub use load::side_by_side;
 pub use meaning::dependencies;
 pub use variant::{Loaded, Variant};

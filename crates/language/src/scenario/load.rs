@@ -51,14 +51,17 @@ fn read_one(library: &Library, root: &Path, scenarios: &Path, path: &Path) -> Re
 }
 
 /// Maps in as many threads as the machine has cores; the order is kept.
-pub(crate) fn side_by_side<I: Sync, O: Send>(items: &[I], map: impl Fn(&I) -> O + Sync) -> Vec<O> {
+///
+/// # Panics
+/// Where `map` does.
+pub fn side_by_side<I: Sync, O: Send>(items: &[I], map: impl Fn(&I) -> O + Sync) -> Vec<O> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let share = items.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
         let map = &map;
         let parts = items.chunks(share).map(|part| scope.spawn(move || part.iter().map(map).collect::<Vec<O>>()));
         let parts: Vec<_> = parts.collect();
-        parts.into_iter().flat_map(|part| part.join().expect("reading a scenario does not panic")).collect()
+        parts.into_iter().flat_map(|part| part.join().expect("no part panicked")).collect()
     })
 }
 
