@@ -21,6 +21,9 @@ const FINAL: [&str; 7] = [
     "ErrImagePull",
     "ImagePullBackOff",
 ];
+/// How the reason of one of these ends where the kubelet itself was behind, with its copy of a Secret or `ConfigMap`: it
+/// tries again (`pkg/kubelet/util/manager/watch_based_manager.go`).
+const BEHIND: &str = "timed out waiting for the condition";
 /// A first crash may be a race with what the program needs; by the second restart it is a habit.
 const RESTARTS: i32 = 2;
 
@@ -84,7 +87,7 @@ fn of_container(status: &ContainerStatus) -> Option<(String, bool)> {
     let waiting = now.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
     let says = waiting.message.as_deref().unwrap_or_default();
-    if FINAL.contains(&reason) {
+    if FINAL.contains(&reason) && !says.ends_with(BEHIND) {
         return Some((format!("{reason}: {says}"), false));
     }
     if reason == "CrashLoopBackOff" && status.restart_count >= RESTARTS {
@@ -111,6 +114,8 @@ mod tests {
     fn only_what_waiting_cannot_mend_is_beyond_hope() {
         let waits = |reason: &str| json!({"waiting": {"reason": reason, "message": "why"}});
         let exited = |reason: &str| json!({"terminated": {"exitCode": 1, "reason": reason, "message": "no such file"}});
+        let behind = "failed to sync secret cache: timed out waiting for the condition";
+        let behind = json!({"waiting": {"reason": "CreateContainerConfigError", "message": behind}});
         let none = json!({});
         let table = [
             (waits("ContainerCreating"), none.clone(), 0, None),
@@ -125,6 +130,8 @@ mod tests {
             ),
             (waits("RunContainerError"), none.clone(), 0, Some("RunContainerError: why")),
             (waits("ErrImageNeverPull"), none.clone(), 0, Some("ErrImageNeverPull: why")),
+            (waits("CreateContainerConfigError"), none.clone(), 0, Some("CreateContainerConfigError: why")),
+            (behind, none.clone(), 0, None),
             (exited("StartError"), none, 0, Some("StartError: no such file")),
             (waits("CrashLoopBackOff"), exited("StartError"), 1, Some("StartError: no such file")),
         ];

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use parallax_vocab::Cause;
 use parallax_vocab::course::Held;
 
 use super::error::RunError;
@@ -17,6 +18,8 @@ const STEP_WITHIN: Duration = Duration::from_secs(15);
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// With less than this left no try is begun: it would end by its own haste, and that would be taken for the cause.
 const LEAST: Duration = Duration::from_secs(1);
+/// A try that had so much time was not cut short by the step's end, and nothing decisive is what it saw.
+const ENOUGH: Duration = Duration::from_secs(5);
 
 /// The tries of a step: how many, and what the last one brought.
 #[derive(Default)]
@@ -45,26 +48,30 @@ pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -
 
 /// Tries until the expectation holds, the declared failure is seen, or the time is over. Only a step with `eventually`
 /// is tried more than once. A declared failure may come after it held for a while, where it must hold for longer. One that is
-/// seen on the way to working too is a failure only when the time is over.
+/// seen on the way to working too is a failure only when the time is over; and what the try before the end saw stands, where
+/// the end cut the last one short.
 async fn come_to_hold(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Result<(u32, Tried), RunError> {
     let (began, within) = (Instant::now(), within(attempt.step));
     let least = LEAST.min(within / 10);
     let mut attempts = 0;
+    let mut before = None;
     loop {
         attempts += 1;
         let left = within.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
         let tried = Attempt { left, ..attempt }.run().await?;
+        let over = began.elapsed() + AGAIN_AFTER + least > within;
+        let cut_short = over && left < ENOUGH && matches!(tried.judgement.cause, Some(Cause::Deadline { .. }));
+        if let Some(before) = before.take().filter(|_| cut_short) {
+            return Ok((attempts, before));
+        }
         let settled = match &tried.judgement.cause {
             None => declared.is_none() || attempt.step.consistently.is_some(),
             Some(cause) => !cause.may_heal() && declared.is_some_and(|spec| judge::matches(spec, cause)),
         };
-        if settled
-            || tried.decided
-            || attempt.step.eventually.is_none()
-            || began.elapsed() + AGAIN_AFTER + least > within
-        {
+        if settled || tried.decided || attempt.step.eventually.is_none() || over {
             return Ok((attempts, tried));
         }
+        before = Some(tried);
         // A declared effect with a deadline of its own: there is nothing that could be watched.
         tokio::time::sleep(AGAIN_AFTER).await;
     }
