@@ -5,9 +5,8 @@ use parallax_vocab::answer::{Answer, Reply, Survey};
 use parallax_vocab::event::Matched;
 use serde_json::Value;
 
+use super::bound::Bound;
 use super::expect::{Judgement, equal};
-use super::figures::{in_words, within};
-use super::tally;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{Expect, NumberBound};
 
@@ -19,10 +18,10 @@ pub fn judge_sqlite(expect: &Expect, seen: &Value) -> Judgement {
         let said = seen["integrity"].as_str().unwrap_or("nothing");
         matchers.push(equal("integrity", wanted.clone(), said.to_owned()));
     }
-    if let Some(bound) = &expect.rows {
+    if let Some(bound) = expect.rows {
         matchers.push(bounded("rows", bound, seen["rows"].as_f64(), "no number"));
     }
-    judged(matchers)
+    Judgement::of(matchers)
 }
 
 /// Judges what there is of a replica.
@@ -41,46 +40,29 @@ pub fn judge_replica(expect: &Expect, answer: &Answer) -> Judgement {
         Err(cause) => (&none, Some(cause)),
     };
     let mut matchers = Vec::new();
-    if let Some(bound) = &expect.objects {
+    if let Some(bound) = expect.objects {
         #[expect(clippy::cast_precision_loss, reason = "a store with 2^53 objects is not read to its end")]
         let objects = cause.is_none().then_some(survey.objects as f64);
         matchers.push(bounded("objects", bound, objects, "no listing"));
     }
-    if let Some(bound) = &expect.newest {
+    if let Some(bound) = expect.newest {
         let age = survey.newest_age_ms.map(Span::milliseconds);
-        matchers.push(Matched {
-            matcher: "newest".to_owned(),
-            held: age.is_some_and(|age| tally::within(bound, age)),
-            expected: tally::in_words(bound),
-            seen: age.map_or("no object".to_owned(), |age| format!("{age} ago")),
-        });
+        let words = age.map_or("no object".to_owned(), |age| format!("{age} ago"));
+        matchers.push(Bound::from(bound).judge("newest", age.as_ref(), words));
     }
-    let judged = judged(matchers);
+    let judged = Judgement::of(matchers);
     Judgement { cause: cause.or(judged.cause), ..judged }
 }
 
 /// Judges a measured number.
 pub fn judge_measure(expect: &Expect, value: f64) -> Judgement {
-    let bound = expect.value.iter();
-    judged(bound.map(|bound| bounded("value", bound, Some(value), "no number")).collect())
+    let bound = expect.value.into_iter();
+    Judgement::of(bound.map(|bound| bounded("value", bound, Some(value), "no number")).collect())
 }
 
-fn bounded(matcher: &str, bound: &NumberBound, seen: Option<f64>, nothing: &str) -> Matched {
-    Matched {
-        matcher: matcher.to_owned(),
-        held: seen.is_some_and(|it| within(bound, it)),
-        expected: in_words(bound),
-        seen: seen.map_or(nothing.to_owned(), |it| it.to_string()),
-    }
-}
-
-fn judged(matchers: Vec<Matched>) -> Judgement {
-    let cause = matchers.iter().find(|it| !it.held).map(|it| Cause::Mismatch {
-        matcher: it.matcher.clone(),
-        expected: it.expected.clone(),
-        seen: it.seen.clone(),
-    });
-    Judgement { matchers, cause }
+fn bounded(matcher: &str, bound: NumberBound, seen: Option<f64>, nothing: &str) -> Matched {
+    let words = seen.map_or(nothing.to_owned(), |it| it.to_string());
+    Bound::from(bound).judge(matcher, seen.as_ref(), words)
 }
 
 #[cfg(test)]

@@ -52,12 +52,7 @@ pub fn judge_events(expect: Option<&Expect>, events: &[ObjectEvent]) -> Judgemen
         let expected = format!("an event with {}", quote(message));
         matchers.push(Matched { matcher: "message".to_owned(), held: found.is_some(), expected, seen });
     }
-    let cause = matchers.iter().find(|it| !it.held).map(|it| Cause::Mismatch {
-        matcher: it.matcher.clone(),
-        expected: it.expected.clone(),
-        seen: it.seen.clone(),
-    });
-    Judgement { matchers, cause }
+    Judgement::of(matchers)
 }
 
 /// Judges where neither the object nor any event of it is there.

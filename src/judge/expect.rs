@@ -19,6 +19,16 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// Of matchers that each are a cause of their own: the first that did not hold is the one.
+    pub(super) fn of(matchers: Vec<Matched>) -> Self {
+        let cause = matchers.iter().find(|it| !it.held).map(|it| Cause::Mismatch {
+            matcher: it.matcher.clone(),
+            expected: it.expected.clone(),
+            seen: it.seen.clone(),
+        });
+        Self { matchers, cause }
+    }
+
     /// The first matcher that did not hold although something came back for it.
     pub fn missed(&self) -> Option<&Matched> {
         self.matchers.iter().find(|it| !it.held && it.seen != NO_ANSWER)

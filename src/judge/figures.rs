@@ -2,12 +2,12 @@
 
 use parallax_vocab::Cause;
 use parallax_vocab::course::Figure;
-use parallax_vocab::event::Matched;
 use serde_json::Value;
 
 use super::Judgement;
+use super::bound::Bound;
 use super::expect::equal;
-use parallax_language::scenario::model::{Expect, FiguresStep, NumberBound};
+use parallax_language::scenario::model::{Expect, FiguresStep};
 
 /// Judges a list of numbers, or a single one, as JSON. Numbers written as text count as numbers.
 pub fn judge_figures(expect: &Expect, list: &str) -> Judgement {
@@ -21,20 +21,11 @@ pub fn judge_figures(expect: &Expect, list: &str) -> Judgement {
     }
     let bounds = [("median", &expect.median, median(&numbers)), ("worst", &expect.worst, numbers.last().copied())];
     for (matcher, bound, seen) in bounds {
-        let Some(bound) = bound else { continue };
-        matchers.push(Matched {
-            matcher: matcher.to_owned(),
-            held: seen.is_some_and(|it| within(bound, it)),
-            expected: in_words(bound),
-            seen: seen.map_or("no number".to_owned(), |it| format!("{it} of {}", all(&numbers))),
-        });
+        let Some(bound) = *bound else { continue };
+        let words = seen.map_or("no number".to_owned(), |it| format!("{it} of {}", all(&numbers)));
+        matchers.push(Bound::from(bound).judge(matcher, seen.as_ref(), words));
     }
-    let cause = matchers.iter().find(|it| !it.held).map(|it| Cause::Mismatch {
-        matcher: it.matcher.clone(),
-        expected: it.expected.clone(),
-        seen: it.seen.clone(),
-    });
-    Judgement { matchers, cause }
+    Judgement::of(matchers)
 }
 
 /// What a list of numbers, brought by the rounds of the repeat `of`, comes to; none where it holds none, or something else.
@@ -90,16 +81,6 @@ fn not_a_number(item: &Value) -> Judgement {
     let cause =
         Cause::Mismatch { matcher: "figures".to_owned(), expected: "numbers".to_owned(), seen: item.to_string() };
     Judgement { matchers: Vec::new(), cause: Some(cause) }
-}
-
-pub(super) fn within(bound: &NumberBound, number: f64) -> bool {
-    bound.below.is_none_or(|below| number < below) && bound.at_least.is_none_or(|least| number >= least)
-}
-
-pub(super) fn in_words(bound: &NumberBound) -> String {
-    let least = bound.at_least.map(|it| format!("{it} or more"));
-    let below = bound.below.map(|it| format!("below {it}"));
-    least.into_iter().chain(below).collect::<Vec<_>>().join(" and ")
 }
 
 fn all(sorted: &[f64]) -> String {

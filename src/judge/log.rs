@@ -77,12 +77,7 @@ impl LogLook {
             let expected = format!("{} in no line", quote(text));
             matchers.push(Matched { matcher: "no-line".to_owned(), held: self.forbidden.is_none(), expected, seen });
         }
-        let cause = matchers.iter().find(|it| !it.held).map(|it| Cause::Mismatch {
-            matcher: it.matcher.clone(),
-            expected: it.expected.clone(),
-            seen: it.seen.clone(),
-        });
-        Judgement { matchers, cause }
+        Judgement::of(matchers)
     }
 
     /// Judges a log that cannot be read: what should have it is not there, or has none.

@@ -3,6 +3,7 @@
 //! **Architecture Invariant:** pure. The same answer is always judged the same, so a verdict can be had again from the
 //! record.
 
+mod bound;
 mod capture;
 mod cause;
 mod database;

@@ -5,10 +5,11 @@ use parallax_vocab::event::Matched;
 use parallax_vocab::prober::{Outcome, Series};
 use parallax_vocab::tally::{Failing, Gap, Serving, Tally};
 
+use super::bound::Bound;
 use super::expect::equal;
 use super::{Expected, Judgement, Seen, judge};
 use parallax_language::scenario::duration::Span;
-use parallax_language::scenario::model::{Expect, SpanBound};
+use parallax_language::scenario::model::Expect;
 
 /// Causes that a sentence names.
 const CAUSES_SHOWN: usize = 3;
@@ -95,16 +96,11 @@ pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
         decided |= tally.failures > most;
         matchers.push(Matched { seen: failures_in_words(tally), ..matched });
     }
-    if let Some(bound) = &expect.longest_gap {
+    if let Some(bound) = expect.longest_gap {
         let gap = &tally.longest_gap;
         let span = Span::milliseconds(gap.took_ms);
         decided |= bound.below.is_some_and(|below| span >= below);
-        matchers.push(Matched {
-            matcher: "longest-gap".to_owned(),
-            held: within(bound, span),
-            expected: in_words(bound),
-            seen: gap.to_string(),
-        });
+        matchers.push(Bound::from(bound).judge("longest-gap", Some(&span), gap.to_string()));
     }
     if let Some(serials) = expect.serials {
         let matched = equal("serials", serials.to_string(), tally.serials.len().to_string());
@@ -115,22 +111,7 @@ pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
         let (expected, seen) = (format!("{least} probes or more"), format!("{} probes", tally.count));
         matchers.push(Matched { matcher: "at-least".to_owned(), held: tally.count >= least, expected, seen });
     }
-    let cause = matchers.iter().find(|it| !it.held).map(|it| Cause::Mismatch {
-        matcher: it.matcher.clone(),
-        expected: it.expected.clone(),
-        seen: it.seen.clone(),
-    });
-    Counted { judgement: Judgement { matchers, cause }, decided }
-}
-
-pub(super) fn within(bound: &SpanBound, span: Span) -> bool {
-    bound.below.is_none_or(|below| span < below) && bound.at_least.is_none_or(|least| span >= least)
-}
-
-pub(super) fn in_words(bound: &SpanBound) -> String {
-    let least = bound.at_least.map(|it| format!("{it} or more"));
-    let below = bound.below.map(|it| format!("below {it}"));
-    least.into_iter().chain(below).collect::<Vec<_>>().join(" and ")
+    Counted { judgement: Judgement::of(matchers), decided }
 }
 
 /// `3 of 120 (connect: refused (…) 3 times from 2.310 s to 2.460 s)`

@@ -1,0 +1,60 @@
+//! Bounds: whether what was measured is at least so much, and below so much.
+
+use std::fmt::Display;
+
+use parallax_language::scenario::duration::Span;
+use parallax_language::scenario::model::{NumberBound, SpanBound};
+use parallax_vocab::event::Matched;
+
+/// A bound of a number or a span: one of the two, or both.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound<T> {
+    at_least: Option<T>,
+    below: Option<T>,
+}
+
+impl<T: PartialOrd + Display> Bound<T> {
+    /// What became of the matcher with this bound; what there is none of holds no bound. `words` say what was seen.
+    pub(super) fn judge(&self, matcher: &str, seen: Option<&T>, words: String) -> Matched {
+        let held = seen.is_some_and(|seen| {
+            self.at_least.as_ref().is_none_or(|least| seen >= least)
+                && self.below.as_ref().is_none_or(|below| seen < below)
+        });
+        let least = self.at_least.as_ref().map(|it| format!("{it} or more"));
+        let below = self.below.as_ref().map(|it| format!("below {it}"));
+        let expected = least.into_iter().chain(below).collect::<Vec<_>>().join(" and ");
+        Matched { matcher: matcher.to_owned(), held, expected, seen: words }
+    }
+}
+
+impl From<NumberBound> for Bound<f64> {
+    fn from(bound: NumberBound) -> Self {
+        Self { at_least: bound.at_least, below: bound.below }
+    }
+}
+
+impl From<SpanBound> for Bound<Span> {
+    fn from(bound: SpanBound) -> Self {
+        Self { at_least: bound.at_least, below: bound.below }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_takes_its_least_and_not_its_end() {
+        let bound = |at_least, below| Bound::from(NumberBound { at_least, below });
+        for (bound, seen, held, expected) in [
+            (bound(Some(1.0), Some(2.0)), Some(1.0), true, "1 or more and below 2"),
+            (bound(Some(1.0), Some(2.0)), Some(2.0), false, "1 or more and below 2"),
+            (bound(Some(1.5), None), Some(1.4), false, "1.5 or more"),
+            (bound(None, Some(2.0)), None, false, "below 2"),
+        ] {
+            let matched = bound.judge("worst", seen.as_ref(), "words".to_owned());
+            assert_eq!((matched.held, matched.expected.as_str()), (held, expected), "{bound:?} {seen:?}");
+            assert_eq!((matched.matcher.as_str(), matched.seen.as_str()), ("worst", "words"));
+        }
+    }
+}
