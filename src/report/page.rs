@@ -252,13 +252,10 @@ fn figure<'a>(it: &Measured<'a>) -> FigureView<'a> {
     let share = |value: f64| if worst > 0.0 { (value / worst * 100.0).clamp(0.0, 100.0) as u64 } else { 0 };
     let began = it.timeline.first().map_or(0, |moment| moment.unix_ms);
     let whole = it.timeline.last().map_or(0, |moment| moment.unix_ms - began);
-    let moment = |moment: &&'_ parallax_vocab::course::Moment| {
+    let timeline = it.timeline.iter().map(|moment| {
         let at = moment.unix_ms - began;
-        (format!("{}.{:03} s", at / 1000, at % 1000), percent(at, whole))
-    };
-    let timeline = it.timeline.iter().map(|one| {
-        let (at, share) = moment(one);
-        MomentView { at, share, what: &one.what }
+        let since = format!("{}.{:03} s", at / 1000, at % 1000);
+        MomentView { at: since, share: percent(at, whole), what: &moment.what }
     });
     FigureView {
         name: &it.figure.name,
