@@ -139,7 +139,7 @@ pub struct E2e {
     #[arg(long)]
     pub keep: bool,
     /// How many environments (a namespace each) run at once, on all clusters together; by default two for each processor,
-    /// and 8 at most.
+    /// and 8 at most. A node that starts counts as one.
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
     /// How many clusters stand at once; by default one for every two processors. Further ones start when others are done.
@@ -249,6 +249,9 @@ pub struct Plan {
     /// How many environments are to run at once, as for `e2e`: the expected time depends on it.
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
+    /// How many clusters are to stand at once, as for `e2e`: the expected time depends on it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub clusters: Option<u16>,
     /// In the order of this seed, as for `e2e`.
     #[arg(long, value_name = "SEED", require_equals = true)]
     pub shuffle: Option<u64>,

@@ -21,7 +21,7 @@ mod tests;
 pub use build::{PlanError, build, check};
 pub use cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 pub use coredns::custom_config_map;
-pub use expected::Expected;
+pub use expected::{AtOnce, Expected};
 pub use history::History;
 pub use order::Order;
 pub use show::show;

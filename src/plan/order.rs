@@ -1,17 +1,20 @@
 //! In which order environments begin, and variants within them.
 
+use std::cmp::Reverse;
+
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
-use super::cluster::{EnvironmentPlan, Plan};
+use super::cluster::{ClusterPlan, EnvironmentPlan, Plan};
 use super::history::History;
 
 /// An order.
 #[derive(Clone, Copy, Debug)]
 pub enum Order<'a> {
-    /// The longest environments first, by what they took before, so that none begins alone at the end. One that never
-    /// ran comes first: it may be the longest. Variants stay as they are: the baseline, then its breaks.
+    /// The longest environments first, and the clusters with the longest, by what they took before, so that none begins
+    /// alone at the end. One that never ran comes first: it may be the longest. Variants stay as they are: the baseline,
+    /// then its breaks.
     LongestFirst(&'a History),
     /// A random one: the same for the same seed and the same selection.
     Shuffled(u64),
@@ -24,8 +27,12 @@ impl Plan {
         match order {
             Order::LongestFirst(history) => {
                 for cluster in &mut self.clusters {
-                    cluster.environments.sort_by_key(|it| std::cmp::Reverse(took(it, history).unwrap_or(u64::MAX)));
+                    cluster.environments.sort_by_key(|it| Reverse(took(it, history).unwrap_or(u64::MAX)));
                 }
+                let longest = |cluster: &ClusterPlan| {
+                    cluster.environments.first().map(|it| took(it, history).unwrap_or(u64::MAX))
+                };
+                self.clusters.sort_by_key(|it| Reverse(longest(it)));
             }
             Order::Shuffled(seed) => {
                 let mut random = ChaCha8Rng::seed_from_u64(seed);

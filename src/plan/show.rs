@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::cluster::Plan;
-use super::expected::Expected;
+use super::expected::{AtOnce, Expected};
 use parallax_language::scenario::model::Discovery;
 
 /// Renders the plan as people read it, in the order in which it will run.
@@ -84,11 +84,14 @@ fn time(seconds: Option<&Option<f64>>) -> String {
 }
 
 fn closing(text: &mut fmt::Formatter<'_>, expected: &Expected) -> fmt::Result {
-    let jobs = expected.jobs;
+    let AtOnce { jobs, clusters } = expected.at_once;
     match (&expected.from_run, expected.total) {
         (None, _) => writeln!(text, "expected time: not known, for no run of this project ended on this machine yet"),
         (Some(run), Some(total)) => {
-            writeln!(text, "expected time: {total:.0} s with {jobs} environments at once, by runs up to {run}")
+            writeln!(
+                text,
+                "expected time: {total:.0} s with {jobs} environments and {clusters} clusters at once, by runs up to {run}"
+            )
         }
         (Some(run), None) => writeln!(
             text,

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use parallax_vocab::VariantId;
 use parallax_vocab::event::{Event, EventKind, Outcome, RunStarted, VariantEnded};
 
-use super::{History, Order, Plan, build};
+use super::cluster::{ClusterPlan, EnvironmentPlan};
+use super::{AtOnce, History, Order, Plan, build};
 use parallax_language::fixture::Library;
 use parallax_language::scenario::Loaded;
 
@@ -92,12 +93,21 @@ const TOOK: [(&str, u64); 6] = [
 ];
 
 #[test]
-fn the_longest_environments_come_first_and_those_that_nobody_knows_before_them() {
+fn the_longest_environments_and_clusters_come_first_and_those_that_nobody_knows_before_them() {
     let plan = plan(&["a", "b"]);
     let mut history = History::default();
     history.learn(&plan, &events(&plan, &TOOK));
     let whole = plan.clone().arranged(Order::LongestFirst(&history));
     assert_eq!(order(&whole), ["b", "b+misspelt", "a+no-rewrite", "a", "a+misspelt", "b+no-rewrite"]);
+    let mut two = plan.clone();
+    let of_b = |it: &EnvironmentPlan| it.namespace.starts_with('b');
+    let of = |b: bool| plan.clusters[0].environments.iter().filter(|it| of_b(it) == b).cloned().collect();
+    let cluster =
+        |name: &str, environments| ClusterPlan { name: name.to_owned(), environments, ..plan.clusters[0].clone() };
+    two.clusters = vec![cluster("c1", of(false)), cluster("c2", of(true))];
+    let two = two.arranged(Order::LongestFirst(&history));
+    assert_eq!(order(&two), ["b", "b+misspelt", "b+no-rewrite", "a+no-rewrite", "a", "a+misspelt"]);
+
     history.variants.remove(&VariantId::from("a+misspelt"));
     let partly = plan.arranged(Order::LongestFirst(&history));
     assert_eq!(order(&partly)[..2], ["a", "a+misspelt"]);
@@ -124,20 +134,29 @@ fn a_seed_gives_one_order_and_changes_nothing_else() {
 fn the_expected_time_is_that_of_the_schedule() {
     let plan = plan(&["a", "b"]);
     let mut history = History::default();
-    let nothing = plan.expected(&history, 2);
+    let at_once = |jobs| AtOnce { jobs, clusters: 1 };
+    let nothing = plan.expected(&history, at_once(2));
     assert_eq!((nothing.total, nothing.unknown, nothing.from_run), (None, 4, None));
 
     history.learn(&plan, &events(&plan, &TOOK));
     let plan = plan.arranged(Order::LongestFirst(&history));
     // 1 s before, 5 s until environments begin, 0.5 s to clean up; environments of 9, 5, 4 and 2.5 s.
     for (jobs, total) in [(1, 27.0), (2, 18.0), (8, 15.5)] {
-        let expected = plan.expected(&history, jobs);
+        let expected = plan.expected(&history, at_once(jobs));
         assert_eq!((expected.total, expected.unknown), (Some(total), 0), "{jobs} jobs");
         assert_eq!(expected.environments["b"], Some(9.0));
         assert_eq!(expected.variants[&VariantId::from("b")], Some(4.0));
     }
+    // A second cluster like the first: after it, or beside its last environments.
+    let mut two = plan.clone();
+    two.clusters.push(ClusterPlan { name: "c2".to_owned(), ..plan.clusters[0].clone() });
+    for (clusters, total) in [(1, 34.5), (2, 32.0), (8, 32.0)] {
+        let expected = two.expected(&history, AtOnce { jobs: 2, clusters });
+        assert_eq!(expected.total, Some(total), "{clusters} clusters");
+    }
+
     history.variants.remove(&VariantId::from("b+no-rewrite"));
-    let partly = plan.expected(&history, 2);
+    let partly = plan.expected(&history, at_once(2));
     assert_eq!((partly.total, partly.unknown), (None, 1));
     assert_eq!(partly.environments["b-no-rewrite"], None);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
-use futures::future::{join_all, try_join};
+use futures::future::{join, join_all, try_join};
 use tokio::sync::Notify;
 
 use super::error::RunError;
@@ -28,7 +28,12 @@ const WORLD_LINES: usize = 5_000;
 
 /// Starts a cluster and runs its environments side by side, as many as there are jobs.
 pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -> Result<(), RunError> {
+    // The next cluster asks for its job when the environments of this one have asked for theirs: it starts beside the last of
+    // them, and never stands idle while another's wait.
+    let turn = context.turn.lock().await;
     let _standing = context.clusters.acquire().await.expect("the semaphore is never closed");
+    // A node that starts takes as much of the machine as an environment does.
+    let starting = context.jobs.acquire().await.expect("the semaphore is never closed");
     let setup = context.sink.setup(
         format!("cluster/{}", plan.name),
         format!("cluster {} ({})", plan.name, if supplied.published { "published k3s" } else { "source-built node" }),
@@ -55,6 +60,7 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
             return Ok(());
         }
     };
+    drop(starting);
     let mut exited = Box::pin(cluster.exited(&context.site));
     let applier = match Applier::new(cluster.client.clone(), supplied.references.clone()).await {
         Ok(applier) => applier,
@@ -99,7 +105,8 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
                 std::future::ready(()).right_future()
             }
         });
-        join_all(all).await;
+        // In this order: when the turn passes on, each environment has asked for its job.
+        join(join_all(all), async { drop(turn) }).await;
         all_ended.store(true, Ordering::Relaxed);
         answered.notify_one();
         Ok(())

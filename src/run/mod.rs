@@ -60,7 +60,7 @@ pub struct Options {
     pub provision: bool,
     /// Leave everything standing.
     pub keep: bool,
-    /// How many variants run at once.
+    /// How many environments run or nodes start at once.
     pub jobs: usize,
     /// How many clusters stand at once.
     pub clusters: usize,
@@ -79,6 +79,8 @@ pub(crate) struct Context {
     pub(crate) start: OffsetDateTime,
     pub(crate) jobs: Semaphore,
     pub(crate) clusters: Semaphore,
+    /// Whose turn it is to start: one cluster after the other.
+    pub(crate) turn: tokio::sync::Mutex<()>,
     /// How many containers were taken away before the end, with their clusters.
     pub(crate) taken_away: AtomicUsize,
 }
@@ -118,6 +120,7 @@ async fn with_plan(
     let context = Arc::new(Context {
         jobs: Semaphore::new(options.jobs),
         clusters: Semaphore::new(options.clusters),
+        turn: tokio::sync::Mutex::new(()),
         taken_away: AtomicUsize::new(0),
         options,
         site: site.clone(),

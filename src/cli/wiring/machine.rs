@@ -51,7 +51,7 @@ pub async fn e2e(run: Run, project: &Project, plan: &Plan) -> Ended {
         provision: run.options.provision,
         keep: run.options.keep,
         jobs: jobs(run.options.jobs),
-        clusters: run.options.clusters.map_or_else(|| (processors() / 2).max(1), usize::from),
+        clusters: clusters(run.options.clusters),
         seed: run.options.seed,
     };
     let result = run::e2e(options, plan, run.sink, run.redactor, run.cancel).await;
@@ -229,13 +229,18 @@ fn failed(failure: &Failure) -> CliError {
     CliError::Harness(text)
 }
 
-/// How many environments run at once: as many as are asked for, else two for each processor. More make each other wait, and
-/// what asks twenty times a second sees that as an outage.
+/// How many environments run or nodes start at once: as many as are asked for, else two for each processor. More make each
+/// other wait, and what asks many times a second sees that as an outage.
 pub(super) fn jobs(asked: Option<u16>) -> usize {
     asked.map_or_else(|| (2 * processors()).min(8), usize::from)
 }
 
-/// A node that starts keeps a processor busy, and what is asked on another cluster meanwhile needs one too.
+/// How many clusters stand at once: as many as are asked for, else one for every two processors. A node that starts keeps
+/// a processor busy, and what is asked on another cluster meanwhile needs one too.
+pub(super) fn clusters(asked: Option<u16>) -> usize {
+    asked.map_or_else(|| (processors() / 2).max(1), usize::from)
+}
+
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

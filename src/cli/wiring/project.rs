@@ -11,7 +11,7 @@ use crate::cli::args::{Lint, Plan};
 use crate::cli::filter::{self, Candidate};
 use crate::cli::wiring::past::Past;
 use crate::cli::{CliError, printer};
-use crate::plan::{Order, PlanError};
+use crate::plan::{AtOnce, Order, PlanError};
 use parallax_language::fixture::Library;
 use parallax_language::scenario::{self, Diagnostic, Loaded, diagnostic};
 
@@ -150,7 +150,8 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
 /// The plan as text or JSON.
 pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<String, CliError> {
     let plan = arranged(project, selected, args.shuffle)?;
-    let expected = plan.expected(&Past::of(&project.root).took, super::machine::jobs(args.jobs));
+    let at_once = AtOnce { jobs: super::machine::jobs(args.jobs), clusters: super::machine::clusters(args.clusters) };
+    let expected = plan.expected(&Past::of(&project.root).took, at_once);
     if args.json {
         let images: BTreeSet<String> = crate::run::wants(&plan).into_iter().map(|want| want.name).collect();
         let order: Vec<&VariantId> = plan.variants().map(|(.., variant)| &variant.id).collect();
