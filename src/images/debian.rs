@@ -17,7 +17,7 @@ use crate::engine::provision::debian_sources;
 
 /// Downloading and unpacking some hundred packages; a minute is usual.
 const LIMIT: Duration = Duration::from_mins(20);
-/// Runs a program with mounts of its own; essential on Debian.
+/// Runs a program with mounts and processes of its own; essential on Debian.
 const UNSHARE: &str = "unshare";
 
 /// One root file system.
@@ -75,8 +75,10 @@ impl DebianBuild<'_> {
             // Whatever a killed run leaves is then swept with the rest. Without root it works in a user namespace of
             // its own, which could not enter our folder.
             environment.push(("TMPDIR", self.scratch.into()));
-            // What it mounts is seen by nobody else, and goes with it however it ends: what is left can be removed.
-            arguments.splice(0..0, ["--mount".into(), "--".into(), program.into()]);
+            // What it mounts and starts is seen by nobody else, and goes with it however it ends: what is left can be
+            // removed, and no package is installed for a run that was killed.
+            let alone = ["--mount-proc", "--pid", "--fork", "--kill-child", "--"].map(Into::into);
+            arguments.splice(0..0, alone.into_iter().chain([program.into()]));
             program = UNSHARE.into();
         }
         Step {
