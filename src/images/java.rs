@@ -130,12 +130,7 @@ impl MavenBuild<'_> {
         let project = self.scratch.join("project");
         let folder = self.recipe.join(&self.maven.folder);
         let inputs = inputs(&folder).map_err(ImageError::cache("list", &folder))?;
-        for (path, from) in &inputs {
-            let to = project.join(path);
-            let parent = to.parent().unwrap_or(&project);
-            fs::create_dir_all(parent).map_err(ImageError::cache("make", parent))?;
-            fs::copy(from, &to).map_err(ImageError::cache("copy", from))?;
-        }
+        tree::copy(&inputs, &project)?;
         say("fetching the jars");
         self.fetch(&project).run(say, cancel).await?;
         self.check_sums(&project)?;

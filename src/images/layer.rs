@@ -90,23 +90,30 @@ impl Prepared {
     }
 }
 
+fn unreadable(file: &Path) -> impl FnOnce(std::io::Error) -> ImageError {
+    let file = file.to_owned();
+    move |source| ImageError::Unreadable { file, source }
+}
+
+/// Files with their content, by the paths that they have in a folder.
+fn add(fields: &mut Fields, files: impl IntoIterator<Item = (String, PathBuf)>) -> Result<(), ImageError> {
+    for (path, file) in files {
+        fields.add(&path, digest::of_file(&file).map_err(unreadable(&file))?.as_bytes());
+    }
+    Ok(())
+}
+
 /// The hash of everything that a layer is made from.
 fn hash(layer: &Layer, recipe: &Recipe, binaries: &Path, image: &str) -> Result<String, ImageError> {
     let mut fields = Fields::new(LAYER_DOMAIN);
     fields.add("recipe", &json(layer));
-    let unreadable = |file: &Path| {
-        let file = file.to_owned();
-        move |source| ImageError::Unreadable { file, source }
-    };
     match layer {
         Layer::Debian(_) | Layer::Pypi(_) => fields.add("architecture", std::env::consts::ARCH.as_bytes()),
         Layer::Go(go) => {
             fields.add("architecture", std::env::consts::ARCH.as_bytes());
             if let Some(module) = &go.module {
                 let folder = recipe.folder.join(module);
-                for (path, file) in tree::files_below(&folder).map_err(unreadable(&folder))? {
-                    fields.add(&path, digest::of_file(&file).map_err(unreadable(&file))?.as_bytes());
-                }
+                add(&mut fields, tree::files_below(&folder).map_err(unreadable(&folder))?)?;
             }
         }
         Layer::Cargo(cargo) => {
@@ -114,16 +121,11 @@ fn hash(layer: &Layer, recipe: &Recipe, binaries: &Path, image: &str) -> Result<
             fields.add("program", digest::of_file(&program).map_err(unreadable(&program))?.as_bytes());
         }
         Layer::Npm(npm) => {
-            for name in nodejs::INPUTS {
-                let file = recipe.folder.join(&npm.folder).join(name);
-                fields.add(name, digest::of_file(&file).map_err(unreadable(&file))?.as_bytes());
-            }
+            add(&mut fields, nodejs::inputs(&recipe.folder.join(&npm.folder)))?;
         }
         Layer::Maven(maven) => {
             let folder = recipe.folder.join(&maven.folder);
-            for (path, file) in java::inputs(&folder).map_err(unreadable(&folder))? {
-                fields.add(&path, digest::of_file(&file).map_err(unreadable(&file))?.as_bytes());
-            }
+            add(&mut fields, java::inputs(&folder).map_err(unreadable(&folder))?)?;
         }
         Layer::Files(name) => {
             let folder = recipe.folder.join(name);

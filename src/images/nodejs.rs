@@ -4,8 +4,7 @@
 //! read. No script of a package runs.
 
 use std::ffi::OsString;
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -17,8 +16,8 @@ use super::tree::{self, Entry};
 
 /// Some hundred small packages.
 const LIMIT: Duration = Duration::from_mins(10);
-/// What a layer is made from, of all that its folder may hold.
-pub(super) const INPUTS: [&str; 2] = ["package.json", "package-lock.json"];
+const PACKAGE: &str = "package.json";
+const LOCK: &str = "package-lock.json";
 /// npm's own notes, which name the registry that it used.
 const NOTES: &str = ".package-lock.json";
 
@@ -26,21 +25,24 @@ impl Npm {
     /// What is wrong with it, in words.
     pub(super) fn check(&self, folder: &Path) -> Result<(), String> {
         check_path(&self.to)?;
-        check_folder(folder, &self.folder, Some("package.json"))?;
-        let lock = folder.join(&self.folder).join("package-lock.json");
+        check_folder(folder, &self.folder, Some(PACKAGE))?;
+        let lock = folder.join(&self.folder).join(LOCK);
         let again = format!(
             "write it with `npm install --package-lock-only --omit-lockfile-registry-resolved` in {}",
             self.folder
         );
         match std::fs::read_to_string(&lock) {
             // Else npm would ask that host, whatever registry the machine names.
-            Ok(text) if text.contains("\"resolved\"") => {
-                Err(format!("package-lock.json names a registry's host; {again}"))
-            }
+            Ok(text) if text.contains("\"resolved\"") => Err(format!("{LOCK} names a registry's host; {again}")),
             Ok(_) => Ok(()),
-            Err(_) => Err(format!("folder {:?} holds no package-lock.json; {again}", self.folder)),
+            Err(_) => Err(format!("folder {:?} holds no {LOCK}; {again}", self.folder)),
         }
     }
+}
+
+/// What a layer is made from, of all that its folder may hold: path below the folder, and file.
+pub(super) fn inputs(folder: &Path) -> [(String, PathBuf); 2] {
+    [PACKAGE, LOCK].map(|name| (name.to_owned(), folder.join(name)))
 }
 
 /// One set of packages.
@@ -65,11 +67,7 @@ impl NpmBuild<'_> {
         cancel: &CancellationToken,
     ) -> Result<Vec<Entry>, ImageError> {
         let project = self.scratch.join("project");
-        fs::create_dir_all(&project).map_err(ImageError::cache("make", &project))?;
-        for name in INPUTS {
-            let from = self.recipe.join(&self.npm.folder).join(name);
-            fs::copy(&from, project.join(name)).map_err(ImageError::cache("copy", &from))?;
-        }
+        tree::copy(&inputs(&self.recipe.join(&self.npm.folder)), &project)?;
         self.step(&project).run(say, cancel).await?;
         let modules = project.join("node_modules");
         entries(&modules, &format!("{}/node_modules", self.npm.to)).map_err(ImageError::cache("read", &modules))
@@ -111,6 +109,8 @@ fn is_for_developers(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use tar::{Builder, EntryType, Header};
 use tokio_util::sync::CancellationToken;
 
+use super::error::ImageError;
+
 /// One thing in a layer. Paths are relative to `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
@@ -55,6 +57,17 @@ pub(super) fn write(
         }
     }
     tar.finish()
+}
+
+/// Copies files into a folder, each to its path there.
+pub(super) fn copy(files: &[(String, PathBuf)], folder: &Path) -> Result<(), ImageError> {
+    for (path, from) in files {
+        let to = folder.join(path);
+        let parent = to.parent().unwrap_or(folder);
+        fs::create_dir_all(parent).map_err(ImageError::cache("make", parent))?;
+        fs::copy(from, &to).map_err(ImageError::cache("copy", from))?;
+    }
+    Ok(())
 }
 
 /// A header of which nothing depends on the machine or the moment.

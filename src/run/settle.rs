@@ -36,7 +36,7 @@ pub(super) fn within(step: &Step) -> Duration {
 
 /// Tries a step until it is settled. `declared` is the cause with which it must fail here.
 pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Result<Settled, RunError> {
-    let (attempts, tried) = come_to_hold(attempt, declared).await?;
+    let (attempts, tried) = Box::pin(come_to_hold(attempt, declared)).await?;
     let settled = Settled { attempts, last: Some(tried), held: None };
     match attempt.step.consistently {
         Some(span) if settled.last.as_ref().is_some_and(|it| it.judgement.cause.is_none()) => {
