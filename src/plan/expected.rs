@@ -26,7 +26,6 @@ pub struct Expected {
     /// The run that told last; none where none is known.
     pub from_run: Option<RunId>,
     /// What may be under way at once.
-    #[serde(flatten)]
     pub at_once: AtOnce,
     /// The whole run.
     pub total: Option<f64>,

@@ -147,6 +147,9 @@ fn the_expected_time_is_that_of_the_schedule() {
         assert_eq!(expected.environments["b"], Some(9.0));
         assert_eq!(expected.variants[&VariantId::from("b")], Some(4.0));
     }
+    let json = serde_json::to_value(plan.expected(&history, at_once(2))).expect("is JSON");
+    assert_eq!((&json["at-once"]["jobs"], &json["clusters"]["c1"]), (&2.into(), &16.5.into()));
+
     // A second cluster like the first: after it, or beside its last environments.
     let mut two = plan.clone();
     two.clusters.push(ClusterPlan { name: "c2".to_owned(), ..plan.clusters[0].clone() });

@@ -158,3 +158,60 @@ impl Drop for StoreWitness {
         self.task.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use parallax_vocab::event::Arrived;
+
+    use super::*;
+
+    fn witness(followed: bool) -> (Arc<StoreWitness>, watch::Sender<News>) {
+        let (send, news) = watch::channel(News { followed, idle: 0 });
+        let witness = StoreWitness { shared: Arc::default(), news, task: tokio::spawn(std::future::pending()) };
+        (Arc::new(witness), send)
+    }
+
+    fn traced(id: &str) -> Traced {
+        let (source, host) = ("10.42.0.7".to_owned(), "minio.example.com".to_owned());
+        Traced { request_id: id.to_owned(), source, host, arrived: Arrived::default() }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_the_trace_shows_is_known_whether_it_comes_before_or_after_the_question() {
+        let (witness, send) = witness(true);
+        witness.shared.seen().insert("a".to_owned(), traced("a"));
+        assert_eq!(witness.of("a").await, Some(traced("a")));
+
+        let asked = tokio::spawn({
+            let witness = Arc::clone(&witness);
+            async move { witness.of("b").await }
+        });
+        tokio::task::yield_now().await;
+        witness.shared.seen().insert("b".to_owned(), traced("b"));
+        send.send_modify(|_| ());
+        assert_eq!(asked.await.expect("it ends"), Some(traced("b")));
+    }
+
+    #[tokio::test]
+    async fn a_trace_that_is_not_open_is_not_waited_for() {
+        let (witness, send) = witness(false);
+        assert_eq!(witness.of("a").await, None);
+        drop(send);
+    }
+
+    #[tokio::test]
+    async fn a_request_is_missing_when_the_store_has_nothing_more_to_tell() {
+        let (witness, send) = witness(true);
+        let asked = tokio::spawn({
+            let witness = Arc::clone(&witness);
+            async move { witness.of("a").await }
+        });
+        while !asked.is_finished() {
+            send.send_modify(|news| news.idle += 1);
+            // As the store does, again and again until the question has its answer.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(asked.await.expect("it ends"), None);
+        assert!(send.borrow().idle >= IDLE_TIMES);
+    }
+}
