@@ -118,7 +118,7 @@ fn hash(layer: &Layer, recipe: &Recipe, binaries: &Path, image: &str) -> Result<
         }
         Layer::Cargo(cargo) => {
             let program = binaries::find(binaries, &cargo.binary, image)?;
-            fields.add("program", digest::of_file(&program).map_err(unreadable(&program))?.as_bytes());
+            add(&mut fields, [("program".to_owned(), program)])?;
         }
         Layer::Npm(npm) => {
             add(&mut fields, nodejs::inputs(&recipe.folder.join(&npm.folder)))?;

@@ -163,7 +163,8 @@ impl Drop for Running {
     }
 }
 
-/// A command that the kernel ends when this process is killed: a build that nobody waits for would go on for minutes. `setpriv` is part of every Debian; where it is missing, such a build runs to its end.
+/// A command that the kernel ends when this process is killed: a build that nobody waits for would go on for minutes.
+/// `setpriv` is part of every Debian; where it is missing, such a build runs to its end.
 fn bound_to_us(program: &Path) -> Command {
     let setpriv = Path::new("/usr/bin/setpriv");
     if setpriv.is_file() {

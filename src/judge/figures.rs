@@ -19,9 +19,9 @@ pub fn judge_figures(expect: &Expect, list: &str) -> Judgement {
     if let Some(count) = expect.count {
         matchers.push(equal("count", count.to_string(), numbers.len().to_string()));
     }
-    let bounds = [("median", &expect.median, median(&numbers)), ("worst", &expect.worst, numbers.last().copied())];
+    let bounds = [("median", expect.median, median(&numbers)), ("worst", expect.worst, numbers.last().copied())];
     for (matcher, bound, seen) in bounds {
-        let Some(bound) = *bound else { continue };
+        let Some(bound) = bound else { continue };
         let words = seen.map_or("no number".to_owned(), |it| format!("{it} of {}", all(&numbers)));
         matchers.push(Bound::from(bound).judge(matcher, seen.as_ref(), words));
     }

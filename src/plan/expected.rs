@@ -106,9 +106,10 @@ impl<'a> Schedule<'a> {
         // Since when it is the next cluster's turn to start: one has it at a time.
         let mut turn = Some(0);
         loop {
-            if let Some(since) = turn.filter(|_| !self.places.is_empty()) {
+            if let Some(since) = turn
+                && let Some(Reverse(place)) = self.places.pop()
+            {
                 turn = None;
-                let Reverse(place) = self.places.pop().unwrap_or_default();
                 self.waiting.extend(self.to_come.next().map(|next| Reverse((place.max(since), Work::Start(next)))));
             }
             let Some(Reverse((since, work))) = self.waiting.pop() else { return self.ends };

@@ -6,7 +6,7 @@ use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
-use super::cluster::{ClusterPlan, EnvironmentPlan, Plan};
+use super::cluster::{EnvironmentPlan, Plan};
 use super::history::History;
 
 /// An order.
@@ -26,13 +26,11 @@ impl Plan {
     pub fn arranged(mut self, order: Order<'_>) -> Self {
         match order {
             Order::LongestFirst(history) => {
+                let length = |it: &EnvironmentPlan| took(it, history).unwrap_or(u64::MAX);
                 for cluster in &mut self.clusters {
-                    cluster.environments.sort_by_key(|it| Reverse(took(it, history).unwrap_or(u64::MAX)));
+                    cluster.environments.sort_by_key(|it| Reverse(length(it)));
                 }
-                let longest = |cluster: &ClusterPlan| {
-                    cluster.environments.first().map(|it| took(it, history).unwrap_or(u64::MAX))
-                };
-                self.clusters.sort_by_key(|it| Reverse(longest(it)));
+                self.clusters.sort_by_key(|it| Reverse(it.environments.first().map(length)));
             }
             Order::Shuffled(seed) => {
                 let mut random = ChaCha8Rng::seed_from_u64(seed);

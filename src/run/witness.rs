@@ -36,8 +36,8 @@ pub(super) struct StoreWitness {
 /// How far the trace has come.
 #[derive(Clone, Copy, Debug, Default)]
 struct News {
-    /// The trace is open.
-    followed: bool,
+    /// Since when the trace is followed without a gap, since the Unix epoch; none while it is not.
+    since: Option<Duration>,
     /// Keep-alives so far.
     idle: u64,
 }
@@ -47,8 +47,6 @@ struct Shared {
     seen: Mutex<IndexMap<String, Traced>>,
     /// Certificates under which the store may be met, the newest last.
     pins: Mutex<Vec<Vec<u8>>>,
-    /// Since when the trace is followed without a gap, since the Unix epoch; none while it is not.
-    since: Mutex<Option<Duration>>,
 }
 
 impl StoreWitness {
@@ -57,18 +55,15 @@ impl StoreWitness {
         let lines = opened(view.clone(), access).await?;
         let shared = Arc::new(Shared::default());
         shared.pins().extend(view.pin.clone());
-        shared.follows(true);
-        let (send, news) = watch::channel(News { followed: true, idle: 0 });
+        let (send, news) = watch::channel(News { since: now(), idle: 0 });
         let (kept, access) = (Arc::clone(&shared), access.clone());
         let task = tokio::spawn(async move {
             let mut lines = lines;
             loop {
                 kept.follow(&mut lines, &send).await;
-                kept.follows(false);
-                send.send_modify(|news| news.followed = false);
+                send.send_modify(|news| news.since = None);
                 lines = kept.again(&view, &access).await;
-                kept.follows(true);
-                send.send_modify(|news| news.followed = true);
+                send.send_modify(|news| news.since = now());
             }
         });
         Ok(Self { shared, news, task })
@@ -81,7 +76,7 @@ impl StoreWitness {
 
     /// Whether every request since then would have been seen.
     pub(super) fn watched_since(&self, began: Duration) -> bool {
-        self.shared.since.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|since| since <= began)
+        self.news.borrow().since.is_some_and(|since| since <= began)
     }
 
     /// What the store saw of a request that it has answered; `None` when its trace does not show it, or is not open.
@@ -90,7 +85,7 @@ impl StoreWitness {
         let (idle_before, not_before) = (news.borrow().idle, Instant::now() + FOLLOWS_WITHIN);
         let told = |news: &News| {
             let silent = news.idle >= idle_before + IDLE_TIMES && Instant::now() >= not_before;
-            self.get(request_id).is_some() || silent || !news.followed
+            self.get(request_id).is_some() || silent || news.since.is_none()
         };
         let _ = tokio::time::timeout(TOLD_WITHIN, news.wait_for(told)).await;
         self.get(request_id)
@@ -108,11 +103,6 @@ impl Shared {
 
     fn pins(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn follows(&self, open: bool) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
-        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = now.filter(|_| open);
     }
 
     /// Keeps what the trace shows, until it ends.
@@ -146,6 +136,11 @@ impl Shared {
     }
 }
 
+/// Since the Unix epoch.
+fn now() -> Option<Duration> {
+    SystemTime::now().duration_since(UNIX_EPOCH).ok()
+}
+
 async fn opened(view: View, access: &S3Access) -> Result<Trace, String> {
     tokio::time::timeout(OPENS_WITHIN, trace::open(view, access))
         .await
@@ -166,7 +161,7 @@ mod tests {
     use super::*;
 
     fn witness(followed: bool) -> (Arc<StoreWitness>, watch::Sender<News>) {
-        let (send, news) = watch::channel(News { followed, idle: 0 });
+        let (send, news) = watch::channel(News { since: followed.then(now).flatten(), idle: 0 });
         let witness = StoreWitness { shared: Arc::default(), news, task: tokio::spawn(std::future::pending()) };
         (Arc::new(witness), send)
     }
