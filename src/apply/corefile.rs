@@ -1,8 +1,8 @@
 //! Rules in the Corefile itself, as a person writes them who edits `ConfigMap` coredns.
 //!
-//! k3s owns that `ConfigMap`: what is written there stays until k3s starts anew and applies its own manifest again
-//! (facts.md §3), which is why `coredns-custom` is the better place. CoreDNS reads a changed Corefile in its own time, so
-//! it is restarted.
+//! k3s owns that `ConfigMap` and applies its own manifest again at each start, which undoes the change
+//! (docs/facts.md#coredns-on-k3s). So `coredns-custom` is the better place. CoreDNS takes a while to read a changed
+//! Corefile, so it is restarted.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! A cluster: k3s in a container, its outside world beside it, and the one Kubernetes client.
 //!
 //! **Architecture Invariant:** only this room builds a Kubernetes client. The published `rancher/k3s` image and the
-//! source-built node image are started in exactly the same way; the contract between them is facts.md §3.
+//! source-built node image are started in exactly the same way; the contract between them is docs/facts.md#k3s.
 
 mod access;
 mod error;

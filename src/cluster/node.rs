@@ -23,7 +23,7 @@ const API_PORT: u16 = 6443;
 const READY_LINE: &str = "k3s is up and running";
 /// How long a node may take from its container's start to that line. Cold disks and two cores included.
 pub const UP_WITHIN: Duration = Duration::from_mins(2);
-/// Where k3s looks for manifests and images (facts.md §3).
+/// Where k3s looks for manifests and images (docs/facts.md#paths-and-flags-of-k3s).
 const MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
 const AIRGAP_IMAGES: &str = "/var/lib/rancher/k3s/agent/images";
 const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
@@ -35,7 +35,7 @@ const TOKEN_KEYS: [&str; 2] =
 /// Where k3s finds the authority of its apiserver, if it is not to make one (certificate and key).
 const SERVER_AUTHORITY: [&str; 2] =
     ["/var/lib/rancher/k3s/server/tls/server-ca.crt", "/var/lib/rancher/k3s/server/tls/server-ca.key"];
-/// The issuer of ServiceAccounts' tokens on k3s (facts.md §3).
+/// The issuer of ServiceAccounts' tokens on k3s (docs/facts.md#issuer-and-discovery).
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const AUTHENTICATION: &str = "/etc/parallax/authentication.yaml";
 const RESOLV_CONF: &str = "/etc/parallax/resolv.conf";
@@ -242,7 +242,7 @@ fn arguments(plan: &ClusterPlan) -> Vec<String> {
         Some(Discovery::Anonymous) => vec!["anonymous-auth=true".to_owned()],
     };
     if !opening.is_empty() {
-        // Its default is the node's address, which need not be in the certificate (facts.md §2).
+        // Its default is the node's address, which need not be in the certificate (docs/facts.md#issuer-and-discovery).
         pass("--kube-apiserver-arg", &[format!("service-account-jwks-uri={ISSUER}/openid/v1/jwks")]);
     }
     pass("--kube-apiserver-arg", &opening);
@@ -252,7 +252,7 @@ fn arguments(plan: &ClusterPlan) -> Vec<String> {
     arguments
 }
 
-/// Nobody in particular may ask for the two discovery paths, and for nothing else (facts.md §3).
+/// Nobody in particular may ask for the two discovery paths, and for nothing else (docs/facts.md#issuer-and-discovery).
 fn narrow_opening() -> Value {
     json!({
         "apiVersion": "apiserver.config.k8s.io/v1",

@@ -2,7 +2,8 @@
 
 use super::facts::Facts;
 
-/// Kubernetes' kubelet refuses cgroup v1 from this minor version on, unless it is told otherwise (facts.md 3).
+/// The kubelet refuses cgroup v1 from this minor version on, unless its configuration allows it
+/// (docs/facts.md#cgroup-v1).
 const REFUSES_CGROUP_V1_FROM_MINOR: u32 = 35;
 /// What a cluster's components use of these; past the limit the kubelet ends with "too many open files". Counted on a
 /// node: kubelet 7, apiserver 6, controller manager 5, containerd 1.
@@ -87,7 +88,8 @@ fn privileged(facts: &Facts, needs: &Needs) -> Option<Finding> {
             "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or name an engine that runs as root",
         ));
     }
-    // docker.io 20.10 fails in runc on the machines of facts.md 5; the engine cannot tell, its age can.
+    // runc of docker.io 20.10 fails on some machines (docs/facts.md#container-engines). The engine does not say so, but
+    // its version shows it.
     let major: Option<u32> = facts.version.split('.').next().and_then(|major| major.parse().ok());
     if major.is_some_and(|major| major < 23) {
         return Some(warning(

@@ -1,5 +1,5 @@
-//! ConfigMap `coredns-custom`, as k3s reads it (facts.md §3): `*.override` inside the server block `.:53`, `*.server`
-//! outside it.
+//! ConfigMap `coredns-custom`, as k3s reads it: keys `*.override` inside the server block `.:53`, keys `*.server`
+//! outside it (docs/facts.md#coredns-on-k3s).
 
 use std::fmt::Write as _;
 use std::net::IpAddr;

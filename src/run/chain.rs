@@ -17,7 +17,8 @@ use parallax_language::scenario::target::LogTarget;
 
 /// An explanation is worth this much time, and no more.
 const WITHIN: Duration = Duration::from_secs(3);
-/// What MinIO writes of a provider that it cannot use, and of the roles that it made (facts.md §2).
+/// What MinIO logs about a provider that it cannot use, and about the roles that it made
+/// (docs/facts.md#openid-provider-in-minio).
 const COMPLAINT: &str = "Unable to initialize OpenID";
 const ROLE: &str = "arn:minio:iam:";
 

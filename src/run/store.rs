@@ -146,9 +146,9 @@ pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
     drop(Vantage::Outside.ask(question).await);
 }
 
-/// Waits until pods reach the store's Service: it has no endpoints for a moment after its pod is ready, and only the
-/// answer tells (facts.md §4). By address and pinned, so that neither DNS nor trust plays a part. A Service that stays
-/// out of reach is left to the flow, whose steps say what is wrong with it.
+/// Waits until pods reach the store's Service, which has no endpoints for a moment after its pod is ready
+/// (docs/facts.md#services-and-addresses). The question goes to the address with a pinned certificate, so that neither
+/// DNS nor trust plays a part. A Service that stays out of reach is left to the flow, whose steps say what is wrong.
 pub(super) async fn service_reached(
     scene: &Scene<'_>,
     fixture: &str,

@@ -40,7 +40,8 @@ const MANIFEST: &str = "/var/lib/rancher/k3s/server/manifests/opening.yaml";
 const ARCHIVE: &str = "/var/lib/rancher/k3s/agent/images/broken.tar";
 const AUTHENTICATION: &str = "/etc/parallax/authentication.yaml";
 
-/// The narrow opening (facts.md 3): anonymous requests for the two discovery paths, and nothing else.
+/// Anonymous requests are allowed for the two discovery paths and for nothing else
+/// (docs/facts.md#issuer-and-discovery).
 const NARROW: &str = "apiVersion: apiserver.config.k8s.io/v1
 kind: AuthenticationConfiguration
 anonymous:

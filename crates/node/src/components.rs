@@ -65,7 +65,8 @@ pub(crate) fn apiserver(settings: &Settings, node: &Node) -> Vec<String> {
         ("requestheader-username-headers", "X-Remote-User".to_owned()),
         ("secure-port", API_PORT.to_string()),
         ("service-account-issuer", issuer.clone()),
-        // Upstream's default is the node's address, which need not be in a certificate (facts.md 2).
+        // Upstream's default is the node's address, which need not be in a certificate
+        // (docs/facts.md#issuer-and-discovery).
         ("service-account-jwks-uri", format!("{issuer}/openid/v1/jwks")),
         ("service-account-key-file", tls("service.key")),
         ("service-account-signing-key-file", tls("service.key")),
@@ -73,7 +74,8 @@ pub(crate) fn apiserver(settings: &Settings, node: &Node) -> Vec<String> {
         ("tls-cert-file", tls("serving-kube-apiserver.crt")),
         ("tls-private-key-file", tls("serving-kube-apiserver.key")),
     ];
-    // The file's own `anonymous` field decides then; with both the apiserver refuses to start (facts.md 3).
+    // The file's own `anonymous` field decides then. With both, the apiserver does not start
+    // (docs/facts.md#issuer-and-discovery).
     if !settings.apiserver.iter().any(|argument| argument.name() == "authentication-config") {
         defaults.push(("anonymous-auth", "false".to_owned()));
     }

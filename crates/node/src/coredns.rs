@@ -1,5 +1,5 @@
 //! CoreDNS as k3s deploys it: the names, the Corefile's imports and the optional `coredns-custom` volume are contract
-//! (facts.md 3).
+//! (docs/facts.md#coredns-on-k3s).
 
 use serde_json::{Value, json};
 

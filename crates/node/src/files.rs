@@ -87,7 +87,7 @@ pub(crate) fn kubelet_config(settings: &Settings, resolv_conf: &str, cgroup_v1: 
         "syncFrequency": "5s",
     });
     if cgroup_v1 {
-        // Refused by default from Kubernetes 1.35 on; known to the kubelet since 1.31 (facts.md 3).
+        // Refused by default from Kubernetes 1.35 on; known to the kubelet since 1.31 (docs/facts.md#cgroup-v1).
         config["failCgroupV1"] = false.into();
     }
     format!("{config:#}\n")

@@ -1,15 +1,15 @@
 //! The init of the source-built node image: `k3s server` from upstream components.
 //!
-//! Where the published k3s image cannot be had, this binary is `/bin/k3s` of an image that honours the part of k3s's
-//! contract that scenarios use (facts.md 3): flags, paths, ConfigMap names and defaults. `parallax-node` decides the
+//! Where the published k3s image cannot be had, this binary is `/bin/k3s` of an image that behaves like k3s as far as
+//! scenarios use it: flags, paths, ConfigMap names and defaults (docs/facts.md#k3s). `parallax-node` computes the
 //! arguments of etcd, containerd, kube-apiserver, controller-manager, scheduler, kubelet and kube-proxy in pure
-//! functions ([`components`]), writes the certificates ([`pki`]), and keeps the lot running ([`boot`], [`supervise`]).
+//! functions ([`components`]), writes the certificates ([`pki`]), and runs the components ([`boot`], [`supervise`]).
 //!
-//! What differs from k3s, beyond what it is made of: etcd instead of SQLite; no Traefik, ServiceLB, local storage,
-//! metrics server, `kubectl` or `crictl`; one IPv4 range each of pods and services; `registries.yaml`, `config.yaml.d`
-//! and unknown names in `config.yaml` are errors; an archive that cannot be imported ends the node; without a usable
-//! `resolv.conf` names beyond the cluster fail at once instead of going to a public resolver; CoreDNS reads the API
-//! at the node's address; logs are files under `/var/log/parallax-node`.
+//! Differences from k3s, apart from the components: etcd instead of SQLite; no Traefik, ServiceLB, local storage,
+//! metrics server, `kubectl` or `crictl`; one IPv4 range for pods and one for services; `registries.yaml`,
+//! `config.yaml.d` and unknown names in `config.yaml` are errors; an archive that cannot be imported ends the node;
+//! without a usable `resolv.conf`, names outside the cluster fail at once instead of going to a public resolver;
+//! CoreDNS reads the API at the node's address; logs are files under `/var/log/parallax-node`.
 //!
 //! **Invariant**: a component that ends takes the container with it, and standard error says which one, how, and its
 //! last lines. Nothing is restarted: a test's cluster that half works is worse than none.

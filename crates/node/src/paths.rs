@@ -1,4 +1,5 @@
-//! Where things lie. What k3s has a place for lies there, since scenarios and people look there (facts.md 3).
+//! Paths in the container. What k3s has a path for is at that path, because scenarios and people look there
+//! (docs/facts.md#paths-and-flags-of-k3s).
 
 /// k3s's configuration file.
 pub(crate) const CONFIG: &str = "/etc/rancher/k3s/config.yaml";

@@ -13,7 +13,8 @@ use super::sources;
 use super::system::System;
 use crate::record::Sink;
 
-/// The Debian release whose engine runs privileged containers on every machine that was tried (facts.md 5).
+/// The Debian release whose engine runs privileged containers on every machine that was tried
+/// (docs/facts.md#container-engines).
 const NEWER_SUITE: &str = "trixie";
 const ETC_APT: &str = "/etc/apt";
 /// Lines of output that an error shows.

@@ -11,7 +11,8 @@ use crate::engine::error::EngineError;
 use crate::engine::find::{DEFAULT_SOCKET, Endpoint, Surroundings, find};
 use crate::record::Sink;
 
-/// Debian's 20.10 fails to run privileged containers on some machines (facts.md 5); its successors do not.
+/// Debian's 20.10 cannot run privileged containers on some machines; newer releases can
+/// (docs/facts.md#container-engines).
 const LEAST: Release = Release(23, 0);
 const VERSION_WITHIN: Duration = Duration::from_secs(20);
 

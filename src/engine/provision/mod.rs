@@ -3,7 +3,7 @@
 //!
 //! Every step is said *before* it is done, with package names, versions and the files written. A second run changes
 //! nothing. No mirror is named here: where a newer suite is needed, the machine's own apt sources are used once more
-//! with the suite renamed, pinned so low that nothing else is upgraded from it (facts.md 5).
+//! with the suite renamed, pinned so low that nothing else is upgraded from it (docs/facts.md#container-engines).
 
 mod apt;
 mod choice;

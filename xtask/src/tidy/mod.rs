@@ -1,5 +1,6 @@
 //! Rules of the house that no other tool knows; a file a rule.
 
+mod citations;
 mod docs;
 mod hosts;
 mod map;
@@ -46,26 +47,23 @@ pub(crate) fn run() -> Result<bool> {
     let root = std::path::Path::new(root.trim());
     let root_text = root.to_string_lossy();
     let names = git(&["-C", &root_text, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
-    let mut findings = 0_usize;
-    let mut files = 0_usize;
-    let mut there = Vec::new();
-    for name in names.split('\0').filter(|name| !name.is_empty()) {
-        // Deleted, binary, or a link to nowhere: nothing to read.
-        let Ok(text) = std::fs::read_to_string(root.join(name)) else { continue };
-        files += 1;
-        there.push(name);
-        for finding in RULES.iter().flat_map(|rule| rule(name, &text)) {
-            findings += 1;
-            say(&format!("{name}:{}: {}", finding.line, finding.message));
-        }
+    // Deleted, binary, or a link to nowhere: nothing to read.
+    let read = |name: &str| Some((name.to_owned(), std::fs::read_to_string(root.join(name)).ok()?));
+    let files: Vec<(String, String)> = names.split('\0').filter(|name| !name.is_empty()).filter_map(read).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let mut findings: Vec<(&str, Finding)> = Vec::new();
+    for (name, text) in &files {
+        findings.extend(RULES.iter().flat_map(|rule| rule(name, text)).map(|finding| (*name, finding)));
     }
-    let architecture = std::fs::read_to_string(root.join(MAP)).unwrap_or_default();
-    for finding in map::check(&architecture, there.into_iter()) {
-        findings += 1;
-        say(&format!("{MAP}:{}: {}", finding.line, finding.message));
+    let architecture = files.iter().find(|(name, _)| *name == MAP).map_or("", |(_, text)| text);
+    let rooms = map::check(architecture, files.iter().map(|(name, _)| *name));
+    findings.extend(rooms.into_iter().map(|finding| (MAP, finding)));
+    findings.extend(citations::check(&files));
+    for (name, finding) in &findings {
+        say(&format!("{name}:{}: {}", finding.line, finding.message));
     }
-    say(&format!("tidy: {files} files, {findings} findings"));
-    Ok(findings == 0)
+    say(&format!("tidy: {} files, {} findings", files.len(), findings.len()));
+    Ok(findings.is_empty())
 }
 
 /// Lines with their numbers.

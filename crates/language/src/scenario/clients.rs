@@ -9,7 +9,7 @@ use super::model::ClientStep;
 pub struct Client {
     /// As scenarios name it; its program is `/clients/NAME`.
     pub name: &'static str,
-    /// The variable in which it reads the path of its certificate bundle (facts.md §6).
+    /// The variable in which it reads the path of its certificate bundle (docs/facts.md#aws-clients).
     pub trust_in: &'static str,
     /// The methods it signs URLs for.
     pub signs: &'static [&'static str],
