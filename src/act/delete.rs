@@ -7,12 +7,15 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, DynamicObject, ListParams};
-use kube::runtime::wait::{await_condition, conditions};
+use kube::runtime::wait::conditions;
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{ActError, Done, Scope};
+use crate::cluster::{Ended, until};
+use crate::record::Noted as _;
 
 /// The finalizer behind which an object waits for what it owns.
 const FOREGROUND: &str = "foregroundDeletion";
@@ -26,42 +29,40 @@ pub async fn delete(scope: &Scope<'_>, api: &Api<DynamicObject>, title: &str, na
     let there = api.get(name).await.map_err(ActError::of(title, "get"))?;
     let uid = there.uid().unwrap_or_default();
     api.delete(name, &DeleteParams::foreground()).await.map_err(ActError::of(title, "delete"))?;
-    if gone(scope, api, name, &uid, title).await? {
+    let Some(object) = gone(api, name, &uid, title, Instant::now() + scope.within).await? else {
         return Ok(Done { told: format!("{title} is gone"), said: json!({ "uid": uid }), ..Done::default() });
-    }
-    let blocks = blocks(scope, api, name, &uid).await;
+    };
+    let blocks = blocks(scope, &object, &uid).await;
     Err(ActError::cause(title, format!("it is not gone after {} s: {blocks}", scope.within.as_secs())))
 }
 
-/// Waits until an object is gone; whether it went in time.
+/// Waits until an object is gone; what is still there where it did not go in time.
 pub(super) async fn gone<K>(
-    scope: &Scope<'_>,
     api: &Api<K>,
     name: &str,
     uid: &str,
     title: &str,
-) -> Result<bool, ActError>
+    deadline: Instant,
+) -> Result<Option<K>, ActError>
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
 {
-    let gone = await_condition(api.clone(), name, conditions::is_deleted(uid));
-    match tokio::time::timeout(scope.within, gone).await {
-        Ok(Ok(_)) => Ok(true),
-        Ok(Err(error)) => Err(ActError::watch(title, &error)),
-        Err(_) => Ok(false),
+    match until(api, name, conditions::is_deleted(uid), deadline).await {
+        Ended::Met(_) => Ok(None),
+        Ended::NotMet(object) => Ok(object),
+        Ended::Unseen(reason) => Err(ActError::unseen(title, reason)),
     }
 }
 
 /// What keeps an object that is being deleted.
-async fn blocks(scope: &Scope<'_>, api: &Api<DynamicObject>, name: &str, uid: &str) -> String {
-    let Ok(Some(object)) = api.get_opt(name).await else { return "it cannot be looked at".to_owned() };
+async fn blocks(scope: &Scope<'_>, object: &DynamicObject, uid: &str) -> String {
     let mut blocks: Vec<String> = object
         .finalizers()
         .iter()
         .filter(|it| *it != FOREGROUND)
         .map(|finalizer| format!("finalizer {finalizer} is still on it"))
         .collect();
-    blocks.extend(conditions_of(&object));
+    blocks.extend(conditions_of(object));
     blocks.extend(pods(scope, uid).await);
     if blocks.is_empty() {
         blocks.push("nothing is seen that keeps it".to_owned());
@@ -85,13 +86,17 @@ async fn pods(scope: &Scope<'_>, uid: &str) -> Vec<String> {
     let sets: Api<ReplicaSet> = Api::namespaced(scope.client.clone(), scope.namespace);
     let owned = |owners: &[OwnerReference], of: &BTreeSet<String>| owners.iter().any(|it| of.contains(&it.uid));
     let mut owners = BTreeSet::from([uid.to_owned()]);
-    let sets = sets.list(&all).await.map(|it| it.items).unwrap_or_default();
+    let sets = sets.list(&all).await.noted("list what lies between an object and its pods");
+    let sets = sets.map(|it| it.items).unwrap_or_default();
     let between: Vec<String> =
         sets.iter().filter(|it| owned(it.owner_references(), &owners)).filter_map(ResourceExt::uid).collect();
     owners.extend(between);
     let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
-    let pods = pods.list(&all).await.map(|it| it.items).unwrap_or_default();
-    pods.iter()
+    let Some(pods) = pods.list(&all).await.noted("list pods") else {
+        return vec!["its pods cannot be listed".to_owned()];
+    };
+    pods.items
+        .iter()
         .filter(|it| owned(it.owner_references(), &owners))
         .map(|it| match it.finalizers() {
             [] => format!("pod {} is still there", it.name_any()),

@@ -9,16 +9,19 @@ use std::time::Duration;
 use futures::{AsyncBufReadExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::{DeleteParams, LogParams, Patch, PatchParams};
-use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
 use parallax_probe::unix_ms;
 use parallax_vocab::course::Moment;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::delete::gone;
 use super::kill::{RUNTIME_NAMESPACE, find};
 use super::{ActError, Done, FIELD_MANAGER, Scope};
+use crate::cluster::{Ended, until};
 use crate::engine::Engine;
+use crate::record::{Noted as _, in_full};
 use parallax_language::scenario::model::{Ending, Signal};
 use parallax_language::scenario::target::Which;
 
@@ -38,6 +41,7 @@ const LOG_ENDS_WITHIN: Duration = Duration::from_secs(3);
 /// Where it is not there or does not run, where a killed container has another exit code than 137, and where its end is
 /// not seen in time; the finalizer is then taken off again.
 pub async fn end(scope: &Scope<'_>, engine: &Engine, node: &str, which: &Which, how: Ending) -> Result<Done, ActError> {
+    let deadline = Instant::now() + scope.within;
     let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
     let pod = find(scope, &pods, which).await?;
     let name = pod.name_any();
@@ -49,15 +53,16 @@ pub async fn end(scope: &Scope<'_>, engine: &Engine, node: &str, which: &Which, 
     let logs: Vec<_> = runs.keys().map(|container| follow(&pods, &name, container)).collect();
     let logs = futures::future::join_all(logs).await;
     hold(&pods, &pod, &title, true).await?;
-    let ended = Box::pin(end_held(scope, engine, node, &pods, &pod, &runs, how)).await;
+    let ended = Box::pin(end_held(scope, engine, node, &pods, &pod, how, deadline)).await;
     let released = hold(&pods, &pod, &title, false).await;
     let mut seen = ended?;
     released?;
     let mut said = BTreeMap::new();
     for (container, log) in runs.keys().zip(logs) {
-        let Some(log) = log else { continue };
-        let lines = tokio::time::timeout(LOG_ENDS_WITHIN, log.ended).await.ok().and_then(Result::ok);
-        said.insert(container.clone(), lines.unwrap_or_default());
+        let Some(mut log) = log else { continue };
+        let lines = tokio::time::timeout(LOG_ENDS_WITHIN, log.ended.join_next()).await;
+        let lines = lines.noted("read a container's log to its end").flatten();
+        said.insert(container.clone(), lines.and_then(Result::ok).unwrap_or_default());
     }
     for (container, seen) in &mut seen.containers {
         let lines = said.get(container).cloned().unwrap_or_default();
@@ -66,7 +71,7 @@ pub async fn end(scope: &Scope<'_>, engine: &Engine, node: &str, which: &Which, 
         seen["lines"] = json!(lines);
     }
     let uid = pod.uid().unwrap_or_default();
-    if !gone(scope, &pods, &name, &uid, &title).await? {
+    if gone(&pods, &name, &uid, &title, deadline).await?.is_some() {
         return Err(ActError::cause(&title, format!("it is not gone after {} s", scope.within.as_secs())));
     }
     let codes: Vec<String> =
@@ -103,11 +108,12 @@ async fn end_held(
     node: &str,
     pods: &Api<Pod>,
     pod: &Pod,
-    runs: &BTreeMap<String, String>,
     how: Ending,
+    deadline: Instant,
 ) -> Result<Seen, ActError> {
     let name = pod.name_any();
     let title = format!("pod {name} in namespace {}", scope.namespace);
+    let runs = running(pod);
     let began_unix_ms = unix_ms();
     let delete = match how {
         Ending::Crash => {
@@ -118,11 +124,11 @@ async fn end_held(
     };
     pods.delete(&name, &delete).await.map_err(ActError::of(&title, "delete"))?;
     let ended = |pod: Option<&Pod>| pod.is_none_or(|pod| statuses(pod).all(has_ended));
-    let seen = match tokio::time::timeout(scope.within, await_condition(pods.clone(), &name, ended)).await {
-        Ok(Ok(Some(pod))) => pod,
-        Ok(Ok(None)) => return Err(ActError::cause(&title, "its object went before its end was seen")),
-        Ok(Err(error)) => return Err(ActError::watch(&title, &error)),
-        Err(_) => {
+    let seen = match until(pods, &name, ended, deadline).await {
+        Ended::Met(Some(pod)) => pod,
+        Ended::Met(None) => return Err(ActError::cause(&title, "its object went before its end was seen")),
+        Ended::Unseen(reason) => return Err(ActError::unseen(&title, reason)),
+        Ended::NotMet(_) => {
             let detail = format!("its containers have not ended after {} s", scope.within.as_secs());
             return Err(ActError::cause(&title, detail));
         }
@@ -176,12 +182,13 @@ async fn hold(pods: &Api<Pod>, pod: &Pod, title: &str, on: bool) -> Result<(), A
     }
 }
 
-/// A log that is read as it is written.
+/// A log that is read as it is written, as long as this lives: a set ends its tasks when it is dropped.
 struct Log {
-    ended: tokio::task::JoinHandle<VecDeque<String>>,
+    ended: JoinSet<VecDeque<String>>,
 }
 
-/// Follows what a container writes, until it ends.
+/// Follows what a container writes, until it ends. None where it cannot be had: the last words are then missing, and the
+/// end is seen all the same.
 async fn follow(pods: &Api<Pod>, pod: &str, container: &str) -> Option<Log> {
     let parameters = LogParams {
         container: Some(container.to_owned()),
@@ -189,8 +196,15 @@ async fn follow(pods: &Api<Pod>, pod: &str, container: &str) -> Option<Log> {
         tail_lines: i64::try_from(LINES).ok(),
         ..LogParams::default()
     };
-    let mut lines = pods.log_stream(pod, &parameters).await.ok()?.lines();
-    let ended = tokio::spawn(async move {
+    let mut lines = match pods.log_stream(pod, &parameters).await {
+        Ok(stream) => stream.lines(),
+        Err(error) => {
+            tracing::debug!(pod, container, error = in_full(&error), "a log cannot be followed");
+            return None;
+        }
+    };
+    let mut ended = JoinSet::new();
+    ended.spawn(async move {
         let mut kept = VecDeque::new();
         while let Some(Ok(line)) = lines.next().await {
             if kept.len() == LINES {

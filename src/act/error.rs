@@ -5,6 +5,7 @@ use parallax_vocab::event::Failure;
 
 use crate::apply::ApplyError;
 use crate::certs::CertError;
+use crate::cluster::is_transient;
 use crate::engine::EngineError;
 
 /// Why an act did not come about.
@@ -23,6 +24,14 @@ pub enum ActError {
         doing: String,
         /// The client's reason.
         source: Box<kube::Error>,
+    },
+    /// What was to come about could not be watched to its end.
+    #[error("nothing is known of {resource} any more: {reason}")]
+    Unseen {
+        /// What was watched.
+        resource: String,
+        /// Why.
+        reason: String,
     },
     /// A certificate could not be made.
     #[error(transparent)]
@@ -48,18 +57,30 @@ impl ActError {
         Self::Cause(Cause::Resource { resource: resource.to_owned(), detail: detail.into() })
     }
 
-    /// A watch of `resource` that ended before what it was to see.
-    pub(super) fn watch(resource: &str, error: &kube::runtime::wait::Error) -> Self {
-        Self::cause(resource, format!("the watch of it ended: {error}"))
+    /// What could not be looked at any more: whatever became of `resource`, nobody saw it.
+    pub(super) fn unseen(resource: &str, reason: String) -> Self {
+        Self::Unseen { resource: resource.to_owned(), reason }
     }
 
-    /// What the apiserver said to a request about `resource`; where it said nothing, the harness could not ask.
+    /// What the apiserver said to a request about `resource`; where it did not answer, or could not, the harness could not
+    /// ask.
     pub(super) fn of(resource: &str, doing: &str) -> impl FnOnce(kube::Error) -> Self {
         let (resource, doing) = (resource.to_owned(), format!("{doing} {resource}"));
         move |error| match error {
+            source if is_transient(&source) => Self::Api { doing, source: Box::new(source) },
             kube::Error::Api(status) if status.code == 404 => Self::cause(&resource, "it does not exist"),
             kube::Error::Api(status) => Self::cause(&resource, format!("cannot {doing}: {}", status.message)),
             source => Self::Api { doing, source: Box::new(source) },
+        }
+    }
+
+    /// Whether it says nothing about what was asked for, and asking again may bring an answer.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Apply(error) => error.is_transient(),
+            Self::Api { source, .. } => is_transient(source),
+            Self::Unseen { .. } => true,
+            Self::Cause(_) | Self::Certificate(_) | Self::Engine(_) | Self::Runtime { .. } => false,
         }
     }
 
@@ -68,7 +89,7 @@ impl ActError {
         match self {
             Self::Apply(error) => error.failure(),
             Self::Engine(error) => Failure { what: error.to_string(), fix: error.fix(), evidence: error.evidence() },
-            Self::Cause(_) | Self::Api { .. } | Self::Certificate(_) | Self::Runtime { .. } => {
+            Self::Cause(_) | Self::Api { .. } | Self::Unseen { .. } | Self::Certificate(_) | Self::Runtime { .. } => {
                 Failure { what: self.to_string(), fix: None, evidence: Vec::new() }
             }
         }

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::api::ListParams;
-use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{ActError, Done, Scope};
+use crate::cluster::{Ended, until};
 use crate::engine::Engine;
 use parallax_language::scenario::model::Signal;
 use parallax_language::scenario::target::Which;
@@ -39,6 +40,7 @@ pub struct Victim {
 /// Where the pod or the container is not there or does not run, where SIGKILL leaves another exit code than 137, and
 /// where no end is seen: a process that is the first of its namespace does not hear a signal that it has no handler for.
 pub async fn kill(scope: &Scope<'_>, engine: &Engine, node: &str, victim: &Victim) -> Result<Done, ActError> {
+    let deadline = Instant::now() + scope.within;
     let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
     let pod = find(scope, &pods, &victim.pod).await?;
     let name = pod.name_any();
@@ -59,10 +61,10 @@ pub async fn kill(scope: &Scope<'_>, engine: &Engine, node: &str, victim: &Victi
         let (container, id) = (victim.container.clone(), id.clone());
         move |pod: Option<&Pod>| pod.is_none_or(|pod| end(pod, &container, &id).is_some())
     };
-    let seen = match tokio::time::timeout(scope.within, await_condition(pods, &name, ended)).await {
-        Ok(Ok(pod)) => pod,
-        Ok(Err(error)) => return Err(ActError::cause(&title, format!("the watch of its pod ended: {error}"))),
-        Err(_) => {
+    let seen = match until(&pods, &name, ended, deadline).await {
+        Ended::Met(pod) => pod,
+        Ended::Unseen(reason) => return Err(ActError::unseen(&title, reason)),
+        Ended::NotMet(_) => {
             let detail = format!("it still runs {} s after {signal}", scope.within.as_secs());
             return Err(ActError::cause(&title, detail));
         }

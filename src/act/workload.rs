@@ -8,12 +8,14 @@ use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use kube::runtime::wait::await_condition;
-use kube::runtime::watcher;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt};
+use tokio::time::{Instant, timeout_at};
 
 use super::{ActError, Scope};
 use crate::apply::hopeless;
+use crate::cluster::{Ended, pauses, until};
+use crate::record::in_full;
 
 /// A Deployment or a `StatefulSet`, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,38 +64,43 @@ impl Workload {
         concerns: impl Fn(&Pod) -> bool + Send,
     ) -> Result<(), ActError> {
         let title = self.title(scope.namespace);
+        let deadline = Instant::now() + scope.within;
         let selector = self.selector(scope).await?;
         let only = watcher::Config::default().labels(&selector);
         let there = async {
-            match self {
+            let rolled = match self {
                 Self::Deployment(name) => {
                     let api: Api<Deployment> = Api::namespaced(scope.client.clone(), scope.namespace);
                     let rolled = move |it: Option<&Deployment>| {
                         it.is_some_and(|it| State::of_deployment(it).is_settled(generation))
                     };
-                    await_condition(api, name, rolled).await.map(drop)
+                    came(until(&api, name, rolled, deadline).await)
                 }
                 Self::StatefulSet(name) => {
                     let api: Api<StatefulSet> = Api::namespaced(scope.client.clone(), scope.namespace);
                     let rolled =
                         move |it: Option<&StatefulSet>| it.is_some_and(|it| State::of_set(it).is_settled(generation));
-                    await_condition(api, name, rolled).await.map(drop)
+                    came(until(&api, name, rolled, deadline).await)
                 }
-            }?;
-            gone(scope, &only).await;
-            Ok::<(), kube::runtime::wait::Error>(())
+            };
+            // Whether the others went in time, or could not be watched, is seen in the workload's state.
+            Ok::<bool, String>(rolled? && timeout_at(deadline, gone(scope, &only)).await.is_ok())
         };
         // Boxed: the watches' buffers would stand in every future around this one.
-        let outcome = Box::pin(async {
+        let ended = Box::pin(async {
             tokio::select! {
-                there = there => there.map_err(|error| format!("the watch of it ended: {error}")),
+                there = there => Ok(there),
                 why = hopeless::pod(scope.client.clone(), scope.namespace, only.clone(), &concerns, None) => Err(why),
             }
         });
-        match tokio::time::timeout(scope.within, outcome).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(why)) => Err(ActError::cause(&title, why)),
-            Err(_) => Err(ActError::cause(&title, self.state(scope, &selector, generation).await)),
+        match ended.await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => match self.missing(scope, &selector, generation).await? {
+                None => Ok(()),
+                Some(missing) => Err(ActError::cause(&title, missing)),
+            },
+            Ok(Err(reason)) => Err(ActError::unseen(&title, reason)),
+            Err(why) => Err(ActError::cause(&title, why)),
         }
     }
 
@@ -109,29 +116,45 @@ impl Workload {
         Ok(labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","))
     }
 
-    /// How far it is, in words.
-    async fn state(&self, scope: &Scope<'_>, selector: &str, generation: i64) -> String {
+    /// What is missing at the deadline, in words; none where it came about unseen.
+    async fn missing(&self, scope: &Scope<'_>, selector: &str, generation: i64) -> Result<Option<String>, ActError> {
+        let title = self.title(scope.namespace);
         let counts = match self {
             Self::Deployment(name) => {
                 let api: Api<Deployment> = Api::namespaced(scope.client.clone(), scope.namespace);
-                api.get_opt(name).await.ok().flatten().map(|it| State::of_deployment(&it))
+                api.get_opt(name).await.map(|it| it.as_ref().map(State::of_deployment))
             }
             Self::StatefulSet(name) => {
                 let api: Api<StatefulSet> = Api::namespaced(scope.client.clone(), scope.namespace);
-                api.get_opt(name).await.ok().flatten().map(|it| State::of_set(&it))
+                api.get_opt(name).await.map(|it| it.as_ref().map(State::of_set))
             }
         };
+        let counts = counts.map_err(ActError::of(&title, "get"))?;
         let within = within(scope.within);
-        let Some(state) = counts else { return format!("it does not exist, {within}") };
+        let Some(state) = counts else { return Ok(Some(format!("it does not exist, {within}"))) };
         let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
-        let pods = pods.list(&ListParams::default().labels(selector)).await.map(|it| it.items).unwrap_or_default();
+        let pods = pods.list(&ListParams::default().labels(selector)).await;
+        let pods = pods.map_err(ActError::of(&title, "list the pods of"))?.items;
         let ends: Vec<String> =
             pods.iter().filter(|it| it.metadata.deletion_timestamp.is_some()).map(ResourceExt::name_any).collect();
+        if state.is_settled(generation) && ends.is_empty() {
+            return Ok(None);
+        }
         let ends = if ends.is_empty() { String::new() } else { format!(", and still there: {}", ends.join(", ")) };
         // What its controller has not seen yet, nothing is new of.
         let new = if state.observed >= generation { state.updated } else { 0 };
         let State { wanted, available, .. } = state;
-        format!("{wanted} replicas are wanted; {new} are new and {available} available {within}{ends}")
+        let said = format!("{wanted} replicas are wanted; {new} are new and {available} available {within}{ends}");
+        Ok(Some(said))
+    }
+}
+
+/// Whether a wait ended as it should; the error is why nobody knows.
+fn came<K>(ended: Ended<K>) -> Result<bool, String> {
+    match ended {
+        Ended::Met(_) => Ok(true),
+        Ended::NotMet(_) => Ok(false),
+        Ended::Unseen(reason) => Err(reason),
     }
 }
 
@@ -183,7 +206,7 @@ impl State {
 /// Waits until no selected pod is on its way out: a workload's status does not count those.
 async fn gone(scope: &Scope<'_>, selected: &watcher::Config) {
     let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
-    let mut seen = Box::pin(watcher(pods, selected.clone()));
+    let mut seen = Box::pin(watcher(pods, selected.clone()).backoff(pauses()));
     let mut leaving: BTreeMap<String, bool> = BTreeMap::new();
     let mut listed = false;
     while let Some(event) = seen.next().await {
@@ -199,13 +222,14 @@ async fn gone(scope: &Scope<'_>, selected: &watcher::Config) {
             Ok(watcher::Event::Delete(pod)) => {
                 leaving.remove(&pod.uid().unwrap_or_default());
             }
-            // The stream begins the watch again.
-            Err(_) => {}
+            Err(error) => tracing::debug!(error = in_full(&error), "the watch of pods broke and is begun again"),
         }
         if listed && !leaving.values().any(|leaves| *leaves) {
             return;
         }
     }
+    // The end of a stream says nothing about the pods.
+    std::future::pending::<()>().await;
 }
 
 #[cfg(test)]

@@ -9,12 +9,13 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::error::ApplyError;
 use super::ready::is_available;
+use crate::cluster::{Ended, until};
 use parallax_language::fixture::DnsRule;
 
 /// The namespace of CoreDNS, and the name of its `ConfigMap` and Deployment.
@@ -32,8 +33,8 @@ const WITHIN: Duration = Duration::from_secs(90);
 /// Writes rules into the Corefile and waits until a CoreDNS that has read them answers.
 pub async fn write_into_corefile(client: &Client, rules: &[&DnsRule]) -> Result<(), ApplyError> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
-    let there = await_condition(maps.clone(), NAME, |it: Option<&ConfigMap>| corefile(it).is_some());
-    let map = within("ConfigMap coredns", there).await?;
+    let there = until(&maps, NAME, |it: Option<&ConfigMap>| corefile(it).is_some(), Instant::now() + WITHIN);
+    let map = came("ConfigMap coredns", there.await)?;
     let Some(text) = corefile(map.as_ref()).and_then(|text| with_rules(text, rules)) else {
         return Err(ApplyError::NotAnObject {
             place: format!("ConfigMap {NAME} in namespace {NAMESPACE}"),
@@ -41,30 +42,26 @@ pub async fn write_into_corefile(client: &Client, rules: &[&DnsRule]) -> Result<
         });
     };
     let parameters = PatchParams::default();
-    let refused = |kind: &str, source| ApplyError::Refused {
-        resource: format!("{kind} {NAME} in namespace {NAMESPACE}"),
-        place: "rules in the Corefile".to_owned(),
-        source: Box::new(source),
+    let refused = |kind: &str, source| {
+        let resource = format!("{kind} {NAME} in namespace {NAMESPACE}");
+        ApplyError::refused(resource, "rules in the Corefile", Box::new(source))
     };
     let patch = json!({ "data": { KEY: text } });
     maps.patch(NAME, &parameters, &Patch::Merge(&patch)).await.map_err(|why| refused("ConfigMap", why))?;
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
-    let there = await_condition(deployments.clone(), NAME, |it: Option<&Deployment>| it.is_some());
-    within("Deployment coredns", Box::pin(there)).await?;
+    let there = until(&deployments, NAME, |it: Option<&Deployment>| it.is_some(), Instant::now() + WITHIN);
+    came("Deployment coredns", there.await)?;
     let patch = json!({ "spec": { "template": { "metadata": { "annotations": { ANNOTATION: "rules" } } } } });
     deployments.patch(NAME, &parameters, &Patch::Merge(&patch)).await.map_err(|why| refused("Deployment", why))?;
-    let restarted = Box::pin(await_condition(deployments, NAME, is_available));
-    within("the restart of CoreDNS", restarted).await.map(drop)
+    let restarted = until(&deployments, NAME, is_available, Instant::now() + WITHIN);
+    came("the restart of CoreDNS", restarted.await).map(drop)
 }
 
-async fn within<T>(
-    what: &str,
-    wait: impl Future<Output = Result<T, kube::runtime::wait::Error>>,
-) -> Result<T, ApplyError> {
-    let watch = |reason: String| ApplyError::Watch { what: what.to_owned(), reason };
-    match tokio::time::timeout(WITHIN, wait).await {
-        Ok(ended) => ended.map_err(|error| watch(error.to_string())),
-        Err(_) => Err(watch(format!("it was not there after {} s", WITHIN.as_secs()))),
+fn came<K>(what: &str, ended: Ended<K>) -> Result<Option<K>, ApplyError> {
+    match ended {
+        Ended::Met(object) => Ok(object),
+        Ended::NotMet(_) => Err(ApplyError::Late { what: what.to_owned(), within_s: WITHIN.as_secs() }),
+        Ended::Unseen(reason) => Err(ApplyError::Watch { what: what.to_owned(), reason }),
     }
 }
 

@@ -9,17 +9,18 @@ use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::DynamicObject;
-use kube::runtime::wait::{await_condition, conditions};
+use kube::runtime::wait::conditions;
 use kube::runtime::watcher;
 use parallax_vocab::{RunId, Secret};
 use serde_json::Value;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use super::error::ApplyError;
 use super::ready::Awaited;
 use super::{Applier, Declared, Unready, hopeless, objects, ready};
 use crate::certs::{self, Bundle, Issuer};
-use crate::cluster::service_account_ready;
+use crate::cluster::{Ended, service_account_ready, until};
 use crate::plan::EnvironmentPlan;
 use crate::tokens::{Key, TokenError};
 use parallax_language::fixture::{Export, ReadyWhen};
@@ -49,14 +50,6 @@ pub struct Environment {
     pub pods: BTreeMap<String, (String, String)>,
     /// Workloads that did not become ready. Where there are any, nothing else is to be looked at.
     pub unready: Vec<Unready>,
-}
-
-impl Environment {
-    /// Every secret value, for redaction.
-    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        let keys = self.certificates.leaves.values().map(|leaf| &leaf.key_pem);
-        self.credentials.values().flat_map(BTreeMap::values).chain(keys)
-    }
 }
 
 /// What is made for an environment before anything of it exists.
@@ -238,12 +231,13 @@ async fn vantage_pods(
     authority: &str,
 ) -> Result<BTreeMap<String, (String, String)>, ApplyError> {
     let client = applier.client();
-    let accounts = service_account_ready(client.clone(), &plan.namespace);
     let what = "the default ServiceAccount";
-    match tokio::time::timeout(PODS_WITHIN, accounts).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(ApplyError::Watch { what: what.to_owned(), reason: error.to_string() }),
-        Err(_) => return Err(ready::not_ready(client, &plan.namespace, what, PODS_WITHIN, "it does not exist").await),
+    match service_account_ready(client.clone(), &plan.namespace, Instant::now() + PODS_WITHIN).await {
+        Ended::Met(_) => {}
+        Ended::NotMet(_) => {
+            return Err(ready::not_ready(client, &plan.namespace, what, PODS_WITHIN, "it does not exist").await);
+        }
+        Ended::Unseen(reason) => return Err(ApplyError::Watch { what: what.to_owned(), reason }),
     }
     // The namespace's own comes from its controller; it is never ours to apply.
     for account in plan.service_accounts.iter().filter(|name| *name != "default") {
@@ -266,20 +260,22 @@ async fn vantage_pods(
         applier.apply(&objects::agent_pod(&name, reference, spec), &plan.namespace, &place).await?;
         let api: Api<Pod> = Api::namespaced(client.clone(), &plan.namespace);
         let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let running = async {
-            tokio::select! {
-                pod = await_condition(api, &name, conditions::is_pod_running()) => pod.map(Ok),
-                why = hopeless::pod(client.clone(), &plan.namespace, only, |_| true, None) => Ok(Err(why)),
-            }
+        let hopeless = hopeless::pod(client.clone(), &plan.namespace, only, |_| true, None);
+        let running = until(&api, &name, conditions::is_pod_running(), Instant::now() + PODS_WITHIN);
+        let ended = tokio::select! {
+            ended = running => ended,
+            why = hopeless => return Err(ready::cannot_be_ready(client, &plan.namespace, &place, why).await),
         };
-        match tokio::time::timeout(PODS_WITHIN, Box::pin(running)).await {
-            Ok(Ok(Ok(pod))) => {
+        match ended {
+            Ended::Met(pod) => {
                 let address = pod.and_then(|it| it.status).and_then(|it| it.pod_ip).unwrap_or_default();
                 Ok((vantage.clone(), (name, address)))
             }
-            Ok(Ok(Err(why))) => Err(ready::cannot_be_ready(client, &plan.namespace, &place, why).await),
-            Ok(Err(error)) => Err(ApplyError::Watch { what: place, reason: error.to_string() }),
-            Err(_) => Err(ready::not_ready(client, &plan.namespace, &place, PODS_WITHIN, "its pod does not run").await),
+            Ended::NotMet(_) => {
+                let reason = "its pod does not run";
+                Err(ready::not_ready(client, &plan.namespace, &place, PODS_WITHIN, reason).await)
+            }
+            Ended::Unseen(reason) => Err(ApplyError::Watch { what: place, reason }),
         }
     });
     Ok(try_join_all(pods).await?.into_iter().collect())

@@ -3,6 +3,7 @@
 use parallax_vocab::event::Failure;
 
 use crate::certs::CertError;
+use crate::cluster::is_transient;
 use crate::tokens::TokenError;
 
 /// Why an environment is not as the plan says.
@@ -74,8 +75,16 @@ pub enum ApplyError {
         /// The client's reason.
         source: Box<kube::Error>,
     },
-    /// A watch ended.
-    #[error("the watch of {what} ended: {reason}")]
+    /// Something that the set-up stands on did not come in time.
+    #[error("{what} was not there after {within_s} s")]
+    Late {
+        /// What was waited for.
+        what: String,
+        /// How long, in seconds.
+        within_s: u64,
+    },
+    /// Something could not be looked at any more, so that nothing is known of it.
+    #[error("nothing is known of {what}: {reason}")]
     Watch {
         /// What was watched.
         what: String,
@@ -85,6 +94,23 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
+    /// A refusal of an object by the apiserver; where it did not answer, or could not, the harness's own error.
+    pub(super) fn refused(resource: String, place: &str, source: Box<kube::Error>) -> Self {
+        if is_transient(&source) {
+            return Self::Api { doing: format!("apply {resource} ({place})"), source };
+        }
+        Self::Refused { resource, place: place.to_owned(), source }
+    }
+
+    /// Whether it says nothing about what was asked for, and asking again may bring an answer.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Api { source, .. } => is_transient(source),
+            Self::Watch { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The failure as a person reads it.
     pub fn failure(&self) -> Failure {
         let (fix, evidence) = match self {
@@ -94,7 +120,9 @@ impl ApplyError {
             Self::Refused { place, .. } | Self::NotAnObject { place, .. } | Self::NoImage { place, .. } => {
                 (Some(format!("correct {place}")), Vec::new())
             }
-            Self::Certificate(_) | Self::Token(_) | Self::Api { .. } | Self::Watch { .. } => (None, Vec::new()),
+            Self::Certificate(_) | Self::Token(_) | Self::Api { .. } | Self::Late { .. } | Self::Watch { .. } => {
+                (None, Vec::new())
+            }
         };
         Failure { what: self.to_string(), fix, evidence }
     }

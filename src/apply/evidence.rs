@@ -44,7 +44,11 @@ async fn collect(client: &Client, namespace: &str, lines: &mut Vec<String>) {
     }
     let events: Api<Event> = Api::namespaced(client.clone(), namespace);
     let warnings = ListParams::default().fields("type=Warning");
-    for event in events.list(&warnings).await.map(|it| it.items).unwrap_or_default() {
+    let events = match events.list(&warnings).await {
+        Ok(events) => events.items,
+        Err(error) => return lines.push(format!("events cannot be listed: {error}")),
+    };
+    for event in events {
         let object = event.involved_object.name.unwrap_or_default();
         let reason = event.reason.unwrap_or_default();
         lines.push(format!("event on {object}: {reason}: {}", event.message.unwrap_or_default()));
@@ -73,6 +77,8 @@ async fn log(pods: &Api<Pod>, pod: &str, container: &ContainerStatus) -> Vec<Str
         previous: container.restart_count > 0,
         ..LogParams::default()
     };
-    let text = pods.logs(pod, &parameters).await.unwrap_or_default();
-    text.lines().map(|line| format!("    {line}")).collect()
+    match pods.logs(pod, &parameters).await {
+        Ok(text) => text.lines().map(|line| format!("    {line}")).collect(),
+        Err(error) => vec![format!("    (its log cannot be read: {error})")],
+    }
 }

@@ -10,6 +10,8 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 
 use super::words;
+use crate::cluster::pauses;
+use crate::record::Noted as _;
 
 /// A container that waits for one of these waits for ever.
 const FINAL: [&str; 7] = [
@@ -37,10 +39,10 @@ pub(crate) async fn pod(
     wanted: Option<words::Wanted<'_>>,
 ) -> String {
     let pods: Api<Pod> = Api::namespaced(client, namespace);
-    let mut seen = Box::pin(watcher(pods.clone(), selected).default_backoff().applied_objects());
+    let mut seen = Box::pin(watcher(pods.clone(), selected).backoff(pauses()).applied_objects());
     while let Some(event) = seen.next().await {
-        // A watch that broke is begun again by the stream, with its own pauses.
-        let Ok(pod) = event else { continue };
+        // A watch that broke is begun again by the stream.
+        let Some(pod) = event.noted("watch pods without a break") else { continue };
         if !concerns(&pod) {
             continue;
         }

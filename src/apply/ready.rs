@@ -1,20 +1,23 @@
 //! Waiting for workloads, by watches; given up before the deadline where a pod says that waiting is in vain, or where
 //! the failure that was declared is seen.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, PostParams};
-use kube::runtime::wait::{await_condition, conditions};
+use kube::runtime::wait::conditions;
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use parallax_vocab::Cause;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::ApplyError;
 use super::unready::{Accepts, Unready};
 use super::{evidence, hopeless, objects, words};
+use crate::cluster::{Ended, is_transient, pauses, until};
+use crate::record::in_full;
 use parallax_language::fixture::Admission;
 
 /// The apiserver serves a new kind within a second or so.
@@ -22,6 +25,8 @@ const KIND_WITHIN: Duration = Duration::from_secs(30);
 
 /// Between two tries of admission.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// A try of admission that begins before the deadline may end so much later.
+const LAST_TRY: Duration = Duration::from_secs(5);
 /// Before it is in force, admission does nothing either: a declared cause must last this long.
 const SETTLES_AFTER: Duration = Duration::from_secs(10);
 
@@ -44,19 +49,13 @@ pub(super) async fn deployment(it: &Awaited<'_>) -> Result<Option<Unready>, Appl
     let api: Api<Deployment> = Api::namespaced(it.client.clone(), it.namespace);
     let began = Instant::now();
     let resource = format!("Deployment {} in namespace {}", it.name, it.namespace);
-    let available = async {
-        tokio::select! {
-            available = await_condition(api.clone(), it.name, is_available) => available.map(|_| None),
-            why = in_vain(it, &api, &resource) => Ok(Some(why)),
-        }
-    };
-    let detail = match tokio::time::timeout(it.within, Box::pin(available)).await {
-        Ok(Ok(None)) => return Ok(None),
-        Ok(Ok(Some(why))) => why,
-        Ok(Err(error)) => {
-            return Err(ApplyError::Watch { what: format!("Deployment {}", it.name), reason: error.to_string() });
-        }
-        Err(_) => at_the_deadline(it, &api).await,
+    let detail = tokio::select! {
+        ended = until(&api, it.name, is_available, began + it.within) => match ended {
+            Ended::Met(_) => return Ok(None),
+            Ended::NotMet(seen) => at_the_deadline(it, seen.as_ref()).await,
+            Ended::Unseen(reason) => return Err(ApplyError::Watch { what: resource, reason }),
+        },
+        why = Box::pin(in_vain(it, &api, &resource)) => why,
     };
     let waited = began.elapsed();
     let evidence = evidence::namespace(it.client, it.namespace).await;
@@ -66,7 +65,7 @@ pub(super) async fn deployment(it: &Awaited<'_>) -> Result<Option<Unready>, Appl
 
 /// Resolves when waiting is in vain, with the reason. Of a Deployment that is not there (yet), nothing can be said.
 async fn in_vain(it: &Awaited<'_>, api: &Api<Deployment>, resource: &str) -> String {
-    let Some(selector) = selector(api, it.name).await else { return std::future::pending().await };
+    let Some(selector) = known_selector(api, it.name).await else { return std::future::pending().await };
     let pods = watcher::Config::default().labels(&selector);
     let Some(declared) = it.declared else {
         return hopeless::pod(it.client.clone(), it.namespace, pods, |_| true, None).await;
@@ -87,17 +86,30 @@ pub(super) async fn admission(it: &Awaited<'_>, wanted: &Admission) -> Result<Op
     let parameters = PostParams { dry_run: true, ..PostParams::default() };
     let resource = format!("a pod of ServiceAccount {} in namespace {}", it.name, it.namespace);
     let began = Instant::now();
+    let deadline = began + it.within;
     let cause = loop {
-        let detail = match api.create(&parameters, &pod).await {
-            Ok(pod) if pod.data.pointer(&wanted.adds).is_some() => return Ok(None),
-            Ok(_) => format!("admission adds no {}", wanted.adds),
-            Err(kube::Error::Api(status)) => status.message.clone(),
-            Err(error) => return Err(ApplyError::Watch { what: resource, reason: error.to_string() }),
+        // A try that the deadline cuts off is one that was not answered.
+        let tried = timeout_at(deadline + LAST_TRY, api.create(&parameters, &pod)).await;
+        let detail = match tried {
+            Ok(Ok(pod)) if pod.data.pointer(&wanted.adds).is_some() => return Ok(None),
+            Ok(Ok(_)) => Ok(format!("admission adds no {}", wanted.adds)),
+            Ok(Err(kube::Error::Api(status))) if !is_transient(&kube::Error::Api(status.clone())) => {
+                Ok(status.message.clone())
+            }
+            Ok(Err(error)) => Err(in_full(&error)),
+            Err(_) => Err("the apiserver does not answer".to_owned()),
         };
-        let cause = Cause::Resource { resource: resource.clone(), detail };
-        let settled = it.declared.is_some_and(|accepts| accepts(&cause)) && began.elapsed() >= SETTLES_AFTER;
-        if settled || began.elapsed() >= it.within {
-            break cause;
+        let over = Instant::now() >= deadline;
+        match detail {
+            Ok(detail) => {
+                let cause = Cause::Resource { resource: resource.clone(), detail };
+                let settled = it.declared.is_some_and(|accepts| accepts(&cause)) && began.elapsed() >= SETTLES_AFTER;
+                if settled || over {
+                    break cause;
+                }
+            }
+            Err(reason) if over => return Err(ApplyError::Watch { what: resource, reason }),
+            Err(reason) => tracing::debug!(resource, reason, "admission could not be tried and is tried again"),
         }
         tokio::time::sleep(AGAIN_AFTER).await;
     };
@@ -108,40 +120,52 @@ pub(super) async fn admission(it: &Awaited<'_>, wanted: &Admission) -> Result<Op
 /// Waits until the apiserver serves a kind that was defined just now.
 pub(super) async fn kind(client: &Client, name: &str) -> Result<(), ApplyError> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let what = || format!("CustomResourceDefinition {name}");
-    let established = await_condition(api, name, conditions::is_crd_established());
-    match tokio::time::timeout(KIND_WITHIN, established).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(ApplyError::Watch { what: what(), reason: error.to_string() }),
-        Err(_) => {
-            let reason = format!("it is not established after {} s", KIND_WITHIN.as_secs());
-            Err(ApplyError::Watch { what: what(), reason })
-        }
+    match until(&api, name, conditions::is_crd_established(), Instant::now() + KIND_WITHIN).await {
+        Ended::Met(_) => Ok(()),
+        Ended::NotMet(_) => Err(ApplyError::Late {
+            what: format!("the establishment of CustomResourceDefinition {name}"),
+            within_s: KIND_WITHIN.as_secs(),
+        }),
+        Ended::Unseen(reason) => Err(ApplyError::Watch { what: format!("CustomResourceDefinition {name}"), reason }),
     }
 }
 
-async fn at_the_deadline(it: &Awaited<'_>, api: &Api<Deployment>) -> String {
-    let Some(seen) = api.get_opt(it.name).await.ok().flatten() else { return "it does not exist".to_owned() };
-    let says = match selector(api, it.name).await {
+async fn at_the_deadline(it: &Awaited<'_>, seen: Option<&Deployment>) -> String {
+    let Some(seen) = seen else { return "it does not exist".to_owned() };
+    let says = match selector(seen) {
         Some(selector) => words::of_unready(it.client, it.namespace, &selector).await,
         None => None,
     };
     let says = says.map_or_else(String::new, |says| format!("; {says}"));
-    format!("after {} s {}{says}", it.within.as_secs(), replicas(&seen))
+    format!("after {} s {}{says}", it.within.as_secs(), replicas(seen))
 }
 
 /// The labels by which a Deployment finds its pods.
-async fn selector(api: &Api<Deployment>, name: &str) -> Option<String> {
-    let labels = api.get_opt(name).await.ok().flatten()?.spec?.selector.match_labels?;
+fn selector(deployment: &Deployment) -> Option<String> {
+    let labels = deployment.spec.as_ref()?.selector.match_labels.as_ref()?;
     let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     (!labels.is_empty()).then(|| labels.join(","))
+}
+
+/// The same of a Deployment that is to be looked up; none where it is not there or names no labels. As long as the
+/// apiserver does not answer it is asked again: the caller bounds it.
+async fn known_selector(api: &Api<Deployment>, name: &str) -> Option<String> {
+    let mut pauses = pauses();
+    loop {
+        match api.get_opt(name).await {
+            Ok(found) => return selector(&found?),
+            Err(error) => tracing::debug!(name, error = in_full(&error), "a Deployment is looked up again"),
+        }
+        // The apiserver gives no notice when it can be reached again.
+        tokio::time::sleep(pauses.pause()).await;
+    }
 }
 
 /// Resolves when a pod of a Deployment says what makes a declared cause, with that cause; otherwise never. For what is
 /// watched by other means than the Deployment, as a store's own health.
 pub async fn said_by(client: &Client, namespace: &str, name: &str, declared: &Accepts<'_>) -> Cause {
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let Some(selector) = selector(&api, name).await else { return std::future::pending().await };
+    let Some(selector) = known_selector(&api, name).await else { return std::future::pending().await };
     let resource = format!("Deployment {name} in namespace {namespace}");
     let wanted = |line: &str| declared(&words::cause(&resource, line));
     let line = words::said(client, namespace, &selector, &wanted).await;

@@ -70,12 +70,13 @@ impl Applier {
             reason: "metadata.name is missing".to_owned(),
         })?;
         let (resource, capabilities) = self.kind(&object, place).await?;
-        let api = self.api(&resource, &capabilities, object.metadata.namespace.as_deref().unwrap_or(namespace));
+        let namespace = object.metadata.namespace.as_deref().unwrap_or(namespace);
+        let api = self.api(&resource, &capabilities, namespace);
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        api.patch(&name, &parameters, &Patch::Apply(&object)).await.map_err(|source| ApplyError::Refused {
-            resource: format!("{} {name} in namespace {namespace}", resource.kind),
-            place: place.to_owned(),
-            source: Box::new(source),
+        let applied = api.patch(&name, &parameters, &Patch::Apply(&object)).await;
+        applied.map_err(|source| {
+            let title = title(&capabilities, &resource.kind, namespace, &name);
+            ApplyError::refused(title, place, Box::new(source))
         })
     }
 
@@ -109,10 +110,7 @@ impl Applier {
             .resolve(&GroupVersionKind::gvk(group, version, kind))
             .await
             .map_err(|source| ApplyError::Api { doing: format!("find the kind {kind} of {api_version}"), source })?;
-        let title = match capabilities.scope {
-            Scope::Cluster => format!("{kind} {name}"),
-            Scope::Namespaced => format!("{kind} {name} in namespace {namespace}"),
-        };
+        let title = title(&capabilities, kind, namespace, name);
         Ok((title, self.api(&resource, &capabilities, namespace)))
     }
 
@@ -145,10 +143,10 @@ impl Applier {
         })?;
         let gvk = GroupVersionKind::try_from(types)
             .map_err(|error| ApplyError::NotAnObject { place: place.to_owned(), reason: error.to_string() })?;
-        self.resolve(&gvk).await.map_err(|source| ApplyError::Refused {
-            resource: format!("kind {} of {}", gvk.kind, gvk.api_version()),
-            place: place.to_owned(),
-            source,
+        let found = self.resolve(&gvk).await;
+        found.map_err(|source| {
+            let resource = format!("kind {} of {}", gvk.kind, gvk.api_version());
+            ApplyError::refused(resource, place, source)
         })
     }
 
@@ -165,5 +163,13 @@ impl Applier {
             Scope::Cluster => Api::all_with(self.client.clone(), resource),
             Scope::Namespaced => Api::namespaced_with(self.client.clone(), namespace, resource),
         }
+    }
+}
+
+/// An object's name in words, with its namespace where its kind lives in one.
+fn title(capabilities: &ApiCapabilities, kind: &str, namespace: &str, name: &str) -> String {
+    match capabilities.scope {
+        Scope::Cluster => format!("{kind} {name}"),
+        Scope::Namespaced => format!("{kind} {name} in namespace {namespace}"),
     }
 }

@@ -1,5 +1,7 @@
 //! Taking an environment down while others run: its namespace is deleted, and nobody waits for that.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, DynamicObject, ListParams};
 use kube::discovery::{Scope, verbs};
@@ -7,17 +9,28 @@ use kube::{Api, Client, Discovery};
 
 use super::Applier;
 use super::error::ApplyError;
+use crate::record::Noted as _;
 
+/// The apiserver has taken the request by then, or the namespace goes with its cluster.
+const ASKED_WITHIN: Duration = Duration::from_secs(5);
 /// At most so many objects that hold a namespace are named.
 const NAMED: usize = 5;
 
 /// Asks for the deletion of an environment's namespace. What is in it goes on its own, and frees the node.
 pub async fn take_down(applier: &Applier, namespace: &str) -> Result<(), ApplyError> {
     let api: Api<Namespace> = Api::all(applier.client().clone());
-    api.delete(namespace, &DeleteParams::background())
-        .await
-        .map(drop)
-        .map_err(|source| ApplyError::Api { doing: format!("delete namespace {namespace}"), source: Box::new(source) })
+    let in_background = DeleteParams::background();
+    let deletion = api.delete(namespace, &in_background);
+    match tokio::time::timeout(ASKED_WITHIN, deletion).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(source)) => {
+            Err(ApplyError::Api { doing: format!("delete namespace {namespace}"), source: Box::new(source) })
+        }
+        Err(_) => Err(ApplyError::Watch {
+            what: format!("the deletion of namespace {namespace}"),
+            reason: format!("the apiserver has not answered within {} s", ASKED_WITHIN.as_secs()),
+        }),
+    }
 }
 
 /// What holds a namespace that was to be deleted: objects with finalizers that nobody takes away, and kinds that the
@@ -61,7 +74,7 @@ async fn with_finalizers(client: &Client, namespace: &str) -> Result<Vec<String>
     for (resource, _) in kinds {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
         // A kind that cannot be listed (metrics without a server) holds nothing that could be named.
-        let Ok(objects) = api.list(&ListParams::default()).await else { continue };
+        let Some(objects) = api.list(&ListParams::default()).await.noted("list a kind") else { continue };
         for object in objects {
             let finalizers = object.metadata.finalizers.unwrap_or_default();
             if object.metadata.deletion_timestamp.is_some() && !finalizers.is_empty() {

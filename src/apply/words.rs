@@ -8,10 +8,13 @@ use futures::stream::{BoxStream, SelectAll};
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::{ListParams, LogParams};
-use kube::runtime::wait::await_condition;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 use parallax_vocab::Cause;
+use tokio::time::Instant;
+
+use crate::cluster::{pauses, until};
+use crate::record::{Noted as _, in_full};
 
 /// Lines of a log that are looked through for a reason.
 const TAIL_LINES: i64 = 40;
@@ -30,7 +33,7 @@ pub(super) type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
 pub(super) async fn last(pods: &Api<Pod>, pod: &str, container: &str, wanted: Option<Wanted<'_>>) -> Option<String> {
     let parameters =
         LogParams { container: Some(container.to_owned()), tail_lines: Some(TAIL_LINES), ..LogParams::default() };
-    let text = pods.logs(pod, &parameters).await.ok()?;
+    let text = pods.logs(pod, &parameters).await.noted("read the last words of a container")?;
     telling(&text, wanted).map(quoted)
 }
 
@@ -54,7 +57,8 @@ fn quoted(line: &str) -> String {
 /// In words, what the first container of the selected pods that is not ready does, with its last line.
 pub(super) async fn of_unready(client: &Client, namespace: &str, selector: &str) -> Option<String> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let found = pods.list(&ListParams::default().labels(selector)).await.ok()?.items;
+    let found = pods.list(&ListParams::default().labels(selector)).await;
+    let found = found.noted("list the pods that are not ready")?.items;
     let (pod, container) = found.iter().find_map(|pod| {
         let unready = containers(pod).find(|it| !it.ready)?;
         Some((pod.metadata.name.clone()?, unready))
@@ -69,7 +73,7 @@ pub(super) async fn of_unready(client: &Client, namespace: &str, selector: &str)
 pub(super) async fn said(client: &Client, namespace: &str, selector: &str, wanted: Wanted<'_>) -> String {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let selected = watcher::Config::default().labels(selector);
-    let mut seen = pin!(watcher(pods.clone(), selected).default_backoff().applied_objects());
+    let mut seen = pin!(watcher(pods.clone(), selected).backoff(pauses()).applied_objects());
     let mut followed: BTreeSet<String> = BTreeSet::new();
     let mut lines: SelectAll<BoxStream<'_, Line>> = SelectAll::new();
     let line = loop {
@@ -80,7 +84,7 @@ pub(super) async fn said(client: &Client, namespace: &str, selector: &str, wante
                         lines.push(follow(&pods, &pod, container, instance));
                     }
                 },
-                Some(Err(_)) => {}
+                Some(Err(error)) => tracing::debug!(error = in_full(&error), "the watch of pods broke and is begun again"),
                 None => return std::future::pending().await,
             },
             Some(line) = lines.next(), if !lines.is_empty() => if wanted(&line.text) {
@@ -88,9 +92,9 @@ pub(super) async fn said(client: &Client, namespace: &str, selector: &str, wante
             },
         }
     };
-    let ended = await_condition(pods, &line.pod, |pod: Option<&Pod>| !pod.is_some_and(|it| runs(it, &line.instance)));
+    let ended = |pod: Option<&Pod>| !pod.is_some_and(|it| runs(it, &line.instance));
     // Whether it ended or outlasted the time, it was not ready in between: the caller watches for that.
-    drop(tokio::time::timeout(IN_SPITE_WITHIN, ended).await);
+    drop(until(&pods, &line.pod, ended, Instant::now() + IN_SPITE_WITHIN).await);
     format!("container {} of pod {}: {}", line.container, line.pod, quoted(line.text.trim()))
 }
 
@@ -123,7 +127,7 @@ fn follow<'a>(pods: &Api<Pod>, pod: &Pod, container: &str, instance: String) -> 
     };
     let lines = futures::stream::once(opened).try_flatten();
     // A log that breaks off has said what it said; a container that begins again is followed anew.
-    let lines = lines.filter_map(|line| std::future::ready(line.ok()));
+    let lines = lines.filter_map(|line| std::future::ready(line.noted("follow what a container says")));
     lines
         .map(move |text| Line { pod: pod.clone(), container: container.clone(), instance: instance.clone(), text })
         .boxed()

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use parallax_language::scenario::Span;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -41,6 +42,10 @@ pub struct Cli {
     /// Folder that holds `scenarios/`; else the nearest one upwards from here.
     #[arg(long, global = true, value_name = "DIR")]
     pub project: Option<PathBuf>,
+    /// Show what the harness does, on standard error: requests that are repeated, watches that break, what is given up.
+    /// Twice: each request to the apiserver too. A run's `harness.log` has all of it; `RUST_LOG` chooses for both.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -159,9 +164,19 @@ pub struct E2e {
     /// Draw the random moments of repeats from this, instead of from what scenarios say: a run reports its seeds.
     #[arg(long, value_name = "SEED")]
     pub seed: Option<u64>,
+    /// How long the whole run may take, for example `30m`. Then it ends as at Ctrl-C: it cleans up, says which variants have
+    /// no verdict, and exits 3.
+    #[arg(long, value_name = "DURATION", value_parser = positive)]
+    pub timeout: Option<Span>,
     /// Where the run's folder with record and reports goes [default: target/e2e in the project].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// A span of time that is one.
+fn positive(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse()?;
+    if span.to_duration().is_zero() { Err(format!("`{text}` is no time at all")) } else { Ok(span) }
 }
 
 /// Which scenarios and breaks: the same for `e2e`, `list` and `plan`.

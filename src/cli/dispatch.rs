@@ -9,17 +9,19 @@ use parallax_vocab::event::Exit;
 use super::args::{Cli, Command, ImagesCommand, K3s};
 use super::wiring::{self, Project};
 use super::{CliError, choose, explain, init, pages, printer, report, session};
+use crate::record::Log;
 use parallax_language::scenario::schema;
 
 /// Does what the command line says.
 pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
+    let log = Log::install(cli.verbose);
     let project = || find_project(cli.project.as_deref());
     match cli.command {
         Command::E2e(options) => {
             let project = Project::load(&project()?)?;
             let out = session::out_folder(&project.root, &options);
             let chosen = choose::choose(&project, &options.selection, options.k3s, &out).await?;
-            session::run(&project, chosen, options).await
+            session::run(&project, chosen, options, &log).await
         }
         Command::Init => init::init(cli.project.as_deref().unwrap_or(Path::new("."))),
         Command::Lint(args) => wiring::lint(&project()?, &args),

@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use parallax_vocab::event::{Demands, Exit, Failure, RunStarted};
+use parallax_vocab::event::{Demands, Exit, Failure, RECORD_FORMAT, RunStarted};
 use parallax_vocab::{EventKind, RunId, VariantId};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -17,7 +17,7 @@ use super::printer::{self, colour_wanted, is_ci};
 use super::wiring::{self, Past, Project};
 use super::{CliError, signal};
 use crate::judge;
-use crate::record::{Recorder, Redactor, Sink};
+use crate::record::{Log, Recorder, Redactor, Sink};
 use crate::report::terminal::{Style, render};
 use crate::report::{Summary, github, junit, live, page};
 
@@ -46,7 +46,7 @@ pub struct Ended {
 }
 
 /// Runs the selected variants, recorded and reported.
-pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e) -> Result<Exit, CliError> {
+pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e, log: &Log) -> Result<Exit, CliError> {
     let whole = whole(project, &chosen.selected);
     if options.require_proof && whole.is_empty() && options.selection.breaks != Breaks::Changed {
         return Err(CliError::Usage(
@@ -58,11 +58,13 @@ pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e) -> Resu
     let plan = wiring::arranged(project, &chosen.selected, seed)?;
     let directory = out_folder(&project.root, &options).join(id.as_str());
     let (sink, recorder) = Recorder::start(&directory)?;
-    recorder.attach(live::choose(std::io::stderr().is_terminal(), is_ci()));
+    log.write_to(&directory, recorder.redactor())?;
+    recorder.attach(live::choose(std::io::stderr().is_terminal() && !log.is_shown(), is_ci()));
     let began = Instant::now();
     // Before the first word: whoever sees the run begin may already stop it.
     let cancel = watch_signals(&sink, Some(id.clone()))?;
     sink.say(EventKind::RunStarted(RunStarted {
+        format: RECORD_FORMAT,
         run: id.clone(),
         parallax: env!("CARGO_PKG_VERSION").to_owned(),
         started: OffsetDateTime::now_utc().format(&Rfc3339).expect("the present has four digits in its year"),

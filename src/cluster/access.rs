@@ -1,11 +1,26 @@
 //! The Kubernetes client, and what else a kubeconfig says.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+
+use super::transport;
+
+/// A connection, its TLS included, is made by then, or the apiserver does not answer.
+const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Where a test has put something before the apiserver (`address:port`), as `tests/it/e2e/unanswered.rs` does.
+const BEFORE_APISERVER: &str = "PARALLAX_TEST_APISERVER";
+
+/// Where the apiserver is met that is published there.
+pub(super) fn met_at(published: SocketAddr) -> SocketAddr {
+    let before = std::env::var(BEFORE_APISERVER).ok();
+    before.and_then(|it| it.parse().ok()).unwrap_or(published)
+}
 
 /// The kubeconfig that a node wrote, as it holds on this machine: the apiserver where its port is published.
 pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, String> {
@@ -18,12 +33,16 @@ pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, St
     Ok(kubeconfig)
 }
 
-/// A client for a kubeconfig. No proxy of the caller's environment is used.
+/// A client for a kubeconfig. No proxy of the caller's environment is used, and each call ends in time
+/// ([`transport`]).
 pub async fn client(kubeconfig: Kubeconfig) -> Result<Client, String> {
     let options = KubeConfigOptions::default();
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| error.to_string())?;
     config.proxy_url = None;
-    Client::try_from(config).map_err(|error| error.to_string())
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECTS_WITHIN);
+    let client = Client::try_from(config).map_err(|error| error.to_string())?;
+    Ok(transport::bounded(client, transport::CALL_WITHIN))
 }
 
 /// The certificate authority of the apiserver (PEM), as the kubeconfig that a node wrote embeds it.

@@ -7,8 +7,14 @@ mod access;
 mod error;
 mod node;
 mod ready;
+#[cfg(test)]
+mod testing;
+mod transport;
+mod until;
 
 pub use access::{authority, client, outside};
 pub use error::ClusterError;
 pub use node::{Beside, Cluster, ISSUER, Images, NODE_NAME, UP_WITHIN};
 pub use ready::{nodes_ready, service_account_ready};
+pub use transport::is_transient;
+pub use until::{Ended, Pauses, answers, pauses, until};

@@ -14,11 +14,14 @@ use super::error::ClusterError;
 use crate::certs::Issuer;
 use crate::engine::{Bind, Container, ContainerSpec, InlineFile, Network, Port, Ready, Site};
 use crate::plan::{ClusterPlan, custom_config_map};
+use crate::record::Noted as _;
 use crate::world::{Neighbour, World, outside};
 use parallax_language::scenario::model::Discovery;
 
 /// Port of the apiserver.
 const API_PORT: u16 = 6443;
+/// Lines of the node's log that accompany an error.
+const EVIDENCE_LINES: usize = 40;
 /// What k3s prints when its server is up.
 const READY_LINE: &str = "k3s is up and running";
 /// How long a node may take from its container's start to that line. Cold disks and two cores included.
@@ -127,7 +130,7 @@ impl Cluster {
         let kubeconfig = String::from_utf8(kubeconfig).map_err(|error| cluster(error.to_string()))?;
         let published = node.tcp(API_PORT).ok_or_else(|| cluster(format!("port {API_PORT} is not published")))?;
         let authority = access::authority(&kubeconfig).map_err(cluster)?;
-        let outside = access::outside(&kubeconfig, published).map_err(cluster)?;
+        let outside = access::outside(&kubeconfig, access::met_at(published)).map_err(cluster)?;
         let kubeconfig = serde_json::to_string(&outside).map_err(|error| cluster(error.to_string()))?;
         let client = access::client(outside).await.map_err(cluster)?;
         let name = plan.name.clone();
@@ -143,7 +146,7 @@ impl Cluster {
     pub async fn exited(&self, site: &Site) -> ClusterError {
         match site.engine().wait_exit(&self.node.name).await {
             Ok(code) => {
-                let lines = site.engine().logs(&self.node.name, 40).await.unwrap_or_default();
+                let lines = self.last_lines(site).await;
                 ClusterError::NodeExited { cluster: self.name.clone(), code, lines }
             }
             Err(error) => error.into(),
@@ -153,9 +156,9 @@ impl Cluster {
     /// The private key that signs ServiceAccounts' tokens, PEM: the harness owns the cluster.
     pub async fn token_key(&self, site: &Site) -> Result<Secret, ClusterError> {
         let [current, only] = TOKEN_KEYS;
-        let bytes = match site.engine().read_file(&self.node.name, current).await {
-            Ok(bytes) => bytes,
-            Err(_) => site.engine().read_file(&self.node.name, only).await?,
+        let bytes = match site.engine().read_file(&self.node.name, current).await.noted("read the newest token key") {
+            Some(bytes) => bytes,
+            None => site.engine().read_file(&self.node.name, only).await?,
         };
         Ok(Secret::new(String::from_utf8_lossy(&bytes).into_owned()))
     }
@@ -174,9 +177,15 @@ impl Cluster {
                 cluster: self.name.clone(),
                 what: what.to_owned(),
                 within_s: limit.as_secs(),
-                lines: site.engine().logs(&self.node.name, 40).await.unwrap_or_default(),
+                lines: self.last_lines(site).await,
             }),
         }
+    }
+
+    /// What the node said last, for evidence.
+    async fn last_lines(&self, site: &Site) -> Vec<String> {
+        let lines = site.engine().logs(&self.node.name, EVIDENCE_LINES).await;
+        lines.unwrap_or_else(|error| vec![format!("(the node's log cannot be read: {error})")])
     }
 }
 

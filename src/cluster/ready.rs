@@ -1,27 +1,37 @@
 //! When a cluster is ready. Each of these watches; none polls.
 
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Node, ServiceAccount};
-use kube::runtime::wait::{Error, await_condition};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
+use tokio::time::Instant;
 
-/// Waits until a node says that it is ready.
-pub async fn nodes_ready(client: Client) -> Result<(), watcher::Error> {
-    use futures::TryStreamExt as _;
+use super::until::{Ended, pauses, until};
+use crate::record::in_full;
+
+/// Resolves when a node says that it is ready; the caller bounds it. A watch that breaks, as they do while a node starts,
+/// is begun again.
+pub async fn nodes_ready(client: Client) {
     let nodes: Api<Node> = Api::all(client);
-    let stream = watcher(nodes, watcher::Config::default()).applied_objects();
-    let mut stream = std::pin::pin!(stream);
-    while let Some(node) = stream.try_next().await? {
-        let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
-        if conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True") {
-            return Ok(());
+    let mut seen = Box::pin(watcher(nodes, watcher::Config::default()).backoff(pauses()).applied_objects());
+    while let Some(node) = seen.next().await {
+        match node {
+            Ok(node) if is_ready(&node) => return,
+            Ok(_) => {}
+            Err(error) => tracing::debug!(error = in_full(&error), "the watch of the nodes broke and is begun again"),
         }
     }
-    Ok(())
+    // The end of a stream says nothing about a node.
+    std::future::pending::<()>().await;
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
+    conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True")
 }
 
 /// Waits until a namespace has its default ServiceAccount: before, no pod can be created there.
-pub async fn service_account_ready(client: Client, namespace: &str) -> Result<(), Error> {
+pub async fn service_account_ready(client: Client, namespace: &str, deadline: Instant) -> Ended<ServiceAccount> {
     let accounts: Api<ServiceAccount> = Api::namespaced(client, namespace);
-    await_condition(accounts, "default", |it: Option<&ServiceAccount>| it.is_some()).await.map(drop)
+    until(&accounts, "default", |it: Option<&ServiceAccount>| it.is_some(), deadline).await
 }

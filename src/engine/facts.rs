@@ -27,6 +27,8 @@ pub struct Facts {
     pub cpus: u32,
     /// Memory of its machine.
     pub memory_bytes: u64,
+    /// Whether it is reached over the network, so that neither its files nor its ports need be this machine's.
+    pub remote: bool,
     /// Where it keeps images and containers.
     pub root: String,
     /// Room there; none where the folder is not on this machine.
@@ -58,6 +60,7 @@ impl Facts {
             remaps_users: has("userns"),
             cpus: info.ncpu.and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
             memory_bytes: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
+            remote: !local,
             free_disk_bytes: local.then(|| free_bytes(Path::new(&root))).flatten(),
             inotify_instances: local.then(|| limit("max_user_instances")).flatten(),
             inotify_watches: local.then(|| limit("max_user_watches")).flatten(),

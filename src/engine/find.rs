@@ -21,7 +21,8 @@ pub(super) const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// An engine's address and what named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// As in `DOCKER_HOST`: `unix:///var/run/docker.sock`, `tcp://host:2376`.
+    /// As in `DOCKER_HOST`: `unix:///var/run/docker.sock`. Of one over the network (`tcp://host:2376`) runs can be removed,
+    /// and none can be made ([`preflight`](super::preflight)).
     pub host: String,
     /// Folder with `ca.pem`, `cert.pem` and `key.pem`, where the engine is spoken to over TLS.
     pub tls: Option<PathBuf>,
@@ -143,10 +144,7 @@ fn chosen(
             "forward its socket (`ssh -L /tmp/engine.sock:/var/run/docker.sock HOST`) and set \
              DOCKER_HOST=unix:///tmp/engine.sock",
         )),
-        _ => Err(unusable(
-            format!("{:?} is no engine address", endpoint.host),
-            "give it as unix:///path/to/socket or tcp://host:port",
-        )),
+        _ => Err(unusable(format!("{:?} is no engine address", endpoint.host), "give it as unix:///path/to/socket")),
     }
 }
 

@@ -49,6 +49,7 @@ pub struct Finding {
 /// Holds what the engine says against what a run needs; the worst come first.
 pub fn preflight(facts: &Facts, needs: &Needs) -> Vec<Finding> {
     let mut findings: Vec<Finding> = [
+        remote(facts, needs),
         privileged(facts, needs),
         disk(facts, needs),
         cgroup(facts, needs),
@@ -70,6 +71,20 @@ fn error(what: String, fix: impl Into<String>) -> Finding {
 
 fn warning(what: String, fix: impl Into<String>) -> Finding {
     Finding { severity: Severity::Warning, what, fix: fix.into() }
+}
+
+/// A run talks to its containers by ports that are published on loopback, and hands images to nodes as files of this machine.
+fn remote(facts: &Facts, needs: &Needs) -> Option<Finding> {
+    if !facts.remote || !needs.privileged {
+        return None;
+    }
+    Some(error(
+        "the engine is reached over the network, and a run needs one on this machine: it asks its containers by ports on \
+         loopback, and mounts files of this machine into them"
+            .to_owned(),
+        "name the engine's socket on this machine (DOCKER_HOST=unix:///var/run/docker.sock), or start the run on the \
+         engine's machine",
+    ))
 }
 
 fn privileged(facts: &Facts, needs: &Needs) -> Option<Finding> {
@@ -199,6 +214,7 @@ mod tests {
         assert_eq!(preflight(&good(), &needs), []);
         let (error, warning) = (Severity::Error, Severity::Warning);
         let cases = [
+            (Facts { remote: true, ..good() }, error, "over the network", "unix:///var/run/docker.sock"),
             (Facts { remaps_users: true, ..good() }, error, "userns-remap", "daemon.json"),
             (Facts { rootless: true, cgroup_version: 1, ..good() }, error, "rootless on cgroup v1", "cgroup v2"),
             (Facts { rootless: true, ..good() }, warning, "rootless", "delegate"),

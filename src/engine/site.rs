@@ -80,6 +80,14 @@ impl Site {
         object_name(&self.0.run, what)
     }
 
+    /// Puts an object down, synced to disk, before it is created. The sync waits for the disk: not on a thread that others
+    /// need.
+    pub(super) async fn record(&self, kind: Kind, name: &str) -> Result<(), EngineError> {
+        let (site, name) = (self.clone(), name.to_owned());
+        let written = tokio::task::spawn_blocking(move || site.0.ledger.record(kind, &name));
+        joined(written.await, "write the run's ledger")
+    }
+
     /// Makes a network. Containers of different networks do not reach each other.
     pub async fn network(&self, what: &str) -> Result<Network, EngineError> {
         let name = self.name_of(what);
@@ -87,7 +95,7 @@ impl Site {
         let (site, what) = (self.clone(), what.to_owned());
         // In a task of its own: giving up the call must not lose a network that the engine is making.
         let creation = self.0.tasks.spawn(async move {
-            site.0.ledger.record(Kind::Network, &name)?;
+            site.record(Kind::Network, &name).await?;
             let request = NetworkCreateRequest {
                 name: name.clone(),
                 driver: Some("bridge".to_owned()),

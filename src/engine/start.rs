@@ -21,6 +21,7 @@ use super::error::EngineError;
 use super::ledger::Kind;
 use super::site::{Site, joined};
 use super::spec::{Container, ContainerSpec, Port, Protocol, Ready};
+use crate::record::Noted as _;
 
 /// Limit of create and start. Files are copied in between, and a busy disk makes even that slow.
 const START_WITHIN: Duration = Duration::from_mins(2);
@@ -59,7 +60,7 @@ impl Site {
             .inspect_network(&spec.network, None)
             .await
             .map_err(EngineError::call(format!("find network {} for container {name}", spec.network)))?;
-        self.0.ledger.record(Kind::Container, name)?;
+        self.record(Kind::Container, name).await?;
         match self.request(spec, name).start().await {
             Ok(handle) => drop(handle),
             Err(error) => return Err(self.failed(spec, name, start_reason(&error)).await),
@@ -90,7 +91,8 @@ impl Site {
 
     async fn failed(&self, spec: &ContainerSpec, name: &str, reason: String) -> EngineError {
         let engine = &self.0.engine;
-        let log = engine.logs(name, EVIDENCE_LINES).await.unwrap_or_default();
+        let log = engine.logs(name, EVIDENCE_LINES).await.noted("read the log of a container that did not start");
+        let log = log.unwrap_or_default();
         let left = engine.remove(Kind::Container, name).await.err();
         EngineError::StartFailed {
             name: name.to_owned(),
@@ -279,7 +281,7 @@ impl Engine {
 
     /// How a container ended, where it did.
     async fn exited(&self, name: &str) -> Option<String> {
-        let state = self.inspect(name).await.ok()?.state?;
+        let state = self.inspect(name).await.noted("look at a container that does not get ready")?.state?;
         if state.running.unwrap_or_default() {
             return None;
         }

@@ -54,11 +54,18 @@ pub async fn list(
     let mut rows = Vec::new();
     for entry in &lock.images {
         let name = entry.name.value.clone();
-        let (prepared, unknown) = match Prepared::new(lock, entry, binaries, cache) {
-            Ok(prepared) => (prepared, None),
-            Err(error @ ImageError::Binary { .. }) => (None, Some(error.to_string())),
-            Err(error) => return Err(error),
-        };
+        let inputs = (lock.clone(), entry.clone(), binaries.to_owned(), cache.clone());
+        // On a thread of its own: there are megabytes to hash, and a run may be under way beside this.
+        let prepared = tokio::task::spawn_blocking(move || {
+            let (lock, entry, binaries, cache) = inputs;
+            Prepared::new(&lock, &entry, &binaries, &cache)
+        });
+        let (prepared, unknown) =
+            match prepared.await.unwrap_or_else(|crash| std::panic::resume_unwind(crash.into_panic())) {
+                Ok(prepared) => (prepared, None),
+                Err(error @ ImageError::Binary { .. }) => (None, Some(error.to_string())),
+                Err(error) => return Err(error),
+            };
         let built = prepared.as_ref().map(|prepared| prepared.tag.clone());
         let mut at = Vec::new();
         if let Some(store) = store {

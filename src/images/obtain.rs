@@ -82,7 +82,7 @@ pub async fn obtain(
     let mut images = Vec::new();
     for want in wanted {
         let entry = request.lock.entry(&want.name)?;
-        let prepared = prepare(request, entry)?;
+        let prepared = prepare(request, entry).await?;
         let decided = (want.name == NODE).then(|| node_sender.take()).flatten();
         images.push(Image { request, want, entry, prepared, workshop: &workshop, sink, decided, node: node.clone() });
     }
@@ -94,9 +94,13 @@ pub async fn obtain(
     Ok(obtained.into_iter().map(|image| (image.name.clone(), image)).collect())
 }
 
-/// Reads a recipe and hashes its inputs. A missing program of ours is an error only if the image has to be built.
-fn prepare(request: &Request<'_>, entry: &Entry) -> Result<Result<Option<Prepared>, ImageError>, ImageError> {
-    match Prepared::new(request.lock, entry, request.binaries, request.cache) {
+/// Reads a recipe and hashes its inputs, on a thread of its own: there are megabytes of them. A missing program of ours is an
+/// error only if the image has to be built.
+async fn prepare(request: &Request<'_>, entry: &Entry) -> Result<Result<Option<Prepared>, ImageError>, ImageError> {
+    let (lock, entry) = (request.lock.clone(), entry.clone());
+    let (binaries, cache) = (request.binaries.to_owned(), request.cache.clone());
+    let prepared = tokio::task::spawn_blocking(move || Prepared::new(&lock, &entry, &binaries, &cache)).await;
+    match prepared.expect("hashing does not panic") {
         Err(error) if error.is_usage() => Err(error),
         other => Ok(other),
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use parallax_vocab::VariantId;
-use parallax_vocab::event::{Event, EventKind, Outcome, RunStarted, VariantEnded};
+use parallax_vocab::event::{Event, EventKind, Outcome, RECORD_FORMAT, RunStarted, VariantEnded};
 
 use super::cluster::{ClusterPlan, EnvironmentPlan};
 use super::{AtOnce, History, Order, Plan, build};
@@ -58,6 +58,7 @@ fn events(plan: &Plan, took_ms: &[(&str, u64)]) -> Vec<Event> {
         event(
             0,
             EventKind::RunStarted(RunStarted {
+                format: RECORD_FORMAT,
                 run: "r1".into(),
                 parallax: String::new(),
                 started: String::new(),

@@ -6,7 +6,9 @@ use kube::api::ListParams;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 
+use crate::cluster::pauses;
 use crate::judge::ObjectEvent;
+use crate::record::in_full;
 
 /// Of which objects events are looked at.
 #[derive(Clone, Debug)]
@@ -42,14 +44,16 @@ pub async fn list(client: &Client, question: &EventQuestion) -> Result<Vec<Objec
 pub async fn follow(client: &Client, question: &EventQuestion, mut take: impl AsyncFnMut(ObjectEvent) -> bool) {
     let api: Api<Event> = Api::namespaced(client.clone(), &question.namespace);
     let only = watcher::Config::default().fields(&question.fields());
-    let mut events = Box::pin(watcher(api, only).default_backoff().applied_objects());
+    let mut events = Box::pin(watcher(api, only).backoff(pauses()).applied_objects());
     while let Some(event) = events.next().await {
-        // A watch that broke is begun again by the stream, with its own pauses.
-        let Ok(event) = event else { continue };
-        if take(in_short(&event)).await {
-            return;
+        match event {
+            Ok(event) if take(in_short(&event)).await => return,
+            Ok(_) => {}
+            Err(error) => tracing::debug!(error = in_full(&error), "the watch of events broke and is begun again"),
         }
     }
+    // The end of a stream says nothing of what else may happen.
+    std::future::pending::<()>().await;
 }
 
 fn in_short(event: &Event) -> ObjectEvent {

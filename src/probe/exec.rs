@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, AttachParams};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// So much of what it writes is kept.
 const OUTPUT_LIMIT_BYTES: u64 = 64 * 1024;
@@ -38,19 +38,8 @@ pub async fn run(
             kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
             other => other.to_string(),
         })?;
-        let (mut stdout, mut stderr) = (String::new(), String::new());
         let (out, err, status) = (process.stdout(), process.stderr(), process.take_status());
-        let read_out = async {
-            if let Some(out) = out {
-                let _ = out.take(OUTPUT_LIMIT_BYTES).read_to_string(&mut stdout).await;
-            }
-        };
-        let read_err = async {
-            if let Some(err) = err {
-                let _ = err.take(OUTPUT_LIMIT_BYTES).read_to_string(&mut stderr).await;
-            }
-        };
-        let ((), (), status) = tokio::join!(read_out, read_err, async {
+        let (stdout, stderr, status) = tokio::join!(read(out), read(err), async {
             match status {
                 Some(status) => status.await,
                 None => None,
@@ -69,4 +58,38 @@ pub async fn run(
     };
     let late = || format!("it did not end in {} s", within.as_secs());
     tokio::time::timeout(within, ran).await.map_err(|_| late())?
+}
+
+/// What a program writes to one of its outputs: the beginning is kept, and the rest read all the same, since nobody may stop
+/// a program by not listening.
+async fn read(output: Option<impl AsyncRead + Unpin>) -> String {
+    let Some(mut output) = output else { return String::new() };
+    let mut kept = Vec::new();
+    let all = async {
+        (&mut output).take(OUTPUT_LIMIT_BYTES).read_to_end(&mut kept).await?;
+        tokio::io::copy(&mut output, &mut tokio::io::sink()).await
+    };
+    // What was read before it broke off is what there is; how the program ended says the status.
+    if let Err(error) = all.await {
+        tracing::debug!(%error, "the output of a program broke off");
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn output_that_is_no_text_is_read_and_what_is_too_long_is_drained() {
+        assert_eq!(read(Some(&b"a\xffb"[..])).await, "a\u{fffd}b");
+        let limit = usize::try_from(OUTPUT_LIMIT_BYTES).unwrap();
+        // A character lies across the limit.
+        let long = [b"x".repeat(limit - 1), "ü".repeat(limit).into_bytes()].concat();
+        let mut output = &long[..];
+        let text = read(Some(&mut output)).await;
+        assert!(text.starts_with("xxx") && text.ends_with('\u{fffd}'), "{}", text.len());
+        assert_eq!(output, b"", "it is read to its end");
+        assert_eq!(read(None::<&[u8]>).await, "");
+    }
 }

@@ -13,6 +13,8 @@ use kube::{Api, Client};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::cluster::{Pauses, is_transient, pauses};
+use crate::record::in_full;
 use parallax_language::scenario::target::LogTarget;
 
 /// A line longer than this is cut.
@@ -57,7 +59,7 @@ pub async fn read(
     question: &LogQuestion,
     mut take: impl FnMut(&str, u64) -> bool,
 ) -> Result<(), LogError> {
-    let reader = Reader { pods: Api::namespaced(client.clone(), &question.namespace), question };
+    let reader = Reader::new(client, question);
     let pods = match selected(client, question).await? {
         Selected::One(name) => {
             vec![reader.pods.get_opt(&name).await.map_err(|it| reader.failed(it))?.ok_or_else(absent)?]
@@ -73,8 +75,11 @@ pub async fn read(
     let mut bytes = 0;
     for pod in &pods {
         let Some(instance) = reader.instance(pod)? else { continue };
-        let Some(mut lines) = reader.open(&instance, false).await? else { continue };
-        while let Some((at, line)) = lines.next().await {
+        let Some(mut lines) = reader.open(&instance, false, None).await? else { continue };
+        while let Some(line) = lines.next().await {
+            // Of a log that breaks off nobody knows what else it says.
+            let (at, line) = line.map_err(|it| reader.failed(kube::Error::ReadEvents(it)))?;
+            let at = unix_ms(at);
             bounded(&mut bytes, &line)?;
             if take(&line, at) {
                 return Ok(());
@@ -91,7 +96,7 @@ pub async fn follow(
     question: &LogQuestion,
     mut take: impl FnMut(&str, u64) -> bool,
 ) -> Result<(), LogError> {
-    let reader = Reader { pods: Api::namespaced(client.clone(), &question.namespace), question };
+    let reader = Reader::new(client, question);
     let only = match selected(client, question).await? {
         Selected::One(name) => {
             reader.pods.get_opt(&name).await.map_err(|it| reader.failed(it))?.ok_or_else(absent)?;
@@ -99,25 +104,29 @@ pub async fn follow(
         }
         Selected::Labels(labels) => watcher::Config::default().labels(&labels),
     };
-    let mut pods = Box::pin(watcher(reader.pods.clone(), only).default_backoff().applied_objects());
+    let mut pods = Box::pin(watcher(reader.pods.clone(), only).backoff(pauses()).applied_objects());
     let mut opened: BTreeSet<String> = BTreeSet::new();
-    let mut lines: SelectAll<BoxStream<'static, (u64, String)>> = SelectAll::new();
+    let mut lines: SelectAll<BoxStream<'static, Result<Line, LogError>>> = SelectAll::new();
     let mut bytes = 0;
     loop {
         tokio::select! {
             Some(pod) = pods.next() => {
-                // A watch that broke is begun again by the stream, with its own pauses.
-                let Ok(pod) = pod else { continue };
+                let pod = match pod {
+                    Ok(pod) => pod,
+                    Err(error) => {
+                        tracing::debug!(error = in_full(&error), "the watch of pods broke and is begun again");
+                        continue;
+                    }
+                };
                 let Some(instance) = reader.instance(&pod)? else { continue };
-                if opened.insert(instance.id.clone())
-                    && let Some(opened) = reader.open(&instance, true).await?
-                {
-                    lines.push(opened);
+                if opened.insert(instance.id.clone()) {
+                    lines.push(reader.clone().followed(instance));
                 }
             }
-            Some((at, line)) = lines.next(), if !lines.is_empty() => {
+            Some(line) = lines.next(), if !lines.is_empty() => {
+                let (at, line) = line?;
                 bounded(&mut bytes, &line)?;
-                if take(&line, at) {
+                if take(&line, unix_ms(at)) {
                     return Ok(());
                 }
             }
@@ -169,6 +178,9 @@ fn labels(selector: &LabelSelector) -> String {
     labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
+/// When a line was written, and the line.
+type Line = (OffsetDateTime, String);
+
 /// One run of a container.
 struct Instance {
     pod: String,
@@ -177,12 +189,17 @@ struct Instance {
     id: String,
 }
 
-struct Reader<'a> {
+#[derive(Clone)]
+struct Reader {
     pods: Api<Pod>,
-    question: &'a LogQuestion,
+    question: LogQuestion,
 }
 
-impl Reader<'_> {
+impl Reader {
+    fn new(client: &Client, question: &LogQuestion) -> Self {
+        Self { pods: Api::namespaced(client.clone(), &question.namespace), question: question.clone() }
+    }
+
     fn failed(&self, source: kube::Error) -> LogError {
         let what = self.question.target.describe(&self.question.namespace);
         LogError::Api { what, source: Box::new(source) }
@@ -213,8 +230,54 @@ impl Reader<'_> {
         Ok(run.map(|id| Instance { pod, container, id }))
     }
 
-    /// The lines of a run; none where the kubelet has nothing of it.
-    async fn open(&self, it: &Instance, follow: bool) -> Result<Option<BoxStream<'static, (u64, String)>>, LogError> {
+    /// The lines of a run as they are written, to its end. A stream that breaks is opened again behind its last line.
+    fn followed(self, it: Instance) -> BoxStream<'static, Result<Line, LogError>> {
+        struct Following {
+            reader: Reader,
+            instance: Instance,
+            lines: Option<BoxStream<'static, std::io::Result<Line>>>,
+            after: Option<OffsetDateTime>,
+            pauses: Pauses,
+        }
+        let begin = Following { reader: self, instance: it, lines: None, after: None, pauses: pauses() };
+        let following = futures::stream::unfold(Some(begin), async |state| {
+            let mut it = state?;
+            loop {
+                let why = match &mut it.lines {
+                    None => match it.reader.open(&it.instance, true, it.after).await {
+                        Ok(None) => return None,
+                        Ok(lines) => {
+                            it.lines = lines;
+                            continue;
+                        }
+                        Err(LogError::Api { source, .. }) if is_transient(&source) => in_full(&source),
+                        Err(error) => return Some((Err(error), None)),
+                    },
+                    Some(lines) => match lines.next().await? {
+                        Ok(line) => {
+                            it.after = Some(line.0);
+                            it.pauses = pauses();
+                            return Some((Ok(line), Some(it)));
+                        }
+                        Err(error) => error.to_string(),
+                    },
+                };
+                it.lines = None;
+                tracing::debug!(pod = it.instance.pod, container = it.instance.container, why, "a log is opened again");
+                // The apiserver gives no notice when it can be reached again.
+                tokio::time::sleep(it.pauses.pause()).await;
+            }
+        });
+        following.boxed()
+    }
+
+    /// The lines of a run that were written after an instant; none where the kubelet has nothing of it.
+    async fn open(
+        &self,
+        it: &Instance,
+        follow: bool,
+        after: Option<OffsetDateTime>,
+    ) -> Result<Option<BoxStream<'static, std::io::Result<Line>>>, LogError> {
         let parameters = LogParams {
             container: Some(it.container.clone()),
             follow,
@@ -225,12 +288,15 @@ impl Reader<'_> {
         let since = self.question.since;
         match self.pods.log_stream(&it.pod, &parameters).await {
             Ok(stream) => {
-                Ok(Some(lines(stream).filter_map(move |line| std::future::ready(later(&line, since))).boxed()))
+                let later = move |line: std::io::Result<String>| match line {
+                    Ok(line) => later(&line, since).filter(|it| after.is_none_or(|after| it.0 > after)).map(Ok),
+                    Err(error) => Some(Err(error)),
+                };
+                Ok(Some(lines(stream).filter_map(move |line| std::future::ready(later(line))).boxed()))
             }
-            Err(kube::Error::Api(status)) if self.question.previous => Err(LogError::None(format!(
-                "pod {} has no previous container {}: {}",
-                it.pod, it.container, status.message
-            ))),
+            Err(kube::Error::Api(status)) if self.question.previous && status.code < 429 => Err(LogError::None(
+                format!("pod {} has no previous container {}: {}", it.pod, it.container, status.message),
+            )),
             // It ended, or its pod did, since it was seen.
             Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => Ok(None),
             Err(error) => Err(self.failed(error)),
@@ -245,23 +311,32 @@ fn run(status: &ContainerStatus) -> Option<String> {
     began.then(|| status.container_id.clone().unwrap_or_default())
 }
 
-/// A line and its timestamp, in milliseconds since the Unix epoch, where it is not too old.
-fn later(line: &str, since: Option<OffsetDateTime>) -> Option<(u64, String)> {
+/// A line and its timestamp, where it is not too old.
+fn later(line: &str, since: Option<OffsetDateTime>) -> Option<Line> {
     let (at, text) = line.split_once(' ').unwrap_or((line, ""));
     let at = OffsetDateTime::parse(at, &Rfc3339).ok()?;
-    let unix_ms = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-    since.is_none_or(|since| at >= since).then(|| (unix_ms, text.to_owned()))
+    since.is_none_or(|since| at >= since).then(|| (at, text.to_owned()))
 }
 
-/// Cuts a stream into lines of bounded length. One that breaks ends.
-fn lines(reader: impl AsyncBufRead + Send + 'static) -> impl futures::Stream<Item = String> + Send + 'static {
-    let state = (Box::pin(reader), Vec::new());
-    futures::stream::unfold(state, async |(mut reader, mut line)| {
+/// Milliseconds since the Unix epoch.
+fn unix_ms(at: OffsetDateTime) -> u64 {
+    u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
+}
+
+/// Cuts a stream into lines of bounded length. One that breaks ends with the error, and with it a line that is not whole.
+fn lines(
+    reader: impl AsyncBufRead + Send + 'static,
+) -> impl futures::Stream<Item = std::io::Result<String>> + Send + 'static {
+    let state = Some((Box::pin(reader), Vec::new()));
+    futures::stream::unfold(state, async |state| {
+        let (mut reader, mut line) = state?;
         loop {
-            let chunk = reader.fill_buf().await.unwrap_or_default();
+            let chunk = match reader.fill_buf().await {
+                Ok(chunk) => chunk,
+                Err(error) => return Some((Err(error), None)),
+            };
             if chunk.is_empty() {
-                let last = text(&line);
-                return (!line.is_empty()).then(|| (last, (reader, Vec::new())));
+                return (!line.is_empty()).then(|| (Ok(text(&line)), None));
             }
             let end = chunk.iter().position(|byte| *byte == b'\n');
             let part = &chunk[..end.unwrap_or(chunk.len())];
@@ -269,7 +344,7 @@ fn lines(reader: impl AsyncBufRead + Send + 'static) -> impl futures::Stream<Ite
             let used = end.map_or(chunk.len(), |end| end + 1);
             reader.consume_unpin(used);
             if end.is_some() {
-                return Some((text(&line), (reader, Vec::new())));
+                return Some((Ok(text(&line)), Some((reader, Vec::new()))));
             }
         }
     })
@@ -288,9 +363,19 @@ mod tests {
         let long = "x".repeat(LINE_LIMIT_BYTES + 10);
         let text = format!("one\r\n\n{long}\nlast");
         let reader = futures::io::BufReader::with_capacity(7, futures::io::Cursor::new(text.into_bytes()));
-        let cut: Vec<String> = lines(reader).collect().await;
+        let cut: Vec<String> = lines(reader).map(|line| line.expect("it does not break")).collect().await;
         assert_eq!(cut.iter().map(String::len).collect::<Vec<_>>(), [3, 0, LINE_LIMIT_BYTES, 4]);
         assert_eq!((cut[0].as_str(), cut[3].as_str()), ("one", "last"));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_is_told_from_one_that_ends() {
+        let whole = futures::stream::iter([Ok("one\ntw".to_owned().into_bytes())]);
+        let broken = whole.chain(futures::stream::iter([Err(std::io::Error::other("reset"))]));
+        let cut: Vec<_> = lines(futures::TryStreamExt::into_async_read(broken)).collect().await;
+        assert_eq!(cut.len(), 2, "{cut:?}");
+        assert_eq!(cut[0].as_deref().ok(), Some("one"));
+        assert!(cut[1].is_err(), "half a line is none");
     }
 
     #[test]
@@ -306,7 +391,8 @@ mod tests {
         ] {
             assert_eq!(later(line, since).map(|it| it.1).as_deref(), expected, "{line}");
         }
-        assert_eq!(later("2026-01-01T00:00:01.5Z a b", None), Some((1_767_225_601_500, "a b".to_owned())));
+        let line = later("2026-01-01T00:00:01.5Z a b", None).map(|(at, line)| (unix_ms(at), line));
+        assert_eq!(line, Some((1_767_225_601_500, "a b".to_owned())));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use parallax_vocab::{Answer, Question};
 
 use super::{Hello, ProbeError, Session};
+use crate::cluster::pauses;
+use crate::record::Noted as _;
 
 /// Where the agent's image keeps it.
 pub const AGENT_PATH: &str = "/parallax-agent";
@@ -135,10 +137,10 @@ async fn first_reason(
 
 /// Resolves when the pod is deleted or the agent's container has ended.
 async fn pod_gone(pods: Api<Pod>, name: &str, container: Option<&str>) -> String {
-    let mut seen = pin!(watcher::watch_object(pods, name).default_backoff());
+    let mut seen = pin!(watcher::watch_object(pods, name).backoff(pauses()));
     while let Some(event) = seen.next().await {
-        // A broken watch is resumed by the stream, with its own pauses; it says nothing about the pod.
-        let Ok(pod) = event else { continue };
+        // A broken watch is resumed by the stream; it says nothing about the pod.
+        let Some(pod) = event.noted("watch a vantage's pod without a break") else { continue };
         if let Some(why) = verdict(pod.as_ref(), container) {
             return why;
         }

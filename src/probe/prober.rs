@@ -7,6 +7,7 @@ use std::time::Duration;
 use parallax_vocab::prober::{Known, ProberOrder, ProberQuestion, Series};
 
 use super::{ProbeError, Session};
+use crate::record::Noted as _;
 
 /// How long an agent may take for an order that waits for nothing.
 const ORDER_LIMIT: Duration = Duration::from_secs(5);
@@ -54,7 +55,7 @@ impl Prober {
     /// Ends it without another word. One in a session that broke has ended already.
     pub async fn end(self) {
         if let Place::There { session, number } = self.place {
-            let _ = session.prober(number, ProberOrder::End, ORDER_LIMIT).await;
+            session.prober(number, ProberOrder::End, ORDER_LIMIT).await.noted("end a prober");
         }
     }
 

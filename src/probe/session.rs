@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::ProbeError;
+use crate::record::Noted as _;
 
 /// The agent must have said hello by then.
 const HELLO_LIMIT: Duration = Duration::from_secs(15);
@@ -309,11 +310,14 @@ async fn write(mut stdin: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Ve
             },
             _ = beat.tick() => heartbeat.clone(),
         };
-        if stdin.write_all(&frame).await.is_err() || stdin.flush().await.is_err() {
+        // Why the other end is gone is known to who watches it.
+        if stdin.write_all(&frame).await.noted("write to an agent").is_none()
+            || stdin.flush().await.noted("write to an agent").is_none()
+        {
             return;
         }
     }
-    let _ = stdin.shutdown().await;
+    stdin.shutdown().await.noted("end an agent's input");
 }
 
 /// Reads frames until the stream ends.
@@ -328,8 +332,12 @@ async fn read(mut stdout: impl AsyncRead + Unpin, shared: &Shared) -> Result<(),
             }
         }
         match stdout.read_buf(&mut buffer).await {
-            Ok(0) | Err(_) => return Ok(()),
+            Ok(0) => return Ok(()),
             Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(place = shared.place, %error, "an agent's output broke off");
+                return Ok(());
+            }
         }
     }
 }

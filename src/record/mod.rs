@@ -5,11 +5,13 @@
 //!
 //! **Architecture Invariant:** nothing reaches the disk or a screen without having passed [`Redactor`].
 
+mod log;
 mod read;
 mod redact;
 mod sink;
 mod writer;
 
+pub use log::{LOG_FILE, Log, Noted, in_full};
 pub use read::read;
 pub use redact::Redactor;
 pub use sink::{Setup, Sink};
@@ -44,8 +46,24 @@ pub enum RecordError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A line in the middle is not an event.
-    #[error("line {line} of {path} is not an event of this version: {source}; read it with the version that wrote it")]
+    /// The record is whole, and of another version's making.
+    #[error(
+        "the record {path} has format {theirs}, as parallax {version} wrote it, and this one reads format {ours}; read it with the {age} parallax that wrote it, or run again"
+    )]
+    Format {
+        /// The file.
+        path: String,
+        /// Its format; 0 where it does not say, as the first records did not.
+        theirs: u32,
+        /// The version that wrote it.
+        version: String,
+        /// The format that is read here.
+        ours: u32,
+        /// `older` or `newer`.
+        age: &'static str,
+    },
+    /// A line in the middle is not an event, though the format is ours.
+    #[error("line {line} of {path} is not an event: {source}; the record is broken: take that line out, or run again")]
     Line {
         /// The file.
         path: String,

@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use parallax_vocab::Event;
+use parallax_vocab::event::RECORD_FORMAT;
+use serde_json::Value;
 
 use super::{RECORD_FILE, RecordError};
 
 /// Reads a record, given as the file or as the run's folder.
 ///
 /// A last line that is torn is left out: a run that was killed may have been in the middle of writing it. A line in the
-/// middle that cannot be read is an error.
+/// middle that cannot be read is an error, and another one where the record is of another format.
 pub fn read(path: &Path) -> Result<Vec<Event>, RecordError> {
     let path = if path.is_dir() { path.join(RECORD_FILE) } else { path.to_owned() };
     let shown = path.display().to_string();
@@ -17,6 +19,7 @@ pub fn read(path: &Path) -> Result<Vec<Event>, RecordError> {
     // A tear may fall inside a character.
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.split('\n').collect();
+    same_format(&shown, lines[0])?;
     let mut events = Vec::with_capacity(lines.len());
     for (index, line) in lines.iter().enumerate() {
         if line.trim().is_empty() {
@@ -30,6 +33,23 @@ pub fn read(path: &Path) -> Result<Vec<Event>, RecordError> {
         }
     }
     Ok(events)
+}
+
+/// Holds the format that a record's first line names against ours. A line that begins no run says nothing of it.
+fn same_format(path: &str, first: &str) -> Result<(), RecordError> {
+    let first: Value = serde_json::from_str(first).unwrap_or_default();
+    let Some(run) = first.pointer("/event/run-started") else { return Ok(()) };
+    let theirs = run["format"].as_u64().map_or(0, |it| u32::try_from(it).unwrap_or(u32::MAX));
+    if theirs == RECORD_FORMAT {
+        return Ok(());
+    }
+    Err(RecordError::Format {
+        path: path.to_owned(),
+        theirs,
+        version: run["parallax"].as_str().unwrap_or("of an unknown version").to_owned(),
+        ours: RECORD_FORMAT,
+        age: if theirs < RECORD_FORMAT { "older" } else { "newer" },
+    })
 }
 
 #[cfg(test)]
@@ -52,6 +72,25 @@ mod tests {
             assert_eq!(events.len(), 1, "cut at {cut}");
         }
         assert_eq!(read_text(format!("{whole}\n").as_bytes()).expect("whole").len(), 2);
+    }
+
+    #[test]
+    fn a_record_of_another_format_is_told_from_a_broken_one() {
+        let begins = |format: &str| {
+            format!(
+                "{{\"at_ms\":0,\"event\":{{\"run-started\":{{{format}\"parallax\":\"0.9.0\",\"of\":\"then\"}}}}}}\n{NOTE}\n"
+            )
+        };
+        for (format, age) in [("", "the older parallax"), ("\"format\":99,", "the newer parallax")] {
+            let error = read_text(begins(format).as_bytes()).expect_err("another format").to_string();
+            assert!(
+                error.contains(age) && error.contains("parallax 0.9.0") && error.contains("or run again"),
+                "{error}"
+            );
+        }
+        let ours = begins(&format!("\"format\":{RECORD_FORMAT},"));
+        let error = read_text(ours.as_bytes()).expect_err("it is broken").to_string();
+        assert!(error.starts_with("line 1 of ") && error.contains("the record is broken"), "{error}");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use parallax_vocab::answer::{Evidence, HttpReply, Reply, S3Error};
 use parallax_vocab::course::{Course, Figure, Moment, Round};
 use parallax_vocab::event::{
-    Demands, Failure, Matched, Outcome, Problem, RunStarted, StepEnded, VariantEnded, VariantStarted, Verdict, Witness,
+    Demands, Failure, Matched, Outcome, Problem, RECORD_FORMAT, RunStarted, StepEnded, VariantEnded, VariantStarted,
+    Verdict, Witness,
 };
 use parallax_vocab::question::{HttpQuestion, Probe, Question, View};
 use parallax_vocab::{Answer, Cause, Certificate, DnsFault, Event, EventKind, TlsFault};
@@ -28,6 +29,7 @@ impl Tape {
         tape.say(
             3,
             EventKind::RunStarted(RunStarted {
+                format: RECORD_FORMAT,
                 run: "r5f09a2c1".into(),
                 parallax: "0.1.0".into(),
                 started: "2026-11-22T15:00:00Z".into(),

@@ -12,6 +12,7 @@ use super::environment::Stage;
 use crate::explain::{Chain, web_identity};
 use crate::plan::VariantPlan;
 use crate::probe::logs::{self, LogQuestion};
+use crate::record::Noted as _;
 use parallax_language::scenario::model::Step;
 use parallax_language::scenario::target::LogTarget;
 
@@ -66,11 +67,11 @@ async fn written(stage: &Stage<'_>, step: &Step) -> (Option<String>, Vec<String>
         let namespace = stage.scene.plan.namespace.clone();
         let question = LogQuestion { target, namespace, container: None, previous: false, since: None };
         // What cannot be read is left open.
-        let _ = logs::read(stage.applier.client(), &question, |line, _| {
+        let read = logs::read(stage.applier.client(), &question, |line, _| {
             look(line);
             false
-        })
-        .await;
+        });
+        read.await.noted("read what the store wrote of its providers");
     }
     roles.sort();
     roles.dedup();
@@ -91,7 +92,8 @@ async fn token(
     let probe = Probe::Jwt(JwtQuestion { token: asked.token.clone(), issuer: None });
     let deadline_ms = u64::try_from(WITHIN.as_millis()).unwrap_or(u64::MAX);
     let vantage = stage.vantage(variant, step.from.as_deref().unwrap_or_default());
-    match vantage.ask(Question { view, deadline_ms, probe }).await.ok()?.reply? {
+    let asked = vantage.ask(Question { view, deadline_ms, probe }).await;
+    match asked.noted("ask what a token says")?.reply? {
         Reply::Jwt(jwt) => Some(jwt),
         _ => None,
     }

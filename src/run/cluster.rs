@@ -1,6 +1,5 @@
 //! One cluster's life.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use super::images::Supplied;
 use super::{Context, environment, neighbours, readiness};
 use crate::apply::{self, Applier};
 use crate::certs::write_private;
-use crate::cluster::{self, Cluster, ClusterError, nodes_ready};
+use crate::cluster::{self, Cluster, nodes_ready};
 use crate::plan::ClusterPlan;
 use crate::world;
 use parallax_language::fixture::{DnsPlace, DnsRule};
@@ -26,8 +25,17 @@ const HELD_WITHIN: Duration = Duration::from_secs(10);
 /// Lines of the world's log that are looked through for evidence.
 const WORLD_LINES: usize = 5_000;
 
-/// Starts a cluster and runs its environments side by side, as many as there are jobs.
+/// Runs a cluster's variants. Where the cluster fails, those of them that are without a verdict are told its own reason.
 pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -> Result<(), RunError> {
+    let result = live(context, plan, supplied).await;
+    if let Err(error) = &result {
+        context.verdicts.give_up(plan.environments.iter().flat_map(|it| &it.variants), error);
+    }
+    result
+}
+
+/// Starts a cluster and runs its environments side by side, as many as there are jobs.
+async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -> Result<(), RunError> {
     // The next cluster asks for its job when the environments of this one have asked for theirs: it starts beside the last of
     // them, and never stands idle while another's wait.
     let turn = context.turn.lock().await;
@@ -51,6 +59,7 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
     let (cluster, mut beside) = match started.await {
         Ok(started) => started,
         Err(error) => {
+            keep_evidence(context, plan).await;
             let Some(unready) = readiness::of_cluster(context, plan, &error, began.elapsed()) else {
                 setup.failed(error.failure());
                 return Err(error);
@@ -66,6 +75,7 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
         Ok(applier) => applier,
         Err(error) => {
             setup.failed(error.failure());
+            keep_evidence(context, plan).await;
             return Err(error.into());
         }
     };
@@ -118,7 +128,7 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
     if result.is_ok() && !context.options.keep {
         tell_what_is_held(context, &cluster, plan).await;
     }
-    keep_evidence(context, &cluster).await;
+    keep_evidence(context, plan).await;
     if !context.options.keep {
         stop(context, &cluster).await;
     }
@@ -159,13 +169,8 @@ async fn tell_what_is_held(context: &Context, cluster: &Cluster, plan: &ClusterP
 }
 
 async fn node_ready(context: &Context, cluster: &Cluster) -> Result<(), RunError> {
-    let watched = nodes_ready(cluster.client.clone());
-    let watched = cluster.within(&context.site, "a ready node", NODE_WITHIN, watched).await?;
-    let broken = |error: kube::runtime::watcher::Error| ClusterError::Kubeconfig {
-        cluster: cluster.name.clone(),
-        reason: format!("the watch of its nodes ended: {error}"),
-    };
-    Ok(watched.map_err(broken)?)
+    let ready = nodes_ready(cluster.client.clone());
+    Ok(cluster.within(&context.site, "a ready node", NODE_WITHIN, ready).await?)
 }
 
 /// What a person needs to walk into a cluster that is left standing.
@@ -177,14 +182,20 @@ fn keep_kubeconfig(context: &Context, cluster: &Cluster) {
     }
 }
 
-/// Writes down what the outside world was asked and what the node said, before both are taken away.
-async fn keep_evidence(context: &Context, cluster: &Cluster) {
+/// Writes down what the outside world was asked and what the node said, before both are taken away; also of a cluster that did
+/// not start, of which either may be missing.
+async fn keep_evidence(context: &Context, plan: &ClusterPlan) {
     let engine = context.site.engine();
-    let logs = BTreeMap::from([("world", cluster.world.container()), ("node", cluster.node.name.as_str())]);
-    for (what, container) in logs {
-        let lines = engine.logs(container, WORLD_LINES).await.unwrap_or_default();
+    for (what, container) in [("world", world::World::of(plan)), ("node", Cluster::node_of(plan))] {
+        let lines = match engine.logs(&context.site.name_of(&container), WORLD_LINES).await {
+            Ok(lines) => lines,
+            Err(error) => {
+                tracing::warn!(%error, "the log of {container} cannot be kept");
+                continue;
+            }
+        };
         let lines = if what == "world" { world::questions(&lines, 0) } else { lines };
-        let path = context.options.directory.join(format!("{}-{what}.log", cluster.name));
+        let path = context.options.directory.join(format!("{}-{what}.log", plan.name));
         let text = context.redactor.text(&lines.join("\n"));
         if let Err(error) = tokio::fs::write(&path, text).await {
             context.sink.warn(format!("cannot keep the {what}'s log in {}: {error}", path.display()));

@@ -1,13 +1,15 @@
 //! Why a run could not say anything about the system under test.
 
+use parallax_vocab::VariantId;
 use parallax_vocab::event::Failure;
 
 use crate::act::ActError;
 use crate::apply::ApplyError;
-use crate::cluster::ClusterError;
+use crate::cluster::{ClusterError, is_transient};
 use crate::engine::EngineError;
 use crate::images::ImageError;
 use crate::probe::ProbeError;
+use crate::probe::logs::LogError;
 use crate::tokens::TokenError;
 
 /// A failure of the harness, the engine or the machine.
@@ -31,6 +33,9 @@ pub enum RunError {
     /// A probe that could not be asked.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// A log that could not be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// A token that a step asks for.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -66,12 +71,55 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// Something that a step asks does not answer: the apiserver, an agent, the engine.
+    #[error(
+        "{place}: step `{step}` has not ended {grace_s} s after its time of {within_s} s was over: what it asks does not answer"
+    )]
+    Overdue {
+        /// `file:line`.
+        place: String,
+        /// The step.
+        step: String,
+        /// The step's own time, in seconds.
+        within_s: u64,
+        /// How long was waited past it, in seconds.
+        grace_s: u64,
+    },
+    /// The run's own time was over before it ended.
+    #[error("the run's time of {limit_s} s (--timeout) was over")]
+    TimeOver {
+        /// How long the run might take, in seconds.
+        limit_s: u64,
+        /// Variants that have no verdict.
+        without: Vec<VariantId>,
+    },
     /// The run was interrupted.
     #[error("interrupted")]
     Interrupted,
 }
 
 impl RunError {
+    /// Whether it says nothing about what was asked for, and asking again may bring an answer.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Apply(error) => error.is_transient(),
+            Self::Act(error) => error.is_transient(),
+            Self::Token(error) => error.is_transient(),
+            Self::Log(LogError::Api { source, .. }) => is_transient(source),
+            _ => false,
+        }
+    }
+
+    /// With the variants that it leaves without a verdict.
+    pub(super) fn naming(self, variants: &[&VariantId]) -> Self {
+        match self {
+            Self::TimeOver { limit_s, .. } => {
+                Self::TimeOver { limit_s, without: variants.iter().map(|it| (*it).clone()).collect() }
+            }
+            other => other,
+        }
+    }
+
     /// The failure as a person reads it.
     pub fn failure(&self) -> Failure {
         match self {
@@ -86,7 +134,20 @@ impl RunError {
                 evidence: evidence.clone(),
             },
             Self::Machine { fix, .. } => Failure { what: self.to_string(), fix: Some(fix.clone()), evidence: vec![] },
-            Self::Probe(_) | Self::Token(_) | Self::Step { .. } | Self::Interrupted => {
+            Self::Overdue { .. } => Failure {
+                what: self.to_string(),
+                fix: Some(
+                    "look whether the cluster's node and the engine still run; the node's log is in the run's folder"
+                        .to_owned(),
+                ),
+                evidence: Vec::new(),
+            },
+            Self::TimeOver { without, .. } => Failure {
+                what: self.to_string(),
+                fix: Some("give it more time, or select fewer variants".to_owned()),
+                evidence: without.iter().map(|id| format!("no verdict: {id}")).collect(),
+            },
+            Self::Probe(_) | Self::Log(_) | Self::Token(_) | Self::Step { .. } | Self::Interrupted => {
                 Failure { what: self.to_string(), fix: None, evidence: Vec::new() }
             }
         }

@@ -21,6 +21,7 @@ use super::{chain, millis, signature};
 use crate::explain;
 use crate::judge::{self, StepResult};
 use crate::plan::VariantPlan;
+use crate::record::Noted as _;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{RepeatStep, Step, Vulnerable};
 
@@ -152,7 +153,7 @@ impl Flow<'_> {
         let hole = step.vulnerable.as_ref().filter(|_| verdict == Verdict::Failed);
         let closed = hole.map(|hole| hole.advisory.clone());
         let missed = tried.as_ref().and_then(|it| it.judgement.missed()).cloned();
-        let signature = tried.as_ref().and_then(|it| self.signature(it)).map(Box::new);
+        let signature = self.signature(tried.as_ref()).await.map(Box::new);
         let link = self.broken_link(step, tried.as_ref(), cause.as_ref()).await;
         let Tried { question, answer, witness, judgement, captured, told, tally, figure, moments, .. } =
             tried.unwrap_or_default();
@@ -198,10 +199,15 @@ impl Flow<'_> {
     }
 
     /// Why the store refused a signature, found out while the secrets are at hand.
-    fn signature(&self, tried: &Tried) -> Option<SignatureFinding> {
+    async fn signature(&self, tried: Option<&Tried>) -> Option<SignatureFinding> {
+        let tried = tried?;
         let (question, answer) = (tried.question.as_ref()?, tried.answer.as_ref()?);
         tried.judgement.cause.as_ref()?;
-        signature::finding(&self.stage.scene, question, answer, tried.witness.as_ref(), &self.kept.presigned)
+        let presigned = &self.kept.presigned;
+        let case = signature::case(&self.stage.scene, question, answer, tried.witness.as_ref(), presigned)?;
+        // Thousands of signatures are tried: on a thread of its own, so that no other flow waits meanwhile.
+        let found = tokio::task::spawn_blocking(move || case.finding()).await;
+        found.noted("find out why a signature was refused")
     }
 
     /// Which link of the chain of web identity is to blame, where an exchange failed.

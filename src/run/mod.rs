@@ -10,6 +10,7 @@ mod error;
 mod flow;
 mod images;
 mod kept;
+mod limit;
 mod machine;
 mod neighbours;
 mod probers;
@@ -29,6 +30,7 @@ mod witness;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parallax_vocab::event::Failure;
 use parallax_vocab::{EventKind, RunId};
@@ -38,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::error::RunError;
 pub use self::images::{build_images, fetch, supply_of, wants};
+use self::limit::Limit;
 pub use self::machine::{Machine, ensure_engine};
 use self::verdicts::Verdicts;
 use crate::engine::{Site, StateDir, reaper};
@@ -66,6 +69,8 @@ pub struct Options {
     pub clusters: usize,
     /// What random moments are drawn from, instead of what scenarios say.
     pub seed: Option<u64>,
+    /// How long the whole run may take; then it ends as when it is interrupted.
+    pub timeout: Option<Duration>,
 }
 
 /// Everything that every part of a run needs.
@@ -94,11 +99,13 @@ pub async fn e2e(
     cancel: CancellationToken,
 ) -> Result<(), Failure> {
     let verdicts = Arc::new(Verdicts::new(sink.clone()));
-    match with_plan(options, plan, &sink, redactor, &cancel, &verdicts).await {
+    let limit = Limit::new(options.timeout, &sink, &cancel);
+    match with_plan(options, plan, &sink, redactor, &limit.cancel, &verdicts).await {
         Ok(()) => Ok(()),
         Err(error) => {
-            verdicts.give_up(plan, &error);
-            if cancel.is_cancelled() { Ok(()) } else { Err(error.failure()) }
+            let error = limit.reason(error);
+            let without = verdicts.give_up(plan.variants().map(|(_, _, variant)| variant), &error);
+            if cancel.is_cancelled() { Ok(()) } else { Err(error.naming(&without).failure()) }
         }
     }
 }

@@ -20,6 +20,9 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 const LEAST: Duration = Duration::from_secs(1);
 /// A try that had so much time was not cut short by the step's end, and nothing decisive is what it saw.
 const ENOUGH: Duration = Duration::from_secs(5);
+/// What a try may take past what is left of its step: an answer that comes at the deadline has its way back, its witness
+/// and its evidence before it. Past it nothing that was asked answers, and the harness says so.
+const GRACE: Duration = Duration::from_secs(8);
 
 /// The tries of a step: how many, and what the last one brought.
 #[derive(Default)]
@@ -49,7 +52,8 @@ pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -
 /// Tries until the expectation holds, the declared failure is seen, or the time is over. Only a step with `eventually`
 /// is tried more than once. A declared failure may come after it held for a while, where it must hold for longer. One that is
 /// seen on the way to working too is a failure only when the time is over; and what the try before the end saw stands, where
-/// the end cut the last one short.
+/// the end cut the last one short. A try in which the apiserver could not be asked is none of these: it is made again, and is
+/// the harness's error where it was the last.
 async fn come_to_hold(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Result<(u32, Tried), RunError> {
     let (began, within) = (Instant::now(), within(attempt.step));
     let least = LEAST.min(within / 10);
@@ -58,8 +62,16 @@ async fn come_to_hold(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Res
     loop {
         attempts += 1;
         let left = within.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
-        let tried = Attempt { left, ..attempt }.run().await?;
+        let tried = bounded(Attempt { left, ..attempt }).await;
         let over = began.elapsed() + AGAIN_AFTER + least > within;
+        let tried = match tried {
+            Err(error) if error.is_transient() && attempt.step.eventually.is_some() && !over => {
+                tracing::debug!(step = attempt.step.id, %error, "a try could not be made and is made again");
+                tokio::time::sleep(AGAIN_AFTER).await;
+                continue;
+            }
+            tried => tried?,
+        };
         let cut_short = over && left < ENOUGH && matches!(tried.judgement.cause, Some(Cause::Deadline { .. }));
         if let Some(before) = before.take().filter(|_| cut_short) {
             return Ok((attempts, before));
@@ -77,6 +89,17 @@ async fn come_to_hold(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Res
     }
 }
 
+/// One try, within what is left of the step: the one place that ends what does not end by itself.
+async fn bounded(attempt: Attempt<'_>) -> Result<Tried, RunError> {
+    let overdue = |_| RunError::Overdue {
+        place: attempt.place.to_owned(),
+        step: attempt.step.id.clone(),
+        within_s: attempt.left.as_secs(),
+        grace_s: GRACE.as_secs(),
+    };
+    tokio::time::timeout(attempt.left + GRACE, attempt.run()).await.map_err(overdue)?
+}
+
 /// Tries on until the span is over or one try breaks it.
 async fn stay(attempt: Attempt<'_>, span: Duration, mut settled: Settled) -> Result<Settled, RunError> {
     let began = Instant::now();
@@ -86,7 +109,13 @@ async fn stay(attempt: Attempt<'_>, span: Duration, mut settled: Settled) -> Res
         // Looking again is the only way to see that nothing changes.
         tokio::time::sleep(AGAIN_AFTER).await;
         settled.attempts += 1;
-        let tried = Attempt { left: STEP_WITHIN, ..attempt }.run().await?;
+        let tried = match bounded(Attempt { left: STEP_WITHIN, ..attempt }).await {
+            Err(error) if error.is_transient() && began.elapsed() < span => {
+                tracing::debug!(step = attempt.step.id, %error, "a look could not be taken and is taken again");
+                continue;
+            }
+            tried => tried?,
+        };
         held.held_ms = millis(began);
         match &tried.judgement.cause {
             None => held.tries += 1,

@@ -21,14 +21,42 @@ const UNSIGNED_HEADERS: &str = "which were not signed";
 /// URLs that steps of this flow signed.
 pub(super) type Presigned = BTreeMap<String, (PresignQuestion, PresignReply)>;
 
-/// What is wrong with the signature of a refused request; none where that is not why it was refused.
-pub(super) fn finding(
+/// All that is known of a refused request, apart from the flow that it comes from.
+pub(super) struct Known {
+    seen: SignedRequest,
+    seen_by: SeenBy,
+    sent: Option<SignedRequest>,
+    signed: Option<SignedRequest>,
+    signed_by: Option<StepId>,
+    guesses: Guesses,
+    store_secret: Option<Secret>,
+    signer_secret: Option<Secret>,
+}
+
+impl Known {
+    /// What is wrong with its signature. Takes its time.
+    pub(super) fn finding(self) -> SignatureFinding {
+        let finding = investigate(&Case {
+            seen: &self.seen,
+            seen_by: self.seen_by,
+            sent: self.sent.as_ref(),
+            signed: self.signed.as_ref(),
+            guesses: self.guesses,
+            store_secret: self.store_secret.as_ref(),
+            signer_secret: self.signer_secret.as_ref(),
+        });
+        SignatureFinding { signed_by: self.signed_by.or(finding.signed_by), ..finding }
+    }
+}
+
+/// What is known of a refused request; none where its signature is not why it was refused.
+pub(super) fn case(
     scene: &Scene<'_>,
     question: &Question,
     answer: &Answer,
     witness: Option<&Witness>,
     presigned: &Presigned,
-) -> Option<SignatureFinding> {
+) -> Option<Known> {
     let error = match answer.reply.as_ref()? {
         Reply::Http(http) => http.s3_error.as_ref()?,
         Reply::S3(s3) => s3.error.as_ref()?,
@@ -49,16 +77,16 @@ pub(super) fn finding(
             let body = http.body.as_deref().unwrap_or_default();
             let guesses = Guesses { hosts: hosts(scene), paths: Vec::new(), body_sha256: Some(sha256(body)) };
             let seen_by = if seen.is_some() { SeenBy::Store } else { SeenBy::Sender };
-            let finding = investigate(&Case {
-                seen: seen.as_ref().unwrap_or(&sent),
+            Some(Known {
+                seen: seen.unwrap_or_else(|| sent.clone()),
                 seen_by,
-                sent: Some(&sent),
-                signed: signed.as_ref(),
+                signed,
+                signed_by: by.map(|(id, _)| StepId::new(id.clone())),
                 guesses,
-                store_secret: store_secret(scene, &sent.access_key).as_ref(),
-                signer_secret: by.map(|(_, (question, _))| &question.access.secret_key),
-            });
-            Some(SignatureFinding { signed_by: by.map(|(id, _)| StepId::new(id.clone())), ..finding })
+                store_secret: store_secret(scene, &sent.access_key),
+                signer_secret: by.map(|(_, (question, _))| question.access.secret_key.clone()),
+                sent: Some(sent),
+            })
         }
         Probe::S3(s3) => of_operation(scene, s3, arrived?),
         _ => None,
@@ -66,7 +94,7 @@ pub(super) fn finding(
 }
 
 /// The SDK signs as it sends: what it signed is known by what it was asked to do.
-fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option<SignatureFinding> {
+fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option<Known> {
     let seen = SignedRequest::arrived(arrived, None)?;
     let S3Access { endpoint, .. } = &s3.access;
     let host = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, rest)| rest.trim_end_matches('/'));
@@ -84,15 +112,16 @@ fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option
     };
     let mut all = vec![host.to_owned()];
     all.extend(hosts(scene));
-    Some(investigate(&Case {
-        seen: &seen,
+    Some(Known {
         seen_by: SeenBy::Store,
         sent: None,
         signed: None,
+        signed_by: None,
         guesses: Guesses { hosts: all, paths: vec![format!("{path}/"), path], body_sha256: Some(sha256(body)) },
-        store_secret: store_secret(scene, &seen.access_key).as_ref(),
-        signer_secret: Some(&s3.access.secret_key),
-    }))
+        store_secret: store_secret(scene, &seen.access_key),
+        signer_secret: Some(s3.access.secret_key.clone()),
+        seen,
+    })
 }
 
 /// The step that signed a URL: the one with its signature, else the one that signed at that instant for that object or

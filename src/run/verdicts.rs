@@ -7,7 +7,7 @@ use parallax_vocab::event::{Outcome, VariantEnded};
 use parallax_vocab::{EventKind, VariantId};
 
 use super::error::RunError;
-use crate::plan::Plan;
+use crate::plan::VariantPlan;
 use crate::record::Sink;
 
 /// Says how variants ended, each once: what was found out stays said when the run fails or is interrupted later.
@@ -22,22 +22,28 @@ impl Verdicts {
         Self { sink, said: Mutex::default() }
     }
 
-    /// Says how a variant ended, unless that was said before.
-    pub(crate) fn say(&self, variant: &VariantId, outcome: Outcome, took_ms: u64) {
-        if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(variant.clone()) {
+    /// Says how a variant ended, unless that was said before; whether it was said now.
+    pub(crate) fn say(&self, variant: &VariantId, outcome: Outcome, took_ms: u64) -> bool {
+        let first = self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(variant.clone());
+        if first {
             self.sink.say(EventKind::VariantEnded(VariantEnded { variant: variant.clone(), outcome, took_ms }));
         }
+        first
     }
 
-    /// Says of every variant without a verdict why it has none; the record then holds one for each.
-    pub(crate) fn give_up(&self, plan: &Plan, error: &RunError) {
+    /// Says of those of the variants that are without a verdict why they have none; the record then holds one for each. What
+    /// comes back is which these are.
+    pub(crate) fn give_up<'a>(
+        &self,
+        variants: impl Iterator<Item = &'a VariantPlan>,
+        error: &RunError,
+    ) -> Vec<&'a VariantId> {
         let outcome = match error {
             RunError::Interrupted => Outcome::Interrupted,
             other => Outcome::Error { failure: other.failure() },
         };
-        for (_, _, variant) in plan.variants() {
-            self.say(&variant.id, outcome.clone(), 0);
-        }
+        let variants = variants.map(|it| &it.id);
+        variants.filter(|id| self.say(id, outcome.clone(), 0)).collect()
     }
 }
 

@@ -87,7 +87,9 @@ impl StoreWitness {
             let silent = news.idle >= idle_before + IDLE_TIMES && Instant::now() >= not_before;
             self.get(request_id).is_some() || silent || news.since.is_none()
         };
-        let _ = tokio::time::timeout(TOLD_WITHIN, news.wait_for(told)).await;
+        if tokio::time::timeout(TOLD_WITHIN, news.wait_for(told)).await.is_err() {
+            tracing::debug!(request_id, "the store's trace was never idle, and did not show a request");
+        }
         self.get(request_id)
     }
 
@@ -107,7 +109,14 @@ impl Shared {
 
     /// Keeps what the trace shows, until it ends.
     async fn follow(&self, lines: &mut Trace, send: &watch::Sender<News>) {
-        while let Some(told) = lines.next().await {
+        loop {
+            let told = match lines.next().await {
+                Ok(told) => told,
+                Err(why) => {
+                    tracing::info!(%why, "the trace of a store is opened again");
+                    return;
+                }
+            };
             let idle = matches!(told, Told::Idle);
             if let Told::Request(traced) = told {
                 let mut seen = self.seen();
@@ -126,8 +135,9 @@ impl Shared {
         loop {
             let pins = self.pins().clone();
             for pin in pins.into_iter().rev().map(Some).chain(view.pin.is_none().then_some(None)) {
-                if let Ok(lines) = opened(View { pin, ..view.clone() }, access).await {
-                    return lines;
+                match opened(View { pin, ..view.clone() }, access).await {
+                    Ok(lines) => return lines,
+                    Err(why) => tracing::debug!(why, "the trace of a store does not open"),
                 }
             }
             // A store that comes back gives no notice here.

@@ -1,5 +1,7 @@
 //! What can go wrong when a token is made. Nothing of it says anything about the system under test.
 
+use crate::cluster::is_transient;
+
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
@@ -22,4 +24,11 @@ pub enum TokenError {
     /// A token could not be signed.
     #[error("the token cannot be signed: {0}")]
     Sign(#[from] jsonwebtoken::errors::Error),
+}
+
+impl TokenError {
+    /// Whether it says nothing about what was asked for, and asking again may bring an answer.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Refused { source, .. } if is_transient(source))
+    }
 }

@@ -51,7 +51,7 @@ impl World {
         let mut ports: Vec<u16> = config.edge.iter().map(|rule| rule.port).collect();
         ports.sort_unstable();
         ports.dedup();
-        let mut spec = ContainerSpec::new(format!("{}-world", cluster.name), image, network);
+        let mut spec = ContainerSpec::new(Self::of(cluster), image, network);
         spec.command = vec!["world".to_owned()];
         // By this what stands beside the cluster finds the edge, which leads to the apiserver.
         spec.hostname.clone_from(&cluster.traits.published);
@@ -61,6 +61,11 @@ impl World {
         spec.ready = Ready::LogLine(READY_LINE.to_owned());
         spec.ready_within = Duration::from_secs(30);
         Ok(Self { container: site.start(spec).await?, ports, neighbours })
+    }
+
+    /// What a cluster's container is within the run.
+    pub fn of(cluster: &ClusterPlan) -> String {
+        format!("{}-world", cluster.name)
     }
 
     /// The container's name in the engine.

@@ -155,7 +155,7 @@ fn the_readme_shows_the_scenario_that_init_writes() {
 /// The record of a run with one failure, a line an event.
 fn record() -> String {
     [
-        r#"{"at_ms":0,"event":{"run-started":{"run":"r00000001","parallax":"0.1.0","started":"2026-11-22T15:00:00Z","filters":[],"variants":["contract"],"directory":"target/e2e/r00000001"}}}"#,
+        r#"{"at_ms":0,"event":{"run-started":{"format":1,"run":"r00000001","parallax":"0.1.0","started":"2026-11-22T15:00:00Z","filters":[],"variants":["contract"],"directory":"target/e2e/r00000001"}}}"#,
         r#"{"at_ms":900,"event":{"setup-ended":{"id":"engine","took_ms":900,"detail":"found"}}}"#,
         r#"{"at_ms":950,"event":{"variant-ended":{"variant":"contract","outcome":{"not-as-expected":{"problems":[{"step":"nodes","place":"scenarios/contract/scenario.yaml:7","sentence":"the node is not ready","expected":"Ready","seen":"NotReady"}]}},"took_ms":50}}}"#,
         r#"{"at_ms":960,"event":{"run-ended":{"exit":"not-as-expected","passed":0,"failed":1,"skipped":0,"unproven":[],"took_ms":960}}}"#,

@@ -65,7 +65,7 @@ fn last_run(project: &Path) {
     };
     let record = [
         format!(
-            r#"{{"at_ms":0,"event":{{"run-started":{{"run":"r1","parallax":"0.1.0","started":"2026-11-22T15:00:00Z","filters":[],"variants":{variants},"directory":"target/e2e/r1"}}}}}}"#
+            r#"{{"at_ms":0,"event":{{"run-started":{{"format":1,"run":"r1","parallax":"0.1.0","started":"2026-11-22T15:00:00Z","filters":[],"variants":{variants},"directory":"target/e2e/r1"}}}}}}"#
         ),
         ended(BASELINE, r#""as-expected""#),
         ended(BREAK, r#"{"not-as-expected":{"problems":[]}}"#),

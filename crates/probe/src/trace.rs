@@ -55,11 +55,28 @@ pub enum Told {
     Idle,
 }
 
+/// Why a trace ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// The store ended it.
+    #[error("the store ended its trace")]
+    Over,
+    /// Not even a keep-alive came.
+    #[error("the store's trace was silent for {} s", SILENT_AT_MOST.as_secs())]
+    Silent,
+    /// The connection broke.
+    #[error("the store's trace broke off: {0}")]
+    Broken(String),
+    /// What came is not what a trace is made of.
+    #[error("the store's trace is garbled: {0}")]
+    Garbled(String),
+}
+
 /// An open trace. Dropping it ends it.
 #[derive(Debug)]
 pub struct Trace {
     body: hyper::body::Incoming,
-    buffer: Vec<u8>,
+    documents: Documents,
     connection: tokio::task::JoinHandle<()>,
 }
 
@@ -94,41 +111,86 @@ pub async fn open(view: View, access: &S3Access) -> Result<Trace, Cause> {
         let detail = String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
         return Err(Cause::Status { status, s3: None, detail: format!("the trace is refused: {detail}") });
     }
-    Ok(Trace { body, buffer: Vec::new(), connection })
+    Ok(Trace { body, documents: Documents::default(), connection })
 }
 
 impl Trace {
-    /// What it says next; `None` when the trace ended.
-    pub async fn next(&mut self) -> Option<Told> {
+    /// What it says next, or why it ended.
+    pub async fn next(&mut self) -> Result<Told, Ended> {
         loop {
-            while let Some(document) = self.document() {
+            while let Some(document) = self.documents.next()? {
                 if let Some(traced) = traced(&document) {
-                    return Some(Told::Request(traced));
+                    return Ok(Told::Request(traced));
                 }
             }
-            let frame = tokio::time::timeout(SILENT_AT_MOST, self.body.frame()).await.ok()??.ok()?;
+            let frame = tokio::time::timeout(SILENT_AT_MOST, self.body.frame()).await.map_err(|_| Ended::Silent)?;
+            let frame = frame.ok_or(Ended::Over)?.map_err(|why| Ended::Broken(why.to_string()))?;
             let Ok(data) = frame.into_data() else { continue };
-            if self.buffer.trim_ascii().is_empty() && data.trim_ascii().is_empty() {
-                self.buffer.clear();
-                return Some(Told::Idle);
+            if self.documents.is_between() && data.trim_ascii().is_empty() {
+                return Ok(Told::Idle);
             }
-            self.buffer.extend_from_slice(&data);
-            if self.buffer.len() > DOCUMENT_LIMIT_BYTES {
-                return None;
-            }
+            self.documents.take(&data);
         }
     }
+}
 
-    /// Takes one whole document from the front of what arrived. Documents follow each other without a separator that
-    /// could be relied on, with blanks as keep-alive between them.
-    fn document(&mut self) -> Option<Value> {
-        let mut documents = serde_json::Deserializer::from_slice(&self.buffer).into_iter::<Value>();
-        let document = documents.next()?.ok();
-        let end = documents.byte_offset();
-        if document.is_some() {
-            self.buffer.drain(..end);
+/// Cuts what arrives into JSON objects. They follow each other without a separator that could be relied on, with blanks as
+/// keep-alive between them. No byte is looked at twice before its object is whole.
+#[derive(Debug, Default)]
+struct Documents {
+    buffer: Vec<u8>,
+    /// So much of the buffer was looked at.
+    seen: usize,
+    /// How many objects and lists are open there.
+    depth: usize,
+    /// Whether a string is open there, and whether its next character is escaped.
+    string: bool,
+    escaped: bool,
+}
+
+impl Documents {
+    fn take(&mut self, data: &[u8]) {
+        self.buffer.extend_from_slice(data);
+    }
+
+    /// Whether nothing of an object has arrived that is not whole.
+    fn is_between(&self) -> bool {
+        self.depth == 0 && self.buffer.trim_ascii().is_empty()
+    }
+
+    /// The next whole object.
+    fn next(&mut self) -> Result<Option<Value>, Ended> {
+        while let Some(byte) = self.buffer.get(self.seen) {
+            self.seen += 1;
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.string => self.escaped = true,
+                b'"' if self.depth > 0 => self.string = !self.string,
+                _ if self.string => {}
+                b'{' => self.depth += 1,
+                b'[' if self.depth > 0 => self.depth += 1,
+                b']' if self.depth > 1 => self.depth -= 1,
+                b'}' if self.depth > 0 => self.depth -= 1,
+                _ if self.depth > 0 || byte.is_ascii_whitespace() => {}
+                other => {
+                    return Err(Ended::Garbled(format!("{:?} where an object begins", char::from(*other))));
+                }
+            }
+            if self.depth == 0 && *byte == b'}' {
+                let document = serde_json::from_slice(&self.buffer[..self.seen]);
+                self.buffer.drain(..self.seen);
+                self.seen = 0;
+                return document.map(Some).map_err(|why| Ended::Garbled(why.to_string()));
+            }
+            if self.seen > DOCUMENT_LIMIT_BYTES {
+                return Err(Ended::Garbled(format!("a document longer than {DOCUMENT_LIMIT_BYTES} bytes")));
+            }
         }
-        document
+        if self.depth == 0 {
+            self.buffer.clear();
+            self.seen = 0;
+        }
+        Ok(None)
     }
 }
 
@@ -178,6 +240,45 @@ fn without_port(client: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn cut(parts: &[&str]) -> Result<Vec<Value>, Ended> {
+        let mut documents = Documents::default();
+        let mut found = Vec::new();
+        for part in parts {
+            documents.take(part.as_bytes());
+            while let Some(document) = documents.next()? {
+                found.push(document);
+            }
+        }
+        Ok(found)
+    }
+
+    #[test]
+    fn documents_are_cut_wherever_their_parts_end() {
+        let text = r#" {"a":"}\"{\\","b":[{"c":1}]}  {"d":"ü"}{}"#;
+        let whole = cut(&[text]).expect("three objects");
+        assert_eq!(
+            whole.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [r#"{"a":"}\"{\\","b":[{"c":1}]}"#, r#"{"d":"ü"}"#, "{}"]
+        );
+        for at in (1..text.len()).filter(|at| text.is_char_boundary(*at)) {
+            assert_eq!(cut(&[&text[..at], &text[at..]]), Ok(whole.clone()), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_document_is_an_error_at_once() {
+        for garbled in ["<html>", "} {}", "nonsense", "{\"a\":}", "{\"a\" 1}", "[1]"] {
+            assert!(matches!(cut(&[garbled]), Err(Ended::Garbled(_))), "{garbled}: {:?}", cut(&[garbled]));
+        }
+        let endless = format!("{{\"a\":\"{}", "x".repeat(DOCUMENT_LIMIT_BYTES));
+        assert!(matches!(cut(&[&endless]), Err(Ended::Garbled(_))));
+        let mut documents = Documents::default();
+        documents.take(b"  ");
+        assert_eq!((documents.next(), documents.is_between()), (Ok(None), true));
+        documents.take(b"{");
+        assert_eq!((documents.next(), documents.is_between()), (Ok(None), false));
+    }
 
     #[test]
     fn the_parts_that_matter_are_found_in_a_document() {

@@ -109,10 +109,16 @@ impl EventKind {
     }
 }
 
+/// The format of records. It goes up with each change after which a record of before cannot be read any more, or would be
+/// read wrongly.
+pub const RECORD_FORMAT: u32 = 1;
+
 /// The run and its surroundings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunStarted {
+    /// [`RECORD_FORMAT`], as it was when the record was written.
+    pub format: u32,
     /// The run's id.
     pub run: RunId,
     /// Parallax's version.

@@ -15,6 +15,7 @@ use crate::images::{self, Cache, ImageStore, Lock, Place};
 use crate::plan::Plan;
 use crate::record::Sink;
 use crate::run::{self, Machine, RunError};
+use parallax_language::scenario::Span;
 
 /// Where an engine is that nobody named; `--provision` starts one there.
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
@@ -53,6 +54,7 @@ pub async fn e2e(run: Run, project: &Project, plan: &Plan) -> Ended {
         jobs: jobs(run.options.jobs),
         clusters: clusters(run.options.clusters),
         seed: run.options.seed,
+        timeout: run.options.timeout.map(Span::to_duration),
     };
     let result = run::e2e(options, plan, run.sink, run.redactor, run.cancel).await;
     Ended { failure: result.err() }

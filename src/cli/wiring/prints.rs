@@ -9,6 +9,7 @@ use crate::cli::CliError;
 use crate::cli::args::K3s;
 use crate::images::digest::{Fields, of_file};
 use crate::images::{self, Cache, Lock};
+use crate::record::Noted as _;
 use crate::run;
 use parallax_language::scenario::Loaded;
 
@@ -43,9 +44,14 @@ pub async fn prints(project: &Project, k3s: K3s) -> Result<Prints, CliError> {
             }
         }
         fields.add("scenario", loaded.document.source.text().as_bytes());
-        if add_folder(&mut fields, &project.root.join(&loaded.file)).is_some() {
-            prints.insert(loaded.path.clone(), fields.finish());
+        let file = project.root.join(&loaded.file);
+        // A run may be under way beside this: files are read on a thread of its own, and the rest is done bit by bit.
+        let files = tokio::task::spawn_blocking(move || files_beside(&file)).await;
+        let Some(files) = files.noted("read a scenario's folder").flatten() else { continue };
+        for (name, digest) in &files {
+            fields.add(name, digest.as_bytes());
         }
+        prints.insert(loaded.path.clone(), fields.finish());
     }
     Ok(prints)
 }
@@ -74,9 +80,10 @@ pub(super) fn fixtures_of(loaded: &Loaded) -> BTreeSet<String> {
     used.map(|used| used.fixture.clone()).collect()
 }
 
-/// Every other file beside the scenario's, by its path; nothing where one cannot be read.
-fn add_folder(fields: &mut Fields, file: &Path) -> Option<()> {
+/// The name and the digest of every other file beside the scenario's; nothing where one cannot be read.
+fn files_beside(file: &Path) -> Option<Vec<(String, String)>> {
     let folder = file.parent()?;
+    let mut files = Vec::new();
     let mut waiting = vec![folder.to_owned()];
     let mut seen = 0;
     while let Some(next) = waiting.pop() {
@@ -94,9 +101,9 @@ fn add_folder(fields: &mut Fields, file: &Path) -> Option<()> {
                 waiting.push(path);
             } else if kind.is_file() && path != file {
                 let name = path.strip_prefix(folder).ok()?.to_string_lossy().into_owned();
-                fields.add(&name, of_file(&path).ok()?.as_bytes());
+                files.push((name, of_file(&path).ok()?));
             }
         }
     }
-    Some(())
+    Some(files)
 }

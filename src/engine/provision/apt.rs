@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Command;
 use tokio::time::Instant;
 
@@ -182,17 +183,25 @@ pub(super) async fn run(program: &str, args: &[&str], within: Duration) -> Resul
         reason,
         output,
     };
-    let output = Command::new(program)
+    let child = Command::new(program)
         .args(args)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .process_group(0)
-        .output();
-    let output = tokio::time::timeout(within, output)
-        .await
-        .map_err(|_| failed(format!("no end within {} s", within.as_secs()), Vec::new()))?
+        .spawn()
         .map_err(|error| failed(error.to_string(), Vec::new()))?;
+    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let Ok(output) = tokio::time::timeout(within, child.wait_with_output()).await else {
+        // An orphan would keep dpkg's lock, and with it everybody else from installing anything.
+        if let Some(error) = group.and_then(|it| kill_process_group(it, Signal::KILL).err()) {
+            tracing::warn!(%error, program, "a command that took too long could not be ended");
+        }
+        return Err(failed(format!("no end within {} s", within.as_secs()), Vec::new()));
+    };
+    let output = output.map_err(|error| failed(error.to_string(), Vec::new()))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -219,8 +228,20 @@ mod tests {
         assert!(error.to_string().contains("exit status: 3"), "{error}");
         let shown = error.evidence();
         assert_eq!((shown.len(), shown[0].as_str(), shown[19].as_str()), (20, "line 12", "why"));
-        let error = run("sh", &["-c", "sleep 5"], Duration::from_millis(50)).await.unwrap_err();
+        // Its pipe is held by a child: both must end.
+        let folder = tempfile::tempdir().unwrap();
+        let written = folder.path().join("pid");
+        let script = format!("sleep 60 & echo $! > {}; wait", written.display());
+        let error = run("sh", &["-c", &script], Duration::from_secs(1)).await.unwrap_err();
         assert!(error.to_string().contains("no end within"), "{error}");
+        let pid: i32 = std::fs::read_to_string(&written).unwrap().trim().parse().unwrap();
+        let ended = async {
+            while std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
+                // An orphan's end is told to nobody here.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(limit, ended).await.expect("what the command began is ended with it");
         let error = run("parallax-no-such-command", &[], limit).await.unwrap_err();
         assert!(error.to_string().contains("No such file"), "{error}");
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::{Attempt, Tried};
+use crate::apply::ApplyError;
 use crate::judge::{self, Judgement, LogLook, ObjectEvent};
 use crate::probe::events::{self, EventQuestion};
 use crate::probe::logs::{self, LogError, LogQuestion};
@@ -96,11 +97,16 @@ impl Attempt<'_> {
         };
         let judgement = match tokio::time::timeout(patience.left, read).await {
             Ok(Err(LogError::None(why))) => look.none(&question.target.describe(&question.namespace), &why),
-            Ok(Err(error @ LogError::Api { .. })) => return Err(self.wrong(error.to_string())),
+            Ok(Err(error @ LogError::Api { .. })) => return Err(error.into()),
             Err(_) if !patience.follow => {
                 return Err(self.wrong("the log could not be read to its end in time".to_owned()));
             }
-            Ok(Ok(())) | Err(_) => look.judge(),
+            Ok(Ok(())) => look.judge(),
+            Err(_) => {
+                // Silence may be the log's or the apiserver's.
+                self.answers(&question.target.describe(&question.namespace)).await?;
+                look.judge()
+            }
         };
         let who = it.container.as_ref().unwrap_or(&it.of);
         let what =
@@ -140,24 +146,42 @@ impl Attempt<'_> {
         let mut seen: Vec<ObjectEvent> = Vec::new();
         let client = applier.client();
         if patience.follow {
+            let mut unsure: Vec<ObjectEvent> = Vec::new();
             let follow = events::follow(client, &question, async |event| {
+                unsure.push(event);
                 // An object that came since: its labels are asked for again.
-                if question.name.is_none() && !names.contains(&event.object) {
-                    let more = applier.names(&target.kind, namespace, &target.which).await.ok().flatten();
-                    names.extend(more.into_iter().flat_map(|it| it.names));
+                if question.name.is_none() && unsure.iter().any(|it| !names.contains(&it.object)) {
+                    match applier.names(&target.kind, namespace, &target.which).await {
+                        Ok(more) => names.extend(more.into_iter().flat_map(|it| it.names)),
+                        // With the next event, or at the deadline, all of them are looked at again.
+                        Err(error) => {
+                            tracing::debug!(%error, "whose event it is could not be asked");
+                            return false;
+                        }
+                    }
                 }
-                seen.extend(Some(event).filter(|it| question.name.is_some() || names.contains(&it.object)));
+                let of_interest = |it: &ObjectEvent| question.name.is_some() || names.contains(&it.object);
+                seen.extend(unsure.drain(..).filter(of_interest));
                 judge::judge_events(expect, &seen).cause.is_none()
             });
-            // At the deadline what was seen is what there is.
-            let _ = tokio::time::timeout(patience.left, follow).await;
+            if tokio::time::timeout(patience.left, follow).await.is_err() {
+                // Silence may be the object's or the apiserver's; where that answers, what was seen is what there is.
+                self.answers(&title).await?;
+                if !unsure.is_empty() {
+                    let more = applier.names(&target.kind, namespace, &target.which).await?;
+                    names.extend(more.into_iter().flat_map(|it| it.names));
+                    seen.extend(unsure.into_iter().filter(|it| names.contains(&it.object)));
+                }
+            }
         } else {
             let listed = tokio::time::timeout(patience.left, events::list(client, &question)).await;
             match listed {
                 Ok(Ok(listed)) => {
                     seen.extend(listed.into_iter().filter(|it| question.name.is_some() || names.contains(&it.object)));
                 }
-                Ok(Err(error)) => return Err(self.wrong(format!("events cannot be listed: {error}"))),
+                Ok(Err(source)) => {
+                    return Err(ApplyError::Api { doing: format!("list the events of {title}"), source }.into());
+                }
                 Err(_) => return Err(self.wrong("the apiserver did not list the events in time".to_owned())),
             }
         }
@@ -169,6 +193,12 @@ impl Attempt<'_> {
         let told = seen.iter().rev().take(EVENTS_TOLD).rev().map(ToString::to_string).collect();
         let said = json!({ "events": seen });
         Ok(Tried { told, other: Some(said), ..Tried::judged(judgement) })
+    }
+
+    /// Makes sure that somebody answers who could have said more: the error is the harness's.
+    async fn answers(&self, what: &str) -> Result<(), RunError> {
+        let answers = crate::cluster::answers(self.stage.applier.client()).await;
+        answers.map_err(|reason| ApplyError::Watch { what: what.to_owned(), reason }.into())
     }
 
     /// The variant's namespace.

@@ -235,6 +235,14 @@ impl Run {
         });
     }
 
+    /// Waits until the record holds so many ends of steps of that name.
+    pub(super) fn wait_for_steps(&self, step: &str, count: usize) {
+        eventually(&format!("{count} ends of step {step}"), || {
+            let ended = |event: &&Event| matches!(&event.event, EventKind::StepEnded(it) if it.step.as_str() == step);
+            self.events().iter().filter(ended).count() >= count
+        });
+    }
+
     pub(super) fn events(&self) -> Vec<Event> {
         parallax::record::read(&self.directory).unwrap_or_default()
     }

@@ -11,6 +11,7 @@ mod killed;
 mod machine;
 mod standing;
 mod taken_down;
+mod unanswered;
 mod usage;
 mod verdicts;
 mod workload;

@@ -1,0 +1,204 @@
+//! The one wait for an object: watched until a condition holds, whatever becomes of the watch in between.
+
+use std::fmt::Debug;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::utils::Backoff;
+use kube::runtime::wait::Condition;
+use kube::runtime::watcher::watch_object;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use super::transport::is_transient;
+use crate::record::in_full;
+
+/// The pauses before a watch that broke is begun again: the shortest and the longest.
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(2);
+/// The last look at the deadline may take this long.
+const LOOK_WITHIN: Duration = Duration::from_secs(3);
+
+/// How a wait ended.
+#[derive(Debug)]
+pub enum Ended<K> {
+    /// The condition holds for this; none where the object does not exist.
+    Met(Option<K>),
+    /// At the deadline the apiserver answered, and the condition did not hold for this.
+    NotMet(Option<K>),
+    /// At the deadline the apiserver could not be asked, and why: this says nothing about the object.
+    Unseen(String),
+}
+
+/// Waits until a condition holds for an object, or for its absence.
+///
+/// A watch that fails is begun again after a pause. At the deadline the object is looked at once more: a watch is as
+/// silent where nothing happens as where nobody answers, and only the first may be blamed on the system under test.
+pub async fn until<K>(api: &Api<K>, name: &str, condition: impl Condition<K>, deadline: Instant) -> Ended<K>
+where
+    K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
+{
+    let watched = async {
+        let mut seen = pin!(watch_object(api.clone(), name).backoff(pauses()));
+        while let Some(event) = seen.next().await {
+            match event {
+                Ok(object) if condition.matches_object(object.as_ref()) => return object,
+                Ok(_) => {}
+                Err(error) => tracing::debug!(name, error = in_full(&error), "a watch broke and is begun again"),
+            }
+        }
+        // The end of a stream says nothing about the object.
+        std::future::pending().await
+    };
+    // Boxed: the watch's buffers would stand in every future around this one.
+    if let Ok(object) = tokio::time::timeout_at(deadline, Box::pin(watched)).await {
+        return Ended::Met(object);
+    }
+    match tokio::time::timeout(LOOK_WITHIN, api.get_opt(name)).await {
+        Ok(Ok(object)) if condition.matches_object(object.as_ref()) => Ended::Met(object),
+        Ok(Ok(object)) => Ended::NotMet(object),
+        Ok(Err(error)) => Ended::Unseen(in_full(&error)),
+        Err(_) => Ended::Unseen(silent()),
+    }
+}
+
+/// Whether the apiserver answers now, and why not: what nobody said may not have happened, or was not to be heard.
+pub async fn answers(client: &Client) -> Result<(), String> {
+    match tokio::time::timeout(LOOK_WITHIN, client.apiserver_version()).await {
+        Ok(Err(error)) if is_transient(&error) => Err(in_full(&error)),
+        // A refusal is an answer too.
+        Ok(_) => Ok(()),
+        Err(_) => Err(silent()),
+    }
+}
+
+fn silent() -> String {
+    format!("the apiserver has not answered within {} s", LOOK_WITHIN.as_secs())
+}
+
+/// The pauses between two tries of a watch, each twice as long as the one before it. kube's own grow to half a minute, which is
+/// longer than most waits last.
+#[derive(Clone, Debug)]
+pub struct Pauses(Duration);
+
+/// The pauses of a watch that begins.
+pub fn pauses() -> Pauses {
+    Pauses(SHORTEST)
+}
+
+impl Pauses {
+    /// The next one.
+    pub fn pause(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = LONGEST.min(pause * 2);
+        pause
+    }
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.pause())
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        *self = pauses();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::testing::{Does, apiserver, status};
+
+    const BOUND: Duration = Duration::from_secs(5);
+
+    fn listed() -> Does {
+        let list =
+            json!({ "kind": "ConfigMapList", "apiVersion": "v1", "metadata": { "resourceVersion": "1" }, "items": [] });
+        Does::Answer(200, list.to_string())
+    }
+
+    fn map() -> serde_json::Value {
+        json!({ "kind": "ConfigMap", "apiVersion": "v1", "metadata": { "name": "a", "resourceVersion": "2" } })
+    }
+
+    fn there(it: Option<&ConfigMap>) -> bool {
+        it.is_some()
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(1)
+    }
+
+    fn watches(line: &str) -> bool {
+        line.contains("watch=true")
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_breaks_is_begun_again() {
+        let (client, _server) = apiserver(BOUND, |number, line| match number {
+            1..=7 => Does::Reset,
+            8 | 11 => status(500, "etcdserver: leader changed"),
+            _ if watches(line) && number > 14 => {
+                Does::Begin(format!("{}\n", json!({ "type": "ADDED", "object": map() })))
+            }
+            // It ends at once: that is no news of the object.
+            _ if watches(line) => Does::Answer(200, String::new()),
+            _ => listed(),
+        })
+        .await;
+        let api: Api<ConfigMap> = Api::namespaced(client, "n");
+        let ended = until(&api, "a", there, Instant::now() + Duration::from_secs(30)).await;
+        assert!(matches!(ended, Ended::Met(Some(_))), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn what_does_not_come_is_told_from_what_nobody_saw() {
+        let (client, _server) = apiserver(BOUND, |_, line| match line {
+            line if watches(line) => Does::Begin(String::new()),
+            line if line.contains("/a") => status(404, "not found"),
+            _ => listed(),
+        })
+        .await;
+        let ended = until(&Api::<ConfigMap>::namespaced(client.clone(), "n"), "a", there, soon()).await;
+        assert!(matches!(ended, Ended::NotMet(None)), "{ended:?}");
+
+        // The watch is as silent; the apiserver is gone.
+        let (client, _server) = apiserver(BOUND, |_, line| match line {
+            line if watches(line) => Does::Begin(String::new()),
+            line if line.contains("/a") => Does::Nothing,
+            _ => listed(),
+        })
+        .await;
+        let ended = until(&Api::<ConfigMap>::namespaced(client.clone(), "n"), "a", there, soon()).await;
+        assert!(matches!(&ended, Ended::Unseen(why) if why.contains("has not answered")), "{ended:?}");
+        assert!(answers(&client).await.is_ok(), "an answer of any kind is one");
+
+        let (client, _server) = apiserver(BOUND, |_, _| Does::Reset).await;
+        let ended = until(&Api::<ConfigMap>::namespaced(client.clone(), "n"), "a", there, soon()).await;
+        assert!(matches!(ended, Ended::Unseen(_)), "{ended:?}");
+        assert!(answers(&client).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_came_unseen_is_seen_at_the_deadline() {
+        let (client, _server) = apiserver(BOUND, |_, line| match line {
+            line if watches(line) => Does::Begin(String::new()),
+            line if line.contains("/a") => Does::Answer(200, map().to_string()),
+            _ => listed(),
+        })
+        .await;
+        let ended = until(&Api::<ConfigMap>::namespaced(client, "n"), "a", there, soon()).await;
+        assert!(matches!(ended, Ended::Met(Some(_))), "{ended:?}");
+    }
+}
