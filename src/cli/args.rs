@@ -143,13 +143,9 @@ pub struct E2e {
     /// `parallax down` takes it down.
     #[arg(long)]
     pub keep: bool,
-    /// How many environments (a namespace each) run at once, on all clusters together; by default two for each processor,
-    /// and 8 at most. A node that starts counts as one.
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub jobs: Option<u16>,
-    /// How many clusters stand at once; by default one for every two processors. Further ones start when others are done.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub clusters: Option<u16>,
+    /// How much is under way at once.
+    #[command(flatten)]
+    pub at_once: AtOnce,
     /// Run environments and variants in a random order, drawn from SEED; without one a fresh seed is taken. It is printed,
     /// and the same seed gives the same order. Verdicts must not depend on it.
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
@@ -177,6 +173,24 @@ pub struct E2e {
 fn positive(text: &str) -> Result<Span, String> {
     let span: Span = text.parse()?;
     if span.to_duration().is_zero() { Err(format!("`{text}` is no time at all")) } else { Ok(span) }
+}
+
+/// How much is under way at once: the same for `e2e` and `plan`.
+#[derive(Clone, Copy, Debug, Default, Args)]
+#[command(next_help_heading = "Load")]
+pub struct AtOnce {
+    /// How many environments (a namespace each) come up at once, on all clusters together, which is what keeps
+    /// processors busy; by default one and a half for each processor, and 8 at most. A node that starts counts as one.
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: Option<u16>,
+    /// How many environments stand at once, on all clusters together: one whose steps wait takes memory and no processor.
+    /// By default as many as memory allows, and six for each processor at most.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub environments: Option<u16>,
+    /// How many clusters stand at once; by default two more than there are processors, as far as memory allows. Further ones
+    /// start when others are done.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub clusters: Option<u16>,
 }
 
 /// Which scenarios and breaks: the same for `e2e`, `list` and `plan`.
@@ -261,12 +275,9 @@ pub struct Plan {
     /// Which variants.
     #[command(flatten)]
     pub selection: Selection,
-    /// How many environments are to run at once, as for `e2e`: the expected time depends on it.
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub jobs: Option<u16>,
-    /// How many clusters are to stand at once, as for `e2e`: the expected time depends on it.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub clusters: Option<u16>,
+    /// How much is to be under way at once: the expected time depends on it.
+    #[command(flatten)]
+    pub at_once: AtOnce,
     /// In the order of this seed, as for `e2e`.
     #[arg(long, value_name = "SEED", require_equals = true)]
     pub shuffle: Option<u64>,

@@ -55,7 +55,7 @@ pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e, log: &L
     }
     let id = wiring::fresh_run_id();
     let seed = options.shuffle.map(|given| given.unwrap_or_else(|| seed_of(&id)));
-    let plan = wiring::arranged(project, &chosen.selected, seed)?;
+    let plan = wiring::arranged(project, &chosen.selected, seed, wiring::at_once(options.at_once))?;
     let directory = out_folder(&project.root, &options).join(id.as_str());
     let (sink, recorder) = Recorder::start(&directory)?;
     log.write_to(&directory, recorder.redactor())?;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::access;
 use super::error::ClusterError;
 use crate::certs::Issuer;
-use crate::engine::{Bind, Container, ContainerSpec, InlineFile, Network, Port, Ready, Site};
+use crate::engine::{Bind, Container, ContainerSpec, InlineFile, Network, Port, Ready, Site, available_memory_mib};
 use crate::plan::{ClusterPlan, custom_config_map};
 use crate::record::Noted as _;
 use crate::world::{Neighbour, World, outside};
@@ -42,6 +42,12 @@ const SERVER_AUTHORITY: [&str; 2] =
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const AUTHENTICATION: &str = "/etc/parallax/authentication.yaml";
 const RESOLV_CONF: &str = "/etc/parallax/resolv.conf";
+
+/// What the node unpacks and writes for its pods: gone with it, so nothing need reach a disk. containerd waits for the disk
+/// at each step of each container.
+const UNPACKED: [&str; 2] = ["/var/lib/containerd", "/var/lib/kubelet"];
+/// With so much memory free, it is kept in memory.
+const IN_MEMORY_MIB: u64 = 8 * 1024;
 
 /// The images that a cluster is started with.
 #[derive(Clone, Debug)]
@@ -113,7 +119,7 @@ impl Cluster {
         let node_name = site.name_of(&node_what);
         let world = World::start(site, plan, &images.agent, &network.name, &node_name, neighbours).await?;
         say("starting the node");
-        let mut spec = node_spec(&node_what, plan, images, &network, &world);
+        let mut spec = node_spec(site, &node_what, plan, images, (&network, &world));
         if let Some(authority) = &authority {
             let file = |path: &str, mode, text: &str| InlineFile { mode, ..text_file(path, text) };
             let [certificate, key] = SERVER_AUTHORITY;
@@ -190,13 +196,28 @@ impl Cluster {
 }
 
 /// The node's container: everything that must be so before its first process runs, DNS rules included.
-fn node_spec(what: &str, plan: &ClusterPlan, images: &Images, network: &Network, world: &World) -> ContainerSpec {
+fn node_spec(
+    site: &Site,
+    what: &str,
+    plan: &ClusterPlan,
+    images: &Images,
+    (network, world): (&Network, &World),
+) -> ContainerSpec {
     let mut spec = ContainerSpec::new(what, &images.node, &network.name);
     spec.command = arguments(plan);
     spec.privileged = true;
     spec.private_cgroup_namespace = true;
     spec.tmpfs = [("/run", ""), ("/var/run", "")].map(|(path, options)| (path.to_owned(), options.to_owned())).into();
-    spec.volumes = ["/var/lib/containerd", "/var/lib/kubelet", "/var/lib/rancher/k3s"].map(str::to_owned).to_vec();
+    spec.volumes = vec!["/var/lib/rancher/k3s".to_owned()];
+    let room =
+        site.engine().endpoint().is_local().then(available_memory_mib).flatten().filter(|mib| *mib >= IN_MEMORY_MIB);
+    match room {
+        Some(mib) => {
+            let options = format!("exec,dev,suid,mode=0755,size={}m", mib / 2);
+            spec.tmpfs.extend(UNPACKED.map(|folder| (folder.to_owned(), options.clone())));
+        }
+        None => spec.volumes.extend(UNPACKED.map(str::to_owned)),
+    }
     spec.ports = vec![Port::tcp(API_PORT)];
     // A node unpacks all that it is given: gigabytes, where it is a browser that no pod of its own needs.
     let named = plan.images();

@@ -33,7 +33,7 @@ pub use attach::Attached;
 pub use connect::Engine;
 pub use error::{EngineError, Tried};
 pub use exec::Executed;
-pub use facts::Facts;
+pub use facts::{Facts, available_memory_mib};
 pub use find::{Endpoint, Reach, RealSurroundings, Surroundings, find};
 pub use gc::{Collected, Collection, gc};
 pub use identity::{Liveness, Owner, fresh_run_id};

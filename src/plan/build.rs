@@ -102,7 +102,8 @@ fn to_depth(
                 Err(diagnostics) => problems.extend(diagnostics),
             }
         }
-        let cluster = ClusterPlan { name: format!("c{}", number + 1), traits: wants.traits.clone(), environments };
+        let cluster =
+            ClusterPlan { name: format!("c{}", number + 1), traits: wants.traits.clone(), environments, urgency: 0 };
         refuse_conflicts(&cluster)?;
         clusters.push(cluster);
     }

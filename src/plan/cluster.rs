@@ -69,6 +69,9 @@ pub struct ClusterPlan {
     pub traits: ClusterTraits,
     /// Its environments, each in a namespace of its own.
     pub environments: Vec<EnvironmentPlan>,
+    /// How urgent its start is: about the milliseconds of work that wait for it.
+    #[serde(skip)]
+    pub urgency: u64,
 }
 
 impl ClusterPlan {
@@ -148,6 +151,9 @@ pub struct EnvironmentPlan {
     /// The variants that run here, one after the other: the baseline first, then the breaks that change only steps or
     /// what a vantage trusts.
     pub variants: Vec<VariantPlan>,
+    /// How urgent its beginning is: about the milliseconds of work that wait for its end.
+    #[serde(skip)]
+    pub urgency: u64,
 }
 
 /// An edge with the node port that it goes through.

@@ -6,15 +6,17 @@ use std::collections::{BTreeMap, BinaryHeap};
 use parallax_vocab::{RunId, VariantId};
 use serde::Serialize;
 
-use super::cluster::{ClusterPlan, Plan};
-use super::history::{History, traits_key};
-use super::order::took;
+use super::cluster::{EnvironmentPlan, Plan};
+use super::history::History;
+use super::order::{flows, starts_in, took};
 
 /// What a run may have under way at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AtOnce {
-    /// Environments that run and nodes that start.
+    /// Environments that come up and nodes that start.
     pub jobs: usize,
+    /// Environments that stand.
+    pub environments: usize,
     /// Clusters that stand.
     pub clusters: usize,
 }
@@ -59,95 +61,146 @@ impl Plan {
     }
 }
 
-/// What takes a job. Of what waits since the same moment, environments come first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What takes a job: the start of a cluster, or the set-up of one of its environments, by their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Work {
-    /// A cluster's environment, by both numbers.
-    Environment(usize, usize),
-    /// The start of a cluster, by its number.
     Start(usize),
+    SetUp(usize, usize),
 }
 
-/// The run, as it would give its jobs away: whatever waits gets one in the order in which it began to wait.
+/// What comes about at some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// A cluster's flow of work is there: its environments ask for their places.
+    Started(usize),
+    /// An environment gives its job back, and its variants begin.
+    Ready(usize, usize),
+    /// An environment is done.
+    Ended(usize, usize),
+}
+
+/// Something that waits: the most urgent first, of equals the first that asked.
+type Queue<T> = BinaryHeap<(u64, Reverse<usize>, T)>;
+
+/// The run, as it would give its places away.
 struct Schedule<'a> {
     plan: &'a Plan,
     history: &'a History,
-    /// What waits for a job, and since when.
-    waiting: BinaryHeap<Reverse<(u64, Work)>>,
-    /// When each job is free.
-    jobs: BinaryHeap<Reverse<u64>>,
-    /// When each place for a cluster is free, of those that are not taken.
-    places: BinaryHeap<Reverse<u64>>,
-    /// Clusters that have not asked for a place.
-    to_come: std::ops::Range<usize>,
+    /// Places that are free.
+    free: AtOnce,
+    /// How many asked for a place so far.
+    asked: usize,
+    clusters: Queue<usize>,
+    environments: Queue<(usize, usize)>,
+    jobs: Queue<Work>,
+    events: BinaryHeap<Reverse<(u64, Event)>>,
     /// When each cluster's last environment ends; none where part of it is not known.
     ends: Vec<Option<u64>>,
-    /// Environments of each cluster that have not begun.
+    /// Environments of each cluster that have not ended.
     left: Vec<usize>,
 }
 
 impl<'a> Schedule<'a> {
     fn new(plan: &'a Plan, history: &'a History, at_once: AtOnce) -> Self {
-        let free = |number: usize| (0..number.max(1)).map(|_| Reverse(0)).collect();
-        Self {
+        let AtOnce { jobs, environments, clusters } = at_once;
+        let mut schedule = Self {
             plan,
             history,
-            waiting: BinaryHeap::new(),
-            jobs: free(at_once.jobs),
-            places: free(at_once.clusters),
-            to_come: 0..plan.clusters.len(),
+            free: AtOnce { jobs: jobs.max(1), environments: environments.max(1), clusters: clusters.max(1) },
+            asked: 0,
+            clusters: Queue::new(),
+            environments: Queue::new(),
+            jobs: Queue::new(),
+            events: BinaryHeap::new(),
             ends: vec![Some(0); plan.clusters.len()],
             left: plan.clusters.iter().map(|it| it.environments.len()).collect(),
+        };
+        for (number, cluster) in plan.clusters.iter().enumerate() {
+            let turn = schedule.turn();
+            schedule.clusters.push((cluster.urgency, turn, number));
         }
+        schedule
     }
 
     /// When each cluster's last environment ends, counted from the first cluster's start.
     fn ends(mut self) -> Vec<Option<u64>> {
-        // Since when it is the next cluster's turn to start: one has it at a time.
-        let mut turn = Some(0);
-        loop {
-            if let Some(since) = turn
-                && let Some(Reverse(place)) = self.places.pop()
-            {
-                turn = None;
-                self.waiting.extend(self.to_come.next().map(|next| Reverse((place.max(since), Work::Start(next)))));
+        self.give(0);
+        while let Some(Reverse((now, event))) = self.events.pop() {
+            match event {
+                Event::Started(cluster) => {
+                    self.free.jobs += 1;
+                    for (number, environment) in self.plan.clusters[cluster].environments.iter().enumerate() {
+                        let turn = self.turn();
+                        self.environments.push((environment.urgency, turn, (cluster, number)));
+                    }
+                }
+                Event::Ready(cluster, number) => {
+                    self.free.jobs += 1;
+                    let took = self.known(cluster, flows(self.environment(cluster, number), self.history));
+                    self.events.push(Reverse((now + took, Event::Ended(cluster, number))));
+                }
+                Event::Ended(cluster, _) => {
+                    self.free.environments += 1;
+                    self.left[cluster] -= 1;
+                    self.free.clusters += usize::from(self.left[cluster] == 0);
+                    self.ends[cluster] = self.ends[cluster].map(|last| last.max(now));
+                }
             }
-            let Some(Reverse((since, work))) = self.waiting.pop() else { return self.ends };
-            let ended = self.done(since, work);
-            if let Work::Start(_) = work {
-                turn = Some(ended);
-            }
+            self.give(now);
+        }
+        self.ends
+    }
+
+    /// Gives away what is free.
+    fn give(&mut self, now: u64) {
+        while self.free.clusters > 0
+            && let Some((urgency, _, cluster)) = self.clusters.pop()
+        {
+            self.free.clusters -= 1;
+            let turn = self.turn();
+            self.jobs.push((urgency, turn, Work::Start(cluster)));
+        }
+        while self.free.environments > 0
+            && let Some((urgency, _, (cluster, number))) = self.environments.pop()
+        {
+            self.free.environments -= 1;
+            let turn = self.turn();
+            self.jobs.push((urgency, turn, Work::SetUp(cluster, number)));
+        }
+        while self.free.jobs > 0
+            && let Some((_, _, work)) = self.jobs.pop()
+        {
+            self.free.jobs -= 1;
+            let (took, event) = match work {
+                Work::Start(cluster) => {
+                    let took = starts_in(&self.plan.clusters[cluster], self.history);
+                    (self.known(cluster, took), Event::Started(cluster))
+                }
+                Work::SetUp(cluster, number) => {
+                    let took = self.history.environments.get(&self.environment(cluster, number).id).copied();
+                    (self.known(cluster, took), Event::Ready(cluster, number))
+                }
+            };
+            self.events.push(Reverse((now + took, event)));
         }
     }
 
-    /// Gives a job to what waits since then; when it is done with it.
-    fn done(&mut self, since: u64, work: Work) -> u64 {
-        let Reverse(job) = self.jobs.pop().unwrap_or_default();
-        let (Work::Environment(number, _) | Work::Start(number)) = work;
-        let cluster = &self.plan.clusters[number];
-        let took = match work {
-            Work::Start(_) => ready(cluster, self.history),
-            Work::Environment(_, environment) => took(&cluster.environments[environment], self.history),
-        };
-        let ended = since.max(job) + took.unwrap_or_default();
-        self.jobs.push(Reverse(ended));
-        self.ends[number] = self.ends[number].zip(took).map(|(last, _)| last.max(ended));
-        match work {
-            Work::Start(_) => {
-                let environments = (0..self.left[number]).map(|it| Work::Environment(number, it));
-                self.waiting.extend(environments.map(|it| Reverse((ended, it))));
-            }
-            Work::Environment(..) => self.left[number] -= 1,
+    /// A length; where it is not known, neither is the end of its cluster.
+    fn known(&mut self, cluster: usize, took: Option<u64>) -> u64 {
+        if took.is_none() {
+            self.ends[cluster] = None;
         }
-        if self.left[number] == 0 {
-            self.places.push(Reverse(self.ends[number].unwrap_or(ended)));
-        }
-        ended
+        took.unwrap_or_default()
     }
-}
 
-fn ready(cluster: &ClusterPlan, history: &History) -> Option<u64> {
-    history.clusters.get(&traits_key(cluster)).copied()
+    fn environment(&self, cluster: usize, number: usize) -> &'a EnvironmentPlan {
+        &self.plan.clusters[cluster].environments[number]
+    }
+
+    fn turn(&mut self) -> Reverse<usize> {
+        self.asked += 1;
+        Reverse(self.asked)
+    }
 }
 
 fn seconds(ms: u64) -> f64 {

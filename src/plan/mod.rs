@@ -14,6 +14,7 @@ mod hosts;
 mod order;
 mod pods;
 mod show;
+mod typical;
 
 #[cfg(test)]
 mod tests;

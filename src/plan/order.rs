@@ -2,53 +2,103 @@
 
 use std::cmp::Reverse;
 
+use rand::RngExt as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
-use super::cluster::{EnvironmentPlan, Plan};
-use super::history::History;
+use super::cluster::{ClusterPlan, EnvironmentPlan, Plan};
+use super::history::{History, traits_key};
+use super::typical;
+
+/// A random order draws the length that an environment is taken to have from this range, in milliseconds.
+const DRAWN_MS: std::ops::Range<u64> = 1_000..60_000;
 
 /// An order.
 #[derive(Clone, Copy, Debug)]
 pub enum Order<'a> {
     /// The longest environments first, and the clusters with the longest, by what they took before, so that none begins
-    /// alone at the end. One that never ran comes first: it may be the longest. Variants stay as they are: the baseline,
-    /// then its breaks.
+    /// alone at the end. Of one that never ran, its steps tell. Variants stay as they are: the baseline, then its breaks.
     LongestFirst(&'a History),
     /// A random one: the same for the same seed and the same selection.
     Shuffled(u64),
 }
 
 impl Plan {
-    /// Puts environments and variants in this order. Nothing else of the plan changes, names and ports included.
+    /// Puts clusters, environments and variants in this order, and notes how urgent each start is where so many clusters stand
+    /// at once. Nothing else of the plan changes, names and ports included.
     #[must_use]
-    pub fn arranged(mut self, order: Order<'_>) -> Self {
+    pub fn arranged(mut self, order: Order<'_>, clusters: usize) -> Self {
         match order {
             Order::LongestFirst(history) => {
-                let length = |it: &EnvironmentPlan| took(it, history).unwrap_or(u64::MAX);
                 for cluster in &mut self.clusters {
-                    cluster.environments.sort_by_key(|it| Reverse(length(it)));
+                    for environment in &mut cluster.environments {
+                        environment.urgency = took(environment, history).unwrap_or_else(|| typical::took(environment));
+                    }
+                    cluster.environments.sort_by_key(|it| Reverse(it.urgency));
+                    cluster.urgency = starts_in(cluster, history).unwrap_or(typical::START_MS);
                 }
-                self.clusters.sort_by_key(|it| Reverse(it.environments.first().map(length)));
+                self.clusters.sort_by_key(|it| Reverse(longest(it)));
             }
             Order::Shuffled(seed) => {
                 let mut random = ChaCha8Rng::seed_from_u64(seed);
                 self.clusters.shuffle(&mut random);
                 for cluster in &mut self.clusters {
+                    cluster.urgency = typical::START_MS;
                     cluster.environments.shuffle(&mut random);
                     for environment in &mut cluster.environments {
+                        environment.urgency = random.random_range(DRAWN_MS);
                         environment.variants.shuffle(&mut random);
                     }
                 }
             }
         }
+        self.with_what_waits(clusters);
         self
     }
+
+    /// Adds to each cluster, and to what runs on it, the time of the clusters that wait for its place: these begin the
+    /// sooner, the sooner it is done. A cluster that has more to do than all that come after it keeps its place to the end,
+    /// and nothing waits for it.
+    fn with_what_waits(&mut self, places: usize) {
+        let own = |it: &ClusterPlan| it.urgency + longest(it);
+        let mut waits = vec![0; self.clusters.len()];
+        let mut kept = 0;
+        for number in (0..self.clusters.len()).rev() {
+            let after: u64 = self.clusters[number + 1..].iter().map(own).sum();
+            let work: u64 = self.clusters[number].environments.iter().map(|it| it.urgency).sum();
+            if number < places.saturating_sub(1) && work > after {
+                kept += 1;
+            } else {
+                waits[number] = after;
+            }
+        }
+        let passed_on = u64::try_from(places.saturating_sub(kept).max(1)).unwrap_or(1);
+        for (cluster, waits) in self.clusters.iter_mut().zip(waits) {
+            let added = waits / passed_on;
+            cluster.urgency = cluster.urgency + longest(cluster) + added;
+            for environment in &mut cluster.environments {
+                environment.urgency += added;
+            }
+        }
+    }
+}
+
+fn longest(cluster: &ClusterPlan) -> u64 {
+    cluster.environments.iter().map(|it| it.urgency).max().unwrap_or_default()
+}
+
+/// Until the first environment of a cluster can begin; none where no run tells.
+pub(super) fn starts_in(cluster: &ClusterPlan, history: &History) -> Option<u64> {
+    history.clusters.get(&traits_key(cluster)).copied()
 }
 
 /// What an environment took with all its variants; none where that is not known of one of them.
 pub(super) fn took(environment: &EnvironmentPlan, history: &History) -> Option<u64> {
-    let variants = environment.variants.iter().map(|variant| history.variants.get(&variant.id).copied());
-    variants.sum::<Option<u64>>()?.checked_add(*history.environments.get(&environment.id)?)
+    flows(environment, history)?.checked_add(*history.environments.get(&environment.id)?)
+}
+
+/// What all variants of an environment took, one after the other.
+pub(super) fn flows(environment: &EnvironmentPlan, history: &History) -> Option<u64> {
+    environment.variants.iter().map(|variant| history.variants.get(&variant.id).copied()).sum()
 }

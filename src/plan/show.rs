@@ -84,13 +84,13 @@ fn time(seconds: Option<&Option<f64>>) -> String {
 }
 
 fn closing(text: &mut fmt::Formatter<'_>, expected: &Expected) -> fmt::Result {
-    let AtOnce { jobs, clusters } = expected.at_once;
+    let AtOnce { jobs, environments, clusters } = expected.at_once;
     match (&expected.from_run, expected.total) {
         (None, _) => writeln!(text, "expected time: not known, for no run of this project ended on this machine yet"),
         (Some(run), Some(total)) => {
             writeln!(
                 text,
-                "expected time: {total:.0} s with {jobs} environments and {clusters} clusters at once, by runs up to {run}"
+                "expected time: {total:.0} s with {environments} environments and {clusters} clusters at once, of which {jobs} come up, by runs up to {run}"
             )
         }
         (Some(run), None) => writeln!(

@@ -94,11 +94,11 @@ const TOOK: [(&str, u64); 6] = [
 ];
 
 #[test]
-fn the_longest_environments_and_clusters_come_first_and_those_that_nobody_knows_before_them() {
+fn the_longest_environments_and_clusters_come_first_and_steps_tell_of_those_that_nobody_knows() {
     let plan = plan(&["a", "b"]);
     let mut history = History::default();
     history.learn(&plan, &events(&plan, &TOOK));
-    let whole = plan.clone().arranged(Order::LongestFirst(&history));
+    let whole = plan.clone().arranged(Order::LongestFirst(&history), 1);
     assert_eq!(order(&whole), ["b", "b+misspelt", "a+no-rewrite", "a", "a+misspelt", "b+no-rewrite"]);
     let mut two = plan.clone();
     let of_b = |it: &EnvironmentPlan| it.namespace.starts_with('b');
@@ -106,18 +106,40 @@ fn the_longest_environments_and_clusters_come_first_and_those_that_nobody_knows_
     let cluster =
         |name: &str, environments| ClusterPlan { name: name.to_owned(), environments, ..plan.clusters[0].clone() };
     two.clusters = vec![cluster("c1", of(false)), cluster("c2", of(true))];
-    let two = two.arranged(Order::LongestFirst(&history));
+    let two = two.arranged(Order::LongestFirst(&history), 1);
     assert_eq!(order(&two), ["b", "b+misspelt", "b+no-rewrite", "a+no-rewrite", "a", "a+misspelt"]);
 
     history.variants.remove(&VariantId::from("a+misspelt"));
-    let partly = plan.arranged(Order::LongestFirst(&history));
-    assert_eq!(order(&partly)[..2], ["a", "a+misspelt"]);
+    let partly = plan.arranged(Order::LongestFirst(&history), 1);
+    assert_eq!(order(&partly), ["b", "b+misspelt", "a+no-rewrite", "a", "a+misspelt", "b+no-rewrite"]);
+    // Two variants of one look-up each, in an environment of its own.
+    let urgency = |namespace: &str| partly.environment(namespace).map(|it| it.urgency);
+    assert_eq!((urgency("a"), urgency("b")), (Some(4_200), Some(9_000)));
+}
+
+#[test]
+fn what_clusters_wait_for_is_the_more_urgent() {
+    let plan = plan(&["a", "b"]);
+    let mut history = History::default();
+    history.learn(&plan, &events(&plan, &TOOK));
+    let mut three = plan.clone();
+    let cluster = |name: &str| ClusterPlan { name: name.to_owned(), ..plan.clusters[0].clone() };
+    three.clusters = vec![cluster("c1"), cluster("c2"), cluster("c3")];
+    // Each starts in 5 s, its longest environment takes 9 s, and all of them 20.5 s.
+    let urgencies = |places| {
+        let arranged = three.clone().arranged(Order::LongestFirst(&history), places);
+        let longest = |it: &ClusterPlan| it.environments[0].urgency;
+        arranged.clusters.iter().map(|it| (it.urgency, longest(it))).collect::<Vec<_>>()
+    };
+    assert_eq!(urgencies(1), [(42_000, 37_000), (28_000, 23_000), (14_000, 9_000)]);
+    // The second has more to do than the one after it and keeps its place; the first passes its own on, as the third would.
+    assert_eq!(urgencies(3), [(28_000, 23_000), (14_000, 9_000), (14_000, 9_000)]);
 }
 
 #[test]
 fn a_seed_gives_one_order_and_changes_nothing_else() {
     let plan = plan(&["a", "b", "c"]);
-    let shuffled = |seed| plan.clone().arranged(Order::Shuffled(seed));
+    let shuffled = |seed| plan.clone().arranged(Order::Shuffled(seed), 2);
     assert_eq!(order(&shuffled(7)), order(&shuffled(7)));
     let orders: BTreeSet<Vec<String>> = (0..20).map(|seed| order(&shuffled(seed))).collect();
     assert!(orders.len() > 15, "{} orders of 20 seeds", orders.len());
@@ -135,27 +157,31 @@ fn a_seed_gives_one_order_and_changes_nothing_else() {
 fn the_expected_time_is_that_of_the_schedule() {
     let plan = plan(&["a", "b"]);
     let mut history = History::default();
-    let at_once = |jobs| AtOnce { jobs, clusters: 1 };
+    let at_once = |environments| AtOnce { jobs: 8, environments, clusters: 1 };
     let nothing = plan.expected(&history, at_once(2));
     assert_eq!((nothing.total, nothing.unknown, nothing.from_run), (None, 4, None));
 
     history.learn(&plan, &events(&plan, &TOOK));
-    let plan = plan.arranged(Order::LongestFirst(&history));
+    let plan = plan.arranged(Order::LongestFirst(&history), 1);
     // 1 s before, 5 s until environments begin, 0.5 s to clean up; environments of 9, 5, 4 and 2.5 s.
-    for (jobs, total) in [(1, 27.0), (2, 18.0), (8, 15.5)] {
-        let expected = plan.expected(&history, at_once(jobs));
-        assert_eq!((expected.total, expected.unknown), (Some(total), 0), "{jobs} jobs");
+    for (environments, total) in [(1, 27.0), (2, 18.0), (8, 15.5)] {
+        let expected = plan.expected(&history, at_once(environments));
+        assert_eq!((expected.total, expected.unknown), (Some(total), 0), "{environments} environments");
         assert_eq!(expected.environments["b"], Some(9.0));
         assert_eq!(expected.variants[&VariantId::from("b")], Some(4.0));
     }
     let json = serde_json::to_value(plan.expected(&history, at_once(2))).expect("is JSON");
-    assert_eq!((&json["at-once"]["jobs"], &json["clusters"]["c1"]), (&2.into(), &16.5.into()));
+    assert_eq!((&json["at-once"]["environments"], &json["clusters"]["c1"]), (&2.into(), &16.5.into()));
 
-    // A second cluster like the first: after it, or beside its last environments.
+    // An environment that comes up takes a job, its variants take none: set-ups of 2 s one after the other.
+    let one = plan.expected(&history, AtOnce { jobs: 1, environments: 8, clusters: 1 });
+    assert_eq!(one.total, Some(1.5 + 5.0 + 9.0));
+
+    // A second cluster like the first: after it, or beside it.
     let mut two = plan.clone();
     two.clusters.push(ClusterPlan { name: "c2".to_owned(), ..plan.clusters[0].clone() });
-    for (clusters, total) in [(1, 34.5), (2, 32.0), (8, 32.0)] {
-        let expected = two.expected(&history, AtOnce { jobs: 2, clusters });
+    for (clusters, total) in [(1, 34.5), (2, 27.0), (8, 27.0)] {
+        let expected = two.expected(&history, AtOnce { jobs: 2, environments: 2, clusters });
         assert_eq!(expected.total, Some(total), "{clusters} clusters");
     }
 

@@ -1,12 +1,11 @@
 //! One cluster's life.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
-use futures::future::{join, join_all, try_join};
-use tokio::sync::Notify;
+use futures::future::{join_all, try_join};
 
 use super::error::RunError;
 use super::images::Supplied;
@@ -34,14 +33,11 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
     result
 }
 
-/// Starts a cluster and runs its environments side by side, as many as there are jobs.
+/// Starts a cluster and runs its environments side by side, as many as there are places for.
 async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -> Result<(), RunError> {
-    // The next cluster asks for its job when the environments of this one have asked for theirs: it starts beside the last of
-    // them, and never stands idle while another's wait.
-    let turn = context.turn.lock().await;
-    let _standing = context.clusters.acquire().await.expect("the semaphore is never closed");
+    let _standing = context.clusters.take(plan.urgency).await;
     // A node that starts takes as much of the machine as an environment does.
-    let starting = context.jobs.acquire().await.expect("the semaphore is never closed");
+    let starting = context.jobs.take(plan.urgency).await;
     let setup = context.sink.setup(
         format!("cluster/{}", plan.name),
         format!("cluster {} ({})", plan.name, if supplied.published { "published k3s" } else { "source-built node" }),
@@ -83,21 +79,10 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         keep_kubeconfig(context, &cluster);
     }
     setup.progress("the node's readiness");
-    let answered = Notify::new();
-    let all_ended = AtomicBool::new(false);
-    let has_pods = plan.environments.iter().any(|it| !it.pods.is_empty());
-    // Environments begin while the node is still becoming ready: their objects are stored, their pods follow. The
-    // cluster counts as ready when CoreDNS has answered the first of these pods.
+    // Environments begin while the node is still becoming ready: their objects are stored, their pods follow.
     let ready = async {
         let ready = node_ready(context, &cluster).await;
-        if ready.is_ok() && has_pods {
-            setup.progress("the first answer of CoreDNS to a pod");
-            answered.notified().await;
-        }
         match &ready {
-            Ok(()) if all_ended.load(Ordering::Relaxed) => {
-                setup.done("the node is ready; its name service was not asked");
-            }
             Ok(()) => setup.done("ready"),
             Err(error) => setup.failed(error.failure()),
         }
@@ -109,16 +94,13 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
             Box::pin(apply::write_into_corefile(&cluster.client, &rules)).await?;
         }
         let all = plan.environments.iter().map(|it| match beside.belongings.remove(&it.namespace).transpose() {
-            Ok(belongings) => environment::run(context, &applier, &cluster, it, belongings, &answered).left_future(),
+            Ok(belongings) => environment::run(context, &applier, &cluster, it, belongings).left_future(),
             Err(failure) => {
                 environment::given_up(context, it, &failure);
                 std::future::ready(()).right_future()
             }
         });
-        // In this order: when the turn passes on, each environment has asked for its job.
-        join(join_all(all), async { drop(turn) }).await;
-        all_ended.store(true, Ordering::Relaxed);
-        answered.notify_one();
+        join_all(all).await;
         Ok(())
     };
     let result = tokio::select! {

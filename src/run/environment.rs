@@ -12,12 +12,12 @@ use parallax_vocab::event::{Failure, Outcome, Witness};
 use parallax_vocab::question::{DnsQuestion, Probe, View};
 
 use time::OffsetDateTime;
-use tokio::sync::Notify;
 
 use super::error::RunError;
 use super::scene::Scene;
+use super::slots::Slot;
 use super::witness::StoreWitness;
-use super::{Context, flow, millis, neighbours, readiness, store};
+use super::{Context, flow, millis, neighbours, reached, readiness, store};
 use crate::apply::{self, Applier, Belongings, Declared, Unready};
 use crate::certs::write_private;
 use crate::cluster::Cluster;
@@ -142,11 +142,11 @@ pub(super) async fn run(
     cluster: &Cluster,
     plan: &EnvironmentPlan,
     belongings: Option<Belongings>,
-    answered: &Notify,
 ) {
-    let _job = context.jobs.acquire().await.expect("the semaphore is never closed");
+    let _standing = context.environments.take(plan.urgency).await;
+    let setting_up = context.jobs.take(plan.urgency).await;
     let began = Instant::now();
-    if let Err((first, error)) = in_environment(context, applier, cluster, plan, belongings, answered).await {
+    if let Err((first, error)) = in_environment(context, applier, cluster, plan, belongings, setting_up).await {
         for variant in &plan.variants[first..] {
             let outcome = Outcome::Error { failure: error.failure() };
             context.verdicts.say(&variant.id, outcome, millis(began));
@@ -174,7 +174,7 @@ async fn in_environment(
     cluster: &Cluster,
     plan: &EnvironmentPlan,
     belongings: Option<Belongings>,
-    answered: &Notify,
+    setting_up: Slot,
 ) -> Result<(), (usize, RunError)> {
     let setup = context.sink.setup(
         format!("environment/{}", plan.namespace),
@@ -206,7 +206,7 @@ async fn in_environment(
         return Ok(());
     }
     setup.progress("sessions, name service and stores");
-    let stage = match stage(context, applier, scene, answered, &declared).await {
+    let stage = match stage(context, applier, scene, &declared).await {
         Ok(Ok(stage)) => stage,
         Ok(Err((scene, unready))) => {
             setup.done(readiness::not_ready(&unready));
@@ -219,6 +219,7 @@ async fn in_environment(
         }
     };
     setup.done("ready");
+    drop(setting_up);
     if readiness::came(context, &stage.scene) {
         return Ok(());
     }
@@ -256,7 +257,6 @@ async fn stage<'a>(
     context: &'a Context,
     applier: &'a Applier,
     scene: Scene<'a>,
-    answered: &Notify,
     declared: &Declared<'_>,
 ) -> Result<Result<Stage<'a>, (Scene<'a>, Vec<Unready>)>, RunError> {
     let sessions = scene.environment.pods.iter().map(|(vantage, (pod, _))| async {
@@ -265,7 +265,6 @@ async fn stage<'a>(
         let session = Box::pin(PodSession::open(client, &scene.plan.namespace, pod, Some(AGENT_CONTAINER))).await?;
         let session = Vantage::Pod(session);
         name_service(&scene, pod, &session).await?;
-        answered.notify_one();
         Ok::<_, RunError>((vantage.clone(), session))
     });
     let beside = scene.plan.outside.iter().map(|image| async {
@@ -289,11 +288,7 @@ async fn stage<'a>(
         join_all(pods.into_values().chain(beside.into_values()).map(Vantage::close)).await;
         return Ok(Err((scene, unready)));
     }
-    let reached = stores.iter().flat_map(|it| {
-        let scene = &scene;
-        pods.values().map(move |vantage| store::service_reached(scene, it.fixture, it.store, vantage))
-    });
-    try_join_all(reached).await?;
+    reached::by(&scene, applier.client(), &pods.values().collect::<Vec<_>>()).await?;
     Ok(Ok(Stage { context, scene, applier, outside: Vantage::Outside, pods, beside, witnesses }))
 }
 

@@ -15,12 +15,14 @@ mod machine;
 mod neighbours;
 mod probers;
 mod question;
+mod reached;
 mod readiness;
 mod rounds;
 mod scene;
 mod settle;
 mod signature;
 mod skipped;
+mod slots;
 mod step;
 mod store;
 mod token;
@@ -35,17 +37,19 @@ use std::time::Duration;
 use parallax_vocab::event::Failure;
 use parallax_vocab::{EventKind, RunId};
 use time::OffsetDateTime;
-use tokio::sync::Semaphore;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::error::RunError;
 pub use self::images::{build_images, fetch, supply_of, wants};
 use self::limit::Limit;
 pub use self::machine::{Machine, ensure_engine};
+use self::slots::Slots;
 use self::verdicts::Verdicts;
 use crate::engine::{Site, StateDir, reaper};
 use crate::images::K3s;
-use crate::plan::Plan;
+use crate::plan::{AtOnce, Plan};
 use crate::record::{Redactor, Sink};
 
 /// What a run is asked to do.
@@ -63,10 +67,8 @@ pub struct Options {
     pub provision: bool,
     /// Leave everything standing.
     pub keep: bool,
-    /// How many environments run or nodes start at once.
-    pub jobs: usize,
-    /// How many clusters stand at once.
-    pub clusters: usize,
+    /// How much is under way at once.
+    pub at_once: AtOnce,
     /// What random moments are drawn from, instead of what scenarios say.
     pub seed: Option<u64>,
     /// How long the whole run may take; then it ends as when it is interrupted.
@@ -82,10 +84,13 @@ pub(crate) struct Context {
     pub(crate) cancel: CancellationToken,
     pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) start: OffsetDateTime,
-    pub(crate) jobs: Semaphore,
-    pub(crate) clusters: Semaphore,
-    /// Whose turn it is to start: one cluster after the other.
-    pub(crate) turn: tokio::sync::Mutex<()>,
+    /// For what takes processors: an environment that comes up, a node that starts. A flow, which waits most of its time,
+    /// takes none.
+    pub(crate) jobs: Slots,
+    /// For environments that stand, which take memory.
+    pub(crate) environments: Slots,
+    /// For clusters that stand.
+    pub(crate) clusters: Slots,
     /// How many containers were taken away before the end, with their clusters.
     pub(crate) taken_away: AtomicUsize,
 }
@@ -125,9 +130,9 @@ async fn with_plan(
     let site = Site::open(machine.engine.clone(), StateDir::of_user()?, options.id.clone(), options.keep)?;
     let reaper = if options.keep { None } else { Some(reaper::Reaper::spawn(&site)?) };
     let context = Arc::new(Context {
-        jobs: Semaphore::new(options.jobs),
-        clusters: Semaphore::new(options.clusters),
-        turn: tokio::sync::Mutex::new(()),
+        jobs: Slots::new(options.at_once.jobs),
+        environments: Slots::new(options.at_once.environments),
+        clusters: Slots::new(options.at_once.clusters),
         taken_away: AtomicUsize::new(0),
         options,
         site: site.clone(),
@@ -151,22 +156,37 @@ async fn with_plan(
 
 async fn everything(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Result<(), RunError> {
     // Builds hear of an interruption themselves: they have tools to stop and files to take away.
-    let possible = skipped::possible(context, machine, plan).await?;
-    let plan = possible.as_ref();
-    if plan.clusters.is_empty() {
+    let possible = skipped::possible(context, machine, plan).await?.into_owned();
+    if possible.clusters.is_empty() {
         return Ok(());
     }
-    let supplied = images::obtain(context, machine, plan).await;
+    let supplied = images::obtain(context, machine, &possible).await;
     if context.cancel.is_cancelled() {
         return Err(RunError::Interrupted);
     }
-    let supplied = supplied?;
-    let clusters = plan.clusters.iter().map(|cluster| cluster::run(context, cluster, &supplied));
-    tokio::select! {
-        () = context.cancel.cancelled() => Err(RunError::Interrupted),
-        // Every cluster is run to its end, so that one that cannot start hides no verdict of another.
-        results = futures::future::join_all(clusters) => results.into_iter().collect(),
+    let supplied = Arc::new(supplied?);
+    // A thread for each, so that what one computes stretches no other's times.
+    let mut clusters = JoinSet::new();
+    for cluster in possible.clusters {
+        let (context, supplied) = (Arc::clone(context), Arc::clone(&supplied));
+        clusters.spawn_blocking(move || {
+            Handle::current().block_on(async {
+                tokio::select! {
+                    () = context.cancel.cancelled() => Err(RunError::Interrupted),
+                    result = cluster::run(&context, &cluster, &supplied) => result,
+                }
+            })
+        });
     }
+    // Every cluster is run to its end, so that one that cannot start hides no verdict of another.
+    let mut result = Ok(());
+    while let Some(ended) = clusters.join_next().await {
+        match ended {
+            Ok(of_cluster) => result = result.and(of_cluster),
+            Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+        }
+    }
+    result
 }
 
 async fn clean_up(site: &Site, sink: &Sink, taken_away: usize) {

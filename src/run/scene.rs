@@ -1,7 +1,5 @@
 //! A scene: one environment as its steps see it. Names, values, stores, and how each vantage sees the network.
 
-use std::net::SocketAddr;
-
 use parallax_vocab::program::CA_BUNDLE;
 use parallax_vocab::question::{S3Access, View};
 
@@ -136,12 +134,5 @@ impl<'a> Scene<'a> {
             secret_key: value("secret-key")?.clone(),
             session_token: None,
         })
-    }
-
-    /// The address and port at which pods reach a store's Service, where the fixture exports one.
-    pub(super) fn service(&self, fixture: &str, store: &Store) -> Option<SocketAddr> {
-        let address = self.environment.fields.get(&(fixture.to_owned(), "cluster-ip".to_owned()))?;
-        let port = url::Url::parse(&store.endpoint).ok()?.port_or_known_default()?;
-        Some(SocketAddr::new(address.parse().ok()?, port))
     }
 }

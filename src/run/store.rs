@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parallax_vocab::Cause;
 use parallax_vocab::answer::Reply;
-use parallax_vocab::question::{HttpQuestion, Probe, Question, S3Operation, S3Question, TlsQuestion, View};
+use parallax_vocab::question::{HttpQuestion, Probe, Question, S3Operation, S3Question, View};
 
 use super::error::RunError;
 use super::scene::Scene;
@@ -13,12 +13,10 @@ use crate::apply::{self, Accepts, Unready};
 use crate::probe::{ProbeError, Vantage};
 use parallax_language::fixture::{self, ReadyWhen, Store};
 
-/// Between two questions to something that cannot be watched: the store's health, a Service's first endpoint.
+/// Between two questions to something that cannot be watched: the store's health, the first answer of a name server.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// One question of the set-up may take this long, in milliseconds.
 const QUESTION_MS: u64 = 5_000;
-/// A Service's rules reach the node this fast, or something is wrong.
-const SERVICE_WITHIN: Duration = Duration::from_secs(20);
 /// A store that begins refuses connections and says 503 for a moment too: a declared cause must last this long.
 const SETTLES_AFTER: Duration = Duration::from_secs(10);
 
@@ -144,23 +142,6 @@ pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
     let probe = Probe::S3(S3Question { access, operation, headers: none() });
     let question = Question { view: scene.pinned(fixture, store), deadline_ms: QUESTION_MS, probe };
     drop(Vantage::Outside.ask(question).await);
-}
-
-/// Waits until pods reach the store's Service, which has no endpoints for a moment after its pod is ready
-/// (docs/facts.md#services-and-addresses). The question goes to the address with a pinned certificate, so that neither
-/// DNS nor trust plays a part. A Service that stays out of reach is left to the flow, whose steps say what is wrong.
-pub(super) async fn service_reached(
-    scene: &Scene<'_>,
-    fixture: &str,
-    store: &Store,
-    vantage: &Vantage,
-) -> Result<(), RunError> {
-    let Some(service) = scene.service(fixture, store) else { return Ok(()) };
-    let view = View { pin: scene.pinned(fixture, store).pin, ..View::default() };
-    let question = TlsQuestion { host: service.ip().to_string(), port: service.port(), server_name: None };
-    let bound = Bound { within: SERVICE_WITHIN, declared: None };
-    until(&bound, vantage, &view, &Probe::Tls(question), |_| Ok(())).await?;
-    Ok(())
 }
 
 /// How long to ask, and what ends it sooner.

@@ -22,6 +22,10 @@ const TAIL_BYTES: i64 = 32 * 1024;
 /// How long one stage of stopping waits before it kills; three stages stay under the 5 s that people bear.
 const STOP_LIMIT: Duration = Duration::from_millis(1200);
 
+/// How much a component's heap grows before Go collects it. A node that lives for minutes pays with memory; the default of
+/// 100 costs a fifth of what the components compute. What they start inherits it, except containers.
+const GARBAGE_PERCENT: &str = "400";
+
 /// When a component is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
@@ -77,6 +81,7 @@ impl Supervisor {
             command.env_clear();
             command.envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME"));
         }
+        command.env("GOGC", GARBAGE_PERCENT);
         let spawned = command.spawn();
         let mut child = spawned.map_err(|source| NodeError::Spawn { name, program: program.to_owned(), source })?;
         let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));

@@ -51,8 +51,7 @@ pub async fn e2e(run: Run, project: &Project, plan: &Plan) -> Ended {
         k3s: policy(run.options.k3s),
         provision: run.options.provision,
         keep: run.options.keep,
-        jobs: jobs(run.options.jobs),
-        clusters: clusters(run.options.clusters),
+        at_once: super::at_once(run.options.at_once),
         seed: run.options.seed,
         timeout: run.options.timeout.map(Span::to_duration),
     };
@@ -229,20 +228,4 @@ fn failed(failure: &Failure) -> CliError {
         write!(text, "\n  | {line}").expect("a String takes every write");
     }
     CliError::Harness(text)
-}
-
-/// How many environments run or nodes start at once: as many as are asked for, else two for each processor. More make each
-/// other wait, and what asks many times a second sees that as an outage.
-pub(super) fn jobs(asked: Option<u16>) -> usize {
-    asked.map_or_else(|| (2 * processors()).min(8), usize::from)
-}
-
-/// How many clusters stand at once: as many as are asked for, else one for every two processors. A node that starts keeps
-/// a processor busy, and what is asked on another cluster meanwhile needs one too.
-pub(super) fn clusters(asked: Option<u16>) -> usize {
-    asked.map_or_else(|| (processors() / 2).max(1), usize::from)
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -1,11 +1,13 @@
 //! From a command to the rooms that do the work.
 
+mod at_once;
 mod machine;
 mod past;
 mod prints;
 mod project;
 mod unchanged;
 
+pub use at_once::at_once;
 pub use machine::{
     before_anything, doctor, down, e2e, fresh_run_id, gc, images_build, images_fetch, images_list, reaper, remaining,
 };

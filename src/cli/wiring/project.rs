@@ -149,8 +149,8 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
 
 /// The plan as text or JSON.
 pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<String, CliError> {
-    let plan = arranged(project, selected, args.shuffle)?;
-    let at_once = AtOnce { jobs: super::machine::jobs(args.jobs), clusters: super::machine::clusters(args.clusters) };
+    let at_once = super::at_once(args.at_once);
+    let plan = arranged(project, selected, args.shuffle, at_once)?;
     let expected = plan.expected(&Past::of(&project.root).took, at_once);
     if args.json {
         let images: BTreeSet<String> = crate::run::wants(&plan).into_iter().map(|want| want.name).collect();
@@ -168,11 +168,16 @@ pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<St
 }
 
 /// The plan in the order in which it runs: random where there is a seed, else the longest first by what is known.
-pub fn arranged(project: &Project, selected: &[VariantId], seed: Option<u64>) -> Result<crate::plan::Plan, CliError> {
+pub fn arranged(
+    project: &Project,
+    selected: &[VariantId],
+    seed: Option<u64>,
+    at_once: AtOnce,
+) -> Result<crate::plan::Plan, CliError> {
     let plan = planned(project, &selected.iter().cloned().collect())?;
     Ok(match seed {
-        Some(seed) => plan.arranged(Order::Shuffled(seed)),
-        None => plan.arranged(Order::LongestFirst(&Past::of(&project.root).took)),
+        Some(seed) => plan.arranged(Order::Shuffled(seed), at_once.clusters),
+        None => plan.arranged(Order::LongestFirst(&Past::of(&project.root).took), at_once.clusters),
     })
 }
 

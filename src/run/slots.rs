@@ -1,0 +1,154 @@
+//! Places that are given away by urgency: what the run as a whole waits for longest goes first.
+
+use std::collections::BinaryHeap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// A number of places. Whoever wants one says how urgent that is; of equal ones, the first to ask goes first.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    asked: u64,
+    waiting: BinaryHeap<Waiting>,
+}
+
+/// A place that is held until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    urgency: u64,
+    number: u64,
+    give: oneshot::Sender<Slot>,
+}
+
+impl Slots {
+    /// So many places, all free.
+    pub(crate) fn new(number: usize) -> Self {
+        Self { state: Arc::new(Mutex::new(State { free: number.max(1), asked: 0, waiting: BinaryHeap::new() })) }
+    }
+
+    /// Waits for a place. Dropping the future gives up the turn.
+    pub(crate) async fn take(&self, urgency: u64) -> Slot {
+        let taken = {
+            let mut state = locked(&self.state);
+            if state.free > 0 {
+                state.free -= 1;
+                return Slot { state: Arc::clone(&self.state) };
+            }
+            let (give, taken) = oneshot::channel();
+            let number = state.asked;
+            state.asked += 1;
+            state.waiting.push(Waiting { urgency, number, give });
+            taken
+        };
+        taken
+            .await
+            .expect("whoever waits is kept until a place is given to it, and the queue lives as long as this borrow")
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        loop {
+            let next = {
+                let mut state = locked(&self.state);
+                let next = state.waiting.pop();
+                if next.is_none() {
+                    state.free += 1;
+                }
+                next
+            };
+            let Some(next) = next else { return };
+            if next.give.is_closed() {
+                continue;
+            }
+            // A receiver that goes away just now drops the slot, which passes it on.
+            drop(next.give.send(Self { state: Arc::clone(&self.state) }));
+            return;
+        }
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.urgency.cmp(&other.urgency).then(other.number.cmp(&self.number))
+    }
+}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Waiting {}
+
+fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_most_urgent_goes_first_and_of_equals_the_first() {
+        let slots = Slots::new(1);
+        let held = slots.take(0).now_or_never().expect("it is free");
+        let mut waiting = [(3, 'a'), (7, 'b'), (7, 'c'), (1, 'd')].map(|(urgency, name)| {
+            let mut wait = Box::pin(slots.take(urgency));
+            assert!(wait.as_mut().now_or_never().is_none());
+            (name, wait)
+        });
+        let mut order = Vec::new();
+        let mut held = Some(held);
+        while held.take().is_some() {
+            let next = waiting.iter_mut().filter(|(name, _)| !order.contains(name)).find_map(|(name, wait)| {
+                let slot = wait.as_mut().now_or_never()?;
+                Some((*name, slot))
+            });
+            if let Some((name, slot)) = next {
+                order.push(name);
+                held = Some(slot);
+            }
+        }
+        assert_eq!(order, ['b', 'c', 'a', 'd']);
+    }
+
+    #[test]
+    fn who_gives_up_waiting_takes_no_place_away() {
+        let slots = Slots::new(1);
+        let held = slots.take(0).now_or_never().expect("it is free");
+        let mut gone = Box::pin(slots.take(9));
+        assert!(gone.as_mut().now_or_never().is_none());
+        let mut stays = Box::pin(slots.take(1));
+        assert!(stays.as_mut().now_or_never().is_none());
+        drop(gone);
+        drop(held);
+        let held = stays.as_mut().now_or_never().expect("the place is passed on");
+        let mut late = Box::pin(slots.take(1));
+        assert!(late.as_mut().now_or_never().is_none());
+        // Given to one that goes away before it looks: the next to ask finds it free.
+        drop(held);
+        drop(late);
+        assert!(slots.take(0).now_or_never().is_some());
+    }
+}
