@@ -1,4 +1,4 @@
-//! A certificate authority: a root, and where asked for an intermediate that issues in its place.
+//! A certificate authority: a root, and optionally an intermediate that issues the leaves.
 
 use parallax_vocab::Secret;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256};
@@ -58,7 +58,7 @@ impl Issuer {
         self.intermediate_pem.as_deref().unwrap_or_default()
     }
 
-    /// The private key of the root where it has no intermediate, PEM: for a cluster that is to issue by itself.
+    /// The private key of a root without an intermediate, PEM: for a cluster that issues certificates by itself.
     pub fn key_pem(&self) -> Secret {
         Secret::new(self.signer.key().serialize_pem())
     }
@@ -67,7 +67,7 @@ impl Issuer {
         &self.signer
     }
 
-    /// Whether what it issues is signed by its own key.
+    /// Whether each certificate that it issues is signed by its own key.
     pub(super) fn is_self_signed(&self) -> bool {
         self.self_signed
     }
@@ -86,8 +86,8 @@ pub(super) fn generate(key: KeyType) -> Result<KeyPair, rcgen::Error> {
     }
 }
 
-/// rcgen's defaults give every CA the same name, a validity of two millennia and no key ids; two such CAs cannot be
-/// told apart by a client that looks its issuer up by name.
+/// rcgen's defaults give every CA the same name, a validity of two millennia and no key ids. A client that looks up the
+/// issuer by name cannot distinguish two such CAs.
 fn ca_params(common_name: &str, start: OffsetDateTime, intermediates_below: u8) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, common_name);

@@ -17,7 +17,7 @@ pub struct Leaf {
     pub key_pem: Secret,
     /// The issuing root, PEM.
     pub root_pem: String,
-    /// The leaf alone, DER: what set-up traffic is pinned to.
+    /// The leaf alone, DER: the certificate that set-up traffic accepts.
     pub der: Vec<u8>,
     /// Its serial number, lower-case hexadecimal, as probes show it.
     pub serial: String,
@@ -57,7 +57,7 @@ impl Leaf {
     }
 }
 
-/// As it stands in the certificate: a leading zero byte that keeps the number positive included.
+/// As in the certificate, with the leading zero byte that keeps the number positive.
 fn parsed_serial(der: &[u8]) -> String {
     use x509_parser::prelude::{FromDer as _, X509Certificate};
     X509Certificate::from_der(der).map(|(_, it)| hex::encode(it.raw_serial())).unwrap_or_default()

@@ -15,7 +15,7 @@ pub use store::{Bundle, issue, write_private};
 #[derive(Debug, thiserror::Error)]
 pub enum CertError {
     /// The certificate names an issuer that the environment does not have. The loader refuses this; it is checked
-    /// again because expanding a break may take a fixture away.
+    /// again because a break may remove a fixture.
     #[error("certificate `{certificate}` is to be issued by `{issuer}`, which is not a certificate authority here")]
     NoIssuer {
         /// The certificate.

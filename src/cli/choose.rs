@@ -1,4 +1,4 @@
-//! From what a person asks for to the variants of a run, with what has to be looked up on the way.
+//! Chooses the variants of a run from the options, with the record of earlier runs where an option needs it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,14 +13,14 @@ use super::wiring::{self, Past, Prints, Project};
 use crate::record;
 use crate::report::Summary;
 
-/// What was chosen.
+/// The choice.
 #[derive(Debug)]
 pub(super) struct Chosen {
     /// The variants, in the order of the list.
     pub(super) selected: Vec<VariantId>,
-    /// What was left out as unchanged, in words.
+    /// A sentence about the breaks that were left out as unchanged.
     pub(super) left_out: Option<String>,
-    /// The scenarios' digests, where they were needed.
+    /// The scenarios' digests, if they were needed.
     pub(super) prints: Option<Prints>,
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn choose(project: &Project, selection: &Selection, k3s: K3s, o
         Breaks::All => {}
         Breaks::None => query.without = Without::AllBreaks,
         Breaks::Changed => {
-            // Only of what is asked for: what else is unchanged is of no interest.
+            // Only for the chosen variants.
             let asked: BTreeSet<VariantId> = project.select(&query)?.into_iter().collect();
             let known = wiring::prints(project, k3s).await?;
             let mut unchanged = wiring::unchanged(project, &known, &Past::of(&project.root));
@@ -53,7 +53,7 @@ pub(super) async fn choose(project: &Project, selection: &Selection, k3s: K3s, o
     Ok(Chosen { selected: project.select(&query)?, left_out, prints })
 }
 
-/// What was red in the last run: failed, ended in an error, or was never reached.
+/// The variants that were red in the last run: failed, ended with an error, or not reached.
 fn red(out: &Path) -> Result<BTreeSet<VariantId>, CliError> {
     let summary = Summary::from_events(&record::read(&out.join("latest"))?);
     let green = |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::AsExpected | Outcome::Skipped { .. }));

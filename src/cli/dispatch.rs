@@ -1,4 +1,4 @@
-//! From the command line to the room that does the work.
+//! Calls the module that does the work of a command.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::{CliError, choose, explain, init, pages, printer, report, session};
 use crate::record::Log;
 use parallax_language::scenario::schema;
 
-/// Does what the command line says.
+/// Runs the command.
 pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let log = Log::install(cli.verbose);
     let project = || find_project(cli.project.as_deref());
@@ -68,7 +68,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Schema(args) => made(&project()?, &schema::files(), args.check, "schema"),
         Command::Docs(args) => made(&project()?, &pages::files(), args.check, "docs"),
         Command::Reaper(args) => {
-            // It waits on a pipe, and has a runtime of its own.
+            // It waits on a pipe, and has its own runtime.
             let reaper = tokio::task::spawn_blocking(move || wiring::reaper(&args.args));
             reaper.await.map_err(|error| CliError::Harness(error.to_string()))?
         }
@@ -100,7 +100,7 @@ fn list(project: &Project, selected: &[VariantId], json: bool) -> Exit {
     say(&text)
 }
 
-/// Writes files that are made from the types, or says which are not what would be written.
+/// Writes the files that are generated from the types, or names those that differ.
 fn made(root: &Path, files: &[(&'static str, String)], check: bool, command: &str) -> Result<Exit, CliError> {
     if check {
         let differences = schema::stale(root, files);
@@ -119,7 +119,7 @@ fn made(root: &Path, files: &[(&'static str, String)], check: bool, command: &st
     Ok(Exit::AsExpected)
 }
 
-/// The folder that holds `scenarios/`: as given, or the nearest upwards.
+/// The folder that contains `scenarios/`: the given one, or the nearest one upwards.
 fn find_project(given: Option<&Path>) -> Result<PathBuf, CliError> {
     if let Some(given) = given {
         if given.join("scenarios").is_dir() {

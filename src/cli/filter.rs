@@ -1,4 +1,4 @@
-//! Which variants a person means. Pure.
+//! Selects variants by names, patterns and labels. Pure.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ pub enum FilterError {
         /// The nearest labels, best first.
         nearest: Vec<String>,
     },
-    /// What was chosen by one option is left out by another.
+    /// One option leaves out everything that another one selects.
     #[error("nothing is left to do: {because}")]
     NothingLeft {
         /// Which option leaves it out.
@@ -68,7 +68,7 @@ pub struct Candidate<'a> {
     pub labels: &'a [String],
 }
 
-/// What a person asks for. Everything given must hold.
+/// The options that select variants. A variant must satisfy all of them.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
     /// Names, paths, patterns: any of them. None: everything.
@@ -79,7 +79,7 @@ pub struct Query {
     pub only_breaks: Vec<String>,
     /// Which breaks are left out.
     pub without: Without,
-    /// Only these: what was red in the last run.
+    /// Only these, which were red in the last run.
     pub red: Option<BTreeSet<VariantId>>,
 }
 
@@ -237,7 +237,7 @@ fn no_scenario(filter: &str, variants: &[Candidate<'_>]) -> FilterError {
         names
     };
     let known = scenarios().len();
-    // Someone who names a break of a scenario that exists wants to hear its breaks.
+    // For a wrong break of an existing scenario, the breaks of that scenario are suggested.
     let breaks: Option<Vec<&str>> = filter.split_once('+').and_then(|(scenario, _)| {
         let mut its = variants.iter().map(|it| it.id).filter(|id| parts(id).0 == scenario).peekable();
         its.peek()?;

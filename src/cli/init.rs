@@ -1,4 +1,4 @@
-//! `parallax init`: a project with a first scenario.
+//! `parallax init`: creates a project with a first scenario.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use parallax_vocab::event::Exit;
 
 use super::{CliError, printer};
 
-/// What a project begins with: path and text. The scenario is the README's.
+/// The files of a new project: path and text. The scenario is the README's.
 const FILES: [(&str, &str); 2] =
     [("scenarios/first/scenario.yaml", include_str!("first.yaml")), (".gitignore", "/target/\n")];
 
@@ -18,7 +18,7 @@ next:
   parallax e2e     runs it; needs a container engine (`parallax doctor` says whether there is one)
 ";
 
-/// Makes the project's files in `folder`. Where one is there already, none is written.
+/// Writes the project's files to `folder`. If one of them already exists, none is written.
 pub(super) fn init(folder: &Path) -> Result<Exit, CliError> {
     if folder.join("scenarios").exists() {
         return Err(CliError::Usage(format!("{} holds scenarios/ already; nothing was written", folder.display())));

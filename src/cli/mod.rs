@@ -1,7 +1,7 @@
-//! The person's side: arguments, signals, one recorded session, exit codes.
+//! The command line: arguments, signals, the recorded session, exit codes.
 //!
-//! The layer is thin: it decides nothing about scenarios or engines. What it calls is in one place, [`wiring`].
-//! Data goes to standard output, what happens goes to standard error.
+//! This module decides nothing about scenarios or engines. All its calls into other modules are in [`wiring`]. Data
+//! goes to standard output, progress and errors to standard error.
 
 pub mod args;
 mod choose;

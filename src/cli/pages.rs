@@ -1,4 +1,4 @@
-//! The reference pages in `docs/reference`, made from the types: what is written there cannot be out of date.
+//! The reference pages in `docs/reference`, generated from the types, so that they cannot be out of date.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -11,7 +11,7 @@ use parallax_language::fixture::{Fixture, Library};
 use parallax_language::scenario::action::Action;
 use parallax_language::scenario::schema::{FIXTURE, SCENARIO};
 
-/// Said at the head of each page.
+/// The first line of each page.
 const MADE: &str = "<!-- Made by `parallax docs` from the types; do not edit. -->";
 /// Help is wrapped at this width, whatever the terminal.
 const WIDTH: usize = 100;
@@ -26,7 +26,7 @@ pub fn files() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The pages under `root` that are not what the types make.
+/// The pages below `root` that differ from what the types give.
 pub fn differences(root: &Path) -> Vec<&'static str> {
     parallax_language::scenario::schema::stale(root, &files())
 }
@@ -81,7 +81,7 @@ fn write_type(out: &mut String, name: &str, schema: &Value) {
     } else if let Some(words) = schema["oneOf"].as_array() {
         out.push_str("\n| word | meaning |\n|---|---|\n");
         for word in words {
-            // A word without a meaning of its own stands in a list of them.
+            // Words without a description of their own are in one list.
             let several = word["enum"].as_array().into_iter().flatten();
             for word_itself in word.get("const").into_iter().chain(several) {
                 let _ = writeln!(out, "| `{}` | {} |", word_itself.as_str().unwrap_or_default(), says(word));

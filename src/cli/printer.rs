@@ -1,4 +1,4 @@
-//! The only place that prints: data to standard output, words to standard error.
+//! The only place that prints: data to standard output, messages to standard error.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -8,7 +8,7 @@ pub fn data(text: &str) {
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
-/// Prints one line for the person.
+/// Prints one message.
 pub fn word(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
@@ -18,7 +18,8 @@ pub fn error(text: &str) {
     word(&format!("error: {text}"));
 }
 
-/// Whether standard output may be coloured: it is a terminal that can, and nobody asked for none (no-color.org).
+/// Whether standard output may have colours: it is a terminal that supports them, and `NO_COLOR` is not set
+/// (no-color.org).
 pub fn colour_wanted() -> bool {
     colour(std::io::stdout().is_terminal(), &|name| std::env::var(name).ok())
 }
@@ -27,7 +28,7 @@ fn colour(is_terminal: bool, env: &dyn Fn(&str) -> Option<String>) -> bool {
     is_terminal && env("NO_COLOR").is_none_or(|value| value.is_empty()) && env("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Whether this is CI: then plain lines, whatever the terminal.
+/// Whether this is CI, where the output is plain lines on any terminal.
 pub(super) fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }

@@ -1,4 +1,4 @@
-//! `parallax report`: the reports of a recorded run, made again.
+//! `parallax report`: writes the reports of a recorded run again.
 
 use std::path::{Path, PathBuf};
 

@@ -30,7 +30,7 @@ pub struct Run {
     pub directory: PathBuf,
     /// The command line.
     pub options: E2e,
-    /// Takes events. `RunStarted` and `RunEnded` are the session's.
+    /// Takes events. The session itself sends `RunStarted` and `RunEnded`.
     pub sink: Sink,
     /// Every secret is registered here before it is used.
     pub redactor: Redactor,
@@ -38,7 +38,7 @@ pub struct Run {
     pub cancel: CancellationToken,
 }
 
-/// What the runner gives back; verdicts are in the events.
+/// What the runner returns; verdicts are in the events.
 #[derive(Debug, Default)]
 pub struct Ended {
     /// Why the run itself failed.
@@ -61,7 +61,7 @@ pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e, log: &L
     log.write_to(&directory, recorder.redactor())?;
     recorder.attach(live::choose(std::io::stderr().is_terminal() && !log.is_shown(), is_ci()));
     let began = Instant::now();
-    // Before the first word: whoever sees the run begin may already stop it.
+    // Before the first output: a user who sees the run start may already stop it.
     let cancel = watch_signals(&sink, Some(id.clone()))?;
     sink.say(EventKind::RunStarted(RunStarted {
         format: RECORD_FORMAT,
@@ -86,7 +86,7 @@ pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e, log: &L
     let prints = async {
         match chosen.prints {
             Some(prints) => prints,
-            // Where they cannot be had, the next run takes everything for changed.
+            // Without them the next run treats everything as changed.
             None => wiring::prints(project, k3s).await.unwrap_or_default(),
         }
     };
@@ -113,7 +113,7 @@ pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e, log: &L
     }
     let exit = summary.exit();
     match written {
-        // A report that is missing must be noticed, but hides no verdict.
+        // A missing report must be noticed, but must not hide a verdict.
         Err(error) if exit == Exit::AsExpected => Err(error),
         Err(error) => {
             printer::error(&error.to_string());
@@ -123,7 +123,7 @@ pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e, log: &L
     }
 }
 
-/// A fresh seed: a run's id is random already, and 32 bits are enough for orders.
+/// A new seed from the run's id, which is random; 32 bits are enough for an order.
 fn seed_of(run: &RunId) -> u64 {
     u64::from_str_radix(run.as_str().trim_start_matches(|c: char| !c.is_ascii_hexdigit()), 16).unwrap_or_default()
 }
@@ -135,7 +135,7 @@ fn whole(project: &Project, selected: &[VariantId]) -> BTreeSet<String> {
     whole.map(|it| it.path.clone()).collect()
 }
 
-/// Where the folders of runs go where nobody says.
+/// The default folder for the folders of runs.
 pub(super) fn default_out(project: &Path) -> PathBuf {
     project.join("target").join("e2e")
 }

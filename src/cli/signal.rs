@@ -1,16 +1,16 @@
-//! Ctrl-C: the first cleans up, the second stops at once and says what remains.
+//! Ctrl-C: the first cleans up, the second stops at once and lists what remains.
 
 use parallax_vocab::event::Exit;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// What is said at the first signal.
+/// The message at the first signal.
 pub const CLEANING_UP: &str = "interrupted: cleaning up; press Ctrl-C again to stop at once";
 
 /// Listens to SIGINT, SIGTERM and SIGHUP (a closed terminal) until the runtime ends.
 ///
-/// The first calls `first` and cancels the token. The second calls `second`, which says what remains, and ends the
-/// process with 130 without waiting for anything.
+/// The first calls `first` and cancels the token. The second calls `second`, which lists what remains, and ends the
+/// process with 130 without waiting.
 pub fn watch(
     first: impl FnOnce() + Send + 'static,
     second: impl FnOnce() + Send + 'static,
@@ -24,7 +24,8 @@ pub fn watch(
     let token = cancelled.clone();
     tokio::spawn(async move {
         signals.next().await;
-        // Said before it takes effect: a run that ends at once would end its record before the word.
+        // The message comes before the effect, because a run that ends at once would close its record before the
+        // message.
         first();
         token.cancel();
         signals.next().await;

@@ -1,4 +1,4 @@
-//! A further process in a running container, with its three streams.
+//! A second process in a running container, with its three standard streams.
 
 use std::pin::Pin;
 
@@ -14,15 +14,15 @@ use super::error::EngineError;
 /// Buffers between the engine's one connection and the two streams that it carries.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// A process in a container. Dropping the streams closes its input; it is not ended by that.
+/// A process in a container. Dropping the streams closes its input but does not end it.
 pub struct Attached {
-    /// What it reads.
+    /// Its standard input.
     pub stdin: Pin<Box<dyn AsyncWrite + Send>>,
-    /// What it prints.
+    /// Its standard output.
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,
-    /// What it complains.
+    /// Its standard error.
     pub stderr: Box<dyn AsyncRead + Send + Unpin>,
-    /// Resolves with the reason when the process or its container has ended.
+    /// Resolves with the reason when the process or its container ends.
     pub ended: BoxFuture<'static, String>,
 }
 
@@ -33,8 +33,8 @@ impl std::fmt::Debug for Attached {
 }
 
 impl Engine {
-    /// Starts a process in a running container. Nothing new is created in the engine that would have to be removed: the
-    /// process goes with its container.
+    /// Starts a process in a running container. It creates no object in the engine that must be removed later: the
+    /// process ends with its container.
     pub async fn attach(&self, container: &str, argv: &[&str]) -> Result<Attached, EngineError> {
         let doing = || format!("run {} in container {container}", argv.join(" "));
         let options = CreateExecOptions {

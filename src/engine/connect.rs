@@ -11,7 +11,7 @@ use super::find::Endpoint;
 
 /// The client library's limit is 120 s, which loading a large image on a slow disk can pass.
 const CALL_LIMIT: Duration = Duration::from_mins(15);
-/// Whether an engine is there at all is known much sooner.
+/// Whether an engine is there at all is known much earlier.
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
 
 /// An engine that answered. Cheap to clone.
@@ -63,7 +63,7 @@ impl Engine {
         )
     }
 
-    /// What it said of itself when it was connected.
+    /// What it reported about itself when it was connected.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }

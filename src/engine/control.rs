@@ -1,4 +1,4 @@
-//! Acting on a container by its name, and reading from it.
+//! Operations on a container, by its name: stop, kill, inspect, read files.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -32,8 +32,8 @@ impl Engine {
             .map_err(EngineError::call(format!("stop container {name}")))
     }
 
-    /// Ends a container and takes it away, with the volumes that are its own. One that is gone already is no error; the error
-    /// says why it is still there.
+    /// Removes a container with its anonymous volumes, even while it runs. A container that does not exist is no error;
+    /// the error says why it still exists.
     pub async fn take_away(&self, name: &str) -> Result<(), String> {
         self.remove(Kind::Container, name).await
     }
@@ -47,7 +47,7 @@ impl Engine {
             .map_err(EngineError::call(format!("send {signal} to container {name}")))
     }
 
-    /// Starts a stopped container again. Its published ports and its address may be others: see [`Engine::locate`].
+    /// Starts a stopped container again. Its published ports and its address may change: see [`Engine::locate`].
     pub async fn start_again(&self, name: &str) -> Result<(), EngineError> {
         self.docker.start_container(name, None).await.map_err(EngineError::call(format!("start container {name}")))
     }
@@ -57,7 +57,7 @@ impl Engine {
         self.docker.pause_container(name).await.map_err(EngineError::call(format!("pause container {name}")))
     }
 
-    /// Lets them go on.
+    /// Resumes the processes of a container.
     pub async fn unpause(&self, name: &str) -> Result<(), EngineError> {
         self.docker.unpause_container(name).await.map_err(EngineError::call(format!("unpause container {name}")))
     }

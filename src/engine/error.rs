@@ -1,4 +1,4 @@
-//! What can go wrong with an engine, each with what to do about it.
+//! Errors of the container engine, each with its fix.
 
 use std::path::PathBuf;
 
@@ -7,14 +7,14 @@ use testcontainers::bollard;
 
 use super::provision::ProvisionError;
 
-/// One place where an engine was looked for.
+/// One place where the harness looked for an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tried {
     /// What named the place: `DOCKER_HOST`, `context colima`, `default socket`.
     pub source: String,
     /// The place.
     pub place: String,
-    /// What it said.
+    /// What the attempt to connect reported.
     pub said: String,
 }
 
@@ -98,10 +98,10 @@ pub enum EngineError {
         reason: String,
         /// Its last log lines.
         log: Vec<String>,
-        /// What is left of it, where it could not be removed.
+        /// The leftover and how to remove it, if it could not be removed.
         left: Option<String>,
     },
-    /// The container asked for makes no sense.
+    /// The container's specification is not valid.
     #[error("container {name} cannot be started as described: {reason}")]
     BadSpec {
         /// The container.
@@ -185,7 +185,7 @@ impl EngineError {
         }
     }
 
-    /// What a container of this name said before it ended by itself, and how it ended; none where something else was wrong.
+    /// How a container of this name ended and its last log lines, if the error is that it exited by itself.
     pub fn ended(&self, container: &str) -> Option<(&str, &[String])> {
         match self {
             Self::StartFailed { name, reason, log, .. } if name == container && reason.starts_with("exited ") => {
@@ -195,7 +195,7 @@ impl EngineError {
         }
     }
 
-    /// Last log lines and the like, where there are any.
+    /// The last log lines and similar evidence, if any.
     pub fn evidence(&self) -> Vec<String> {
         match self {
             Self::StartFailed { log, .. } => log.clone(),

@@ -1,4 +1,4 @@
-//! Running a command in a container that runs.
+//! Runs a command in a running container.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use testcontainers::bollard::models::ExecConfig;
 use super::connect::Engine;
 use super::error::EngineError;
 
-/// What a command may write: nothing that we run says more.
+/// Limit of a command's output. The commands that the harness runs write less.
 const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 
 /// How a command in a container ended.

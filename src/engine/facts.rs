@@ -1,4 +1,4 @@
-//! What the engine says of itself and its machine.
+//! What the engine reports about itself and its machine.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ pub struct Facts {
     pub architecture: String,
     /// Kernel release.
     pub kernel: String,
-    /// 1 or 2; 0 where it does not say.
+    /// 1 or 2; 0 if the engine does not report it.
     pub cgroup_version: u8,
     /// `overlay2`, `overlayfs`, `vfs`.
     pub storage_driver: String,
@@ -31,11 +31,11 @@ pub struct Facts {
     pub remote: bool,
     /// Where it keeps images and containers.
     pub root: String,
-    /// Room there; none where the folder is not on this machine.
+    /// Free space there; none if the folder is not on this machine.
     pub free_disk_bytes: Option<u64>,
-    /// The kernel's limit of inotify instances for a user; none where the engine is elsewhere.
+    /// The kernel's limit of inotify instances for a user; none if the engine is on another machine.
     pub inotify_instances: Option<u64>,
-    /// The kernel's limit of inotify watches for a user; none where the engine is elsewhere.
+    /// The kernel's limit of inotify watches for a user; none if the engine is on another machine.
     pub inotify_watches: Option<u64>,
 }
 
@@ -76,7 +76,7 @@ pub fn available_memory_mib() -> Option<u64> {
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
 }
 
-/// Room for others than root on the file system that holds `path`.
+/// Free space, available to non-root users, on the file system of `path`.
 fn free_bytes(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))

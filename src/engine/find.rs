@@ -1,8 +1,8 @@
-//! Finding the engine as Docker's own clients do.
+//! Finds the engine in the way that Docker's own clients do.
 //!
-//! The order is the one of the `docker` command: `DOCKER_HOST`, then `DOCKER_CONTEXT`, then the context that the
-//! configuration file names, then the default socket. Where no choice was made, rootless and desktop sockets are
-//! tried as well. A choice that somebody made is followed or reported, never skipped.
+//! The order is the same as in the `docker` command: `DOCKER_HOST`, `DOCKER_CONTEXT`, the context in the configuration
+//! file, the default socket. If none of the first three is set, rootless and desktop sockets are tried as well. An
+//! engine that the user chose is used or reported as an error, never replaced by another one.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::error::{EngineError, Tried};
 
-/// What a socket says where a file exists and no process serves it.
+/// The result for a socket file that no process serves.
 pub(super) const SILENT: &str = "nothing listens";
 /// The socket that Docker's packages use.
 pub(super) const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -21,8 +21,8 @@ pub(super) const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// An engine's address and what named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// As in `DOCKER_HOST`: `unix:///var/run/docker.sock`. Of one over the network (`tcp://host:2376`) runs can be removed,
-    /// and none can be made ([`preflight`](super::preflight)).
+    /// As in `DOCKER_HOST`: `unix:///var/run/docker.sock`. Of one over the network (`tcp://host:2376`) runs can be
+    /// removed, and none can be made ([`preflight`](super::preflight)).
     pub host: String,
     /// Folder with `ca.pem`, `cert.pem` and `key.pem`, where the engine is spoken to over TLS.
     pub tls: Option<PathBuf>,
@@ -50,22 +50,22 @@ impl Endpoint {
     }
 }
 
-/// What a socket says to a connection.
+/// The result of a connection to a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Somebody accepted.
+    /// The connection was accepted.
     Answers,
     /// No such file.
     Absent,
-    /// The file is there, and we may not use it.
+    /// The file exists, and this user is not allowed to use it.
     Denied,
-    /// The file is there, and nobody serves it.
+    /// The file exists, and no process serves it.
     Silent,
     /// Anything else.
     Other(String),
 }
 
-/// What finding looks at. A trait, so that the decision is tested without touching a machine.
+/// What the search reads. A trait, so that tests need no real machine.
 pub trait Surroundings {
     /// An environment variable; empty counts as unset.
     fn env(&self, name: &str) -> Option<String>;
@@ -119,7 +119,7 @@ pub fn find(around: &dyn Surroundings) -> Result<Endpoint, EngineError> {
     unchosen(around)
 }
 
-/// Follows a choice that somebody made.
+/// Uses the engine that the user chose.
 fn chosen(
     around: &dyn Surroundings,
     host: String,
@@ -137,7 +137,7 @@ fn chosen(
                 tried: vec![Tried { source: source.to_owned(), place: path.to_owned(), said: describe(&other) }],
             }),
         },
-        // Whether it answers is said by the first call: looking here would only ask twice.
+        // The first call shows whether it answers; a check here would only ask twice.
         Some(("tcp" | "http" | "https", rest)) if !rest.is_empty() => Ok(endpoint),
         Some(("ssh", _)) => Err(unusable(
             format!("{} is reached by ssh, which the container library cannot do", endpoint.host),
@@ -148,7 +148,7 @@ fn chosen(
     }
 }
 
-/// Nobody chose: the default socket, then those of rootless and desktop engines.
+/// The user chose no engine: tries the default socket, then those of rootless and desktop engines.
 fn unchosen(around: &dyn Surroundings) -> Result<Endpoint, EngineError> {
     let mut places = vec![("default socket", PathBuf::from(DEFAULT_SOCKET))];
     if let Some(runtime) = around.env("XDG_RUNTIME_DIR") {

@@ -1,7 +1,7 @@
-//! Removing what killed runs left behind, and nothing else.
+//! Removes the objects of killed runs, and nothing else.
 //!
-//! Whose an object is stands on its label, so this works with every ledger gone. Spared are runs whose process lives,
-//! runs that are meant to stand, and, for a day, runs whose process cannot be seen from here.
+//! The label of an object names its owner, so this works even without ledgers. It spares runs whose process is alive,
+//! runs that are kept on purpose, and, for one day, runs whose process is not visible from here.
 
 use std::collections::BTreeMap;
 
@@ -13,18 +13,18 @@ use super::identity::{LABEL_CREATED, LABEL_OWNER, LABEL_RUN, LABEL_STANDING, Liv
 use super::ledger::StateDir;
 use super::sweep::{Swept, Unfinished};
 
-/// How long a run is spared whose process lives on another machine or in another container, if it lives at all.
+/// How long a run is spared if its process may be alive on another machine or in another container.
 const UNSEEN_IS_SPARED_SECONDS: u64 = 24 * 60 * 60;
 
 /// What gc did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collection {
-    /// Each run that was looked at, in the order of names.
+    /// Each run that was examined, in the order of names.
     pub runs: Vec<(RunId, Collected)>,
 }
 
 impl Collection {
-    /// What is still there although its run is dead.
+    /// What still exists although its run is dead.
     pub fn remaining(&self) -> impl Iterator<Item = &super::sweep::Remaining> {
         self.runs.iter().flat_map(|(_, collected)| match collected {
             Collected::Swept(swept) => swept.remaining.as_slice(),
@@ -42,20 +42,20 @@ impl Collection {
     }
 }
 
-/// What became of one run.
+/// What happened to one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Collected {
-    /// It is dead; this was done.
+    /// The run is dead; the objects that were removed.
     Swept(Swept),
-    /// It was left alone; why.
+    /// The run was spared; the reason.
     Spared(String),
 }
 
-/// What is known of a run, from its ledger and from the labels of what it made.
+/// What is known about a run, from its ledger and from the labels of its objects.
 #[derive(Clone, Debug, Default)]
 struct Traces {
     owner: Option<Owner>,
-    /// The newest sign of it, in seconds since 1970.
+    /// The time of its newest object or ledger, in seconds since 1970.
     newest: u64,
     standing: bool,
     swept: bool,
@@ -92,7 +92,7 @@ pub async fn gc(engine: &Engine, state: &StateDir) -> Result<Collection, EngineE
     Ok(collection)
 }
 
-/// A ledger of another engine says nothing about this one.
+/// A ledger of another engine does not describe this one.
 fn same_engine(endpoint: &str, engine: &Engine) -> bool {
     endpoint == engine.endpoint().host
 }
@@ -114,7 +114,7 @@ async fn traces_of_labels(engine: &Engine) -> Result<BTreeMap<RunId, Traces>, En
     Ok(runs)
 }
 
-/// Why a run is left alone, where it is.
+/// Why a run is spared, if it is.
 fn why_spared(traces: &Traces, local: bool, now: u64) -> Option<String> {
     if traces.standing {
         return Some("it was left standing on purpose".to_owned());

@@ -1,8 +1,8 @@
-//! Whose an object is, and whether its owner still lives.
+//! The owner of an object, and whether the owner is still alive.
 //!
-//! Every container, network and volume carries a label with its owner: boot id, process id, the process's start time,
-//! and the process-id namespace in which that id means something. So the next run can tell what a killed one left from
-//! what a living one uses, even with every ledger gone.
+//! Every container, network and volume carries a label with its owner: boot id, process id, the start time of the
+//! process, and the process-id namespace in which the process id is valid. So a later run can tell the objects of a
+//! killed run from those of a running one, even without ledgers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,7 +27,7 @@ pub(super) const LABEL_STANDING: &str = "io.parallax.standing";
 /// Inode of the initial process-id namespace (the kernel's `PROC_PID_INIT_INO`): from there every process is seen.
 const INITIAL_NAMESPACE: &str = "4026531836";
 
-/// A process, told apart from every other that had or will have its number.
+/// A process, distinguished from every other process that has had or will have the same process id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Owner {
@@ -37,14 +37,14 @@ pub struct Owner {
     namespace: String,
 }
 
-/// Whether an owner still lives.
+/// Whether an owner is still alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// It does.
+    /// It is alive.
     Living,
-    /// It does not: what it left can go.
+    /// It is dead: its objects can be removed.
     Dead,
-    /// It lives, or lived, where this process cannot look: another machine, another container.
+    /// It is, or was, in a place that this process cannot see: another machine, another container.
     Unknown,
 }
 
@@ -60,7 +60,7 @@ impl Owner {
         Ok(Self { boot, pid, started_ticks, namespace: own_namespace() })
     }
 
-    /// Whether it lives. `local` says that the engine runs on this machine, so that another boot id means an earlier
+    /// Whether it is alive. `local` means that the engine runs on this machine, so that another boot id is an earlier
     /// boot and not another machine.
     pub fn liveness(&self, local: bool) -> Liveness {
         let Ok(boot) = boot_id() else { return Liveness::Unknown };

@@ -1,4 +1,4 @@
-//! Images in the engine: asking for, loading, saving and pulling them.
+//! Images in the engine: inspect, load, save and pull.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! What a run has made, on disk before it is made.
+//! The list of a run's objects, written to disk before each object is created.
 //!
-//! `$XDG_STATE_HOME/parallax/runs/<run>/` (or `~/.local/state/parallax/…`) holds `run.json` (whose the run is) and
-//! `ledger.jsonl` (one object a line, synced before the engine is asked for it). Two marker files: `swept` says that
-//! nothing of the run is left, `standing` that it is meant to outlive its process.
+//! `$XDG_STATE_HOME/parallax/runs/<run>/` (or `~/.local/state/parallax/…`) holds `run.json` (the owner of the run) and
+//! `ledger.jsonl` (one object a line, synced before the engine creates it). There are two marker files: `swept` means
+//! that no object of the run is left, `standing` that the run is kept after its process has ended.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write as _;

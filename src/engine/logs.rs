@@ -1,4 +1,4 @@
-//! What containers print.
+//! The output of containers.
 
 use std::collections::VecDeque;
 

@@ -1,12 +1,12 @@
-//! The engine room: everything that speaks to a container engine.
+//! Everything that talks to a container engine.
 //!
-//! It finds the engine as Docker's own clients do ([`find`]), installs one where that is wanted ([`provision`]), says
-//! beforehand what will fail later ([`preflight`]), starts what a run needs ([`Site`]), and takes it away again, even
+//! This module finds the engine as Docker's own clients do ([`find`]), installs one on request ([`provision`]), reports
+//! beforehand what will fail later ([`preflight`]), starts the containers of a run ([`Site`]), and removes them, even
 //! after SIGKILL ([`reaper`], [`gc()`]).
 //!
-//! **Architecture invariant:** only this room names Docker, testcontainers or bollard. What it hands out are names,
-//! addresses and plain values; none of them removes anything when dropped. Each object is in the ledger *before* it
-//! is created, and carries labels that say whose it is, so that it can be found with the ledger gone.
+//! **Architecture invariant:** only this module names Docker, testcontainers or bollard. It returns names, addresses
+//! and plain values; dropping them removes nothing. Each object is in the ledger *before* it is created, and has labels
+//! that name its owner, so that it is found even without the ledger.
 
 mod attach;
 mod connect;

@@ -1,4 +1,4 @@
-//! Saying now what would fail later, each with its fix.
+//! Checks before a run: what would fail later, each with its fix.
 
 use super::facts::Facts;
 
@@ -16,20 +16,20 @@ const GIB: u64 = 1024 * 1024 * 1024;
 pub struct Needs {
     /// Whether it starts privileged containers (each cluster node is one).
     pub privileged: bool,
-    /// Room for images and containers.
+    /// Free disk space for images and containers.
     pub free_disk_bytes: u64,
     /// Memory in all.
     pub memory_bytes: u64,
-    /// Kubernetes' minor version, where the kubelet of the node will not be told to accept cgroup v1.
+    /// Kubernetes' minor version, if the kubelet of the node is not configured to accept cgroup v1.
     pub strict_kubernetes_minor: Option<u32>,
     /// How many clusters run at once.
     pub clusters: u64,
 }
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// It may hurt.
+    /// It may cause a failure.
     Warning,
     /// It will fail.
     Error,
@@ -40,13 +40,13 @@ pub enum Severity {
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// What: a lower-case sentence.
+    /// What is wrong: a sentence in lower case.
     pub what: String,
     /// What to do.
     pub fix: String,
 }
 
-/// Holds what the engine says against what a run needs; the worst come first.
+/// Compares what the engine reports with what a run needs. Errors come first.
 pub fn preflight(facts: &Facts, needs: &Needs) -> Vec<Finding> {
     let mut findings: Vec<Finding> = [
         remote(facts, needs),
@@ -73,7 +73,8 @@ fn warning(what: String, fix: impl Into<String>) -> Finding {
     Finding { severity: Severity::Warning, what, fix: fix.into() }
 }
 
-/// A run talks to its containers by ports that are published on loopback, and hands images to nodes as files of this machine.
+/// A run talks to its containers by ports that are published on loopback, and hands images to nodes as files of this
+/// machine.
 fn remote(facts: &Facts, needs: &Needs) -> Option<Finding> {
     if !facts.remote || !needs.privileged {
         return None;
@@ -178,7 +179,7 @@ fn storage(facts: &Facts) -> Option<Finding> {
     ))
 }
 
-/// One digit behind the point, rounded down; whole numbers only, since nothing finer is meant.
+/// One decimal, rounded down.
 fn gib(bytes: u64) -> String {
     let tenths = bytes.saturating_mul(10) / GIB;
     format!("{}.{} GiB", tenths / 10, tenths % 10)

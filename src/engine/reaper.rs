@@ -1,8 +1,8 @@
-//! The process that outlives even SIGKILL of the harness.
+//! The process that cleans up after SIGKILL of the harness.
 //!
-//! It is the same program in a process group of its own, so that a terminal's Ctrl-C does not reach it. Its standard
-//! input is a pipe that only the harness holds: the word `closed` means that the run took itself down, an end without
-//! it that the harness is gone, and then the reaper sweeps.
+//! It is the same program in its own process group, so that Ctrl-C in the terminal does not reach it. Its standard
+//! input is a pipe that only the harness holds. The word `closed` means that the run has cleaned up by itself; the end
+//! of the pipe without that word means that the harness is gone, and the reaper removes the run's objects.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;

@@ -1,7 +1,7 @@
-//! Starting this program again with the engine that was found in its environment.
+//! Starts this program again with the address of the engine in its environment.
 //!
-//! testcontainers reads `DOCKER_HOST` itself, knows no contexts, and takes no client; setting a variable of a running
-//! process is unsafe. `TESTCONTAINERS_COMMAND=keep` leaves removal to the ledger alone.
+//! testcontainers reads `DOCKER_HOST` by itself, ignores Docker's contexts and accepts no client, and it is unsafe to
+//! set a variable of the running process. `TESTCONTAINERS_COMMAND=keep` leaves all removal to the ledger.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -9,10 +9,10 @@ use std::process::Command;
 use super::error::EngineError;
 use super::find::{DEFAULT_SOCKET, Endpoint};
 
-/// Set in the second life: seeing it with the environment still wrong means that something undoes our setting.
+/// Set for the second start. If it is set and the environment is still wrong, something reverts our setting.
 const GUARD: &str = "PARALLAX_ENGINE_RESOLVED";
 
-/// What the environment must say for an endpoint.
+/// The variables that an endpoint needs.
 fn wanted(endpoint: &Endpoint) -> Vec<(&'static str, String)> {
     let mut wanted = vec![("DOCKER_HOST", endpoint.host.clone()), ("TESTCONTAINERS_COMMAND", "keep".to_owned())];
     if let Some(tls) = &endpoint.tls {
@@ -22,7 +22,7 @@ fn wanted(endpoint: &Endpoint) -> Vec<(&'static str, String)> {
     wanted
 }
 
-/// Whether the environment says so already. With `DOCKER_HOST` unset, testcontainers takes the default socket.
+/// Whether the environment has them already. Without `DOCKER_HOST`, testcontainers uses the default socket.
 fn is_set(wanted: &[(&str, String)], env: &dyn Fn(&str) -> Option<String>) -> bool {
     wanted.iter().all(|(name, value)| match env(name) {
         Some(set) => set == *value,

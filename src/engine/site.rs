@@ -1,4 +1,4 @@
-//! A run's place in the engine: what it makes there, all of it named, labelled and in the ledger first.
+//! The objects of one run in the engine. Each has a name and labels, and is in the ledger before it is created.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,10 +18,10 @@ use super::identity::{
 use super::ledger::{Kind, Ledger, StateDir};
 use super::sweep::{Remaining, Swept, Unfinished};
 
-/// How long creations that are under way may take when a run is taken down.
+/// How long the clean-up waits for creations that are still running.
 const CREATIONS_END_WITHIN: Duration = Duration::from_mins(1);
 
-/// A run's place in the engine. Cheap to clone; dropping it removes nothing.
+/// The objects of one run in the engine. Cheap to clone; dropping it removes nothing.
 #[derive(Clone, Debug)]
 pub struct Site(pub(super) Arc<Inner>);
 
@@ -48,8 +48,8 @@ pub struct Network {
 }
 
 impl Site {
-    /// Opens a run's place: its ledger exists from here on. `standing` objects are meant to outlive this process, and
-    /// gc spares them.
+    /// Opens a run: its ledger exists from now on. `standing` means that the objects outlive this process and that gc
+    /// spares them.
     pub fn open(engine: Engine, state: StateDir, run: RunId, standing: bool) -> Result<Self, EngineError> {
         let owner = Owner::this_process()?;
         let ledger = Ledger::open(state, &run, owner.clone(), &engine.endpoint().host)?;
@@ -70,7 +70,7 @@ impl Site {
         &self.0.run
     }
 
-    /// Where ledgers are.
+    /// The folder of the ledgers.
     pub fn state(&self) -> &StateDir {
         self.0.ledger.state()
     }
@@ -80,20 +80,20 @@ impl Site {
         object_name(&self.0.run, what)
     }
 
-    /// Puts an object down, synced to disk, before it is created. The sync waits for the disk: not on a thread that others
-    /// need.
+    /// Puts an object down, synced to disk, before it is created. The sync waits for the disk: not on a thread that
+    /// others need.
     pub(super) async fn record(&self, kind: Kind, name: &str) -> Result<(), EngineError> {
         let (site, name) = (self.clone(), name.to_owned());
         let written = tokio::task::spawn_blocking(move || site.0.ledger.record(kind, &name));
         joined(written.await, "write the run's ledger")
     }
 
-    /// Makes a network. Containers of different networks do not reach each other.
+    /// Creates a network. Containers of different networks cannot reach each other.
     pub async fn network(&self, what: &str) -> Result<Network, EngineError> {
         let name = self.name_of(what);
         self.refuse_when_closing(&format!("network {name}"))?;
         let (site, what) = (self.clone(), what.to_owned());
-        // In a task of its own: giving up the call must not lose a network that the engine is making.
+        // In its own task: a caller that gives up must not lose a network that the engine is creating.
         let creation = self.0.tasks.spawn(async move {
             site.record(Kind::Network, &name).await?;
             let request = NetworkCreateRequest {
@@ -119,8 +119,8 @@ impl Site {
         joined(creation.await, "create a network")
     }
 
-    /// Takes everything of the run away, the ledger included. Creations that are under way are awaited first, and no
-    /// new one begins. What remains is said, each with the command that removes it; the ledger then stays.
+    /// Removes every object of the run, then the ledger. Waits for running creations first, and refuses new ones. What
+    /// cannot be removed is returned, each with the command that removes it; then the ledger is kept.
     pub async fn close(&self) -> Swept {
         self.0.closing.cancel();
         self.0.tasks.close();
@@ -128,14 +128,14 @@ impl Site {
         let unfinished = if ended { Unfinished::None } else { Unfinished::Maybe };
         let swept = self.0.engine.sweep(&self.0.run, &self.0.ledger.entries(), unfinished).await;
         if swept.remaining.is_empty() {
-            // A ledger that cannot be removed only costs the next gc a look.
+            // If the ledger cannot be removed, the next gc only examines it once more.
             let _ = self.0.ledger.state().forget(&self.0.run);
         }
         swept
     }
 
-    /// What would be left if this process ended now, each with the command that removes it: for a person who does not
-    /// wait for [`Site::close`]. The ledger alone is read, so it may name what is gone already.
+    /// What would be left if this process ended now, each with the command that removes it: for a user who does not
+    /// wait for [`Site::close`]. It is read from the ledger alone, so it may name objects that no longer exist.
     pub fn unremoved(&self) -> Vec<Remaining> {
         let why = "the run was stopped before it was removed".to_owned();
         let entries = self.0.ledger.entries().into_iter();
@@ -146,7 +146,7 @@ impl Site {
         if self.0.closing.is_cancelled() { Err(EngineError::Closing { what: what.to_owned() }) } else { Ok(()) }
     }
 
-    /// Labels of everything that the run makes.
+    /// The labels of all objects of the run.
     pub(super) fn labels(&self, what: &str) -> HashMap<String, String> {
         let mut labels = HashMap::from([
             (LABEL_RUN.to_owned(), self.0.run.to_string()),
@@ -161,7 +161,7 @@ impl Site {
     }
 }
 
-/// The result of a task; a task that died is an error like any other.
+/// The result of a task; a task that panicked is an error like any other.
 pub(super) fn joined<T>(
     result: Result<Result<T, EngineError>, tokio::task::JoinError>,
     doing: &str,

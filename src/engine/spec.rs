@@ -1,11 +1,11 @@
-//! What a container is asked to be, and what came of it.
+//! The specification of a container, and the started container.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A container to start. Everything not named is left out: nothing is inherited from the caller's environment.
+/// A container to start. Nothing is inherited from the caller's environment.
 #[derive(Clone, Debug)]
 pub struct ContainerSpec {
     /// What it is within the run: `world`, `c1`, `c1-minio`. Unique in the run; part of its name.
@@ -71,7 +71,7 @@ impl ContainerSpec {
         }
     }
 
-    /// Why it cannot be, where that can be seen beforehand.
+    /// Why it is not valid, if that can be seen beforehand.
     pub(super) fn problem(&self) -> Option<String> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if self.what.is_empty() || !self.what.chars().all(allowed) {

@@ -1,8 +1,8 @@
-//! Starting a container, through testcontainers.
+//! Starts a container by testcontainers, which this project must use.
 //!
-//! Creation and start run in a task that is awaited to its end, whoever gives up waiting; only waiting for readiness
-//! is a pure wait, which a caller may drop. The handle that testcontainers returns is let go at once: with
-//! `TESTCONTAINERS_COMMAND=keep` ([`super::ensure_environment`]) its drop removes nothing, the ledger does.
+//! Creation and start run in a task that always runs to its end, even if the caller gives up. Only the wait for
+//! readiness can be dropped. The handle that testcontainers returns is dropped at once. With
+//! `TESTCONTAINERS_COMMAND=keep` ([`super::ensure_environment`]) that removes nothing; removal is the ledger's work.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -29,7 +29,7 @@ const START_WITHIN: Duration = Duration::from_mins(2);
 const EVIDENCE_LINES: usize = 20;
 
 impl Site {
-    /// Starts a container and waits until it is ready. One that does not start, or not in time, is removed, and the
+    /// Starts a container and waits until it is ready. A container that does not start in time is removed, and the
     /// error shows its last log lines.
     pub async fn start(&self, spec: ContainerSpec) -> Result<Container, EngineError> {
         let name = self.name_of(&spec.what);
@@ -48,10 +48,10 @@ impl Site {
         }
     }
 
-    /// Creates and starts; what fails is removed here, so that it happens even with nobody waiting.
+    /// Creates and starts a container. It is removed here if that fails, so that it happens even if no caller waits.
     async fn create(&self, spec: &ContainerSpec, name: &str) -> Result<Container, EngineError> {
         let engine = &self.0.engine;
-        // testcontainers would answer a missing image with a pull, and a missing network with one of its own.
+        // testcontainers would pull a missing image, and create a missing network.
         if engine.image_id(&spec.image).await?.is_none() {
             return Err(EngineError::ImageMissing { image: spec.image.clone(), name: name.to_owned() });
         }
@@ -79,7 +79,7 @@ impl Site {
         }
     }
 
-    /// Removes a container that did not become ready, in a task that nobody can cut short.
+    /// Removes a container that did not become ready, in a task that a caller cannot cancel.
     async fn give_up(&self, spec: &ContainerSpec, name: &str, reason: String) -> EngineError {
         let (site, task_spec, task_name) = (self.clone(), spec.clone(), name.to_owned());
         let removal = tokio::spawn(async move { site.failed(&task_spec, &task_name, reason).await });
@@ -256,7 +256,7 @@ fn too_early(end: &str, wanted: &str) -> String {
 }
 
 impl Engine {
-    /// Waits until a container is ready; the error is what it did instead.
+    /// Waits until a container is ready; the error says what happened instead.
     async fn ready(&self, spec: &ContainerSpec, name: &str, deadline: Instant) -> Result<(), String> {
         let Ready::LogLine(wanted) = &spec.ready else {
             return match self.exited(name).await {
@@ -279,7 +279,7 @@ impl Engine {
             .unwrap_or_else(|_| Err(format!("did not print {wanted:?} within {} s", spec.ready_within.as_secs())))
     }
 
-    /// How a container ended, where it did.
+    /// How a container ended, if it did.
     async fn exited(&self, name: &str) -> Option<String> {
         let state = self.inspect(name).await.noted("look at a container that does not get ready")?.state?;
         if state.running.unwrap_or_default() {

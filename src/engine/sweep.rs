@@ -1,8 +1,8 @@
-//! Taking away everything of a run: by its labels *and* by its ledger, until there is nothing twice in a row.
+//! Removes every object of a run, found by its labels *and* by its ledger, until two searches in a row find nothing.
 //!
-//! A create can still land after its process was killed, so the second look comes after the engine has been quiet for
-//! a moment where creations may be unfinished. Whatever is gone already, or being removed by somebody else, counts as
-//! removed.
+//! The engine may still finish a creation after the process that asked for it was killed. So the second search waits
+//! until the engine has created nothing for a moment. An object that no longer exists, or that another process is
+//! removing, counts as removed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -23,23 +23,23 @@ use super::ledger::{Entry, Kind};
 
 /// Limit of a whole sweep.
 const SWEEP_WITHIN: Duration = Duration::from_mins(2);
-/// How long the engine must make nothing of the run before it is believed to be done.
+/// How long the engine must create nothing of the run before creation counts as finished.
 const QUIET: Duration = Duration::from_secs(1);
-/// How many looks at most: each removes something, or is one of the two empty ones, or ends the sweep.
+/// The largest number of searches: each removes something, or is one of the two empty ones, or ends the sweep.
 const LOOKS: usize = 12;
-/// How long a removal by somebody else is awaited.
+/// How long to wait for a removal by another process.
 const OTHERS_REMOVE_WITHIN: Duration = Duration::from_secs(30);
 
-/// Whether creations of the run may still be under way in the engine.
+/// Whether the engine may still be creating objects of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfinished {
-    /// All were awaited.
+    /// All creations have finished.
     None,
-    /// Their process was killed, or gave up waiting for them.
+    /// Their process was killed, or did not wait for them.
     Maybe,
 }
 
-/// What a sweep did.
+/// The result of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// What it removed.
@@ -146,7 +146,7 @@ impl Engine {
         }
     }
 
-    /// What exists of a run: by label, and by the names in its ledger.
+    /// The objects of a run that exist: by label, and by the names in its ledger.
     async fn existing(&self, run: &RunId, ledger: &[Entry]) -> Result<BTreeSet<Entry>, EngineError> {
         let mut found: BTreeSet<Entry> =
             self.labelled(&format!("{LABEL_RUN}={run}")).await?.into_iter().map(|(entry, _)| entry).collect();
@@ -158,7 +158,7 @@ impl Engine {
         Ok(found)
     }
 
-    /// Everything that carries a label (`key` or `key=value`), with all its labels.
+    /// All objects with a label (`key` or `key=value`), with all their labels.
     pub(super) async fn labelled(&self, label: &str) -> Result<Vec<(Entry, HashMap<String, String>)>, EngineError> {
         let filters = HashMap::from([("label", vec![label])]);
         let containers = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
@@ -198,7 +198,7 @@ impl Engine {
         }
     }
 
-    /// Removes one object, whatever its state. The error says why it is still there.
+    /// Removes one object in any state. The error says why it still exists.
     pub(super) async fn remove(&self, kind: Kind, name: &str) -> Result<(), String> {
         let result = match kind {
             Kind::Container => {
@@ -219,7 +219,7 @@ impl Engine {
         }
     }
 
-    /// Somebody else is removing the container (409): it is gone when that is done.
+    /// Another process is removing the container (409): waits for that.
     async fn removed_by_others(&self, name: &str) -> Result<(), String> {
         let options = WaitContainerOptionsBuilder::default().condition("removed").build();
         let mut answers = Box::pin(self.docker.wait_container(name, Some(options)));
@@ -234,13 +234,13 @@ impl Engine {
         }
     }
 
-    /// Ends when the engine makes something of the run, or has made nothing for a moment.
+    /// Returns when the engine creates an object of the run, or has created nothing for a moment.
     fn quiet(&self, run: &RunId) -> impl Future<Output = ()> + Send + use<> {
         let label = format!("{LABEL_RUN}={run}");
         let filters = HashMap::from([("label", vec![label.as_str()]), ("event", vec!["create"])]);
         let mut events = Box::pin(self.docker.events(Some(EventsOptionsBuilder::default().filters(&filters).build())));
         async move {
-            // Either way the next look tells what there is.
+            // In both cases the next search shows what exists.
             let _ = tokio::time::timeout(QUIET, events.next()).await;
         }
     }

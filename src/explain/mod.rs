@@ -1,6 +1,6 @@
-//! Explaining: one sentence for a failure, with the fix.
+//! Explains a failure in one sentence, with the fix.
 //!
-//! **Architecture Invariant:** pure, and from what the record holds alone: question, answer, cause, and what the run found
+//! **Architecture Invariant:** pure, and made from the record alone: question, answer, cause, and what the run found
 //! out while it held the secrets ([`signature`]).
 
 mod refusal;

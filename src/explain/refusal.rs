@@ -1,4 +1,4 @@
-//! What a store's refusal means: its code, with what the request and the answer show about it.
+//! What a store's refusal means: the error code, with what the request and the answer show.
 
 use parallax_vocab::Reply;
 use parallax_vocab::question::{Probe, S3Operation};
@@ -10,7 +10,7 @@ use url::Url;
 use super::Subject;
 use super::signature::words;
 
-/// Clocks that differ by less are taken as equal: an answer's date has whole seconds, and takes its time.
+/// Clocks that differ by less count as equal: the date of an answer has whole seconds, and the answer takes a while.
 const CLOCKS_EQUAL: Duration = Duration::seconds(5);
 
 /// What an HTTP status that was not expected means.
@@ -75,7 +75,7 @@ pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<
     }
 }
 
-/// What the request shows about who asked for what.
+/// What the request shows: who asked, and for which object.
 #[derive(Debug, Default)]
 struct Asked {
     object: String,
@@ -84,7 +84,7 @@ struct Asked {
     signed_at: Option<OffsetDateTime>,
     expires: Option<Duration>,
     anonymous: bool,
-    /// Whether it was signed with credentials that end by themselves.
+    /// Whether it was signed with temporary credentials.
     temporary: bool,
 }
 
@@ -190,7 +190,7 @@ fn region(detail: &str, asked: &Asked) -> String {
     }
 }
 
-/// How far the clocks of the store and of the place that asked are apart, where that is too far.
+/// The difference between the clocks of store and client, where it is too large.
 fn clocks(subject: &Subject<'_>) -> Option<String> {
     let apart = store_clock(subject)? - client_clock(subject)?;
     let place = subject.from.unwrap_or("the client");
@@ -204,7 +204,7 @@ fn store_clock(subject: &Subject<'_>) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(&http.headers.get("date")?.replace("GMT", "+0000"), &Rfc2822).ok()
 }
 
-/// The clock of the place that asked, when it had its answer.
+/// The client's clock when the answer arrived.
 fn client_clock(subject: &Subject<'_>) -> Option<OffsetDateTime> {
     let evidence = &subject.answer?.evidence;
     let ms = i128::from(evidence.started_unix_ms) + i128::from(evidence.took_us / 1000);

@@ -1,4 +1,4 @@
-//! The sentence that goes with a cause.
+//! The sentence that explains a cause.
 
 use parallax_vocab::course::Round;
 use parallax_vocab::event::{READINESS, StepEnded, Verdict};
@@ -112,7 +112,7 @@ pub fn of_step(step: &StepEnded) -> String {
     }
 }
 
-/// Of a step that shows a known hole: the attack did not come through.
+/// The sentence for a step that carries out a known attack, which the store refused.
 fn closed(sentence: &str, advisory: &str) -> String {
     format!(
         "{sentence}; so this build does not let the attack of {advisory} through, or the step no longer shows it: where the build is fixed, take `vulnerable` away and expect the refusal"

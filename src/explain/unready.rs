@@ -1,4 +1,4 @@
-//! The sentence for an environment that did not become ready.
+//! The sentence that explains why an environment did not become ready.
 
 use parallax_vocab::Cause;
 

@@ -1,4 +1,4 @@
-//! A presigned URL taken apart, offline: who may do what, where, and until when. Its credentials are not shown.
+//! The parts of a presigned URL, read offline: who may do what, where, and until when. Credentials are not shown.
 
 use time::{Duration, OffsetDateTime};
 use url::Url;
@@ -11,10 +11,10 @@ pub type Line = (&'static str, String);
 
 /// The longest validity that a store accepts.
 const LONGEST: Duration = Duration::days(7);
-/// A URL may be opened so long before its own instant.
+/// A store accepts a URL this long before the time for which it is signed.
 const SKEW: Duration = Duration::minutes(15);
 
-/// Takes a presigned URL apart; the error says why it is none.
+/// Reads a presigned URL; the error says why it is not one.
 pub fn dissect(text: &str, now: OffsetDateTime) -> Result<Vec<Line>, String> {
     let url = Url::parse(text.trim()).map_err(|error| format!("this is not a URL: {error}"))?;
     let pairs: Vec<(String, String)> = url.query_pairs().map(|(k, v)| (k.into_owned(), v.into_owned())).collect();

@@ -1,29 +1,29 @@
 //! Web identity: which link of the chain from the ServiceAccount's token to the store's credentials is broken, in one
-//! sentence with its repair.
+//! sentence with the fix.
 //!
-//! The token service answers alike for different faults (a role that it has not heard of, and a provider that it could
-//! not reach), so each link is looked at where it matters: what the store wrote about its provider, which roles it
-//! made, what the token says, and which keys its issuer publishes.
+//! The token service gives the same answer for different faults (an unknown role, an unreachable provider). So each
+//! link is examined by itself: the store's log about its provider, the roles that the store has, the claims of the
+//! token, and the keys that the issuer publishes.
 
 use parallax_vocab::Cause;
 use parallax_vocab::answer::{JwtReply, Signature};
 
-/// What was found out about the chain.
+/// What is known about the chain.
 #[derive(Clone, Debug, Default)]
 pub struct Chain {
     /// The role that was asked for.
     pub role: String,
-    /// The roles that the store says it made of its providers.
+    /// The roles that the store's log names.
     pub roles: Vec<String>,
-    /// The last thing that the store wrote about a provider that it could not use.
+    /// The store's last log line about a provider that it cannot use.
     pub complaint: Option<String>,
-    /// What the token says, and whether its issuer vouches for it; none where that could not be found out.
+    /// The token's claims, and whether its issuer's keys verify it; none where that is not known.
     pub token: Option<JwtReply>,
     /// Seconds since the Unix epoch.
     pub now: i64,
 }
 
-/// The broken link and its repair; none where no link of this chain is to blame.
+/// The broken link and its fix; none where the fault is outside this chain.
 pub fn web_identity(chain: &Chain, cause: &Cause) -> Option<String> {
     match cause {
         Cause::Client { detail } if detail.contains("cannot be read") => Some(unreadable(detail)),
@@ -43,7 +43,7 @@ fn unreadable(detail: &str) -> String {
 
 /// Links in the order in which the chain uses them: the first broken one hides the others.
 fn refused(chain: &Chain, detail: &str) -> Option<String> {
-    // A provider that the store could not use, and that it has made no role of since.
+    // The store could not use a provider, and has no role since.
     if let Some(complaint) = chain.complaint.as_deref().filter(|_| chain.roles.is_empty()) {
         return Some(provider(complaint));
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with asking, as opposed to with what is asked about.
+//! Errors of the agent or the harness while asking; faults of the system under test are causes, not errors.
 
 /// The agent or the harness failed. `place` names the vantage's pod and namespace.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! What can go wrong when a token is made. Nothing of it says anything about the system under test.
+//! Errors of getting or signing a token. None of them says anything about the system under test.
 
 use crate::cluster::is_transient;
 

@@ -1,4 +1,4 @@
-//! Minting: the claims as the apiserver writes them, and keys to sign them with.
+//! Signs tokens with the claims that the apiserver writes, and with chosen keys.
 
 use aws_lc_rs::digest;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::TokenError;
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// The cluster's issuer.
@@ -23,15 +23,15 @@ pub struct Claims {
     pub namespace: String,
     /// The ServiceAccount.
     pub account: String,
-    /// Who the token is for.
+    /// The token's audience.
     pub audience: String,
     /// When it was issued, seconds since the Unix epoch.
     pub issued_at: i64,
-    /// When it ends, seconds since the Unix epoch.
+    /// When it expires, seconds since the Unix epoch.
     pub expires_at: i64,
 }
 
-/// What signs.
+/// The key that signs.
 #[derive(Debug)]
 pub enum Key {
     /// An RSA key, and its id as the apiserver makes it.
@@ -43,7 +43,7 @@ pub enum Key {
         /// The public half, as RFC 7517 has it.
         public: Value,
     },
-    /// A shared secret, under the key id that the verifier looks it up by.
+    /// A shared secret, with the key id by which the verifier finds it.
     Shared {
         /// The secret.
         secret: String,
@@ -83,7 +83,7 @@ impl Key {
         }
     }
 
-    /// A fresh key, which no cluster has.
+    /// A new key that no cluster knows.
     pub fn foreign() -> Result<Self, TokenError> {
         let pair = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
         Self::rsa(Secret::new(pair.map_err(|why| TokenError::Key(why.to_string()))?.serialize_pem()))

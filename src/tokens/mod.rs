@@ -1,5 +1,6 @@
-//! ServiceAccount tokens: asked for by TokenRequest, or minted for the purpose, since the harness owns the cluster and
-//! its keys: one that has ended, one that no cluster signed, one that is forged with a shared secret.
+//! ServiceAccount tokens: requested from the apiserver (TokenRequest), or signed by the harness, which owns the cluster
+//! and its keys. The latter are for attacks and faults: an expired token, a token of an unknown key, a token forged
+//! with a shared secret.
 
 mod error;
 mod mint;

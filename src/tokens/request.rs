@@ -1,4 +1,4 @@
-//! Tokens that the apiserver gives.
+//! Tokens that the apiserver issues.
 
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -8,22 +8,22 @@ use parallax_vocab::Secret;
 
 use super::TokenError;
 
-/// What a token is to be like.
+/// The token to request.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     /// The ServiceAccount's namespace.
     pub namespace: &'a str,
     /// The ServiceAccount.
     pub account: &'a str,
-    /// Who it is for.
+    /// Its audience.
     pub audience: &'a str,
     /// How long it lives, in seconds.
     pub expires_s: i64,
-    /// The pod that it is bound to, as the kubelet binds what it projects.
+    /// The pod that it is bound to, as in tokens that the kubelet projects.
     pub pod: Option<&'a str>,
 }
 
-/// Asks for a token of a ServiceAccount.
+/// Requests a token of a ServiceAccount.
 pub async fn request(client: Client, it: &Wanted<'_>) -> Result<Secret, TokenError> {
     let Wanted { namespace, account, audience, expires_s, pod } = *it;
     let accounts: Api<ServiceAccount> = Api::namespaced(client, namespace);

@@ -1,9 +1,9 @@
-//! The world's log, read back as evidence.
+//! Reads the world's log as evidence.
 
 use parallax_vocab::world::Entry;
 
-/// The questions in a log that were asked at `since` (milliseconds since the Unix epoch) or later, one sentence each: who
-/// asked for what, and what the answer was.
+/// The DNS questions in a log since `since` (milliseconds since the Unix epoch), one sentence each: who asked, for
+/// which name, and the answer.
 pub fn questions(lines: &[String], since: u64) -> Vec<String> {
     let entries = lines.iter().filter_map(|line| serde_json::from_str::<Entry>(line).ok());
     let question = |entry| match entry {

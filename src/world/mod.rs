@@ -1,8 +1,8 @@
-//! The outside world of a cluster, which is ours: a name server and an edge in one container on the engine's network.
+//! The network outside a cluster: a name server and an edge in one container of the harness (the *world*).
 //!
-//! It is the upstream of the cluster's CoreDNS and the resolver of outside clients. It knows the run's names, denies the
-//! rest, and logs every question: so verdicts do not depend on the network a laptop sits in, and "the client asked for
-//! another name" is evidence.
+//! The container is the upstream of the cluster's CoreDNS and the resolver of outside clients. It answers for the names
+//! of the run, answers NXDOMAIN for all others, and logs every question. So verdicts do not depend on the machine's
+//! network, and a client that asked for another name leaves evidence.
 
 mod log;
 mod neighbour;
@@ -24,7 +24,7 @@ use crate::plan::ClusterPlan;
 const DNS_PORT: u16 = 53;
 /// Port of the apiserver, at the node and where it is published.
 const API_PORT: u16 = 6443;
-/// The line with which the container says that it answers (`crates/vocab/src/world.rs`, `Entry::Listening`).
+/// The log line by which the container reports that it is ready (`crates/vocab/src/world.rs`, `Entry::Listening`).
 const READY_LINE: &str = "\"kind\":\"listening\"";
 
 /// A running world.
@@ -53,7 +53,7 @@ impl World {
         ports.dedup();
         let mut spec = ContainerSpec::new(Self::of(cluster), image, network);
         spec.command = vec!["world".to_owned()];
-        // By this what stands beside the cluster finds the edge, which leads to the apiserver.
+        // Containers beside the cluster find the edge by this name; the edge leads to the apiserver.
         spec.hostname.clone_from(&cluster.traits.published);
         spec.env = BTreeMap::from([(CONFIG_ENV.to_owned(), json)]);
         spec.ports = ports.iter().map(|port| Port::tcp(*port)).collect();
@@ -88,13 +88,13 @@ impl World {
         SocketAddr::new(self.address(), DNS_PORT)
     }
 
-    /// What stands beside the cluster.
+    /// The containers beside the cluster.
     pub fn neighbours(&self) -> &[Neighbour] {
         &self.neighbours
     }
 
-    /// How the harness reaches the edge and what stands beside the cluster: connections to their addresses go to the ports
-    /// published on loopback.
+    /// How the harness reaches the edge and the containers beside the cluster: connections to their addresses are
+    /// redirected to the ports published on loopback.
     pub fn detours(&self) -> Vec<Detour> {
         let detour =
             |port: &u16| Detour { from: SocketAddr::new(self.address(), *port), to: self.published(Port::tcp(*port)) };
@@ -112,7 +112,7 @@ fn as_json(config: &WorldConfig) -> String {
     serde_json::to_string(config).expect("a configuration of strings and numbers is JSON")
 }
 
-/// What the world of a cluster knows.
+/// The names and edge rules of a cluster's world.
 fn config(cluster: &ClusterPlan, node: &str, neighbours: &[Neighbour]) -> WorldConfig {
     let mut names: BTreeMap<String, NameTarget> =
         cluster.edges().map(|edge| (edge.host.to_lowercase(), NameTarget::Edge)).collect();

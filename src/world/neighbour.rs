@@ -1,4 +1,4 @@
-//! Containers that stand beside the cluster and are reached under a name: a store in the office, a site on the internet.
+//! Containers beside the cluster that have a name: a store in the office, a site on the internet.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use crate::engine::{self, ContainerSpec, EngineError, InlineFile, Port, Site};
 use parallax_language::fixture::{self, Part};
 use parallax_language::scenario::model::CLUSTER_AUTHORITY;
 
-/// A container beside the cluster, and who brought it.
+/// A container beside the cluster, and the fixture that declares it.
 #[derive(Clone, Debug)]
 pub struct Neighbour {
     /// Namespace of the environment that it belongs to.
@@ -25,7 +25,7 @@ pub struct Neighbour {
     pub container: engine::Container,
 }
 
-/// What a fixture's container is made with: its secrets, by credentials and key, and its certificates, by name.
+/// The secrets and certificates of a fixture's container.
 #[derive(Debug)]
 pub struct Belongings<'a> {
     /// Values by the name of the credentials and the key.
@@ -37,7 +37,7 @@ pub struct Belongings<'a> {
 }
 
 impl Neighbour {
-    /// Starts a fixture's container on a cluster's network. What it is within the run is `what`.
+    /// Starts a fixture's container on a cluster's network. `what` is its name within the run.
     pub async fn start(
         site: &Site,
         what: String,
@@ -72,7 +72,7 @@ impl Neighbour {
         site.start(spec).await
     }
 
-    /// How the harness reaches it: connections to its address go to the port published on loopback.
+    /// How the harness reaches it: connections to its address are redirected to the port published on loopback.
     pub fn detour(&self) -> Option<Detour> {
         let from = SocketAddr::new(self.container.address, self.port);
         self.container.tcp(self.port).map(|to| Detour { from, to })

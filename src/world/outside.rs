@@ -1,4 +1,4 @@
-//! Places outside the cluster that need an image: containers on its network, whose resolver is the world.
+//! Vantages outside the cluster that need an image: containers on its network, with the world as their resolver.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use super::World;
 use crate::engine::{Container, ContainerSpec, EngineError, Site};
 use crate::probe::AGENT_PATH;
 
-/// Starts one container for each image, idle until the agent in it is asked. Names resolve there as they do for the world
-/// outside, and the edge is at its real address.
+/// Starts one container for each image; the agent in it waits for questions. Names resolve there as they do outside the
+/// cluster, and the edge has its real address.
 pub async fn start(
     site: &Site,
     cluster: &str,

@@ -1,4 +1,4 @@
-//! The addresses of this place, from the kernel's own tables: no name need resolve, no route need exist.
+//! The addresses of this network namespace, from the kernel's tables. This needs neither a name nor a route.
 
 use std::net::{IpAddr, Ipv4Addr};
 

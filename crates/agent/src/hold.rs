@@ -1,6 +1,6 @@
-//! The main process of a vantage's pod or container. As process 1 of its namespace it gets no default signal action, so it
-//! must handle SIGTERM itself; otherwise every pod would take its whole grace period to go. And what programs leave behind
-//! becomes its child: it reaps them, so that a browser's many processes do not stay as zombies.
+//! The main process of a vantage's pod or container. As process 1 of its namespace it has no default signal actions, so
+//! it must handle SIGTERM itself; otherwise the end of each pod would take the whole grace period. Orphans of programs
+//! become its children: it reaps them, so that the many processes of a browser do not stay as zombies.
 
 use anyhow::Context as _;
 use rustix::process::{WaitOptions, wait};
@@ -20,7 +20,7 @@ pub(crate) async fn until_told() -> anyhow::Result<()> {
     }
 }
 
-/// Takes the ends of all children that have ended: one signal may stand for many.
+/// Reaps all children that have ended: one signal may stand for several.
 fn reap() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }

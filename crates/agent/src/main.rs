@@ -1,7 +1,7 @@
 //! `parallax-agent`: what Parallax runs inside containers, as one static binary.
 //!
-//! `session` answers questions that the harness asks over the standard streams of an exec; `hold` keeps a vantage's pod
-//! alive; `world` is the run's name server and edge; `inject` is a webhook that tells pods all they need for web identity.
+//! `session` answers the harness's questions over the standard streams of an exec; `hold` keeps a vantage's pod alive;
+//! `world` is the name server and edge of a cluster; `inject` is a webhook that adds to pods what web identity needs.
 
 mod addresses;
 mod hold;
@@ -30,7 +30,7 @@ enum Command {
     Hold,
     /// Serve the run's names and edge, as the JSON in `PARALLAX_WORLD` describes them
     World,
-    /// Serve the admission webhook that gives pods of annotated ServiceAccounts their token and its surroundings
+    /// Serve the admission webhook that adds token, role and endpoints to pods of annotated ServiceAccounts
     Inject(inject::Arguments),
 }
 
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
                     Command::Inject(arguments) => inject::serve(&arguments).await,
                 }
             });
-            // A read of standard input may still block its thread; it must not hold up the end.
+            // A read of standard input may still block its thread; the exit must not wait for it.
             runtime.shutdown_background();
             done
         });
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Writes one line to standard error; the harness shows the last ones when the agent is gone.
+/// Writes one line to standard error; the harness shows the last lines if the agent ends.
 fn complain(text: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "parallax-agent: {text}");

@@ -1,4 +1,4 @@
-//! The probers of a session, by number. They live no longer than it.
+//! The probers of a session, by number. They end with the session.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use parallax_probe::Prober;
 use parallax_vocab::prober::{ProberOrder, Series};
 use tokio::sync::Mutex;
 
-/// All of them; each under a lock of its own, because one that is stopped waits for its answers.
+/// All probers. Each has its own lock, because stopping one waits for its answers.
 #[derive(Debug, Default)]
 pub(crate) struct Probers(Mutex<HashMap<u64, Arc<Mutex<Prober>>>>);
 
 impl Probers {
-    /// Does what it is told, and tells what was seen; nothing of a prober that is not there.
+    /// Carries out an order for a prober and returns what the prober saw; nothing if there is no such prober.
     pub(crate) async fn obey(&self, prober: u64, order: ProberOrder) -> Option<Box<Series>> {
         let mut all = self.0.lock().await;
         match order {

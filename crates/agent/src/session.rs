@@ -1,8 +1,8 @@
-//! A session: questions in, answers out, side by side, in frames (`parallax_vocab::wire`).
+//! A session: questions in, answers out, several at the same time, in frames (`parallax_vocab::wire`).
 //!
-//! It ends when its input ends, and when nothing came for so long that the harness must be gone: an exec that loses its
-//! client is not ended by the kubelet. A panic ends it at once with its message on standard error, because a crash of
-//! the agent must never be taken for a cause.
+//! It ends when its input ends. It also ends when no frame arrives for so long that the harness must be gone, because
+//! the kubelet does not end an exec that has lost its client. A panic ends the session at once, with the message on
+//! standard error: a crash of the agent must never count as a cause.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::addresses;
 use crate::probers::Probers;
 
-/// Questions that are asked at the same time; further ones wait for their turn.
+/// Questions that are asked at the same time; further ones wait.
 const AT_ONCE: usize = 64;
 
 /// Exit code after a panic: the one that Rust's own runtime uses.

@@ -1,4 +1,4 @@
-//! The users' own arguments for a component, and how they meet ours.
+//! The user's arguments for a component, and how they are merged with the defaults.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ impl FromStr for Argument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // k3s takes the name without dashes; people write them nevertheless.
+        // k3s takes the name without dashes; some users write them nevertheless.
         let bare = text.trim_start_matches('-');
         let (name, value) = match bare.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -43,8 +43,8 @@ impl fmt::Display for Argument {
     }
 }
 
-/// Joins our defaults with the user's arguments: a flag that the user names loses our value, and each of the user's
-/// values stays, in order (k3s does the same).
+/// Merges the defaults with the user's arguments: a flag that the user gives replaces the default, and all of the
+/// user's values are kept in order, as in k3s.
 pub(crate) fn merge(defaults: &[(&str, String)], user: &[Argument]) -> Vec<String> {
     let named = |name: &str| user.iter().any(|argument| argument.name == name);
     let ours = defaults.iter().filter(|(name, _)| !named(name)).map(|(name, value)| format!("--{name}={value}"));

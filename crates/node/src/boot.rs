@@ -1,4 +1,4 @@
-//! The start, in the order of what needs what, and the wait for its end.
+//! Starts the components in the order of their dependencies, and waits until one ends.
 //!
 //! ```text
 //! containerd ─► images ───────────────┐
@@ -27,9 +27,9 @@ use crate::settings::{Node, Settings};
 use crate::supervise::{Component, Stage, Supervisor, log_path, tail};
 use crate::{components, coredns, dns, files, images, kubeconfig, machine, paths, pki, probe};
 
-/// How long any one phase may take before the start counts as failed.
+/// Time limit for one phase of the start.
 const PHASE_LIMIT: Duration = Duration::from_mins(2);
-/// Pause between two attempts to reach something that has no event to wait for.
+/// Pause between two attempts where no event can be awaited.
 const RETRY: Duration = Duration::from_millis(20);
 
 const CONTAINERD: Component =
@@ -60,7 +60,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), NodeError> {
         Some(end) = ends.recv() => Err(end),
         Err(error) = start(settings, &supervisor, clock) => Err(error),
     };
-    // A component that ended explains a start that failed at the same moment.
+    // If a component ended and the start failed at the same time, the component is the reason.
     let outcome = match (outcome, ends.recv().now_or_never().flatten()) {
         (Err(error), Some(end)) if !matches!(error, NodeError::Ended { .. }) => Err(end),
         (outcome, _) => outcome,
@@ -80,7 +80,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, NodeError> {
     })
 }
 
-/// Brings everything up, then applies manifests for ever: it ends only by an error.
+/// Starts everything, then applies manifests for ever: it returns only an error.
 async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Result<(), NodeError> {
     refuse_what_is_not_read()?;
     if !settings.absent.is_empty() {
@@ -104,7 +104,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
         clock.reached("containerd ready");
         let count = images::import_all(settings.snapshotter).await?;
         clock.reached(format_args!("{count} image archives imported"));
-        // The other branch ends with an error when the sender goes; that one is reported.
+        // The other branch ends with an error when the sender is dropped; that error is reported.
         if serving.await.is_ok() {
             supervisor.start(KUBELET, &components::kubelet(settings, &node))?;
         }
@@ -115,7 +115,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
         clock.reached("etcd ready");
         reach(APISERVER.name, || probe::answers(&client, "/version")).await?;
         clock.reached("kube-apiserver serves");
-        // The node authoriser knows kubelets from the first moment on; everything else waits for its roles.
+        // The node authoriser accepts kubelets from the start; everything else waits for its roles.
         let _ = served.send(());
         let controllers = async {
             reach(APISERVER.name, || probe::answers(&client, probe::ROLES)).await?;
@@ -123,7 +123,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
             supervisor.start(SCHEDULER, &components::scheduler(settings))?;
             reach(APISERVER.name, || probe::answers(&client, probe::READY)).await?;
             clock.reached("kube-apiserver ready");
-            // As k3s does: its server is up, whoever waits for nodes or pods can begin to watch.
+            // As in k3s: the server is up, and clients can start to watch nodes and pods.
             say("k3s is up and running");
             Ok(())
         };
@@ -138,7 +138,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     let up = async {
         within("a Ready node", KUBELET, await_condition(nodes, &node.name, probe::is_ready)).await?;
         clock.reached("node Ready");
-        // Before the rules stand, a question to a Service would leave the machine.
+        // Without kube-proxy's rules, a packet to a Service would leave the machine.
         reach(PROXY.name, probe::service_rules_stand).await?;
         clock.reached("kube-proxy ready");
         if settings.coredns {
@@ -152,7 +152,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     Ok(())
 }
 
-/// A file that would silently not count is an error.
+/// A file that would be ignored silently is an error.
 fn refuse_what_is_not_read() -> Result<(), NodeError> {
     for (path, fix) in [
         (paths::REGISTRIES, "put archives of the images into /var/lib/rancher/k3s/agent/images instead"),
@@ -204,12 +204,12 @@ async fn api_client() -> Result<Client, NodeError> {
     let kubeconfig = Kubeconfig::read_from(path).map_err(|error| failed(error.into()))?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
     let mut config = config.map_err(|error| failed(error.into()))?;
-    // The way is loopback, whatever the container's environment says.
+    // The connection is on loopback; proxy variables of the container must not apply.
     config.proxy_url = None;
     Client::try_from(config).map_err(|error| failed(error.into()))
 }
 
-/// Applies what is there at the start, before any pod: CoreDNS must find its `coredns-custom`.
+/// Applies the manifests that exist at the start, before any pod: CoreDNS must find its `coredns-custom`.
 async fn first_manifests(settings: &Settings, node: &Node, client: &Client) -> Result<Deployer, NodeError> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     for name in [coredns::NAMESPACE, "default"] {
@@ -227,7 +227,7 @@ async fn first_manifests(settings: &Settings, node: &Node, client: &Client) -> R
     Ok(deployer)
 }
 
-/// Tries until `there` holds, at most [`PHASE_LIMIT`].
+/// Retries until `there` holds, at most for [`PHASE_LIMIT`].
 async fn reach<F: Future<Output = bool>>(what: &'static str, there: impl Fn() -> F) -> Result<(), NodeError> {
     let tries = async {
         while !there().await {
@@ -237,7 +237,7 @@ async fn reach<F: Future<Output = bool>>(what: &'static str, there: impl Fn() ->
     tokio::time::timeout(PHASE_LIMIT, tries).await.map_err(|_| late(what, what))
 }
 
-/// Waits for an event of the apiserver, at most [`PHASE_LIMIT`]; `who` should have brought it about.
+/// Waits for an event of the apiserver, at most for [`PHASE_LIMIT`]; `who` is the component that should cause it.
 async fn within<T>(
     what: &'static str,
     who: Component,

@@ -1,7 +1,7 @@
 //! The arguments of each component: pure functions of the settings and the node's address.
 //!
-//! What is set here is either k3s's own default, needed in a container, or makes a start faster; the reason stands
-//! beside each. A user's argument replaces ours ([`merge`]).
+//! Each argument is a default of k3s, is needed in a container, or makes the start faster; a comment gives the reason.
+//! A user's argument replaces the default ([`merge`]).
 
 use crate::arguments::merge;
 use crate::paths::{agent, credential, own, tls};
@@ -13,7 +13,7 @@ pub(crate) const ETCD_CLIENT: &str = "http://127.0.0.1:2379";
 pub(crate) const API_PORT: u16 = 6443;
 /// The same as an address.
 pub(crate) const ETCD_ADDRESS: &str = "127.0.0.1:2379";
-/// Where kube-proxy tells when it last wrote its rules.
+/// Where kube-proxy reports when it last wrote its rules.
 pub(crate) const PROXY_METRICS: &str = "127.0.0.1:10249";
 
 const LOOPBACK: &str = "127.0.0.1";
@@ -30,9 +30,9 @@ pub(crate) fn etcd() -> Vec<String> {
         ("listen-client-urls", ETCD_CLIENT.to_owned()),
         ("advertise-client-urls", ETCD_CLIENT.to_owned()),
         ("listen-peer-urls", "http://127.0.0.1:2380".to_owned()),
-        // A cluster for a test survives no power cut, and fsync is most of etcd's time on a CI disk.
+        // A test's cluster need not survive a power cut, and fsync is most of etcd's time on a CI disk.
         ("unsafe-no-fsync", "true".to_owned()),
-        // A single member elects itself; the shorter its timers, the sooner.
+        // A single member elects itself, sooner with short timers.
         ("heartbeat-interval", "50".to_owned()),
         ("election-timeout", "500".to_owned()),
     ];
@@ -91,7 +91,7 @@ pub(crate) fn controller_manager(settings: &Settings) -> Vec<String> {
         ("bind-address", LOOPBACK.to_owned()),
         ("cluster-cidr", settings.cluster_range.to_string()),
         ("kubeconfig", credential("controller")),
-        // Twenty requests a second, the default, is what a start waits for.
+        // The default of 20 requests a second would slow down the start.
         ("kube-api-burst", "400".to_owned()),
         ("kube-api-qps", "200".to_owned()),
         ("leader-elect", "false".to_owned()),
@@ -135,7 +135,8 @@ pub(crate) fn kubelet(settings: &Settings, node: &Node) -> Vec<String> {
     let defaults = [
         ("config", own("kubelet.yaml")),
         ("hostname-override", node.name.clone()),
-        // Nothing reads what containers use; looking at each of them every ten seconds is a tenth of the kubelet's work.
+        // Nothing reads what containers use; looking at each of them every ten seconds is a tenth of the kubelet's
+        // work.
         ("housekeeping-interval", "1m".to_owned()),
         ("kubeconfig", agent("kubelet.kubeconfig")),
         ("node-ip", node.address.to_string()),
@@ -155,7 +156,7 @@ pub(crate) fn proxy(settings: &Settings, node: &Node) -> Vec<String> {
         ("conntrack-tcp-timeout-established", "0s".to_owned()),
         ("healthz-bind-address", "127.0.0.1:10256".to_owned()),
         ("hostname-override", node.name.clone()),
-        // A Service's endpoint counts from the moment that its rule stands: write rules at once.
+        // An endpoint of a Service works only once its rule is written: write rules at once.
         ("iptables-min-sync-period", "10ms".to_owned()),
         ("kubeconfig", agent("kubeproxy.kubeconfig")),
         ("metrics-bind-address", PROXY_METRICS.to_owned()),

@@ -1,5 +1,5 @@
-//! CoreDNS as k3s deploys it: the names, the Corefile's imports and the optional `coredns-custom` volume are contract
-//! (docs/facts.md#coredns-on-k3s).
+//! CoreDNS as k3s deploys it. Its names, the Corefile's imports and the optional `coredns-custom` volume are part of
+//! k3s's interface (docs/facts.md#coredns-on-k3s).
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ pub(crate) const IMAGE: &str = "rancher/mirrored-coredns-coredns:1.12.4";
 /// Namespace of everything here.
 pub(crate) const NAMESPACE: &str = "kube-system";
 
-/// The Corefile. `*.override` is read inside the server block, `*.server` beside it.
+/// The Corefile. `*.override` is read inside the server block, `*.server` outside it.
 fn corefile(domain: &str) -> String {
     format!(
         ".:53 {{
@@ -114,7 +114,7 @@ pub(crate) fn deployment(node: &Node) -> Value {
                     "tolerations": [
                         { "key": "CriticalAddonsOnly", "operator": "Exists" },
                         { "key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule" },
-                        // Placed while the node is still on its way to Ready; the kubelet starts it when it can.
+                        // Scheduled while the node is not Ready yet; the kubelet starts it when it can.
                         { "key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoSchedule" },
                     ],
                     "containers": [container(node)],
@@ -140,8 +140,8 @@ fn container(node: &Node) -> Value {
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "args": ["-conf", "/etc/coredns/Corefile"],
-        // Straight to the apiserver, not through its Service: CoreDNS then need not wait for kube-proxy, and a first
-        // connection made before the rules stand, which would never find its way, cannot happen.
+        // The apiserver's own address, not its Service: so CoreDNS need not wait for kube-proxy, and cannot open a
+        // connection before the rules exist, which would never reach the apiserver.
         "env": [
             { "name": "KUBERNETES_SERVICE_HOST", "value": node.address },
             { "name": "KUBERNETES_SERVICE_PORT", "value": API_PORT.to_string() },
@@ -165,7 +165,7 @@ fn container(node: &Node) -> Value {
             "httpGet": { "path": "/health", "port": 8080 },
             "initialDelaySeconds": 60, "periodSeconds": 10, "timeoutSeconds": 1, "failureThreshold": 3,
         },
-        // The shortest period there is: this probe stands between CoreDNS and its first question.
+        // The shortest possible period: CoreDNS gets its first question only after this probe.
         "readinessProbe": { "httpGet": { "path": "/ready", "port": 8181 }, "periodSeconds": 1, "timeoutSeconds": 1 },
     })
 }

@@ -1,8 +1,8 @@
-//! Applies manifests: our own CoreDNS, and whatever lies in the manifests folder, now and later.
+//! Applies manifests: CoreDNS, and every file in the manifests folder, also files that are added later.
 //!
-//! As k3s's deploy controller: files are applied again when they change, objects stay when a file goes, `NAME.skip`
-//! beside a file leaves it out, and what cannot be applied yet (a kind or a namespace that does not exist) is tried
-//! again for as long as the node runs.
+//! It works like k3s's deploy controller: a file is applied again when it changes, objects stay when their file is
+//! removed, a file `NAME.skip` excludes `NAME`, and an object that cannot be applied yet (its kind or namespace does
+//! not exist) is tried again as long as the node runs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -21,11 +21,11 @@ use crate::say::say;
 const MANAGER: &str = "parallax-node";
 /// Where namespaced objects without a namespace go.
 const DEFAULT_NAMESPACE: &str = "default";
-/// How often the folder is looked at.
+/// How often the folder is read.
 const RESCAN: Duration = Duration::from_secs(1);
-/// How soon what failed is tried again.
+/// Pause before a failed object is tried again.
 const RETRY: Duration = Duration::from_millis(100);
-/// Longer folders of manifests than this are an error of the user.
+/// The largest number of files in the folder.
 const FILES_LIMIT: usize = 1000;
 
 /// An object that is still to be applied.
@@ -47,12 +47,12 @@ pub(crate) struct Deployer {
 }
 
 impl Deployer {
-    /// A deployer that has seen nothing.
+    /// A deployer that has read no file yet.
     pub(crate) fn new(client: Client) -> Self {
         Self { client, kinds: HashMap::new(), seen: BTreeMap::new(), pending: Vec::new(), said: BTreeSet::new() }
     }
 
-    /// Adds objects of our own.
+    /// Adds objects that do not come from a file.
     pub(crate) fn add(&mut self, origin: &str, objects: Vec<Value>) {
         self.pending.extend(objects.into_iter().map(|object| Pending { origin: origin.to_owned(), object }));
     }
@@ -69,7 +69,7 @@ impl Deployer {
         self.pending.len()
     }
 
-    /// Goes on until the node stops.
+    /// Repeats until the node stops.
     pub(crate) async fn run(mut self) {
         loop {
             let left = self.pass().await;
@@ -121,7 +121,7 @@ impl Deployer {
         Ok(found)
     }
 
-    /// A pass repeats ten times a second; a reason is worth saying once.
+    /// A pass repeats ten times a second; each reason is reported once.
     fn say_once(&mut self, line: String) {
         if !self.said.contains(&line) {
             say(&line);
@@ -137,7 +137,7 @@ fn files(folder: &Path) -> std::io::Result<Vec<(PathBuf, Stamp)>> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
-            // Not the entry's own: a mounted ConfigMap's files are links.
+            // Follow links: the files of a mounted ConfigMap are links.
             let Ok(metadata) = std::fs::metadata(&path) else { continue };
             if metadata.is_dir() {
                 folders.push(path);
@@ -189,7 +189,7 @@ fn identity(object: &Value) -> Result<(GroupVersionKind, String), String> {
     Ok((GroupVersionKind::gvk(group, version, &kind), name))
 }
 
-/// The apiserver's own sentence where there is one.
+/// The apiserver's own message, if there is one.
 fn reason(error: kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message,

@@ -1,12 +1,12 @@
-//! One DNS question, to know when CoreDNS answers: through its Service, as a pod would ask.
+//! One DNS question to CoreDNS through its Service, as a pod asks: shows when CoreDNS answers.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
-/// How long one question waits. A new socket asks again: packets of one port keep the route that the first one took,
-/// also once the Service has an endpoint.
+/// Time limit of one question. Each question uses a new socket, because packets of one port keep the route of the first
+/// packet, even after the Service has an endpoint (docs/facts.md#services-and-addresses).
 const PATIENCE: Duration = Duration::from_millis(100);
 const PORT: u16 = 53;
 /// Flags: a recursive query. Then one question and nothing else.

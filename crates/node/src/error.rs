@@ -42,7 +42,7 @@ pub(crate) enum NodeError {
     /// A component that ended.
     #[error("{name} ended with {status}; its last lines:\n{tail}")]
     Ended { name: &'static str, status: String, tail: String },
-    /// An archive that is none.
+    /// A file that is not an image archive.
     #[error("cannot import the image archive {}: {reason}", path.display())]
     Import { path: PathBuf, reason: String },
     /// A wait that took too long.

@@ -1,11 +1,11 @@
-//! The configuration files of containerd, the network plugins and the kubelet: pure texts.
+//! The configuration files of containerd, the network plugins and the kubelet, as texts. Pure.
 
 use serde_json::json;
 
 use crate::paths;
 use crate::settings::{Settings, Snapshotter};
 
-/// What every pod's first container runs; the image is imported like any other.
+/// The image of every pod's first container; imported like any other.
 pub(crate) const PAUSE_IMAGE: &str = "rancher/mirrored-pause:3.6";
 
 /// containerd's configuration.
@@ -77,13 +77,13 @@ pub(crate) fn kubelet_config(settings: &Settings, resolv_conf: &str, cgroup_v1: 
         "evictionHard": { "imagefs.available": "0%", "memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%" },
         "imageGCHighThresholdPercent": 100,
         "failSwapOn": false,
-        // Turns what a container may not do (write some of /proc/sys, lower scores) from an error into a warning.
+        // Operations that a container may not do (write to parts of /proc/sys, lower OOM scores) become warnings.
         "featureGates": { "KubeletInUserNamespace": true },
         "healthzBindAddress": "127.0.0.1",
         "readOnlyPort": 0,
         "resolvConf": resolv_conf,
         "serializeImagePulls": false,
-        // A changed ConfigMap or Secret reaches its pods within this time.
+        // A changed ConfigMap or Secret reaches the volumes of pods within this time.
         "syncFrequency": "5s",
     });
     if cgroup_v1 {

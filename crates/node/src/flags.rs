@@ -1,4 +1,4 @@
-//! k3s's command line and config file, as far as the contract goes. An unknown name is an error, in either.
+//! The part of k3s's command line and config file that the contract covers. An unknown name in either is an error.
 
 use std::net::Ipv4Addr;
 
@@ -13,7 +13,7 @@ use crate::settings::{Settings, Snapshotter};
 /// k3s's packaged parts besides CoreDNS. This image holds none of them.
 const ABSENT: [&str; 4] = ["local-storage", "metrics-server", "servicelb", "traefik"];
 
-/// Says what it is: nobody should take it for the published k3s.
+/// The version names the source-built node, so that nobody mistakes it for the published k3s.
 const VERSION: &str = concat!("contract, parallax-node ", env!("CARGO_PKG_VERSION"), ", source-built");
 
 /// Why the settings could not be read. All of these are the caller's: exit code 2.
@@ -50,7 +50,7 @@ enum Command {
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
 struct Server {
-    /// Config file with the same names as these flags; flags win, lists join.
+    /// Config file with the same names as these flags; flags override it, lists are joined.
     #[arg(long, short = 'c', default_value = paths::CONFIG)]
     config: String,
     /// Do not deploy these parts: coredns, servicelb, traefik, local-storage, metrics-server.
@@ -98,13 +98,13 @@ struct Server {
     /// Name of the node; by default the host name.
     #[arg(long)]
     node_name: Option<String>,
-    /// Accepted: this image holds no network policy controller.
+    /// Accepted and without effect: this image has no network policy controller.
     #[arg(long)]
     disable_network_policy: bool,
-    /// Accepted: this image holds no cloud controller.
+    /// Accepted and without effect: this image has no cloud controller.
     #[arg(long)]
     disable_cloud_controller: bool,
-    /// Accepted: this image holds no Helm controller.
+    /// Accepted and without effect: this image has no Helm controller.
     #[arg(long)]
     disable_helm_controller: bool,
 }
@@ -130,7 +130,7 @@ fn from_line(
     let text = read(&path).map_err(|source| FlagsError::Read { path: path.clone(), source })?;
     let Some(text) = text else { return settle(*given) };
 
-    // As k3s does: the file's settings stand before the flags, so that a later single value wins and lists join.
+    // As in k3s: the file's settings come before the flags, so that a later value overrides and lists are joined.
     let mut joined: Vec<String> = line.iter().take(1).cloned().collect();
     joined.push("server".to_owned());
     joined.extend(config_flags(&text).map_err(|reason| FlagsError::Config { path: path.clone(), reason })?);

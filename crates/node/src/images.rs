@@ -1,4 +1,4 @@
-//! Imports the image archives that lie ready, as k3s does, before the kubelet starts.
+//! Imports the image archives in k3s's folder before the kubelet starts, as k3s does.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,11 +12,11 @@ use crate::settings::Snapshotter;
 
 /// Endings of archives that containerd can read.
 const ENDINGS: [&str; 4] = [".tar", ".tar.gz", ".tgz", ".tar.zst"];
-/// How many archives are imported side by side; unpacking is bound by the processor.
+/// How many archives are imported at once; unpacking is limited by the processor.
 const SIDE_BY_SIDE: usize = 3;
 
-/// Imports every archive of the folder; gives their number. One that cannot be imported is an error: a pod that
-/// waits for an image which never comes says much less.
+/// Imports every archive of the folder and returns their number. A failed import is an error, because a pod that waits
+/// for a missing image gives a much less clear message.
 pub(crate) async fn import_all(snapshotter: Snapshotter) -> Result<usize, NodeError> {
     let archives = archives(Path::new(paths::IMAGES)).map_err(NodeError::file("list", paths::IMAGES))?;
     let count = archives.len();

@@ -1,4 +1,4 @@
-//! Kubeconfigs: the administrator's with everything inside, the components' by file names.
+//! Kubeconfigs: the administrator's contains all data, those of components name files.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::components::API_PORT;
 use crate::error::NodeError;
 
-/// Where everything on the node reaches the apiserver; the outside replaces it by the published port.
+/// The apiserver's address on the node; clients outside replace it by the published port.
 fn server() -> String {
     format!("https://127.0.0.1:{API_PORT}")
 }
@@ -47,7 +47,7 @@ pub(crate) fn by_path(ca: &str, certificate: &str, key: &str) -> Value {
 /// Writes a kubeconfig with a mode. JSON is YAML; both kubectl and kube read it.
 pub(crate) fn write(path: &str, config: &Value, mode: u32) -> Result<(), NodeError> {
     let written = Path::new(path).parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
-        // Narrow from the first byte; a mode that gives more is set once the content stands.
+        // Created with a narrow mode; a wider one is set after the content is written.
         let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         writeln!(file, "{config:#}")?;
         file.set_permissions(fs::Permissions::from_mode(mode))

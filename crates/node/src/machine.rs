@@ -1,5 +1,5 @@
-//! The container as a machine: mounts, kernel settings, control groups, address. Everything here happens once,
-//! before any component starts.
+//! Prepares the container: mounts, kernel settings, control groups, address. All of it happens once, before any
+//! component starts.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
@@ -16,11 +16,11 @@ use crate::settings::{Node, Settings, Snapshotter};
 
 /// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
-/// Any address beyond every local network; nothing is sent to it (RFC 5737).
+/// An address outside every local network (RFC 5737); nothing is sent to it.
 const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
 /// Where control groups are mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";
-/// How often the root group is emptied before giving up: processes may start meanwhile.
+/// The largest number of attempts to empty the root group: processes may start in the meantime.
 const EVACUATIONS: usize = 10;
 
 /// The node's name and address.
@@ -40,12 +40,12 @@ pub(crate) fn node(settings: &Settings) -> Result<Node, NodeError> {
     }
 }
 
-/// Makes the container fit to hold pods.
+/// Prepares the container for pods.
 pub(crate) fn prepare() -> Result<(), NodeError> {
     // The kubelet's mounts must reach the pods.
     mount_change("/", MountPropagationFlags::SHARED | MountPropagationFlags::REC)
         .map_err(|error| NodeError::Mount(error.into()))?;
-    // Pods are routed. Failing is left to the first packet: a read-only /proc/sys with forwarding on is fine.
+    // Pods are routed. An error is ignored here: /proc/sys may be read-only with forwarding already on.
     let _ = fs::write("/proc/sys/net/ipv4/ip_forward", "1");
     let folders = [
         paths::OWN,
@@ -63,17 +63,17 @@ pub(crate) fn prepare() -> Result<(), NodeError> {
     if cgroup_v1() { Ok(()) } else { leave_root_group() }
 }
 
-/// Gives pods the node's address beyond the pods' range. The network plugin could do it for each pod; but then its
-/// many calls of iptables, beside kube-proxy's, stand between a pod and its start.
+/// Masquerades the packets of pods to addresses outside the pods' range. The network plugin could do that for each pod,
+/// but its many calls of iptables would delay the start of each pod.
 pub(crate) fn masquerade(pods: Range) -> Result<(), NodeError> {
     let pods = pods.to_string();
     let rule = ["--source", &pods, "!", "--destination", &pods, "--jump", "MASQUERADE"];
     append("nat", "POSTROUTING", &rule)
 }
 
-/// Refuses what is sent to an address of a Service that there is not, or no more. kube-proxy refuses only those that it
-/// knows; the others would leave the node for whatever gateway it has, and be answered, or not, by a machine out there. What
-/// kube-proxy does know goes elsewhere before it comes here.
+/// Rejects packets to addresses of the services' range that no Service has. kube-proxy rejects only those of Services
+/// that it knows; other packets would leave the node through its gateway (docs/facts.md#services-and-addresses).
+/// Packets for known Services are redirected before they reach this rule.
 pub(crate) fn keep_services_inside(services: Range) -> Result<(), NodeError> {
     let services = services.to_string();
     let rule = ["--destination", &services, "--jump", "REJECT", "--reject-with", "icmp-port-unreachable"];
@@ -92,13 +92,13 @@ fn append(table: &str, chain: &str, rule: &[&str]) -> Result<(), NodeError> {
     Err(NodeError::Iptables(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
-/// Whether control groups are of version 1 here.
+/// Whether this machine uses cgroup v1.
 pub(crate) fn cgroup_v1() -> bool {
     !Path::new(CGROUPS).join("cgroup.controllers").exists()
 }
 
-/// In version 2 a group either holds processes or hands controllers to its children. Pods need the latter of the
-/// root group, so everything that runs already moves into a child.
+/// In cgroup v2 a group either holds processes or delegates controllers to its children. Pods need the root group to
+/// delegate, so all running processes move into a child group.
 fn leave_root_group() -> Result<(), NodeError> {
     let root = Path::new(CGROUPS);
     let child = root.join("init");
@@ -110,7 +110,7 @@ fn leave_root_group() -> Result<(), NodeError> {
             break;
         }
         for process in processes.lines() {
-            // One that ended meanwhile cannot be moved, and need not be.
+            // A process that has ended in the meantime cannot be moved and need not be.
             let _ = fs::write(child.join("cgroup.procs"), process);
         }
     }
@@ -123,7 +123,7 @@ fn leave_root_group() -> Result<(), NodeError> {
     Ok(())
 }
 
-/// The folder in which containerd keeps images: the first place that may hold overlays.
+/// The folder in which containerd stores images: the first one whose file system supports overlays.
 pub(crate) fn containerd_root(snapshotter: Snapshotter) -> Result<&'static str, NodeError> {
     let [first, second] = paths::CONTAINERD_ROOTS;
     for root in paths::CONTAINERD_ROOTS {
@@ -137,9 +137,9 @@ pub(crate) fn containerd_root(snapshotter: Snapshotter) -> Result<&'static str, 
     Err(NodeError::NoOverlay(first, second))
 }
 
-/// The `resolv.conf` that the kubelet hands to pods with `dnsPolicy: Default`: the one asked for, the container's own,
-/// or, where that names only loopback servers that a pod cannot reach (an engine's embedded one), a stand-in on which
-/// every question fails at once. k3s falls back to a public resolver there; a test must not depend on one.
+/// The `resolv.conf` for pods with `dnsPolicy: Default`: the given one, or the container's own. If that names only
+/// loopback servers, which a pod cannot reach, a replacement is written with which every question fails at once. k3s
+/// uses a public resolver then; a test must not depend on one.
 pub(crate) fn resolv_conf(settings: &Settings, node: &Node) -> Result<String, NodeError> {
     const CONTAINER: &str = "/etc/resolv.conf";
     if let Some(path) = &settings.resolv_conf {
@@ -159,7 +159,7 @@ pub(crate) fn resolv_conf(settings: &Settings, node: &Node) -> Result<String, No
     Ok(path)
 }
 
-/// Whether a `resolv.conf` names any server beyond loopback.
+/// Whether a `resolv.conf` names a server that is not on loopback.
 fn reachable_from_pods(text: &str) -> bool {
     let servers = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();

@@ -11,8 +11,8 @@
 //! without a usable `resolv.conf`, names outside the cluster fail at once instead of going to a public resolver;
 //! CoreDNS reads the API at the node's address; logs are files under `/var/log/parallax-node`.
 //!
-//! **Invariant**: a component that ends takes the container with it, and standard error says which one, how, and its
-//! last lines. Nothing is restarted: a test's cluster that half works is worse than none.
+//! **Invariant**: when a component ends, the container ends, and standard error names the component, its exit status
+//! and its last lines. Nothing is restarted, because for a test a half-working cluster is worse than none.
 
 mod arguments;
 mod boot;

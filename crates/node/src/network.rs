@@ -1,4 +1,4 @@
-//! Address ranges, as far as a node with one IPv4 range of pods and one of services needs them.
+//! IPv4 address ranges, for a node with one range for pods and one for services.
 
 use std::fmt;
 use std::net::Ipv4Addr;

@@ -1,7 +1,7 @@
 //! The node's certificates, under k3s's paths.
 //!
-//! Three CAs as k3s has them (servers, clients, aggregated APIs) and one key for ServiceAccount tokens. What exists
-//! already is kept, so an operator may put a CA or the token key there before the start.
+//! As in k3s there are three CAs (servers, clients, aggregated APIs) and one key for ServiceAccount tokens. Existing
+//! files are kept, so a CA or the token key can be placed there before the start.
 
 use std::fs;
 use std::io::{self, Write};
@@ -128,7 +128,7 @@ impl Place<'_> {
             let pair = KeyPair::from_pem(&read(&key)?).map_err(failed(file))?;
             return Issuer::from_ca_cert_pem(&read(&certificate)?, pair).map_err(failed(file));
         }
-        // The instant in the name keeps the CAs of two clusters apart.
+        // The time in the name distinguishes the CAs of two clusters.
         let mut params = self.params(&format!("{name}@{}", self.now.unix_timestamp()), None, CA_VALIDITY);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages =
@@ -155,7 +155,7 @@ impl Place<'_> {
         write(&certificate, &made.pem())
     }
 
-    /// rcgen's defaults make certificates that look alike and never end: name, validity and key ids are set here.
+    /// With rcgen's defaults certificates look alike and never expire, so name, validity and key ids are set here.
     fn params(&self, name: &str, group: Option<&str>, validity: Duration) -> CertificateParams {
         let mut subject = DistinguishedName::new();
         if let Some(group) = group {

@@ -1,4 +1,4 @@
-//! Whether a component does its work yet: by asking it, not by waiting a while.
+//! Asks a component whether it works yet.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ const PAGE_LIMIT_BYTES: u64 = 1024 * 1024;
 /// kube-proxy's gauge of the instant, in Unix seconds, at which it last wrote all rules; 0 before.
 const RULES_WRITTEN: &str = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";
 
-/// The apiserver's own word that it is ready.
+/// The path at which the apiserver reports that it is ready.
 pub(crate) const READY: &str = "/readyz";
-/// Its word that the system's roles stand, without which controllers and scheduler end at once.
+/// The path at which it reports that the system's roles exist; without them controllers and scheduler end at once.
 pub(crate) const ROLES: &str = "/readyz/poststarthook/rbac/bootstrap-roles";
 
 /// Whether the apiserver answers `path` with success.
@@ -27,8 +27,8 @@ pub(crate) async fn answers(client: &Client, path: &str) -> bool {
     matches!(tokio::time::timeout(PATIENCE, client.request_text(request)).await, Ok(Ok(_)))
 }
 
-/// Whether kube-proxy has written its rules. Its health page says yes before that, and a connection to a Service
-/// would leave the machine before that: so its own metric is read.
+/// Whether kube-proxy has written its rules. Its health page is positive before that, while connections to Services
+/// still leave the machine, so its metric is read.
 pub(crate) async fn service_rules_stand() -> bool {
     let page = tokio::time::timeout(PATIENCE, page(PROXY_METRICS, "/metrics")).await;
     matches!(page, Ok(Ok(text)) if rules_written(&text))

@@ -1,7 +1,7 @@
-//! Process 1: it starts the node as a child, hands signals on, and reaps whatever is left to it.
+//! Process 1: starts the node as a child, forwards signals to it, and reaps orphans.
 //!
-//! The kernel gives every orphan of the container to process 1. Were the node itself process 1, reaping orphans would
-//! race with waiting for components; so it is a child, and this loop knows only one process by name.
+//! The kernel makes process 1 the parent of every orphan in the container. If the node itself were process 1, reaping
+//! orphans would race with waiting for components. So the node is a child process.
 
 use std::process::{Command, ExitCode};
 
@@ -15,7 +15,7 @@ const FAILED: u8 = 1;
 /// Added to a signal's number by every shell and engine.
 const SIGNALLED: i32 = 128;
 
-/// Runs the node as a child and ends as it ends.
+/// Runs the node as a child and exits with its exit code.
 pub(crate) fn run() -> ExitCode {
     let ended = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -31,7 +31,7 @@ pub(crate) fn run() -> ExitCode {
 }
 
 async fn supervise() -> std::io::Result<u8> {
-    // Listening begins before the child exists, so that neither its end nor an early stop is missed.
+    // Listen before the child exists, so that neither its end nor an early stop is missed.
     let mut child_ended = signal(SignalKind::child())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -50,10 +50,10 @@ async fn supervise() -> std::io::Result<u8> {
     }
 }
 
-/// Reaps all that ended; gives the exit code once the node is among them.
+/// Reaps all ended processes; returns the exit code if the node is among them.
 fn reap(node: Pid) -> Option<u8> {
     let mut code = None;
-    // Each call takes one ended process away, so this ends with the last of them.
+    // Each call reaps one process, so the loop is finite.
     while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
         if pid == node {
             let number = status.exit_status().or(status.terminating_signal().map(|signal| SIGNALLED + signal));
@@ -64,6 +64,6 @@ fn reap(node: Pid) -> Option<u8> {
 }
 
 fn hand_on(node: Pid) {
-    // It may have ended this instant; then its end is on its way as a signal, too.
+    // It may have just ended; then a signal for that will arrive.
     let _ = kill_process(node, Signal::TERM);
 }

@@ -1,17 +1,17 @@
-//! What `docker logs` shows: one line a phase on standard output, complaints on standard error.
+//! What `docker logs` shows: one line for each phase on standard output, errors on standard error.
 //!
-//! The components' own logs are files ([`crate::paths::LOGS`]); a node that works says about a dozen lines.
+//! The logs of components are files ([`crate::paths::LOGS`]); a node without errors prints about a dozen lines.
 
 use std::fmt::Display;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// Says one line of progress. A closed standard output is not a reason to stop a node.
+/// Prints one line of progress. A closed standard output must not stop the node.
 pub(crate) fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "parallax-node: {line}");
 }
 
-/// Says what went wrong, as it is, on standard error.
+/// Prints an error on standard error.
 pub(crate) fn complain(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
@@ -26,7 +26,7 @@ impl Clock {
         Self(Instant::now())
     }
 
-    /// Says that `what` came to be, and after how long.
+    /// Prints `what` and the time since the start.
     pub(crate) fn reached(self, what: impl Display) {
         say(format!("{what} after {}", seconds(self.0.elapsed())));
     }

@@ -1,11 +1,11 @@
-//! What the command line and the config file ask for, checked.
+//! The settings from the command line and the config file, checked.
 
 use std::net::Ipv4Addr;
 
 use crate::arguments::Argument;
 use crate::network::Range;
 
-/// Where pods find names when nothing else is said: `.10` of the service range.
+/// The default address of the name server: `.10` of the services' range.
 const DNS_ADDRESS: u8 = 10;
 
 /// A server's settings.

@@ -1,4 +1,4 @@
-//! Starts components, notices when one ends, and stops them in reverse order.
+//! Starts components, reports when one ends, and stops them in reverse order.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -15,15 +15,15 @@ use tokio::sync::{mpsc, watch};
 use crate::error::NodeError;
 use crate::paths;
 
-/// How many of a component's last lines its end is reported with.
+/// How many of a component's last lines an error shows.
 const TAIL_LINES: usize = 20;
 /// How much of the end of a log is read for them.
 const TAIL_BYTES: i64 = 32 * 1024;
-/// How long one stage of stopping waits before it kills; three stages stay under the 5 s that people bear.
+/// How long one stage of stopping waits before it kills; three stages stay below 5 s.
 const STOP_LIMIT: Duration = Duration::from_millis(1200);
 
-/// How much a component's heap grows before Go collects it. A node that lives for minutes pays with memory; the default of
-/// 100 costs a fifth of what the components compute. What they start inherits it, except containers.
+/// How much a component's heap grows before Go collects it. A node that lives for minutes pays with memory; the default
+/// of 100 costs a fifth of what the components compute. What they start inherits it, except containers.
 const GARBAGE_PERCENT: &str = "400";
 
 /// When a component is stopped.
@@ -33,7 +33,7 @@ pub(crate) enum Stage {
     Client,
     /// The apiserver.
     Server,
-    /// What the others stand on: last.
+    /// What the others need: last.
     Base,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Component {
     pub(crate) program: &'static str,
     /// When it is stopped.
     pub(crate) stage: Stage,
-    /// Whether it sees the container's environment. Only what pulls images does: proxies are meant for it alone.
+    /// Whether it gets the container's environment. Only the component that pulls images does, for the sake of proxies.
     pub(crate) environment: bool,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor, and where it tells of components that ended. At most one message a component.
+    /// A supervisor, and the channel on which it reports components that ended. At most one message for each component.
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<NodeError>) {
         let (ends, ended) = mpsc::unbounded_channel();
         (Self { running: Mutex::default(), ends }, ended)
@@ -103,7 +103,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Stops everything, stage by stage, killing what does not end in time.
+    /// Stops everything in stages; kills components that do not end in time.
     pub(crate) async fn stop(&self) {
         let mut running = std::mem::take(&mut *self.running.lock().expect("no holder of this lock panics"));
         for stage in [Stage::Client, Stage::Server, Stage::Base] {

@@ -17,11 +17,11 @@ use crate::record::Sink;
 use crate::run::{self, Machine, RunError};
 use parallax_language::scenario::Span;
 
-/// Where an engine is that nobody named; `--provision` starts one there.
+/// The default engine; `--provision` starts one there.
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
 
-/// Before any thread or file exists: resolves the engine, and starts this program again where its environment must
-/// change for testcontainers. An engine that is missing is told later, where it can be recorded.
+/// Finds the engine before any thread or file exists, and starts this program again if testcontainers needs another
+/// environment. A missing engine is reported later, where it can be recorded.
 pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     let needs_engine = match &cli.command {
         Command::E2e(_) => true,
@@ -31,7 +31,7 @@ pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     if !needs_engine {
         return Ok(());
     }
-    // What somebody named stays named, also where it does not answer: no other engine takes its place.
+    // An engine that the user chose is kept even if it does not answer: no other engine replaces it.
     let named = || RealSurroundings.env("DOCKER_HOST").unwrap_or_else(|| DEFAULT_ENGINE.to_owned());
     let endpoint = engine::find(&RealSurroundings).unwrap_or_else(|_| Endpoint::given(named()));
     engine::ensure_environment(&endpoint).map_err(|error| failed(&RunError::from(error).failure()))
@@ -67,7 +67,7 @@ pub(super) fn policy(k3s: K3s) -> images::K3s {
     }
 }
 
-/// What a run that stops at once leaves, by its ledger.
+/// The objects that remain if a run stops at once, by its ledger.
 pub fn remaining(run: &RunId) -> Vec<String> {
     let Ok(state) = StateDir::of_user() else { return Vec::new() };
     state.entries(run).iter().map(|entry| format!("{} {}", entry.kind, entry.name)).collect()
@@ -157,7 +157,7 @@ pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError
     Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
-/// Takes down what `--keep` left standing: one run by its id, or the only one that stands.
+/// Removes what `--keep` left: the run with the given id, or the only one.
 pub async fn down(run: Option<String>, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     let state = StateDir::of_user().map_err(engine_error)?;
     let standing: Vec<RunId> =
@@ -184,14 +184,14 @@ pub async fn down(run: Option<String>, sink: Sink, _cancel: CancellationToken) -
     Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
-/// Says whether a run could work here.
+/// Checks whether a run can work here.
 pub async fn doctor(provision: bool, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
     printer::data("a run can work on this machine\n");
     Ok(Exit::AsExpected)
 }
 
-/// The reaper's life: it ends when the harness says so, or sweeps when the harness is gone.
+/// Runs the reaper: it ends when the harness says so, or sweeps when the harness is gone.
 pub fn reaper(args: &[String]) -> Result<Exit, CliError> {
     let [run, endpoint, state] = args else {
         return Err(CliError::Usage("the reaper is started by the harness itself".to_owned()));
@@ -218,7 +218,7 @@ impl From<images::ImageError> for CliError {
     }
 }
 
-/// A failure with its fix and what proves it, as the last words of a command.
+/// A failure with its fix and evidence, as the last output of a command.
 fn failed(failure: &Failure) -> CliError {
     let mut text = failure.what.clone();
     if let Some(fix) = &failure.fix {

@@ -1,4 +1,4 @@
-//! From a command to the rooms that do the work.
+//! The calls from commands into the modules that do the work.
 
 mod at_once;
 mod machine;

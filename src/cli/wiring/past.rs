@@ -1,4 +1,4 @@
-//! What earlier runs of a project on this machine tell, kept in the state folder beside the runs' ledgers.
+//! Results and times of a project's earlier runs on this machine, stored in the state folder next to the runs' ledgers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use crate::images::digest::Fields;
 use crate::plan::{History, Plan};
 use crate::report::Summary;
 
-/// What is kept of a project.
+/// The stored data of a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Past {
-    /// What things took.
+    /// How long each part took.
     #[serde(default)]
     pub took: History,
     /// How each variant ended last.
@@ -33,19 +33,19 @@ pub struct Last {
     pub run: RunId,
     /// Whether it was as declared.
     pub green: bool,
-    /// The digest of what its verdict depended on, where that could be said.
+    /// The digest of everything that its verdict depended on, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub print: Option<String>,
 }
 
 impl Past {
-    /// What is known of the project in `root`; nothing where nothing was kept, or it cannot be read by this version.
+    /// The data of the project in `root`; empty if there is none, or if this version cannot read it.
     pub fn of(root: &Path) -> Self {
         let text = file(root).and_then(|file| std::fs::read_to_string(file).ok());
         text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 
-    /// Takes in how a run's variants ended and what they took. One that was skipped or interrupted tells nothing.
+    /// Adds the results and times of a run's variants. A skipped or interrupted variant is ignored.
     pub fn learn(&mut self, plan: &Plan, events: &[Event], prints: &Prints) {
         self.took.learn(plan, events);
         let summary = Summary::from_events(events);
@@ -63,7 +63,7 @@ impl Past {
         }
     }
 
-    /// Keeps it, whole or not at all.
+    /// Stores it atomically.
     pub fn keep(&self, root: &Path) -> Result<(), String> {
         let path = file(root).ok_or("there is no state folder")?;
         let text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
@@ -71,7 +71,7 @@ impl Past {
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
         std::fs::create_dir_all(folder).map_err(failed)?;
         let beside = path.with_extension(format!("{}.part", std::process::id()));
-        // One that a process of the same number left half written.
+        // A half-written file of an earlier process with the same id.
         drop(std::fs::remove_file(&beside));
         write_private(&beside, text.as_bytes()).map_err(|error| error.to_string())?;
         std::fs::rename(&beside, &path).map_err(failed)

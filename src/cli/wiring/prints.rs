@@ -1,4 +1,4 @@
-//! A digest of everything that a scenario's verdicts depend on: where it is the same, they still hold.
+//! A digest of everything that a scenario's verdicts depend on: while it is the same, the verdicts are still valid.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,12 +16,12 @@ use parallax_language::scenario::Loaded;
 /// Digests by scenario.
 pub type Prints = BTreeMap<String, String>;
 
-/// How deep and how many files of a scenario's folder are looked at.
+/// Limits for a scenario's folder: depth and number of files.
 const FILES_LIMIT: usize = 2_000;
 
-/// The digest of each of the project's scenarios: of its folder, the fixtures that it uses, the images that it needs (by
-/// the tag that carries their recipe's hash), the program itself and the kind of node. A scenario of which that cannot be
-/// said is left out, and counts as changed.
+/// The digest of each scenario of the project. It covers the scenario's folder, its fixtures, its images (by the tag
+/// with the hash of their recipe), the program itself and the kind of node. A scenario without a digest is left out of
+/// the result, and counts as changed.
 pub async fn prints(project: &Project, k3s: K3s) -> Result<Prints, CliError> {
     let program = tokio::task::spawn_blocking(|| of_file(&std::env::current_exe()?));
     let images = image_tags(&project.root).await?;
@@ -56,7 +56,7 @@ pub async fn prints(project: &Project, k3s: K3s) -> Result<Prints, CliError> {
     Ok(prints)
 }
 
-/// Where each image is published, and the tag under which it is built: that carries the hash of every input.
+/// The published reference of each image, and the tag of its build, which contains the hash of all inputs.
 async fn image_tags(root: &Path) -> Result<BTreeMap<String, String>, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of_project(root, &cache)?;
@@ -96,7 +96,7 @@ fn files_beside(file: &Path) -> Option<Vec<(String, String)>> {
             }
             let path = entry.path();
             let kind = entry.file_type().ok()?;
-            // A folder below that is a scenario of its own is not this one's.
+            // A subfolder that is itself a scenario does not belong to this one.
             if kind.is_dir() && !path.join("scenario.yaml").exists() {
                 waiting.push(path);
             } else if kind.is_file() && path != file {

@@ -28,7 +28,7 @@ pub struct Listed {
     pub file: String,
 }
 
-/// A project whose files are in order.
+/// A project whose files have no mistakes.
 #[derive(Debug)]
 pub struct Project {
     /// Its folder.
@@ -40,7 +40,7 @@ pub struct Project {
 }
 
 impl Project {
-    /// Reads all scenarios and fixtures. Mistakes in them are shown, and are a usage error: nothing is started.
+    /// Reads all scenarios and fixtures. Mistakes are printed and are a usage error: nothing is started.
     pub fn load(root: &Path) -> Result<Self, CliError> {
         let (project, diagnostics) = read(root, &[]);
         if diagnostics.is_empty() {
@@ -62,7 +62,7 @@ impl Project {
         listed.collect()
     }
 
-    /// The variants that a person means.
+    /// The selected variants.
     pub fn select(&self, query: &filter::Query) -> Result<Vec<VariantId>, filter::FilterError> {
         let candidates = self.scenarios.iter().flat_map(|loaded| {
             loaded.variants.iter().map(|variant| Candidate { id: &variant.id, labels: &loaded.scenario.labels })
@@ -99,16 +99,16 @@ fn count(diagnostics: &[Diagnostic]) -> String {
     }
 }
 
-/// Checks files; shows each mistake. The plan of everything is made too, so that what only shows there is found.
+/// Checks files and prints each mistake. It also makes the plan of everything, because some mistakes only show there.
 pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
-    // What is there is a path; anything else means scenarios.
+    // An existing file or folder is a path; anything else selects scenarios.
     let (paths, filters): (Vec<&String>, Vec<&String>) = args.paths.iter().partition(|it| Path::new(it).exists());
     let looks_like_a_path = |it: &&&String| it.starts_with('/') || it.starts_with("./") || it.starts_with("../");
     if let Some(missing) = filters.iter().find(looks_like_a_path) {
         return Err(CliError::Usage(format!("{missing} is not there")));
     }
     let paths: Vec<PathBuf> = paths.into_iter().map(PathBuf::from).collect();
-    // Files named on the command line, and of all others those that a filter means.
+    // The files on the command line, and the files of the selected scenarios.
     let (mut project, mut diagnostics) =
         if paths.is_empty() || !filters.is_empty() { read(root, &[]) } else { read(root, &paths) };
     if !filters.is_empty() {
@@ -167,7 +167,7 @@ pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<St
     Ok(crate::plan::show(&plan, &expected))
 }
 
-/// The plan in the order in which it runs: random where there is a seed, else the longest first by what is known.
+/// The plan in the order in which it runs: random with a seed, else by expected time, the longest first.
 pub fn arranged(
     project: &Project,
     selected: &[VariantId],

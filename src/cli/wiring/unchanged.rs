@@ -1,4 +1,4 @@
-//! `--breaks changed`: which breaks may be left out, and on what evidence.
+//! `--breaks changed`: which breaks may be left out, and by which evidence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
@@ -13,9 +13,9 @@ use super::project::Project;
 /// Breaks that may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unchanged {
-    /// Those whose last run on this machine was green and saw the same, with that run.
+    /// Breaks whose last run on this machine was green with the same digest, with that run.
     pub since_run: BTreeMap<VariantId, RunId>,
-    /// Those of which nothing differs from main.
+    /// Breaks without any difference from main.
     pub since_main: BTreeSet<VariantId>,
 }
 
@@ -71,8 +71,8 @@ pub fn unchanged(project: &Project, prints: &Prints, past: &Past) -> Unchanged {
     unchanged
 }
 
-/// Whether a path of the project may matter for a scenario. `program` says whether this very program is built from the
-/// project, so that everything which is no scenario, fixture, image or text for people is a part of it.
+/// Whether a path of the project may matter for a scenario. `program` means that this program is built from the
+/// project, so that every file counts that is not a scenario, a fixture, an image or documentation.
 fn concerns(path: &str, scenario: &str, fixtures: &BTreeSet<String>, program: bool) -> bool {
     let folder = scenario.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut parts = path.split('/');
@@ -96,8 +96,8 @@ fn program_within(root: &Path) -> bool {
     matches!(below, Some(Some(Component::Normal(first))) if first == "target")
 }
 
-/// The project's paths that differ between the working tree and where the branch left main. None where git cannot say:
-/// no repository, no main, or this is main, which proves nothing about itself.
+/// The project's paths that differ between the working tree and the commit where the branch left main. None if git
+/// cannot tell: no repository, no main, or main itself.
 fn differing_from_main(root: &Path) -> Option<Vec<String>> {
     let git = |args: &[&str]| {
         let output = Command::new("git").arg("-C").arg(root).args(args).output().ok()?;
@@ -110,7 +110,7 @@ fn differing_from_main(root: &Path) -> Option<Vec<String>> {
     Some(changed.split('\0').chain(new.split('\0')).filter(|path| !path.is_empty()).map(str::to_owned).collect())
 }
 
-/// The published main where there is one; else a local one that is not the branch we are on.
+/// The published main, if there is one; else a local main that is not the current branch.
 fn main_of(git: &dyn Fn(&[&str]) -> Option<String>) -> Option<String> {
     let exists = |name: &&str| git(&["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")]).is_some();
     if let Some(published) = ["origin/HEAD", "origin/main", "origin/master"].iter().find(|name| exists(name)) {

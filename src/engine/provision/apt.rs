@@ -1,4 +1,4 @@
-//! apt, bounded and quiet: its output is shown only where it fails.
+//! Runs apt with a time limit. Its output is shown only if it fails.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -20,12 +20,12 @@ const NEWER_SUITE: &str = "trixie";
 const ETC_APT: &str = "/etc/apt";
 /// Lines of output that an error shows.
 const OUTPUT_LINES: usize = 20;
-/// Limits: apt's own waits end sooner, so passing one means that it hangs.
+/// Time limits. apt's own waits are shorter, so reaching a limit means that apt hangs.
 const UPDATE_WITHIN: Duration = Duration::from_mins(5);
 const INSTALL_WITHIN: Duration = Duration::from_mins(20);
-/// How long another apt may hold its lock. apt waits by itself for dpkg's lock only, not for that of its lists.
+/// How long another apt may hold its lock. apt waits by itself for dpkg's lock only, not for the lock of its lists.
 const LOCK_WITHIN: Duration = Duration::from_mins(2);
-/// dpkg's lock can be asked for, and tells nobody when it is free.
+/// The lock of apt's lists can only be polled; nothing reports when it is free.
 const LOCK_LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// apt on this machine.
@@ -41,11 +41,11 @@ pub(super) struct Wanted {
     pub(super) package: &'static str,
     /// Its least release.
     pub(super) least: Release,
-    /// What must come from the same suite: apt does not draw it along by itself.
+    /// Packages that must come from the same suite; apt does not choose that by itself.
     pub(super) same_suite: &'static [&'static str],
-    /// What goes along.
+    /// Further packages to install.
     pub(super) along: &'static [&'static str],
-    /// What goes along where the archive has it.
+    /// Further packages to install if the archive has them.
     pub(super) along_if_known: &'static [&'static str],
 }
 
@@ -54,7 +54,7 @@ impl<'a> Apt<'a> {
         Self { system, sink, updated: false }
     }
 
-    /// Installs a package, from a newer suite where this machine's own has none that is new enough.
+    /// Installs a package, from a newer suite if this machine's own suite has no version that is new enough.
     pub(super) async fn install(&mut self, wanted: Wanted) -> Result<(), ProvisionError> {
         let Wanted { package, least, .. } = wanted;
         let mut choice = self.look_up(package, least).await?;
@@ -103,7 +103,7 @@ impl<'a> Apt<'a> {
         run("apt-get", &args, INSTALL_WITHIN).await.map(drop)
     }
 
-    /// The version that apt would take by itself, by the lists that are there.
+    /// The version that apt would install by default, by its current lists.
     async fn candidate(&self, package: &str) -> Result<Option<String>, ProvisionError> {
         Ok(read_candidate(&run("apt-cache", &["policy", package], UPDATE_WITHIN).await?))
     }
@@ -123,7 +123,7 @@ impl<'a> Apt<'a> {
         })
     }
 
-    /// Once for a run, and again only after sources were added.
+    /// Updates the lists once for a run, and again only after sources were added.
     async fn update(&mut self) -> Result<(), ProvisionError> {
         if self.updated {
             return Ok(());
@@ -143,7 +143,7 @@ impl<'a> Apt<'a> {
         Ok(())
     }
 
-    /// Adds the newer suite to apt's sources, where it is not among them. Whether it did.
+    /// Adds the newer suite to apt's sources if it is missing. Returns whether it did.
     fn add_newer_suite(&self) -> Result<bool, ProvisionError> {
         let codename = &self.system.codename;
         if codename == NEWER_SUITE {
@@ -163,7 +163,7 @@ impl<'a> Apt<'a> {
             list.display(),
             pin.display()
         ));
-        // The pin first: were the sources there alone, an upgrade in between would take everything from them.
+        // The pin first: with the sources alone, an upgrade in between would install everything from them.
         std::fs::write(&pin, sources::low_pin(NEWER_SUITE)).map_err(ProvisionError::file("write", &pin))?;
         let text = sources::renamed(&own, codename, NEWER_SUITE);
         std::fs::write(&list, text).map_err(ProvisionError::file("write", &list))?;
@@ -175,8 +175,8 @@ fn is_locked(error: &ProvisionError) -> bool {
     matches!(error, ProvisionError::Command { output, .. } if output.iter().any(|line| line.contains("Could not get lock")))
 }
 
-/// Runs a command to its end and returns its standard output. It is in a process group of its own: Ctrl-C in the
-/// terminal must not leave half a package.
+/// Runs a command to its end and returns its standard output. It has its own process group, because Ctrl-C in the
+/// terminal must not leave a half-installed package.
 pub(super) async fn run(program: &str, args: &[&str], within: Duration) -> Result<String, ProvisionError> {
     let failed = |reason: String, output: Vec<String>| ProvisionError::Command {
         command: format!("{program} {}", args.join(" ")),
@@ -209,7 +209,7 @@ pub(super) async fn run(program: &str, args: &[&str], within: Duration) -> Resul
     Err(failed(output.status.to_string(), last_lines(&text, OUTPUT_LINES)))
 }
 
-/// The last lines that say something.
+/// The last lines that are not empty.
 pub(super) fn last_lines(text: &str, count: usize) -> Vec<String> {
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()

@@ -1,4 +1,4 @@
-//! Which version of a package to install: pure, from what apt says there is.
+//! Decides which version of a package to install, from apt's output. Pure.
 
 use std::fmt;
 
@@ -48,7 +48,7 @@ pub(super) fn read_candidate(text: &str) -> Option<String> {
     (version != "(none)").then(|| version.to_owned())
 }
 
-/// How a package is to be had.
+/// How to install a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     /// By its name alone, in this version.
@@ -56,25 +56,25 @@ pub(super) enum Choice {
         /// The version.
         version: String,
     },
-    /// From a suite that is known, but from which nothing is taken unasked.
+    /// From a suite that apt knows but does not install from by default.
     FromSuite {
         /// The version.
         version: String,
         /// The suite.
         suite: String,
     },
-    /// Nowhere in what this machine's apt knows.
+    /// Not available in any source of this machine.
     Nowhere,
 }
 
-/// Chooses the version that apt would take by itself, where that is new enough; else the newest that is.
+/// Chooses apt's default version if it is new enough, else the newest version.
 pub(super) fn choose(candidate: Option<&str>, available: &[Available], least: Release) -> Choice {
     let fits = |version: &str| Release::parse(version).is_some_and(|release| release >= least);
     if let Some(version) = candidate.filter(|version| fits(version)) {
         return Choice::Plain { version: version.to_owned() };
     }
     let newest = available.iter().filter(|one| fits(&one.version)).max_by_key(|one| {
-        // Of equal releases a suite proper comes before its pockets: it is there for sure.
+        // Of equal releases the main suite comes before `-updates` and `-security`: it always exists.
         (Release::parse(&one.version), std::cmp::Reverse(one.suite.len()))
     });
     match newest {

@@ -1,4 +1,4 @@
-//! Starting `dockerd`, and waiting until it answers.
+//! Starts `dockerd` and waits until it answers.
 
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -14,16 +14,16 @@ use crate::engine::find::{DEFAULT_SOCKET, Reach, Surroundings};
 use crate::record::Sink;
 
 const LOG: &str = "/var/log/parallax-dockerd.log";
-/// Where a running dockerd writes its number.
+/// Where a running dockerd writes its process id.
 const PID_FILE: &str = "/var/run/docker.pid";
 const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const OUTPUT_LINES: usize = 20;
 
-/// Starts the engine where it does not run, through systemd where that runs, and waits until it answers.
+/// Starts the engine if it does not run (by systemd if that runs), and waits until it answers.
 pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), ProvisionError> {
     let mut child = None;
-    // Lines of an earlier start explain nothing.
+    // Lines of an earlier start are not evidence.
     let log_begins = std::fs::metadata(LOG).map_or(0, |file| file.len());
     let by_systemd = Path::new("/run/systemd/system").exists();
     if is_starting() {
@@ -48,26 +48,26 @@ pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), 
         if begun.elapsed() > ANSWERS_WITHIN {
             return Err(failed(format!("does not answer after {} s", ANSWERS_WITHIN.as_secs()), log_begins));
         }
-        // A socket that does not exist yet cannot be awaited, only looked for.
+        // A socket that does not exist yet can only be polled.
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
-/// Whether its package, or somebody else, has started one a moment ago.
+/// Whether its package, or another process, has just started one.
 fn is_starting() -> bool {
     let pid = std::fs::read_to_string(PID_FILE).ok().and_then(|text| text.trim().parse::<u32>().ok());
     let stat = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
     stat.is_some_and(|stat| is_living_dockerd(&stat))
 }
 
-/// Reads `/proc/PID/stat`: a process that has ended keeps its name until its parent looks (states Z and X).
+/// Reads `/proc/PID/stat`: a process that has ended keeps its name until its parent reaps it (states Z and X).
 fn is_living_dockerd(stat: &str) -> bool {
     let Some((before, after)) = stat.rsplit_once(')') else { return false };
     let name = before.split_once('(').map_or("", |(_, name)| name);
     name == "dockerd" && !after.trim_start().starts_with(['Z', 'X'])
 }
 
-/// In a session of its own, so that neither the terminal's end nor ours takes it along.
+/// Starts it in its own session, so that it survives the end of the terminal and of this process.
 fn spawn() -> Result<Child, ProvisionError> {
     let failed =
         |reason: String| ProvisionError::Command { command: "setsid dockerd".to_owned(), reason, output: Vec::new() };
@@ -81,14 +81,14 @@ fn spawn() -> Result<Child, ProvisionError> {
     let errors = log.try_clone().map_err(ProvisionError::file("write", LOG))?;
     let mut command = Command::new("setsid");
     command.arg(dockerd).current_dir("/").stdin(Stdio::null()).stdout(log).stderr(errors);
-    // The client's variables mean other things to the server.
+    // The client's variables have another meaning for the server.
     for name in ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONTEXT", "DOCKER_CONFIG"] {
         command.env_remove(name);
     }
     command.spawn().map_err(|error| failed(error.to_string()))
 }
 
-/// Where the server is installed.
+/// The path of the installed server.
 pub(super) fn dockerd() -> Option<PathBuf> {
     on_path("dockerd").next()
 }

@@ -1,4 +1,4 @@
-//! An engine that answers, installed and started where that is wanted.
+//! Finds an engine that answers, and on request installs and starts one.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::record::Sink;
 const LEAST: Release = Release(23, 0);
 const VERSION_WITHIN: Duration = Duration::from_secs(20);
 
-/// Finds the engine; where none answers and `provision` is set, installs and starts one, saying each step before it
-/// is done. An engine that somebody named elsewhere (`DOCKER_HOST`, a context) is never replaced.
+/// Finds the engine. If none answers and `provision` is set, installs and starts one, and reports each step
+/// beforehand. An engine that the user chose (`DOCKER_HOST`, a context) is never replaced.
 pub async fn ensure_engine(provision: bool, around: &dyn Surroundings, sink: &Sink) -> Result<Endpoint, EngineError> {
     let absent = match find(around) {
         Ok(endpoint) => return Ok(endpoint),
@@ -34,7 +34,8 @@ pub async fn ensure_engine(provision: bool, around: &dyn Surroundings, sink: &Si
     find(around)
 }
 
-/// The engine, with what it needs and does not depend on. Newer releases split the client off, which a person wants.
+/// The engine's package, and packages that it needs without depending on them. Newer releases have the client in a
+/// package of its own, which users want.
 fn engine_package(has_client: bool) -> Wanted {
     Wanted {
         package: "docker.io",
@@ -45,12 +46,12 @@ fn engine_package(has_client: bool) -> Wanted {
     }
 }
 
-/// Only the default socket is: what was chosen by name is somebody else's.
+/// Only the engine at the default socket may be started here; one that the user chose may not.
 fn is_ours_to_start(absent: &EngineError) -> bool {
     matches!(absent, EngineError::NotFound { tried } if tried.iter().any(|one| one.place == DEFAULT_SOCKET))
 }
 
-/// Whether a server is here that only has to be started.
+/// Whether a server is installed that only needs to be started.
 async fn is_installed() -> bool {
     let Some(dockerd) = daemon::dockerd().and_then(|path| path.to_str().map(str::to_owned)) else { return false };
     let version = run(&dockerd, &["--version"], VERSION_WITHIN).await.unwrap_or_default();

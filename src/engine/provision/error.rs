@@ -1,4 +1,4 @@
-//! What can go wrong when something is installed or started.
+//! Errors of installing and starting software.
 
 use std::path::PathBuf;
 

@@ -1,16 +1,16 @@
-//! The one limit of the kernel that clusters run into: instances of inotify.
+//! The one kernel limit that clusters reach: inotify instances.
 
 use std::path::Path;
 
 use crate::engine::error::EngineError;
 use crate::record::Sink;
 
-/// Where the kernel keeps it. It counts for a user, over all containers; Linux begins with 128.
+/// The kernel's limit for each user, over all containers; the default is 128.
 const INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
 /// Enough for some forty clusters at once.
 const ENOUGH: u64 = 1024;
 
-/// Raises the limit of inotify instances where it is lower than some runs side by side need, saying so before.
+/// Raises the limit of inotify instances if it is too low for several runs at once, and reports that beforehand.
 pub fn ensure_inotify(sink: &Sink) -> Result<(), EngineError> {
     let path = Path::new(INSTANCES);
     let now = std::fs::read_to_string(path).map_err(EngineError::file("read", path))?;

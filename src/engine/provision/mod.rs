@@ -1,9 +1,9 @@
-//! Installing what is missing, on Debian or Ubuntu as root: an engine that can run privileged containers, and the
+//! Installs missing software, on Debian or Ubuntu as root: an engine that can run privileged containers, and the
 //! toolchains that image recipes need.
 //!
-//! Every step is said *before* it is done, with package names, versions and the files written. A second run changes
-//! nothing. No mirror is named here: where a newer suite is needed, the machine's own apt sources are used once more
-//! with the suite renamed, pinned so low that nothing else is upgraded from it (docs/facts.md#container-engines).
+//! Every step is reported *before* it is done, with package names, versions and the files written. A second run changes
+//! nothing. No mirror is named here: for a newer suite, the machine's own apt sources are copied with the suite
+//! renamed, and pinned so low that nothing else is upgraded from it (docs/facts.md#container-engines).
 
 mod apt;
 mod choice;

@@ -1,8 +1,8 @@
-//! The machine's own apt sources, once more for another suite.
+//! A copy of the machine's own apt sources for another suite.
 //!
-//! Only Debian's own archive is taken over: sources signed by Debian's archive key, or without a key of their own and
-//! with Debian's components, whose suites belong to this machine's release. Third-party sources stay as they are, since
-//! nobody knows whether they have the other suite.
+//! Only Debian's own archive is copied: sources of this machine's release that are signed by Debian's archive key, or
+//! that have no key of their own and Debian's components. Third-party sources are not copied, because they may not have
+//! the other suite.
 
 use std::path::{Path, PathBuf};
 
@@ -20,12 +20,12 @@ pub(super) struct Source {
     uris: Vec<String>,
     suites: Vec<String>,
     components: Vec<String>,
-    /// Fields that are kept as they were, such as `Signed-By`, with their continuation lines.
+    /// Fields that are copied unchanged, such as `Signed-By`, with their continuation lines.
     kept: Vec<String>,
 }
 
-/// The sources of Debian's own archive that this machine has under `etc`, for the release `suite`, as a `.sources` file.
-/// `None` where the machine is not Debian, or has no such sources.
+/// The sources of Debian's own archive that this machine has under `etc`, for the release `suite`, as a `.sources`
+/// file. `None` where the machine is not Debian, or has no such sources.
 pub fn debian_sources(etc: &Path, suite: &str) -> Option<String> {
     let system = System::from_os_release(&std::fs::read_to_string(etc.join("os-release")).ok()?).ok()?;
     let sources = own_archive(&read(&etc.join("apt")).ok()?, &system.codename);
@@ -90,7 +90,7 @@ pub(super) fn renamed(sources: &[Source], from: &str, to: &str) -> String {
     lines.join("\n")
 }
 
-/// A preference that takes nothing from `suite` unless it is asked for, or is to be had nowhere else.
+/// A preference by which apt installs a package from `suite` only on request, or if no other suite has it.
 pub(super) fn low_pin(suite: &str) -> String {
     format!(
         "# Written by parallax: only what is asked for by name comes from {suite}.\n\
@@ -108,7 +108,7 @@ impl Source {
     }
 }
 
-/// A stanza of a `.sources` file; none where it is off, or has no binary packages.
+/// A stanza of a `.sources` file; none if it is disabled or has no binary packages.
 fn stanza(text: &str) -> Option<Source> {
     let mut fields: Vec<(String, String, String)> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {

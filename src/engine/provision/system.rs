@@ -1,4 +1,4 @@
-//! Which system this is, and whether something may be installed on it.
+//! The operating system, and whether this user can install packages on it.
 
 use super::error::ProvisionError;
 
@@ -14,7 +14,7 @@ pub(super) struct System {
 }
 
 impl System {
-    /// This machine, where `what` can be installed on it by this user.
+    /// This machine, if this user can install `what` on it.
     pub(super) fn for_installing(what: &str) -> Result<Self, ProvisionError> {
         let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
         let system = Self::from_os_release(&text)

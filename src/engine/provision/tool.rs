@@ -11,7 +11,7 @@ use crate::engine::error::EngineError;
 use crate::record::Sink;
 
 const VERSION_WITHIN: Duration = Duration::from_secs(20);
-/// Where administration tools are, which an ordinary user's PATH may lack.
+/// Folders of administration tools, which the PATH of an ordinary user may lack.
 const ALSO: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
 
 /// A toolchain.
@@ -19,7 +19,7 @@ const ALSO: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
 pub enum Tool {
     /// The Go compiler.
     Go,
-    /// Makes Debian root file systems without being in one.
+    /// Creates Debian root file systems from outside.
     Mmdebstrap,
     /// Fetches Python packages.
     Pip,
@@ -35,7 +35,7 @@ pub enum Tool {
 
 /// What is known of a tool.
 struct Known {
-    /// What a person calls it.
+    /// The command's name.
     name: &'static str,
     command: &'static str,
     package: &'static str,
@@ -132,7 +132,7 @@ impl Tool {
     }
 }
 
-/// Finds a tool that is new enough; where there is none and `provision` is set, installs it. Returns its path.
+/// Finds a tool that is new enough. If there is none and `provision` is set, installs it. Returns its path.
 pub async fn ensure_tool(tool: Tool, provision: bool, sink: &Sink) -> Result<PathBuf, EngineError> {
     let known = tool.known();
     let missing = match look(&known).await {
@@ -150,7 +150,7 @@ pub async fn ensure_tool(tool: Tool, provision: bool, sink: &Sink) -> Result<Pat
     Ok(look(&known).await?)
 }
 
-/// The first on the path that is new enough. The error names what is there instead.
+/// The first on the path that is new enough. The error names the versions that are too old.
 async fn look(known: &Known) -> Result<PathBuf, ProvisionError> {
     let mut instead = Vec::new();
     for path in on_path(known.command) {

@@ -1,4 +1,4 @@
-//! The parts of a signed request: telling them apart, putting one back, saying how two differ.
+//! The parts of a signed request: which parts differ between two requests, and how to restore one of them.
 
 use std::collections::BTreeSet;
 

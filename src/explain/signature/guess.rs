@@ -1,4 +1,4 @@
-//! What could have been signed, where that is not known: the changes that things between a client and a store make.
+//! What could have been signed, where that is not known: the usual changes that proxies make to a request.
 
 use super::difference::{Part, put_back, same};
 use super::request::{Payload, SignedRequest, UNSIGNED, decoded, encoded};

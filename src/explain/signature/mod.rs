@@ -1,10 +1,10 @@
-//! Why a store refused a signature: exactly, not by likelihood.
+//! Why a store refused a signature: a proof, not a guess.
 //!
-//! A signature covers parts of a request. While the run holds the secrets, [`investigate`] looks for the fewest parts
-//! that, put back to what was signed, make the signature right again: these are what differs, and nothing else does.
-//! What it finds goes into the record; [`words`] makes the sentence from that.
+//! A signature covers parts of a request. While the run holds the secrets, [`investigate`] looks for the smallest set
+//! of parts that makes the signature valid again once they are restored to what was signed. Exactly these parts differ.
+//! The result goes into the record, and [`words`] makes the sentence from it.
 //!
-//! **Architecture Invariant:** pure. It is given requests and secrets, and gives back a finding without secrets.
+//! **Architecture Invariant:** pure. The input is requests and secrets; the output is a finding without secrets.
 
 mod canonical;
 mod difference;

@@ -1,4 +1,4 @@
-//! A signed request taken apart: what a signature covers, part by part, as a server reads it.
+//! The parts of a signed request that a signature covers, as a server reads them.
 
 use std::collections::BTreeMap;
 
@@ -179,8 +179,8 @@ fn trimmed(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The decoded path of what the trace shows. Go keeps the path as it was sent only where its own encoding of the decoded
-/// path is another (`net/url`, `URL.RawPath`).
+/// The decoded path of what the trace shows. Go keeps the path as it was sent only where its own encoding of the
+/// decoded path is another (`net/url`, `URL.RawPath`).
 fn traced_path(shown: &str, sent: Option<&str>) -> String {
     let undone = decoded(shown, false);
     let cannot_be_encoded = go_encoded(&undone) == shown;

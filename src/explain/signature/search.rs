@@ -1,4 +1,4 @@
-//! The search for the fewest parts that make a signature right.
+//! The search for the smallest set of parts whose restoration makes a signature valid.
 
 use parallax_vocab::Secret;
 use parallax_vocab::signature::{SecretFinding, SeenBy, SignatureFinding};

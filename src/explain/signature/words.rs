@@ -1,4 +1,4 @@
-//! The sentence that goes with a finding: what differs, and what to do about it.
+//! The sentence that explains a finding: what differs, and what to do about it.
 
 use parallax_vocab::signature::{Difference, Part, SecretFinding, SeenBy, SignatureFinding, SignatureForm};
 

@@ -9,7 +9,7 @@ use parallax_vocab::answer::Reply;
 use parallax_vocab::question::{HttpQuestion, Probe, View};
 use serde_json::Value;
 
-/// Where a pod finds its own account.
+/// Where a pod finds the token of its ServiceAccount.
 const OWN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The apiserver, from every pod.
 const APISERVER: &str = "https://kubernetes.default.svc.cluster.local";

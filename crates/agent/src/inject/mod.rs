@@ -1,7 +1,7 @@
-//! `inject`: a small mutating webhook, as AWS's pod identity webhook is one, that also tells endpoints and authority.
+//! `inject`: a small mutating webhook like AWS's pod identity webhook, which also adds endpoints and authority.
 //!
-//! It asks the apiserver for the pod's ServiceAccount each time: an annotation counts from the moment it is there. What it
-//! cannot find out it does not decide: it answers 500, and the webhook's `failurePolicy` says what becomes of the pod.
+//! It reads the pod's ServiceAccount from the apiserver for each request, so an annotation has an effect at once. If
+//! that fails it answers 500, and the `failurePolicy` of the webhook decides about the pod.
 
 mod account;
 mod patch;
@@ -28,11 +28,11 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// A pod's object is no longer than etcd takes, 1.5 MiB; the review holds little more.
+/// A pod's object is not larger than etcd accepts, 1.5 MiB; the review is a little larger.
 const REVIEW_LIMIT_BYTES: usize = 4 * 1024 * 1024;
-/// A handshake, and the head of a request, must have come by then.
+/// Time limit for a handshake, and for the head of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Wait before the next accept when this one failed: out of descriptors, most likely.
+/// Pause after a failed accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the webhook is told.

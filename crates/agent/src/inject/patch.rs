@@ -1,12 +1,12 @@
-//! What is added to a pod. Pure.
+//! The patch for a pod. Pure.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// The role that pods take on, under AWS's own annotation; an account without it is left alone.
+/// AWS's annotation for the role that pods assume; pods of an account without it are not changed.
 const ROLE: &str = "eks.amazonaws.com/role-arn";
-/// Who the token is for, as AWS's webhook reads it too.
+/// AWS's annotation for the token's audience.
 const AUDIENCE: &str = "eks.amazonaws.com/audience";
 /// Where S3 and STS are.
 const ENDPOINT: &str = "injection.parallax/endpoint";
@@ -20,7 +20,7 @@ const FOLDER: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";
 /// As AWS's webhook asks for: a day.
 const LIFETIME_S: u32 = 86_400;
 
-/// The operations that make of a pod what its account's annotations ask for. What a container says itself stays.
+/// The operations that add what the account's annotations ask for. Values that a container sets itself are kept.
 pub(super) fn of(pod: &Value, annotations: &BTreeMap<String, String>) -> Vec<Value> {
     let Some(role) = annotations.get(ROLE) else { return Vec::new() };
     let token = format!("{FOLDER}/token");
@@ -53,7 +53,7 @@ pub(super) fn of(pod: &Value, annotations: &BTreeMap<String, String>) -> Vec<Val
     patch
 }
 
-/// Adds to a list those entries whose key none has that is there; makes the list where there is none.
+/// Adds the entries whose key is not in the list yet; creates the list if it is missing.
 fn add(patch: &mut Vec<Value>, of: &Value, at: &str, list: &str, entries: &[(&str, Value)]) {
     let there = of[list].as_array();
     let has = |(key, entry): &&(&str, Value)| !there.into_iter().flatten().any(|it| it[*key] == entry[*key]);

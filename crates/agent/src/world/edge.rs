@@ -1,5 +1,6 @@
-//! The edge: TLS passed through, unopened, to the backend that port and server name choose. It stands where an ingress
-//! or a load balancer stands, and holds no key, so what a client sees is the store's own certificate.
+//! The edge: passes TLS connections through, without decrypting them, to the backend that belongs to port and server
+//! name. It takes the place of an ingress or a load balancer. It has no key, so a client sees the store's own
+//! certificate.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,11 +15,11 @@ use tokio::net::{TcpListener, TcpStream};
 use super::log::Log;
 use super::sni::{self, Hello};
 
-/// A client must have said its hello by then.
+/// Time limit for the client's hello.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
-/// A backend must have been found and have accepted by then.
+/// Time limit for resolving and connecting to a backend.
 const DIAL_LIMIT: Duration = Duration::from_secs(5);
-/// Wait before the next accept when this one failed: out of descriptors, most likely.
+/// Pause after a failed accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A fatal alert "unrecognized name" (RFC 8446, 6): record type, version, length, level, description.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
@@ -112,8 +113,8 @@ async fn hello(client: &mut TcpStream) -> io::Result<(Option<String>, Vec<u8>)> 
     }
 }
 
-/// Connects to `name-or-address:port`. The name is resolved now, each time: a backend may have moved. It is asked of the
-/// container's resolver in DNS, not of the C library, which a static binary cannot rely on.
+/// Connects to `name-or-address:port`. The name is resolved for each connection, because a backend may move. It is
+/// resolved by DNS and not by the C library, which a static binary cannot depend on.
 async fn dial(backend: &str) -> io::Result<TcpStream> {
     let bad = || io::Error::other(format!("backend {backend} is not name:port"));
     let (host, port) = backend.rsplit_once(':').ok_or_else(bad)?;

@@ -18,7 +18,7 @@ impl Log {
     pub(crate) fn stdout() -> Self {
         Self::new(|line| {
             let mut out = std::io::stdout().lock();
-            // Without a reader there is nothing left to witness; serving goes on.
+            // Without a reader the log has no use; serving continues.
             let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
         })
     }

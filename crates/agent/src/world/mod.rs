@@ -1,6 +1,7 @@
-//! The run's outside world: its name server and its edge, in one container on the engine's network.
+//! The network outside a cluster: its name server and its edge, in one container.
 //!
-//! **Architecture Invariant:** no upstream. What is not declared does not exist, whatever network the machine sits in.
+//! **Architecture Invariant:** no upstream. A name that is not declared does not exist, in whatever network the machine
+//! is.
 
 mod edge;
 mod log;
@@ -34,7 +35,7 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
     hold::until_told().await
 }
 
-/// What serves; dropping it ends the name server.
+/// The running servers; dropping this stops the name server.
 struct Running {
     _names: Server<Names>,
     /// Where the name server listens, and the edge, by its rule's port.

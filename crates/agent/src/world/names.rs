@@ -1,4 +1,4 @@
-//! The name server: the zone's verdicts as DNS answers, each question logged.
+//! The name server: turns the zone's verdicts into DNS answers, and logs each question.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use parallax_vocab::world::Entry;
 use super::log::Log;
 use super::zone::{Asked, Verdict, Zone, plain};
 
-/// Short, so that a change is seen soon; a resolver on the way adds its own minimum.
+/// Short, so that a change takes effect soon; a resolver in between may have its own minimum.
 const TTL_S: u32 = 5;
 /// The largest datagram we offer to send.
 const PAYLOAD_BYTES: u16 = 1232;
 
-/// The engine's resolver answers within this, or the asker is taken for the outside.
+/// If the engine's resolver does not answer within this time, the client counts as outside.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 
 /// Answers from the zone.
@@ -31,7 +31,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// What is said of `name` to whoever asks from `source`.
+    /// The verdict on `name` for a client at `source`.
     async fn verdict(&self, name: &str, kind: RecordType, source: IpAddr) -> Verdict {
         if self.zone.is_hidden(name) && self.is_cluster(source).await {
             return Verdict::NoSuchName;
@@ -39,7 +39,7 @@ impl Names {
         self.zone.say(name, asked(kind))
     }
 
-    /// Asked anew each time: the cluster starts after the world, and may be started again.
+    /// Resolved for each question: the cluster starts after the world, and may be restarted.
     async fn is_cluster(&self, source: IpAddr) -> bool {
         let Some(cluster) = &self.cluster else { return false };
         let addresses = parallax_probe::resolve(cluster, LOOKUP_LIMIT).await;
@@ -59,7 +59,7 @@ impl RequestHandler for Names {
                 let kind = info.query.query_type();
                 let verdict = self.verdict(&name, kind, info.src.ip()).await;
                 let said = shown(&verdict);
-                // Ours is the whole name space: authoritative, and no recursion could find more.
+                // This server is authoritative for all names, so recursion is of no use.
                 metadata.authoritative = true;
                 metadata.recursion_available = true;
                 match verdict {
@@ -92,7 +92,7 @@ impl RequestHandler for Names {
             builder.edns(&edns);
         }
         let response = builder.build(metadata, &answers, [], &authority, []);
-        // A client that is gone gets no answer; there is nobody to tell.
+        // A client that has gone needs no answer.
         let sent = handle.send_response(response).await;
         sent.unwrap_or_else(|_| Header { metadata, counts: HeaderCounts::default() }.into())
     }
@@ -114,7 +114,7 @@ fn record(owner: &Name, address: IpAddr) -> Record {
     Record::from_rdata(owner.clone(), TTL_S, data)
 }
 
-/// The root's authority. Without it a negative answer is not a proper one, and resolvers cache it as they like.
+/// The root's SOA record. A negative answer needs it: it tells resolvers how long to cache the answer.
 fn soa() -> Record {
     let minimum = TTL_S;
     let soa = SOA::new(Name::root(), Name::root(), 1, 60, 60, 60, minimum);

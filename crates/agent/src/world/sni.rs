@@ -2,17 +2,17 @@
 
 use rustls::server::Acceptor;
 
-/// More than this is not a `ClientHello` of anyone we serve.
+/// Limit of a `ClientHello`; real ones are smaller.
 pub(crate) const HELLO_LIMIT_BYTES: usize = 32 * 1024;
 
-/// What the bytes so far say.
+/// What the bytes so far contain.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Hello {
     /// More are needed.
     Incomplete,
     /// A whole `ClientHello`, with the server name it holds, in lower case.
     Asks(Option<String>),
-    /// They are not TLS, or no hello that rustls can read.
+    /// Not TLS, or not a hello that rustls can read.
     NotTls(String),
 }
 

@@ -1,4 +1,4 @@
-//! The zone: what the run's world says of a name. Pure.
+//! The zone: which names exist, and with which addresses. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,14 +9,14 @@ use parallax_vocab::world::{NameTarget, WorldConfig};
 #[derive(Debug)]
 pub(crate) struct Zone {
     names: BTreeMap<String, Vec<IpAddr>>,
-    /// Those of them that the cluster is not told.
+    /// The names that exist only for clients outside the cluster.
     hidden: BTreeSet<String>,
-    /// Names between the root and a name: they exist too, without records, and a resolver that is told otherwise may
-    /// rightly deny all that is below (RFC 8020).
+    /// Names between the root and a declared name: they exist without records. If they did not, a resolver could
+    /// rightly deny every name below (RFC 8020).
     between: BTreeSet<String>,
 }
 
-/// What is said of one name.
+/// The verdict on one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// These addresses, of the family that was asked.
@@ -65,12 +65,12 @@ impl Zone {
         zone
     }
 
-    /// Whether `name` exists for the outside only: the edge's names, and those of what stands beside the cluster.
+    /// Whether `name` exists only outside: the edge's names, and those of containers beside the cluster.
     pub(crate) fn is_hidden(&self, name: &str) -> bool {
         self.hidden.contains(&plain(name))
     }
 
-    /// What is said of `name` to the outside.
+    /// The verdict on `name` for a client outside.
     pub(crate) fn say(&self, name: &str, asked: Asked) -> Verdict {
         let name = plain(name);
         let Some(all) = self.names.get(&name) else {
