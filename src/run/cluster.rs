@@ -132,6 +132,10 @@ async fn stop(context: &Context, cluster: &Cluster) {
 /// Says which namespaces could not go, and why: a cluster of a person's own would keep them. This one goes with all that
 /// is in it, so nobody waits.
 async fn tell_what_is_held(context: &Context, cluster: &Cluster, plan: &ClusterPlan) {
+    if let Err(reason) = cluster::answers(&cluster.client).await {
+        context.sink.warn(format!("cluster {} cannot be asked whether its namespaces go: {reason}", cluster.name));
+        return;
+    }
     let asked = plan.environments.iter().map(|it| apply::held_by(&cluster.client, &it.namespace));
     let Ok(all) = tokio::time::timeout(HELD_WITHIN, join_all(asked)).await else {
         context.sink.warn(format!("cluster {} does not say in time whether its namespaces go", cluster.name));

@@ -146,13 +146,16 @@ pub(super) async fn run(
     let _standing = context.environments.take(plan.urgency).await;
     let setting_up = context.jobs.take(plan.urgency).await;
     let began = Instant::now();
+    let mut silent = false;
     if let Err((first, error)) = in_environment(context, applier, cluster, plan, belongings, setting_up).await {
+        silent = error.is_silence();
         for variant in &plan.variants[first..] {
             let outcome = Outcome::Error { failure: error.failure() };
             context.verdicts.say(&variant.id, outcome, millis(began));
         }
     }
-    if !context.options.keep {
+    // Of an apiserver that did not answer just now nothing more is asked: the cluster goes as a whole.
+    if !context.options.keep && !silent {
         // What it held of the node is for the environments that still come.
         if let Err(error) = apply::take_down(applier, &plan.namespace).await {
             context.sink.warn(error.to_string());

@@ -110,6 +110,11 @@ impl RunError {
         }
     }
 
+    /// Whether somebody who was asked did not answer at all.
+    pub(super) fn is_silence(&self) -> bool {
+        self.is_transient() || matches!(self, Self::Overdue { .. })
+    }
+
     /// With the variants that it leaves without a verdict.
     pub(super) fn naming(self, variants: &[&VariantId]) -> Self {
         match self {

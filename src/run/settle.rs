@@ -94,7 +94,7 @@ async fn bounded(attempt: Attempt<'_>) -> Result<Tried, RunError> {
     let overdue = |_| RunError::Overdue {
         place: attempt.place.to_owned(),
         step: attempt.step.id.clone(),
-        within_s: attempt.left.as_secs(),
+        within_s: within(attempt.step).as_secs(),
         grace_s: GRACE.as_secs(),
     };
     tokio::time::timeout(attempt.left + GRACE, attempt.run()).await.map_err(overdue)?

@@ -24,7 +24,7 @@ vantages:
   host: { outside: { trust: [ca] } }
 flow:
   - { id: begun, resource: { api-version: v1, kind: Namespace, name: default }, expect: { object: { kind: Namespace } } }
-  - { id: still, from: host, dns: { name: "{{ store.host }}" }, consistently: 25s }
+  - { id: still, from: host, dns: { name: nothing.example.org }, expect: { dns: no-such-name }, consistently: 25s }
   - { id: stuck, needs: [still], STEP }
 "#;
 /// Each step, and how long it may take.
@@ -134,10 +134,10 @@ impl Proxy {
                 let (Ok(client), Some(upstream)) = (client, upstream.get().copied()) else { continue };
                 let fate = match (number + 1) % 9 {
                     3 => Some(Fate::AtOnce),
-                    // In the middle of the handshake.
+                    // In the middle of the handshake. Later, a session in a pod could be the one that is cut: that is the
+                    // harness's error, since nobody knows what became of the question that was on its way.
                     6 => Some(Fate::After(100)),
-                    // In the middle of an answer.
-                    0 => Some(Fate::After(6_000)),
+                    0 => Some(Fate::After(1_000)),
                     _ => None,
                 };
                 if fate.is_none() { &passed } else { &reset }.fetch_add(1, Ordering::Relaxed);
@@ -198,14 +198,14 @@ vantages:
 flow:
   - { id: put, from: app, s3: { put: photos/a.txt, body: hello } }
   - { id: url, from: host, presign: { get: photos/a.txt, expires: 5m } }
-  - { id: inside, from: app, http: { get: "{{ url }}" }, expect: { status: 200, body: hello } }
+  - { id: inside, needs: [put], from: app, http: { get: "{{ url }}" }, expect: { status: 200, body: hello } }
   - { id: look, resource: { api-version: v1, kind: Namespace, name: default }, expect: { object: { kind: Namespace } } }
   - { id: make, apply: { objects: [{ apiVersion: v1, kind: ConfigMap, metadata: { name: a }, data: { x: "1" } }] } }
   - { id: change, needs: [make], patch: { api-version: v1, kind: ConfigMap, name: a, merge: { data: { x: "2" } } } }
   - { id: changed, needs: [change], resource: { api-version: v1, kind: ConfigMap, name: a }, expect: { object: { data: { x: "2" } } }, consistently: 5s }
   - { id: says, log: { of: deployment/minio }, expect: { line: MinIO }, eventually: 20s }
   - { id: restart, restart: { deployment: minio } }
-  - { id: again, needs: [restart], from: host, http: { get: "{{ url }}" }, expect: { status: 404 }, eventually: 30s }
+  - { id: again, needs: [restart, put], from: host, http: { get: "{{ url }}" }, expect: { status: 404 }, eventually: 30s }
   - { id: rotated, rotate: { certificate: store.serving } }
   - { id: gone, needs: [changed], delete: { api-version: v1, kind: ConfigMap, name: a } }
 breaks:
