@@ -92,7 +92,7 @@ pub enum Command {
     Gc,
     /// Say whether a run could work on this machine, and what would hurt.
     #[command(
-        after_long_help = "Examples:\n  parallax doctor\n  parallax doctor --provision    also install and start an engine (Debian or Ubuntu, as root)"
+        after_long_help = "Examples:\n  parallax doctor\n  parallax doctor --provision            also install and start an engine (Debian or Ubuntu, as root)\n  parallax doctor --tests --provision    also what this repository's tests need"
     )]
     Doctor(Doctor),
     /// Make the reports of a recorded run again.
@@ -334,6 +334,9 @@ pub struct Doctor {
     /// Install and start an engine where there is none.
     #[arg(long)]
     pub provision: bool,
+    /// Look for the programs that this repository's tests need, too; with --provision, install those that are missing.
+    #[arg(long)]
+    pub tests: bool,
 }
 
 /// Arguments of `report`.

@@ -62,7 +62,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         },
         Command::Down(args) => session::watched(|sink, cancel| wiring::down(args.run, sink, cancel)).await,
         Command::Gc => session::watched(wiring::gc).await,
-        Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args.provision, sink, cancel)).await,
+        Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args, sink, cancel)).await,
         Command::Report(args) => report::again(project().ok().as_deref(), &args),
         Command::Explain(args) => explain::explain(project().ok().as_deref(), &args).map(|text| say(&text)),
         Command::Schema(args) => made(&project()?, &schema::files(), args.check, "schema"),

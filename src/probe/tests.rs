@@ -10,6 +10,7 @@ use parallax_vocab::prober::{Known, ProberOrder, ProberQuestion};
 use parallax_vocab::question::{HttpQuestion, PresignQuestion, S3Access, S3Operation, S3Question};
 use parallax_vocab::wire::{self, FromAgent};
 use parallax_vocab::{Cause, Probe, Question, Reply, Secret, View};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -26,10 +27,10 @@ fn agent() -> PathBuf {
 }
 
 /// A session with a child process; with the process's id, and the exit status once it has ended.
-async fn with_child(mut command: Command) -> (Result<Session, ProbeError>, u32, oneshot::Receiver<String>) {
+async fn with_child(mut command: Command) -> (Result<Session, ProbeError>, Pid, oneshot::Receiver<String>) {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().expect("it starts");
-    let pid = child.id().expect("it runs");
+    let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).expect("it runs");
     let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(stdin), Some(stdout), Some(stderr)) = streams else { panic!("all three are piped") };
     let (tell, told) = oneshot::channel();
@@ -43,7 +44,7 @@ async fn with_child(mut command: Command) -> (Result<Session, ProbeError>, u32, 
     (Session::open("pod app of namespace test", stdin, stdout, stderr, ended).await, pid, told)
 }
 
-async fn with_agent() -> (Session, u32, oneshot::Receiver<String>) {
+async fn with_agent() -> (Session, Pid, oneshot::Receiver<String>) {
     let mut command = Command::new(agent());
     command.arg("session");
     let (session, pid, ended) = with_child(command).await;
@@ -160,8 +161,7 @@ async fn a_killed_agent_is_no_cause_but_an_error_at_once() {
     let kill = async {
         // The question must be under way, which no side tells.
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().await;
-        assert!(killed.expect("kill runs").success());
+        kill_process(pid, Signal::KILL).expect("it runs");
     };
     let (answer, ()) = tokio::join!(session.ask(get(&url, 60_000)), kill);
     let Err(ProbeError::AgentGone { place, why }) = answer else { panic!("{answer:?}") };

@@ -93,7 +93,9 @@ impl Tools for Toolchains {
             if !self.provision {
                 return OnPath.ensure(tool).await;
             }
-            provision::ensure_tool(wanted, true, &self.sink).await.map_err(|error| error.to_string())
+            provision::ensure_tool(wanted, provision::Use::Recipe, true, &self.sink)
+                .await
+                .map_err(|error| error.to_string())
         })
     }
 }

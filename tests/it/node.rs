@@ -117,10 +117,8 @@ async fn the_node_keeps_its_contract_before_and_beside_a_cluster() {
 async fn node_image(bench: &Bench) -> String {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let wanted = [Want { name: NODE.to_owned(), engine: true, archive: false }];
-    let provision = std::env::var_os("PARALLAX_PROVISION").is_some();
     let sink = Sink::new(|event| eprintln!("{event:?}"));
-    let supplied =
-        supply_of(project, K3s::Built, &bench.engine, provision, &wanted, &sink, CancellationToken::new()).await;
+    let supplied = supply_of(project, K3s::Built, &bench.engine, false, &wanted, &sink, CancellationToken::new()).await;
     let supplied = supplied.unwrap_or_else(|error| panic!("{error}"));
     supplied[NODE].reference.clone()
 }

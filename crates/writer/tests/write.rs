@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_parallax-writer");
@@ -47,7 +48,7 @@ fn every_row_that_was_acknowledged_is_there_after_a_kill_and_numbers_go_on() {
     let first = lines.next().unwrap()["committed"]["row"].as_u64();
     assert_eq!(first, seen["highest"].as_u64().map(|it| it + 1));
     // SIGTERM: a clean stop tells its last row.
-    Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let stopped = lines.last().unwrap()["stopped"]["row"].as_u64();
     assert!(child.wait().unwrap().success());
     assert_eq!(look(&database)["highest"].as_u64(), stopped);

@@ -8,8 +8,9 @@ use parallax_vocab::event::{Exit, Failure};
 use tokio_util::sync::CancellationToken;
 
 use super::Project;
-use crate::cli::args::{Cli, Command, ImagesCommand, K3s};
+use crate::cli::args::{Cli, Command, Doctor, ImagesCommand, K3s};
 use crate::cli::{CliError, Ended, Run, printer};
+use crate::engine::provision::{Use, ensure_tools};
 use crate::engine::{self, Collected, Endpoint, Engine, RealSurroundings, StateDir, Surroundings as _};
 use crate::images::{self, Cache, ImageStore, Lock, Place};
 use crate::plan::Plan;
@@ -184,10 +185,14 @@ pub async fn down(run: Option<String>, sink: Sink, _cancel: CancellationToken) -
     Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
-/// Checks whether a run can work here.
-pub async fn doctor(provision: bool, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
-    Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
-    printer::data("a run can work on this machine\n");
+/// Says whether a run could work here, and the tests where they are asked for.
+pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
+    Machine::find(&sink, args.provision).await.map_err(|error| failed(&error.failure()))?;
+    if args.tests {
+        ensure_tools(Use::Test, args.provision, &sink).await.map_err(engine_error)?;
+    }
+    let what = if args.tests { "a run and the tests" } else { "a run" };
+    printer::data(&format!("{what} can work on this machine\n"));
     Ok(Exit::AsExpected)
 }
 

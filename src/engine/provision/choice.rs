@@ -7,9 +7,11 @@ use std::fmt;
 pub(super) struct Release(pub(super) u32, pub(super) u32);
 
 impl Release {
-    /// Reads `26.1.5+dfsg1-9`, `2:1.24~2`, `1.3.5-7`, `go1.26.8`.
+    /// Reads what packages are versioned as (`26.1.5+dfsg1-9`, `2:1.24~2`), and what programs say of themselves (`go1.26.8`,
+    /// `mount from util-linux 2.38.1 (libmount 2.38.1: …)`). Neither is a semantic version.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let upstream = text.split_once(':').map_or(text, |(_, upstream)| upstream);
+        let epoch = text.split_once(':').filter(|(epoch, _)| epoch.parse::<u32>().is_ok());
+        let upstream = epoch.map_or(text, |(_, upstream)| upstream);
         let digits = upstream.trim_start_matches(|c: char| !c.is_ascii_digit());
         let mut numbers = digits.split(|c: char| !c.is_ascii_digit());
         let major = numbers.next()?.parse().ok()?;
@@ -100,7 +102,13 @@ mod tests {
             ("2:1.24~2", Some(Release(1, 24))),
             ("2:1.17-74", Some(Release(1, 17))),
             ("go1.26.8", Some(Release(1, 26))),
+            ("go1.21rc2", Some(Release(1, 21))),
             ("24", Some(Release(24, 0))),
+            ("pip 23.2.1 from /usr/lib/python3 (python 3.11)", Some(Release(23, 2))),
+            ("mount from util-linux 2.38.1 (libmount 2.38.1: btrfs, namespaces)", Some(Release(2, 38))),
+            ("BusyBox v1.35.0 (Debian 1:1.35.0-4+b3) multi-call binary.", Some(Release(1, 35))),
+            ("devel +abc", None),
+            ("", None),
             ("none", None),
         ] {
             assert_eq!(Release::parse(text), expected, "{text}");

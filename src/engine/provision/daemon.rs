@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::apt::{last_lines, run};
 use super::error::ProvisionError;
+use super::programs::Tool;
 use super::tool::on_path;
 use crate::engine::find::{DEFAULT_SOCKET, Reach, Surroundings};
 use crate::record::Sink;
@@ -79,7 +80,7 @@ fn spawn() -> Result<Child, ProvisionError> {
         .open(LOG)
         .map_err(ProvisionError::file("write", LOG))?;
     let errors = log.try_clone().map_err(ProvisionError::file("write", LOG))?;
-    let mut command = Command::new("setsid");
+    let mut command = Command::new(Tool::Setsid.command());
     command.arg(dockerd).current_dir("/").stdin(Stdio::null()).stdout(log).stderr(errors);
     // The client's variables have another meaning for the server.
     for name in ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONTEXT", "DOCKER_CONFIG"] {
@@ -90,7 +91,7 @@ fn spawn() -> Result<Child, ProvisionError> {
 
 /// The path of the installed server.
 pub(super) fn dockerd() -> Option<PathBuf> {
-    on_path("dockerd").next()
+    on_path(Tool::Dockerd.command()).next()
 }
 
 fn failed(reason: String, log_begins: u64) -> ProvisionError {

@@ -5,15 +5,13 @@ use std::time::Duration;
 use super::apt::{Apt, Wanted, run};
 use super::choice::Release;
 use super::daemon;
+use super::programs::Tool;
 use super::system::System;
 use super::tool::on_path;
 use crate::engine::error::EngineError;
 use crate::engine::find::{DEFAULT_SOCKET, Endpoint, Surroundings, find};
 use crate::record::Sink;
 
-/// Debian's 20.10 cannot run privileged containers on some machines; newer releases can
-/// (docs/facts.md#container-engines).
-const LEAST: Release = Release(23, 0);
 const VERSION_WITHIN: Duration = Duration::from_secs(20);
 
 /// Finds the engine. If none answers and `provision` is set, installs and starts one, and reports each step
@@ -28,7 +26,8 @@ pub async fn ensure_engine(provision: bool, around: &dyn Surroundings, sink: &Si
     }
     let system = System::for_installing("a container engine")?;
     if !is_installed().await {
-        Apt::new(system, sink).install(engine_package(on_path("docker").next().is_some())).await?;
+        let has_client = on_path(Tool::Docker.command()).next().is_some();
+        Apt::new(system, sink).install(engine_package(has_client)).await?;
     }
     daemon::start(around, sink).await?;
     find(around)
@@ -37,12 +36,15 @@ pub async fn ensure_engine(provision: bool, around: &dyn Surroundings, sink: &Si
 /// The engine's package, and packages that it needs without depending on them. Newer releases have the client in a
 /// package of its own, which users want.
 fn engine_package(has_client: bool) -> Wanted {
+    const ALONG: &[&str] = &[Tool::Iptables.package()];
+    const CLIENT: &[&str] = &[Tool::Docker.package()];
+    let server = Tool::Dockerd.known();
     Wanted {
-        package: "docker.io",
-        least: LEAST,
+        package: server.package,
+        least: server.least,
         same_suite: &[],
-        along: &["iptables"],
-        along_if_known: if has_client { &[] } else { &["docker-cli"] },
+        along: ALONG,
+        along_if_known: if has_client { &[] } else { CLIENT },
     }
 }
 
@@ -55,7 +57,7 @@ fn is_ours_to_start(absent: &EngineError) -> bool {
 async fn is_installed() -> bool {
     let Some(dockerd) = daemon::dockerd().and_then(|path| path.to_str().map(str::to_owned)) else { return false };
     let version = run(&dockerd, &["--version"], VERSION_WITHIN).await.unwrap_or_default();
-    Release::parse(&version).is_some_and(|release| release >= LEAST)
+    Release::parse(&version).is_some_and(|release| release >= Tool::Dockerd.known().least)
 }
 
 #[cfg(test)]

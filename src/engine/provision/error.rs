@@ -85,6 +85,14 @@ pub enum ProvisionError {
         /// Package that has it.
         package: &'static str,
     },
+    /// A tool is asked for by something that its row does not name: a mistake of ours.
+    #[error("{tool} is used by a {of}, and the table of programs does not say so")]
+    Undeclared {
+        /// The command.
+        tool: &'static str,
+        /// What asks for it.
+        of: String,
+    },
 }
 
 impl ProvisionError {
@@ -101,6 +109,7 @@ impl ProvisionError {
             Self::ToolMissing { tool, package, .. } => Some(format!(
                 "install {tool} (Debian and Ubuntu: `apt-get install {package}`), or as root give `--provision`"
             )),
+            Self::Undeclared { .. } => Some("declare it in src/engine/provision/programs.rs".to_owned()),
             Self::Command { .. } | Self::File { .. } => None,
         }
     }

@@ -1,4 +1,4 @@
-//! Toolchains that image recipes need.
+//! Finding a program that is new enough, and installing it where it is missing.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::apt::{Apt, Wanted, run};
 use super::choice::Release;
 use super::error::ProvisionError;
+use super::programs::{Known, TABLE, Tool, Use};
 use super::system::System;
 use crate::engine::error::EngineError;
 use crate::record::Sink;
@@ -14,144 +15,40 @@ const VERSION_WITHIN: Duration = Duration::from_secs(20);
 /// Folders of administration tools, which the PATH of an ordinary user may lack.
 const ALSO: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
 
-/// A toolchain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Tool {
-    /// The Go compiler.
-    Go,
-    /// Creates Debian root file systems from outside.
-    Mmdebstrap,
-    /// Fetches Python packages.
-    Pip,
-    /// Fetches packages for Node.
-    Npm,
-    /// Fetches jars.
-    Maven,
-    /// The Java compiler.
-    Javac,
-    /// A static shell and its tools in one program.
-    Busybox,
+/// Finds a program that is new enough; where there is none and `provision` is set, installs it. Returns its path.
+pub async fn ensure_tool(tool: Tool, of: Use, provision: bool, sink: &Sink) -> Result<PathBuf, EngineError> {
+    Ok(ensure(tool.known(), of, provision, sink).await?)
 }
 
-/// What is known of a tool.
-struct Known {
-    /// The command's name.
-    name: &'static str,
-    command: &'static str,
-    package: &'static str,
-    same_suite: &'static [&'static str],
-    version: &'static [&'static str],
-    least: Release,
-    /// The package's own least version, where it counts in another way.
-    least_package: Option<Release>,
-    purpose: &'static str,
-}
-
-impl Tool {
-    fn known(self) -> Known {
-        match self {
-            Self::Go => Known {
-                name: "go",
-                command: "go",
-                package: "golang-go",
-                same_suite: &["golang-src"],
-                version: &["env", "GOVERSION"],
-                // Kubernetes 1.34's go.mod.
-                least: Release(1, 24),
-                least_package: None,
-                purpose: "building images from Go modules",
-            },
-            Self::Mmdebstrap => Known {
-                name: "mmdebstrap",
-                command: "mmdebstrap",
-                package: "mmdebstrap",
-                same_suite: &[],
-                version: &["--version"],
-                least: Release(1, 0),
-                least_package: None,
-                purpose: "building the node image's root file system",
-            },
-            // Asked through Python: a `pip` of the PATH may belong to another one.
-            Self::Pip => Known {
-                name: "pip",
-                command: "python3",
-                package: "python3-pip",
-                same_suite: &[],
-                version: &["-m", "pip", "--version"],
-                // The first that judges platforms by their glibc.
-                least: Release(20, 3),
-                least_package: None,
-                purpose: "building images from Python packages",
-            },
-            Self::Npm => Known {
-                name: "npm",
-                command: "npm",
-                package: "npm",
-                same_suite: &[],
-                version: &["--version"],
-                // The first that reads lock files of version 3.
-                least: Release(7, 0),
-                least_package: None,
-                purpose: "building images from npm packages",
-            },
-            Self::Maven => Known {
-                name: "maven",
-                command: "mvn",
-                package: "maven",
-                same_suite: &[],
-                // Otherwise it says its version in bold, also where nobody looks.
-                version: &["-q", "--version"],
-                // The first that the plugin runs in which copies jars.
-                least: Release(3, 6),
-                least_package: None,
-                purpose: "building images from Maven packages",
-            },
-            Self::Javac => Known {
-                name: "javac",
-                command: "javac",
-                package: "default-jdk-headless",
-                same_suite: &[],
-                version: &["--version"],
-                // The classes of our images are for Java 17.
-                least: Release(17, 0),
-                // Its versions are 1.17 and the like.
-                least_package: Some(Release(1, 17)),
-                purpose: "building images from Java sources",
-            },
-            Self::Busybox => Known {
-                name: "busybox",
-                command: "busybox",
-                package: "busybox-static",
-                same_suite: &[],
-                version: &["--help"],
-                least: Release(1, 20),
-                least_package: None,
-                purpose: "the image of the engine's tests",
-            },
-        }
+/// Looks for every program that a use declares; where one is missing and `provision` is set, installs it. The error is the
+/// first that is missing in the end.
+pub async fn ensure_tools(of: Use, provision: bool, sink: &Sink) -> Result<(), EngineError> {
+    for known in TABLE.iter().filter(|known| known.purpose(of).is_some()) {
+        ensure_tool(known.tool, of, provision, sink).await?;
     }
+    Ok(())
 }
 
-/// Finds a tool that is new enough. If there is none and `provision` is set, installs it. Returns its path.
-pub async fn ensure_tool(tool: Tool, provision: bool, sink: &Sink) -> Result<PathBuf, EngineError> {
-    let known = tool.known();
-    let missing = match look(&known).await {
+async fn ensure(known: &Known, of: Use, provision: bool, sink: &Sink) -> Result<PathBuf, ProvisionError> {
+    let missing = match look(known, of).await {
         Ok(path) => return Ok(path),
-        Err(missing) => missing,
+        Err(missing @ ProvisionError::ToolMissing { .. }) if provision => missing,
+        Err(error) => return Err(error),
     };
-    if !provision {
-        return Err(missing.into());
-    }
+    sink.note(missing.to_string());
     let system = System::for_installing(known.name)?;
-    let Known { package, same_suite, .. } = known;
+    let Known { package, same_suite, .. } = *known;
     let least = known.least_package.unwrap_or(known.least);
     let wanted = Wanted { package, least, same_suite, along: &[], along_if_known: &[] };
     Apt::new(system, sink).install(wanted).await?;
-    Ok(look(&known).await?)
+    look(known, of).await
 }
 
-/// The first on the path that is new enough. The error names the versions that are too old.
-async fn look(known: &Known) -> Result<PathBuf, ProvisionError> {
+/// The first on the path that is new enough. The error names what is there instead.
+async fn look(known: &Known, of: Use) -> Result<PathBuf, ProvisionError> {
+    let Some(purpose) = known.purpose(of) else {
+        return Err(ProvisionError::Undeclared { tool: known.name, of: of.to_string() });
+    };
     let mut instead = Vec::new();
     for path in on_path(known.command) {
         let program = path.display().to_string();
@@ -165,7 +62,7 @@ async fn look(known: &Known) -> Result<PathBuf, ProvisionError> {
         }
     }
     let detail = if instead.is_empty() { String::new() } else { format!(" ({})", instead.join("; ")) };
-    Err(ProvisionError::ToolMissing { tool: known.name, detail, purpose: known.purpose, package: known.package })
+    Err(ProvisionError::ToolMissing { tool: known.name, detail, purpose, package: known.package })
 }
 
 /// Every place that has a command, in the order of PATH.
@@ -191,21 +88,26 @@ mod tests {
             name: command,
             command,
             package: "a-package",
-            same_suite: &[],
             version: &["-c", "echo 5.2"],
             least,
-            least_package: None,
-            purpose: "a test",
+            uses: &[(Use::Test, "a test")],
+            ..*Tool::Git.known()
         }
     }
 
     #[tokio::test]
     async fn a_tool_that_is_old_or_missing_is_named() {
-        assert!(look(&known("sh", Release(5, 0))).await.is_ok());
-        let old = look(&known("sh", Release(6, 0))).await.unwrap_err();
+        assert!(look(&known("sh", Release(5, 0)), Use::Test).await.is_ok());
+        let old = look(&known("sh", Release(6, 0)), Use::Test).await.unwrap_err();
         assert!(old.to_string().contains("/sh is 5.2, and 6.0 or newer is needed"), "{old}");
         assert!(old.fix().unwrap().contains("--provision"));
-        let missing = look(&known("parallax-no-such-tool", Release(1, 0))).await.unwrap_err();
+        let missing = look(&known("parallax-no-such-tool", Release(1, 0)), Use::Test).await.unwrap_err();
         assert_eq!(missing.to_string(), "parallax-no-such-tool is missing; a test needs it");
+    }
+
+    #[tokio::test]
+    async fn a_use_that_the_table_does_not_declare_is_an_error_though_the_program_is_here() {
+        let error = ensure(&known("sh", Release(5, 0)), Use::Run, true, &Sink::silent()).await.unwrap_err();
+        assert_eq!(error.to_string(), "sh is used by a run, and the table of programs does not say so");
     }
 }

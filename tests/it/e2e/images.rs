@@ -4,20 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use parallax::engine::provision::{Tool, ensure_tool};
-use parallax::record::Sink;
+use parallax::engine::provision::Tool;
 
 use super::bench::{Project, Run, link_cache, lists, no_engine};
+use crate::engine::bench::program;
 
 #[tokio::test]
 async fn a_build_that_fails_shows_its_command_and_last_lines() {
     if no_engine() {
         return;
     }
-    let provision = std::env::var_os("PARALLAX_PROVISION").is_some();
-    if let Err(why) = ensure_tool(Tool::Go, provision, &Sink::silent()).await {
-        panic!("{why}");
-    }
+    program(Tool::Go).await;
     let project = Project::held();
     project.change("images/pause/pause/main.go", "func main() {", "func main() {\n\tnonesuch()");
     let before = lists(&[]);
@@ -42,7 +39,8 @@ impl Small {
     /// None where this process may not mount.
     fn mount(at: &Path, size: &str) -> Option<Self> {
         fs::create_dir(at).unwrap();
-        let status = Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(at).status().ok()?;
+        let status =
+            Command::new(Tool::Mount.command()).args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(at).status().ok()?;
         status.success().then(|| Self(at.to_owned()))
     }
 }

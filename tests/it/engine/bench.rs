@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use parallax::engine::provision::{Tool, ensure_tool};
+use parallax::engine::provision::{Tool, Use, ensure_tool};
 use parallax::engine::{
     ContainerSpec, Endpoint, Engine, RealSurroundings, Site, StateDir, environment_fits, find, fresh_run_id,
 };
@@ -81,9 +81,9 @@ impl Drop for Bench {
             let (kind, name) = object.split_once(' ').unwrap();
             let args = if kind == "container" { vec!["rm", "-fv", name] } else { vec![kind, "rm", name] };
             // A volume went with its container; and a panic here would hide why the test failed.
-            let _ = Command::new("docker").args(args).output();
+            let _ = Command::new(Tool::Docker.command()).args(args).output();
         }
-        let _ = Command::new("docker").args(["image", "rm", "--force", &self.image]).output();
+        let _ = Command::new(Tool::Docker.command()).args(["image", "rm", "--force", &self.image]).output();
     }
 }
 
@@ -98,14 +98,18 @@ fn endpoint() -> Endpoint {
     endpoint
 }
 
+/// A program that a test needs. Tests install nothing: `parallax doctor --tests --provision` does, before they begin.
+pub(crate) async fn program(tool: Tool) -> std::path::PathBuf {
+    let found = ensure_tool(tool, Use::Test, false, &Sink::silent()).await;
+    found.unwrap_or_else(|error| panic!("{error}: {:?}", error.fix()))
+}
+
 /// An image with one static shell in it.
 async fn make_image(name: &str, scratch: &std::path::Path) {
     let root = scratch.join("root");
     std::fs::create_dir_all(root.join("bin")).unwrap();
     std::fs::create_dir_all(root.join("tmp")).unwrap();
-    let provision = std::env::var_os("PARALLAX_PROVISION").is_some();
-    let shell = ensure_tool(Tool::Busybox, provision, &Sink::new(|event| eprintln!("{event:?}"))).await;
-    let shell = shell.unwrap_or_else(|error| panic!("{error}: {:?}", error.fix()));
+    let shell = program(Tool::Busybox).await;
     std::fs::copy(shell, root.join("bin/busybox")).unwrap();
     let archive = scratch.join("root.tar");
     let mut tar = tar::Builder::new(std::fs::File::create(&archive).unwrap());
@@ -132,7 +136,7 @@ pub(crate) fn objects(run: &RunId) -> BTreeSet<String> {
 
 /// The command-line client: a second witness, independent of the code under test.
 pub(crate) fn docker(args: &[&str]) -> String {
-    let output = Command::new("docker").args(args).output().expect("the docker command");
+    let output = Command::new(Tool::Docker.command()).args(args).output().expect("the docker command");
     assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use parallax::engine::provision::Tool;
 use parallax::engine::{Collected, ContainerSpec, Ready, Site, gc};
 use parallax_vocab::RunId;
 use serial_test::serial;
@@ -195,7 +196,7 @@ async fn what_others_removed_or_froze_is_no_obstacle() {
     docker(&["rm", "-fv", &names[0]]);
     docker(&["pause", &names[1]]);
     docker(&["kill", &names[3]]);
-    let mut other = std::process::Command::new("docker");
+    let mut other = std::process::Command::new(Tool::Docker.command());
     let mut other = other.args(["rm", "-fv", &names[2]]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let swept = site.close().await;
     other.wait().unwrap();

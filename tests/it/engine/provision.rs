@@ -1,7 +1,7 @@
 //! Installing for real. It changes the machine, so it runs only where it is asked for:
 //! `unshare --mount --net chroot A-FRESH-DEBIAN it engine::provision --ignored --nocapture`.
 
-use parallax::engine::provision::{Tool, ensure_engine, ensure_tool};
+use parallax::engine::provision::{Use, ensure_engine, ensure_tools};
 use parallax::engine::{Engine, RealSurroundings};
 use parallax::record::Sink;
 use parallax_vocab::EventKind;
@@ -25,10 +25,9 @@ async fn an_engine_is_installed_and_answers() {
 #[tokio::test]
 #[ignore = "installs toolchains on this machine"]
 async fn tools_are_installed() {
-    for tool in [Tool::Go, Tool::Mmdebstrap, Tool::Busybox] {
-        match ensure_tool(tool, true, &aloud()).await {
-            Ok(path) => eprintln!("{tool:?}: {}", path.display()),
-            Err(error) => panic!("{error}\nfix: {:?}\n{:#?}", error.fix(), error.evidence()),
+    for of in [Use::Recipe, Use::Test] {
+        if let Err(error) = ensure_tools(of, true, &aloud()).await {
+            panic!("{error}\nfix: {:?}\n{:#?}", error.fix(), error.evidence());
         }
     }
 }
