@@ -91,6 +91,9 @@ pub enum Command {
     /// those that `e2e --keep` left standing.
     Gc,
     /// Say whether a run could work on this machine, and what would hurt.
+    ///
+    /// Names every program that a run, an image recipe or a test looks for: where it is, what needs it, and what to do
+    /// where it is missing.
     #[command(
         after_long_help = "Examples:\n  parallax doctor\n  parallax doctor --provision            also install and start an engine (Debian or Ubuntu, as root)\n  parallax doctor --tests --provision    also what this repository's tests need"
     )]

@@ -21,9 +21,10 @@ use super::java::MavenBuild;
 use super::layer::{self, For, Prepared};
 use super::nodejs::NpmBuild;
 use super::recipe::{Go, Layer};
-use super::tool::{Tool, Tools};
+use super::tool::Tools;
 use super::tree;
 use super::wheels::PypiBuild;
+use crate::engine::provision::Tool;
 use crate::record::Setup;
 
 /// Go builds at once. Each may use all cores, so that the last one is not left with a share of them; two are enough to

@@ -13,12 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::error::ImageError;
 use super::process::Step;
 use super::recipe::Debian;
-use crate::engine::provision::debian_sources;
+use crate::engine::provision::{Tool, debian_sources};
 
 /// Downloading and unpacking some hundred packages; a minute is usual.
 const LIMIT: Duration = Duration::from_mins(20);
-/// Runs a program with mounts and processes of its own; essential on Debian.
-const UNSHARE: &str = "unshare";
 
 /// One root file system.
 pub(super) struct DebianBuild<'a> {
@@ -79,7 +77,7 @@ impl DebianBuild<'_> {
             // removed, and no package is installed for a run that was killed.
             let alone = ["--mount-proc", "--pid", "--fork", "--kill-child", "--"].map(Into::into);
             arguments.splice(0..0, alone.into_iter().chain([program.into()]));
-            program = UNSHARE.into();
+            program = Tool::Unshare.command().into();
         }
         Step {
             image: self.image,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parallax_vocab::event::Failure;
 
 use super::java;
-use super::tool::Tool;
+use crate::engine::provision::Tool;
 
 /// Why an image could not be had. All but [`ImageError::Invalid`], [`ImageError::Unreadable`] and
 /// [`ImageError::Unknown`] are faults of the machine; nothing is said about the system under test.
@@ -167,7 +167,7 @@ impl ImageError {
 
     fn fix(&self) -> Option<String> {
         let fix = match self {
-            Self::Tool { tool, .. } => tool.fix(),
+            Self::Tool { tool, .. } => format!("run again with --provision, or {}", tool.by_hand()),
             Self::Step { lines, .. } => return step_fix(lines),
             Self::Sum { .. } => "find out why it differs before you pin the new sum: the module was changed, or the \
                                  version was mistyped"

@@ -41,4 +41,4 @@ pub use obtain::{Obtained, Request, Want, obtain};
 pub use recipe::{Config, Recipe};
 pub use store::{ImageStore, Registries};
 pub use supply::{K3s, Source};
-pub use tool::{OnPath, Tool, Tools};
+pub use tool::Tools;

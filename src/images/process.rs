@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::error::ImageError;
+use crate::engine::provision::Tool;
 
 /// How many lines of a failed step are shown.
 const LAST_LINES: usize = 15;
@@ -166,7 +167,7 @@ impl Drop for Running {
 /// A command that the kernel ends when this process is killed: a build that nobody waits for would go on for minutes.
 /// `setpriv` is part of every Debian; where it is missing, such a build runs to its end.
 fn bound_to_us(program: &Path) -> Command {
-    let setpriv = Path::new("/usr/bin/setpriv");
+    let setpriv = Path::new("/usr/bin").join(Tool::Setpriv.command());
     if setpriv.is_file() {
         let mut command = Command::new(setpriv);
         command.args(["--pdeathsig", "KILL", "--"]).arg(program);

@@ -4,8 +4,9 @@ use futures::future::BoxFuture;
 
 use super::error::RunError;
 use crate::engine::preflight::{Finding, Needs, Severity, preflight};
+use crate::engine::provision::{Tool, Use};
 use crate::engine::{Endpoint, Engine, RealSurroundings, provision};
-use crate::images::{OnPath, Tool, Tools};
+use crate::images::Tools;
 use crate::record::Sink;
 
 const GIB: u64 = 1024 * 1024 * 1024;
@@ -82,20 +83,8 @@ pub(crate) struct Toolchains {
 impl Tools for Toolchains {
     fn ensure(&self, tool: Tool) -> BoxFuture<'_, Result<std::path::PathBuf, String>> {
         Box::pin(async move {
-            let wanted = match tool {
-                Tool::Go => provision::Tool::Go,
-                Tool::Mmdebstrap => provision::Tool::Mmdebstrap,
-                Tool::Pip => provision::Tool::Pip,
-                Tool::Npm => provision::Tool::Npm,
-                Tool::Maven => provision::Tool::Maven,
-                Tool::Javac => provision::Tool::Javac,
-            };
-            if !self.provision {
-                return OnPath.ensure(tool).await;
-            }
-            provision::ensure_tool(wanted, provision::Use::Recipe, true, &self.sink)
-                .await
-                .map_err(|error| error.to_string())
+            let found = provision::ensure_tool(tool, Use::Recipe, self.provision, &self.sink).await;
+            found.map_err(|error| error.to_string())
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Development tasks. Thin: it builds, starts programs, and checks rules of the house; it knows nothing of the library.
 
+mod bare;
 mod bench;
 mod cargo;
 mod catalogue;
@@ -41,6 +42,9 @@ enum Task {
     Lint,
     /// Only the rules of the house: seconds, no compilation.
     Tidy,
+    /// README's two commands in a bare root file system of its own: a minimal Debian, this machine's Rust, a fresh clone of
+    /// HEAD, and an engine inside. Both must exit 0. As root.
+    Bare(bare::Bare),
     /// Measure how long `lint` takes for a thousand scenarios.
     Bench,
     /// Compare scenarios/catalogue.md with the scenarios and breaks that there are, adding what is new.
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         Task::Test { provision } => test::run(provision),
         Task::Lint => Ok(lint::run()),
         Task::Tidy => tidy::run(),
+        Task::Bare(args) => bare::run(&args),
         Task::Bench => cargo::build().and_then(|parallax| bench::run(&parallax)),
         Task::Catalogue { check } => cargo::build().and_then(|parallax| catalogue::run(&parallax, check)),
         Task::Ci { provision } => ci::run(provision),

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Project;
 use crate::cli::args::{Cli, Command, Doctor, ImagesCommand, K3s};
 use crate::cli::{CliError, Ended, Run, printer};
-use crate::engine::provision::{Use, ensure_tools};
+use crate::engine::provision::{self, Standing, Use, ensure_tools};
 use crate::engine::{self, Collected, Endpoint, Engine, RealSurroundings, StateDir, Surroundings as _};
 use crate::images::{self, Cache, ImageStore, Lock, Place};
 use crate::plan::Plan;
@@ -187,16 +187,54 @@ pub async fn down(run: Option<String>, sink: Sink, _cancel: CancellationToken) -
 
 /// Says whether a run could work here, and the tests where they are asked for.
 pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
-    Machine::find(&sink, args.provision).await.map_err(|error| failed(&error.failure()))?;
+    let machine = Machine::find(&sink, args.provision).await;
+    let mut tools = Ok(());
     if args.tests {
-        ensure_tools(Use::Test, args.provision, &sink).await.map_err(engine_error)?;
+        tools = ensure_tools(Use::Test, args.provision, &sink).await;
     }
+    // Whatever is missing: what is there is told too.
+    printer::data(&programs(&provision::standings().await, machine.is_ok()));
+    machine.map_err(|error| failed(&error.failure()))?;
+    tools.map_err(engine_error)?;
     let what = if args.tests { "a run and the tests" } else { "a run" };
     printer::data(&format!("{what} can work on this machine\n"));
     Ok(Exit::AsExpected)
 }
 
-/// Runs the reaper: it ends when the harness says so, or sweeps when the harness is gone.
+/// The table of programs: where each is, what needs it, and what to do about those that are missing.
+fn programs(standings: &[Standing], engine_answers: bool) -> String {
+    let mut text = "programs\n".to_owned();
+    for standing in standings {
+        let (state, place) = match &standing.found {
+            Ok(path) => ("ok", path.display().to_string()),
+            Err(why) => ("-", why.clone()),
+        };
+        writeln!(text, "  {state:<4}  {:<10}  {place}", standing.name).expect("a String takes every write");
+        for (of, purpose) in standing.uses {
+            writeln!(text, "                      {of}: {purpose}").expect("a String takes every write");
+        }
+        // An engine that answers is at hand, wherever its programs are.
+        let settled = engine_answers && standing.uses.iter().all(|(of, _)| *of == Use::Run);
+        if standing.found.is_err() && !settled {
+            writeln!(text, "                      fix: {}", fix(standing)).expect("a String takes every write");
+        }
+    }
+    text
+}
+
+/// What installs it.
+fn fix(standing: &Standing) -> String {
+    let by_itself = match standing.uses {
+        uses if uses.iter().any(|(of, _)| *of == Use::Test) => "`parallax doctor --tests --provision` installs it",
+        uses if uses.iter().any(|(of, _)| *of == Use::Recipe) => {
+            "a run with `--provision` installs it before it builds an image that needs it"
+        }
+        _ => "a run with `--provision` installs it where it needs it",
+    };
+    format!("{by_itself}, or {}", standing.by_hand)
+}
+
+/// The reaper's life: it ends when the harness says so, or sweeps when the harness is gone.
 pub fn reaper(args: &[String]) -> Result<Exit, CliError> {
     let [run, endpoint, state] = args else {
         return Err(CliError::Usage("the reaper is started by the harness itself".to_owned()));
@@ -233,4 +271,44 @@ fn failed(failure: &Failure) -> CliError {
         write!(text, "\n  | {line}").expect("a String takes every write");
     }
     CliError::Harness(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_program_is_told_with_its_state_its_uses_and_the_fix() {
+        let standing = |name, found: Result<&str, &str>, uses| Standing {
+            name,
+            found: found.map(Into::into).map_err(Into::into),
+            uses,
+            by_hand: format!("install {name}"),
+        };
+        let standings = [
+            standing("dockerd", Err("missing"), &[(Use::Run, "an engine")]),
+            standing("go", Ok("/usr/bin/go"), &[(Use::Recipe, "Go modules"), (Use::Test, "a build that fails")]),
+            standing("npm", Err("/usr/bin/npm is 6.0, and 7.0 or newer is needed"), &[(Use::Recipe, "npm packages")]),
+            standing("busybox", Err("missing"), &[(Use::Test, "an image")]),
+        ];
+        insta::assert_snapshot!(programs(&standings, true), @r"
+        programs
+          -     dockerd     missing
+                              run: an engine
+          ok    go          /usr/bin/go
+                              recipe: Go modules
+                              test: a build that fails
+          -     npm         /usr/bin/npm is 6.0, and 7.0 or newer is needed
+                              recipe: npm packages
+                              fix: a run with `--provision` installs it before it builds an image that needs it, or install npm
+          -     busybox     missing
+                              test: an image
+                              fix: `parallax doctor --tests --provision` installs it, or install busybox
+        ");
+        let text = programs(&standings, false);
+        assert!(
+            text.contains("fix: a run with `--provision` installs it where it needs it, or install dockerd"),
+            "{text}"
+        );
+    }
 }

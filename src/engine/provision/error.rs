@@ -82,8 +82,8 @@ pub enum ProvisionError {
         detail: String,
         /// What needs it.
         purpose: &'static str,
-        /// Package that has it.
-        package: &'static str,
+        /// What a person does about it.
+        by_hand: String,
     },
     /// A tool is asked for by something that its row does not name: a mistake of ours.
     #[error("{tool} is used by a {of}, and the table of programs does not say so")]
@@ -106,9 +106,7 @@ impl ProvisionError {
             ),
             Self::TooOld { package, wanted, .. } => Some(format!("install {package} {wanted} or newer yourself")),
             Self::Daemon { log, .. } => Some(format!("the whole log is in {log}")),
-            Self::ToolMissing { tool, package, .. } => Some(format!(
-                "install {tool} (Debian and Ubuntu: `apt-get install {package}`), or as root give `--provision`"
-            )),
+            Self::ToolMissing { by_hand, .. } => Some(format!("{by_hand}, or as root give `--provision`")),
             Self::Undeclared { .. } => Some("declare it in src/engine/provision/programs.rs".to_owned()),
             Self::Command { .. } | Self::File { .. } => None,
         }

@@ -21,4 +21,4 @@ pub use error::ProvisionError;
 pub use kernel::ensure_inotify;
 pub use programs::{Tool, Use};
 pub use sources::debian_sources;
-pub use tool::{ensure_tool, ensure_tools};
+pub use tool::{Standing, ensure_tool, ensure_tools, standings};

@@ -266,6 +266,11 @@ impl Tool {
         self.known().package
     }
 
+    /// What a person does where it is missing, to go on after "or".
+    pub fn by_hand(self) -> String {
+        self.known().by_hand()
+    }
+
     /// The command that is looked for.
     pub fn command(self) -> &'static str {
         self.known().command
@@ -279,6 +284,12 @@ impl fmt::Display for Tool {
 }
 
 impl Known {
+    /// What a person does where it is missing.
+    pub(super) fn by_hand(&self) -> String {
+        let least = if self.least > Release(0, 0) { format!(" {} or newer", self.least) } else { String::new() };
+        format!("install {}{least} (Debian and Ubuntu: `apt-get install {}`)", self.name, self.package)
+    }
+
     /// What this is needed for by `of`, where that is declared.
     pub(super) fn purpose(&self, of: Use) -> Option<&'static str> {
         self.uses.iter().find_map(|(uses, purpose)| (*uses == of).then_some(*purpose))

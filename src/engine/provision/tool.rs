@@ -44,11 +44,44 @@ async fn ensure(known: &Known, of: Use, provision: bool, sink: &Sink) -> Result<
     look(known, of).await
 }
 
+/// How it stands with one program of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What a person calls it.
+    pub name: &'static str,
+    /// Where the one is that is used, or what is the matter.
+    pub found: Result<PathBuf, String>,
+    /// What needs it, and what for.
+    pub uses: &'static [(Use, &'static str)],
+    /// What a person does where it is missing.
+    pub by_hand: String,
+}
+
+/// How it stands with every program that a run, a recipe or a test would look for. Nothing is installed.
+pub async fn standings() -> Vec<Standing> {
+    let one = |known: &'static Known| async move {
+        let found = search(known).await.map_err(|instead| match instead.as_str() {
+            "" => "missing".to_owned(),
+            instead => instead.to_owned(),
+        });
+        Standing { name: known.name, found, uses: known.uses, by_hand: known.by_hand() }
+    };
+    futures::future::join_all(TABLE.iter().map(one)).await
+}
+
 /// The first on the path that is new enough. The error names what is there instead.
 async fn look(known: &Known, of: Use) -> Result<PathBuf, ProvisionError> {
     let Some(purpose) = known.purpose(of) else {
         return Err(ProvisionError::Undeclared { tool: known.name, of: of.to_string() });
     };
+    search(known).await.map_err(|instead| {
+        let detail = if instead.is_empty() { String::new() } else { format!(" ({instead})") };
+        ProvisionError::ToolMissing { tool: known.name, detail, purpose, by_hand: known.by_hand() }
+    })
+}
+
+/// The first on the path that is new enough. The error names what is there instead, and is empty where nothing is.
+async fn search(known: &Known) -> Result<PathBuf, String> {
     let mut instead = Vec::new();
     for path in on_path(known.command) {
         let program = path.display().to_string();
@@ -61,8 +94,7 @@ async fn look(known: &Known, of: Use) -> Result<PathBuf, ProvisionError> {
             None => instead.push(format!("{program} does not say its version")),
         }
     }
-    let detail = if instead.is_empty() { String::new() } else { format!(" ({})", instead.join("; ")) };
-    Err(ProvisionError::ToolMissing { tool: known.name, detail, purpose, package: known.package })
+    Err(instead.join("; "))
 }
 
 /// Every place that has a command, in the order of PATH.

@@ -10,7 +10,7 @@ use parallax_vocab::EventKind;
 use tempfile::TempDir;
 
 use super::*;
-use crate::images::tool::Tool;
+use crate::engine::provision::Tool;
 
 const LOCK: &str = "\
 images:

@@ -1,0 +1,135 @@
+//! `cargo xtask bare`: README's commands in a bare root file system, as on a machine that nothing was ever installed on.
+//!
+//! What a program needs and nobody installs is not seen on a machine that has gathered it long ago. The work is a script's
+//! (`xtask/bare/bare.sh`): namespaces, mounts and cgroups are its language.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+
+/// What the script itself starts, with the package that has it. The bare system needs none of them.
+const NEEDED: [(&str, &str); 5] = [
+    ("mmdebstrap", "mmdebstrap"),
+    ("slirp4netns", "slirp4netns"),
+    ("unshare", "util-linux"),
+    ("perl", "perl-base"),
+    ("git", "git"),
+];
+
+/// Arguments of `bare`.
+#[derive(Debug, Args)]
+pub(crate) struct Bare {
+    /// Only one of the two commands.
+    #[arg(long, value_enum, value_name = "WHICH")]
+    only: Option<Which>,
+    /// Handed to `cargo xtask e2e`: only these scenarios; may be given several times.
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<String>,
+    /// Take a program out of the table of programs first: it must end red.
+    #[arg(long, value_name = "PROGRAM")]
+    without: Option<String>,
+    /// Leave the root file system at the end, for looking at.
+    #[arg(long)]
+    keep: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Which {
+    E2e,
+    Test,
+}
+
+impl Bare {
+    /// The commands, as README has them.
+    fn commands(&self) -> Vec<String> {
+        let mut commands = Vec::new();
+        if self.only != Some(Which::Test) {
+            let filters = self.filter.iter().map(|filter| format!(" '{}'", filter.replace('\'', r"'\''")));
+            commands.push(format!("cargo xtask e2e --provision{}", filters.collect::<String>()));
+        }
+        if self.only != Some(Which::E2e) {
+            commands.push("cargo xtask test --provision".to_owned());
+        }
+        commands
+    }
+}
+
+/// Becomes the script; returns only where that fails.
+pub(crate) fn run(bare: &Bare) -> Result<bool> {
+    ensure!(
+        std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0),
+        "a bare system is made as root: run the same command as root"
+    );
+    for (program, package) in NEEDED {
+        ensure!(is_on_path(program), "{program} is missing: `apt-get install {package}`");
+    }
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = ours.parent().context("xtask lies in the repository")?;
+    if !is_clean(source)? {
+        crate::parts::say("bare: what is not committed is not in the clone");
+    }
+    let script = ours.join("bare/bare.sh");
+    let error = Command::new("bash")
+        .arg(&script)
+        .args(bare.commands())
+        .env("BARE_SOURCE", source)
+        .env("BARE_FOLDER", source.join("target/bare"))
+        .env("BARE_CACHE", cache()?)
+        .env("BARE_SYSROOT", sysroot()?)
+        .env("BARE_WITHOUT", bare.without.as_deref().unwrap_or_default())
+        .env("BARE_KEEP", if bare.keep { "yes" } else { "" })
+        .exec();
+    Err(error).with_context(|| format!("failed to start {}", script.display()))
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn is_clean(source: &Path) -> Result<bool> {
+    let output = Command::new("git").arg("-C").arg(source).args(["status", "--porcelain"]).output();
+    Ok(output.context("failed to start git")?.stdout.is_empty())
+}
+
+/// Downloads, kept for the next time. Beside the machine's own caches: what it holds is for these runs alone.
+fn cache() -> Result<PathBuf> {
+    let caches = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    match caches.or_else(|| std::env::home_dir().map(|home| home.join(".cache"))) {
+        Some(caches) => Ok(caches.join("parallax-bare")),
+        None => bail!("neither XDG_CACHE_HOME nor HOME says where downloads are kept"),
+    }
+}
+
+/// The toolchain that builds this.
+fn sysroot() -> Result<String> {
+    let output = Command::new("rustc").args(["--print", "sysroot"]).output().context("failed to start rustc")?;
+    ensure!(output.status.success(), "rustc does not say where its toolchain is");
+    Ok(String::from_utf8(output.stdout).context("the toolchain's path is not text")?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_are_those_of_the_readme() {
+        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+        let readme = std::fs::read_to_string(readme).expect("it is there");
+        let bare = |only, filter: &[&str]| {
+            let filter = filter.iter().map(|filter| (*filter).to_owned()).collect();
+            Bare { only, filter, without: None, keep: false }.commands()
+        };
+        let both = bare(None, &[]);
+        assert_eq!(both.len(), 2);
+        for command in &both {
+            assert!(readme.lines().any(|line| line.trim().starts_with(&format!("{command} "))), "{command}");
+        }
+        assert_eq!(bare(Some(Which::Test), &["x"]), both[1..]);
+        assert_eq!(bare(Some(Which::E2e), &["a/b", "c'd"]), [r"cargo xtask e2e --provision 'a/b' 'c'\''d'"]);
+    }
+}
