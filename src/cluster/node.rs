@@ -45,7 +45,7 @@ const RESOLV_CONF: &str = "/etc/parallax/resolv.conf";
 
 /// What the node unpacks and writes for its pods: gone with it, so nothing need reach a disk. containerd waits for the disk
 /// at each step of each container.
-const UNPACKED: [&str; 2] = ["/var/lib/containerd", "/var/lib/kubelet"];
+const UNPACKED: [&str; 2] = ["/var/lib/rancher/k3s/agent/containerd", "/var/lib/kubelet"];
 /// With so much memory free, it is kept in memory.
 const IN_MEMORY_MIB: u64 = 8 * 1024;
 
