@@ -72,7 +72,7 @@ async fn come_to_hold(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Res
             }
             tried => tried?,
         };
-        let cut_short = over && left < ENOUGH && matches!(tried.judgement.cause, Some(Cause::Deadline { .. }));
+        let cut_short = over && left < ENOUGH && tried.judgement.cause.as_ref().is_some_and(Cause::is_timeout);
         if let Some(before) = before.take().filter(|_| cut_short) {
             return Ok((attempts, before));
         }

@@ -177,6 +177,16 @@ impl Cause {
             _ => false,
         }
     }
+
+    /// Whether nothing was seen in time. Of a try that had little time left, it says nothing of the system under test.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Dns { fault, .. } => *fault == DnsFault::Timeout,
+            Self::Connect { fault, .. } => *fault == ConnectFault::Timeout,
+            Self::Deadline { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Cause {
