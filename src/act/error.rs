@@ -7,6 +7,7 @@ use crate::apply::ApplyError;
 use crate::certs::CertError;
 use crate::cluster::is_transient;
 use crate::engine::EngineError;
+use crate::record::in_full;
 
 /// Why an act did not come about.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +19,7 @@ pub enum ActError {
     #[error(transparent)]
     Apply(#[from] ApplyError),
     /// The apiserver could not be reached.
-    #[error("cannot {doing}: {source}")]
+    #[error("cannot {doing}: {}", in_full(source))]
     Api {
         /// What was being done.
         doing: String,

@@ -4,6 +4,7 @@ use parallax_vocab::event::Failure;
 
 use crate::certs::CertError;
 use crate::cluster::is_transient;
+use crate::record::in_full;
 use crate::tokens::TokenError;
 
 /// Why an environment is not as the plan says.
@@ -68,7 +69,7 @@ pub enum ApplyError {
         evidence: Vec<String>,
     },
     /// The apiserver could not be asked.
-    #[error("cannot {doing}: {source}")]
+    #[error("cannot {doing}: {}", in_full(source))]
     Api {
         /// What was being done.
         doing: String,

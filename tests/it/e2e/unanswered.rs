@@ -231,7 +231,7 @@ fn connections_to_the_apiserver_that_break_change_no_verdict() {
     let mut command = project.parallax(&["e2e"]);
     command.env("PARALLAX_TEST_APISERVER", format!("127.0.0.1:{}", proxy.port));
     let mut run = Run::start(command, &project);
-    run.wait_for("starting the node");
+    run.wait_for("cluster/c1  cluster c1");
     // The port is known as soon as the container runs, and asked for when k3s is up.
     super::bench::eventually("the node's port", || {
         let name = node(&run.id);
