@@ -29,6 +29,15 @@ enum Place {
     There { session: Arc<Session>, number: u64 },
 }
 
+impl Place {
+    fn in_words(&self) -> String {
+        match self {
+            Self::Here(_) => "the harness itself".to_owned(),
+            Self::There { session, .. } => session.place().to_owned(),
+        }
+    }
+}
+
 impl Prober {
     pub(super) fn here(question: ProberQuestion) -> Self {
         let deadline = Duration::from_millis(question.question.deadline_ms);
@@ -65,7 +74,7 @@ impl Prober {
             if let Some(why) = page.broken {
                 return Err(ProbeError::Crashed { why });
             }
-            self.series.join(page);
+            self.series.join(page).map_err(|why| ProbeError::Garbled { place: self.place.in_words(), why })?;
             if !self.series.more {
                 return Ok(&self.series);
             }

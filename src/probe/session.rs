@@ -110,6 +110,11 @@ impl Session {
         Ok(Self { hello, shared, frames, next: AtomicU64::new(1), supervisor })
     }
 
+    /// Where the agent is, in words.
+    pub(super) fn place(&self) -> &str {
+        &self.shared.place
+    }
+
     /// How the agent introduced itself.
     pub fn hello(&self) -> &Hello {
         &self.hello

@@ -6,12 +6,12 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parallax_vocab::prober::{Known, ProberOrder, ProberQuestion};
+use parallax_vocab::prober::{Known, Outcome, PAGE, ProberOrder, ProberQuestion, Series};
 use parallax_vocab::question::{HttpQuestion, PresignQuestion, S3Access, S3Operation, S3Question};
-use parallax_vocab::wire::{self, FromAgent};
-use parallax_vocab::{Cause, Probe, Question, Reply, Secret, View};
+use parallax_vocab::wire::{self, FromAgent, ToAgent};
+use parallax_vocab::{Answer, Cause, Evidence, Probe, Question, Reply, Secret, View};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::sync::oneshot;
@@ -242,4 +242,61 @@ async fn a_question_that_does_not_fit_a_frame_is_refused_here() {
     assert!(matches!(answer, Err(ProbeError::Question { .. })), "{answer:?}");
     // The session is as good as before.
     assert!(session.ask(get("http://127.0.0.1:1/", 1_000)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_prober_that_never_comes_to_an_end_ends_as_an_error() {
+    let page = |at_us| Series {
+        outcomes: vec![Outcome { at_us, took_us: 1, kind: 0 }; PAGE],
+        kinds: vec![],
+        more: true,
+        ..Series::default()
+    };
+    let first = |at_us| {
+        let kinds = vec![Answer { reply: None, cause: None, evidence: Evidence::default() }];
+        Series { kinds, ..page(at_us) }
+    };
+    let empty = Series { more: true, ..Series::default() };
+    for (start, rest, says) in [
+        (first(1), page(1), "more than one can see"),
+        (empty.clone(), empty, "promises more"),
+        (first(u64::MAX), page(1), "no clock shows"),
+    ] {
+        let (stdin, mut asked) = tokio::io::duplex(1 << 16);
+        let (stdout, mut fake) = tokio::io::duplex(1 << 16);
+        let answering = tokio::spawn(async move {
+            let hello = FromAgent::Hello { version: wire::VERSION, host: "fake".to_owned(), addresses: vec![] };
+            fake.write_all(&wire::encode(&hello).expect("short")).await.expect("it fits");
+            let mut buffer = Vec::new();
+            while let Ok(1..) = asked.read_buf(&mut buffer).await {
+                while let Ok(Some(message)) = wire::decode::<ToAgent>(&mut buffer) {
+                    let (request, series) = match message {
+                        ToAgent::Prober { request, order: ProberOrder::Start(_), .. } => (request, Series::default()),
+                        ToAgent::Prober { request, order: ProberOrder::Read(Known { outcomes: 0, .. }), .. } => {
+                            (request, start.clone())
+                        }
+                        ToAgent::Prober { request, .. } => (request, rest.clone()),
+                        _ => continue,
+                    };
+                    let told = FromAgent::Series { request, series: Some(Box::new(series)) };
+                    if fake.write_all(&wire::encode(&told).expect("a page fits a frame")).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        let ended = std::future::pending();
+        let session = Session::open("pod app", stdin, stdout, tokio::io::empty(), ended).await.expect("hello");
+        let question = ProberQuestion {
+            question: get("http://127.0.0.1:1/", 1_000),
+            rate: 1,
+            headers: BTreeSet::new(),
+            body: false,
+        };
+        let mut prober = Prober::there(Arc::new(session), question).await.expect("starts");
+        let read = tokio::time::timeout(Duration::from_secs(60), prober.read()).await.expect("it ends").map(|_| ());
+        let Err(ProbeError::Garbled { place, why }) = &read else { panic!("{read:?}") };
+        assert!(place == "pod app" && why.contains(says), "{place}: {why}");
+        answering.abort();
+    }
 }

@@ -17,6 +17,9 @@ pub const OUTCOMES_LIMIT: usize = 200_000;
 pub const PAGE: usize = 8_000;
 /// Different answers that are told apart. What comes past it counts as one more, and as a failure.
 pub const KINDS_LIMIT: usize = 12;
+/// No number of a prober is larger: microseconds of eleven days, milliseconds since 1970 until far from now. What is
+/// added up of [`OUTCOMES_LIMIT`] such numbers still fits 64 bits.
+const NUMBER_LIMIT: u64 = 1 << 43;
 /// How much of a body is compared, in bytes.
 pub const BODY_LIMIT_BYTES: usize = 4 * 1024;
 
@@ -94,11 +97,31 @@ impl Series {
     }
 
     /// Joins a page to what is known.
-    pub fn join(&mut self, page: Self) {
-        let Self { outcomes, kinds, .. } = std::mem::take(self);
-        *self = page;
-        self.outcomes.splice(0..0, outcomes);
-        self.kinds.splice(0..0, kinds);
+    ///
+    /// # Errors
+    /// Says what no prober tells: the agent runs in an image that a scenario chooses. Without this a page that promises
+    /// another for ever, or a number that no clock shows, would end the harness instead of the session.
+    pub fn join(&mut self, page: Self) -> Result<(), String> {
+        let Self { mut outcomes, mut kinds, .. } = std::mem::take(self);
+        if page.more && page.outcomes.is_empty() {
+            return Err("a page of a prober promises more and holds nothing".to_owned());
+        }
+        outcomes.extend_from_slice(&page.outcomes);
+        kinds.extend_from_slice(&page.kinds);
+        if outcomes.len() > OUTCOMES_LIMIT || kinds.len() > KINDS_LIMIT + 1 {
+            let (outcomes, kinds) = (outcomes.len(), kinds.len());
+            return Err(format!("a prober tells more than one can see: {outcomes} outcomes, {kinds} kinds"));
+        }
+        let numbers = [page.began_unix_ms, page.asked_for_us, page.late_us, page.dropped, page.in_flight as u64];
+        let of_outcomes = outcomes.iter().flat_map(|it| [it.at_us, it.took_us]);
+        if let Some(number) = of_outcomes.chain(numbers).find(|it| *it > NUMBER_LIMIT) {
+            return Err(format!("a prober tells the number {number}, which no clock shows"));
+        }
+        if let Some(outcome) = outcomes.iter().find(|it| it.kind >= kinds.len()) {
+            return Err(format!("a prober tells an answer of kind {} and not what that is", outcome.kind));
+        }
+        *self = Self { outcomes, kinds, ..page };
+        Ok(())
     }
 }
 
@@ -133,17 +156,48 @@ mod tests {
     #[test]
     fn pages_join_to_a_series_and_the_last_one_says_how_it_stands() {
         let outcome = |at_us| Outcome { at_us, took_us: 1, kind: 0 };
-        let page = |at: &[u64], more| Series {
+        let page = |at: &[u64], more, kinds| Series {
             asked_for_us: at.len() as u64,
             outcomes: at.iter().copied().map(outcome).collect(),
             more,
+            kinds: vec![answer(); kinds],
             ..Series::default()
         };
-        let mut all = page(&[1, 2], true);
-        all.join(page(&[3], false));
+        let mut all = Series::default();
+        for page in [page(&[1, 2], true, 1), page(&[3], false, 0)] {
+            all.join(page).expect("a page");
+        }
         assert_eq!(all.outcomes, [outcome(1), outcome(2), outcome(3)]);
         assert_eq!((all.more, all.asked_for_us), (false, 1));
-        assert_eq!(all.known(), Known { outcomes: 3, kinds: 0 });
+        assert_eq!(all.known(), Known { outcomes: 3, kinds: 1 });
+    }
+
+    fn answer() -> Answer {
+        Answer { reply: None, cause: None, evidence: crate::Evidence::default() }
+    }
+
+    #[test]
+    fn a_page_that_no_prober_tells_is_refused() {
+        let outcome = Outcome { at_us: 1, took_us: 1, kind: 0 };
+        let sound = || Series { outcomes: vec![outcome], kinds: vec![answer()], ..Series::default() };
+        let of = |outcome| Series { outcomes: vec![outcome], ..sound() };
+        for (page, says) in [
+            (Series { more: true, ..Series::default() }, "promises more"),
+            (of(Outcome { at_us: u64::MAX, ..outcome }), "no clock shows"),
+            (of(Outcome { took_us: u64::MAX, ..outcome }), "no clock shows"),
+            (of(Outcome { kind: 1, ..outcome }), "not what that is"),
+            (Series { dropped: u64::MAX, ..sound() }, "no clock shows"),
+            (Series { in_flight: usize::MAX, ..sound() }, "no clock shows"),
+            (Series { began_unix_ms: u64::MAX, ..sound() }, "no clock shows"),
+            (Series { asked_for_us: u64::MAX, ..sound() }, "no clock shows"),
+            (Series { late_us: u64::MAX, ..sound() }, "no clock shows"),
+            (Series { outcomes: vec![outcome; OUTCOMES_LIMIT + 1], ..sound() }, "more than one can see"),
+            (Series { kinds: vec![answer(); KINDS_LIMIT + 2], ..sound() }, "more than one can see"),
+        ] {
+            let told = Series::default().join(page).expect_err(says);
+            assert!(told.contains(says), "{told}");
+        }
+        assert_eq!(Series::default().join(sound()), Ok(()));
     }
 
     #[test]

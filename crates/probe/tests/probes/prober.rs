@@ -24,7 +24,7 @@ async fn read_until(prober: &Prober, enough: impl Fn(&Series) -> bool) -> Series
         assert!(began.elapsed() < Duration::from_secs(20), "{series:?}");
         // The prober goes at its own rate; nothing tells of an outcome.
         tokio::time::sleep(Duration::from_millis(20)).await;
-        series.join(prober.read(series.known()));
+        series.join(prober.read(series.known())).expect("a page of ours");
     }
     series
 }
