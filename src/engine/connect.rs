@@ -8,6 +8,7 @@ use testcontainers::bollard::{API_DEFAULT_VERSION, Docker};
 use super::error::{EngineError, said};
 use super::facts::Facts;
 use super::find::Endpoint;
+use super::identity::{host_name, kernel_release};
 
 /// The client library's limit is 120 s, which loading a large image on a slow disk can pass.
 const CALL_LIMIT: Duration = Duration::from_mins(15);
@@ -48,6 +49,12 @@ impl Engine {
         &self.endpoint
     }
 
+    /// Whether it runs on this machine, as far as can be known: a local socket may be forwarded from another, and a
+    /// container's own machine is not the one whose engine it was given.
+    pub fn is_here(&self) -> bool {
+        self.endpoint.is_local() && is_same(&self.facts, &host_name(), &kernel_release())
+    }
+
     /// One lower-case sentence for people.
     pub fn summary(&self) -> String {
         let facts = &*self.facts;
@@ -82,5 +89,26 @@ fn client(endpoint: &Endpoint) -> Result<Docker, testcontainers::bollard::errors
             API_DEFAULT_VERSION,
         ),
         (None, None) => Docker::connect_with_http(&endpoint.host, limit, API_DEFAULT_VERSION),
+    }
+}
+
+/// Whether an engine's machine has this name and this kernel.
+fn is_same(facts: &Facts, host: &str, kernel: &str) -> bool {
+    !host.is_empty() && facts.host == host && facts.kernel == kernel
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_of_another_machine_is_not_here() {
+        let facts =
+            |host: &str, kernel: &str| Facts { host: host.to_owned(), kernel: kernel.to_owned(), ..Facts::default() };
+        assert!(is_same(&facts("desk", "6.1"), "desk", "6.1"));
+        for (host, kernel) in [("other", "6.1"), ("desk", "6.2"), ("", "6.1")] {
+            assert!(!is_same(&facts(host, kernel), "desk", "6.1"), "{host} {kernel}");
+        }
+        assert!(!is_same(&facts("", ""), "", ""));
     }
 }

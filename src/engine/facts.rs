@@ -7,6 +7,8 @@ use testcontainers::bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 /// The engine and its machine, as far as they can be known without starting anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
+    /// Host name of its machine.
+    pub host: String,
     /// Its release: `26.1.5+dfsg1`.
     pub version: String,
     /// Operating system of its machine: `Debian GNU/Linux 12 (bookworm)`.
@@ -46,6 +48,7 @@ impl Facts {
             |name: &str| options.iter().any(|option| option.split(',').any(|part| part == format!("name={name}")));
         let root = info.docker_root_dir.unwrap_or_default();
         Self {
+            host: info.name.unwrap_or_default(),
             version: info.server_version.unwrap_or_default(),
             os: info.operating_system.unwrap_or_default(),
             architecture: info.architecture.unwrap_or_default(),

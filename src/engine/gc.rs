@@ -75,7 +75,7 @@ pub async fn gc(engine: &Engine, state: &StateDir) -> Result<Collection, EngineE
     }
     let mut collection = Collection::default();
     for (run, traces) in runs {
-        if let Some(why) = why_spared(&traces, engine.endpoint().is_local(), unix_seconds()) {
+        if let Some(why) = why_spared(&traces, engine.is_here(), unix_seconds()) {
             collection.runs.push((run, Collected::Spared(why)));
             continue;
         }
@@ -115,11 +115,11 @@ async fn traces_of_labels(engine: &Engine) -> Result<BTreeMap<RunId, Traces>, En
 }
 
 /// Why a run is spared, if it is.
-fn why_spared(traces: &Traces, local: bool, now: u64) -> Option<String> {
+fn why_spared(traces: &Traces, here: bool, now: u64) -> Option<String> {
     if traces.standing {
         return Some("it was left standing on purpose".to_owned());
     }
-    let liveness = traces.owner.as_ref().map_or(Liveness::Unknown, |owner| owner.liveness(local));
+    let liveness = traces.owner.as_ref().map_or(Liveness::Unknown, |owner| owner.liveness(here));
     let age = now.saturating_sub(traces.newest);
     match liveness {
         Liveness::Living => Some("its process lives".to_owned()),
@@ -138,10 +138,14 @@ mod tests {
     fn only_dead_runs_are_swept() {
         let living = Owner::this_process().unwrap();
         let dead: Owner = {
+            // A process that began at another moment than the one that has this number now.
             let text = living.to_string();
-            let (_, rest) = text.split_once(':').unwrap();
-            format!("another-boot:{rest}").parse().unwrap()
+            let mut parts: Vec<&str> = text.split(':').collect();
+            parts[2] = "1";
+            parts.join(":").parse().unwrap()
         };
+        let elsewhere: Owner =
+            format!("another-boot:{}", living.to_string().split_once(':').unwrap().1).parse().unwrap();
         let now = 1_000_000;
         let traces = |owner: Option<&Owner>, newest| Traces { owner: owner.cloned(), newest, ..Traces::default() };
         let day = UNSEEN_IS_SPARED_SECONDS;
@@ -149,13 +153,13 @@ mod tests {
             ("living", traces(Some(&living), 0), true, Some("lives")),
             ("dead", traces(Some(&dead), now), true, None),
             ("dead but standing", Traces { standing: true, ..traces(Some(&dead), now) }, true, Some("standing")),
-            ("elsewhere, young", traces(Some(&dead), now - 60), false, Some("1 min old")),
-            ("elsewhere, old", traces(Some(&dead), now - day), false, None),
+            ("elsewhere, young", traces(Some(&elsewhere), now - 60), false, Some("1 min old")),
+            ("elsewhere, old", traces(Some(&elsewhere), now - day), false, None),
             ("nobody's, young", traces(None, now - 120), true, Some("2 min old")),
             ("nobody's, old", traces(None, 0), true, None),
         ];
-        for (case, traces, local, expected) in cases {
-            let why = why_spared(&traces, local, now);
+        for (case, traces, here, expected) in cases {
+            let why = why_spared(&traces, here, now);
             match expected {
                 None => assert_eq!(why, None, "{case}"),
                 Some(part) => assert!(why.as_ref().is_some_and(|why| why.contains(part)), "{case}: {why:?}"),

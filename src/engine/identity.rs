@@ -1,8 +1,9 @@
 //! The owner of an object, and whether the owner is still alive.
 //!
 //! Every container, network and volume carries a label with its owner: boot id, process id, the start time of the
-//! process, and the process-id namespace in which the process id is valid. So a later run can tell the objects of a
-//! killed run from those of a running one, even without ledgers.
+//! process, the process-id namespace in which the process id is valid, and the machine. So a later run can tell the objects
+//! of a killed run from those of a running one, even without ledgers. What cannot be known is unknown, and not dead: the
+//! engine may be that of another machine, reached over a socket that looks like ours.
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,6 +36,19 @@ pub struct Owner {
     pid: u32,
     started_ticks: u64,
     namespace: String,
+    /// A digest of the machine's own id; empty where it has none, as in most containers.
+    machine: String,
+}
+
+/// What is to be seen of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    /// It runs, and began at this tick.
+    Runs(u64),
+    /// There is none of this number, or it only waits to be reaped.
+    Gone,
+    /// There is one, and more is not shown (`/proc` with `hidepid`).
+    Hidden,
 }
 
 /// Whether an owner is still alive.
@@ -57,21 +71,19 @@ impl Owner {
             doing: "read this process's start time".to_owned(),
             reason: format!("/proc/{pid}/stat is not as expected"),
         })?;
-        Ok(Self { boot, pid, started_ticks, namespace: own_namespace() })
+        Ok(Self { boot, pid, started_ticks, namespace: own_namespace(), machine: machine() })
     }
 
-    /// Whether it is alive. `local` means that the engine runs on this machine, so that another boot id is an earlier
-    /// boot and not another machine.
-    pub fn liveness(&self, local: bool) -> Liveness {
+    /// Whether it is alive. `here` means that the engine runs on this machine: then another boot id of this machine is an
+    /// earlier boot.
+    pub fn liveness(&self, here: bool) -> Liveness {
         let Ok(boot) = boot_id() else { return Liveness::Unknown };
         if boot != self.boot {
-            return if local { Liveness::Dead } else { Liveness::Unknown };
+            let ours = here && !self.machine.is_empty() && self.machine == machine();
+            return if ours { Liveness::Dead } else { Liveness::Unknown };
         }
         if self.namespace == own_namespace() {
-            return match started(self.pid) {
-                Some(ticks) if ticks == self.started_ticks => Liveness::Living,
-                _ => Liveness::Dead,
-            };
+            return self.as_seen(sight(self.pid));
         }
         if self.lives_in_a_namespace_below() {
             Liveness::Living
@@ -79,6 +91,14 @@ impl Owner {
             Liveness::Dead
         } else {
             Liveness::Unknown
+        }
+    }
+
+    fn as_seen(&self, sight: Sight) -> Liveness {
+        match sight {
+            Sight::Runs(ticks) if ticks == self.started_ticks => Liveness::Living,
+            Sight::Runs(_) | Sight::Gone => Liveness::Dead,
+            Sight::Hidden => Liveness::Unknown,
         }
     }
 
@@ -94,7 +114,7 @@ impl Owner {
 
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}:{}", self.boot, self.pid, self.started_ticks, self.namespace)
+        write!(f, "{}:{}:{}:{}:{}", self.boot, self.pid, self.started_ticks, self.namespace, self.machine)
     }
 }
 
@@ -110,6 +130,7 @@ impl FromStr for Owner {
             pid: next()?.parse().map_err(|_| bad())?,
             started_ticks: next()?.parse().map_err(|_| bad())?,
             namespace: next()?.to_owned(),
+            machine: parts.next().unwrap_or_default().to_owned(),
         };
         if parts.next().is_some() { Err(bad()) } else { Ok(owner) }
     }
@@ -155,6 +176,38 @@ fn boot_id() -> Result<String, EngineError> {
     Ok(std::fs::read_to_string(path).map_err(EngineError::file("read", path))?.trim().to_owned())
 }
 
+/// A digest of the machine's id, which is not to be told as it is (`man machine-id`).
+fn machine() -> String {
+    let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    if id.trim().is_empty() {
+        return String::new();
+    }
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("parallax {}", id.trim()).as_bytes());
+    hex::encode(&digest.as_ref()[..8])
+}
+
+/// The machine's host name.
+pub(super) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The kernel's release.
+pub(super) fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// What is to be seen of a process of this namespace.
+fn sight(pid: u32) -> Sight {
+    let id = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let exists = || id.is_some_and(|id| rustix::process::test_kill_process(id) != Err(rustix::io::Errno::SRCH));
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => start_time(&stat).map_or(Sight::Gone, Sight::Runs),
+        // The signal's way is not barred by what `/proc` hides.
+        Err(_) if exists() => Sight::Hidden,
+        Err(_) => Sight::Gone,
+    }
+}
+
 fn own_namespace() -> String {
     namespace_of("self").unwrap_or_default()
 }
@@ -197,7 +250,7 @@ mod tests {
     fn owners_survive_their_label() {
         let owner = Owner::this_process().unwrap();
         assert_eq!(owner.to_string().parse::<Owner>().unwrap(), owner);
-        for bad in ["", "a:b:c:d", "boot:1:2", "boot:1:2:3:4"] {
+        for bad in ["", "a:b:c:d", "boot:1:2", "boot:1:2:3:4:5"] {
             assert!(bad.parse::<Owner>().is_err(), "{bad}");
         }
     }
@@ -205,14 +258,35 @@ mod tests {
     #[test]
     fn only_the_very_process_lives() {
         let me = Owner::this_process().unwrap();
+        let machine = || "0123456789abcdef".to_owned();
         let earlier_boot = Owner { boot: "0000".to_owned(), ..me.clone() };
+        let other_machine = Owner { machine: machine(), ..earlier_boot.clone() };
+        let no_machine = Owner { machine: String::new(), ..earlier_boot.clone() };
         let earlier_process = Owner { started_ticks: me.started_ticks + 1, ..me.clone() };
         assert_eq!(me.liveness(true), Liveness::Living);
         assert_eq!(earlier_process.liveness(true), Liveness::Dead);
-        assert_eq!(earlier_boot.liveness(true), Liveness::Dead);
+        let earlier = if me.machine.is_empty() { Liveness::Unknown } else { Liveness::Dead };
+        assert_eq!(earlier_boot.liveness(true), earlier);
+        assert_eq!(other_machine.liveness(true), Liveness::Unknown);
+        assert_eq!(no_machine.liveness(true), Liveness::Unknown);
         assert_eq!(earlier_boot.liveness(false), Liveness::Unknown);
         let elsewhere = Owner { namespace: "1".to_owned(), started_ticks: 1, ..me };
         assert_ne!(elsewhere.liveness(true), Liveness::Living);
+    }
+
+    #[test]
+    fn what_is_hidden_is_not_dead() {
+        let me = Owner::this_process().unwrap();
+        assert_eq!(sight(me.pid), Sight::Runs(me.started_ticks));
+        assert_eq!(sight(u32::MAX), Sight::Gone);
+        for (sight, expected) in [
+            (Sight::Runs(me.started_ticks), Liveness::Living),
+            (Sight::Runs(me.started_ticks + 1), Liveness::Dead),
+            (Sight::Gone, Liveness::Dead),
+            (Sight::Hidden, Liveness::Unknown),
+        ] {
+            assert_eq!(me.as_seen(sight), expected, "{sight:?}");
+        }
     }
 
     #[test]

@@ -191,6 +191,7 @@ mod tests {
 
     fn good() -> Facts {
         Facts {
+            host: "desk".into(),
             version: "26.1.5+dfsg1".into(),
             cgroup_version: 2,
             storage_driver: "overlay2".into(),
