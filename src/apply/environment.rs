@@ -77,6 +77,7 @@ pub fn prepare(
     };
     let keys = belongings.certificates.leaves.values().map(|leaf| &leaf.key_pem);
     belongings.credentials.values().flat_map(BTreeMap::values).chain(keys).for_each(redact);
+    belongings.signing_keys.values().for_each(|key| redact(&key.private()));
     Ok(belongings)
 }
 

@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use parallax_vocab::Secret;
+use serde_json::Value;
 
 use super::transport;
 
@@ -55,9 +57,29 @@ pub fn authority(kubeconfig: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| format!("certificate-authority-data is not PEM: {error}"))
 }
 
+/// The secrets of a kubeconfig's users: private keys (PEM), tokens and passwords.
+pub(super) fn secrets(kubeconfig: &Kubeconfig) -> Vec<Secret> {
+    let kubeconfig = serde_json::to_value(kubeconfig).unwrap_or_default();
+    let users = kubeconfig.get("users").and_then(Value::as_array).into_iter().flatten().filter_map(|it| it.get("user"));
+    let texts = users.flat_map(|user| {
+        let text = |name: &str| user.get(name).and_then(Value::as_str);
+        let key = text("client-key-data").and_then(|data| STANDARD.decode(data).ok());
+        let key = key.and_then(|bytes| String::from_utf8(bytes).ok());
+        [key, text("token").map(str::to_owned), text("password").map(str::to_owned)]
+    });
+    texts.flatten().map(Secret::new).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_user_signs_in_with_is_a_secret() {
+        let text = "apiVersion: v1\nkind: Config\nusers:\n- name: a\n  user: { client-key-data: cGVtCg== }\n- name: b\n  user: { token: t }\n";
+        let found = secrets(&Kubeconfig::from_yaml(text).expect("a kubeconfig"));
+        assert_eq!(found.iter().map(Secret::expose).collect::<Vec<_>>(), ["pem\n", "t"]);
+    }
 
     #[test]
     fn the_authority_is_the_embedded_one() {

@@ -85,6 +85,8 @@ pub struct Cluster {
     pub authority: String,
     /// A kubeconfig of the cluster's administrator for this machine; JSON, which is YAML.
     pub kubeconfig: Secret,
+    /// What it signs in with, for redaction.
+    pub secrets: Vec<Secret>,
     /// The Kubernetes client, as cluster administrator.
     pub client: Client,
     /// Its outside world.
@@ -137,10 +139,21 @@ impl Cluster {
         let published = node.tcp(API_PORT).ok_or_else(|| cluster(format!("port {API_PORT} is not published")))?;
         let authority = access::authority(&kubeconfig).map_err(cluster)?;
         let outside = access::outside(&kubeconfig, access::met_at(published)).map_err(cluster)?;
+        let secrets = access::secrets(&outside);
         let kubeconfig = serde_json::to_string(&outside).map_err(|error| cluster(error.to_string()))?;
         let client = access::client(outside).await.map_err(cluster)?;
         let name = plan.name.clone();
-        Ok(Self { name, authority, kubeconfig: Secret::new(kubeconfig), client, world, node, outside: beside, network })
+        Ok(Self {
+            name,
+            authority,
+            kubeconfig: Secret::new(kubeconfig),
+            secrets,
+            client,
+            world,
+            node,
+            outside: beside,
+            network,
+        })
     }
 
     /// What the node's container is within the run.

@@ -5,6 +5,7 @@
 //!
 //! **Architecture Invariant:** nothing reaches the disk or a screen without having passed [`Redactor`].
 
+mod forms;
 mod log;
 mod read;
 mod redact;
@@ -13,7 +14,7 @@ mod writer;
 
 pub use log::{LOG_FILE, Log, Noted, in_full};
 pub use read::read;
-pub use redact::Redactor;
+pub use redact::{Redactor, by_form};
 pub use sink::{Setup, Sink};
 pub use writer::{Live, RECORD_FILE, Recorded, Recorder};
 

@@ -66,6 +66,7 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         }
     };
     drop(starting);
+    cluster.secrets.iter().for_each(|secret| context.redactor.register(secret));
     let mut exited = Box::pin(cluster.exited(&context.site));
     let applier = match Applier::new(cluster.client.clone(), supplied.references.clone()).await {
         Ok(applier) => applier,
@@ -182,8 +183,10 @@ async fn keep_evidence(context: &Context, plan: &ClusterPlan) {
         };
         let lines = if what == "world" { world::questions(&lines, 0) } else { lines };
         let path = context.options.directory.join(format!("{}-{what}.log", plan.name));
+        // What is there under this name, a link for example, is not written into.
+        drop(std::fs::remove_file(&path));
         let text = context.redactor.text(&lines.join("\n"));
-        if let Err(error) = tokio::fs::write(&path, text).await {
+        if let Err(error) = write_private(&path, text.as_bytes()) {
             context.sink.warn(format!("cannot keep the {what}'s log in {}: {error}", path.display()));
         }
     }

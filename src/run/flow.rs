@@ -17,7 +17,7 @@ use super::probers::Probers;
 use super::rounds::Rounds;
 use super::settle::{self, Settled};
 use super::step::{Attempt, Tried};
-use super::{chain, millis, signature};
+use super::{chain, concealed, millis, signature};
 use crate::explain;
 use crate::judge::{self, StepResult};
 use crate::plan::VariantPlan;
@@ -155,8 +155,11 @@ impl Flow<'_> {
         let missed = tried.as_ref().and_then(|it| it.judgement.missed()).cloned();
         let signature = self.signature(tried.as_ref()).await.map(Box::new);
         let link = self.broken_link(step, tried.as_ref(), cause.as_ref()).await;
-        let Tried { question, answer, witness, judgement, captured, told, tally, figure, moments, .. } =
+        let Tried { question, answer, witness, judgement, mut captured, secret, told, tally, figure, moments, .. } =
             tried.unwrap_or_default();
+        for (name, value) in &mut captured {
+            *value = if secret.contains(name) { concealed::digest(value) } else { concealed::told(value) };
+        }
         let from = step.from.as_deref();
         let vantage = from.and_then(|id| self.variant.variant.scenario.vantages.get(id));
         let ended = StepEnded {

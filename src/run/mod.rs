@@ -5,6 +5,7 @@
 
 mod chain;
 mod cluster;
+mod concealed;
 mod environment;
 mod error;
 mod flow;

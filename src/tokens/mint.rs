@@ -83,6 +83,14 @@ impl Key {
         }
     }
 
+    /// What signs, for redaction.
+    pub fn private(&self) -> Secret {
+        match self {
+            Self::Rsa { pem, .. } => pem.clone(),
+            Self::Shared { secret, .. } => Secret::new(secret.clone()),
+        }
+    }
+
     /// A new key that no cluster knows.
     pub fn foreign() -> Result<Self, TokenError> {
         let pair = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);

@@ -9,6 +9,7 @@ use super::{Attempt, Tried};
 use crate::act::{self, ActError, Done, Scope, Victim, Workload};
 use crate::apply::ApplyError;
 use crate::judge::Judgement;
+use crate::run::concealed;
 use crate::run::error::RunError;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{DeleteStep, PatchStep, RotateStep, Step};
@@ -94,6 +95,7 @@ impl Attempt<'_> {
     async fn apply(&self, objects: &[serde_json::Value]) -> Result<Done, RunError> {
         let mut applied = Vec::new();
         for object in objects {
+            concealed::register(&self.stage.context.redactor, object);
             let object = self.stage.applier.apply(object, self.namespace(), self.place).await?;
             applied.push(serde_json::to_value(&object).unwrap_or_default());
         }

@@ -13,6 +13,7 @@ use crate::apply::ApplyError;
 use crate::judge::{self, Judgement, LogLook, ObjectEvent};
 use crate::probe::events::{self, EventQuestion};
 use crate::probe::logs::{self, LogError, LogQuestion};
+use crate::run::concealed;
 use crate::run::error::RunError;
 use crate::world;
 use parallax_language::scenario::model::{EventStep, Expect, LogStep, ResourceStep};
@@ -48,8 +49,16 @@ impl Attempt<'_> {
     async fn resource(&self, it: &ResourceStep, expect: Option<&Expect>) -> Result<Tried, RunError> {
         let namespace = it.namespace.as_deref().unwrap_or_else(|| self.namespace());
         let (title, object) = self.stage.applier.get(&it.api_version, &it.kind, namespace, &it.name).await?;
-        let told = judge::object_differences(expect, object.as_ref());
-        let judgement = judge::judge_object(&title, expect, object.as_ref());
+        // Of a Secret digests are compared: equal where what they stand for is.
+        let blind = it.kind == "Secret";
+        let expect = expect.cloned().map(|mut expect| {
+            expect.object = expect.object.map(|object| if blind { concealed::expected(&object) } else { object });
+            expect
+        });
+        let shown = object.as_ref().map(concealed::told);
+        object.iter().for_each(|object| concealed::register(&self.stage.context.redactor, object));
+        let told = judge::object_differences(expect.as_ref(), shown.as_ref());
+        let judgement = judge::judge_object(&title, expect.as_ref(), shown.as_ref());
         Ok(Tried { told, other: object, ..Tried::judged(judgement) })
     }
 

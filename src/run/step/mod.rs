@@ -9,7 +9,7 @@ mod prober;
 
 pub(super) use act::within as act_within;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use parallax_vocab::course::{Figure, Moment};
@@ -18,6 +18,7 @@ use parallax_vocab::tally::Tally;
 use parallax_vocab::{Answer, Question};
 use serde_json::Value;
 
+use super::concealed;
 use super::environment::Stage;
 use super::error::RunError;
 use super::kept::{Kept, Words};
@@ -60,6 +61,8 @@ pub(super) struct Tried {
     pub(super) judgement: Judgement,
     /// What was captured of it.
     pub(super) captured: BTreeMap<String, Value>,
+    /// The names of those that are secret.
+    pub(super) secret: BTreeSet<String>,
     /// What a prober's outcomes come to.
     pub(super) tally: Option<Tally>,
     /// What happened at which instant.
@@ -114,8 +117,20 @@ impl<'a> Attempt<'a> {
             let whole = tried.answer.as_ref().map(judge::answer_as_json).or_else(|| tried.other.clone());
             let whole = whole.unwrap_or_default();
             tried.captured = judge::capture(&self.step.capture, &whole, &mut tried.judgement);
+            tried.secret = self.secret(&whole, &tried.captured);
         }
         Ok(tried)
+    }
+
+    /// Which of the values that were captured are secret; these are made known before anybody can write them down.
+    fn secret(&self, whole: &Value, captured: &BTreeMap<String, Value>) -> BTreeSet<String> {
+        let secret = self.step.capture.iter().filter(|(_, pointer)| concealed::is_within(whole, pointer));
+        let secret: BTreeSet<String> = secret.map(|(name, _)| name.clone()).collect();
+        for (_, value) in captured.iter().filter(|(name, _)| secret.contains(*name)) {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            self.stage.context.redactor.register_found(&text);
+        }
+        secret
     }
 
     /// The vantage that the step looks from, by its id.

@@ -4,7 +4,7 @@
 use parallax_vocab::answer::{Reply, S3Reply, StsReply};
 use parallax_vocab::course::Moment;
 use parallax_vocab::event::Witness;
-use parallax_vocab::{Answer, Cause, Question};
+use parallax_vocab::{Answer, Cause, Question, Secret};
 
 use super::{Attempt, Tried};
 use crate::judge::{self, Expected, Judgement};
@@ -48,8 +48,11 @@ fn newest(answer: &Answer) -> Option<Moment> {
 /// Makes the secrets of an answer known, before anybody can write them down.
 fn redact(it: &Attempt<'_>, answer: &Answer) {
     let Some(Reply::Sts(StsReply { credentials: Some(credentials), .. })) = &answer.reply else { return };
+    let redactor = &it.stage.context.redactor;
+    // As the access keys that the harness makes up are.
+    redactor.register(&Secret::new(credentials.access_key.clone()));
     for secret in [&credentials.secret_key, &credentials.session_token] {
-        it.stage.context.redactor.register(secret);
+        redactor.register(secret);
     }
 }
 

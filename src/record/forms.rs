@@ -1,0 +1,102 @@
+//! The ways in which a secret is written: as it is, quoted, percent-encoded, in hex and in base64.
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+/// Every form in which programs write `text`. The forms are distinct and none is empty.
+pub(super) fn forms(text: &str) -> BTreeSet<String> {
+    let mut forms = BTreeSet::from([text.to_owned()]);
+    // A log line in JSON that quotes an answer in JSON: twice quoted.
+    let quoted = in_json(text);
+    forms.insert(in_json(&quoted));
+    // Go's encoding/json writes these three so that its output may stand in a page; strconv.Quote is JSON's for the rest.
+    forms.insert(quoted.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"));
+    forms.insert(quoted);
+    let percent = percent_encoded(text);
+    forms.insert(percent.replace("%20", "+"));
+    forms.insert(lower_escapes(&percent));
+    forms.insert(percent);
+    forms.insert(hex::encode(text));
+    forms.insert(hex::encode_upper(text));
+    for before in 0..3 {
+        forms.extend(in_base64(text.as_bytes(), before));
+    }
+    forms.remove("");
+    forms
+}
+
+fn in_json(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+/// The characters that `bytes` alone decide where `before` bytes of something else stand before them, in both alphabets.
+fn in_base64(bytes: &[u8], before: usize) -> [String; 2] {
+    let mut shifted = vec![0; before];
+    shifted.extend_from_slice(bytes);
+    // Six bits a character: the first ones hold bits of what stands before, the last one may hold bits of what follows.
+    let (from, to) = ((before * 8).div_ceil(6), shifted.len() * 8 / 6);
+    let cut = |text: String| text.get(from..to).unwrap_or_default().to_owned();
+    [cut(STANDARD_NO_PAD.encode(&shifted)), cut(URL_SAFE_NO_PAD.encode(&shifted))]
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push_str(&hex::encode_upper([byte]));
+        }
+        out
+    })
+}
+
+/// The same with `%2f` for `%2F`.
+fn lower_escapes(percent: &str) -> String {
+    let mut rest = 0;
+    percent
+        .chars()
+        .map(|c| {
+            rest = if c == '%' { 4_u8 } else { rest }.saturating_sub(1);
+            if rest > 0 { c.to_ascii_lowercase() } else { c }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_known_in_each_of_its_forms() {
+        let secret = "pa?ss w>rd/\"q\"~9";
+        let forms = forms(secret);
+        for form in [
+            "pa?ss w>rd/\"q\"~9",
+            r#"pa?ss w>rd/\"q\"~9"#,
+            r#"pa?ss w>rd/\\\"q\\\"~9"#,
+            r#"pa?ss w\u003erd/\"q\"~9"#,
+            "pa%3Fss%20w%3Erd%2F%22q%22~9",
+            "pa%3fss%20w%3erd%2f%22q%22~9",
+            "pa%3Fss+w%3Erd%2F%22q%22~9",
+            "70613f737320773e72642f2271227e39",
+            "70613F737320773E72642F2271227E39",
+        ] {
+            assert!(forms.contains(form), "{form}: {forms:#?}");
+        }
+        for before in ["", "u", "us", "use", "user:"] {
+            for after in ["", "x", "xy", "xyz"] {
+                let whole = format!("{before}{secret}{after}");
+                for text in [STANDARD.encode(&whole), URL_SAFE.encode(&whole)] {
+                    let longest = forms.iter().filter(|form| text.contains(form.as_str())).map(String::len).max();
+                    assert!(longest >= Some(secret.len() * 8 / 6 - 1), "{before}…{after}: {text}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What a Secret of the cluster holds: it is compared and captured, and only digests of it are told.
+
+use std::sync::LazyLock;
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use crate::record::Redactor;
+
+/// Where a Secret keeps what is secret.
+const FIELDS: [&str; 2] = ["data", "stringData"];
+/// `kubectl apply` writes the whole object, its data included, into this annotation.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Of this process alone, so that a digest says nothing about a short secret to whoever can try all of them.
+static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
+    hmac::Key::generate(hmac::HMAC_SHA256, &aws_lc_rs::rand::SystemRandom::new())
+        .expect("the system's random source answers")
+});
+
+/// What stands for a secret value where something is told. Equal values have equal digests within a run.
+pub(super) fn digest(value: &Value) -> Value {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let tag = hmac::sign(&KEY, text.as_bytes());
+    Value::String(format!("digest:{}", hex::encode(&tag.as_ref()[..8])))
+}
+
+/// The same value, with a digest for each thing that a Secret within it holds.
+pub(super) fn told(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) if is_secret(fields) => Value::Object(told_of(fields)),
+        Value::Object(fields) => Value::Object(fields.iter().map(|(key, value)| (key.clone(), told(value))).collect()),
+        Value::Array(items) => Value::Array(items.iter().map(told).collect()),
+        other => other.clone(),
+    }
+}
+
+/// What is expected of a Secret, as [`told`] makes it of one that is there.
+pub(super) fn expected(value: &Value) -> Value {
+    value.as_object().map_or_else(|| value.clone(), |fields| Value::Object(told_of(fields)))
+}
+
+fn told_of(fields: &Map<String, Value>) -> Map<String, Value> {
+    let told = fields.iter().map(|(key, value)| {
+        let value = if FIELDS.contains(&key.as_str()) { digests(value) } else { value.clone() };
+        (key.clone(), value)
+    });
+    let mut told: Map<String, Value> = told.collect();
+    if let Some(applied) = told.get_mut("metadata").and_then(|it| it.get_mut("annotations")?.get_mut(LAST_APPLIED)) {
+        *applied = digest(applied);
+    }
+    told
+}
+
+/// Whether what lies at a JSON pointer is within what a Secret holds.
+pub(super) fn is_within(whole: &Value, pointer: &str) -> bool {
+    let mut at = whole;
+    for token in pointer.split('/').skip(1) {
+        let token = token.replace("~1", "/").replace("~0", "~");
+        let of_secret = at.as_object().is_some_and(is_secret);
+        if of_secret && (FIELDS.contains(&token.as_str()) || token == "metadata") {
+            return FIELDS.contains(&token.as_str()) || pointer.contains("last-applied-configuration");
+        }
+        let next = match at {
+            Value::Object(fields) => fields.get(&token),
+            Value::Array(items) => token.parse::<usize>().ok().and_then(|index| items.get(index)),
+            _ => None,
+        };
+        let Some(next) = next else { return false };
+        at = next;
+    }
+    false
+}
+
+/// Makes known what the Secrets within `value` hold, as it is written there and decoded, so that it is redacted wherever
+/// else it appears.
+pub(super) fn register(redactor: &Redactor, value: &Value) {
+    match value {
+        Value::Object(fields) if is_secret(fields) => {
+            for (name, held) in FIELDS.iter().filter_map(|name| Some((*name, fields.get(*name)?.as_object()?))) {
+                for text in held.values().filter_map(Value::as_str) {
+                    // The redactor knows the base64 of what it knows.
+                    let decoded = STANDARD.decode(text).ok().filter(|_| name == "data");
+                    let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+                    redactor.register_found(decoded.as_deref().unwrap_or(text));
+                }
+            }
+        }
+        Value::Object(fields) => fields.values().for_each(|value| register(redactor, value)),
+        Value::Array(items) => items.iter().for_each(|item| register(redactor, item)),
+        _ => {}
+    }
+}
+
+fn is_secret(fields: &Map<String, Value>) -> bool {
+    fields.get("kind").and_then(Value::as_str) == Some("Secret")
+}
+
+fn digests(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(key, value)| (key.clone(), digest(value))).collect())
+        }
+        other => digest(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_a_secret_only_digests_are_told_and_equal_values_stay_equal() {
+        let secret = json!({
+            "kind": "Secret", "type": "Opaque", "data": { "a": "Yg==", "b": "Yg==", "c": "Yw==" },
+            "metadata": { "name": "n", "annotations": { LAST_APPLIED: "{\"data\":{\"a\":\"Yg==\"}}" } },
+        });
+        let told = told(&json!({ "items": [secret, { "kind": "ConfigMap", "data": { "a": "plain" } }] }));
+        let text = told.to_string();
+        assert!(!text.contains("Yg==") && !text.contains("Yw==") && text.contains("plain"), "{text}");
+        let of = |name: &str| told.pointer(&format!("/items/0/data/{name}")).cloned();
+        assert_eq!(of("a"), of("b"));
+        assert_ne!(of("a"), of("c"));
+        assert_eq!(told.pointer("/items/0/metadata/name"), Some(&json!("n")));
+    }
+
+    #[test]
+    fn what_is_captured_from_a_secret_is_known_to_be_one() {
+        let whole = json!({ "objects": [
+            { "kind": "Secret", "data": { "key": "a2V5", "data": "x" }, "metadata": { "name": "n" } },
+            { "kind": "ConfigMap", "data": { "key": "k" } },
+        ] });
+        for (pointer, within) in [
+            ("/objects/0/data/key", true),
+            ("/objects/0/data", true),
+            ("/objects/0/metadata/name", false),
+            ("/objects/1/data/key", false),
+            ("/objects/2/data/key", false),
+            ("/objects", false),
+        ] {
+            assert_eq!(is_within(&whole, pointer), within, "{pointer}");
+        }
+    }
+
+    #[test]
+    fn what_a_secret_holds_is_redacted_elsewhere_unless_it_is_a_plain_word() {
+        let redactor = Redactor::default();
+        let encoded = STANDARD.encode("canary-9f8e7d6c5b4a");
+        register(&redactor, &json!({ "kind": "Secret", "data": { "key": encoded, "namespace": "ZGVmYXVsdA==" } }));
+        assert_eq!(redactor.text("canary-9f8e7d6c5b4a in default"), "[redacted] in default");
+        assert_eq!(redactor.text(&format!("data: {encoded}")).matches("Y2FuYXJ5").count(), 0);
+    }
+}
