@@ -15,7 +15,7 @@ use super::bench::{Ended, Project, Run, lists, no_engine, room};
 use crate::engine::bench::docker;
 
 /// Three flows that ask the apiserver, stand still for a while in which they ask somebody else, and then do `STEP`.
-const STILL: &str = r#"name: NAME
+const STILL: &str = r"name: NAME
 summary: A step after the node stopped
 fixtures:
   ca: { use: certificate-authority }
@@ -26,7 +26,7 @@ flow:
   - { id: begun, resource: { api-version: v1, kind: Namespace, name: default }, expect: { object: { kind: Namespace } } }
   - { id: still, from: host, dns: { name: nothing.example.org }, expect: { dns: no-such-name }, consistently: 25s }
   - { id: stuck, needs: [still], STEP }
-"#;
+";
 /// Each step, and how long it may take.
 const STEPS: [(&str, &str, u64); 3] = [
     (
