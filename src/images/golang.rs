@@ -119,6 +119,9 @@ impl GoBuild<'_> {
             ("GO111MODULE", "on".into()),
             ("GOBIN", self.scratch.join("out").into()),
             ("GOTMPDIR", self.scratch.join("work").into()),
+            // A compiler lives for seconds: collecting its garbage costs more than the memory is worth, up to the limit.
+            ("GOGC", "off".into()),
+            ("GOMEMLIMIT", memory_limit(memory_bytes(), self.jobs).to_string().into()),
         ]
     }
 
@@ -173,6 +176,20 @@ impl GoBuild<'_> {
     }
 }
 
+/// The memory in bytes that one compiler may fill before it collects garbage: half of the machine's for the compilers of two
+/// builds, `jobs` each, and never so little that it does nothing else.
+fn memory_limit(machine_bytes: u64, jobs: usize) -> u64 {
+    const MIB: u64 = 1024 * 1024;
+    let compilers = 2 * u64::try_from(jobs).unwrap_or(u64::MAX / 2).max(1);
+    (machine_bytes / 2 / compilers).clamp(256 * MIB, 2048 * MIB)
+}
+
+/// The machine's memory.
+fn memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
+}
+
 fn quoted(arguments: &[String]) -> String {
     let quote = |argument: &String| {
         if argument.contains(char::is_whitespace) { format!("{argument:?}") } else { argument.clone() }
@@ -183,6 +200,21 @@ fn quoted(arguments: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn compilers_share_half_of_the_memory() {
+        const GIB: u64 = 1024 * 1024 * 1024;
+        for (machine, jobs, limit) in [
+            (24 * GIB, 2, 2 * GIB),
+            (7 * GIB, 2, 7 * GIB / 8),
+            (7 * GIB, 64, GIB / 4),
+            (0, 1, GIB / 4),
+            (1024 * GIB, 0, 2 * GIB),
+        ] {
+            assert_eq!(memory_limit(machine, jobs), limit, "{machine} {jobs}");
+        }
+        assert!(memory_bytes() > GIB / 8, "{}", memory_bytes());
+    }
 
     #[test]
     fn a_step_is_shown_without_paths_of_the_machine() {
