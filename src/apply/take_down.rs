@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition};
 use kube::api::{DeleteParams, DynamicObject, ListParams};
 use kube::discovery::{Scope, verbs};
 use kube::{Api, Client, Discovery};
 
+use tokio::time::Instant;
+
 use super::Applier;
 use super::error::ApplyError;
+use crate::cluster::until;
 use crate::record::Noted as _;
 
 /// The apiserver has taken the request by then, or the namespace goes with its cluster.
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
+/// A namespace's controller has looked at what is left in it by then.
+const LOOKED_WITHIN: Duration = Duration::from_secs(3);
 /// At most so many objects that hold a namespace are named.
 const NAMED: usize = 5;
 
@@ -39,12 +44,14 @@ pub async fn held_by(client: &Client, namespace: &str) -> Result<Vec<String>, Ap
     let doing =
         |source| ApplyError::Api { doing: format!("ask what holds namespace {namespace}"), source: Box::new(source) };
     let api: Api<Namespace> = Api::all(client.clone());
+    // Its controller says what is left when it has looked for the first time.
+    let looked = |it: Option<&Namespace>| it.is_none_or(|it| !conditions(it).is_empty());
+    drop(until(&api, namespace, looked, Instant::now() + LOOKED_WITHIN).await);
     let Some(found) = api.get_opt(namespace).await.map_err(doing)? else { return Ok(Vec::new()) };
-    let conditions = found.status.and_then(|status| status.conditions).unwrap_or_default();
-    let holds = conditions.into_iter().filter(|it| it.status == "True");
+    let holds = conditions(&found).iter().filter(|it| it.status == "True");
     let (mut held, mut by_finalizers) = (Vec::new(), false);
     for condition in holds {
-        let says = condition.message.unwrap_or_default();
+        let says = condition.message.clone().unwrap_or_default();
         match condition.type_.as_str() {
             "NamespaceFinalizersRemaining" => by_finalizers = true,
             kind if passes_by_itself(kind, &says) => {}
@@ -55,6 +62,10 @@ pub async fn held_by(client: &Client, namespace: &str) -> Result<Vec<String>, Ap
         held.extend(with_finalizers(client, namespace).await.map_err(doing)?);
     }
     Ok(held)
+}
+
+fn conditions(namespace: &Namespace) -> &[NamespaceCondition] {
+    namespace.status.as_ref().and_then(|it| it.conditions.as_deref()).unwrap_or_default()
 }
 
 /// Whether the namespace controller only says that pods are still ending: they count as content for a while, and as a failure

@@ -15,9 +15,12 @@ flow:
   - { id: seen, needs: [blocker], resource: { api-version: v1, kind: ConfigMap, name: blocker }, expect: { object: { kind: ConfigMap } } }
 ";
 const PLAIN: &str = r"name: b-plain
-summary: Nothing out of the ordinary
+summary: Nothing out of the ordinary, and the longest, so that it begins first
 flow:
-  - { id: seen, resource: { api-version: v1, kind: Namespace, name: b-plain }, expect: { object: { kind: Namespace } } }
+  - id: seen
+    resource: { api-version: v1, kind: Namespace, name: b-plain }
+    expect: { object: { kind: Namespace } }
+    consistently: 1s
 ";
 const WATCHING: &str = r"name: c-watching
 summary: The namespaces of those before are going or gone
@@ -37,7 +40,7 @@ fn an_environment_goes_while_others_run_and_what_holds_it_is_named() {
         project.scenario(name, text);
     }
     let before = lists(&[]);
-    let run = project.e2e(&["--jobs", "1"]);
+    let run = project.e2e(&["--jobs", "1", "--environments", "1"]);
     let id = run.id.clone();
     let ended = run.end();
     ended.assert_code(0);
