@@ -37,9 +37,7 @@ pub fn capture(
         } else {
             let matcher = format!("capture.{name}");
             let (expected, seen) = (format!("a value at {pointer}"), nearest(answer, pointer));
-            let missed =
-                Matched { matcher: matcher.clone(), held: false, expected: expected.clone(), seen: seen.clone() };
-            judgement.matchers.push(missed);
+            judgement.matchers.push(Matched::new(&matcher, false, &expected, &seen));
             judgement.cause.get_or_insert(Cause::Mismatch { matcher, expected, seen });
         }
     }

@@ -2,6 +2,7 @@
 
 use parallax_vocab::Cause;
 
+use super::expect::holds;
 use parallax_language::scenario::model::CauseSpec;
 
 /// Whether a cause is the declared one: every key given must hold.
@@ -20,12 +21,12 @@ pub fn matches(spec: &CauseSpec, cause: &Cause) -> bool {
             _ => Some(status.is_none_or(|it| it == *seen) && (sts.is_none() || sts == code) && s3.is_none()),
         },
         Cause::Mismatch { matcher, .. } => mismatch.as_ref().map(|it| it == matcher),
-        Cause::Resource { detail, .. } => resource.as_ref().map(|it| detail.contains(it.as_str())),
+        Cause::Resource { detail, .. } => resource.as_ref().map(|it| holds(detail, it)),
         Cause::Exit { exit: seen, .. } => exit.map(|it| it == *seen),
-        Cause::Client { detail } => client.as_ref().map(|it| detail.contains(it.as_str())),
+        Cause::Client { detail } => client.as_ref().map(|it| holds(detail, it)),
         Cause::Deadline { .. } => None,
     };
-    layer.unwrap_or(false) && message.as_ref().is_none_or(|it| cause.to_string().contains(it.as_str()))
+    layer.unwrap_or(false) && message.as_ref().is_none_or(|it| holds(&cause.to_string(), it))
 }
 
 /// The declared cause in words.

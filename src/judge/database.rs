@@ -15,8 +15,10 @@ pub fn judge_sqlite(expect: &Expect, seen: &Value) -> Judgement {
     let mut matchers = Vec::new();
     // What SQLite says of the file comes first: of a damaged one, the rest says nothing.
     if let Some(wanted) = &expect.integrity {
-        let said = seen["integrity"].as_str().unwrap_or("nothing");
-        matchers.push(equal("integrity", wanted.clone(), said.to_owned()));
+        matchers.push(match seen["integrity"].as_str() {
+            Some(said) => equal("integrity", wanted.clone(), said.to_owned()),
+            None => Matched::unseen("integrity", wanted, "nothing"),
+        });
     }
     if let Some(bound) = expect.rows {
         matchers.push(bounded("rows", bound, seen["rows"].as_f64(), "no number"));

@@ -6,7 +6,7 @@ use indexmap::IndexSet;
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
 
-use super::expect::{Judgement, quote};
+use super::expect::{Judgement, holds, quote};
 use parallax_language::scenario::model::Expect;
 
 /// An event in short.
@@ -39,10 +39,11 @@ pub fn judge_events(expect: Option<&Expect>, events: &[ObjectEvent]) -> Judgemen
             (false, true) => "no event".to_owned(),
             (false, false) => reasons.into_iter().collect::<Vec<_>>().join(", "),
         };
-        matchers.push(Matched { matcher: "reason".to_owned(), held, expected: reason.clone(), seen });
+        let unseen = events.is_empty();
+        matchers.push(Matched { unseen, ..Matched::new("reason", held, reason, seen) });
     }
     if let Some(message) = message {
-        let found = events.iter().filter(of_reason).find(|it| it.message.contains(message.as_str()));
+        let found = events.iter().filter(of_reason).find(|it| holds(&it.message, message));
         let last = events.iter().rfind(of_reason);
         let seen = match (found, last) {
             (Some(event), _) => quote(&event.message),
@@ -50,7 +51,8 @@ pub fn judge_events(expect: Option<&Expect>, events: &[ObjectEvent]) -> Judgemen
             (None, None) => "no event".to_owned(),
         };
         let expected = format!("an event with {}", quote(message));
-        matchers.push(Matched { matcher: "message".to_owned(), held: found.is_some(), expected, seen });
+        let unseen = last.is_none();
+        matchers.push(Matched { unseen, ..Matched::new("message", found.is_some(), expected, seen) });
     }
     Judgement::of(matchers)
 }
@@ -60,7 +62,7 @@ pub fn judge_no_object(resource: &str, expect: Option<&Expect>, why: &str) -> Ju
     let (reason, message) = wanted(expect);
     let matchers = [("reason", reason), ("message", message)].into_iter().filter_map(|(matcher, text)| {
         let expected = quote(text?);
-        Some(Matched { matcher: matcher.to_owned(), held: false, expected, seen: "no object".to_owned() })
+        Some(Matched::unseen(matcher, expected, "no object"))
     });
     let cause = Cause::Resource { resource: resource.to_owned(), detail: why.to_owned() };
     Judgement { matchers: matchers.collect(), cause: Some(cause) }

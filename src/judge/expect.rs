@@ -1,11 +1,13 @@
 //! One answer against one `expect`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use parallax_vocab::answer::{Answer, Reply, S3Error, StsError};
+use parallax_vocab::answer::{Answer, Reply};
 use parallax_vocab::event::Matched;
 use parallax_vocab::{Cause, Certificate, DnsFault};
 
+use super::facts::{Facts, SUCCESS};
 use super::program;
 use parallax_language::scenario::model::Expect;
 
@@ -31,12 +33,16 @@ impl Judgement {
 
     /// The first matcher that did not hold although something came back for it.
     pub fn missed(&self) -> Option<&Matched> {
-        self.matchers.iter().find(|it| !it.held && it.seen != NO_ANSWER)
+        self.matchers.iter().find(|it| !it.held && !it.unseen)
     }
 }
 
 /// What a matcher saw where nothing came back.
 const NO_ANSWER: &str = "no answer";
+/// What a matcher saw where the connection had no TLS, or was not made.
+const NO_CERTIFICATE: &str = "no certificate";
+/// How many keys of a listing a message shows.
+const KEYS_SHOWN: usize = 20;
 
 /// What earlier steps saw, for matchers that compare.
 #[derive(Clone, Debug, Default)]
@@ -45,8 +51,6 @@ pub struct Seen {
     pub chains: BTreeMap<String, Vec<Certificate>>,
 }
 
-/// The statuses of success, as messages say it.
-const SUCCESS: &str = "2xx";
 /// How much of a text a message quotes.
 const QUOTE_LIMIT: usize = 200;
 /// So many characters stand before what was found in a text that is cut.
@@ -73,81 +77,38 @@ pub fn judge(expected: &Expected, answer: &Answer, seen: &Seen) -> Judgement {
     if let Some(words) = &expect.client {
         return judge_inability(words, answer);
     }
-    let mut wanted = wanted(expect);
-    if *expected == Expected::Success {
-        wanted.push(("status".to_owned(), SUCCESS.to_owned()));
-    }
-    let Some(reply) = &answer.reply else {
-        let cause =
-            answer.cause.clone().unwrap_or_else(|| Cause::Client { detail: "the probe gave no answer".to_owned() });
-        let matchers = wanted.into_iter().map(|(matcher, expected)| Matched {
-            matcher,
-            held: false,
-            expected,
-            seen: NO_ANSWER.to_owned(),
-        });
-        return Judgement { matchers: matchers.collect(), cause: Some(cause) };
-    };
-    let mut matchers = Vec::new();
+    let Some(reply) = &answer.reply else { return unanswered(expected, expect, answer) };
     let facts = Facts::of(reply, answer);
-    if let Reply::Run(run) = reply {
-        matchers.extend(program::matchers(expect, run));
-    } else if *expected == Expected::Success {
-        let held = facts.status.is_some_and(|it| (200..300).contains(&it));
-        let saw = facts.status.map_or("none".to_owned(), |it| it.to_string());
-        matchers.push(Matched { matcher: "status".to_owned(), held, expected: SUCCESS.to_owned(), seen: saw });
-    }
+    let mut matchers = match reply {
+        Reply::Run(run) => program::matchers(expect, run),
+        _ => facts.success(expected, expect, reply),
+    };
     if let Some(status) = expect.status {
-        matchers.push(equal("status", status.to_string(), facts.status.map_or("none".to_owned(), |it| it.to_string())));
+        matchers.push(same("status", status.to_string(), facts.status.map(|it| it.to_string()), "none"));
     }
     if let Some(code) = &expect.s3 {
-        matchers.push(equal(
-            "s3",
-            code.clone(),
-            facts.error.as_ref().map_or("no S3 error".to_owned(), |it| it.code.clone()),
-        ));
+        matchers.push(same("s3", code.clone(), facts.error.map(|it| it.code.clone()), "no S3 error"));
     }
     identity(expect, reply, &facts, &mut matchers);
-    if let Some(address) = &expect.address {
-        matchers.push(equal("address", address.clone(), facts.addresses.clone()));
-    }
-    if let Some(length) = expect.chain_length {
-        matchers.push(equal("chain-length", length.to_string(), answer.evidence.chain.len().to_string()));
-    }
-    if let Some(name) = &expect.certificate_name {
-        let names = answer.evidence.chain.first().map(|leaf| leaf.names.clone()).unwrap_or_default();
-        let saw = if names.contains(name) { name.clone() } else { names.join(", ") };
-        matchers.push(equal("certificate-name", name.clone(), saw));
-    }
-    if let Some(serial) = &expect.serial {
-        let leaf = answer.evidence.chain.first().map_or("no certificate".to_owned(), |leaf| leaf.serial.clone());
-        matchers.push(equal("serial", serial.clone(), leaf));
-    }
-    if let Some(step) = &expect.same_chain_as {
-        let other = seen.chains.get(step).map(Vec::as_slice).unwrap_or_default();
-        let (expected, saw) = (fingerprints(other), fingerprints(&answer.evidence.chain));
-        let held = expected == saw && !other.is_empty();
-        let expected = format!("the chain of {step}: {expected}");
-        matchers.push(Matched { matcher: "same-chain-as".to_owned(), held, expected, seen: saw });
-    }
-    if let Some(headers) = &expect.headers {
-        for (name, value) in headers {
-            let saw = facts.headers.and_then(|all| all.get(&name.to_lowercase())).map_or("absent", String::as_str);
-            matchers.push(equal(&format!("headers.{name}"), value.clone(), saw.to_owned()));
-        }
+    connection(expect, answer, &facts, seen, &mut matchers);
+    for (name, value) in expect.headers.iter().flatten() {
+        let matcher = format!("headers.{name}");
+        matchers.push(match facts.headers {
+            Some(all) => same(&matcher, value.clone(), all.get(&name.to_lowercase()).cloned(), "absent"),
+            None => Matched::unseen(matcher, value.as_str(), "no headers"),
+        });
     }
     if let Some(body) = &expect.body {
-        let saw = facts.body.unwrap_or("no body");
-        matchers.push(Matched {
-            matcher: "body".to_owned(),
-            held: facts.body == Some(body.as_str()),
-            expected: quote(body),
-            seen: quote(saw),
+        matchers.push(match facts.body {
+            Some(saw) => Matched::new("body", saw == body, quote(body), quote(saw)),
+            None => Matched::unseen("body", quote(body), "no body"),
         });
     }
     if let Some(keys) = &expect.keys {
-        let saw = if let Reply::S3(s3) = reply { s3.keys.join(", ") } else { "no listing".to_owned() };
-        matchers.push(equal("keys", keys.join(", "), saw));
+        matchers.push(match facts.keys {
+            Some(saw) => Matched::new("keys", saw == keys, listed(keys), listed(saw)),
+            None => Matched::unseen("keys", listed(keys), "no listing"),
+        });
     }
     let cause = matchers.iter().find(|it| !it.held).map(|it| match reply {
         Reply::Run(run) if it.matcher == "exit" => program::exit(run),
@@ -156,29 +117,73 @@ pub fn judge(expected: &Expected, answer: &Answer, seen: &Seen) -> Judgement {
     Judgement { matchers, cause }
 }
 
+/// Nothing came back: no matcher had anything to look at.
+fn unanswered(expected: &Expected, expect: &Expect, answer: &Answer) -> Judgement {
+    let mut wanted = wanted(expect);
+    if *expected == Expected::Success {
+        wanted.push(("status".to_owned(), SUCCESS.to_owned()));
+    }
+    let matchers = wanted.into_iter().map(|(matcher, expected)| Matched::unseen(matcher, expected, NO_ANSWER));
+    let cause = answer.cause.clone().unwrap_or_else(|| Cause::Client { detail: "the probe gave no answer".to_owned() });
+    Judgement { matchers: matchers.collect(), cause: Some(cause) }
+}
+
+/// What is expected of the connection: where it went, and who answered there.
+fn connection(expect: &Expect, answer: &Answer, facts: &Facts<'_>, seen: &Seen, matchers: &mut Vec<Matched>) {
+    let chain = &answer.evidence.chain;
+    if let Some(address) = &expect.address {
+        let held = address.parse().is_ok_and(|it: IpAddr| facts.addresses == [it]);
+        let saw = if facts.addresses.is_empty() { "none".to_owned() } else { facts.addresses() };
+        matchers.push(Matched::new("address", held, address.as_str(), saw));
+    }
+    if let Some(length) = expect.chain_length {
+        matchers.push(match chain.len() {
+            0 => Matched::unseen("chain-length", length.to_string(), NO_CERTIFICATE),
+            sent => Matched::new("chain-length", sent == length, length.to_string(), sent.to_string()),
+        });
+    }
+    if let Some(name) = &expect.certificate_name {
+        matchers.push(match chain.first() {
+            Some(leaf) if leaf.names.contains(name) => Matched::new("certificate-name", true, name, name),
+            Some(leaf) => Matched::new("certificate-name", false, name, leaf.names.join(", ")),
+            None => Matched::unseen("certificate-name", name, NO_CERTIFICATE),
+        });
+    }
+    if let Some(serial) = &expect.serial {
+        matchers.push(match chain.first() {
+            Some(leaf) => Matched::new("serial", leaf.serial == *serial, serial, &leaf.serial),
+            None => Matched::unseen("serial", serial, NO_CERTIFICATE),
+        });
+    }
+    if let Some(step) = &expect.same_chain_as {
+        let other = seen.chains.get(step).map(Vec::as_slice).unwrap_or_default();
+        let digests = |chain: &[Certificate]| chain.iter().map(|it| it.sha256.clone()).collect::<Vec<_>>();
+        let expected = format!("the chain of {step}: {}", fingerprints(other));
+        matchers.push(if other.is_empty() || chain.is_empty() {
+            Matched::unseen("same-chain-as", expected, NO_CERTIFICATE)
+        } else {
+            Matched::new("same-chain-as", digests(other) == digests(chain), expected, fingerprints(chain))
+        });
+    }
+}
+
 /// What is expected of a token, and of what it is exchanged for.
 fn identity(expect: &Expect, reply: &Reply, facts: &Facts<'_>, matchers: &mut Vec<Matched>) {
     if let Some(code) = &expect.sts {
-        let saw = facts.sts.map_or("no STS error".to_owned(), |it| it.code.clone());
-        matchers.push(equal("sts", code.clone(), saw));
+        matchers.push(same("sts", code.clone(), facts.sts.map(|it| it.code.clone()), "no STS error"));
     }
     if let Some(words) = &expect.message {
-        let saw = facts.sts.map_or("no message".to_owned(), |it| it.message.clone());
-        matchers.push(Matched {
-            matcher: "message".to_owned(),
-            held: facts.sts.is_some_and(|it| it.message.contains(words.as_str())),
-            expected: quote(words),
-            seen: quote(&saw),
-        });
+        let said = facts.sts.map(|it| it.message.as_str());
+        let seen = said.map_or("no message".to_owned(), quote);
+        matchers.push(Matched::new("message", said.is_some_and(|it| holds(it, words)), quote(words), seen));
     }
     if let Reply::Jwt(jwt) = reply {
         if let Some(claims) = &expect.claims {
             let (held, expected, seen) = super::object::compare(claims, &jwt.claims);
-            matchers.push(Matched { matcher: "claims".to_owned(), held, expected, seen });
+            matchers.push(Matched::new("claims", held, expected, seen));
         }
         if let Some(signature) = expect.signature {
-            let saw = jwt.signature.as_str().to_owned();
-            matchers.push(equal("signature", signature.as_str().to_owned(), saw));
+            matchers.push(equal("signature", signature.as_str().to_owned(), jwt.signature.as_str().to_owned()));
         }
     }
 }
@@ -186,11 +191,14 @@ fn identity(expect: &Expect, reply: &Reply, facts: &Facts<'_>, matchers: &mut Ve
 /// Judges a name that must not resolve: the fault that was expected is the answer that was expected.
 fn judge_absence_of_name(fault: DnsFault, answer: &Answer) -> Judgement {
     let said = match (&answer.cause, &answer.reply) {
-        (Some(Cause::Dns { fault, .. }), _) => fault.to_string(),
-        (_, Some(reply)) => Facts::of(reply, answer).addresses,
-        _ => NO_ANSWER.to_owned(),
+        (Some(Cause::Dns { fault, .. }), _) => Some(fault.to_string()),
+        (_, Some(reply)) => Some(Facts::of(reply, answer).addresses()),
+        _ => None,
     };
-    let matched = equal("dns", fault.to_string(), said);
+    let matched = match said {
+        Some(said) => equal("dns", fault.to_string(), said),
+        None => Matched::unseen("dns", fault.to_string(), NO_ANSWER),
+    };
     let cause = (!matched.held).then(|| {
         answer.cause.clone().unwrap_or_else(|| Cause::Mismatch {
             matcher: matched.matcher.clone(),
@@ -204,14 +212,15 @@ fn judge_absence_of_name(fault: DnsFault, answer: &Answer) -> Judgement {
 /// A client that is known to be unable: it tells no answer, and says these words.
 fn judge_inability(words: &str, answer: &Answer) -> Judgement {
     let (held, said) = match (&answer.cause, &answer.reply) {
-        (Some(Cause::Client { detail }), _) => (detail.contains(words), quote(detail)),
+        (Some(Cause::Client { detail }), _) => (holds(detail, words), quote(detail)),
         (Some(cause), _) => (false, quote(&cause.to_string())),
         (None, Some(reply)) => {
             (false, Facts::of(reply, answer).status.map_or("an answer".to_owned(), |it| format!("the answer {it}")))
         }
         (None, None) => (false, NO_ANSWER.to_owned()),
     };
-    let matched = Matched { matcher: "client".to_owned(), held, expected: quote(words), seen: said };
+    let unseen = answer.cause.is_none() && answer.reply.is_none();
+    let matched = Matched { unseen, ..Matched::new("client", held, quote(words), said) };
     let cause = (!held).then(|| {
         answer.cause.clone().unwrap_or_else(|| Cause::Mismatch {
             matcher: matched.matcher.clone(),
@@ -223,7 +232,29 @@ fn judge_inability(words: &str, answer: &Answer) -> Judgement {
 }
 
 pub(super) fn equal(matcher: &str, expected: String, seen: String) -> Matched {
-    Matched { matcher: matcher.to_owned(), held: expected == seen, expected, seen }
+    Matched::new(matcher, expected == seen, expected, seen)
+}
+
+/// Equal to what there is; where there is nothing, nothing is equal to it. `nothing` are the words for that.
+pub(super) fn same(matcher: &str, expected: String, seen: Option<String>, nothing: &str) -> Matched {
+    let held = seen.as_ref() == Some(&expected);
+    Matched::new(matcher, held, expected, seen.unwrap_or_else(|| nothing.to_owned()))
+}
+
+/// Whether a text holds the words. Every text holds the empty one, which therefore says nothing of any.
+pub(super) fn holds(text: &str, words: &str) -> bool {
+    !words.is_empty() && text.contains(words)
+}
+
+/// A listing in a message, so that one key with a comma is not two.
+fn listed(keys: &[String]) -> String {
+    let plain = |key: &String| !key.is_empty() && !key.contains([',', ' ', '"', '\\']) && !key.contains(char::is_control);
+    let shown = keys.iter().take(KEYS_SHOWN).map(|key| if plain(key) { key.clone() } else { format!("{key:?}") });
+    let mut words = shown.collect::<Vec<_>>().join(", ");
+    if let Some(more @ 1..) = keys.len().checked_sub(KEYS_SHOWN) {
+        words = format!("{words} and {more} more");
+    }
+    if keys.is_empty() { "none".to_owned() } else { words }
 }
 
 /// The matchers that an `expect` asks for, with what they expect.
@@ -249,66 +280,8 @@ fn wanted(expect: &Expect) -> Vec<(String, String)> {
     want("stdout", expect.stdout.as_deref().map(quote));
     want("stderr", expect.stderr.as_deref().map(quote));
     want("json", expect.json.as_ref().map(|it| quote(&it.to_string())));
-    want("keys", expect.keys.as_ref().map(|it| it.join(", ")));
+    want("keys", expect.keys.as_deref().map(listed));
     wanted
-}
-
-/// What matchers look at, whatever the kind of reply.
-struct Facts<'a> {
-    status: Option<u16>,
-    error: Option<S3Error>,
-    sts: Option<&'a StsError>,
-    of_sts: bool,
-    addresses: String,
-    headers: Option<&'a BTreeMap<String, String>>,
-    body: Option<&'a str>,
-}
-
-impl<'a> Facts<'a> {
-    fn of(reply: &'a Reply, answer: &Answer) -> Self {
-        let joined = |all: &[std::net::IpAddr]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let peer = answer.evidence.peer.map_or("none".to_owned(), |it| it.ip().to_string());
-        let none =
-            Self { status: None, error: None, sts: None, of_sts: false, addresses: peer, headers: None, body: None };
-        match reply {
-            Reply::Dns(dns) => Self { addresses: joined(&dns.addresses), ..none },
-            Reply::Http(http) => Self {
-                status: Some(http.status),
-                error: http.s3_error.clone(),
-                headers: Some(&http.headers),
-                body: Some(&http.body),
-                ..none
-            },
-            Reply::S3(s3) => {
-                Self { status: Some(s3.status), error: s3.error.clone(), body: s3.body.as_deref(), ..none }
-            }
-            Reply::Sts(sts) => Self { status: Some(sts.status), sts: sts.error.as_ref(), of_sts: true, ..none },
-            Reply::Tls(_) | Reply::Presign(_) | Reply::Jwt(_) | Reply::Run(_) => none,
-        }
-    }
-
-    /// The cause that goes with the first matcher that did not hold.
-    fn cause(&self, failed: &Matched) -> Cause {
-        match (failed.matcher.as_str(), self.status) {
-            ("status" | "sts", Some(status)) if self.of_sts => {
-                let detail = self.sts.map_or_else(|| format!("expected {}", failed.expected), |it| it.message.clone());
-                Cause::Sts { status, code: self.sts.map(|it| it.code.clone()), detail }
-            }
-            ("status" | "s3", Some(status)) => {
-                let detail = match (&self.error, self.body) {
-                    (Some(error), _) => error.message.clone(),
-                    (None, Some(body)) => quote(body),
-                    (None, None) => format!("expected {} {}", failed.matcher, failed.expected),
-                };
-                Cause::Status { status, s3: self.error.as_ref().map(|it| it.code.clone()), detail }
-            }
-            _ => Cause::Mismatch {
-                matcher: failed.matcher.clone(),
-                expected: failed.expected.clone(),
-                seen: failed.seen.clone(),
-            },
-        }
-    }
 }
 
 fn fingerprints(chain: &[Certificate]) -> String {
@@ -333,115 +306,4 @@ pub(super) fn quote_around(text: &str, found: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use parallax_vocab::answer::{DnsReply, Evidence, HttpReply};
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    #[test]
-    fn what_was_found_is_seen_in_a_text_that_is_cut() {
-        let long = format!("{}: x509: of nobody, {}", "a".repeat(300), "b".repeat(300));
-        let quoted = quote_around(&long, "x509");
-        assert!(quoted.starts_with("… \"aaa") && quoted.contains("aaa: x509: of nobody, bbb"), "{quoted}");
-        assert_eq!(quote_around("brief, with x509", "x509"), "\"brief, with x509\"");
-        assert_eq!(quote_around(&long, "aa"), quote(&long));
-    }
-
-    fn http(status: u16, code: Option<&str>, body: &str) -> Answer {
-        let s3_error = code.map(|code| S3Error { code: code.to_owned(), message: "words".to_owned() });
-        let reply = HttpReply {
-            status,
-            headers: BTreeMap::from([("content-type".to_owned(), "text/plain".to_owned())]),
-            body: body.to_owned(),
-            body_bytes: body.len() as u64,
-            body_sha256: String::new(),
-            s3_error,
-        };
-        Answer { reply: Some(Reply::Http(reply)), cause: None, evidence: Evidence::default() }
-    }
-
-    fn expect(value: Value) -> Expect {
-        serde_json::from_value(value).expect("valid expect")
-    }
-
-    fn declared(value: Value) -> Expected {
-        Expected::Declared(Box::new(expect(value)))
-    }
-
-    #[test]
-    fn a_client_that_is_unable_must_say_why() {
-        let expected = declared(json!({"client": "6 components"}));
-        let failed = |cause| Answer { reply: None, cause: Some(cause), evidence: Evidence::default() };
-        let told = |words: &str| failed(Cause::Client { detail: words.to_owned() });
-        for (answer, cause) in [
-            (told("ARN must have 6 components"), None),
-            (told("no such host"), Some("client: no such host")),
-            (failed(Cause::Exit { exit: 1, detail: "6 components".to_owned() }), Some("exit: 1 (6 components)")),
-            (http(200, None, ""), Some(r#"client: expected "6 components", saw the answer 200"#)),
-        ] {
-            let judged = judge(&expected, &answer, &Seen::default());
-            assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), cause);
-            assert_eq!(judged.matchers.iter().map(|it| it.held).collect::<Vec<_>>(), [cause.is_none()]);
-        }
-    }
-
-    #[test]
-    fn answers_are_judged_by_the_first_layer_that_differs() {
-        let cases = [
-            (json!({"status": 200, "body": "hello"}), http(200, None, "hello"), None),
-            (json!({"status": 201}), http(200, None, "hello"), Some("status: 200 (\"hello\")")),
-            (
-                json!({"status": 200, "body": "hello"}),
-                http(403, Some("SignatureDoesNotMatch"), "<Error/>"),
-                Some("status: 403, s3: SignatureDoesNotMatch (words)"),
-            ),
-            (json!({"body": "hello"}), http(200, None, "other"), Some("body: expected \"hello\", saw \"other\"")),
-            (json!({"headers": {"Content-Type": "text/plain"}}), http(200, None, ""), None),
-            (json!({"headers": {"etag": "x"}}), http(200, None, ""), Some("headers.etag: expected x, saw absent")),
-        ];
-        for (expected, answer, cause) in cases {
-            let judged = judge(&declared(expected.clone()), &answer, &Seen::default());
-            assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), cause, "{expected}");
-        }
-    }
-
-    #[test]
-    fn without_an_answer_every_matcher_is_red() {
-        let cause = Cause::Dns { fault: DnsFault::NoSuchName, detail: "x".to_owned() };
-        let answer = Answer { reply: None, cause: Some(cause.clone()), evidence: Evidence::default() };
-        let judged = judge(&declared(json!({"status": 200, "body": "x"})), &answer, &Seen::default());
-        assert_eq!(judged.cause, Some(cause));
-        assert_eq!(
-            judged.matchers.iter().map(|it| (it.matcher.as_str(), it.held)).collect::<Vec<_>>(),
-            [("status", false), ("body", false)]
-        );
-    }
-
-    #[test]
-    fn comparing_with_a_chain_that_was_never_seen_fails() {
-        let judged = judge(&declared(json!({"same-chain-as": "other"})), &http(200, None, ""), &Seen::default());
-        assert!(judged.cause.is_some());
-    }
-
-    #[test]
-    fn a_name_that_must_not_resolve_passes_with_that_fault_alone() {
-        let fault = |fault| Some(Cause::Dns { fault, detail: "words".to_owned() });
-        let addresses = DnsReply {
-            addresses: vec!["10.0.0.1".parse().expect("address")],
-            cnames: vec![],
-            ttl_s: 1,
-            searched: None,
-        };
-        for (reply, cause, expected) in [
-            (None, fault(DnsFault::NoSuchName), None),
-            (None, fault(DnsFault::ServerFailure), Some("dns: server-failure (words)")),
-            (Some(Reply::Dns(addresses)), None, Some("dns: expected no-such-name, saw 10.0.0.1")),
-        ] {
-            let answer = Answer { reply, cause, evidence: Evidence::default() };
-            let judged = judge(&declared(json!({"dns": "no-such-name"})), &answer, &Seen::default());
-            assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), expected);
-            assert_eq!(judged.matchers.iter().map(|it| it.held).collect::<Vec<_>>(), [expected.is_none()]);
-        }
-    }
-}
+mod tests;

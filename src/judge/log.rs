@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
 
-use super::expect::{Judgement, quote, quote_around};
+use super::expect::{Judgement, holds, quote, quote_around};
 use parallax_language::scenario::model::Expect;
 
 /// How many of the last lines are kept as evidence.
@@ -38,10 +38,10 @@ impl LogLook {
     /// Takes the next line.
     pub fn take(&mut self, line: &str) {
         self.count += 1;
-        if self.found.is_none() && self.line.as_ref().is_some_and(|text| line.contains(text.as_str())) {
+        if self.found.is_none() && self.line.as_ref().is_some_and(|text| holds(line, text)) {
             self.found = Some(line.to_owned());
         }
-        if self.forbidden.is_none() && self.no_line.as_ref().is_some_and(|text| line.contains(text.as_str())) {
+        if self.forbidden.is_none() && self.no_line.as_ref().is_some_and(|text| holds(line, text)) {
             self.forbidden = Some(line.to_owned());
         }
         if self.last.len() == KEPT {
@@ -67,7 +67,8 @@ impl LogLook {
             let seen =
                 self.found.as_deref().map_or_else(|| self.in_none(), |line| format!("in {}", quote_around(line, text)));
             let expected = format!("{} in some line", quote(text));
-            matchers.push(Matched { matcher: "line".to_owned(), held: self.found.is_some(), expected, seen });
+            let unseen = self.count == 0;
+            matchers.push(Matched { unseen, ..Matched::new("line", self.found.is_some(), expected, seen) });
         }
         if let Some(text) = &self.no_line {
             let seen = self
@@ -75,7 +76,7 @@ impl LogLook {
                 .as_deref()
                 .map_or_else(|| self.in_none(), |line| format!("in {}", quote_around(line, text)));
             let expected = format!("{} in no line", quote(text));
-            matchers.push(Matched { matcher: "no-line".to_owned(), held: self.forbidden.is_none(), expected, seen });
+            matchers.push(Matched::new("no-line", self.forbidden.is_none(), expected, seen));
         }
         Judgement::of(matchers)
     }
@@ -85,7 +86,7 @@ impl LogLook {
         let wanted = [("line", &self.line, "some"), ("no-line", &self.no_line, "no")];
         let matchers = wanted.into_iter().filter_map(|(matcher, text, which)| {
             let expected = format!("{} in {which} line", quote(text.as_ref()?));
-            Some(Matched { matcher: matcher.to_owned(), held: false, expected, seen: "no log".to_owned() })
+            Some(Matched::unseen(matcher, expected, "no log"))
         });
         let cause = Cause::Resource { resource: resource.to_owned(), detail: why.to_owned() };
         Judgement { matchers: matchers.collect(), cause: Some(cause) }

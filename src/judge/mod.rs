@@ -9,6 +9,7 @@ mod cause;
 mod database;
 mod events;
 mod expect;
+mod facts;
 mod figures;
 mod log;
 mod object;

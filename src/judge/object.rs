@@ -21,22 +21,17 @@ pub fn judge_object(resource: &str, expect: Option<&Expect>, object: Option<&Val
     let expect = expect.and_then(|it| it.object.as_ref());
     let Some(object) = object else {
         let cause = Cause::Resource { resource: resource.to_owned(), detail: "it does not exist".to_owned() };
-        let matcher = expect.map(|expected| Matched {
-            matcher: "object".to_owned(),
-            held: false,
-            expected: quote(&expected.to_string()),
-            seen: "no such object".to_owned(),
-        });
+        let matcher = expect
+            .map(|expected| Matched::unseen("object", quote(&expected.to_string()), "no such object"));
         return Judgement { matchers: matcher.into_iter().collect(), cause: Some(cause) };
     };
     let differences = expect.map(|expect| differences(expect, object)).unwrap_or_default();
     let joined = |part: fn(&Difference) -> String| differences.iter().map(part).collect::<Vec<_>>().join("; ");
     let matchers: Vec<Matched> = expect
-        .map(|_| Matched {
-            matcher: "object".to_owned(),
-            held: differences.is_empty(),
-            expected: joined(|it| format!("{}: {}", it.path, it.expected)),
-            seen: joined(|it| format!("{}: {}", it.path, it.seen)),
+        .map(|_| {
+            let expected = joined(|it| format!("{}: {}", it.path, it.expected));
+            let seen = joined(|it| format!("{}: {}", it.path, it.seen));
+            Matched::new("object", differences.is_empty(), expected, seen)
         })
         .into_iter()
         .collect();

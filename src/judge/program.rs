@@ -4,7 +4,7 @@ use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
 use parallax_vocab::program::RunReply;
 
-use super::expect::{equal, quote};
+use super::expect::{equal, holds as found, quote};
 use super::object::compare;
 use parallax_language::scenario::model::Expect;
 
@@ -20,8 +20,7 @@ pub(super) fn matchers(expect: &Expect, run: &RunReply) -> Vec<Matched> {
     }
     let mut holds = |name: &str, wanted: &Option<String>, text: &str| {
         if let Some(words) = wanted {
-            let held = text.contains(words.as_str());
-            matchers.push(Matched { matcher: name.to_owned(), held, expected: quote(words), seen: quote(text) });
+            matchers.push(Matched::new(name, found(text, words), quote(words), quote(text)));
         }
     };
     holds("stdout", &expect.stdout, &run.stdout);
@@ -30,14 +29,11 @@ pub(super) fn matchers(expect: &Expect, run: &RunReply) -> Vec<Matched> {
         let matched = match &run.json {
             Some(json) => {
                 let (held, expected, seen) = compare(wanted, json);
-                Matched { matcher: "json".to_owned(), held, expected, seen }
+                Matched::new("json", held, expected, seen)
             }
-            None => Matched {
-                matcher: "json".to_owned(),
-                held: false,
-                expected: quote(&wanted.to_string()),
-                seen: format!("no JSON: {}", quote(&run.stdout)),
-            },
+            None => {
+                Matched::unseen("json", quote(&wanted.to_string()), format!("no JSON: {}", quote(&run.stdout)))
+            }
         };
         matchers.push(matched);
     }

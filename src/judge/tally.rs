@@ -6,11 +6,12 @@ use parallax_vocab::prober::{Outcome, Series};
 use parallax_vocab::tally::{Failing, Gap, Serving, Tally};
 
 use super::bound::Bound;
-use super::expect::equal;
 use super::{Expected, Judgement, Seen, judge};
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::Expect;
 
+/// What is seen of a prober none of whose probes has an outcome.
+const NO_PROBE: &str = "no probe that has an outcome";
 /// Causes that a sentence names.
 const CAUSES_SHOWN: usize = 3;
 
@@ -21,7 +22,8 @@ pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
     let (mut good, mut took) = (Vec::new(), Vec::new());
     let (mut failing, mut serving): (Vec<Failing>, Vec<Serving>) = (Vec::new(), Vec::new());
     for outcome in &series.outcomes {
-        let came_us = outcome.at_us + outcome.took_us;
+        // What an agent tells may be anything.
+        let came_us = outcome.at_us.saturating_add(outcome.took_us);
         let at_ms = came_us / 1000;
         match cause(outcome) {
             None => {
@@ -52,7 +54,7 @@ pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
         dropped: series.dropped,
         in_flight: series.in_flight,
         longest_gap: longest_gap(good, series.asked_for_us),
-        median_ms: took.get(took.len() / 2).map_or(0, |us| us / 1000),
+        median_ms: took.get(took.len().saturating_sub(1) / 2).map_or(0, |us| us / 1000),
         worst_ms: took.last().map_or(0, |us| us / 1000),
         late_ms: series.late_us / 1000,
         causes: failing,
@@ -86,36 +88,45 @@ pub struct Counted {
     pub decided: bool,
 }
 
-/// Judges a tally.
+/// Judges a tally. Nothing holds of a prober that has seen nothing yet.
 pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
     // What can only get worse comes first: it is then the cause, whatever is still to come.
     let mut matchers = Vec::new();
     let mut decided = false;
+    // Figures of nothing are all nought, and say nothing.
+    let unseen = tally.count == 0;
     if let Some(most) = expect.failures {
-        let matched = equal("failures", most.to_string(), tally.failures.to_string());
-        decided |= tally.failures > most;
-        matchers.push(Matched { seen: failures_in_words(tally), ..matched });
+        // A question that was due and could not be asked is one that an application would have asked in vain.
+        let failed = tally.failures.saturating_add(tally.dropped);
+        decided |= failed > most;
+        let (held, expected) = (failed == most && !unseen, most.to_string());
+        matchers.push(Matched { unseen, ..Matched::new("failures", held, expected, failures_in_words(tally)) });
     }
     if let Some(bound) = expect.longest_gap {
         let gap = &tally.longest_gap;
         let span = Span::milliseconds(gap.took_ms);
         decided |= bound.below.is_some_and(|below| span >= below);
-        matchers.push(Bound::from(bound).judge("longest-gap", Some(&span), gap.to_string()));
+        let (seen, words) = if unseen { (None, NO_PROBE.to_owned()) } else { (Some(&span), gap.to_string()) };
+        matchers.push(Bound::from(bound).judge("longest-gap", seen, words));
     }
     if let Some(serials) = expect.serials {
-        let matched = equal("serials", serials.to_string(), tally.serials.len().to_string());
         decided |= tally.serials.len() > serials;
-        matchers.push(Matched { seen: serials_in_words(tally), ..matched });
+        let held = tally.serials.len() == serials && !unseen;
+        let words = if unseen { NO_PROBE.to_owned() } else { serials_in_words(tally) };
+        matchers.push(Matched { unseen, ..Matched::new("serials", held, serials.to_string(), words) });
     }
     if let Some(least) = expect.at_least {
         let (expected, seen) = (format!("{least} probes or more"), format!("{} probes", tally.count));
-        matchers.push(Matched { matcher: "at-least".to_owned(), held: tally.count >= least, expected, seen });
+        matchers.push(Matched::new("at-least", tally.count >= least, expected, seen));
     }
     Counted { judgement: Judgement::of(matchers), decided }
 }
 
 /// `3 of 120 (connect: refused (…) 3 times from 2.310 s to 2.460 s)`
 fn failures_in_words(tally: &Tally) -> String {
+    if tally.count == 0 && tally.dropped == 0 {
+        return NO_PROBE.to_owned();
+    }
     let mut words = format!("{} of {}", tally.failures, tally.count);
     let causes: Vec<String> = tally.causes.iter().take(CAUSES_SHOWN).map(ToString::to_string).collect();
     if !causes.is_empty() {
@@ -260,5 +271,37 @@ mod tests {
             let said = counted.judgement.cause.map(|it| it.to_string());
             assert_eq!((said.as_deref(), counted.decided), (cause, decided), "{expect}");
         }
+    }
+
+    #[test]
+    fn nothing_holds_of_what_was_never_probed() {
+        for expect in [
+            json!({"failures": 0}),
+            json!({"serials": 0}),
+            json!({"longest-gap": {"below": "5s"}}),
+            json!({"at-least": 1}),
+        ] {
+            let wanted: Expect = serde_json::from_value(expect.clone()).expect("valid");
+            let counted = judge_tally(&wanted, &counted(&series(&[], 0)));
+            assert!(counted.judgement.cause.is_some(), "{expect}");
+            assert!(!counted.decided, "{expect}");
+        }
+    }
+
+    #[test]
+    fn what_was_due_and_could_not_be_asked_is_a_failure() {
+        let series = Series { dropped: 2, ..series(&[(0, 5, GOOD)], 10) };
+        for (failures, held) in [(0, false), (2, true)] {
+            let wanted: Expect = serde_json::from_value(json!({"failures": failures})).expect("valid");
+            let counted = judge_tally(&wanted, &counted(&series));
+            assert_eq!((counted.judgement.cause.is_none(), counted.decided), (held, !held), "{failures}");
+        }
+    }
+
+    #[test]
+    fn figures_of_an_agent_that_tells_nonsense_are_bounded() {
+        let outcomes = vec![(u64::MAX, u64::MAX, GOOD).into(), (u64::MAX, 1, usize::MAX).into()];
+        let series = Series { outcomes, kinds: kinds(), asked_for_us: u64::MAX, ..Series::default() };
+        assert_eq!(counted(&series).count, 2);
     }
 }

@@ -37,8 +37,11 @@ pub fn problems<'a>(
     let mut problems = Vec::new();
     // A repeat has no verdict of its own: its steps have, in the last round that was run.
     for step in placed(flow).into_iter().map(|it| it.step) {
-        let Some(result) = results.get(step.id.as_str()) else { continue };
         let declared = fails.get(&step.id);
+        let Some(result) = results.get(step.id.as_str()) else {
+            problems.push(without_result(&step.id, declared.copied()));
+            continue;
+        };
         let is_break = !fails.is_empty();
         let expected = match declared {
             Some(spec) => format!("failure with {}", describe(spec)),
@@ -81,6 +84,13 @@ pub fn problems<'a>(
         problems.push(Problem { step: StepId::new(id.clone()), place: result.place.clone(), sentence, expected, seen });
     }
     problems
+}
+
+/// A step of the flow that was neither run nor blocked: nothing is known of it, whatever was declared.
+fn without_result(id: &str, declared: Option<&CauseSpec>) -> Problem {
+    let expected = declared.map_or("a verdict".to_owned(), |spec| format!("failure with {}", describe(spec)));
+    let sentence = format!("`{id}` has no result: the flow ended before it, so nothing is known of it");
+    Problem { step: StepId::new(id), place: String::new(), sentence, expected, seen: "no result".to_owned() }
 }
 
 #[cfg(test)]
@@ -131,10 +141,20 @@ mod tests {
     }
 
     #[test]
+    fn a_step_without_a_result_is_a_problem_whatever_was_declared() {
+        let spec: CauseSpec = serde_json::from_str(r#"{"dns":"no-such-name"}"#).expect("spec");
+        let declared = "a".to_owned();
+        for fails in [vec![], vec![(&declared, &spec)]] {
+            let found = problems(&flow(&["a"]), fails, &[], &[]);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].sentence.contains("no result"), "{found:?}");
+        }
+    }
+
+    #[test]
     fn a_matcher_that_did_not_hold_says_what_was_declared_and_what_was_seen() {
         let cause = Cause::Status { status: 200, s3: None, detail: String::new() };
-        let missed =
-            Matched { matcher: "status".to_owned(), held: false, expected: "201".to_owned(), seen: "200".to_owned() };
+        let missed = Matched::new("status", false, "201", "200");
         let failed = StepResult { missed: Some(missed), ..result("a", Verdict::Failed, Some(cause.clone())) };
         let found = problems(&flow(&["a"]), [], &[], std::slice::from_ref(&failed));
         assert_eq!((found[0].expected.as_str(), found[0].seen.as_str()), ("status 201", "status 200"));

@@ -53,6 +53,12 @@ pub enum ProbeError {
         /// What does not fit.
         why: String,
     },
+    /// A prober has not seen all that it was to see, or tells what cannot be.
+    #[error("the prober cannot be counted: {why}")]
+    Prober {
+        /// What is wrong with it.
+        why: String,
+    },
     /// The probe itself crashed in this process.
     #[error("the probe crashed in the harness: {why}; this is a defect of Parallax")]
     Crashed {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parallax_vocab::prober::{Known, ProberOrder, ProberQuestion, Series};
+use parallax_vocab::prober::{Known, OUTCOMES_LIMIT, PAGE, ProberOrder, ProberQuestion, Series};
 
 use super::{ProbeError, Session};
 use crate::record::Noted as _;
@@ -69,16 +69,21 @@ impl Prober {
     }
 
     async fn pages(&mut self, order: fn(Known) -> ProberOrder) -> Result<&Series, ProbeError> {
-        loop {
+        // An agent that always has more is broken, and so is one that tells of more than a prober keeps.
+        for _ in 0..=OUTCOMES_LIMIT.div_ceil(PAGE) {
             let page = self.page(order(self.series.known())).await?;
             if let Some(why) = page.broken {
-                return Err(ProbeError::Crashed { why });
+                return Err(ProbeError::Prober { why });
+            }
+            if page.kinds.iter().any(|it| it.reply.is_some() == it.cause.is_some()) {
+                return Err(ProbeError::Prober { why: "an outcome is neither an answer nor a cause".to_owned() });
             }
             self.series.join(page).map_err(|why| ProbeError::Garbled { place: self.place.in_words(), why })?;
             if !self.series.more {
                 return Ok(&self.series);
             }
         }
+        Err(ProbeError::Prober { why: format!("it tells of more than {OUTCOMES_LIMIT} outcomes") })
     }
 
     async fn page(&mut self, order: ProberOrder) -> Result<Series, ProbeError> {

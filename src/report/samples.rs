@@ -106,7 +106,7 @@ pub(super) fn step(variant: &str, id: &str, line: u32) -> StepEnded {
         from: Some("app".into()),
         verdict: Verdict::Passed,
         cause: None,
-        matchers: vec![Matched { matcher: "status".into(), held: true, expected: "200".into(), seen: "200".into() }],
+        matchers: vec![Matched::new("status", true, "200", "200")],
         attempts: 1,
         took_ms: 400,
         deadline_ms: 30_000,
@@ -138,7 +138,7 @@ pub(super) fn refused(mut step: StepEnded) -> StepEnded {
         s3: Some("SignatureDoesNotMatch".into()),
         detail: "The request signature we calculated does not match".into(),
     });
-    step.matchers = vec![Matched { matcher: "status".into(), held: false, expected: "200".into(), seen: "403".into() }];
+    step.matchers = vec![Matched::new("status", false, "200", "403")];
     step.answer = Some(Answer {
         reply: Some(Reply::Http(HttpReply {
             status: 403,

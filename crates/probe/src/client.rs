@@ -90,8 +90,7 @@ impl Outcome {
             })),
             ClientTask::Http(_) => self.http().ok_or_else(|| missing("status")).map(Reply::Http),
             ClientTask::S3(s3) => {
-                let get = matches!(s3.operation, S3Operation::Get { .. });
-                self.s3(get).ok_or_else(|| missing("status")).map(Reply::S3)
+                self.s3(&s3.operation).ok_or_else(|| missing("status")).map(Reply::S3)
             }
         }
     }
@@ -105,15 +104,15 @@ impl Outcome {
             headers: self.headers.into_iter().map(lower).collect(),
             body_bytes: body.len() as u64,
             body_sha256: hex::encode(digest::digest(&digest::SHA256, body.as_bytes())),
-            s3_error: (status >= 300).then(|| s3_error::parse(body.as_bytes())).flatten(),
+            s3_error: s3_error::parse(body.as_bytes()),
             body: cut(body, BODY_LIMIT_BYTES),
         })
     }
 
-    fn s3(mut self, get: bool) -> Option<S3Reply> {
+    fn s3(mut self, operation: &S3Operation) -> Option<S3Reply> {
         let mut status = self.status?;
-        // As our own probe has it: AWS itself answers 200 to an owner who creates a bucket again, in the oldest region only.
-        if self.code == "BucketAlreadyOwnedByYou" {
+        // As our own probe has it.
+        if s3_error::is_there_already(operation, &self.code) {
             status = 200;
             self.code.clear();
         }
@@ -127,7 +126,7 @@ impl Outcome {
             etag: header("etag").map(|etag| etag.trim_matches('"').to_owned()),
             size_bytes: header("content-length").and_then(|length| length.parse().ok()),
             error: error.then(|| S3Error { code: self.code.clone(), message: self.message.clone() }),
-            body: self.body.take().filter(|_| get).map(|body| cut(body, BODY_LIMIT_BYTES)),
+            body: self.body.take().filter(|_| matches!(operation, S3Operation::Get { .. })).map(|body| cut(body, BODY_LIMIT_BYTES)),
             keys: std::mem::take(&mut self.keys),
         })
     }
@@ -217,6 +216,12 @@ mod tests {
                 list(),
                 json!({"status": 403, "code": "AccessDenied", "message": "no"}),
                 "s3 403 [] Some(\"AccessDenied\")".to_owned(),
+            ),
+            (http(), json!({"status": 200, "body": refused}), format!("http 200 {refused} Some(\"AccessDenied\")")),
+            (
+                list(),
+                json!({"status": 409, "code": "BucketAlreadyOwnedByYou", "message": "yours"}),
+                "s3 409 [] Some(\"BucketAlreadyOwnedByYou\")".to_owned(),
             ),
         ] {
             assert_eq!(told(task, outcome), expected);

@@ -47,7 +47,8 @@ pub(crate) async fn tell(question: &HttpQuestion, dialler: &Dialler) -> Result<H
 }
 
 fn reply(received: Received) -> HttpReply {
-    let in_body = if received.status >= 300 { s3_error::parse(&received.body) } else { None };
+    // Under every status: S3 answers 200 to some operations before it knows how they end.
+    let in_body = s3_error::parse(&received.body);
     let s3_error = in_body.or_else(|| s3_error::in_headers(received.status, &received.headers));
     HttpReply {
         status: received.status,

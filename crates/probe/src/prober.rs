@@ -67,7 +67,7 @@ impl Prober {
         self.stop.send_replace(true);
         while let Some(ended) = self.asker.join_next().await {
             if let Err(error) = ended {
-                self.shared.broke(&error);
+                self.shared.broke(&error.to_string());
             }
         }
     }
@@ -79,7 +79,12 @@ async fn ask(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     // A tick that is missed is made up for at once: the questions were due.
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
     let mut in_flight = JoinSet::new();
-    while shared.seen().asked < OUTCOMES_LIMIT {
+    loop {
+        if shared.seen().asked >= OUTCOMES_LIMIT {
+            // What would be seen from now on is not: figures of it would be of another time than they say.
+            shared.broke(&format!("it has {OUTCOMES_LIMIT} outcomes, and can keep no more: give it a lower rate"));
+            break;
+        }
         let due = tokio::select! {
             biased;
             _ = stop.wait_for(|told| *told) => break,
@@ -115,7 +120,7 @@ async fn ask(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
 
 fn note_end(shared: &Shared, ended: Result<(), JoinError>) {
     if let Err(error) = ended {
-        shared.broke(&error);
+        shared.broke(&error.to_string());
     }
 }
 
@@ -125,8 +130,8 @@ impl Shared {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn broke(&self, error: &JoinError) {
-        self.seen().broken.get_or_insert_with(|| error.to_string());
+    fn broke(&self, why: &str) {
+        self.seen().broken.get_or_insert_with(|| why.to_owned());
     }
 
     fn keep(&self, at: Duration, answer: Answer) {

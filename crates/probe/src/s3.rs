@@ -14,7 +14,9 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{BucketLocationConstraint, CompletedMultipartUpload, CompletedPart, CreateBucketConfiguration};
+use aws_sdk_s3::types::{
+    BucketLocationConstraint, CompletedMultipartUpload, CompletedPart, CreateBucketConfiguration, Object,
+};
 use aws_sdk_s3::{Client, Config};
 use aws_smithy_runtime_api::box_error::BoxError;
 use http::HeaderMap;
@@ -27,10 +29,10 @@ use crate::connector::Connector;
 use crate::dial::Dialler;
 use crate::{invalid, s3_error};
 
-/// Most keys of one listing: a page of the longest keys still fits into one frame of the agent's.
-const KEYS_LIMIT: i32 = 500;
+/// A longer listing is not told in part: it has to fit into one frame of the agent's, with what is beside it.
+const LISTING_LIMIT_BYTES: usize = 512 * 1024;
 
-/// A survey reads at most so many pages of a thousand.
+/// A listing and a survey read at most so many pages of a thousand.
 const PAGES_LIMIT: usize = 100;
 
 /// Answers an S3 question.
@@ -49,8 +51,7 @@ pub(crate) async fn tell(question: &S3Question, dialler: Dialler) -> Result<S3Re
         Ok(reply) => reply,
         // The SDK gave up before it sent anything, or could not read a success.
         Err(failed) if failed.error.is_none() && !(300..600).contains(&status) => return Err(invalid(failed.words)),
-        // AWS itself answers 200 to an owner who creates a bucket again, in the oldest region only.
-        Err(Failed { error: Some(S3Error { code, .. }), .. }) if code == "BucketAlreadyOwnedByYou" => {
+        Err(Failed { error: Some(error), .. }) if s3_error::is_there_already(&question.operation, &error.code) => {
             S3Reply { status: 200, ..empty() }
         }
         Err(failed) => S3Reply { error: failed.error, ..empty() },
@@ -216,38 +217,67 @@ async fn operate(client: &Client, region: &str, operation: &S3Operation) -> Resu
             complete.multipart_upload(parts).send().await?;
         }
         S3Operation::List { bucket, prefix } => {
-            let page = client.list_objects_v2().bucket(bucket).prefix(prefix).max_keys(KEYS_LIMIT).send().await?;
-            reply.keys = page.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect();
+            let mut length_bytes = 0;
+            pages(client, bucket, prefix, |object| {
+                let Some(key) = object.key() else { return true };
+                // As a frame has it: in quotes, what is odd escaped.
+                length_bytes += key.escape_default().count() + 3;
+                reply.keys.push(key.to_owned());
+                length_bytes <= LISTING_LIMIT_BYTES
+            })
+            .await?;
         }
         S3Operation::Survey { bucket, prefix } => reply.survey = Some(survey(client, bucket, prefix).await?),
     }
     Ok(reply)
 }
 
-/// Counts what is below a prefix, page by page.
+/// Counts what is below a prefix.
 async fn survey(client: &Client, bucket: &str, prefix: &str) -> Result<Survey, Failed> {
     let now_ms = i64::try_from(unix_ms()).unwrap_or(i64::MAX);
     let mut seen = Survey::default();
+    pages(client, bucket, prefix, |object| {
+        seen.objects += 1;
+        seen.bytes += object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
+        let written = object.last_modified().and_then(|it| it.to_millis().ok());
+        if written > seen.newest_unix_ms {
+            seen.newest_unix_ms = written;
+            seen.newest_key = object.key().map(str::to_owned);
+        }
+        true
+    })
+    .await?;
+    seen.newest_age_ms = seen.newest_unix_ms.map(|at| u64::try_from(now_ms - at).unwrap_or(0));
+    Ok(seen)
+}
+
+/// Hands on every object below a prefix, page by page; a listing that is not read to its end is none.
+async fn pages(
+    client: &Client,
+    bucket: &str,
+    prefix: &str,
+    mut take: impl FnMut(&Object) -> bool,
+) -> Result<(), Failed> {
     let mut token: Option<String> = None;
     for _ in 0..PAGES_LIMIT {
         let page = client.list_objects_v2().bucket(bucket).prefix(prefix).set_continuation_token(token.take());
         let page = page.send().await?;
-        for object in page.contents() {
-            seen.objects += 1;
-            seen.bytes += object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
-            let written = object.last_modified().and_then(|it| it.to_millis().ok());
-            if written > seen.newest_unix_ms {
-                seen.newest_unix_ms = written;
-                seen.newest_key = object.key().map(str::to_owned);
-            }
+        if !page.contents().iter().all(&mut take) {
+            return Err(unread(format!("the listing is longer than {} KiB", LISTING_LIMIT_BYTES >> 10)));
         }
         token = page.next_continuation_token().map(str::to_owned);
-        if token.is_none() {
-            seen.newest_age_ms = seen.newest_unix_ms.map(|at| u64::try_from(now_ms - at).unwrap_or(0));
-            return Ok(seen);
+        match (page.is_truncated().unwrap_or_default(), &token) {
+            (_, Some(_)) => {}
+            (false, None) => return Ok(()),
+            (true, None) => return Err(unread("the listing goes on, and does not say where".to_owned())),
         }
     }
-    Err(Failed { error: None, words: format!("there are more than {PAGES_LIMIT} pages of objects") })
+    Err(unread(format!("there are more than {PAGES_LIMIT} pages of objects")))
+}
+
+/// An answer of success that cannot be read to its end.
+fn unread(words: String) -> Failed {
+    Failed { error: None, words }
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -3,6 +3,7 @@
 
 use http::HeaderMap;
 use parallax_vocab::answer::S3Error;
+use parallax_vocab::question::S3Operation;
 
 use crate::xml;
 
@@ -11,6 +12,12 @@ pub(crate) fn parse(body: &[u8]) -> Option<S3Error> {
     let mut texts = xml::texts(body)?;
     let code = texts.remove("Error/Code").filter(|code| !code.is_empty())?;
     Some(S3Error { code, message: texts.remove("Error/Message").unwrap_or_default() })
+}
+
+/// Whether a refusal says that what was asked for is so: an owner creates a bucket again. AWS itself answers 200 to that, in the
+/// oldest region only. Of every other operation this code is a refusal like any.
+pub(crate) fn is_there_already(operation: &S3Operation, code: &str) -> bool {
+    matches!(operation, S3Operation::CreateBucket { .. }) && code == "BucketAlreadyOwnedByYou"
 }
 
 /// What `MinIO` says in headers where an answer may have no body, to HEAD (`cmd/api-response.go`,

@@ -263,6 +263,22 @@ pub struct Matched {
     pub expected: String,
     /// What was seen.
     pub seen: String,
+    /// Whether there was nothing to compare with: no answer, no listing, no log. It then did not hold, and has not shown that
+    /// it can tell a wrong value from a right one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unseen: bool,
+}
+
+impl Matched {
+    /// A matcher that was compared with something.
+    pub fn new(matcher: impl Into<String>, held: bool, expected: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self { matcher: matcher.into(), held, expected: expected.into(), seen: seen.into(), unseen: false }
+    }
+
+    /// A matcher that had nothing to look at: it did not hold. `why` says what was missing.
+    pub fn unseen(matcher: impl Into<String>, expected: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { unseen: true, ..Self::new(matcher, false, expected, why) }
+    }
 }
 
 /// What the store's own trace says of a request.

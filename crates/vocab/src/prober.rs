@@ -11,7 +11,7 @@ use crate::question::Question;
 pub const RATE_LIMIT: u32 = 200;
 /// Questions in flight at once; what would go past it is dropped, and counted.
 pub const IN_FLIGHT_LIMIT: usize = 256;
-/// Outcomes that a prober keeps; it stops asking when it has them.
+/// Outcomes that a prober keeps. One that has them asks no more, and is broken: what came later it has not seen.
 pub const OUTCOMES_LIMIT: usize = 200_000;
 /// Outcomes in one page, so that a page is shorter than a frame.
 pub const PAGE: usize = 8_000;

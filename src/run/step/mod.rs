@@ -26,6 +26,7 @@ use super::probers::Probers;
 use crate::judge::{self, Judgement};
 use crate::plan::VariantPlan;
 use parallax_language::scenario::Action;
+use parallax_language::scenario::meaning::empty_texts;
 use parallax_language::scenario::model::{Expect, Step, VantageSpec};
 
 /// One try of one step, with all that it needs.
@@ -147,13 +148,25 @@ impl<'a> Attempt<'a> {
 
     /// The step with all its references replaced.
     pub(super) fn filled_in(&self) -> Result<Step, RunError> {
-        self.words().step(self.step).map_err(|reason| self.wrong(reason))
+        let step = self.words().step(self.step).map_err(|reason| self.wrong(reason))?;
+        step.expect.as_ref().map_or(Ok(()), |it| self.says_something(it))?;
+        Ok(step)
     }
 
     /// What the step expects, with its references replaced.
     pub(super) fn expect(&self) -> Result<Option<Expect>, RunError> {
         let expect = self.step.expect.as_ref().map(|it| self.words().expect(it)).transpose();
-        expect.map_err(|reason| self.wrong(reason))
+        let expect = expect.map_err(|reason| self.wrong(reason))?;
+        expect.as_ref().map_or(Ok(()), |it| self.says_something(it))?;
+        Ok(expect)
+    }
+
+    /// A reference may turn out empty. What is expected would then be so whatever is seen, or never.
+    fn says_something(&self, expect: &Expect) -> Result<(), RunError> {
+        match empty_texts(expect).first() {
+            Some(name) => Err(self.wrong(format!("`{name}` is empty once its references are filled in"))),
+            None => Ok(()),
+        }
     }
 
     /// A step that cannot be done as it is written; the loader should have refused it.

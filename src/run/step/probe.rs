@@ -22,6 +22,9 @@ pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
     let deadline_ms = u64::try_from(it.left.as_millis()).unwrap_or(u64::MAX);
     let question = Question { view, deadline_ms, probe };
     let answer = it.stage.vantage(it.variant, from).ask(question.clone()).await?;
+    if answer.reply.is_some() == answer.cause.is_some() {
+        return Err(it.wrong("the agent told neither an answer nor a cause, or both".to_owned()));
+    }
     redact(it, &answer);
     let expected = match it.expect()? {
         Some(expect) => Expected::Declared(Box::new(expect)),

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use parallax_vocab::answer::{PresignReply, S3Reply};
 use parallax_vocab::question::{PresignQuestion, S3Access, S3Operation, S3Question};
-use parallax_vocab::{Answer, Probe, Reply, Secret, View};
+use parallax_vocab::{Answer, Cause, Probe, Reply, Secret, View};
 use tokio::io::AsyncWriteExt as _;
 
 use super::names::NameServer;
 use super::server::{self, Authority};
-use super::{ask, kind, view};
+use super::{ask, get, kind, view};
 
 fn access(endpoint: &str) -> S3Access {
     S3Access {
@@ -66,6 +66,85 @@ async fn answers_and_refusals_keep_status_code_and_request_id() {
         assert_eq!(reply.keys, keys);
         assert_eq!(reply.request_id.as_deref(), Some("R1"));
         assert_eq!(answer.evidence.peer, Some(at));
+    }
+}
+
+/// A store that answers each question after its request line.
+async fn answering(answer: fn(&str) -> String) -> String {
+    let at = server::tcp(move |mut stream| async move {
+        let head = server::head(&mut stream).await;
+        let body = answer(head.lines().next().unwrap_or_default());
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    });
+    format!("http://{}", at.await)
+}
+
+#[tokio::test]
+async fn a_listing_is_read_to_its_end_or_is_none() {
+    let pages = answering(|request| {
+        let (keys, rest) = match request {
+            it if it.contains("continuation-token=two") => (2000..2001, ""),
+            it if it.contains("continuation-token=one") => (1000..2000, "two"),
+            _ => (0..1000, "one"),
+        };
+        let keys: String = keys.map(|key| format!("<Contents><Key>k{key}</Key></Contents>")).collect();
+        let more = format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{rest}</NextContinuationToken>");
+        let more = if rest.is_empty() { String::new() } else { more };
+        format!("<ListBucketResult>{keys}{more}</ListBucketResult>")
+    });
+    let answer = ask(View::default(), list(&pages.await)).await;
+    let keys = &s3_reply(&answer).keys;
+    assert_eq!((keys.len(), keys.last().map(String::as_str)), (2001, Some("k2000")));
+
+    let endless = answering(|_| {
+        let keys: String = (0..1000).map(|key| format!("<Contents><Key>{key:01000}</Key></Contents>")).collect();
+        let more = "<IsTruncated>true</IsTruncated><NextContinuationToken>n</NextContinuationToken>";
+        format!("<ListBucketResult>{keys}{more}</ListBucketResult>")
+    });
+    let nowhere = answering(|_| "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>".to_owned());
+    for (endpoint, words) in [(endless.await, "longer than"), (nowhere.await, "does not say where")] {
+        let answer = ask(View::default(), list(&endpoint)).await;
+        assert!(matches!(&answer.cause, Some(Cause::Client { detail }) if detail.contains(words)), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_document_under_200_is_an_error() {
+    let denied = || answering(|_| "<Error><Code>InternalError</Code><Message>x</Message></Error>".to_owned());
+    let endpoint = denied().await;
+    let operations = [
+        S3Operation::CompleteUpload {
+            bucket: "photos".to_owned(),
+            key: "a".to_owned(),
+            upload: "u".to_owned(),
+            parts: vec!["e".to_owned()],
+        },
+        S3Operation::List { bucket: "photos".to_owned(), prefix: String::new() },
+    ];
+    for operation in operations {
+        let question = S3Question { access: access(&endpoint), operation, headers: BTreeMap::new() };
+        let answer = ask(View::default(), Probe::S3(question)).await;
+        // A refusal that can be read, or an answer that cannot: in no case a success.
+        let refused = matches!(&answer.reply, Some(Reply::S3(reply)) if reply.error.is_some());
+        assert!(refused || answer.cause.is_some(), "{answer:?}");
+    }
+    let answer = ask(View::default(), Probe::Http(get(&endpoint))).await;
+    let Some(Reply::Http(reply)) = &answer.reply else { panic!("{answer:?}") };
+    assert_eq!(reply.s3_error.as_ref().map(|it| it.code.as_str()), Some("InternalError"));
+}
+
+#[tokio::test]
+async fn only_who_creates_a_bucket_may_be_told_that_it_is_there() {
+    let yours = "<Error><Code>BucketAlreadyOwnedByYou</Code><Message>yours</Message></Error>";
+    let put = S3Operation::Put { bucket: "photos".to_owned(), key: "a".to_owned(), body: "b".to_owned() };
+    let create = S3Operation::CreateBucket { bucket: "photos".to_owned() };
+    for (operation, status) in [(create, 200), (put, 409)] {
+        let at = store("409 Conflict", yours).await;
+        let access = access(&format!("http://{at}"));
+        let answer = ask(View::default(), Probe::S3(S3Question { access, operation, headers: BTreeMap::new() })).await;
+        let reply = s3_reply(&answer);
+        assert_eq!((reply.status, reply.error.is_none()), (status, status == 200), "{answer:?}");
     }
 }
 

@@ -41,6 +41,9 @@ pub fn expectations(it: &Expectations<'_>) -> Vec<Diagnostic> {
             .push(error.fix("name the steps that must fail, each with its cause: `fails: { STEP: { status: 403 } }`"));
     }
     errors.extend(super::readiness::check(it, &at));
+    for (id, cause) in &it.spec.fails {
+        errors.extend(super::empty::cause(it.document, &join(&join(&at, "fails"), id), cause));
+    }
     for (id, cause) in it.spec.fails.iter().filter(|(id, _)| !is_readiness(id)) {
         let pointer = join(&join(&at, "fails"), id);
         match it.changed.step(id) {

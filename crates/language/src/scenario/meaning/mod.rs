@@ -4,6 +4,7 @@ mod assertions;
 mod breaks;
 mod captures;
 mod cluster;
+mod empty;
 mod probers;
 mod programs;
 mod readiness;
@@ -21,6 +22,7 @@ use super::model::Scenario;
 use crate::fixture::{Library, Resolved, resolve};
 
 pub use breaks::{Expectations, expectations, indistinguishable};
+pub use empty::empty_texts;
 pub use readiness::is_readiness;
 pub use references::dependencies;
 
@@ -59,6 +61,7 @@ pub fn assertions(subject: &Subject<'_>) -> Vec<Diagnostic> {
 pub fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
     let mut errors = structure::check(subject);
     errors.extend(steps::check(subject));
+    errors.extend(empty::check(subject));
     errors.extend(captures::check(subject));
     errors.extend(probers::check(subject));
     errors.extend(repeats::check(subject));

@@ -1,0 +1,83 @@
+//! Matchers that nothing can fail: every text holds the empty one, and every object the empty one.
+
+use crate::scenario::check::Places;
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::document::join;
+use crate::scenario::model::{CauseSpec, Expect, Placed};
+
+use super::Subject;
+
+/// Matchers whose text says nothing, by name.
+///
+/// A body is compared whole, and so is a header: these may be empty. What is of white space alone is as good as empty.
+pub fn empty_texts(expect: &Expect) -> Vec<&'static str> {
+    let all = [
+        ("s3", &expect.s3),
+        ("sts", &expect.sts),
+        ("message", &expect.message),
+        ("client", &expect.client),
+        ("address", &expect.address),
+        ("same-chain-as", &expect.same_chain_as),
+        ("certificate-name", &expect.certificate_name),
+        ("serial", &expect.serial),
+        ("stdout", &expect.stdout),
+        ("stderr", &expect.stderr),
+        ("line", &expect.line),
+        ("no-line", &expect.no_line),
+        ("reason", &expect.reason),
+        ("integrity", &expect.integrity),
+    ];
+    says_nothing(&all)
+}
+
+/// What a break declares with a text that says nothing.
+fn empty_causes(cause: &CauseSpec) -> Vec<&'static str> {
+    let all = [
+        ("s3", &cause.s3),
+        ("sts", &cause.sts),
+        ("mismatch", &cause.mismatch),
+        ("resource", &cause.resource),
+        ("client", &cause.client),
+        ("message", &cause.message),
+    ];
+    says_nothing(&all)
+}
+
+fn says_nothing(all: &[(&'static str, &Option<String>)]) -> Vec<&'static str> {
+    let blank = |text: &Option<String>| text.as_ref().is_some_and(|it| it.trim().is_empty());
+    all.iter().filter(|(_, text)| blank(text)).map(|(name, _)| *name).collect()
+}
+
+/// Looks at what each step expects.
+pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    for Placed { step, at, .. } in subject.scenario.steps() {
+        let Some(expect) = &step.expect else { continue };
+        let at = format!("{at}/expect");
+        errors.extend(empty_texts(expect).into_iter().map(|name| empty(subject.places, &at, name)));
+        if expect.headers.as_ref().is_some_and(indexmap::IndexMap::is_empty) {
+            let error = subject.places.key_error(&join(&at, "headers"), "`headers` names no header".to_owned());
+            errors.push(error.fix("write what a header must be, for example `headers: { content-type: text/plain }`"));
+        }
+        let holds_nothing = |json: &serde_json::Value| json.as_object().is_some_and(serde_json::Map::is_empty);
+        if expect.json.as_ref().is_some_and(holds_nothing) {
+            let error = subject.places.key_error(&join(&at, "json"), "`json` holds no field".to_owned());
+            errors.push(error.fix("write the part that must be there, for example `json: { status: ok }`"));
+        }
+        if expect.chain_length == Some(0) {
+            let message = "a server that is asked for its chain sends one certificate at the least".to_owned();
+            errors.push(subject.places.error(&join(&at, "chain-length"), message).fix("write how many it must send"));
+        }
+    }
+    errors
+}
+
+/// Looks at a cause that a break declares at `at`.
+pub(super) fn cause(places: &dyn Places, at: &str, cause: &CauseSpec) -> Vec<Diagnostic> {
+    empty_causes(cause).into_iter().map(|name| empty(places, at, name)).collect()
+}
+
+fn empty(places: &dyn Places, at: &str, name: &str) -> Diagnostic {
+    let error = places.error(&join(at, name), format!("`{name}` is empty, so everything is as it says"));
+    error.fix("write the words that must be there, or leave it out")
+}

@@ -1,0 +1,126 @@
+//! What matchers look at in an answer, whatever the kind of reply; and whether it is one of success.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use parallax_vocab::Cause;
+use parallax_vocab::answer::{Answer, Reply, S3Error, StsError};
+use parallax_vocab::event::Matched;
+
+use super::expect::{Expected, quote};
+use parallax_language::scenario::model::Expect;
+
+/// The statuses of success, as messages say it.
+pub(super) const SUCCESS: &str = "2xx";
+/// What an answer of success must not hold: S3 answers some operations with 200 before it knows how they end.
+const NO_ERROR: &str = "no error document";
+
+/// What matchers look at, whatever the kind of reply.
+pub(super) struct Facts<'a> {
+    pub(super) status: Option<u16>,
+    pub(super) error: Option<&'a S3Error>,
+    pub(super) sts: Option<&'a StsError>,
+    /// Addresses that a name has, or the one that was connected to.
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) headers: Option<&'a BTreeMap<String, String>>,
+    pub(super) body: Option<&'a str>,
+    /// What a listing holds; none where there is no listing, or it was refused.
+    pub(super) keys: Option<&'a [String]>,
+    of_sts: bool,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn of(reply: &'a Reply, answer: &Answer) -> Self {
+        let none = Self {
+            status: None,
+            error: None,
+            sts: None,
+            addresses: answer.evidence.peer.map(|it| it.ip()).into_iter().collect(),
+            headers: None,
+            body: None,
+            keys: None,
+            of_sts: false,
+        };
+        match reply {
+            Reply::Dns(dns) => Self { addresses: dns.addresses.clone(), ..none },
+            Reply::Http(http) => Self {
+                status: Some(http.status),
+                error: http.s3_error.as_ref(),
+                headers: Some(&http.headers),
+                body: Some(&http.body),
+                ..none
+            },
+            Reply::S3(s3) => {
+                let listed = s3.error.is_none() && succeeded(s3.status);
+                Self {
+                    status: Some(s3.status),
+                    error: s3.error.as_ref(),
+                    body: s3.body.as_deref(),
+                    keys: listed.then_some(s3.keys.as_slice()),
+                    ..none
+                }
+            }
+            Reply::Sts(sts) => Self { status: Some(sts.status), sts: sts.error.as_ref(), of_sts: true, ..none },
+            Reply::Tls(_) | Reply::Presign(_) | Reply::Jwt(_) | Reply::Run(_) => none,
+        }
+    }
+
+    /// The addresses as a message shows them.
+    pub(super) fn addresses(&self) -> String {
+        self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether the answer is one of success, where that is expected: of a step that expects nothing else, and of one that
+    /// expects a body, headers or keys without saying with which status or code they come. What is implied is a matcher only
+    /// where it does not hold.
+    pub(super) fn success(&self, expected: &Expected, expect: &Expect, reply: &Reply) -> Vec<Matched> {
+        let refusal = expect.s3.is_some() || expect.sts.is_some() || expect.message.is_some();
+        let looked_at = expect.body.is_some() || expect.headers.is_some() || expect.keys.is_some();
+        let of_store = matches!(reply, Reply::S3(_) | Reply::Sts(_));
+        let implied = match expected {
+            Expected::Success => true,
+            Expected::Declared(_) => expect.status.is_none() && !refusal && (of_store || looked_at),
+            Expected::Answer => false,
+        };
+        let held = self.status.is_some_and(succeeded);
+        let mut matchers = Vec::new();
+        if implied && (!held || *expected == Expected::Success) {
+            let seen = self.status.map_or("none".to_owned(), |it| it.to_string());
+            matchers.push(Matched::new("status", held, SUCCESS, seen));
+        }
+        // A whole body that is declared may be such a document.
+        let may_be_one = *expected == Expected::Answer || refusal || !of_store && expect.body.is_some();
+        let code = self.error.map(|it| ("s3", &it.code)).or_else(|| self.sts.map(|it| ("sts", &it.code)));
+        if let Some((matcher, code)) = code.filter(|_| held && !may_be_one) {
+            matchers.push(Matched::new(matcher, false, NO_ERROR, code));
+        }
+        matchers
+    }
+
+    /// The cause that goes with the first matcher that did not hold.
+    pub(super) fn cause(&self, failed: &Matched) -> Cause {
+        match (failed.matcher.as_str(), self.status) {
+            ("status" | "sts", Some(status)) if self.of_sts => {
+                let detail = self.sts.map_or_else(|| format!("expected {}", failed.expected), |it| it.message.clone());
+                Cause::Sts { status, code: self.sts.map(|it| it.code.clone()), detail }
+            }
+            ("status" | "s3", Some(status)) => {
+                let detail = match (&self.error, self.body) {
+                    (Some(error), _) => error.message.clone(),
+                    (None, Some(body)) => quote(body),
+                    (None, None) => format!("expected {} {}", failed.matcher, failed.expected),
+                };
+                Cause::Status { status, s3: self.error.map(|it| it.code.clone()), detail }
+            }
+            _ => Cause::Mismatch {
+                matcher: failed.matcher.clone(),
+                expected: failed.expected.clone(),
+                seen: failed.seen.clone(),
+            },
+        }
+    }
+}
+
+fn succeeded(status: u16) -> bool {
+    (200..300).contains(&status)
+}
