@@ -13,7 +13,7 @@ use super::connect::Engine;
 use super::error::EngineError;
 
 /// A line longer than this is cut: nothing that we read needs more, and a buffer has a limit.
-const LINE_LIMIT_BYTES: usize = 64 * 1024;
+pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
 
 /// Where a line was printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -20,6 +20,12 @@ pub struct LogLook {
     forbidden: Option<String>,
     count: usize,
     last: VecDeque<String>,
+    /// Lines that were not seen to their end.
+    cut: usize,
+    /// How many logs were read to their end.
+    whole: usize,
+    /// What there was and could not be read.
+    unread: Vec<String>,
 }
 
 impl LogLook {
@@ -32,6 +38,9 @@ impl LogLook {
             forbidden: None,
             count: 0,
             last: VecDeque::new(),
+            cut: 0,
+            whole: 0,
+            unread: Vec::new(),
         }
     }
 
@@ -41,13 +50,46 @@ impl LogLook {
         if self.found.is_none() && self.line.as_ref().is_some_and(|text| holds(line, text)) {
             self.found = Some(line.to_owned());
         }
-        if self.forbidden.is_none() && self.no_line.as_ref().is_some_and(|text| holds(line, text)) {
-            self.forbidden = Some(line.to_owned());
-        }
+        self.take_earlier(line);
         if self.last.len() == KEPT {
             self.last.pop_front();
         }
         self.last.push_back(line.to_owned());
+    }
+
+    /// Takes a line of an instance before the present one. What must be in no line must not be in this one either; what must be
+    /// in some line must be in one of the present instance.
+    pub fn take_earlier(&mut self, line: &str) {
+        if self.forbidden.is_none() && self.no_line.as_ref().is_some_and(|text| holds(line, text)) {
+            self.forbidden = Some(line.to_owned());
+        }
+    }
+
+    /// The line that was taken last went on.
+    pub fn was_cut(&mut self) {
+        self.cut += 1;
+    }
+
+    /// So many logs were read to their end.
+    pub fn read_whole(&mut self, logs: usize) {
+        self.whole += logs;
+    }
+
+    /// This was not read.
+    pub fn not_read(&mut self, what: impl Into<String>) {
+        self.unread.push(what.into());
+    }
+
+    /// Whether something must be in no line, so that everything has to be read.
+    pub fn forbids(&self) -> bool {
+        self.no_line.is_some()
+    }
+
+    /// What was not seen of it, a sentence each.
+    pub fn unseen(&self) -> Vec<String> {
+        let cut = (self.cut > 0).then(|| format!("{} lines were too long, and were cut", self.cut));
+        let nothing = (self.whole == 0).then(|| "no container of it has begun to write a log".to_owned());
+        self.unread.iter().cloned().chain(cut).chain(nothing.filter(|_| self.unread.is_empty())).collect()
     }
 
     /// The last lines, oldest first.
@@ -60,25 +102,37 @@ impl LogLook {
         self.found.as_deref()
     }
 
-    /// Judges what was read so far.
-    pub fn judge(&self) -> Judgement {
-        let mut matchers = Vec::new();
-        if let Some(text) = &self.line {
-            let seen =
-                self.found.as_deref().map_or_else(|| self.in_none(), |line| format!("in {}", quote_around(line, text)));
-            let expected = format!("{} in some line", quote(text));
-            let unseen = self.count == 0;
-            matchers.push(Matched { unseen, ..Matched::new("line", self.found.is_some(), expected, seen) });
-        }
-        if let Some(text) = &self.no_line {
-            let seen = self
-                .forbidden
-                .as_deref()
-                .map_or_else(|| self.in_none(), |line| format!("in {}", quote_around(line, text)));
-            let expected = format!("{} in no line", quote(text));
-            matchers.push(Matched::new("no-line", self.forbidden.is_none(), expected, seen));
-        }
-        Judgement::of(matchers)
+    /// Judges what was read. What must be in no line is only known of a log that was read to its end: of any other it does not
+    /// hold, and why is the cause.
+    pub fn judge(&self, resource: &str) -> Judgement {
+        let mut judged = Judgement::of(self.some_line().into_iter().collect());
+        let Some(text) = &self.no_line else { return judged };
+        let expected = format!("{} in no line", quote(text));
+        let unseen = self.unseen();
+        let (matched, cause) = match &self.forbidden {
+            Some(line) => {
+                let matched = Matched::new("no-line", false, expected, format!("in {}", quote_around(line, text)));
+                (matched.clone(), Judgement::of(vec![matched]).cause)
+            }
+            None if unseen.is_empty() => (Matched::new("no-line", true, expected, self.in_none()), None),
+            None => {
+                let why = unseen.join("; ");
+                let detail = format!("its log was not read to its end: {why}");
+                let cause = Cause::Resource { resource: resource.to_owned(), detail };
+                (Matched::unseen("no-line", expected, why), Some(cause))
+            }
+        };
+        judged.matchers.push(matched);
+        judged.cause = judged.cause.or(cause);
+        judged
+    }
+
+    fn some_line(&self) -> Option<Matched> {
+        let text = self.line.as_ref()?;
+        let found = self.found.as_deref();
+        let seen = found.map_or_else(|| self.in_none(), |line| format!("in {}", quote_around(line, text)));
+        let expected = format!("{} in some line", quote(text));
+        Some(Matched { unseen: self.count == 0, ..Matched::new("line", found.is_some(), expected, seen) })
     }
 
     /// Judges a log that cannot be read: what should have it is not there, or has none.
@@ -110,6 +164,7 @@ mod tests {
     fn look(expect: serde_json::Value, lines: &[&str]) -> LogLook {
         let expect: Expect = serde_json::from_value(expect).expect("valid");
         let mut look = LogLook::new(Some(&expect));
+        look.read_whole(1);
         for line in lines {
             look.take(line);
         }
@@ -137,9 +192,39 @@ mod tests {
                 Some(r#"no-line: expected "x509" in no line, saw in "x509: unknown authority""#),
             ),
         ] {
-            let judged = look(expect.clone(), &lines).judge();
+            let judged = look(expect.clone(), &lines).judge("Pod x");
             assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), cause, "{expect}");
         }
+    }
+
+    #[test]
+    fn what_was_not_read_to_its_end_holds_no_silence() {
+        let quiet = || look(json!({"no-line": "x509"}), &["begin"]);
+        let cause = |look: &LogLook| look.judge("Pod x").cause.map(|it| it.to_string());
+        assert_eq!(cause(&quiet()), None);
+        let told = |why: &str| Some(format!("resource: Pod x: its log was not read to its end: {why}"));
+        let mut cut = quiet();
+        cut.was_cut();
+        assert_eq!(cause(&cut), told("1 lines were too long, and were cut"));
+        let mut lost = quiet();
+        lost.not_read("the log of the present run is gone");
+        assert_eq!(cause(&lost), told("the log of the present run is gone"));
+        assert!(lost.judge("Pod x").matchers[0].unseen);
+        let expect: Expect = serde_json::from_value(json!({"no-line": "x509"})).expect("valid");
+        assert_eq!(cause(&LogLook::new(Some(&expect))), told("no container of it has begun to write a log"));
+        // One that is there is there, however much was not read.
+        cut.take_earlier("x509: expired");
+        assert_eq!(
+            cause(&cut).as_deref(),
+            Some(r#"no-line: expected "x509" in no line, saw in "x509: expired""#)
+        );
+    }
+
+    #[test]
+    fn only_the_present_instance_has_some_line() {
+        let mut look = look(json!({"line": "ready"}), &["begin"]);
+        look.take_earlier("ready");
+        assert!(look.judge("Pod x").cause.is_some());
     }
 
     #[test]

@@ -65,12 +65,9 @@ async fn written(stage: &Stage<'_>, step: &Step) -> (Option<String>, Vec<String>
     let target = workload.and_then(|name| LogTarget::parse(&format!("deployment/{name}")).ok());
     if let Some(target) = target {
         let namespace = stage.scene.plan.namespace.clone();
-        let question = LogQuestion { target, namespace, container: None, previous: false, since: None };
+        let question = LogQuestion { target, namespace, container: None, previous: false, since: None, whole: false };
         // What cannot be read is left open.
-        let read = logs::read(stage.applier.client(), &question, |line, _| {
-            look(line);
-            false
-        });
+        let read = logs::read(stage.applier.client(), &question, |line| look(&line.text));
         read.await.noted("read what the store wrote of its providers");
     }
     roles.sort();

@@ -29,7 +29,7 @@ use parallax_language::scenario::model::VantageSpec;
 /// A name that every cluster knows: CoreDNS answers a pod when it answers this.
 const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";
 /// Lines of what a container beside the cluster wrote that are looked through.
-const LINES_BESIDE: usize = 10_000;
+pub(super) const LINES_BESIDE: usize = 10_000;
 /// CoreDNS is deployed while the environment comes up; from a cold node this is the longest wait.
 const DNS_WITHIN: Duration = Duration::from_secs(90);
 

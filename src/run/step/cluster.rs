@@ -12,8 +12,10 @@ use super::{Attempt, Tried};
 use crate::apply::ApplyError;
 use crate::judge::{self, Judgement, LogLook, ObjectEvent};
 use crate::probe::events::{self, EventQuestion};
-use crate::probe::logs::{self, LogError, LogQuestion};
+use crate::engine::LINE_LIMIT_BYTES;
+use crate::probe::logs::{self, Line, LogError, LogQuestion};
 use crate::run::concealed;
+use crate::run::environment::LINES_BESIDE;
 use crate::run::error::RunError;
 use crate::world;
 use parallax_language::scenario::model::{EventStep, Expect, LogStep, ResourceStep};
@@ -24,6 +26,9 @@ const EVENTS_TOLD: usize = 20;
 
 /// How many of the world's last lines are read: a client that asks and asks again must not fill the memory.
 const WORLD_LINES: usize = 100_000;
+
+/// How long the instant before a line is, with a space.
+const INSTANT_BYTES: usize = 40;
 
 /// The deadline of one try, and whether to wait for it.
 #[derive(Clone, Copy)]
@@ -74,47 +79,60 @@ impl Attempt<'_> {
             container: it.container.clone(),
             previous: it.previous,
             since,
+            whole: expect.is_some_and(|it| it.no_line.is_some()),
         };
+        let title = question.target.describe(&question.namespace);
         let client = self.stage.applier.client();
         let mut look = LogLook::new(expect);
         let mut found_at: Option<u64> = None;
         if let LogTarget::Beside(fixture) = &question.target {
             let lines =
                 self.stage.written_beside(fixture, question.since).await.map_err(|reason| self.wrong(reason))?;
+            of_engine(&mut look, &lines, LINES_BESIDE);
             for line in &lines {
                 look.take(line);
             }
-            return Ok(looked(&look, look.judge()));
+            return Ok(looked(&look, look.judge(&title)));
         }
         let read = async {
-            // What has ended writes no more: it is read again until there is such an instance.
-            if patience.follow && !it.previous {
-                logs::follow(client, &question, |line, at| {
-                    look.take(line);
-                    found_at = found_at.or_else(|| look.found().map(|_| at));
-                    look.judge().cause.is_none()
-                })
-                .await
-            } else {
-                logs::read(client, &question, |line, at| {
-                    look.take(line);
-                    found_at = found_at.or_else(|| look.found().map(|_| at));
-                    false
-                })
-                .await
+            // What has ended writes no more: it is read again until there is such an instance. What must be in no line is
+            // known only at the end of all lines, and not while they are followed.
+            if patience.follow && !it.previous && expect.is_some_and(|it| it.line.is_some()) {
+                let take = |line: &Line| {
+                    look.take(&line.text);
+                    found_at = found_at.or_else(|| look.found().map(|_| line.unix_ms));
+                    look.found().is_some()
+                };
+                logs::follow(client, &question, take).await?;
+                if !look.forbids() {
+                    return Ok(());
+                }
+                look = LogLook::new(expect);
             }
+            let extent = logs::read(client, &question, |line| {
+                if line.earlier { look.take_earlier(&line.text) } else { look.take(&line.text) }
+                if line.cut {
+                    look.was_cut();
+                }
+                found_at = found_at.or_else(|| look.found().map(|_| line.unix_ms));
+            })
+            .await?;
+            look.read_whole(extent.instances);
+            extent.unread.into_iter().for_each(|what| look.not_read(what));
+            Ok(())
         };
         let judgement = match tokio::time::timeout(patience.left, read).await {
-            Ok(Err(LogError::None(why))) => look.none(&question.target.describe(&question.namespace), &why),
+            Ok(Err(LogError::None(why))) => look.none(&title, &why),
             Ok(Err(error @ LogError::Api { .. })) => return Err(error.into()),
             Err(_) if !patience.follow => {
                 return Err(self.wrong("the log could not be read to its end in time".to_owned()));
             }
-            Ok(Ok(())) => look.judge(),
+            Ok(Ok(())) => look.judge(&title),
             Err(_) => {
                 // Silence may be the log's or the apiserver's.
-                self.answers(&question.target.describe(&question.namespace)).await?;
-                look.judge()
+                self.answers(&title).await?;
+                look.not_read("its end was not reached in time");
+                look.judge(&title)
             }
         };
         let who = it.container.as_ref().unwrap_or(&it.of);
@@ -129,10 +147,11 @@ impl Attempt<'_> {
         let lines = self.stage.context.site.engine().logs(world, WORLD_LINES).await?;
         let since_ms = since.map_or(0, |it| u64::try_from(it.unix_timestamp_nanos() / 1_000_000).unwrap_or_default());
         let mut look = LogLook::new(expect);
+        of_engine(&mut look, &lines, WORLD_LINES);
         for line in world::questions(&lines, since_ms) {
             look.take(&line);
         }
-        let judgement = look.judge();
+        let judgement = look.judge(WORLD);
         Ok(looked(&look, judgement))
     }
 
@@ -216,9 +235,20 @@ impl Attempt<'_> {
     }
 }
 
+/// How much of a container's log the engine gave: at most so many of its last lines.
+fn of_engine(look: &mut LogLook, lines: &[String], most: usize) {
+    if lines.len() >= most {
+        look.not_read(format!("only its last {most} lines were read"));
+    }
+    // What was cut may have been longer by its instant, which was taken off since.
+    lines.iter().filter(|it| it.len() + INSTANT_BYTES >= LINE_LIMIT_BYTES).for_each(|_| look.was_cut());
+    look.read_whole(1);
+}
+
 /// What a log came to.
 fn looked(look: &LogLook, judgement: Judgement) -> Tried {
-    let last: Vec<String> = look.last().map(str::to_owned).collect();
+    let unseen = if look.forbids() { look.unseen() } else { Vec::new() };
+    let last: Vec<String> = unseen.into_iter().chain(look.last().map(str::to_owned)).collect();
     let found = look.found().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let said = json!({ "line": look.found(), "json": found, "last": last });
     Tried { told: last, other: Some(said), ..Tried::judged(judgement) }

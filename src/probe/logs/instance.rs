@@ -1,0 +1,313 @@
+//! The instances of a container, and what there still is of their logs.
+
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::LogParams;
+use kube::{Api, Client};
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
+
+use super::lines::lines;
+use super::{Dated, Line, LogError, LogQuestion, later};
+use crate::cluster::{Pauses, is_transient, pauses};
+use crate::record::in_full;
+
+/// With which instant the kubelet names a file that it has put aside (`pkg/kubelet/logs/container_log_manager.go`).
+const ROTATED: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]-[hour][minute][second]");
+
+/// One run of a container.
+pub(super) struct Instance {
+    pub(super) pod: String,
+    container: String,
+    /// Changes with each start.
+    pub(super) id: String,
+    /// How often it was started again.
+    restarts: i32,
+    /// The run before it, where its log is kept: the kubelet keeps one.
+    pub(super) before: Option<Before>,
+    /// How many runs have no log any more.
+    lost: i32,
+    /// When the first run began whose log is kept, where one was lost.
+    kept_since: Option<OffsetDateTime>,
+}
+
+/// The run before the present one.
+pub(super) struct Before {
+    ended: Option<OffsetDateTime>,
+}
+
+impl Before {
+    /// Whether it may have written something that counts.
+    pub(super) fn ended_after(&self, since: Option<OffsetDateTime>) -> bool {
+        since.is_none_or(|since| self.ended.is_none_or(|it| it >= since))
+    }
+}
+
+impl Instance {
+    /// The container's present run, by its status; none where it has not begun. While it waits for its next start, its present
+    /// log is that of its last run, and so is its previous one.
+    fn of(pod: &str, status: &ContainerStatus) -> Option<Self> {
+        let id = run(status)?;
+        let waits = status.state.as_ref().is_some_and(|it| it.waiting.is_some());
+        let last = status.last_state.as_ref().and_then(|it| it.terminated.as_ref());
+        let before = (!waits && status.restart_count > 0)
+            .then(|| Before { ended: instant(last.and_then(|it| it.finished_at.as_ref())) });
+        Some(Self {
+            pod: pod.to_owned(),
+            container: status.name.clone(),
+            id,
+            restarts: status.restart_count,
+            lost: status.restart_count - i32::from(before.is_some()),
+            kept_since: instant(last.and_then(|it| it.started_at.as_ref())),
+            before,
+        })
+    }
+
+    /// The runs of which no log is kept, where they may have written something that counts.
+    pub(super) fn forgotten(&self, since: Option<OffsetDateTime>) -> Option<String> {
+        let counts = since.is_none_or(|since| self.kept_since.is_none_or(|it| it >= since));
+        let Self { pod, container, restarts, lost, .. } = self;
+        (*lost > 0 && counts).then(|| {
+            format!("container {container} of pod {pod} ran {} times, and {lost} of its logs are lost", restarts + 1)
+        })
+    }
+}
+
+fn instant(at: Option<&Time>) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp(at?.0.as_second()).ok()
+}
+
+#[derive(Clone)]
+pub(super) struct Reader {
+    client: Client,
+    pub(super) pods: Api<Pod>,
+    question: LogQuestion,
+}
+
+impl Reader {
+    pub(super) fn new(client: &Client, question: &LogQuestion) -> Self {
+        let pods = Api::namespaced(client.clone(), &question.namespace);
+        Self { client: client.clone(), pods, question: question.clone() }
+    }
+
+    fn what(&self) -> String {
+        self.question.target.describe(&self.question.namespace)
+    }
+
+    pub(super) fn failed(&self, source: kube::Error) -> LogError {
+        LogError::Api { what: self.what(), source: Box::new(source) }
+    }
+
+    pub(super) fn broken(&self, source: std::io::Error) -> LogError {
+        self.failed(kube::Error::ReadEvents(source))
+    }
+
+    /// The present run of the pod's container that is meant; none where it has not begun yet.
+    pub(super) fn instance(&self, pod: &Pod) -> Result<Option<Instance>, LogError> {
+        let Some(spec) = &pod.spec else { return Ok(None) };
+        let all = || spec.init_containers.iter().flatten().chain(&spec.containers).map(|it| it.name.as_str());
+        let container = match (&self.question.container, spec.containers.as_slice()) {
+            (Some(name), _) if all().any(|it| it == name) => name.clone(),
+            (Some(name), _) => {
+                let known = all().collect::<Vec<_>>().join(", ");
+                return Err(LogError::None(format!("it has no container {name}; it has {known}")));
+            }
+            (None, [only]) => only.name.clone(),
+            (None, _) => {
+                let known = all().collect::<Vec<_>>().join(", ");
+                return Err(LogError::None(format!("its pods have several containers: say which of {known}")));
+            }
+        };
+        let status = pod.status.as_ref();
+        let mut statuses = status
+            .into_iter()
+            .flat_map(|it| it.init_container_statuses.iter().flatten().chain(it.container_statuses.iter().flatten()));
+        let status = statuses.find(|it| it.name == container);
+        let pod = pod.metadata.name.as_deref().unwrap_or_default();
+        Ok(status.and_then(|status| Instance::of(pod, status)))
+    }
+
+    /// The lines of a run; none where the kubelet has nothing of it.
+    pub(super) async fn open(
+        &self,
+        it: &Instance,
+        previous: bool,
+        follow: bool,
+    ) -> Result<Option<BoxStream<'static, std::io::Result<Line>>>, LogError> {
+        let parameters = LogParams {
+            container: Some(it.container.clone()),
+            follow,
+            previous,
+            timestamps: true,
+            ..LogParams::default()
+        };
+        match self.pods.log_stream(&it.pod, &parameters).await {
+            Ok(stream) => Ok(Some(lines(stream).boxed())),
+            Err(kube::Error::Api(status)) if self.question.previous && status.code < 429 => Err(LogError::None(
+                format!("pod {} has no previous container {}: {}", it.pod, it.container, status.message),
+            )),
+            // It ended, or its pod did, since it was seen.
+            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => Ok(None),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// The lines of a run that count, as they are written, to its end. A stream that breaks is opened again behind its last line.
+    pub(super) fn followed(self, it: Instance) -> BoxStream<'static, Result<Line, LogError>> {
+        struct Following {
+            reader: Reader,
+            instance: Instance,
+            lines: Option<BoxStream<'static, std::io::Result<Line>>>,
+            after: Option<OffsetDateTime>,
+            pauses: Pauses,
+        }
+        let begin = Following { reader: self, instance: it, lines: None, after: None, pauses: pauses() };
+        let following = futures::stream::unfold(Some(begin), async |state| {
+            let mut it = state?;
+            loop {
+                let why = match &mut it.lines {
+                    None => match it.reader.open(&it.instance, false, true).await {
+                        Ok(None) => return None,
+                        Ok(lines) => {
+                            it.lines = lines;
+                            continue;
+                        }
+                        Err(LogError::Api { source, .. }) if is_transient(&source) => in_full(&source),
+                        Err(error) => return Some((Err(error), None)),
+                    },
+                    Some(lines) => match lines.next().await? {
+                        Ok(line) => {
+                            it.pauses = pauses();
+                            let Dated::Line(at, line) = later(line, it.reader.question.since) else { continue };
+                            if it.after.is_some_and(|after| at <= after) {
+                                continue;
+                            }
+                            it.after = Some(at);
+                            return Some((Ok(line), Some(it)));
+                        }
+                        Err(error) => error.to_string(),
+                    },
+                };
+                it.lines = None;
+                tracing::debug!(pod = it.instance.pod, container = it.instance.container, why, "a log is opened again");
+                // The apiserver gives no notice when it can be reached again.
+                tokio::time::sleep(it.pauses.pause()).await;
+            }
+        });
+        following.boxed()
+    }
+
+    /// That a run's log is gone. A pod that is gone itself is no part of what is asked for any more.
+    pub(super) async fn gone(&self, it: &Instance, previous: bool) -> Result<Option<String>, LogError> {
+        let there = self.pods.get_opt(&it.pod).await.map_err(|error| self.failed(error))?;
+        let which = if previous { "the run before the present one" } else { "the present run" };
+        let words = || format!("the log of {which} of container {} in pod {} is gone", it.container, it.pod);
+        Ok(there.is_some().then(words))
+    }
+
+    /// The part of a run's log that the kubelet has put aside: the apiserver shows the rest alone. A node that does not tell
+    /// what files it has is not asked again.
+    pub(super) async fn rotated(&self, pod: &Pod, it: &Instance) -> Option<String> {
+        let (node, uid) = (pod.spec.as_ref()?.node_name.as_ref()?, pod.metadata.uid.as_ref()?);
+        let folder = format!("{}_{}_{uid}/{}", self.question.namespace, it.pod, it.container);
+        let path = format!("/api/v1/nodes/{node}/proxy/logs/pods/{folder}/");
+        let request = http::Request::get(path).body(Vec::new()).ok()?;
+        let listing = self.client.request_text(request).await.ok()?;
+        put_aside(&listing, it.restarts, self.question.since)
+            .then(|| format!("the beginning of the log of container {} in pod {} was put aside", it.container, it.pod))
+    }
+}
+
+/// Whether a folder's listing (of links) has a file of this run that was put aside and may hold what counts.
+fn put_aside(listing: &str, restarts: i32, since: Option<OffsetDateTime>) -> bool {
+    let names = listing.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let of_run = format!("{restarts}.log.");
+    names.filter_map(|name| name.strip_prefix(&of_run)).any(|instant| {
+        let digits = instant.get(..15).unwrap_or(instant);
+        let at = PrimitiveDateTime::parse(digits, ROTATED).map(PrimitiveDateTime::assume_utc).ok();
+        since.zip(at).is_none_or(|(since, at)| at >= since)
+    })
+}
+
+/// The id of a container's present or last run, where it has begun at all.
+fn run(status: &ContainerStatus) -> Option<String> {
+    let ended = status.last_state.as_ref().is_some_and(|it| it.terminated.is_some());
+    let began = status.restart_count > 0
+        || ended
+        || status.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some());
+    began.then(|| status.container_id.clone().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::format_description::well_known::Rfc3339;
+
+    use super::*;
+
+    fn at(text: &str) -> OffsetDateTime {
+        OffsetDateTime::parse(text, &Rfc3339).expect("an instant")
+    }
+
+    #[test]
+    fn a_run_has_begun_when_the_kubelet_says_so() {
+        for (state, restarts, expected) in [
+            (json!({"waiting": {"reason": "ContainerCreating"}}), 0, None),
+            (json!({"running": {}}), 0, Some("containerd://a")),
+            (json!({"terminated": {"exitCode": 1}}), 0, Some("containerd://a")),
+            (json!({"waiting": {"reason": "CrashLoopBackOff"}}), 1, Some("containerd://a")),
+        ] {
+            assert_eq!(run(&status(&state, restarts)).as_deref(), expected, "{state}");
+        }
+    }
+
+    fn status(state: &serde_json::Value, restarts: i32) -> ContainerStatus {
+        let ended = json!({"exitCode": 1, "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:01:00Z"});
+        let last = if restarts > 0 { json!({"terminated": ended}) } else { json!({}) };
+        let status = json!({"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": restarts,
+            "state": state, "lastState": last, "containerID": "containerd://a"});
+        serde_json::from_value(status).expect("a status")
+    }
+
+    #[test]
+    fn the_run_before_is_read_and_those_that_are_lost_are_counted() {
+        let (running, waiting) = (json!({"running": {}}), json!({"waiting": {"reason": "CrashLoopBackOff"}}));
+        for (state, restarts, before, lost) in [
+            (&running, 0, false, 0),
+            (&running, 1, true, 0),
+            (&running, 3, true, 2),
+            (&waiting, 1, false, 1),
+            (&waiting, 2, false, 2),
+        ] {
+            let instance = Instance::of("p", &status(state, restarts)).expect("begun");
+            assert_eq!((instance.before.is_some(), instance.lost), (before, lost), "{state} {restarts}");
+        }
+    }
+
+    #[test]
+    fn what_ended_before_what_counts_is_not_missed() {
+        let running = |restarts| Instance::of("p", &status(&json!({"running": {}}), restarts)).expect("begun");
+        let before = running(1).before.expect("one");
+        assert!(before.ended_after(None) && before.ended_after(Some(at("2026-01-01T00:00:30Z"))));
+        assert!(!before.ended_after(Some(at("2026-01-01T00:02:00Z"))));
+        assert_eq!(running(1).forgotten(None), None);
+        assert!(running(3).forgotten(None).is_some_and(|it| it.contains("ran 4 times, and 2")));
+        assert_eq!(running(3).forgotten(Some(at("2026-01-01T00:00:30Z"))), None);
+    }
+
+    #[test]
+    fn a_log_that_was_put_aside_is_seen_by_its_file() {
+        let listing = "<pre>\n<a href=\"0.log\">0.log</a>\n<a href=\"1.log.20260101-000030.gz\">…</a>\n</pre>";
+        for (restarts, since, expected) in [
+            (0, None, false),
+            (1, None, true),
+            (1, Some(at("2026-01-01T00:00:00Z")), true),
+            (1, Some(at("2026-01-01T00:01:00Z")), false),
+        ] {
+            assert_eq!(put_aside(listing, restarts, since), expected, "{restarts} {since:?}");
+        }
+    }
+}
