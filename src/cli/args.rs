@@ -160,6 +160,13 @@ pub struct E2e {
     /// Accept a run in which everything was skipped; else it exits 3, for it says nothing.
     #[arg(long)]
     pub allow_skips: bool,
+    /// A scenario that cannot run here, because an image exists nowhere, makes the run red (exit 3). So it is where `CI` is
+    /// set, unless `--allow-skips`.
+    #[arg(long, conflicts_with = "allow_skips")]
+    pub deny_skips: bool,
+    /// Of this scenario a skip is expected, whatever keeps its images away.
+    #[arg(long, value_name = "SCENARIO")]
+    pub allow_skip: Vec<String>,
     /// Draw the random moments of repeats from this, instead of from what scenarios say: a run reports its seeds.
     #[arg(long, value_name = "SEED")]
     pub seed: Option<u64>,

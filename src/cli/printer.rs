@@ -29,7 +29,7 @@ fn colour(is_terminal: bool, env: &dyn Fn(&str) -> Option<String>) -> bool {
 }
 
 /// Whether this is CI, where the output is plain lines on any terminal.
-pub(super) fn is_ci() -> bool {
+pub(in crate::cli) fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }
 

@@ -105,6 +105,17 @@ pub enum ImageError {
         /// What the registry or the engine said.
         why: String,
     },
+    /// The registry could not say whether it has the image: nobody is there, it asks for a password or for patience, or the
+    /// machine could not keep what it sent. That is the machine's matter, and no reason to leave anything out.
+    #[error("the published image {reference} ({image}) could not be pulled: {why}")]
+    Unreachable {
+        /// Which image.
+        image: String,
+        /// Its published reference.
+        reference: String,
+        /// What the registry or the engine said.
+        why: String,
+    },
     /// An image without a recipe was to be built.
     #[error("image {image} has no recipe in images.lock; it can only be pulled")]
     NoRecipe {
@@ -181,7 +192,7 @@ impl ImageError {
             Self::Binary { .. } => {
                 "build it as `cargo xtask e2e` does: statically, beside the `parallax` program".to_owned()
             }
-            Self::NotPublished { .. } => {
+            Self::NotPublished { .. } | Self::Unreachable { .. } => {
                 "connect to a registry, or `docker load` the image, or use `--k3s auto` or `--k3s built`".to_owned()
             }
             Self::Cache { source, .. } if source.kind() == io::ErrorKind::StorageFull => {

@@ -15,7 +15,7 @@ use super::cache::{Cache, SPARE_BYTES};
 use super::error::ImageError;
 use super::layer::{For, Prepared};
 use super::lock::{Entry, Lock, NODE};
-use super::store::{ImageStore, Registries};
+use super::store::{ImageStore, Registries, registry_has_none};
 use super::supply::{Form, K3s, Known, Move, Rule, Source, next, rule};
 use super::tool::Tools;
 use crate::record::{Setup, Sink};
@@ -192,10 +192,12 @@ impl Image<'_> {
                     return self.built(source, setup).await;
                 }
                 Move::GiveUp => {
-                    return Err(ImageError::NotPublished {
-                        image: self.want.name.clone(),
-                        reference: self.entry.published().unwrap_or_default().to_owned(),
-                        why,
+                    let image = self.want.name.clone();
+                    let reference = self.entry.published().unwrap_or_default().to_owned();
+                    return Err(if registry_has_none(&why) {
+                        ImageError::NotPublished { image, reference, why }
+                    } else {
+                        ImageError::Unreachable { image, reference, why }
                     });
                 }
             }

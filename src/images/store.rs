@@ -90,6 +90,15 @@ impl Registries {
     }
 }
 
+/// Whether a registry answered that it has no such image. Everything else (no network, a password, too many requests, a full
+/// disk) says nothing of the image.
+pub(super) fn registry_has_none(why: &str) -> bool {
+    const SIGNS: [&str; 4] = ["manifest unknown", "name unknown", "repository name not known", "no matching manifest"];
+    let why = why.trim().to_lowercase();
+    let denied = why.contains("denied") || why.contains("unauthorized");
+    !denied && (SIGNS.iter().any(|sign| why.contains(sign)) || why.ends_with(": not found"))
+}
+
 /// Whether a registry answered and said no, which says nothing about the next image.
 pub(super) fn registry_refused(why: &str) -> bool {
     const SIGNS: [&str; 8] = [
@@ -109,6 +118,27 @@ pub(super) fn registry_refused(why: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_registry_that_has_no_such_image_says_so() {
+        for (why, expected) in [
+            ("manifest for x/a:1 not found: manifest unknown: manifest unknown", true),
+            ("registry/x/a:1: not found", true),
+            ("no matching manifest for linux/amd64 in the manifest list entries", true),
+            ("repository name not known to registry", true),
+            ("pull access denied for x/a, repository does not exist or may require 'docker login'", false),
+            ("toomanyrequests: You have reached your unauthenticated pull rate limit", false),
+            ("received unexpected HTTP status: 429 Too Many Requests", false),
+            ("dial tcp: lookup registry: no such host", false),
+            ("dial tcp 127.0.0.1:5000: connect: connection refused", false),
+            ("no answer within 10 s", false),
+            ("write /var/lib/docker/tmp/x: no space left on device", false),
+            ("unauthorized: authentication required", false),
+            ("unexpected EOF", false),
+        ] {
+            assert_eq!(registry_has_none(why), expected, "{why}");
+        }
+    }
 
     #[test]
     fn a_refusal_is_not_taken_for_a_missing_network() {

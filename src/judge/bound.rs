@@ -23,7 +23,11 @@ impl<T: PartialOrd + Display> Bound<T> {
         let least = self.at_least.as_ref().map(|it| format!("{it} or more"));
         let below = self.below.as_ref().map(|it| format!("below {it}"));
         let expected = least.into_iter().chain(below).collect::<Vec<_>>().join(" and ");
-        if seen.is_none() { Matched::unseen(matcher, expected, words) } else { Matched::new(matcher, held, expected, words) }
+        if seen.is_none() {
+            Matched::unseen(matcher, expected, words)
+        } else {
+            Matched::new(matcher, held, expected, words)
+        }
     }
 }
 

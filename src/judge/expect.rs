@@ -248,7 +248,8 @@ pub(super) fn holds(text: &str, words: &str) -> bool {
 
 /// A listing in a message, so that one key with a comma is not two.
 fn listed(keys: &[String]) -> String {
-    let plain = |key: &String| !key.is_empty() && !key.contains([',', ' ', '"', '\\']) && !key.contains(char::is_control);
+    let plain =
+        |key: &String| !key.is_empty() && !key.contains([',', ' ', '"', '\\']) && !key.contains(char::is_control);
     let shown = keys.iter().take(KEYS_SHOWN).map(|key| if plain(key) { key.clone() } else { format!("{key:?}") });
     let mut words = shown.collect::<Vec<_>>().join(", ");
     if let Some(more @ 1..) = keys.len().checked_sub(KEYS_SHOWN) {

@@ -214,10 +214,7 @@ mod tests {
         assert_eq!(cause(&LogLook::new(Some(&expect))), told("no container of it has begun to write a log"));
         // One that is there is there, however much was not read.
         cut.take_earlier("x509: expired");
-        assert_eq!(
-            cause(&cut).as_deref(),
-            Some(r#"no-line: expected "x509" in no line, saw in "x509: expired""#)
-        );
+        assert_eq!(cause(&cut).as_deref(), Some(r#"no-line: expected "x509" in no line, saw in "x509: expired""#));
     }
 
     #[test]

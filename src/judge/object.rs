@@ -21,8 +21,7 @@ pub fn judge_object(resource: &str, expect: Option<&Expect>, object: Option<&Val
     let expect = expect.and_then(|it| it.object.as_ref());
     let Some(object) = object else {
         let cause = Cause::Resource { resource: resource.to_owned(), detail: "it does not exist".to_owned() };
-        let matcher = expect
-            .map(|expected| Matched::unseen("object", quote(&expected.to_string()), "no such object"));
+        let matcher = expect.map(|expected| Matched::unseen("object", quote(&expected.to_string()), "no such object"));
         return Judgement { matchers: matcher.into_iter().collect(), cause: Some(cause) };
     };
     let differences = expect.map(|expect| differences(expect, object)).unwrap_or_default();

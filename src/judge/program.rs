@@ -31,9 +31,7 @@ pub(super) fn matchers(expect: &Expect, run: &RunReply) -> Vec<Matched> {
                 let (held, expected, seen) = compare(wanted, json);
                 Matched::new("json", held, expected, seen)
             }
-            None => {
-                Matched::unseen("json", quote(&wanted.to_string()), format!("no JSON: {}", quote(&run.stdout)))
-            }
+            None => Matched::unseen("json", quote(&wanted.to_string()), format!("no JSON: {}", quote(&run.stdout))),
         };
         matchers.push(matched);
     }

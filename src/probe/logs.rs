@@ -82,11 +82,7 @@ pub enum LogError {
 }
 
 /// Hands on every line that is there, and says how much that was. What cannot be read is not passed over in silence.
-pub async fn read(
-    client: &Client,
-    question: &LogQuestion,
-    mut take: impl FnMut(&Line),
-) -> Result<Extent, LogError> {
+pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(&Line)) -> Result<Extent, LogError> {
     let reader = Reader::new(client, question);
     let pods = match selected(client, question).await? {
         Selected::One(name) => {
@@ -221,7 +217,8 @@ async fn selected(client: &Client, question: &LogQuestion) -> Result<Selected, L
 
 /// A selector as the apiserver takes it in a query. As a query the empty one is all pods; of a workload it is none.
 fn labels(selector: LabelSelector) -> Result<String, LogError> {
-    let labels = Selector::try_from(selector).map_err(|why| LogError::None(format!("its selector: {why}")))?.to_string();
+    let labels =
+        Selector::try_from(selector).map_err(|why| LogError::None(format!("its selector: {why}")))?.to_string();
     if labels.is_empty() { Err(LogError::None("its selector selects nothing".to_owned())) } else { Ok(labels) }
 }
 

@@ -140,6 +140,9 @@ fn of_step(variant: &Variant, step: &StepEnded) -> TestCase {
     if problems.is_empty() && step.verdict == Verdict::Failed {
         text.push_str("failed as the break declares\n");
     }
+    if step.verdict == Verdict::Passed && step.attempts > 1 && step.course.held.is_none() {
+        let _ = writeln!(text, "passed at try {}: the {} before it did not", step.attempts, step.attempts - 1);
+    }
     for matched in &step.matchers {
         let word = if matched.held { "held" } else { "did not hold" };
         let _ = writeln!(text, "{} {word}: expected {}, saw {}", matched.matcher, matched.expected, matched.seen);

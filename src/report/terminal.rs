@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use indexmap::IndexMap;
-use parallax_vocab::event::{Exit, Failure, Outcome, Problem, Verdict};
+use parallax_vocab::event::{Exit, Failure, Outcome, Problem, StepEnded, Verdict};
 use serde::Serialize;
 
 use super::summary::{Scenario, SetUp, Summary, Variant};
@@ -357,9 +357,16 @@ pub(super) fn in_short(variant: &Variant) -> String {
         Some(Outcome::AsExpected) if variant.steps.iter().any(|step| step.verdict == Verdict::Failed) => {
             failed_in_short(variant)
         }
-        Some(Outcome::AsExpected) => count(variant.steps.len(), "step"),
+        Some(Outcome::AsExpected) => format!("{}{}", count(variant.steps.len(), "step"), tried_again(variant)),
         Some(Outcome::Interrupted) | None => String::new(),
     }
+}
+
+/// Which step came to hold only after so many tries: the one that took the most.
+fn tried_again(variant: &Variant) -> String {
+    let again = |step: &&StepEnded| step.verdict == Verdict::Passed && step.attempts > 1 && step.course.held.is_none();
+    let most = variant.steps.iter().filter(again).max_by_key(|step| step.attempts);
+    most.map_or(String::new(), |step| format!(", {} at try {}", step.step, step.attempts))
 }
 
 /// What failed in a break that did as declared: steps with the same cause together, a few causes.

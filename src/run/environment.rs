@@ -344,7 +344,7 @@ async fn witnesses(scene: &Scene<'_>, stores: &[store::Wanted<'_>]) -> Result<Ve
 /// Waits until CoreDNS answers this pod.
 async fn name_service(scene: &Scene<'_>, pod: &str, session: &Vantage) -> Result<(), RunError> {
     let question = Probe::Dns(DnsQuestion { name: KNOWN_NAME.to_owned() });
-    let bound = store::Bound { within: DNS_WITHIN, declared: None };
+    let bound = store::Bound { within: DNS_WITHIN, declared: None, hopeless: store::never };
     match store::until(&bound, session, &View::default(), &question, |_| Ok(())).await? {
         None => Ok(()),
         Some(cause) => Err(RunError::Machine {

@@ -72,8 +72,8 @@ pub async fn fetch(
         supply_of(project, policy, engine, provision, wanted, sink, cancel.clone()).await.map(drop)
     };
     let lacking = skipped::lacking(plan, async |name| supply(&[published(name)], &Sink::silent()).await).await?;
-    for (name, reason) in &lacking {
-        sink.note(format!("{name} is left out, and scenarios that require it will be skipped: {reason}"));
+    for (name, lack) in &lacking {
+        sink.note(format!("{name} is left out, and scenarios that require it cannot run: {}", lack.failure.what));
     }
     supply(&wants(&skipped::without(plan, &lacking)), sink).await
 }

@@ -3,6 +3,7 @@
 //! Whatever happens here is said into the sink; verdicts are events, and what this room returns is only how the run
 //! itself ended.
 
+mod baselines;
 mod chain;
 mod cluster;
 mod concealed;
@@ -42,10 +43,12 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::baselines::Baselines;
 pub use self::error::RunError;
 pub use self::images::{build_images, fetch, supply_of, wants};
 use self::limit::Limit;
 pub use self::machine::{Machine, ensure_engine};
+pub use self::skipped::Skips;
 use self::slots::Slots;
 use self::verdicts::Verdicts;
 use crate::engine::{Site, StateDir, reaper};
@@ -70,6 +73,8 @@ pub struct Options {
     pub keep: bool,
     /// How much is under way at once.
     pub at_once: AtOnce,
+    /// Which skips are no mistake.
+    pub skips: Skips,
     /// What random moments are drawn from, instead of what scenarios say.
     pub seed: Option<u64>,
     /// How long the whole run may take; then it ends as when it is interrupted.
@@ -84,6 +89,8 @@ pub(crate) struct Context {
     pub(crate) redactor: Redactor,
     pub(crate) cancel: CancellationToken,
     pub(crate) verdicts: Arc<Verdicts>,
+    /// When baselines came to hold.
+    pub(crate) baselines: Baselines,
     pub(crate) start: OffsetDateTime,
     /// For what takes processors: an environment that comes up, a node that starts. A flow, which waits most of its time,
     /// takes none.
@@ -141,6 +148,7 @@ async fn with_plan(
         redactor,
         cancel: cancel.clone(),
         verdicts: Arc::clone(verdicts),
+        baselines: Baselines::default(),
         start: OffsetDateTime::now_utc(),
     });
     let result = everything(&context, &machine, plan).await;

@@ -49,16 +49,20 @@ pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -
     }
 }
 
-/// Tries until the expectation holds, the declared failure is seen, or the time is over. Only a step with `eventually`
-/// is tried more than once. A declared failure may come after it held for a while, where it must hold for longer. One that is
-/// seen on the way to working too is a failure only when the time is over; and what the try before the end saw stands, where
-/// the end cut the last one short. A try in which the apiserver could not be asked is none of these: it is made again, and is
+/// Tries until the expectation holds, the declared failure is there to stay, or the time is over. Only a step with `eventually`
+/// is tried more than once. A declared failure may come after it held for a while, where it must hold for longer. It proves
+/// nothing while the baseline may still be on its way through it: it must be seen once more when the baseline would hold, and
+/// one that heals by its kind at the end of the time. What the try before the end saw stands, where the end cut the last one
+/// short. A try in which the apiserver could not be asked is none of these: it is made again, and is
 /// the harness's error where it was the last.
 async fn come_to_hold(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Result<(u32, Tried), RunError> {
     let (began, within) = (Instant::now(), within(attempt.step));
     let least = LEAST.min(within / 10);
     let mut attempts = 0;
     let mut before = None;
+    let mut was_declared = false;
+    let (variant, step) = (&attempt.variant.id, &attempt.step.id);
+    let baselines = &attempt.stage.context.baselines;
     loop {
         attempts += 1;
         let left = within.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
@@ -77,8 +81,16 @@ async fn come_to_hold(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Res
             return Ok((attempts, before));
         }
         let settled = match &tried.judgement.cause {
-            None => declared.is_none() || attempt.step.consistently.is_some(),
-            Some(cause) => !cause.may_heal() && declared.is_some_and(|spec| judge::matches(spec, cause)),
+            None => {
+                was_declared = false;
+                baselines.held(variant, step, began.elapsed());
+                declared.is_none() || attempt.step.consistently.is_some()
+            }
+            Some(cause) => {
+                let is_declared = declared.is_some_and(|spec| judge::matches(spec, cause));
+                let again = std::mem::replace(&mut was_declared, is_declared) && is_declared;
+                again && !cause.may_heal() && began.elapsed() >= baselines.past(variant, step, within)
+            }
         };
         if settled || tried.decided || attempt.step.eventually.is_none() || over {
             return Ok((attempts, tried));

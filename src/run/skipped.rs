@@ -4,13 +4,49 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use parallax_vocab::event::Outcome;
+use parallax_vocab::event::{Failure, Outcome};
 
 use super::error::RunError;
 use super::machine::Machine;
 use super::{Context, images};
 use crate::images::ImageError;
 use crate::plan::{Plan, VariantPlan};
+
+/// Which skips are no mistake.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Skips {
+    /// A skip that nobody expects is an error of the run.
+    pub denied: bool,
+    /// Scenarios of which it is expected, whatever the reason.
+    pub expected: Vec<String>,
+}
+
+impl Skips {
+    /// What to say of a variant that cannot run here, because of these.
+    fn outcome(&self, scenario: &str, lacks: &[&Lack]) -> Outcome {
+        let reason = lacks.iter().map(|it| it.failure.what.as_str()).collect::<Vec<_>>().join("; ");
+        if self.expected.iter().any(|it| it == scenario) {
+            return Outcome::Skipped { reason: format!("expected (--allow-skip): {reason}") };
+        }
+        if let Some(lack) = lacks.iter().find(|it| !it.unpublished) {
+            return Outcome::Error { failure: lack.failure.clone() };
+        }
+        if self.denied {
+            let what = format!("{scenario} would be skipped, and nobody expects that: {reason}");
+            let fix = Some(format!("`--allow-skip {scenario}` says that it is expected"));
+            return Outcome::Error { failure: Failure { what, fix, evidence: Vec::new() } };
+        }
+        Outcome::Skipped { reason }
+    }
+}
+
+/// Why an image cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lack {
+    pub(super) failure: Failure,
+    /// Whether a registry says that there is none. All else is a fault of the machine.
+    unpublished: bool,
+}
 
 /// The plan without what cannot run here. Of each variant that is left out it is said why.
 pub(super) async fn possible<'a>(
@@ -23,8 +59,10 @@ pub(super) async fn possible<'a>(
         return Ok(Cow::Borrowed(plan));
     }
     for (_, _, variant) in plan.variants() {
-        if let Some(reason) = reason(variant, &lacking) {
-            context.verdicts.say(&variant.id, Outcome::Skipped { reason }, 0);
+        let lacks = lacks(variant, &lacking);
+        if !lacks.is_empty() {
+            let scenario = variant.id.as_str().split('+').next().unwrap_or_default();
+            context.verdicts.say(&variant.id, context.options.skips.outcome(scenario, &lacks), 0);
         }
     }
     Ok(Cow::Owned(without(plan, &lacking)))
@@ -34,13 +72,14 @@ pub(super) async fn possible<'a>(
 pub(super) async fn lacking(
     plan: &Plan,
     obtain: impl AsyncFn(&str) -> Result<(), ImageError>,
-) -> Result<BTreeMap<String, String>, ImageError> {
+) -> Result<BTreeMap<String, Lack>, ImageError> {
     let mut lacking = BTreeMap::new();
     for name in required(plan) {
         match obtain(&name).await {
             Ok(()) => {}
-            Err(error @ ImageError::NotPublished { .. }) => {
-                lacking.insert(name, error.to_string());
+            Err(error @ (ImageError::NotPublished { .. } | ImageError::Unreachable { .. })) => {
+                let unpublished = matches!(error, ImageError::NotPublished { .. });
+                lacking.insert(name, Lack { failure: error.failure(), unpublished });
             }
             Err(error) => return Err(error),
         }
@@ -56,21 +95,47 @@ fn required(plan: &Plan) -> Vec<String> {
     all
 }
 
-fn reason(variant: &VariantPlan, lacking: &BTreeMap<String, String>) -> Option<String> {
-    let requires = &variant.variant.scenario.requires.published;
-    let reasons: Vec<&str> = requires.iter().filter_map(|name| lacking.get(name)).map(String::as_str).collect();
-    (!reasons.is_empty()).then(|| reasons.join("; "))
+fn lacks<'a>(variant: &VariantPlan, lacking: &'a BTreeMap<String, Lack>) -> Vec<&'a Lack> {
+    variant.variant.scenario.requires.published.iter().filter_map(|name| lacking.get(name)).collect()
 }
 
 /// The plan without the variants that require what is lacking.
-pub(super) fn without(plan: &Plan, lacking: &BTreeMap<String, String>) -> Plan {
+pub(super) fn without(plan: &Plan, lacking: &BTreeMap<String, Lack>) -> Plan {
     let mut plan = plan.clone();
     for cluster in &mut plan.clusters {
         for environment in &mut cluster.environments {
-            environment.variants.retain(|variant| reason(variant, lacking).is_none());
+            environment.variants.retain(|variant| lacks(variant, lacking).is_empty());
         }
         cluster.environments.retain(|environment| !environment.variants.is_empty());
     }
     plan.clusters.retain(|cluster| !cluster.environments.is_empty());
     plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skip_is_one_where_it_is_expected_or_where_there_is_no_such_image() {
+        let lack = |unpublished| Lack {
+            failure: Failure { what: "why".to_owned(), fix: None, evidence: Vec::new() },
+            unpublished,
+        };
+        let skips =
+            |denied, expected: &[&str]| Skips { denied, expected: expected.iter().map(|&it| it.into()).collect() };
+        for (skips, unpublished, skipped) in [
+            (skips(false, &[]), true, true),
+            // A network that is not there leaves nothing out.
+            (skips(false, &[]), false, false),
+            (skips(true, &[]), true, false),
+            (skips(true, &["other"]), true, false),
+            (skips(true, &["area/a"]), true, true),
+            (skips(true, &["area/a"]), false, true),
+        ] {
+            let outcome = skips.outcome("area/a", &[&lack(unpublished)]);
+            assert_eq!(matches!(outcome, Outcome::Skipped { .. }), skipped, "{skips:?} {unpublished}: {outcome:?}");
+            assert_eq!(matches!(outcome, Outcome::Error { .. }), !skipped, "{outcome:?}");
+        }
+    }
 }

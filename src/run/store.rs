@@ -17,6 +17,8 @@ use parallax_language::fixture::{self, ReadyWhen, Store};
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// One question of the set-up may take this long, in milliseconds.
 const QUESTION_MS: u64 = 5_000;
+/// A refusal that stays the same for so many questions is there to stay: two seconds of them.
+const REFUSALS: u32 = 40;
 /// A store that begins refuses connections and says 503 for a moment too: a declared cause must last this long.
 const SETTLES_AFTER: Duration = Duration::from_secs(10);
 
@@ -60,7 +62,7 @@ async fn answers(
     let view = scene.pinned(fixture, store);
     let url = format!("{}{}", store.endpoint, store.health);
     let health = HttpQuestion { method: "GET".to_owned(), url: url.clone(), host: None, headers: none(), body: None };
-    let bound = Bound { within, declared };
+    let bound = Bound { within, declared, hopeless: never };
     let health = Probe::Http(health);
     let unwell = until(&bound, &Vantage::Outside, &view, &health, |reply| match reply {
         Reply::Http(http) if http.status == 200 => Ok(()),
@@ -85,6 +87,7 @@ async fn answers(
     });
     for (operation, otherwise) in made.chain(opened) {
         let question = Probe::S3(S3Question { access: access()?, operation, headers: none() });
+        let bound = Bound { hopeless: is_final, ..bound };
         let refused = until(&bound, &Vantage::Outside, &view, &question, |reply| match reply {
             Reply::S3(s3) => s3.error.as_ref().map_or(Ok(()), |error| {
                 let detail = format!("{otherwise}: {}", error.message);
@@ -150,6 +153,18 @@ pub(super) struct Bound<'a> {
     pub(super) within: Duration,
     /// The cause that was declared, where one was: seen for [`SETTLES_AFTER`] without a break, it is what there is.
     pub(super) declared: Option<&'a Accepts<'a>>,
+    /// Which causes stay as they are, however long one asks.
+    pub(super) hopeless: fn(&Cause) -> bool,
+}
+
+/// No cause is there to stay.
+pub(super) fn never(_: &Cause) -> bool {
+    false
+}
+
+/// What a store that answers refuses for good: every 4xx but those that ask for patience.
+fn is_final(cause: &Cause) -> bool {
+    matches!(cause, Cause::Status { status, .. } if (400..500).contains(status) && !matches!(status, 408 | 425 | 429))
 }
 
 /// Asks again and again until `accept` takes the reply; gives the last cause where it never did.
@@ -162,6 +177,7 @@ pub(super) async fn until(
 ) -> Result<Option<Cause>, ProbeError> {
     let began = Instant::now();
     let mut as_declared: Option<Instant> = None;
+    let mut refused = 0;
     loop {
         let question = Question { view: view.clone(), deadline_ms: QUESTION_MS, probe: probe.clone() };
         let answer = vantage.ask(question).await?;
@@ -176,7 +192,10 @@ pub(super) async fn until(
         let is_declared = bound.declared.is_some_and(|accepts| accepts(&last));
         as_declared = is_declared.then(|| as_declared.unwrap_or_else(Instant::now));
         let settled = as_declared.is_some_and(|since| since.elapsed() >= SETTLES_AFTER);
-        if settled || began.elapsed() >= bound.within {
+        // A store that has only just begun may not know its own root yet.
+        refused = if (bound.hopeless)(&last) { refused + 1 } else { 0 };
+        let hopeless = refused >= REFUSALS && !is_declared;
+        if settled || hopeless || began.elapsed() >= bound.within {
             return Ok(Some(last));
         }
         // Nothing can be watched here: neither MinIO's health nor the node's packet rules give notice.

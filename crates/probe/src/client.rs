@@ -89,9 +89,7 @@ impl Outcome {
                 method: presign.method.clone(),
             })),
             ClientTask::Http(_) => self.http().ok_or_else(|| missing("status")).map(Reply::Http),
-            ClientTask::S3(s3) => {
-                self.s3(&s3.operation).ok_or_else(|| missing("status")).map(Reply::S3)
-            }
+            ClientTask::S3(s3) => self.s3(&s3.operation).ok_or_else(|| missing("status")).map(Reply::S3),
         }
     }
 
@@ -126,7 +124,11 @@ impl Outcome {
             etag: header("etag").map(|etag| etag.trim_matches('"').to_owned()),
             size_bytes: header("content-length").and_then(|length| length.parse().ok()),
             error: error.then(|| S3Error { code: self.code.clone(), message: self.message.clone() }),
-            body: self.body.take().filter(|_| matches!(operation, S3Operation::Get { .. })).map(|body| cut(body, BODY_LIMIT_BYTES)),
+            body: self
+                .body
+                .take()
+                .filter(|_| matches!(operation, S3Operation::Get { .. }))
+                .map(|body| cut(body, BODY_LIMIT_BYTES)),
             keys: std::mem::take(&mut self.keys),
         })
     }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Project;
 use crate::cli::args::{Cli, Command, Doctor, ImagesCommand, K3s};
+use crate::cli::printer::is_ci;
 use crate::cli::{CliError, Ended, Run, printer};
 use crate::engine::provision::{self, Standing, Use, ensure_tools};
 use crate::engine::{self, Collected, Endpoint, Engine, RealSurroundings, StateDir, Surroundings as _};
@@ -53,6 +54,10 @@ pub async fn e2e(run: Run, project: &Project, plan: &Plan) -> Ended {
         provision: run.options.provision,
         keep: run.options.keep,
         at_once: super::at_once(run.options.at_once),
+        skips: run::Skips {
+            denied: run.options.deny_skips || is_ci() && !run.options.allow_skips,
+            expected: run.options.allow_skip,
+        },
         seed: run.options.seed,
         timeout: run.options.timeout.map(Span::to_duration),
     };

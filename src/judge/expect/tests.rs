@@ -93,12 +93,8 @@ fn comparing_with_a_chain_that_was_never_seen_fails() {
 #[test]
 fn a_name_that_must_not_resolve_passes_with_that_fault_alone() {
     let fault = |fault| Some(Cause::Dns { fault, detail: "words".to_owned() });
-    let addresses = DnsReply {
-        addresses: vec!["10.0.0.1".parse().expect("address")],
-        cnames: vec![],
-        ttl_s: 1,
-        searched: None,
-    };
+    let addresses =
+        DnsReply { addresses: vec!["10.0.0.1".parse().expect("address")], cnames: vec![], ttl_s: 1, searched: None };
     for (reply, cause, expected) in [
         (None, fault(DnsFault::NoSuchName), None),
         (None, fault(DnsFault::ServerFailure), Some("dns: server-failure (words)")),

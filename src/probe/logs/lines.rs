@@ -7,7 +7,9 @@ use futures::{AsyncBufRead, AsyncBufReadExt as _, Stream};
 use super::{LINE_LIMIT_BYTES, Line};
 
 /// Cuts a stream into lines of bounded length. One that breaks ends with its error, and not like one that is over.
-pub(super) fn lines(reader: impl AsyncBufRead + Send + 'static) -> impl Stream<Item = io::Result<Line>> + Send + 'static {
+pub(super) fn lines(
+    reader: impl AsyncBufRead + Send + 'static,
+) -> impl Stream<Item = io::Result<Line>> + Send + 'static {
     let state = Some((Box::pin(reader), Vec::new(), false));
     futures::stream::unfold(state, async |state| {
         let (mut reader, mut line, mut cut) = state?;

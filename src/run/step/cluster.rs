@@ -10,9 +10,9 @@ use time::OffsetDateTime;
 
 use super::{Attempt, Tried};
 use crate::apply::ApplyError;
+use crate::engine::LINE_LIMIT_BYTES;
 use crate::judge::{self, Judgement, LogLook, ObjectEvent};
 use crate::probe::events::{self, EventQuestion};
-use crate::engine::LINE_LIMIT_BYTES;
 use crate::probe::logs::{self, Line, LogError, LogQuestion};
 use crate::run::concealed;
 use crate::run::environment::LINES_BESIDE;
@@ -110,7 +110,11 @@ impl Attempt<'_> {
                 look = LogLook::new(expect);
             }
             let extent = logs::read(client, &question, |line| {
-                if line.earlier { look.take_earlier(&line.text) } else { look.take(&line.text) }
+                if line.earlier {
+                    look.take_earlier(&line.text)
+                } else {
+                    look.take(&line.text)
+                }
                 if line.cut {
                     look.was_cut();
                 }

@@ -5,6 +5,7 @@ mod breaks;
 mod captures;
 mod cluster;
 mod empty;
+mod limits;
 mod probers;
 mod programs;
 mod readiness;
@@ -54,7 +55,9 @@ pub fn fixtures<'a>(subject: &Subject<'a>) -> (Resolutions<'a>, Vec<Diagnostic>)
 
 /// Whether a baseline asserts anything.
 pub fn assertions(subject: &Subject<'_>) -> Vec<Diagnostic> {
-    assertions::check(subject)
+    let mut errors = assertions::check(subject);
+    errors.extend(limits::urls(subject));
+    errors
 }
 
 /// Everything else that is wrong with a scenario, breaks left out.
@@ -62,6 +65,7 @@ pub fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnosti
     let mut errors = structure::check(subject);
     errors.extend(steps::check(subject));
     errors.extend(empty::check(subject));
+    errors.extend(limits::buckets(subject));
     errors.extend(captures::check(subject));
     errors.extend(probers::check(subject));
     errors.extend(repeats::check(subject));

@@ -1,0 +1,88 @@
+//! What S3 itself does not take: names of buckets that cannot be, and URLs that are to be valid for too long.
+
+use super::Subject;
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::document::join;
+use crate::scenario::model::Placed;
+
+/// The longest that a signed URL may be valid, in seconds: seven days.
+const LONGEST_URL_S: i64 = 7 * 24 * 3600;
+
+/// The buckets with which stores are to begin.
+pub(super) fn buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
+    let mut errors = Vec::new();
+    for (id, used) in &subject.scenario.fixtures {
+        let is_store = subject.library.get(&used.fixture).is_some_and(|it| it.file.store.is_some());
+        let listed = used.parameters.get("buckets").and_then(|it| it.as_array()).filter(|_| is_store);
+        for (index, bucket) in listed.into_iter().flatten().enumerate() {
+            let Some(name) = bucket.as_str().filter(|it| !it.contains("{{") && !is_bucket(it)) else { continue };
+            let at = format!("{}/buckets/{index}", join("/fixtures", id));
+            let error = subject.places.error(&at, format!("no bucket can be called `{name}`"));
+            errors.push(error.fix(
+                "3 to 63 lower-case letters, digits, dots and dashes, beginning and ending with a letter or a digit",
+            ));
+        }
+    }
+    errors
+}
+
+/// Whether S3 takes this as the name of a bucket.
+fn is_bucket(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let of_name = |c: char| inner(c) || matches!(c, '-' | '.');
+    (3..=63).contains(&name.len())
+        && name.chars().all(of_name)
+        && name.starts_with(inner)
+        && name.ends_with(inner)
+        && !name.contains("..")
+        && name.parse::<std::net::Ipv4Addr>().is_err()
+}
+
+/// The URLs of a baseline that no store opens, where none of its steps expects a refusal.
+pub(super) fn urls(subject: &Subject<'_>) -> Vec<Diagnostic> {
+    let steps = subject.scenario.steps();
+    let refusal = |it: &Placed<'_>| {
+        let expect = it.step.expect.as_ref();
+        expect.is_some_and(|it| it.s3.is_some() || it.status.is_some_and(|status| status >= 400))
+    };
+    if steps.iter().any(refusal) {
+        return Vec::new();
+    }
+    let mut errors = Vec::new();
+    for Placed { step, at, .. } in steps {
+        let own = step.presign.as_ref().map(|it| ("presign", it));
+        let by_client = step.client.as_ref().and_then(|it| it.presign.as_ref()).map(|it| ("client/presign", it));
+        for (below, presign) in own.into_iter().chain(by_client) {
+            if presign.expires.as_seconds() > LONGEST_URL_S {
+                let message = format!("a URL that is valid for {} is refused by every store", presign.expires);
+                let error = subject.places.error(&format!("{at}/{below}/expires"), message);
+                errors.push(error.fix("write 7d or less, or expect the refusal: `expect: { status: 400 }`"));
+            }
+        }
+    }
+    errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_bucket;
+
+    #[test]
+    fn names_of_buckets_are_those_of_s3() {
+        for (name, expected) in [
+            ("docs", true),
+            ("a.b-c9", true),
+            ("Docs", false),
+            ("do", false),
+            ("do_cs", false),
+            ("-docs", false),
+            ("docs.", false),
+            ("a..b", false),
+            ("192.168.1.1", false),
+            ("ü-docs", false),
+        ] {
+            assert_eq!(is_bucket(name), expected, "{name}");
+        }
+        assert!(is_bucket(&"a".repeat(63)) && !is_bucket(&"a".repeat(64)));
+    }
+}
