@@ -253,7 +253,8 @@ async fn a_prober_that_never_comes_to_an_end_ends_as_an_error() {
         ..Series::default()
     };
     let first = |at_us| {
-        let kinds = vec![Answer { reply: None, cause: None, evidence: Evidence::default() }];
+        let cause = Some(Cause::Client { detail: "told by a fake".to_owned() });
+        let kinds = vec![Answer { reply: None, cause, evidence: Evidence::default() }];
         Series { kinds, ..page(at_us) }
     };
     let empty = Series { more: true, ..Series::default() };
