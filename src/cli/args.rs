@@ -194,7 +194,7 @@ pub struct AtOnce {
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
     /// How many environments stand at once, on all clusters together: one whose steps wait takes memory and no processor.
-    /// By default as many as memory allows, and four for each processor at most.
+    /// By default as many as memory allows, and three for each processor at most.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub environments: Option<u16>,
     /// How many clusters stand at once; by default two more than there are processors, as far as memory allows. Further ones

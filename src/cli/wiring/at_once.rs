@@ -24,7 +24,7 @@ fn within(asked: args::AtOnce, processors: usize, available_mib: u64) -> AtOnce 
     let or = |asked: Option<u16>, otherwise: usize| asked.map_or(otherwise, usize::from);
     AtOnce {
         jobs: or(asked.jobs, (processors * 3).div_ceil(2).min(8)),
-        environments: or(asked.environments, (4 * processors).min(fit(ENVIRONMENT_MIB))),
+        environments: or(asked.environments, (3 * processors).min(fit(ENVIRONMENT_MIB))),
         clusters: or(asked.clusters, (processors + 2).min(fit(CLUSTER_MIB))),
     }
 }
@@ -39,8 +39,8 @@ mod tests {
             let AtOnce { jobs, environments, clusters } = within(args::AtOnce::default(), processors, gib * 1024);
             (jobs, environments, clusters)
         };
-        assert_eq!(default(2, 22), (3, 8, 4));
-        assert_eq!(default(16, 60), (8, 64, 18));
+        assert_eq!(default(2, 22), (3, 6, 4));
+        assert_eq!(default(16, 60), (8, 48, 18));
         // A small machine works, one thing after the other.
         assert_eq!(default(1, 2), (2, 3, 1));
         let asked = args::AtOnce { jobs: Some(1), environments: Some(40), clusters: Some(1) };

@@ -18,7 +18,8 @@ use super::sni::{self, Hello};
 /// Time limit for the client's hello.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
 /// Time limit for resolving and connecting to a backend.
-const DIAL_LIMIT: Duration = Duration::from_secs(5);
+// A client's own deadline is shorter: on a busy machine the edge must not be the one that gives up.
+const DIAL_LIMIT: Duration = Duration::from_secs(20);
 /// Pause after a failed accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A fatal alert "unrecognized name" (RFC 8446, 6): record type, version, length, level, description.
