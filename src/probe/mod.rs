@@ -11,6 +11,7 @@ mod container;
 mod error;
 pub mod events;
 pub mod exec;
+pub mod lives;
 pub mod logs;
 mod pod;
 mod prober;

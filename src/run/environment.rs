@@ -14,6 +14,7 @@ use parallax_vocab::question::{DnsQuestion, Probe, View};
 use time::OffsetDateTime;
 
 use super::error::RunError;
+use super::lives::Lives;
 use super::scene::Scene;
 use super::slots::Slot;
 use super::witness::StoreWitness;
@@ -73,6 +74,23 @@ impl Stage<'_> {
             None => engine.logs(name, LINES_BESIDE).await,
         };
         lines.map_err(|error| error.to_string())
+    }
+
+    /// Whether a store's trace broke off since an instant, as it does where the store ends.
+    pub(super) fn a_trace_broke_since(&self, began: Duration) -> bool {
+        self.witnesses.iter().any(|(_, witness)| !witness.watched_since(began))
+    }
+
+    /// The containers beside the cluster that the flows stand on: what each is called, and its name in the engine.
+    pub(super) fn beside_the_cluster(&self) -> Vec<(String, String)> {
+        let plan = self.scene.plan;
+        let fixtures = plan.fixtures.keys().filter_map(|it| Some((it, self.scene.neighbour(it)?)));
+        let fixtures = fixtures
+            .map(|(it, beside)| (format!("the container of `{it}` beside the cluster"), beside.container.name.clone()));
+        let outside = plan.outside.iter().filter_map(|it| Some((it, self.scene.cluster.outside.get(it)?)));
+        let outside = outside
+            .map(|(it, container)| (format!("the container of image {it} beside the cluster"), container.name.clone()));
+        fixtures.chain(outside).collect()
     }
 
     /// Where a vantage asks from.
@@ -226,8 +244,9 @@ async fn in_environment(
     if readiness::came(context, &stage.scene) {
         return Ok(());
     }
+    let lives = Lives::of(&stage).await.map_err(|error| (0, error))?;
     for (number, variant) in plan.variants.iter().enumerate() {
-        flow::run(&stage, variant).await.map_err(|error| (number, error))?;
+        flow::run(&stage, variant, &lives).await.map_err(|error| (number, error))?;
     }
     join_all(stage.pods.into_values().chain(stage.beside.into_values()).map(Vantage::close)).await;
     Ok(())

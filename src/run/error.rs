@@ -71,6 +71,18 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// Something that a flow stands on ended on its own.
+    #[error("in namespace {namespace}, during `{variant}`, something ended that nobody ended: {}", ended.join("; "))]
+    Died {
+        /// In whose flow it was seen.
+        variant: VariantId,
+        /// The namespace.
+        namespace: String,
+        /// What ended, and how.
+        ended: Vec<String>,
+        /// What the steps came to; states, events and log lines of the namespace.
+        evidence: Vec<String>,
+    },
     /// Something that a step asks does not answer: the apiserver, an agent, the engine.
     #[error(
         "{place}: step `{step}` has not ended {grace_s} s after its time of {within_s} s was over: what it asks does not answer"
@@ -136,6 +148,15 @@ impl RunError {
             Self::Store { evidence, .. } => Failure {
                 what: self.to_string(),
                 fix: Some("the lines below show the namespace's pods and events".to_owned()),
+                evidence: evidence.clone(),
+            },
+            Self::Died { evidence, .. } => Failure {
+                what: self.to_string(),
+                fix: Some(
+                    "find out why it ended; where the scenario means it to end, let a step say so: `kill`, `end`, `restart`, `scale` \
+                     or `delete`"
+                        .to_owned(),
+                ),
                 evidence: evidence.clone(),
             },
             Self::Machine { fix, .. } => Failure { what: self.to_string(), fix: Some(fix.clone()), evidence: vec![] },

@@ -10,9 +10,11 @@ use parallax_vocab::event::{Outcome, StepEnded, VariantStarted, Verdict};
 use parallax_vocab::signature::SignatureFinding;
 use parallax_vocab::{Cause, EventKind, StepId, VantageId};
 
+use super::deeds::Deeds;
 use super::environment::Stage;
 use super::error::RunError;
 use super::kept::Kept;
+use super::lives::{self, Lives};
 use super::probers::Probers;
 use super::rounds::Rounds;
 use super::settle::{self, Settled};
@@ -25,9 +27,9 @@ use crate::record::Noted as _;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{RepeatStep, Step, Vulnerable};
 
-/// Runs a variant and says how each step and the whole ended.
-pub(super) async fn run(stage: &Stage<'_>, variant: &VariantPlan) -> Result<(), RunError> {
-    let began = Instant::now();
+/// Runs a variant and says how each step and the whole ended. `lives` is what ran before any flow of the environment.
+pub(super) async fn run(stage: &Stage<'_>, variant: &VariantPlan, lives: &Lives) -> Result<(), RunError> {
+    let (began, began_unix) = (Instant::now(), Duration::from_millis(parallax_probe::unix_ms()));
     let sink = &stage.context.sink;
     sink.say(EventKind::VariantStarted(VariantStarted {
         variant: variant.id.clone(),
@@ -37,10 +39,28 @@ pub(super) async fn run(stage: &Stage<'_>, variant: &VariantPlan) -> Result<(), 
         hosts: stage.scene.plan.hosts.clone(),
         file: variant.file.clone(),
     }));
-    let probers = Probers::default();
-    let mut flow = Flow { stage, variant, probers: &probers, kept: Kept::default(), not_passed: BTreeSet::new() };
+    let (probers, deeds) = (Probers::default(), Deeds::default());
+    let (kept, not_passed) = (Kept::default(), BTreeSet::new());
+    let mut flow = Flow { stage, variant, probers: &probers, deeds: &deeds, kept, not_passed, silence: None };
     let results = flow.steps(&variant.variant.scenario.flow).await;
+    let broke = deeds.is_empty() && stage.a_trace_broke_since(began_unix);
+    let silence = if broke { Some(Instant::now()) } else { flow.silence };
     probers.end().await;
+    // Of an apiserver that does not answer nothing more is asked.
+    if !results.as_ref().is_err_and(RunError::is_silence) {
+        let ended = Box::pin(lives.ended(stage, &deeds, silence)).await;
+        match (&results, ended) {
+            (_, Ok(ended)) if !ended.is_empty() => {
+                let seen = match &results {
+                    Ok(results) => results.iter().map(|it| it.sentence.clone()).filter(|it| !it.is_empty()).collect(),
+                    Err(error) => vec![error.to_string()],
+                };
+                return Err(lives::died(stage, variant, ended, seen).await);
+            }
+            (Ok(_), Err(error)) => return Err(error),
+            _ => {}
+        }
+    }
     let results = results?;
     let inner = &variant.variant;
     let problems = judge::problems(&inner.scenario.flow, &inner.fails, &inner.blocks, &results);
@@ -53,9 +73,12 @@ struct Flow<'a> {
     stage: &'a Stage<'a>,
     variant: &'a VariantPlan,
     probers: &'a Probers,
+    deeds: &'a Deeds,
     kept: Kept,
     /// Steps that failed or were blocked.
     not_passed: BTreeSet<String>,
+    /// When a step last saw nobody answer, or something that is not whole.
+    silence: Option<Instant>,
 }
 
 impl Flow<'_> {
@@ -125,8 +148,9 @@ impl Flow<'_> {
                 // The scenario says when this begins: the moment itself is what is tested.
                 tokio::time::sleep(Duration::from_millis(after_ms)).await;
             }
-            let (stage, variant, kept, probers) = (self.stage, self.variant, &self.kept, self.probers);
-            let attempt = Attempt { stage, variant, step, kept, probers, place: &place, left: within };
+            let (stage, variant, kept, probers, deeds) =
+                (self.stage, self.variant, &self.kept, self.probers, self.deeds);
+            let attempt = Attempt { stage, variant, step, kept, probers, deeds, place: &place, left: within };
             Box::pin(settle::settle(attempt, variant.variant.fails.get(&step.id))).await?
         } else {
             Settled::default()
@@ -145,6 +169,9 @@ impl Flow<'_> {
         };
         if verdict != Verdict::Passed {
             self.not_passed.insert(step.id.clone());
+        }
+        if cause.as_ref().is_some_and(Cause::may_be_a_death) {
+            self.silence = Some(Instant::now());
         }
         if let Some(tried) = &tried {
             self.kept.keep(step, tried);

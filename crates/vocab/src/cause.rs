@@ -178,6 +178,15 @@ impl Cause {
         }
     }
 
+    /// Whether it is what is seen of something that has just died, too.
+    pub fn may_be_a_death(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Deadline { .. } => true,
+            Self::Tls { fault, .. } => matches!(fault, TlsFault::NotTls | TlsFault::Handshake),
+            _ => self.may_heal(),
+        }
+    }
+
     /// Whether nothing was seen in time. Of a try that had little time left, it says nothing of the system under test.
     pub fn is_timeout(&self) -> bool {
         match self {

@@ -12,7 +12,9 @@ const MARKER: &str = "k7wqz4h2m9x3c8v5n6b2jfd8";
 
 fn knowing(secrets: &[&str]) -> Redactor {
     let redactor = Redactor::default();
-    secrets.iter().for_each(|secret| redactor.register(&Secret::new(*secret)));
+    for secret in secrets {
+        redactor.register(&Secret::new(*secret));
+    }
     redactor
 }
 

@@ -48,6 +48,7 @@ impl Attempt<'_> {
     async fn act(&self) -> Result<Done, RunError> {
         let wrong = |reason| self.wrong(reason);
         let step = self.filled_in()?;
+        self.deeds.note(&step, self.namespace());
         let namespace = |said: &Option<String>| said.clone().unwrap_or_else(|| self.namespace().to_owned());
         let scope = |namespace| Scope {
             client: self.stage.applier.client(),

@@ -61,7 +61,9 @@ impl Attempt<'_> {
             expect
         });
         let shown = object.as_ref().map(concealed::told);
-        object.iter().for_each(|object| concealed::register(&self.stage.context.redactor, object));
+        if let Some(object) = &object {
+            concealed::register(&self.stage.context.redactor, object);
+        }
         let told = judge::object_differences(expect.as_ref(), shown.as_ref());
         let judgement = judge::judge_object(&title, expect.as_ref(), shown.as_ref());
         Ok(Tried { told, other: object, ..Tried::judged(judgement) })
@@ -111,9 +113,9 @@ impl Attempt<'_> {
             }
             let extent = logs::read(client, &question, |line| {
                 if line.earlier {
-                    look.take_earlier(&line.text)
+                    look.take_earlier(&line.text);
                 } else {
-                    look.take(&line.text)
+                    look.take(&line.text);
                 }
                 if line.cut {
                     look.was_cut();

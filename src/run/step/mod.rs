@@ -19,6 +19,7 @@ use parallax_vocab::{Answer, Question};
 use serde_json::Value;
 
 use super::concealed;
+use super::deeds::Deeds;
 use super::environment::Stage;
 use super::error::RunError;
 use super::kept::{Kept, Words};
@@ -37,6 +38,7 @@ pub(super) struct Attempt<'a> {
     pub(super) step: &'a Step,
     pub(super) kept: &'a Kept,
     pub(super) probers: &'a Probers,
+    pub(super) deeds: &'a Deeds,
     /// `file:line`.
     pub(super) place: &'a str,
     /// What is left of the step's time.

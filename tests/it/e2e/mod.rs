@@ -5,6 +5,7 @@
 
 mod bench;
 mod crowd;
+mod died;
 mod images;
 mod interrupted;
 mod killed;

@@ -39,7 +39,7 @@ const STEPS: [(&str, &str, u64); 3] = [
 ];
 
 /// The engine's name of the node of a run's only cluster.
-fn node(run: &str) -> String {
+pub(super) fn node(run: &str) -> String {
     let label = format!("label=io.parallax.run={run}");
     let what = "label=io.parallax.what=c1-node";
     docker(&["ps", "--filter", &label, "--filter", what, "--format", "{{.Names}}"]).trim().to_owned()

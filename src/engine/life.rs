@@ -1,0 +1,79 @@
+//! Whether a container is still the run of it that was seen before.
+
+use testcontainers::bollard::models::ContainerState;
+
+use super::connect::Engine;
+use super::error::{EngineError, status};
+
+/// One look at a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Life {
+    /// When its present run began; none where the engine has no such container.
+    began: Option<String>,
+    runs: bool,
+    exit_code: Option<i64>,
+    out_of_memory: bool,
+}
+
+impl Engine {
+    /// Looks at a container; one that is not there does not run.
+    pub async fn life(&self, name: &str) -> Result<Life, EngineError> {
+        match self.docker.inspect_container(name, None).await {
+            Ok(inspected) => Ok(inspected.state.map(Life::of).unwrap_or_default()),
+            Err(error) if status(&error) == Some(404) => Ok(Life::default()),
+            Err(source) => Err(EngineError::Call { doing: format!("inspect container {name}"), source }),
+        }
+    }
+}
+
+impl Life {
+    fn of(state: ContainerState) -> Self {
+        Self {
+            began: state.started_at,
+            runs: state.running.unwrap_or_default(),
+            exit_code: state.exit_code,
+            out_of_memory: state.oom_killed.unwrap_or_default(),
+        }
+    }
+
+    /// How the run that was seen has ended, where it has by `now`.
+    pub fn ended(&self, now: &Self) -> Option<String> {
+        if !self.runs || now.runs && now.began == self.began {
+            return None;
+        }
+        if now.runs {
+            return Some("it ended, and was begun again".to_owned());
+        }
+        let memory = if now.out_of_memory { "OOMKilled, " } else { "" };
+        Some(match now.exit_code {
+            Some(code) => format!("{memory}exit code {code}, and it does not run"),
+            None => "it is gone".to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_ended_since_says_how() {
+        let life = |began: &str, runs, exit_code, out_of_memory| Life {
+            began: Some(began.to_owned()),
+            runs,
+            exit_code: Some(exit_code),
+            out_of_memory,
+        };
+        let ran = life("1", true, 0, false);
+        for (now, expected) in [
+            (life("1", true, 0, false), None),
+            (life("2", true, 0, false), Some("it ended, and was begun again")),
+            (life("1", false, 137, true), Some("OOMKilled, exit code 137, and it does not run")),
+            (life("1", false, 1, false), Some("exit code 1, and it does not run")),
+            (Life::default(), Some("it is gone")),
+        ] {
+            assert_eq!(ran.ended(&now).as_deref(), expected, "{now:?}");
+            assert_eq!(life("1", false, 1, false).ended(&now), None, "one that did not run ends no more");
+        }
+    }
+}

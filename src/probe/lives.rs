@@ -1,0 +1,165 @@
+//! Which containers of a namespace run, and which of them ended since: an answer says nothing of a system that was not there.
+
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt as _};
+
+/// Shown of what a container or the kubelet said of an end, in characters.
+const MESSAGE_LIMIT: usize = 200;
+
+/// The pods of a namespace.
+pub async fn pods(client: &Client, namespace: &str) -> Result<Vec<Pod>, Box<kube::Error>> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    Ok(api.list(&ListParams::default()).await?.items)
+}
+
+/// What ended of the containers that ran before, in words; not of pods that are `meant` to end.
+pub fn ended(before: &[Pod], after: &[Pod], meant: impl Fn(&Pod) -> bool) -> Vec<String> {
+    let mut ends = Vec::new();
+    for pod in before.iter().filter(|it| it.metadata.deletion_timestamp.is_none() && !meant(it)) {
+        let ran: Vec<&ContainerStatus> = containers(pod).filter(|it| runs_well(it)).collect();
+        if ran.is_empty() {
+            continue;
+        }
+        let name = pod.name_any();
+        let Some(now) = after.iter().find(|it| it.metadata.uid == pod.metadata.uid) else {
+            ends.push(format!("pod {name}: it was deleted"));
+            continue;
+        };
+        if let Some(reason) = evicted(now) {
+            ends.push(format!("pod {name}: {reason}"));
+            continue;
+        }
+        let of_containers = ran.iter().filter_map(|ran| {
+            let end = match containers(now).find(|it| it.name == ran.name) {
+                Some(status) => end(ran, status)?,
+                None => "it is gone".to_owned(),
+            };
+            Some(format!("container {} of pod {name}: {end}", ran.name))
+        });
+        let found = ends.len();
+        ends.extend(of_containers);
+        if found == ends.len() && now.metadata.deletion_timestamp.is_some() {
+            ends.push(format!("pod {name}: it is being deleted"));
+        }
+    }
+    ends
+}
+
+fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.iter();
+    status.flat_map(|it| it.init_container_statuses.iter().chain(&it.container_statuses).flatten())
+}
+
+/// Whether it runs, and is not merely between two of its crashes.
+fn runs_well(status: &ContainerStatus) -> bool {
+    status.state.as_ref().is_some_and(|it| it.running.is_some()) && (status.ready || status.restart_count == 0)
+}
+
+/// Why the kubelet ended the whole pod, as it does where the node has too little of something.
+fn evicted(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let failed = status.phase.as_deref() == Some("Failed");
+    let reason = status.reason.as_deref().filter(|_| failed)?;
+    Some(format!("{reason}{}", message(status.message.as_deref())))
+}
+
+/// How the run of a container that there was has ended, where it has.
+fn end(ran: &ContainerStatus, now: &ContainerStatus) -> Option<String> {
+    let state = now.state.as_ref();
+    let runs = state.is_some_and(|it| it.running.is_some());
+    if runs && now.restart_count == ran.restart_count && now.container_id == ran.container_id {
+        return None;
+    }
+    let again = match now.restart_count - ran.restart_count {
+        _ if !runs => ", and it does not run".to_owned(),
+        ..=1 => ", and it was begun again".to_owned(),
+        times => format!(", and it was begun again {times} times"),
+    };
+    let of = |state: &Option<k8s_openapi::api::core::v1::ContainerState>| state.as_ref()?.terminated.clone();
+    let how = of(&now.state).or_else(|| of(&now.last_state));
+    Some(format!("{}{again}", how.map_or_else(|| "it ended, and nothing tells how".to_owned(), |it| in_words(&it))))
+}
+
+fn in_words(ended: &ContainerStateTerminated) -> String {
+    let reason = ended.reason.as_deref().unwrap_or("it ended");
+    let signal = ended.signal.map_or_else(String::new, |it| format!(", signal {it}"));
+    format!("{reason}, exit code {}{signal}{}", ended.exit_code, message(ended.message.as_deref()))
+}
+
+fn message(said: Option<&str>) -> String {
+    let said = said.unwrap_or_default().trim();
+    let short: String = said.chars().take(MESSAGE_LIMIT).collect();
+    if short.is_empty() { short } else { format!(" ({short})") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(uid: &str, statuses: &Value) -> Pod {
+        let metadata = json!({ "name": "store-1", "uid": uid });
+        serde_json::from_value(json!({ "metadata": metadata, "status": statuses })).expect("a pod")
+    }
+
+    fn container(restarts: i32, ready: bool, state: &Value, last: &Value) -> Value {
+        json!({"containerStatuses": [{"name": "minio", "image": "", "imageID": "", "ready": ready,
+            "restartCount": restarts, "state": state, "lastState": last, "containerID": format!("containerd://{restarts}")}]})
+    }
+
+    fn runs(restarts: i32, last: &Value) -> Value {
+        container(restarts, true, &json!({ "running": {} }), last)
+    }
+
+    fn killed(reason: &str) -> Value {
+        json!({ "terminated": { "exitCode": 137, "reason": reason } })
+    }
+
+    #[test]
+    fn what_ended_since_is_told_with_its_reason_and_its_exit_code() {
+        let waits = json!({ "waiting": { "reason": "CrashLoopBackOff" } });
+        let evicted =
+            json!({ "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory." });
+        let none = json!({});
+        for (before, uid, after, expected) in [
+            (runs(0, &none), "a", runs(0, &none), None),
+            // What had ended before is nobody's now.
+            (runs(1, &killed("Error")), "a", runs(1, &killed("Error")), None),
+            (
+                runs(0, &none),
+                "a",
+                runs(1, &killed("OOMKilled")),
+                Some("container minio of pod store-1: OOMKilled, exit code 137, and it was begun again"),
+            ),
+            (
+                runs(0, &none),
+                "a",
+                runs(3, &killed("Error")),
+                Some("container minio of pod store-1: Error, exit code 137, and it was begun again 3 times"),
+            ),
+            (
+                runs(0, &none),
+                "a",
+                container(0, false, &killed("Error"), &none),
+                Some("container minio of pod store-1: Error, exit code 137, and it does not run"),
+            ),
+            (
+                runs(0, &none),
+                "a",
+                container(0, false, &waits, &killed("Error")),
+                Some("container minio of pod store-1: Error, exit code 137, and it does not run"),
+            ),
+            (runs(0, &none), "b", runs(0, &none), Some("pod store-1: it was deleted")),
+            (runs(0, &none), "a", evicted, Some("pod store-1: Evicted (The node was low on resource: memory.)")),
+            // One that crashes again and again did so before, and one that has done its work runs no more.
+            (container(4, false, &json!({ "running": {} }), &killed("Error")), "a", runs(5, &killed("Error")), None),
+            (container(0, false, &json!({ "terminated": { "exitCode": 0 } }), &none), "b", runs(0, &none), None),
+        ] {
+            let found = ended(&[pod("a", &before)], &[pod(uid, &after)], |_| false);
+            assert_eq!(found.first().map(String::as_str), expected, "{before} {after}");
+            assert!(ended(&[pod("a", &before)], &[pod(uid, &after)], |_| true).is_empty());
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What a flow did to its environment: which pods it meant to end.
+
+use std::sync::{Mutex, PoisonError};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use parallax_language::scenario::model::Step;
+use parallax_language::scenario::target::Which;
+
+/// An object that a step acts on; what it stands for may end by that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Acted {
+    namespace: String,
+    kind: String,
+    which: Which,
+}
+
+/// The acts of one flow.
+#[derive(Debug, Default)]
+pub(super) struct Deeds(Mutex<Vec<Acted>>);
+
+impl Deeds {
+    /// Takes note of what a step is about to do, its references filled in. `namespace` is the variant's.
+    pub(super) fn note(&self, step: &Step, namespace: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(acted_on(step, namespace));
+    }
+
+    /// Whether the flow acted on nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Whether the flow meant a pod of the variant's namespace, by itself or by what it belongs to.
+    pub(super) fn mean(&self, pod: &Pod, namespace: &str) -> bool {
+        let acted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        acted.iter().any(|it| it.namespace == namespace && it.means(pod))
+    }
+}
+
+impl Acted {
+    fn means(&self, pod: &Pod) -> bool {
+        match &self.which {
+            Which::Labels(selector) => self.kind == "Pod" && selects(selector, pod),
+            Which::Name(name) if self.kind == "Pod" => pod.metadata.name.as_ref() == Some(name),
+            Which::Name(name) => pod.owner_references().iter().any(|owner| {
+                let direct = owner.kind == self.kind && owner.name == *name;
+                // A Deployment owns its pods by a ReplicaSet, which has its name and a hash.
+                let by_set = owner.kind == "ReplicaSet" && self.kind == "Deployment";
+                direct || by_set && owner.name.rsplit_once('-').is_some_and(|(of, _)| of == name)
+            }),
+        }
+    }
+}
+
+/// Whether labels are selected; of a requirement that is none of equality it is taken that they are.
+fn selects(selector: &str, pod: &Pod) -> bool {
+    selector.split(',').all(|it| match it.split_once('=') {
+        Some((key, value)) if !key.contains(['!', ' ']) => {
+            pod.labels().get(key).map(String::as_str) == Some(value.trim_start_matches('='))
+        }
+        _ => true,
+    })
+}
+
+fn acted_on(step: &Step, own: &str) -> Vec<Acted> {
+    let acted = |namespace: Option<&str>, kind: &str, which: Which| Acted {
+        namespace: namespace.unwrap_or(own).to_owned(),
+        kind: kind.to_owned(),
+        which,
+    };
+    let named = |namespace: &Option<String>, kind: &str, name: &str| {
+        acted(namespace.as_deref(), kind, Which::Name(name.to_owned()))
+    };
+    let workload = |namespace: &Option<String>, deployment: &Option<String>, set: &Option<String>| {
+        let deployment = deployment.iter().map(|name| named(namespace, "Deployment", name));
+        deployment.chain(set.iter().map(|name| named(namespace, "StatefulSet", name))).collect::<Vec<_>>()
+    };
+    let mut all = Vec::new();
+    if let Some(it) = &step.kill {
+        all.push(acted(it.namespace.as_deref(), "Pod", Which::parse(&it.pod)));
+    }
+    if let Some(it) = &step.end {
+        all.push(acted(it.namespace.as_deref(), "Pod", Which::parse(&it.pod)));
+    }
+    if let Some(it) = &step.scale {
+        all.extend(workload(&it.namespace, &it.deployment, &it.stateful_set));
+    }
+    if let Some(it) = &step.restart {
+        all.extend(workload(&it.namespace, &it.deployment, &it.stateful_set));
+    }
+    all.extend(step.delete.iter().map(|it| named(&it.namespace, &it.kind, &it.name)));
+    all.extend(step.patch.iter().map(|it| named(&it.namespace, &it.kind, &it.name)));
+    for object in step.apply.iter().flat_map(|it| &it.objects) {
+        let word = |pointer: &str| object.pointer(pointer).and_then(serde_json::Value::as_str);
+        if let (Some(kind), Some(name)) = (word("/kind"), word("/metadata/name")) {
+            all.push(acted(word("/metadata/namespace"), kind, Which::Name(name.to_owned())));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str, owner: (&str, &str)) -> Pod {
+        let owner = json!({ "apiVersion": "apps/v1", "kind": owner.0, "name": owner.1, "uid": "" });
+        let metadata = json!({ "name": name, "labels": { "app": "minio" }, "ownerReferences": [owner] });
+        serde_json::from_value(json!({ "metadata": metadata })).expect("a pod")
+    }
+
+    #[test]
+    fn what_a_flow_ends_it_means() {
+        let of_deployment = pod("minio-5f6-abcde", ("ReplicaSet", "minio-5f6"));
+        let of_set = pod("db-0", ("StatefulSet", "db"));
+        for (step, means_deployment, means_set) in [
+            (json!({ "restart": { "deployment": "minio" } }), true, false),
+            (json!({ "scale": { "stateful-set": "db", "replicas": 0 } }), false, true),
+            (json!({ "kill": { "pod": "db-0", "container": "app" } }), false, true),
+            (json!({ "kill": { "pod": "app=minio", "container": "app" } }), true, true),
+            (json!({ "end": { "pod": "app=other", "how": "clean" } }), false, false),
+            (json!({ "end": { "pod": "app=minio", "how": "clean", "namespace": "other" } }), false, false),
+            (json!({ "delete": { "api-version": "apps/v1", "kind": "Deployment", "name": "minio" } }), true, false),
+            (json!({ "delete": { "api-version": "v1", "kind": "Secret", "name": "minio" } }), false, false),
+            (json!({ "apply": { "objects": [{ "kind": "StatefulSet", "metadata": { "name": "db" } }] } }), false, true),
+            (
+                json!({ "apply": { "objects": [{ "kind": "Deployment", "metadata": { "name": "min" } }] } }),
+                false,
+                false,
+            ),
+        ] {
+            let mut whole = json!({ "id": "a" });
+            whole.as_object_mut().expect("a map").extend(step.as_object().expect("a map").clone());
+            let step: Step = serde_json::from_value(whole).expect("a step");
+            let deeds = Deeds::default();
+            deeds.note(&step, "own");
+            assert_eq!(deeds.mean(&of_deployment, "own"), means_deployment, "{step:?}");
+            assert_eq!(deeds.mean(&of_set, "own"), means_set, "{step:?}");
+        }
+    }
+}

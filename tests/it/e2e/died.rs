@@ -1,0 +1,113 @@
+//! A store or an agent that dies during a flow: an error of the environment, whatever the flow had declared.
+
+use std::process::Command;
+
+use parallax_vocab::EventKind;
+use parallax_vocab::event::{Outcome, StepEnded};
+use serial_test::serial;
+
+use super::bench::{Ended, Project, eventually, lists, no_engine, room};
+use super::unanswered::node;
+
+/// Its break is as declared when the store is gone, which the break does not bring about.
+const STORE: &str = r#"name: store
+summary: A store that is asked after a while
+fixtures:
+  ca: { use: certificate-authority }
+  store: { use: minio, host: s3.example.com, tls: { issuer: ca } }
+  names: { use: dns-rewrite, from: "{{ store.host }}", to: "{{ store.service }}" }
+vantages:
+  app: { pod: { trust: [ca] } }
+  host: { outside: { trust: [ca] } }
+flow:
+  - { id: begun-store, resource: { api-version: v1, kind: Namespace, name: default }, expect: { object: { kind: Namespace } } }
+  - { id: still, from: host, dns: { name: nothing.example.org }, expect: { dns: no-such-name }, consistently: 15s }
+  - { id: asked, needs: [still], from: app, http: { get: "{{ store.endpoint }}/minio/health/live" }, expect: { status: 200 }, eventually: 5s }
+breaks:
+  dead:
+    change: { flow: { asked: { http: { get: "{{ store.endpoint }}/minio/health/ready" } } } }
+    fails: { asked: { connect: refused } }
+"#;
+
+/// Its agent is not asked any more when it dies.
+const AGENT: &str = r"name: agent
+summary: An agent that has told what it saw
+vantages:
+  app: { pod: {} }
+  host: { outside: {} }
+flow:
+  - { id: begun-agent, from: app, dns: { name: kubernetes.default.svc.cluster.local }, expect: { address: 10.43.0.1 } }
+  - { id: still, needs: [begun-agent], from: host, dns: { name: nothing.example.org }, expect: { dns: no-such-name }, consistently: 10s }
+";
+
+/// What a flow ends itself is no accident.
+const MEANT: &str = r#"name: meant
+summary: A store that the flow itself ends
+fixtures:
+  ca: { use: certificate-authority }
+  store: { use: minio, host: s3.example.com, tls: { issuer: ca } }
+vantages:
+  host: { outside: { trust: [ca] } }
+flow:
+  - { id: killed, kill: { pod: app=minio, container: minio } }
+  - { id: again, needs: [killed], from: host, http: { get: "{{ store.endpoint }}/minio/health/live" }, expect: { status: 200 }, eventually: 30s }
+"#;
+
+/// Ends a container of a namespace's pods by the node's runtime, where one runs.
+fn end_container(node: &str, namespace: &str, container: &str) {
+    let ctr = |args: &[&str]| {
+        let ran = Command::new("docker").args(["exec", node, "ctr", "--namespace", "k8s.io"]).args(args).output();
+        let ran = ran.unwrap();
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    };
+    let filter = format!(
+        "labels.\"io.kubernetes.pod.namespace\"=={namespace},labels.\"io.kubernetes.container.name\"=={container}"
+    );
+    for id in ctr(&["containers", "ls", "--quiet", &filter]).lines() {
+        // One that has ended already has no task any more.
+        ctr(&["tasks", "kill", "--signal", "SIGKILL", id]);
+    }
+}
+
+#[track_caller]
+fn assert_died(ended: &Ended, variant: &str, container: &str) {
+    let Outcome::Error { failure } = ended.outcome(variant) else {
+        panic!("{variant}: {:?}\n{}", ended.outcome(variant), ended.stdout);
+    };
+    for part in [container, "exit code 137", "something ended that nobody ended", variant] {
+        assert!(failure.what.contains(part), "{part:?} is not in {}", failure.what);
+    }
+    ended.assert_says(&[container]);
+}
+
+#[test]
+#[serial(engine)]
+fn what_died_during_a_flow_is_no_proof_of_a_break_and_no_pass() {
+    if no_engine() {
+        return;
+    }
+    let _room = room(1);
+    let project = Project::new();
+    for (name, text) in [("store", STORE), ("agent", AGENT), ("meant", MEANT)] {
+        project.scenario(name, text);
+    }
+    let before = lists(&[]);
+    let run = project.e2e(&["store+dead", "agent", "meant", "--jobs", "4", "--environments", "3"]);
+    let id = run.id.clone();
+    run.wait_for_step("begun-agent");
+    let node = node(&id);
+    end_container(&node, "agent", "agent");
+    run.wait_for_step("begun-store");
+    // The store stays away for the rest of its flow: what is ended again and again is begun more and more slowly.
+    eventually("the end of the store's flow", || {
+        end_container(&node, "store-dead", "minio");
+        let asked = |it: &StepEnded| it.step.as_str() == "asked";
+        run.events().iter().any(|event| matches!(&event.event, EventKind::StepEnded(it) if asked(it)))
+    });
+    let ended = run.end();
+    ended.assert_code(3);
+    assert_died(&ended, "store+dead", "container minio of pod");
+    assert_died(&ended, "agent", "container agent of pod vantage-app");
+    assert_eq!(*ended.outcome("meant"), Outcome::AsExpected, "{}", ended.stdout);
+    assert_eq!(lists(&[&id]), before);
+}
