@@ -156,8 +156,8 @@ impl Wants {
         let mut objects: Vec<String> =
             fixtures.values().flat_map(|it| &it.cluster_objects).map(|it| it.manifest.to_string()).collect();
         // What a step applies to the whole cluster is there for everybody, too.
-        let steps = draft.variants.iter().flat_map(|it| &it.scenario.flow);
-        let applied = steps.filter_map(|step| step.apply.as_ref()).flat_map(|apply| &apply.objects);
+        let steps = draft.variants.iter().flat_map(|it| it.scenario.steps());
+        let applied = steps.filter_map(|it| it.step.apply.as_ref()).flat_map(|apply| &apply.objects);
         objects.extend(applied.filter(|it| fixture::is_wide(it)).map(Value::to_string));
         objects.sort();
         objects.dedup();

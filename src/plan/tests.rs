@@ -32,12 +32,17 @@ breaks:
 
 /// Baselines, each sharing its environment with the break `misspelt`, and an environment for each `no-rewrite`.
 fn plan(names: &[&str]) -> Plan {
+    planned(&names.iter().map(|name| (*name, SCENARIO.to_owned())).collect::<Vec<_>>())
+}
+
+/// The plan of scenarios, each a name and a text in which `NAME` stands for it.
+fn planned(texts: &[(&str, String)]) -> Plan {
     let library = Library::shipped();
-    let read = |name: &&str| {
-        let text = SCENARIO.replace("NAME", name);
+    let read = |(name, text): &(&str, String)| {
+        let text = text.replace("NAME", name);
         Loaded::read(&library, name, "scenario.yaml", text.as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"))
     };
-    let scenarios: Vec<Loaded> = names.iter().map(read).collect();
+    let scenarios: Vec<Loaded> = texts.iter().map(read).collect();
     let all: BTreeSet<VariantId> =
         scenarios.iter().flat_map(|it| it.variants.iter().map(|variant| variant.id.clone())).collect();
     build(&library, &scenarios, &all).expect("there is a plan")
@@ -220,4 +225,20 @@ fn a_crowd_is_spread_over_clusters() {
     let sizes: Vec<usize> = plan.clusters.iter().map(|cluster| cluster.environments.len()).collect();
     assert_eq!(sizes, [500, 20]);
     assert!(plan.clusters.iter().flat_map(super::ClusterPlan::edges).all(|edge| edge.node_port <= 32_767));
+}
+
+#[test]
+fn what_a_repeat_applies_to_the_whole_cluster_parts_clusters_too() {
+    let role = |verb: &str| {
+        let object = format!(
+            "{{ apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {{ name: reader }}, rules: [{{ apiGroups: [\"\"], resources: [pods], verbs: [{verb}] }}] }}"
+        );
+        let apply = format!("{{ id: role, apply: {{ objects: [{object}] }} }}");
+        let flow = SCENARIO.find("breaks:").expect("it has breaks");
+        format!("{}  - {{ id: rounds, repeat: {{ times: 2, flow: [{apply}] }} }}\n", &SCENARIO[..flow])
+    };
+    let parted = planned(&[("a", role("get")), ("b", role("list"))]);
+    assert_eq!(parted.clusters.len(), 2);
+    let shared = planned(&[("a", role("get")), ("b", role("get"))]);
+    assert_eq!(shared.clusters.len(), 1);
 }

@@ -230,7 +230,8 @@ fn s3_question(
             S3Operation::CompleteUpload { bucket, key, upload, parts }
         }
         "list" => S3Operation::List { bucket, prefix: key },
-        _ => S3Operation::CreateBucket { bucket: target },
+        "create-bucket" => S3Operation::CreateBucket { bucket: target },
+        other => return Err(format!("`{other}` is no operation of S3")),
     };
     let dropped = step.session_token == Some(SessionToken::Dropped);
     let mut access = gained.access(scene.access(fixture, store)?, step.as_step.as_deref(), dropped)?;

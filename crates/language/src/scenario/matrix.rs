@@ -14,14 +14,13 @@ use serde_json::{Map, Value};
 use super::check::Places as _;
 use super::diagnostic::{Diagnostic, suggest};
 use super::document::{Document, join};
+use super::schema::Form;
 use super::template::{self, Reference, is_name};
 
 /// The first word of `{{ matrix.AXIS }}`, and the section.
 pub const MATRIX: &str = "matrix";
 /// How many steps a flow may have when it is expanded.
 const STEPS_LIMIT: usize = 200;
-/// Keys of a step whose texts are ids of other steps.
-const ID_KEYS: [&str; 4] = ["needs", "same-chain-as", "of", "as"];
 
 /// Values of some axes, in the order of the axes.
 type Choice = Vec<(String, String)>;
@@ -234,16 +233,20 @@ impl Plan {
         Some(named(id, &own.collect::<Option<Choice>>()?))
     }
 
-    /// A part of a step as it stands for one choice.
-    fn part(&self, key: &str, value: &Value, choice: &Choice) -> Value {
+    /// A part of a step as it stands for one choice. What is the id of another step, its type says.
+    fn part(&self, form: Form, value: &Value, choice: &Choice) -> Value {
         match value {
-            Value::String(text) if ID_KEYS.contains(&key) => {
+            Value::String(text) if form.is_reference() => {
                 Value::String(self.follow(text, choice).unwrap_or_else(|| text.clone()))
             }
-            Value::String(text) if key != "id" => Value::String(self.text(text, choice)),
-            Value::Array(items) => Value::Array(items.iter().map(|it| self.part(key, it, choice)).collect()),
+            Value::String(text) => Value::String(self.text(text, choice)),
+            Value::Array(items) => Value::Array(items.iter().map(|it| self.part(form.entry(), it, choice)).collect()),
             Value::Object(map) => {
-                Value::Object(map.iter().map(|(key, it)| (key.clone(), self.part(key, it, choice))).collect())
+                let part = |key: &String, it: &Value| match key.as_str() {
+                    "id" if form.is_step() => it.clone(),
+                    key => self.part(below(form, key), it, choice),
+                };
+                Value::Object(map.iter().map(|(key, it)| (key.clone(), part(key, it))).collect())
             }
             other => other.clone(),
         }
@@ -265,7 +268,7 @@ impl Rebuilt<'_> {
         let mut steps = Vec::new();
         for (index, (step, planned)) in flow.iter().zip(&self.plan.steps).enumerate() {
             for choice in &planned.choices {
-                let mut expanded = self.plan.part("", step, choice);
+                let mut expanded = self.plan.part(Form::step(), step, choice);
                 if !choice.is_empty() {
                     expanded["id"] = Value::String(named(&planned.id, choice));
                 }
@@ -285,13 +288,13 @@ impl Rebuilt<'_> {
             let blocks = spec.get("blocks").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             let fails: Vec<&str> =
                 spec["fails"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-            for below in ["/change/flow", "/fails"] {
+            for (below, form) in [("/change/flow", Form::step()), ("/fails", Form::free())] {
                 let pointer = format!("{at}{below}");
                 let Some(map) = spec.pointer(below).and_then(Value::as_object) else { continue };
                 // A step that is named more closely as blocked is not among those that fail.
                 let blocks =
                     if below == "/fails" { blocks.iter().filter_map(Value::as_str).collect() } else { Vec::new() };
-                let expanded = self.map(document, map, &blocks, &pointer);
+                let expanded = self.map(document, (map, form), &blocks, &pointer);
                 if let Some(target) = self.value.pointer_mut(&pointer) {
                     *target = Value::Object(expanded);
                 }
@@ -333,7 +336,7 @@ impl Rebuilt<'_> {
     fn map(
         &mut self,
         document: &Document,
-        map: &Map<String, Value>,
+        (map, form): (&Map<String, Value>, Form),
         others: &[&str],
         pointer: &str,
     ) -> Map<String, Value> {
@@ -356,7 +359,7 @@ impl Rebuilt<'_> {
                     continue;
                 }
                 let to = join(pointer, &name);
-                if expanded.insert(name, self.plan.part("", value, choice)).is_some() {
+                if expanded.insert(name, self.plan.part(form, value, choice)).is_some() {
                     // It was written where it is named more closely.
                     self.moves.retain(|(_, other)| *other != to);
                 }
@@ -451,17 +454,23 @@ fn mentioned(
 /// The ids of the steps that a step refers to.
 fn followed(step: &Value) -> impl Iterator<Item = String> {
     let mut ids: Vec<String> = references(step, "").into_iter().map(|(_, reference)| reference.name).collect();
-    named_ids("", step, &mut ids);
+    named_ids(Form::step(), step, &mut ids);
     ids.into_iter()
 }
 
-fn named_ids(key: &str, value: &Value, ids: &mut Vec<String>) {
+fn named_ids(form: Form, value: &Value, ids: &mut Vec<String>) {
     match value {
-        Value::String(text) if ID_KEYS.contains(&key) => ids.push(text.clone()),
-        Value::Array(items) => items.iter().for_each(|it| named_ids(key, it, ids)),
-        Value::Object(map) => map.iter().for_each(|(key, it)| named_ids(key, it, ids)),
+        Value::String(text) if form.is_reference() => ids.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|it| named_ids(form.entry(), it, ids)),
+        Value::Object(map) => map.iter().for_each(|(key, it)| named_ids(below(form, key), it, ids)),
         _ => {}
     }
+}
+
+/// The type of what stands under a key: the schema's, or that of any value of a mapping with free keys.
+fn below(form: Form, key: &str) -> Form {
+    let named = form.key(key);
+    if named.is_known() { named } else { form.entry() }
 }
 
 #[cfg(test)]

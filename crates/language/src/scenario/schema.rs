@@ -7,7 +7,7 @@ use jsonschema::Validator;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use super::model::Scenario;
+use super::model::{STEP_REFERENCE, Scenario};
 use crate::fixture::FixtureFile;
 
 /// A schema and its compiled form.
@@ -21,10 +21,84 @@ pub struct Shape {
 
 impl Shape {
     fn of<T: JsonSchema>() -> Self {
-        let mut schema = schemars::schema_for!(T).to_value();
-        simplify(&mut schema);
+        let mut schema = simplified::<T>();
+        unmark(&mut schema);
         let validator = jsonschema::validator_for(&schema).expect("a generated schema compiles");
         Self { schema, validator }
+    }
+}
+
+fn simplified<T: JsonSchema>() -> Value {
+    let mut schema = schemars::schema_for!(T).to_value();
+    simplify(&mut schema);
+    schema
+}
+
+/// Takes out what no editor needs to know.
+fn unmark(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            map.shift_remove(STEP_REFERENCE);
+            map.values_mut().for_each(unmark);
+        }
+        Value::Array(list) => list.iter_mut().for_each(unmark),
+        _ => {}
+    }
+}
+
+/// A part of the scenario's schema: of what type a value is, before anything has read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Form(Option<&'static Value>);
+
+/// The scenario's schema with its references to steps marked.
+static MARKED: LazyLock<Value> = LazyLock::new(simplified::<Scenario>);
+/// Where the schema keeps the type of a step.
+const STEP: &str = "#/$defs/Step";
+
+impl Form {
+    /// A step of the flow.
+    pub fn step() -> Self {
+        Self(MARKED.pointer(&STEP[1..]))
+    }
+
+    /// What no schema says anything about.
+    pub fn free() -> Self {
+        Self(None)
+    }
+
+    /// The value of a key.
+    #[must_use]
+    pub fn key(self, key: &str) -> Self {
+        Self(self.resolved().and_then(|it| it.get("properties")?.get(key)))
+    }
+
+    /// An entry of a list, or a value of a mapping whose keys are free.
+    #[must_use]
+    pub fn entry(self) -> Self {
+        Self(self.resolved().and_then(|it| it.get("items").or_else(|| it.get("additionalProperties"))))
+    }
+
+    /// Whether the schema says anything about it.
+    pub fn is_known(self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether it is a step.
+    pub fn is_step(self) -> bool {
+        self.resolved().is_some_and(|it| MARKED.pointer(&STEP[1..]).is_some_and(|step| std::ptr::eq(it, step)))
+    }
+
+    /// Whether it is the id of another step.
+    pub fn is_reference(self) -> bool {
+        self.0.is_some_and(|it| it.get(STEP_REFERENCE).is_some())
+    }
+
+    fn resolved(self) -> Option<&'static Value> {
+        let schema = self.0?;
+        match schema["$ref"].as_str() {
+            Some(reference) => MARKED.pointer(reference.trim_start_matches('#')),
+            None => Some(schema),
+        }
     }
 }
 

@@ -73,3 +73,39 @@ fn a_product_that_no_one_would_wait_for_is_refused_before_it_is_made() {
     let text = format!("matrix:\n{}\nflow:\n  - {{ id: a, x: \"{}\" }}\n", axes.join("\n"), all.join(""));
     assert!(told(&text).contains("more than 200 steps"), "{}", told(&text));
 }
+
+#[test]
+fn references_are_known_by_their_type_and_not_by_the_name_of_their_key() {
+    let text = r#"matrix:
+  db: [one, two]
+flow:
+  - { id: end, end: { pod: "{{ matrix.db }}", how: crash } }
+  - { id: given, jwt: { token: { service-account: "{{ matrix.db }}" } } }
+  - { id: said, log: { of: "deployment/{{ matrix.db }}", since: end } }
+  - { id: seen, event: { of: "Pod/{{ matrix.db }}" } }
+  - { id: bytes, replica: { of: "bucket/{{ matrix.db }}" } }
+  - { id: again, sts: { role: x, token-of: given } }
+  - id: objects
+    needs: [end]
+    apply: { objects: [{ id: "{{ matrix.db }}", of: end, as: end, needs: [end], same-chain-as: "{{ matrix.db }}" }] }
+"#;
+    let value = expanded(text).value;
+    let at = |pointer: &str| value.pointer(pointer).map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned));
+    for (pointer, expected) in [
+        ("/flow/5/id", "said-two"),
+        ("/flow/5/log/of", "deployment/two"),
+        ("/flow/5/log/since", "end-two"),
+        ("/flow/7/event/of", "Pod/two"),
+        ("/flow/9/replica/of", "bucket/two"),
+        ("/flow/11/id", "again-two"),
+        ("/flow/11/sts/token-of", "given-two"),
+        ("/flow/13/needs/0", "end-two"),
+        ("/flow/13/apply/objects/0/id", "two"),
+        ("/flow/13/apply/objects/0/of", "end"),
+        ("/flow/13/apply/objects/0/as", "end"),
+        ("/flow/13/apply/objects/0/needs/0", "end"),
+        ("/flow/13/apply/objects/0/same-chain-as", "two"),
+    ] {
+        assert_eq!(at(pointer).as_deref(), Some(expected), "{pointer}");
+    }
+}

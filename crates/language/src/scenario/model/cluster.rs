@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::StepRef;
+
 /// Look at a Kubernetes object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -37,7 +39,7 @@ pub struct LogStep {
     pub previous: bool,
     /// Only what was written after this earlier step had ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<String>,
+    pub since: Option<StepRef>,
 }
 
 /// Look at the events that Kubernetes recorded of an object.

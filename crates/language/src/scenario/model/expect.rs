@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::NumberBound;
+use super::{NumberBound, StepRef};
 use crate::scenario::duration::Span;
 
 /// What must hold: every key that is given. Which keys a step takes depends on what it does.
@@ -47,7 +47,7 @@ pub struct Expect {
     pub address: Option<String>,
     /// The chain that the server sends is the one that this earlier `tls` or `http` step saw: same leaf, same issuers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub same_chain_as: Option<String>,
+    pub same_chain_as: Option<StepRef>,
     /// A name in the server's leaf certificate (`tls`, `http`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_name: Option<String>,

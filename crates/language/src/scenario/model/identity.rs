@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::StepRef;
 use crate::scenario::duration::Span;
 
 /// The audience that AWS's SDKs and webhooks use.
@@ -22,7 +23,7 @@ pub struct StsStep {
     pub token: Option<TokenSpec>,
     /// The token that this earlier `jwt` or `sts` step was given, however old it is by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token_of: Option<String>,
+    pub token_of: Option<StepRef>,
     /// `DurationSeconds`; left out, the credentials live as long as the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Span>,
@@ -40,7 +41,7 @@ pub struct JwtStep {
     pub token: Option<TokenSpec>,
     /// The token that this earlier `jwt` or `sts` step was given, however old it is by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token_of: Option<String>,
+    pub token_of: Option<StepRef>,
     /// Ask the issuer here, `https://host[:port]`, instead of where the token's `iss` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,

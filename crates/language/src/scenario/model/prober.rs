@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DnsStep, HttpStep, Step, TlsStep};
+use super::{DnsStep, HttpStep, Step, StepRef, TlsStep};
 use crate::scenario::duration::Span;
 
 /// Start a prober: exactly one of `dns`, `tls` and `http`, asked at a fixed rate from the vantage itself, each time over
@@ -45,7 +45,7 @@ impl BackgroundStep {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ProberStep {
     /// Id of the `background` step.
-    pub of: String,
+    pub of: StepRef,
     /// Stop the prober, wait for the answers in flight, and count those too. With `eventually` it is stopped when the
     /// expectation holds. What no step stops ends with the flow.
     #[serde(default)]

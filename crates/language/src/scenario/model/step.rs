@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     After, BackgroundStep, ClientStep, DeleteStep, EndStep, EventStep, Expect, FiguresStep, JwtStep, KillStep, LogStep,
     MeasureStep, PatchStep, ProberStep, RepeatStep, ReplicaStep, ResourceStep, RestartStep, RotateStep, ScaleStep,
-    ScriptStep, SessionToken, SqliteStep, StsStep, Vulnerable,
+    ScriptStep, SessionToken, SqliteStep, StepRef, StsStep, Vulnerable,
 };
 use crate::scenario::duration::Span;
 
@@ -23,7 +23,7 @@ pub struct Step {
     pub from: Option<String>,
     /// Steps that must have passed, beyond those that are named in `{{ }}`: if one fails, this one is blocked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub needs: Vec<String>,
+    pub needs: Vec<StepRef>,
 
     /// Resolve a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -234,7 +234,7 @@ pub struct S3Step {
     pub body: Option<String>,
     /// Ask with the credentials that this earlier `sts` step gained, instead of the store's own.
     #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
-    pub as_step: Option<String>,
+    pub as_step: Option<StepRef>,
     /// What becomes of the session token of `as`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_token: Option<SessionToken>,
@@ -284,7 +284,7 @@ pub struct PresignStep {
     pub query: IndexMap<String, String>,
     /// Sign with the credentials that this earlier `sts` step gained, instead of the store's own.
     #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
-    pub as_step: Option<String>,
+    pub as_step: Option<StepRef>,
 }
 
 /// Apply Kubernetes objects.
