@@ -22,7 +22,10 @@ pub fn reissue(
     let wanted = Certificate {
         name: planned.name.clone(),
         issuer: step.issuer.clone().unwrap_or_else(|| planned.issuer.clone()),
-        names: step.names.clone().unwrap_or_else(|| planned.names.clone()),
+        names: step
+            .names
+            .as_ref()
+            .map_or_else(|| planned.names.clone(), |names| names.iter().map(|name| name.as_str().to_owned()).collect()),
         not_before: step.not_before.unwrap_or(planned.not_before),
         not_after: step.not_after.unwrap_or(planned.not_after),
         secret: planned.secret.clone(),

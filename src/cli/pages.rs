@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::args::Cli;
 use parallax_language::fixture::{Fixture, Library};
-use parallax_language::scenario::action::Action;
+use parallax_language::scenario::Kind;
 use parallax_language::scenario::schema::{FIXTURE, SCENARIO};
 
 /// The first line of each page.
@@ -40,10 +40,11 @@ fn scenario() -> String {
     out.push_str(
         "\n## Which step can fail with which cause\n\n| step | looks from a vantage | causes |\n|---|---|---|\n",
     );
-    for action in Action::ALL {
-        let causes: Vec<String> = action.causes().iter().map(|cause| format!("`{cause}`")).collect();
-        let from = if action.needs_vantage() { "yes" } else { "" };
-        let _ = writeln!(out, "| `{action}` | {from} | {} |", causes.join(", "));
+    for kind in Kind::ALL {
+        let nature = kind.nature();
+        let causes: Vec<String> = nature.causes.iter().map(|cause| format!("`{cause}`")).collect();
+        let from = if nature.from_vantage { "yes" } else { "" };
+        let _ = writeln!(out, "| `{kind}` | {from} | {} |", causes.join(", "));
     }
     out
 }

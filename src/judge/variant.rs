@@ -36,7 +36,7 @@ pub fn problems<'a>(
     let results: BTreeMap<&str, &StepResult> = results.iter().map(|it| (it.step.as_str(), it)).collect();
     let mut problems = Vec::new();
     // A repeat has no verdict of its own: its steps have, in the last round that was run.
-    for step in placed(flow).into_iter().map(|it| it.step).filter(|it| it.repeat.is_none()) {
+    for step in placed(flow).into_iter().map(|it| it.step).filter(|it| it.repeat().is_none()) {
         let declared = fails.get(&step.id);
         let Some(result) = results.get(step.id.as_str()) else {
             problems.push(without_result(&step.id, declared.copied()));

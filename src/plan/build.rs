@@ -8,8 +8,10 @@ use serde_json::Value;
 use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 use super::{hosts, pods};
 use parallax_language::fixture::{self, ClusterNeeds, Contributions, Library, Made};
+use parallax_language::scenario::action::Effect;
 use parallax_language::scenario::diagnostic::{suggest, tidy};
 use parallax_language::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery};
+use parallax_language::scenario::template::Tree;
 use parallax_language::scenario::{Diagnostic, Loaded, Variant, side_by_side};
 
 /// First node port that the plan gives away; the range of the apiserver's default is 30000 to 32767.
@@ -157,7 +159,7 @@ impl Wants {
             fixtures.values().flat_map(|it| &it.cluster_objects).map(|it| it.manifest.to_string()).collect();
         // What a step applies to the whole cluster is there for everybody, too.
         let steps = draft.variants.iter().flat_map(|it| it.scenario.steps());
-        let applied = steps.filter_map(|it| it.step.apply.as_ref()).flat_map(|apply| &apply.objects);
+        let applied = steps.flat_map(|it| it.step.action.rules().objects()).map(Tree::value);
         objects.extend(applied.filter(|it| fixture::is_wide(it)).map(Value::to_string));
         objects.sort();
         objects.dedup();
@@ -183,10 +185,12 @@ fn environments<'a>(loaded: &'a Loaded, selected: &BTreeSet<VariantId>) -> Vec<(
     let mut shared = Vec::new();
     let mut own = Vec::new();
     for variant in loaded.variants.iter().filter(|variant| selected.contains(&variant.id)) {
-        let stays = |variant: &Variant| !variant.scenario.steps().iter().any(|it| it.step.action().leaves_it_changed());
+        let stays =
+            |variant: &Variant| !variant.scenario.steps().iter().any(|it| it.step.nature().effect == Effect::Changes);
         // What a step applies stays, and the next variant that applies something else in its place would find it there.
         let steps = variant.scenario.steps();
-        let applies = |id: &String| steps.iter().any(|it| it.step.id == *id && it.step.apply.is_some());
+        let applies =
+            |id: &String| steps.iter().any(|it| it.step.id == *id && it.step.nature().effect == Effect::Applies);
         let as_planned = variant.touches.fixtures.is_empty()
             && !variant.touches.cluster
             && !variant.touches.flow.iter().any(applies);

@@ -100,7 +100,7 @@ impl ClusterPlan {
         let all = self.environments.iter().flat_map(|it| {
             let fixtures = it.fixtures.values().flat_map(|it| &it.images).map(String::as_str);
             let steps = it.variants.iter().flat_map(|it| it.variant.scenario.steps());
-            let applied = steps.filter_map(|it| it.step.apply.as_ref()).flat_map(|it| &it.objects).flat_map(named);
+            let applied = steps.flat_map(|it| it.step.action.rules().objects()).flat_map(|it| named(it.value()));
             fixtures.chain(it.pods.values().filter_map(|pod| pod.image.as_deref())).chain(applied)
         });
         all.collect()

@@ -29,9 +29,8 @@ pub(super) fn of(
             pods.entry(name).or_insert(pod);
         }
         let steps = plan.variant.scenario.steps();
-        let of_sts = steps.iter().filter_map(|it| it.step.sts.as_ref()?.token.as_ref());
-        let of_jwt = steps.iter().filter_map(|it| it.step.jwt.as_ref()?.token.as_ref());
-        accounts.extend(of_sts.chain(of_jwt).map(|token| token.service_account.clone()));
+        let tokens = steps.iter().filter_map(|it| it.step.action.rules().token());
+        accounts.extend(tokens.map(|token| token.service_account.to_string()));
     }
     (pods, accounts)
 }

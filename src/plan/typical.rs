@@ -1,6 +1,7 @@
 //! What an environment takes where no run of this machine tells: a guess from its steps, good enough for an order.
 
 use super::cluster::EnvironmentPlan;
+use parallax_language::scenario::Kind;
 use parallax_language::scenario::model::Step;
 
 /// A cluster, until its first environment can begin.
@@ -22,15 +23,15 @@ fn flow(steps: &[Step]) -> u64 {
 
 /// What the steps of the shipped scenarios took on two processors, by kind.
 fn step(step: &Step) -> u64 {
-    if let Some(repeat) = &step.repeat {
+    if let Some(repeat) = step.repeat() {
         return flow(&repeat.flow).saturating_mul(repeat.times.into());
     }
-    let by_kind = match step.action().key() {
-        "scale" | "restart" => 5_000,
-        "kill" | "end" | "delete" => 3_000,
-        "rotate" => 20_000,
-        "client" | "script" => 1_500,
-        "log" | "event" => 900,
+    let by_kind = match step.kind() {
+        Kind::Scale | Kind::Restart => 5_000,
+        Kind::Kill | Kind::End | Kind::Delete => 3_000,
+        Kind::Rotate => 20_000,
+        Kind::Client | Kind::Script => 1_500,
+        Kind::Log | Kind::Event => 900,
         _ => STEP_MS,
     };
     let held = step.consistently.map_or(0, |span| u64::try_from(span.to_duration().as_millis()).unwrap_or(u64::MAX));

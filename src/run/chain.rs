@@ -13,6 +13,7 @@ use crate::explain::{Chain, web_identity};
 use crate::plan::VariantPlan;
 use crate::probe::logs::{self, LogQuestion};
 use crate::record::Noted as _;
+use parallax_language::scenario::Action;
 use parallax_language::scenario::model::Step;
 use parallax_language::scenario::target::LogTarget;
 
@@ -45,7 +46,7 @@ pub(super) async fn broken_link(
 /// The last complaint about a provider, and the roles that were made.
 async fn written(stage: &Stage<'_>, step: &Step) -> (Option<String>, Vec<String>) {
     let (mut complaint, mut roles) = (None, Vec::new());
-    let named = step.sts.as_ref().and_then(|it| it.store.as_deref());
+    let named = if let Action::Sts(sts) = &step.action { sts.store.as_deref() } else { None };
     let Ok((fixture, _)) = stage.scene.store(named) else { return (complaint, roles) };
     let workload = stage.scene.plan.fixtures[fixture].ready.iter().find_map(|ready| match &ready.when {
         parallax_language::fixture::ReadyWhen::Deployment(name) => Some(name.clone()),

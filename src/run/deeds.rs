@@ -4,8 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use parallax_language::scenario::model::Step;
+use parallax_language::scenario::Action;
+use parallax_language::scenario::model::Workload;
 use parallax_language::scenario::target::Which;
+use parallax_language::scenario::template::{Template, Tree};
 
 /// An object that a step acts on; what it stands for may end by that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,9 +22,9 @@ struct Acted {
 pub(super) struct Deeds(Mutex<Vec<Acted>>);
 
 impl Deeds {
-    /// Takes note of what a step is about to do, its references filled in. `namespace` is the variant's.
-    pub(super) fn note(&self, step: &Step, namespace: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(acted_on(step, namespace));
+    /// Takes note of what is about to be done, its references filled in. `namespace` is the variant's.
+    pub(super) fn note(&self, action: &Action, namespace: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(acted_on(action, namespace));
     }
 
     /// Whether the flow acted on nothing.
@@ -62,45 +64,45 @@ fn selects(selector: &str, pod: &Pod) -> bool {
     })
 }
 
-fn acted_on(step: &Step, own: &str) -> Vec<Acted> {
+fn acted_on(action: &Action, own: &str) -> Vec<Acted> {
     let acted = |namespace: Option<&str>, kind: &str, which: Which| Acted {
         namespace: namespace.unwrap_or(own).to_owned(),
         kind: kind.to_owned(),
         which,
     };
-    let named = |namespace: &Option<String>, kind: &str, name: &str| {
-        acted(namespace.as_deref(), kind, Which::Name(name.to_owned()))
+    let named = |namespace: Option<&Template>, kind: &str, name: &str| {
+        acted(namespace.map(Template::as_str), kind, Which::Name(name.to_owned()))
     };
-    let workload = |namespace: &Option<String>, deployment: &Option<String>, set: &Option<String>| {
-        let deployment = deployment.iter().map(|name| named(namespace, "Deployment", name));
-        deployment.chain(set.iter().map(|name| named(namespace, "StatefulSet", name))).collect::<Vec<_>>()
+    let pod =
+        |namespace: Option<&Template>, pod: &str| acted(namespace.map(Template::as_str), "Pod", Which::parse(pod));
+    let workload = |namespace: Option<&Template>, workload: &Workload| match workload {
+        Workload::Deployment(name) => named(namespace, "Deployment", name),
+        Workload::StatefulSet(name) => named(namespace, "StatefulSet", name),
     };
-    let mut all = Vec::new();
-    if let Some(it) = &step.kill {
-        all.push(acted(it.namespace.as_deref(), "Pod", Which::parse(&it.pod)));
-    }
-    if let Some(it) = &step.end {
-        all.push(acted(it.namespace.as_deref(), "Pod", Which::parse(&it.pod)));
-    }
-    if let Some(it) = &step.scale {
-        all.extend(workload(&it.namespace, &it.deployment, &it.stateful_set));
-    }
-    if let Some(it) = &step.restart {
-        all.extend(workload(&it.namespace, &it.deployment, &it.stateful_set));
-    }
-    all.extend(step.delete.iter().map(|it| named(&it.namespace, &it.kind, &it.name)));
-    all.extend(step.patch.iter().map(|it| named(&it.namespace, &it.kind, &it.name)));
-    for object in step.apply.iter().flat_map(|it| &it.objects) {
-        let word = |pointer: &str| object.pointer(pointer).and_then(serde_json::Value::as_str);
-        if let (Some(kind), Some(name)) = (word("/kind"), word("/metadata/name")) {
-            all.push(acted(word("/metadata/namespace"), kind, Which::Name(name.to_owned())));
+    match action {
+        Action::Kill(it) => vec![pod(it.namespace.as_ref(), &it.pod)],
+        Action::End(it) => vec![pod(it.namespace.as_ref(), &it.pod)],
+        Action::Scale(it) => vec![workload(it.namespace.as_ref(), &it.workload)],
+        Action::Restart(it) => vec![workload(it.namespace.as_ref(), &it.workload)],
+        Action::Delete(it) => vec![named(it.namespace.as_ref(), &it.kind, &it.name)],
+        Action::Patch(it) => vec![named(it.namespace.as_ref(), &it.kind, &it.name)],
+        Action::Apply(it) => {
+            let word = |object: &Tree, pointer: &str| {
+                object.value().pointer(pointer).and_then(serde_json::Value::as_str).map(str::to_owned)
+            };
+            let of_object = |object: &Tree| {
+                let (kind, name) = (word(object, "/kind")?, word(object, "/metadata/name")?);
+                Some(acted(word(object, "/metadata/namespace").as_deref(), &kind, Which::Name(name)))
+            };
+            it.objects.iter().filter_map(of_object).collect()
         }
+        _ => Vec::new(),
     }
-    all
 }
 
 #[cfg(test)]
 mod tests {
+    use parallax_language::scenario::model::Step;
     use serde_json::json;
 
     use super::*;
@@ -135,7 +137,7 @@ mod tests {
             whole.as_object_mut().expect("a map").extend(step.as_object().expect("a map").clone());
             let step: Step = serde_json::from_value(whole).expect("a step");
             let deeds = Deeds::default();
-            deeds.note(&step, "own");
+            deeds.note(&step.action, "own");
             assert_eq!(deeds.mean(&of_deployment, "own"), means_deployment, "{step:?}");
             assert_eq!(deeds.mean(&of_set, "own"), means_set, "{step:?}");
         }

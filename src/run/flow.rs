@@ -85,7 +85,7 @@ impl Flow<'_> {
     async fn steps(&mut self, steps: &[Step]) -> Result<Vec<StepResult>, RunError> {
         let mut results = Vec::new();
         for step in steps {
-            match &step.repeat {
+            match step.repeat() {
                 Some(repeat) => results.extend(self.rounds(step, repeat).await?),
                 None => results.push(self.step(step, None, false).await?.0),
             }
@@ -192,7 +192,7 @@ impl Flow<'_> {
         let ended = StepEnded {
             variant,
             step: id,
-            kind: step.action().to_string(),
+            kind: step.kind().to_string(),
             from: from.map(VantageId::from),
             verdict,
             cause: cause.clone(),

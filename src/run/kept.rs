@@ -12,8 +12,9 @@ use super::scene::Scene;
 use super::signature::Presigned;
 use super::step::Tried;
 use crate::judge::Seen;
-use parallax_language::scenario::model::{Expect, ROUND, Step};
-use parallax_language::scenario::template::{self, Reference};
+use parallax_language::scenario::model::{Expect, ROUND, Step, WrittenExpect};
+use parallax_language::scenario::parts::Parts;
+use parallax_language::scenario::template::{Reference, Template};
 
 /// What later steps refer to.
 #[derive(Clone, Debug, Default)]
@@ -107,8 +108,8 @@ impl Kept {
     }
 
     /// How many rounds were void of the repeat whose values a text refers to.
-    pub(super) fn void_of(&self, text: &str) -> u32 {
-        let references = template::references(text).unwrap_or_default();
+    pub(super) fn void_of(&self, text: &Template) -> u32 {
+        let references = text.references().unwrap_or_default();
         references.iter().find_map(|it| self.void.get(&it.name)).copied().unwrap_or(0)
     }
 
@@ -146,33 +147,13 @@ pub(super) struct Words<'a> {
 }
 
 impl Words<'_> {
-    /// A text with its references replaced.
-    pub(super) fn text(&self, text: &str) -> Result<String, String> {
-        self.scene.render(text, self.kept)
+    /// The same with the references in all its texts replaced.
+    pub(super) fn fill<T: Parts>(&self, it: &T) -> Result<T, String> {
+        it.filled(&|reference| self.scene.value(reference, self.kept))
     }
 
-    /// A value with the references in all its texts replaced.
-    pub(super) fn value(&self, value: &Value) -> Result<Value, String> {
-        Ok(match value {
-            Value::String(text) => Value::String(self.text(text)?),
-            Value::Array(items) => Value::Array(items.iter().map(|item| self.value(item)).collect::<Result<_, _>>()?),
-            Value::Object(fields) => {
-                let fields = fields.iter().map(|(key, value)| Ok((key.clone(), self.value(value)?)));
-                Value::Object(fields.collect::<Result<_, String>>()?)
-            }
-            other => other.clone(),
-        })
-    }
-
-    /// A step with the references in all its texts replaced.
-    pub(super) fn step(&self, step: &Step) -> Result<Step, String> {
-        let value = serde_json::to_value(step).map_err(|error| error.to_string())?;
-        serde_json::from_value(self.value(&value)?).map_err(|error| error.to_string())
-    }
-
-    /// An expectation with the references in all its texts replaced.
-    pub(super) fn expect(&self, expect: &Expect) -> Result<Expect, String> {
-        let value = serde_json::to_value(expect).map_err(|error| error.to_string())?;
-        serde_json::from_value(self.value(&value)?).map_err(|error| error.to_string())
+    /// What must hold, with the references in all its texts replaced.
+    pub(super) fn expect(&self, expect: &WrittenExpect) -> Result<Expect, String> {
+        expect.filled(&|reference| self.scene.value(reference, self.kept))
     }
 }

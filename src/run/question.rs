@@ -1,4 +1,4 @@
-//! From a step to a question.
+//! From a step to a question: one for each kind that asks a vantage.
 
 use std::collections::BTreeMap;
 
@@ -10,92 +10,131 @@ use parallax_vocab::question::{
     TlsQuestion, TokenSource,
 };
 
-use super::kept::{Kept, Words};
+use super::kept::Kept;
 use super::scene::Scene;
 use crate::apply::TOKEN_FILE;
 use parallax_language::scenario::clients::Client;
+use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{
-    ClientStep, HttpStep, PresignStep, S3Step, ScriptStep, SessionToken, Step, StsStep,
+    ClientStep, CredentialsOf, DnsStep, HttpStep, JwtStep, Operation, PresignStep, ReplicaStep, S3Step, ScriptStep,
+    SessionToken, StsStep, Task, TlsStep,
 };
+use parallax_language::scenario::parts::Parts;
+use parallax_language::scenario::template::Template;
 
-/// What earlier steps gained, and the token that was made for this one.
-struct Gained<'a> {
-    kept: &'a Kept,
+/// What a question is made of, beside the step.
+pub(super) struct Asking<'a> {
+    pub(super) scene: &'a Scene<'a>,
+    /// What earlier steps gained.
+    pub(super) kept: &'a Kept,
     /// The step's own token, where it does not take the pod's.
-    token: Option<Secret>,
+    pub(super) token: Option<Secret>,
+    /// The environment that the vantage declares, for the programs that run there.
+    pub(super) place: &'a IndexMap<String, String>,
 }
 
-/// The question that a probe step asks, with everything filled in. `place` is the environment that the vantage declares, for
-/// the programs that run there.
-pub(super) fn probe(
-    words: &Words<'_>,
-    step: &Step,
-    token: Option<Secret>,
-    place: &IndexMap<String, String>,
-) -> Result<Probe, String> {
-    let text = |text: &str| words.text(text);
-    let scene = words.scene;
-    let gained = Gained { kept: words.kept, token };
-    let gained = &gained;
-    if let Some(dns) = &step.dns {
-        return Ok(Probe::Dns(DnsQuestion { name: text(&dns.name)? }));
+/// A kind that asks a vantage. Its references are replaced before it is asked what its question is.
+pub(super) trait Asks: Parts {
+    /// The question.
+    fn probe(&self, asking: &Asking<'_>) -> Result<Probe, String>;
+}
+
+impl Asks for DnsStep {
+    fn probe(&self, _: &Asking<'_>) -> Result<Probe, String> {
+        Ok(Probe::Dns(DnsQuestion { name: self.name.to_string() }))
     }
-    if let Some(tls) = &step.tls {
-        let server_name = tls.server_name.as_deref().map(text).transpose()?;
-        return Ok(Probe::Tls(TlsQuestion { host: text(&tls.host)?, port: tls.port, server_name }));
+}
+
+impl Asks for TlsStep {
+    fn probe(&self, _: &Asking<'_>) -> Result<Probe, String> {
+        let server_name = self.server_name.as_ref().map(ToString::to_string);
+        Ok(Probe::Tls(TlsQuestion { host: self.host.to_string(), port: self.port, server_name }))
     }
-    if let Some(replica) = &step.replica {
-        let (fixture, store) = scene.store(replica.store.as_deref())?;
-        let of = text(&replica.of)?;
-        let (bucket, prefix) = of.split_once('/').unwrap_or((&of, ""));
+}
+
+impl Asks for HttpStep {
+    fn probe(&self, _: &Asking<'_>) -> Result<Probe, String> {
+        http_question(self).map(Probe::Http)
+    }
+}
+
+impl Asks for S3Step {
+    fn probe(&self, asking: &Asking<'_>) -> Result<Probe, String> {
+        s3_question(self, asking).map(Probe::S3)
+    }
+}
+
+impl Asks for PresignStep {
+    fn probe(&self, asking: &Asking<'_>) -> Result<Probe, String> {
+        presign_question(self, asking).map(Probe::Presign)
+    }
+}
+
+impl Asks for ReplicaStep {
+    fn probe(&self, asking: &Asking<'_>) -> Result<Probe, String> {
+        let (fixture, store) = asking.scene.store(self.store.as_deref())?;
+        let (bucket, prefix) = self.of.split_once('/').unwrap_or((&self.of, ""));
         let operation = S3Operation::Survey { bucket: bucket.to_owned(), prefix: prefix.to_owned() };
-        return Ok(Probe::S3(S3Question {
-            access: scene.access(fixture, store)?,
-            operation,
-            headers: BTreeMap::new(),
-        }));
+        let access = asking.scene.access(fixture, store)?;
+        Ok(Probe::S3(S3Question { access, operation, headers: BTreeMap::new() }))
     }
-    if let Some(http) = &step.http {
-        return http_question(http, text).map(Probe::Http);
-    }
-    if let Some(s3) = &step.s3 {
-        return s3_question(scene, s3, gained, text).map(Probe::S3);
-    }
-    if let Some(presign) = &step.presign {
-        return presign_question(scene, presign, gained, text).map(Probe::Presign);
-    }
-    if let Some(sts) = &step.sts {
-        return sts_question(scene, sts, gained, text).map(Probe::Sts);
-    }
-    if let Some(jwt) = &step.jwt {
-        let issuer = jwt.issuer.as_deref().map(text).transpose()?;
-        return Ok(Probe::Jwt(JwtQuestion { token: gained.token(), issuer }));
-    }
-    if let Some(script) = &step.script {
-        return script_question(scene, script, place, text).map(Probe::Run);
-    }
-    if let Some(client) = &step.client {
-        return client_question(scene, client, gained, place, text).map(Probe::Client);
-    }
-    Err("it does not ask anything".to_owned())
 }
 
-fn script_question(
-    scene: &Scene<'_>,
-    step: &ScriptStep,
-    place: &IndexMap<String, String>,
-    text: impl Fn(&str) -> Result<String, String>,
-) -> Result<RunQuestion, String> {
-    let mut env = variables(place, |it| Ok(it.to_owned()))?;
-    if let Some(store) = &step.store {
-        env.extend(store_variables(scene, store)?);
+impl Asks for StsStep {
+    fn probe(&self, asking: &Asking<'_>) -> Result<Probe, String> {
+        let (_, store) = asking.scene.store(self.store.as_deref())?;
+        Ok(Probe::Sts(StsQuestion {
+            endpoint: self.endpoint.as_deref().unwrap_or(&store.endpoint).to_owned(),
+            role_arn: self.role.to_string(),
+            token: asking.token(),
+            duration_s: self.duration.map(Span::as_seconds),
+            policy: None,
+        }))
     }
-    env.extend(variables(&step.env, |it| text(it))?);
-    Ok(RunQuestion {
-        argv: step.run.iter().map(|it| text(it)).collect::<Result<_, _>>()?,
-        env,
-        stdin: step.stdin.as_deref().map(&text).transpose()?.map(Secret::new),
-    })
+}
+
+impl Asks for JwtStep {
+    fn probe(&self, asking: &Asking<'_>) -> Result<Probe, String> {
+        let issuer = self.issuer.as_ref().map(ToString::to_string);
+        Ok(Probe::Jwt(JwtQuestion { token: asking.token(), issuer }))
+    }
+}
+
+impl Asks for ScriptStep {
+    fn probe(&self, asking: &Asking<'_>) -> Result<Probe, String> {
+        let mut env = declared(asking.place);
+        if let Some(store) = &self.store {
+            env.extend(store_variables(asking.scene, store)?);
+        }
+        env.extend(variables(&self.env));
+        Ok(Probe::Run(RunQuestion {
+            argv: self.run.iter().map(ToString::to_string).collect(),
+            env,
+            stdin: self.stdin.as_deref().map(Secret::new),
+        }))
+    }
+}
+
+impl Asks for ClientStep {
+    fn probe(&self, asking: &Asking<'_>) -> Result<Probe, String> {
+        let client = Client::named(&self.client).ok_or_else(|| format!("`{}` is not a client", self.client))?;
+        let task = match &self.task {
+            Task::Presign(presign) => ClientTask::Presign(presign_question(presign, asking)?),
+            Task::S3(s3) => ClientTask::S3(s3_question(s3, asking)?),
+            Task::Http(http) => ClientTask::Http(http_question(http)?),
+        };
+        let mut env = declared(asking.place);
+        env.extend(variables(&self.env));
+        Ok(Probe::Client(ClientQuestion {
+            client: client.name.to_owned(),
+            program: client.program(),
+            trust_in: client.trust_in.to_owned(),
+            env,
+            chain: self.chain,
+            origin: self.origin.as_ref().map(ToString::to_string),
+            task,
+        }))
+    }
 }
 
 /// The variables by which the AWS SDKs and tools reach a store.
@@ -111,54 +150,49 @@ fn store_variables(scene: &Scene<'_>, store: &str) -> Result<BTreeMap<String, Se
     ]))
 }
 
-fn variables(
-    env: &IndexMap<String, String>,
-    text: impl Fn(&str) -> Result<String, String>,
-) -> Result<BTreeMap<String, Secret>, String> {
-    env.iter().map(|(name, value)| Ok((name.clone(), Secret::new(text(value)?)))).collect()
+fn declared(env: &IndexMap<String, String>) -> BTreeMap<String, Secret> {
+    env.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str()))).collect()
 }
 
-fn client_question(
-    scene: &Scene<'_>,
-    step: &ClientStep,
-    gained: &Gained<'_>,
-    place: &IndexMap<String, String>,
-    text: impl Fn(&str) -> Result<String, String>,
-) -> Result<ClientQuestion, String> {
-    let client = Client::named(&step.client).ok_or_else(|| format!("`{}` is not a client", step.client))?;
-    let task = match (&step.presign, &step.s3, &step.http) {
-        (Some(presign), _, _) => ClientTask::Presign(presign_question(scene, presign, gained, &text)?),
-        (None, Some(s3), _) => ClientTask::S3(s3_question(scene, s3, gained, &text)?),
-        (None, None, Some(http)) => ClientTask::Http(http_question(http, &text)?),
-        (None, None, None) => return Err("the client has nothing to do".to_owned()),
-    };
-    let mut env = variables(place, |it| Ok(it.to_owned()))?;
-    env.extend(variables(&step.env, &text)?);
-    Ok(ClientQuestion {
-        client: client.name.to_owned(),
-        program: client.program(),
-        trust_in: client.trust_in.to_owned(),
-        env,
-        chain: step.chain,
-        origin: step.origin.as_deref().map(&text).transpose()?,
-        task,
-    })
+fn variables(env: &IndexMap<String, Template>) -> BTreeMap<String, Secret> {
+    env.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str()))).collect()
 }
 
-fn http_question(step: &HttpStep, text: impl Fn(&str) -> Result<String, String>) -> Result<HttpQuestion, String> {
-    let (method, url) = only(&step.methods())?;
-    let headers = step.headers.iter().map(|(name, value)| Ok((name.clone(), text(value)?)));
-    let url = text(url)?;
+fn texts(map: &IndexMap<String, Template>) -> BTreeMap<String, String> {
+    map.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
+}
+
+impl Asking<'_> {
+    fn token(&self) -> TokenSource {
+        self.token.clone().map_or_else(|| TokenSource::File(TOKEN_FILE.to_owned()), TokenSource::Value)
+    }
+
+    /// A store's access, with the credentials of an earlier step where those are named.
+    fn access(&self, named: Option<&str>, of: Option<&CredentialsOf>, dropped: bool) -> Result<S3Access, String> {
+        let (fixture, store) = self.scene.store(named)?;
+        let access = self.scene.access(fixture, store)?;
+        let Some(step) = of else { return Ok(access) };
+        let gained = self.kept.credentials(step).ok_or_else(|| format!("step `{step}` gained no credentials"))?;
+        Ok(S3Access {
+            access_key: gained.access_key.clone(),
+            secret_key: gained.secret_key.clone(),
+            session_token: (!dropped).then(|| gained.session_token.clone()),
+            ..access
+        })
+    }
+}
+
+fn http_question(step: &HttpStep) -> Result<HttpQuestion, String> {
     let url = match &step.path {
-        Some(path) => with_path(&url, &text(path)?)?,
-        None => url,
+        Some(path) => with_path(&step.request.text, path)?,
+        None => step.request.text.to_string(),
     };
     Ok(HttpQuestion {
-        method: method.to_uppercase(),
+        method: step.request.key.name(),
         url,
-        host: step.host.as_deref().map(&text).transpose()?,
-        headers: headers.collect::<Result<_, String>>()?,
-        body: step.body.as_deref().map(&text).transpose()?,
+        host: step.host.as_ref().map(ToString::to_string),
+        headers: texts(&step.headers),
+        body: step.body.as_ref().map(ToString::to_string),
     })
 }
 
@@ -170,112 +204,54 @@ fn with_path(url: &str, path: &str) -> Result<String, String> {
     Ok(format!("{scheme}://{host}{path}{query}"))
 }
 
-impl Gained<'_> {
-    fn token(&self) -> TokenSource {
-        self.token.clone().map_or_else(|| TokenSource::File(TOKEN_FILE.to_owned()), TokenSource::Value)
-    }
-
-    /// The same access with the credentials of an earlier step.
-    fn access(&self, access: S3Access, as_step: Option<&str>, dropped: bool) -> Result<S3Access, String> {
-        let Some(step) = as_step else { return Ok(access) };
-        let gained = self.kept.credentials(step).ok_or_else(|| format!("step `{step}` gained no credentials"))?;
-        Ok(S3Access {
-            access_key: gained.access_key.clone(),
-            secret_key: gained.secret_key.clone(),
-            session_token: (!dropped).then(|| gained.session_token.clone()),
-            ..access
-        })
-    }
-}
-
-fn sts_question(
-    scene: &Scene<'_>,
-    step: &StsStep,
-    gained: &Gained<'_>,
-    text: impl Fn(&str) -> Result<String, String>,
-) -> Result<StsQuestion, String> {
-    let (_, store) = scene.store(step.store.as_deref())?;
-    Ok(StsQuestion {
-        endpoint: step.endpoint.as_deref().map_or_else(|| Ok(store.endpoint.clone()), &text)?,
-        role_arn: text(&step.role)?,
-        token: gained.token(),
-        duration_s: step.duration.map(parallax_language::scenario::Span::as_seconds),
-        policy: None,
-    })
-}
-
-fn s3_question(
-    scene: &Scene<'_>,
-    step: &S3Step,
-    gained: &Gained<'_>,
-    text: impl Fn(&str) -> Result<String, String>,
-) -> Result<S3Question, String> {
-    let (fixture, store) = scene.store(step.store.as_deref())?;
-    let (operation, target) = only(&step.operations())?;
-    let target = text(target)?;
-    let (bucket, key) = match target.split_once('/') {
-        Some((bucket, key)) => (bucket.to_owned(), key.to_owned()),
-        None => (target.clone(), String::new()),
-    };
-    let body = step.body.as_deref().map(&text).transpose()?.unwrap_or_default();
-    let operation = match operation {
-        "put" => S3Operation::Put { bucket, key, body },
-        "get" => S3Operation::Get { bucket, key },
-        "head" => S3Operation::Head { bucket, key },
-        "delete" => S3Operation::Delete { bucket, key },
-        "create-upload" => S3Operation::CreateUpload { bucket, key },
-        "complete-upload" => {
-            let upload = step.upload.as_deref().map(&text).transpose()?.unwrap_or_default();
-            let parts = step.parts.iter().map(|etag| text(etag)).collect::<Result<_, _>>()?;
-            S3Operation::CompleteUpload { bucket, key, upload, parts }
+fn s3_question(step: &S3Step, asking: &Asking<'_>) -> Result<S3Question, String> {
+    let target = step.operation.text.as_str();
+    let (bucket, key) = target.split_once('/').unwrap_or((target, ""));
+    let (bucket, key) = (bucket.to_owned(), key.to_owned());
+    let text = |it: &Option<Template>| it.as_deref().unwrap_or_default().to_owned();
+    let operation = match step.operation.key {
+        Operation::Put => S3Operation::Put { bucket, key, body: text(&step.body) },
+        Operation::Get => S3Operation::Get { bucket, key },
+        Operation::Head => S3Operation::Head { bucket, key },
+        Operation::Delete => S3Operation::Delete { bucket, key },
+        Operation::CreateUpload => S3Operation::CreateUpload { bucket, key },
+        Operation::CompleteUpload => {
+            let parts = step.parts.iter().map(ToString::to_string).collect();
+            S3Operation::CompleteUpload { bucket, key, upload: text(&step.upload), parts }
         }
-        "list" => S3Operation::List { bucket, prefix: key },
-        "create-bucket" => S3Operation::CreateBucket { bucket: target },
-        other => return Err(format!("`{other}` is no operation of S3")),
+        Operation::List => S3Operation::List { bucket, prefix: key },
+        Operation::CreateBucket => S3Operation::CreateBucket { bucket: target.to_owned() },
     };
     let dropped = step.session_token == Some(SessionToken::Dropped);
-    let mut access = gained.access(scene.access(fixture, store)?, step.as_step.as_deref(), dropped)?;
+    let mut access = asking.access(step.store.as_deref(), step.as_step.as_ref(), dropped)?;
     if let Some(secret) = &step.secret_key {
-        access.secret_key = Secret::new(text(secret)?);
+        access.secret_key = Secret::new(secret.as_str());
     }
-    let headers = step.headers.iter().map(|(name, value)| Ok((name.clone(), text(value)?)));
-    Ok(S3Question { access, operation, headers: headers.collect::<Result<_, String>>()? })
+    Ok(S3Question { access, operation, headers: texts(&step.headers) })
 }
 
-fn presign_question(
-    scene: &Scene<'_>,
-    step: &PresignStep,
-    gained: &Gained<'_>,
-    text: impl Fn(&str) -> Result<String, String>,
-) -> Result<PresignQuestion, String> {
-    let (fixture, store) = scene.store(step.store.as_deref())?;
-    let (method, target) = only(&step.methods())?;
-    let target = text(target)?;
+fn presign_question(step: &PresignStep, asking: &Asking<'_>) -> Result<PresignQuestion, String> {
+    let target = step.request.text.as_str();
     let (bucket, key) = target.split_once('/').ok_or_else(|| format!("`{target}` is not bucket/key"))?;
-    let mut access = gained.access(scene.access(fixture, store)?, step.as_step.as_deref(), false)?;
+    let mut access = asking.access(step.store.as_deref(), step.as_step.as_ref(), false)?;
     if let Some(endpoint) = &step.endpoint {
-        access.endpoint = text(endpoint)?;
+        access.endpoint = endpoint.to_string();
     }
     if let Some(region) = &step.region {
-        access.region = text(region)?;
+        access.region = region.to_string();
     }
     if let Some(secret) = &step.secret_key {
-        access.secret_key = Secret::new(text(secret)?);
+        access.secret_key = Secret::new(secret.as_str());
     }
-    let query = step.query.iter().map(|(name, value)| Ok((name.clone(), text(value)?)));
     Ok(PresignQuestion {
         access,
-        method: method.to_uppercase(),
+        method: step.request.key.name(),
         bucket: bucket.to_owned(),
         key: key.to_owned(),
         expires_s: u64::try_from(step.expires.as_seconds()).map_err(|_| "`expires` is negative".to_owned())?,
-        signed_at_s: step.signed.map_or(0, parallax_language::scenario::duration::Span::as_seconds),
-        query: query.collect::<Result<_, String>>()?,
+        signed_at_s: step.signed.map_or(0, Span::as_seconds),
+        query: texts(&step.query),
     })
-}
-
-fn only<'a>(given: &[(&'static str, &'a str)]) -> Result<(&'static str, &'a str), String> {
-    given.first().copied().ok_or_else(|| "it says nothing to do".to_owned())
 }
 
 #[cfg(test)]

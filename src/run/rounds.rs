@@ -107,7 +107,7 @@ mod tests {
         let inner = json!({"id": "kill", "dns": {"name": "x"}, "after": {"random": "3s"}});
         let repeat = json!({"id": "kills", "repeat": {"times": 3, "seed": seed, "flow": [inner]}});
         let step: Step = serde_json::from_value(repeat).expect("a step");
-        let repeat = step.repeat.clone().expect("a repeat");
+        let repeat = step.repeat().cloned().expect("a repeat");
         (Rounds::new(&step, &repeat, over, 7), repeat.flow[0].clone())
     }
 

@@ -22,12 +22,8 @@ pub(super) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    /// A text with its references replaced: exports of fixtures, and what earlier steps left.
-    pub(super) fn render(&self, text: &str, kept: &Kept) -> Result<String, String> {
-        template::render(text, |reference| self.value(reference, kept))
-    }
-
-    fn value(&self, reference: &Reference, kept: &Kept) -> Result<String, String> {
+    /// What a reference stands for: an export of a fixture, or what an earlier step left.
+    pub(super) fn value(&self, reference: &Reference, kept: &Kept) -> Result<String, String> {
         if reference.name == template::VANTAGE {
             // The path is known at the vantage alone, which puts it in this one's place.
             return Ok(CA_BUNDLE.to_owned());

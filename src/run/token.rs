@@ -8,7 +8,7 @@ use super::step::Attempt;
 use crate::cluster::ISSUER;
 use crate::tokens::{self, Claims, Key, Wanted};
 use parallax_language::fixture::Export;
-use parallax_language::scenario::model::{STS_AUDIENCE, Signer, TokenSpec};
+use parallax_language::scenario::model::{STS_AUDIENCE, Signer, TokenOf, TokenSpec};
 
 /// How long a token lives where nothing is said, in seconds.
 const LIFETIME_S: i64 = 3600;
@@ -16,25 +16,25 @@ const LIFETIME_S: i64 = 3600;
 const AGE_S: i64 = 5;
 
 /// The token of the step's own, where it asks for one; made for each try, because its instants are relative to now.
-pub(super) async fn of_step(it: &Attempt<'_>) -> Result<Option<Secret>, RunError> {
-    let named = it.step.sts.as_ref().and_then(|step| step.token_of.as_ref());
-    if let Some(other) = named.or_else(|| it.step.jwt.as_ref().and_then(|step| step.token_of.as_ref())) {
+pub(super) async fn of_step(
+    it: &Attempt<'_>,
+    spec: Option<&TokenSpec>,
+    token_of: Option<&TokenOf>,
+) -> Result<Option<Secret>, RunError> {
+    if let Some(other) = token_of {
         let token = it.kept.token(other).cloned();
         return token.map(Some).ok_or_else(|| it.wrong(format!("step `{other}` was given no token")));
     }
-    let of_sts = it.step.sts.as_ref().and_then(|step| step.token.as_ref());
-    let spec = of_sts.or_else(|| it.step.jwt.as_ref().and_then(|step| step.token.as_ref()));
     let Some(spec) = spec else { return Ok(None) };
-    let token = make(it, spec).await?;
+    let token = make(it, &it.fill(spec)?).await?;
     it.stage.context.redactor.register(&token);
     Ok(Some(token))
 }
 
 async fn make(it: &Attempt<'_>, spec: &TokenSpec) -> Result<Secret, RunError> {
     let stage = it.stage;
-    let text = |text: &str| it.words().text(text).map_err(|reason| it.wrong(reason));
-    let audience = text(spec.audience.as_deref().unwrap_or(STS_AUDIENCE))?;
-    let account = text(&spec.service_account)?;
+    let audience = spec.audience.as_deref().unwrap_or(STS_AUDIENCE).to_owned();
+    let account = spec.service_account.to_string();
     let namespace = stage.scene.plan.namespace.clone();
     let expires_s = spec.expires.map_or(LIFETIME_S, parallax_language::scenario::Span::as_seconds);
     let made;
@@ -45,8 +45,7 @@ async fn make(it: &Attempt<'_>, spec: &TokenSpec) -> Result<Secret, RunError> {
         }
         (None, Signer::Apiserver) => {
             let client = stage.applier.client().clone();
-            let pod = spec.pod.as_deref().map(text).transpose()?;
-            let (namespace, account, audience, pod) = (&namespace, &account, &audience, pod.as_deref());
+            let (namespace, account, audience, pod) = (&namespace, &account, &audience, spec.pod.as_deref());
             return Ok(tokens::request(client, &Wanted { namespace, account, audience, expires_s, pod }).await?);
         }
         (None, Signer::Cluster) => {
@@ -60,7 +59,7 @@ async fn make(it: &Attempt<'_>, spec: &TokenSpec) -> Result<Secret, RunError> {
             &made
         }
         (None, Signer::SharedSecret) => {
-            made = Key::Shared { secret: text(spec.secret.as_deref().unwrap_or_default())?, id: audience.clone() };
+            made = Key::Shared { secret: spec.secret.as_deref().unwrap_or_default().to_owned(), id: audience.clone() };
             &made
         }
     };

@@ -37,25 +37,31 @@ struct Patience {
     follow: bool,
 }
 
-/// Asks what the step asks.
-pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
-    let step = it.filled_in()?;
-    let expect = step.expect.as_ref();
-    let patience = Patience { left: it.left, follow: step.eventually.is_some() };
-    match (&step.resource, &step.log, &step.event) {
-        (Some(resource), ..) => it.resource(resource, expect).await,
-        (_, Some(log), _) => it.log(log, expect, patience).await,
-        (_, _, Some(event)) => it.event(event, expect, patience).await,
-        (None, None, None) => Err(it.wrong("it asks nothing".to_owned())),
-    }
+/// A look at an object.
+pub(super) async fn resource(it: &Attempt<'_>, step: &ResourceStep) -> Result<Tried, RunError> {
+    it.resource(step, it.expect()?.as_ref()).await
+}
+
+/// A look at what containers wrote.
+pub(super) async fn log(it: &Attempt<'_>, step: &LogStep) -> Result<Tried, RunError> {
+    it.log(step, it.expect()?.as_ref(), it.patience()).await
+}
+
+/// A look at an object's events.
+pub(super) async fn event(it: &Attempt<'_>, step: &EventStep) -> Result<Tried, RunError> {
+    it.event(step, it.expect()?.as_ref(), it.patience()).await
 }
 
 impl Attempt<'_> {
+    fn patience(&self) -> Patience {
+        Patience { left: self.left, follow: self.step.eventually.is_some() }
+    }
+
     async fn resource(&self, it: &ResourceStep, expect: Option<&Expect>) -> Result<Tried, RunError> {
         let namespace = it.namespace.as_deref().unwrap_or_else(|| self.namespace());
         let (title, object) = self.stage.applier.get(&it.api_version, &it.kind, namespace, &it.name).await?;
         // Of a Secret digests are compared: equal where what they stand for is.
-        let blind = it.kind == "Secret";
+        let blind = it.kind.as_str() == "Secret";
         let expect = expect.cloned().map(|mut expect| {
             expect.object = expect.object.map(|object| if blind { concealed::expected(&object) } else { object });
             expect
@@ -71,14 +77,14 @@ impl Attempt<'_> {
 
     async fn log(&self, it: &LogStep, expect: Option<&Expect>, patience: Patience) -> Result<Tried, RunError> {
         let since = it.since.as_ref().and_then(|step| self.kept.ended(step));
-        if it.of == WORLD {
+        if it.of.as_str() == WORLD {
             return self.world_log(since, expect).await;
         }
         let target = LogTarget::parse(&it.of).map_err(|reason| self.wrong(reason))?;
         let question = LogQuestion {
             target,
-            namespace: it.namespace.clone().unwrap_or_else(|| self.namespace().to_owned()),
-            container: it.container.clone(),
+            namespace: it.namespace.as_deref().unwrap_or_else(|| self.namespace()).to_owned(),
+            container: it.container.as_ref().map(ToString::to_string),
             previous: it.previous,
             since,
             whole: expect.is_some_and(|it| it.no_line.is_some()),
@@ -174,7 +180,7 @@ impl Attempt<'_> {
             kind: target.kind.clone(),
             name: target.which.name().map(str::to_owned),
             namespace: there.events,
-            reason: it.reason.clone(),
+            reason: it.reason.as_ref().map(ToString::to_string),
         };
         let mut names: BTreeSet<String> = there.names.into_iter().collect();
         let mut seen: Vec<ObjectEvent> = Vec::new();
@@ -233,11 +239,6 @@ impl Attempt<'_> {
     async fn answers(&self, what: &str) -> Result<(), RunError> {
         let answers = crate::cluster::answers(self.stage.applier.client()).await;
         answers.map_err(|reason| ApplyError::Watch { what: what.to_owned(), reason }.into())
-    }
-
-    /// The variant's namespace.
-    pub(super) fn namespace(&self) -> &str {
-        &self.stage.scene.plan.namespace
     }
 }
 

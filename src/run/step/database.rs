@@ -7,13 +7,12 @@ use super::{Attempt, Tried};
 use crate::judge::{self, Judgement};
 use crate::probe::exec;
 use crate::run::error::RunError;
+use parallax_language::scenario::model::SqliteStep;
 
 /// The program that looks, in the image `writer`.
 const PROGRAM: &str = "/parallax-writer";
 
-pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
-    let step = it.filled_in()?;
-    let Some(sqlite) = &step.sqlite else { return Err(it.wrong("it names no database".to_owned())) };
+pub(super) async fn run(it: &Attempt<'_>, sqlite: &SqliteStep) -> Result<Tried, RunError> {
     let namespace = sqlite.namespace.as_deref().unwrap_or_else(|| it.namespace());
     let pods = Api::namespaced(it.stage.applier.client().clone(), namespace);
     let command = [PROGRAM, "look", "--database", &sqlite.database];
@@ -32,6 +31,6 @@ pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
         let detail = format!("`{PROGRAM} look` writes no JSON: {}", ran.stdout.trim());
         return Ok(failed(Cause::Resource { resource, detail }));
     };
-    let judgement = judge::judge_sqlite(&step.expect.unwrap_or_default(), &seen);
+    let judgement = judge::judge_sqlite(&it.expect()?.unwrap_or_default(), &seen);
     Ok(Tried { told: vec![ran.stdout.trim().to_owned()], other: Some(seen), ..Tried::judged(judgement) })
 }

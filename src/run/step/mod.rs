@@ -24,11 +24,13 @@ use super::environment::Stage;
 use super::error::RunError;
 use super::kept::{Kept, Words};
 use super::probers::Probers;
+use super::token;
 use crate::judge::{self, Judgement};
 use crate::plan::VariantPlan;
 use parallax_language::scenario::Action;
 use parallax_language::scenario::meaning::empty_texts;
 use parallax_language::scenario::model::{Expect, Step, VantageSpec};
+use parallax_language::scenario::parts::Parts;
 
 /// One try of one step, with all that it needs.
 #[derive(Clone, Copy)]
@@ -89,32 +91,41 @@ impl<'a> Attempt<'a> {
     /// Does what the step says, once. A failure of the system under test is in the judgement; the error is one of the
     /// harness.
     pub(super) async fn run(&self) -> Result<Tried, RunError> {
-        let mut tried = match self.step.action() {
-            Action::Dns
-            | Action::Tls
-            | Action::Http
-            | Action::S3
-            | Action::Presign
-            | Action::Sts
-            | Action::Jwt
-            | Action::Script
-            | Action::Client
-            | Action::Replica => probe::run(self).await,
-            Action::Sqlite => database::run(self).await,
-            Action::Resource | Action::Log | Action::Event => cluster::run(self).await,
-            Action::Apply
-            | Action::Patch
-            | Action::Delete
-            | Action::Scale
-            | Action::Restart
-            | Action::Kill
-            | Action::End
-            | Action::Rotate => act::run(self).await,
-            Action::Background => prober::start(self).await,
-            Action::Prober => prober::count(self).await,
-            Action::Measure => figures::measure(self),
-            Action::Figures => figures::run(self),
-            Action::Repeat => Err(self.wrong("a repeat is run by its steps".to_owned())),
+        let mut tried = match &self.step.action {
+            Action::Dns(it) => probe::run(self, it, None).await,
+            Action::Tls(it) => probe::run(self, it, None).await,
+            Action::Http(it) => probe::run(self, it, None).await,
+            Action::S3(it) => probe::run(self, it, None).await,
+            Action::Presign(it) => probe::run(self, it, None).await,
+            Action::Sts(it) => {
+                let token = token::of_step(self, it.token.as_ref(), it.token_of.as_ref()).await?;
+                probe::run(self, it, token).await
+            }
+            Action::Jwt(it) => {
+                let token = token::of_step(self, it.token.as_ref(), it.token_of.as_ref()).await?;
+                probe::run(self, it, token).await
+            }
+            Action::Script(it) => probe::run(self, it, None).await,
+            Action::Client(it) => probe::run(self, it, None).await,
+            Action::Replica(it) => probe::run(self, it, None).await,
+            Action::Sqlite(it) => database::run(self, &self.fill(it)?).await,
+            Action::Resource(it) => cluster::resource(self, &self.fill(it)?).await,
+            Action::Log(it) => cluster::log(self, &self.fill(it)?).await,
+            Action::Event(it) => cluster::event(self, &self.fill(it)?).await,
+            Action::Apply(it) => act::run(self, it).await,
+            Action::Patch(it) => act::run(self, it).await,
+            Action::Delete(it) => act::run(self, it).await,
+            Action::Scale(it) => act::run(self, it).await,
+            Action::Restart(it) => act::run(self, it).await,
+            Action::Kill(it) => act::run(self, it).await,
+            Action::End(it) => act::run(self, it).await,
+            Action::Rotate(it) => act::run(self, it).await,
+            Action::Background(it) => prober::start(self, &self.fill(it)?).await,
+            Action::Prober(it) => prober::count(self, it).await,
+            Action::Measure(it) => figures::measure(self, &self.fill(it)?),
+            Action::Figures(it) => figures::run(self, it),
+            // Its steps are run, one by one.
+            Action::Repeat(_) => Ok(Tried::default()),
         }?;
         if !self.step.capture.is_empty() {
             let whole = tried.answer.as_ref().map(judge::answer_as_json).or_else(|| tried.other.clone());
@@ -148,11 +159,9 @@ impl<'a> Attempt<'a> {
         Words { scene: &self.stage.scene, kept: self.kept }
     }
 
-    /// The step with all its references replaced.
-    pub(super) fn filled_in(&self) -> Result<Step, RunError> {
-        let step = self.words().step(self.step).map_err(|reason| self.wrong(reason))?;
-        step.expect.as_ref().map_or(Ok(()), |it| self.says_something(it))?;
-        Ok(step)
+    /// A part of the step with its references replaced.
+    pub(super) fn fill<T: Parts>(&self, it: &T) -> Result<T, RunError> {
+        self.words().fill(it).map_err(|reason| self.wrong(reason))
     }
 
     /// What the step expects, with its references replaced.
@@ -171,7 +180,12 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// A step that cannot be done as it is written; the loader should have refused it.
+    /// The variant's namespace.
+    pub(super) fn namespace(&self) -> &str {
+        &self.stage.scene.plan.namespace
+    }
+
+    /// A step that cannot be done here, through no fault of the system under test.
     pub(super) fn wrong(&self, reason: String) -> RunError {
         RunError::Step { place: self.place.to_owned(), step: self.step.id.clone(), reason }
     }

@@ -9,15 +9,17 @@ use parallax_vocab::{Answer, Cause, Question, Secret};
 use super::{Attempt, Tried};
 use crate::judge::{self, Expected, Judgement};
 use crate::run::error::RunError;
-use crate::run::{question, token};
-use parallax_language::scenario::model::Step;
+use crate::run::question::{Asking, Asks};
+use parallax_language::scenario::Action;
+use parallax_language::scenario::action::Implied;
 
-pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
-    let token = token::of_step(it).await?;
+/// Asks what the step asks. `token` is the one that was made for it.
+pub(super) async fn run<T: Asks>(it: &Attempt<'_>, step: &T, token: Option<Secret>) -> Result<Tried, RunError> {
     let (from, vantage) = it.vantage()?;
     let pod = it.variant.pods.get(from).and_then(|name| it.stage.scene.plan.pods.get(name));
     let place = pod.map(|pod| pod.env.clone()).unwrap_or_default();
-    let probe = question::probe(&it.words(), it.step, token, &place).map_err(|reason| it.wrong(reason))?;
+    let asking = Asking { scene: &it.stage.scene, kept: it.kept, token, place: &place };
+    let probe = it.fill(step)?.probe(&asking).map_err(|reason| it.wrong(reason))?;
     let view = it.stage.scene.view(vantage);
     let deadline_ms = u64::try_from(it.left.as_millis()).unwrap_or(u64::MAX);
     let question = Question { view, deadline_ms, probe };
@@ -28,11 +30,13 @@ pub(super) async fn run(it: &Attempt<'_>) -> Result<Tried, RunError> {
     redact(it, &answer);
     let expected = match it.expect()? {
         Some(expect) => Expected::Declared(Box::new(expect)),
-        None if succeeds(it.step) => Expected::Success,
-        None => Expected::Answer,
+        None => match it.step.action.rules().implied() {
+            Implied::Success => Expected::Success,
+            Implied::Answer => Expected::Answer,
+        },
     };
-    let judgement = match (&it.step.replica, &expected) {
-        (Some(_), Expected::Declared(expect)) => judge::judge_replica(expect, &answer),
+    let judgement = match (&it.step.action, &expected) {
+        (Action::Replica(_), Expected::Declared(expect)) => judge::judge_replica(expect, &answer),
         _ => judge::judge(&expected, &answer, &it.kept.seen),
     };
     let witness = it.stage.witness(it.variant, from, &answer).await;
@@ -57,14 +61,6 @@ fn redact(it: &Attempt<'_>, answer: &Answer) {
     for secret in [&credentials.secret_key, &credentials.session_token] {
         redactor.register(secret);
     }
-}
-
-/// Whether a step that expects nothing must come through: an operation of S3, whoever does it, and a script.
-fn succeeds(step: &Step) -> bool {
-    step.s3.is_some()
-        || step.sts.is_some()
-        || step.script.is_some()
-        || step.client.as_ref().is_some_and(|client| client.s3.is_some())
 }
 
 /// An answer that came from elsewhere than the vantage says nothing about the vantage, however well it reads.

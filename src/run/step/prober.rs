@@ -11,13 +11,17 @@ use super::{Attempt, Tried};
 use crate::judge::{self, Counted, Expected};
 use crate::run::error::RunError;
 use crate::run::probers::Running;
-use crate::run::question;
-use parallax_language::scenario::model::Expect;
+use crate::run::question::{Asking, Asks};
+use parallax_language::scenario::model::{BackgroundStep, Expect, ProberStep, Probing};
 
-pub(super) async fn start(it: &Attempt<'_>) -> Result<Tried, RunError> {
-    let Some(background) = &it.step.background else { return Err(it.wrong("it starts nothing".to_owned())) };
-    let probe =
-        question::probe(&it.words(), &background.probe(), None, &IndexMap::new()).map_err(|reason| it.wrong(reason))?;
+pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Result<Tried, RunError> {
+    let asking = Asking { scene: &it.stage.scene, kept: it.kept, token: None, place: &IndexMap::new() };
+    let probe = match &background.probe {
+        Probing::Dns(dns) => dns.probe(&asking),
+        Probing::Tls(tls) => tls.probe(&asking),
+        Probing::Http(http) => http.probe(&asking),
+    };
+    let probe = probe.map_err(|reason| it.wrong(reason))?;
     let (from, vantage) = it.vantage()?;
     let deadline_ms = u64::try_from(background.within.as_millis()).unwrap_or(0);
     let question = Question { view: it.stage.scene.view(vantage), deadline_ms, probe };
@@ -32,10 +36,9 @@ pub(super) async fn start(it: &Attempt<'_>) -> Result<Tried, RunError> {
     Ok(Tried { question: Some(question), ..Tried::default() })
 }
 
-pub(super) async fn count(it: &Attempt<'_>) -> Result<Tried, RunError> {
-    let Some(step) = &it.step.prober else { return Err(it.wrong("it names no prober".to_owned())) };
+pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, RunError> {
     let mut probers = it.probers.lock().await;
-    let running = probers.get_mut(&step.of).ok_or_else(|| it.wrong(format!("no prober `{}` was started", step.of)))?;
+    let running = probers.get_mut(&*step.of).ok_or_else(|| it.wrong(format!("no prober `{}` was started", step.of)))?;
     let Running { prober, expected, seen } = running;
     let expect = it.expect()?.unwrap_or_default();
     let judged = |series: &Series| judged(&expect, judge::tally(series, expected, seen));

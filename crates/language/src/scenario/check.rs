@@ -55,6 +55,9 @@ pub fn read<T: DeserializeOwned>(shape: &Shape, value: &Value, places: &dyn Plac
             break;
         }
     }
+    if errors.is_empty() {
+        errors = (shape.further)(value, places);
+    }
     if !errors.is_empty() {
         return Err(errors);
     }

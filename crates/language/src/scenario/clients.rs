@@ -2,8 +2,6 @@
 //!
 //! The programs are in `images/clients` and `images/browser`; what one cannot do is said before anything is started.
 
-use super::model::ClientStep;
-
 /// A client that applications use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
@@ -64,13 +62,5 @@ impl Client {
     /// Its program at the vantage.
     pub fn program(&self) -> String {
         format!("/clients/{}", self.name)
-    }
-}
-
-impl ClientStep {
-    /// The tasks that are given: exactly one in a checked step.
-    pub fn tasks(&self) -> Vec<&'static str> {
-        let all = [("presign", self.presign.is_some()), ("s3", self.s3.is_some()), ("http", self.http.is_some())];
-        all.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
     }
 }

@@ -244,7 +244,7 @@ impl Plan {
             Value::Object(map) => {
                 let part = |key: &String, it: &Value| match key.as_str() {
                     "id" if form.is_step() => it.clone(),
-                    key => self.part(below(form, key), it, choice),
+                    key => self.part(form.below(key), it, choice),
                 };
                 Value::Object(map.iter().map(|(key, it)| (key.clone(), part(key, it))).collect())
             }
@@ -462,15 +462,9 @@ fn named_ids(form: Form, value: &Value, ids: &mut Vec<String>) {
     match value {
         Value::String(text) if form.is_reference() => ids.push(text.clone()),
         Value::Array(items) => items.iter().for_each(|it| named_ids(form.entry(), it, ids)),
-        Value::Object(map) => map.iter().for_each(|(key, it)| named_ids(below(form, key), it, ids)),
+        Value::Object(map) => map.iter().for_each(|(key, it)| named_ids(form.below(key), it, ids)),
         _ => {}
     }
-}
-
-/// The type of what stands under a key: the schema's, or that of any value of a mapping with free keys.
-fn below(form: Form, key: &str) -> Form {
-    let named = form.key(key);
-    if named.is_known() { named } else { form.entry() }
 }
 
 #[cfg(test)]

@@ -18,13 +18,15 @@ mod load;
 pub mod matrix;
 pub mod meaning;
 pub mod model;
+mod one_of;
+pub mod parts;
 pub mod schema;
 mod syntax;
 pub mod target;
 pub mod template;
 mod variant;
 
-pub use action::Action;
+pub use action::{Action, Kind};
 pub use change::{Touched, rename_hosts};
 pub use diagnostic::Diagnostic;
 pub use duration::Span;

@@ -7,7 +7,10 @@ use jsonschema::Validator;
 use schemars::JsonSchema;
 use serde_json::Value;
 
+use super::check::Places;
+use super::diagnostic::Diagnostic;
 use super::model::{STEP_REFERENCE, Scenario};
+use super::one_of;
 use crate::fixture::FixtureFile;
 
 /// A schema and its compiled form.
@@ -17,14 +20,16 @@ pub struct Shape {
     pub schema: Value,
     /// The schema, compiled.
     pub validator: Validator,
+    /// What a schema cannot say in a sentence that helps, of a value that is as the schema says.
+    pub further: fn(&Value, &dyn Places) -> Vec<Diagnostic>,
 }
 
 impl Shape {
-    fn of<T: JsonSchema>() -> Self {
+    fn of<T: JsonSchema>(further: fn(&Value, &dyn Places) -> Vec<Diagnostic>) -> Self {
         let mut schema = simplified::<T>();
         unmark(&mut schema);
         let validator = jsonschema::validator_for(&schema).expect("a generated schema compiles");
-        Self { schema, validator }
+        Self { schema, validator, further }
     }
 }
 
@@ -68,7 +73,7 @@ impl Form {
 
     /// The value of a key.
     #[must_use]
-    pub fn key(self, key: &str) -> Self {
+    fn key(self, key: &str) -> Self {
         Self(self.resolved().and_then(|it| it.get("properties")?.get(key)))
     }
 
@@ -76,6 +81,19 @@ impl Form {
     #[must_use]
     pub fn entry(self) -> Self {
         Self(self.resolved().and_then(|it| it.get("items").or_else(|| it.get("additionalProperties"))))
+    }
+
+    /// The type of what stands under a key: the one that the schema names, or that of any value of a mapping with free keys.
+    #[must_use]
+    pub fn below(self, key: &str) -> Self {
+        let named = self.key(key);
+        if named.is_known() { named } else { self.entry() }
+    }
+
+    /// Whether the schema calls its type so.
+    pub fn is(self, name: &str) -> bool {
+        let named = self.0.and_then(|it| it["$ref"].as_str()).and_then(|it| it.rsplit('/').next());
+        named == Some(name) || name == "Step" && self.is_step()
     }
 
     /// Whether the schema says anything about it.
@@ -103,9 +121,9 @@ impl Form {
 }
 
 /// The shape of `scenario.yaml`.
-pub static SCENARIO: LazyLock<Shape> = LazyLock::new(Shape::of::<Scenario>);
+pub static SCENARIO: LazyLock<Shape> = LazyLock::new(|| Shape::of::<Scenario>(one_of::check));
 /// The shape of `fixture.yaml`.
-pub static FIXTURE: LazyLock<Shape> = LazyLock::new(Shape::of::<FixtureFile>);
+pub static FIXTURE: LazyLock<Shape> = LazyLock::new(|| Shape::of::<FixtureFile>(|_, _| Vec::new()));
 
 /// The schema files of the repository: path and text.
 ///

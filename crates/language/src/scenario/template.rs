@@ -3,7 +3,15 @@
 //! A scenario refers; it does not compute. So this is all there is: no filters, no conditions, and every reference has
 //! a place that a message can point to.
 
-use std::ops::Range;
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::{Deref, Range};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use super::document::join;
 
 /// What `{{ vantage.ca }}` refers to: the place where a program runs, and the file of the certificates that it trusts.
 pub const VANTAGE: &str = "vantage";
@@ -99,6 +107,185 @@ pub fn render<E: From<Malformed>>(
     Ok(out)
 }
 
+/// A text that may hold references, parsed once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    text: String,
+    /// Boxed, because there is one in hardly any text.
+    parsed: Parsed,
+}
+
+type Parsed = Result<Vec<Reference>, Box<Malformed>>;
+
+impl Template {
+    /// A text that stands for itself, whatever it holds.
+    pub fn plain(text: impl Into<String>) -> Self {
+        Self { text: text.into(), parsed: Ok(Vec::new()) }
+    }
+
+    /// The text as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What it refers to, or what is wrong with one of its references.
+    pub fn references(&self) -> Result<&[Reference], &Malformed> {
+        self.parsed.as_deref().map_err(AsRef::as_ref)
+    }
+
+    /// Whether what it stands for is known only when it is filled in.
+    pub fn is_open(&self) -> bool {
+        self.text.contains("{{")
+    }
+
+    /// The text with each reference replaced by what `value` says.
+    pub fn filled(&self, value: &Words<'_>) -> Result<Self, String> {
+        let mut out = String::with_capacity(self.text.len());
+        let mut at = 0;
+        for reference in self.references().map_err(|wrong| wrong.message.clone())? {
+            out.push_str(&self.text[at..reference.range.start]);
+            out.push_str(&value(reference)?);
+            at = reference.range.end;
+        }
+        out.push_str(&self.text[at..]);
+        Ok(Self::plain(out))
+    }
+}
+
+/// What a reference stands for.
+pub type Words<'a> = dyn Fn(&Reference) -> Result<String, String> + 'a;
+
+impl Deref for Template {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<&str> for Template {
+    fn from(text: &str) -> Self {
+        Self::from(text.to_owned())
+    }
+}
+
+impl From<String> for Template {
+    fn from(text: String) -> Self {
+        let parsed = references(&text).map_err(Box::new);
+        Self { text, parsed }
+    }
+}
+
+impl Serialize for Template {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Template {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl JsonSchema for Template {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        String::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
+}
+
+/// A value of any shape with references in its texts, which are parsed once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tree {
+    value: Value,
+    /// The texts that hold references, each with its pointer.
+    texts: Vec<(String, Template)>,
+}
+
+impl Tree {
+    /// The value as it is written, or as it was filled in.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The texts that hold references, each with its pointer.
+    pub fn texts(&self) -> &[(String, Template)] {
+        &self.texts
+    }
+
+    /// The value with each reference replaced by what `value` says.
+    pub fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
+        let mut value = self.value.clone();
+        for (pointer, text) in &self.texts {
+            if let Some(place) = value.pointer_mut(pointer) {
+                *place = Value::String(text.filled(words)?.text);
+            }
+        }
+        Ok(Self { value, texts: Vec::new() })
+    }
+}
+
+impl From<Value> for Tree {
+    fn from(value: Value) -> Self {
+        let mut texts = Vec::new();
+        gather(&value, "", &mut texts);
+        Self { value, texts }
+    }
+}
+
+fn gather(value: &Value, at: &str, texts: &mut Vec<(String, Template)>) {
+    match value {
+        Value::String(text) if text.contains("{{") || text.contains("{%") => {
+            texts.push((at.to_owned(), Template::from(text.as_str())));
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, it)| gather(it, &format!("{at}/{index}"), texts));
+        }
+        Value::Object(map) => map.iter().for_each(|(key, it)| gather(it, &join(at, key), texts)),
+        _ => {}
+    }
+}
+
+impl Serialize for Tree {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl JsonSchema for Tree {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        Value::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Value::json_schema(generator)
+    }
+}
+
 /// Ids and names: lower-case letters, digits and dashes, beginning with a letter.
 pub fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -123,6 +310,18 @@ mod tests {
         for text in ["{{ a | upper }}", "{{ a", "{{ }}", "{{ a.b.c }}", "{% if a %}", "{{ a['b'] }}", "{{ A }}"] {
             assert!(references(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_filled_in_text_is_not_read_again() {
+        let words = |_: &Reference| Ok("{{ b }}".to_owned());
+        let filled = Template::from("x {{ a }}").filled(&words).expect("filled in");
+        assert_eq!(filled.as_str(), "x {{ b }}");
+        assert_eq!(filled.references().map(<[_]>::len), Ok(0));
+        let tree = Tree::from(serde_json::json!({"a/b": ["{{ a }}", 1], "c": "d"}));
+        assert_eq!(tree.texts()[0].0, "/a~1b/0");
+        let filled = tree.filled(&words).expect("filled in");
+        assert_eq!(*filled.value(), serde_json::json!({"a/b": ["{{ b }}", 1], "c": "d"}));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use parallax_vocab::StepId;
 
 use super::Subject;
 use super::references::dependencies;
-use crate::scenario::action::Action;
+use crate::scenario::action::Kind;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::model::{Placed, Step};
 
@@ -15,12 +15,12 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let scenario = subject.scenario;
     let mut errors = Vec::new();
     let steps = scenario.steps();
-    if !scenario.flow.is_empty() && !steps.iter().any(|it| it.step.expect.is_some() || implies_success(it.step)) {
+    if !scenario.flow.is_empty() && !steps.iter().any(|it| it.step.expect.is_some() || it.step.nature().asserts) {
         let error =
             subject.places.key_error("/flow", "nothing in this flow is expected, so it asserts nothing".to_owned());
         errors.push(error.fix("add a step that looks at what the others did, with `expect:`"));
     }
-    let signs = |step: &Step| step.actions() == [Action::Presign];
+    let signs = |step: &Step| step.kind() == Kind::Presign;
     if !steps.iter().any(|it| signs(it.step)) {
         return errors;
     }
@@ -37,9 +37,4 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
         }
     }
     errors
-}
-
-/// Whether the step expects success without saying so: a write to a store, an exchange of a token.
-fn implies_success(step: &Step) -> bool {
-    matches!(step.actions()[..], [Action::S3 | Action::Sts])
 }

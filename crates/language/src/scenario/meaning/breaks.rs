@@ -116,11 +116,10 @@ fn first(fails: &IndexMap<String, CauseSpec>) -> &str {
 }
 
 fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<Diagnostic> {
-    let Some(action) = step.actions().first().copied() else { return Vec::new() };
-    let mut errors = layers(document, at, &step.id, action.key(), action.causes(), cause);
+    let mut errors = layers(document, at, &step.id, step.kind().key(), step.nature().causes, cause);
     let expect = step.expect.as_ref();
     if let Some(matcher) = &cause.mismatch {
-        let mut given = expect.map(crate::scenario::model::Expect::given).unwrap_or_default();
+        let mut given = expect.map(crate::scenario::model::WrittenExpect::given).unwrap_or_default();
         // Of headers each is a matcher, and what was captured is one too.
         let headers = expect.and_then(|it| it.headers.as_ref()).into_iter().flatten();
         let headers = headers.map(|(name, _)| format!("headers.{name}"));

@@ -10,8 +10,8 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     for Placed { step, at, .. } in subject.scenario.steps() {
         let at = format!("{at}/capture");
-        if let Some(action) = step.actions().first().filter(|it| !it.answers() && !step.capture.is_empty()) {
-            let error = subject.places.key_error(&at, format!("`{action}` brings no answer to capture from"));
+        if !step.nature().answers() && !step.capture.is_empty() {
+            let error = subject.places.key_error(&at, format!("`{}` brings no answer to capture from", step.kind()));
             errors.push(error.fix("capture from a step that looks, for example `resource`"));
             continue;
         }

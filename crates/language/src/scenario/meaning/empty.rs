@@ -1,5 +1,7 @@
 //! Matchers that nothing can fail: every text holds the empty one, and every object the empty one.
 
+use std::ops::Deref;
+
 use crate::scenario::check::Places;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
@@ -10,22 +12,26 @@ use super::Subject;
 /// Matchers whose text says nothing, by name.
 ///
 /// A body is compared whole, and so is a header: these may be empty. What is of white space alone is as good as empty.
-pub fn empty_texts(expect: &Expect) -> Vec<&'static str> {
+pub fn empty_texts<Text, Tree, Chain>(expect: &Expect<Text, Tree, Chain>) -> Vec<&'static str>
+where
+    Text: Deref<Target = str>,
+    Chain: Deref<Target = str>,
+{
     let all = [
-        ("s3", &expect.s3),
-        ("sts", &expect.sts),
-        ("message", &expect.message),
-        ("client", &expect.client),
-        ("address", &expect.address),
-        ("same-chain-as", &expect.same_chain_as),
-        ("certificate-name", &expect.certificate_name),
-        ("serial", &expect.serial),
-        ("stdout", &expect.stdout),
-        ("stderr", &expect.stderr),
-        ("line", &expect.line),
-        ("no-line", &expect.no_line),
-        ("reason", &expect.reason),
-        ("integrity", &expect.integrity),
+        ("s3", expect.s3.as_deref()),
+        ("sts", expect.sts.as_deref()),
+        ("message", expect.message.as_deref()),
+        ("client", expect.client.as_deref()),
+        ("address", expect.address.as_deref()),
+        ("same-chain-as", expect.same_chain_as.as_deref()),
+        ("certificate-name", expect.certificate_name.as_deref()),
+        ("serial", expect.serial.as_deref()),
+        ("stdout", expect.stdout.as_deref()),
+        ("stderr", expect.stderr.as_deref()),
+        ("line", expect.line.as_deref()),
+        ("no-line", expect.no_line.as_deref()),
+        ("reason", expect.reason.as_deref()),
+        ("integrity", expect.integrity.as_deref()),
     ];
     says_nothing(&all)
 }
@@ -33,19 +39,19 @@ pub fn empty_texts(expect: &Expect) -> Vec<&'static str> {
 /// What a break declares with a text that says nothing.
 fn empty_causes(cause: &CauseSpec) -> Vec<&'static str> {
     let all = [
-        ("s3", &cause.s3),
-        ("sts", &cause.sts),
-        ("mismatch", &cause.mismatch),
-        ("resource", &cause.resource),
-        ("client", &cause.client),
-        ("message", &cause.message),
+        ("s3", cause.s3.as_deref()),
+        ("sts", cause.sts.as_deref()),
+        ("mismatch", cause.mismatch.as_deref()),
+        ("resource", cause.resource.as_deref()),
+        ("client", cause.client.as_deref()),
+        ("message", cause.message.as_deref()),
     ];
     says_nothing(&all)
 }
 
-fn says_nothing(all: &[(&'static str, &Option<String>)]) -> Vec<&'static str> {
-    let blank = |text: &Option<String>| text.as_ref().is_some_and(|it| it.trim().is_empty());
-    all.iter().filter(|(_, text)| blank(text)).map(|(name, _)| *name).collect()
+fn says_nothing(all: &[(&'static str, Option<&str>)]) -> Vec<&'static str> {
+    let blank = |text: Option<&str>| text.is_some_and(|it| it.trim().is_empty());
+    all.iter().filter(|(_, text)| blank(*text)).map(|(name, _)| *name).collect()
 }
 
 /// Looks at what each step expects.
@@ -59,8 +65,8 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
             let error = subject.places.key_error(&join(&at, "headers"), "`headers` names no header".to_owned());
             errors.push(error.fix("write what a header must be, for example `headers: { content-type: text/plain }`"));
         }
-        let holds_nothing = |json: &serde_json::Value| json.as_object().is_some_and(serde_json::Map::is_empty);
-        if expect.json.as_ref().is_some_and(holds_nothing) {
+        let json = expect.json.as_ref().and_then(|it| it.value().as_object());
+        if json.is_some_and(serde_json::Map::is_empty) {
             let error = subject.places.key_error(&join(&at, "json"), "`json` holds no field".to_owned());
             errors.push(error.fix("write the part that must be there, for example `json: { status: ok }`"));
         }

@@ -1,6 +1,7 @@
 //! What S3 itself does not take: names of buckets that cannot be, and URLs that are to be valid for too long.
 
 use super::Subject;
+use crate::scenario::action::{Action, ClientStep, Task};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
 use crate::scenario::model::Placed;
@@ -50,14 +51,15 @@ pub(super) fn urls(subject: &Subject<'_>) -> Vec<Diagnostic> {
     }
     let mut errors = Vec::new();
     for Placed { step, at, .. } in steps {
-        let own = step.presign.as_ref().map(|it| ("presign", it));
-        let by_client = step.client.as_ref().and_then(|it| it.presign.as_ref()).map(|it| ("client/presign", it));
-        for (below, presign) in own.into_iter().chain(by_client) {
-            if presign.expires.as_seconds() > LONGEST_URL_S {
-                let message = format!("a URL that is valid for {} is refused by every store", presign.expires);
-                let error = subject.places.error(&format!("{at}/{below}/expires"), message);
-                errors.push(error.fix("write 7d or less, or expect the refusal: `expect: { status: 400 }`"));
-            }
+        let (below, presign) = match &step.action {
+            Action::Presign(it) => ("presign", it),
+            Action::Client(ClientStep { task: Task::Presign(it), .. }) => ("client/presign", it),
+            _ => continue,
+        };
+        if presign.expires.as_seconds() > LONGEST_URL_S {
+            let message = format!("a URL that is valid for {} is refused by every store", presign.expires);
+            let error = subject.places.error(&format!("{at}/{below}/expires"), message);
+            errors.push(error.fix("write 7d or less, or expect the refusal: `expect: { status: 400 }`"));
         }
     }
     errors

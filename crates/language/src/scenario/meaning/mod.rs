@@ -3,15 +3,12 @@
 mod assertions;
 mod breaks;
 mod captures;
-mod cluster;
 mod empty;
 mod limits;
 mod probers;
-mod programs;
 mod readiness;
 mod references;
 mod repeats;
-mod requests;
 mod steps;
 mod structure;
 
@@ -26,6 +23,7 @@ pub use breaks::{Expectations, expectations, indistinguishable};
 pub use empty::empty_texts;
 pub use readiness::is_readiness;
 pub use references::dependencies;
+pub use steps::Judge;
 
 /// A scenario (a baseline, or a break merged into it) with all that a rule needs to judge it.
 pub struct Subject<'a> {
@@ -46,6 +44,11 @@ const NO_NAMESPACE: &str = "namespace";
 /// A scenario that is too long to be judged.
 pub fn too_long(subject: &Subject<'_>) -> Option<Diagnostic> {
     structure::too_long(subject)
+}
+
+/// A flow that is too long to be looked at step by step, by the number of its entries.
+pub fn long_flow(length: usize, places: &dyn Places) -> Option<Diagnostic> {
+    structure::long_flow(length, places)
 }
 
 /// What a scenario's fixtures resolve to, with what is wrong with them.

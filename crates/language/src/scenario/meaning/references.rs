@@ -1,18 +1,17 @@
-//! What steps say about other steps and about fixtures: templates, `needs`, `same-chain-as`, `since`.
+//! What steps say about other steps and about fixtures.
 
 use parallax_vocab::StepId;
-use serde_json::Value;
 
 use super::{Resolutions, Subject};
 use crate::fixture::Export;
-use crate::scenario::action::Action;
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::document::join;
 use crate::scenario::model::{Placed, ROUND, Scenario, Step};
+use crate::scenario::parts::{Leaves, Part};
 use crate::scenario::template::{self, Reference};
 
-/// The steps that `step` depends on directly: those it names in templates, in `needs`, in `same-chain-as` and in
-/// `since`, and the prober that it counts.
+/// The steps that `step` depends on directly: those it names in templates, in `needs`, and wherever else it says the id of a
+/// step.
 pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
     let steps = scenario.steps();
     let find = |id: &str| steps.iter().find(|it| it.step.id == id);
@@ -22,7 +21,7 @@ pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
         let Some(named) = find(id) else { return };
         // A repeat has no verdict of its own; and what a step within brings is whole when all rounds passed. So to need
         // either is to need every step of the repeat, except within it.
-        let group = if named.step.repeat.is_some() { Some(named.step) } else { named.group };
+        let group = if named.step.repeat().is_some() { Some(named.step) } else { named.group };
         let group = group.filter(|group| own.is_none_or(|own| own.id != group.id));
         let meant = |it: &&Placed<'_>| match group {
             Some(group) => it.group.is_some_and(|held| held.id == group.id),
@@ -35,117 +34,79 @@ pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
         }
     };
     own.iter().flat_map(|group| &group.needs).for_each(|id| add(id));
-    for (_, text) in strings(step) {
-        for reference in template::references(&text).unwrap_or_default() {
-            add(&reference.name);
-        }
-    }
+    let mut named = Vec::new();
+    step.see(&mut |_, part| match part {
+        Part::Text(text) => text.references().unwrap_or_default().iter().for_each(|it| add(&it.name)),
+        Part::Step(id, _) => named.push(id),
+        Part::Plain(_) => {}
+    });
     step.needs.iter().for_each(|id| add(id));
-    step.prober.iter().for_each(|prober| add(&prober.of));
-    if let Some(id) = step.expect.as_ref().and_then(|expect| expect.same_chain_as.as_deref()) {
-        add(id);
-    }
-    if let Some(id) = step.log.as_ref().and_then(|log| log.since.as_deref()) {
-        add(id);
-    }
-    if let Some((_, id)) = credentials_of(step).or(token_of(step)) {
-        add(id);
-    }
+    named.into_iter().for_each(add);
     out
-}
-
-/// Every string of a step that may hold templates, with its pointer below the step.
-fn strings(step: &Step) -> Vec<(String, String)> {
-    let value = serde_json::to_value(step).expect("a step serialises");
-    let mut out = Vec::new();
-    let mut pointer = String::new();
-    for (key, value) in value.as_object().into_iter().flatten() {
-        if !matches!(key.as_str(), "id" | "from" | "needs" | "repeat") {
-            below(&mut pointer, key, |pointer| walk(value, pointer, &mut out));
-        }
-    }
-    out
-}
-
-/// One pointer grows and shrinks: most values hold no template, and need none of their own.
-fn below(pointer: &mut String, key: &str, then: impl FnOnce(&mut String)) {
-    let length = pointer.len();
-    let joined = join("", key);
-    pointer.push_str(&joined);
-    then(pointer);
-    pointer.truncate(length);
-}
-
-fn walk(value: &Value, pointer: &mut String, out: &mut Vec<(String, String)>) {
-    match value {
-        Value::String(text) if text.contains("{{") || text.contains("{%") => out.push((pointer.clone(), text.clone())),
-        Value::Array(items) => {
-            items.iter().enumerate().for_each(|(i, it)| below(pointer, &i.to_string(), |at| walk(it, at, out)));
-        }
-        Value::Object(map) => map.iter().for_each(|(key, it)| below(pointer, key, |at| walk(it, at, out))),
-        _ => {}
-    }
 }
 
 pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
     let flow = subject.scenario.steps();
     let mut errors = environments(subject, resolved);
     for (index, Placed { step, at, .. }) in flow.iter().enumerate() {
-        for (pointer, text) in strings(step) {
-            let pointer = format!("{at}{pointer}");
-            match template::references(&text) {
-                Err(wrong) => errors.push(subject.places.error(&pointer, wrong.message).fix(wrong.fix)),
-                Ok(references) => {
-                    let wrong = references.iter().filter_map(|it| match it.name.as_str() {
-                        template::VANTAGE => vantage_reference(step, &pointer[at.len()..], it),
-                        _ => reference(subject, resolved, &flow, index, it),
-                    });
-                    errors.extend(wrong.map(|(message, fix)| subject.places.error(&pointer, message).fix(fix)));
+        step.see(&mut |below, part| {
+            let pointer = format!("{at}{below}");
+            let mut wrong = |message: String, fix: String| {
+                errors.push(subject.places.error(&pointer, message).fix(fix));
+            };
+            match part {
+                Part::Text(text) => match text.references() {
+                    Err(malformed) => wrong(malformed.message.clone(), malformed.fix.to_owned()),
+                    Ok(references) => {
+                        let found = references.iter().filter_map(|it| match it.name.as_str() {
+                            template::VANTAGE => vantage_reference(below, it),
+                            _ => reference(subject, resolved, &flow, index, it),
+                        });
+                        found.for_each(|(message, fix)| wrong(message, fix));
+                    }
+                },
+                Part::Plain(text) if text.contains("{{") => {
+                    wrong("nothing is filled in here".to_owned(), "write the word itself".to_owned());
+                }
+                Part::Plain(_) => {}
+                Part::Step(other, leaves) => {
+                    if let Some((message, fix)) = named(&flow, index, other, leaves) {
+                        wrong(message, fix);
+                    }
                 }
             }
-        }
+        });
         for (number, needed) in step.needs.iter().enumerate() {
             if let Some((message, fix)) = earlier(&flow, index, needed) {
                 errors.push(subject.places.error(&format!("{at}/needs/{number}"), message).fix(fix));
             }
         }
-        if let Some(since) = step.log.as_ref().and_then(|log| log.since.as_deref())
-            && let Some((message, fix)) = earlier(&flow, index, since)
-        {
-            errors.push(subject.places.error(&format!("{at}/log/since"), message).fix(fix));
-        }
-        if let Some((below, other)) = credentials_of(step) {
-            let pointer = format!("{at}{below}");
-            if let Some((message, fix)) = earlier(&flow, index, other) {
-                errors.push(subject.places.error(&pointer, message).fix(fix));
-            } else if flow.iter().any(|it| it.step.id == other && !matches!(it.step.actions()[..], [Action::Sts])) {
-                let error = subject.places.error(&pointer, format!("step `{other}` gains no credentials"));
-                errors.push(error.fix("name an `sts` step"));
-            }
-        }
-        if let Some((below, other)) = token_of(step) {
-            let pointer = format!("{at}{below}");
-            if let Some((message, fix)) = earlier(&flow, index, other) {
-                errors.push(subject.places.error(&pointer, message).fix(fix));
-            } else if flow.iter().any(|it| it.step.id == other && !is_given_a_token(it.step)) {
-                let error = subject.places.error(&pointer, format!("step `{other}` was given no token"));
-                errors.push(error.fix("name a `jwt` or `sts` step with `token:`; the token of a pod stays in the pod"));
-            }
-        }
-        if let Some(other) = step.expect.as_ref().and_then(|expect| expect.same_chain_as.as_deref()) {
-            let pointer = format!("{at}/expect/same-chain-as");
-            if let Some((message, fix)) = earlier(&flow, index, other) {
-                errors.push(subject.places.error(&pointer, message).fix(fix));
-            } else if flow
-                .iter()
-                .any(|it| it.step.id == other && !matches!(it.step.actions()[..], [Action::Tls | Action::Http]))
-            {
-                let error = subject.places.error(&pointer, format!("step `{other}` sees no certificate chain"));
-                errors.push(error.fix("name a `tls` or `http` step"));
-            }
-        }
     }
     errors
+}
+
+/// What is wrong with naming a step that must have left something.
+fn named(flow: &[Placed<'_>], index: usize, other: &str, leaves: Leaves) -> Option<(String, String)> {
+    if leaves == Leaves::Prober {
+        // Told where probers are judged.
+        return None;
+    }
+    if let Some(wrong) = earlier(flow, index, other) {
+        return Some(wrong);
+    }
+    let left = |it: &Placed<'_>| leaves == Leaves::Done || it.step.action.rules().leaves().contains(&leaves);
+    if flow.iter().all(|it| it.step.id != other || left(it)) {
+        return None;
+    }
+    let (what, fix) = match leaves {
+        Leaves::Credentials => ("gains no credentials", "name an `sts` step"),
+        Leaves::Token => {
+            ("was given no token", "name a `jwt` or `sts` step with `token:`; the token of a pod stays in the pod")
+        }
+        Leaves::Chain => ("sees no certificate chain", "name a `tls` or `http` step"),
+        Leaves::Done | Leaves::Prober => return None,
+    };
+    Some((format!("step `{other}` {what}"), fix.to_owned()))
 }
 
 /// Environment variables of pods: they are set before anything runs, so only what is known beforehand can be in them.
@@ -186,29 +147,6 @@ fn beforehand(subject: &Subject<'_>, resolved: &Resolutions<'_>, reference: &Ref
     Some((message, suggest(field, known, "known beforehand")))
 }
 
-/// The step whose credentials a step asks with, and where it says so.
-fn credentials_of(step: &Step) -> Option<(&'static str, &str)> {
-    let of_s3 = step.s3.as_ref().and_then(|it| it.as_step.as_deref()).map(|id| ("/s3/as", id));
-    let of_presign = step.presign.as_ref().and_then(|it| it.as_step.as_deref()).map(|id| ("/presign/as", id));
-    let client = step.client.as_ref();
-    let s3 = client.and_then(|it| it.s3.as_ref()).and_then(|it| it.as_step.as_deref());
-    let presign = client.and_then(|it| it.presign.as_ref()).and_then(|it| it.as_step.as_deref());
-    let of_client = s3.map(|id| ("/client/s3/as", id)).or(presign.map(|id| ("/client/presign/as", id)));
-    of_s3.or(of_presign).or(of_client)
-}
-
-/// The step whose token a step uses, and where it says so.
-fn token_of(step: &Step) -> Option<(&'static str, &str)> {
-    let of_sts = step.sts.as_ref().and_then(|it| it.token_of.as_deref()).map(|id| ("/sts/token-of", id));
-    of_sts.or_else(|| step.jwt.as_ref().and_then(|it| it.token_of.as_deref()).map(|id| ("/jwt/token-of", id)))
-}
-
-/// Whether a step is given a token that the harness has: the one in a pod stays there.
-fn is_given_a_token(step: &Step) -> bool {
-    let of_sts = step.sts.as_ref().is_some_and(|it| it.token.is_some() || it.token_of.is_some());
-    of_sts || step.jwt.as_ref().is_some_and(|it| it.token.is_some() || it.token_of.is_some())
-}
-
 /// What is wrong with naming step `id` from the step at `index`.
 fn earlier(flow: &[Placed<'_>], index: usize, id: &str) -> Option<(String, String)> {
     let group = flow[index].group;
@@ -232,13 +170,13 @@ fn earlier(flow: &[Placed<'_>], index: usize, id: &str) -> Option<(String, Strin
 }
 
 /// `{{ vantage.ca }}` is a path at the vantage, so only a program there can be told it.
-fn vantage_reference(step: &Step, pointer: &str, reference: &Reference) -> Option<(String, String)> {
+fn vantage_reference(pointer: &str, reference: &Reference) -> Option<(String, String)> {
     let path = reference.path();
     if reference.field.as_deref() != Some(template::VANTAGE_CA) {
         let message = format!("`{{{{ {path} }}}}`: a vantage has no such value");
         return Some((message, "write `{{ vantage.ca }}`: the path of the certificates that it trusts".to_owned()));
     }
-    let told = step.script.is_some() && pointer.starts_with("/script/") || pointer.starts_with("/client/env/");
+    let told = pointer.starts_with("/script/") || pointer.starts_with("/client/env/");
     let message =
         format!("`{{{{ {path} }}}}` is the path of a file at the vantage, which only a program there can read");
     (!told).then(|| (message, "write it in a `script`, or in the `env` of a `client`".to_owned()))
@@ -279,7 +217,11 @@ fn reference(
         return flow[index].group.is_none().then(outside);
     }
     let Some(position) = flow.iter().position(|it| it.step.id == name) else {
-        let steps = flow[..index].iter().map(|it| it.step).filter(|step| step.yields()).map(|step| step.id.as_str());
+        let steps = flow[..index]
+            .iter()
+            .map(|it| it.step)
+            .filter(|step| step.action.rules().yields())
+            .map(|step| step.id.as_str());
         let known = scenario.fixtures.keys().map(String::as_str).chain(steps);
         return Some((
             format!("`{{{{ {} }}}}`: nothing is called `{name}`", reference.path()),
@@ -293,11 +235,11 @@ fn reference(
     let step = flow[position].step;
     match &reference.field {
         Some(field) if step.capture.contains_key(field) => None,
-        Some(field) if step.yields() && step.capture.is_empty() => {
+        Some(field) if step.action.rules().yields() && step.capture.is_empty() => {
             Some((format!("step `{name}` yields one value, without `.{field}`"), format!("write `{{{{ {name} }}}}`")))
         }
         Some(field) => Some((format!("step `{name}` captures no `{field}`"), capturing(step, field))),
-        None if step.yields() => None,
+        None if step.action.rules().yields() => None,
         None => {
             let fix = match step.capture.keys().next() {
                 Some(first) => format!("write `{{{{ {name}.{first} }}}}` for what it captures"),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Subject;
 use crate::fixture::Fixture;
+use crate::scenario::check::Places;
 use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::document::join;
 use crate::scenario::matrix::MATRIX;
@@ -30,9 +31,17 @@ pub(super) fn too_long(subject: &Subject<'_>) -> Option<Diagnostic> {
         ("breaks", it.breaks.len()),
     ];
     let (section, _) = sections.into_iter().find(|(_, length)| *length > ENTRIES_LIMIT)?;
-    let error =
-        subject.places.key_error(&join("", section), format!("`{section}` has more than {ENTRIES_LIMIT} entries"));
-    Some(error.fix("make it several scenarios"))
+    Some(too_many(subject.places, section))
+}
+
+/// A list of steps that is too long to be looked at one by one.
+pub(super) fn long_flow(length: usize, places: &dyn Places) -> Option<Diagnostic> {
+    (length > ENTRIES_LIMIT).then(|| too_many(places, "flow"))
+}
+
+fn too_many(places: &dyn Places, section: &str) -> Diagnostic {
+    let error = places.key_error(&join("", section), format!("`{section}` has more than {ENTRIES_LIMIT} entries"));
+    error.fix("make it several scenarios")
 }
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {

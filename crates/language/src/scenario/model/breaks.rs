@@ -129,3 +129,23 @@ impl<T: JsonSchema> JsonSchema for OneOrMore<T> {
         schemars::json_schema!({ "anyOf": [one.clone(), { "type": "array", "items": one, "minItems": 1 }] })
     }
 }
+
+impl CauseSpec {
+    /// The layers that are given: everything but `message`.
+    pub fn layers(&self) -> Vec<&'static str> {
+        let Self { dns, connect, tls, status, s3, sts, mismatch, resource, exit, client, message: _ } = self;
+        let all = [
+            ("dns", dns.is_some()),
+            ("connect", connect.is_some()),
+            ("tls", tls.is_some()),
+            ("status", status.is_some()),
+            ("s3", s3.is_some()),
+            ("sts", sts.is_some()),
+            ("mismatch", mismatch.is_some()),
+            ("resource", resource.is_some()),
+            ("exit", exit.is_some()),
+            ("client", client.is_some()),
+        ];
+        all.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+    }
+}

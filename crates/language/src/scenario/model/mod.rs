@@ -3,36 +3,29 @@
 //! These types are the language. The JSON Schema that editors use and the loader checks against is generated from
 //! them, so a field's documentation here is what a person sees at the keyboard.
 
-mod act;
 mod breaks;
-mod cluster;
-mod database;
 mod expect;
-mod identity;
-mod prober;
-mod program;
 mod reference;
-mod repeat;
-mod step;
 mod vantage;
+mod vulnerable;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::act::{DeleteStep, EndStep, Ending, KillStep, PatchStep, RestartStep, RotateStep, ScaleStep, Signal};
 pub use self::breaks::{Alternative, Break, CauseSpec, Change, OneOrMore};
-pub use self::cluster::{EventStep, LogStep, ResourceStep};
-pub use self::database::{ReplicaStep, SqliteStep};
-pub use self::expect::{Expect, SpanBound};
-pub use self::identity::{JwtStep, STS_AUDIENCE, SessionToken, Signer, StsStep, TokenSpec, Vulnerable};
-pub use self::prober::{BackgroundStep, ProberStep};
-pub use self::program::{ClientStep, ScriptStep};
-pub use self::reference::{STEP_REFERENCE, StepRef};
-pub use self::repeat::{After, FiguresStep, MeasureStep, NumberBound, Placed, ROUND, Random, RepeatStep, placed};
-pub use self::step::{ApplyStep, DnsStep, HttpStep, PresignStep, S3Step, Step, TlsStep};
+pub use self::expect::{Expect, NumberBound, SpanBound, WrittenExpect};
+pub use self::reference::{ChainOf, CredentialsOf, ProberOf, STEP_REFERENCE, StepRef, TokenOf};
 pub use self::vantage::{OutsideVantage, PodVantage, VantageSpec};
+pub use self::vulnerable::Vulnerable;
+pub use super::action::{
+    After, ApplyStep, BackgroundStep, Changes, ClientStep, DeleteStep, DnsStep, EndStep, Ending, EventStep,
+    FiguresStep, HttpStep, JwtStep, Key, Keyed, KillStep, LogStep, MeasureStep, Method, Operation, PatchStep, Placed,
+    PresignStep, ProberStep, Probing, ROUND, Random, RepeatStep, ReplicaStep, ResourceStep, RestartStep, RotateStep,
+    S3Step, STS_AUDIENCE, ScaleStep, ScriptStep, SessionToken, Signal, Signer, SqliteStep, Step, StsStep, Task,
+    TlsStep, TokenSpec, Workload, placed,
+};
 
 /// The word for the cluster's own certificate authority, which signs what the apiserver serves. No fixture may have it as
 /// its id.
@@ -42,7 +35,7 @@ pub const CLUSTER_AUTHORITY: &str = "cluster";
 pub const CLUSTER_READY: &str = "cluster.ready";
 
 /// A scenario: a baseline in which every expectation holds, and breaks, each of which says what must then fail.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Scenario {
     /// Name of the scenario: the same as its folder.

@@ -1,5 +1,5 @@
-//! References to steps, as a type: what follows a step (a matrix, what is blocked) finds them by it, whatever their key is
-//! called.
+//! References to steps, as types: what follows a step (a matrix, what is blocked, the check that there is such a step) finds
+//! them by it, whatever their key is called.
 
 use std::fmt;
 use std::ops::Deref;
@@ -7,57 +7,82 @@ use std::ops::Deref;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The keyword with which the unpublished schema marks a [`StepRef`].
+use crate::scenario::parts::{Leaves, Part, Parts, See};
+use crate::scenario::template::Words;
+
+/// The keyword with which the unpublished schema marks the id of another step.
 pub const STEP_REFERENCE: &str = "x-step-reference";
 
-/// The id of another step.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct StepRef(pub String);
+/// A type for the id of an earlier step that must have left something.
+macro_rules! step_reference {
+    ($(#[$doc:meta])* $name:ident, $leaves:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub String);
 
-impl StepRef {
-    /// The id.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+        impl Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", STEP_REFERENCE: true })
+            }
+        }
+
+        impl Parts for $name {
+            fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
+                to(at, Part::Step(&self.0, $leaves));
+            }
+
+            fn filled(&self, _: &Words<'_>) -> Result<Self, String> {
+                Ok(self.clone())
+            }
+        }
+    };
 }
 
-impl Deref for StepRef {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for StepRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl PartialEq<String> for StepRef {
-    fn eq(&self, other: &String) -> bool {
-        self.0 == *other
-    }
-}
-
-impl PartialEq<StepRef> for String {
-    fn eq(&self, other: &StepRef) -> bool {
-        *self == other.0
-    }
-}
-
-impl JsonSchema for StepRef {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "StepRef".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", STEP_REFERENCE: true })
-    }
-}
+step_reference!(
+    /// The id of a step that must have passed.
+    StepRef,
+    Leaves::Done
+);
+step_reference!(
+    /// The id of a step that gained credentials.
+    CredentialsOf,
+    Leaves::Credentials
+);
+step_reference!(
+    /// The id of a step that was given a token.
+    TokenOf,
+    Leaves::Token
+);
+step_reference!(
+    /// The id of a step that saw a certificate chain.
+    ChainOf,
+    Leaves::Chain
+);
+step_reference!(
+    /// The id of a step that started a prober.
+    ProberOf,
+    Leaves::Prober
+);

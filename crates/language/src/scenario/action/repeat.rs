@@ -1,17 +1,21 @@
-//! Repeating: a group of steps in rounds, with moments drawn from a seed, and figures over what the rounds captured.
+//! `repeat`: a group of steps in rounds, with moments drawn from a seed.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Step;
+use super::{Effect, Kinded, Nature, Rules, Step};
+use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
+use crate::scenario::meaning::Judge;
+use crate::scenario::parts::{Parts, See};
+use crate::scenario::template::Words;
 
 /// The word for the number of the round, from 1: `{{ round }}` within a repeat. No step or fixture may have it as its id.
 pub const ROUND: &str = "round";
 
 /// Run a group of steps in rounds. A round in which a step does not pass is the last. What a step captures is one value
 /// within its round, and after the repeat the list of all rounds' values.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RepeatStep {
     /// How many rounds.
@@ -62,43 +66,6 @@ impl After {
     }
 }
 
-/// Judge figures: numbers that the rounds of a repeat captured.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct FiguresStep {
-    /// The list: `"{{ step.capture }}"` of a step within a repeat.
-    pub of: String,
-    /// What is measured, in words: with it, count, median and worst are among the figures of the report.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The unit of the numbers: `ms`, `rows`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unit: Option<String>,
-}
-
-/// Measure: a number that a step captured, or how far two are apart. It can be captured from `/value`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct MeasureStep {
-    /// The number: `"{{ step.capture }}"`.
-    pub of: String,
-    /// What is taken from it: `"{{ step.capture }}"`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub less: Option<String>,
-}
-
-/// A bound of a number: one of the two, or both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct NumberBound {
-    /// It must be less than this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub below: Option<f64>,
-    /// It must be this or more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at_least: Option<f64>,
-}
-
 /// A step where it stands.
 #[derive(Clone, Debug)]
 pub struct Placed<'a> {
@@ -115,7 +82,7 @@ pub fn placed(flow: &[Step]) -> Vec<Placed<'_>> {
     let mut all = Vec::new();
     for (index, step) in flow.iter().enumerate() {
         let at = format!("/flow/{index}");
-        let inner = step.repeat.iter().flat_map(|repeat| &repeat.flow).enumerate();
+        let inner = step.repeat().into_iter().flat_map(|repeat| &repeat.flow).enumerate();
         let inner = inner.map(|(number, inner)| Placed {
             step: inner,
             at: format!("{at}/repeat/flow/{number}"),
@@ -125,4 +92,43 @@ pub fn placed(flow: &[Step]) -> Vec<Placed<'_>> {
         all.extend(inner);
     }
     all
+}
+
+impl Parts for RepeatStep {
+    /// Its steps are steps of their own.
+    fn see<'p>(&'p self, _: &mut String, _: &mut See<'_, 'p>) {}
+
+    fn filled(&self, _: &Words<'_>) -> Result<Self, String> {
+        Ok(self.clone())
+    }
+}
+
+impl Kinded for RepeatStep {
+    // A round's failures are those of its steps.
+    const NATURE: Nature = Nature { effect: Effect::Groups, ..Nature::look(&[]) };
+}
+
+impl Rules for RepeatStep {
+    fn needs_expect(&self) -> bool {
+        false
+    }
+
+    fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+        let step = judge.step;
+        if let Some(group) = judge.group {
+            let message = format!("`{}` is a repeat within the repeat `{}`", step.id, group.id);
+            let error = judge.key_error("/repeat", message);
+            errors.push(error.fix("make it one repeat, with as many rounds as both"));
+        }
+        if self.flow.is_empty() {
+            let error = judge.key_error("/repeat/flow", format!("`{}` repeats nothing", step.id));
+            errors.push(error.fix("add a step to its `flow`"));
+        }
+        for (key, given) in [("eventually", step.eventually.is_some()), ("consistently", step.consistently.is_some())] {
+            if given {
+                let message = format!("a repeat has no expectation of its own: `{key}` says nothing here");
+                errors.push(judge.key_error(&format!("/{key}"), message).fix("move it to a step of its `flow`"));
+            }
+        }
+    }
 }

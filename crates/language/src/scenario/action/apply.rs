@@ -1,0 +1,49 @@
+//! `apply`: Kubernetes objects.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Effect, Kinded, Nature, Rules};
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::meaning::Judge;
+use crate::scenario::parts::parts;
+use crate::scenario::template::Tree;
+/// Apply Kubernetes objects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ApplyStep {
+    /// The objects. Those without a namespace go into the variant's. A container's `image` without registry and tag is the
+    /// name of one in `images/images.lock`, which is on the node then.
+    pub objects: Vec<Tree>,
+}
+
+parts!(ApplyStep { objects });
+
+impl Kinded for ApplyStep {
+    const NATURE: Nature = Nature { effect: Effect::Applies, ..Nature::act() };
+}
+
+impl Rules for ApplyStep {
+    fn objects(&self) -> &[Tree] {
+        &self.objects
+    }
+
+    fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+        for (index, object) in self.objects.iter().map(Tree::value).enumerate() {
+            let at = format!("/apply/objects/{index}");
+            for key in ["apiVersion", "kind"] {
+                if !object[key].is_string() {
+                    errors.push(judge.key_error(&at, format!("an object has no `{key}`")).fix(format!("add `{key}:`")));
+                }
+            }
+            if !object["metadata"]["name"].is_string() {
+                let error = judge.key_error(&at, "an object has no name".to_owned());
+                errors.push(error.fix("add `metadata: { name: … }`"));
+            }
+        }
+        if self.objects.is_empty() {
+            let error = judge.key_error("/apply/objects", "`apply` has no objects".to_owned());
+            errors.push(error.fix("list at least one"));
+        }
+    }
+}

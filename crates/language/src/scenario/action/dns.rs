@@ -1,0 +1,28 @@
+//! `dns`: resolving a name.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Kinded, Nature, Rules};
+use crate::scenario::parts::parts;
+use crate::scenario::template::Template;
+
+/// Resolve a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DnsStep {
+    /// The host name.
+    pub name: Template,
+}
+
+parts!(DnsStep { name });
+
+impl Kinded for DnsStep {
+    const NATURE: Nature = Nature::probe(&["dns", "mismatch"]);
+}
+
+impl Rules for DnsStep {
+    fn matchers(&self) -> Vec<&'static str> {
+        vec!["address", "dns"]
+    }
+}

@@ -1,0 +1,47 @@
+//! `figures`: numbers that rounds captured.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Kinded, Nature, Rules};
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::meaning::Judge;
+use crate::scenario::parts::parts;
+use crate::scenario::template::Template;
+/// Judge figures: numbers that the rounds of a repeat captured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FiguresStep {
+    /// The list: `"{{ step.capture }}"` of a step within a repeat.
+    pub of: Template,
+    /// What is measured, in words: with it, count, median and worst are among the figures of the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The unit of the numbers: `ms`, `rows`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+}
+
+parts!(FiguresStep { of, name, unit });
+
+impl Kinded for FiguresStep {
+    const NATURE: Nature = Nature::look(&["mismatch"]);
+}
+
+impl Rules for FiguresStep {
+    fn matchers(&self) -> Vec<&'static str> {
+        vec!["count", "median", "worst"]
+    }
+
+    fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+        if self.of.references().is_ok_and(<[_]>::is_empty) {
+            let error = judge.error("/figures/of", format!("`{}` comes from no step", self.of.as_str()));
+            errors.push(error.fix("write what the steps of a repeat captured: `\"{{ step.capture }}\"`"));
+        }
+        if self.unit.is_some() && self.name.is_none() {
+            let message = "`unit` of a figure that has no name is shown nowhere".to_owned();
+            let error = judge.key_error("/figures/unit", message);
+            errors.push(error.fix("add `name:`, what is measured in words"));
+        }
+    }
+}

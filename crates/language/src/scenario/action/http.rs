@@ -1,0 +1,171 @@
+//! `http`: one HTTP request.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::keyed::{Key, Keyed};
+use super::tls::CONNECTION;
+use super::{Kinded, Nature, OneOf, Rules, no_operation, two_operations, written_as};
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::meaning::Judge;
+use crate::scenario::parts::{Leaves, parts};
+use crate::scenario::template::Template;
+
+/// Send one HTTP request: exactly one of the methods, with its URL.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "HttpStep")]
+struct HttpFile {
+    /// GET this URL.
+    #[serde(default)]
+    get: Option<Template>,
+    /// PUT to this URL.
+    #[serde(default)]
+    put: Option<Template>,
+    /// HEAD this URL.
+    #[serde(default)]
+    head: Option<Template>,
+    /// POST to this URL.
+    #[serde(default)]
+    post: Option<Template>,
+    /// DELETE this URL.
+    #[serde(default)]
+    delete: Option<Template>,
+    /// Send this as `Host` (`name` or `name:port`) to the place that the URL names: what a proxy on the way does that rewrites it.
+    #[serde(default)]
+    host: Option<Template>,
+    /// Send this path instead of the URL's: what a proxy on the way does that adds a prefix, takes one off, or encodes anew.
+    #[serde(default)]
+    path: Option<Template>,
+    /// Further headers.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    headers: IndexMap<String, Template>,
+    /// Request body.
+    #[serde(default)]
+    body: Option<Template>,
+}
+
+/// Send one HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "HttpFile")]
+pub struct HttpStep {
+    /// The method, with the URL that it is sent to.
+    pub request: Keyed<Method>,
+    /// The `Host` that is sent instead of the URL's.
+    pub host: Option<Template>,
+    /// The path that is sent instead of the URL's.
+    pub path: Option<Template>,
+    /// Further headers.
+    pub headers: IndexMap<String, Template>,
+    /// Request body.
+    pub body: Option<Template>,
+}
+
+/// A method of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `PUT`
+    Put,
+    /// `HEAD`
+    Head,
+    /// `POST`
+    Post,
+    /// `DELETE`
+    Delete,
+}
+
+impl Key for Method {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Put => "put",
+            Self::Head => "head",
+            Self::Post => "post",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+impl Method {
+    /// As HTTP writes it.
+    pub fn name(self) -> String {
+        self.key().to_uppercase()
+    }
+}
+
+written_as!(HttpStep, HttpFile);
+
+impl TryFrom<HttpFile> for HttpStep {
+    type Error = String;
+
+    fn try_from(file: HttpFile) -> Result<Self, String> {
+        let HttpFile { get, put, head, post, delete, host, path, headers, body } = file;
+        let request = Keyed::first([
+            (Method::Get, get),
+            (Method::Put, put),
+            (Method::Head, head),
+            (Method::Post, post),
+            (Method::Delete, delete),
+        ])?;
+        Ok(Self { request, host, path, headers, body })
+    }
+}
+
+parts!(HttpStep { request as "", host, path, headers, body });
+
+impl Kinded for HttpStep {
+    const NATURE: Nature = Nature::probe(&["dns", "connect", "tls", "status", "s3", "mismatch", "client"]);
+    const ONE_OF: Option<OneOf> = Some(OneOf {
+        of: "HttpStep",
+        what: "method",
+        keys: &["get", "put", "head", "post", "delete"],
+        none: |it, all| no_operation(it, "method", all),
+        two: |it, first, second| two_operations(it, "method", first, second),
+    });
+}
+
+impl Rules for HttpStep {
+    fn matchers(&self) -> Vec<&'static str> {
+        self.of_answer().chain(["headers"]).chain(CONNECTION).collect()
+    }
+
+    fn leaves(&self) -> &'static [Leaves] {
+        &[Leaves::Chain]
+    }
+
+    fn operation(&self) -> Option<&'static str> {
+        Some(self.request.key.key())
+    }
+
+    fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+        self.check_at("http", judge, errors);
+        if self.path.as_ref().is_some_and(|path| !path.starts_with('/') && !path.starts_with("{{")) {
+            let error = judge.error("/http/path", "a path does not begin with `/`".to_owned());
+            errors.push(error.fix("write the whole path that is sent, for example `/s3/photos/a.txt`"));
+        }
+    }
+}
+
+impl HttpStep {
+    /// The matchers of what comes back, whoever asked.
+    pub(super) fn of_answer(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let body = (self.request.key != Method::Head).then_some("body");
+        ["status", "s3"].into_iter().chain(body)
+    }
+
+    /// What is wrong with a request, whoever sends it. `at` is where it is written below the step.
+    pub(super) fn check_at(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+        let (method, url) = (self.request.key.key(), &self.request.text);
+        if !(url.starts_with("https://") || url.starts_with("http://") || url.starts_with("{{")) {
+            let error = judge.error(&format!("/{at}/{method}"), format!("`{}` is not a URL", url.as_str()));
+            errors.push(error.fix("begin it with `https://` or `http://`, or with a template"));
+        }
+        if self.body.is_some() && !matches!(self.request.key, Method::Put | Method::Post) {
+            let error = judge.key_error(&format!("/{at}/body"), format!("`{method}` sends no body"));
+            errors.push(error.fix("what must come back goes into `expect: { body: … }`"));
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! `jwt`: a look at a token.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::token::{self, TokenSpec};
+use super::{Kinded, Nature, Rules};
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::meaning::Judge;
+use crate::scenario::model::TokenOf;
+use crate::scenario::parts::{Leaves, parts};
+use crate::scenario::template::Template;
+
+/// Look at a token, and check its signature against the keys that its issuer publishes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct JwtStep {
+    /// The token; left out, the one that the kubelet projects into the vantage's pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenSpec>,
+    /// The token that this earlier `jwt` or `sts` step was given, however old it is by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_of: Option<TokenOf>,
+    /// Ask the issuer here, `https://host[:port]`, instead of where the token's `iss` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<Template>,
+}
+
+parts!(JwtStep { token, token_of, issuer });
+
+impl Kinded for JwtStep {
+    const NATURE: Nature = Nature::probe(&["dns", "connect", "tls", "status", "mismatch", "client"]);
+}
+
+impl Rules for JwtStep {
+    fn matchers(&self) -> Vec<&'static str> {
+        vec!["claims", "signature"]
+    }
+
+    fn leaves(&self) -> &'static [Leaves] {
+        // The token of a pod stays in the pod.
+        if self.token.is_some() || self.token_of.is_some() { &[Leaves::Token] } else { &[] }
+    }
+
+    fn token(&self) -> Option<&TokenSpec> {
+        self.token.as_ref()
+    }
+
+    fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+        token::check("jwt", self.token.as_ref(), self.token_of.as_ref(), judge, errors);
+    }
+}

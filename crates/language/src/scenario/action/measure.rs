@@ -1,0 +1,44 @@
+//! `measure`: a number that was captured.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Kinded, Nature, Rules};
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::meaning::Judge;
+use crate::scenario::parts::parts;
+use crate::scenario::template::Template;
+/// Measure: a number that a step captured, or how far two are apart. It can be captured from `/value`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MeasureStep {
+    /// The number: `"{{ step.capture }}"`.
+    pub of: Template,
+    /// What is taken from it: `"{{ step.capture }}"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub less: Option<Template>,
+}
+
+parts!(MeasureStep { of, less });
+
+impl Kinded for MeasureStep {
+    const NATURE: Nature = Nature::look(&["mismatch"]);
+}
+
+impl Rules for MeasureStep {
+    fn matchers(&self) -> Vec<&'static str> {
+        vec!["value"]
+    }
+
+    /// What is measured may be for a figure, which another step judges.
+    fn needs_expect(&self) -> bool {
+        false
+    }
+
+    fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+        if self.of.references().is_ok_and(<[_]>::is_empty) {
+            let error = judge.error("/measure/of", format!("`{}` comes from no step", self.of.as_str()));
+            errors.push(error.fix("write what a step captured: `\"{{ step.capture }}\"`"));
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! `patch`: fields of an object that change.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Kinded, Nature, OneOf, Rules, Wrong, written_as};
+use crate::scenario::diagnostic::{Diagnostic, list, suggest};
+use crate::scenario::meaning::Judge;
+use crate::scenario::parts::{Parts, See, below, parts};
+use crate::scenario::template::{Template, Tree, Words};
+
+/// Change fields of one Kubernetes object: by `merge`, or by `json`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "PatchStep")]
+struct PatchFile {
+    /// `v1`, `apps/v1`, …
+    api_version: Template,
+    /// `Secret`, `Deployment`, …
+    kind: Template,
+    /// Its name.
+    name: Template,
+    /// Its namespace; the variant's where absent.
+    #[serde(default)]
+    namespace: Option<Template>,
+    /// A JSON merge patch (RFC 7396): the fields that differ; `null` takes one away, a list is replaced whole.
+    #[serde(default)]
+    merge: Option<Tree>,
+    /// A JSON patch (RFC 6902): `[{ op: replace, path: /spec/replicas, value: 2 }]`.
+    #[serde(default)]
+    json: Option<Vec<Tree>>,
+}
+
+/// Change fields of one Kubernetes object.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "PatchFile")]
+pub struct PatchStep {
+    /// `v1`, `apps/v1`, …
+    pub api_version: Template,
+    /// `Secret`, `Deployment`, …
+    pub kind: Template,
+    /// Its name.
+    pub name: Template,
+    /// Its namespace; the variant's where absent.
+    pub namespace: Option<Template>,
+    /// What changes.
+    pub changes: Changes,
+}
+
+/// What a patch changes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Changes {
+    /// A JSON merge patch (RFC 7396).
+    Merge(Tree),
+    /// A JSON patch (RFC 6902).
+    Json(Vec<Tree>),
+}
+
+/// The operations of a JSON patch (RFC 6902), and whether they carry a value.
+const OPERATIONS: [(&str, bool); 6] =
+    [("add", true), ("remove", false), ("replace", true), ("move", false), ("copy", false), ("test", true)];
+
+written_as!(PatchStep, PatchFile);
+parts!(PatchStep { api_version, kind, name, namespace, changes as "" });
+
+impl Parts for Changes {
+    fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
+        match self {
+            Self::Merge(it) => below(at, "merge", |at| it.see(at, to)),
+            Self::Json(it) => below(at, "json", |at| it.see(at, to)),
+        }
+    }
+
+    fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
+        Ok(match self {
+            Self::Merge(it) => Self::Merge(it.filled(words)?),
+            Self::Json(it) => Self::Json(it.filled(words)?),
+        })
+    }
+}
+
+impl TryFrom<PatchFile> for PatchStep {
+    type Error = String;
+
+    fn try_from(file: PatchFile) -> Result<Self, String> {
+        let PatchFile { api_version, kind, name, namespace, merge, json } = file;
+        let changes = merge.map(Changes::Merge).or(json.map(Changes::Json)).ok_or("`patch` says nothing to change")?;
+        Ok(Self { api_version, kind, name, namespace, changes })
+    }
+}
+
+impl Kinded for PatchStep {
+    const NATURE: Nature = Nature::act();
+    const ONE_OF: Option<OneOf> = Some(OneOf {
+        of: "PatchStep",
+        what: "change",
+        keys: &["merge", "json"],
+        none: |_, _| {
+            let fix = "give it `merge:` (the fields that differ) or `json:` (a list of operations)";
+            Wrong::key("", "`patch` says nothing to change".to_owned(), fix)
+        },
+        two: |_, _, second| {
+            let message = "`patch` has both `merge` and `json`".to_owned();
+            Wrong::key(&format!("/{second}"), message, "make it two steps")
+        },
+    });
+}
+
+impl Rules for PatchStep {
+    fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+        match &self.changes {
+            Changes::Merge(merge) => {
+                if merge.value().as_object().is_none_or(serde_json::Map::is_empty) {
+                    let error = judge.key_error("/patch/merge", "`merge` holds no field".to_owned());
+                    let fix = "write the fields that differ, for example `merge: { spec: { replicas: 2 } }`";
+                    errors.push(error.fix(fix));
+                }
+            }
+            Changes::Json(operations) => {
+                if operations.is_empty() {
+                    let error = judge.key_error("/patch/json", "`json` has no operations".to_owned());
+                    errors.push(error.fix("write `[{ op: replace, path: /spec/replicas, value: 2 }]`"));
+                }
+                for (index, it) in operations.iter().enumerate() {
+                    operation(&format!("/patch/json/{index}"), it.value(), judge, errors);
+                }
+            }
+        }
+    }
+}
+
+fn operation(at: &str, operation: &Value, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+    let names = OPERATIONS.map(|(name, _)| name);
+    let Some(op) = operation["op"].as_str() else {
+        let error = judge.key_error(at, "an operation has no `op`".to_owned());
+        errors.push(error.fix(format!("give it one of {}", list(&names))));
+        return;
+    };
+    let Some((_, takes_value)) = OPERATIONS.iter().find(|(name, _)| *name == op) else {
+        let error = judge.error(&format!("{at}/op"), format!("there is no operation `{op}`"));
+        errors.push(error.fix(suggest(op, names, "operations")));
+        return;
+    };
+    match operation["path"].as_str() {
+        Some(path) if path.starts_with('/') => {}
+        Some(path) => {
+            let error = judge.error(&format!("{at}/path"), format!("`{path}` is not a path"));
+            errors.push(error.fix("a path is a JSON pointer: `/spec/replicas`"));
+        }
+        None => {
+            let error = judge.key_error(at, format!("the operation `{op}` has no `path`"));
+            errors.push(error.fix("add `path:`, a JSON pointer: `/spec/replicas`"));
+        }
+    }
+    if *takes_value && operation.get("value").is_none() {
+        errors.push(judge.key_error(at, format!("the operation `{op}` has no `value`")).fix("add `value:`"));
+    }
+    if matches!(op, "move" | "copy") && !operation["from"].is_string() {
+        let error = judge.key_error(at, format!("the operation `{op}` has no `from`"));
+        errors.push(error.fix("add `from:`, a JSON pointer"));
+    }
+}

@@ -1,0 +1,32 @@
+//! `prober`: what a prober has seen, counted.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Kinded, Nature, Rules};
+use crate::scenario::model::ProberOf;
+use crate::scenario::parts::parts;
+
+/// Count what a prober has seen so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ProberStep {
+    /// Id of the `background` step.
+    pub of: ProberOf,
+    /// Stop the prober, wait for the answers in flight, and count those too. With `eventually` it is stopped when the
+    /// expectation holds. What no step stops ends with the flow.
+    #[serde(default)]
+    pub stop: bool,
+}
+
+parts!(ProberStep { of, stop });
+
+impl Kinded for ProberStep {
+    const NATURE: Nature = Nature::look(&["mismatch"]);
+}
+
+impl Rules for ProberStep {
+    fn matchers(&self) -> Vec<&'static str> {
+        vec!["failures", "longest-gap", "serials", "at-least"]
+    }
+}

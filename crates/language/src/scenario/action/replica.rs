@@ -1,0 +1,40 @@
+//! `replica`: a look at the objects of a replica.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Kinded, Nature, Rules};
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::meaning::Judge;
+use crate::scenario::parts::parts;
+use crate::scenario::template::Template;
+/// Look at a replica from the vantage: the objects below a prefix of a bucket, and the age of the newest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ReplicaStep {
+    /// `bucket` or `bucket/prefix`.
+    pub of: Template,
+    /// Id of the store's fixture; where the scenario has one store only, it is that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+}
+
+parts!(ReplicaStep { of, store });
+
+impl Kinded for ReplicaStep {
+    const NATURE: Nature = Nature::probe(&["dns", "connect", "tls", "status", "s3", "mismatch", "client"]);
+}
+
+impl Rules for ReplicaStep {
+    fn matchers(&self) -> Vec<&'static str> {
+        vec!["objects", "newest"]
+    }
+
+    fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+        judge.store("replica", self.store.as_deref(), errors);
+        if self.of.starts_with('/') || self.of.is_empty() {
+            let error = judge.error("/replica/of", format!("`{}` names no bucket", self.of.as_str()));
+            errors.push(error.fix("write `bucket/prefix`, or `bucket` alone"));
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! `resource`: a look at a Kubernetes object.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Kinded, Nature, Rules};
+use crate::scenario::parts::parts;
+use crate::scenario::template::Template;
+/// Look at a Kubernetes object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ResourceStep {
+    /// `v1`, `apps/v1`, …
+    pub api_version: Template,
+    /// `Service`, `Deployment`, …
+    pub kind: Template,
+    /// Its name.
+    pub name: Template,
+    /// Its namespace; the variant's where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Template>,
+}
+
+parts!(ResourceStep { api_version, kind, name, namespace });
+
+impl Kinded for ResourceStep {
+    const NATURE: Nature = Nature::look(&["resource", "mismatch"]);
+}
+
+impl Rules for ResourceStep {
+    fn matchers(&self) -> Vec<&'static str> {
+        vec!["object", "absent"]
+    }
+}

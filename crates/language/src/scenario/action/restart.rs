@@ -1,0 +1,71 @@
+//! `restart`: new pods for a workload.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::workload::{self, Workload};
+use super::{Kinded, Nature, OneOf, Rules, written_as};
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::duration::Span;
+use crate::scenario::meaning::Judge;
+use crate::scenario::parts::parts;
+use crate::scenario::template::Template;
+
+/// Replace every pod of a Deployment or `StatefulSet`, as `kubectl rollout restart` does, and wait until the new ones are
+/// available and the old ones gone.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "RestartStep")]
+struct RestartFile {
+    /// Name of the Deployment.
+    #[serde(default)]
+    deployment: Option<Template>,
+    /// Name of the `StatefulSet`.
+    #[serde(default)]
+    stateful_set: Option<Template>,
+    /// Its namespace; the variant's where absent.
+    #[serde(default)]
+    namespace: Option<Template>,
+    /// How long it may take; 60s where absent.
+    #[serde(default)]
+    within: Option<Span>,
+}
+
+/// Replace every pod of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RestartFile")]
+pub struct RestartStep {
+    /// The workload.
+    pub workload: Workload,
+    /// Its namespace; the variant's where absent.
+    pub namespace: Option<Template>,
+    /// How long it may take.
+    pub within: Option<Span>,
+}
+
+written_as!(RestartStep, RestartFile);
+parts!(RestartStep { workload as "", namespace, within });
+
+impl TryFrom<RestartFile> for RestartStep {
+    type Error = String;
+
+    fn try_from(file: RestartFile) -> Result<Self, String> {
+        let RestartFile { deployment, stateful_set, namespace, within } = file;
+        Ok(Self { workload: Workload::of(deployment, stateful_set)?, namespace, within })
+    }
+}
+
+impl Kinded for RestartStep {
+    const NATURE: Nature = Nature::act();
+    const ONE_OF: Option<OneOf> = Some(workload::named_once("RestartStep"));
+}
+
+impl Rules for RestartStep {
+    fn within(&self) -> Option<Span> {
+        self.within
+    }
+
+    fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+        judge.within("restart", self.within, errors);
+    }
+}

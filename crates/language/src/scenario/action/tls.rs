@@ -1,0 +1,45 @@
+//! `tls`: a TLS handshake.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Kinded, Nature, Rules};
+use crate::scenario::parts::{Leaves, parts};
+use crate::scenario::template::Template;
+
+/// Do a TLS handshake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TlsStep {
+    /// Name to resolve, connect to and verify.
+    pub host: Template,
+    /// TCP port.
+    #[serde(default = "https_port")]
+    pub port: u16,
+    /// Server name to send and verify instead of `host`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<Template>,
+}
+
+fn https_port() -> u16 {
+    443
+}
+
+parts!(TlsStep { host, port, server_name });
+
+/// What is seen of every connection with TLS.
+pub(super) const CONNECTION: [&str; 5] = ["address", "same-chain-as", "certificate-name", "serial", "chain-length"];
+
+impl Kinded for TlsStep {
+    const NATURE: Nature = Nature::probe(&["dns", "connect", "tls", "mismatch"]);
+}
+
+impl Rules for TlsStep {
+    fn matchers(&self) -> Vec<&'static str> {
+        CONNECTION.to_vec()
+    }
+
+    fn leaves(&self) -> &'static [Leaves] {
+        &[Leaves::Chain]
+    }
+}

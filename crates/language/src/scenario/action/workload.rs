@@ -1,0 +1,55 @@
+//! A Deployment or a `StatefulSet`: what `scale` and `restart` work on.
+
+use super::{OneOf, Wrong};
+use crate::scenario::parts::{Parts, See, below};
+use crate::scenario::template::{Template, Words};
+
+/// A workload, by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// A Deployment.
+    Deployment(Template),
+    /// A `StatefulSet`.
+    StatefulSet(Template),
+}
+
+impl Workload {
+    /// The one that is given.
+    pub(super) fn of(deployment: Option<Template>, stateful_set: Option<Template>) -> Result<Self, String> {
+        let given = deployment.map(Self::Deployment).or(stateful_set.map(Self::StatefulSet));
+        given.ok_or_else(|| "it does not say of what".to_owned())
+    }
+}
+
+impl Parts for Workload {
+    fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
+        match self {
+            Self::Deployment(name) => below(at, "deployment", |at| name.see(at, to)),
+            Self::StatefulSet(name) => below(at, "stateful-set", |at| name.see(at, to)),
+        }
+    }
+
+    fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
+        Ok(match self {
+            Self::Deployment(name) => Self::Deployment(name.filled(words)?),
+            Self::StatefulSet(name) => Self::StatefulSet(name.filled(words)?),
+        })
+    }
+}
+
+/// The rule that a type which works on a workload names exactly one.
+pub(super) const fn named_once(of: &'static str) -> OneOf {
+    OneOf {
+        of,
+        what: "workload",
+        keys: &["deployment", "stateful-set"],
+        none: |it, _| {
+            let message = format!("`{}` does not say of what", it.key);
+            Wrong::key("", message, "add `deployment: NAME` or `stateful-set: NAME`")
+        },
+        two: |it, _, second| {
+            let message = format!("`{}` names two workloads", it.key);
+            Wrong::key(&format!("/{second}"), message, "make it two steps")
+        },
+    }
+}

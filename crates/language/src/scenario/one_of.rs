@@ -1,0 +1,104 @@
+//! Keys of which exactly one must be given: what a schema could say, but in no sentence that helps.
+
+use serde_json::Value;
+
+use super::action::ONE_OF;
+use super::check::Places;
+use super::diagnostic::{Diagnostic, list};
+use super::document::join;
+use super::meaning;
+use super::schema::Form;
+
+/// A type of which exactly one key of several is given.
+#[derive(Clone, Copy, Debug)]
+pub struct OneOf {
+    /// Name of the type in the schema.
+    pub of: &'static str,
+    /// What the keys are called, for messages.
+    pub what: &'static str,
+    /// The keys.
+    pub keys: &'static [&'static str],
+    /// What is wrong where none is given; with the list of all.
+    pub none: fn(&Place<'_>, &str) -> Wrong,
+    /// What is wrong where two are given.
+    pub two: fn(&Place<'_>, &str, &str) -> Wrong,
+}
+
+/// Where a type is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The key under which it stands.
+    pub key: &'a str,
+    /// What is written.
+    pub value: &'a Value,
+}
+
+/// What is wrong, and where below the place.
+#[derive(Clone, Debug)]
+pub struct Wrong {
+    below: String,
+    at_key: bool,
+    message: String,
+    fix: String,
+}
+
+impl Wrong {
+    /// A value is wrong.
+    pub fn value(below: &str, message: String, fix: impl Into<String>) -> Self {
+        Self { below: below.to_owned(), at_key: false, message, fix: fix.into() }
+    }
+
+    /// A key is wrong.
+    pub fn key(below: &str, message: String, fix: impl Into<String>) -> Self {
+        Self { at_key: true, ..Self::value(below, message, fix) }
+    }
+}
+
+/// Checks the flow of a scenario whose shape is right.
+pub(super) fn check(scenario: &Value, places: &dyn Places) -> Vec<Diagnostic> {
+    let flow = scenario["flow"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if let Some(error) = meaning::long_flow(flow.len(), places) {
+        return vec![error];
+    }
+    let mut errors = Vec::new();
+    for (index, step) in flow.iter().enumerate() {
+        walk(step, Form::step(), &format!("/flow/{index}"), places, &mut errors);
+    }
+    errors
+}
+
+fn walk(value: &Value, form: Form, at: &str, places: &dyn Places, errors: &mut Vec<Diagnostic>) {
+    match value {
+        Value::Object(map) => {
+            let rules = ONE_OF.iter().flatten().filter(|rule| form.is(rule.of));
+            rules.for_each(|rule| exactly_one(rule, value, at, places, errors));
+            for (key, it) in map {
+                let form = form.below(key);
+                if form.is_known() {
+                    walk(it, form, &join(at, key), places, errors);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (index, it) in items.iter().enumerate() {
+                walk(it, form.entry(), &format!("{at}/{index}"), places, errors);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn exactly_one(rule: &OneOf, value: &Value, at: &str, places: &dyn Places, errors: &mut Vec<Diagnostic>) {
+    let place = Place { key: at.rsplit('/').next().unwrap_or(at), value };
+    let given: Vec<&str> = rule.keys.iter().copied().filter(|key| value.get(key).is_some()).collect();
+    let wrong = match given.as_slice() {
+        [_] => return,
+        [] => vec![(rule.none)(&place, &list(rule.keys))],
+        [first, more @ ..] => more.iter().map(|second| (rule.two)(&place, first, second)).collect(),
+    };
+    errors.extend(wrong.into_iter().map(|Wrong { below, at_key, message, fix }| {
+        let at = format!("{at}{below}");
+        let error = if at_key { places.key_error(&at, message) } else { places.error(&at, message) };
+        error.fix(fix)
+    }));
+}

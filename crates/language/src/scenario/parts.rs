@@ -1,0 +1,174 @@
+//! The parts of a step that refer to something: texts, and the ids of other steps. A type lists its fields once, and both
+//! who looks for references and who fills them in go by that list; a field that is left out does not compile.
+
+use indexmap::IndexMap;
+use parallax_vocab::DnsFault;
+use parallax_vocab::answer::Signature;
+
+use super::document::join;
+use super::duration::Span;
+use super::template::{Template, Tree, Words};
+
+/// A part that refers to something.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    /// A text that may hold references.
+    Text(&'a Template),
+    /// A text in which nothing is filled in.
+    Plain(&'a str),
+    /// The id of another step, and what that step must have left.
+    Step(&'a str, Leaves),
+}
+
+/// What a step leaves for later ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaves {
+    /// Nothing but that it passed.
+    Done,
+    /// Credentials.
+    Credentials,
+    /// The token that it was given.
+    Token,
+    /// The chain that the server sent.
+    Chain,
+    /// A prober that it started.
+    Prober,
+}
+
+/// What is told of each part: its pointer, and the part.
+pub type See<'a, 'p> = dyn FnMut(&str, Part<'p>) + 'a;
+
+/// A type with parts.
+pub trait Parts: Sized {
+    /// Shows every part with its pointer. `at` is where this one stands.
+    fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>);
+
+    /// The same with every reference replaced.
+    fn filled(&self, words: &Words<'_>) -> Result<Self, String>;
+}
+
+/// Goes on below a key; an empty one is for a part that knows its own. One pointer grows and shrinks: most parts refer to
+/// nothing, and need none of their own.
+pub fn below(at: &mut String, key: &str, then: impl FnOnce(&mut String)) {
+    let length = at.len();
+    if !key.is_empty() {
+        at.push('/');
+    }
+    at.extend(key.chars().map(|c| if c == '_' { '-' } else { c }));
+    then(at);
+    at.truncate(length);
+}
+
+/// Lists the fields of a type, each under the key that scenarios write.
+macro_rules! parts {
+    ($type:ident { $($field:ident $(as $key:literal)?),* $(,)? }) => {
+        impl $crate::scenario::parts::Parts for $type {
+            fn see<'p>(&'p self, at: &mut String, to: &mut $crate::scenario::parts::See<'_, 'p>) {
+                let Self { $($field),* } = self;
+                $($crate::scenario::parts::below(
+                    at,
+                    $crate::scenario::parts::parts!(@key $field $($key)?),
+                    |at| $crate::scenario::parts::Parts::see($field, at, to),
+                );)*
+            }
+
+            fn filled(&self, words: &$crate::scenario::template::Words<'_>) -> Result<Self, String> {
+                let Self { $($field),* } = self;
+                Ok(Self { $($field: $crate::scenario::parts::Parts::filled($field, words)?),* })
+            }
+        }
+    };
+    (@key $field:ident $key:literal) => { $key };
+    (@key $field:ident) => { stringify!($field) };
+}
+pub(crate) use parts;
+
+/// Types that refer to nothing.
+macro_rules! no_parts {
+    ($($type:ty),* $(,)?) => {
+        $(impl $crate::scenario::parts::Parts for $type {
+            fn see<'p>(&'p self, _: &mut String, _: &mut $crate::scenario::parts::See<'_, 'p>) {}
+
+            fn filled(&self, _: &$crate::scenario::template::Words<'_>) -> Result<Self, String> {
+                Ok(self.clone())
+            }
+        })*
+    };
+}
+pub(crate) use no_parts;
+
+no_parts!(bool, u16, u32, u64, usize, i32, f64, Span, DnsFault, Signature);
+
+impl Parts for String {
+    fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
+        to(at, Part::Plain(self));
+    }
+
+    fn filled(&self, _: &Words<'_>) -> Result<Self, String> {
+        Ok(self.clone())
+    }
+}
+
+impl Parts for Template {
+    fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
+        to(at, Part::Text(self));
+    }
+
+    fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
+        self.filled(words)
+    }
+}
+
+impl Parts for Tree {
+    fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
+        let length = at.len();
+        for (pointer, text) in self.texts() {
+            at.push_str(pointer);
+            to(at, Part::Text(text));
+            at.truncate(length);
+        }
+    }
+
+    fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
+        self.filled(words)
+    }
+}
+
+impl<T: Parts> Parts for Option<T> {
+    fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
+        if let Some(it) = self {
+            it.see(at, to);
+        }
+    }
+
+    fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
+        self.as_ref().map(|it| it.filled(words)).transpose()
+    }
+}
+
+impl<T: Parts> Parts for Vec<T> {
+    fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
+        for (index, it) in self.iter().enumerate() {
+            below(at, &index.to_string(), |at| it.see(at, to));
+        }
+    }
+
+    fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
+        self.iter().map(|it| it.filled(words)).collect()
+    }
+}
+
+impl<T: Parts> Parts for IndexMap<String, T> {
+    fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
+        let length = at.len();
+        for (key, it) in self {
+            at.push_str(&join("", key));
+            it.see(at, to);
+            at.truncate(length);
+        }
+    }
+
+    fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
+        self.iter().map(|(key, it)| Ok((key.clone(), it.filled(words)?))).collect()
+    }
+}
