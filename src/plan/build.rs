@@ -155,8 +155,9 @@ impl Wants {
         // Of equal names the last counts, which is the scenario's own.
         traits.apiserver_args = joined(needed(|it| &it.apiserver_args), traits.apiserver_args);
         traits.discovery = traits.discovery.filter(|it| *it != Discovery::None);
+        let wide = fixtures.values().flat_map(|it| &it.cluster_objects).map(|it| &it.manifest);
         let mut objects: Vec<String> =
-            fixtures.values().flat_map(|it| &it.cluster_objects).map(|it| it.manifest.to_string()).collect();
+            wide.filter(|it| !is_confined(it, ANY_NAMESPACE)).map(Value::to_string).collect();
         // What a step applies to the whole cluster is there for everybody, too.
         let steps = draft.variants.iter().flat_map(|it| it.scenario.steps());
         let applied = steps.flat_map(|it| it.step.action.rules().objects()).map(Tree::value);
@@ -166,6 +167,18 @@ impl Wants {
         let stillborn = draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY)).then(|| draft.id.clone());
         Ok(Self { traits, objects, stillborn })
     }
+}
+
+/// Whether an object of the whole cluster concerns one namespace alone: a webhook that is asked about nothing outside it.
+/// Other environments do not notice it, so they may share the cluster with it.
+fn is_confined(manifest: &Value, namespace: &str) -> bool {
+    let own = |webhook: &Value| {
+        webhook.pointer("/namespaceSelector/matchLabels/kubernetes.io~1metadata.name").and_then(Value::as_str)
+            == Some(namespace)
+    };
+    let is_webhook = manifest["kind"].as_str().is_some_and(|kind| kind.ends_with("WebhookConfiguration"));
+    let asked = manifest["webhooks"].as_array();
+    is_webhook && asked.is_some_and(|webhooks| !webhooks.is_empty() && webhooks.iter().all(own))
 }
 
 /// The second after the first, each once.
@@ -354,4 +367,29 @@ fn refuse_conflicts(cluster: &ClusterPlan) -> Result<(), PlanError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_webhook_that_is_asked_about_its_own_namespace_alone_is_confined() {
+        let own = json!({ "matchLabels": { "kubernetes.io/metadata.name": ANY_NAMESPACE } });
+        let other = json!({ "matchLabels": { "kubernetes.io/metadata.name": "other" } });
+        let webhook = |webhooks: Value| json!({ "kind": "MutatingWebhookConfiguration", "webhooks": webhooks });
+        for (manifest, expected) in [
+            (webhook(json!([{ "namespaceSelector": own }])), true),
+            (json!({ "kind": "ValidatingWebhookConfiguration", "webhooks": [{ "namespaceSelector": own }] }), true),
+            (webhook(json!([{ "namespaceSelector": own }, { "namespaceSelector": other }])), false),
+            (webhook(json!([{ "namespaceSelector": own }, {}])), false),
+            (webhook(json!([])), false),
+            (json!({ "kind": "MutatingWebhookConfiguration" }), false),
+            (json!({ "kind": "ClusterRole", "webhooks": [{ "namespaceSelector": own }] }), false),
+        ] {
+            assert_eq!(is_confined(&manifest, ANY_NAMESPACE), expected, "{manifest}");
+        }
+    }
 }
