@@ -45,8 +45,13 @@ enum Task {
     /// README's two commands in a bare root file system of its own: a minimal Debian, this machine's Rust, a fresh clone of
     /// HEAD, and an engine inside. Both must exit 0. As root.
     Bare(bare::Bare),
-    /// Measure how long `lint` takes for a thousand scenarios.
-    Bench,
+    /// Measure, each as a ratio in one run, and write tables and pictures into docs/bench.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// What to measure, and how; `--help` shows it.
+        #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Compare scenarios/catalogue.md with the scenarios and breaks that there are, adding what is new.
     Catalogue {
         /// Add nothing; fail where they differ.
@@ -68,7 +73,7 @@ fn main() -> ExitCode {
         Task::Lint => Ok(lint::run()),
         Task::Tidy => tidy::run(),
         Task::Bare(args) => bare::run(&args),
-        Task::Bench => cargo::build().and_then(|parallax| bench::run(&parallax)),
+        Task::Bench { args } => bench::run(&args),
         Task::Catalogue { check } => cargo::build().and_then(|parallax| catalogue::run(&parallax, check)),
         Task::Ci { provision } => ci::run(provision),
     };

@@ -1,0 +1,76 @@
+//! The bare calls of the apiserver that a harness cannot do without: a namespace, a pod, and a watch until it runs.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{DeleteParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::wait::await_condition;
+use kube::runtime::wait::conditions::is_pod_running;
+use kube::{Api, Client, Config};
+use serde_json::json;
+
+/// No pod takes longer to run on a machine that is worth measuring.
+const WITHIN: Duration = Duration::from_mins(2);
+
+/// A client for a cluster that a run left standing.
+pub(crate) async fn client(kubeconfig: &Path) -> Result<Client> {
+    let read = Kubeconfig::read_from(kubeconfig).with_context(|| format!("failed to read {}", kubeconfig.display()))?;
+    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+/// So many pods, each in a namespace of its own, so many at once: how long until all run.
+pub(crate) async fn pods(client: &Client, image: &str, count: u32, at_once: usize) -> Result<Duration> {
+    let began = Instant::now();
+    let all = futures::stream::iter(0..count).map(|number| pod(client, image, format!("bare-{number}")));
+    all.buffer_unordered(at_once).try_collect::<()>().await?;
+    Ok(began.elapsed())
+}
+
+async fn pod(client: &Client, image: &str, namespace: String) -> Result<()> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let made = serde_json::from_value(json!({ "metadata": { "name": namespace } }))?;
+    namespaces.create(&PostParams::default(), &made).await?;
+    // What the pod's admission asks for is made by a controller, in its own time.
+    let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> = Api::namespaced(client.clone(), &namespace);
+    let there = await_condition(accounts, "default", |it: Option<&_>| it.is_some());
+    tokio::time::timeout(WITHIN, there).await.context("the namespace gets no account")??;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    let made = serde_json::from_value(json!({
+        "metadata": { "name": "pause" },
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{ "name": "pause", "image": image, "imagePullPolicy": "IfNotPresent" }],
+        },
+    }))?;
+    pods.create(&PostParams::default(), &made).await?;
+    let running = await_condition(pods, "pause", is_pod_running());
+    tokio::time::timeout(WITHIN, running).await.context("a pod does not run")??;
+    namespaces.delete(&namespace, &DeleteParams::default()).await?;
+    Ok(())
+}
+
+/// The image that a pod of an earlier run on this cluster has, as the node knows it.
+pub(crate) async fn image_of(client: &Client, name: &str) -> Result<String> {
+    let pods: Api<Pod> = Api::all(client.clone());
+    let all = pods.list(&kube::api::ListParams::default()).await?;
+    let of = all.items.iter().find(|it| it.metadata.name.as_deref() == Some(name));
+    let spec = of.and_then(|it| it.spec.as_ref()).with_context(|| format!("there is no pod `{name}`"))?;
+    spec.containers.first().and_then(|it| it.image.clone()).context("a pod without an image")
+}
+
+/// The median time of a request that the apiserver answers from memory.
+pub(crate) async fn request(client: &Client) -> Result<Duration> {
+    let mut times = Vec::new();
+    for _ in 0..21 {
+        let began = Instant::now();
+        client.apiserver_version().await?;
+        times.push(began.elapsed());
+    }
+    times.sort();
+    Ok(times[times.len() / 2])
+}

@@ -1,0 +1,139 @@
+//! What the machine's processors do while something runs, as `/proc` shows it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Between two looks: a process that lives shorter is seen in what its parent waited for.
+const EVERY: Duration = Duration::from_secs(1);
+/// How the names of all programs of ours begin.
+const OURS: &str = "parallax";
+
+/// Time of processors, in ticks of the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Processors {
+    pub(crate) busy: u64,
+    pub(crate) idle: u64,
+}
+
+/// What was seen from the beginning to the end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    /// Of the whole machine.
+    pub(crate) machine: Processors,
+    /// Of our own programs, in and outside containers.
+    pub(crate) own: u64,
+    /// The most memory that the harness held, in KiB.
+    pub(crate) peak_kib: u64,
+}
+
+impl Seen {
+    /// The share of the time in which processors had nothing to do.
+    pub(crate) fn idle_share(&self) -> f64 {
+        share(self.machine.idle, self.machine.idle + self.machine.busy)
+    }
+
+    /// The share of our own programs in what processors did.
+    pub(crate) fn own_share(&self) -> f64 {
+        share(self.own, self.machine.busy)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "ticks of some minutes")]
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+/// Looks on while something runs.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Seen>,
+}
+
+impl Watch {
+    pub(crate) fn begin(harness: u32) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let from = machine();
+            let mut own: BTreeMap<(u32, u64), u64> = BTreeMap::new();
+            let mut seen = Seen::default();
+            while !ended.load(Ordering::Relaxed) {
+                for process in processes().into_iter().filter(|it| it.name.starts_with(OURS)) {
+                    own.insert((process.id, process.began), process.ticks);
+                }
+                seen.peak_kib = seen.peak_kib.max(peak_kib(harness));
+                std::thread::park_timeout(EVERY);
+            }
+            let to = machine();
+            seen.machine = Processors { busy: to.busy - from.busy, idle: to.idle - from.idle };
+            seen.own = own.values().sum();
+            seen
+        });
+        Self { stop, thread }
+    }
+
+    pub(crate) fn end(self) -> Seen {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.thread().unpark();
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+struct Process {
+    id: u32,
+    name: String,
+    began: u64,
+    ticks: u64,
+}
+
+fn processes() -> Vec<Process> {
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    // One that has ended since is not there, which is all that can be said of it.
+    ids.filter_map(|id: u32| of_stat(id, &fs::read_to_string(format!("/proc/{id}/stat")).ok()?)).collect()
+}
+
+/// `/proc/PID/stat`: the name in parentheses, which may hold anything, then numbers.
+fn of_stat(id: u32, stat: &str) -> Option<Process> {
+    let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    // Counted from the state, which is the third of all.
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    Some(Process { id, name: name.to_owned(), began: number(22)?, ticks: number(14)? + number(15)? })
+}
+
+fn machine() -> Processors {
+    fs::read_to_string("/proc/stat").map(|it| of_machine(&it)).unwrap_or_default()
+}
+
+/// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal.
+fn of_machine(stat: &str) -> Processors {
+    let line = stat.lines().next().unwrap_or_default();
+    let ticks: Vec<u64> = line.split_whitespace().skip(1).take(8).map(|it| it.parse().unwrap_or(0)).collect();
+    let idle = ticks.iter().skip(3).take(2).sum();
+    Processors { busy: ticks.iter().sum::<u64>() - idle, idle }
+}
+
+fn peak_kib(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|it| it.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_lines_are_read() {
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 2 3 4 50 60 7 8 20 0 1 0 99 1 1";
+        let process = of_stat(7, stat).expect("a process");
+        assert_eq!((process.name.as_str(), process.ticks, process.began), ("a) b (c", 110, 99));
+        assert_eq!(of_machine("cpu  10 1 20 300 40 5 6 7 0 0\ncpu0 1"), Processors { busy: 49, idle: 340 });
+    }
+}
