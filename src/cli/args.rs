@@ -24,7 +24,7 @@ Examples:
   parallax e2e --label presign --label '!slow'             by label
   parallax e2e --failed                                    what was red in the last run
   parallax e2e --breaks changed                            every baseline, and breaks where something changed
-  parallax e2e --require-proof --shuffle                   the strictest: every matcher proven, in a random order
+  parallax e2e --require-proof=faults --shuffle            the strictest: every matcher turned red by a break, in a random order
   parallax e2e --provision                                 on a bare machine, as root
 
 The last line on standard output is `N passed, N failed, N skipped`.
@@ -153,10 +153,11 @@ pub struct E2e {
     /// and the same seed gives the same order. Verdicts must not depend on it.
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
     pub shuffle: Option<Option<u64>>,
-    /// A matcher that no break turned red makes the run red (exit 1). Judged are scenarios of which the run holds the
-    /// baseline and every break.
-    #[arg(long)]
-    pub require_proof: bool,
+    /// A matcher that is not shown to be able to fail makes the run red (exit 1): `any`, by a break that turned it red or by an
+    /// answer that was altered in one place and judged again; `faults`, by a break. Judged are scenarios of which the run
+    /// holds the baseline and every break.
+    #[arg(long, value_name = "BY", num_args = 0..=1, require_equals = true, default_missing_value = "any")]
+    pub require_proof: Option<ProofBy>,
     /// Accept a run in which everything was skipped; else it exits 3, for it says nothing.
     #[arg(long)]
     pub allow_skips: bool,
@@ -408,4 +409,13 @@ mod tests {
             assert!(command.get_about().is_some(), "{} has no help", command.get_name());
         }
     }
+}
+
+/// What shows that a matcher can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProofBy {
+    /// A break that turned it red, or an altered answer.
+    Any,
+    /// A break that turned it red.
+    Faults,
 }

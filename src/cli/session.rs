@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{Breaks, E2e};
+use super::args::{Breaks, E2e, ProofBy};
 use super::choose::Chosen;
 use super::printer::{self, colour_wanted, is_ci};
 use super::wiring::{self, Past, Project};
@@ -48,7 +48,7 @@ pub struct Ended {
 /// Runs the selected variants, recorded and reported.
 pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e, log: &Log) -> Result<Exit, CliError> {
     let whole = whole(project, &chosen.selected);
-    if options.require_proof && whole.is_empty() && options.selection.breaks != Breaks::Changed {
+    if options.require_proof.is_some() && whole.is_empty() && options.selection.breaks != Breaks::Changed {
         return Err(CliError::Usage(
             "--require-proof, but of no scenario chosen the run holds the baseline and every break".to_owned(),
         ));
@@ -71,7 +71,7 @@ pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e, log: &L
         filters: options.selection.filters.clone(),
         variants: chosen.selected.clone(),
         directory: shown(&directory),
-        demands: Demands { proof: options.require_proof, allow_skips: options.allow_skips },
+        demands: Demands { proof: options.require_proof.is_some(), allow_skips: options.allow_skips },
         seed,
     }));
     if let Some(seed) = seed {
@@ -80,7 +80,7 @@ pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e, log: &L
     if let Some(left_out) = &chosen.left_out {
         sink.note(left_out);
     }
-    let k3s = options.k3s;
+    let (k3s, proof_by) = (options.k3s, options.require_proof);
     let run =
         Run { id, directory: directory.clone(), options, sink, redactor: recorder.redactor(), cancel: cancel.clone() };
     let prints = async {
@@ -94,12 +94,12 @@ pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e, log: &L
     let interrupted = cancel.is_cancelled();
     let all = recorder.finish(move |events| {
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        EventKind::RunEnded(Summary::from_events(events).ending(
-            judge::unproven(events, &whole),
-            outcome.failure,
-            interrupted,
-            took_ms,
-        ))
+        let mut proof = judge::proof(events, &whole);
+        if proof_by == Some(ProofBy::Faults) {
+            proof.none.append(&mut proof.by_altered);
+            proof.none.sort();
+        }
+        EventKind::RunEnded(Summary::from_events(events).ending(proof, outcome.failure, interrupted, took_ms))
     });
     let summary = Summary::from_events(&all.events);
     let mut past = Past::of(&project.root);

@@ -5,6 +5,7 @@ use parallax_vocab::answer::{Answer, Reply, Survey};
 use parallax_vocab::event::Matched;
 use serde_json::Value;
 
+use super::altered;
 use super::bound::Bound;
 use super::expect::{Judgement, equal};
 use parallax_language::scenario::duration::Span;
@@ -12,6 +13,11 @@ use parallax_language::scenario::model::{Expect, NumberBound};
 
 /// Judges what `parallax-writer look` says of a database, as JSON.
 pub fn judge_sqlite(expect: &Expect, seen: &Value) -> Judgement {
+    let others = || altered::leaves(seen).map(|it| judge_sqlite_once(expect, &it));
+    altered::shown(judge_sqlite_once(expect, seen), others)
+}
+
+fn judge_sqlite_once(expect: &Expect, seen: &Value) -> Judgement {
     let mut matchers = Vec::new();
     // What SQLite says of the file comes first: of a damaged one, the rest says nothing.
     if let Some(wanted) = &expect.integrity {
@@ -28,6 +34,11 @@ pub fn judge_sqlite(expect: &Expect, seen: &Value) -> Judgement {
 
 /// Judges what there is of a replica.
 pub fn judge_replica(expect: &Expect, answer: &Answer) -> Judgement {
+    let others = || altered::answers(answer).map(|it| judge_replica_once(expect, &it));
+    altered::shown(judge_replica_once(expect, answer), others)
+}
+
+fn judge_replica_once(expect: &Expect, answer: &Answer) -> Judgement {
     let survey = match &answer.reply {
         Some(Reply::S3(s3)) => s3.survey.as_ref().ok_or_else(|| {
             let error = s3.error.as_ref();
@@ -58,6 +69,11 @@ pub fn judge_replica(expect: &Expect, answer: &Answer) -> Judgement {
 
 /// Judges a measured number.
 pub fn judge_measure(expect: &Expect, value: f64) -> Judgement {
+    let others = || altered::leaves(&value).map(|it| judge_measure_once(expect, it));
+    altered::shown(judge_measure_once(expect, value), others)
+}
+
+fn judge_measure_once(expect: &Expect, value: f64) -> Judgement {
     let bound = expect.value.into_iter();
     Judgement::of(bound.map(|bound| bounded("value", bound, Some(value), "no number")).collect())
 }

@@ -6,11 +6,12 @@ use indexmap::IndexSet;
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
 
+use super::altered;
 use super::expect::{Judgement, holds, quote};
 use parallax_language::scenario::model::Expect;
 
 /// An event in short.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ObjectEvent {
     /// Name of the object.
     pub object: String,
@@ -28,6 +29,12 @@ impl fmt::Display for ObjectEvent {
 
 /// Judges the events of an object: where both a reason and a message are expected, one event must have both.
 pub fn judge_events(expect: Option<&Expect>, events: &[ObjectEvent]) -> Judgement {
+    // One event that is another: with the others beside it, any of them could be the one that is looked for.
+    let others = || events.iter().flat_map(altered::leaves).map(|it| judge_once(expect, &[it]));
+    altered::shown(judge_once(expect, events), others)
+}
+
+fn judge_once(expect: Option<&Expect>, events: &[ObjectEvent]) -> Judgement {
     let (reason, message) = wanted(expect);
     let of_reason = |it: &&ObjectEvent| reason.is_none_or(|reason| it.reason == *reason);
     let mut matchers = Vec::new();

@@ -8,7 +8,7 @@ use parallax_vocab::event::Matched;
 use parallax_vocab::{Cause, Certificate, DnsFault};
 
 use super::facts::{Facts, SUCCESS};
-use super::program;
+use super::{altered, program};
 use parallax_language::scenario::model::Expect;
 
 /// What was seen of one step: each matcher, and the cause where one did not hold.
@@ -67,8 +67,14 @@ pub enum Expected {
     Answer,
 }
 
-/// Judges an answer.
+/// Judges an answer, and shows of each matcher that holds whether it would say no of an altered one.
 pub fn judge(expected: &Expected, answer: &Answer, seen: &Seen) -> Judgement {
+    let others = || altered::answers(answer).map(|it| judge_once(expected, &it, seen));
+    altered::shown(judge_once(expected, answer, seen), others)
+}
+
+/// Judges an answer as it is.
+pub(super) fn judge_once(expected: &Expected, answer: &Answer, seen: &Seen) -> Judgement {
     let nothing = Expect::default();
     let expect = if let Expected::Declared(expect) = expected { expect } else { &nothing };
     if let Some(fault) = expect.dns {

@@ -4,13 +4,20 @@ use parallax_vocab::Cause;
 use parallax_vocab::course::Figure;
 use serde_json::Value;
 
-use super::Judgement;
 use super::bound::Bound;
 use super::expect::equal;
+use super::{Judgement, altered};
 use parallax_language::scenario::model::{Expect, FiguresStep};
 
 /// Judges a list of numbers, or a single one, as JSON. Numbers written as text count as numbers.
 pub fn judge_figures(expect: &Expect, list: &str) -> Judgement {
+    let others = || altered::leaves(&items(list)).map(|it| judge_once(expect, &Value::Array(it).to_string()));
+    // A list of one, of each bound's either side.
+    let alone = || [f64::MIN, f64::MAX].map(|it| judge_once(expect, &it.to_string())).into_iter();
+    altered::shown(judge_once(expect, list), || others().chain(alone()))
+}
+
+fn judge_once(expect: &Expect, list: &str) -> Judgement {
     let numbers = match sorted(list) {
         Ok(numbers) => numbers,
         Err(item) => return not_a_number(&item),

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
 
+use super::altered;
 use super::expect::{Judgement, holds, quote, quote_around};
 use parallax_language::scenario::model::Expect;
 
@@ -105,6 +106,23 @@ impl LogLook {
     /// Judges what was read. What must be in no line is only known of a log that was read to its end: of any other it does not
     /// hold, and why is the cause.
     pub fn judge(&self, resource: &str) -> Judgement {
+        let others = || self.others().into_iter().map(|it| it.judge_once(resource));
+        altered::shown(self.judge_once(resource), others)
+    }
+
+    /// Logs that were read to their end, of one line each: one that nobody looks for, and one that is forbidden.
+    fn others(&self) -> Vec<Self> {
+        let of = |line: &str| {
+            let (line_wanted, no_line) = (self.line.clone(), self.no_line.clone());
+            let mut look = Self { line: line_wanted, no_line, ..Self::new(None) };
+            look.read_whole(1);
+            look.take(line);
+            look
+        };
+        [Some("\u{fffd}"), self.no_line.as_deref()].into_iter().flatten().map(of).collect()
+    }
+
+    fn judge_once(&self, resource: &str) -> Judgement {
         let mut judged = Judgement::of(self.some_line().into_iter().collect());
         let Some(text) = &self.no_line else { return judged };
         let expected = format!("{} in no line", quote(text));

@@ -3,6 +3,7 @@
 //! **Architecture Invariant:** pure. The same answer is always judged the same, so a verdict can be had again from the
 //! record.
 
+mod altered;
 mod bound;
 mod capture;
 mod cause;
@@ -27,7 +28,7 @@ pub use expect::{Expected, Judgement, Seen, judge};
 pub use figures::{figure, judge_figures, number_of};
 pub use log::LogLook;
 pub use object::{judge_object, object_differences};
-pub use proof::unproven;
+pub use proof::proof;
 pub use ready::unready;
 pub use tally::{Counted, judge_tally, tally};
 pub use variant::{StepResult, problems};

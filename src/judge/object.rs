@@ -4,11 +4,21 @@ use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
 use serde_json::Value;
 
+use super::altered;
 use super::expect::{Judgement, equal, quote};
 use parallax_language::scenario::model::Expect;
 
 /// Judges a Kubernetes object, or that there is none, against what is expected of it.
 pub fn judge_object(resource: &str, expect: Option<&Expect>, object: Option<&Value>) -> Judgement {
+    let others = || {
+        let there = object.is_none().then(|| Value::Object(serde_json::Map::new()));
+        let others = object.into_iter().flat_map(altered::leaves).chain(there);
+        others.map(|it| judge_once(resource, expect, Some(&it)))
+    };
+    altered::shown(judge_once(resource, expect, object), others)
+}
+
+fn judge_once(resource: &str, expect: Option<&Expect>, object: Option<&Value>) -> Judgement {
     if expect.is_some_and(|it| it.absent == Some(true)) {
         let seen = if object.is_some() { "an object" } else { "no such object" };
         let matched = equal("absent", "no such object".to_owned(), seen.to_owned());

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use parallax_vocab::VariantId;
-use parallax_vocab::event::{Event, EventKind, Matched, StepEnded};
+use parallax_vocab::event::{Event, EventKind, Matched, Proof, StepEnded};
 
-/// Matchers of baselines that no break of the run turned red, as `scenario: step.matcher`, sorted. One that had nothing to look
-/// at, because nothing came back, was not turned red: it compared nothing.
+/// The proof that a run's events hold. A matcher that had nothing to look at, because nothing came back, was not turned red: it
+/// compared nothing.
 ///
 /// Only scenarios that the run holds `whole` (the baseline and every break that there is) are judged: a run that was
 /// filtered says nothing about proof.
-pub fn unproven(events: &[Event], whole: &BTreeSet<String>) -> Vec<String> {
+pub fn proof(events: &[Event], whole: &BTreeSet<String>) -> Proof {
     let ended = |event: &'_ Event| match &event.event {
         EventKind::StepEnded(step) => Some(StepEnded::clone(step)),
         _ => None,
@@ -24,9 +24,12 @@ pub fn unproven(events: &[Event], whole: &BTreeSet<String>) -> Vec<String> {
             .map(|(step, matched)| format!("{}: {}.{}", scenario(&step.variant), step.step, matched.matcher))
             .collect()
     };
-    let asserted = names(&|step, _| !is_break(&step.variant) && whole.contains(&scenario(&step.variant)));
+    let of_baseline = |step: &StepEnded| !is_break(&step.variant) && whole.contains(&scenario(&step.variant));
+    let asserted = names(&|step, _| of_baseline(step));
     let red = names(&|step, matched| is_break(&step.variant) && !matched.held && !matched.unseen);
-    asserted.difference(&red).cloned().collect()
+    let altered = names(&|_, matched| matched.altered);
+    let (by_altered, none) = asserted.difference(&red).cloned().partition(|it| altered.contains(it));
+    Proof { by_altered, none }
 }
 
 #[cfg(test)]
@@ -46,16 +49,19 @@ mod tests {
     #[test]
     fn only_a_matcher_that_compared_something_and_said_no_is_proven() {
         let whole = BTreeSet::from(["s".to_owned()]);
-        let held = Matched::new("body", true, "a", "a");
-        for (of_break, expected) in [
-            (None, vec!["s: get.body"]),
-            (Some(Matched::new("body", true, "a", "a")), vec!["s: get.body"]),
-            (Some(Matched::unseen("body", "a", "no answer")), vec!["s: get.body"]),
-            (Some(Matched::new("body", false, "a", "b")), vec![]),
+        let held = |altered| Matched { altered, ..Matched::new("body", true, "a", "a") };
+        let name = || vec!["s: get.body".to_owned()];
+        for (baseline, of_break, by_altered, none) in [
+            (held(false), None, vec![], name()),
+            (held(true), None, name(), vec![]),
+            (held(false), Some(held(false)), vec![], name()),
+            (held(false), Some(Matched::unseen("body", "a", "no answer")), vec![], name()),
+            (held(true), Some(Matched::unseen("body", "a", "no answer")), name(), vec![]),
+            (held(true), Some(Matched::new("body", false, "a", "b")), vec![], vec![]),
         ] {
             let events: Vec<Event> =
-                std::iter::once(ended("s", &held)).chain(of_break.map(|it| ended("s+b", &it))).collect();
-            assert_eq!(unproven(&events, &whole), expected);
+                std::iter::once(ended("s", &baseline)).chain(of_break.map(|it| ended("s+b", &it))).collect();
+            assert_eq!(proof(&events, &whole), Proof { by_altered, none });
         }
     }
 }

@@ -6,7 +6,8 @@ use parallax_vocab::prober::{Outcome, Series};
 use parallax_vocab::tally::{Failing, Gap, Serving, Tally};
 
 use super::bound::Bound;
-use super::{Expected, Judgement, Seen, judge};
+use super::expect::judge_once;
+use super::{Expected, Judgement, Seen, altered};
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::Expect;
 
@@ -17,7 +18,7 @@ const CAUSES_SHOWN: usize = 3;
 
 /// Counts a series. What a success is, `expected` says: each answer is judged as that of a single step would be.
 pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
-    let causes: Vec<Option<Cause>> = series.kinds.iter().map(|kind| judge(expected, kind, seen).cause).collect();
+    let causes: Vec<Option<Cause>> = series.kinds.iter().map(|kind| judge_once(expected, kind, seen).cause).collect();
     let cause = |outcome: &Outcome| causes.get(outcome.kind).and_then(Option::as_ref);
     let (mut good, mut took) = (Vec::new(), Vec::new());
     let (mut failing, mut serving): (Vec<Failing>, Vec<Serving>) = (Vec::new(), Vec::new());
@@ -90,6 +91,12 @@ pub struct Counted {
 
 /// Judges a tally. Nothing holds of a prober that has seen nothing yet.
 pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
+    let Counted { judgement, decided } = judge_tally_once(expect, tally);
+    let others = || altered::leaves(tally).map(|it| judge_tally_once(expect, &it).judgement);
+    Counted { judgement: altered::shown(judgement, others), decided }
+}
+
+fn judge_tally_once(expect: &Expect, tally: &Tally) -> Counted {
     // What can only get worse comes first: it is then the cause, whatever is still to come.
     let mut matchers = Vec::new();
     let mut decided = false;

@@ -35,8 +35,7 @@ pub fn markdown(summary: &Summary, command: &str) -> String {
             let _ = writeln!(out, "- `{matcher}`");
         }
     } else if !summary.unproven().is_empty() {
-        let _ =
-            write!(out, "\n{} matchers unproven: no break of this run turned them red.\n", summary.unproven().len());
+        let _ = write!(out, "\n{} matchers unproven: nothing in this run turned them red.\n", summary.unproven().len());
     }
     if summary.only_skips() {
         out.push_str("\nEverything was skipped: nothing is said about the system under test.\n");
@@ -119,7 +118,7 @@ pub fn annotations(summary: &Summary) -> Vec<String> {
     }
     if summary.lacks_proof() {
         let all = summary.unproven().join(", ");
-        lines.push(format!("::error title=unproven::{}", data(&format!("no break of the run turned red: {all}"))));
+        lines.push(format!("::error title=unproven::{}", data(&format!("nothing in the run turned red: {all}"))));
     }
     for text in &summary.warnings {
         lines.push(format!("::warning::{}", data(text)));

@@ -29,7 +29,7 @@ pub fn render(summary: &Summary) -> Result<String, ReportError> {
 fn proof(summary: &Summary) -> Option<TestSuite> {
     let mut suite = TestSuite::new("proof");
     for matcher in summary.unproven() {
-        let message = "no break of the run turned it red: it has not been shown to be able to fail";
+        let message = "nothing in the run turned it red: it has not been shown to be able to fail";
         let mut case = TestCase::new(matcher.as_str(), problem_status(NonSuccessKind::Failure, "unproven", message));
         case.set_classname("proof");
         suite.add_test_case(case);

@@ -2,7 +2,7 @@
 
 use parallax_vocab::course::Finding;
 use parallax_vocab::event::{
-    Demands, Exit, Failure, Outcome, Problem, RunEnded, RunStarted, StepEnded, VariantStarted,
+    Demands, Exit, Failure, Outcome, Problem, Proof, RunEnded, RunStarted, StepEnded, VariantStarted,
 };
 use parallax_vocab::{Event, EventKind, VariantId};
 
@@ -247,7 +247,12 @@ impl Summary {
         self.run.as_ref().map(|run| run.demands).unwrap_or_default()
     }
 
-    /// Matchers that no break of the run turned red.
+    /// Matchers that no break of the run turned red, and an altered answer did.
+    pub fn proven_by_altered(&self) -> &[String] {
+        self.ended.as_ref().map_or(&[], |ended| &ended.proven_by_altered)
+    }
+
+    /// Matchers that nothing has shown to be able to fail.
     pub fn unproven(&self) -> &[String] {
         self.ended.as_ref().map_or(&[], |ended| &ended.unproven)
     }
@@ -281,9 +286,11 @@ impl Summary {
     }
 
     /// The closing event of a run: `failure` is why the run itself failed, `interrupted` whether it was stopped.
-    pub fn ending(&self, unproven: Vec<String>, failure: Option<Failure>, interrupted: bool, took_ms: u64) -> RunEnded {
+    pub fn ending(&self, proof: Proof, failure: Option<Failure>, interrupted: bool, took_ms: u64) -> RunEnded {
         let exit = Exit::Interrupted;
-        let mut ended = RunEnded { exit, passed: 0, failed: 0, skipped: 0, unproven, took_ms, failure };
+        let Proof { none: unproven, by_altered: proven_by_altered } = proof;
+        let mut ended =
+            RunEnded { exit, passed: 0, failed: 0, skipped: 0, unproven, proven_by_altered, took_ms, failure };
         if !interrupted {
             let closed = Self { ended: Some(ended.clone()), ..self.clone() };
             ended.exit = closed.exit_of(ended.failure.as_ref());

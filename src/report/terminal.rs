@@ -226,6 +226,15 @@ impl<'a> Out<'a> {
     }
 
     fn unproven(&mut self, summary: &Summary) {
+        let altered = summary.proven_by_altered().len();
+        if altered > 0 {
+            let (are, them) = if altered == 1 { ("is", "it") } else { ("are", "them") };
+            let altered = count(altered, "matcher");
+            self.line(&format!(
+                "{altered} {are} proven by an altered answer alone: no break of this run turned {them} red"
+            ));
+            self.line("");
+        }
         let unproven = summary.unproven();
         if unproven.is_empty() {
             return;
@@ -237,7 +246,7 @@ impl<'a> Out<'a> {
             self.heading("FAILED", "proof was demanded (--require-proof)");
         }
         self.line(&format!(
-            "{} unproven: no break of this run turned {} red",
+            "{} unproven: nothing in this run turned {} red",
             count(unproven.len(), "matcher"),
             if unproven.len() == 1 { "it" } else { "them" }
         ));

@@ -110,7 +110,7 @@ fn github_page_and_annotations() {
 #[test]
 fn a_run_that_failed_before_its_first_variant_is_not_taken_for_a_success() {
     let failure = Failure { what: "no container engine answers".into(), fix: None, evidence: vec![] };
-    let ended = Summary::default().ending(vec![], Some(failure), false, 10);
+    let ended = Summary::default().ending(parallax_vocab::event::Proof::default(), Some(failure), false, 10);
     assert_eq!((ended.exit, ended.passed, ended.failed, ended.skipped), (Exit::Harness, 0, 1, 0));
 }
 

@@ -143,7 +143,7 @@ pub struct RunStarted {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Demands {
-    /// A matcher that no break turned red makes the run red.
+    /// A matcher that nothing has shown to be able to fail makes the run red.
     #[serde(default)]
     pub proof: bool,
     /// A run in which everything was skipped is accepted.
@@ -267,12 +267,23 @@ pub struct Matched {
     /// it can tell a wrong value from a right one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unseen: bool,
+    /// Of one that held: whether it says no of an answer that differs from this one in one place. It shows that the matcher
+    /// compares; that the system can turn it red, only a break shows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub altered: bool,
 }
 
 impl Matched {
     /// A matcher that was compared with something.
     pub fn new(matcher: impl Into<String>, held: bool, expected: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self { matcher: matcher.into(), held, expected: expected.into(), seen: seen.into(), unseen: false }
+        Self {
+            matcher: matcher.into(),
+            held,
+            expected: expected.into(),
+            seen: seen.into(),
+            unseen: false,
+            altered: false,
+        }
     }
 
     /// A matcher that had nothing to look at: it did not hold. `why` says what was missing.
@@ -375,13 +386,26 @@ pub struct RunEnded {
     pub failed: usize,
     /// Variants skipped.
     pub skipped: usize,
-    /// Matchers that no break of the run turned red, as `scenario: step.matcher`.
+    /// Matchers that nothing has shown to be able to fail, as `scenario: step.matcher`.
     pub unproven: Vec<String>,
+    /// Matchers that no break of the run turned red, and an altered answer did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proven_by_altered: Vec<String>,
     /// Duration in milliseconds.
     pub took_ms: u64,
     /// Why the run itself failed, where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+}
+
+/// What is known of the matchers of baselines, as `scenario: step.matcher`, sorted. Those that a break turned red are not named:
+/// a fault of the system has shown what there is to show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// No break turned them red, and each said no of an answer that was altered in one place.
+    pub by_altered: Vec<String>,
+    /// Nothing turned them red.
+    pub none: Vec<String>,
 }
 
 /// Exit codes. They tell *your system is wrong* from *the harness or the machine failed*.

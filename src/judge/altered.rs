@@ -1,0 +1,145 @@
+//! Altered answers. A matcher that held is judged again on answers that differ in one place from the one that came: where it
+//! says no of none of them, nothing has shown that it compares anything. It is a weaker proof than a fault's, since only the
+//! judge is asked and not the system, and it is kept apart from it.
+
+use std::collections::BTreeSet;
+
+use parallax_vocab::answer::{DnsReply, Reply};
+use parallax_vocab::{Answer, Cause, DnsFault};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Number, Value, json};
+
+use super::expect::Judgement;
+
+/// An address for documentation (RFC 5737), which no network of a run has.
+const ELSEWHERE: [u8; 4] = [192, 0, 2, 1];
+/// What a text is replaced by: another text, and words of closed sets that only take their own.
+const TEXTS: [&str; 4] = ["another text", "192.0.2.1", "unknown-key", "forged"];
+/// What a number is replaced by: bounds are crossed on either side.
+const NUMBERS: [i64; 4] = [0, -1, 1, 4_000_000_000_000];
+
+/// Marks each matcher that held and that one of the judgements of altered answers turned red. A judgement with a cause stays as
+/// it is: a fault is the better proof.
+pub(super) fn shown<I>(mut judgement: Judgement, altered: impl FnOnce() -> I) -> Judgement
+where
+    I: Iterator<Item = Judgement>,
+{
+    if judgement.cause.is_some() || judgement.matchers.is_empty() {
+        return judgement;
+    }
+    let mut open: BTreeSet<String> = judgement.matchers.iter().map(|it| it.matcher.clone()).collect();
+    for other in altered() {
+        for red in other.matchers.into_iter().filter(|it| !it.held && !it.unseen) {
+            if open.remove(&red.matcher) {
+                let same = judgement.matchers.iter_mut().filter(|it| it.matcher == red.matcher);
+                same.for_each(|it| it.altered = true);
+            }
+        }
+        if open.is_empty() {
+            break;
+        }
+    }
+    judgement
+}
+
+/// Answers that differ from this one in one place, and one of each kind where nothing, or something, came back.
+pub(super) fn answers(answer: &Answer) -> impl Iterator<Item = Answer> {
+    let elsewhere =
+        Reply::Dns(DnsReply { addresses: vec![ELSEWHERE.into()], cnames: vec![], ttl_s: 1, searched: None });
+    let replies = [Answer { reply: Some(elsewhere), cause: None, ..answer.clone() }];
+    let causes = [
+        Cause::Dns { fault: DnsFault::ServerFailure, detail: String::new() },
+        Cause::Client { detail: "another sentence".to_owned() },
+    ];
+    let causes = causes.map(|cause| Answer { reply: None, cause: Some(cause), ..answer.clone() });
+    leaves(answer).chain(replies).chain(causes)
+}
+
+/// Values of the type that differ from this one in one leaf each. What the type does not take is left out.
+pub(super) fn leaves<T: Serialize + DeserializeOwned>(value: &T) -> impl Iterator<Item = T> + use<T> {
+    let whole = serde_json::to_value(value).unwrap_or_default();
+    let mut places = Vec::new();
+    places_of(&whole, &mut String::new(), &mut places);
+    places.into_iter().flat_map(move |place| {
+        let others = whole.pointer(&place).map(others).unwrap_or_default();
+        let whole = whole.clone();
+        others.into_iter().filter_map(move |other| {
+            let mut altered = whole.clone();
+            *altered.pointer_mut(&place)? = other;
+            serde_json::from_value(altered).ok()
+        })
+    })
+}
+
+/// Pointers of all leaves, and of all lists and maps, which may be empty instead.
+fn places_of(value: &Value, at: &mut String, places: &mut Vec<String>) {
+    let mut below = |key: &str, value: &Value, at: &mut String| {
+        let length = at.len();
+        at.push('/');
+        at.push_str(&key.replace('~', "~0").replace('/', "~1"));
+        places_of(value, at, places);
+        at.truncate(length);
+    };
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| below(key, value, at)),
+        Value::Array(items) => items.iter().enumerate().for_each(|(key, value)| below(&key.to_string(), value, at)),
+        _ => {}
+    }
+    places.push(at.clone());
+}
+
+/// What might stand in place of a value.
+fn others(value: &Value) -> Vec<Value> {
+    match value {
+        Value::Null => vec![json!("another text")],
+        Value::Bool(it) => vec![json!(!it)],
+        Value::Number(it) => {
+            let mut all: Vec<Value> = NUMBERS.iter().map(|it| json!(it)).collect();
+            all.extend(it.as_i64().and_then(|it| it.checked_add(1)).map(|it| Value::Number(Number::from(it))));
+            all.retain(|other| other != value);
+            all
+        }
+        Value::String(it) => TEXTS.iter().filter(|other| *other != it).map(|other| json!(other)).collect(),
+        // None of them, and each twice: a length differs without what is looked at being gone.
+        Value::Array(items) if !items.is_empty() => {
+            vec![json!([]), Value::Array([items.clone(), items.clone()].concat())]
+        }
+        Value::Array(_) => vec![json!(["another text"])],
+        Value::Object(_) => vec![json!({})],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parallax_vocab::event::Matched;
+
+    use super::*;
+
+    #[test]
+    fn each_leaf_is_altered_and_what_the_type_does_not_take_is_left_out() {
+        let altered: Vec<(u8, bool)> = leaves(&(7_u8, true)).collect();
+        assert_eq!(altered, [(0, true), (1, true), (8, true), (7, false)]);
+        let altered: Vec<Value> = leaves(&json!({ "a/b": [1] })).collect();
+        assert!(
+            [json!([2]), json!([]), json!([1, 1])].iter().all(|it| altered.contains(&json!({ "a/b": it }))),
+            "{altered:?}"
+        );
+    }
+
+    #[test]
+    fn only_a_matcher_that_an_altered_answer_turns_red_is_shown() {
+        let judged = |body: bool, status: bool| Judgement {
+            matchers: vec![Matched::new("body", body, "", ""), Matched::new("status", status, "", "")],
+            cause: None,
+        };
+        let shown_by = |others: Vec<Judgement>| {
+            let judgement = shown(judged(true, true), || others.into_iter());
+            judgement.matchers.iter().map(|it| it.altered).collect::<Vec<_>>()
+        };
+        assert_eq!(shown_by(vec![]), [false, false]);
+        assert_eq!(shown_by(vec![judged(true, true), judged(false, true)]), [true, false]);
+        let unseen = Judgement { matchers: vec![Matched::unseen("status", "", "")], cause: None };
+        assert_eq!(shown_by(vec![unseen]), [false, false]);
+    }
+}
