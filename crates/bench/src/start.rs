@@ -47,13 +47,14 @@ pub(crate) fn run(harness: &Harness) -> Result<Table> {
     let at = |spans: Vec<crate::record::Span>| spans.first().cloned().context("the run did not come so far");
     let cluster = at(run.record.of_setup("cluster/"))?;
     let environment = at(run.record.of_setup("environment/"))?;
-    let images = at(run.record.of_setup("images"))?;
+    let images = run.record.of_setup("image/");
+    let images = images.iter().map(|it| it.to_ms).max().unwrap_or(0);
     let verdict = at(run.record.of_variants())?;
     let node = Duration::from_millis(environment.from_ms.saturating_sub(cluster.from_ms));
     let answer = Duration::from_millis(verdict.to_ms.saturating_sub(cluster.from_ms));
     let mut table = Table::new("start", "From nothing to the first answer of a pod.", "s");
     table
-        .row("images at hand are looked for", seconds(images.length()), "")
+        .row("engine and images are looked for", seconds(Duration::from_millis(images)), "")
         .row("the node's apiserver answers", seconds(node), "")
         .row("a pod has its first answer of the name service", seconds(answer), "≤ 5 s")
         .row("… against the apiserver's own start", format!("{:.2}", answer.as_secs_f64() / node.as_secs_f64()), "")
