@@ -84,7 +84,8 @@ impl Record {
     /// From the instant that each step saw to its verdict: a line that a container wrote, by the clock of the node.
     pub(crate) fn detections(&self, started_unix_ms: u64) -> Vec<Duration> {
         let steps = self.events("step-ended");
-        let seen = steps.filter_map(|(at, it)| Some((at, it["moments"].as_array()?.first()?["unix_ms"].as_u64()?)));
+        let seen =
+            steps.filter_map(|(at, it)| Some((at, it["course"]["moments"].as_array()?.first()?["unix_ms"].as_u64()?)));
         seen.map(|(at, moment)| Duration::from_millis((started_unix_ms + at).saturating_sub(moment))).collect()
     }
 
