@@ -1,6 +1,6 @@
 //! Bringing up one environment: its namespace, secrets, fixtures and pods to look from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -46,6 +46,8 @@ pub struct Environment {
     pub signing_keys: BTreeMap<String, Key>,
     /// Exports that name an object's field, by fixture id and export.
     pub fields: BTreeMap<(String, String), String>,
+    /// The uids of the objects that the fixtures brought.
+    pub made: BTreeSet<String>,
     /// Pods to look from, by their name in the plan: name and address.
     pub pods: BTreeMap<String, (String, String)>,
     /// Workloads that did not become ready. Where there are any, nothing else is to be looked at.
@@ -97,6 +99,7 @@ pub async fn bring_up(
         credentials: belongings.credentials,
         signing_keys: belongings.signing_keys,
         fields: BTreeMap::new(),
+        made: BTreeSet::new(),
         pods: BTreeMap::new(),
         unready: Vec::new(),
     };
@@ -109,6 +112,7 @@ pub async fn bring_up(
     };
     let ((objects, unready), pods) = futures::future::try_join(workloads, pods).await?;
     environment.fields = fields(plan, &objects);
+    environment.made = objects.iter().filter_map(|it| it.metadata.uid.clone()).collect();
     environment.pods = pods;
     environment.unready = unready;
     Ok(environment)

@@ -34,7 +34,8 @@ pub fn differences(root: &Path) -> Vec<&'static str> {
 fn scenario() -> String {
     let mut out = format!(
         "{MADE}\n\n# The scenario file\n\n`scenarios/AREA/NAME/scenario.yaml`. Unknown keys are errors. A text may hold \
-         `{{{{ fixture.export }}}}`, `{{{{ step }}}}` and `{{{{ step.capture }}}}`.\n"
+         `{{{{ fixture.export }}}}`, `{{{{ step }}}}`, `{{{{ step.capture }}}}`, and `{{{{ variant.nonce }}}}`: a word that no other \
+         variant has, for keys.\n"
     );
     write_types(&mut out, &SCENARIO.schema);
     out.push_str(

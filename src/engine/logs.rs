@@ -33,6 +33,15 @@ pub struct LogLine {
     pub text: String,
 }
 
+/// What was read of a container's log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The lines that count.
+    pub lines: Vec<String>,
+    /// How many there were in all.
+    pub read: usize,
+}
+
 impl Engine {
     /// The last lines that a container printed, both streams in the order in which they came.
     pub async fn logs(&self, name: &str, tail: usize) -> Result<Vec<String>, EngineError> {
@@ -48,12 +57,18 @@ impl Engine {
         Ok(lines.into())
     }
 
-    /// The last lines that a container printed after an instant, by the engine's clock.
-    pub async fn logs_since(&self, name: &str, tail: usize, since: OffsetDateTime) -> Result<Vec<String>, EngineError> {
+    /// Of the last lines that a container printed those whose instant counts, by the engine's clock.
+    pub async fn logs_when(
+        &self,
+        name: &str,
+        tail: usize,
+        counts: impl Fn(OffsetDateTime) -> bool,
+    ) -> Result<Written, EngineError> {
         let options =
             LogsOptionsBuilder::default().stdout(true).stderr(true).timestamps(true).tail(&tail.to_string()).build();
         let lines: Vec<LogLine> = self.lines(name, options).try_collect().await?;
-        Ok(lines.iter().filter_map(|line| later(&line.text, since)).map(str::to_owned).collect())
+        let counting = lines.iter().filter_map(|line| when(&line.text, &counts)).map(str::to_owned);
+        Ok(Written { lines: counting.collect(), read: lines.len() })
     }
 
     /// Every line from the container's start on, until it exits. Drop the stream to stop.
@@ -83,11 +98,11 @@ impl Engine {
     }
 }
 
-/// The text of a line that begins with its instant, where that is not earlier.
-fn later(line: &str, since: OffsetDateTime) -> Option<&str> {
+/// The text of a line that begins with its instant, where that counts.
+fn when(line: &str, counts: impl Fn(OffsetDateTime) -> bool) -> Option<&str> {
     let (at, text) = line.split_once(' ').unwrap_or((line, ""));
     let at = OffsetDateTime::parse(at, &Rfc3339).ok()?;
-    (at >= since).then_some(text)
+    counts(at).then_some(text)
 }
 
 /// Cuts chunks into lines, each stream for itself.
@@ -143,7 +158,7 @@ mod tests {
             ("2026-11-22T21:42:17Z", Some("")),
             ("no instant", None),
         ] {
-            assert_eq!(later(line, since), expected, "{line}");
+            assert_eq!(when(line, |at| at >= since), expected, "{line}");
         }
     }
 

@@ -41,7 +41,7 @@ pub use identity::{Liveness, Owner, fresh_run_id};
 pub use images::PullLimits;
 pub use ledger::{Entry, Kind, Ledger, RunFile, StateDir};
 pub use life::Life;
-pub use logs::{LINE_LIMIT_BYTES, LogLine, Stream};
+pub use logs::{LINE_LIMIT_BYTES, LogLine, Stream, Written};
 pub use reexec::{ensure_environment, environment_fits};
 pub use site::{Network, Site};
 pub use spec::{Bind, Container, ContainerSpec, InlineFile, Port, Protocol, Ready};

@@ -6,9 +6,8 @@ use parallax_vocab::VariantId;
 use serde_json::Value;
 
 use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
-use super::{hosts, pods};
+use super::{apart, hosts, pods};
 use parallax_language::fixture::{self, ClusterNeeds, Contributions, Library, Made};
-use parallax_language::scenario::action::Effect;
 use parallax_language::scenario::diagnostic::{suggest, tidy};
 use parallax_language::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery};
 use parallax_language::scenario::template::Tree;
@@ -19,7 +18,7 @@ const FIRST_NODE_PORT: u16 = 30443;
 /// So many environments share a cluster at most: each edge takes a node port, and there are 2,300.
 const ENVIRONMENTS_LIMIT: usize = 500;
 /// Stands for the namespace of whichever environment.
-const ANY_NAMESPACE: &str = "namespace";
+pub(super) const ANY_NAMESPACE: &str = "namespace";
 /// Longest namespace name (RFC 1123 label).
 const NAMESPACE_LIMIT: usize = 63;
 
@@ -80,7 +79,7 @@ fn to_depth(
     let made = Made::default();
     let mut groups: BTreeMap<Wants, Vec<Draft<'_>>> = BTreeMap::new();
     let mut problems = Vec::new();
-    let drafts = drafts(library, scenarios, selected);
+    let drafts = drafts(library, &made, scenarios, selected);
     let wants = side_by_side(&drafts, |draft| Wants::of(library, &made, draft));
     for (draft, wants) in drafts.into_iter().zip(wants) {
         match wants {
@@ -113,11 +112,16 @@ fn to_depth(
 }
 
 /// The environments of the selected variants, each with a namespace of its own.
-fn drafts<'a>(library: &Library, scenarios: &'a [Loaded], selected: &BTreeSet<VariantId>) -> Vec<Draft<'a>> {
+fn drafts<'a>(
+    library: &Library,
+    made: &Made,
+    scenarios: &'a [Loaded],
+    selected: &BTreeSet<VariantId>,
+) -> Vec<Draft<'a>> {
     let mut taken = BTreeSet::new();
     let mut drafts = Vec::new();
     for loaded in scenarios {
-        for (id, variants) in environments(loaded, selected) {
+        for (id, variants) in apart::environments(library, made, loaded, selected) {
             let Some(first) = variants.first() else { continue };
             let namespace = namespace(&loaded.path, first.break_id.as_deref(), &mut taken);
             let declared_hosts = fixture::hosts(library, &first.scenario);
@@ -188,32 +192,6 @@ fn joined(mut first: Vec<String>, second: Vec<String>) -> Vec<String> {
         first.push(it);
     }
     first
-}
-
-/// The selected variants of a scenario by the environment they need: the baseline's is shared by the breaks that change
-/// only steps or what a vantage trusts; every other break has one of its own. So has a break that changes what a step applies,
-/// and every break of a flow that leaves its environment changed: what one patches or deletes, the next would miss. Each
-/// with its id.
-fn environments<'a>(loaded: &'a Loaded, selected: &BTreeSet<VariantId>) -> Vec<(String, Vec<&'a Variant>)> {
-    let mut shared = Vec::new();
-    let mut own = Vec::new();
-    for variant in loaded.variants.iter().filter(|variant| selected.contains(&variant.id)) {
-        let stays =
-            |variant: &Variant| !variant.scenario.steps().iter().any(|it| it.step.nature().effect == Effect::Changes);
-        // What a step applies stays, and the next variant that applies something else in its place would find it there.
-        let steps = variant.scenario.steps();
-        let applies =
-            |id: &String| steps.iter().any(|it| it.step.id == *id && it.step.nature().effect == Effect::Applies);
-        let as_planned = variant.touches.fixtures.is_empty()
-            && !variant.touches.cluster
-            && !variant.touches.flow.iter().any(applies);
-        if variant.break_id.is_none() || as_planned && stays(variant) && stays(&loaded.variants[0]) {
-            shared.push(variant);
-        } else {
-            own.push((variant.id.to_string(), vec![variant]));
-        }
-    }
-    std::iter::once((loaded.path.clone(), shared)).chain(own).collect()
 }
 
 fn environment(

@@ -5,6 +5,7 @@
 //!
 //! **Architecture Invariant:** pure. `parallax plan` shows it all without an engine.
 
+mod apart;
 mod build;
 mod cluster;
 mod coredns;

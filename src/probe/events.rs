@@ -1,5 +1,7 @@
 //! Events that Kubernetes recorded of an object, by the apiserver: those that are there, or as they come.
 
+use std::collections::BTreeSet;
+
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
@@ -21,6 +23,8 @@ pub struct EventQuestion {
     pub namespace: String,
     /// Only those of this reason.
     pub reason: Option<String>,
+    /// None of these, as [`known`] gives them.
+    pub hidden: BTreeSet<String>,
 }
 
 impl EventQuestion {
@@ -36,7 +40,18 @@ impl EventQuestion {
 pub async fn list(client: &Client, question: &EventQuestion) -> Result<Vec<ObjectEvent>, Box<kube::Error>> {
     let api: Api<Event> = Api::namespaced(client.clone(), &question.namespace);
     let found = api.list(&ListParams::default().fields(&question.fields())).await?;
-    Ok(found.items.iter().map(in_short).collect())
+    Ok(found.items.iter().filter(|it| !question.hidden.contains(&stamp(it))).map(in_short).collect())
+}
+
+/// The events of a namespace as they are now: one that happens once more is another.
+pub async fn known(client: &Client, namespace: &str) -> Result<BTreeSet<String>, Box<kube::Error>> {
+    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+    Ok(api.list(&ListParams::default()).await?.items.iter().map(stamp).collect())
+}
+
+fn stamp(event: &Event) -> String {
+    let word = |it: &Option<String>| it.clone().unwrap_or_default();
+    format!("{} {}", word(&event.metadata.uid), word(&event.metadata.resource_version))
 }
 
 /// Hands each event to `take`, those that are there first, until it says that it has seen enough. Ends in no other way:
@@ -47,6 +62,7 @@ pub async fn follow(client: &Client, question: &EventQuestion, mut take: impl As
     let mut events = Box::pin(watcher(api, only).backoff(pauses()).applied_objects());
     while let Some(event) = events.next().await {
         match event {
+            Ok(event) if question.hidden.contains(&stamp(&event)) => {}
             Ok(event) if take(in_short(&event)).await => return,
             Ok(_) => {}
             Err(error) => tracing::debug!(error = in_full(&error), "the watch of events broke and is begun again"),

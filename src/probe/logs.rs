@@ -4,6 +4,7 @@ mod instance;
 mod lines;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use futures::StreamExt as _;
 use futures::stream::{BoxStream, SelectAll};
@@ -39,6 +40,8 @@ pub struct LogQuestion {
     pub previous: bool,
     /// Only what was written later.
     pub since: Option<OffsetDateTime>,
+    /// Nothing that was written in between: others ran then.
+    pub without: Range<OffsetDateTime>,
     /// The instances before the present one too, as far as there are any: for what must be in no line.
     pub whole: bool,
 }
@@ -116,7 +119,7 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
             while let Some(line) = lines.next().await {
                 // Of a log that breaks off nobody knows what else it says.
                 let line = line.map_err(|it| reader.broken(it))?;
-                match later(line, question.since) {
+                match later(line, question.since, &question.without) {
                     Dated::Line(_, line) => {
                         bounded(&mut bytes, &line.text)?;
                         take(&Line { earlier: previous && !question.previous, ..line });
@@ -227,18 +230,18 @@ fn labels(selector: LabelSelector) -> Result<String, LogError> {
 enum Dated {
     /// One that counts, with its instant.
     Line(OffsetDateTime, Line),
-    /// One that was written too early.
+    /// One that was written too early, or while others ran.
     Early,
     /// One without an instant: no container wrote it.
     Undated(String),
 }
 
 /// Reads the instant with which each line begins.
-fn later(line: Line, since: Option<OffsetDateTime>) -> Dated {
+fn later(line: Line, since: Option<OffsetDateTime>, without: &Range<OffsetDateTime>) -> Dated {
     let (at, text) = line.text.split_once(' ').unwrap_or((&line.text, ""));
     let Ok(at) = OffsetDateTime::parse(at, &Rfc3339) else { return Dated::Undated(line.text) };
     let unix_ms = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-    if since.is_some_and(|since| at < since) {
+    if since.is_some_and(|since| at < since) || without.contains(&at) {
         return Dated::Early;
     }
     Dated::Line(at, Line { unix_ms, text: text.to_owned(), ..line })
@@ -252,14 +255,18 @@ mod tests {
     fn what_was_written_before_is_left_out() {
         let at = |text: &str| OffsetDateTime::parse(text, &Rfc3339).expect("an instant");
         let since = Some(at("2026-01-01T00:00:01.5Z"));
+        let without = at("2026-01-01T00:00:03Z")..at("2026-01-01T00:00:04Z");
         for (line, expected) in [
+            ("2026-01-01T00:00:03Z a b", None),
+            ("2026-01-01T00:00:03.999Z a b", None),
+            ("2026-01-01T00:00:04Z a b", Some("a b")),
             ("2026-01-01T00:00:01.499999999Z a b", None),
             ("2026-01-01T00:00:01.500000001Z a b", Some("a b")),
             ("2026-01-01T00:00:02Z ", Some("")),
             ("2026-01-01T00:00:02Z", Some("")),
             ("no time", Some("undated: no time")),
         ] {
-            let text = match later(Line { text: line.to_owned(), ..Line::default() }, since) {
+            let text = match later(Line { text: line.to_owned(), ..Line::default() }, since, &without) {
                 Dated::Line(_, line) => Some(line.text),
                 Dated::Early => None,
                 Dated::Undated(said) => Some(format!("undated: {said}")),
@@ -268,7 +275,7 @@ mod tests {
         }
         let line = Line { text: "2026-01-01T00:00:01.5Z a b".to_owned(), cut: true, ..Line::default() };
         let dated = Line { unix_ms: 1_767_225_601_500, text: "a b".to_owned(), ..line.clone() };
-        assert!(matches!(later(line, None), Dated::Line(_, line) if line == dated));
+        assert!(matches!(later(line, None, &without), Dated::Line(_, line) if line == dated));
     }
 
     #[test]

@@ -58,15 +58,17 @@ async fn written(stage: &Stage<'_>, step: &Step) -> (Option<String>, Vec<String>
         }
         roles.extend(line.split_whitespace().filter(|word| word.starts_with(ROLE)).map(str::to_owned));
     };
-    if let Ok(lines) = stage.written_beside(fixture, None).await {
-        for line in &lines {
+    if let Ok(lines) = stage.written_beside(fixture, |_| true).await {
+        for line in &lines.lines {
             look(line);
         }
     }
     let target = workload.and_then(|name| LogTarget::parse(&format!("deployment/{name}")).ok());
     if let Some(target) = target {
         let namespace = stage.scene.plan.namespace.clone();
-        let question = LogQuestion { target, namespace, container: None, previous: false, since: None, whole: false };
+        let without = OffsetDateTime::UNIX_EPOCH..OffsetDateTime::UNIX_EPOCH;
+        let question =
+            LogQuestion { target, namespace, container: None, previous: false, since: None, without, whole: false };
         // What cannot be read is left open.
         let read = logs::read(stage.applier.client(), &question, |line| look(&line.text));
         read.await.noted("read what the store wrote of its providers");

@@ -90,12 +90,13 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         ready
     };
     let rules: Vec<&DnsRule> = plan.dns_rules().filter(|rule| rule.place == DnsPlace::Corefile).collect();
+    let wide = tokio::sync::Mutex::new(());
     let environments = async {
         if !rules.is_empty() {
             Box::pin(apply::write_into_corefile(&cluster.client, &rules)).await?;
         }
         let all = plan.environments.iter().map(|it| match beside.belongings.remove(&it.namespace).transpose() {
-            Ok(belongings) => environment::run(context, &applier, &cluster, it, belongings).left_future(),
+            Ok(belongings) => environment::run(context, &applier, &cluster, it, belongings, &wide).left_future(),
             Err(failure) => {
                 environment::given_up(context, it, &failure);
                 std::future::ready(()).right_future()
@@ -181,7 +182,7 @@ async fn keep_evidence(context: &Context, plan: &ClusterPlan) {
                 continue;
             }
         };
-        let lines = if what == "world" { world::questions(&lines, 0) } else { lines };
+        let lines = if what == "world" { world::questions(&lines, |_| true) } else { lines };
         let path = context.options.directory.join(format!("{}-{what}.log", plan.name));
         // What is there under this name, a link for example, is not written into.
         drop(std::fs::remove_file(&path));

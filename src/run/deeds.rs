@@ -1,13 +1,19 @@
-//! What a flow did to its environment: which pods it meant to end.
+//! What a flow did to its environment: which pods it meant to end, what it made, and whether it may have written to a store.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
+use kube::api::DynamicObject;
 use parallax_language::scenario::Action;
 use parallax_language::scenario::model::Workload;
 use parallax_language::scenario::target::Which;
 use parallax_language::scenario::template::{Template, Tree};
+use parallax_vocab::program::ClientTask;
+use parallax_vocab::question::{Probe, S3Operation};
+
+/// Kinds that run programs.
+const RUN: [&str; 7] = ["Pod", "Deployment", "StatefulSet", "ReplicaSet", "DaemonSet", "Job", "CronJob"];
 
 /// An object that a step acts on; what it stands for may end by that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,25 +23,76 @@ struct Acted {
     which: Which,
 }
 
-/// The acts of one flow.
+/// The deeds of one flow.
 #[derive(Debug, Default)]
-pub(super) struct Deeds(Mutex<Vec<Acted>>);
+pub(super) struct Deeds(Mutex<Done>);
+
+#[derive(Debug, Default)]
+struct Done {
+    acted: Vec<Acted>,
+    /// What it brought into being, as the apiserver answered first.
+    made: Vec<DynamicObject>,
+    /// What it applied although it was there, in words.
+    changed: Vec<String>,
+    wrote: bool,
+}
 
 impl Deeds {
+    fn done(&self) -> MutexGuard<'_, Done> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes note of what is about to be done, its references filled in. `namespace` is the variant's.
     pub(super) fn note(&self, action: &Action, namespace: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(acted_on(action, namespace));
+        self.done().acted.extend(acted_on(action, namespace));
+    }
+
+    /// Takes note of a question that is about to be asked.
+    pub(super) fn asks(&self, probe: &Probe) {
+        if may_write(probe) {
+            self.done().wrote = true;
+        }
+    }
+
+    /// Takes note of an object that was applied. `there` says whether it was there before this flow.
+    pub(super) fn applied(&self, object: &DynamicObject, there: bool) {
+        let mut done = self.done();
+        // What runs may do anything to a store.
+        done.wrote |= object.types.as_ref().is_some_and(|it| RUN.contains(&it.kind.as_str()));
+        if done.made.iter().any(|it| it.metadata.uid == object.metadata.uid) {
+            return;
+        }
+        if there {
+            let kind = object.types.as_ref().map_or("object", |it| it.kind.as_str());
+            done.changed.push(format!("{kind} {}", object.name_any()));
+        } else {
+            done.made.push(object.clone());
+        }
+    }
+
+    /// What the flow brought into being.
+    pub(super) fn made(&self) -> Vec<DynamicObject> {
+        self.done().made.clone()
+    }
+
+    /// What the flow applied although it was there before it.
+    pub(super) fn changed(&self) -> Vec<String> {
+        self.done().changed.clone()
+    }
+
+    /// Whether anything was asked that may have changed what a store holds.
+    pub(super) fn wrote(&self) -> bool {
+        self.done().wrote
     }
 
     /// Whether the flow acted on nothing.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.done().acted.is_empty()
     }
 
     /// Whether the flow meant a pod of the variant's namespace, by itself or by what it belongs to.
     pub(super) fn mean(&self, pod: &Pod, namespace: &str) -> bool {
-        let acted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        acted.iter().any(|it| it.namespace == namespace && it.means(pod))
+        self.done().acted.iter().any(|it| it.namespace == namespace && it.means(pod))
     }
 }
 
@@ -62,6 +119,33 @@ fn selects(selector: &str, pod: &Pod) -> bool {
         }
         _ => true,
     })
+}
+
+/// Whether a question may change what a store holds. Nobody knows what a program does.
+fn may_write(probe: &Probe) -> bool {
+    let by_s3 = |operation: &S3Operation| match operation {
+        S3Operation::Get { .. } | S3Operation::Head { .. } | S3Operation::List { .. } | S3Operation::Survey { .. } => {
+            false
+        }
+        S3Operation::CreateBucket { .. }
+        | S3Operation::PutBucketPolicy { .. }
+        | S3Operation::Put { .. }
+        | S3Operation::Delete { .. }
+        | S3Operation::CreateUpload { .. }
+        | S3Operation::CompleteUpload { .. } => true,
+    };
+    let by_http = |method: &str| !matches!(method, "GET" | "HEAD" | "OPTIONS");
+    match probe {
+        Probe::S3(s3) => by_s3(&s3.operation),
+        Probe::Http(http) => by_http(&http.method),
+        Probe::Client(client) => match &client.task {
+            ClientTask::Presign(_) => false,
+            ClientTask::S3(s3) => by_s3(&s3.operation),
+            ClientTask::Http(http) => by_http(&http.method),
+        },
+        Probe::Run(_) => true,
+        Probe::Dns(_) | Probe::Tls(_) | Probe::Presign(_) | Probe::Sts(_) | Probe::Jwt(_) => false,
+    }
 }
 
 fn acted_on(action: &Action, own: &str) -> Vec<Acted> {

@@ -11,10 +11,14 @@ use parallax_vocab::answer::Reply;
 use parallax_vocab::event::{Failure, Outcome, Witness};
 use parallax_vocab::question::{DnsQuestion, Probe, View};
 
+use kube::api::DynamicObject;
 use time::OffsetDateTime;
+use tokio::sync::Mutex;
 
+use super::apart::Fresh;
 use super::error::RunError;
 use super::lives::Lives;
+use super::reset::{self, Found};
 use super::scene::Scene;
 use super::slots::Slot;
 use super::witness::StoreWitness;
@@ -22,6 +26,7 @@ use super::{Context, flow, millis, neighbours, reached, readiness, store};
 use crate::apply::{self, Applier, Belongings, Declared, Unready};
 use crate::certs::write_private;
 use crate::cluster::Cluster;
+use crate::engine::Written;
 use crate::plan::{EnvironmentPlan, VariantPlan};
 use crate::probe::{ContainerSession, PodSession, Vantage};
 use parallax_language::fixture::{Contributions, ReadyWhen};
@@ -61,19 +66,23 @@ impl Stage<'_> {
         }
     }
 
-    /// What the container that a fixture put beside the cluster wrote so far, or since an instant.
+    /// What the container that a fixture put beside the cluster wrote so far, of the instants that count.
     pub(super) async fn written_beside(
         &self,
         fixture: &str,
-        since: Option<OffsetDateTime>,
-    ) -> Result<Vec<String>, String> {
+        counts: impl Fn(OffsetDateTime) -> bool,
+    ) -> Result<Written, String> {
         let beside = self.scene.neighbour(fixture).ok_or_else(|| format!("`{fixture}` has no container"))?;
         let (engine, name) = (self.context.site.engine(), &beside.container.name);
-        let lines = match since {
-            Some(since) => engine.logs_since(name, LINES_BESIDE, since).await,
-            None => engine.logs(name, LINES_BESIDE).await,
-        };
-        lines.map_err(|error| error.to_string())
+        engine.logs_when(name, LINES_BESIDE, counts).await.map_err(|error| error.to_string())
+    }
+
+    /// Whether an object was there before the environment's first flow began: the set-up made it, or somebody else before. The
+    /// apiserver tells whole seconds.
+    pub(super) fn had(&self, object: &DynamicObject, first: OffsetDateTime) -> bool {
+        let made = object.metadata.creation_timestamp.as_ref().map(|it| it.0.as_second());
+        let by_set_up = object.metadata.uid.as_ref().is_some_and(|it| self.scene.environment.made.contains(it));
+        by_set_up || made.is_some_and(|at| at < first.unix_timestamp())
     }
 
     /// Whether a store's trace broke off since an instant, as it does where the store ends.
@@ -160,7 +169,10 @@ pub(super) async fn run(
     cluster: &Cluster,
     plan: &EnvironmentPlan,
     belongings: Option<Belongings>,
+    wide: &Mutex<()>,
 ) {
+    // What a flow applies to the whole cluster the others would see: those that do run one after the other, set-up and all.
+    let _alone = if plan.applies_wide() { Some(wide.lock().await) } else { None };
     let _standing = context.environments.take(plan.urgency).await;
     let setting_up = context.jobs.take(plan.urgency).await;
     let began = Instant::now();
@@ -244,9 +256,23 @@ async fn in_environment(
     if readiness::came(context, &stage.scene) {
         return Ok(());
     }
-    let lives = Lives::of(&stage).await.map_err(|error| (0, error))?;
+    let (lives, found, fresh) = futures::future::try_join3(Lives::of(&stage), Found::of(&stage), Fresh::of(&stage))
+        .await
+        .map_err(|it| (0, it))?;
+    let mut apart = fresh.first();
     for (number, variant) in plan.variants.iter().enumerate() {
-        flow::run(&stage, variant, &lives).await.map_err(|error| (number, error))?;
+        let deeds = flow::run(&stage, variant, &lives, &apart).await.map_err(|error| (number, error))?;
+        if number + 1 < plan.variants.len() {
+            let next = async {
+                found.put_back(&stage, &deeds).await?;
+                fresh.next(&stage).await
+            };
+            apart = Box::pin(next).await.map_err(|error| (number + 1, error))?;
+        } else if !context.options.keep
+            && let Err(error) = Box::pin(reset::wide_taken_away(&stage, &deeds)).await
+        {
+            context.sink.warn(error.to_string());
+        }
     }
     join_all(stage.pods.into_values().chain(stage.beside.into_values()).map(Vantage::close)).await;
     Ok(())

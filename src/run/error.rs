@@ -83,6 +83,14 @@ pub enum RunError {
         /// What the steps came to; states, events and log lines of the namespace.
         evidence: Vec<String>,
     },
+    /// What a flow did to its environment cannot be undone for the next.
+    #[error("in namespace {namespace}, between two variants: {what}")]
+    Left {
+        /// The namespace.
+        namespace: String,
+        /// What is left, and why.
+        what: String,
+    },
     /// Something that a step asks does not answer: the apiserver, an agent, the engine.
     #[error(
         "{place}: step `{step}` has not ended {grace_s} s after its time of {within_s} s was over: what it asks does not answer"
@@ -158,6 +166,11 @@ impl RunError {
                         .to_owned(),
                 ),
                 evidence: evidence.clone(),
+            },
+            Self::Left { .. } => Failure {
+                what: self.to_string(),
+                fix: Some("change what is there by `patch`: a flow that does has its environment to itself".to_owned()),
+                evidence: Vec::new(),
             },
             Self::Machine { fix, .. } => Failure { what: self.to_string(), fix: Some(fix.clone()), evidence: vec![] },
             Self::Overdue { .. } => Failure {

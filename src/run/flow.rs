@@ -10,6 +10,7 @@ use parallax_vocab::event::{Outcome, StepEnded, VariantStarted, Verdict};
 use parallax_vocab::signature::SignatureFinding;
 use parallax_vocab::{Cause, EventKind, StepId, VantageId};
 
+use super::apart::Apart;
 use super::deeds::Deeds;
 use super::environment::Stage;
 use super::error::RunError;
@@ -27,8 +28,14 @@ use crate::record::Noted as _;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{RepeatStep, Step, Vulnerable};
 
-/// Runs a variant and says how each step and the whole ended. `lives` is what ran before any flow of the environment.
-pub(super) async fn run(stage: &Stage<'_>, variant: &VariantPlan, lives: &Lives) -> Result<(), RunError> {
+/// Runs a variant and says how each step and the whole ended. `lives` is what ran before any flow of the environment. What
+/// comes back is what the flow did to it.
+pub(super) async fn run(
+    stage: &Stage<'_>,
+    variant: &VariantPlan,
+    lives: &Lives,
+    apart: &Apart,
+) -> Result<Deeds, RunError> {
     let (began, began_unix) = (Instant::now(), Duration::from_millis(parallax_probe::unix_ms()));
     let sink = &stage.context.sink;
     sink.say(EventKind::VariantStarted(VariantStarted {
@@ -40,8 +47,8 @@ pub(super) async fn run(stage: &Stage<'_>, variant: &VariantPlan, lives: &Lives)
         file: variant.file.clone(),
     }));
     let (probers, deeds) = (Probers::default(), Deeds::default());
-    let (kept, not_passed) = (Kept::default(), BTreeSet::new());
-    let mut flow = Flow { stage, variant, probers: &probers, deeds: &deeds, kept, not_passed, silence: None };
+    let (kept, not_passed) = (Kept::of(nonce(stage, variant)), BTreeSet::new());
+    let mut flow = Flow { stage, variant, probers: &probers, deeds: &deeds, apart, kept, not_passed, silence: None };
     let results = flow.steps(&variant.variant.scenario.flow).await;
     let broke = deeds.is_empty() && stage.a_trace_broke_since(began_unix);
     let silence = if broke { Some(Instant::now()) } else { flow.silence };
@@ -66,7 +73,14 @@ pub(super) async fn run(stage: &Stage<'_>, variant: &VariantPlan, lives: &Lives)
     let problems = judge::problems(&inner.scenario.flow, &inner.fails, &inner.blocks, &results);
     let outcome = if problems.is_empty() { Outcome::AsExpected } else { Outcome::NotAsExpected { problems } };
     stage.context.verdicts.say(&variant.id, outcome, millis(began));
-    Ok(())
+    Ok(deeds)
+}
+
+/// A word that no other variant of this run has, nor this one in another run.
+fn nonce(stage: &Stage<'_>, variant: &VariantPlan) -> String {
+    let of = format!("{} {}", stage.context.options.id, variant.id);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, of.as_bytes());
+    digest.as_ref()[..4].iter().fold(String::from("n"), |word, byte| format!("{word}{byte:02x}"))
 }
 
 struct Flow<'a> {
@@ -74,6 +88,7 @@ struct Flow<'a> {
     variant: &'a VariantPlan,
     probers: &'a Probers,
     deeds: &'a Deeds,
+    apart: &'a Apart,
     kept: Kept,
     /// Steps that failed or were blocked.
     not_passed: BTreeSet<String>,
@@ -148,10 +163,8 @@ impl Flow<'_> {
                 // The scenario says when this begins: the moment itself is what is tested.
                 tokio::time::sleep(Duration::from_millis(after_ms)).await;
             }
-            let (stage, variant, kept, probers, deeds) =
-                (self.stage, self.variant, &self.kept, self.probers, self.deeds);
-            let attempt = Attempt { stage, variant, step, kept, probers, deeds, place: &place, left: within };
-            Box::pin(settle::settle(attempt, variant.variant.fails.get(&step.id))).await?
+            let attempt = self.attempt(step, &place, within);
+            Box::pin(settle::settle(attempt, self.variant.variant.fails.get(&step.id))).await?
         } else {
             Settled::default()
         };
@@ -226,6 +239,12 @@ impl Flow<'_> {
         self.stage.context.sink.say(EventKind::StepEnded(Box::new(ended)));
         let void = void.filter(|_| verdict == Verdict::Passed);
         Ok((StepResult { step: step.id.clone(), verdict, cause, missed, place, sentence }, void))
+    }
+
+    /// One try of a step that has so much time.
+    fn attempt<'b>(&'b self, step: &'b Step, place: &'b str, left: Duration) -> Attempt<'b> {
+        let Self { stage, variant, probers, deeds, apart, .. } = *self;
+        Attempt { stage, variant, step, kept: &self.kept, probers, deeds, apart, place, left }
     }
 
     /// Why the store refused a signature, found out while the secrets are at hand.

@@ -14,11 +14,13 @@ use super::step::Tried;
 use crate::judge::Seen;
 use parallax_language::scenario::model::{Expect, ROUND, Step, WrittenExpect};
 use parallax_language::scenario::parts::Parts;
-use parallax_language::scenario::template::{Reference, Template};
+use parallax_language::scenario::template::{Reference, Template, VARIANT};
 
 /// What later steps refer to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Kept {
+    /// What `{{ variant.nonce }}` stands for.
+    nonce: String,
     /// What `{{ step }}` stands for.
     yielded: BTreeMap<String, String>,
     /// What `{{ step.name }}` stands for.
@@ -44,6 +46,11 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    /// Nothing yet, but the variant's own word.
+    pub(super) fn of(nonce: String) -> Self {
+        Self { nonce, ..Self::default() }
+    }
+
     /// Keeps what later steps refer to.
     pub(super) fn keep(&mut self, step: &Step, tried: &Tried) {
         if !tried.captured.is_empty() {
@@ -126,6 +133,7 @@ impl Kept {
     /// What a reference to a step stands for.
     pub(super) fn value(&self, reference: &Reference) -> Result<String, String> {
         let value = match &reference.field {
+            Some(_) if reference.name == VARIANT => Some(self.nonce.clone()),
             None if reference.name == ROUND => self.round.map(|number| number.to_string()),
             None => self.yielded.get(&reference.name).cloned(),
             Some(field) => self.captured.get(&reference.name).and_then(|all| all.get(field)).map(shown),

@@ -3,6 +3,7 @@
 //! Whatever happens here is said into the sink; verdicts are events, and what this room returns is only how the run
 //! itself ended.
 
+mod apart;
 mod baselines;
 mod chain;
 mod cluster;
@@ -21,6 +22,7 @@ mod probers;
 mod question;
 mod reached;
 mod readiness;
+mod reset;
 mod rounds;
 mod scene;
 mod settle;

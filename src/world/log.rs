@@ -2,12 +2,12 @@
 
 use parallax_vocab::world::Entry;
 
-/// The DNS questions in a log since `since` (milliseconds since the Unix epoch), one sentence each: who asked, for
+/// The DNS questions in a log whose instant (milliseconds since the Unix epoch) counts, one sentence each: who asked, for
 /// which name, and the answer.
-pub fn questions(lines: &[String], since: u64) -> Vec<String> {
+pub fn questions(lines: &[String], counts: impl Fn(u64) -> bool) -> Vec<String> {
     let entries = lines.iter().filter_map(|line| serde_json::from_str::<Entry>(line).ok());
     let question = |entry| match entry {
-        Entry::Dns { at, from, name, kind_asked, answer } if at >= since => {
+        Entry::Dns { at, from, name, kind_asked, answer } if counts(at) => {
             Some(format!("{} asked for {name} {kind_asked}: {answer}", from.ip()))
         }
         Entry::Dns { .. } | Entry::Listening { .. } | Entry::Edge { .. } => None,

@@ -11,6 +11,7 @@ mod certificate;
 mod client;
 mod clock;
 mod connector;
+pub mod contents;
 mod dial;
 mod http;
 mod jwt;

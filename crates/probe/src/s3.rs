@@ -134,9 +134,9 @@ pub(crate) fn credentials(access: &S3Access) -> Credentials {
 }
 
 /// A refusal, or why there is none to read.
-struct Failed {
-    error: Option<S3Error>,
-    words: String,
+pub(crate) struct Failed {
+    pub(crate) error: Option<S3Error>,
+    pub(crate) words: String,
 }
 
 impl<E, R> From<SdkError<E, R>> for Failed
@@ -252,7 +252,7 @@ async fn survey(client: &Client, bucket: &str, prefix: &str) -> Result<Survey, F
 }
 
 /// Hands on every object below a prefix, page by page; a listing that is not read to its end is none.
-async fn pages(
+pub(crate) async fn pages(
     client: &Client,
     bucket: &str,
     prefix: &str,

@@ -181,7 +181,9 @@ impl Reader {
                     Some(lines) => match lines.next().await? {
                         Ok(line) => {
                             it.pauses = pauses();
-                            let Dated::Line(at, line) = later(line, it.reader.question.since) else { continue };
+                            let question = &it.reader.question;
+                            let dated = later(line, question.since, &question.without);
+                            let Dated::Line(at, line) = dated else { continue };
                             if it.after.is_some_and(|after| at <= after) {
                                 continue;
                             }

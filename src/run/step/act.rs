@@ -65,6 +65,7 @@ impl Acts for ApplyStep {
         for object in &self.objects {
             concealed::register(&it.stage.context.redactor, object.value());
             let object = it.stage.applier.apply(object.value(), it.namespace(), it.place).await?;
+            it.deeds.applied(&object, it.stage.had(&object, it.apart.first));
             applied.push(serde_json::to_value(&object).unwrap_or_default());
         }
         let told = format!("{} objects are applied", applied.len());

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::{Attempt, Tried};
 use crate::apply::ApplyError;
-use crate::engine::LINE_LIMIT_BYTES;
+use crate::engine::{LINE_LIMIT_BYTES, Written};
 use crate::judge::{self, Judgement, LogLook, ObjectEvent};
 use crate::probe::events::{self, EventQuestion};
 use crate::probe::logs::{self, Line, LogError, LogQuestion};
@@ -87,6 +87,7 @@ impl Attempt<'_> {
             container: it.container.as_ref().map(ToString::to_string),
             previous: it.previous,
             since,
+            without: self.apart.others(),
             whole: expect.is_some_and(|it| it.no_line.is_some()),
         };
         let title = question.target.describe(&question.namespace);
@@ -94,9 +95,10 @@ impl Attempt<'_> {
         let mut look = LogLook::new(expect);
         let mut found_at: Option<u64> = None;
         if let LogTarget::Beside(fixture) = &question.target {
-            let lines =
-                self.stage.written_beside(fixture, question.since).await.map_err(|reason| self.wrong(reason))?;
-            of_engine(&mut look, &lines, LINES_BESIDE);
+            let counts = |at| question.since.is_none_or(|since| at >= since) && !question.without.contains(&at);
+            let written = self.stage.written_beside(fixture, counts).await.map_err(|reason| self.wrong(reason))?;
+            let Written { lines, read } = written;
+            of_engine(&mut look, &lines, read, LINES_BESIDE);
             for line in &lines {
                 look.take(line);
             }
@@ -157,10 +159,13 @@ impl Attempt<'_> {
     async fn world_log(&self, since: Option<OffsetDateTime>, expect: Option<&Expect>) -> Result<Tried, RunError> {
         let world = self.stage.scene.cluster.world.container();
         let lines = self.stage.context.site.engine().logs(world, WORLD_LINES).await?;
-        let since_ms = since.map_or(0, |it| u64::try_from(it.unix_timestamp_nanos() / 1_000_000).unwrap_or_default());
+        let ms = |it: OffsetDateTime| u64::try_from(it.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+        let since_ms = since.map_or(0, ms);
+        let others = self.apart.others();
+        let others_ms = ms(others.start)..ms(others.end);
         let mut look = LogLook::new(expect);
-        of_engine(&mut look, &lines, WORLD_LINES);
-        for line in world::questions(&lines, since_ms) {
+        of_engine(&mut look, &lines, lines.len(), WORLD_LINES);
+        for line in world::questions(&lines, |at| at >= since_ms && !others_ms.contains(&at)) {
             look.take(&line);
         }
         let judgement = look.judge(WORLD);
@@ -181,6 +186,7 @@ impl Attempt<'_> {
             name: target.which.name().map(str::to_owned),
             namespace: there.events,
             reason: it.reason.as_ref().map(ToString::to_string),
+            hidden: self.apart.hidden.clone(),
         };
         let mut names: BTreeSet<String> = there.names.into_iter().collect();
         let mut seen: Vec<ObjectEvent> = Vec::new();
@@ -243,8 +249,8 @@ impl Attempt<'_> {
 }
 
 /// How much of a container's log the engine gave: at most so many of its last lines.
-fn of_engine(look: &mut LogLook, lines: &[String], most: usize) {
-    if lines.len() >= most {
+fn of_engine(look: &mut LogLook, lines: &[String], read: usize, most: usize) {
+    if read >= most {
         look.not_read(format!("only its last {most} lines were read"));
     }
     // What was cut may have been longer by its instant, which was taken off since.

@@ -18,6 +18,7 @@ use parallax_vocab::tally::Tally;
 use parallax_vocab::{Answer, Question};
 use serde_json::Value;
 
+use super::apart::Apart;
 use super::concealed;
 use super::deeds::Deeds;
 use super::environment::Stage;
@@ -41,6 +42,8 @@ pub(super) struct Attempt<'a> {
     pub(super) kept: &'a Kept,
     pub(super) probers: &'a Probers,
     pub(super) deeds: &'a Deeds,
+    /// What of the environment is the variant's own.
+    pub(super) apart: &'a Apart,
     /// `file:line`.
     pub(super) place: &'a str,
     /// What is left of the step's time.

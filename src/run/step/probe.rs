@@ -23,6 +23,7 @@ pub(super) async fn run<T: Asks>(it: &Attempt<'_>, step: &T, token: Option<Secre
     let view = it.stage.scene.view(vantage);
     let deadline_ms = u64::try_from(it.left.as_millis()).unwrap_or(u64::MAX);
     let question = Question { view, deadline_ms, probe };
+    it.deeds.asks(&question.probe);
     let answer = it.stage.vantage(it.variant, from).ask(question.clone()).await?;
     if answer.reply.is_some() == answer.cause.is_some() {
         return Err(it.wrong("the agent told neither an answer nor a cause, or both".to_owned()));

@@ -31,6 +31,7 @@ pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Resu
     let body = expect.as_ref().is_some_and(|it| it.body.is_some());
     let expected = expect.map_or(Expected::Answer, |expect| Expected::Declared(Box::new(expect)));
     let asked = ProberQuestion { question: question.clone(), rate: background.rate, headers, body };
+    it.deeds.asks(&asked.question.probe);
     let prober = it.stage.vantage(it.variant, from).prober(asked).await?;
     it.probers.keep(&it.step.id, Running { prober, expected, seen: it.kept.seen.clone() }).await;
     Ok(Tried { question: Some(question), ..Tried::default() })

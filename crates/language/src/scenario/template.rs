@@ -18,6 +18,11 @@ pub const VANTAGE: &str = "vantage";
 /// See [`VANTAGE`].
 pub const VANTAGE_CA: &str = "ca";
 
+/// What `{{ variant.nonce }}` refers to: the variant that runs, and a word that no other variant of any run has.
+pub const VARIANT: &str = "variant";
+/// See [`VARIANT`].
+pub const NONCE: &str = "nonce";
+
 /// A reference in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {

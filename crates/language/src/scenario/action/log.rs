@@ -27,7 +27,8 @@ pub struct LogStep {
     /// What the container's instance before the present one wrote.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub previous: bool,
-    /// Only what was written after this earlier step had ended.
+    /// Only what was written after this earlier step had ended. Where it is left out, everything but what was written while
+    /// other variants had the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<StepRef>,
 }

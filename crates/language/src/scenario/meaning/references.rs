@@ -60,6 +60,7 @@ pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Di
                     Ok(references) => {
                         let found = references.iter().filter_map(|it| match it.name.as_str() {
                             template::VANTAGE => vantage_reference(below, it),
+                            template::VARIANT => variant_reference(it),
                             _ => reference(subject, resolved, &flow, index, it),
                         });
                         found.for_each(|(message, fix)| wrong(message, fix));
@@ -180,6 +181,15 @@ fn vantage_reference(pointer: &str, reference: &Reference) -> Option<(String, St
     let message =
         format!("`{{{{ {path} }}}}` is the path of a file at the vantage, which only a program there can read");
     (!told).then(|| (message, "write it in a `script`, or in the `env` of a `client`".to_owned()))
+}
+
+/// Of a variant there is one value.
+fn variant_reference(reference: &Reference) -> Option<(String, String)> {
+    let wrong = reference.field.as_deref() != Some(template::NONCE);
+    wrong.then(|| {
+        let message = format!("`{{{{ {} }}}}`: a variant has no such value", reference.path());
+        (message, "write `{{ variant.nonce }}`: a word that no other variant has".to_owned())
+    })
 }
 
 fn reference(

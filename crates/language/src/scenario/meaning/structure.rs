@@ -9,13 +9,13 @@ use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::document::join;
 use crate::scenario::matrix::MATRIX;
 use crate::scenario::model::{CLUSTER_AUTHORITY, Placed, PodVantage, ROUND};
-use crate::scenario::template::{VANTAGE, is_name};
+use crate::scenario::template::{VANTAGE, VARIANT, is_name};
 
 /// How many entries a section may have: far more than a person reads, few enough for rules that compare each with each.
 const ENTRIES_LIMIT: usize = 200;
 
 /// First words of templates that stand for something else than a fixture or a step.
-const RESERVED: [&str; 3] = [VANTAGE, MATRIX, ROUND];
+const RESERVED: [&str; 4] = [VANTAGE, VARIANT, MATRIX, ROUND];
 
 /// The shortest life of a token that the apiserver takes for a projected volume, in seconds.
 const SHORTEST_TOKEN_S: i64 = 600;

@@ -1,0 +1,113 @@
+//! Between two variants of one environment: what a flow made is taken away, so that the next begins where the first began.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use parallax_probe::contents::{self, Contents};
+use parallax_vocab::Cause;
+
+use super::deeds::Deeds;
+use super::environment::Stage;
+use super::error::RunError;
+use crate::act::{self, ActError, Scope};
+use crate::apply::ApplyError;
+use parallax_language::fixture::{Store, is_wide};
+
+/// What a flow applied is gone within this time, or the environment is not what it was.
+const GONE_WITHIN: Duration = Duration::from_mins(1);
+
+/// What there was before the first flow of an environment.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// By the fixture of the store.
+    stores: BTreeMap<String, Contents>,
+}
+
+impl Found {
+    /// Looks at the stores of an environment that several variants use.
+    pub(super) async fn of(stage: &Stage<'_>) -> Result<Self, RunError> {
+        if stage.scene.plan.variants.len() < 2 {
+            return Ok(Self::default());
+        }
+        let looks = stage.scene.stores().map(|(fixture, store)| async move {
+            let access = stage.scene.access(fixture, store).map_err(|why| failed(stage, fixture, "no access", why))?;
+            let found = contents::contents(stage.scene.pinned(fixture, store), &access).await;
+            let found =
+                found.map_err(|cause| failed(stage, fixture, "what it holds cannot be seen", cause.to_string()))?;
+            Ok::<_, RunError>((fixture.to_owned(), found))
+        });
+        Ok(Self { stores: try_join_all(looks).await?.into_iter().collect() })
+    }
+
+    /// Takes away what a flow made. What cannot be put back is an error: no verdict may stand on it.
+    pub(super) async fn put_back(&self, stage: &Stage<'_>, deeds: &Deeds) -> Result<(), RunError> {
+        if let Some(title) = deeds.changed().first() {
+            let what = format!("{title} was there before the flow applied it, and nobody knows what it was");
+            return Err(RunError::Left { namespace: stage.scene.plan.namespace.clone(), what });
+        }
+        taken_away(stage, deeds, |_| true).await?;
+        if deeds.wrote() {
+            let stores = stage.scene.stores();
+            try_join_all(stores.map(|(fixture, store)| self.store_put_back(stage, fixture, store))).await?;
+        }
+        Ok(())
+    }
+
+    async fn store_put_back(&self, stage: &Stage<'_>, fixture: &str, store: &Store) -> Result<(), RunError> {
+        let Some(found) = self.stores.get(fixture) else { return Ok(()) };
+        let access = stage.scene.access(fixture, store).map_err(|why| failed(stage, fixture, "no access", why))?;
+        let lost = contents::put_back(stage.scene.pinned(fixture, store), &access, found).await;
+        let not = "what a flow left in it cannot be taken away";
+        let lost = lost.map_err(|cause: Cause| failed(stage, fixture, not, cause.to_string()))?;
+        if lost.is_empty() {
+            Ok(())
+        } else {
+            Err(failed(stage, fixture, "a flow changed what was in it", lost.join(", ")))
+        }
+    }
+}
+
+/// Takes away what belongs to the whole cluster, so that the next environment does not find it.
+pub(super) async fn wide_taken_away(stage: &Stage<'_>, deeds: &Deeds) -> Result<(), RunError> {
+    taken_away(stage, deeds, is_wide).await
+}
+
+/// Deletes the objects that a flow brought into being, the newest first.
+async fn taken_away(stage: &Stage<'_>, deeds: &Deeds, which: fn(&serde_json::Value) -> bool) -> Result<(), RunError> {
+    let own = &stage.scene.plan.namespace;
+    for object in deeds.made().into_iter().rev() {
+        let kind = object.types.as_ref().map(|it| serde_json::json!({ "kind": it.kind }));
+        let (Some(types), Some(name)) = (&object.types, &object.metadata.name) else { continue };
+        if !kind.is_some_and(|it| which(&it)) {
+            continue;
+        }
+        let namespace = object.metadata.namespace.as_ref().unwrap_or(own);
+        let (title, api) = stage.applier.locate(&types.api_version, &types.kind, namespace, name).await?;
+        let asked = |source| ApplyError::Api { doing: format!("get {title}"), source: Box::new(source) };
+        // What a flow deleted itself, and what another made under its name since, is not its own any more.
+        let there = api.get_opt(name).await.map_err(asked)?;
+        if there.is_none_or(|it| it.metadata.uid != object.metadata.uid) {
+            continue;
+        }
+        let scope = Scope { client: stage.applier.client(), namespace, within: GONE_WITHIN };
+        match Box::pin(act::delete(&scope, &api, &title, name)).await {
+            Ok(_) => {}
+            Err(ActError::Cause(cause)) => {
+                return Err(RunError::Left { namespace: own.clone(), what: format!("{title}: {cause}") });
+            }
+            Err(other) => return Err(other.into()),
+        }
+    }
+    Ok(())
+}
+
+fn failed(stage: &Stage<'_>, fixture: &str, doing: &str, reason: String) -> RunError {
+    RunError::Store {
+        store: fixture.to_owned(),
+        namespace: stage.scene.plan.namespace.clone(),
+        doing: format!("between two variants: {doing}"),
+        reason,
+        evidence: Vec::new(),
+    }
+}
