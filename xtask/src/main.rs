@@ -8,6 +8,7 @@ mod ci;
 mod e2e;
 mod lint;
 mod parts;
+mod soak;
 mod test;
 mod tidy;
 
@@ -52,6 +53,8 @@ enum Task {
         #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// The scenarios again and again, shuffled by a seed of each run; exit 1 where a variant was red, or another by itself.
+    Soak(soak::Arguments),
     /// Compare scenarios/catalogue.md with the scenarios and breaks that there are, adding what is new.
     Catalogue {
         /// Add nothing; fail where they differ.
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Bare(args) => bare::run(&args),
         Task::Bench { args } => bench::run(&args),
+        Task::Soak(arguments) => soak::run(&arguments),
         Task::Catalogue { check } => cargo::build().and_then(|parallax| catalogue::run(&parallax, check)),
         Task::Ci { provision } => ci::run(provision),
     };

@@ -1,0 +1,78 @@
+//! A load on half of the processors: a process of its own for each, which ends with this one.
+
+use std::process::{Child, Command, Stdio};
+use std::thread::available_parallelism;
+
+use anyhow::{Context as _, Result};
+
+/// Adds until its standard input ends, which it does with the process that holds the other end, however that ends.
+const SCRIPT: &str = "(while :; do :; done) & busy=$!; cat > /dev/null; kill $busy";
+
+/// The load; it ends when this is dropped.
+pub(super) struct Load(Vec<Child>);
+
+impl Load {
+    /// Begins it.
+    pub(super) fn begin() -> Result<Self> {
+        let processors = available_parallelism().context("failed to count the processors")?.get();
+        let mut children = Vec::new();
+        for _ in 0..(processors / 2).max(1) {
+            let mut command = Command::new("sh");
+            command.args(["-c", SCRIPT]).stdin(Stdio::piped()).stdout(Stdio::null());
+            children.push(command.spawn().context("failed to start a shell for the load")?);
+        }
+        Ok(Self(children))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            drop(child.stdin.take());
+            drop(child.wait());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time_of(pid: u32) -> u64 {
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let busy = children.split_whitespace().map(|child| std::fs::read_to_string(format!("/proc/{child}/stat")));
+        // Fields 14 and 15, counted from the name's closing bracket: user and system time, in ticks.
+        let ticks = busy.filter_map(Result::ok).map(|stat| {
+            let rest = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+            rest.skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum::<u64>()
+        });
+        ticks.sum()
+    }
+
+    #[test]
+    fn a_load_keeps_processors_busy_and_ends_with_its_owner() {
+        let load = Load::begin().expect("a shell");
+        let pids: Vec<u32> = load.0.iter().map(Child::id).collect();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while pids.iter().any(|pid| time_of(*pid) < 5) {
+            assert!(std::time::Instant::now() < deadline, "nothing is busy");
+            // Time goes by, and nothing else tells of it.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        let alive = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
+        let busy: Vec<u32> = pids
+            .iter()
+            .flat_map(|pid| {
+                let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+                children.split_whitespace().filter_map(|it| it.parse().ok()).collect::<Vec<u32>>()
+            })
+            .collect();
+        drop(load);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while pids.iter().chain(&busy).any(alive) {
+            assert!(std::time::Instant::now() < deadline, "the load goes on");
+            // A process that was killed is gone when its parent has heard of it.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+}
