@@ -26,7 +26,15 @@ pub fn matches(spec: &CauseSpec, cause: &Cause) -> bool {
         Cause::Client { detail } => client.as_ref().map(|it| holds(detail, it)),
         Cause::Deadline { .. } => None,
     };
-    layer.unwrap_or(false) && message.as_ref().is_none_or(|it| holds(&cause.to_string(), it))
+    layer.unwrap_or(false) && message.as_ref().is_none_or(|it| holds(&said(cause), it))
+}
+
+/// What a message is looked for in. Of a mismatch only what was seen: what the scenario itself expects says nothing.
+fn said(cause: &Cause) -> String {
+    match cause {
+        Cause::Mismatch { seen, .. } => seen.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// The declared cause in words.
@@ -67,6 +75,8 @@ mod tests {
             s3: Some("AccessDenied".to_owned()),
             detail: "Request has expired".to_owned(),
         };
+        let (matcher, expected, seen) = ("body".to_owned(), "hello".to_owned(), "good bye".to_owned());
+        let mismatch = Cause::Mismatch { matcher, expected, seen };
         let deadline = Cause::Deadline { waited_ms: 1, detail: String::new() };
         for (declared, cause, expected) in [
             (r#"{"dns":"no-such-name"}"#, &dns, true),
@@ -79,6 +89,9 @@ mod tests {
             (r#"{"status":403}"#, &refused, true),
             (r#"{"status":403,"s3":"AccessDenied","message":"expired"}"#, &refused, true),
             (r#"{"status":403,"s3":"SignatureDoesNotMatch"}"#, &refused, false),
+            (r#"{"mismatch":"body","message":"bye"}"#, &mismatch, true),
+            // The scenario's own words are no proof of anything.
+            (r#"{"mismatch":"body","message":"hello"}"#, &mismatch, false),
             (r#"{"status":404}"#, &refused, false),
             (r#"{"dns":"no-such-name"}"#, &refused, false),
             (r#"{"message":"x"}"#, &refused, false),
