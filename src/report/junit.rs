@@ -1,7 +1,9 @@
-//! The JUnit report: scenarios are suites, steps of each variant are cases, and so are the parts of the environment.
+//! The JUnit report: scenarios are suites and variants are cases, so that it counts what the summary counts
+//! ([`Summary::totals`]); what each step saw is in the case's output.
 //!
-//! A step that failed as its break declares is a success. A *failure* is about the system under test, an *error* about
-//! the harness, the engine or the machine.
+//! A break that did as declared is a success. A failure's type says whose it is: `expectation` is the system under test's,
+//! `harness` the harness's, the engine's or the machine's. Where the run itself failed and no variant says so, the suite
+//! `environment` has one case for it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use parallax_vocab::event::{Failure, Outcome, Problem, StepEnded, Verdict};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::summary::{Scenario, Summary, Variant};
+use super::summary::{Counted, Scenario, Summary, Variant};
 use super::{ReportError, evidence};
 
 /// The document.
@@ -21,25 +23,7 @@ pub fn render(summary: &Summary) -> Result<String, ReportError> {
     for scenario in &summary.scenarios {
         report.add_test_suite(suite(scenario, summary.interrupted()));
     }
-    report.add_test_suites(proof(summary));
     Ok(report.to_string()?)
-}
-
-/// Where proof was demanded: each matcher without it is a failure.
-fn proof(summary: &Summary) -> Option<TestSuite> {
-    let mut suite = TestSuite::new("proof");
-    for matcher in summary.unproven() {
-        let message = "nothing in the run turned it red: it has not been shown to be able to fail";
-        let mut case = TestCase::new(matcher.as_str(), problem_status(NonSuccessKind::Failure, "unproven", message));
-        case.set_classname("proof");
-        suite.add_test_case(case);
-    }
-    if summary.has_proof() {
-        let mut case = TestCase::new("every matcher is proven", TestCaseStatus::success());
-        case.set_classname("proof");
-        suite.add_test_case(case);
-    }
-    (summary.lacks_proof() || summary.has_proof()).then_some(suite)
 }
 
 /// Writes the document to `path`.
@@ -48,119 +32,100 @@ pub fn write(summary: &Summary, path: &Path) -> Result<(), ReportError> {
     std::fs::write(path, text).map_err(|source| ReportError::Write { path: path.display().to_string(), source })
 }
 
+/// What ended the run, where no variant says it: the one failure that the totals count then. Otherwise how each part of the
+/// set-up went, as no case.
 fn environment(summary: &Summary) -> TestSuite {
     let mut suite = TestSuite::new("environment");
+    let mut text = String::new();
     for setup in &summary.setups {
-        let status = match (&setup.error, &setup.detail) {
-            (Some(failure), _) => error(failure),
-            (None, Some(_)) => TestCaseStatus::success(),
-            (None, None) => {
-                problem_status(NonSuccessKind::Error, "unfinished", &format!("{} never ended", setup.title))
-            }
+        let detail = match (&setup.error, &setup.detail) {
+            (Some(failure), _) => in_full(failure),
+            (None, Some(detail)) => detail.clone(),
+            (None, None) => "it never ended".to_owned(),
         };
-        let mut case = TestCase::new(setup.id.as_str(), status);
-        case.set_classname("environment").set_time(Duration::from_millis(setup.took_ms));
-        let detail = setup.detail.as_deref().unwrap_or("unfinished");
-        case.set_system_out(format!("{}: {detail}", setup.title));
-        suite.add_test_case(case);
+        let _ = writeln!(text, "{} ({}), {}: {detail}", setup.id, setup.title, super::seconds(setup.took_ms));
     }
-    if let Some(clean_up) = &summary.clean_up {
-        let status = if clean_up.remaining.is_empty() {
-            TestCaseStatus::success()
-        } else {
-            problem_status(
-                NonSuccessKind::Error,
-                "left-behind",
-                &format!("still there: {}", clean_up.remaining.join("; ")),
-            )
+    if let Some(clean_up) = summary.clean_up.as_ref().filter(|it| !it.remaining.is_empty()) {
+        let _ = writeln!(text, "still there: {}", clean_up.remaining.join("; "));
+    }
+    suite.set_system_out(text);
+    if summary.fails_as_a_whole() {
+        let failure = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref());
+        let failure = failure.or_else(|| summary.setups.iter().find_map(|setup| setup.error.as_ref()));
+        let status = match (failure, &summary.ended) {
+            (Some(failure), _) => broken(failure),
+            (None, None) => problem_status("killed", "the run did not end in order"),
+            (None, Some(_)) => problem_status("unproven", &unproven(summary)),
         };
-        let mut case = TestCase::new("clean-up", status);
-        case.set_classname("environment").set_time(Duration::from_millis(clean_up.took_ms));
-        suite.add_test_case(case);
-    }
-    if let Some(failure) = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref()) {
-        let mut case = TestCase::new("run", error(failure));
-        case.set_classname("environment");
-        suite.add_test_case(case);
-    } else if summary.ended.is_none() {
-        let mut case =
-            TestCase::new("run", problem_status(NonSuccessKind::Error, "killed", "the run did not end in order"));
+        let mut case = TestCase::new("run", status);
         case.set_classname("environment");
         suite.add_test_case(case);
     }
     suite
+}
+
+fn unproven(summary: &Summary) -> String {
+    let matchers = summary.unproven().join(", ");
+    format!("nothing in the run turned these matchers red: they have not been shown to be able to fail: {matchers}")
 }
 
 fn suite(scenario: &Scenario, interrupted: bool) -> TestSuite {
     let mut suite = TestSuite::new(scenario.name.as_str());
     suite.set_time(Duration::from_millis(scenario.variants.iter().map(|variant| variant.took_ms).sum()));
-    for variant in &scenario.variants {
-        suite.add_test_cases(variant.steps.iter().map(|step| of_step(variant, step)));
-        let unseen = variant.problems().iter().filter(|problem| variant.step(problem.step.as_str()).is_none());
-        suite.add_test_cases(unseen.map(|problem| {
-            let mut case = TestCase::new(format!("{}: {}", variant.short_name(), problem.step), failure(&[problem]));
-            case.set_classname(variant.id.as_str());
-            case
-        }));
-        suite.add_test_cases(of_whole(variant, interrupted));
-    }
+    suite.add_test_cases(scenario.variants.iter().map(|variant| of_variant(variant, interrupted)));
     suite
 }
 
-/// The case that stands for a whole variant, where its steps do not say how it ended.
-fn of_whole(variant: &Variant, interrupted: bool) -> Option<TestCase> {
-    let status = match &variant.outcome {
-        Some(Outcome::Error { failure }) => error(failure),
-        Some(Outcome::Skipped { reason }) => skipped(reason),
-        Some(Outcome::Interrupted) => skipped("interrupted"),
-        None if interrupted => skipped("not reached: the run was interrupted"),
-        None => problem_status(NonSuccessKind::Error, "not-run", "not reached: the run failed before"),
-        // A variant without steps must still be seen.
-        Some(Outcome::AsExpected) if variant.steps.is_empty() => TestCaseStatus::success(),
-        Some(Outcome::AsExpected | Outcome::NotAsExpected { .. }) => return None,
+/// The case of a variant, with what each of its steps saw.
+fn of_variant(variant: &Variant, interrupted: bool) -> TestCase {
+    let status = match (variant.counts_as(interrupted), &variant.outcome) {
+        (Counted::Passed, _) => TestCaseStatus::success(),
+        (_, Some(Outcome::NotAsExpected { problems })) => failure(problems),
+        (_, Some(Outcome::Error { failure })) => broken(failure),
+        (Counted::Failed, _) => problem_status("not-run", "not reached: the run failed before"),
+        (Counted::Skipped, Some(Outcome::Skipped { reason })) => skipped(reason),
+        (Counted::Skipped, _) => skipped("not reached: the run was interrupted"),
     };
     let mut case = TestCase::new(variant.short_name(), status);
     case.set_classname(variant.id.as_str()).set_time(Duration::from_millis(variant.took_ms));
-    Some(case)
-}
-
-fn of_step(variant: &Variant, step: &StepEnded) -> TestCase {
-    let problems: Vec<&Problem> = variant.problems().iter().filter(|problem| problem.step == step.step).collect();
-    let status = if !problems.is_empty() {
-        failure(&problems)
-    } else if step.verdict == Verdict::Blocked {
-        skipped("not tried: a step it depends on failed")
-    } else {
-        TestCaseStatus::success()
-    };
-    let mut case = TestCase::new(format!("{}: {}", variant.short_name(), step.step), status);
-    case.set_classname(variant.id.as_str()).set_time(Duration::from_millis(step.took_ms));
-    let from = step.from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
-    let mut text = format!("{}{from}, {}\n", step.kind, step.place);
-    if problems.is_empty() && step.verdict == Verdict::Failed {
-        text.push_str("failed as the break declares\n");
-    }
-    if step.verdict == Verdict::Passed && step.attempts > 1 && step.course.held.is_none() {
-        let _ = writeln!(text, "passed at try {}: the {} before it did not", step.attempts, step.attempts - 1);
-    }
-    for matched in &step.matchers {
-        let word = if matched.held { "held" } else { "did not hold" };
-        let _ = writeln!(text, "{} {word}: expected {}, saw {}", matched.matcher, matched.expected, matched.seen);
-    }
-    if let Some(finding) = &step.course.finding {
-        let _ = writeln!(text, "finding: {}: {} Instead: {}", finding.advisory, finding.means, finding.instead);
-    }
-    if let Some(figure) = &step.course.figure {
-        let _ = writeln!(text, "figure: {}: {figure}", figure.name);
-    }
-    for (label, line) in evidence::lines(step) {
-        let _ = writeln!(text, "{label}: {line}");
+    let mut text = String::new();
+    for step in &variant.steps {
+        of_step(&mut text, variant, step);
     }
     case.set_system_out(text);
     case
 }
 
-fn failure(problems: &[&Problem]) -> TestCaseStatus {
+fn of_step(text: &mut String, variant: &Variant, step: &StepEnded) {
+    let declared = variant.problems().iter().all(|problem| problem.step != step.step);
+    let how = match step.verdict {
+        Verdict::Passed => "passed",
+        Verdict::Failed if declared => "failed, as the break declares",
+        Verdict::Failed => "failed",
+        Verdict::Blocked => "not tried: a step it depends on failed",
+    };
+    let from = step.from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
+    let took = super::seconds(step.took_ms);
+    let _ = writeln!(text, "{}: {how} ({}{from}, {}, {took})", step.step, step.kind, step.place);
+    if step.verdict == Verdict::Passed && step.attempts > 1 && step.course.held.is_none() {
+        let _ = writeln!(text, "  passed at try {}: the {} before it did not", step.attempts, step.attempts - 1);
+    }
+    for matched in &step.matchers {
+        let word = if matched.held { "held" } else { "did not hold" };
+        let _ = writeln!(text, "  {} {word}: expected {}, saw {}", matched.matcher, matched.expected, matched.seen);
+    }
+    if let Some(finding) = &step.course.finding {
+        let _ = writeln!(text, "  finding: {}: {} Instead: {}", finding.advisory, finding.means, finding.instead);
+    }
+    if let Some(figure) = &step.course.figure {
+        let _ = writeln!(text, "  figure: {}: {figure}", figure.name);
+    }
+    for (label, line) in evidence::lines(step) {
+        let _ = writeln!(text, "  {label}: {line}");
+    }
+}
+
+fn failure(problems: &[Problem]) -> TestCaseStatus {
     let all = problems
         .iter()
         .map(|p| format!("{}\nexpected: {}\nseen: {}\nat {}", p.sentence, p.expected, p.seen, p.place))
@@ -171,7 +136,14 @@ fn failure(problems: &[&Problem]) -> TestCaseStatus {
     status
 }
 
-fn error(failure: &Failure) -> TestCaseStatus {
+/// The harness's, the engine's or the machine's own failure: a failure too, for JUnit's errors are counted apart.
+fn broken(failure: &Failure) -> TestCaseStatus {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+    status.set_type("harness").set_message(failure.what.as_str()).set_description(in_full(failure));
+    status
+}
+
+fn in_full(failure: &Failure) -> String {
     let mut text = failure.what.clone();
     if let Some(fix) = &failure.fix {
         let _ = write!(text, "\nfix: {fix}");
@@ -179,13 +151,11 @@ fn error(failure: &Failure) -> TestCaseStatus {
     for line in &failure.evidence {
         let _ = write!(text, "\n{line}");
     }
-    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-    status.set_type("harness").set_message(failure.what.as_str()).set_description(text);
-    status
+    text
 }
 
-fn problem_status(kind: NonSuccessKind, ty: &str, message: &str) -> TestCaseStatus {
-    let mut status = TestCaseStatus::non_success(kind);
+fn problem_status(ty: &str, message: &str) -> TestCaseStatus {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
     status.set_type(ty).set_message(message);
     status
 }

@@ -23,7 +23,7 @@ mod tests;
 
 pub use figures::Measured;
 pub use phases::Phases;
-pub use summary::{CleanUp, Scenario, SetUp, Summary, Totals, Variant};
+pub use summary::{CleanUp, Counted, Scenario, SetUp, Summary, Totals, Variant};
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]

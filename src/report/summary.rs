@@ -90,7 +90,28 @@ pub struct Totals {
     pub skipped: usize,
 }
 
+/// What a variant counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// As expected.
+    Passed,
+    /// Not as expected, with an error, or never finished though nobody interrupted the run.
+    Failed,
+    /// Skipped, or not reached because the run was interrupted.
+    Skipped,
+}
+
 impl Variant {
+    /// What it counts as in a run that was `interrupted`, or was not.
+    pub fn counts_as(&self, interrupted: bool) -> Counted {
+        match &self.outcome {
+            Some(Outcome::AsExpected) => Counted::Passed,
+            Some(Outcome::NotAsExpected { .. } | Outcome::Error { .. }) => Counted::Failed,
+            None if !interrupted => Counted::Failed,
+            Some(Outcome::Skipped { .. } | Outcome::Interrupted) | None => Counted::Skipped,
+        }
+    }
+
     /// The break's name; `None` for the baseline.
     pub fn break_name(&self) -> Option<&str> {
         self.id.as_str().split_once('+').map(|(_, name)| name)
@@ -220,26 +241,29 @@ impl Summary {
             || self.variants().any(|variant| variant.outcome == Some(Outcome::Interrupted))
     }
 
-    /// Counts the variants. A run that failed without a failed variant counts as one failure: no reader of this line
-    /// may take it for a success.
+    /// Counts the variants, for every report. A run that failed without a failed variant counts as one failure: no reader may
+    /// take it for a success.
     pub fn totals(&self) -> Totals {
         let interrupted = self.interrupted();
         let mut totals = Totals::default();
         for variant in self.variants() {
-            match &variant.outcome {
-                Some(Outcome::AsExpected) => totals.passed += 1,
-                Some(Outcome::NotAsExpected { .. } | Outcome::Error { .. }) => totals.failed += 1,
-                None if !interrupted => totals.failed += 1,
-                Some(Outcome::Skipped { .. } | Outcome::Interrupted) | None => totals.skipped += 1,
+            match variant.counts_as(interrupted) {
+                Counted::Passed => totals.passed += 1,
+                Counted::Failed => totals.failed += 1,
+                Counted::Skipped => totals.skipped += 1,
             }
         }
-        let run_failed = self.ended.as_ref().is_none_or(|ended| ended.failure.is_some())
+        totals.failed += usize::from(self.fails_as_a_whole());
+        totals
+    }
+
+    /// Whether the run failed, and no variant says so.
+    pub fn fails_as_a_whole(&self) -> bool {
+        let interrupted = self.interrupted();
+        let failed = self.ended.as_ref().is_none_or(|ended| ended.failure.is_some())
             || self.lacks_proof()
             || self.setups.iter().any(|setup| setup.error.is_some());
-        if run_failed && totals.failed == 0 && !interrupted {
-            totals.failed = 1;
-        }
-        totals
+        failed && !interrupted && self.variants().all(|it| it.counts_as(interrupted) != Counted::Failed)
     }
 
     /// What the run demanded beyond verdicts.

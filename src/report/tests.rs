@@ -60,8 +60,13 @@ fn the_line_for_tools_is_last_and_bare_even_in_colour() {
 
 #[test]
 fn junit_documents() {
-    for (name, events, ..) in runs() {
+    for (name, events, _, totals) in runs() {
         let text = junit::render(&Summary::from_events(&events)).expect("serialises");
+        // What any reader of it counts is what the last line on the terminal says.
+        let count = |part: &str| text.matches(part).count();
+        let Totals { passed, failed, skipped } = totals;
+        assert_eq!(count("<testcase "), passed + failed + skipped, "{name}");
+        assert_eq!((count("<failure"), count("<skipped"), count("<error")), (failed, skipped, 0), "{name}");
         insta::assert_snapshot!(format!("junit_{name}"), text);
     }
 }
