@@ -181,6 +181,12 @@ fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
         facts.push(("parallax", run.parallax.clone()));
     }
     facts.push(("took", seconds(summary.phases.total_ms)));
+    if summary.unconfirmed() > 0 {
+        facts.push((
+            "unconfirmed",
+            format!("{} answers, of which no store's trace tells who asked", summary.unconfirmed()),
+        ));
+    }
     facts.push(("exit", summary.exit().code().to_string()));
     if let Some(clean_up) = &summary.clean_up {
         let left = if clean_up.remaining.is_empty() { "nothing".to_owned() } else { clean_up.remaining.join(", ") };

@@ -266,6 +266,11 @@ impl Summary {
         failed && !interrupted && self.variants().all(|it| it.counts_as(interrupted) != Counted::Failed)
     }
 
+    /// How many answers of stores no store's trace confirms.
+    pub fn unconfirmed(&self) -> usize {
+        self.variants().flat_map(|variant| &variant.steps).filter(|step| step.is_unconfirmed()).count()
+    }
+
     /// What the run demanded beyond verdicts.
     fn demands(&self) -> Demands {
         self.run.as_ref().map(|run| run.demands).unwrap_or_default()

@@ -79,6 +79,7 @@ pub fn render(summary: &Summary, style: &Style) -> String {
     out.findings(summary);
     out.figures(summary);
     out.unproven(summary);
+    out.unconfirmed(summary);
     out.phases(summary);
     out.left_behind(summary);
     out.files(summary);
@@ -259,6 +260,14 @@ impl<'a> Out<'a> {
         self.line("");
     }
 
+    fn unconfirmed(&mut self, summary: &Summary) {
+        let unconfirmed = summary.unconfirmed();
+        if unconfirmed > 0 {
+            self.line(&format!("{}: no store's trace tells who asked", count(unconfirmed, "unconfirmed answer")));
+            self.line("");
+        }
+    }
+
     fn phases(&mut self, summary: &Summary) {
         let phases = &summary.phases;
         let rows: Vec<String> = phases
@@ -373,9 +382,9 @@ pub(super) fn in_short(variant: &Variant) -> String {
 
 /// Which step came to hold only after so many tries: the one that took the most.
 fn tried_again(variant: &Variant) -> String {
-    let again = |step: &&StepEnded| step.verdict == Verdict::Passed && step.attempts > 1 && step.course.held.is_none();
-    let most = variant.steps.iter().filter(again).max_by_key(|step| step.attempts);
-    most.map_or(String::new(), |step| format!(", {} at try {}", step.step, step.attempts))
+    let again = |step: &&StepEnded| step.tries_before() > 0;
+    let most = variant.steps.iter().filter(again).max_by_key(|step| step.tries_before());
+    most.map_or(String::new(), |step| format!(", {} at try {}", step.step, step.tries_before() + 1))
 }
 
 /// What failed in a break that did as declared: steps with the same cause together, a few causes.
@@ -413,6 +422,7 @@ fn count(number: usize, what: &str) -> String {
     let plural = match what {
         "container, network or volume" => "containers, networks and volumes",
         "matcher" => "matchers",
+        "unconfirmed answer" => "unconfirmed answers",
         "step" => "steps",
         _ => "things",
     };

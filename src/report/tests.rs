@@ -1,7 +1,7 @@
 //! Reports of hand-made runs, as people see them.
 
-use parallax_vocab::event::{Exit, Failure, Outcome, StepEnded, VariantEnded};
-use parallax_vocab::{Event, EventKind};
+use parallax_vocab::event::{Exit, Failure, Outcome, StepEnded, VariantEnded, Verdict};
+use parallax_vocab::{Answer, Event, EventKind, Evidence, Reply};
 
 use super::terminal::{Style, render};
 use super::{Summary, Totals, github, junit, page, samples};
@@ -157,4 +157,23 @@ fn a_break_that_did_as_declared_groups_its_steps_by_cause() {
     assert!(says(three).ends_with("; 1 step by other causes, as declared"));
     other.cause = None;
     assert_eq!(says(vec![other, upload]), "last failed, as declared");
+}
+
+#[test]
+fn answers_that_no_store_confirms_are_counted_in_every_report() {
+    let mut events = samples::all_good();
+    for event in &mut events {
+        let EventKind::StepEnded(step) = &mut event.event else { continue };
+        if step.verdict == Verdict::Passed {
+            let reply = serde_json::from_value(serde_json::json!({ "status": 200, "keys": [] })).expect("a reply");
+            step.answer = Some(Answer { reply: Some(Reply::S3(reply)), cause: None, evidence: Evidence::default() });
+        }
+    }
+    let summary = Summary::from_events(&events);
+    assert_eq!(summary.unconfirmed(), 2);
+    assert!(render(&summary, &Style::default()).contains("2 unconfirmed answers: no store's trace tells who asked"));
+    assert!(
+        junit::render(&summary).expect("serialises").contains("name=\"answers that no store confirms\" value=\"2\"")
+    );
+    assert!(page::render(&summary, "parallax e2e").expect("renders").contains("2 answers, of which"));
 }

@@ -323,6 +323,12 @@ async fn stage<'a>(
     });
     let stores: Vec<store::Wanted<'_>> =
         scene.plan.fixtures.iter().flat_map(|(fixture, it)| wanted(fixture, it)).collect();
+    for (fixture, _) in scene.stores().filter(|(fixture, _)| stores.iter().all(|it| it.fixture != *fixture)) {
+        let namespace = &scene.plan.namespace;
+        context
+            .sink
+            .note(format!("store {fixture} in namespace {namespace} has no witness: nothing waits for it to be whole"));
+    }
     let ready = async {
         let unready = stores_unready(applier, &scene, &stores, declared).await?;
         let witnesses = if unready.is_empty() { witnesses(&scene, &stores).await? } else { Vec::new() };

@@ -168,7 +168,7 @@ impl Flow<'_> {
         } else {
             Settled::default()
         };
-        let Settled { attempts, last: mut tried, held } = settled;
+        let Settled { attempts, last: mut tried, held, in_row } = settled;
         let void = tried.as_mut().and_then(|tried| tried.void.take());
         if let (Some(tried), Some(why), false) = (&mut tried, &void, may_be_void) {
             let resource = format!("step {}", step.id);
@@ -218,6 +218,7 @@ impl Flow<'_> {
             witness,
             course: Course {
                 captured,
+                in_row,
                 held,
                 told,
                 finding,

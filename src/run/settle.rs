@@ -30,6 +30,39 @@ pub(super) struct Settled {
     pub(super) attempts: u32,
     pub(super) last: Option<Tried>,
     pub(super) held: Option<Held>,
+    /// How many tries in a row held at the end, where more than one had to.
+    pub(super) in_row: Option<u32>,
+}
+
+/// Tries that hold one after the other.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    wanted: u32,
+    held: u32,
+    /// The most that there were.
+    most: u32,
+}
+
+impl Row {
+    fn of(wanted: Option<u16>) -> Self {
+        Self { wanted: wanted.map_or(1, u32::from), held: 0, most: 0 }
+    }
+
+    /// Takes a try; whether it is the last that is wanted.
+    fn take(&mut self, holds: bool) -> bool {
+        self.held = if holds { self.held + 1 } else { 0 };
+        self.most = self.most.max(self.held);
+        self.held >= self.wanted
+    }
+
+    /// Why a row that is too short does not hold.
+    fn broken(self) -> Cause {
+        Cause::Mismatch {
+            matcher: "stays".to_owned(),
+            expected: format!("{} tries in a row that hold", self.wanted),
+            seen: format!("{} in a row at the end, and never more than {}", self.held, self.most),
+        }
+    }
 }
 
 /// The longest that a step may take to come to hold.
@@ -39,8 +72,13 @@ pub(super) fn within(step: &Step) -> Duration {
 
 /// Tries a step until it is settled. `declared` is the cause with which it must fail here.
 pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Result<Settled, RunError> {
-    let (attempts, tried) = Box::pin(come_to_hold(attempt, declared)).await?;
-    let settled = Settled { attempts, last: Some(tried), held: None };
+    let mut row = Row::of(attempt.step.stays);
+    let (attempts, mut tried) = Box::pin(come_to_hold(attempt, declared, &mut row)).await?;
+    if tried.judgement.cause.is_none() && row.held < row.wanted {
+        tried.judgement.cause = Some(row.broken());
+    }
+    let in_row = attempt.step.stays.map(|_| row.held);
+    let settled = Settled { attempts, last: Some(tried), held: None, in_row };
     match attempt.step.consistently {
         Some(span) if settled.last.as_ref().is_some_and(|it| it.judgement.cause.is_none()) => {
             Box::pin(stay(attempt, span.to_duration(), settled)).await
@@ -55,7 +93,11 @@ pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -
 /// one that heals by its kind at the end of the time. What the try before the end saw stands, where the end cut the last one
 /// short. A try in which the apiserver could not be asked is none of these: it is made again, and is
 /// the harness's error where it was the last.
-async fn come_to_hold(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Result<(u32, Tried), RunError> {
+async fn come_to_hold(
+    attempt: Attempt<'_>,
+    declared: Option<&CauseSpec>,
+    row: &mut Row,
+) -> Result<(u32, Tried), RunError> {
     let (began, within) = (Instant::now(), within(attempt.step));
     let least = LEAST.min(within / 10);
     let mut attempts = 0;
@@ -80,7 +122,12 @@ async fn come_to_hold(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Res
         if let Some(before) = before.take().filter(|_| cut_short) {
             return Ok((attempts, before));
         }
+        let in_row = row.take(tried.judgement.cause.is_none());
         let settled = match &tried.judgement.cause {
+            None if !in_row => {
+                was_declared = false;
+                false
+            }
             None => {
                 was_declared = false;
                 baselines.held(variant, step, began.elapsed());
@@ -137,4 +184,32 @@ async fn stay(attempt: Attempt<'_>, span: Duration, mut settled: Settled) -> Res
     }
     settled.held = Some(held);
     Ok(settled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_and_goes_does_not_stay() {
+        let table: [(Option<u16>, &[bool], bool); 6] = [
+            (None, &[false, true], true),
+            (Some(3), &[true, true], false),
+            (Some(3), &[true, true, true], true),
+            // A server that flaps: never two in a row.
+            (Some(2), &[true, false, true, false, true], false),
+            (Some(2), &[true, false, true, true], true),
+            (Some(2), &[true, true, false], false),
+        ];
+        for (wanted, tries, enough) in table {
+            let mut row = Row::of(wanted);
+            let last = tries.iter().fold(false, |_, holds| row.take(*holds));
+            assert_eq!(last, enough, "{wanted:?} of {tries:?}");
+        }
+        let mut row = Row::of(Some(3));
+        for holds in [true, true, false, true] {
+            row.take(holds);
+        }
+        assert!(row.broken().to_string().contains("1 in a row at the end, and never more than 2"), "{}", row.broken());
+    }
 }

@@ -14,6 +14,9 @@ pub struct Course {
     /// What was captured, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub captured: BTreeMap<String, Value>,
+    /// How many tries in a row held at the end, where more than one had to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_row: Option<u32>,
     /// How long it held, where it had to hold for a span.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,

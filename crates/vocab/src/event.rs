@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Reply};
 use crate::cause::Cause;
 use crate::course::Course;
 use crate::id::{RunId, StepId, VantageId, VariantId};
@@ -237,6 +237,33 @@ pub struct StepEnded {
     pub blocked_by: Vec<StepId>,
     /// `file:line` of the step in the scenario.
     pub place: String,
+}
+
+/// Whether an answer is a store's: of S3 or of its token service, or what a signed URL brought.
+pub fn is_of_a_store(reply: &Reply, question: Option<&Question>) -> bool {
+    match reply {
+        Reply::S3(_) | Reply::Sts(_) => true,
+        Reply::Http(_) => {
+            question.and_then(|it| it.probe.http()).is_some_and(|http| http.url.contains("X-Amz-Signature"))
+        }
+        _ => false,
+    }
+}
+
+impl StepEnded {
+    /// Whether a store's answer is one that no trace of a store confirms.
+    pub fn is_unconfirmed(&self) -> bool {
+        let reply = self.answer.as_ref().and_then(|answer| answer.reply.as_ref());
+        self.witness.is_none() && reply.is_some_and(|reply| is_of_a_store(reply, self.question.as_ref()))
+    }
+
+    /// How many tries did not hold before it came to hold; none where it did at once, or did not.
+    pub fn tries_before(&self) -> u32 {
+        if self.verdict != Verdict::Passed || self.course.held.is_some() {
+            return 0;
+        }
+        self.attempts.saturating_sub(self.course.in_row.unwrap_or(1))
+    }
 }
 
 /// How a step ended.

@@ -3,7 +3,7 @@
 
 use parallax_vocab::answer::{Reply, S3Reply, StsReply};
 use parallax_vocab::course::Moment;
-use parallax_vocab::event::Witness;
+use parallax_vocab::event::{Witness, is_of_a_store};
 use parallax_vocab::{Answer, Cause, Question, Secret};
 
 use super::{Attempt, Tried};
@@ -12,6 +12,7 @@ use crate::run::error::RunError;
 use crate::run::question::{Asking, Asks};
 use parallax_language::scenario::Action;
 use parallax_language::scenario::action::Implied;
+use parallax_language::scenario::model::Confirmation;
 
 /// Asks what the step asks. `token` is the one that was made for it.
 pub(super) async fn run<T: Asks>(it: &Attempt<'_>, step: &T, token: Option<Secret>) -> Result<Tried, RunError> {
@@ -42,6 +43,8 @@ pub(super) async fn run<T: Asks>(it: &Attempt<'_>, step: &T, token: Option<Secre
     };
     let witness = it.stage.witness(it.variant, from, &answer).await;
     let judgement = disagreement(judgement, witness.as_ref());
+    let required = it.variant.variant.scenario.witness == Some(Confirmation::Required);
+    let judgement = if required && witness.is_none() { unconfirmed(judgement, &question, &answer) } else { judgement };
     let moments = newest(&answer).into_iter().collect();
     Ok(Tried { question: Some(question), answer: Some(answer), witness, moments, ..Tried::judged(judgement) })
 }
@@ -76,5 +79,40 @@ fn disagreement(judgement: Judgement, witness: Option<&Witness>) -> Judgement {
             Judgement { cause: Some(cause), ..judgement }
         }
         _ => judgement,
+    }
+}
+
+/// Where it is required that the store confirms who asked, its silence is no confirmation.
+fn unconfirmed(judgement: Judgement, question: &Question, answer: &Answer) -> Judgement {
+    let of_a_store = answer.reply.as_ref().is_some_and(|reply| is_of_a_store(reply, Some(question)));
+    if judgement.cause.is_some() || !of_a_store {
+        return judgement;
+    }
+    let cause = Cause::Mismatch {
+        matcher: "witness".to_owned(),
+        expected: "a request that the store's own trace confirms".to_owned(),
+        seen: "no trace of a store tells of it".to_owned(),
+    };
+    Judgement { cause: Some(cause), ..judgement }
+}
+
+#[cfg(test)]
+mod tests {
+    use parallax_vocab::Evidence;
+    use parallax_vocab::answer::StsReply;
+    use parallax_vocab::question::{DnsQuestion, Probe, View};
+
+    use super::*;
+
+    #[test]
+    fn only_a_stores_answer_needs_its_word() {
+        let probe = Probe::Dns(DnsQuestion { name: "a.example.org".to_owned() });
+        let question = Question { view: View::default(), deadline_ms: 1, probe };
+        let answer = |reply| Answer { reply, cause: None, evidence: Evidence::default() };
+        let sts = StsReply { status: 200, error: None, credentials: None, subject: None, request_id: None };
+        let sts = answer(Some(Reply::Sts(sts)));
+        let cause = unconfirmed(Judgement::default(), &question, &sts).cause;
+        assert!(matches!(cause, Some(Cause::Mismatch { ref matcher, .. }) if matcher == "witness"), "{cause:?}");
+        assert_eq!(unconfirmed(Judgement::default(), &question, &answer(None)).cause, None);
     }
 }

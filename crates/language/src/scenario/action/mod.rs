@@ -288,6 +288,10 @@ macro_rules! actions {
             /// declared failure is seen on the way there too (no connection, a 5xx answer), all of it is waited out.
             #[serde(default)]
             eventually: Option<Span>,
+            /// So many tries in a row must hold, within the time of `eventually`: for what comes and goes on the way.
+            #[serde(default)]
+            #[schemars(range(min = 2, max = 1000))]
+            stays: Option<u16>,
             /// The expectation must hold in every try during this span. With `eventually` it must first come to hold within that
             /// time, and then stay so.
             #[serde(default)]
@@ -310,13 +314,14 @@ macro_rules! actions {
             type Error = String;
 
             fn try_from(file: StepFile) -> Result<Self, String> {
-                let StepFile { id, from, needs, expect, eventually, consistently, capture, vulnerable, after, .. } = file;
+                let StepFile { id, from, needs, expect, eventually, stays, .. } = file;
+                let StepFile { consistently, capture, vulnerable, after, .. } = file;
                 let mut action = None;
                 $(if let Some(it) = file.$key {
                     action.get_or_insert(Action::$name(it));
                 })*
                 let action = action.ok_or_else(|| format!("step `{id}` does nothing"))?;
-                Ok(Self { id, from, needs, action, expect, eventually, consistently, capture, vulnerable, after })
+                Ok(Self { id, from, needs, action, expect, eventually, stays, consistently, capture, vulnerable, after })
             }
         }
 
@@ -399,6 +404,8 @@ pub struct Step {
     pub expect: Option<WrittenExpect>,
     /// Ask again until that holds, at most this long.
     pub eventually: Option<Span>,
+    /// So many tries in a row must hold.
+    pub stays: Option<u16>,
     /// It must hold for this long.
     pub consistently: Option<Span>,
     /// Values for later steps: JSON pointers by name.

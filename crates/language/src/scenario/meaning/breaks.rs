@@ -126,6 +126,7 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
         let captures = step.capture.keys().map(|name| format!("capture.{name}"));
         let named: Vec<String> = headers.chain(captures).collect();
         given.retain(|it| *it != "headers");
+        given.extend(step.stays.map(|_| "stays"));
         given.extend(named.iter().map(String::as_str));
         if !given.contains(&matcher.as_str()) {
             let message = format!("`{}` does not expect `{matcher}`, so that cannot mismatch", step.id);

@@ -156,6 +156,10 @@ impl<'a> Judge<'a> {
                 errors.push(error.fix("add `expect:`, or remove `eventually`"));
             }
         }
+        if step.stays.is_some() && step.eventually.is_none() {
+            let error = self.key_error("/stays", "`stays` without a time in which it is tried".to_owned());
+            errors.push(error.fix("add `eventually:`, for example `eventually: 10s`"));
+        }
         if let Some(consistently) = step.consistently {
             if consistently.as_millis() <= 0 {
                 let error = self.error("/consistently", format!("nothing can be seen to hold for {consistently}"));

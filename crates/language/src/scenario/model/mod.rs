@@ -61,6 +61,10 @@ pub struct Scenario {
     /// `{{ matrix.AXIS }}` becomes one step for each value, with the id `ID-VALUE`, and so do the steps that refer to it.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub matrix: IndexMap<String, Values>,
+    /// Whether each answer of a store counts only where the store's own trace confirms who asked; else the report says how
+    /// many answers nobody confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<Confirmation>,
     /// What is done and expected, in order.
     pub flow: Vec<Step>,
     /// Small declared changes, by id, under which everything must hold as it does in the baseline.
@@ -69,6 +73,14 @@ pub struct Scenario {
     /// Small declared changes, by id, each with what must then fail and why.
     #[serde(default)]
     pub breaks: IndexMap<String, Break>,
+}
+
+/// What a store's trace has to say of its answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confirmation {
+    /// An answer that it does not confirm fails the step.
+    Required,
 }
 
 /// What a scenario cannot do without, and no recipe makes.
