@@ -5,12 +5,15 @@
 use std::collections::BTreeSet;
 
 use parallax_vocab::answer::{DnsReply, Reply};
+use parallax_vocab::tally::Tally;
 use parallax_vocab::{Answer, Cause, DnsFault};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value, json};
 
 use super::expect::Judgement;
+use super::figures;
+use super::look::{Look, Looked};
 
 /// An address for documentation (RFC 5737), which no network of a run has.
 const ELSEWHERE: [u8; 4] = [192, 0, 2, 1];
@@ -43,8 +46,63 @@ where
     judgement
 }
 
+/// Something else that a step might have looked at.
+#[derive(Debug)]
+pub(super) enum Altered {
+    Answer(Answer),
+    Tally(Tally),
+    Other(Looked),
+}
+
+impl Altered {
+    pub(super) fn look(&self) -> Look<'_> {
+        match self {
+            Self::Answer(it) => Look::Answer(it),
+            Self::Tally(it) => Look::Tally(it),
+            Self::Other(it) => Look::Other(it),
+        }
+    }
+}
+
+/// What differs in one place from what was looked at.
+pub(super) fn looks(look: Look<'_>) -> Box<dyn Iterator<Item = Altered>> {
+    match look {
+        Look::Answer(answer) => Box::new(answers(answer).map(Altered::Answer)),
+        Look::Tally(tally) => Box::new(leaves(tally).map(Altered::Tally)),
+        Look::Other(looked) => Box::new(others_of(looked).map(Altered::Other)),
+    }
+}
+
+fn others_of(looked: &Looked) -> Box<dyn Iterator<Item = Looked>> {
+    match looked {
+        Looked::Object { resource, object } => {
+            let there = object.is_none().then(|| Value::Object(serde_json::Map::new()));
+            let (others, resource) = (object.as_ref().map(leaves), resource.clone());
+            let others = others.into_iter().flatten().chain(there);
+            Box::new(others.map(move |it| Looked::Object { resource: resource.clone(), object: Some(it) }))
+        }
+        Looked::Log { resource, log, .. } => {
+            let of = |log| Looked::Log { resource: resource.clone(), log, missing: None };
+            Box::new(log.others().into_iter().map(of).collect::<Vec<_>>().into_iter())
+        }
+        // One event that is another: with the others beside it, any of them could be the one that is looked for.
+        Looked::Events { resource, events, .. } => {
+            let of = |it| Looked::Events { resource: resource.clone(), events: vec![it], missing: None };
+            Box::new(events.iter().flat_map(leaves).map(of).collect::<Vec<_>>().into_iter())
+        }
+        Looked::Database(seen) => Box::new(leaves(seen).map(Looked::Database)),
+        Looked::Numbers(list) => {
+            let others = leaves(&figures::items(list)).map(|it| Value::Array(it).to_string());
+            // A list of one, of each bound's either side.
+            let alone = [f64::MIN, f64::MAX].map(|it| it.to_string());
+            Box::new(others.chain(alone).map(Looked::Numbers))
+        }
+        Looked::Number(value) => Box::new(leaves(value).map(Looked::Number)),
+    }
+}
+
 /// Answers that differ from this one in one place, and one of each kind where nothing, or something, came back.
-pub(super) fn answers(answer: &Answer) -> impl Iterator<Item = Answer> {
+fn answers(answer: &Answer) -> impl Iterator<Item = Answer> + use<> {
     let elsewhere =
         Reply::Dns(DnsReply { addresses: vec![ELSEWHERE.into()], cnames: vec![], ttl_s: 1, searched: None });
     let replies = [Answer { reply: Some(elsewhere), cause: None, ..answer.clone() }];
@@ -57,7 +115,7 @@ pub(super) fn answers(answer: &Answer) -> impl Iterator<Item = Answer> {
 }
 
 /// Values of the type that differ from this one in one leaf each. What the type does not take is left out.
-pub(super) fn leaves<T: Serialize + DeserializeOwned>(value: &T) -> impl Iterator<Item = T> + use<T> {
+fn leaves<T: Serialize + DeserializeOwned>(value: &T) -> impl Iterator<Item = T> + use<T> {
     let whole = serde_json::to_value(value).unwrap_or_default();
     let mut places = Vec::new();
     places_of(&whole, &mut String::new(), &mut places);

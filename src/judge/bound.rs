@@ -1,6 +1,6 @@
 //! Bounds: whether what was measured is at least so much, and below so much.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{NumberBound, SpanBound};
@@ -20,14 +20,20 @@ impl<T: PartialOrd + Display> Bound<T> {
             self.at_least.as_ref().is_none_or(|least| seen >= least)
                 && self.below.as_ref().is_none_or(|below| seen < below)
         });
-        let least = self.at_least.as_ref().map(|it| format!("{it} or more"));
-        let below = self.below.as_ref().map(|it| format!("below {it}"));
-        let expected = least.into_iter().chain(below).collect::<Vec<_>>().join(" and ");
+        let expected = self.to_string();
         if seen.is_none() {
             Matched::unseen(matcher, expected, words)
         } else {
             Matched::new(matcher, held, expected, words)
         }
+    }
+}
+
+impl<T: Display> Display for Bound<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let least = self.at_least.as_ref().map(|it| format!("{it} or more"));
+        let below = self.below.as_ref().map(|it| format!("below {it}"));
+        f.write_str(&least.into_iter().chain(below).collect::<Vec<_>>().join(" and "))
     }
 }
 

@@ -1,81 +1,57 @@
 //! A database and its replica, against one `expect`.
 
 use parallax_vocab::Cause;
-use parallax_vocab::answer::{Answer, Reply, Survey};
+use parallax_vocab::answer::{Reply, Survey};
 use parallax_vocab::event::Matched;
-use serde_json::Value;
 
-use super::altered;
 use super::bound::Bound;
-use super::expect::{Judgement, equal};
+use super::expect::equal;
+use super::look::Looked;
 use parallax_language::scenario::duration::Span;
-use parallax_language::scenario::model::{Expect, NumberBound};
+use parallax_language::scenario::model::{NumberBound, SpanBound};
 
-/// Judges what `parallax-writer look` says of a database, as JSON.
-pub fn judge_sqlite(expect: &Expect, seen: &Value) -> Judgement {
-    let others = || altered::leaves(seen).map(|it| judge_sqlite_once(expect, &it));
-    altered::shown(judge_sqlite_once(expect, seen), others)
+/// What `PRAGMA integrity_check` says.
+pub(super) fn integrity(wanted: &str, looked: &Looked) -> Option<Matched> {
+    let Looked::Database(seen) = looked else { return None };
+    Some(match seen["integrity"].as_str() {
+        Some(said) => equal("integrity", wanted.to_owned(), said.to_owned()),
+        None => Matched::unseen("integrity", wanted, "nothing"),
+    })
 }
 
-fn judge_sqlite_once(expect: &Expect, seen: &Value) -> Judgement {
-    let mut matchers = Vec::new();
-    // What SQLite says of the file comes first: of a damaged one, the rest says nothing.
-    if let Some(wanted) = &expect.integrity {
-        matchers.push(match seen["integrity"].as_str() {
-            Some(said) => equal("integrity", wanted.clone(), said.to_owned()),
-            None => Matched::unseen("integrity", wanted, "nothing"),
-        });
-    }
-    if let Some(bound) = expect.rows {
-        matchers.push(bounded("rows", bound, seen["rows"].as_f64(), "no number"));
-    }
-    Judgement::of(matchers)
+/// How many rows there are.
+pub(super) fn rows(bound: NumberBound, looked: &Looked) -> Option<Matched> {
+    let Looked::Database(seen) = looked else { return None };
+    Some(bounded("rows", bound, seen["rows"].as_f64(), "no number"))
 }
 
-/// Judges what there is of a replica.
-pub fn judge_replica(expect: &Expect, answer: &Answer) -> Judgement {
-    let others = || altered::answers(answer).map(|it| judge_replica_once(expect, &it));
-    altered::shown(judge_replica_once(expect, answer), others)
+/// A measured number.
+pub(super) fn value(bound: NumberBound, looked: &Looked) -> Option<Matched> {
+    let Looked::Number(value) = looked else { return None };
+    Some(bounded("value", bound, Some(*value), "no number"))
 }
 
-fn judge_replica_once(expect: &Expect, answer: &Answer) -> Judgement {
-    let survey = match &answer.reply {
-        Some(Reply::S3(s3)) => s3.survey.as_ref().ok_or_else(|| {
-            let error = s3.error.as_ref();
-            let detail = error.map_or_else(|| "it answers no listing".to_owned(), |it| it.message.clone());
-            Cause::Status { status: s3.status, s3: error.map(|it| it.code.clone()), detail }
-        }),
-        _ => Err(answer.cause.clone().unwrap_or(Cause::Client { detail: "the probe gave no answer".to_owned() })),
-    };
-    let none = Survey::default();
-    let (survey, cause) = match survey {
-        Ok(survey) => (survey, None),
-        Err(cause) => (&none, Some(cause)),
-    };
-    let mut matchers = Vec::new();
-    if let Some(bound) = expect.objects {
-        #[expect(clippy::cast_precision_loss, reason = "a store with 2^53 objects is not read to its end")]
-        let objects = cause.is_none().then_some(survey.objects as f64);
-        matchers.push(bounded("objects", bound, objects, "no listing"));
-    }
-    if let Some(bound) = expect.newest {
-        let age = survey.newest_age_ms.map(Span::milliseconds);
-        let words = age.map_or("no object".to_owned(), |age| format!("{age} ago"));
-        matchers.push(Bound::from(bound).judge("newest", age.as_ref(), words));
-    }
-    let judged = Judgement::of(matchers);
-    Judgement { cause: cause.or(judged.cause), ..judged }
+/// How many objects a replica has.
+pub(super) fn objects(bound: NumberBound, survey: Option<&Survey>) -> Matched {
+    #[expect(clippy::cast_precision_loss, reason = "a store with 2^53 objects is not read to its end")]
+    let objects = survey.map(|it| it.objects as f64);
+    bounded("objects", bound, objects, "no listing")
 }
 
-/// Judges a measured number.
-pub fn judge_measure(expect: &Expect, value: f64) -> Judgement {
-    let others = || altered::leaves(&value).map(|it| judge_measure_once(expect, it));
-    altered::shown(judge_measure_once(expect, value), others)
+/// How old its newest object is.
+pub(super) fn newest(bound: SpanBound, survey: Option<&Survey>) -> Matched {
+    let age = survey.and_then(|it| it.newest_age_ms).map(Span::milliseconds);
+    let words = age.map_or("no object".to_owned(), |age| format!("{age} ago"));
+    Bound::from(bound).judge("newest", age.as_ref(), words)
 }
 
-fn judge_measure_once(expect: &Expect, value: f64) -> Judgement {
-    let bound = expect.value.into_iter();
-    Judgement::of(bound.map(|bound| bounded("value", bound, Some(value), "no number")).collect())
+/// Why nothing is known of a replica, where its store answers no listing.
+pub(super) fn no_survey(reply: &Reply) -> Option<Cause> {
+    let Reply::S3(s3) = reply else { return None };
+    let error = s3.error.as_ref();
+    let detail = error.map_or_else(|| "it answers no listing".to_owned(), |it| it.message.clone());
+    let s3_code = error.map(|it| it.code.clone());
+    s3.survey.is_none().then_some(Cause::Status { status: s3.status, s3: s3_code, detail })
 }
 
 fn bounded(matcher: &str, bound: NumberBound, seen: Option<f64>, nothing: &str) -> Matched {
@@ -85,11 +61,13 @@ fn bounded(matcher: &str, bound: NumberBound, seen: Option<f64>, nothing: &str) 
 
 #[cfg(test)]
 mod tests {
-    use parallax_vocab::Evidence;
+    use parallax_language::scenario::model::Expect;
     use parallax_vocab::answer::{S3Error, S3Reply};
-    use serde_json::json;
+    use parallax_vocab::{Answer, Evidence};
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::judge::{Expected, Seen, judge, judge_look};
 
     fn expect(value: &Value) -> Expect {
         serde_json::from_value(value.clone()).expect("valid")
@@ -115,7 +93,8 @@ mod tests {
             ),
             (json!({"rows": {"at-least": 1}}), &Value::Null, Some("rows: expected 1 or more, saw no number")),
         ] {
-            let said = judge_sqlite(&expect(&expected), seen).cause.map(|it| it.to_string());
+            let said =
+                judge_look(Some(&expect(&expected)), &Looked::Database(seen.clone())).cause.map(|it| it.to_string());
             assert_eq!(said.as_deref(), cause, "{expected} {seen}");
         }
     }
@@ -146,7 +125,7 @@ mod tests {
             ),
             (&both, answer(None, Some("NoSuchBucket")), Some("status: 404, s3: NoSuchBucket (words)")),
         ] {
-            let judged = judge_replica(&expect(expected), &answer);
+            let judged = judge(&Expected::Declared(Box::new(expect(expected))), &answer, &Seen::default());
             assert_eq!(judged.cause.as_ref().map(ToString::to_string).as_deref(), cause, "{expected}");
             assert_eq!(judged.matchers.iter().all(|it| it.held), cause.is_none(), "{expected}");
         }
@@ -159,7 +138,7 @@ mod tests {
             (json!({"value": {"at-least": 0}}), -3.0, Some("value: expected 0 or more, saw -3")),
             (json!({"value": {"below": 5}}), 5.5, Some("value: expected below 5, saw 5.5")),
         ] {
-            let said = judge_measure(&expect(&expected), value).cause.map(|it| it.to_string());
+            let said = judge_look(Some(&expect(&expected)), &Looked::Number(value)).cause.map(|it| it.to_string());
             assert_eq!(said.as_deref(), cause, "{expected} {value}");
         }
     }

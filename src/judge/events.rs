@@ -3,12 +3,15 @@
 use std::fmt;
 
 use indexmap::IndexSet;
-use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
 
-use super::altered;
-use super::expect::{Judgement, holds, quote};
-use parallax_language::scenario::model::Expect;
+use super::expect::{holds, quote};
+use super::look::Looked;
+
+/// What is seen where nothing is recorded.
+const NO_EVENT: &str = "no event";
+/// What is seen where there is not even an object.
+const NO_OBJECT: &str = "no object";
 
 /// An event in short.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -27,63 +30,52 @@ impl fmt::Display for ObjectEvent {
     }
 }
 
-/// Judges the events of an object: where both a reason and a message are expected, one event must have both.
-pub fn judge_events(expect: Option<&Expect>, events: &[ObjectEvent]) -> Judgement {
-    // One event that is another: with the others beside it, any of them could be the one that is looked for.
-    let others = || events.iter().flat_map(altered::leaves).map(|it| judge_once(expect, &[it]));
-    altered::shown(judge_once(expect, events), others)
+/// An event with this reason.
+pub(super) fn reason(reason: &str, looked: &Looked) -> Option<Matched> {
+    let Looked::Events { events, missing, .. } = looked else { return None };
+    if missing.is_some() {
+        return Some(Matched::unseen("reason", quote(reason), NO_OBJECT));
+    }
+    let held = events.iter().any(|it| it.reason == reason);
+    let reasons: IndexSet<&str> = events.iter().map(|it| it.reason.as_str()).collect();
+    let seen = match (held, reasons.is_empty()) {
+        (true, _) => reason.to_owned(),
+        (false, true) => NO_EVENT.to_owned(),
+        (false, false) => reasons.into_iter().collect::<Vec<_>>().join(", "),
+    };
+    Some(Matched { unseen: events.is_empty(), ..Matched::new("reason", held, reason, seen) })
 }
 
-fn judge_once(expect: Option<&Expect>, events: &[ObjectEvent]) -> Judgement {
-    let (reason, message) = wanted(expect);
+/// An event with these words. Where both a reason and a message are expected, one event must have both.
+pub(super) fn message(words: &str, reason: Option<&str>, looked: &Looked) -> Option<Matched> {
+    let Looked::Events { events, missing, .. } = looked else { return None };
+    if missing.is_some() {
+        return Some(Matched::unseen("message", quote(words), NO_OBJECT));
+    }
     let of_reason = |it: &&ObjectEvent| reason.is_none_or(|reason| it.reason == *reason);
-    let mut matchers = Vec::new();
-    if let Some(reason) = reason {
-        let held = events.iter().any(|it| of_reason(&it));
-        let reasons: IndexSet<&str> = events.iter().map(|it| it.reason.as_str()).collect();
-        let seen = match (held, reasons.is_empty()) {
-            (true, _) => reason.clone(),
-            (false, true) => "no event".to_owned(),
-            (false, false) => reasons.into_iter().collect::<Vec<_>>().join(", "),
-        };
-        let unseen = events.is_empty();
-        matchers.push(Matched { unseen, ..Matched::new("reason", held, reason, seen) });
-    }
-    if let Some(message) = message {
-        let found = events.iter().filter(of_reason).find(|it| holds(&it.message, message));
-        let last = events.iter().rfind(of_reason);
-        let seen = match (found, last) {
-            (Some(event), _) => quote(&event.message),
-            (None, Some(last)) => format!("{} events, the last of them {}", events.len(), quote(&last.message)),
-            (None, None) => "no event".to_owned(),
-        };
-        let expected = format!("an event with {}", quote(message));
-        let unseen = last.is_none();
-        matchers.push(Matched { unseen, ..Matched::new("message", found.is_some(), expected, seen) });
-    }
-    Judgement::of(matchers)
-}
-
-/// Judges where neither the object nor any event of it is there.
-pub fn judge_no_object(resource: &str, expect: Option<&Expect>, why: &str) -> Judgement {
-    let (reason, message) = wanted(expect);
-    let matchers = [("reason", reason), ("message", message)].into_iter().filter_map(|(matcher, text)| {
-        let expected = quote(text?);
-        Some(Matched::unseen(matcher, expected, "no object"))
-    });
-    let cause = Cause::Resource { resource: resource.to_owned(), detail: why.to_owned() };
-    Judgement { matchers: matchers.collect(), cause: Some(cause) }
-}
-
-fn wanted(expect: Option<&Expect>) -> (Option<&String>, Option<&String>) {
-    (expect.and_then(|it| it.reason.as_ref()), expect.and_then(|it| it.message.as_ref()))
+    let found = events.iter().filter(of_reason).find(|it| holds(&it.message, words));
+    let last = events.iter().rfind(of_reason);
+    let seen = match (found, last) {
+        (Some(event), _) => quote(&event.message),
+        (None, Some(last)) => format!("{} events, the last of them {}", events.len(), quote(&last.message)),
+        (None, None) => NO_EVENT.to_owned(),
+    };
+    let expected = format!("an event with {}", quote(words));
+    Some(Matched { unseen: last.is_none(), ..Matched::new("message", found.is_some(), expected, seen) })
 }
 
 #[cfg(test)]
 mod tests {
+    use parallax_language::scenario::model::Expect;
     use serde_json::json;
 
     use super::*;
+    use crate::judge::{Judgement, judge_look};
+
+    fn judged(expect: &Expect, events: &[ObjectEvent], missing: Option<&str>) -> Judgement {
+        let (resource, missing) = ("Pod x".to_owned(), missing.map(str::to_owned));
+        judge_look(Some(expect), &Looked::Events { resource, events: events.to_vec(), missing })
+    }
 
     #[test]
     fn one_event_must_be_all_that_is_expected() {
@@ -105,11 +97,11 @@ mod tests {
             (json!({"reason": "Killing"}), &[][..], Some("reason: expected Killing, saw no event")),
         ] {
             let read: Expect = serde_json::from_value(expect.clone()).expect("valid");
-            let judged = judge_events(Some(&read), events);
+            let judged = judged(&read, events, None);
             assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), cause, "{expect}");
         }
         let read: Expect = serde_json::from_value(json!({"reason": "a", "message": "b"})).expect("valid");
-        let judged = judge_no_object("Pod x", Some(&read), "it does not exist");
+        let judged = judged(&read, &[], Some("it does not exist"));
         assert!(judged.cause.is_some() && judged.matchers.iter().all(|it| !it.held) && judged.matchers.len() == 2);
     }
 }

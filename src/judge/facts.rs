@@ -8,6 +8,7 @@ use parallax_vocab::answer::{Answer, Reply, S3Error, StsError};
 use parallax_vocab::event::Matched;
 
 use super::expect::{Expected, quote};
+use super::observe::mismatch;
 use parallax_language::scenario::model::Expect;
 
 /// The statuses of success, as messages say it.
@@ -30,6 +31,11 @@ pub(super) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
+    /// Those of an answer; none where nothing came back.
+    pub(super) fn of_answer(answer: &'a Answer) -> Option<Self> {
+        answer.reply.as_ref().map(|reply| Self::of(reply, answer))
+    }
+
     pub(super) fn of(reply: &'a Reply, answer: &Answer) -> Self {
         let none = Self {
             status: None,
@@ -112,11 +118,7 @@ impl<'a> Facts<'a> {
                 };
                 Cause::Status { status, s3: self.error.map(|it| it.code.clone()), detail }
             }
-            _ => Cause::Mismatch {
-                matcher: failed.matcher.clone(),
-                expected: failed.expected.clone(),
-                seen: failed.seen.clone(),
-            },
+            _ => mismatch(failed),
         }
     }
 }

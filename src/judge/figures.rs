@@ -2,37 +2,43 @@
 
 use parallax_vocab::Cause;
 use parallax_vocab::course::Figure;
+use parallax_vocab::event::Matched;
 use serde_json::Value;
 
 use super::bound::Bound;
 use super::expect::equal;
-use super::{Judgement, altered};
-use parallax_language::scenario::model::{Expect, FiguresStep};
+use super::look::Looked;
+use parallax_language::scenario::model::{FiguresStep, NumberBound};
 
-/// Judges a list of numbers, or a single one, as JSON. Numbers written as text count as numbers.
-pub fn judge_figures(expect: &Expect, list: &str) -> Judgement {
-    let others = || altered::leaves(&items(list)).map(|it| judge_once(expect, &Value::Array(it).to_string()));
-    // A list of one, of each bound's either side.
-    let alone = || [f64::MIN, f64::MAX].map(|it| judge_once(expect, &it.to_string())).into_iter();
-    altered::shown(judge_once(expect, list), || others().chain(alone()))
+/// How many numbers there are.
+pub(super) fn count(count: usize, looked: &Looked) -> Option<Matched> {
+    Some(equal("count", count.to_string(), numbers(looked)?.len().to_string()))
 }
 
-fn judge_once(expect: &Expect, list: &str) -> Judgement {
-    let numbers = match sorted(list) {
-        Ok(numbers) => numbers,
-        Err(item) => return not_a_number(&item),
-    };
-    let mut matchers = Vec::new();
-    if let Some(count) = expect.count {
-        matchers.push(equal("count", count.to_string(), numbers.len().to_string()));
-    }
-    let bounds = [("median", expect.median, median(&numbers)), ("worst", expect.worst, numbers.last().copied())];
-    for (matcher, bound, seen) in bounds {
-        let Some(bound) = bound else { continue };
-        let words = seen.map_or("no number".to_owned(), |it| format!("{it} of {}", all(&numbers)));
-        matchers.push(Bound::from(bound).judge(matcher, seen.as_ref(), words));
-    }
-    Judgement::of(matchers)
+/// The one in the middle.
+pub(super) fn median_within(bound: NumberBound, looked: &Looked) -> Option<Matched> {
+    numbers(looked).map(|all| within("median", bound, median(&all), &all))
+}
+
+/// The greatest.
+pub(super) fn worst_within(bound: NumberBound, looked: &Looked) -> Option<Matched> {
+    numbers(looked).map(|all| within("worst", bound, all.last().copied(), &all))
+}
+
+fn within(matcher: &str, bound: NumberBound, seen: Option<f64>, numbers: &[f64]) -> Matched {
+    let words = seen.map_or("no number".to_owned(), |it| format!("{it} of {}", all(numbers)));
+    Bound::from(bound).judge(matcher, seen.as_ref(), words)
+}
+
+/// The numbers, the least first. Numbers written as text count as numbers.
+fn numbers(looked: &Looked) -> Option<Vec<f64>> {
+    if let Looked::Numbers(list) = looked { sorted(list).ok() } else { None }
+}
+
+/// Why a list is none of numbers.
+pub(super) fn not_numbers(list: &str) -> Option<Cause> {
+    let (matcher, expected) = ("figures".to_owned(), "numbers".to_owned());
+    sorted(list).err().map(|item| Cause::Mismatch { matcher, expected, seen: item.to_string() })
 }
 
 /// What a list of numbers, brought by the rounds of the repeat `of`, comes to; none where it holds none, or something else.
@@ -71,7 +77,7 @@ fn sorted(list: &str) -> Result<Vec<f64>, Value> {
     Ok(numbers)
 }
 
-fn items(list: &str) -> Vec<Value> {
+pub(super) fn items(list: &str) -> Vec<Value> {
     let value = serde_json::from_str(list).unwrap_or_else(|_| Value::String(list.to_owned()));
     if let Value::Array(items) = value { items } else { vec![value] }
 }
@@ -84,21 +90,17 @@ fn number(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|it| it.is_finite())
 }
 
-fn not_a_number(item: &Value) -> Judgement {
-    let cause =
-        Cause::Mismatch { matcher: "figures".to_owned(), expected: "numbers".to_owned(), seen: item.to_string() };
-    Judgement { matchers: Vec::new(), cause: Some(cause) }
-}
-
 fn all(sorted: &[f64]) -> String {
     sorted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
 mod tests {
+    use parallax_language::scenario::model::Expect;
     use serde_json::json;
 
     use super::*;
+    use crate::judge::judge_look;
 
     #[test]
     fn a_figure_is_what_the_numbers_come_to() {
@@ -129,7 +131,7 @@ mod tests {
             ("NaN", json!({"count": 1}), Some(r#"figures: expected numbers, saw "NaN""#)),
         ] {
             let wanted: Expect = serde_json::from_value(expect.clone()).expect("valid");
-            let said = judge_figures(&wanted, list).cause.map(|it| it.to_string());
+            let said = judge_look(Some(&wanted), &Looked::Numbers(list.to_owned())).cause.map(|it| it.to_string());
             assert_eq!(said.as_deref(), cause, "{list} {expect}");
         }
     }

@@ -4,16 +4,19 @@ use std::collections::VecDeque;
 
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
+use serde::{Deserialize, Serialize};
 
-use super::altered;
-use super::expect::{Judgement, holds, quote, quote_around};
+use super::expect::{holds, quote, quote_around};
+use super::look::Looked;
 use parallax_language::scenario::model::Expect;
 
+/// What is seen where there is no log.
+const NO_LOG: &str = "no log";
 /// How many of the last lines are kept as evidence.
 const KEPT: usize = 20;
 
 /// A log as it is read, line by line: bounded, however long it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogLook {
     line: Option<String>,
     no_line: Option<String>,
@@ -81,6 +84,18 @@ impl LogLook {
         self.unread.push(what.into());
     }
 
+    /// Logs that were read to their end, of one line each: one that nobody looks for, and one that is forbidden.
+    pub(super) fn others(&self) -> Vec<Self> {
+        let of = |line: &str| {
+            let (line_wanted, no_line) = (self.line.clone(), self.no_line.clone());
+            let mut look = Self { line: line_wanted, no_line, ..Self::new(None) };
+            look.read_whole(1);
+            look.take(line);
+            look
+        };
+        [Some("\u{fffd}"), self.no_line.as_deref()].into_iter().flatten().map(of).collect()
+    }
+
     /// Whether something must be in no line, so that everything has to be read.
     pub fn forbids(&self) -> bool {
         self.no_line.is_some()
@@ -103,65 +118,10 @@ impl LogLook {
         self.found.as_deref()
     }
 
-    /// Judges what was read. What must be in no line is only known of a log that was read to its end: of any other it does not
-    /// hold, and why is the cause.
-    pub fn judge(&self, resource: &str) -> Judgement {
-        let others = || self.others().into_iter().map(|it| it.judge_once(resource));
-        altered::shown(self.judge_once(resource), others)
-    }
-
-    /// Logs that were read to their end, of one line each: one that nobody looks for, and one that is forbidden.
-    fn others(&self) -> Vec<Self> {
-        let of = |line: &str| {
-            let (line_wanted, no_line) = (self.line.clone(), self.no_line.clone());
-            let mut look = Self { line: line_wanted, no_line, ..Self::new(None) };
-            look.read_whole(1);
-            look.take(line);
-            look
-        };
-        [Some("\u{fffd}"), self.no_line.as_deref()].into_iter().flatten().map(of).collect()
-    }
-
-    fn judge_once(&self, resource: &str) -> Judgement {
-        let mut judged = Judgement::of(self.some_line().into_iter().collect());
-        let Some(text) = &self.no_line else { return judged };
-        let expected = format!("{} in no line", quote(text));
-        let unseen = self.unseen();
-        let (matched, cause) = match &self.forbidden {
-            Some(line) => {
-                let matched = Matched::new("no-line", false, expected, format!("in {}", quote_around(line, text)));
-                (matched.clone(), Judgement::of(vec![matched]).cause)
-            }
-            None if unseen.is_empty() => (Matched::new("no-line", true, expected, self.in_none()), None),
-            None => {
-                let why = unseen.join("; ");
-                let detail = format!("its log was not read to its end: {why}");
-                let cause = Cause::Resource { resource: resource.to_owned(), detail };
-                (Matched::unseen("no-line", expected, why), Some(cause))
-            }
-        };
-        judged.matchers.push(matched);
-        judged.cause = judged.cause.or(cause);
-        judged
-    }
-
-    fn some_line(&self) -> Option<Matched> {
-        let text = self.line.as_ref()?;
-        let found = self.found.as_deref();
-        let seen = found.map_or_else(|| self.in_none(), |line| format!("in {}", quote_around(line, text)));
-        let expected = format!("{} in some line", quote(text));
-        Some(Matched { unseen: self.count == 0, ..Matched::new("line", found.is_some(), expected, seen) })
-    }
-
-    /// Judges a log that cannot be read: what should have it is not there, or has none.
-    pub fn none(&self, resource: &str, why: &str) -> Judgement {
-        let wanted = [("line", &self.line, "some"), ("no-line", &self.no_line, "no")];
-        let matchers = wanted.into_iter().filter_map(|(matcher, text, which)| {
-            let expected = format!("{} in {which} line", quote(text.as_ref()?));
-            Some(Matched::unseen(matcher, expected, "no log"))
-        });
-        let cause = Cause::Resource { resource: resource.to_owned(), detail: why.to_owned() };
-        Judgement { matchers: matchers.collect(), cause: Some(cause) }
+    /// The cause where what must be in no line was not looked for everywhere.
+    pub(super) fn not_read_to_its_end(&self, resource: &str) -> Cause {
+        let detail = format!("its log was not read to its end: {}", self.unseen().join("; "));
+        Cause::Resource { resource: resource.to_owned(), detail }
     }
 
     fn in_none(&self) -> String {
@@ -173,11 +133,45 @@ impl LogLook {
     }
 }
 
+/// A line with this text.
+pub(super) fn line(text: &str, looked: &Looked) -> Option<Matched> {
+    let Looked::Log { log, missing, .. } = looked else { return None };
+    let expected = format!("{} in some line", quote(text));
+    if missing.is_some() {
+        return Some(Matched::unseen("line", expected, NO_LOG));
+    }
+    let found = log.found().filter(|line| holds(line, text));
+    let seen = found.map_or_else(|| log.in_none(), |line| format!("in {}", quote_around(line, text)));
+    Some(Matched { unseen: log.count == 0, ..Matched::new("line", found.is_some(), expected, seen) })
+}
+
+/// No line with this text. That is only known of a log that was read to its end: of any other it does not hold.
+pub(super) fn no_line(text: &str, looked: &Looked) -> Option<Matched> {
+    let Looked::Log { log, missing, .. } = looked else { return None };
+    let expected = format!("{} in no line", quote(text));
+    if missing.is_some() {
+        return Some(Matched::unseen("no-line", expected, NO_LOG));
+    }
+    let unseen = log.unseen();
+    Some(match log.forbidden.as_deref().filter(|line| holds(line, text)) {
+        Some(line) => Matched::new("no-line", false, expected, format!("in {}", quote_around(line, text))),
+        None if unseen.is_empty() => Matched::new("no-line", true, expected, log.in_none()),
+        None => Matched::unseen("no-line", expected, unseen.join("; ")),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::judge::{Judgement, judge_look};
+
+    fn judged(look: &LogLook, missing: Option<&str>) -> Judgement {
+        let expect = Expect { line: look.line.clone(), no_line: look.no_line.clone(), ..Expect::default() };
+        let (resource, missing) = ("Pod x".to_owned(), missing.map(str::to_owned));
+        judge_look(Some(&expect), &Looked::Log { resource, log: look.clone(), missing })
+    }
 
     fn look(expect: serde_json::Value, lines: &[&str]) -> LogLook {
         let expect: Expect = serde_json::from_value(expect).expect("valid");
@@ -210,7 +204,7 @@ mod tests {
                 Some(r#"no-line: expected "x509" in no line, saw in "x509: unknown authority""#),
             ),
         ] {
-            let judged = look(expect.clone(), &lines).judge("Pod x");
+            let judged = judged(&look(expect.clone(), &lines), None);
             assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), cause, "{expect}");
         }
     }
@@ -218,7 +212,7 @@ mod tests {
     #[test]
     fn what_was_not_read_to_its_end_holds_no_silence() {
         let quiet = || look(json!({"no-line": "x509"}), &["begin"]);
-        let cause = |look: &LogLook| look.judge("Pod x").cause.map(|it| it.to_string());
+        let cause = |look: &LogLook| judged(look, None).cause.map(|it| it.to_string());
         assert_eq!(cause(&quiet()), None);
         let told = |why: &str| Some(format!("resource: Pod x: its log was not read to its end: {why}"));
         let mut cut = quiet();
@@ -227,7 +221,7 @@ mod tests {
         let mut lost = quiet();
         lost.not_read("the log of the present run is gone");
         assert_eq!(cause(&lost), told("the log of the present run is gone"));
-        assert!(lost.judge("Pod x").matchers[0].unseen);
+        assert!(judged(&lost, None).matchers[0].unseen);
         let expect: Expect = serde_json::from_value(json!({"no-line": "x509"})).expect("valid");
         assert_eq!(cause(&LogLook::new(Some(&expect))), told("no container of it has begun to write a log"));
         // One that is there is there, however much was not read.
@@ -239,12 +233,12 @@ mod tests {
     fn only_the_present_instance_has_some_line() {
         let mut look = look(json!({"line": "ready"}), &["begin"]);
         look.take_earlier("ready");
-        assert!(look.judge("Pod x").cause.is_some());
+        assert!(judged(&look, None).cause.is_some());
     }
 
     #[test]
     fn where_there_is_no_log_every_matcher_is_red() {
-        let judged = look(json!({"line": "a", "no-line": "b"}), &[]).none("Pod x", "it does not exist");
+        let judged = judged(&look(json!({"line": "a", "no-line": "b"}), &[]), Some("it does not exist"));
         assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), Some("resource: Pod x: it does not exist"));
         assert_eq!(judged.matchers.iter().map(|it| it.held).collect::<Vec<_>>(), [false, false]);
     }

@@ -4,49 +4,39 @@ use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
 use serde_json::Value;
 
-use super::altered;
-use super::expect::{Judgement, equal, quote};
+use super::expect::{equal, quote};
+use super::look::Looked;
 use parallax_language::scenario::model::Expect;
 
-/// Judges a Kubernetes object, or that there is none, against what is expected of it.
-pub fn judge_object(resource: &str, expect: Option<&Expect>, object: Option<&Value>) -> Judgement {
-    let others = || {
-        let there = object.is_none().then(|| Value::Object(serde_json::Map::new()));
-        let others = object.into_iter().flat_map(altered::leaves).chain(there);
-        others.map(|it| judge_once(resource, expect, Some(&it)))
-    };
-    altered::shown(judge_once(resource, expect, object), others)
+/// What is seen where there is no object.
+pub(super) const NONE: &str = "no such object";
+
+/// Whether the object has every field that is expected.
+pub(super) fn part(part: &Value, looked: &Looked) -> Option<Matched> {
+    let Looked::Object { object, .. } = looked else { return None };
+    Some(match object {
+        Some(object) => {
+            let (held, expected, seen) = compare(part, object);
+            Matched::new("object", held, expected, seen)
+        }
+        None => Matched::unseen("object", quote(&part.to_string()), NONE),
+    })
 }
 
-fn judge_once(resource: &str, expect: Option<&Expect>, object: Option<&Value>) -> Judgement {
-    if expect.is_some_and(|it| it.absent == Some(true)) {
-        let seen = if object.is_some() { "an object" } else { "no such object" };
-        let matched = equal("absent", "no such object".to_owned(), seen.to_owned());
-        let cause = object.map(|_| Cause::Resource {
-            resource: resource.to_owned(),
-            detail: "it exists, and was to be absent".to_owned(),
-        });
-        return Judgement { matchers: vec![matched], cause };
-    }
-    let expect = expect.and_then(|it| it.object.as_ref());
-    let Some(object) = object else {
-        let cause = Cause::Resource { resource: resource.to_owned(), detail: "it does not exist".to_owned() };
-        let matcher = expect.map(|expected| Matched::unseen("object", quote(&expected.to_string()), "no such object"));
-        return Judgement { matchers: matcher.into_iter().collect(), cause: Some(cause) };
+/// Whether there is no such object.
+pub(super) fn absent(looked: &Looked) -> Option<Matched> {
+    let Looked::Object { object, .. } = looked else { return None };
+    let seen = if object.is_some() { "an object" } else { NONE };
+    Some(equal("absent", NONE.to_owned(), seen.to_owned()))
+}
+
+/// Why an object that is there is not as expected.
+pub(super) fn cause(resource: &str, expect: &Expect, object: &Value) -> Cause {
+    let detail = match &expect.object {
+        Some(part) => differences(part, object).iter().map(Difference::in_a_line).collect::<Vec<_>>().join("; "),
+        None => "it exists, and was to be absent".to_owned(),
     };
-    let differences = expect.map(|expect| differences(expect, object)).unwrap_or_default();
-    let joined = |part: fn(&Difference) -> String| differences.iter().map(part).collect::<Vec<_>>().join("; ");
-    let matchers: Vec<Matched> = expect
-        .map(|_| {
-            let expected = joined(|it| format!("{}: {}", it.path, it.expected));
-            let seen = joined(|it| format!("{}: {}", it.path, it.seen));
-            Matched::new("object", differences.is_empty(), expected, seen)
-        })
-        .into_iter()
-        .collect();
-    let cause = (!differences.is_empty())
-        .then(|| Cause::Resource { resource: resource.to_owned(), detail: joined(Difference::in_a_line) });
-    Judgement { matchers, cause }
+    Cause::Resource { resource: resource.to_owned(), detail }
 }
 
 /// The places in which an object is not what is expected, for people: one line each, `spec.ports[name=https].port:
@@ -170,6 +160,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::judge::{Judgement, judge_look};
+
+    fn judge_object(resource: &str, expect: Option<&Expect>, object: Option<&Value>) -> Judgement {
+        judge_look(expect, &Looked::Object { resource: resource.to_owned(), object: object.cloned() })
+    }
 
     fn expect(value: Value) -> Expect {
         serde_json::from_value(value).expect("valid expect")

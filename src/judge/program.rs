@@ -3,6 +3,7 @@
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
 use parallax_vocab::program::RunReply;
+use serde_json::Value;
 
 use super::expect::{equal, holds as found, quote};
 use super::object::compare;
@@ -11,31 +12,26 @@ use parallax_language::scenario::model::Expect;
 /// The exit code of success, which is expected where nothing is said.
 pub(super) const SUCCESS: i32 = 0;
 
-/// The matchers of a program that ended. `exit` is one where it is declared, and where an undeclared failure is seen.
-pub(super) fn matchers(expect: &Expect, run: &RunReply) -> Vec<Matched> {
-    let mut matchers = Vec::new();
-    if expect.exit.is_some() || run.exit != SUCCESS {
-        let expected = expect.exit.unwrap_or(SUCCESS);
-        matchers.push(equal("exit", expected.to_string(), run.exit.to_string()));
-    }
-    let mut holds = |name: &str, wanted: &Option<String>, text: &str| {
-        if let Some(words) = wanted {
-            matchers.push(Matched::new(name, found(text, words), quote(words), quote(text)));
+/// The exit code of a program of which nothing is said about it: a matcher where it is that of a failure.
+pub(super) fn implied(expect: &Expect, run: &RunReply) -> Option<Matched> {
+    let undeclared = expect.exit.is_none() && run.exit != SUCCESS;
+    undeclared.then(|| equal("exit", SUCCESS.to_string(), run.exit.to_string()))
+}
+
+/// Words in what it wrote.
+pub(super) fn words(name: &str, words: &str, text: &str) -> Matched {
+    Matched::new(name, found(text, words), quote(words), quote(text))
+}
+
+/// A part of the JSON that it wrote.
+pub(super) fn json(part: &Value, run: &RunReply) -> Matched {
+    match &run.json {
+        Some(json) => {
+            let (held, expected, seen) = compare(part, json);
+            Matched::new("json", held, expected, seen)
         }
-    };
-    holds("stdout", &expect.stdout, &run.stdout);
-    holds("stderr", &expect.stderr, &run.stderr);
-    if let Some(wanted) = &expect.json {
-        let matched = match &run.json {
-            Some(json) => {
-                let (held, expected, seen) = compare(wanted, json);
-                Matched::new("json", held, expected, seen)
-            }
-            None => Matched::unseen("json", quote(&wanted.to_string()), format!("no JSON: {}", quote(&run.stdout))),
-        };
-        matchers.push(matched);
+        None => Matched::unseen("json", quote(&part.to_string()), format!("no JSON: {}", quote(&run.stdout))),
     }
-    matchers
 }
 
 /// The cause that goes with a wrong exit code: with it, the program's last words.

@@ -7,9 +7,9 @@ use parallax_vocab::tally::{Failing, Gap, Serving, Tally};
 
 use super::bound::Bound;
 use super::expect::judge_once;
-use super::{Expected, Judgement, Seen, altered};
+use super::{Expected, Judgement, Seen, judge};
 use parallax_language::scenario::duration::Span;
-use parallax_language::scenario::model::Expect;
+use parallax_language::scenario::model::{Expect, SpanBound};
 
 /// What is seen of a prober none of whose probes has an outcome.
 const NO_PROBE: &str = "no probe that has an outcome";
@@ -18,7 +18,8 @@ const CAUSES_SHOWN: usize = 3;
 
 /// Counts a series. What a success is, `expected` says: each answer is judged as that of a single step would be.
 pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
-    let causes: Vec<Option<Cause>> = series.kinds.iter().map(|kind| judge_once(expected, kind, seen).cause).collect();
+    let causes: Vec<Option<Cause>> =
+        series.kinds.iter().map(|kind| judge_once(expected, kind.into(), seen).cause).collect();
     let cause = |outcome: &Outcome| causes.get(outcome.kind).and_then(Option::as_ref);
     let (mut good, mut took) = (Vec::new(), Vec::new());
     let (mut failing, mut serving): (Vec<Failing>, Vec<Serving>) = (Vec::new(), Vec::new());
@@ -91,42 +92,53 @@ pub struct Counted {
 
 /// Judges a tally. Nothing holds of a prober that has seen nothing yet.
 pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
-    let Counted { judgement, decided } = judge_tally_once(expect, tally);
-    let others = || altered::leaves(tally).map(|it| judge_tally_once(expect, &it).judgement);
-    Counted { judgement: altered::shown(judgement, others), decided }
+    let judgement = judge(&Expected::Declared(Box::new(expect.clone())), tally, &Seen::default());
+    let decided = expect.failures.is_some_and(|most| failed(tally) > most)
+        || expect.longest_gap.and_then(|it| it.below).is_some_and(|below| longest(tally) >= below)
+        || expect.serials.is_some_and(|most| tally.serials.len() > most);
+    Counted { judgement, decided }
 }
 
-fn judge_tally_once(expect: &Expect, tally: &Tally) -> Counted {
-    // What can only get worse comes first: it is then the cause, whatever is still to come.
-    let mut matchers = Vec::new();
-    let mut decided = false;
-    // Figures of nothing are all nought, and say nothing.
-    let unseen = tally.count == 0;
-    if let Some(most) = expect.failures {
-        // A question that was due and could not be asked is one that an application would have asked in vain.
-        let failed = tally.failures.saturating_add(tally.dropped);
-        decided |= failed > most;
-        let (held, expected) = (failed == most && !unseen, most.to_string());
-        matchers.push(Matched { unseen, ..Matched::new("failures", held, expected, failures_in_words(tally)) });
-    }
-    if let Some(bound) = expect.longest_gap {
-        let gap = &tally.longest_gap;
-        let span = Span::milliseconds(gap.took_ms);
-        decided |= bound.below.is_some_and(|below| span >= below);
-        let (seen, words) = if unseen { (None, NO_PROBE.to_owned()) } else { (Some(&span), gap.to_string()) };
-        matchers.push(Bound::from(bound).judge("longest-gap", seen, words));
-    }
-    if let Some(serials) = expect.serials {
-        decided |= tally.serials.len() > serials;
-        let held = tally.serials.len() == serials && !unseen;
-        let words = if unseen { NO_PROBE.to_owned() } else { serials_in_words(tally) };
-        matchers.push(Matched { unseen, ..Matched::new("serials", held, serials.to_string(), words) });
-    }
-    if let Some(least) = expect.at_least {
-        let (expected, seen) = (format!("{least} probes or more"), format!("{} probes", tally.count));
-        matchers.push(Matched::new("at-least", tally.count >= least, expected, seen));
-    }
-    Counted { judgement: Judgement::of(matchers), decided }
+/// How many probes failed. A question that was due and could not be asked is one that an application would have asked in vain.
+fn failed(tally: &Tally) -> u64 {
+    tally.failures.saturating_add(tally.dropped)
+}
+
+fn longest(tally: &Tally) -> Span {
+    Span::milliseconds(tally.longest_gap.took_ms)
+}
+
+/// Figures of nothing are all nought, and say nothing.
+fn says_nothing(tally: &Tally) -> bool {
+    tally.count == 0
+}
+
+/// How many failed, exactly.
+pub(super) fn failures(most: u64, tally: &Tally) -> Matched {
+    let unseen = says_nothing(tally);
+    let held = failed(tally) == most && !unseen;
+    Matched { unseen, ..Matched::new("failures", held, most.to_string(), failures_in_words(tally)) }
+}
+
+/// The longest time without a success.
+pub(super) fn longest_gap_within(bound: SpanBound, tally: &Tally) -> Matched {
+    let seen = (!says_nothing(tally)).then(|| longest(tally));
+    let words = if seen.is_none() { NO_PROBE.to_owned() } else { tally.longest_gap.to_string() };
+    Bound::from(bound).judge("longest-gap", seen.as_ref(), words)
+}
+
+/// How many different leaf certificates were met.
+pub(super) fn serials(serials: usize, tally: &Tally) -> Matched {
+    let unseen = says_nothing(tally);
+    let held = tally.serials.len() == serials && !unseen;
+    let words = if unseen { NO_PROBE.to_owned() } else { serials_in_words(tally) };
+    Matched { unseen, ..Matched::new("serials", held, serials.to_string(), words) }
+}
+
+/// How many probes have an outcome.
+pub(super) fn at_least(least: u64, tally: &Tally) -> Matched {
+    let (expected, seen) = (format!("{least} probes or more"), format!("{} probes", tally.count));
+    Matched::new("at-least", tally.count >= least, expected, seen)
 }
 
 /// `3 of 120 (connect: refused (…) 3 times from 2.310 s to 2.460 s)`

@@ -198,7 +198,22 @@ fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
         Some(Reply::Dns(dns)) => dns.ttl_s = 0,
         _ => {}
     }
-    let evidence = Evidence { chain: evidence.chain, peer: evidence.peer, ..Evidence::default() };
+    // Listed one by one, so that what is new is kept or left out on purpose.
+    let Evidence {
+        chain,
+        peer,
+        tls_version,
+        // These differ each time.
+        started_unix_ms: _,
+        took_us: _,
+        dns_us: _,
+        connect_us: _,
+        tls_us: _,
+        addresses: _,
+        dialled: _,
+        local: _,
+    } = evidence;
+    let evidence = Evidence { chain, peer, tls_version, ..Evidence::default() };
     Answer { reply, cause, evidence }
 }
 

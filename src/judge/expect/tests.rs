@@ -1,6 +1,7 @@
 //! Answers of every kind against what is expected of them.
 
-use parallax_vocab::answer::{DnsReply, Evidence, HttpReply, S3Error, S3Reply, StsError, StsReply};
+use parallax_vocab::DnsFault;
+use parallax_vocab::answer::{Answer, DnsReply, Evidence, HttpReply, Reply, S3Error, S3Reply, StsError, StsReply};
 use serde_json::{Value, json};
 
 use super::*;

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::{Attempt, Tried};
 use crate::apply::ApplyError;
 use crate::engine::{LINE_LIMIT_BYTES, Written};
-use crate::judge::{self, Judgement, LogLook, ObjectEvent};
+use crate::judge::{self, LogLook, Looked, ObjectEvent};
 use crate::probe::events::{self, EventQuestion};
 use crate::probe::logs::{self, Line, LogError, LogQuestion};
 use crate::run::concealed;
@@ -71,8 +71,8 @@ impl Attempt<'_> {
             concealed::register(&self.stage.context.redactor, object);
         }
         let told = judge::object_differences(expect.as_ref(), shown.as_ref());
-        let judgement = judge::judge_object(&title, expect.as_ref(), shown.as_ref());
-        Ok(Tried { told, other: object, ..Tried::judged(judgement) })
+        let looked = Looked::Object { resource: title, object: shown };
+        Ok(Tried { told, other: object, ..Tried::looked(expect.as_ref(), looked) })
     }
 
     async fn log(&self, it: &LogStep, expect: Option<&Expect>, patience: Patience) -> Result<Tried, RunError> {
@@ -102,7 +102,7 @@ impl Attempt<'_> {
             for line in &lines {
                 look.take(line);
             }
-            return Ok(looked(&look, look.judge(&title)));
+            return Ok(read_in(look, expect, title, None));
         }
         let read = async {
             // What has ended writes no more: it is read again until there is such an instance. What must be in no line is
@@ -135,24 +135,24 @@ impl Attempt<'_> {
             extent.unread.into_iter().for_each(|what| look.not_read(what));
             Ok(())
         };
-        let judgement = match tokio::time::timeout(patience.left, read).await {
-            Ok(Err(LogError::None(why))) => look.none(&title, &why),
+        let missing = match tokio::time::timeout(patience.left, read).await {
+            Ok(Err(LogError::None(why))) => Some(why),
             Ok(Err(error @ LogError::Api { .. })) => return Err(error.into()),
             Err(_) if !patience.follow => {
                 return Err(self.wrong("the log could not be read to its end in time".to_owned()));
             }
-            Ok(Ok(())) => look.judge(&title),
+            Ok(Ok(())) => None,
             Err(_) => {
                 // Silence may be the log's or the apiserver's.
                 self.answers(&title).await?;
                 look.not_read("its end was not reached in time");
-                look.judge(&title)
+                None
             }
         };
         let who = it.container.as_ref().unwrap_or(&it.of);
         let what =
             found_at.zip(look.found()).map(|(unix_ms, line)| Moment { unix_ms, what: format!("{who} says {line}") });
-        Ok(Tried { moments: what.into_iter().collect(), ..looked(&look, judgement) })
+        Ok(Tried { moments: what.into_iter().collect(), ..read_in(look, expect, title, missing) })
     }
 
     /// What the outside world was asked.
@@ -168,8 +168,7 @@ impl Attempt<'_> {
         for line in world::questions(&lines, |at| at >= since_ms && !others_ms.contains(&at)) {
             look.take(&line);
         }
-        let judgement = look.judge(WORLD);
-        Ok(looked(&look, judgement))
+        Ok(read_in(look, expect, WORLD.to_owned(), None))
     }
 
     async fn event(&self, it: &EventStep, expect: Option<&Expect>, patience: Patience) -> Result<Tried, RunError> {
@@ -179,7 +178,10 @@ impl Attempt<'_> {
         let applier = self.stage.applier;
         let Some(there) = applier.names(&target.kind, namespace, &target.which).await? else {
             let why = format!("the cluster knows no kind {}", target.kind);
-            return Ok(Tried::judged(judge::judge_no_object(&title, expect, &why)));
+            return Ok(Tried::looked(
+                expect,
+                Looked::Events { resource: title, events: Vec::new(), missing: Some(why) },
+            ));
         };
         let question = EventQuestion {
             kind: target.kind.clone(),
@@ -208,7 +210,8 @@ impl Attempt<'_> {
                 }
                 let of_interest = |it: &ObjectEvent| question.name.is_some() || names.contains(&it.object);
                 seen.extend(unsure.drain(..).filter(of_interest));
-                judge::judge_events(expect, &seen).cause.is_none()
+                let looked = Looked::Events { resource: title.clone(), events: seen.clone(), missing: None };
+                judge::judge_look(expect, &looked).cause.is_none()
             });
             if tokio::time::timeout(patience.left, follow).await.is_err() {
                 // Silence may be the object's or the apiserver's; where that answers, what was seen is what there is.
@@ -231,14 +234,12 @@ impl Attempt<'_> {
                 Err(_) => return Err(self.wrong("the apiserver did not list the events in time".to_owned())),
             }
         }
-        let judgement = if seen.is_empty() && names.is_empty() {
-            judge::judge_no_object(&title, expect, "it does not exist, and no event of it is there")
-        } else {
-            judge::judge_events(expect, &seen)
-        };
+        let gone = seen.is_empty() && names.is_empty();
+        let missing = gone.then(|| "it does not exist, and no event of it is there".to_owned());
         let told = seen.iter().rev().take(EVENTS_TOLD).rev().map(ToString::to_string).collect();
         let said = json!({ "events": seen });
-        Ok(Tried { told, other: Some(said), ..Tried::judged(judgement) })
+        let looked = Looked::Events { resource: title, events: seen, missing };
+        Ok(Tried { told, other: Some(said), ..Tried::looked(expect, looked) })
     }
 
     /// Makes sure that somebody answers who could have said more: the error is the harness's.
@@ -259,10 +260,10 @@ fn of_engine(look: &mut LogLook, lines: &[String], read: usize, most: usize) {
 }
 
 /// What a log came to.
-fn looked(look: &LogLook, judgement: Judgement) -> Tried {
-    let unseen = if look.forbids() { look.unseen() } else { Vec::new() };
-    let last: Vec<String> = unseen.into_iter().chain(look.last().map(str::to_owned)).collect();
-    let found = look.found().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let said = json!({ "line": look.found(), "json": found, "last": last });
-    Tried { told: last, other: Some(said), ..Tried::judged(judgement) }
+fn read_in(log: LogLook, expect: Option<&Expect>, resource: String, missing: Option<String>) -> Tried {
+    let unseen = if log.forbids() { log.unseen() } else { Vec::new() };
+    let told: Vec<String> = unseen.into_iter().chain(log.last().map(str::to_owned)).collect();
+    let found = log.found().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let said = json!({ "line": log.found(), "json": found, "last": told });
+    Tried { told, other: Some(said), ..Tried::looked(expect, Looked::Log { resource, log, missing }) }
 }

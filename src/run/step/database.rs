@@ -2,9 +2,10 @@
 
 use kube::Api;
 use parallax_vocab::Cause;
+use serde_json::Value;
 
 use super::{Attempt, Tried};
-use crate::judge::{self, Judgement};
+use crate::judge::{Judgement, Looked};
 use crate::probe::exec;
 use crate::run::error::RunError;
 use parallax_language::scenario::model::SqliteStep;
@@ -31,6 +32,7 @@ pub(super) async fn run(it: &Attempt<'_>, sqlite: &SqliteStep) -> Result<Tried, 
         let detail = format!("`{PROGRAM} look` writes no JSON: {}", ran.stdout.trim());
         return Ok(failed(Cause::Resource { resource, detail }));
     };
-    let judgement = judge::judge_sqlite(&it.expect()?.unwrap_or_default(), &seen);
-    Ok(Tried { told: vec![ran.stdout.trim().to_owned()], other: Some(seen), ..Tried::judged(judgement) })
+    let looked = Looked::Database(Value::clone(&seen));
+    let told = vec![ran.stdout.trim().to_owned()];
+    Ok(Tried { told, other: Some(seen), ..Tried::looked(it.expect()?.as_ref(), looked) })
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Attempt, Tried};
-use crate::judge;
+use crate::judge::{self, Looked};
 use crate::run::error::RunError;
 use parallax_language::scenario::model::{FiguresStep, MeasureStep};
 use parallax_language::scenario::template::Template;
@@ -16,17 +16,17 @@ pub(super) fn measure(it: &Attempt<'_>, step: &MeasureStep) -> Result<Tried, Run
         Some(less) => of - number(less)?,
         None => of,
     };
-    let judgement = judge::judge_measure(&it.expect()?.unwrap_or_default(), value);
-    Ok(Tried { other: Some(json!({ "value": value })), ..Tried::judged(judgement) })
+    let other = Some(json!({ "value": value }));
+    Ok(Tried { other, ..Tried::looked(it.expect()?.as_ref(), Looked::Number(value)) })
 }
 
 pub(super) fn run(it: &Attempt<'_>, step: &FiguresStep) -> Result<Tried, RunError> {
     let figures = it.fill(step)?;
     let list = figures.of.as_str();
-    let judgement = judge::judge_figures(&it.expect()?.unwrap_or_default(), list);
     let referred = step.of.references().unwrap_or_default();
     let steps = it.variant.variant.scenario.steps();
     let of = referred.first().and_then(|named| steps.iter().find(|it| it.step.id == named.name)?.group);
     let figure = judge::figure(&figures, of.map_or("", |it| &it.id), list, it.kept.void_of(&step.of));
-    Ok(Tried { other: serde_json::from_str(list).ok(), figure, ..Tried::judged(judgement) })
+    let (other, looked) = (serde_json::from_str(list).ok(), Looked::Numbers(list.to_owned()));
+    Ok(Tried { other, figure, ..Tried::looked(it.expect()?.as_ref(), looked) })
 }

@@ -26,7 +26,7 @@ use super::error::RunError;
 use super::kept::{Kept, Words};
 use super::probers::Probers;
 use super::token;
-use crate::judge::{self, Judgement};
+use crate::judge::{self, Judgement, Looked};
 use crate::plan::VariantPlan;
 use parallax_language::scenario::Action;
 use parallax_language::scenario::meaning::empty_texts;
@@ -87,6 +87,11 @@ impl Tried {
     /// A try of which there is nothing to say but whether it did.
     pub(super) fn judged(judgement: Judgement) -> Self {
         Self { judgement, ..Self::default() }
+    }
+
+    /// A try that looked at something without a vantage, and what of that is as expected.
+    pub(super) fn looked(expect: Option<&Expect>, looked: Looked) -> Self {
+        Self::judged(judge::judge_look(expect, &looked))
     }
 }
 

@@ -10,7 +10,6 @@ use super::{Attempt, Tried};
 use crate::judge::{self, Expected, Judgement};
 use crate::run::error::RunError;
 use crate::run::question::{Asking, Asks};
-use parallax_language::scenario::Action;
 use parallax_language::scenario::action::Implied;
 use parallax_language::scenario::model::Confirmation;
 
@@ -37,10 +36,7 @@ pub(super) async fn run<T: Asks>(it: &Attempt<'_>, step: &T, token: Option<Secre
             Implied::Answer => Expected::Answer,
         },
     };
-    let judgement = match (&it.step.action, &expected) {
-        (Action::Replica(_), Expected::Declared(expect)) => judge::judge_replica(expect, &answer),
-        _ => judge::judge(&expected, &answer, &it.kept.seen),
-    };
+    let judgement = judge::judge(&expected, &answer, &it.kept.seen);
     let witness = it.stage.witness(it.variant, from, &answer).await;
     let judgement = disagreement(judgement, witness.as_ref());
     let required = it.variant.variant.scenario.witness == Some(Confirmation::Required);

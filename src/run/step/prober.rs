@@ -12,7 +12,7 @@ use crate::judge::{self, Counted, Expected};
 use crate::run::error::RunError;
 use crate::run::probers::Running;
 use crate::run::question::{Asking, Asks};
-use parallax_language::scenario::model::{BackgroundStep, Expect, ProberStep, Probing};
+use parallax_language::scenario::model::{BackgroundStep, Expect, ProberStep, Probing, Source};
 
 pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Result<Tried, RunError> {
     let asking = Asking { scene: &it.stage.scene, kept: it.kept, token: None, place: &IndexMap::new() };
@@ -26,15 +26,56 @@ pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Resu
     let deadline_ms = u64::try_from(background.within.as_millis()).unwrap_or(0);
     let question = Question { view: it.stage.scene.view(vantage), deadline_ms, probe };
     let expect = it.expect()?;
-    let headers = expect.iter().flat_map(|it| it.headers.iter().flatten());
-    let headers: BTreeSet<String> = headers.map(|(name, _)| name.to_lowercase()).collect();
-    let body = expect.as_ref().is_some_and(|it| it.body.is_some());
+    let kept = Kept::of(expect.as_ref());
     let expected = expect.map_or(Expected::Answer, |expect| Expected::Declared(Box::new(expect)));
-    let asked = ProberQuestion { question: question.clone(), rate: background.rate, headers, body };
+    let asked =
+        ProberQuestion { question: question.clone(), rate: background.rate, headers: kept.headers, body: kept.body };
     it.deeds.asks(&asked.question.probe);
     let prober = it.stage.vantage(it.variant, from).prober(asked).await?;
     it.probers.keep(&it.step.id, Running { prober, expected, seen: it.kept.seen.clone() }).await;
     Ok(Tried { question: Some(question), ..Tried::default() })
+}
+
+/// What a prober keeps of an answer, beyond what it keeps of each.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Kept {
+    headers: BTreeSet<String>,
+    body: bool,
+}
+
+impl Kept {
+    /// What the matchers read.
+    fn of(expect: Option<&Expect>) -> Self {
+        let mut kept = Self::default();
+        for wanted in expect.into_iter().flat_map(Expect::wanted) {
+            for source in wanted.matcher().reads() {
+                match source {
+                    Source::Headers => {
+                        let names = expect.iter().flat_map(|it| it.headers.iter().flatten());
+                        kept.headers.extend(names.map(|(name, _)| name.to_lowercase()));
+                    }
+                    Source::Body => kept.body = true,
+                    // Kept of each answer.
+                    Source::Store | Source::Name | Source::Connection => {}
+                    // No prober asks for these.
+                    Source::TokenService
+                    | Source::Token
+                    | Source::Listing
+                    | Source::Client
+                    | Source::Program
+                    | Source::Object
+                    | Source::Events
+                    | Source::Log
+                    | Source::Prober
+                    | Source::Figures
+                    | Source::Measure
+                    | Source::Database
+                    | Source::Replica => {}
+                }
+            }
+        }
+        kept
+    }
 }
 
 pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, RunError> {

@@ -7,6 +7,7 @@ use super::{DnsStep, Effect, HttpStep, Kinded, Nature, OneOf, Rules, TlsStep, Wr
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
+use crate::scenario::model::Source;
 use crate::scenario::parts::{Leaves, Parts, See, below, parts};
 use crate::scenario::template::Words;
 
@@ -118,8 +119,8 @@ impl Kinded for BackgroundStep {
 }
 
 impl Rules for BackgroundStep {
-    fn matchers(&self) -> Vec<&'static str> {
-        self.probe.rules().matchers()
+    fn brings(&self) -> Vec<Source> {
+        self.probe.rules().brings()
     }
 
     fn needs_expect(&self) -> bool {

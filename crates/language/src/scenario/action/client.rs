@@ -9,6 +9,7 @@ use super::{HttpStep, Implied, Key, Kinded, Nature, OneOf, PresignStep, Rules, S
 use crate::scenario::clients::{CLIENTS, Client};
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::meaning::Judge;
+use crate::scenario::model::Source;
 use crate::scenario::parts::{Parts, See, below, parts};
 use crate::scenario::template::{Template, Words};
 
@@ -125,12 +126,13 @@ impl Kinded for ClientStep {
 
 impl Rules for ClientStep {
     /// A foreign client answers as our own probes do, but tells nothing of the connection.
-    fn matchers(&self) -> Vec<&'static str> {
-        match &self.task {
-            Task::Http(http) => http.of_answer().chain(["headers", "client"]).collect(),
-            Task::S3(s3) => s3.matchers().into_iter().chain(["client"]).collect(),
-            Task::Presign(_) => vec!["client"],
-        }
+    fn brings(&self) -> Vec<Source> {
+        let answer = match &self.task {
+            Task::Http(http) => http.of_answer().collect(),
+            Task::S3(s3) => s3.brings(),
+            Task::Presign(_) => Vec::new(),
+        };
+        answer.into_iter().chain([Source::Client]).collect()
     }
 
     fn needs_expect(&self) -> bool {

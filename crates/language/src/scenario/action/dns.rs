@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Kinded, Nature, Rules};
+use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
 
@@ -22,7 +23,7 @@ impl Kinded for DnsStep {
 }
 
 impl Rules for DnsStep {
-    fn matchers(&self) -> Vec<&'static str> {
-        vec!["address", "dns"]
+    fn brings(&self) -> Vec<Source> {
+        vec![Source::Name]
     }
 }

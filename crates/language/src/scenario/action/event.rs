@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Kinded, Nature, Rules};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
+use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::target::EventTarget;
 use crate::scenario::template::Template;
@@ -30,8 +31,8 @@ impl Kinded for EventStep {
 }
 
 impl Rules for EventStep {
-    fn matchers(&self) -> Vec<&'static str> {
-        vec!["message", "reason"]
+    fn brings(&self) -> Vec<Source> {
+        vec![Source::Events]
     }
 
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {

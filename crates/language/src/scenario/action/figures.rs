@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Kinded, Nature, Rules};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
+use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
 /// Judge figures: numbers that the rounds of a repeat captured.
@@ -29,8 +30,8 @@ impl Kinded for FiguresStep {
 }
 
 impl Rules for FiguresStep {
-    fn matchers(&self) -> Vec<&'static str> {
-        vec!["count", "median", "worst"]
+    fn brings(&self) -> Vec<Source> {
+        vec![Source::Figures]
     }
 
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {

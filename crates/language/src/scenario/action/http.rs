@@ -5,10 +5,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::keyed::{Key, Keyed};
-use super::tls::CONNECTION;
 use super::{Kinded, Nature, OneOf, Rules, no_operation, two_operations, written_as};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
+use crate::scenario::model::Source;
 use crate::scenario::parts::{Leaves, parts};
 use crate::scenario::template::Template;
 
@@ -128,8 +128,8 @@ impl Kinded for HttpStep {
 }
 
 impl Rules for HttpStep {
-    fn matchers(&self) -> Vec<&'static str> {
-        self.of_answer().chain(["headers"]).chain(CONNECTION).collect()
+    fn brings(&self) -> Vec<Source> {
+        self.of_answer().chain([Source::Connection]).collect()
     }
 
     fn leaves(&self) -> &'static [Leaves] {
@@ -150,10 +150,10 @@ impl Rules for HttpStep {
 }
 
 impl HttpStep {
-    /// The matchers of what comes back, whoever asked.
-    pub(super) fn of_answer(&self) -> impl Iterator<Item = &'static str> + use<> {
-        let body = (self.request.key != Method::Head).then_some("body");
-        ["status", "s3"].into_iter().chain(body)
+    /// What comes back, whoever asked.
+    pub(super) fn of_answer(&self) -> impl Iterator<Item = Source> + use<> {
+        let body = (self.request.key != Method::Head).then_some(Source::Body);
+        [Source::Store, Source::Headers].into_iter().chain(body)
     }
 
     /// What is wrong with a request, whoever sends it. `at` is where it is written below the step.

@@ -7,7 +7,7 @@ use super::token::{self, TokenSpec};
 use super::{Kinded, Nature, Rules};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
-use crate::scenario::model::TokenOf;
+use crate::scenario::model::{Source, TokenOf};
 use crate::scenario::parts::{Leaves, parts};
 use crate::scenario::template::Template;
 
@@ -33,8 +33,8 @@ impl Kinded for JwtStep {
 }
 
 impl Rules for JwtStep {
-    fn matchers(&self) -> Vec<&'static str> {
-        vec!["claims", "signature"]
+    fn brings(&self) -> Vec<Source> {
+        vec![Source::Token]
     }
 
     fn leaves(&self) -> &'static [Leaves] {

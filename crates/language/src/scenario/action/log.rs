@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Kinded, Nature, Rules};
 use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::meaning::Judge;
-use crate::scenario::model::StepRef;
+use crate::scenario::model::{Source, StepRef};
 use crate::scenario::parts::parts;
 use crate::scenario::target::{LogTarget, WORLD};
 use crate::scenario::template::Template;
@@ -40,8 +40,8 @@ impl Kinded for LogStep {
 }
 
 impl Rules for LogStep {
-    fn matchers(&self) -> Vec<&'static str> {
-        vec!["line", "no-line"]
+    fn brings(&self) -> Vec<Source> {
+        vec![Source::Log]
     }
 
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {

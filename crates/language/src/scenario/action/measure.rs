@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Kinded, Nature, Rules};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
+use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
 /// Measure: a number that a step captured, or how far two are apart. It can be captured from `/value`.
@@ -26,8 +27,8 @@ impl Kinded for MeasureStep {
 }
 
 impl Rules for MeasureStep {
-    fn matchers(&self) -> Vec<&'static str> {
-        vec!["value"]
+    fn brings(&self) -> Vec<Source> {
+        vec![Source::Measure]
     }
 
     /// What is measured may be for a figure, which another step judges.

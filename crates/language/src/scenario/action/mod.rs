@@ -71,7 +71,7 @@ pub use self::workload::Workload;
 use super::diagnostic::Diagnostic;
 use super::duration::Span;
 use super::meaning::Judge;
-use super::model::{StepRef, Vulnerable, WrittenExpect};
+use super::model::{Source, StepRef, Vulnerable, WrittenExpect};
 use super::one_of::{OneOf, Place, Wrong};
 use super::parts::{Leaves, Parts, See, below};
 use super::template::{Tree, Words};
@@ -150,8 +150,8 @@ pub trait Kinded: Rules {
 
 /// What follows from what a step says.
 pub trait Rules {
-    /// The matchers that it takes: keys of `expect`.
-    fn matchers(&self) -> Vec<&'static str> {
+    /// What it brings for matchers to read: which keys of `expect` it takes follows from that.
+    fn brings(&self) -> Vec<Source> {
         Vec::new()
     }
 

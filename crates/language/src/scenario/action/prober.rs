@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Kinded, Nature, Rules};
-use crate::scenario::model::ProberOf;
+use crate::scenario::model::{ProberOf, Source};
 use crate::scenario::parts::parts;
 
 /// Count what a prober has seen so far.
@@ -26,7 +26,7 @@ impl Kinded for ProberStep {
 }
 
 impl Rules for ProberStep {
-    fn matchers(&self) -> Vec<&'static str> {
-        vec!["failures", "longest-gap", "serials", "at-least"]
+    fn brings(&self) -> Vec<Source> {
+        vec![Source::Prober]
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Kinded, Nature, Rules};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
+use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
 /// Look at a replica from the vantage: the objects below a prefix of a bucket, and the age of the newest.
@@ -26,8 +27,8 @@ impl Kinded for ReplicaStep {
 }
 
 impl Rules for ReplicaStep {
-    fn matchers(&self) -> Vec<&'static str> {
-        vec!["objects", "newest"]
+    fn brings(&self) -> Vec<Source> {
+        vec![Source::Replica]
     }
 
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {

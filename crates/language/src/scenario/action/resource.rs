@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Kinded, Nature, Rules};
+use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
 /// Look at a Kubernetes object.
@@ -28,7 +29,7 @@ impl Kinded for ResourceStep {
 }
 
 impl Rules for ResourceStep {
-    fn matchers(&self) -> Vec<&'static str> {
-        vec!["object", "absent"]
+    fn brings(&self) -> Vec<Source> {
+        vec![Source::Object]
     }
 }

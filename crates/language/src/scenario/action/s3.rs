@@ -8,7 +8,7 @@ use super::keyed::{Key, Keyed};
 use super::{Implied, Kinded, Nature, OneOf, Rules, no_operation, two_operations, written_as};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
-use crate::scenario::model::CredentialsOf;
+use crate::scenario::model::{CredentialsOf, Source};
 use crate::scenario::parts::{no_parts, parts};
 use crate::scenario::template::Template;
 
@@ -172,13 +172,13 @@ impl Kinded for S3Step {
 }
 
 impl Rules for S3Step {
-    fn matchers(&self) -> Vec<&'static str> {
+    fn brings(&self) -> Vec<Source> {
         let more = match self.operation.key {
-            Operation::Get => Some("body"),
-            Operation::List => Some("keys"),
+            Operation::Get => Some(Source::Body),
+            Operation::List => Some(Source::Listing),
             _ => None,
         };
-        ["status", "s3"].into_iter().chain(more).collect()
+        [Source::Store].into_iter().chain(more).collect()
     }
 
     /// Success is what a write is expected to have; what a look is expected to see must be said.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Implied, Kinded, Nature, Rules};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
+use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
 
@@ -41,8 +42,8 @@ impl Kinded for ScriptStep {
 }
 
 impl Rules for ScriptStep {
-    fn matchers(&self) -> Vec<&'static str> {
-        vec!["exit", "stdout", "stderr", "json"]
+    fn brings(&self) -> Vec<Source> {
+        vec![Source::Program]
     }
 
     fn needs_expect(&self) -> bool {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Kinded, Nature, Rules};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
+use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
 /// Look at an SQLite database through the container that holds it, by `parallax-writer look`: rows, highest row,
@@ -31,8 +32,8 @@ impl Kinded for SqliteStep {
 }
 
 impl Rules for SqliteStep {
-    fn matchers(&self) -> Vec<&'static str> {
-        vec!["rows", "integrity"]
+    fn brings(&self) -> Vec<Source> {
+        vec![Source::Database]
     }
 
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {

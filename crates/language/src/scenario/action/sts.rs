@@ -8,7 +8,7 @@ use super::{Implied, Kinded, Nature, Rules};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
-use crate::scenario::model::TokenOf;
+use crate::scenario::model::{Source, TokenOf};
 use crate::scenario::parts::{Leaves, parts};
 use crate::scenario::template::Template;
 
@@ -43,8 +43,8 @@ impl Kinded for StsStep {
 }
 
 impl Rules for StsStep {
-    fn matchers(&self) -> Vec<&'static str> {
-        vec!["status", "sts", "message"]
+    fn brings(&self) -> Vec<Source> {
+        vec![Source::TokenService]
     }
 
     fn needs_expect(&self) -> bool {

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Kinded, Nature, Rules};
+use crate::scenario::model::Source;
 use crate::scenario::parts::{Leaves, parts};
 use crate::scenario::template::Template;
 
@@ -27,16 +28,13 @@ fn https_port() -> u16 {
 
 parts!(TlsStep { host, port, server_name });
 
-/// What is seen of every connection with TLS.
-pub(super) const CONNECTION: [&str; 5] = ["address", "same-chain-as", "certificate-name", "serial", "chain-length"];
-
 impl Kinded for TlsStep {
     const NATURE: Nature = Nature::probe(&["dns", "connect", "tls", "mismatch"]);
 }
 
 impl Rules for TlsStep {
-    fn matchers(&self) -> Vec<&'static str> {
-        CONNECTION.to_vec()
+    fn brings(&self) -> Vec<Source> {
+        vec![Source::Connection]
     }
 
     fn leaves(&self) -> &'static [Leaves] {

@@ -11,7 +11,7 @@ use crate::scenario::change::Touched;
 use crate::scenario::check::Places;
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::document::{Document, join};
-use crate::scenario::model::{Break, CauseSpec, Scenario, Step};
+use crate::scenario::model::{Break, CauseSpec, Scenario, Step, WrittenExpect};
 
 /// What a break says about the changed flow.
 pub struct Expectations<'a> {
@@ -119,19 +119,14 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
     let mut errors = layers(document, at, &step.id, step.kind().key(), step.nature().causes, cause);
     let expect = step.expect.as_ref();
     if let Some(matcher) = &cause.mismatch {
-        let mut given = expect.map(crate::scenario::model::WrittenExpect::given).unwrap_or_default();
-        // Of headers each is a matcher, and what was captured is one too.
-        let headers = expect.and_then(|it| it.headers.as_ref()).into_iter().flatten();
-        let headers = headers.map(|(name, _)| format!("headers.{name}"));
+        let given = expect.into_iter().flat_map(WrittenExpect::wanted).flat_map(|it| it.names());
+        // What was captured is a matcher too, and so is that it stays.
         let captures = step.capture.keys().map(|name| format!("capture.{name}"));
-        let named: Vec<String> = headers.chain(captures).collect();
-        given.retain(|it| *it != "headers");
-        given.extend(step.stays.map(|_| "stays"));
-        given.extend(named.iter().map(String::as_str));
-        if !given.contains(&matcher.as_str()) {
+        let given: Vec<String> = given.chain(captures).chain(step.stays.map(|_| "stays".to_owned())).collect();
+        if !given.contains(matcher) {
             let message = format!("`{}` does not expect `{matcher}`, so that cannot mismatch", step.id);
             let error = document.error(&join(at, "mismatch"), message);
-            errors.push(error.fix(suggest(matcher, given, "it expects")));
+            errors.push(error.fix(suggest(matcher, given.iter().map(String::as_str), "it expects")));
         }
     }
     if let (Some(faults), Some(expected)) = (&cause.dns, expect.and_then(|expect| expect.dns))

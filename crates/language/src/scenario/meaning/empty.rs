@@ -5,7 +5,7 @@ use std::ops::Deref;
 use crate::scenario::check::Places;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
-use crate::scenario::model::{CauseSpec, Expect, Placed};
+use crate::scenario::model::{CauseSpec, Expect, Placed, Shape, Wanted};
 
 use super::Subject;
 
@@ -17,23 +17,11 @@ where
     Text: Deref<Target = str>,
     Chain: Deref<Target = str>,
 {
-    let all = [
-        ("s3", expect.s3.as_deref()),
-        ("sts", expect.sts.as_deref()),
-        ("message", expect.message.as_deref()),
-        ("client", expect.client.as_deref()),
-        ("address", expect.address.as_deref()),
-        ("same-chain-as", expect.same_chain_as.as_deref()),
-        ("certificate-name", expect.certificate_name.as_deref()),
-        ("serial", expect.serial.as_deref()),
-        ("stdout", expect.stdout.as_deref()),
-        ("stderr", expect.stderr.as_deref()),
-        ("line", expect.line.as_deref()),
-        ("no-line", expect.no_line.as_deref()),
-        ("reason", expect.reason.as_deref()),
-        ("integrity", expect.integrity.as_deref()),
-    ];
-    says_nothing(&all)
+    let empty = |wanted: &Wanted<'_, Text, Tree, Chain>| match wanted.shape() {
+        Shape::Words(text) => text.trim().is_empty(),
+        Shape::Whole | Shape::Each | Shape::Part | Shape::Span(_) | Shape::Number(_) | Shape::Plain => false,
+    };
+    expect.wanted().iter().filter(|it| empty(it)).map(|it| it.matcher().name()).collect()
 }
 
 /// What a break declares with a text that says nothing.

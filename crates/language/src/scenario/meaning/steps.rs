@@ -5,7 +5,7 @@ use crate::fixture::Fixture;
 use crate::scenario::action::{Effect, Kind};
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::duration::Span;
-use crate::scenario::model::{NumberBound, Placed, SpanBound, Step, VantageSpec, WrittenExpect};
+use crate::scenario::model::{Matcher, NumberBound, Placed, Shape, SpanBound, Step, VantageSpec, WrittenExpect};
 use crate::scenario::template::{Template, Tree};
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
@@ -174,19 +174,20 @@ impl<'a> Judge<'a> {
 
     fn expect(&self, errors: &mut Vec<Diagnostic>) {
         let (kind, rules) = (self.step.kind(), self.step.action.rules());
-        let takes = rules.matchers();
+        let takes = Matcher::reading(&rules.brings());
+        let names: Vec<&str> = takes.iter().map(|it| it.name()).collect();
         let Some(expect) = &self.step.expect else {
             if rules.needs_expect() && !self.step.nature().is_act() {
                 let error =
                     self.error("/id", format!("step `{}` expects nothing, so it asserts nothing", self.step.id));
-                errors.push(error.fix(format!("add `expect:` with any of {}", list(&takes))));
+                errors.push(error.fix(format!("add `expect:` with any of {}", list(&names))));
             }
             return;
         };
         let given = expect.given();
         if given.is_empty() {
             let error = self.key_error("/expect", "`expect` is empty, so nothing is asserted".to_owned());
-            errors.push(error.fix(format!("`{kind}` takes {}", list(&takes))));
+            errors.push(error.fix(format!("`{kind}` takes {}", list(&names))));
         }
         for matcher in given.iter().filter(|matcher| !takes.contains(matcher)) {
             let what = rules.operation().map_or_else(|| kind.to_string(), |operation| format!("{kind} {operation}"));
@@ -196,7 +197,7 @@ impl<'a> Judge<'a> {
             } else if takes.is_empty() {
                 "remove `expect`: it fails when it cannot be done".to_owned()
             } else {
-                format!("it takes {}", list(&takes))
+                format!("it takes {}", list(&names))
             };
             errors.push(self.key_error(&format!("/expect/{matcher}"), message).fix(fix));
         }
@@ -245,41 +246,45 @@ impl<'a> Judge<'a> {
     }
 
     fn bounds(&self, expect: &WrittenExpect, errors: &mut Vec<Diagnostic>) {
-        let spans = [("longest-gap", expect.longest_gap), ("newest", expect.newest)];
-        for (matcher, SpanBound { at_least, below }) in spans.into_iter().filter_map(|(name, it)| Some((name, it?))) {
-            let (message, fix) = match (at_least, below) {
-                (None, None) => {
-                    ("a bound without a limit holds always".to_owned(), "write `below:`, `at-least:` or both")
-                }
-                (Some(least), Some(below)) if least >= below => {
-                    (format!("nothing is {least} or more and below {below}"), "make `below` the greater of the two")
-                }
-                (None, Some(below)) if below.as_millis() <= 0 => {
-                    (format!("nothing is below {below}"), "write the first span that is too long, for example `1s`")
-                }
-                _ => continue,
+        for wanted in expect.wanted() {
+            let wrong = match wanted.shape() {
+                Shape::Span(bound) => wrong_span(bound),
+                Shape::Number(bound) => wrong_number(bound),
+                Shape::Words(_) | Shape::Whole | Shape::Each | Shape::Part | Shape::Plain => None,
             };
-            errors.push(self.key_error(&format!("/expect/{matcher}"), message).fix(fix));
-        }
-        let numbers = [
-            ("median", expect.median),
-            ("worst", expect.worst),
-            ("rows", expect.rows),
-            ("objects", expect.objects),
-            ("value", expect.value),
-        ];
-        for (matcher, bound) in numbers {
-            let wrong = match bound {
-                Some(NumberBound { below: None, at_least: None }) => "a bound without a limit holds always".to_owned(),
-                Some(NumberBound { below: Some(below), at_least: Some(least) }) if least >= below => {
-                    format!("nothing is {least} or more and below {below}")
-                }
-                _ => continue,
-            };
-            let error = self.key_error(&format!("/expect/{matcher}"), wrong);
-            errors.push(error.fix("write `below:`, `at-least:` or both, `below` the greater"));
+            errors.extend(
+                wrong.map(|(message, fix)| self.key_error(&format!("/expect/{}", wanted.matcher()), message).fix(fix)),
+            );
         }
     }
+}
+
+/// What is wrong with a bound of a span, and the fix.
+fn wrong_span(SpanBound { at_least, below }: SpanBound) -> Option<(String, &'static str)> {
+    match (at_least, below) {
+        (None, None) => {
+            Some(("a bound without a limit holds always".to_owned(), "write `below:`, `at-least:` or both"))
+        }
+        (Some(least), Some(below)) if least >= below => {
+            Some((format!("nothing is {least} or more and below {below}"), "make `below` the greater of the two"))
+        }
+        (None, Some(below)) if below.as_millis() <= 0 => {
+            Some((format!("nothing is below {below}"), "write the first span that is too long, for example `1s`"))
+        }
+        _ => None,
+    }
+}
+
+/// What is wrong with a bound of a number, and the fix.
+fn wrong_number(bound: NumberBound) -> Option<(String, &'static str)> {
+    let wrong = match bound {
+        NumberBound { below: None, at_least: None } => "a bound without a limit holds always".to_owned(),
+        NumberBound { below: Some(below), at_least: Some(least) } if least >= below => {
+            format!("nothing is {least} or more and below {below}")
+        }
+        _ => return None,
+    };
+    Some((wrong, "write `below:`, `at-least:` or both, `below` the greater"))
 }
 
 fn known_list<'a>(names: impl Iterator<Item = &'a str>) -> String {

@@ -5,6 +5,7 @@
 
 mod breaks;
 mod expect;
+mod matchers;
 mod reference;
 mod vantage;
 mod vulnerable;
@@ -15,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::breaks::{Alternative, Break, CauseSpec, Change, OneOrMore};
-pub use self::expect::{Expect, NumberBound, SpanBound, WrittenExpect};
+pub use self::expect::{NumberBound, SpanBound, WrittenExpect};
+pub use self::matchers::{Expect, Matcher, Shape, Source, Wanted};
 pub use self::reference::{ChainOf, CredentialsOf, ProberOf, STEP_REFERENCE, StepRef, TokenOf};
 pub use self::vantage::{OutsideVantage, PodVantage, VantageSpec};
 pub use self::vulnerable::Vulnerable;

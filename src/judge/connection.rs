@@ -1,0 +1,87 @@
+//! What is expected of the way to a server: where a name leads, who answered there, and that nobody did.
+
+use std::net::IpAddr;
+
+use parallax_vocab::answer::Answer;
+use parallax_vocab::event::Matched;
+use parallax_vocab::{Cause, Certificate, DnsFault};
+
+use super::expect::{NO_ANSWER, Seen, equal, holds, quote};
+use super::facts::Facts;
+
+/// What a matcher saw where the connection had no TLS, or was not made.
+const NO_CERTIFICATE: &str = "no certificate";
+
+/// The only address.
+pub(super) fn address(address: &str, facts: &Facts<'_>) -> Matched {
+    let held = address.parse().is_ok_and(|it: IpAddr| facts.addresses == [it]);
+    let saw = if facts.addresses.is_empty() { "none".to_owned() } else { facts.addresses() };
+    Matched::new("address", held, address, saw)
+}
+
+/// How many certificates were sent.
+pub(super) fn chain_length(length: usize, chain: &[Certificate]) -> Matched {
+    match chain.len() {
+        0 => Matched::unseen("chain-length", length.to_string(), NO_CERTIFICATE),
+        sent => Matched::new("chain-length", sent == length, length.to_string(), sent.to_string()),
+    }
+}
+
+/// A name in the leaf.
+pub(super) fn certificate_name(name: &str, chain: &[Certificate]) -> Matched {
+    match chain.first() {
+        Some(leaf) if leaf.names.iter().any(|it| it == name) => Matched::new("certificate-name", true, name, name),
+        Some(leaf) => Matched::new("certificate-name", false, name, leaf.names.join(", ")),
+        None => Matched::unseen("certificate-name", name, NO_CERTIFICATE),
+    }
+}
+
+/// The serial number of the leaf.
+pub(super) fn serial(serial: &str, chain: &[Certificate]) -> Matched {
+    match chain.first() {
+        Some(leaf) => Matched::new("serial", leaf.serial == *serial, serial, &leaf.serial),
+        None => Matched::unseen("serial", serial, NO_CERTIFICATE),
+    }
+}
+
+/// The chain that an earlier step saw.
+pub(super) fn same_chain_as(step: &str, chain: &[Certificate], seen: &Seen) -> Matched {
+    let other = seen.chains.get(step).map(Vec::as_slice).unwrap_or_default();
+    let digests = |chain: &[Certificate]| chain.iter().map(|it| it.sha256.clone()).collect::<Vec<_>>();
+    let expected = format!("the chain of {step}: {}", fingerprints(other));
+    if other.is_empty() || chain.is_empty() {
+        Matched::unseen("same-chain-as", expected, NO_CERTIFICATE)
+    } else {
+        Matched::new("same-chain-as", digests(other) == digests(chain), expected, fingerprints(chain))
+    }
+}
+
+fn fingerprints(chain: &[Certificate]) -> String {
+    chain.iter().map(|it| it.sha256.get(..16).unwrap_or(&it.sha256)).collect::<Vec<_>>().join(" < ")
+}
+
+/// A name that must not resolve: the fault that was expected is the answer that was expected.
+pub(super) fn absence_of_name(fault: DnsFault, answer: &Answer) -> Matched {
+    let said = match (&answer.cause, &answer.reply) {
+        (Some(Cause::Dns { fault, .. }), _) => Some(fault.to_string()),
+        (_, Some(reply)) => Some(Facts::of(reply, answer).addresses()),
+        _ => None,
+    };
+    match said {
+        Some(said) => equal("dns", fault.to_string(), said),
+        None => Matched::unseen("dns", fault.to_string(), NO_ANSWER),
+    }
+}
+
+/// A client that is known to be unable: it tells no answer, and says these words.
+pub(super) fn inability(words: &str, answer: &Answer) -> Matched {
+    let (held, said) = match (&answer.cause, &answer.reply) {
+        (Some(Cause::Client { detail }), _) => (holds(detail, words), quote(detail)),
+        (Some(cause), _) => (false, quote(&cause.to_string())),
+        (None, Some(reply)) => {
+            (false, Facts::of(reply, answer).status.map_or("an answer".to_owned(), |it| format!("the answer {it}")))
+        }
+        (None, None) => return Matched::unseen("client", quote(words), NO_ANSWER),
+    };
+    Matched::new("client", held, quote(words), said)
+}

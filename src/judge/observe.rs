@@ -1,0 +1,257 @@
+//! What each matcher observes, and what it expects in words: the judge's half of the table of matchers. Both functions match
+//! every row without a default, so that a row without its observation does not compile.
+
+use parallax_language::scenario::model::{Expect, Wanted};
+use parallax_vocab::Cause;
+use parallax_vocab::answer::{Answer, JwtReply, Reply, Survey};
+use parallax_vocab::event::Matched;
+use parallax_vocab::program::RunReply;
+
+use super::bound::Bound;
+use super::expect::{Expected, NO_ANSWER, Seen, equal, holds, listed, quote, same};
+use super::facts::{Facts, SUCCESS};
+use super::look::{Look, Looked};
+use super::object::{self, compare};
+use super::{connection, database, events, figures, log, program, tally};
+
+/// What a matcher sees that looks at what its kind of step does not bring. The loader refuses such a matcher.
+const NOT_BROUGHT: &str = "nothing that it could read";
+
+/// What was expected, and what there is to look at.
+pub(super) struct Case<'a> {
+    pub(super) expected: &'a Expected,
+    pub(super) expect: &'a Expect,
+    pub(super) look: Look<'a>,
+    pub(super) facts: Option<Facts<'a>>,
+    pub(super) seen: &'a Seen,
+}
+
+impl<'a> Case<'a> {
+    /// The answer, where a vantage was asked.
+    fn answer(&self) -> Option<&'a Answer> {
+        if let Look::Answer(answer) = self.look { Some(answer) } else { None }
+    }
+
+    fn reply(&self) -> Option<&'a Reply> {
+        self.answer()?.reply.as_ref()
+    }
+
+    fn run(&self) -> Option<&'a RunReply> {
+        if let Some(Reply::Run(run)) = self.reply() { Some(run) } else { None }
+    }
+
+    fn jwt(&self) -> Option<&'a JwtReply> {
+        if let Some(Reply::Jwt(jwt)) = self.reply() { Some(jwt) } else { None }
+    }
+
+    fn survey(&self) -> Option<&'a Survey> {
+        if let Some(Reply::S3(s3)) = self.reply() { s3.survey.as_ref() } else { None }
+    }
+
+    fn other(&self) -> Option<&'a Looked> {
+        if let Look::Other(looked) = self.look { Some(looked) } else { None }
+    }
+
+    /// Whether what is expected is that there is no answer.
+    fn expects_none(&self) -> bool {
+        self.expect.dns.is_some() || self.expect.client.is_some()
+    }
+
+    /// What is expected without being said: success, and no error document in it.
+    pub(super) fn implied(&self) -> Vec<Matched> {
+        if self.expects_none() {
+            return Vec::new();
+        }
+        match (self.reply(), &self.facts) {
+            (Some(Reply::Run(run)), _) => program::implied(self.expect, run).into_iter().collect(),
+            (Some(reply), Some(facts)) => facts.success(self.expected, self.expect, reply),
+            _ if *self.expected == Expected::Success => vec![Matched::unseen("status", SUCCESS, NO_ANSWER)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// What became of a matcher; of headers, what became of each.
+    pub(super) fn observe(&self, wanted: &Wanted<'_>) -> Vec<Matched> {
+        let name = wanted.matcher().name();
+        let needs_answer = !matches!(wanted, Wanted::Dns(_) | Wanted::Client(_));
+        if self.answer().is_some_and(|it| it.reply.is_none()) && needs_answer {
+            return unseen(wanted, NO_ANSWER);
+        }
+        let facts = self.facts.as_ref();
+        let chain = self.answer().map(|it| it.evidence.chain.as_slice());
+        let observed = match *wanted {
+            Wanted::Status(it) => {
+                facts.map(|facts| same(name, it.to_string(), facts.status.map(|it| it.to_string()), "none"))
+            }
+            Wanted::S3(code) => {
+                facts.map(|facts| same(name, code.clone(), facts.error.map(|it| it.code.clone()), "no S3 error"))
+            }
+            Wanted::Sts(code) => {
+                facts.map(|facts| same(name, code.clone(), facts.sts.map(|it| it.code.clone()), "no STS error"))
+            }
+            Wanted::Reason(reason) => self.other().and_then(|it| events::reason(reason, it)),
+            Wanted::Message(words) => match self.other() {
+                Some(looked) => events::message(words, self.expect.reason.as_deref(), looked),
+                None => facts.map(|facts| {
+                    let said = facts.sts.map(|it| it.message.as_str());
+                    let held = said.is_some_and(|it| holds(it, words));
+                    Matched::new(name, held, quote(words), said.map_or("no message".to_owned(), quote))
+                }),
+            },
+            Wanted::Claims(claims) => self.jwt().map(|jwt| {
+                let (held, expected, seen) = compare(claims, &jwt.claims);
+                Matched::new(name, held, expected, seen)
+            }),
+            Wanted::Signature(it) => {
+                self.jwt().map(|jwt| equal(name, it.as_str().to_owned(), jwt.signature.as_str().to_owned()))
+            }
+            Wanted::Dns(fault) => self.answer().map(|answer| connection::absence_of_name(*fault, answer)),
+            Wanted::Client(words) => self.answer().map(|answer| connection::inability(words, answer)),
+            Wanted::Address(address) => facts.map(|facts| connection::address(address, facts)),
+            Wanted::ChainLength(length) => chain.map(|chain| connection::chain_length(*length, chain)),
+            Wanted::CertificateName(it) => chain.map(|chain| connection::certificate_name(it, chain)),
+            Wanted::Serial(serial) => chain.map(|chain| connection::serial(serial, chain)),
+            Wanted::SameChainAs(step) => chain.map(|chain| connection::same_chain_as(step, chain, self.seen)),
+            Wanted::Headers(all) => {
+                let headers = facts.and_then(|it| it.headers);
+                let each = wanted.names().into_iter().zip(all);
+                return each
+                    .map(|(name, (header, value))| match headers {
+                        Some(headers) => {
+                            same(&name, value.clone(), headers.get(&header.to_lowercase()).cloned(), "absent")
+                        }
+                        None => Matched::unseen(name, value.as_str(), "no headers"),
+                    })
+                    .collect();
+            }
+            Wanted::Body(body) => Some(match facts.and_then(|it| it.body) {
+                Some(saw) => Matched::new(name, saw == body, quote(body), quote(saw)),
+                None => Matched::unseen(name, quote(body), "no body"),
+            }),
+            Wanted::Keys(keys) => Some(match facts.and_then(|it| it.keys) {
+                Some(saw) => Matched::new(name, saw == keys, listed(keys), listed(saw)),
+                None => Matched::unseen(name, listed(keys), "no listing"),
+            }),
+            Wanted::Exit(exit) => self.run().map(|run| equal(name, exit.to_string(), run.exit.to_string())),
+            Wanted::Stdout(words) => self.run().map(|run| program::words(name, words, &run.stdout)),
+            Wanted::Stderr(words) => self.run().map(|run| program::words(name, words, &run.stderr)),
+            Wanted::Json(part) => self.run().map(|run| program::json(part, run)),
+            Wanted::Object(part) => self.other().and_then(|it| object::part(part, it)),
+            Wanted::Absent(_) => self.other().and_then(object::absent),
+            Wanted::Line(text) => self.other().and_then(|it| log::line(text, it)),
+            Wanted::NoLine(text) => self.other().and_then(|it| log::no_line(text, it)),
+            Wanted::Failures(most) => self.tally().map(|it| tally::failures(*most, it)),
+            Wanted::LongestGap(bound) => self.tally().map(|it| tally::longest_gap_within(*bound, it)),
+            Wanted::Serials(serials) => self.tally().map(|it| tally::serials(*serials, it)),
+            Wanted::AtLeast(least) => self.tally().map(|it| tally::at_least(*least, it)),
+            Wanted::Count(count) => self.other().and_then(|it| figures::count(*count, it)),
+            Wanted::Median(bound) => self.other().and_then(|it| figures::median_within(*bound, it)),
+            Wanted::Worst(bound) => self.other().and_then(|it| figures::worst_within(*bound, it)),
+            Wanted::Integrity(words) => self.other().and_then(|it| database::integrity(words, it)),
+            Wanted::Rows(bound) => self.other().and_then(|it| database::rows(*bound, it)),
+            Wanted::Objects(bound) => Some(database::objects(*bound, self.survey())),
+            Wanted::Newest(bound) => Some(database::newest(*bound, self.survey())),
+            Wanted::Value(bound) => self.other().and_then(|it| database::value(*bound, it)),
+        };
+        observed.map_or_else(|| unseen(wanted, NOT_BROUGHT), |it| vec![it])
+    }
+
+    fn tally(&self) -> Option<&'a parallax_vocab::tally::Tally> {
+        if let Look::Tally(tally) = self.look { Some(tally) } else { None }
+    }
+
+    /// Why nothing could be looked at, so that the step fails whatever its matchers say.
+    pub(super) fn failure(&self) -> Option<Cause> {
+        let resource = |resource: &str, detail: &str| {
+            Some(Cause::Resource { resource: resource.to_owned(), detail: detail.to_owned() })
+        };
+        match self.look {
+            Look::Answer(answer) => match (&answer.reply, self.expects_none()) {
+                (None, false) => Some(no_answer(answer)),
+                (Some(reply), _) if self.expect.objects.is_some() || self.expect.newest.is_some() => {
+                    database::no_survey(reply)
+                }
+                _ => None,
+            },
+            Look::Other(Looked::Object { resource: name, object: None }) if self.expect.absent != Some(true) => {
+                resource(name, "it does not exist")
+            }
+            Look::Other(
+                Looked::Log { resource: name, missing: Some(why), .. }
+                | Looked::Events { resource: name, missing: Some(why), .. },
+            ) => resource(name, why),
+            Look::Other(Looked::Numbers(list)) => figures::not_numbers(list),
+            Look::Tally(_) | Look::Other(_) => None,
+        }
+    }
+
+    /// The cause that goes with the first matcher that did not hold.
+    pub(super) fn cause(&self, failed: &Matched) -> Cause {
+        match self.look {
+            Look::Answer(answer) => match (&answer.cause, &answer.reply, &self.facts) {
+                (Some(cause), ..) => cause.clone(),
+                (None, Some(Reply::Run(run)), _) if failed.matcher == "exit" => program::exit(run),
+                (None, Some(_), Some(facts)) if !self.expects_none() => facts.cause(failed),
+                _ => mismatch(failed),
+            },
+            Look::Other(Looked::Object { resource, object: Some(object) }) => {
+                object::cause(resource, self.expect, object)
+            }
+            Look::Other(Looked::Log { resource, log, .. }) if failed.unseen && failed.matcher == "no-line" => {
+                log.not_read_to_its_end(resource)
+            }
+            Look::Tally(_) | Look::Other(_) => mismatch(failed),
+        }
+    }
+}
+
+/// Why there is no answer.
+pub(super) fn no_answer(answer: &Answer) -> Cause {
+    answer.cause.clone().unwrap_or_else(|| Cause::Client { detail: "the probe gave no answer".to_owned() })
+}
+
+pub(super) fn mismatch(failed: &Matched) -> Cause {
+    Cause::Mismatch { matcher: failed.matcher.clone(), expected: failed.expected.clone(), seen: failed.seen.clone() }
+}
+
+/// A matcher that had nothing to look at.
+fn unseen(wanted: &Wanted<'_>, why: &str) -> Vec<Matched> {
+    let each = wanted.names().into_iter().zip(expectations(wanted));
+    each.map(|(name, expected)| Matched::unseen(name, expected, why)).collect()
+}
+
+/// What a matcher expects, in words: for each of its names.
+fn expectations(wanted: &Wanted<'_>) -> Vec<String> {
+    let one = match *wanted {
+        Wanted::Status(it) => it.to_string(),
+        Wanted::Signature(it) => it.as_str().to_owned(),
+        Wanted::Dns(it) => it.to_string(),
+        Wanted::ChainLength(it) | Wanted::Serials(it) | Wanted::Count(it) => it.to_string(),
+        Wanted::Exit(it) => it.to_string(),
+        Wanted::Failures(it) | Wanted::AtLeast(it) => it.to_string(),
+        Wanted::S3(it)
+        | Wanted::Sts(it)
+        | Wanted::Reason(it)
+        | Wanted::Address(it)
+        | Wanted::CertificateName(it)
+        | Wanted::Serial(it)
+        | Wanted::SameChainAs(it)
+        | Wanted::Integrity(it) => it.clone(),
+        Wanted::Message(it)
+        | Wanted::Client(it)
+        | Wanted::Body(it)
+        | Wanted::Stdout(it)
+        | Wanted::Stderr(it)
+        | Wanted::Line(it)
+        | Wanted::NoLine(it) => quote(it),
+        Wanted::Claims(it) | Wanted::Json(it) | Wanted::Object(it) => quote(&it.to_string()),
+        Wanted::Headers(all) => return all.values().cloned().collect(),
+        Wanted::Keys(it) => listed(it),
+        Wanted::Absent(_) => object::NONE.to_owned(),
+        Wanted::LongestGap(it) | Wanted::Newest(it) => Bound::from(*it).to_string(),
+        Wanted::Median(it) | Wanted::Worst(it) | Wanted::Rows(it) | Wanted::Objects(it) | Wanted::Value(it) => {
+            Bound::from(*it).to_string()
+        }
+    };
+    vec![one]
+}
