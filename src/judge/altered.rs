@@ -49,7 +49,7 @@ where
 /// Something else that a step might have looked at.
 #[derive(Debug)]
 pub(super) enum Altered {
-    Answer(Answer),
+    Answer(Box<Answer>),
     Tally(Tally),
     Other(Looked),
 }
@@ -67,7 +67,7 @@ impl Altered {
 /// What differs in one place from what was looked at.
 pub(super) fn looks(look: Look<'_>) -> Box<dyn Iterator<Item = Altered>> {
     match look {
-        Look::Answer(answer) => Box::new(answers(answer).map(Altered::Answer)),
+        Look::Answer(answer) => Box::new(answers(answer).map(|it| Altered::Answer(Box::new(it)))),
         Look::Tally(tally) => Box::new(leaves(tally).map(Altered::Tally)),
         Look::Other(looked) => Box::new(others_of(looked).map(Altered::Other)),
     }

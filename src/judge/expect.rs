@@ -8,6 +8,7 @@ use parallax_vocab::{Cause, Certificate};
 use super::altered;
 use super::facts::Facts;
 use super::look::{Look, Looked};
+use super::mutant::{Faulty, Mutant};
 use super::observe::Case;
 use parallax_language::scenario::model::Expect;
 
@@ -57,21 +58,37 @@ pub enum Expected {
 
 /// Judges what a step looked at, and shows of each matcher that holds whether it would say no of something else.
 pub fn judge<'a>(expected: &Expected, look: impl Into<Look<'a>>, seen: &Seen) -> Judgement {
-    let look = look.into();
-    let others = || altered::looks(look).map(|it| judge_once(expected, it.look(), seen));
-    altered::shown(judge_once(expected, look, seen), others)
+    judge_shown(expected, look.into(), seen, None)
+}
+
+/// The same by a judge that may have a fault.
+pub(super) fn judge_shown(expected: &Expected, look: Look<'_>, seen: &Seen, mutant: Option<Mutant>) -> Judgement {
+    let others = || altered::looks(look).map(|it| judge_with(expected, it.look(), seen, mutant));
+    altered::shown(judge_with(expected, look, seen, mutant), others)
 }
 
 /// Judges what a step looked at, as it is.
 pub(super) fn judge_once(expected: &Expected, look: Look<'_>, seen: &Seen) -> Judgement {
+    judge_with(expected, look, seen, None)
+}
+
+/// The same by a judge that may have a fault.
+pub(super) fn judge_with(expected: &Expected, look: Look<'_>, seen: &Seen, mutant: Option<Mutant>) -> Judgement {
     let nothing = Expect::default();
     let expect = if let Expected::Declared(expect) = expected { expect } else { &nothing };
     let facts = if let Look::Answer(answer) = look { Facts::of_answer(answer) } else { None };
-    let case = Case { expected, expect, look, facts, seen };
-    let mut matchers = case.implied();
-    matchers.extend(expect.wanted().iter().flat_map(|wanted| case.observe(wanted)));
+    let asked = Case { expected, expect, look, facts, seen };
+    let implied = asked.implied();
+    let declared = expect.wanted().into_iter().map(|it| (Faulty::Matcher(it.matcher()), asked.observe(&it)));
+    let mut matchers = Vec::new();
+    for (of, mut observed) in implied.into_iter().chain(declared) {
+        if let Some(mutant) = mutant {
+            mutant.touch(of, &mut observed);
+        }
+        matchers.append(&mut observed);
+    }
     let failed = matchers.iter().find(|it| !it.held);
-    let cause = case.failure().or_else(|| failed.map(|it| case.cause(it)));
+    let cause = asked.failure().or_else(|| failed.map(|it| asked.cause(it)));
     Judgement { matchers, cause }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::expect::{holds, quote, quote_around};
 use super::look::Looked;
@@ -23,6 +23,8 @@ pub struct LogLook {
     found: Option<String>,
     forbidden: Option<String>,
     count: usize,
+    /// Of these the record needs the newest alone: the others are shown beside it.
+    #[serde(serialize_with = "newest")]
     last: VecDeque<String>,
     /// Lines that were not seen to their end.
     cut: usize,
@@ -131,6 +133,10 @@ impl LogLook {
             (_, None) => "in none: nothing is written".to_owned(),
         }
     }
+}
+
+fn newest<S: Serializer>(last: &VecDeque<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(last.back())
 }
 
 /// A line with this text.

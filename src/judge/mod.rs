@@ -3,6 +3,7 @@
 //! **Architecture Invariant:** pure. The same answer is always judged the same, so a verdict can be had again from the
 //! record.
 
+mod again;
 mod altered;
 mod bound;
 mod capture;
@@ -15,6 +16,7 @@ mod facts;
 mod figures;
 mod log;
 mod look;
+mod mutant;
 mod object;
 mod observe;
 mod program;
@@ -23,6 +25,7 @@ mod ready;
 mod tally;
 mod variant;
 
+pub use again::Recorded;
 pub use capture::{answer_as_json, capture};
 pub use cause::{describe, matches};
 pub use events::ObjectEvent;
@@ -30,6 +33,7 @@ pub use expect::{Expected, Judgement, Seen, judge, judge_look};
 pub use figures::{figure, number_of};
 pub use log::LogLook;
 pub use look::{Look, Looked};
+pub use mutant::Mutant;
 pub use object::object_differences;
 pub use proof::proof;
 pub use ready::unready;

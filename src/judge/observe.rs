@@ -11,6 +11,7 @@ use super::bound::Bound;
 use super::expect::{Expected, NO_ANSWER, Seen, equal, holds, listed, quote, same};
 use super::facts::{Facts, SUCCESS};
 use super::look::{Look, Looked};
+use super::mutant::Faulty;
 use super::object::{self, compare};
 use super::{connection, database, events, figures, log, program, tally};
 
@@ -58,15 +59,17 @@ impl<'a> Case<'a> {
     }
 
     /// What is expected without being said: success, and no error document in it.
-    pub(super) fn implied(&self) -> Vec<Matched> {
+    pub(super) fn implied(&self) -> Option<(Faulty, Vec<Matched>)> {
         if self.expects_none() {
-            return Vec::new();
+            return None;
         }
         match (self.reply(), &self.facts) {
-            (Some(Reply::Run(run)), _) => program::implied(self.expect, run).into_iter().collect(),
-            (Some(reply), Some(facts)) => facts.success(self.expected, self.expect, reply),
-            _ if *self.expected == Expected::Success => vec![Matched::unseen("status", SUCCESS, NO_ANSWER)],
-            _ => Vec::new(),
+            (Some(Reply::Run(run)), _) => program::implied(self.expect, run).map(|it| (Faulty::ExitCode, vec![it])),
+            (Some(reply), Some(facts)) => Some((Faulty::Success, facts.success(self.expected, self.expect, reply))),
+            _ if *self.expected == Expected::Success => {
+                Some((Faulty::Success, vec![Matched::unseen("status", SUCCESS, NO_ANSWER)]))
+            }
+            _ => None,
         }
     }
 

@@ -189,6 +189,7 @@ impl Flow<'_> {
         if let Some(tried) = &tried {
             self.kept.keep(step, tried);
         }
+        let (expect, looked) = tried.as_ref().map(Tried::judged_by).unwrap_or_default();
         let finding = step.vulnerable.as_ref().filter(|_| verdict == Verdict::Passed).map(finding);
         let hole = step.vulnerable.as_ref().filter(|_| verdict == Verdict::Failed);
         let closed = hole.map(|hole| hole.advisory.clone());
@@ -217,6 +218,8 @@ impl Flow<'_> {
             answer,
             witness,
             course: Course {
+                expect,
+                looked,
                 captured,
                 in_row,
                 held,

@@ -9,5 +9,6 @@ mod engine;
 mod explain;
 mod identity;
 mod lint;
+mod mutate;
 mod node;
 mod selection;

@@ -7,6 +7,7 @@ mod catalogue;
 mod ci;
 mod e2e;
 mod lint;
+mod mutate;
 mod parts;
 mod soak;
 mod test;
@@ -55,6 +56,8 @@ enum Task {
     },
     /// The scenarios again and again, shuffled by a seed of each run; exit 1 where a variant was red, or another by itself.
     Soak(soak::Arguments),
+    /// Make each fault in the judge in turn, and fail where no recorded answer of the catalogue notices it: seconds, no engine.
+    Mutate(mutate::Mutate),
     /// Compare scenarios/catalogue.md with the scenarios and breaks that there are, adding what is new.
     Catalogue {
         /// Add nothing; fail where they differ.
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Task::Bare(args) => bare::run(&args),
         Task::Bench { args } => bench::run(&args),
         Task::Soak(arguments) => soak::run(&arguments),
+        Task::Mutate(args) => mutate::run(&args),
         Task::Catalogue { check } => cargo::build().and_then(|parallax| catalogue::run(&parallax, check)),
         Task::Ci { provision } => ci::run(provision),
     };

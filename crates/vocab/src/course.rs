@@ -11,6 +11,12 @@ use crate::tally::Tally;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Course {
+    /// What was expected, with every reference replaced: so that it can be judged again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Value>,
+    /// What was looked at where no vantage was asked and no prober counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked: Option<Value>,
     /// What was captured, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub captured: BTreeMap<String, Value>,

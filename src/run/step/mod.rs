@@ -65,6 +65,10 @@ pub(super) struct Tried {
     pub(super) told: Vec<String>,
     /// Who asked, as the store saw it.
     pub(super) witness: Option<Witness>,
+    /// What was expected, its references replaced.
+    pub(super) expect: Option<Box<Expect>>,
+    /// What was looked at where no vantage was asked and no prober counted.
+    pub(super) looked: Option<Box<Looked>>,
     /// What that means.
     pub(super) judgement: Judgement,
     /// What was captured of it.
@@ -91,7 +95,15 @@ impl Tried {
 
     /// A try that looked at something without a vantage, and what of that is as expected.
     pub(super) fn looked(expect: Option<&Expect>, looked: Looked) -> Self {
-        Self::judged(judge::judge_look(expect, &looked))
+        let judgement = judge::judge_look(expect, &looked);
+        let (expect, looked) = (expect.cloned().map(Box::new), Some(Box::new(looked)));
+        Self { expect, looked, ..Self::judged(judgement) }
+    }
+
+    /// What it was judged by, for the record: what was expected, and what was looked at.
+    pub(super) fn judged_by(&self) -> (Option<Value>, Option<Value>) {
+        let expect = self.expect.as_ref().and_then(|it| serde_json::to_value(it).ok());
+        (expect, self.looked.as_ref().and_then(|it| serde_json::to_value(it).ok()))
     }
 }
 

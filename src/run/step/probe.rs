@@ -42,7 +42,9 @@ pub(super) async fn run<T: Asks>(it: &Attempt<'_>, step: &T, token: Option<Secre
     let required = it.variant.variant.scenario.witness == Some(Confirmation::Required);
     let judgement = if required && witness.is_none() { unconfirmed(judgement, &question, &answer) } else { judgement };
     let moments = newest(&answer).into_iter().collect();
-    Ok(Tried { question: Some(question), answer: Some(answer), witness, moments, ..Tried::judged(judgement) })
+    let expect = if let Expected::Declared(expect) = expected { Some(expect) } else { None };
+    let (question, answer) = (Some(question), Some(answer));
+    Ok(Tried { question, answer, witness, expect, moments, ..Tried::judged(judgement) })
 }
 
 /// When the newest object of a replica was written.

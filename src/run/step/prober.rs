@@ -55,10 +55,11 @@ impl Kept {
                         kept.headers.extend(names.map(|(name, _)| name.to_lowercase()));
                     }
                     Source::Body => kept.body = true,
-                    // Kept of each answer.
-                    Source::Store | Source::Name | Source::Connection => {}
-                    // No prober asks for these.
-                    Source::TokenService
+                    // Kept of each answer: a store's, a name's and a connection's. For the others no prober asks.
+                    Source::Store
+                    | Source::Name
+                    | Source::Connection
+                    | Source::TokenService
                     | Source::Token
                     | Source::Listing
                     | Source::Client
@@ -96,6 +97,6 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
 
 fn judged(expect: &Expect, tally: Tally) -> Tried {
     let Counted { judgement, decided } = judge::judge_tally(expect, &tally);
-    let other = serde_json::to_value(&tally).ok();
-    Tried { other, tally: Some(tally), decided, ..Tried::judged(judgement) }
+    let (other, expect) = (serde_json::to_value(&tally).ok(), Some(Box::new(expect.clone())));
+    Tried { other, tally: Some(tally), decided, expect, ..Tried::judged(judgement) }
 }

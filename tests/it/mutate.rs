@@ -1,0 +1,92 @@
+//! The gate of the judge: each fault that is made in it on purpose is noticed by the recorded answers of the catalogue.
+//!
+//! `cargo xtask mutate --take RUN` takes the answers of a run into the file, after a scenario or the record has changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use parallax::judge::{Mutant, Recorded};
+use parallax_language::fixture::Library;
+use parallax_language::scenario::{Loaded, Variant};
+use parallax_vocab::event::{EventKind, StepEnded};
+
+/// The recorded answers.
+const ANSWERS: &str = "tests/answers.jsonl";
+/// What no recorded step expects, each with why. Unit tests of the judge alone hold these.
+const UNASSERTED: &[(&str, &str)] = &[
+    ("`stderr`", "no scenario of the catalogue expects it"),
+    ("`json`", "only identity/console expects it, whose answers are not taken"),
+    ("an exit code that is not declared", "every break of a program's exit is of a step that declares it"),
+];
+const TAKE_ANEW: &str = "run the scenario and take its answers anew: `cargo xtask mutate --take target/e2e/RUN`";
+
+fn scenarios() -> Vec<Loaded> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (library, errors) = Library::load(root);
+    assert_eq!(errors, []);
+    let (loaded, errors) = parallax_language::scenario::load(&library, root, &[]);
+    assert_eq!(errors, []);
+    loaded
+}
+
+fn recorded(scenarios: &[Loaded]) -> Vec<(&Variant, Recorded<'_>)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(ANSWERS);
+    let mut steps: BTreeMap<String, Vec<StepEnded>> = BTreeMap::new();
+    for event in parallax::record::read(&path).unwrap_or_else(|error| panic!("{ANSWERS}: {error}; {TAKE_ANEW}")) {
+        if let EventKind::StepEnded(step) = event.event {
+            steps.entry(step.variant.to_string()).or_default().push(*step);
+        }
+    }
+    assert!(!steps.is_empty(), "{ANSWERS} holds no answers; {TAKE_ANEW}");
+    let all: Vec<&Variant> = scenarios.iter().flat_map(|it| &it.variants).collect();
+    let read = |(id, steps): (String, Vec<StepEnded>)| {
+        let variant = all.iter().find(|it| it.id.as_str() == id);
+        let variant = *variant.unwrap_or_else(|| panic!("{ANSWERS}: there is no {id} any more; {TAKE_ANEW}"));
+        let recorded = Recorded::new(variant, steps);
+        (variant, recorded.unwrap_or_else(|why| panic!("{ANSWERS}: {why}; {TAKE_ANEW}")))
+    };
+    steps.into_iter().map(read).collect()
+}
+
+/// The same answer is always judged the same: a verdict can be had again from the record.
+#[test]
+fn recorded_answers_are_judged_as_they_were() {
+    let scenarios = scenarios();
+    for (variant, recorded) in recorded(&scenarios) {
+        assert_eq!(recorded.changed(None), Vec::<String>::new(), "{}", variant.id);
+        assert_eq!(recorded.problems(None), [], "{}; {TAKE_ANEW}", variant.id);
+    }
+}
+
+#[test]
+fn every_fault_in_the_judge_is_noticed() {
+    let scenarios = scenarios();
+    let recorded = recorded(&scenarios);
+    let (mut survivors, mut unasserted) = (Vec::new(), BTreeSet::new());
+    for mutant in Mutant::all() {
+        let noticed = |(variant, recorded): &(&Variant, Recorded<'_>)| {
+            (!recorded.problems(Some(mutant)).is_empty()).then(|| variant.id.to_string())
+        };
+        let by: Vec<String> = recorded.iter().filter_map(noticed).collect();
+        match by.first() {
+            Some(_) => println!("{mutant}: noticed by {}", by.join(", ")),
+            None => match recorded.iter().find(|(_, recorded)| recorded.loses_proof(mutant)) {
+                Some((variant, _)) => println!("{mutant}: noticed by an altered answer, of {}", variant.id),
+                None if UNASSERTED.iter().any(|(it, _)| mutant.to_string().starts_with(it)) => {
+                    unasserted.insert(mutant.to_string());
+                }
+                None => survivors.push(mutant.to_string()),
+            },
+        }
+    }
+    for it in &unasserted {
+        println!("NOT ASSERTED BY THE CATALOGUE: {it}");
+    }
+    for (it, why) in UNASSERTED {
+        assert!(unasserted.iter().any(|mutant| mutant.starts_with(it)), "{it} is noticed by now: {why}");
+    }
+    for it in &survivors {
+        println!("SURVIVES: {it}");
+    }
+    assert_eq!(survivors, Vec::<String>::new(), "no recorded answer notices these faults in the judge");
+}

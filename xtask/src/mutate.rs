@@ -1,0 +1,120 @@
+//! `cargo xtask mutate`: whether the recorded answers of the catalogue notice every fault that is made in the judge. The
+//! faults and the judging are a test of the harness (`tests/it/mutate.rs`); this runs it, and takes answers from records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::cargo;
+use crate::parts::say;
+
+/// The recorded answers: events of a record, one a line, only those that end a step.
+const FILE: &str = "tests/answers.jsonl";
+/// What of a step's end nobody judges.
+const LEFT_OUT: [&str; 4] = ["question", "witness", "signature", "inside"];
+/// The same of its course.
+const LEFT_OUT_OF_COURSE: [&str; 4] = ["captured", "told", "moments", "link"];
+
+/// Arguments of `mutate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Mutate {
+    /// Take the answers of these runs first: folders with a record. Variants that are there already are replaced.
+    #[arg(long, value_name = "RUN", num_args = 1..)]
+    take: Vec<PathBuf>,
+    /// Of these runs only the variants whose ids begin so.
+    #[arg(long, value_name = "ID", num_args = 1.., requires = "take")]
+    only: Vec<String>,
+}
+
+/// Runs the gate; whether every fault was noticed.
+pub(crate) fn run(args: &Mutate) -> Result<bool> {
+    if !args.take.is_empty() {
+        take(&args.take, &args.only)?;
+    }
+    let mut test = cargo::cargo();
+    test.args(["test", "--workspace", "--test", "it", "--", "mutate::", "--nocapture", "--test-threads=1"]);
+    cargo::succeeds(&mut test)
+}
+
+fn take(runs: &[PathBuf], only: &[String]) -> Result<()> {
+    let mut all = answers(Path::new(FILE)).unwrap_or_default();
+    for run in runs {
+        let path = if run.is_dir() { run.join("record.jsonl") } else { run.clone() };
+        let mut taken = answers(&path)?;
+        taken.retain(|id, _| only.is_empty() || only.iter().any(|it| id.starts_with(it.as_str())));
+        say(&format!("{}: {} variants", path.display(), taken.len()));
+        all.extend(taken);
+    }
+    let lines: Vec<String> = all.into_values().flatten().map(|it| it.to_string()).collect();
+    std::fs::write(FILE, lines.join("\n") + "\n").with_context(|| format!("failed to write {FILE}"))
+}
+
+/// What ended steps, by variant; of a record, only of variants that went as declared.
+fn answers(path: &Path) -> Result<BTreeMap<String, Vec<Value>>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
+    let events = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>();
+    let events = events.with_context(|| format!("{} is no record", path.display()))?;
+    Ok(of_events(&events))
+}
+
+fn of_events(events: &[Value]) -> BTreeMap<String, Vec<Value>> {
+    let variant = |event: &Value, kind: &str| event["event"][kind]["variant"].as_str().map(str::to_owned);
+    let ended: BTreeSet<String> = events.iter().filter_map(|it| variant(it, "variant-ended")).collect();
+    let as_declared = |it: &&Value| it["event"]["variant-ended"]["outcome"] == "as-expected";
+    let good: BTreeSet<String> =
+        events.iter().filter(as_declared).filter_map(|it| variant(it, "variant-ended")).collect();
+    let mut all: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for event in events {
+        let Some(id) = variant(event, "step-ended").filter(|id| good.contains(id) || ended.is_empty()) else {
+            continue;
+        };
+        let mut step = event["event"]["step-ended"].clone();
+        without(&mut step, &LEFT_OUT);
+        if let Some(course) = step.get_mut("course") {
+            without(course, &LEFT_OUT_OF_COURSE);
+        }
+        let steps = all.entry(id).or_default();
+        // Of a step within a repeat the last round counts.
+        steps.retain(|it| it["event"]["step-ended"]["step"] != step["step"]);
+        steps.push(json!({ "at_ms": 0, "event": { "step-ended": step } }));
+    }
+    all
+}
+
+fn without(value: &mut Value, keys: &[&str]) {
+    if let Some(fields) = value.as_object_mut() {
+        fields.retain(|key, _| !keys.contains(&key.as_str()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(variant: &str, step: &str) -> Value {
+        let ended = json!({ "variant": variant, "step": step, "question": 1, "course": { "told": [], "tally": 2 } });
+        json!({ "at_ms": 7, "event": { "step-ended": ended } })
+    }
+
+    #[test]
+    fn only_what_is_judged_of_variants_that_went_as_declared_is_taken() {
+        let ended = |variant: &str, outcome: Value| json!({ "at_ms": 9, "event": { "variant-ended": { "variant": variant, "outcome": outcome } } });
+        let events = [
+            step("a/b", "one"),
+            step("a/b+c", "one"),
+            step("a/b", "two"),
+            ended("a/b", json!("as-expected")),
+            ended("a/b+c", json!({ "not-as-expected": {} })),
+        ];
+        let taken = of_events(&events);
+        let ids: Vec<&str> = taken.keys().map(String::as_str).collect();
+        assert_eq!(ids, ["a/b"]);
+        let one = json!({ "variant": "a/b", "step": "one", "course": { "tally": 2 } });
+        assert_eq!(taken["a/b"][0], json!({ "at_ms": 0, "event": { "step-ended": one } }));
+        assert_eq!(taken["a/b"].len(), 2);
+        // The file of answers says no more how variants ended.
+        assert_eq!(of_events(&taken["a/b"])["a/b"], taken["a/b"]);
+    }
+}
