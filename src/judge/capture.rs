@@ -8,6 +8,7 @@ use parallax_vocab::{Answer, Cause, Reply};
 use serde_json::Value;
 
 use super::Judgement;
+use parallax_language::scenario::model::Capture;
 
 /// The whole answer of a probe as captures see it: as the record has it, and beside an HTTP body that is JSON its value.
 pub fn answer_as_json(answer: &Answer) -> Value {
@@ -23,7 +24,7 @@ pub fn answer_as_json(answer: &Answer) -> Value {
 /// Takes what is to be captured out of an answer that is as expected. The first pointer that finds nothing is the cause
 /// with which the step fails then.
 pub fn capture(
-    pointers: &IndexMap<String, String>,
+    wanted: &IndexMap<String, Capture>,
     answer: &Value,
     judgement: &mut Judgement,
 ) -> BTreeMap<String, Value> {
@@ -31,7 +32,7 @@ pub fn capture(
     if judgement.cause.is_some() {
         return captured;
     }
-    for (name, pointer) in pointers {
+    for (name, Capture { path: pointer, .. }) in wanted {
         if let Some(value) = answer.pointer(pointer).filter(|value| !value.is_null()) {
             captured.insert(name.clone(), value.clone());
         } else {
@@ -74,6 +75,10 @@ mod tests {
 
     use super::*;
 
+    fn one(pointer: &str) -> IndexMap<String, Capture> {
+        IndexMap::from([("x".to_owned(), Capture { path: pointer.to_owned(), secret: false })])
+    }
+
     #[test]
     fn pointers_find_values_or_say_how_far_they_came() {
         let answer =
@@ -88,7 +93,7 @@ mod tests {
             ("/evidence/peer", Err("nothing: /evidence holds chain, peer")),
         ] {
             let mut judgement = Judgement::default();
-            let captured = capture(&IndexMap::from([("x".to_owned(), pointer.to_owned())]), &answer, &mut judgement);
+            let captured = capture(&one(pointer), &answer, &mut judgement);
             match found {
                 Ok(value) => assert_eq!((captured.get("x"), judgement.cause), (Some(&value), None), "{pointer}"),
                 Err(seen) => {
@@ -104,9 +109,7 @@ mod tests {
     fn nothing_is_captured_from_an_answer_that_is_not_as_expected() {
         let cause = Cause::Client { detail: "x".to_owned() };
         let mut judgement = Judgement { matchers: vec![], cause: Some(cause.clone()) };
-        assert!(
-            capture(&IndexMap::from([("x".to_owned(), "/a".to_owned())]), &json!({"a": 1}), &mut judgement).is_empty()
-        );
+        assert!(capture(&one("/a"), &json!({"a": 1}), &mut judgement).is_empty());
         assert_eq!(judgement.cause, Some(cause));
     }
 

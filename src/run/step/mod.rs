@@ -15,7 +15,7 @@ use std::time::Duration;
 use parallax_vocab::course::{Figure, Moment};
 use parallax_vocab::event::Witness;
 use parallax_vocab::tally::Tally;
-use parallax_vocab::{Answer, Question};
+use parallax_vocab::{Answer, Question, Secret};
 use serde_json::Value;
 
 use super::apart::Apart;
@@ -158,11 +158,15 @@ impl<'a> Attempt<'a> {
 
     /// Which of the values that were captured are secret; these are made known before anybody can write them down.
     fn secret(&self, whole: &Value, captured: &BTreeMap<String, Value>) -> BTreeSet<String> {
-        let secret = self.step.capture.iter().filter(|(_, pointer)| concealed::is_within(whole, pointer));
+        let secret = self.step.capture.iter().filter(|(_, it)| it.secret || concealed::is_within(whole, &it.path));
         let secret: BTreeSet<String> = secret.map(|(name, _)| name.clone()).collect();
-        for (_, value) in captured.iter().filter(|(name, _)| secret.contains(*name)) {
+        for (name, value) in captured.iter().filter(|(name, _)| secret.contains(*name)) {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            self.stage.context.redactor.register_found(&text);
+            if self.step.capture.get(name).is_some_and(|it| it.secret) {
+                self.stage.context.redactor.register(&Secret::new(text));
+            } else {
+                self.stage.context.redactor.register_found(&text);
+            }
         }
         secret
     }

@@ -71,7 +71,7 @@ pub use self::workload::Workload;
 use super::diagnostic::Diagnostic;
 use super::duration::Span;
 use super::meaning::Judge;
-use super::model::{Source, StepRef, Vulnerable, WrittenExpect};
+use super::model::{Capture, Source, StepRef, Vulnerable, WrittenExpect};
 use super::one_of::{OneOf, Place, Wrong};
 use super::parts::{Leaves, Parts, See, below};
 use super::template::{Tree, Words};
@@ -298,9 +298,9 @@ macro_rules! actions {
             consistently: Option<Span>,
             /// Values for later steps, by name: JSON pointers into the whole answer as the record has it, for example
             /// `/evidence/chain/0/serial` or `/reply/http/status`; an HTTP body that is JSON lies at `/reply/http/json`. Later
-            /// steps write `{{ id.name }}`.
+            /// steps write `{{ id.name }}`. One that must not be seen is `{ path: /json/pointer, secret: true }`.
             #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
-            capture: IndexMap<String, String>,
+            capture: IndexMap<String, Capture>,
             /// What the step shows is an attack, and that it succeeds is a known hole of this build: a finding of the report.
             #[serde(default)]
             vulnerable: Option<Vulnerable>,
@@ -409,7 +409,7 @@ pub struct Step {
     /// It must hold for this long.
     pub consistently: Option<Span>,
     /// Values for later steps: JSON pointers by name.
-    pub capture: IndexMap<String, String>,
+    pub capture: IndexMap<String, Capture>,
     /// That what it shows succeeds is a known hole.
     pub vulnerable: Option<Vulnerable>,
     /// When it begins, within a `repeat`.

@@ -15,8 +15,8 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
             errors.push(error.fix("capture from a step that looks, for example `resource`"));
             continue;
         }
-        for (name, pointer) in &step.capture {
-            let at = join(&at, name);
+        for (name, capture) in &step.capture {
+            let (at, pointer) = (join(&at, name), &capture.path);
             if !is_name(name) {
                 let error = subject.places.key_error(&at, format!("`{name}` cannot be the name of a capture"));
                 errors.push(error.fix("lower-case letters, digits and dashes, beginning with a letter"));

@@ -4,6 +4,7 @@
 //! them, so a field's documentation here is what a person sees at the keyboard.
 
 mod breaks;
+mod capture;
 mod expect;
 mod matchers;
 mod reference;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::breaks::{Alternative, Break, CauseSpec, Change, OneOrMore};
+pub use self::capture::Capture;
 pub use self::expect::{NumberBound, SpanBound, WrittenExpect};
 pub use self::matchers::{Expect, Matcher, Shape, Source, Wanted};
 pub use self::reference::{ChainOf, CredentialsOf, ProberOf, STEP_REFERENCE, StepRef, TokenOf};
