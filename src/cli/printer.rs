@@ -2,6 +2,10 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use parallax_vocab::inert;
+
+use crate::record::by_form;
+
 /// Prints data as it is. A closed pipe is no error: `parallax list | head` ends quietly.
 pub fn data(text: &str) {
     let mut out = std::io::stdout().lock();
@@ -13,9 +17,9 @@ pub fn word(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
-/// Prints why the command failed.
+/// Prints why the command failed. It may quote what others wrote, and an address with a password in it.
 pub fn error(text: &str) {
-    word(&format!("error: {text}"));
+    word(&format!("error: {}", inert(&by_form(text))));
 }
 
 /// Whether standard output may have colours: it is a terminal that supports them, and `NO_COLOR` is not set

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use parallax_vocab::event::Outcome;
+use parallax_vocab::event::{Failure, Outcome};
 
 use super::summary::{Summary, Variant};
 use super::terminal::rerun;
@@ -19,12 +19,12 @@ pub fn markdown(summary: &Summary, command: &str) -> String {
         let verdict = match &variant.outcome {
             Some(Outcome::AsExpected) => "ok".to_owned(),
             Some(Outcome::NotAsExpected { .. }) => "**failed**".to_owned(),
-            Some(Outcome::Error { failure }) => format!("**error**: {}", cell(&failure.what)),
-            Some(Outcome::Skipped { reason }) => format!("skipped: {}", cell(reason)),
+            Some(Outcome::Error { failure }) => format!("**error**: {}", plain(&failure.what)),
+            Some(Outcome::Skipped { reason }) => format!("skipped: {}", plain(reason)),
             Some(Outcome::Interrupted) => "stopped".to_owned(),
             None => "not run".to_owned(),
         };
-        let _ = writeln!(out, "| `{}` | {verdict} | {} |", variant.id, seconds(variant.took_ms));
+        let _ = writeln!(out, "| {} | {verdict} | {} |", code(variant.id.as_str()), seconds(variant.took_ms));
     }
     for variant in summary.variants().filter(|variant| !variant.problems().is_empty()) {
         of_variant(&mut out, variant, command);
@@ -32,7 +32,7 @@ pub fn markdown(summary: &Summary, command: &str) -> String {
     if summary.lacks_proof() {
         out.push_str("\n### Unproven\n\nProof was demanded, and no break of this run turned these matchers red:\n\n");
         for matcher in summary.unproven() {
-            let _ = writeln!(out, "- `{matcher}`");
+            let _ = writeln!(out, "- {}", code(matcher));
         }
     } else if !summary.unproven().is_empty() {
         let _ = write!(out, "\n{} matchers unproven: nothing in this run turned them red.\n", summary.unproven().len());
@@ -42,32 +42,26 @@ pub fn markdown(summary: &Summary, command: &str) -> String {
     }
     for setup in &summary.setups {
         let Some(failure) = &setup.error else { continue };
-        let _ = write!(out, "\n### `{}`\n\n{}\n", setup.id, failure.what);
-        if let Some(fix) = &failure.fix {
-            let _ = write!(out, "\nFix: {fix}\n");
-        }
-        if !failure.evidence.is_empty() {
-            let _ = write!(out, "\n```text\n{}\n```\n", failure.evidence.join("\n").replace("```", "'''"));
-        }
+        let _ = write!(out, "\n### {}\n", code(&setup.id));
+        of_failure(&mut out, failure);
     }
     if let Some(failure) = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref()) {
-        let _ = write!(out, "\n### The run\n\n{}\n", failure.what);
-        if let Some(fix) = &failure.fix {
-            let _ = write!(out, "\nFix: {fix}\n");
-        }
+        out.push_str("\n### The run\n");
+        of_failure(&mut out, failure);
     }
     for (number, (shown_by, finding)) in summary.findings().into_iter().enumerate() {
         if number == 0 {
             out.push_str("\n### Findings\n\nKnown holes that this build has open:\n\n");
         }
-        let _ =
-            writeln!(out, "- **{}** (`{shown_by}`): {} Instead: {}", finding.advisory, finding.means, finding.instead);
+        let [advisory, means, instead] = [&finding.advisory, &finding.means, &finding.instead].map(|it| plain(it));
+        let _ = writeln!(out, "- **{advisory}** ({}): {means} Instead: {instead}", code(&shown_by));
     }
     for (number, it) in summary.figures().into_iter().enumerate() {
         if number == 0 {
             out.push_str("\n### Figures\n\n| measured | in | | \n|---|---|---|\n");
         }
-        let _ = writeln!(out, "| {} | `{}` | {} |", it.figure.name, it.variant.id, it.figure);
+        let [name, figure] = [&it.figure.name, &it.figure.to_string()].map(|it| plain(it));
+        let _ = writeln!(out, "| {name} | {} | {figure} |", code(it.variant.id.as_str()));
     }
     out.push_str("\n| phase | time |\n|---|---|\n");
     for (name, ms) in summary.phases.rows().iter().filter(|(_, ms)| *ms > 0) {
@@ -79,16 +73,27 @@ pub fn markdown(summary: &Summary, command: &str) -> String {
 }
 
 fn of_variant(out: &mut String, variant: &Variant, command: &str) {
-    let _ = write!(out, "\n### `{}`\n", variant.id);
+    let _ = write!(out, "\n### {}\n", code(variant.id.as_str()));
     for problem in variant.problems() {
-        let _ = write!(out, "\n**{}** (`{}`): {}\n\n```text\n", problem.step, problem.place, problem.sentence);
-        let _ = writeln!(out, "expected   {}\nseen       {}", problem.expected, problem.seen);
-        for (label, text) in variant.step(problem.step.as_str()).map(evidence::lines).unwrap_or_default() {
-            let _ = writeln!(out, "{label:<10} {}", text.replace("```", "'''"));
+        let _ = write!(out, "\n**{}** ({})\n\n", plain(problem.step.as_str()), code(&problem.place));
+        let mut text = format!("{}\nexpected   {}\nseen       {}\n", problem.sentence, problem.expected, problem.seen);
+        for (label, line) in variant.step(problem.step.as_str()).map(evidence::lines).unwrap_or_default() {
+            let _ = writeln!(text, "{label:<10} {line}");
         }
-        out.push_str("```\n");
+        out.push_str(&fenced(&text));
     }
-    let _ = write!(out, "\nAgain: `{}`\n", rerun(variant, command));
+    let _ = write!(out, "\nAgain: {}\n", code(&rerun(variant, command)));
+}
+
+fn of_failure(out: &mut String, failure: &Failure) {
+    let mut text = failure.what.clone();
+    for line in &failure.evidence {
+        let _ = write!(text, "\n{line}");
+    }
+    let _ = write!(out, "\n{}", fenced(&text));
+    if let Some(fix) = &failure.fix {
+        let _ = write!(out, "\nFix: {}\n", plain(fix));
+    }
 }
 
 /// Workflow commands that put each problem beside the line of the scenario that it is about.
@@ -134,6 +139,45 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
+/// A block that shows a text as it is, within a fence that no line of it can close.
+fn fenced(text: &str) -> String {
+    let fence = "`".repeat(longest_run(text).max(2) + 1);
+    format!("{fence}text\n{}\n{fence}\n", text.trim_end())
+}
+
+/// A text as it is, within a line or a cell of a table.
+fn code(text: &str) -> String {
+    let fence = "`".repeat(longest_run(text) + 1);
+    // A space keeps a backtick at an end apart from the fence; Markdown takes it away again.
+    let space = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
+    format!("{fence}{space}{}{space}{fence}", text.replace('\n', " ").replace('|', "\\|"))
+}
+
+/// The longest run of backticks.
+fn longest_run(text: &str) -> usize {
+    text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
+}
+
+/// A sentence of which no character is Markdown or HTML, but for code between backticks.
+fn plain(text: &str) -> String {
+    let balanced = text.matches('`').count() % 2 == 0 && longest_run(text) < 2;
+    let mut out = String::new();
+    for (number, part) in text.replace('\n', " ").split('`').enumerate() {
+        if number > 0 {
+            out.push_str(if balanced { "`" } else { "\\`" });
+        }
+        for c in part.chars() {
+            match c {
+                '|' => out.push_str("\\|"),
+                _ if balanced && number % 2 == 1 => out.push(c),
+                '<' => out.push_str("&lt;"),
+                '&' => out.push_str("&amp;"),
+                // Mentions somebody, where a letter follows.
+                '@' => out.push_str("&#64;"),
+                '*' | '_' | '[' | ']' | '!' | '#' | '~' | '\\' => out.extend(['\\', c]),
+                _ => out.push(c),
+            }
+        }
+    }
+    out
 }

@@ -13,7 +13,7 @@ use parallax_vocab::event::{Failure, Outcome, Problem, StepEnded, Verdict};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::summary::{Counted, Scenario, Summary, Variant};
-use super::{ReportError, evidence};
+use super::{ReportError, evidence, write_whole};
 
 /// The document.
 pub fn render(summary: &Summary) -> Result<String, ReportError> {
@@ -29,7 +29,7 @@ pub fn render(summary: &Summary) -> Result<String, ReportError> {
 /// Writes the document to `path`.
 pub fn write(summary: &Summary, path: &Path) -> Result<(), ReportError> {
     let text = render(summary)?;
-    std::fs::write(path, text).map_err(|source| ReportError::Write { path: path.display().to_string(), source })
+    write_whole(path, &text)
 }
 
 /// What ended the run, where no variant says it: the one failure that the totals count then. Otherwise how each part of the

@@ -21,6 +21,11 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
+use std::fs::Permissions;
+use std::io::{Error, ErrorKind, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
 pub use figures::Measured;
 pub use phases::Phases;
 pub use summary::{CleanUp, Counted, Scenario, SetUp, Summary, Totals, Variant};
@@ -42,6 +47,22 @@ pub enum ReportError {
     /// The page could not be made.
     #[error("failed to make the page: {0}")]
     Page(#[from] minijinja::Error),
+}
+
+/// Writes a report in one step: what stands under its name, a link for example, is replaced and never written through.
+fn write_whole(path: &Path, text: &str) -> Result<(), ReportError> {
+    let write = || {
+        if path.metadata().is_ok_and(|it| !it.is_file()) {
+            return Err(Error::new(ErrorKind::InvalidInput, "it is no regular file"));
+        }
+        let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let permissions = Permissions::from_mode(0o644);
+        let mut file = tempfile::Builder::new().prefix(".report-").permissions(permissions).tempfile_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|source| ReportError::Write { path: path.display().to_string(), source })
 }
 
 /// Seconds with one decimal, as every report shows them.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::figures::Measured;
 use super::summary::{Scenario, SetUp, Summary, Variant};
 use super::terminal::{Paint, in_short, rerun, short_cause, verdict, verdict_of};
-use super::{ReportError, evidence, seconds};
+use super::{ReportError, evidence, seconds, write_whole};
 
 const TEMPLATE: &str = include_str!("page.html");
 /// Its name in error messages.
@@ -30,7 +30,7 @@ pub fn render(summary: &Summary, command: &str) -> Result<String, ReportError> {
 /// Writes the document to `path`.
 pub fn write(summary: &Summary, command: &str, path: &Path) -> Result<(), ReportError> {
     let text = render(summary, command)?;
-    std::fs::write(path, text).map_err(|source| ReportError::Write { path: path.display().to_string(), source })
+    write_whole(path, &text)
 }
 
 #[derive(Serialize)]

@@ -95,8 +95,9 @@ struct Out<'a> {
 }
 
 impl<'a> Out<'a> {
+    /// One line. A text of several that others wrote stays beneath it: at the margin stand our own words alone.
     fn line(&mut self, text: &str) {
-        self.text.push_str(text.trim_end());
+        self.text.push_str(&text.trim_end().replace('\n', "\n      "));
         self.text.push('\n');
     }
 

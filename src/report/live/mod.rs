@@ -6,7 +6,7 @@ mod plain;
 pub use bars::Bars;
 pub use plain::Plain;
 
-use parallax_vocab::EventKind;
+use parallax_vocab::{EventKind, inert};
 
 use crate::record::Live;
 use crate::report::seconds;
@@ -18,7 +18,7 @@ pub fn choose(is_terminal: bool, is_ci: bool) -> Box<dyn Live> {
 
 /// What is said of an event that is over: what it is about, and what happened.
 fn said(event: &EventKind) -> Option<(&str, String)> {
-    Some(match event {
+    let (id, text): (&str, String) = match event {
         EventKind::Note { text } => ("note", text.clone()),
         EventKind::Warning { text } => ("warning", text.clone()),
         EventKind::SetupEnded { id, took_ms, detail, error } => match error {
@@ -32,19 +32,26 @@ fn said(event: &EventKind) -> Option<(&str, String)> {
             ("clean-up", format!("{removed} removed, {} left ({})", remaining.len(), seconds(*took_ms)))
         }
         _ => return None,
-    })
+    };
+    Some((id, in_a_line(&text)))
+}
+
+/// What others wrote, harmless and in its place.
+fn in_a_line(text: &str) -> String {
+    inert(text).replace('\n', "\n          ")
 }
 
 /// What something that is under way does now.
 fn doing(event: &EventKind) -> Option<(&str, String)> {
-    Some(match event {
+    let (id, text): (&str, String) = match event {
         EventKind::SetupProgress { id, text } => (id, text.clone()),
         EventKind::StepStarted { variant, step } => (variant.as_str(), format!("step {step}")),
         EventKind::Waiting { variant, on, deadline_ms } => {
             (variant.as_str(), format!("waiting for {on} (at most {})", seconds(*deadline_ms)))
         }
         _ => return None,
-    })
+    };
+    Some((id, in_a_line(&text)))
 }
 
 /// One word for how a variant ended.

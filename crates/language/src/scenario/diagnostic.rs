@@ -8,6 +8,7 @@ use std::fmt;
 use std::ops::Range;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceSpan};
+use parallax_vocab::inert;
 use serde::Serialize;
 
 /// How many diagnostics one input yields at most.
@@ -79,6 +80,21 @@ impl Diagnostic {
     pub fn on_one_line(&self) -> String {
         let fix = self.fix.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default();
         format!("{}:{}:{}: {}{fix}", self.file, self.line, self.column, self.message)
+    }
+
+    /// The same, of which nothing acts on a terminal or in a log, and which marks what this marks.
+    fn inert(&self) -> Self {
+        let safe = |text: &str| inert(text).into_owned();
+        let end = |at: usize| safe(&self.text[..floor_boundary(&self.text, at)]).len();
+        Self {
+            file: safe(&self.file),
+            text: safe(&self.text),
+            mark: end(self.mark.start)..end(self.mark.end),
+            message: safe(&self.message),
+            label: self.label.as_deref().map(safe),
+            fix: self.fix.as_deref().map(safe),
+            ..*self
+        }
     }
 
     fn order(&self) -> (&str, usize, usize, &str) {
@@ -222,8 +238,8 @@ pub fn render(diagnostics: &[Diagnostic], terminal: bool) -> String {
     // Lines are left to the terminal to wrap, so that a message can be searched for as a whole.
     let handler = GraphicalReportHandler::new_themed(theme).with_wrap_lines(false).with_links(false);
     let mut out = String::new();
-    for diagnostic in diagnostics {
-        if handler.render_report(&mut out, diagnostic).is_err() {
+    for diagnostic in diagnostics.iter().map(Diagnostic::inert) {
+        if handler.render_report(&mut out, &diagnostic).is_err() {
             out.push_str(&diagnostic.on_one_line());
         }
         if !out.ends_with('\n') {

@@ -1,0 +1,94 @@
+//! Text of pods, of servers and of strangers' files, made harmless for whoever reads it: the one way by which such text
+//! leaves for a terminal, GitHub's log or a page.
+//!
+//! A terminal acts on control characters, GitHub's runner on `::command::` at the beginning of a line and on `##[command]`
+//! anywhere in it (actions/runner, `ActionCommand.TryParse`), and the marks for right-to-left text show a line in another
+//! order than it has.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+/// The same text, of which nothing acts: control characters and marks of direction are shown as `\u{1b}`, and the beginnings
+/// of GitHub's commands have a backslash. Newlines and tabs stay; a carriage return stays only before a newline.
+pub fn inert(text: &str) -> Cow<'_, str> {
+    let acts =
+        |(at, c): (usize, char)| is_mark(c) || (c == '[' && text[..at].ends_with("##")) || begins_command(text, at);
+    if !text.char_indices().any(acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for (at, c) in text.char_indices() {
+        if c == '\r' && text[at + 1..].starts_with('\n') {
+            continue;
+        }
+        if is_mark(c) {
+            out.extend(c.escape_unicode());
+            continue;
+        }
+        if (c == '[' && text[..at].ends_with("##")) || begins_command(text, at) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    Cow::Owned(out)
+}
+
+/// Every text within a value, names included.
+pub fn inert_value(value: Value) -> Value {
+    match value {
+        Value::String(text) => match inert(&text) {
+            Cow::Borrowed(_) => Value::String(text),
+            Cow::Owned(text) => Value::String(text),
+        },
+        Value::Array(items) => Value::Array(items.into_iter().map(inert_value).collect()),
+        Value::Object(fields) => {
+            let fields = fields.into_iter().map(|(name, value)| (inert(&name).into_owned(), inert_value(value)));
+            Value::Object(fields.collect::<Map<_, _>>())
+        }
+        other => other,
+    }
+}
+
+/// Characters that do something instead of being seen.
+fn is_mark(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\t'))
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+        )
+}
+
+/// Whether at `at` begins what GitHub takes for a command: two colons and a word, after nothing but blanks in its line.
+fn begins_command(text: &str, at: usize) -> bool {
+    let Some(word) = text[at..].strip_prefix("::") else { return false };
+    let before = text[..at].rsplit('\n').next().unwrap_or_default();
+    before.chars().all(char::is_whitespace) && word.starts_with(|c: char| c.is_ascii_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_text_acts() {
+        for (text, shown) in [
+            ("plain, ä and 日本\n\tand a tab", "plain, ä and 日本\n\tand a tab"),
+            ("\x1b]0;pwned\x07\x1b[2J", "\\u{1b}]0;pwned\\u{7}\\u{1b}[2J"),
+            ("a\u{9b}31mb\u{7f}", "a\\u{9b}31mb\\u{7f}"),
+            ("dos\r\nover\rwritten", "dos\nover\\u{d}written"),
+            ("a\u{202e}b\u{2066}c\u{2028}", "a\\u{202e}b\\u{2066}c\\u{2028}"),
+            ("say ##[add-mask]FAILED", "say ##\\[add-mask]FAILED"),
+            ("one\n  ::error file=x::y", "one\n  \\::error file=x::y"),
+            ("::stop-commands::x", "\\::stop-commands::x"),
+            ("peer ::1, std::fs", "peer ::1, std::fs"),
+            ("::1", "::1"),
+        ] {
+            assert_eq!(inert(text), shown, "{text:?}");
+            assert_eq!(inert(shown), shown, "made inert twice");
+        }
+        assert_eq!(inert_value(json!({"\x07": ["\x1b", 1]})), json!({"\\u{7}": ["\\u{1b}", 1]}));
+    }
+}
