@@ -1,5 +1,7 @@
 //! Reading strict YAML with places.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -7,11 +9,28 @@ use serde_saphyr::Spanned;
 
 use super::error::ImageError;
 
+/// The longest file that is read.
+const SIZE_LIMIT_BYTES: u64 = 256 * 1024;
+
 /// Reads a file. Unknown and repeated keys are errors.
 pub(super) fn read<T: DeserializeOwned>(file: &Path) -> Result<T, ImageError> {
-    let text =
-        std::fs::read_to_string(file).map_err(|source| ImageError::Unreadable { file: file.to_owned(), source })?;
+    let text = read_text(file).map_err(|source| ImageError::Unreadable { file: file.to_owned(), source })?;
     parse(file, &text)
+}
+
+/// A project's file may be a stranger's: no link is followed, for a mistake in what it leads to would be shown, and no pipe
+/// is waited for.
+fn read_text(file: &Path) -> io::Result<String> {
+    let refuse = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
+    if !file.symlink_metadata()?.is_file() {
+        return Err(refuse("it is no regular file".to_owned()));
+    }
+    let mut text = String::new();
+    File::open(file)?.take(SIZE_LIMIT_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > SIZE_LIMIT_BYTES {
+        return Err(refuse(format!("it is larger than {} KiB", SIZE_LIMIT_BYTES / 1024)));
+    }
+    Ok(text)
 }
 
 /// Reads a text that stands in `file`.

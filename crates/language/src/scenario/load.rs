@@ -1,12 +1,11 @@
 //! Finding and reading scenario files.
 
 use std::collections::HashSet;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::Diagnostic;
-use super::document::SIZE_LIMIT_BYTES;
 use super::variant::Loaded;
+use crate::files::{Bounds, Found, entries, is_nearly};
 use crate::fixture::Library;
 
 /// Name of a scenario's file.
@@ -20,18 +19,16 @@ const FOLDERS_LIMIT: usize = 20_000;
 /// are in order come with the errors of those that are not.
 pub fn load(library: &Library, root: &Path, paths: &[PathBuf]) -> (Vec<Loaded>, Vec<Diagnostic>) {
     let scenarios = root.join("scenarios");
-    let mut walk = Walk::default();
+    let mut walk = Walk { root: root.to_owned(), ..Walk::default() };
     if paths.is_empty() {
-        walk.folder(&scenarios, 0);
+        walk.start(&scenarios);
     }
-    for path in paths {
-        if path.is_file() { walk.files.push(path.clone()) } else { walk.folder(path, 0) }
-    }
-    walk.files.sort();
-    walk.files.dedup();
+    paths.iter().for_each(|path| walk.start(path));
+    walk.files.sort_by(|(a, _), (b, _)| a.cmp(b));
+    walk.files.dedup_by(|(a, _), (b, _)| a == b);
     let mut loaded = Vec::new();
     let mut errors = walk.errors;
-    for outcome in side_by_side(&walk.files, |path| read_one(library, root, &scenarios, path)) {
+    for outcome in side_by_side(&walk.files, |(path, bounds)| read_one(library, root, &scenarios, path, bounds)) {
         match outcome {
             Ok(scenario) => loaded.push(scenario),
             Err(wrong) => errors.extend(wrong),
@@ -40,13 +37,18 @@ pub fn load(library: &Library, root: &Path, paths: &[PathBuf]) -> (Vec<Loaded>, 
     (loaded, errors)
 }
 
-fn read_one(library: &Library, root: &Path, scenarios: &Path, path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
-    let file = path.strip_prefix(root).unwrap_or(path).display().to_string();
+fn read_one(
+    library: &Library,
+    root: &Path,
+    scenarios: &Path,
+    path: &Path,
+    bounds: &Bounds,
+) -> Result<Loaded, Vec<Diagnostic>> {
+    let file = shown(path, root);
     let folder = path.parent().unwrap_or(path);
     let below = folder.strip_prefix(scenarios).ok().filter(|below| !below.as_os_str().is_empty());
     let name = below.map_or_else(|| folder.file_name().unwrap_or_default().into(), Path::to_path_buf);
-    let bytes =
-        read(path).map_err(|error| vec![Diagnostic::of_file(&file, format!("the file cannot be read: {error}"))])?;
+    let bytes = bounds.read(path).map_err(|refused| vec![refused.at(&file, "the file")])?;
     Loaded::read(library, &name.to_string_lossy(), &file, &bytes)
 }
 
@@ -65,50 +67,78 @@ pub fn side_by_side<I: Sync, O: Send>(items: &[I], map: impl Fn(&I) -> O + Sync)
     })
 }
 
-/// One byte more than the limit is read, so that the parser sees that it is passed.
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(SIZE_LIMIT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// A path as it is shown: from the project on.
+fn shown(path: &Path, root: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).display().to_string()
 }
 
 #[derive(Default)]
 struct Walk {
-    files: Vec<PathBuf>,
+    root: PathBuf,
+    /// Each with what may be read there.
+    files: Vec<(PathBuf, Bounds)>,
     seen: HashSet<PathBuf>,
     errors: Vec<Diagnostic>,
 }
 
 impl Walk {
-    fn folder(&mut self, folder: &Path, depth: usize) {
-        let shown = folder.display().to_string();
-        // By its real path, so that a symbolic link that leads back is seen once only.
-        let real = match folder.canonicalize() {
-            Ok(real) => real,
-            Err(error) => {
-                let error = Diagnostic::of_file(shown, format!("the folder cannot be read: {error}"));
-                self.errors.push(error.fix("`parallax init` makes a first scenario"));
+    /// Looks at a file or a folder that was named. Beyond the project, its own folder is what may be read.
+    fn start(&mut self, path: &Path) {
+        let place = shown(path, &self.root);
+        let beside = if path.is_dir() {
+            path
+        } else {
+            path.parent().filter(|it| *it != Path::new("")).unwrap_or(Path::new("."))
+        };
+        let bounds =
+            Bounds::of(&self.root).ok().filter(|project| project.hold(beside)).map_or_else(|| Bounds::of(beside), Ok);
+        let bounds = match bounds {
+            Ok(bounds) => bounds,
+            Err(refused) => {
+                self.errors.push(refused.at(place, "the folder").fix("`parallax init` makes a first scenario"));
                 return;
             }
         };
+        match bounds.look(path) {
+            Ok(Found::File(_)) => self.files.push((path.to_owned(), bounds)),
+            Ok(Found::Folder(real)) => self.folder(path, real, &bounds, 0),
+            Err(refused) => self.errors.push(refused.at(place, "the path")),
+        }
+    }
+
+    fn folder(&mut self, folder: &Path, real: PathBuf, bounds: &Bounds, depth: usize) {
+        // By its real path, so that a symbolic link that leads back is seen once only.
         if !self.seen.insert(real) {
             return;
         }
+        let place = shown(folder, &self.root);
         if depth > DEPTH_LIMIT || self.seen.len() > FOLDERS_LIMIT {
             let message =
                 format!("more than {DEPTH_LIMIT} folders deep, or {FOLDERS_LIMIT} in all, are not looked into");
-            self.errors.push(Diagnostic::of_file(shown, message));
+            self.errors.push(Diagnostic::of_file(place, message));
             return;
         }
-        let mut entries: Vec<PathBuf> =
-            std::fs::read_dir(folder).into_iter().flatten().flatten().map(|it| it.path()).collect();
-        entries.sort();
-        for path in entries {
-            if path.is_dir() {
-                self.folder(&path, depth + 1);
-            } else if path.file_name().is_some_and(|name| name == FILE) {
-                self.files.push(path);
-            }
+        match entries(folder) {
+            Ok(entries) => entries.into_iter().for_each(|path| self.entry(path, bounds, depth)),
+            Err(refused) => self.errors.push(refused.at(place, "the folder")),
+        }
+    }
+
+    fn entry(&mut self, path: PathBuf, bounds: &Bounds, depth: usize) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let place = shown(&path, &self.root);
+        if is_nearly(&name, FILE) {
+            let error = Diagnostic::of_file(place, "a file of this name is not read");
+            self.errors.push(error.fix(format!("rename it to `{FILE}`")));
+            return;
+        }
+        match bounds.look(&path) {
+            Ok(Found::Folder(real)) if name != FILE => self.folder(&path, real, bounds, depth + 1),
+            // What it is and why it cannot be read is said when it is read.
+            _ if name == FILE => self.files.push((path, bounds.clone())),
+            // Another folder may hold scenarios; of other files a project has many, and links among them.
+            Err(refused) if path.is_dir() => self.errors.push(refused.at(place, "the folder")),
+            _ => {}
         }
     }
 }

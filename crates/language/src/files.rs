@@ -1,0 +1,175 @@
+//! Reading a project's files, which may be a stranger's.
+//!
+//! Only regular files within the project are read. Of what a link leads to elsewhere not a word is shown, and nothing is
+//! opened that could block or act: no pipe, no socket, no device. A file or folder that cannot be read is an error, since
+//! what is not found is not missed.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, open};
+
+use crate::scenario::Diagnostic;
+use crate::scenario::document::SIZE_LIMIT_BYTES;
+
+/// What may be read: what lies in one folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounds {
+    /// Without links.
+    root: PathBuf,
+}
+
+/// What a path is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A folder, by its path without links.
+    Folder(PathBuf),
+    /// A regular file, by its path without links.
+    File(PathBuf),
+}
+
+/// Why something is not read, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) message: String,
+    pub(crate) fix: Option<&'static str>,
+}
+
+impl Refused {
+    fn new(message: &str, fix: &'static str) -> Self {
+        Self { message: message.to_owned(), fix: Some(fix) }
+    }
+
+    fn unreadable(error: &std::io::Error) -> Self {
+        let fix = (error.kind() == std::io::ErrorKind::PermissionDenied).then_some("make it readable, or take it away");
+        Self { message: format!("cannot be read: {error}"), fix }
+    }
+
+    /// With the place; `what` is `the file` or `the folder`.
+    pub(crate) fn at(&self, place: impl Into<String>, what: &str) -> Diagnostic {
+        Diagnostic::of_file(place, format!("{what} {}", self.message)).maybe_fix(self.fix.map(str::to_owned))
+    }
+}
+
+impl Bounds {
+    /// What lies in `root`.
+    pub(crate) fn of(root: &Path) -> Result<Self, Refused> {
+        let root = root.canonicalize().map_err(|error| Refused::unreadable(&error))?;
+        Ok(Self { root })
+    }
+
+    /// Whether a path, its links followed, lies in the folder.
+    pub(crate) fn hold(&self, path: &Path) -> bool {
+        path.canonicalize().is_ok_and(|real| real.starts_with(&self.root))
+    }
+
+    /// What a path is, its links followed.
+    pub(crate) fn look(&self, path: &Path) -> Result<Found, Refused> {
+        let real = path.canonicalize().map_err(|error| Refused::unreadable(&error))?;
+        if !real.starts_with(&self.root) {
+            let fix = "put it into the project itself: what lies elsewhere is not read";
+            return Err(Refused::new("is a link that leads out of the project", fix));
+        }
+        let kind = real.symlink_metadata().map_err(|error| Refused::unreadable(&error))?.file_type();
+        if kind.is_dir() {
+            Ok(Found::Folder(real))
+        } else if kind.is_file() {
+            Ok(Found::File(real))
+        } else {
+            Err(Refused::new("is no regular file but a pipe, a socket or a device", "make it a regular file"))
+        }
+    }
+
+    /// The content of a file, and one byte past the limit of one that is longer, so that its reader sees that.
+    pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>, Refused> {
+        let Found::File(real) = self.look(path)? else {
+            return Err(Refused::new("is a folder", "a file of this name is read; give the folder another"));
+        };
+        let unreadable = |error: std::io::Error| Refused::unreadable(&error);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = File::from(open(&real, flags, Mode::empty()).map_err(|error| unreadable(error.into()))?);
+        let mut bytes = Vec::new();
+        file.take(SIZE_LIMIT_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        Ok(bytes)
+    }
+}
+
+/// What lies in a folder, by name.
+pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, Refused> {
+    let unreadable = |error: std::io::Error| Refused::unreadable(&error);
+    let entries = std::fs::read_dir(folder).map_err(unreadable)?;
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| Ok(entry?.path())).collect::<Result<_, _>>().map_err(unreadable)?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Whether a file's name is `wanted` but for its case or its ending: it would never be read, and never be missed.
+pub(crate) fn is_nearly(name: &str, wanted: &str) -> bool {
+    let stem = |name: &str| {
+        let name = name.to_lowercase();
+        [".yaml", ".yml"].iter().find_map(|end| name.strip_suffix(end).map(str::to_owned))
+    };
+    name != wanted && stem(name).is_some() && stem(name) == stem(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn only_regular_files_within_the_project_are_read() {
+        let home = tempfile::tempdir().expect("a folder");
+        let project = home.path().join("project");
+        std::fs::create_dir_all(project.join("folder")).expect("made");
+        std::fs::write(home.path().join("secret"), "password: x").expect("written");
+        std::fs::write(project.join("file"), "text").expect("written");
+        symlink("../secret", project.join("out")).expect("linked");
+        symlink("/proc/self/environ", project.join("environ")).expect("linked");
+        symlink("/dev/zero", project.join("zero")).expect("linked");
+        symlink("file", project.join("within")).expect("linked");
+        symlink("loop", project.join("loop")).expect("linked");
+        let _socket = UnixListener::bind(project.join("socket")).expect("bound");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            project.join("pipe"),
+            rustix::fs::FileType::Fifo,
+            Mode::RUSR | Mode::WUSR,
+            0,
+        )
+        .expect("made");
+        let bounds = Bounds::of(&project).expect("is there");
+        for (name, expected) in [
+            ("file", Ok("text")),
+            ("within", Ok("text")),
+            ("out", Err("leads out of the project")),
+            ("environ", Err("leads out of the project")),
+            ("zero", Err("leads out of the project")),
+            ("loop", Err("cannot be read")),
+            ("none", Err("cannot be read: No such file")),
+            ("folder", Err("is a folder")),
+            ("socket", Err("no regular file")),
+            ("pipe", Err("no regular file")),
+        ] {
+            match (bounds.read(&project.join(name)), expected) {
+                (Ok(bytes), Ok(text)) => assert_eq!(bytes, text.as_bytes(), "{name}"),
+                (Err(refused), Err(says)) => assert!(refused.message.contains(says), "{name}: {refused:?}"),
+                (read, _) => panic!("{name}: {read:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_nearly_right_is_known() {
+        for name in ["scenario.yml", "Scenario.yaml", "SCENARIO.YML"] {
+            assert!(is_nearly(name, "scenario.yaml"), "{name}");
+        }
+        for name in ["scenario.yaml", "scenario.md", "other.yaml", "scenario"] {
+            assert!(!is_nearly(name, "scenario.yaml"), "{name}");
+        }
+    }
+}
