@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -56,16 +58,22 @@ impl Cache {
     /// The user's cache: `PARALLAX_CACHE`, else `parallax` in `XDG_CACHE_HOME` or `~/.cache`.
     pub fn open() -> Result<Self, ImageError> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let root = set("PARALLAX_CACHE")
-            .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("parallax")))
-            .or_else(|| set("HOME").map(|home| home.join(".cache/parallax")))
-            .unwrap_or_else(|| std::env::temp_dir().join("parallax"));
-        Self::at(root)
+        match folder(&set) {
+            Some(root) => Self::at(root),
+            // Not in a folder for everybody: whoever was first there would choose what runs privileged.
+            None => Err(ImageError::cache("find", Path::new("~/.cache/parallax"))(io::Error::other("HOME is not set"))),
+        }
     }
 
     /// A cache in that folder, which is made where it is missing. Sweeps what killed builds left.
     pub fn at(root: impl Into<PathBuf>) -> Result<Self, ImageError> {
         let cache = Self { root: root.into() };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&cache.root)
+            .and_then(|()| belongs_to_us(&cache.root))
+            .map_err(ImageError::cache("use", &cache.root))?;
         for folder in ["layers", "images", "locks", "recipes", "tmp"] {
             let path = cache.root.join(folder);
             fs::create_dir_all(&path).map_err(ImageError::cache("make", &path))?;
@@ -212,9 +220,53 @@ impl Cache {
     }
 }
 
+/// The cache's folder, by the environment.
+fn folder(set: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    set("PARALLAX_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("parallax")))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/parallax")))
+}
+
+/// What is in the cache runs privileged: nobody else may put anything there.
+fn belongs_to_us(root: &Path) -> io::Result<()> {
+    let about = root.metadata()?;
+    let refuse = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    if about.uid() != rustix::process::geteuid().as_raw() {
+        return refuse(format!("it belongs to user {}, who could choose what runs", about.uid()));
+    }
+    if about.mode() & 0o022 != 0 {
+        return refuse("others may write there, and could choose what runs; `chmod go-w` it".to_owned());
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+
+    #[test]
+    fn a_cache_that_others_can_fill_is_refused() {
+        let home = tempfile::tempdir().expect("a folder");
+        let root = home.path().join("cache");
+        fs::create_dir(&root).expect("made");
+        for (mode, good) in [(0o700, true), (0o755, true), (0o775, false), (0o777, false)] {
+            fs::set_permissions(&root, fs::Permissions::from_mode(mode)).expect("set");
+            assert_eq!(Cache::at(&root).is_ok(), good, "{mode:o}");
+        }
+        // Where this runs as root, `/var/tmp` and the like belong to it; a process's folder of another user does not.
+        if rustix::process::geteuid().is_root() {
+            fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).expect("set");
+            std::os::unix::fs::chown(&root, Some(12345), None).expect("given away");
+            let error = Cache::at(&root).expect_err("another's").to_string();
+            assert!(error.contains("belongs to user 12345"), "{error}");
+        }
+        let of = |names: &[&str]| folder(&|name| names.contains(&name).then(|| PathBuf::from("/x")));
+        assert_eq!(of(&["HOME"]), Some(PathBuf::from("/x/.cache/parallax")));
+        assert_eq!(of(&["HOME", "PARALLAX_CACHE"]), Some(PathBuf::from("/x")));
+        assert_eq!(of(&[]), None, "no folder that is everybody's");
+    }
 
     fn cache() -> (TempDir, Cache) {
         let folder = tempfile::tempdir().expect("a folder");

@@ -15,6 +15,8 @@ use super::recipe::Go;
 
 /// A cold build of Kubernetes takes about ten minutes of one core; a slow machine takes some times that.
 const BUILD_LIMIT: Duration = Duration::from_mins(40);
+/// A pattern of module paths that no module has.
+const NOTHING: &str = "nothing.invalid";
 /// Downloading one module.
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
 
@@ -117,6 +119,11 @@ impl GoBuild<'_> {
             ("GOARCH", architecture().into()),
             ("GOWORK", "off".into()),
             ("GO111MODULE", "on".into()),
+            // What a person's own settings say of these changes what is built, or what is believed. An empty value would leave
+            // the setting of Go's own file. Where modules come from stays the machine's.
+            ("GOFLAGS", "-buildvcs=false".into()),
+            ("GOINSECURE", NOTHING.into()),
+            ("GONOSUMDB", NOTHING.into()),
             ("GOBIN", self.scratch.join("out").into()),
             ("GOTMPDIR", self.scratch.join("work").into()),
             // A compiler lives for seconds: collecting its garbage costs more than the memory is worth, up to the limit.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parallax_vocab::program::{CA_BUNDLE, CA_BUNDLE_ENV, OUTPUT_LIMIT_BYTES, RunQuestion, RunReply};
 use parallax_vocab::{Cause, Secret};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::task::{JoinHandle, JoinSet};
@@ -22,6 +22,9 @@ const SIGNAL_BASE: i32 = 128;
 /// When a program has ended and its group is killed, its output ends at once; only a process that left the group could
 /// hold it open.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
+
+/// How often what left the group is looked for: one that is killed may have started another.
+const STRAYS_ROUNDS: usize = 20;
 
 /// Runs the program of a question.
 pub(crate) async fn tell(question: &RunQuestion, dialler: &Dialler) -> Result<RunReply, Cause> {
@@ -85,7 +88,7 @@ pub(crate) async fn run(question: &RunQuestion, dialler: &Dialler, keep_bytes: u
         .kill_on_drop(true);
     dialler.trail.enter(format!("starting `{program}`"));
     let mut child = command.spawn().map_err(|why| invalid(not_started(program, &why)))?;
-    let group = Group::of(child.id());
+    let group = Group::of(child.id(), folder.root());
     dialler.trail.enter(format!("running `{program}`"));
     let stdout = Kept::follow(child.stdout.take(), keep_bytes);
     let stderr = Kept::follow(child.stderr.take(), keep_bytes);
@@ -116,7 +119,7 @@ fn not_started(program: &str, why: &std::io::Error) -> String {
 /// The folder that a program runs in, with the certificates that it may trust.
 struct Folder {
     /// Removed with this.
-    _held: tempfile::TempDir,
+    held: tempfile::TempDir,
     bundle: PathBuf,
     work: PathBuf,
 }
@@ -128,13 +131,18 @@ impl Folder {
             let (bundle, work) = (folder.path().join("ca.pem"), folder.path().join("work"));
             std::fs::write(&bundle, trust.join("\n"))?;
             std::fs::create_dir(&work)?;
-            Ok(Self { _held: folder, bundle, work })
+            Ok(Self { held: folder, bundle, work })
         };
         make().map_err(|why: std::io::Error| invalid(format!("no folder to run in: {why}")))
     }
 
     fn path(&self) -> &Path {
         &self.work
+    }
+
+    /// The whole folder, whose name no other program has.
+    fn root(&self) -> &Path {
+        self.held.path()
     }
 
     /// A text with the bundle's path in it.
@@ -155,22 +163,54 @@ impl Folder {
     }
 }
 
-/// The processes that a program started and did not move elsewhere; killed when this is dropped.
-struct Group(Option<Pid>);
+/// The processes that a program started; killed when this is dropped. One that left the group (`setsid`) is known by the
+/// program's folder, which its environment names or in which it is; only one that hides both is not found.
+struct Group {
+    leader: Option<Pid>,
+    folder: PathBuf,
+}
 
 impl Group {
-    fn of(leader: Option<u32>) -> Self {
-        Self(leader.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    fn of(leader: Option<u32>, folder: &Path) -> Self {
+        Self { leader: leader.and_then(pid), folder: folder.to_owned() }
+    }
+
+    /// What is left elsewhere than in the group.
+    fn strays(&self) -> Vec<Pid> {
+        let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
+        let ids = all.flatten().filter_map(|entry| pid(entry.file_name().to_str()?.parse().ok()?));
+        ids.filter(|id| *id != rustix::process::getpid() && self.is_of(*id)).collect()
+    }
+
+    fn is_of(&self, id: Pid) -> bool {
+        let at = PathBuf::from(format!("/proc/{}", id.as_raw_nonzero()));
+        let folder = self.folder.as_os_str().as_encoded_bytes();
+        let names = |text: &[u8]| text.windows(folder.len()).any(|part| part == folder);
+        std::fs::read_link(at.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&self.folder))
+            || std::fs::read(at.join("environ")).is_ok_and(|environ| names(&environ))
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(group) = self.0 {
+        if let Some(group) = self.leader {
             // None left is what is wanted.
             let _ = kill_process_group(group, Signal::KILL);
         }
+        for _ in 0..STRAYS_ROUNDS {
+            let strays = self.strays();
+            if strays.is_empty() {
+                return;
+            }
+            for stray in strays {
+                let _ = kill_process(stray, Signal::KILL);
+            }
+        }
     }
+}
+
+fn pid(id: u32) -> Option<Pid> {
+    i32::try_from(id).ok().and_then(Pid::from_raw)
 }
 
 /// A stream that is read to its end, whatever it holds, so that the program never waits for its reader.

@@ -96,6 +96,19 @@ async fn what_a_program_leaves_in_the_background_ends_with_it() {
     gone(reply.stdout.trim());
 }
 
+#[tokio::test]
+async fn what_leaves_the_group_ends_with_it_too() {
+    for script in [
+        "setsid sleep 600 >&2 & echo $!",
+        // In a folder elsewhere its environment still names the program's; without one it is still in the folder.
+        "cd / && setsid sleep 600 >&2 & echo $!",
+        "env -i setsid sleep 600 >&2 & echo $!",
+    ] {
+        let reply = run(sh(&format!("{script}; sleep 0.2"))).await;
+        gone(reply.stdout.trim());
+    }
+}
+
 /// Waits until a process has ended: it may still be a zombie that nobody has reaped.
 fn gone(pid: &str) {
     let began = Instant::now();
