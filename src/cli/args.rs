@@ -142,6 +142,13 @@ pub struct E2e {
     /// Which node image to use.
     #[arg(long, value_enum, default_value_t = K3s::Auto)]
     pub k3s: K3s,
+    /// Whose images.lock and recipes to go by.
+    #[arg(long, value_enum, default_value_t = LockOf::Auto)]
+    pub lock: LockOf,
+    /// Let scenarios run programs on this machine itself, as the user who runs this: `script` at an `outside` vantage without
+    /// an image. `parallax plan` lists them.
+    #[arg(long)]
+    pub allow_host_programs: bool,
     /// Leave everything standing at the end, with a kubeconfig and the authorities' certificates in the run's folder;
     /// `parallax down` takes it down.
     #[arg(long)]
@@ -258,6 +265,18 @@ pub enum K3s {
     Built,
 }
 
+/// Whose images.lock and recipes a run goes by. They name images that run privileged, and tools that run on this machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LockOf {
+    /// The project's own where it has them; but where `CI` is set, only if they are the shipped ones.
+    #[default]
+    Auto,
+    /// The project's own where it has them: you trust whoever wrote them.
+    Project,
+    /// The shipped ones, whatever the project has.
+    Shipped,
+}
+
 /// Arguments of `lint`.
 #[derive(Clone, Debug, Args)]
 pub struct Lint {
@@ -316,6 +335,9 @@ pub enum ImagesCommand {
         /// Which node image to use.
         #[arg(long, value_enum, default_value_t = K3s::Auto)]
         k3s: K3s,
+        /// Whose images.lock and recipes to go by.
+        #[arg(long, value_enum, default_value_t = LockOf::Auto)]
+        lock: LockOf,
         /// Install and start what is missing, as for `e2e`.
         #[arg(long)]
         provision: bool,
@@ -325,6 +347,9 @@ pub enum ImagesCommand {
         /// Names as in images/images.lock; without any, all.
         #[arg(value_name = "NAME")]
         names: Vec<String>,
+        /// Whose images.lock and recipes to go by.
+        #[arg(long, value_enum, default_value_t = LockOf::Auto)]
+        lock: LockOf,
         /// Install and start what is missing, as for `e2e`.
         #[arg(long)]
         provision: bool,

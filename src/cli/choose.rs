@@ -10,6 +10,7 @@ use super::CliError;
 use super::args::{Breaks, K3s, Selection};
 use super::filter::{Query, Without};
 use super::wiring::{self, Past, Prints, Project};
+use crate::images::Recipes;
 use crate::record;
 use crate::report::Summary;
 
@@ -25,7 +26,12 @@ pub(super) struct Chosen {
 }
 
 /// Chooses. `out` holds the runs' folders.
-pub(super) async fn choose(project: &Project, selection: &Selection, k3s: K3s, out: &Path) -> Result<Chosen, CliError> {
+pub(super) async fn choose(
+    project: &Project,
+    selection: &Selection,
+    (k3s, recipes): (K3s, &Recipes),
+    out: &Path,
+) -> Result<Chosen, CliError> {
     let mut query = Query {
         filters: selection.filters.clone(),
         labels: selection.labels.clone(),
@@ -41,7 +47,7 @@ pub(super) async fn choose(project: &Project, selection: &Selection, k3s: K3s, o
         Breaks::Changed => {
             // Only for the chosen variants.
             let asked: BTreeSet<VariantId> = project.select(&query)?.into_iter().collect();
-            let known = wiring::prints(project, k3s).await?;
+            let known = wiring::prints(project, recipes, k3s).await?;
             let mut unchanged = wiring::unchanged(project, &known, &Past::of(&project.root));
             unchanged.since_run.retain(|variant, _| asked.contains(variant));
             unchanged.since_main.retain(|variant| asked.contains(variant));

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use parallax_vocab::VariantId;
 use parallax_vocab::event::Exit;
+use parallax_vocab::{VariantId, inert};
 
-use super::args::{Cli, Command, ImagesCommand, K3s};
+use super::args::{Cli, Command, ImagesCommand, K3s, Selection};
 use super::wiring::{self, Project};
 use super::{CliError, choose, explain, init, pages, printer, report, session};
+use crate::images::Recipes;
 use crate::record::Log;
 use parallax_language::scenario::schema;
 
@@ -19,26 +20,27 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     match cli.command {
         Command::E2e(options) => {
             let project = Project::load(&project()?)?;
+            let recipes = wiring::recipes(&project.root, options.lock)?;
             let out = session::out_folder(&project.root, &options);
-            let chosen = choose::choose(&project, &options.selection, options.k3s, &out).await?;
-            session::run(&project, chosen, options, &log).await
+            let chosen = choose::choose(&project, &options.selection, (options.k3s, &recipes), &out).await?;
+            wiring::check_host_programs(&project, &chosen.selected, options.allow_host_programs)?;
+            session::run(&project, chosen, recipes, options, &log).await
         }
         Command::Init => init::init(cli.project.as_deref().unwrap_or(Path::new("."))),
         Command::Lint(args) => wiring::lint(&project()?, &args),
         Command::List(args) => {
             let project = Project::load(&project()?)?;
-            let chosen =
-                choose::choose(&project, &args.selection, K3s::Auto, &session::default_out(&project.root)).await?;
+            let chosen = choose_only(&project, &args.selection).await?;
             Ok(list(&project, &chosen.selected, args.json))
         }
         Command::Plan(args) => {
             let project = Project::load(&project()?)?;
-            let chosen =
-                choose::choose(&project, &args.selection, K3s::Auto, &session::default_out(&project.root)).await?;
+            let chosen = choose_only(&project, &args.selection).await?;
             if let Some(left_out) = &chosen.left_out {
-                printer::word(left_out);
+                printer::word(&inert(left_out));
             }
-            wiring::plan(&project, &chosen.selected, &args).map(|text| say(&text))
+            let text = wiring::plan(&project, &chosen.selected, &args)?;
+            Ok(if args.json { say_json(&text) } else { say(&text) })
         }
         Command::Images(args) => match args.command {
             ImagesCommand::List => {
@@ -48,16 +50,17 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
                 })
                 .await
             }
-            ImagesCommand::Fetch { k3s, provision } => {
+            ImagesCommand::Fetch { k3s, lock, provision } => {
                 let project = Project::load(&project()?)?;
+                let recipes = wiring::recipes(&project.root, lock)?;
                 session::watched(|sink, cancel| async move {
-                    wiring::images_fetch(&project, k3s, provision, sink, cancel).await
+                    wiring::images_fetch(&project, &recipes, (k3s, provision), sink, cancel).await
                 })
                 .await
             }
-            ImagesCommand::Build { names, provision } => {
-                let project = project()?;
-                session::watched(|sink, cancel| wiring::images_build(project, names, provision, sink, cancel)).await
+            ImagesCommand::Build { names, lock, provision } => {
+                let recipes = wiring::recipes(&project()?, lock)?;
+                session::watched(|sink, cancel| wiring::images_build(recipes, names, provision, sink, cancel)).await
             }
         },
         Command::Down(args) => session::watched(|sink, cancel| wiring::down(args.run, sink, cancel)).await,
@@ -75,7 +78,20 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     }
 }
 
+/// What is chosen where nothing is run.
+async fn choose_only(project: &Project, selection: &Selection) -> Result<choose::Chosen, CliError> {
+    let recipes = Recipes::Of(project.root.clone());
+    choose::choose(project, selection, (K3s::Auto, &recipes), &session::default_out(&project.root)).await
+}
+
+/// Prints what a command tells, of which some was written by others.
 fn say(text: &str) -> Exit {
+    printer::data(&inert(text));
+    Exit::AsExpected
+}
+
+/// Prints what programs read, in which control characters are escaped already.
+fn say_json(text: &str) -> Exit {
     printer::data(text);
     Exit::AsExpected
 }
@@ -89,7 +105,7 @@ fn list(project: &Project, selected: &[VariantId], json: bool) -> Exit {
             .map(|row| serde_json::json!({ "variant": row.variant, "summary": row.summary, "labels": row.labels, "file": row.file }))
             .collect();
         let text = serde_json::to_string_pretty(&rows).expect("texts become JSON");
-        return say(&format!("{text}\n"));
+        return say_json(&format!("{text}\n"));
     }
     let width = listed.iter().map(|row| row.variant.as_str().len()).max().unwrap_or(0);
     let text = listed.iter().fold(String::new(), |mut text, row| {

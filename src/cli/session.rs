@@ -16,6 +16,7 @@ use super::choose::Chosen;
 use super::printer::{self, colour_wanted, is_ci};
 use super::wiring::{self, Past, Project};
 use super::{CliError, signal};
+use crate::images::Recipes;
 use crate::judge;
 use crate::record::{Log, Recorder, Redactor, Sink};
 use crate::report::terminal::{Style, render};
@@ -46,7 +47,13 @@ pub struct Ended {
 }
 
 /// Runs the selected variants, recorded and reported.
-pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e, log: &Log) -> Result<Exit, CliError> {
+pub(super) async fn run(
+    project: &Project,
+    chosen: Chosen,
+    recipes: Recipes,
+    options: E2e,
+    log: &Log,
+) -> Result<Exit, CliError> {
     let whole = whole(project, &chosen.selected);
     if options.require_proof.is_some() && whole.is_empty() && options.selection.breaks != Breaks::Changed {
         return Err(CliError::Usage(
@@ -87,10 +94,10 @@ pub(super) async fn run(project: &Project, chosen: Chosen, options: E2e, log: &L
         match chosen.prints {
             Some(prints) => prints,
             // Without them the next run treats everything as changed.
-            None => wiring::prints(project, k3s).await.unwrap_or_default(),
+            None => wiring::prints(project, &recipes, k3s).await.unwrap_or_default(),
         }
     };
-    let (outcome, prints) = tokio::join!(wiring::e2e(run, project, &plan), prints);
+    let (outcome, prints) = tokio::join!(wiring::e2e(run, recipes.clone(), &plan), prints);
     let interrupted = cancel.is_cancelled();
     let all = recorder.finish(move |events| {
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

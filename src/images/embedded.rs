@@ -2,14 +2,16 @@
 //!
 //! A project with an `images/` of its own uses that alone: which images a run takes must be plain from one file.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::cache::Cache;
 use super::digest::Fields;
 use super::error::ImageError;
 use super::lock::Lock;
+use super::tree::files_below;
 
 macro_rules! shipped {
     ($($path:literal),+ $(,)?) => {
@@ -64,14 +66,42 @@ const FILES: &[(&str, &str)] = shipped![
     "writer/recipe.yaml",
 ];
 
-impl Lock {
-    /// The project's own `images/images.lock`, or the shipped one where the project has none.
-    pub fn of_project(project: &Path, cache: &Cache) -> Result<Self, ImageError> {
+/// Whose images.lock and recipes a run goes by. They name programs that run privileged and as the user, so whose they are
+/// is for the person to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipes {
+    /// The project's own `images/`, or the shipped ones where the project in this folder has none.
+    Of(PathBuf),
+    /// The shipped ones.
+    Shipped,
+}
+
+impl Recipes {
+    /// Whether they are a project's own and say something else than the shipped ones.
+    pub fn are_foreign(&self) -> bool {
+        let Self::Of(project) = self else { return false };
         let own = project.join("images");
-        if own.join("images.lock").exists() {
-            return Self::load(&own);
+        match own.symlink_metadata() {
+            Err(_) => return false,
+            Ok(what) if !what.is_dir() => return true,
+            Ok(_) => {}
         }
-        Self::load(&unpacked(cache)?)
+        let shipped: BTreeMap<&str, &str> = FILES.iter().copied().collect();
+        let is_shipped = |(path, file): &(String, PathBuf)| {
+            shipped.get(path.as_str()).is_some_and(|text| fs::read(file).is_ok_and(|own| own == text.as_bytes()))
+        };
+        // What cannot be read is not known to be ours.
+        files_below(&own).map_or(true, |files| files.len() != shipped.len() || !files.iter().all(is_shipped))
+    }
+}
+
+impl Lock {
+    /// The lock that recipes belong to.
+    pub fn of(recipes: &Recipes, cache: &Cache) -> Result<Self, ImageError> {
+        match recipes {
+            Recipes::Of(project) if project.join("images/images.lock").exists() => Self::load(&project.join("images")),
+            Recipes::Of(_) | Recipes::Shipped => Self::load(&unpacked(cache)?),
+        }
     }
 }
 
@@ -106,7 +136,7 @@ fn unpacked(cache: &Cache) -> Result<PathBuf, ImageError> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::path::Path;
 
     use super::*;
     use crate::images::tree;
@@ -123,10 +153,13 @@ mod tests {
     fn a_project_without_images_gets_the_repositorys_own() {
         let home = tempfile::tempdir().expect("a folder");
         let cache = Cache::at(home.path().join("cache")).expect("opens");
-        let first = Lock::of_project(home.path(), &cache).expect("valid");
+        let own = Recipes::Of(home.path().to_owned());
+        let first = Lock::of(&own, &cache).expect("valid");
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("images");
         assert_eq!(texts(&first.folder), texts(&repository));
-        assert_eq!(Lock::of_project(home.path(), &cache).expect("valid").folder, first.folder);
+        for again in [&own, &Recipes::Shipped] {
+            assert_eq!(Lock::of(again, &cache).expect("valid").folder, first.folder);
+        }
     }
 
     #[test]
@@ -136,7 +169,37 @@ mod tests {
         fs::create_dir(home.path().join("images")).expect("made");
         let text = "images: [{ name: own, for: x, reference: 'x/own:1' }]";
         fs::write(home.path().join("images/images.lock"), text).expect("written");
-        let lock = Lock::of_project(home.path(), &cache).expect("valid");
-        assert_eq!(lock.images.iter().map(|it| it.name.value.as_str()).collect::<Vec<_>>(), ["own"]);
+        let lock = |recipes| Lock::of(&recipes, &cache).expect("valid");
+        let own = lock(Recipes::Of(home.path().to_owned()));
+        assert_eq!(own.images.iter().map(|it| it.name.value.as_str()).collect::<Vec<_>>(), ["own"]);
+        assert!(lock(Recipes::Shipped).images.len() > 1);
+    }
+
+    #[test]
+    fn what_a_project_says_of_images_is_foreign_unless_it_is_what_is_shipped() {
+        let home = tempfile::tempdir().expect("a folder");
+        let own = Recipes::Of(home.path().to_owned());
+        assert!(!own.are_foreign(), "no images/");
+        assert!(!Recipes::Shipped.are_foreign());
+        for (path, text) in FILES {
+            let file = home.path().join("images").join(path);
+            fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+            fs::write(file, text).expect("written");
+        }
+        assert!(!own.are_foreign(), "the very files");
+        let lock = home.path().join("images/images.lock");
+        let shipped = fs::read_to_string(&lock).expect("text");
+        for (what, text) in
+            [("another image", shipped.replacen("rancher/k3s", "evil.example/k3s", 1)), ("none", String::new())]
+        {
+            fs::write(&lock, text).expect("written");
+            assert!(own.are_foreign(), "{what}");
+        }
+        fs::write(&lock, shipped).expect("written");
+        fs::write(home.path().join("images/pause/more.go"), "package main").expect("written");
+        assert!(own.are_foreign(), "one more file");
+        fs::remove_dir_all(home.path().join("images")).expect("removed");
+        std::os::unix::fs::symlink("/", home.path().join("images")).expect("linked");
+        assert!(own.are_foreign(), "a link");
     }
 }

@@ -34,6 +34,7 @@ mod yaml;
 
 pub use binaries::beside_this_program;
 pub use cache::{Cache, Pruned, SPARE_BYTES};
+pub use embedded::Recipes;
 pub use error::ImageError;
 pub use list::{Place, Row, build, list, prune};
 pub use lock::{Entry, Lock, NODE};

@@ -1,7 +1,7 @@
 //! The images of a run.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +11,8 @@ use super::{Context, skipped};
 use crate::cluster;
 use crate::engine::Engine;
 use crate::images::{
-    Cache, ImageError, K3s, Lock, NODE, Obtained, Registries, Request, Want, beside_this_program, obtain as obtain_all,
+    Cache, ImageError, K3s, Lock, NODE, Obtained, Recipes, Registries, Request, Want, beside_this_program,
+    obtain as obtain_all,
 };
 use crate::plan::Plan;
 use crate::record::Sink;
@@ -46,21 +47,21 @@ pub fn wants(plan: &Plan) -> Vec<Want> {
 
 /// Builds images by their recipes, all that have one where `names` is empty.
 pub async fn build_images(
-    project: &Path,
+    recipes: &Recipes,
     names: &[String],
     machine: &Machine,
     provision: bool,
     sink: &Sink,
     cancel: CancellationToken,
 ) -> Result<(), ImageError> {
-    let supplies = Supplies::of(project, provision, sink)?;
+    let supplies = Supplies::of(recipes, provision, sink)?;
     let request = supplies.request(K3s::Built, &machine.engine);
     crate::images::build(&request, names, sink, cancel).await.map(drop)
 }
 
 /// Obtains what a run of a plan needs, beforehand. What only scenarios need that are skipped without it is left out, and said.
 pub async fn fetch(
-    project: &Path,
+    recipes: &Recipes,
     policy: K3s,
     engine: &Engine,
     provision: bool,
@@ -69,7 +70,7 @@ pub async fn fetch(
     cancel: CancellationToken,
 ) -> Result<(), ImageError> {
     let supply = async |wanted: &[Want], sink: &Sink| {
-        supply_of(project, policy, engine, provision, wanted, sink, cancel.clone()).await.map(drop)
+        supply_of(recipes, policy, engine, provision, wanted, sink, cancel.clone()).await.map(drop)
     };
     let lacking = skipped::lacking(plan, async |name| supply(&[published(name)], &Sink::silent()).await).await?;
     for (name, lack) in &lacking {
@@ -78,9 +79,9 @@ pub async fn fetch(
     supply(&wants(&skipped::without(plan, &lacking)), sink).await
 }
 
-/// Obtains images by the project's lock, each from the first source that has it.
+/// Obtains images by the lock of `recipes`, each from the first source that has it.
 pub async fn supply_of(
-    project: &Path,
+    recipes: &Recipes,
     policy: K3s,
     engine: &Engine,
     provision: bool,
@@ -88,7 +89,7 @@ pub async fn supply_of(
     sink: &Sink,
     cancel: CancellationToken,
 ) -> Result<BTreeMap<String, Obtained>, ImageError> {
-    let supplies = Supplies::of(project, provision, sink)?;
+    let supplies = Supplies::of(recipes, provision, sink)?;
     let request = supplies.request(policy, engine);
     obtain_all(&request, wanted, sink, cancel).await
 }
@@ -104,11 +105,11 @@ struct Supplies {
 }
 
 impl Supplies {
-    fn of(project: &Path, provision: bool, sink: &Sink) -> Result<Self, ImageError> {
+    fn of(recipes: &Recipes, provision: bool, sink: &Sink) -> Result<Self, ImageError> {
         let cache = Cache::open()?;
         let program = PathBuf::from("this program");
         Ok(Self {
-            lock: Lock::of_project(project, &cache)?,
+            lock: Lock::of(recipes, &cache)?,
             binaries: beside_this_program().map_err(|source| ImageError::Unreadable { file: program, source })?,
             cache,
             tools: Toolchains { provision, sink: sink.clone() },
@@ -140,7 +141,7 @@ pub(super) async fn obtain_published(context: &Context, machine: &Machine, name:
     let options = &context.options;
     let (wanted, sink, cancel) = ([published(name)], Sink::silent(), context.cancel.clone());
     let supplied =
-        supply_of(&options.project, options.k3s, &machine.engine, options.provision, &wanted, &sink, cancel).await;
+        supply_of(&options.recipes, options.k3s, &machine.engine, options.provision, &wanted, &sink, cancel).await;
     supplied.map(drop)
 }
 
@@ -148,7 +149,7 @@ pub(super) async fn obtain_published(context: &Context, machine: &Machine, name:
 pub(super) async fn obtain(context: &Context, machine: &Machine, plan: &Plan) -> Result<Supplied, RunError> {
     let options = &context.options;
     let obtained = supply_of(
-        &options.project,
+        &options.recipes,
         options.k3s,
         &machine.engine,
         options.provision,

@@ -56,7 +56,7 @@ pub use self::skipped::Skips;
 use self::slots::Slots;
 use self::verdicts::Verdicts;
 use crate::engine::{Site, StateDir, reaper};
-use crate::images::K3s;
+use crate::images::{K3s, Recipes};
 use crate::plan::{AtOnce, Plan};
 use crate::record::{Redactor, Sink};
 
@@ -67,8 +67,8 @@ pub struct Options {
     pub id: RunId,
     /// The run's own folder.
     pub directory: PathBuf,
-    /// The folder that holds `images/`.
-    pub project: PathBuf,
+    /// Whose images.lock and recipes it goes by.
+    pub recipes: Recipes,
     /// Which node image to use.
     pub k3s: K3s,
     /// Whether missing tools may be installed.

@@ -12,3 +12,4 @@ mod lint;
 mod mutate;
 mod node;
 mod selection;
+mod stranger;

@@ -1,7 +1,7 @@
 //! Commands that need an engine.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use parallax_vocab::RunId;
 use parallax_vocab::event::{Exit, Failure};
@@ -13,7 +13,7 @@ use crate::cli::printer::is_ci;
 use crate::cli::{CliError, Ended, Run, printer};
 use crate::engine::provision::{self, Standing, Use, ensure_tools};
 use crate::engine::{self, Collected, Endpoint, Engine, RealSurroundings, StateDir, Surroundings as _};
-use crate::images::{self, Cache, ImageStore, Lock, Place};
+use crate::images::{self, Cache, ImageStore, Lock, Place, Recipes};
 use crate::plan::Plan;
 use crate::record::Sink;
 use crate::run::{self, Machine, RunError};
@@ -45,11 +45,11 @@ pub fn fresh_run_id() -> RunId {
 }
 
 /// Runs the plan, saying everything into `run.sink`.
-pub async fn e2e(run: Run, project: &Project, plan: &Plan) -> Ended {
+pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
     let options = run::Options {
         id: run.id,
         directory: run.directory,
-        project: project.root.clone(),
+        recipes,
         k3s: policy(run.options.k3s),
         provision: run.options.provision,
         keep: run.options.keep,
@@ -82,7 +82,8 @@ pub fn remaining(run: &RunId) -> Vec<String> {
 /// The table of images.
 pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken) -> Result<String, CliError> {
     let cache = Cache::open()?;
-    let lock = Lock::of_project(project, &cache)?;
+    // Looking at them does nothing.
+    let lock = Lock::of(&Recipes::Of(project.to_owned()), &cache)?;
     let binaries = images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
     let engine = match engine::find(&RealSurroundings) {
         Ok(endpoint) => Engine::connect(&endpoint).await.ok(),
@@ -119,28 +120,28 @@ fn place_words(place: Place) -> &'static str {
 /// Obtains what a run of everything needs.
 pub async fn images_fetch(
     project: &Project,
-    k3s: K3s,
-    provision: bool,
+    recipes: &Recipes,
+    (k3s, provision): (K3s, bool),
     sink: Sink,
     cancel: CancellationToken,
 ) -> Result<Exit, CliError> {
     let selected = project.list().into_iter().map(|it| it.variant).collect();
     let plan = super::project::planned(project, &selected)?;
     let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
-    run::fetch(&project.root, policy(k3s), &machine.engine, provision, &plan, &sink, cancel).await?;
+    run::fetch(recipes, policy(k3s), &machine.engine, provision, &plan, &sink, cancel).await?;
     Ok(Exit::AsExpected)
 }
 
 /// Builds images by their recipes.
 pub async fn images_build(
-    project: PathBuf,
+    recipes: Recipes,
     names: Vec<String>,
     provision: bool,
     sink: Sink,
     cancel: CancellationToken,
 ) -> Result<Exit, CliError> {
     let machine = Machine::find(&sink, provision).await.map_err(|error| failed(&error.failure()))?;
-    run::build_images(&project, &names, &machine, provision, &sink, cancel).await?;
+    run::build_images(&recipes, &names, &machine, provision, &sink, cancel).await?;
     Ok(Exit::AsExpected)
 }
 

@@ -1,6 +1,7 @@
 //! The calls from commands into the modules that do the work.
 
 mod at_once;
+mod consent;
 mod machine;
 mod past;
 mod prints;
@@ -8,6 +9,7 @@ mod project;
 mod unchanged;
 
 pub use at_once::at_once;
+pub use consent::{check_host_programs, recipes};
 pub use machine::{
     before_anything, doctor, down, e2e, fresh_run_id, gc, images_build, images_fetch, images_list, reaper, remaining,
 };

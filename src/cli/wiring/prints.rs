@@ -8,7 +8,7 @@ use super::project::Project;
 use crate::cli::CliError;
 use crate::cli::args::K3s;
 use crate::images::digest::{Fields, of_file};
-use crate::images::{self, Cache, Lock};
+use crate::images::{self, Cache, Lock, Recipes};
 use crate::record::Noted as _;
 use crate::run;
 use parallax_language::scenario::Loaded;
@@ -22,9 +22,9 @@ const FILES_LIMIT: usize = 2_000;
 /// The digest of each scenario of the project. It covers the scenario's folder, its fixtures, its images (by the tag
 /// with the hash of their recipe), the program itself and the kind of node. A scenario without a digest is left out of
 /// the result, and counts as changed.
-pub async fn prints(project: &Project, k3s: K3s) -> Result<Prints, CliError> {
+pub async fn prints(project: &Project, recipes: &Recipes, k3s: K3s) -> Result<Prints, CliError> {
     let program = tokio::task::spawn_blocking(|| of_file(&std::env::current_exe()?));
-    let images = image_tags(&project.root).await?;
+    let images = image_tags(recipes).await?;
     let harness = |error: &dyn std::fmt::Display| CliError::Harness(format!("this program cannot be read: {error}"));
     let program = program.await.map_err(|error| harness(&error))?.map_err(|error| harness(&error))?;
     let mut prints = Prints::new();
@@ -57,9 +57,9 @@ pub async fn prints(project: &Project, k3s: K3s) -> Result<Prints, CliError> {
 }
 
 /// The published reference of each image, and the tag of its build, which contains the hash of all inputs.
-async fn image_tags(root: &Path) -> Result<BTreeMap<String, String>, CliError> {
+async fn image_tags(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliError> {
     let cache = Cache::open()?;
-    let lock = Lock::of_project(root, &cache)?;
+    let lock = Lock::of(recipes, &cache)?;
     let binaries = images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
     let rows = images::list(&lock, &binaries, &cache, None).await?;
     let digest = |name: &str| lock.entry(name).ok().and_then(|it| it.digest.as_ref().map(|it| it.value.clone()));

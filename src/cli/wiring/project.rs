@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use parallax_vocab::VariantId;
 use parallax_vocab::event::Exit;
+use parallax_vocab::{VariantId, inert};
 
 use crate::cli::args::{Lint, Plan};
 use crate::cli::filter::{self, Candidate};
@@ -144,6 +144,7 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
         plural(scenarios),
         plural(breaks)
     ));
+    printer::data(&inert(&on_this_machine(&project, &selected.into_iter().collect::<Vec<_>>())));
     Ok(Exit::AsExpected)
 }
 
@@ -160,11 +161,22 @@ pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<St
             "clusters": plan.clusters,
             "order": order,
             "expected-seconds": expected,
+            "host-programs": super::consent::host_programs(project, selected).iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
         let text = serde_json::to_string_pretty(&whole).map_err(|error| CliError::Harness(error.to_string()))?;
         return Ok(format!("{text}\n"));
     }
-    Ok(crate::plan::show(&plan, &expected))
+    Ok(crate::plan::show(&plan, &expected) + &on_this_machine(project, selected))
+}
+
+/// The programs that would run on this machine itself, a line each.
+fn on_this_machine(project: &Project, selected: &[VariantId]) -> String {
+    let programs = super::consent::host_programs(project, selected);
+    let lines: String = programs.iter().map(|it| format!("  {it}\n")).collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    format!("on this machine itself, as you, and only with `e2e --allow-host-programs`:\n{lines}")
 }
 
 /// The plan in the order in which it runs: random with a seed, else by expected time, the longest first.

@@ -18,7 +18,7 @@ async fn a_build_that_fails_shows_its_command_and_last_lines() {
     let project = Project::held();
     project.change("images/pause/pause/main.go", "func main() {", "func main() {\n\tnonesuch()");
     let before = lists(&[]);
-    let mut command = project.parallax(&["e2e", "--k3s", "built"]);
+    let mut command = project.parallax(&["e2e", "--k3s", "built", "--lock", "project"]);
     command.env("PARALLAX_CACHE", project.own_cache());
     let run = Run::start(command, &project);
     let id = run.id.clone();
@@ -65,7 +65,7 @@ fn a_full_disk_is_said_and_leaves_nothing() {
     link_cache(&cache);
     project.change("images/agent/recipe.yaml", "workdir: /tmp", "workdir: /");
     let before = lists(&[]);
-    let mut command = project.parallax(&["e2e", "--k3s", "built"]);
+    let mut command = project.parallax(&["e2e", "--k3s", "built", "--lock", "project"]);
     command.env("PARALLAX_CACHE", &cache);
     let run = Run::start(command, &project);
     let id = run.id.clone();

@@ -30,7 +30,7 @@ fn an_image_without_its_binary_fails_at_once_and_was_the_only_one_rebuilt() {
     project.scenario("store", STORE);
     project.change("images/minio/recipe.yaml", "entrypoint: [/usr/bin/minio]", "entrypoint: [/usr/bin/nonesuch]");
     let before = lists(&[]);
-    let mut command = project.parallax(&["e2e"]);
+    let mut command = project.parallax(&["e2e", "--lock", "project"]);
     command.env("PARALLAX_CACHE", project.own_cache());
     let run = Run::start(command, &project);
     let id = run.id.clone();

@@ -1,0 +1,39 @@
+//! Programs that a scenario runs on the user's own machine.
+
+use std::fmt;
+
+use super::variant::{Loaded, Variant};
+
+/// A program that would run on the machine of whoever runs the scenario, as that user.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostProgram {
+    /// `file:line` of its step.
+    pub place: String,
+    /// Id of the step.
+    pub step: String,
+    /// The program and its arguments, as written; a client's name.
+    pub run: Vec<String>,
+}
+
+impl fmt::Display for HostProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: step {} runs {:?}", self.place, self.step, self.run.join(" "))
+    }
+}
+
+impl Loaded {
+    /// What a variant runs outside without an image, which is the machine itself.
+    pub fn host_programs(&self, variant: &Variant) -> Vec<HostProgram> {
+        let vantages = &variant.scenario.vantages;
+        let steps = variant.scenario.steps();
+        let programs = steps.iter().filter_map(|placed| {
+            let step = placed.step;
+            let vantage = vantages.get(step.from.as_deref()?)?;
+            let script = step.script.as_ref().map(|it| it.run.clone());
+            let run = script.or_else(|| step.client.as_ref().map(|it| vec![it.client.clone()]))?;
+            let here = vantage.outside.is_some() && vantage.image().is_none();
+            here.then(|| HostProgram { place: self.place_of(&step.id), step: step.id.clone(), run })
+        });
+        programs.collect()
+    }
+}

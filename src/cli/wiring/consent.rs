@@ -1,0 +1,73 @@
+//! What a stranger's project may do here only where the person says so: name images and recipes in CI, and run programs
+//! on this machine itself.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use parallax_vocab::VariantId;
+
+use super::Project;
+use crate::cli::CliError;
+use crate::cli::args::LockOf;
+use crate::cli::printer::is_ci;
+use crate::images::Recipes;
+use parallax_language::scenario::HostProgram;
+
+/// Whose images.lock and recipes a run goes by.
+pub fn recipes(project: &Path, lock: LockOf) -> Result<Recipes, CliError> {
+    of(project, lock, is_ci())
+}
+
+fn of(project: &Path, lock: LockOf, is_ci: bool) -> Result<Recipes, CliError> {
+    let own = Recipes::Of(project.to_owned());
+    match lock {
+        LockOf::Shipped => Ok(Recipes::Shipped),
+        LockOf::Auto if is_ci && own.are_foreign() => Err(CliError::Usage(
+            "images/ of this project is not what parallax ships: it names images that run privileged, and recipes that run \
+             on this machine, and in CI it may be a stranger's; `--lock project` trusts it, `--lock shipped` leaves it out"
+                .to_owned(),
+        )),
+        LockOf::Auto | LockOf::Project => Ok(own),
+    }
+}
+
+/// Every program that the selected variants would run on this machine itself.
+pub(super) fn host_programs(project: &Project, selected: &[VariantId]) -> BTreeSet<HostProgram> {
+    let variants = project.scenarios.iter().flat_map(|loaded| loaded.variants.iter().map(move |it| (loaded, it)));
+    let selected = variants.filter(|(_, variant)| selected.contains(&variant.id));
+    selected.flat_map(|(loaded, variant)| loaded.host_programs(variant)).collect()
+}
+
+/// Refuses programs on this machine, unless they are allowed.
+pub fn check_host_programs(project: &Project, selected: &[VariantId], allowed: bool) -> Result<(), CliError> {
+    let programs = host_programs(project, selected);
+    if allowed || programs.is_empty() {
+        return Ok(());
+    }
+    let list: String = programs.iter().map(|it| format!("\n  {it}")).collect();
+    Err(CliError::Usage(format!(
+        "programs would run on this machine itself, as you; give their vantage an `image`, or allow them with \
+         --allow-host-programs; nothing was started:{list}"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_ci_a_projects_own_images_need_a_word() {
+        let home = tempfile::tempdir().expect("a folder");
+        let own = Recipes::Of(home.path().to_owned());
+        let of = |lock, is_ci| of(home.path(), lock, is_ci).map_err(|error| error.to_string());
+        assert_eq!(of(LockOf::Auto, true), Ok(own.clone()), "it has none");
+        std::fs::create_dir(home.path().join("images")).expect("made");
+        std::fs::write(home.path().join("images/images.lock"), "images: []").expect("written");
+        assert_eq!(of(LockOf::Auto, false), Ok(own.clone()));
+        assert!(of(LockOf::Auto, true).is_err_and(|error| error.contains("--lock project")));
+        for is_ci in [false, true] {
+            assert_eq!(of(LockOf::Project, is_ci), Ok(own.clone()));
+            assert_eq!(of(LockOf::Shipped, is_ci), Ok(Recipes::Shipped));
+        }
+    }
+}

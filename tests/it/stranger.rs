@@ -1,0 +1,199 @@
+//! A stranger's project, as it comes with a pull request: what only looks at it shows nothing of this machine, waits for
+//! nothing and ends; what would do something on this machine needs a word. No test here needs an engine.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::Duration;
+
+use predicates::prelude::*;
+use predicates::str::contains;
+use tempfile::TempDir;
+
+use super::cli::{parallax, project};
+
+const SECRET: &str = "hunter2-hunter2";
+
+/// A project with a file beside it that is none of a stranger's business.
+fn with_neighbour() -> (TempDir, std::path::PathBuf) {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path().join("project");
+    fs::create_dir_all(root.join("scenarios/x")).unwrap();
+    fs::write(home.path().join("credentials"), format!("auths: {{ registry: {SECRET} }}\n{SECRET}: [")).unwrap();
+    (home, root)
+}
+
+fn pipe(path: &Path) {
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+}
+
+/// Every command that only looks says `says`, in time, and shows nothing of the neighbour.
+fn refused(root: &Path, says: &str) {
+    for command in ["lint", "list", "plan"] {
+        parallax(root)
+            .arg(command)
+            .timeout(Duration::from_secs(60))
+            .assert()
+            .code(2)
+            .stderr(contains(says).and(contains(SECRET).not()).and(contains("\u{1b}").not()))
+            .stdout(contains(SECRET).not());
+    }
+}
+
+#[test]
+fn what_a_link_leads_to_outside_is_never_shown() {
+    let (_home, root) = with_neighbour();
+    symlink("../../../credentials", root.join("scenarios/x/scenario.yaml")).unwrap();
+    refused(&root, "scenarios/x/scenario.yaml:1:1");
+    refused(&root, "leads out of the project");
+    fs::remove_file(root.join("scenarios/x/scenario.yaml")).unwrap();
+
+    symlink("../..", root.join("scenarios/out")).unwrap();
+    refused(&root, "leads out of the project");
+    fs::remove_file(root.join("scenarios/out")).unwrap();
+
+    fs::create_dir_all(root.join("fixtures/minio")).unwrap();
+    symlink("../../../credentials", root.join("fixtures/minio/fixture.yaml")).unwrap();
+    refused(&root, "fixtures/minio/fixture.yaml");
+    fs::remove_dir_all(root.join("fixtures")).unwrap();
+
+    fs::create_dir(root.join("images")).unwrap();
+    symlink("../../credentials", root.join("images/images.lock")).unwrap();
+    parallax(&root)
+        .args(["images", "list"])
+        .assert()
+        .failure()
+        .stderr(contains("no regular file").and(contains(SECRET).not()))
+        .stdout(contains(SECRET).not());
+}
+
+#[test]
+fn nothing_is_waited_for() {
+    let (_home, root) = with_neighbour();
+    pipe(&root.join("scenarios/x/scenario.yaml"));
+    refused(&root, "no regular file");
+    fs::remove_file(root.join("scenarios/x/scenario.yaml")).unwrap();
+    fs::create_dir_all(root.join("fixtures/f")).unwrap();
+    pipe(&root.join("fixtures/f/fixture.yaml"));
+    refused(&root, "no regular file");
+}
+
+#[test]
+fn what_would_not_be_read_is_missed() {
+    let project = project();
+    let at = |path: &str| project.path().join(path);
+    fs::rename(at("scenarios/contract/scenario.yaml"), at("scenarios/contract/Scenario.yml")).unwrap();
+    refused(project.path(), "rename it to `scenario.yaml`");
+    fs::remove_file(at("scenarios/contract/Scenario.yml")).unwrap();
+    // Without its own file the shipped fixture of that name would be taken, and nobody would know.
+    fs::create_dir_all(at("fixtures/minio")).unwrap();
+    fs::write(at("fixtures/minio/fixture.yml"), "name: minio").unwrap();
+    refused(project.path(), "rename `fixture.yml` to `fixture.yaml`");
+    fs::remove_file(at("fixtures/minio/fixture.yml")).unwrap();
+    fs::write(at("fixtures/minio/minio.yaml"), "kind: x").unwrap();
+    refused(project.path(), "the folder holds no `fixture.yaml`");
+}
+
+/// A project whose only fixture exports what a template makes.
+fn exporting(template: &str) -> TempDir {
+    let project = tempfile::tempdir().unwrap();
+    let at = |path: &str| project.path().join(path);
+    fs::create_dir_all(at("scenarios/x")).unwrap();
+    fs::create_dir_all(at("fixtures/f")).unwrap();
+    let fixture = serde_json::json!({
+        "name": "f", "summary": "A fixture", "exports": { "out": { "value": template, "doc": "What it makes" } },
+    });
+    fs::write(at("fixtures/f/fixture.yaml"), fixture.to_string()).unwrap();
+    let scenario = "name: x\nsummary: x\nfixtures: { f: { use: f } }\nflow:\n  - { id: a, resource: { api-version: v1, kind: \
+                    Namespace, name: \"{{ f.out }}\" }, expect: { object: { kind: Namespace } } }\n";
+    fs::write(at("scenarios/x/scenario.yaml"), scenario).unwrap();
+    project
+}
+
+#[test]
+fn a_template_ends_and_its_text_has_an_end() {
+    parallax(exporting("a {{ 1 + 1 }}").path()).arg("plan").assert().success();
+    for template in [
+        "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
+        "{% for a in range(100000) %}{{ 'x' * 1000 }}{% endfor %}",
+        "a {{ 'x' * 90000000 }}",
+        "{% macro d(x) %}{{ x ~ x }}{% endmacro %}{% set a = 'xxxxxxxxxxxxxxxx' %}{% for i in range(40) %}{% set a = d(a) %}{% endfor %}{{ d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(a))))))))))))))))))) }}",
+        "a {{ ('x' * 100000) | replace('x', 'y' * 100000) }}",
+    ] {
+        parallax(exporting(template).path())
+            .arg("plan")
+            .timeout(Duration::from_secs(60))
+            .assert()
+            .code(2)
+            .stderr(contains("the template does too much or writes too much").or(contains("the template failed")));
+    }
+}
+
+#[test]
+fn what_a_file_says_does_nothing_to_the_terminal() {
+    let project = project();
+    let file = project.path().join("scenarios/contract/scenario.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replacen("What k3s promises", "\"\\e]0;pwned\\a\\e[2J ##[add-mask]x \\u202e\"", 1)).unwrap();
+    let listed = contains("pwned").and(contains("\u{1b}").or(contains("\u{202e}")).or(contains("##[")).not());
+    parallax(project.path()).arg("list").assert().success().stdout(listed);
+    // A raw one is refused, and the line is shown.
+    fs::write(&file, text.replacen("What k3s promises", "\u{1b}]0;pwned\u{7} ##[add-mask]x", 1)).unwrap();
+    let shown = contains("control character U+001B").and(contains("\u{1b}").or(contains("##[")).not());
+    parallax(project.path()).arg("lint").assert().code(2).stderr(shown);
+}
+
+#[test]
+fn a_program_on_this_machine_needs_a_word() {
+    let (_home, root) = with_neighbour();
+    let scenario = "name: x\nsummary: x\nvantages: { me: { outside: {} } }\nflow:\n  - id: spy\n    from: me\n    \
+                    script: { run: [sh, -c, \"cat /proc/$PPID/environ\"] }\n    expect: { exit: 0 }\n";
+    fs::write(root.join("scenarios/x/scenario.yaml"), scenario).unwrap();
+    let named = || contains("scenarios/x/scenario.yaml:5: step spy runs \"sh -c cat /proc/$PPID/environ\"");
+    parallax(&root).arg("e2e").assert().code(2).stderr(named().and(contains("--allow-host-programs"))).stdout("");
+    assert!(!root.join("target").exists(), "nothing was started");
+    for command in ["lint", "plan"] {
+        parallax(&root).arg(command).assert().success().stdout(named().and(contains("--allow-host-programs")));
+    }
+    // In a container it is no business of this machine's.
+    fs::write(
+        root.join("scenarios/x/scenario.yaml"),
+        scenario.replacen("outside: {}", "outside: { image: clients }", 1),
+    )
+    .unwrap();
+    parallax(&root).arg("plan").assert().success().stdout(contains("--allow-host-programs").not());
+}
+
+#[test]
+fn in_ci_images_that_are_not_the_shipped_ones_need_a_word() {
+    let project = project();
+    fs::create_dir(project.path().join("images")).unwrap();
+    let lock = "images: [{ name: k3s, for: x, reference: 'evil.example/k3s:1' }]";
+    fs::write(project.path().join("images/images.lock"), lock).unwrap();
+    for command in [&["e2e"][..], &["images", "build"], &["images", "fetch"]] {
+        let says = contains("--lock project").and(contains("--lock shipped"));
+        parallax(project.path()).args(command).env("CI", "true").assert().code(2).stderr(says).stdout("");
+    }
+}
+
+#[test]
+fn a_report_is_never_written_through_a_link() {
+    let record = tempfile::tempdir().unwrap();
+    let victim = tempfile::NamedTempFile::new().unwrap();
+    fs::write(victim.path(), "mine").unwrap();
+    let started = r#"{"at_ms":0,"event":{"note":{"text":"a record"}}}"#;
+    fs::write(record.path().join("record.jsonl"), format!("{started}\n")).unwrap();
+    for name in ["junit.xml", "report.html"] {
+        symlink(victim.path(), record.path().join(name)).unwrap();
+    }
+    parallax(record.path()).args(["report", "."]).assert().success();
+    assert_eq!(fs::read_to_string(victim.path()).unwrap(), "mine");
+    for name in ["junit.xml", "report.html"] {
+        let report = record.path().join(name);
+        assert!(report.symlink_metadata().unwrap().is_file(), "{name} is the report now");
+        fs::remove_file(&report).unwrap();
+        pipe(&report);
+    }
+    parallax(record.path()).args(["report", "."]).assert().failure().stderr(contains("no regular file"));
+}
