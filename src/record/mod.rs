@@ -13,7 +13,7 @@ mod sink;
 mod writer;
 
 pub use log::{LOG_FILE, Log, Noted, in_full};
-pub use read::read;
+pub use read::{parse, read};
 pub use redact::{Redactor, by_form};
 pub use sink::{Setup, Sink};
 pub use writer::{Live, RECORD_FILE, Recorded, Recorder};

@@ -16,10 +16,15 @@ pub fn read(path: &Path) -> Result<Vec<Event>, RecordError> {
     let path = if path.is_dir() { path.join(RECORD_FILE) } else { path.to_owned() };
     let shown = path.display().to_string();
     let text = std::fs::read(&path).map_err(|source| RecordError::Read { path: shown.clone(), source })?;
+    parse(&shown, &text)
+}
+
+/// Reads a record's text; `path` says where it is from.
+pub fn parse(path: &str, text: &[u8]) -> Result<Vec<Event>, RecordError> {
     // A tear may fall inside a character.
-    let text = String::from_utf8_lossy(&text);
+    let text = String::from_utf8_lossy(text);
     let lines: Vec<&str> = text.split('\n').collect();
-    same_format(&shown, lines[0])?;
+    same_format(path, lines[0])?;
     let mut events = Vec::with_capacity(lines.len());
     for (index, line) in lines.iter().enumerate() {
         if line.trim().is_empty() {
@@ -29,7 +34,7 @@ pub fn read(path: &Path) -> Result<Vec<Event>, RecordError> {
             Ok(event) => events.push(event),
             // Only a line without its newline can be torn.
             Err(_) if index + 1 == lines.len() => {}
-            Err(source) => return Err(RecordError::Line { path: shown, line: index + 1, source }),
+            Err(source) => return Err(RecordError::Line { path: path.to_owned(), line: index + 1, source }),
         }
     }
     Ok(events)

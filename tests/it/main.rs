@@ -7,6 +7,7 @@ mod cli;
 mod e2e;
 mod engine;
 mod explain;
+mod fuzz;
 mod identity;
 mod lint;
 mod mutate;

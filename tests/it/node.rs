@@ -5,7 +5,7 @@
 //! does it: from the engine where it is, by a build where it is not.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use parallax::cluster::{authority, client, outside};
 use parallax::engine::{Container, ContainerSpec, EngineError, InlineFile, Network, Port, Ready, Site};
-use parallax::images::{K3s, NODE, Want};
+use parallax::images::{K3s, NODE, Recipes, Want};
 use parallax::probe::Vantage;
 use parallax::record::Sink;
 use parallax::run::supply_of;
@@ -115,10 +115,11 @@ async fn the_node_keeps_its_contract_before_and_beside_a_cluster() {
 
 /// The reference of the built image.
 async fn node_image(bench: &Bench) -> String {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let recipes = Recipes::Of(PathBuf::from(env!("CARGO_MANIFEST_DIR")));
     let wanted = [Want { name: NODE.to_owned(), engine: true, archive: false }];
     let sink = Sink::new(|event| eprintln!("{event:?}"));
-    let supplied = supply_of(project, K3s::Built, &bench.engine, false, &wanted, &sink, CancellationToken::new()).await;
+    let supplied =
+        supply_of(&recipes, K3s::Built, &bench.engine, false, &wanted, &sink, CancellationToken::new()).await;
     let supplied = supplied.unwrap_or_else(|error| panic!("{error}"));
     supplied[NODE].reference.clone()
 }

@@ -118,7 +118,7 @@ fn a_template_ends_and_its_text_has_an_end() {
         "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
         "{% for a in range(100000) %}{{ 'x' * 1000 }}{% endfor %}",
         "a {{ 'x' * 90000000 }}",
-        "{% macro d(x) %}{{ x ~ x }}{% endmacro %}{% set a = 'xxxxxxxxxxxxxxxx' %}{% for i in range(40) %}{% set a = d(a) %}{% endfor %}{{ d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(a))))))))))))))))))) }}",
+        &format!("{{% macro d(x) %}}{{{{ x ~ x }}}}{{% endmacro %}}{{{{ {}'x'{} }}}}", "d(".repeat(40), ")".repeat(40)),
         "a {{ ('x' * 100000) | replace('x', 'y' * 100000) }}",
     ] {
         parallax(exporting(template).path())

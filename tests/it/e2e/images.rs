@@ -58,7 +58,7 @@ fn a_full_disk_is_said_and_leaves_nothing() {
     }
     let project = Project::held();
     let cache = project.path("small");
-    let Some(small) = Small::mount(&cache, "size=4m") else {
+    let Some(small) = Small::mount(&cache, "size=4m,mode=700") else {
         eprintln!("NOT TESTED: a full disk takes a small tmpfs, and this process may not mount one");
         return;
     };

@@ -4,6 +4,7 @@
 //! person gets, and that nothing is left in the engine. At most two runs go on at once: a cluster each.
 
 mod bench;
+mod canary;
 mod crowd;
 mod died;
 mod images;

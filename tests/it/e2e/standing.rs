@@ -33,7 +33,7 @@ flow:
 "#;
 
 /// A client for the run's only cluster, by the second way: the engine, the node's kubeconfig, its published port.
-async fn cluster(run: &str) -> Client {
+pub(super) async fn cluster(run: &str) -> Client {
     // Another test may have installed it first; there is only this one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let engine = Engine::connect(&find(&RealSurroundings).unwrap()).await.unwrap();

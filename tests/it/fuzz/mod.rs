@@ -1,0 +1,229 @@
+//! What strangers write, mutated: a scenario file, a record, the frames of an agent. No reader panics, and none takes more
+//! than a second, whatever it is given.
+//!
+//! `cargo xtask fuzz 1000000` gives them many; a plain test run gives them some, and everything in `tests/fuzz`, where each
+//! input that was once too much for a reader is kept. An input whose answer has a new shape joins those that are mutated
+//! further, which leads deeper than any fixed set.
+
+mod mutate;
+mod readers;
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng as _;
+
+use self::mutate::Mutator;
+use self::readers::{READERS, Reader};
+
+/// How many inputs; `cargo xtask fuzz` sets it.
+const INPUTS: &str = "PARALLAX_FUZZ";
+/// Where the numbers begin, so that another run tries other inputs.
+const SEED: &str = "PARALLAX_FUZZ_SEED";
+/// Without it, so many: seconds.
+const FEW: usize = 3_000;
+/// No reader may take longer for one input.
+const LIMIT: Duration = Duration::from_secs(1);
+/// One that has not answered by then never will: the test ends there, and says with which input.
+const STUCK: Duration = Duration::from_secs(60);
+/// Most inputs that are mutated further.
+const POOL: usize = 4_000;
+
+fn number(name: &str, otherwise: usize) -> usize {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+/// Where inputs of a reader are kept.
+fn kept(reader: &Reader) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz").join(reader.name)
+}
+
+/// Every regular file of a folder, by name.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .collect();
+    files.sort();
+    files
+}
+
+/// What is wrong with a reader's way with an input.
+fn fault(reader: &Reader, input: &[u8]) -> (Option<String>, u64) {
+    let try_it = || {
+        let began = Instant::now();
+        let told = catch_unwind(AssertUnwindSafe(|| (reader.read)(input)));
+        (told, began.elapsed())
+    };
+    let (told, mut took) = try_it();
+    let Ok(told) = told else { return (Some("it panicked".to_owned()), 0) };
+    // Others use this machine too: the least of three times is the reader's own.
+    for _ in 0..2 {
+        if took > LIMIT {
+            took = took.min(try_it().1);
+        }
+    }
+    let slow = (took > LIMIT).then(|| format!("it took {} ms", took.as_millis()));
+    let mut shape = DefaultHasher::new();
+    told.chars().filter(|c| !c.is_ascii_digit()).collect::<String>().hash(&mut shape);
+    (slow, shape.finish())
+}
+
+#[test]
+fn what_was_once_too_much_is_read() {
+    for reader in READERS {
+        let files = files(&kept(reader));
+        assert!(!files.is_empty(), "nothing is kept for {}", reader.name);
+        for file in files {
+            let (fault, _) = fault(reader, &std::fs::read(&file).unwrap());
+            assert_eq!(fault, None, "{}", file.display());
+        }
+    }
+}
+
+/// A check that cannot fail is none: a reader that panics, and one that is slow, are caught.
+#[test]
+fn a_reader_that_panics_or_takes_too_long_is_caught() {
+    let panics = Reader { name: "panics", read: |_| panic!("on purpose"), seeds: Vec::new };
+    assert_eq!(fault(&panics, b"x").0.as_deref(), Some("it panicked"));
+    let slow = |_: &[u8]| {
+        let until = Instant::now() + LIMIT + Duration::from_millis(50);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        String::new()
+    };
+    let slow = Reader { name: "slow", read: slow, seeds: Vec::new };
+    assert!(fault(&slow, b"x").0.is_some_and(|fault| fault.starts_with("it took 10")));
+}
+
+#[test]
+fn no_input_is_too_much_for_a_reader() {
+    let inputs = number(INPUTS, FEW);
+    let seed = number(SEED, 1) as u64;
+    let mut faults = Vec::new();
+    for reader in READERS {
+        let began = Instant::now();
+        let run = Run::new(reader);
+        run.all(inputs / READERS.len(), seed);
+        let shapes = run.shapes.lock().unwrap().len();
+        let found = run.faults.into_inner().unwrap();
+        eprintln!(
+            "{}: {} inputs in {:.1?}, {shapes} shapes of answers, {} faults",
+            reader.name,
+            inputs / READERS.len(),
+            began.elapsed(),
+            found.len()
+        );
+        // Mutations that never got beyond the first check would show nothing.
+        assert!(shapes >= 20, "{}: only {shapes} shapes of answers", reader.name);
+        faults.extend(found);
+    }
+    assert_eq!(faults, Vec::<String>::new());
+}
+
+/// One reader's inputs.
+struct Run {
+    reader: &'static Reader,
+    pool: Mutex<Vec<Vec<u8>>>,
+    shapes: Mutex<HashSet<u64>>,
+    faults: Mutex<Vec<String>>,
+    next: AtomicUsize,
+    over: AtomicBool,
+}
+
+impl Run {
+    fn new(reader: &'static Reader) -> Self {
+        let mut pool = (reader.seeds)();
+        pool.extend(files(&kept(reader)).iter().map(|file| std::fs::read(file).unwrap()));
+        Self {
+            reader,
+            pool: Mutex::new(pool),
+            shapes: Mutex::default(),
+            faults: Mutex::default(),
+            next: AtomicUsize::new(0),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    fn all(&self, inputs: usize, seed: u64) {
+        let seeds = self.pool.lock().unwrap().clone();
+        let mutator = Mutator::new(&seeds);
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let doing: Vec<Mutex<Option<(Instant, Vec<u8>)>>> = (0..workers).map(|_| Mutex::new(None)).collect();
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = doing
+                .iter()
+                .enumerate()
+                .map(|(worker, doing)| {
+                    let mutator = &mutator;
+                    let worker = worker as u64;
+                    let work = move || self.work(inputs, mutator, ChaCha8Rng::seed_from_u64(seed << 8 | worker), doing);
+                    // As much as a thread of the harness has.
+                    std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn_scoped(scope, work).unwrap()
+                })
+                .collect();
+            while !workers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+                // Looks after the workers, which are bounded by this.
+                std::thread::sleep(Duration::from_millis(100));
+                for slot in &doing {
+                    let stuck = slot.lock().unwrap().clone().filter(|(began, _)| began.elapsed() > STUCK);
+                    if let Some((_, input)) = stuck {
+                        eprintln!("{}: no answer within {STUCK:?}", self.found(&input, "it never ended"));
+                        std::process::exit(101);
+                    }
+                }
+            }
+        });
+    }
+
+    fn work(
+        &self,
+        inputs: usize,
+        mutator: &Mutator,
+        mut random: ChaCha8Rng,
+        doing: &Mutex<Option<(Instant, Vec<u8>)>>,
+    ) {
+        while self.next.fetch_add(1, Ordering::Relaxed) < inputs && !self.over.load(Ordering::Relaxed) {
+            let input = {
+                let pool = self.pool.lock().unwrap();
+                mutator.mutated(&pool, &mut random)
+            };
+            *doing.lock().unwrap() = Some((Instant::now(), input.clone()));
+            let (fault, shape) = fault(self.reader, &input);
+            *doing.lock().unwrap() = None;
+            if let Some(fault) = fault {
+                let found = self.found(&input, &fault);
+                let mut faults = self.faults.lock().unwrap();
+                faults.push(found);
+                // The same fault again and again helps nobody.
+                if faults.len() >= 10 {
+                    self.over.store(true, Ordering::Relaxed);
+                }
+            } else if self.shapes.lock().unwrap().insert(shape) {
+                let mut pool = self.pool.lock().unwrap();
+                if pool.len() < POOL {
+                    pool.push(input);
+                }
+            }
+        }
+    }
+
+    /// Keeps an input that was too much, and says where.
+    fn found(&self, input: &[u8], fault: &str) -> String {
+        let mut name = DefaultHasher::new();
+        input.hash(&mut name);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz");
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(format!("{}-{:016x}", self.reader.name, name.finish()));
+        std::fs::write(&path, input).unwrap();
+        format!("{} of {}: {fault}", path.display(), self.reader.name)
+    }
+}

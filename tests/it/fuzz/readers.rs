@@ -1,0 +1,178 @@
+//! What reads strangers' bytes, each with all that is done with them afterwards.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use parallax::judge::{Expected, Seen, judge, tally};
+use parallax::report::{Summary, explanation, github, junit, page, terminal};
+use parallax::{plan, record};
+use parallax_language::fixture::Library;
+use parallax_language::scenario::{Loaded, diagnostic};
+use parallax_vocab::EventKind;
+use parallax_vocab::prober::{Outcome, Series};
+use parallax_vocab::wire::{FrameError, FromAgent, ToAgent, decode, encode};
+use serde_json::json;
+
+/// A reader.
+pub(super) struct Reader {
+    pub(super) name: &'static str,
+    /// Reads bytes, and does with what it read all that the harness would. What it returns tells one outcome from
+    /// another.
+    pub(super) read: fn(&[u8]) -> String,
+    /// Inputs that are sound.
+    pub(super) seeds: fn() -> Vec<Vec<u8>>,
+}
+
+pub(super) const READERS: &[Reader] = &[
+    Reader { name: "scenario", read: scenario, seeds: scenarios },
+    Reader { name: "record", read: events, seeds: records },
+    Reader { name: "frame", read: frames, seeds: framed },
+];
+
+static LIBRARY: LazyLock<Library> = LazyLock::new(Library::shipped);
+
+fn repository(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn scenario(bytes: &[u8]) -> String {
+    // The folder has the name that the file has, so that more than the name is read.
+    let lines = bytes.split(|byte| *byte == b'\n');
+    let name = lines.into_iter().find_map(|line| line.strip_prefix(b"name: ")).unwrap_or(b"x");
+    let path = format!("area/{}", String::from_utf8_lossy(name));
+    match Loaded::read(&LIBRARY, &path, "scenario.yaml", bytes) {
+        Ok(loaded) => {
+            let selected: BTreeSet<_> = loaded.variants.iter().map(|variant| variant.id.clone()).collect();
+            let programs = loaded.variants.iter().flat_map(|variant| loaded.host_programs(variant)).count();
+            match plan::build(&LIBRARY, std::slice::from_ref(&loaded), &selected) {
+                Ok(plan) => format!("{programs} {}", plan::show(&plan, &plan::Expected::default()).lines().count() % 7),
+                Err(error) => error.to_string(),
+            }
+        }
+        Err(errors) => {
+            diagnostic::render(&errors, true);
+            diagnostic::render(&errors, false);
+            errors.first().map(|it| it.message.chars().take(40).collect()).unwrap_or_default()
+        }
+    }
+}
+
+fn scenarios() -> Vec<Vec<u8>> {
+    let mut seeds: Vec<Vec<u8>> = ["tests/good", "tests/bad"]
+        .iter()
+        .flat_map(|folder| super::files(&repository(folder)))
+        .filter(|file| file.extension().is_some_and(|it| it == "yaml"))
+        .map(|file| std::fs::read(file).unwrap())
+        .collect();
+    let (shipped, _) = parallax_language::scenario::load(&LIBRARY, &repository(""), &[]);
+    assert!(!shipped.is_empty());
+    // The long ones say little that the others do not, and take their time.
+    seeds.extend(shipped.iter().map(|it| it.document.source.text().as_bytes().to_vec()).filter(|it| it.len() < 12_000));
+    seeds
+}
+
+fn events(bytes: &[u8]) -> String {
+    let events = match record::parse("record.jsonl", bytes) {
+        Ok(events) => events,
+        Err(error) => return error.to_string().chars().filter(|c| !c.is_ascii_digit()).take(90).collect(),
+    };
+    let summary = Summary::from_events(&events);
+    for colour in [false, true] {
+        terminal::render(&summary, &terminal::Style { colour, ..terminal::Style::default() });
+    }
+    let page = page::render(&summary, "parallax e2e").map_or_else(|error| error.to_string(), |_| String::new());
+    let junit = junit::render(&summary).map_or_else(|error| error.to_string(), |_| String::new());
+    let markdown = github::markdown(&summary, "parallax e2e");
+    let explained = explanation::explanation(&summary, None).unwrap_or_default();
+    let lines = |text: &str| text.lines().count() % 11;
+    format!("{:?} {page} {junit} {} {}", summary.totals(), lines(&markdown), lines(&explained))
+}
+
+fn seed_record() -> Vec<u8> {
+    std::fs::read(repository("tests/fuzz/record/run.jsonl")).unwrap()
+}
+
+fn records() -> Vec<Vec<u8>> {
+    let lines = seed_record();
+    let lines: Vec<&[u8]> = lines.split(|byte| *byte == b'\n').collect();
+    // Whole, and each event for itself behind the first one.
+    let alone = lines.iter().map(|line| [lines[0], line, b""].join(&b'\n'));
+    alone.chain([lines.join(&b'\n')]).collect()
+}
+
+/// Bytes as they come from a stream, and each line as a frame whose length is right.
+fn frames(bytes: &[u8]) -> String {
+    let framed = bytes.split(|byte| *byte == b'\n').flat_map(|line| {
+        let length = u32::try_from(line.len()).unwrap();
+        [&length.to_be_bytes()[..], line].concat()
+    });
+    let framed: Vec<u8> = framed.collect();
+    format!("{} {} {}", from_agent(bytes.to_vec()), from_agent(framed.clone()), to_agent(framed))
+}
+
+fn words(error: &FrameError) -> String {
+    error.to_string().chars().filter(|c| !c.is_ascii_digit()).take(80).collect()
+}
+
+fn to_agent(mut buffer: Vec<u8>) -> String {
+    let mut read = 0;
+    loop {
+        match decode::<ToAgent>(&mut buffer) {
+            Ok(Some(_)) => read += 1,
+            Ok(None) => return format!("{}", read % 5),
+            Err(error) => return words(&error),
+        }
+    }
+}
+
+fn from_agent(mut buffer: Vec<u8>) -> String {
+    let mut series = Series::default();
+    let mut told = String::new();
+    loop {
+        match decode::<FromAgent>(&mut buffer) {
+            Ok(Some(FromAgent::Told { answer, .. })) => {
+                let judged = judge(&Expected::Success, &answer, &Seen::default());
+                told = judged.cause.map(|cause| cause.to_string().chars().take(30).collect()).unwrap_or_default();
+            }
+            Ok(Some(FromAgent::Series { series: Some(page), .. })) => {
+                if let Err(why) = series.join(*page) {
+                    return why;
+                }
+                tally(&series, &Expected::Success, &Seen::default());
+            }
+            Ok(Some(FromAgent::Series { series: None, .. } | FromAgent::Hello { .. })) => {}
+            Ok(None) => return told,
+            Err(error) => return words(&error),
+        }
+    }
+}
+
+fn framed() -> Vec<Vec<u8>> {
+    let events = record::parse("run.jsonl", &seed_record()).unwrap();
+    let steps = events.into_iter().filter_map(|event| match event.event {
+        EventKind::StepEnded(step) => Some(step),
+        _ => None,
+    });
+    let mut lines: Vec<Vec<u8>> = Vec::new();
+    let mut kinds = Vec::new();
+    for (request, step) in (0_u64..).zip(steps) {
+        if let Some(question) = step.question {
+            lines.push(serde_json::to_vec(&ToAgent::Ask { request, question: Box::new(question) }).unwrap());
+        }
+        if let Some(answer) = step.answer {
+            kinds.push(answer.clone());
+            lines.push(serde_json::to_vec(&FromAgent::Told { request, answer: Box::new(answer) }).unwrap());
+        }
+    }
+    assert!(kinds.len() > 10, "the record holds too few answers");
+    let outcomes = (0..40).map(|at| Outcome { at_us: at * 1_000, took_us: 300, kind: at as usize % 10 });
+    let (outcomes, kinds) = (outcomes.collect(), kinds[..10].to_vec());
+    let series = Series { asked_for_us: 40_000, outcomes, kinds, ..Series::default() };
+    let page = FromAgent::Series { request: 1, series: Some(Box::new(series)) };
+    lines.push(serde_json::to_vec(&page).unwrap());
+    let hello = json!({ "hello": { "version": 2, "host": "a", "addresses": ["10.0.0.1", "::1"] } });
+    lines.push(hello.to_string().into_bytes());
+    let streams = vec![[encode(&ToAgent::Heartbeat).unwrap(), encode(&page).unwrap()].concat()];
+    lines.into_iter().chain(streams).collect()
+}
