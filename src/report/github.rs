@@ -160,7 +160,7 @@ fn longest_run(text: &str) -> usize {
 
 /// A sentence of which no character is Markdown or HTML, but for code between backticks.
 fn plain(text: &str) -> String {
-    let balanced = text.matches('`').count() % 2 == 0 && longest_run(text) < 2;
+    let balanced = text.matches('`').count().is_multiple_of(2) && longest_run(text) < 2;
     let mut out = String::new();
     for (number, part) in text.replace('\n', " ").split('`').enumerate() {
         if number > 0 {

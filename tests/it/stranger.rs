@@ -33,7 +33,7 @@ fn refused(root: &Path, says: &str) {
     for command in ["lint", "list", "plan"] {
         parallax(root)
             .arg(command)
-            .timeout(Duration::from_secs(60))
+            .timeout(Duration::from_mins(1))
             .assert()
             .code(2)
             .stderr(contains(says).and(contains(SECRET).not()).and(contains("\u{1b}").not()))
@@ -123,7 +123,7 @@ fn a_template_ends_and_its_text_has_an_end() {
     ] {
         parallax(exporting(template).path())
             .arg("plan")
-            .timeout(Duration::from_secs(60))
+            .timeout(Duration::from_mins(1))
             .assert()
             .code(2)
             .stderr(contains("the template does too much or writes too much").or(contains("the template failed")));

@@ -6,6 +6,7 @@ mod cargo;
 mod catalogue;
 mod ci;
 mod e2e;
+mod fuzz;
 mod lint;
 mod mutate;
 mod parts;
@@ -58,6 +59,8 @@ enum Task {
     Soak(soak::Arguments),
     /// Make each fault in the judge in turn, and fail where no recorded answer of the catalogue notices it: seconds, no engine.
     Mutate(mutate::Mutate),
+    /// Mutate scenario files, records and agents' frames: no reader may panic, or take a second.
+    Fuzz(fuzz::Fuzz),
     /// Compare scenarios/catalogue.md with the scenarios and breaks that there are, adding what is new.
     Catalogue {
         /// Add nothing; fail where they differ.
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Task::Bench { args } => bench::run(&args),
         Task::Soak(arguments) => soak::run(&arguments),
         Task::Mutate(args) => mutate::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Catalogue { check } => cargo::build().and_then(|parallax| catalogue::run(&parallax, check)),
         Task::Ci { provision } => ci::run(provision),
     };

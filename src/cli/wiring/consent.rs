@@ -44,10 +44,10 @@ pub fn check_host_programs(project: &Project, selected: &[VariantId], allowed: b
     if allowed || programs.is_empty() {
         return Ok(());
     }
-    let list: String = programs.iter().map(|it| format!("\n  {it}")).collect();
+    let list = programs.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ");
     Err(CliError::Usage(format!(
         "programs would run on this machine itself, as you; give their vantage an `image`, or allow them with \
-         --allow-host-programs; nothing was started:{list}"
+         --allow-host-programs; nothing was started:\n  {list}"
     )))
 }
 

@@ -172,7 +172,7 @@ pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<St
 /// The programs that would run on this machine itself, a line each.
 fn on_this_machine(project: &Project, selected: &[VariantId]) -> String {
     let programs = super::consent::host_programs(project, selected);
-    let lines: String = programs.iter().map(|it| format!("  {it}\n")).collect();
+    let lines = programs.iter().fold(String::new(), |lines, it| lines + &format!("  {it}\n"));
     if lines.is_empty() {
         return lines;
     }

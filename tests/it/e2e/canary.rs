@@ -1,6 +1,7 @@
 //! The canary: a flow that prints secrets in every way it can. Nothing that the run writes or shows holds one, nor a piece.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -20,6 +21,9 @@ const CANARY: &str = "canary-5Zq9/x7+Lw2\"tV0<rB8&mN3";
 const PIECE: usize = 8;
 /// Of a secret that is longer, a key or a token, the redactor keeps no more than every eighth piece.
 const SHORT: usize = 64;
+
+/// Every key of the kind that certificates have begins so, and so does what they say of its public half.
+const KIND_OF_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
 
 /// Prints each secret that a pod has: as it is, encoded, and so that what quotes the line cuts it.
 const PRINTER: &str = r#"
@@ -81,10 +85,11 @@ flow:
         let run =
             format!("printf '%0{pad}d%s' 0 \"$AWS_SECRET_ACCESS_KEY\"; printf '%0{pad}d%s' 0 \"$CANARY\" >&2; exit 5");
         let run = serde_json::to_string(&run).unwrap();
-        text += &format!(
+        write!(
+            text,
             "  - id: cut-{pad}\n    from: app\n    script: {{ run: [sh, -c, {run}], store: store, env: {{ CANARY: \"{{{{ canary.canary }}}}\" }} }}\n    \
              expect: {{ exit: 0, stdout: zzz, stderr: zzz }}\n"
-        );
+        ).unwrap();
     }
     let gate = "resource: { api-version: v1, kind: ConfigMap, name: gate }, eventually: 3m, expect: { object: { kind: ConfigMap } }";
     text + "  - { id: gate, " + gate + " }\n"
@@ -189,8 +194,6 @@ async fn held(run: &Run) -> Vec<String> {
     // What is short or a word is no secret that could be told from a report's own words; a certificate is no secret.
     let random = |text: &String| text.len() >= 12 && text.bytes().any(|byte| byte.is_ascii_digit());
     let values = values.filter(|text| random(text) && !text.contains("BEGIN CERTIFICATE"));
-    // Every key of that kind begins so, and so does what certificates say of its public half.
-    const KIND_OF_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
     let body = |text: String| {
         let lines = text.lines().filter(|line| !line.starts_with("-----"));
         let lines = lines.map(|line| line.strip_prefix(KIND_OF_KEY).unwrap_or(line).to_owned());

@@ -31,7 +31,7 @@ const FEW: usize = 3_000;
 /// No reader may take longer for one input.
 const LIMIT: Duration = Duration::from_secs(1);
 /// One that has not answered by then never will: the test ends there, and says with which input.
-const STUCK: Duration = Duration::from_secs(60);
+const STUCK: Duration = Duration::from_mins(1);
 /// Most inputs that are mutated further.
 const POOL: usize = 4_000;
 
@@ -129,6 +129,9 @@ fn no_input_is_too_much_for_a_reader() {
     assert_eq!(faults, Vec::<String>::new());
 }
 
+/// What a worker reads, and since when.
+type Doing = Mutex<Option<(Instant, Vec<u8>)>>;
+
 /// One reader's inputs.
 struct Run {
     reader: &'static Reader,
@@ -157,7 +160,7 @@ impl Run {
         let seeds = self.pool.lock().unwrap().clone();
         let mutator = Mutator::new(&seeds);
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let doing: Vec<Mutex<Option<(Instant, Vec<u8>)>>> = (0..workers).map(|_| Mutex::new(None)).collect();
+        let doing: Vec<Doing> = (0..workers).map(|_| Mutex::new(None)).collect();
         std::thread::scope(|scope| {
             let workers: Vec<_> = doing
                 .iter()
@@ -184,13 +187,7 @@ impl Run {
         });
     }
 
-    fn work(
-        &self,
-        inputs: usize,
-        mutator: &Mutator,
-        mut random: ChaCha8Rng,
-        doing: &Mutex<Option<(Instant, Vec<u8>)>>,
-    ) {
+    fn work(&self, inputs: usize, mutator: &Mutator, mut random: ChaCha8Rng, doing: &Doing) {
         while self.next.fetch_add(1, Ordering::Relaxed) < inputs && !self.over.load(Ordering::Relaxed) {
             let input = {
                 let pool = self.pool.lock().unwrap();

@@ -166,7 +166,8 @@ fn framed() -> Vec<Vec<u8>> {
         }
     }
     assert!(kinds.len() > 10, "the record holds too few answers");
-    let outcomes = (0..40).map(|at| Outcome { at_us: at * 1_000, took_us: 300, kind: at as usize % 10 });
+    let at_us = |it: usize| 1_000 * it as u64;
+    let outcomes = (0..40).map(|it| Outcome { at_us: at_us(it), took_us: 300, kind: it % 10 });
     let (outcomes, kinds) = (outcomes.collect(), kinds[..10].to_vec());
     let series = Series { asked_for_us: 40_000, outcomes, kinds, ..Series::default() };
     let page = FromAgent::Series { request: 1, series: Some(Box::new(series)) };

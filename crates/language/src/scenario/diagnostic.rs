@@ -15,6 +15,10 @@ use serde::Serialize;
 pub const LIMIT: usize = 50;
 /// How much of a line is shown, in bytes.
 const WINDOW_BYTES: usize = 160;
+/// How long a sentence may be, in bytes: it may quote a name, and a name may be as long as its file.
+const TEXT_BYTES: usize = 4_000;
+/// A longer name was not meant to be another, in bytes.
+const NAME_BYTES: usize = 100;
 
 /// One thing that is wrong with an input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -49,7 +53,7 @@ impl Diagnostic {
             column: 1,
             text: String::new(),
             mark: 0..0,
-            message: message.into(),
+            message: bounded(message.into()),
             label: None,
             fix: None,
         }
@@ -58,21 +62,21 @@ impl Diagnostic {
     /// Says something short at the mark.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = Some(label.into());
+        self.label = Some(bounded(label.into()));
         self
     }
 
     /// Adds the likely fix.
     #[must_use]
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into());
+        self.fix = Some(bounded(fix.into()));
         self
     }
 
     /// Adds the likely fix, where there is one.
     #[must_use]
     pub fn maybe_fix(mut self, fix: Option<String>) -> Self {
-        self.fix = fix.or(self.fix);
+        self.fix = fix.map(bounded).or(self.fix);
         self
     }
 
@@ -184,6 +188,15 @@ fn window(line: &str, at: usize, length: usize) -> (String, Range<usize>) {
     (text, begin..end)
 }
 
+/// A text that may quote what a file says, cut where it is longer than anybody reads.
+fn bounded(mut text: String) -> String {
+    if text.len() > TEXT_BYTES {
+        text.truncate(floor_boundary(&text, TEXT_BYTES));
+        text.push('…');
+    }
+    text
+}
+
 /// The nearest character boundary at or before `at`.
 fn floor_boundary(text: &str, at: usize) -> usize {
     let mut at = at.min(text.len());
@@ -208,6 +221,10 @@ pub fn tidy(mut all: Vec<Diagnostic>) -> Vec<Diagnostic> {
 
 /// The known name that was probably meant.
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // The comparison takes as long as both names together, multiplied.
+    if wrong.len() > NAME_BYTES {
+        return None;
+    }
     let folded = wrong.to_lowercase().replace('_', "-");
     let near = known.into_iter().filter_map(|name| {
         let distance = strsim::damerau_levenshtein(&folded, &name.to_lowercase());

@@ -23,7 +23,9 @@ pub fn load(library: &Library, root: &Path, paths: &[PathBuf]) -> (Vec<Loaded>, 
     if paths.is_empty() {
         walk.start(&scenarios);
     }
-    paths.iter().for_each(|path| walk.start(path));
+    for path in paths {
+        walk.start(path);
+    }
     walk.files.sort_by(|(a, _), (b, _)| a.cmp(b));
     walk.files.dedup_by(|(a, _), (b, _)| a == b);
     let mut loaded = Vec::new();
