@@ -98,7 +98,7 @@ fn hostile_texts_are_refused_in_few_words() {
             "more than 200 entries",
         ),
         ("many documents", "--- 1\n".repeat(40_000), "second document"),
-        ("a long unknown key", format!("{head}x\n{}: 1\n", "k".repeat(200_000)), "unknown key"),
+        ("a long unknown key", format!("{{ name: hostile, summary: x, {}: 1 }}", "k".repeat(200_000)), "unknown key"),
         ("a long name", format!("name: {}\nsummary: x\nflow: []\n", "n".repeat(200_000)), ":"),
         ("a NUL", "name: \0".to_owned(), "U+0000"),
         ("a byte order mark alone", "\u{feff}".to_owned(), "empty"),
