@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::action::Action;
 use super::variant::{Loaded, Variant};
 
 /// A program that would run on the machine of whoever runs the scenario, as that user.
@@ -29,8 +30,11 @@ impl Loaded {
         let programs = steps.iter().filter_map(|placed| {
             let step = placed.step;
             let vantage = vantages.get(step.from.as_deref()?)?;
-            let script = step.script.as_ref().map(|it| it.run.clone());
-            let run = script.or_else(|| step.client.as_ref().map(|it| vec![it.client.clone()]))?;
+            let run = match &step.action {
+                Action::Script(script) => script.run.iter().map(ToString::to_string).collect(),
+                Action::Client(client) => vec![client.client.clone()],
+                _ => return None,
+            };
             let here = vantage.outside.is_some() && vantage.image().is_none();
             here.then(|| HostProgram { place: self.place_of(&step.id), step: step.id.clone(), run })
         });
