@@ -132,7 +132,7 @@ fn from_agent(mut buffer: Vec<u8>) -> String {
     loop {
         match decode::<FromAgent>(&mut buffer) {
             Ok(Some(FromAgent::Told { answer, .. })) => {
-                let judged = judge(&Expected::Success, &answer, &Seen::default());
+                let judged = judge(&Expected::Success, &*answer, &Seen::default());
                 told = judged.cause.map(|cause| cause.to_string().chars().take(30).collect()).unwrap_or_default();
             }
             Ok(Some(FromAgent::Series { series: Some(page), .. })) => {
