@@ -124,7 +124,9 @@ async fn listeners_are_on_loopback_secrets_stay_secret_and_a_deleted_agent_is_th
     let ended = run.end();
     ended.assert_code(3);
     let Outcome::Error { failure } = ended.outcome("standing") else { panic!("{:?}", ended.outcome("standing")) };
-    assert_eq!(failure.what, "the agent in pod vantage-app of namespace standing is gone: the pod was deleted");
+    // Whether the pod is still ending when the flow is over, or its container has ended, is a matter of time.
+    let said = "in namespace standing, during `standing`, something ended that nobody ended: ";
+    assert!(failure.what.starts_with(said) && failure.what.contains("pod vantage-app: "), "{}", failure.what);
     ended.assert_says(&["ERROR  standing: nothing is said about the system under test", &failure.what, "(exit 3,"]);
     assert_eq!(leaks(&ended, &values), Vec::<String>::new(), "a secret is to be seen");
     assert_eq!(lists(&[&id]), before);
