@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use parallax_vocab::answer::{DnsReply, Reply};
+use parallax_vocab::answer::{DnsReply, Reply, S3Reply};
 use parallax_vocab::tally::Tally;
 use parallax_vocab::{Answer, Cause, DnsFault};
 use serde::Serialize;
@@ -111,7 +111,15 @@ fn answers(answer: &Answer) -> impl Iterator<Item = Answer> + use<> {
         Cause::Client { detail: "another sentence".to_owned() },
     ];
     let causes = causes.map(|cause| Answer { reply: None, cause: Some(cause), ..answer.clone() });
-    leaves(answer).chain(replies).chain(causes)
+    // A list that is empty has no leaf.
+    let listed = match &answer.reply {
+        Some(Reply::S3(reply)) if reply.keys.is_empty() => {
+            let reply = S3Reply { keys: vec!["another key".to_owned()], ..reply.clone() };
+            Some(Answer { reply: Some(Reply::S3(reply)), ..answer.clone() })
+        }
+        _ => None,
+    };
+    leaves(answer).chain(replies).chain(causes).chain(listed)
 }
 
 /// Values of the type that differ from this one in one leaf each. What the type does not take is left out.

@@ -29,10 +29,11 @@ pub fn matches(spec: &CauseSpec, cause: &Cause) -> bool {
     layer.unwrap_or(false) && message.as_ref().is_none_or(|it| holds(&said(cause), it))
 }
 
-/// What a message is looked for in. Of a mismatch only what was seen: what the scenario itself expects says nothing.
+/// What a message is looked for in, as reports say it. Of a mismatch only what was seen: what the scenario itself expects says
+/// nothing. `saw` stands before it, so that a message can say where it begins.
 fn said(cause: &Cause) -> String {
     match cause {
-        Cause::Mismatch { seen, .. } => seen.clone(),
+        Cause::Mismatch { seen, .. } => format!("saw {seen}"),
         other => other.to_string(),
     }
 }

@@ -102,12 +102,14 @@ async fn come_to_hold(
     let least = LEAST.min(within / 10);
     let mut attempts = 0;
     let mut before = None;
+    let mut took = Duration::ZERO;
     let mut was_declared = false;
     let (variant, step) = (&attempt.variant.id, &attempt.step.id);
     let baselines = &attempt.stage.context.baselines;
     loop {
         attempts += 1;
         let left = within.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
+        let asked = Instant::now();
         let tried = bounded(Attempt { left, ..attempt }).await;
         let over = began.elapsed() + AGAIN_AFTER + least > within;
         let tried = match tried {
@@ -118,10 +120,13 @@ async fn come_to_hold(
             }
             tried => tried?,
         };
-        let cut_short = over && left < ENOUGH && tried.judgement.cause.as_ref().is_some_and(Cause::is_timeout);
-        if let Some(before) = before.take().filter(|_| cut_short) {
+        let is_timeout = tried.judgement.cause.as_ref().is_some_and(Cause::is_timeout);
+        // A try of a busy machine needs what the one before it needed, and half as much again.
+        let enough = ENOUGH.max(took.mul_f32(1.5));
+        if let Some(before) = before.take().filter(|_| over && left < enough && is_timeout) {
             return Ok((attempts, before));
         }
+        took = asked.elapsed();
         let in_row = row.take(tried.judgement.cause.is_none());
         let settled = match &tried.judgement.cause {
             None if !in_row => {
