@@ -20,23 +20,41 @@ pub struct Ran {
     pub stderr: String,
 }
 
+/// Why a program brought nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotRan {
+    /// It could not be started or was cut off, in words: there is no such pod, or its container does not run.
+    Failed(String),
+    /// It had not ended when its time was over. Nothing follows from that but that the time was too short.
+    Late {
+        /// How long was waited.
+        waited: Duration,
+    },
+}
+
+impl From<String> for NotRan {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
 /// Runs a program in a container.
 ///
 /// # Errors
 ///
-/// In words, where it could not be begun or did not end in time: there is no such pod, or its container does not run.
+/// [`NotRan`].
 pub async fn run(
     pods: &Api<Pod>,
     pod: &str,
     container: &str,
     command: &[&str],
     within: Duration,
-) -> Result<Ran, String> {
+) -> Result<Ran, NotRan> {
     let ran = async {
         let parameters = AttachParams::default().container(container).stdin(false).stdout(true).stderr(true);
         let mut process = pods.exec(pod, command.iter().copied(), &parameters).await.map_err(|error| match error {
-            kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
-            other => other.to_string(),
+            kube::Error::Api(status) if !status.message.is_empty() => NotRan::Failed(status.message.clone()),
+            other => NotRan::Failed(other.to_string()),
         })?;
         let (out, err, status) = (process.stdout(), process.stderr(), process.take_status());
         let (stdout, stderr, status) = tokio::join!(read(out), read(err), async {
@@ -53,11 +71,10 @@ pub async fn run(
         let code = causes.filter(|it| it.reason.as_deref() == Some("ExitCode")).find_map(|it| it.message.clone());
         match code.and_then(|code| code.parse().ok()) {
             Some(exit) => Ok(Ran { exit, stdout, stderr }),
-            None => Err(status.message.unwrap_or_else(|| "the exec failed".to_owned())),
+            None => Err(NotRan::Failed(status.message.unwrap_or_else(|| "the exec failed".to_owned()))),
         }
     };
-    let late = || format!("it did not end in {} s", within.as_secs());
-    tokio::time::timeout(within, ran).await.map_err(|_| late())?
+    tokio::time::timeout(within, ran).await.map_err(|_| NotRan::Late { waited: within })?
 }
 
 /// What a program writes to one of its outputs: the beginning is kept, and the rest read all the same, since nobody may stop

@@ -9,6 +9,7 @@ use super::error::RunError;
 use super::millis;
 use super::step::{Attempt, Tried, act_within};
 use crate::judge;
+use parallax_language::scenario::Action;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{CauseSpec, Step};
 
@@ -65,6 +66,14 @@ impl Row {
     }
 }
 
+/// The longest that a try may take. `eventually` says how long tries go on. A look with no answer before it has at least the
+/// time of a step without `eventually`: one second for the first look of a busy machine would judge the machine. A step that
+/// waits within its try has what is left.
+fn longest(step: &Step, left: Duration, is_first: bool) -> Duration {
+    let waits = step.action.nature().is_act() || matches!(step.action, Action::Log(_) | Action::Event(_));
+    if is_first && !waits { left.max(STEP_WITHIN) } else { left }
+}
+
 /// The longest that a step may take to come to hold.
 pub(super) fn within(step: &Step) -> Duration {
     step.eventually.map(Span::to_duration).or_else(|| act_within(step)).unwrap_or(STEP_WITHIN)
@@ -109,6 +118,7 @@ async fn come_to_hold(
     loop {
         attempts += 1;
         let left = within.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
+        let left = longest(attempt.step, left, before.is_none());
         let asked = Instant::now();
         let tried = bounded(Attempt { left, ..attempt }).await;
         let over = began.elapsed() + AGAIN_AFTER + least > within;

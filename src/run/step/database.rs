@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Attempt, Tried};
 use crate::judge::{Judgement, Looked};
-use crate::probe::exec;
+use crate::probe::exec::{self, NotRan};
 use crate::run::error::RunError;
 use parallax_language::scenario::model::SqliteStep;
 
@@ -22,7 +22,12 @@ pub(super) async fn run(it: &Attempt<'_>, sqlite: &SqliteStep) -> Result<Tried, 
     let failed = |cause| Tried::judged(Judgement { matchers: Vec::new(), cause: Some(cause) });
     let ran = match ran {
         Ok(ran) => ran,
-        Err(detail) => return Ok(failed(Cause::Resource { resource, detail })),
+        Err(NotRan::Failed(detail)) => return Ok(failed(Cause::Resource { resource, detail })),
+        Err(NotRan::Late { waited }) => {
+            let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+            let detail = format!("`{PROGRAM} look` still runs in {resource}");
+            return Ok(failed(Cause::Deadline { waited_ms, detail }));
+        }
     };
     if ran.exit != 0 {
         let detail = ran.stderr.trim().to_owned();
