@@ -70,7 +70,7 @@ impl Row {
 /// time of a step without `eventually`: one second for the first look of a busy machine would judge the machine. A step that
 /// waits within its try has what is left.
 fn longest(step: &Step, left: Duration, is_first: bool) -> Duration {
-    let waits = step.action.nature().is_act() || matches!(step.action, Action::Log(_) | Action::Event(_));
+    let waits = step.nature().is_act() || matches!(step.action, Action::Log(_) | Action::Event(_));
     if is_first && !waits { left.max(STEP_WITHIN) } else { left }
 }
 
