@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{ActError, Done, Scope};
 use crate::cluster::{Ended, until};
-use crate::record::Noted as _;
+use parallax_record::Noted as _;
 
 /// The finalizer behind which an object waits for what it owns.
 const FOREGROUND: &str = "foregroundDeletion";

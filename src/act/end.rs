@@ -20,10 +20,10 @@ use super::delete::gone;
 use super::kill::{RUNTIME_NAMESPACE, find};
 use super::{ActError, Done, FIELD_MANAGER, Scope};
 use crate::cluster::{Ended, until};
-use crate::engine::Engine;
-use crate::record::{Noted as _, in_full};
+use parallax_engine::Engine;
 use parallax_language::scenario::model::{Ending, Signal};
 use parallax_language::scenario::target::Which;
+use parallax_record::{Noted as _, in_full};
 
 /// What holds the pod's object.
 const FINALIZER: &str = "parallax.local/held";

@@ -6,8 +6,8 @@ use parallax_vocab::event::Failure;
 use crate::apply::ApplyError;
 use crate::certs::CertError;
 use crate::cluster::is_transient;
-use crate::engine::EngineError;
-use crate::record::in_full;
+use parallax_engine::EngineError;
+use parallax_record::in_full;
 
 /// Why an act did not come about.
 #[derive(Debug, thiserror::Error)]

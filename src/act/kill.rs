@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{ActError, Done, Scope};
 use crate::cluster::{Ended, until};
-use crate::engine::Engine;
+use parallax_engine::Engine;
 use parallax_language::scenario::model::Signal;
 use parallax_language::scenario::target::Which;
 

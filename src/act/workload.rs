@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{ActError, Scope};
 use crate::apply::hopeless;
 use crate::cluster::{Ended, pauses, until};
-use crate::record::in_full;
+use parallax_record::in_full;
 
 /// A Deployment or a `StatefulSet`, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,10 +21,10 @@ use super::ready::Awaited;
 use super::{Applier, Declared, Unready, hopeless, objects, ready};
 use crate::certs::{self, Bundle, Issuer};
 use crate::cluster::{Ended, service_account_ready, until};
-use crate::plan::EnvironmentPlan;
 use crate::tokens::{Key, TokenError};
 use parallax_language::fixture::{Export, ReadyWhen};
 use parallax_language::scenario::model::CLUSTER_AUTHORITY;
+use parallax_plan::EnvironmentPlan;
 
 /// How long a namespace may take to get its ServiceAccount and its pods to look from. Images are on the node already.
 const PODS_WITHIN: Duration = Duration::from_mins(1);

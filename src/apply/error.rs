@@ -4,8 +4,8 @@ use parallax_vocab::event::Failure;
 
 use crate::certs::CertError;
 use crate::cluster::is_transient;
-use crate::record::in_full;
 use crate::tokens::TokenError;
+use parallax_record::in_full;
 
 /// Why an environment is not as the plan says.
 #[derive(Debug, thiserror::Error)]

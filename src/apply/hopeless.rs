@@ -11,7 +11,7 @@ use kube::{Api, Client};
 
 use super::words;
 use crate::cluster::pauses;
-use crate::record::Noted as _;
+use parallax_record::Noted as _;
 
 /// A container that waits for one of these waits for ever.
 const FINAL: [&str; 7] = [

@@ -8,11 +8,11 @@ use parallax_vocab::Secret;
 use serde_json::{Value, json};
 
 use crate::certs::{Issuer, Leaf};
-use crate::plan::EdgePlan;
 use crate::probe::AGENT_PATH;
 use parallax_language::fixture::Credentials;
 use parallax_language::scenario::Span;
 use parallax_language::scenario::model::{PodVantage, STS_AUDIENCE};
+use parallax_plan::EdgePlan;
 
 /// Where SDKs look for the token, as AWS's webhook has it.
 const TOKEN_FOLDER: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";

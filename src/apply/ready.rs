@@ -17,8 +17,8 @@ use super::error::ApplyError;
 use super::unready::{Accepts, Unready};
 use super::{evidence, hopeless, objects, words};
 use crate::cluster::{Ended, is_transient, pauses, until};
-use crate::record::in_full;
 use parallax_language::fixture::Admission;
+use parallax_record::in_full;
 
 /// The apiserver serves a new kind within a second or so.
 const KIND_WITHIN: Duration = Duration::from_secs(30);

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Applier;
 use super::error::ApplyError;
 use crate::cluster::until;
-use crate::record::Noted as _;
+use parallax_record::Noted as _;
 
 /// The apiserver has taken the request by then, or the namespace goes with its cluster.
 const ASKED_WITHIN: Duration = Duration::from_secs(5);

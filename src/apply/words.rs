@@ -14,7 +14,7 @@ use parallax_vocab::Cause;
 use tokio::time::Instant;
 
 use crate::cluster::{pauses, until};
-use crate::record::{Noted as _, in_full};
+use parallax_record::{Noted as _, in_full};
 
 /// Lines of a log that are looked through for a reason.
 const TAIL_LINES: i64 = 40;

@@ -10,9 +10,8 @@ use super::CliError;
 use super::args::{Breaks, K3s, Selection};
 use super::filter::{Query, Without};
 use super::wiring::{self, Past, Prints, Project};
-use crate::images::Recipes;
-use crate::record;
-use crate::report::Summary;
+use parallax_images::Recipes;
+use parallax_report::Summary;
 
 /// The choice.
 #[derive(Debug)]
@@ -61,7 +60,7 @@ pub(super) async fn choose(
 
 /// The variants that were red in the last run: failed, ended with an error, or not reached.
 fn red(out: &Path) -> Result<BTreeSet<VariantId>, CliError> {
-    let summary = Summary::from_events(&record::read(&out.join("latest"))?);
+    let summary = Summary::from_events(&parallax_record::read(&out.join("latest"))?);
     let green = |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::AsExpected | Outcome::Skipped { .. }));
     Ok(summary.variants().filter(|variant| !green(&variant.outcome)).map(|variant| variant.id.clone()).collect())
 }

@@ -9,9 +9,9 @@ use parallax_vocab::{VariantId, inert};
 use super::args::{Cli, Command, ImagesCommand, K3s, Selection};
 use super::wiring::{self, Project};
 use super::{CliError, choose, explain, init, pages, printer, report, session};
-use crate::images::Recipes;
-use crate::record::Log;
+use parallax_images::Recipes;
 use parallax_language::scenario::schema;
+use parallax_record::Log;
 
 /// Runs the command.
 pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {

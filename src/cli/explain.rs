@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use super::CliError;
 use super::args::Explain;
 use super::report::latest;
-use crate::report::{Summary, explanation};
-use crate::{explain as room, record};
+use parallax_explain as room;
 use parallax_language::scenario::diagnostic::nearest;
+use parallax_report::{Summary, explanation};
 
 /// The explanation as text.
 pub(super) fn explain(project: Option<&Path>, args: &Explain) -> Result<String, CliError> {
@@ -19,7 +19,7 @@ pub(super) fn explain(project: Option<&Path>, args: &Explain) -> Result<String, 
 }
 
 fn of_record(path: &Path, only: Option<&str>) -> Result<String, CliError> {
-    let summary = Summary::from_events(&record::read(path)?);
+    let summary = Summary::from_events(&parallax_record::read(path)?);
     explanation::explanation(&summary, only).ok_or_else(|| {
         let only = only.unwrap_or_default();
         let names = explanation::names(&summary);

@@ -36,10 +36,10 @@ pub enum CliError {
     Filter(#[from] filter::FilterError),
     /// The record could not be written or read.
     #[error(transparent)]
-    Record(#[from] crate::record::RecordError),
+    Record(#[from] parallax_record::RecordError),
     /// A report could not be written.
     #[error(transparent)]
-    Report(#[from] crate::report::ReportError),
+    Report(#[from] parallax_report::ReportError),
 }
 
 impl CliError {

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use parallax_vocab::inert;
 
-use crate::record::by_form;
+use parallax_record::by_form;
 
 /// Prints data as it is. A closed pipe is no error: `parallax list | head` ends quietly.
 pub fn data(text: &str) {

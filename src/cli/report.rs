@@ -6,8 +6,7 @@ use parallax_vocab::event::Exit;
 
 use super::args::Report;
 use super::{CliError, session};
-use crate::record;
-use crate::report::Summary;
+use parallax_report::Summary;
 
 /// The last run's folder.
 pub(super) fn latest(project: Option<&Path>) -> PathBuf {
@@ -17,7 +16,7 @@ pub(super) fn latest(project: Option<&Path>) -> PathBuf {
 /// Prints the summary of a record, and writes its page and its JUnit report.
 pub(super) fn again(project: Option<&Path>, args: &Report) -> Result<Exit, CliError> {
     let record = args.record.clone().unwrap_or_else(|| latest(project));
-    let events = record::read(&record)?;
+    let events = parallax_record::read(&record)?;
     let folder = if record.is_dir() { record.as_path() } else { record.parent().unwrap_or(Path::new(".")) };
     let junit = args.junit.clone().unwrap_or_else(|| folder.join("junit.xml"));
     session::publish(&Summary::from_events(&events), &junit, &folder.join("report.html"))?;

@@ -16,11 +16,10 @@ use super::choose::Chosen;
 use super::printer::{self, colour_wanted, is_ci};
 use super::wiring::{self, Past, Project};
 use super::{CliError, signal};
-use crate::images::Recipes;
-use crate::judge;
-use crate::record::{Log, Recorder, Redactor, Sink};
-use crate::report::terminal::{Style, render};
-use crate::report::{Summary, github, junit, live, page};
+use parallax_images::Recipes;
+use parallax_record::{Log, Recorder, Redactor, Sink};
+use parallax_report::terminal::{Style, render};
+use parallax_report::{Summary, github, junit, live, page};
 
 /// Everything that the runner gets.
 #[derive(Debug)]
@@ -101,7 +100,7 @@ pub(super) async fn run(
     let interrupted = cancel.is_cancelled();
     let all = recorder.finish(move |events| {
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let mut proof = judge::proof(events, &whole);
+        let mut proof = parallax_judge::proof(events, &whole);
         if proof_by == Some(ProofBy::Faults) {
             proof.none.append(&mut proof.by_altered);
             proof.none.sort();
@@ -187,7 +186,7 @@ pub(super) fn publish(summary: &Summary, junit_path: &Path, page_path: &Path) ->
 fn append(path: &Path, text: &str) -> Result<(), CliError> {
     let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|source| {
-        CliError::Report(crate::report::ReportError::Write { path: path.display().to_string(), source })
+        CliError::Report(parallax_report::ReportError::Write { path: path.display().to_string(), source })
     })
 }
 

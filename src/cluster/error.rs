@@ -2,7 +2,7 @@
 
 use parallax_vocab::event::Failure;
 
-use crate::engine::EngineError;
+use parallax_engine::EngineError;
 
 /// Why there is no cluster. None of these says anything about the system under test.
 #[derive(Debug, thiserror::Error)]

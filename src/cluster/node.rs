@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use super::access;
 use super::error::ClusterError;
 use crate::certs::Issuer;
-use crate::engine::{Bind, Container, ContainerSpec, InlineFile, Network, Port, Ready, Site, available_memory_mib};
-use crate::plan::{ClusterPlan, custom_config_map};
-use crate::record::Noted as _;
 use crate::world::{Neighbour, World, outside};
+use parallax_engine::{Bind, Container, ContainerSpec, InlineFile, Network, Port, Ready, Site, available_memory_mib};
 use parallax_language::scenario::model::Discovery;
+use parallax_plan::{ClusterPlan, custom_config_map};
+use parallax_record::Noted as _;
 
 /// Port of the apiserver.
 const API_PORT: u16 = 6443;

@@ -7,7 +7,7 @@ use kube::{Api, Client};
 use tokio::time::Instant;
 
 use super::until::{Ended, pauses, until};
-use crate::record::in_full;
+use parallax_record::in_full;
 
 /// Resolves when a node says that it is ready; the caller bounds it. A watch that breaks, as they do while a node starts,
 /// is begun again.

@@ -15,7 +15,7 @@ use kube::Client;
 use kube::client::Body;
 use tokio::time::Instant;
 
-use crate::record::in_full;
+use parallax_record::in_full;
 
 /// A call that is no stream has ended by then, its body included: nothing that is asked for takes the apiserver a second.
 pub(super) const CALL_WITHIN: Duration = Duration::from_secs(30);

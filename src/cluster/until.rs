@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::transport::is_transient;
-use crate::record::in_full;
+use parallax_record::in_full;
 
 /// The pauses before a watch that broke is begun again: the shortest and the longest.
 const SHORTEST: Duration = Duration::from_millis(100);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parallax_vocab::{Answer, Question};
 
 use super::{AGENT_PATH, ProbeError, Session};
-use crate::engine::Engine;
+use parallax_engine::Engine;
 
 /// The agent in one container outside the cluster. Its session lives as long as this.
 #[derive(Debug)]

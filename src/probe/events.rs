@@ -9,8 +9,8 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 
 use crate::cluster::pauses;
-use crate::judge::ObjectEvent;
-use crate::record::in_full;
+use parallax_judge::ObjectEvent;
+use parallax_record::in_full;
 
 /// Of which objects events are looked at.
 #[derive(Clone, Debug)]

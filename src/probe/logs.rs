@@ -18,9 +18,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::cluster::pauses;
-use crate::record::in_full;
 use instance::Reader;
 use parallax_language::scenario::target::LogTarget;
+use parallax_record::in_full;
 
 /// A line longer than this is cut.
 pub const LINE_LIMIT_BYTES: usize = 64 * 1024;

@@ -14,7 +14,7 @@ use parallax_vocab::{Answer, Question};
 
 use super::{Hello, ProbeError, Session};
 use crate::cluster::pauses;
-use crate::record::Noted as _;
+use parallax_record::Noted as _;
 
 /// Where the agent's image keeps it.
 pub const AGENT_PATH: &str = "/parallax-agent";

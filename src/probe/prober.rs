@@ -7,7 +7,7 @@ use std::time::Duration;
 use parallax_vocab::prober::{Known, OUTCOMES_LIMIT, PAGE, ProberOrder, ProberQuestion, Series};
 
 use super::{ProbeError, Session};
-use crate::record::Noted as _;
+use parallax_record::Noted as _;
 
 /// How long an agent may take for an order that waits for nothing.
 const ORDER_LIMIT: Duration = Duration::from_secs(5);

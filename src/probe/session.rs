@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::ProbeError;
-use crate::record::Noted as _;
+use parallax_record::Noted as _;
 
 /// The agent must have said hello by then.
 const HELLO_LIMIT: Duration = Duration::from_secs(15);

@@ -9,13 +9,13 @@ use parallax_vocab::{Cause, Question};
 use time::OffsetDateTime;
 
 use super::environment::Stage;
-use crate::explain::{Chain, web_identity};
-use crate::plan::VariantPlan;
 use crate::probe::logs::{self, LogQuestion};
-use crate::record::Noted as _;
+use parallax_explain::{Chain, web_identity};
 use parallax_language::scenario::Action;
 use parallax_language::scenario::model::Step;
 use parallax_language::scenario::target::LogTarget;
+use parallax_plan::VariantPlan;
+use parallax_record::Noted as _;
 
 /// An explanation is worth this much time, and no more.
 const WITHIN: Duration = Duration::from_secs(3);

@@ -13,9 +13,9 @@ use super::{Context, environment, neighbours, readiness};
 use crate::apply::{self, Applier};
 use crate::certs::write_private;
 use crate::cluster::{self, Cluster, nodes_ready};
-use crate::plan::ClusterPlan;
 use crate::world;
 use parallax_language::fixture::{DnsPlace, DnsRule};
+use parallax_plan::ClusterPlan;
 
 /// How long a node may take to be ready once its apiserver answers.
 const NODE_WITHIN: Duration = Duration::from_secs(90);

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use crate::record::Redactor;
+use parallax_record::Redactor;
 
 /// Where a Secret keeps what is secret.
 const FIELDS: [&str; 2] = ["data", "stringData"];

@@ -26,11 +26,11 @@ use super::{Context, flow, millis, neighbours, reached, readiness, store};
 use crate::apply::{self, Applier, Belongings, Declared, Unready};
 use crate::certs::write_private;
 use crate::cluster::Cluster;
-use crate::engine::Written;
-use crate::plan::{EnvironmentPlan, VariantPlan};
 use crate::probe::{ContainerSession, PodSession, Vantage};
+use parallax_engine::Written;
 use parallax_language::fixture::{Contributions, ReadyWhen};
 use parallax_language::scenario::model::VantageSpec;
+use parallax_plan::{EnvironmentPlan, VariantPlan};
 
 /// A name that every cluster knows: CoreDNS answers a pod when it answers this.
 const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";

@@ -6,11 +6,11 @@ use parallax_vocab::event::Failure;
 use crate::act::ActError;
 use crate::apply::ApplyError;
 use crate::cluster::{ClusterError, is_transient};
-use crate::engine::EngineError;
-use crate::images::ImageError;
 use crate::probe::ProbeError;
 use crate::probe::logs::LogError;
 use crate::tokens::TokenError;
+use parallax_engine::EngineError;
+use parallax_images::ImageError;
 
 /// A failure of the harness, the engine or the machine.
 #[derive(Debug, thiserror::Error)]

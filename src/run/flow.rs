@@ -21,12 +21,11 @@ use super::rounds::Rounds;
 use super::settle::{self, Settled};
 use super::step::{Attempt, Tried};
 use super::{chain, concealed, millis, signature};
-use crate::explain;
-use crate::judge::{self, StepResult};
-use crate::plan::VariantPlan;
-use crate::record::Noted as _;
+use parallax_judge::StepResult;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{RepeatStep, Step, Vulnerable};
+use parallax_plan::VariantPlan;
+use parallax_record::Noted as _;
 
 /// Runs a variant and says how each step and the whole ended. `lives` is what ran before any flow of the environment. What
 /// comes back is what the flow did to it.
@@ -70,7 +69,7 @@ pub(super) async fn run(
     }
     let results = results?;
     let inner = &variant.variant;
-    let problems = judge::problems(&inner.scenario.flow, &inner.fails, &inner.blocks, &results);
+    let problems = parallax_judge::problems(&inner.scenario.flow, &inner.fails, &inner.blocks, &results);
     let outcome = if problems.is_empty() { Outcome::AsExpected } else { Outcome::NotAsExpected { problems } };
     stage.context.verdicts.say(&variant.id, outcome, millis(began));
     Ok(deeds)
@@ -239,7 +238,7 @@ impl Flow<'_> {
             place: place.clone(),
         };
         // From what is recorded, so that the record alone gives the same sentence (`parallax explain`).
-        let sentence = if cause.is_some() { explain::of_step(&ended) } else { String::new() };
+        let sentence = if cause.is_some() { parallax_explain::of_step(&ended) } else { String::new() };
         self.stage.context.sink.say(EventKind::StepEnded(Box::new(ended)));
         let void = void.filter(|_| verdict == Verdict::Passed);
         Ok((StepResult { step: step.id.clone(), verdict, cause, missed, place, sentence }, void))

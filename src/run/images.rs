@@ -9,13 +9,13 @@ use super::error::RunError;
 use super::machine::{Machine, Toolchains};
 use super::{Context, skipped};
 use crate::cluster;
-use crate::engine::Engine;
-use crate::images::{
+use parallax_engine::Engine;
+use parallax_images::{
     Cache, ImageError, K3s, Lock, NODE, Obtained, Recipes, Registries, Request, Want, beside_this_program,
     obtain as obtain_all,
 };
-use crate::plan::Plan;
-use crate::record::Sink;
+use parallax_plan::Plan;
+use parallax_record::Sink;
 
 /// The image of the agent and of the world.
 const AGENT: &str = "agent";
@@ -56,7 +56,7 @@ pub async fn build_images(
 ) -> Result<(), ImageError> {
     let supplies = Supplies::of(recipes, provision, sink)?;
     let request = supplies.request(K3s::Built, &machine.engine);
-    crate::images::build(&request, names, sink, cancel).await.map(drop)
+    parallax_images::build(&request, names, sink, cancel).await.map(drop)
 }
 
 /// Obtains what a run of a plan needs, beforehand. What only scenarios need that are skipped without it is left out, and said.

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::scene::Scene;
 use super::signature::Presigned;
 use super::step::Tried;
-use crate::judge::Seen;
+use parallax_judge::Seen;
 use parallax_language::scenario::model::{Expect, ROUND, Step, WrittenExpect};
 use parallax_language::scenario::parts::Parts;
 use parallax_language::scenario::template::{Reference, Template, VARIANT};

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::error::RunError;
-use crate::record::Sink;
+use parallax_record::Sink;
 
 /// Ends a run when its time is over, as an interruption does.
 #[derive(Debug)]

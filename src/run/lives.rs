@@ -9,9 +9,9 @@ use super::deeds::Deeds;
 use super::environment::Stage;
 use super::error::RunError;
 use crate::apply::{self, ApplyError};
-use crate::engine::Life;
-use crate::plan::VariantPlan;
 use crate::probe::lives;
+use parallax_engine::Life;
+use parallax_plan::VariantPlan;
 
 /// The kubelet looks at its containers once a second and tells what it saw: an end is known so much later at most.
 const TOLD_WITHIN: Duration = Duration::from_secs(3);

@@ -3,11 +3,11 @@
 use futures::future::BoxFuture;
 
 use super::error::RunError;
-use crate::engine::preflight::{Finding, Needs, Severity, preflight};
-use crate::engine::provision::{Tool, Use};
-use crate::engine::{Endpoint, Engine, RealSurroundings, provision};
-use crate::images::Tools;
-use crate::record::Sink;
+use parallax_engine::preflight::{Finding, Needs, Severity, preflight};
+use parallax_engine::{Endpoint, Engine, RealSurroundings, install};
+use parallax_images::Tools;
+use parallax_provision::{Tool, Use};
+use parallax_record::Sink;
 
 const GIB: u64 = 1024 * 1024 * 1024;
 /// Room that a run needs for images and containers, from a look at a whole run: node 0.5 GB, layers and archives 1 GB.
@@ -44,7 +44,7 @@ impl Machine {
     async fn found(sink: &Sink, provision: bool) -> Result<(Self, String), RunError> {
         let endpoint = ensure_engine(sink, provision).await?;
         if provision && endpoint.is_local() {
-            provision::ensure_inotify(sink)?;
+            install::ensure_inotify(sink)?;
         }
         let engine = Engine::connect(&endpoint).await?;
         let facts = engine.facts();
@@ -70,7 +70,7 @@ impl Machine {
 
 /// The engine's endpoint; where none answers and `provision` is set, one is installed and started first.
 pub async fn ensure_engine(sink: &Sink, provision: bool) -> Result<Endpoint, RunError> {
-    Ok(provision::ensure_engine(provision, &RealSurroundings, sink).await?)
+    Ok(install::ensure_engine(provision, &RealSurroundings, sink).await?)
 }
 
 /// Toolchains for image recipes, installed where that was allowed.
@@ -83,7 +83,7 @@ pub(crate) struct Toolchains {
 impl Tools for Toolchains {
     fn ensure(&self, tool: Tool) -> BoxFuture<'_, Result<std::path::PathBuf, String>> {
         Box::pin(async move {
-            let found = provision::ensure_tool(tool, Use::Recipe, self.provision, &self.sink).await;
+            let found = parallax_provision::ensure_tool(tool, Use::Recipe, self.provision, &self.sink).await;
             found.map_err(|error| error.to_string())
         })
     }

@@ -55,10 +55,10 @@ pub use self::machine::{Machine, ensure_engine};
 pub use self::skipped::Skips;
 use self::slots::Slots;
 use self::verdicts::Verdicts;
-use crate::engine::{Site, StateDir, reaper};
-use crate::images::{K3s, Recipes};
-use crate::plan::{AtOnce, Plan};
-use crate::record::{Redactor, Sink};
+use parallax_engine::{Site, StateDir, reaper};
+use parallax_images::{K3s, Recipes};
+use parallax_plan::{AtOnce, Plan};
+use parallax_record::{Redactor, Sink};
 
 /// What a run is asked to do.
 #[derive(Debug)]
@@ -207,7 +207,7 @@ async fn clean_up(site: &Site, sink: &Sink, taken_away: usize) {
     let swept = site.close().await;
     sink.say(EventKind::CleanedUp {
         removed: swept.removed.len() + taken_away,
-        remaining: swept.remaining.iter().map(crate::engine::Remaining::command).collect(),
+        remaining: swept.remaining.iter().map(parallax_engine::Remaining::command).collect(),
         took_ms: millis(began),
     });
 }

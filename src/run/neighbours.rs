@@ -11,10 +11,10 @@ use super::error::RunError;
 use super::images::Supplied;
 use crate::apply::{self, ApplyError, Belongings};
 use crate::certs::Issuer;
-use crate::plan::{ClusterPlan, EnvironmentPlan};
 use crate::world::{self, Neighbour};
 use parallax_language::fixture::{Authority, KeyType};
 use parallax_language::scenario::model::CLUSTER_AUTHORITY;
+use parallax_plan::{ClusterPlan, EnvironmentPlan};
 
 /// What stands beside a cluster, and what was made for the environments that it belongs to.
 #[derive(Default)]

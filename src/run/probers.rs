@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use tokio::sync::Mutex;
 
-use crate::judge::{Expected, Seen};
 use crate::probe::Prober;
+use parallax_judge::{Expected, Seen};
 
 /// The probers that run, by the id of the step that started them.
 #[derive(Debug, Default)]

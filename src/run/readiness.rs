@@ -12,17 +12,16 @@ use super::error::RunError;
 use super::scene::Scene;
 use crate::apply::{Declared, Unready};
 use crate::cluster::{Cluster, ClusterError, UP_WITHIN};
-use crate::explain;
-use crate::judge::{self, StepResult};
-use crate::plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
+use parallax_judge::StepResult;
 use parallax_language::scenario::model::CLUSTER_READY;
+use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 
 /// The readinesses that the variants of an environment declare to fail. Only a break with an environment of its own
 /// can declare one, so there is one variant then.
 pub(super) fn declared(plan: &EnvironmentPlan) -> Declared<'_> {
     let mut declared = Declared::default();
     for (what, spec) in plan.variants.iter().flat_map(|it| it.variant.readiness_fails()) {
-        declared.add(what, Box::new(move |cause| judge::matches(spec, cause)));
+        declared.add(what, Box::new(move |cause| parallax_judge::matches(spec, cause)));
     }
     declared
 }
@@ -45,7 +44,7 @@ pub(super) fn of_cluster(context: &Context, plan: &ClusterPlan, error: &RunError
         resource: format!("the node of cluster {}", plan.name),
         detail: format!("it {end}: {}", line.trim()),
     };
-    let declared = |line: &&String| fails().any(|spec| judge::matches(spec, &cause(line)));
+    let declared = |line: &&String| fails().any(|spec| parallax_judge::matches(spec, &cause(line)));
     let told = lines.iter().find(declared).or_else(|| lines.iter().rfind(|line| !line.trim().is_empty()));
     Some(Unready {
         what: CLUSTER_READY.to_owned(),
@@ -122,7 +121,7 @@ fn say(context: &Context, variant: &VariantPlan, it: &Unready) -> StepResult {
         blocked_by: Vec::new(),
         place: place.clone(),
     };
-    let sentence = explain::of_step(&ended);
+    let sentence = parallax_explain::of_step(&ended);
     context.sink.say(EventKind::StepEnded(Box::new(ended)));
     StepResult {
         step: it.what.clone(),
@@ -137,7 +136,7 @@ fn say(context: &Context, variant: &VariantPlan, it: &Unready) -> StepResult {
 fn end(context: &Context, variant: &VariantPlan, results: &[StepResult], unready: &[Unready]) {
     let inner = &variant.variant;
     let place = |what: &str| variant.places.get(what).cloned().unwrap_or_default();
-    let problems = judge::unready(&inner.fails, results, place);
+    let problems = parallax_judge::unready(&inner.fails, results, place);
     let outcome = if problems.is_empty() { Outcome::AsExpected } else { Outcome::NotAsExpected { problems } };
     let took = unready.iter().map(|it| it.waited).max().unwrap_or_default();
     context.verdicts.say(&variant.id, outcome, u64::try_from(took.as_millis()).unwrap_or(u64::MAX));

@@ -6,12 +6,12 @@ use parallax_vocab::question::{S3Access, View};
 use super::kept::Kept;
 use crate::apply::Environment;
 use crate::cluster::Cluster;
-use crate::plan::EnvironmentPlan;
 use crate::tokens::Key;
 use crate::world::Neighbour;
 use parallax_language::fixture::{Export, Store};
 use parallax_language::scenario::model::{CLUSTER_AUTHORITY, VantageSpec};
 use parallax_language::scenario::template::{self, Reference};
+use parallax_plan::EnvironmentPlan;
 
 /// One environment as its steps see it.
 #[derive(Debug)]

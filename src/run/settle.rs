@@ -8,7 +8,6 @@ use parallax_vocab::course::Held;
 use super::error::RunError;
 use super::millis;
 use super::step::{Attempt, Tried, act_within};
-use crate::judge;
 use parallax_language::scenario::Action;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{CauseSpec, Step};
@@ -149,7 +148,7 @@ async fn come_to_hold(
                 declared.is_none() || attempt.step.consistently.is_some()
             }
             Some(cause) => {
-                let is_declared = declared.is_some_and(|spec| judge::matches(spec, cause));
+                let is_declared = declared.is_some_and(|spec| parallax_judge::matches(spec, cause));
                 let again = std::mem::replace(&mut was_declared, is_declared) && is_declared;
                 again && !cause.may_heal() && began.elapsed() >= baselines.past(variant, step, within)
             }

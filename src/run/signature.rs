@@ -1,6 +1,6 @@
 //! Asking why the store refused a signature, while the run holds the secrets.
 //!
-//! Here is only what is known, gathered from the flow; [`crate::explain::signature`] does the finding.
+//! Here is only what is known, gathered from the flow; [`parallax_explain::signature`] does the finding.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use parallax_vocab::signature::{SeenBy, SignatureFinding};
 use parallax_vocab::{Answer, Question, Secret, StepId};
 
 use super::scene::Scene;
-use crate::explain::signature::{Case, Guesses, SignedRequest, investigate};
+use parallax_explain::signature::{Case, Guesses, SignedRequest, investigate};
 
 /// Codes with which a store says that a signature does not fit the request.
 const CODES: [&str; 2] = ["SignatureDoesNotMatch", "XAmzContentSHA256Mismatch"];

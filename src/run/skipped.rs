@@ -9,8 +9,8 @@ use parallax_vocab::event::{Failure, Outcome};
 use super::error::RunError;
 use super::machine::Machine;
 use super::{Context, images};
-use crate::images::ImageError;
-use crate::plan::{Plan, VariantPlan};
+use parallax_images::ImageError;
+use parallax_plan::{Plan, VariantPlan};
 
 /// Which skips are no mistake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use parallax_vocab::event::{Outcome, VariantEnded};
 use parallax_vocab::{EventKind, VariantId};
 
 use super::error::RunError;
-use crate::plan::VariantPlan;
-use crate::record::Sink;
+use parallax_plan::VariantPlan;
+use parallax_record::Sink;
 
 /// Says how variants ended, each once: what was found out stays said when the run fails or is interrupted later.
 #[derive(Debug)]

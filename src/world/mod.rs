@@ -17,8 +17,8 @@ use parallax_vocab::world::{CONFIG_ENV, EdgeRule, NameTarget, WorldConfig};
 
 pub use self::log::questions;
 pub use self::neighbour::{Belongings, Neighbour};
-use crate::engine::{Container, ContainerSpec, EngineError, Port, Ready, Site};
-use crate::plan::ClusterPlan;
+use parallax_engine::{Container, ContainerSpec, EngineError, Port, Ready, Site};
+use parallax_plan::ClusterPlan;
 
 /// Port of the name server.
 const DNS_PORT: u16 = 53;

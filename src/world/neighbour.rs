@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use parallax_vocab::question::Detour;
 
 use crate::certs::Leaf;
-use crate::engine::{self, ContainerSpec, EngineError, InlineFile, Port, Site};
+use parallax_engine::{ContainerSpec, EngineError, InlineFile, Port, Site};
 use parallax_language::fixture::{self, Part};
 use parallax_language::scenario::model::CLUSTER_AUTHORITY;
 
@@ -22,7 +22,7 @@ pub struct Neighbour {
     /// The port outside.
     pub port: u16,
     /// The container.
-    pub container: engine::Container,
+    pub container: parallax_engine::Container,
 }
 
 /// The secrets and certificates of a fixture's container.
@@ -45,7 +45,7 @@ impl Neighbour {
         image: &str,
         wanted: &fixture::Container,
         belongings: &Belongings<'_>,
-    ) -> Result<engine::Container, EngineError> {
+    ) -> Result<parallax_engine::Container, EngineError> {
         let mut spec = ContainerSpec::new(what, image, network);
         spec.command.clone_from(&wanted.command);
         spec.env.clone_from(&wanted.env);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use futures::future::try_join_all;
 
 use super::World;
-use crate::engine::{Container, ContainerSpec, EngineError, Site};
 use crate::probe::AGENT_PATH;
+use parallax_engine::{Container, ContainerSpec, EngineError, Site};
 
 /// Starts one container for each image; the agent in it waits for questions. Names resolve there as they do outside the
 /// cluster, and the edge has its real address.

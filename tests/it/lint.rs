@@ -195,7 +195,7 @@ fn a_thousand_scenarios_are_in_order_or_the_one_that_is_not_is_named() {
     let check = || {
         let (loaded, errors) = parallax_language::scenario::load(&library, root.path(), &[]);
         let all = loaded.iter().flat_map(|it| it.variants.iter().map(|variant| variant.id.clone())).collect();
-        (errors, loaded.len(), parallax::plan::check(&library, &loaded, &all).map_err(|error| error.to_string()))
+        (errors, loaded.len(), parallax_plan::check(&library, &loaded, &all).map_err(|error| error.to_string()))
     };
     let started = std::time::Instant::now();
     assert_eq!(check(), (vec![], 1_000, Ok(())));

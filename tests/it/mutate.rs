@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use parallax::judge::{Mutant, Recorded};
+use parallax_judge::{Mutant, Recorded};
 use parallax_language::fixture::Library;
 use parallax_language::scenario::{Loaded, Variant};
 use parallax_vocab::event::{EventKind, StepEnded};
@@ -32,7 +32,7 @@ fn scenarios() -> Vec<Loaded> {
 fn recorded(scenarios: &[Loaded]) -> Vec<(&Variant, Recorded<'_>)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(ANSWERS);
     let mut steps: BTreeMap<String, Vec<StepEnded>> = BTreeMap::new();
-    for event in parallax::record::read(&path).unwrap_or_else(|error| panic!("{ANSWERS}: {error}; {TAKE_ANEW}")) {
+    for event in parallax_record::read(&path).unwrap_or_else(|error| panic!("{ANSWERS}: {error}; {TAKE_ANEW}")) {
         if let EventKind::StepEnded(step) = event.event {
             steps.entry(step.variant.to_string()).or_default().push(*step);
         }

@@ -112,7 +112,7 @@ clone() {
     NAME=$BARE_WITHOUT perl -0pi -e '
         s/(name: "\Q$ENV{NAME}\E",(?:(?!\.\.PLAIN).)*?uses: &)\[(?:(?!\.\.PLAIN).)*?\](,\n\s*\.\.PLAIN)/$1\[\]$2/s
             or die "no program of that name is in the table\n"' \
-        "$root$home/parallax/src/engine/provision/programs.rs"
+        "$root$home/parallax/crates/provision/src/programs.rs"
 }
 
 # From here on in namespaces of our own; $1 is the outer script's folder.

@@ -1,6 +1,6 @@
 //! What happens in a run: the only link from the runner to reports.
 //!
-//! One writer (`src/record`) puts each event as a line of JSON into `target/e2e/RUN/record.jsonl`; every report, the
+//! One writer (`crates/record`) puts each event as a line of JSON into `target/e2e/RUN/record.jsonl`; every report, the
 //! live display included, is made from events alone.
 
 use std::collections::BTreeMap;

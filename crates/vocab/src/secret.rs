@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A secret: it travels to the probe that needs it, and prints as `[redacted]` everywhere else.
 ///
 /// Serialising keeps the value, because the frame that reaches a pod must carry it; the record writer redacts the
-/// text of every secret of the run (`src/record`).
+/// text of every secret of the run (`crates/record`).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);

@@ -1,6 +1,6 @@
 //! What was found out about a signature that a store refused, while the run still held the secrets.
 //!
-//! The record holds no secret, so nobody can verify a signature from it. The run verifies (`src/explain/signature`) and
+//! The record holds no secret, so nobody can verify a signature from it. The run verifies (`crates/explain/src/signature`) and
 //! writes down what it found; the sentence is made from that.
 
 use std::fmt;

@@ -1,8 +1,7 @@
 //! How much a run may have under way at once.
 
 use crate::cli::args;
-use crate::engine;
-use crate::plan::AtOnce;
+use parallax_plan::AtOnce;
 
 /// What an environment takes that stands: a store, and pods to look from.
 const ENVIRONMENT_MIB: u64 = 300;
@@ -15,7 +14,7 @@ pub fn at_once(asked: args::AtOnce) -> AtOnce {
     within(
         asked,
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        engine::available_memory_mib().unwrap_or(4 * CLUSTER_MIB),
+        parallax_engine::available_memory_mib().unwrap_or(4 * CLUSTER_MIB),
     )
 }
 

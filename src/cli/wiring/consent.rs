@@ -10,7 +10,7 @@ use super::Project;
 use crate::cli::CliError;
 use crate::cli::args::LockOf;
 use crate::cli::printer::is_ci;
-use crate::images::Recipes;
+use parallax_images::Recipes;
 use parallax_language::scenario::HostProgram;
 
 /// Whose images.lock and recipes a run goes by.

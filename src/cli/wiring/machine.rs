@@ -11,13 +11,13 @@ use super::Project;
 use crate::cli::args::{Cli, Command, Doctor, ImagesCommand, K3s};
 use crate::cli::printer::is_ci;
 use crate::cli::{CliError, Ended, Run, printer};
-use crate::engine::provision::{self, Standing, Use, ensure_tools};
-use crate::engine::{self, Collected, Endpoint, Engine, RealSurroundings, StateDir, Surroundings as _};
-use crate::images::{self, Cache, ImageStore, Lock, Place, Recipes};
-use crate::plan::Plan;
-use crate::record::Sink;
 use crate::run::{self, Machine, RunError};
+use parallax_engine::{Collected, Endpoint, Engine, RealSurroundings, StateDir, Surroundings as _};
+use parallax_images::{Cache, ImageStore, Lock, Place, Recipes};
 use parallax_language::scenario::Span;
+use parallax_plan::Plan;
+use parallax_provision::{Standing, Use, ensure_tools};
+use parallax_record::Sink;
 
 /// The default engine; `--provision` starts one there.
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
@@ -35,13 +35,13 @@ pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     }
     // An engine that the user chose is kept even if it does not answer: no other engine replaces it.
     let named = || RealSurroundings.env("DOCKER_HOST").unwrap_or_else(|| DEFAULT_ENGINE.to_owned());
-    let endpoint = engine::find(&RealSurroundings).unwrap_or_else(|_| Endpoint::given(named()));
-    engine::ensure_environment(&endpoint).map_err(|error| failed(&RunError::from(error).failure()))
+    let endpoint = parallax_engine::find(&RealSurroundings).unwrap_or_else(|_| Endpoint::given(named()));
+    parallax_engine::ensure_environment(&endpoint).map_err(|error| failed(&RunError::from(error).failure()))
 }
 
 /// A new run's id.
 pub fn fresh_run_id() -> RunId {
-    engine::fresh_run_id()
+    parallax_engine::fresh_run_id()
 }
 
 /// Runs the plan, saying everything into `run.sink`.
@@ -65,11 +65,11 @@ pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
     Ended { failure: result.err() }
 }
 
-pub(super) fn policy(k3s: K3s) -> images::K3s {
+pub(super) fn policy(k3s: K3s) -> parallax_images::K3s {
     match k3s {
-        K3s::Auto => images::K3s::Auto,
-        K3s::Published => images::K3s::Published,
-        K3s::Built => images::K3s::Built,
+        K3s::Auto => parallax_images::K3s::Auto,
+        K3s::Published => parallax_images::K3s::Published,
+        K3s::Built => parallax_images::K3s::Built,
     }
 }
 
@@ -84,8 +84,8 @@ pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken)
     let cache = Cache::open()?;
     // Looking at them does nothing.
     let lock = Lock::of(&Recipes::Of(project.to_owned()), &cache)?;
-    let binaries = images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
-    let engine = match engine::find(&RealSurroundings) {
+    let binaries = parallax_images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let engine = match parallax_engine::find(&RealSurroundings) {
         Ok(endpoint) => Engine::connect(&endpoint).await.ok(),
         Err(_) => None,
     };
@@ -93,11 +93,11 @@ pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken)
         sink.note("no engine answers; only the cache is looked at");
     }
     let store = engine.as_ref().map(|engine| engine as &dyn ImageStore);
-    let rows = images::list(&lock, &binaries, &cache, store).await?;
+    let rows = parallax_images::list(&lock, &binaries, &cache, store).await?;
     Ok(rows.iter().map(image_words).collect())
 }
 
-fn image_words(row: &images::Row) -> String {
+fn image_words(row: &parallax_images::Row) -> String {
     let at: Vec<&str> = row.at.iter().map(|place| place_words(*place)).collect();
     let at = if at.is_empty() { "not here".to_owned() } else { at.join(", ") };
     format!(
@@ -149,14 +149,14 @@ pub async fn images_build(
 pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     let engine = connected(&sink, false).await?;
     let state = StateDir::of_user().map_err(engine_error)?;
-    let collection = engine::gc(&engine, &state).await.map_err(engine_error)?;
+    let collection = parallax_engine::gc(&engine, &state).await.map_err(engine_error)?;
     for (run, collected) in &collection.runs {
         match collected {
             Collected::Swept(swept) => sink.note(format!("run {run}: {} objects removed", swept.removed.len())),
             Collected::Spared(why) => sink.note(format!("run {run}: left alone, {why}")),
         }
     }
-    let remaining: Vec<String> = collection.remaining().map(engine::Remaining::command).collect();
+    let remaining: Vec<String> = collection.remaining().map(parallax_engine::Remaining::command).collect();
     for command in &remaining {
         sink.warn(format!("something could not be removed; {command}"));
     }
@@ -179,8 +179,8 @@ pub async fn down(run: Option<String>, sink: Sink, _cancel: CancellationToken) -
         (None, _) => return Err(CliError::Usage(format!("several runs stand; name one of them: {names}"))),
     };
     let engine = connected(&sink, false).await?;
-    let swept = engine.sweep(&run, &state.entries(&run), engine::Unfinished::None).await;
-    let remaining: Vec<String> = swept.remaining.iter().map(engine::Remaining::command).collect();
+    let swept = engine.sweep(&run, &state.entries(&run), parallax_engine::Unfinished::None).await;
+    let remaining: Vec<String> = swept.remaining.iter().map(parallax_engine::Remaining::command).collect();
     for command in &remaining {
         sink.warn(format!("something could not be removed; {command}"));
     }
@@ -199,9 +199,9 @@ pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Res
         tools = ensure_tools(Use::Test, args.provision, &sink).await;
     }
     // Whatever is missing: what is there is told too.
-    printer::data(&programs(&provision::standings().await, machine.is_ok()));
+    printer::data(&programs(&parallax_provision::standings().await, machine.is_ok()));
     machine.map_err(|error| failed(&error.failure()))?;
-    tools.map_err(engine_error)?;
+    tools.map_err(|error| engine_error(error.into()))?;
     let what = if args.tests { "a run and the tests" } else { "a run" };
     printer::data(&format!("{what} can work on this machine\n"));
     Ok(Exit::AsExpected)
@@ -245,7 +245,8 @@ pub fn reaper(args: &[String]) -> Result<Exit, CliError> {
     let [run, endpoint, state] = args else {
         return Err(CliError::Usage("the reaper is started by the harness itself".to_owned()));
     };
-    let swept = engine::reaper::main(&RunId::new(run.clone()), endpoint, Path::new(state)).map_err(engine_error)?;
+    let swept =
+        parallax_engine::reaper::main(&RunId::new(run.clone()), endpoint, Path::new(state)).map_err(engine_error)?;
     if let Some(swept) = swept {
         printer::word(&format!("{} objects removed, {} remain", swept.removed.len(), swept.remaining.len()));
     }
@@ -257,12 +258,12 @@ async fn connected(sink: &Sink, provision: bool) -> Result<Engine, CliError> {
     Engine::connect(&endpoint).await.map_err(engine_error)
 }
 
-fn engine_error(error: engine::EngineError) -> CliError {
+fn engine_error(error: parallax_engine::EngineError) -> CliError {
     failed(&RunError::from(error).failure())
 }
 
-impl From<images::ImageError> for CliError {
-    fn from(error: images::ImageError) -> Self {
+impl From<parallax_images::ImageError> for CliError {
+    fn from(error: parallax_images::ImageError) -> Self {
         if error.is_usage() { Self::Usage(error.to_string()) } else { failed(&error.failure()) }
     }
 }

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::prints::Prints;
 use crate::certs::write_private;
-use crate::engine::StateDir;
-use crate::images::digest::Fields;
-use crate::plan::{History, Plan};
-use crate::report::Summary;
+use parallax_engine::StateDir;
+use parallax_images::digest::Fields;
+use parallax_plan::{History, Plan};
+use parallax_report::Summary;
 
 /// The stored data of a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,11 +7,11 @@ use super::machine::policy;
 use super::project::Project;
 use crate::cli::CliError;
 use crate::cli::args::K3s;
-use crate::images::digest::{Fields, of_file};
-use crate::images::{self, Cache, Lock, Recipes};
-use crate::record::Noted as _;
 use crate::run;
+use parallax_images::digest::{Fields, of_file};
+use parallax_images::{Cache, Lock, Recipes};
 use parallax_language::scenario::Loaded;
+use parallax_record::Noted as _;
 
 /// Digests by scenario.
 pub type Prints = BTreeMap<String, String>;
@@ -60,17 +60,17 @@ pub async fn prints(project: &Project, recipes: &Recipes, k3s: K3s) -> Result<Pr
 async fn image_tags(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliError> {
     let cache = Cache::open()?;
     let lock = Lock::of(recipes, &cache)?;
-    let binaries = images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
-    let rows = images::list(&lock, &binaries, &cache, None).await?;
+    let binaries = parallax_images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let rows = parallax_images::list(&lock, &binaries, &cache, None).await?;
     let digest = |name: &str| lock.entry(name).ok().and_then(|it| it.digest.as_ref().map(|it| it.value.clone()));
-    let words = |row: &images::Row| format!("{:?} {:?} {:?}", row.reference, digest(&row.name), row.built);
+    let words = |row: &parallax_images::Row| format!("{:?} {:?} {:?}", row.reference, digest(&row.name), row.built);
     Ok(rows.iter().map(|row| (row.name.clone(), words(row))).collect())
 }
 
 /// The names of the images that a scenario with all its breaks needs.
 fn images_of(project: &Project, loaded: &Loaded) -> Option<BTreeSet<String>> {
     let selected = loaded.variants.iter().map(|variant| variant.id.clone()).collect();
-    let plan = crate::plan::build(&project.library, std::slice::from_ref(loaded), &selected).ok()?;
+    let plan = parallax_plan::build(&project.library, std::slice::from_ref(loaded), &selected).ok()?;
     Some(run::wants(&plan).into_iter().map(|want| want.name).collect())
 }
 

@@ -11,9 +11,9 @@ use crate::cli::args::{Lint, Plan};
 use crate::cli::filter::{self, Candidate};
 use crate::cli::wiring::past::Past;
 use crate::cli::{CliError, printer};
-use crate::plan::{AtOnce, Order, PlanError};
 use parallax_language::fixture::Library;
 use parallax_language::scenario::{self, Diagnostic, Loaded, diagnostic};
+use parallax_plan::{AtOnce, Order, PlanError};
 
 /// A variant as `parallax list` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +135,7 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
         return Ok(Exit::Usage);
     }
     let selected: BTreeSet<VariantId> = project.list().into_iter().map(|it| it.variant).collect();
-    crate::plan::check(&project.library, &project.scenarios, &selected).map_err(|error| shown(&error))?;
+    parallax_plan::check(&project.library, &project.scenarios, &selected).map_err(|error| shown(&error))?;
     let breaks: usize = project.scenarios.iter().map(|it| it.variants.len().saturating_sub(1)).sum();
     let plural = |number: usize| if number == 1 { "" } else { "s" };
     let scenarios = project.scenarios.len();
@@ -166,7 +166,7 @@ pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<St
         let text = serde_json::to_string_pretty(&whole).map_err(|error| CliError::Harness(error.to_string()))?;
         return Ok(format!("{text}\n"));
     }
-    Ok(crate::plan::show(&plan, &expected) + &on_this_machine(project, selected))
+    Ok(parallax_plan::show(&plan, &expected) + &on_this_machine(project, selected))
 }
 
 /// The programs that would run on this machine itself, a line each.
@@ -185,7 +185,7 @@ pub fn arranged(
     selected: &[VariantId],
     seed: Option<u64>,
     at_once: AtOnce,
-) -> Result<crate::plan::Plan, CliError> {
+) -> Result<parallax_plan::Plan, CliError> {
     let plan = planned(project, &selected.iter().cloned().collect())?;
     Ok(match seed {
         Some(seed) => plan.arranged(Order::Shuffled(seed), at_once.clusters),
@@ -193,8 +193,8 @@ pub fn arranged(
     })
 }
 
-pub(super) fn planned(project: &Project, selected: &BTreeSet<VariantId>) -> Result<crate::plan::Plan, CliError> {
-    crate::plan::build(&project.library, &project.scenarios, selected).map_err(|error| shown(&error))
+pub(super) fn planned(project: &Project, selected: &BTreeSet<VariantId>) -> Result<parallax_plan::Plan, CliError> {
+    parallax_plan::build(&project.library, &project.scenarios, selected).map_err(|error| shown(&error))
 }
 
 fn shown(error: &PlanError) -> CliError {

@@ -138,8 +138,8 @@ mod tests {
             ("images/minio/recipe.yaml", false, true),
             ("docs/identity.md", true, false),
             ("README.md", true, false),
-            ("src/judge/expect.rs", true, true),
-            ("src/judge/expect.rs", false, false),
+            ("crates/judge/src/expect.rs", true, true),
+            ("crates/judge/src/expect.rs", false, false),
             ("Cargo.lock", true, true),
         ] {
             let seen = concerns(path, "scenarios/presign/presigned-url/scenario.yaml", &fixtures, of_program);

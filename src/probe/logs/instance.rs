@@ -13,7 +13,7 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 use super::lines::lines;
 use super::{Dated, Line, LogError, LogQuestion, later};
 use crate::cluster::{Pauses, is_transient, pauses};
-use crate::record::in_full;
+use parallax_record::in_full;
 
 /// With which instant the kubelet names a file that it has put aside (`pkg/kubelet/logs/container_log_manager.go`).
 const ROTATED: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]-[hour][minute][second]");

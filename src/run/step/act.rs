@@ -8,9 +8,9 @@ use parallax_vocab::Cause;
 use super::{Attempt, Tried};
 use crate::act::{self, ActError, Done, Scope, Victim, Workload};
 use crate::apply::ApplyError;
-use crate::judge::Judgement;
 use crate::run::concealed;
 use crate::run::error::RunError;
+use parallax_judge::Judgement;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{
     self, ApplyStep, Changes, DeleteStep, EndStep, KillStep, PatchStep, RestartStep, RotateStep, ScaleStep, Step,

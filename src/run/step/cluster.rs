@@ -10,14 +10,14 @@ use time::OffsetDateTime;
 
 use super::{Attempt, Tried};
 use crate::apply::ApplyError;
-use crate::engine::{LINE_LIMIT_BYTES, Written};
-use crate::judge::{self, LogLook, Looked, ObjectEvent};
 use crate::probe::events::{self, EventQuestion};
 use crate::probe::logs::{self, Line, LogError, LogQuestion};
 use crate::run::concealed;
 use crate::run::environment::LINES_BESIDE;
 use crate::run::error::RunError;
 use crate::world;
+use parallax_engine::{LINE_LIMIT_BYTES, Written};
+use parallax_judge::{LogLook, Looked, ObjectEvent};
 use parallax_language::scenario::model::{EventStep, Expect, LogStep, ResourceStep};
 use parallax_language::scenario::target::{EventTarget, LogTarget, WORLD};
 
@@ -70,7 +70,7 @@ impl Attempt<'_> {
         if let Some(object) = &object {
             concealed::register(&self.stage.context.redactor, object);
         }
-        let told = judge::object_differences(expect.as_ref(), shown.as_ref());
+        let told = parallax_judge::object_differences(expect.as_ref(), shown.as_ref());
         let looked = Looked::Object { resource: title, object: shown };
         Ok(Tried { told, other: object, ..Tried::looked(expect.as_ref(), looked) })
     }
@@ -211,7 +211,7 @@ impl Attempt<'_> {
                 let of_interest = |it: &ObjectEvent| question.name.is_some() || names.contains(&it.object);
                 seen.extend(unsure.drain(..).filter(of_interest));
                 let looked = Looked::Events { resource: title.clone(), events: seen.clone(), missing: None };
-                judge::judge_look(expect, &looked).cause.is_none()
+                parallax_judge::judge_look(expect, &looked).cause.is_none()
             });
             if tokio::time::timeout(patience.left, follow).await.is_err() {
                 // Silence may be the object's or the apiserver's; where that answers, what was seen is what there is.

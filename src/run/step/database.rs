@@ -5,9 +5,9 @@ use parallax_vocab::Cause;
 use serde_json::Value;
 
 use super::{Attempt, Tried};
-use crate::judge::{Judgement, Looked};
 use crate::probe::exec::{self, NotRan};
 use crate::run::error::RunError;
+use parallax_judge::{Judgement, Looked};
 use parallax_language::scenario::model::SqliteStep;
 
 /// The program that looks, in the image `writer`.

@@ -26,12 +26,12 @@ use super::error::RunError;
 use super::kept::{Kept, Words};
 use super::probers::Probers;
 use super::token;
-use crate::judge::{self, Judgement, Looked};
-use crate::plan::VariantPlan;
+use parallax_judge::{Judgement, Looked};
 use parallax_language::scenario::Action;
 use parallax_language::scenario::meaning::empty_texts;
 use parallax_language::scenario::model::{Expect, Step, VantageSpec};
 use parallax_language::scenario::parts::Parts;
+use parallax_plan::VariantPlan;
 
 /// One try of one step, with all that it needs.
 #[derive(Clone, Copy)]
@@ -95,7 +95,7 @@ impl Tried {
 
     /// A try that looked at something without a vantage, and what of that is as expected.
     pub(super) fn looked(expect: Option<&Expect>, looked: Looked) -> Self {
-        let judgement = judge::judge_look(expect, &looked);
+        let judgement = parallax_judge::judge_look(expect, &looked);
         let (expect, looked) = (expect.cloned().map(Box::new), Some(Box::new(looked)));
         Self { expect, looked, ..Self::judged(judgement) }
     }
@@ -148,9 +148,9 @@ impl<'a> Attempt<'a> {
             Action::Repeat(_) => Ok(Tried::default()),
         }?;
         if !self.step.capture.is_empty() {
-            let whole = tried.answer.as_ref().map(judge::answer_as_json).or_else(|| tried.other.clone());
+            let whole = tried.answer.as_ref().map(parallax_judge::answer_as_json).or_else(|| tried.other.clone());
             let whole = whole.unwrap_or_default();
-            tried.captured = judge::capture(&self.step.capture, &whole, &mut tried.judgement);
+            tried.captured = parallax_judge::capture(&self.step.capture, &whole, &mut tried.judgement);
             tried.secret = self.secret(&whole, &tried.captured);
         }
         Ok(tried)

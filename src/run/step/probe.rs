@@ -7,9 +7,9 @@ use parallax_vocab::event::{Witness, is_of_a_store};
 use parallax_vocab::{Answer, Cause, Question, Secret};
 
 use super::{Attempt, Tried};
-use crate::judge::{self, Expected, Judgement};
 use crate::run::error::RunError;
 use crate::run::question::{Asking, Asks};
+use parallax_judge::{Expected, Judgement};
 use parallax_language::scenario::action::Implied;
 use parallax_language::scenario::model::Confirmation;
 
@@ -36,7 +36,7 @@ pub(super) async fn run<T: Asks>(it: &Attempt<'_>, step: &T, token: Option<Secre
             Implied::Answer => Expected::Answer,
         },
     };
-    let judgement = judge::judge(&expected, &answer, &it.kept.seen);
+    let judgement = parallax_judge::judge(&expected, &answer, &it.kept.seen);
     let witness = it.stage.witness(it.variant, from, &answer).await;
     let judgement = disagreement(judgement, witness.as_ref());
     let required = it.variant.variant.scenario.witness == Some(Confirmation::Required);

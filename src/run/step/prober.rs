@@ -8,10 +8,10 @@ use parallax_vocab::prober::{ProberQuestion, Series};
 use parallax_vocab::tally::Tally;
 
 use super::{Attempt, Tried};
-use crate::judge::{self, Counted, Expected};
 use crate::run::error::RunError;
 use crate::run::probers::Running;
 use crate::run::question::{Asking, Asks};
+use parallax_judge::{Counted, Expected};
 use parallax_language::scenario::model::{BackgroundStep, Expect, ProberStep, Probing, Source};
 
 pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Result<Tried, RunError> {
@@ -84,7 +84,7 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
     let running = probers.get_mut(&*step.of).ok_or_else(|| it.wrong(format!("no prober `{}` was started", step.of)))?;
     let Running { prober, expected, seen } = running;
     let expect = it.expect()?.unwrap_or_default();
-    let judged = |series: &Series| judged(&expect, judge::tally(series, expected, seen));
+    let judged = |series: &Series| judged(&expect, parallax_judge::tally(series, expected, seen));
     // One that is waited for goes on until it is as expected; then what was in flight is counted too.
     if step.stop && it.step.eventually.is_some() {
         let tried = judged(prober.read().await?);
@@ -96,7 +96,7 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
 }
 
 fn judged(expect: &Expect, tally: Tally) -> Tried {
-    let Counted { judgement, decided } = judge::judge_tally(expect, &tally);
+    let Counted { judgement, decided } = parallax_judge::judge_tally(expect, &tally);
     let (other, expect) = (serde_json::to_value(&tally).ok(), Some(Box::new(expect.clone())));
     Tried { other, tally: Some(tally), decided, expect, ..Tried::judged(judgement) }
 }

@@ -157,7 +157,7 @@ fn copy(from: &Path, to: &Path) {
 
 /// Links of everything in the user's cache.
 pub(super) fn link_cache(cache: &Path) {
-    let users = parallax::images::Cache::open().unwrap();
+    let users = parallax_images::Cache::open().unwrap();
     for folder in ["layers", "images"] {
         fs::create_dir_all(cache.join(folder)).unwrap();
         for entry in fs::read_dir(users.root().join(folder)).unwrap() {
@@ -244,7 +244,7 @@ impl Run {
     }
 
     pub(super) fn events(&self) -> Vec<Event> {
-        parallax::record::read(&self.directory).unwrap_or_default()
+        parallax_record::read(&self.directory).unwrap_or_default()
     }
 
     pub(super) fn pid(&self) -> Pid {

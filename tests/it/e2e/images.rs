@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use parallax::engine::provision::Tool;
+use parallax_provision::Tool;
 
 use super::bench::{Project, Run, link_cache, lists, no_engine};
 use crate::engine::bench::program;

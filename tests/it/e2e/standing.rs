@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
 use parallax::cluster::{client, outside};
-use parallax::engine::{Engine, RealSurroundings, find};
+use parallax_engine::{Engine, RealSurroundings, find};
 use parallax_vocab::event::Outcome;
 
 use super::bench::{Ended, Project, lists, no_engine, room};

@@ -5,11 +5,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use parallax::engine::provision::{Tool, Use, ensure_tool};
-use parallax::engine::{
+use parallax_engine::{
     ContainerSpec, Endpoint, Engine, RealSurroundings, Site, StateDir, environment_fits, find, fresh_run_id,
 };
-use parallax::record::Sink;
+use parallax_provision::{Tool, Use, ensure_tool};
+use parallax_record::Sink;
 use parallax_vocab::RunId;
 
 /// The image's name; its tag is the test process.

@@ -4,8 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use parallax::engine::provision::Tool;
-use parallax::engine::{Collected, ContainerSpec, Ready, Site, gc};
+use parallax_engine::{Collected, ContainerSpec, Ready, Site, gc};
+use parallax_provision::Tool;
 use parallax_vocab::RunId;
 use serial_test::serial;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parallax::engine::PullLimits;
+use parallax_engine::PullLimits;
 use serial_test::serial;
 
 use super::bench::{Bench, docker};

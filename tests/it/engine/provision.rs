@@ -1,9 +1,10 @@
 //! Installing for real. It changes the machine, so it runs only where it is asked for:
 //! `unshare --mount --net chroot A-FRESH-DEBIAN it engine::provision --ignored --nocapture`.
 
-use parallax::engine::provision::{Use, ensure_engine, ensure_tools};
-use parallax::engine::{Engine, RealSurroundings};
-use parallax::record::Sink;
+use parallax_engine::install::ensure_engine;
+use parallax_engine::{Engine, RealSurroundings};
+use parallax_provision::{Use, ensure_tools};
+use parallax_record::Sink;
 use parallax_vocab::EventKind;
 
 fn aloud() -> Sink {

@@ -1,7 +1,7 @@
 //! Processes that tests start, and kill: this binary again, running one of these. Alone they do nothing.
 
-use parallax::engine::reaper::{self, Reaper};
-use parallax::engine::{ContainerSpec, Endpoint, Engine, Site, StateDir, ensure_environment};
+use parallax_engine::reaper::{self, Reaper};
+use parallax_engine::{ContainerSpec, Endpoint, Engine, Site, StateDir, ensure_environment};
 use parallax_vocab::RunId;
 
 use super::bench::this_binary_as;

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use parallax::engine::{Bind, ContainerSpec, EngineError, InlineFile, Owner, Port, Protocol, Ready};
+use parallax_engine::{Bind, ContainerSpec, EngineError, InlineFile, Owner, Port, Protocol, Ready};
 use serial_test::serial;
 
 use super::bench::{Bench, docker, objects};

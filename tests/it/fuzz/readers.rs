@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use parallax::judge::{Expected, Seen, judge, tally};
-use parallax::report::{Summary, explanation, github, junit, page, terminal};
-use parallax::{plan, record};
+use parallax_judge::{Expected, Seen, judge, tally};
+use parallax_report::{Summary, explanation, github, junit, page, terminal};
+
 use parallax_language::fixture::Library;
 use parallax_language::scenario::{Loaded, diagnostic};
 use parallax_vocab::EventKind;
@@ -45,8 +45,11 @@ fn scenario(bytes: &[u8]) -> String {
         Ok(loaded) => {
             let selected: BTreeSet<_> = loaded.variants.iter().map(|variant| variant.id.clone()).collect();
             let programs = loaded.variants.iter().flat_map(|variant| loaded.host_programs(variant)).count();
-            match plan::build(&LIBRARY, std::slice::from_ref(&loaded), &selected) {
-                Ok(plan) => format!("{programs} {}", plan::show(&plan, &plan::Expected::default()).lines().count() % 7),
+            match parallax_plan::build(&LIBRARY, std::slice::from_ref(&loaded), &selected) {
+                Ok(plan) => format!(
+                    "{programs} {}",
+                    parallax_plan::show(&plan, &parallax_plan::Expected::default()).lines().count() % 7
+                ),
                 Err(error) => error.to_string(),
             }
         }
@@ -73,7 +76,7 @@ fn scenarios() -> Vec<Vec<u8>> {
 }
 
 fn events(bytes: &[u8]) -> String {
-    let events = match record::parse("record.jsonl", bytes) {
+    let events = match parallax_record::parse("record.jsonl", bytes) {
         Ok(events) => events,
         Err(error) => return error.to_string().chars().filter(|c| !c.is_ascii_digit()).take(90).collect(),
     };
@@ -149,7 +152,7 @@ fn from_agent(mut buffer: Vec<u8>) -> String {
 }
 
 fn framed() -> Vec<Vec<u8>> {
-    let events = record::parse("run.jsonl", &seed_record()).unwrap();
+    let events = parallax_record::parse("run.jsonl", &seed_record()).unwrap();
     let steps = events.into_iter().filter_map(|event| match event.event {
         EventKind::StepEnded(step) => Some(step),
         _ => None,

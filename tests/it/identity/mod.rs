@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use parallax::judge::{self, StepResult};
-use parallax::{explain, record};
+use parallax_judge::StepResult;
+
 use parallax_language::fixture::Library;
 use parallax_language::scenario::{self, Loaded, Variant};
 use parallax_vocab::event::{EventKind, StepEnded, Verdict};
@@ -53,7 +53,7 @@ fn recorded() -> Recorded {
 fn keep(run: &Path) {
     let breaks = breaks(&loaded()).into_iter().map(|(name, _)| format!("{SCENARIO}+{name}")).collect::<Vec<_>>();
     let mut lines: Vec<(usize, String)> = Vec::new();
-    for event in record::read(run).unwrap() {
+    for event in parallax_record::read(run).unwrap() {
         let EventKind::StepEnded(step) = event.event else { continue };
         let Some(number) = breaks.iter().position(|it| *it == step.variant.as_str()) else { continue };
         if step.verdict != Verdict::Passed {
@@ -144,7 +144,8 @@ fn no_break_passes_for_another() {
     for (name, seen_in) in &breaks {
         let results = results(seen_in, &recorded[*name]);
         for (other, declared) in &breaks {
-            let problems = judge::problems(&seen_in.scenario.flow, &declared.fails, &declared.blocks, &results);
+            let problems =
+                parallax_judge::problems(&seen_in.scenario.flow, &declared.fails, &declared.blocks, &results);
             if name == other {
                 assert!(problems.is_empty(), "{name} is not as it declares: {problems:#?}");
             } else {
@@ -163,7 +164,7 @@ fn each_break_is_explained() {
     for (name, variant) in breaks(&loaded) {
         writeln!(told, "{name}: {}", variant.summary).unwrap();
         for step in recorded[name].iter().filter(|it| it.cause.is_some()) {
-            writeln!(told, "  {}", explain::of_step(step)).unwrap();
+            writeln!(told, "  {}", parallax_explain::of_step(step)).unwrap();
         }
     }
     insta::assert_snapshot!(told);

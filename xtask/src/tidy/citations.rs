@@ -158,7 +158,7 @@ mod tests {
         let catalogue = "# x\n\n## identity/irsa\n\ny\n\n- `no-binding`: z\n\n## edge/front (no issue yet)\n\ny\n";
         let guide = ("docs/guide.md", "## 1. First: `a_b`, c\n");
         let files = match name {
-            FACTS => vec![(FACTS, line), (CATALOGUE, catalogue), guide, ("src/plan/mod.rs", "")],
+            FACTS => vec![(FACTS, line), (CATALOGUE, catalogue), guide, ("crates/plan/src/lib.rs", "")],
             _ => vec![(FACTS, facts), (CATALOGUE, catalogue), guide, (name, line)],
         };
         check(&files)
@@ -193,12 +193,15 @@ mod tests {
     #[test]
     fn a_fact_names_proof_that_exists() {
         let table = [
-            ("`identity/irsa`, `identity/irsa+no-binding`, `src/plan`, `src/plan/mod.rs`, `cmd/x.go`, `identity`", ""),
+            (
+                "`identity/irsa`, `identity/irsa+no-binding`, `crates/plan`, `crates/plan/src/lib.rs`, `cmd/x.go`, `identity`",
+                "",
+            ),
             ("`identity/irsa+other`", "no scenario is called `identity/irsa+other`"),
             ("`identity/other`", "no scenario is called `identity/other`"),
             ("`edge/front`", ""),
-            ("`src/plan/other.rs`", "there is no `src/plan/other.rs`"),
-            ("`src/pla`", "there is no `src/pla`"),
+            ("`crates/plan/src/other.rs`", "there is no `crates/plan/src/other.rs`"),
+            ("`crates/pla`", "there is no `crates/pla`"),
         ];
         for (line, expected) in table {
             let said = said_of(FACTS, line);

@@ -43,7 +43,7 @@ mod tests {
         ];
         for (text, findings) in table {
             assert_eq!(check("a.md", &text).len(), findings, "{text}");
-            assert!(check("src/engine/tests.rs", &text).is_empty());
+            assert!(check("crates/engine/src/tests.rs", &text).is_empty());
         }
     }
 }

@@ -1,0 +1,259 @@
+//! Errors of the container engine, each with its fix.
+
+use std::path::PathBuf;
+
+use parallax_vocab::event::Failure;
+use testcontainers::bollard;
+
+use parallax_provision::ProvisionError;
+
+/// One place where the harness looked for an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// What named the place: `DOCKER_HOST`, `context colima`, `default socket`.
+    pub source: String,
+    /// The place.
+    pub place: String,
+    /// What the attempt to connect reported.
+    pub said: String,
+}
+
+impl std::fmt::Display for Tried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({}): {}", self.place, self.source, self.said)
+    }
+}
+
+/// An error of the engine room. Messages are lower-case fragments; [`EngineError::fix`] says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// No engine answers.
+    #[error("no container engine answers here; tried {}", list(.tried))]
+    NotFound {
+        /// Each place tried, in order.
+        tried: Vec<Tried>,
+    },
+    /// An engine is there, but this user may not use it.
+    #[error("no permission on the engine's socket {socket} ({source_of})")]
+    Denied {
+        /// The socket.
+        socket: String,
+        /// What named it.
+        source_of: String,
+    },
+    /// The engine is named in a way that cannot be followed.
+    #[error("the engine named by {source_of} cannot be used: {reason}")]
+    Unusable {
+        /// What named it.
+        source_of: String,
+        /// Why.
+        reason: String,
+        /// What to do.
+        fix: String,
+    },
+    /// The engine was found and does not answer.
+    #[error("the engine at {endpoint} ({source_of}) does not answer: {reason}")]
+    Unreachable {
+        /// Where.
+        endpoint: String,
+        /// What named it.
+        source_of: String,
+        /// What it said.
+        reason: String,
+    },
+    /// A call to the engine failed.
+    #[error("failed to {doing}: {}", said(.source))]
+    Call {
+        /// What was being done, as "create network x".
+        doing: String,
+        /// What the engine said.
+        #[source]
+        source: bollard::errors::Error,
+    },
+    /// A container was asked for whose image the engine does not have.
+    #[error("image {image} for container {name} is not in the engine")]
+    ImageMissing {
+        /// The image.
+        image: String,
+        /// The container.
+        name: String,
+    },
+    /// An image could not be pulled.
+    #[error("failed to pull {image}: {reason}")]
+    Pull {
+        /// The image.
+        image: String,
+        /// Why.
+        reason: String,
+    },
+    /// A container did not start, or did not become ready.
+    #[error("container {name} ({image}) {reason}")]
+    StartFailed {
+        /// The container.
+        name: String,
+        /// Its image.
+        image: String,
+        /// What happened: "exited with code 1 at once", "did not print …".
+        reason: String,
+        /// Its last log lines.
+        log: Vec<String>,
+        /// The leftover and how to remove it, if it could not be removed.
+        left: Option<String>,
+    },
+    /// The container's specification is not valid.
+    #[error("container {name} cannot be started as described: {reason}")]
+    BadSpec {
+        /// The container.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The run is being taken down; nothing new is started.
+    #[error("{what} was not created: the run is being taken down")]
+    Closing {
+        /// What was asked for.
+        what: String,
+    },
+    /// Something did not happen in time.
+    #[error("{what} did not happen within {seconds} s")]
+    Deadline {
+        /// What.
+        what: String,
+        /// The limit.
+        seconds: u64,
+    },
+    /// A file of ours could not be read or written.
+    #[error("failed to {doing} {}: {source}", .path.display())]
+    File {
+        /// "write", "read", "create".
+        doing: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// This program could not start itself again, or a helper process of its own.
+    #[error("failed to {doing}: {reason}")]
+    Process {
+        /// What was being started.
+        doing: String,
+        /// Why it failed.
+        reason: String,
+    },
+    /// Installing the engine or a tool failed.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
+}
+
+impl EngineError {
+    /// Wraps what the engine said to a call.
+    pub(super) fn call(doing: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Call { doing, source }
+    }
+
+    /// Wraps what the system said to a file operation.
+    pub(super) fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { doing, path, source }
+    }
+
+    /// What to do about it, where that is known.
+    pub fn fix(&self) -> Option<String> {
+        match self {
+            Self::NotFound { tried } => Some(fix_absent(tried)),
+            Self::Denied { .. } => Some(
+                "run as root, or add yourself to the socket's group (`sudo usermod -aG docker $USER`, then log in again)"
+                    .to_owned(),
+            ),
+            Self::Unusable { fix, .. } => Some(fix.clone()),
+            Self::Unreachable { source_of, .. } => {
+                Some(format!("start that engine, or change what names it ({source_of})"))
+            }
+            Self::ImageMissing { image, .. } => Some(format!("get it first: `parallax images build`, or load {image}")),
+            Self::Pull { .. } => Some(
+                "check the network and the registry, or use images that are built here (`parallax images build`)".to_owned(),
+            ),
+            Self::StartFailed { left, .. } => left.clone(),
+            Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Some("make room on that disk".to_owned())
+            }
+            Self::Provision(error) => error.fix(),
+            _ => None,
+        }
+    }
+
+    /// How a container of this name ended and its last log lines, if the error is that it exited by itself.
+    pub fn ended(&self, container: &str) -> Option<(&str, &[String])> {
+        match self {
+            Self::StartFailed { name, reason, log, .. } if name == container && reason.starts_with("exited ") => {
+                Some((reason, log))
+            }
+            _ => None,
+        }
+    }
+
+    /// The last log lines and similar evidence, if any.
+    pub fn evidence(&self) -> Vec<String> {
+        match self {
+            Self::StartFailed { log, .. } => log.clone(),
+            Self::NotFound { tried } => tried.iter().map(ToString::to_string).collect(),
+            Self::Provision(error) => error.evidence(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl From<&EngineError> for Failure {
+    fn from(error: &EngineError) -> Self {
+        Self { what: error.to_string(), fix: error.fix(), evidence: error.evidence() }
+    }
+}
+
+fn list(tried: &[Tried]) -> String {
+    tried.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn fix_absent(tried: &[Tried]) -> String {
+    let default = |one: &Tried| one.place == super::find::DEFAULT_SOCKET;
+    if let Some(chosen) = tried.first().filter(|_| !tried.iter().any(default)) {
+        return format!("start the engine that is named by {}, or unset that to use this machine's own", chosen.source);
+    }
+    let silent = tried.iter().any(|one| one.said == super::find::SILENT);
+    let start = if silent { "start the engine (a socket is there, but nothing listens), or " } else { "" };
+    format!(
+        "{start}install Docker and start it; on Debian or Ubuntu as root `cargo xtask e2e --provision` does both; \
+         an engine elsewhere is named by DOCKER_HOST"
+    )
+}
+
+/// The engine's own sentence, without the client's wrapping.
+pub(super) fn said(error: &bollard::errors::Error) -> String {
+    match error {
+        bollard::errors::Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
+        bollard::errors::Error::DockerStreamError { error } => error.trim().to_owned(),
+        bollard::errors::Error::RequestTimeoutError => "the engine gave no answer in time".to_owned(),
+        other => {
+            let mut text = other.to_string();
+            let mut cause = std::error::Error::source(other);
+            while let Some(next) = cause {
+                let next_text = next.to_string();
+                if !text.contains(&next_text) {
+                    text = format!("{text}: {next_text}");
+                }
+                cause = next.source();
+            }
+            text
+        }
+    }
+}
+
+/// The HTTP status with which the engine refused.
+pub(super) fn status(error: &bollard::errors::Error) -> Option<u16> {
+    match error {
+        bollard::errors::Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}

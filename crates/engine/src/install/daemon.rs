@@ -1,0 +1,121 @@
+//! Starts `dockerd` and waits until it answers.
+
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::find::{DEFAULT_SOCKET, Reach, Surroundings};
+use parallax_provision::ProvisionError;
+use parallax_provision::Tool;
+use parallax_provision::on_path;
+use parallax_provision::{last_lines, run};
+use parallax_record::Sink;
+
+const LOG: &str = "/var/log/parallax-dockerd.log";
+/// Where a running dockerd writes its process id.
+const PID_FILE: &str = "/var/run/docker.pid";
+const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const OUTPUT_LINES: usize = 20;
+
+/// Starts the engine if it does not run (by systemd if that runs), and waits until it answers.
+pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), ProvisionError> {
+    let mut child = None;
+    // Lines of an earlier start are not evidence.
+    let log_begins = std::fs::metadata(LOG).map_or(0, |file| file.len());
+    let by_systemd = Path::new("/run/systemd/system").exists();
+    if is_starting() {
+        sink.note("waiting for the dockerd that is starting already");
+    } else if by_systemd {
+        sink.note("starting the engine (systemctl start docker)");
+        run("systemctl", &["start", "docker"], ANSWERS_WITHIN).await?;
+    }
+    let begun = Instant::now();
+    loop {
+        if around.reach(Path::new(DEFAULT_SOCKET)) == Reach::Answers {
+            return Ok(());
+        }
+        if child.is_none() && !by_systemd && !is_starting() {
+            // The one that was there has ended, or was ending when it was seen.
+            sink.note(format!("starting dockerd, which stays when this ends; its log is {LOG}"));
+            child = Some(spawn()?);
+        }
+        if let Some(status) = child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+            return Err(failed(format!("ended at once ({status})"), log_begins));
+        }
+        if begun.elapsed() > ANSWERS_WITHIN {
+            return Err(failed(format!("does not answer after {} s", ANSWERS_WITHIN.as_secs()), log_begins));
+        }
+        // A socket that does not exist yet can only be polled.
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Whether its package, or another process, has just started one.
+fn is_starting() -> bool {
+    let pid = std::fs::read_to_string(PID_FILE).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let stat = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
+    stat.is_some_and(|stat| is_living_dockerd(&stat))
+}
+
+/// Reads `/proc/PID/stat`: a process that has ended keeps its name until its parent reaps it (states Z and X).
+fn is_living_dockerd(stat: &str) -> bool {
+    let Some((before, after)) = stat.rsplit_once(')') else { return false };
+    let name = before.split_once('(').map_or("", |(_, name)| name);
+    name == "dockerd" && !after.trim_start().starts_with(['Z', 'X'])
+}
+
+/// Starts it in its own session, so that it survives the end of the terminal and of this process.
+fn spawn() -> Result<Child, ProvisionError> {
+    let failed =
+        |reason: String| ProvisionError::Command { command: "setsid dockerd".to_owned(), reason, output: Vec::new() };
+    let dockerd = dockerd().ok_or_else(|| failed("dockerd is not installed".to_owned()))?;
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(LOG)
+        .map_err(ProvisionError::file("write", LOG))?;
+    let errors = log.try_clone().map_err(ProvisionError::file("write", LOG))?;
+    let mut command = Command::new(Tool::Setsid.command());
+    command.arg(dockerd).current_dir("/").stdin(Stdio::null()).stdout(log).stderr(errors);
+    // The client's variables have another meaning for the server.
+    for name in ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONTEXT", "DOCKER_CONFIG"] {
+        command.env_remove(name);
+    }
+    command.spawn().map_err(|error| failed(error.to_string()))
+}
+
+/// The path of the installed server.
+pub(super) fn dockerd() -> Option<PathBuf> {
+    on_path(Tool::Dockerd.command()).next()
+}
+
+fn failed(reason: String, log_begins: u64) -> ProvisionError {
+    let log = std::fs::read(LOG).unwrap_or_default();
+    let begins = usize::try_from(log_begins).unwrap_or_default().min(log.len());
+    let text = String::from_utf8_lossy(&log[begins..]);
+    ProvisionError::Daemon { reason, log: LOG.to_owned(), output: last_lines(&text, OUTPUT_LINES) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_living_dockerd;
+
+    #[test]
+    fn a_dockerd_that_has_ended_is_not_waited_for() {
+        for (stat, living) in [
+            ("29198 (dockerd) S 1 29198 29198 0 -1", true),
+            ("29198 (dockerd) Z 1 29198 29198 0 -1", false),
+            ("29198 (dockerd) X 1 29198 29198 0 -1", false),
+            ("29198 (docker) S 1 29198 29198 0 -1", false),
+            ("29198 (a) dockerd) S 1", false),
+            ("", false),
+        ] {
+            assert_eq!(is_living_dockerd(stat), living, "{stat}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Finds an engine that answers, and on request installs and starts one.
+
+use std::time::Duration;
+
+use super::daemon;
+use crate::error::EngineError;
+use crate::find::{DEFAULT_SOCKET, Endpoint, Surroundings, find};
+use parallax_provision::Release;
+use parallax_provision::System;
+use parallax_provision::Tool;
+use parallax_provision::on_path;
+use parallax_provision::{Apt, Wanted, run};
+use parallax_record::Sink;
+
+const VERSION_WITHIN: Duration = Duration::from_secs(20);
+
+/// Finds the engine. If none answers and `provision` is set, installs and starts one, and reports each step
+/// beforehand. An engine that the user chose (`DOCKER_HOST`, a context) is never replaced.
+pub async fn ensure_engine(provision: bool, around: &dyn Surroundings, sink: &Sink) -> Result<Endpoint, EngineError> {
+    let absent = match find(around) {
+        Ok(endpoint) => return Ok(endpoint),
+        Err(error) => error,
+    };
+    if !provision || !is_ours_to_start(&absent) {
+        return Err(absent);
+    }
+    let system = System::for_installing("a container engine")?;
+    if !is_installed().await {
+        let has_client = on_path(Tool::Docker.command()).next().is_some();
+        Apt::new(system, sink).install(engine_package(has_client)).await?;
+    }
+    daemon::start(around, sink).await?;
+    find(around)
+}
+
+/// The engine's package, and packages that it needs without depending on them. Newer releases have the client in a
+/// package of its own, which users want.
+fn engine_package(has_client: bool) -> Wanted {
+    const ALONG: &[&str] = &[Tool::Iptables.package()];
+    const CLIENT: &[&str] = &[Tool::Docker.package()];
+    let server = Tool::Dockerd.known();
+    Wanted {
+        package: server.package,
+        least: server.least,
+        same_suite: &[],
+        along: ALONG,
+        along_if_known: if has_client { &[] } else { CLIENT },
+    }
+}
+
+/// Only the engine at the default socket may be started here; one that the user chose may not.
+fn is_ours_to_start(absent: &EngineError) -> bool {
+    matches!(absent, EngineError::NotFound { tried } if tried.iter().any(|one| one.place == DEFAULT_SOCKET))
+}
+
+/// Whether a server is installed that only needs to be started.
+async fn is_installed() -> bool {
+    let Some(dockerd) = daemon::dockerd().and_then(|path| path.to_str().map(str::to_owned)) else { return false };
+    let version = run(&dockerd, &["--version"], VERSION_WITHIN).await.unwrap_or_default();
+    Release::parse(&version).is_some_and(|release| release >= Tool::Dockerd.known().least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Tried;
+
+    #[test]
+    fn only_the_default_engine_is_ours_to_start() {
+        let absent = |place: &str| EngineError::NotFound {
+            tried: vec![Tried { source: String::new(), place: place.to_owned(), said: "absent".to_owned() }],
+        };
+        assert!(is_ours_to_start(&absent(DEFAULT_SOCKET)));
+        assert!(!is_ours_to_start(&absent("/somewhere/else.sock")));
+        let denied = EngineError::Denied { socket: DEFAULT_SOCKET.to_owned(), source_of: String::new() };
+        assert!(!is_ours_to_start(&denied));
+    }
+}

@@ -1,0 +1,22 @@
+//! The one kernel limit that clusters reach: inotify instances.
+
+use std::path::Path;
+
+use crate::error::EngineError;
+use parallax_record::Sink;
+
+/// The kernel's limit for each user, over all containers; the default is 128.
+const INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
+/// Enough for some forty clusters at once.
+const ENOUGH: u64 = 1024;
+
+/// Raises the limit of inotify instances if it is too low for several runs at once, and reports that beforehand.
+pub fn ensure_inotify(sink: &Sink) -> Result<(), EngineError> {
+    let path = Path::new(INSTANCES);
+    let now = std::fs::read_to_string(path).map_err(EngineError::file("read", path))?;
+    if now.trim().parse::<u64>().is_ok_and(|limit| limit >= ENOUGH) || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    sink.note(format!("raising fs.inotify.max_user_instances from {} to {ENOUGH}, until the next boot", now.trim()));
+    std::fs::write(path, ENOUGH.to_string()).map_err(EngineError::file("write", path))
+}

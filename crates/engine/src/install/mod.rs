@@ -1,0 +1,8 @@
+//! Installs and starts an engine that can run privileged containers, and raises the one kernel limit that clusters reach.
+
+mod daemon;
+mod engine;
+mod kernel;
+
+pub use engine::ensure_engine;
+pub use kernel::ensure_inotify;

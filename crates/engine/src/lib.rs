@@ -1,0 +1,48 @@
+//! Everything that talks to a container engine.
+//!
+//! This module finds the engine as Docker's own clients do ([`find`]), installs one on request ([`install`]), reports
+//! beforehand what will fail later ([`preflight`]), starts the containers of a run ([`Site`]), and removes them, even
+//! after SIGKILL ([`reaper`], [`gc()`]).
+//!
+//! **Architecture invariant:** only this module names Docker, testcontainers or bollard. It returns names, addresses
+//! and plain values; dropping them removes nothing. Each object is in the ledger *before* it is created, and has labels
+//! that name its owner, so that it is found even without the ledger.
+
+mod attach;
+mod connect;
+mod control;
+mod error;
+mod exec;
+mod facts;
+mod find;
+mod gc;
+mod identity;
+mod images;
+pub mod install;
+mod ledger;
+mod life;
+mod logs;
+pub mod preflight;
+pub mod reaper;
+mod reexec;
+mod site;
+mod spec;
+mod start;
+mod sweep;
+
+pub use attach::Attached;
+pub use connect::Engine;
+pub use error::{EngineError, Tried};
+pub use exec::Executed;
+pub use facts::{Facts, available_memory_mib};
+pub use find::{Endpoint, Reach, RealSurroundings, Surroundings, find};
+pub use gc::{Collected, Collection, gc};
+pub use identity::{Liveness, Owner, fresh_run_id};
+pub use images::PullLimits;
+pub use ledger::{Entry, Kind, Ledger, RunFile, StateDir};
+pub use life::Life;
+pub use logs::{LINE_LIMIT_BYTES, LogLine, Stream, Written};
+pub use reexec::{ensure_environment, environment_fits};
+pub use site::{Network, Site};
+pub use spec::{Bind, Container, ContainerSpec, InlineFile, Port, Protocol, Ready};
+pub use sweep::{Remaining, Swept, Unfinished};

@@ -1,0 +1,305 @@
+//! Starts a container by testcontainers, which this project must use.
+//!
+//! Creation and start run in a task that always runs to its end, even if the caller gives up. Only the wait for
+//! readiness can be dropped. The handle that testcontainers returns is dropped at once. With
+//! `TESTCONTAINERS_COMMAND=keep` ([`super::ensure_environment`]) that removes nothing; removal is the ledger's work.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures::TryStreamExt as _;
+use testcontainers::bollard::models::{
+    HostConfig, HostConfigCgroupnsModeEnum, Mount, MountType, MountVolumeOptions, PortBinding,
+};
+use testcontainers::core::{ContainerPort, WaitFor};
+use testcontainers::runners::AsyncRunner as _;
+use testcontainers::{ContainerRequest, CopyTargetOptions, Image, ImageExt as _, TestcontainersError};
+use tokio::time::Instant;
+
+use super::connect::Engine;
+use super::error::EngineError;
+use super::ledger::Kind;
+use super::site::{Site, joined};
+use super::spec::{Container, ContainerSpec, Port, Protocol, Ready};
+use parallax_record::Noted as _;
+
+/// Limit of create and start. Files are copied in between, and a busy disk makes even that slow.
+const START_WITHIN: Duration = Duration::from_mins(2);
+/// Log lines that an error shows.
+const EVIDENCE_LINES: usize = 20;
+
+impl Site {
+    /// Starts a container and waits until it is ready. A container that does not start in time is removed, and the
+    /// error shows its last log lines.
+    pub async fn start(&self, spec: ContainerSpec) -> Result<Container, EngineError> {
+        let name = self.name_of(&spec.what);
+        if let Some(reason) = spec.problem() {
+            return Err(EngineError::BadSpec { name, reason });
+        }
+        self.refuse_when_closing(&format!("container {name}"))?;
+        let begun = Instant::now();
+        let (site, task_spec, task_name) = (self.clone(), spec.clone(), name.clone());
+        let creation = self.0.tasks.spawn(async move { site.create(&task_spec, &task_name).await });
+        let container = joined(creation.await, &format!("start container {name}"))?;
+        let deadline = begun + spec.ready_within;
+        match self.0.engine.ready(&spec, &name, deadline).await {
+            Ok(()) => Ok(container),
+            Err(reason) => Err(self.give_up(&spec, &name, reason).await),
+        }
+    }
+
+    /// Creates and starts a container. It is removed here if that fails, so that it happens even if no caller waits.
+    async fn create(&self, spec: &ContainerSpec, name: &str) -> Result<Container, EngineError> {
+        let engine = &self.0.engine;
+        // testcontainers would pull a missing image, and create a missing network.
+        if engine.image_id(&spec.image).await?.is_none() {
+            return Err(EngineError::ImageMissing { image: spec.image.clone(), name: name.to_owned() });
+        }
+        engine
+            .docker
+            .inspect_network(&spec.network, None)
+            .await
+            .map_err(EngineError::call(format!("find network {} for container {name}", spec.network)))?;
+        self.record(Kind::Container, name).await?;
+        match self.request(spec, name).start().await {
+            Ok(handle) => drop(handle),
+            Err(error) => return Err(self.failed(spec, name, start_reason(&error)).await),
+        }
+        match engine.locate(&spec.what, name).await {
+            Ok(container) => Ok(container),
+            // No address: its first process is gone already.
+            Err(error) => {
+                let reason = match (engine.exited(name).await, &spec.ready) {
+                    (Some(end), Ready::LogLine(wanted)) => too_early(&end, wanted),
+                    (Some(end), Ready::Running) => format!("{end} at once"),
+                    (None, _) => error.to_string(),
+                };
+                Err(self.failed(spec, name, reason).await)
+            }
+        }
+    }
+
+    /// Removes a container that did not become ready, in a task that a caller cannot cancel.
+    async fn give_up(&self, spec: &ContainerSpec, name: &str, reason: String) -> EngineError {
+        let (site, task_spec, task_name) = (self.clone(), spec.clone(), name.to_owned());
+        let removal = tokio::spawn(async move { site.failed(&task_spec, &task_name, reason).await });
+        removal.await.unwrap_or_else(|error| EngineError::Process {
+            doing: format!("remove container {name}"),
+            reason: error.to_string(),
+        })
+    }
+
+    async fn failed(&self, spec: &ContainerSpec, name: &str, reason: String) -> EngineError {
+        let engine = &self.0.engine;
+        let log = engine.logs(name, EVIDENCE_LINES).await.noted("read the log of a container that did not start");
+        let log = log.unwrap_or_default();
+        let left = engine.remove(Kind::Container, name).await.err();
+        EngineError::StartFailed {
+            name: name.to_owned(),
+            image: spec.image.clone(),
+            reason,
+            log,
+            left: left.map(|why| format!("it could not be removed ({why}): `docker rm -fv {name}`")),
+        }
+    }
+
+    fn request(&self, spec: &ContainerSpec, name: &str) -> ContainerRequest<OurImage> {
+        let image = OurImage::new(spec);
+        // The engine starts entry point and command as one list; testcontainers' entry point is a single word.
+        let rest = spec.entrypoint.iter().flat_map(|words| words.iter().skip(1));
+        let command: Vec<String> = rest.chain(&spec.command).cloned().collect();
+        let host = self.host_config(spec);
+        let mut request = image
+            .with_container_name(name)
+            .with_network(&spec.network)
+            .with_labels(spec.labels.iter().map(|(key, value)| (key.clone(), value.clone())))
+            .with_labels(self.labels(&spec.what))
+            .with_privileged(spec.privileged)
+            .with_cmd(command)
+            .with_startup_timeout(START_WITHIN)
+            .with_host_config_modifier(move |config| host.apply(config));
+        if let Some(hostname) = &spec.hostname {
+            request = request.with_hostname(hostname);
+        }
+        for (key, value) in &spec.env {
+            request = request.with_env_var(key, value);
+        }
+        for file in &spec.files {
+            request = request.with_copy_to(CopyTargetOptions::new(&file.path).with_mode(file.mode), file.bytes.clone());
+        }
+        request
+    }
+
+    fn host_config(&self, spec: &ContainerSpec) -> HostParts {
+        let bind = |bind: &super::spec::Bind| Mount {
+            target: Some(bind.container.clone()),
+            source: Some(bind.host.display().to_string()),
+            typ: Some(MountType::BIND),
+            read_only: Some(bind.read_only),
+            ..Default::default()
+        };
+        let volume = |target: &String| Mount {
+            target: Some(target.clone()),
+            typ: Some(MountType::VOLUME),
+            volume_options: Some(MountVolumeOptions { labels: Some(self.labels(&spec.what)), ..Default::default() }),
+            ..Default::default()
+        };
+        HostParts {
+            mounts: spec.binds.iter().map(bind).chain(spec.volumes.iter().map(volume)).collect(),
+            tmpfs: spec.tmpfs.clone().into_iter().collect(),
+            ports: spec.ports.clone(),
+            dns: spec.dns.iter().map(ToString::to_string).collect(),
+            private_cgroup_namespace: spec.private_cgroup_namespace,
+        }
+    }
+}
+
+/// What goes in by the modifier of the host configuration, of which testcontainers keeps only one.
+struct HostParts {
+    mounts: Vec<Mount>,
+    tmpfs: HashMap<String, String>,
+    ports: Vec<Port>,
+    dns: Vec<String>,
+    private_cgroup_namespace: bool,
+}
+
+impl HostParts {
+    fn apply(&self, config: &mut HostConfig) {
+        // testcontainers publishes every exposed port on every address.
+        config.publish_all_ports = Some(false);
+        config.port_bindings = Some(self.ports.iter().map(|port| (port.key(), Some(vec![loopback()]))).collect());
+        config.mounts = Some(self.mounts.clone());
+        config.tmpfs = Some(self.tmpfs.clone());
+        if !self.dns.is_empty() {
+            config.dns = Some(self.dns.clone());
+        }
+        if self.private_cgroup_namespace {
+            config.cgroupns_mode = Some(HostConfigCgroupnsModeEnum::PRIVATE);
+        }
+    }
+}
+
+/// Loopback only, at a free port that the engine chooses.
+fn loopback() -> PortBinding {
+    PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) }
+}
+
+/// The image as testcontainers wants it. It joins name and tag with a colon again, which holds for digests too.
+#[derive(Debug)]
+struct OurImage {
+    name: String,
+    tag: String,
+    entrypoint: Option<String>,
+    exposed: Vec<ContainerPort>,
+}
+
+impl OurImage {
+    fn new(spec: &ContainerSpec) -> Self {
+        let (name, tag) = name_and_tag(&spec.image);
+        let exposed = |port: &Port| match port.protocol {
+            Protocol::Tcp => ContainerPort::Tcp(port.container),
+            Protocol::Udp => ContainerPort::Udp(port.container),
+        };
+        Self {
+            name: name.to_owned(),
+            tag: tag.to_owned(),
+            entrypoint: spec.entrypoint.as_ref().and_then(|words| words.first().cloned()),
+            exposed: spec.ports.iter().map(exposed).collect(),
+        }
+    }
+}
+
+impl Image for OurImage {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    fn ready_conditions(&self) -> Vec<WaitFor> {
+        Vec::new()
+    }
+
+    fn entrypoint(&self) -> Option<&str> {
+        self.entrypoint.as_deref()
+    }
+
+    fn expose_ports(&self) -> &[ContainerPort] {
+        &self.exposed
+    }
+}
+
+/// Splits at the last colon, unless that belongs to a registry's port.
+fn name_and_tag(reference: &str) -> (&str, &str) {
+    match reference.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        _ => (reference, "latest"),
+    }
+}
+
+/// What testcontainers says, reduced to what the engine said.
+fn start_reason(error: &TestcontainersError) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    match innermost.downcast_ref::<testcontainers::bollard::errors::Error>() {
+        Some(error) => format!("did not start: {}", super::error::said(error)),
+        None => format!("did not start: {error}"),
+    }
+}
+
+fn too_early(end: &str, wanted: &str) -> String {
+    format!("{end} before it printed {wanted:?}")
+}
+
+impl Engine {
+    /// Waits until a container is ready; the error says what happened instead.
+    async fn ready(&self, spec: &ContainerSpec, name: &str, deadline: Instant) -> Result<(), String> {
+        let Ready::LogLine(wanted) = &spec.ready else {
+            return match self.exited(name).await {
+                Some(end) => Err(format!("{end} at once")),
+                None => Ok(()),
+            };
+        };
+        let printed = async {
+            let mut lines = std::pin::pin!(self.follow_logs(name));
+            while let Some(line) = lines.try_next().await.map_err(|error| error.to_string())? {
+                if line.text.contains(wanted.as_str()) {
+                    return Ok(());
+                }
+            }
+            let end = self.exited(name).await.unwrap_or_else(|| "stopped printing".to_owned());
+            Err(too_early(&end, wanted))
+        };
+        tokio::time::timeout_at(deadline, printed)
+            .await
+            .unwrap_or_else(|_| Err(format!("did not print {wanted:?} within {} s", spec.ready_within.as_secs())))
+    }
+
+    /// How a container ended, if it did.
+    async fn exited(&self, name: &str) -> Option<String> {
+        let state = self.inspect(name).await.noted("look at a container that does not get ready")?.state?;
+        if state.running.unwrap_or_default() {
+            return None;
+        }
+        let killed = if state.oom_killed.unwrap_or_default() { ", out of memory" } else { "" };
+        Some(format!("exited with code {}{killed}", state.exit_code.unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_joined_again_as_they_were() {
+        for reference in ["minio:1", "r.example:5000/a/b:2", "a@sha256:0123", "r.example:5000/a@sha256:01"] {
+            let (name, tag) = name_and_tag(reference);
+            assert_eq!(format!("{name}:{tag}"), reference);
+        }
+        assert_eq!(name_and_tag("r.example:5000/a"), ("r.example:5000/a", "latest"));
+    }
+}

@@ -1,0 +1,274 @@
+//! Building images: layers side by side as far as the machine allows, each made once and kept.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use futures::future::{FutureExt as _, join_all};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::archive::{self, Content};
+use super::cache::{Cache, Temporary};
+use super::debian::DebianBuild;
+use super::error::ImageError;
+use super::golang::GoBuild;
+use super::java::MavenBuild;
+use super::layer::{self, For, Prepared};
+use super::nodejs::NpmBuild;
+use super::recipe::{Go, Layer};
+use super::tool::Tools;
+use super::tree;
+use super::wheels::PypiBuild;
+use parallax_provision::Tool;
+use parallax_record::Setup;
+
+/// Go builds at once. Each may use all cores, so that the last one is not left with a share of them; two are enough to
+/// fill the gaps of downloading and linking, and their memory is what limits the number.
+const GO_BUILDS: usize = 2;
+/// Writing the archive of one image is bounded by the disk.
+const BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Where images are built.
+pub(super) struct Workshop<'a> {
+    pub(super) cache: &'a Cache,
+    pub(super) binaries: &'a Path,
+    /// Ends every build of this workshop: by the user, or by the first build that failed.
+    pub(super) cancel: CancellationToken,
+    tools: &'a dyn Tools,
+    found: AsyncMutex<BTreeMap<Tool, Result<PathBuf, String>>>,
+    go_slots: Semaphore,
+    cores: usize,
+}
+
+impl<'a> Workshop<'a> {
+    pub(super) fn new(cache: &'a Cache, binaries: &'a Path, tools: &'a dyn Tools, cancel: CancellationToken) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let go_slots = Semaphore::new(GO_BUILDS.min(cores));
+        Self { cache, binaries, cancel, tools, found: AsyncMutex::default(), go_slots, cores }
+    }
+
+    /// Makes an image's archives, and the layers that are missing for them. All its layers have ended when this
+    /// returns, whatever became of them.
+    pub(super) async fn build(
+        &self,
+        image: &str,
+        prepared: &Prepared,
+        wanted: &[For],
+        setup: &Setup,
+    ) -> Result<(), ImageError> {
+        let progress = Progress::new(setup);
+        let progress = &progress;
+        let layers = (0..prepared.layers.len()).map(|index| async move {
+            let built = self.layer(image, prepared, index, progress).await;
+            progress.end(index);
+            if built.is_err() {
+                self.cancel.cancel();
+            }
+            built
+        });
+        first_fault(join_all(layers).await)?;
+        for of in wanted {
+            self.archive(prepared, *of, progress).await?;
+        }
+        Ok(())
+    }
+
+    async fn archive(&self, prepared: &Prepared, of: For, progress: &Progress<'_>) -> Result<(), ImageError> {
+        let path = prepared.archive(of);
+        let _lock = self.cache.lock(&file_name(&path), || progress.waits(), &self.cancel).await?;
+        if Cache::has(&path) {
+            return Ok(());
+        }
+        progress.setup.progress("writing the image archive");
+        let temporary = self.cache.temporary()?;
+        let (layers, tags) = (prepared.layers.clone(), prepared.tags(of));
+        let (config, title) = (prepared.recipe.config.clone(), prepared.title.clone());
+        self.write(&temporary, &path, move |out, cancel| {
+            let title = (title.0.as_str(), title.1.as_str());
+            let content = Content { tags: &tags, config: &config, title, layers: &layers };
+            archive::write(&content, out, cancel).map(drop)
+        })
+        .await
+    }
+
+    async fn layer(
+        &self,
+        image: &str,
+        prepared: &Prepared,
+        index: usize,
+        progress: &Progress<'_>,
+    ) -> Result<(), ImageError> {
+        let path = &prepared.layers[index];
+        if Cache::has(path) {
+            return Ok(());
+        }
+        let _lock = self.cache.lock(&file_name(path), || progress.waits(), &self.cancel).await?;
+        if Cache::has(path) {
+            return Ok(());
+        }
+        let temporary = self.cache.temporary()?;
+        let merged_usr = prepared.recipe.merged_usr();
+        let layer = &prepared.recipe.layers[index].value;
+        let entries = match layer {
+            Layer::Debian(debian) => {
+                let program = self.tool(image, Tool::Mmdebstrap).await?;
+                let finished = temporary.path().join("layer.tar");
+                let build = DebianBuild { image, debian, program: &program, scratch: temporary.path() };
+                build.run(&finished, &|line| progress.say(index, "debian", line), &self.cancel).await?;
+                return Cache::settle(&finished, path);
+            }
+            Layer::Go(go) => {
+                let program = self.go(image, go, prepared, &temporary, index, progress).await?;
+                vec![tree::Entry::File { path: go.to.clone(), source: program, executable: true }]
+            }
+            Layer::Pypi(pypi) => {
+                let program = self.tool(image, Tool::Pip).await?;
+                let build = PypiBuild { image, pypi, program: &program, scratch: temporary.path() };
+                build.run(&|line| progress.say(index, "pip", line), &self.cancel).await?
+            }
+            Layer::Npm(npm) => {
+                let program = self.tool(image, Tool::Npm).await?;
+                let (recipe, scratch) = (prepared.recipe.folder.as_path(), temporary.path());
+                let build = NpmBuild { image, npm, recipe, program: &program, scratch };
+                build.run(&|line| progress.say(index, "npm", line), &self.cancel).await?
+            }
+            Layer::Maven(maven) => {
+                let program = self.tool(image, Tool::Maven).await?;
+                let compiler = self.tool(image, Tool::Javac).await?;
+                let (recipe, scratch) = (prepared.recipe.folder.as_path(), temporary.path());
+                let build = MavenBuild { image, maven, recipe, program: &program, compiler: &compiler, scratch };
+                build.run(&|line| progress.say(index, "maven", line), &self.cancel).await?
+            }
+            other => layer::entries(other, &prepared.recipe, self.binaries)
+                .map_err(ImageError::cache("read the input of", path))?
+                .expect("what a tool makes was made above"),
+        };
+        progress.say(index, layer.kind(), "writing the layer");
+        self.write(&temporary, path, move |out, cancel| tree::write(entries, merged_usr, out, cancel)).await
+    }
+
+    async fn go(
+        &self,
+        image: &str,
+        go: &Go,
+        prepared: &Prepared,
+        temporary: &Temporary,
+        index: usize,
+        progress: &Progress<'_>,
+    ) -> Result<PathBuf, ImageError> {
+        let program = self.tool(image, Tool::Go).await?;
+        let mut slot = std::pin::pin!(self.go_slots.acquire());
+        let free = slot.as_mut().now_or_never();
+        let slot = if let Some(slot) = free {
+            slot
+        } else {
+            progress.say(index, "go", "waiting for another Go build");
+            tokio::select! {
+                () = self.cancel.cancelled() => return Err(ImageError::Cancelled),
+                slot = slot => slot,
+            }
+        };
+        let _slot = slot.expect("the semaphore is never closed");
+        progress.end(index);
+        let build = GoBuild {
+            image,
+            go,
+            recipe: &prepared.recipe.folder,
+            program: &program,
+            scratch: temporary.path(),
+            jobs: self.cores,
+        };
+        let what = go.module.as_deref().or(go.install.as_deref()).unwrap_or_default();
+        build.run(&|line| progress.say(index, &format!("go {what}"), line), &self.cancel).await
+    }
+
+    /// A tool of the machine. One at a time: what installs them shares the package manager.
+    async fn tool(&self, image: &str, tool: Tool) -> Result<PathBuf, ImageError> {
+        let mut found = self.found.lock().await;
+        if self.cancel.is_cancelled() {
+            return Err(ImageError::Cancelled);
+        }
+        let program = match found.entry(tool) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(unknown) => unknown.insert(self.tools.ensure(tool).await).clone(),
+        };
+        program.map_err(|why| ImageError::Tool { image: image.to_owned(), tool, why })
+    }
+
+    /// Writes a file in a thread for such work, and gives it its name once it is whole.
+    async fn write(
+        &self,
+        temporary: &Temporary,
+        name: &Path,
+        write: impl FnOnce(&mut dyn Write, &CancellationToken) -> io::Result<()> + Send + 'static,
+    ) -> Result<(), ImageError> {
+        let finished = temporary.path().join("finished.tar");
+        let (path, cancel) = (finished.clone(), self.cancel.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            let mut out = BufWriter::with_capacity(BUFFER_BYTES, File::create(&path)?);
+            write(&mut out, &cancel)?;
+            out.into_inner().map(drop).map_err(io::IntoInnerError::into_error)
+        });
+        let written = written.await.unwrap_or_else(|ended| Err(io::Error::other(ended)));
+        match written {
+            Err(_) if self.cancel.is_cancelled() => Err(ImageError::Cancelled),
+            Err(error) => Err(ImageError::cache("write", name)(error)),
+            Ok(()) => Cache::settle(&finished, name),
+        }
+    }
+}
+
+/// The fault that ended the others, where there is one: those that it ended only say that they were.
+pub(super) fn first_fault<T>(results: Vec<Result<T, ImageError>>) -> Result<Vec<T>, ImageError> {
+    let mut good = Vec::new();
+    let mut fault = None;
+    for result in results {
+        match result {
+            Ok(value) => good.push(value),
+            Err(error) if fault.is_none() || matches!(fault, Some(ImageError::Cancelled)) => fault = Some(error),
+            Err(_) => {}
+        }
+    }
+    fault.map_or(Ok(good), Err)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// What an image's layers are doing, said as one line.
+struct Progress<'a> {
+    setup: &'a Setup,
+    layers: Mutex<BTreeMap<usize, (Instant, String)>>,
+}
+
+impl<'a> Progress<'a> {
+    fn new(setup: &'a Setup) -> Self {
+        Self { setup, layers: Mutex::default() }
+    }
+
+    fn waits(&self) {
+        self.setup.progress("another run is building it; waiting for that");
+    }
+
+    fn say(&self, layer: usize, what: &str, line: &str) {
+        /// Terminals are narrow, and package paths long: their ends say more than their beginnings.
+        const WIDTH: usize = 60;
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        let (began, text) = layers.entry(layer).or_insert_with(|| (Instant::now(), String::new()));
+        let skip = line.chars().count().saturating_sub(WIDTH);
+        let line: String = line.chars().skip(skip).collect();
+        *text = format!("{what} ({} s): {line}", began.elapsed().as_secs());
+        let all: Vec<&str> = layers.values().map(|(_, text)| text.as_str()).collect();
+        self.setup.progress(all.join(" | "));
+    }
+
+    fn end(&self, layer: usize) {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner).remove(&layer);
+    }
+}

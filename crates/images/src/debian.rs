@@ -1,0 +1,103 @@
+//! Debian layers: a root file system by mmdebstrap, from the machine's own apt sources.
+//!
+//! The machine knows its mirror, its proxies and its keys; no mirror's name stands in this repository. A machine that is
+//! not Debian has no such sources; mmdebstrap then uses Debian's own default.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::error::ImageError;
+use super::process::Step;
+use super::recipe::Debian;
+use parallax_provision::{Tool, debian_sources};
+
+/// Downloading and unpacking some hundred packages; a minute is usual.
+const LIMIT: Duration = Duration::from_mins(20);
+
+/// One root file system.
+pub(super) struct DebianBuild<'a> {
+    /// The image that it is for.
+    pub(super) image: &'a str,
+    /// The layer.
+    pub(super) debian: &'a Debian,
+    /// The `mmdebstrap` program.
+    pub(super) program: &'a Path,
+    /// A folder of its own, removed by the caller.
+    pub(super) scratch: &'a Path,
+}
+
+impl DebianBuild<'_> {
+    /// Makes the root file system as a tar at `to`.
+    pub(super) async fn run(
+        &self,
+        to: &Path,
+        say: &(dyn Fn(&str) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<(), ImageError> {
+        let suite = &self.debian.suite;
+        let mut arguments: Vec<OsString> = [
+            "--format=tar",
+            // Nobody reads manuals in a node.
+            "--dpkgopt=path-exclude=/usr/share/man/*",
+            "--dpkgopt=path-exclude=/usr/share/doc/*",
+            "--dpkgopt=path-exclude=/usr/share/locale/*",
+            // The machine's mirror and proxies are nothing that an image should carry on.
+            "--customize-hook=rm -rf \"$1\"/etc/apt/sources.list \"$1\"/etc/apt/sources.list.d/*",
+            "--customize-hook=rm -f \"$1\"/etc/apt/apt.conf.d/99mmdebstrap \"$1\"/etc/dpkg/dpkg.cfg.d/99mmdebstrap",
+            "--customize-hook=rm -f \"$1\"/etc/hostname \"$1\"/etc/resolv.conf",
+        ]
+        .map(OsString::from)
+        .into();
+        let variant = format!("--variant={}", self.debian.variant.as_str());
+        arguments.push(variant.clone().into());
+        if self.has_java() {
+            // Its packages register their manuals, and fail where the folder for them was left out.
+            arguments.push("--essential-hook=mkdir -p \"$1\"/usr/share/man/man1".into());
+        }
+        if !self.debian.packages.is_empty() {
+            arguments.push(format!("--include={}", self.debian.packages.join(",")).into());
+        }
+        arguments.extend([suite.into(), "-".into()]);
+        if let Some(sources) = debian_sources(Path::new("/etc"), suite) {
+            let file = self.scratch.join("image.sources");
+            fs::write(&file, sources).map_err(ImageError::cache("write", &file))?;
+            arguments.push(file.into());
+        }
+        let mut environment: Vec<(&'static str, OsString)> = vec![("SOURCE_DATE_EPOCH", "0".into())];
+        let mut program = self.program.to_owned();
+        if rustix::process::geteuid().is_root() {
+            // Whatever a killed run leaves is then swept with the rest. Without root it works in a user namespace of
+            // its own, which could not enter our folder.
+            environment.push(("TMPDIR", self.scratch.into()));
+            // What it mounts and starts is seen by nobody else, and goes with it however it ends: what is left can be
+            // removed, and no package is installed for a run that was killed.
+            let alone = ["--mount-proc", "--pid", "--fork", "--kill-child", "--"].map(Into::into);
+            arguments.splice(0..0, alone.into_iter().chain([program.into()]));
+            program = Tool::Unshare.command().into();
+        }
+        Step {
+            image: self.image,
+            title: format!("mmdebstrap {suite}"),
+            shown: format!("mmdebstrap {variant} --include={} {suite}", self.debian.packages.join(",")),
+            program,
+            arguments,
+            environment,
+            folder: None,
+            output: Some(File::create(to).map_err(ImageError::cache("write", to))?),
+            limit: LIMIT,
+        }
+        .run(say, cancel)
+        .await
+        .map(drop)
+    }
+
+    /// Whether it names a package of Java. Others get no such folder: an equal recipe must go on making the same bytes.
+    fn has_java(&self) -> bool {
+        let of_java = |package: &String| ["openjdk-", "default-j"].iter().any(|start| package.starts_with(start));
+        self.debian.packages.iter().any(of_java)
+    }
+}

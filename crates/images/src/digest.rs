@@ -1,0 +1,87 @@
+//! SHA-256, by the one cryptographic library of the build: it is compiled with optimisation also where our own code is
+//! not, and image archives are hundreds of megabytes.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+/// How much of a file is read at once.
+pub(super) const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// A digest over named fields. Lengths are part of it, so that no two different lists of fields look the same.
+pub struct Fields(Context);
+
+impl Fields {
+    /// `domain` keeps digests of different things apart, and carries the version of what is digested.
+    pub fn new(domain: &str) -> Self {
+        let mut fields = Self(Context::new(&SHA256));
+        fields.add("domain", domain.as_bytes());
+        fields
+    }
+
+    /// Adds one field.
+    pub fn add(&mut self, name: &str, value: &[u8]) {
+        for part in [name.as_bytes(), value] {
+            self.0.update(&(part.len() as u64).to_be_bytes());
+            self.0.update(part);
+        }
+    }
+
+    /// Lower-case hexadecimal.
+    pub fn finish(self) -> String {
+        hex::encode(self.0.finish())
+    }
+}
+
+/// SHA-256 of some bytes, lower-case hexadecimal.
+pub(super) fn of_bytes(bytes: &[u8]) -> String {
+    hex::encode(aws_lc_rs::digest::digest(&SHA256, bytes))
+}
+
+/// SHA-256 of a file, lower-case hexadecimal.
+pub fn of_file(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut context = Context::new(&SHA256);
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let read = file.read(&mut chunk)?;
+        if read == 0 {
+            return Ok(hex::encode(context.finish()));
+        }
+        context.update(&chunk[..read]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_cannot_run_into_each_other() {
+        let digest = |list: &[(&str, &str)]| {
+            let mut fields = Fields::new("test 1");
+            for (name, value) in list {
+                fields.add(name, value.as_bytes());
+            }
+            fields.finish()
+        };
+        let lists: [&[(&str, &str)]; 5] =
+            [&[("a", "bc")], &[("ab", "c")], &[("a", "b"), ("c", "")], &[("a", "bc"), ("", "")], &[]];
+        for (i, one) in lists.iter().enumerate() {
+            for other in &lists[i + 1..] {
+                assert_ne!(digest(one), digest(other), "{one:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_and_its_bytes_have_one_digest() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let bytes: Vec<u8> = (0..CHUNK_BYTES + 7).map(|i| u8::try_from(i % 251).expect("below 251")).collect();
+        std::fs::write(&path, &bytes).expect("written");
+        assert_eq!(of_file(&path).expect("read"), of_bytes(&bytes));
+    }
+}

@@ -1,0 +1,205 @@
+//! The shipped images.lock and recipes, carried in the binary so that it works outside this repository.
+//!
+//! A project with an `images/` of its own uses that alone: which images a run takes must be plain from one file.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use super::cache::Cache;
+use super::digest::Fields;
+use super::error::ImageError;
+use super::lock::Lock;
+use super::tree::files_below;
+
+macro_rules! shipped {
+    ($($path:literal),+ $(,)?) => {
+        &[$(($path, include_str!(concat!("../../../images/", $path)))),+]
+    };
+}
+
+/// Path below `images/`, and text.
+const FILES: &[(&str, &str)] = shipped![
+    "agent/recipe.yaml",
+    "browser/npm/package-lock.json",
+    "browser/npm/package.json",
+    "browser/programs/opt/parallax/browser/chromium.mjs",
+    "browser/programs/opt/parallax/browser/main.mjs",
+    "browser/programs/opt/parallax/browser/visit.mjs",
+    "browser/recipe.yaml",
+    "clients/go/go.mod",
+    "clients/go/go.sum",
+    "clients/go/main.go",
+    "clients/java/Main.java",
+    "clients/java/jars.sha256",
+    "clients/java/pom.xml",
+    "clients/js/package-lock.json",
+    "clients/js/package.json",
+    "clients/programs/clients/aws-cli",
+    "clients/programs/clients/aws-sdk-java-v2",
+    "clients/programs/clients/boto3",
+    "clients/programs/clients/contract.py",
+    "clients/programs/clients/curl",
+    "clients/programs/clients/mc",
+    "clients/programs/opt/parallax/js/main.mjs",
+    "clients/recipe.yaml",
+    "contour/recipe.yaml",
+    "busybox/recipe.yaml",
+    "coredns/recipe.yaml",
+    "envoy/recipe.yaml",
+    "images.lock",
+    "litestream-0.3/recipe.yaml",
+    "litestream-0.5.11/recipe.yaml",
+    "litestream-0.5.5/recipe.yaml",
+    "litestream/recipe.yaml",
+    "minio/recipe.yaml",
+    "node/kube/go.mod",
+    "node/kube/go.sum",
+    "node/kube/main.go",
+    "node/kube/regenerate",
+    "node/recipe.yaml",
+    "pause/pause/go.mod",
+    "pause/pause/go.sum",
+    "pause/pause/main.go",
+    "pause/recipe.yaml",
+    "writer/recipe.yaml",
+];
+
+/// Whose images.lock and recipes a run goes by. They name programs that run privileged and as the user, so whose they are
+/// is for the person to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipes {
+    /// The project's own `images/`, or the shipped ones where the project in this folder has none.
+    Of(PathBuf),
+    /// The shipped ones.
+    Shipped,
+}
+
+impl Recipes {
+    /// Whether they are a project's own and say something else than the shipped ones.
+    pub fn are_foreign(&self) -> bool {
+        let Self::Of(project) = self else { return false };
+        let own = project.join("images");
+        match own.symlink_metadata() {
+            Err(_) => return false,
+            Ok(what) if !what.is_dir() => return true,
+            Ok(_) => {}
+        }
+        let shipped: BTreeMap<&str, &str> = FILES.iter().copied().collect();
+        let is_shipped = |(path, file): &(String, PathBuf)| {
+            shipped.get(path.as_str()).is_some_and(|text| fs::read(file).is_ok_and(|own| own == text.as_bytes()))
+        };
+        // What cannot be read is not known to be ours.
+        files_below(&own).map_or(true, |files| files.len() != shipped.len() || !files.iter().all(is_shipped))
+    }
+}
+
+impl Lock {
+    /// The lock that recipes belong to.
+    pub fn of(recipes: &Recipes, cache: &Cache) -> Result<Self, ImageError> {
+        match recipes {
+            Recipes::Of(project) if project.join("images/images.lock").exists() => Self::load(&project.join("images")),
+            Recipes::Of(_) | Recipes::Shipped => Self::load(&unpacked(cache)?),
+        }
+    }
+}
+
+/// The shipped files as a folder in the cache, named by what is in it.
+fn unpacked(cache: &Cache) -> Result<PathBuf, ImageError> {
+    let mut fields = Fields::new("shipped images 1");
+    for (path, text) in FILES {
+        fields.add(path, text.as_bytes());
+    }
+    let folder = cache.recipes(&fields.finish()[..16]);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let temporary = cache.temporary()?;
+    let whole = temporary.path().join("images");
+    for (path, text) in FILES {
+        let file = whole.join(path);
+        let parent = file.parent().unwrap_or(&whole);
+        fs::create_dir_all(parent).map_err(ImageError::cache("make", parent))?;
+        fs::write(&file, text).map_err(ImageError::cache("write", &file))?;
+        if text.starts_with("#!") {
+            let mode = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(&file, mode).map_err(ImageError::cache("make executable", &file))?;
+        }
+    }
+    match Cache::settle(&whole, &folder) {
+        // Another process was first; its folder has the same name, so it holds the same.
+        Err(_) if folder.is_dir() => Ok(folder),
+        settled => settled.map(|()| folder),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::tree;
+
+    /// Each file's text, and whether it may be executed: both are part of an image.
+    fn texts(folder: &Path) -> BTreeMap<String, (String, bool)> {
+        let files = tree::files_below(folder).expect("readable");
+        let read =
+            |file: &Path| (fs::read_to_string(file).expect("text"), tree::is_executable(file).expect("readable"));
+        files.into_iter().map(|(path, file)| (path, read(&file))).collect()
+    }
+
+    #[test]
+    fn a_project_without_images_gets_the_repositorys_own() {
+        let home = tempfile::tempdir().expect("a folder");
+        let cache = Cache::at(home.path().join("cache")).expect("opens");
+        let own = Recipes::Of(home.path().to_owned());
+        let first = Lock::of(&own, &cache).expect("valid");
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images");
+        assert_eq!(texts(&first.folder), texts(&repository));
+        for again in [&own, &Recipes::Shipped] {
+            assert_eq!(Lock::of(again, &cache).expect("valid").folder, first.folder);
+        }
+    }
+
+    #[test]
+    fn a_project_with_images_uses_them_alone() {
+        let home = tempfile::tempdir().expect("a folder");
+        let cache = Cache::at(home.path().join("cache")).expect("opens");
+        fs::create_dir(home.path().join("images")).expect("made");
+        let text = "images: [{ name: own, for: x, reference: 'x/own:1' }]";
+        fs::write(home.path().join("images/images.lock"), text).expect("written");
+        let lock = |recipes| Lock::of(&recipes, &cache).expect("valid");
+        let own = lock(Recipes::Of(home.path().to_owned()));
+        assert_eq!(own.images.iter().map(|it| it.name.value.as_str()).collect::<Vec<_>>(), ["own"]);
+        assert!(lock(Recipes::Shipped).images.len() > 1);
+    }
+
+    #[test]
+    fn what_a_project_says_of_images_is_foreign_unless_it_is_what_is_shipped() {
+        let home = tempfile::tempdir().expect("a folder");
+        let own = Recipes::Of(home.path().to_owned());
+        assert!(!own.are_foreign(), "no images/");
+        assert!(!Recipes::Shipped.are_foreign());
+        for (path, text) in FILES {
+            let file = home.path().join("images").join(path);
+            fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+            fs::write(file, text).expect("written");
+        }
+        assert!(!own.are_foreign(), "the very files");
+        let lock = home.path().join("images/images.lock");
+        let shipped = fs::read_to_string(&lock).expect("text");
+        for (what, text) in
+            [("another image", shipped.replacen("rancher/k3s", "evil.example/k3s", 1)), ("none", String::new())]
+        {
+            fs::write(&lock, text).expect("written");
+            assert!(own.are_foreign(), "{what}");
+        }
+        fs::write(&lock, shipped).expect("written");
+        fs::write(home.path().join("images/pause/more.go"), "package main").expect("written");
+        assert!(own.are_foreign(), "one more file");
+        fs::remove_dir_all(home.path().join("images")).expect("removed");
+        std::os::unix::fs::symlink("/", home.path().join("images")).expect("linked");
+        assert!(own.are_foreign(), "a link");
+    }
+}

@@ -1,0 +1,135 @@
+//! What a person asks of images: which there are, and to build them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use tokio_util::sync::CancellationToken;
+
+use super::cache::{Cache, Pruned};
+use super::error::ImageError;
+use super::layer::{For, Prepared};
+use super::lock::Lock;
+use super::obtain::{Obtained, Request, Want, obtain};
+use super::store::ImageStore;
+use super::supply::K3s;
+use parallax_record::Sink;
+
+/// One image of `images.lock`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub purpose: String,
+    /// Where it is published.
+    pub reference: Option<String>,
+    /// The recipe's folder.
+    pub recipe: Option<String>,
+    /// The tag of the image that the present recipe builds.
+    pub built: Option<String>,
+    /// Why that tag is not known: a program of ours is not built yet.
+    pub unknown: Option<String>,
+    /// Where the image is now.
+    pub at: Vec<Place>,
+}
+
+/// Where an image is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The published image is in the engine.
+    EnginePublished,
+    /// The built image is in the engine.
+    EngineBuilt,
+    /// The built image's archive is in the cache.
+    Cache,
+}
+
+/// Every image and where it is; without an engine, as far as the cache knows.
+pub async fn list(
+    lock: &Lock,
+    binaries: &Path,
+    cache: &Cache,
+    store: Option<&dyn ImageStore>,
+) -> Result<Vec<Row>, ImageError> {
+    let mut rows = Vec::new();
+    for entry in &lock.images {
+        let name = entry.name.value.clone();
+        let inputs = (lock.clone(), entry.clone(), binaries.to_owned(), cache.clone());
+        // On a thread of its own: there are megabytes to hash, and a run may be under way beside this.
+        let prepared = tokio::task::spawn_blocking(move || {
+            let (lock, entry, binaries, cache) = inputs;
+            Prepared::new(&lock, &entry, &binaries, &cache)
+        });
+        let (prepared, unknown) =
+            match prepared.await.unwrap_or_else(|crash| std::panic::resume_unwind(crash.into_panic())) {
+                Ok(prepared) => (prepared, None),
+                Err(error @ ImageError::Binary { .. }) => (None, Some(error.to_string())),
+                Err(error) => return Err(error),
+            };
+        let built = prepared.as_ref().map(|prepared| prepared.tag.clone());
+        let mut at = Vec::new();
+        if let Some(store) = store {
+            for (reference, place) in
+                [(entry.published(), Place::EnginePublished), (built.as_deref(), Place::EngineBuilt)]
+            {
+                let Some(reference) = reference else { continue };
+                let id = store.image_id(reference).await;
+                let fault = |message| ImageError::Engine { image: name.clone(), doing: "be asked for it", message };
+                if id.map_err(fault)?.is_some() {
+                    at.push(place);
+                }
+            }
+        }
+        if prepared.is_some_and(|prepared| [For::Engine, For::Node].iter().any(|of| prepared.archive(*of).is_file())) {
+            at.push(Place::Cache);
+        }
+        rows.push(Row {
+            name,
+            purpose: entry.purpose.clone(),
+            reference: entry.published().map(str::to_owned),
+            recipe: entry.recipe.as_ref().map(|recipe| recipe.value.clone()),
+            built,
+            unknown,
+            at,
+        });
+    }
+    Ok(rows)
+}
+
+/// Builds images from their recipes, all that have one where `names` is empty; no registry is asked. What is up to
+/// date is left as it is.
+pub async fn build(
+    request: &Request<'_>,
+    names: &[String],
+    sink: &Sink,
+    cancel: CancellationToken,
+) -> Result<BTreeMap<String, Obtained>, ImageError> {
+    let mut chosen = Vec::new();
+    for name in names {
+        let entry = request.lock.entry(name)?;
+        if entry.recipe.is_none() {
+            return Err(ImageError::NoRecipe { image: name.clone() });
+        }
+        chosen.push(entry);
+    }
+    if names.is_empty() {
+        chosen.extend(request.lock.images.iter().filter(|entry| entry.recipe.is_some()));
+    }
+    let wants: Vec<Want> =
+        chosen.into_iter().map(|entry| Want { name: entry.name.value.clone(), engine: false, archive: true }).collect();
+    let request = Request { policy: K3s::Built, ..*request };
+    obtain(&request, &wants, sink, cancel).await
+}
+
+/// Takes files out of the cache that no present recipe makes, oldest first, until at most `spare_bytes` of such are left.
+pub fn prune(lock: &Lock, binaries: &Path, cache: &Cache, spare_bytes: u64) -> Result<Pruned, ImageError> {
+    let mut keep = BTreeSet::new();
+    for entry in &lock.images {
+        // A recipe that cannot be hashed now (its program is not built) names nothing; its layers are spared by age.
+        if let Ok(Some(prepared)) = Prepared::new(lock, entry, binaries, cache) {
+            keep.extend([For::Engine, For::Node].map(|of| prepared.archive(of)));
+            keep.extend(prepared.layers);
+        }
+    }
+    cache.prune(&keep, spare_bytes)
+}

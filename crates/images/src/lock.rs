@@ -1,0 +1,217 @@
+//! `images/images.lock`: every image that a run may need, in one strict list.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use super::error::ImageError;
+use super::yaml;
+
+/// Name of the image that decides which set is used: published or built.
+pub const NODE: &str = "k3s";
+
+/// The list of images.
+#[derive(Clone, Debug)]
+pub struct Lock {
+    /// The images, in the file's order.
+    pub images: Vec<Entry>,
+    /// The folder that holds `images.lock` and the recipes.
+    pub folder: PathBuf,
+}
+
+/// One image.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// What the rest of Parallax calls it.
+    pub name: Spanned<String>,
+    /// What it is for: one sentence.
+    #[serde(rename = "for")]
+    pub purpose: String,
+    /// Where it is published, with its tag; absent where it is ours alone.
+    #[serde(default)]
+    pub reference: Option<Spanned<String>>,
+    /// `sha256:…` of the published manifest, where it is known.
+    #[serde(default)]
+    pub digest: Option<Spanned<String>>,
+    /// Folder beside the lock that holds `recipe.yaml`.
+    #[serde(default)]
+    pub recipe: Option<Spanned<String>>,
+    /// Names that the built image carries besides its own, because something refers to it by them.
+    #[serde(default)]
+    pub also: Vec<Spanned<String>>,
+    /// The image whose published form brings this one along; it is needed only beside the built form.
+    #[serde(default)]
+    pub within: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    images: Vec<Entry>,
+}
+
+impl Lock {
+    /// Reads and checks `images.lock` in `folder`.
+    pub fn load(folder: &Path) -> Result<Self, ImageError> {
+        let file = folder.join("images.lock");
+        let read: File = yaml::read(&file)?;
+        Self::checked(&file, read, folder)
+    }
+
+    /// Reads and checks a text that stands in `folder/images.lock`.
+    pub fn parse(folder: &Path, text: &str) -> Result<Self, ImageError> {
+        let file = folder.join("images.lock");
+        let read: File = yaml::parse(&file, text)?;
+        Self::checked(&file, read, folder)
+    }
+
+    /// The image of that name.
+    pub fn entry(&self, name: &str) -> Result<&Entry, ImageError> {
+        self.images.iter().find(|entry| entry.name.value == name).ok_or_else(|| ImageError::Unknown {
+            name: name.to_owned(),
+            known: self.images.iter().map(|entry| entry.name.value.as_str()).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    fn checked(file: &Path, read: File, folder: &Path) -> Result<Self, ImageError> {
+        for (index, entry) in read.images.iter().enumerate() {
+            let before = &read.images[..index];
+            if before.iter().any(|other| other.name.value == entry.name.value) {
+                return Err(yaml::invalid(file, &entry.name, format!("image {:?} is listed twice", entry.name.value)));
+            }
+            entry.check(file)?;
+            if let Some(within) = &entry.within
+                && !before.iter().any(|other| other.name.value == within.value && other.within.is_none())
+            {
+                let message = format!("`within` names {:?}, which no image above is called", within.value);
+                return Err(yaml::invalid(file, within, message));
+            }
+        }
+        Ok(Self { images: read.images, folder: folder.to_owned() })
+    }
+}
+
+impl Entry {
+    /// The published reference.
+    pub fn published(&self) -> Option<&str> {
+        self.reference.as_ref().map(|reference| reference.value.as_str())
+    }
+
+    fn check(&self, file: &Path) -> Result<(), ImageError> {
+        let name = &self.name.value;
+        let wrong = |at: &Spanned<String>, message: String| Err(yaml::invalid(file, at, message));
+        if !is_plain(name) {
+            return wrong(&self.name, format!("{name:?} is not a name: use a-z, 0-9, - and ."));
+        }
+        for reference in self.reference.iter().chain(&self.also) {
+            if let Err(message) = check_reference(&reference.value) {
+                return wrong(reference, message);
+            }
+        }
+        if let Some(digest) = &self.digest {
+            if !is_digest(&digest.value) {
+                return wrong(digest, format!("{:?} is not a digest: sha256: and 64 hexadecimal digits", digest.value));
+            }
+            if self.reference.is_none() {
+                return wrong(digest, format!("image {name} has a digest and no reference that it could belong to"));
+            }
+        }
+        match &self.recipe {
+            Some(recipe) if !is_plain(&recipe.value) => {
+                wrong(recipe, format!("{:?} is not a folder beside images.lock: use a-z, 0-9, - and .", recipe.value))
+            }
+            None if self.reference.is_none() => {
+                wrong(&self.name, format!("image {name} has neither a reference nor a recipe; it needs one of them"))
+            }
+            None if !self.also.is_empty() => {
+                wrong(&self.also[0], format!("image {name} has `also` names and no recipe that would build it"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A name that is safe in a path, a tag and a file name.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 40
+        && !name.starts_with(['-', '.'])
+        && !name.contains("..")
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte))
+}
+
+fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:")
+        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+/// A reference names one build of one image: what floats under it would change runs without a commit.
+fn check_reference(reference: &str) -> Result<(), String> {
+    if reference.contains(|c: char| c.is_whitespace() || c == '@') || reference.is_empty() {
+        return Err(format!("{reference:?} is not an image reference of the form name:tag"));
+    }
+    let last = reference.rsplit('/').next().unwrap_or(reference);
+    match last.split_once(':') {
+        None | Some((_, "")) => Err(format!("{reference} has no tag: pin one, a missing tag means `latest`")),
+        Some((_, tag)) if tag == "latest" || tag.ends_with("-latest") => {
+            Err(format!("{reference} floats: pin a tag that names one release"))
+        }
+        Some(("", _)) => Err(format!("{reference:?} has a tag and no name")),
+        Some(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Lock::parse(Path::new("images"), text).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn the_lock_of_this_repository_is_valid() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images");
+        let lock = Lock::load(&folder).expect("valid");
+        assert!(lock.entry(NODE).is_ok());
+        assert!(lock.entry("agent").is_ok_and(|agent| agent.reference.is_none() && agent.recipe.is_some()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        let table = [
+            ("images:\n  - { name: a, for: x, reference: 'x/a:latest' }", "images.lock:2:35: x/a:latest floats"),
+            ("images:\n  - { name: a, for: x, reference: x/a }", "images.lock:2:35: x/a has no tag"),
+            ("images:\n  - { name: a, for: x, reference: 'host:5000/a' }", "host:5000/a has no tag"),
+            ("images:\n  - { name: a, for: x }", "images.lock:2:13: image a has neither"),
+            ("images:\n  - { name: A, for: x, recipe: a }", "\"A\" is not a name"),
+            ("images:\n  - { name: a, for: x, recipe: ../a }", "\"../a\" is not a folder"),
+            ("images:\n  - { name: a..b, for: x, recipe: a }", "\"a..b\" is not a name"),
+            ("images:\n  - { name: .a, for: x, recipe: a }", "\".a\" is not a name"),
+            (
+                "images:\n  - { name: a, for: x, recipe: a }\n  - { name: a, for: x, recipe: a }",
+                ":3:13: image \"a\" is",
+            ),
+            ("images:\n  - { name: a, for: x, recipe: a, within: b }", "`within` names \"b\""),
+            ("images:\n  - { name: a, for: x, recipe: a, digest: 'sha256:12' }", "is not a digest"),
+            ("images:\n  - { name: a, for: x, recipe: a, also: [b] }", "b has no tag"),
+            ("images:\n  - { name: a, for: x, recip: a }", "images.lock:2:"),
+            ("images:\n  - { name: a, recipe: a }", "missing field `for`"),
+            ("images:\n  - { name: a, name: b, for: x, recipe: a }", "duplicate"),
+            ("imagez: []", "images.lock:1:"),
+        ];
+        for (text, part) in table {
+            let message = error(text);
+            assert!(message.contains(part), "{text}\n  says: {message}\n  want: {part}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones() {
+        let lock = Lock::parse(Path::new("images"), "images: [{ name: a, for: x, recipe: a }]").expect("valid");
+        let message = lock.entry("b").expect_err("not listed").to_string();
+        assert_eq!(message, "no image is called \"b\" in images.lock; it lists a");
+    }
+}

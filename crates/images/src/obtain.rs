@@ -1,0 +1,366 @@
+//! Obtaining every image of a run, side by side, each from the first source that has it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use futures::future::join_all;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::archive;
+use super::build::{Workshop, first_fault};
+use super::cache::{Cache, SPARE_BYTES};
+use super::error::ImageError;
+use super::layer::{For, Prepared};
+use super::lock::{Entry, Lock, NODE};
+use super::store::{ImageStore, Registries, registry_has_none};
+use super::supply::{Form, K3s, Known, Move, Rule, Source, next, rule};
+use super::tool::Tools;
+use parallax_record::{Setup, Sink};
+
+/// What every image of one call shares.
+pub struct Request<'a> {
+    /// The list of images.
+    pub lock: &'a Lock,
+    /// Published or built.
+    pub policy: K3s,
+    /// The folder with our own static programs; usually [`super::beside_this_program`].
+    pub binaries: &'a Path,
+    /// The cache of layers and archives.
+    pub cache: &'a Cache,
+    /// The engine's images.
+    pub store: &'a dyn ImageStore,
+    /// Who sees to it that the machine has the tools.
+    pub tools: &'a dyn Tools,
+    /// What the run has learnt about registries.
+    pub registries: &'a Registries,
+}
+
+/// One image that is wanted, and in what form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// Its name in `images.lock`.
+    pub name: String,
+    /// It must be in the engine, to run as a container.
+    pub engine: bool,
+    /// It must be an archive, for a node's image folder.
+    pub archive: bool,
+}
+
+/// An image that is at hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obtained {
+    /// Its name in `images.lock`.
+    pub name: String,
+    /// The name to run it under.
+    pub reference: String,
+    /// Whether it is the published image, not one built here.
+    pub published: bool,
+    /// Where it came from.
+    pub source: Source,
+    /// Its archive, where one was wanted; none where another image brings this one along.
+    pub archive: Option<PathBuf>,
+    /// The engine's id of it, or the digest of its config; empty where another image brings this one along,
+    /// or neither form was wanted.
+    pub id: String,
+}
+
+/// Obtains images, or says why one cannot be had. The first fault ends the other builds.
+///
+/// Ends early when `cancel` is cancelled: tools that run are stopped, what they had begun is removed.
+pub async fn obtain(
+    request: &Request<'_>,
+    wanted: &[Want],
+    sink: &Sink,
+    cancel: CancellationToken,
+) -> Result<BTreeMap<String, Obtained>, ImageError> {
+    let workshop = Workshop::new(request.cache, request.binaries, request.tools, cancel.child_token());
+    let (node_sender, node) = watch::channel(None);
+    let mut node_sender = wanted.iter().any(|want| want.name == NODE).then_some(node_sender);
+    let mut images = Vec::new();
+    for want in wanted {
+        let entry = request.lock.entry(&want.name)?;
+        let prepared = prepare(request, entry).await?;
+        let decided = (want.name == NODE).then(|| node_sender.take()).flatten();
+        images.push(Image { request, want, entry, prepared, workshop: &workshop, sink, decided, node: node.clone() });
+    }
+    drop(node_sender);
+    let obtained = first_fault(join_all(images.into_iter().map(Image::obtain)).await)?;
+    if obtained.iter().any(|image| matches!(image.source, Source::Built { .. })) {
+        tidy(request, sink);
+    }
+    Ok(obtained.into_iter().map(|image| (image.name.clone(), image)).collect())
+}
+
+/// Reads a recipe and hashes its inputs, on a thread of its own: there are megabytes of them. A missing program of ours is an
+/// error only if the image has to be built.
+async fn prepare(request: &Request<'_>, entry: &Entry) -> Result<Result<Option<Prepared>, ImageError>, ImageError> {
+    let (lock, entry) = (request.lock.clone(), entry.clone());
+    let (binaries, cache) = (request.binaries.to_owned(), request.cache.clone());
+    let prepared = tokio::task::spawn_blocking(move || Prepared::new(&lock, &entry, &binaries, &cache)).await;
+    match prepared.expect("hashing does not panic") {
+        Err(error) if error.is_usage() => Err(error),
+        other => Ok(other),
+    }
+}
+
+/// Takes old layers out of the cache after a build made new ones.
+fn tidy(request: &Request<'_>, sink: &Sink) {
+    match super::prune(request.lock, request.binaries, request.cache, SPARE_BYTES) {
+        Ok(pruned) if pruned.files > 0 => {
+            sink.note(format!("removed {} MB of unused layers from the image cache", pruned.bytes / 1_000_000));
+        }
+        Ok(_) => {}
+        // The images are there all the same.
+        Err(error) => sink.warn(format!("the image cache could not be tidied: {error}")),
+    }
+}
+
+/// One image on its way.
+struct Image<'a> {
+    request: &'a Request<'a>,
+    want: &'a Want,
+    entry: &'a Entry,
+    prepared: Result<Option<Prepared>, ImageError>,
+    workshop: &'a Workshop<'a>,
+    sink: &'a Sink,
+    /// Where the node's form is made known, if this is the node.
+    decided: Option<watch::Sender<Option<Form>>>,
+    /// The node's form, once it is known.
+    node: watch::Receiver<Option<Form>>,
+}
+
+impl Image<'_> {
+    async fn obtain(self) -> Result<Obtained, ImageError> {
+        let name = &self.want.name;
+        let setup = self.sink.setup(format!("image/{name}"), self.entry.purpose.clone());
+        let cancel = self.workshop.cancel.clone();
+        let workshop = self.workshop;
+        let obtained = self.take_first_source(&setup).await;
+        match &obtained {
+            Ok(image) if matches!(image.source, Source::Within(_)) => setup.done(image.source.to_string()),
+            Ok(image) => setup.done(format!("{}: {}", image.source, image.reference)),
+            Err(error) => {
+                // Given up because of another image's fault, or of the user: that is said once, by whoever knows.
+                if !matches!(error, ImageError::Cancelled) {
+                    setup.failed(error.failure());
+                }
+                workshop.cancel.cancel();
+                cancel.cancel();
+            }
+        }
+        obtained
+    }
+
+    async fn take_first_source(mut self, setup: &Setup) -> Result<Obtained, ImageError> {
+        let rule = match self.rule().await? {
+            Ok(rule) => rule,
+            Err(within) => return Ok(within),
+        };
+        let published = match self.entry.published() {
+            Some(reference) if rule != Rule::Built => self.in_engine(reference).await?,
+            _ => None,
+        };
+        let built = match &self.prepared {
+            Ok(Some(prepared)) if rule != Rule::Published => self.built_at_hand(prepared).await?,
+            _ => None,
+        };
+        let mut known = Known { published: published.is_some(), built: built.is_some(), pull_failed: false };
+        let mut why = String::new();
+        loop {
+            match next(rule, known) {
+                Move::UsePublished => {
+                    self.decide(Form::Published);
+                    return self.published(Source::Engine, setup).await;
+                }
+                Move::UseBuilt => {
+                    self.decide(Form::Built);
+                    return self.built(built.unwrap_or(Source::Cache), setup).await;
+                }
+                Move::Pull => match self.pull(setup).await? {
+                    Ok(source) => {
+                        self.decide(Form::Published);
+                        return self.published(source, setup).await;
+                    }
+                    Err(refusal) => (known.pull_failed, why) = (true, refusal),
+                },
+                Move::Build => {
+                    self.decide(Form::Built);
+                    let source = self.build(setup).await?;
+                    return self.built(source, setup).await;
+                }
+                Move::GiveUp => {
+                    let image = self.want.name.clone();
+                    let reference = self.entry.published().unwrap_or_default().to_owned();
+                    return Err(if registry_has_none(&why) {
+                        ImageError::NotPublished { image, reference, why }
+                    } else {
+                        ImageError::Unreachable { image, reference, why }
+                    });
+                }
+            }
+        }
+    }
+
+    /// The rule for this image; or the image itself, if the published node brings it along.
+    async fn rule(&mut self) -> Result<Result<Rule, Obtained>, ImageError> {
+        let plain = rule(self.request.policy, self.entry.reference.is_some(), self.entry.recipe.is_some());
+        let Some(within) = self.entry.within.as_ref().filter(|within| within.value == NODE) else {
+            return Ok(Ok(plain));
+        };
+        let cancel = self.workshop.cancel.clone();
+        let form = tokio::select! {
+            () = cancel.cancelled() => return Err(ImageError::Cancelled),
+            form = self.node.wait_for(Option::is_some) => form.ok().and_then(|form| *form),
+        };
+        Ok(match form {
+            Some(Form::Built) => Ok(Rule::Built),
+            Some(Form::Published) => Err(Obtained {
+                name: self.want.name.clone(),
+                reference: self.entry.published().unwrap_or_default().to_owned(),
+                published: true,
+                source: Source::Within(within.value.clone()),
+                archive: None,
+                id: String::new(),
+            }),
+            None => Ok(plain),
+        })
+    }
+
+    fn decide(&mut self, form: Form) {
+        let Some(decided) = self.decided.take() else { return };
+        let reference = self.entry.published().unwrap_or_default();
+        match form {
+            Form::Published => self.sink.note(format!("clusters run the published {reference}")),
+            Form::Built => self.sink.note(format!(
+                "clusters run a node image built from k3s's upstream parts, not the published {reference}"
+            )),
+        }
+        decided.send_replace(Some(form));
+    }
+
+    /// The engine's id of an image.
+    async fn in_engine(&self, reference: &str) -> Result<Option<String>, ImageError> {
+        let asked = self.unless_cancelled(self.request.store.image_id(reference)).await?;
+        asked.map_err(|message| self.engine_fault("be asked for it", message))
+    }
+
+    /// Where the built image is, if it is at hand in the forms that are wanted.
+    async fn built_at_hand(&self, prepared: &Prepared) -> Result<Option<Source>, ImageError> {
+        if self.want.archive && !Cache::has(&prepared.archive(For::Node)) {
+            return Ok(None);
+        }
+        if !self.want.engine {
+            return Ok(self.want.archive.then_some(Source::Cache));
+        }
+        if self.in_engine(&prepared.tag).await?.is_some() {
+            return Ok(Some(Source::Engine));
+        }
+        Ok(Cache::has(&prepared.archive(For::Engine)).then_some(Source::Cache))
+    }
+
+    async fn pull(&self, setup: &Setup) -> Result<Result<Source, String>, ImageError> {
+        let reference = self.entry.published().unwrap_or_default();
+        if let Some(why) = self.request.registries.out_of_reach() {
+            return Ok(Err(why));
+        }
+        setup.progress(format!("pulling {reference}"));
+        let began = Instant::now();
+        let digest = self.entry.digest.as_ref().map(|digest| digest.value.as_str());
+        let progress = |line: &str| setup.progress(format!("pulling {reference}: {line}"));
+        let pulled = self.unless_cancelled(self.request.store.pull(reference, digest, &progress)).await?;
+        Ok(match pulled {
+            Ok(()) => Ok(Source::Pulled { took: began.elapsed() }),
+            Err(why) => {
+                if self.request.registries.learn(&why) {
+                    self.sink.note(format!("no image registry is in reach ({why}); none is asked again in this run"));
+                }
+                Err(why)
+            }
+        })
+    }
+
+    async fn build(&mut self, setup: &Setup) -> Result<Source, ImageError> {
+        let began = Instant::now();
+        match std::mem::replace(&mut self.prepared, Ok(None)) {
+            Ok(Some(prepared)) => {
+                let wanted = [(self.want.engine, For::Engine), (self.want.archive, For::Node)];
+                let wanted: Vec<For> = wanted.into_iter().filter_map(|(wanted, of)| wanted.then_some(of)).collect();
+                self.workshop.build(&self.want.name, &prepared, &wanted, setup).await?;
+                self.prepared = Ok(Some(prepared));
+                Ok(Source::Built { took: began.elapsed() })
+            }
+            Ok(None) => unreachable!("the rule allows a build only where there is a recipe"),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn published(&self, source: Source, setup: &Setup) -> Result<Obtained, ImageError> {
+        let reference = self.entry.published().unwrap_or_default().to_owned();
+        let id = self.in_engine(&reference).await?;
+        let id = id.ok_or_else(|| self.engine_fault("keep it", format!("{reference} is gone again")))?;
+        let mut saved = None;
+        if self.want.archive {
+            let path = self.request.cache.saved(&self.want.name, &id);
+            self.save(&reference, &path, setup).await?;
+            saved = Some(path);
+        }
+        Ok(Obtained { name: self.want.name.clone(), reference, published: true, source, archive: saved, id })
+    }
+
+    /// Puts a published image's archive into the cache.
+    async fn save(&self, reference: &str, path: &Path, setup: &Setup) -> Result<(), ImageError> {
+        let what = path.file_stem().unwrap_or_default().to_string_lossy();
+        let waits = || setup.progress("another run is saving it; waiting for that");
+        let _lock = self.request.cache.lock(&what, waits, &self.workshop.cancel).await?;
+        if Cache::has(path) {
+            return Ok(());
+        }
+        setup.progress("saving it for the cluster's nodes");
+        let temporary = self.request.cache.temporary()?;
+        let finished = temporary.path().join("saved.tar");
+        let saved = self.unless_cancelled(self.request.store.save(reference, &finished)).await?;
+        saved.map_err(|message| self.engine_fault("save it", message))?;
+        Cache::settle(&finished, path)
+    }
+
+    async fn built(&self, source: Source, setup: &Setup) -> Result<Obtained, ImageError> {
+        let Ok(Some(prepared)) = &self.prepared else { unreachable!("only a prepared image can be at hand or built") };
+        let reference = prepared.tag.clone();
+        let archive = self.want.archive.then(|| prepared.archive(For::Node));
+        let id = match &archive {
+            _ if self.want.engine => self.loaded(prepared, setup).await?,
+            Some(path) => archive::id(path).map_err(ImageError::cache("read", path))?,
+            None => String::new(),
+        };
+        Ok(Obtained { name: self.want.name.clone(), reference, published: false, source, archive, id })
+    }
+
+    /// Sees to it that the engine has a built image.
+    async fn loaded(&self, prepared: &Prepared, setup: &Setup) -> Result<String, ImageError> {
+        if let Some(id) = self.in_engine(&prepared.tag).await? {
+            return Ok(id);
+        }
+        setup.progress("loading it into the engine");
+        let loaded = self.unless_cancelled(self.request.store.load(&prepared.archive(For::Engine))).await?;
+        loaded.map_err(|message| self.engine_fault("load it", message))?;
+        let id = self.in_engine(&prepared.tag).await?;
+        id.ok_or_else(|| self.engine_fault("load it", format!("{} is not there afterwards", prepared.tag)))
+    }
+
+    async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, ImageError> {
+        tokio::select! {
+            () = self.workshop.cancel.cancelled() => Err(ImageError::Cancelled),
+            done = work => Ok(done),
+        }
+    }
+
+    fn engine_fault(&self, doing: &'static str, message: String) -> ImageError {
+        ImageError::Engine { image: self.want.name.clone(), doing, message }
+    }
+}
+
+#[cfg(test)]
+mod tests;

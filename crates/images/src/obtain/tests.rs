@@ -1,0 +1,286 @@
+//! Obtaining images from an engine that exists in memory only, with recipes that need no tool.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use futures::future::BoxFuture;
+use parallax_vocab::EventKind;
+use tempfile::TempDir;
+
+use super::*;
+use parallax_provision::Tool;
+
+const LOCK: &str = "\
+images:
+  - { name: k3s, for: the node, reference: 'rancher/k3s:1', recipe: node }
+  - { name: pause, for: pods, reference: 'rancher/pause:1', recipe: pause, also: ['rancher/pause:1'], within: k3s }
+  - { name: minio, for: the store, reference: 'quay/minio:1', recipe: minio }
+  - { name: agent, for: probes, recipe: agent }
+";
+
+/// What a registry does when it is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Registry {
+    Serves,
+    Refuses,
+    IsAway,
+}
+
+/// An engine in memory: its images by name, and what was asked of it.
+struct Engine {
+    images: Mutex<BTreeMap<String, String>>,
+    asked: Mutex<Vec<String>>,
+    registry: Registry,
+}
+
+impl Engine {
+    fn note(&self, what: String) {
+        self.asked.lock().expect("not poisoned").push(what);
+    }
+
+    fn add(&self, reference: &str) {
+        self.images.lock().expect("not poisoned").insert(reference.to_owned(), format!("sha256:id-of-{reference}"));
+    }
+
+    fn has(&self, reference: &str) -> bool {
+        self.images.lock().expect("not poisoned").contains_key(reference)
+    }
+}
+
+impl ImageStore for Engine {
+    fn image_id<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<String>, String>> {
+        Box::pin(async move { Ok(self.images.lock().expect("not poisoned").get(reference).cloned()) })
+    }
+
+    fn load<'a>(&'a self, archive: &'a Path) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            for tag in tags(archive) {
+                self.note(format!("load {}", tag.split(':').next().unwrap_or_default()));
+                self.add(&tag);
+            }
+            Ok(())
+        })
+    }
+
+    fn save<'a>(&'a self, reference: &'a str, to: &'a Path) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            self.note(format!("save {reference}"));
+            fs::write(to, reference).map_err(|error| error.to_string())
+        })
+    }
+
+    fn pull<'a>(
+        &'a self,
+        reference: &'a str,
+        _digest: Option<&'a str>,
+        _progress: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            self.note(format!("pull {reference}"));
+            match self.registry {
+                Registry::Serves => self.add(reference),
+                Registry::Refuses => return Err("manifest unknown".to_owned()),
+                Registry::IsAway => return Err("no answer within 10 s".to_owned()),
+            }
+            Ok(())
+        })
+    }
+}
+
+/// No recipe of these tests needs a tool.
+struct NoTools;
+
+impl Tools for NoTools {
+    fn ensure(&self, tool: Tool) -> BoxFuture<'_, Result<std::path::PathBuf, String>> {
+        Box::pin(async move { Err(format!("was asked for: {tool}")) })
+    }
+}
+
+/// The names that an archive carries.
+fn tags(archive: &Path) -> Vec<String> {
+    let mut tar = tar::Archive::new(fs::File::open(archive).expect("opens"));
+    let manifest = tar.entries().expect("a tar").next().expect("an entry").expect("whole");
+    let manifest: serde_json::Value = serde_json::from_reader(manifest).expect("JSON");
+    let tags = manifest[0]["RepoTags"].as_array().expect("a list");
+    tags.iter().map(|tag| tag.as_str().expect("text").to_owned()).collect()
+}
+
+struct Machine {
+    folder: TempDir,
+    lock: Lock,
+    cache: Cache,
+    engine: Engine,
+    registries: Registries,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+impl Machine {
+    fn new(registry: Registry) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["node", "pause", "minio", "agent"] {
+            let recipe = folder.path().join(name);
+            fs::create_dir(&recipe).expect("made");
+            let text = format!("summary: x\nlayers:\n  - links: {{ {name}: target }}\n");
+            fs::write(recipe.join("recipe.yaml"), text).expect("written");
+        }
+        Self {
+            lock: Lock::parse(folder.path(), LOCK).expect("valid"),
+            cache: Cache::at(folder.path().join("cache")).expect("opens"),
+            engine: Engine { images: Mutex::default(), asked: Mutex::default(), registry },
+            registries: Registries::default(),
+            said: Arc::default(),
+            folder,
+        }
+    }
+
+    /// Obtains what a run needs: `name: source` for each, sorted.
+    async fn obtain(&self, policy: K3s) -> Result<Vec<String>, ImageError> {
+        let want = |name: &str, engine, archive| Want { name: name.to_owned(), engine, archive };
+        let wanted = [
+            want("k3s", true, false),
+            want("pause", false, true),
+            want("minio", false, true),
+            want("agent", true, true),
+        ];
+        let obtained = self.obtain_these(policy, &wanted).await?;
+        let form = |image: &Obtained| if image.published { "published" } else { "built" };
+        Ok(obtained
+            .values()
+            .map(|image| {
+                let source = image.source.to_string();
+                let source = source.split(" in ").next().unwrap_or_default();
+                format!("{}: {}, {source}", image.name, form(image))
+            })
+            .collect())
+    }
+
+    async fn obtain_these(&self, policy: K3s, wanted: &[Want]) -> Result<BTreeMap<String, Obtained>, ImageError> {
+        let request = Request {
+            lock: &self.lock,
+            policy,
+            binaries: self.folder.path(),
+            cache: &self.cache,
+            store: &self.engine,
+            tools: &NoTools,
+            registries: &self.registries,
+        };
+        let said = self.said.clone();
+        let sink = Sink::new(move |event| {
+            let text = match event {
+                EventKind::Note { text } => text,
+                EventKind::SetupEnded { id, error: Some(error), .. } => format!("{id}: {}", error.what),
+                _ => return,
+            };
+            said.lock().expect("not poisoned").push(text);
+        });
+        obtain(&request, wanted, &sink, CancellationToken::new()).await
+    }
+
+    /// What was asked of the engine since the last time, sorted.
+    fn asked(&self) -> Vec<String> {
+        let mut asked = std::mem::take(&mut *self.engine.asked.lock().expect("not poisoned"));
+        asked.sort();
+        asked
+    }
+}
+
+#[tokio::test]
+async fn offline_everything_is_built_once_and_then_needs_no_network() {
+    let machine = Machine::new(Registry::IsAway);
+    let built = ["agent: built, built", "k3s: built, built", "minio: built, built", "pause: built, built"];
+    assert_eq!(machine.obtain(K3s::Auto).await.expect("built"), built);
+    assert_eq!(machine.asked().first().map(String::as_str), Some("load parallax.local/agent"));
+    let said = machine.said.lock().expect("not poisoned").clone();
+    assert_eq!(said.iter().filter(|text| text.starts_with("no image registry is in reach")).count(), 1, "{said:?}");
+    assert!(said.iter().any(|text| text.contains("not the published rancher/k3s:1")), "{said:?}");
+
+    let warm = Machine { registries: Registries::default(), ..machine };
+    let at_hand = [
+        "agent: built, from engine",
+        "k3s: built, from engine",
+        "minio: built, from cache",
+        "pause: built, from cache",
+    ];
+    assert_eq!(warm.obtain(K3s::Auto).await.expect("at hand"), at_hand);
+    assert!(warm.asked().is_empty(), "a warm run asks nothing of registries");
+}
+
+#[tokio::test]
+async fn with_a_registry_the_published_set_is_used_and_the_agent_is_built() {
+    let machine = Machine::new(Registry::Serves);
+    let pulled = [
+        "agent: built, built",
+        "k3s: published, pulled",
+        "minio: published, pulled",
+        "pause: published, comes with k3s",
+    ];
+    assert_eq!(machine.obtain(K3s::Auto).await.expect("pulled"), pulled);
+    let asked = ["load parallax.local/agent", "pull quay/minio:1", "pull rancher/k3s:1", "save quay/minio:1"];
+    assert_eq!(machine.asked(), asked);
+    let again = machine.obtain(K3s::Published).await.expect("at hand");
+    assert_eq!(again[1..], ["k3s: published, from engine", "minio: published, from engine", pulled[3]]);
+    assert!(machine.asked().is_empty(), "what was saved is in the cache");
+}
+
+#[tokio::test]
+async fn published_offline_is_an_error_and_never_a_substitute() {
+    for registry in [Registry::IsAway, Registry::Refuses] {
+        let machine = Machine::new(registry);
+        machine.obtain(K3s::Built).await.expect("the built set is at hand");
+        let error = machine.obtain(K3s::Published).await.expect_err("no registry");
+        // Only a registry that answers says that there is no such image.
+        let said = matches!(error, ImageError::NotPublished { .. });
+        let away = matches!(error, ImageError::Unreachable { .. });
+        assert!(if registry == Registry::Refuses { said } else { away }, "{error}");
+        assert!(!error.is_usage());
+        assert!(error.failure().fix.is_some_and(|fix| fix.contains("--k3s auto")));
+    }
+}
+
+#[tokio::test]
+async fn built_asks_no_registry_though_there_is_one() {
+    let machine = Machine::new(Registry::Serves);
+    machine.engine.add("rancher/k3s:1");
+    let sources = machine.obtain(K3s::Built).await.expect("built");
+    assert!(sources.iter().all(|source| source.contains(": built, built")), "{sources:?}");
+    assert!(!machine.asked().iter().any(|asked| asked.starts_with("pull")));
+}
+
+#[tokio::test]
+async fn a_built_image_is_never_in_the_engine_under_the_published_name() {
+    let machine = Machine::new(Registry::Refuses);
+    let wanted = [Want { name: "pause".into(), engine: true, archive: true }];
+    let obtained = machine.obtain_these(K3s::Auto, &wanted).await.expect("built");
+    let pause = &obtained["pause"];
+    assert!(machine.engine.has(&pause.reference) && !machine.engine.has("rancher/pause:1"));
+    let archive = pause.archive.as_ref().expect("an archive was wanted");
+    assert_eq!(tags(archive), [pause.reference.as_str(), "rancher/pause:1"], "a node knows it by that name");
+    assert!(pause.id.starts_with("sha256:"));
+}
+
+#[tokio::test]
+async fn one_changed_line_builds_one_image() {
+    let machine = Machine::new(Registry::IsAway);
+    machine.obtain(K3s::Auto).await.expect("built");
+    let recipe = machine.folder.path().join("minio/recipe.yaml");
+    let text = fs::read_to_string(&recipe).expect("read").replace("target", "elsewhere");
+    fs::write(&recipe, text).expect("written");
+    let sources = machine.obtain(K3s::Auto).await.expect("built");
+    let built: Vec<_> = sources.iter().filter(|source| source.ends_with(", built")).collect();
+    assert_eq!(built, ["minio: built, built"]);
+}
+
+#[tokio::test]
+async fn a_fault_ends_the_others_and_leaves_nothing_half_done() {
+    let machine = Machine::new(Registry::IsAway);
+    let recipe = machine.folder.path().join("node/recipe.yaml");
+    fs::write(recipe, "summary: x\nlayers: [{ debian: { suite: trixie, packages: [] } }]\n").expect("written");
+    let error = machine.obtain(K3s::Auto).await.expect_err("no tool");
+    assert_eq!(error.to_string(), "image k3s cannot be built without mmdebstrap: was asked for: mmdebstrap");
+    let said = machine.said.lock().expect("not poisoned").clone();
+    assert!(said.contains(&format!("image/k3s: {error}")), "{said:?}");
+    let left = fs::read_dir(machine.cache.root().join("tmp")).expect("listed").count();
+    assert_eq!(left, 0);
+}

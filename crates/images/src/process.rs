@@ -1,0 +1,336 @@
+//! Running a step of a build: a tool in a process group of its own, with its last lines at hand, a deadline, and
+//! nothing left running when the step is given up.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use futures::StreamExt;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::error::ImageError;
+use parallax_provision::Tool;
+
+/// How many lines of a failed step are shown.
+const LAST_LINES: usize = 15;
+/// Longer lines are cut; compilers print generated code.
+const LINE_LIMIT_BYTES: usize = 16 * 1024;
+/// A step that prints more than this is read no further for its output.
+const OUTPUT_LIMIT_LINES: usize = 2_000;
+/// What a tool has to clean up after itself once it is told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long after a tool's end its children may hold its output open.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// One step.
+pub(super) struct Step<'a> {
+    /// The image that it is for.
+    pub(super) image: &'a str,
+    /// What it does, for a sentence: `go install example.com/x@v1`.
+    pub(super) title: String,
+    /// The command as it is shown: without paths of the machine.
+    pub(super) shown: String,
+    /// The program.
+    pub(super) program: PathBuf,
+    /// Its arguments.
+    pub(super) arguments: Vec<OsString>,
+    /// Variables besides the machine's own, which pass through: proxies and registries are the machine's affair.
+    pub(super) environment: Vec<(&'static str, OsString)>,
+    /// Where it runs.
+    pub(super) folder: Option<PathBuf>,
+    /// Where its standard output goes; its lines are progress otherwise.
+    pub(super) output: Option<File>,
+    /// The longest that it may take.
+    pub(super) limit: Duration,
+}
+
+impl Step<'_> {
+    /// Runs it and returns the lines it printed. `say` hears each line.
+    pub(super) async fn run(
+        self,
+        say: &(dyn Fn(&str) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<Vec<String>, ImageError> {
+        let fault = |how: String, seen: &Seen| ImageError::Step {
+            image: self.image.to_owned(),
+            command: self.title.clone(),
+            how,
+            lines: std::iter::once(format!("$ {}", self.shown)).chain(seen.last.iter().cloned()).collect(),
+        };
+        let mut seen = Seen::default();
+        let mut running = Running::start(&self, &mut seen).map_err(|error| fault(error, &Seen::default()))?;
+        let deadline = Instant::now() + self.limit;
+        let (out, err) = running.pipes();
+        let mut lines = futures::stream::select(out, err);
+        let ended = loop {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {
+                    running.stop().await;
+                    return Err(ImageError::Cancelled);
+                }
+                () = tokio::time::sleep_until(deadline) => {
+                    running.stop().await;
+                    return Err(fault(format!("took longer than {} s", self.limit.as_secs()), &seen));
+                }
+                Some(line) = lines.next() => seen.take(&line, say),
+                ended = running.child.wait() => break ended,
+            }
+        };
+        let drained = tokio::time::timeout(DRAIN, async {
+            while let Some(line) = lines.next().await {
+                seen.take(&line, say);
+            }
+        });
+        let held_open = drained.await.is_err();
+        match ended {
+            Ok(status) if status.success() => {
+                // Whatever outlives a good step (a key agent that apt started) is of no use to anybody.
+                if !held_open {
+                    running.group = None;
+                }
+                Ok(seen.all)
+            }
+            Ok(status) => Err(fault(in_words(status), &seen)),
+            Err(error) => Err(fault(format!("was lost: {error}"), &seen)),
+        }
+    }
+}
+
+type Lines = futures::stream::BoxStream<'static, String>;
+
+/// A running tool. Dropping it ends its whole process group at once.
+struct Running {
+    child: Child,
+    group: Option<Pid>,
+}
+
+impl Running {
+    fn start(step: &Step<'_>, seen: &mut Seen) -> Result<Self, String> {
+        let mut command = bound_to_us(&step.program);
+        command.args(&step.arguments).envs(step.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(folder) = &step.folder {
+            command.current_dir(folder);
+        }
+        let output = match &step.output {
+            Some(file) => Stdio::from(file.try_clone().map_err(|error| format!("has no output: {error}"))?),
+            None => Stdio::piped(),
+        };
+        seen.keep_all = step.output.is_none();
+        command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+        let child = command.spawn().map_err(|error| format!("could not start: {error}"))?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        Ok(Self { child, group })
+    }
+
+    fn pipes(&mut self) -> (Lines, Lines) {
+        let out = self.child.stdout.take().map(lines_of);
+        let err = self.child.stderr.take().map(lines_of);
+        (
+            out.unwrap_or_else(|| futures::stream::empty().boxed()),
+            err.unwrap_or_else(|| futures::stream::empty().boxed()),
+        )
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            // It may have ended by itself in this moment.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// Asks the tool to clean up and end, and ends it.
+    async fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        let ended = tokio::time::timeout(GRACE, self.child.wait()).await;
+        self.signal(Signal::KILL);
+        if ended.is_err() {
+            let _ = tokio::time::timeout(GRACE, self.child.wait()).await;
+        }
+        self.group = None;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// A command that the kernel ends when this process is killed: a build that nobody waits for would go on for minutes.
+/// `setpriv` is part of every Debian; where it is missing, such a build runs to its end.
+fn bound_to_us(program: &Path) -> Command {
+    let setpriv = Path::new("/usr/bin").join(Tool::Setpriv.command());
+    if setpriv.is_file() {
+        let mut command = Command::new(setpriv);
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    }
+}
+
+fn lines_of(pipe: impl AsyncRead + Send + Unpin + 'static) -> Lines {
+    futures::stream::unfold(BufReader::new(pipe), |mut pipe| async { Some((next_line(&mut pipe).await?, pipe)) })
+        .boxed()
+}
+
+/// The next line, cut at the limit; a tool's progress that ends in a carriage return counts as one.
+async fn next_line(pipe: &mut (impl AsyncBufRead + Unpin)) -> Option<String> {
+    let mut line = Vec::new();
+    loop {
+        let chunk = pipe.fill_buf().await.unwrap_or_default();
+        if chunk.is_empty() {
+            return (!line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned());
+        }
+        let end = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+        let text = &chunk[..end.unwrap_or(chunk.len())];
+        line.extend_from_slice(&text[..text.len().min(LINE_LIMIT_BYTES - line.len())]);
+        let used = text.len() + usize::from(end.is_some());
+        pipe.consume(used);
+        if end.is_some() {
+            return Some(String::from_utf8_lossy(&line).into_owned());
+        }
+    }
+}
+
+/// What a step printed.
+#[derive(Default)]
+struct Seen {
+    all: Vec<String>,
+    last: VecDeque<String>,
+    keep_all: bool,
+}
+
+impl Seen {
+    fn take(&mut self, line: &str, say: &(dyn Fn(&str) + Send + Sync)) {
+        let line = without_passwords(line.trim_end());
+        if line.is_empty() {
+            return;
+        }
+        say(&line);
+        if self.keep_all && self.all.len() < OUTPUT_LIMIT_LINES {
+            self.all.push(line.clone());
+        }
+        // `go build -v` names packages as it goes; after a failure they only hide it.
+        if line.contains(char::is_whitespace) || line.contains(':') {
+            self.last.push_back(line);
+            if self.last.len() > LAST_LINES {
+                self.last.pop_front();
+            }
+        }
+    }
+}
+
+/// A line in which no URL carries a password: proxies and mirrors of the machine may have one.
+fn without_passwords(line: &str) -> String {
+    let mut parts = line.split("://");
+    let mut safe = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| c == '/' || c.is_whitespace() || c == '"').unwrap_or(part.len());
+        let host = part[..end].rfind('@').map_or(0, |at| at + 1);
+        safe.push_str("://");
+        safe.push_str(&part[host..]);
+    }
+    safe
+}
+
+fn in_words(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("failed with exit status {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "failed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    fn shell(script: &str) -> Step<'static> {
+        Step {
+            image: "test",
+            title: "sh".to_owned(),
+            shown: "sh -c …".to_owned(),
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            environment: vec![("PARALLAX_TEST", "set".into())],
+            folder: None,
+            output: None,
+            limit: Duration::from_secs(20),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_step_shows_its_status_and_its_last_lines() {
+        let script = "echo some/package; for i in $(seq 30); do echo line $i >&2; done; exit 3";
+        let error = shell(script).run(&|_| (), &CancellationToken::new()).await.expect_err("it fails");
+        assert_eq!(error.to_string(), "image test: sh failed with exit status 3");
+        let evidence = error.failure().evidence;
+        assert_eq!((evidence.len(), evidence[0].as_str()), (1 + LAST_LINES, "$ sh -c …"));
+        assert_eq!(evidence.last().map(String::as_str), Some("line 30"));
+    }
+
+    #[tokio::test]
+    async fn lines_are_said_and_returned_and_the_environment_passes() {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let hear = said.clone();
+        let say = move |line: &str| hear.lock().expect("not poisoned").push(line.to_owned());
+        let lines = shell("echo $PARALLAX_TEST; echo; echo two").run(&say, &CancellationToken::new()).await;
+        assert_eq!(lines.expect("it runs"), ["set", "two"]);
+        assert_eq!(*said.lock().expect("not poisoned"), ["set", "two"]);
+    }
+
+    #[tokio::test]
+    async fn a_step_that_hangs_ends_at_its_deadline() {
+        let step = Step { limit: Duration::from_millis(300), ..shell("echo begun it; exec tail -f /dev/null") };
+        let error = step.run(&|_| (), &CancellationToken::new()).await.expect_err("too long");
+        assert!(error.to_string().contains("took longer than"), "{error}");
+        assert_eq!(error.failure().evidence, ["$ sh -c …", "begun it"]);
+    }
+
+    #[tokio::test]
+    async fn interrupting_ends_the_children_too() {
+        let cancel = CancellationToken::new();
+        let child = Arc::new(Mutex::new(None));
+        let (heard, stop) = (child.clone(), cancel.clone());
+        let say = move |line: &str| {
+            *heard.lock().expect("not poisoned") = line.parse::<i32>().ok();
+            stop.cancel();
+        };
+        let script = "tail -f /dev/null & echo $!; wait";
+        let ended = shell(script).run(&say, &cancel).await;
+        assert!(matches!(ended, Err(ImageError::Cancelled)));
+        let id = child.lock().expect("not poisoned").expect("the child's id");
+        let gone = || {
+            let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+            status.is_empty() || status.contains("State:\tZ")
+        };
+        let limit = Instant::now() + Duration::from_secs(5);
+        while !gone() && Instant::now() < limit {
+            tokio::task::yield_now().await;
+        }
+        assert!(gone(), "process {id} still runs");
+    }
+
+    #[test]
+    fn passwords_in_urls_are_left_out() {
+        for (line, safe) in [
+            ("get https://user:pa@ss@host/x: 403", "get https://host/x: 403"),
+            ("proxy http://u:p@h", "proxy http://h"),
+            ("a@b https://host/x@y", "a@b https://host/x@y"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(without_passwords(line), safe);
+        }
+    }
+}

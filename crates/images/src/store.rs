@@ -1,0 +1,153 @@
+//! What this room needs of the engine, as a trait: the order of sources is tested without one.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use futures::future::BoxFuture;
+
+use parallax_engine::{Engine, EngineError, PullLimits};
+
+/// The engine's images.
+pub trait ImageStore: Send + Sync {
+    /// The id of an image, where the engine has it.
+    fn image_id<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<String>, String>>;
+
+    /// Loads an archive under the names that it carries.
+    fn load<'a>(&'a self, archive: &'a Path) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Writes an image as an archive.
+    fn save<'a>(&'a self, reference: &'a str, to: &'a Path) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Pulls an image; where a digest is given, exactly that one, under the reference's name. The time to the
+    /// registry's first answer is bounded, and so is any silence after it.
+    fn pull<'a>(
+        &'a self,
+        reference: &'a str,
+        digest: Option<&'a str>,
+        progress: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> BoxFuture<'a, Result<(), String>>;
+}
+
+impl ImageStore for Engine {
+    fn image_id<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<String>, String>> {
+        Box::pin(async move { Engine::image_id(self, reference).await.map_err(said) })
+    }
+
+    fn load<'a>(&'a self, archive: &'a Path) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { self.load_image(archive).await.map(drop).map_err(said) })
+    }
+
+    fn save<'a>(&'a self, reference: &'a str, to: &'a Path) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { self.save_image(reference, to).await.map_err(said) })
+    }
+
+    fn pull<'a>(
+        &'a self,
+        reference: &'a str,
+        digest: Option<&'a str>,
+        progress: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let limits = PullLimits::default();
+            let Some(digest) = digest else {
+                return self.pull_image(reference, limits, progress).await.map_err(said);
+            };
+            let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, ""));
+            let pinned = format!("{repository}@{digest}");
+            self.pull_image(&pinned, limits, progress).await.map_err(said)?;
+            // By its digest alone it has no name that containers and archives could use.
+            self.tag_image(&pinned, repository, tag).await.map_err(said)
+        })
+    }
+}
+
+fn said(error: EngineError) -> String {
+    match error {
+        EngineError::Pull { reason, .. } => reason,
+        other => other.to_string(),
+    }
+}
+
+/// What a run has learnt about registries: one that does not answer is not asked for the next image.
+#[derive(Debug, Default)]
+pub struct Registries(Mutex<Option<String>>);
+
+impl Registries {
+    /// Why no registry is asked any more.
+    pub(super) fn out_of_reach(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes note of a failed pull. Returns whether this is news: the first time that no registry could be reached.
+    pub(super) fn learn(&self, why: &str) -> bool {
+        if registry_refused(why) {
+            return false;
+        }
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = known.is_none();
+        known.get_or_insert_with(|| why.to_owned());
+        news
+    }
+}
+
+/// Whether a registry answered that it has no such image. Everything else (no network, a password, too many requests, a full
+/// disk) says nothing of the image.
+pub(super) fn registry_has_none(why: &str) -> bool {
+    const SIGNS: [&str; 4] = ["manifest unknown", "name unknown", "repository name not known", "no matching manifest"];
+    let why = why.trim().to_lowercase();
+    let denied = why.contains("denied") || why.contains("unauthorized");
+    !denied && (SIGNS.iter().any(|sign| why.contains(sign)) || why.ends_with(": not found"))
+}
+
+/// Whether a registry answered and said no, which says nothing about the next image.
+pub(super) fn registry_refused(why: &str) -> bool {
+    const SIGNS: [&str; 8] = [
+        "manifest unknown",
+        "not found",
+        "no matching manifest",
+        "denied",
+        "unauthorized",
+        "authentication required",
+        "toomanyrequests",
+        "no space left",
+    ];
+    let why = why.to_lowercase();
+    SIGNS.iter().any(|sign| why.contains(sign))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_registry_that_has_no_such_image_says_so() {
+        for (why, expected) in [
+            ("manifest for x/a:1 not found: manifest unknown: manifest unknown", true),
+            ("registry/x/a:1: not found", true),
+            ("no matching manifest for linux/amd64 in the manifest list entries", true),
+            ("repository name not known to registry", true),
+            ("pull access denied for x/a, repository does not exist or may require 'docker login'", false),
+            ("toomanyrequests: You have reached your unauthenticated pull rate limit", false),
+            ("received unexpected HTTP status: 429 Too Many Requests", false),
+            ("dial tcp: lookup registry: no such host", false),
+            ("dial tcp 127.0.0.1:5000: connect: connection refused", false),
+            ("no answer within 10 s", false),
+            ("write /var/lib/docker/tmp/x: no space left on device", false),
+            ("unauthorized: authentication required", false),
+            ("unexpected EOF", false),
+        ] {
+            assert_eq!(registry_has_none(why), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_not_taken_for_a_missing_network() {
+        let registries = Registries::default();
+        assert!(!registries.learn("manifest for x/a:1 not found: manifest unknown"));
+        assert!(!registries.learn("pull access denied for x/a, repository does not exist"));
+        assert_eq!(registries.out_of_reach(), None);
+        assert!(registries.learn("no answer within 10 s"));
+        assert!(!registries.learn("dial tcp: lookup registry: no such host"), "known by now");
+        assert_eq!(registries.out_of_reach().as_deref(), Some("no answer within 10 s"));
+    }
+}

@@ -1,0 +1,258 @@
+//! What containers wrote, against one `expect`.
+
+use std::collections::VecDeque;
+
+use parallax_vocab::Cause;
+use parallax_vocab::event::Matched;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::expect::{holds, quote, quote_around};
+use super::look::Looked;
+use parallax_language::scenario::model::Expect;
+
+/// What is seen where there is no log.
+const NO_LOG: &str = "no log";
+/// How many of the last lines are kept as evidence.
+const KEPT: usize = 20;
+
+/// A log as it is read, line by line: bounded, however long it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogLook {
+    line: Option<String>,
+    no_line: Option<String>,
+    found: Option<String>,
+    forbidden: Option<String>,
+    count: usize,
+    /// Of these the record needs the newest alone: the others are shown beside it.
+    #[serde(serialize_with = "newest")]
+    last: VecDeque<String>,
+    /// Lines that were not seen to their end.
+    cut: usize,
+    /// How many logs were read to their end.
+    whole: usize,
+    /// What there was and could not be read.
+    unread: Vec<String>,
+}
+
+impl LogLook {
+    /// Looks for what is expected.
+    pub fn new(expect: Option<&Expect>) -> Self {
+        Self {
+            line: expect.and_then(|it| it.line.clone()),
+            no_line: expect.and_then(|it| it.no_line.clone()),
+            found: None,
+            forbidden: None,
+            count: 0,
+            last: VecDeque::new(),
+            cut: 0,
+            whole: 0,
+            unread: Vec::new(),
+        }
+    }
+
+    /// Takes the next line.
+    pub fn take(&mut self, line: &str) {
+        self.count += 1;
+        if self.found.is_none() && self.line.as_ref().is_some_and(|text| holds(line, text)) {
+            self.found = Some(line.to_owned());
+        }
+        self.take_earlier(line);
+        if self.last.len() == KEPT {
+            self.last.pop_front();
+        }
+        self.last.push_back(line.to_owned());
+    }
+
+    /// Takes a line of an instance before the present one. What must be in no line must not be in this one either; what must be
+    /// in some line must be in one of the present instance.
+    pub fn take_earlier(&mut self, line: &str) {
+        if self.forbidden.is_none() && self.no_line.as_ref().is_some_and(|text| holds(line, text)) {
+            self.forbidden = Some(line.to_owned());
+        }
+    }
+
+    /// The line that was taken last went on.
+    pub fn was_cut(&mut self) {
+        self.cut += 1;
+    }
+
+    /// So many logs were read to their end.
+    pub fn read_whole(&mut self, logs: usize) {
+        self.whole += logs;
+    }
+
+    /// This was not read.
+    pub fn not_read(&mut self, what: impl Into<String>) {
+        self.unread.push(what.into());
+    }
+
+    /// Logs that were read to their end, of one line each: one that nobody looks for, and one that is forbidden.
+    pub(super) fn others(&self) -> Vec<Self> {
+        let of = |line: &str| {
+            let (line_wanted, no_line) = (self.line.clone(), self.no_line.clone());
+            let mut look = Self { line: line_wanted, no_line, ..Self::new(None) };
+            look.read_whole(1);
+            look.take(line);
+            look
+        };
+        [Some("\u{fffd}"), self.no_line.as_deref()].into_iter().flatten().map(of).collect()
+    }
+
+    /// Whether something must be in no line, so that everything has to be read.
+    pub fn forbids(&self) -> bool {
+        self.no_line.is_some()
+    }
+
+    /// What was not seen of it, a sentence each.
+    pub fn unseen(&self) -> Vec<String> {
+        let cut = (self.cut > 0).then(|| format!("{} lines were too long, and were cut", self.cut));
+        let nothing = (self.whole == 0).then(|| "no container of it has begun to write a log".to_owned());
+        self.unread.iter().cloned().chain(cut).chain(nothing.filter(|_| self.unread.is_empty())).collect()
+    }
+
+    /// The last lines, oldest first.
+    pub fn last(&self) -> impl Iterator<Item = &str> {
+        self.last.iter().map(String::as_str)
+    }
+
+    /// The first line that was looked for, where it was seen.
+    pub fn found(&self) -> Option<&str> {
+        self.found.as_deref()
+    }
+
+    /// The cause where what must be in no line was not looked for everywhere.
+    pub(super) fn not_read_to_its_end(&self, resource: &str) -> Cause {
+        let detail = format!("its log was not read to its end: {}", self.unseen().join("; "));
+        Cause::Resource { resource: resource.to_owned(), detail }
+    }
+
+    fn in_none(&self) -> String {
+        match (self.count, self.last.back()) {
+            (1, Some(line)) => format!("in none: the only line is {}", quote(line)),
+            (count, Some(line)) => format!("in none of {count} lines, the last of them {}", quote(line)),
+            (_, None) => "in none: nothing is written".to_owned(),
+        }
+    }
+}
+
+fn newest<S: Serializer>(last: &VecDeque<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(last.back())
+}
+
+/// A line with this text.
+pub(super) fn line(text: &str, looked: &Looked) -> Option<Matched> {
+    let Looked::Log { log, missing, .. } = looked else { return None };
+    let expected = format!("{} in some line", quote(text));
+    if missing.is_some() {
+        return Some(Matched::unseen("line", expected, NO_LOG));
+    }
+    let found = log.found().filter(|line| holds(line, text));
+    let seen = found.map_or_else(|| log.in_none(), |line| format!("in {}", quote_around(line, text)));
+    Some(Matched { unseen: log.count == 0, ..Matched::new("line", found.is_some(), expected, seen) })
+}
+
+/// No line with this text. That is only known of a log that was read to its end: of any other it does not hold.
+pub(super) fn no_line(text: &str, looked: &Looked) -> Option<Matched> {
+    let Looked::Log { log, missing, .. } = looked else { return None };
+    let expected = format!("{} in no line", quote(text));
+    if missing.is_some() {
+        return Some(Matched::unseen("no-line", expected, NO_LOG));
+    }
+    let unseen = log.unseen();
+    Some(match log.forbidden.as_deref().filter(|line| holds(line, text)) {
+        Some(line) => Matched::new("no-line", false, expected, format!("in {}", quote_around(line, text))),
+        None if unseen.is_empty() => Matched::new("no-line", true, expected, log.in_none()),
+        None => Matched::unseen("no-line", expected, unseen.join("; ")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Judgement, judge_look};
+
+    fn judged(look: &LogLook, missing: Option<&str>) -> Judgement {
+        let expect = Expect { line: look.line.clone(), no_line: look.no_line.clone(), ..Expect::default() };
+        let (resource, missing) = ("Pod x".to_owned(), missing.map(str::to_owned));
+        judge_look(Some(&expect), &Looked::Log { resource, log: look.clone(), missing })
+    }
+
+    fn look(expect: serde_json::Value, lines: &[&str]) -> LogLook {
+        let expect: Expect = serde_json::from_value(expect).expect("valid");
+        let mut look = LogLook::new(Some(&expect));
+        look.read_whole(1);
+        for line in lines {
+            look.take(line);
+        }
+        look
+    }
+
+    #[test]
+    fn a_line_is_there_or_it_is_not() {
+        for (expect, lines, cause) in [
+            (json!({"line": "ready"}), vec!["begin", "all ready", "end"], None),
+            (
+                json!({"line": "ready"}),
+                vec!["begin", "end"],
+                Some(r#"line: expected "ready" in some line, saw in none of 2 lines, the last of them "end""#),
+            ),
+            (
+                json!({"line": "ready"}),
+                vec![],
+                Some(r#"line: expected "ready" in some line, saw in none: nothing is written"#),
+            ),
+            (json!({"no-line": "x509"}), vec!["begin"], None),
+            (
+                json!({"line": "begin", "no-line": "x509"}),
+                vec!["begin", "x509: unknown authority", "end"],
+                Some(r#"no-line: expected "x509" in no line, saw in "x509: unknown authority""#),
+            ),
+        ] {
+            let judged = judged(&look(expect.clone(), &lines), None);
+            assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), cause, "{expect}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_read_to_its_end_holds_no_silence() {
+        let quiet = || look(json!({"no-line": "x509"}), &["begin"]);
+        let cause = |look: &LogLook| judged(look, None).cause.map(|it| it.to_string());
+        assert_eq!(cause(&quiet()), None);
+        let told = |why: &str| Some(format!("resource: Pod x: its log was not read to its end: {why}"));
+        let mut cut = quiet();
+        cut.was_cut();
+        assert_eq!(cause(&cut), told("1 lines were too long, and were cut"));
+        let mut lost = quiet();
+        lost.not_read("the log of the present run is gone");
+        assert_eq!(cause(&lost), told("the log of the present run is gone"));
+        assert!(judged(&lost, None).matchers[0].unseen);
+        let expect: Expect = serde_json::from_value(json!({"no-line": "x509"})).expect("valid");
+        assert_eq!(cause(&LogLook::new(Some(&expect))), told("no container of it has begun to write a log"));
+        // One that is there is there, however much was not read.
+        cut.take_earlier("x509: expired");
+        assert_eq!(cause(&cut).as_deref(), Some(r#"no-line: expected "x509" in no line, saw in "x509: expired""#));
+    }
+
+    #[test]
+    fn only_the_present_instance_has_some_line() {
+        let mut look = look(json!({"line": "ready"}), &["begin"]);
+        look.take_earlier("ready");
+        assert!(judged(&look, None).cause.is_some());
+    }
+
+    #[test]
+    fn where_there_is_no_log_every_matcher_is_red() {
+        let judged = judged(&look(json!({"line": "a", "no-line": "b"}), &[]), Some("it does not exist"));
+        assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), Some("resource: Pod x: it does not exist"));
+        assert_eq!(judged.matchers.iter().map(|it| it.held).collect::<Vec<_>>(), [false, false]);
+    }
+
+    #[test]
+    fn a_long_log_is_kept_in_part() {
+        let mut look = look(json!({"line": "line 3"}), &[]);
+        (0..1000).for_each(|number| look.take(&format!("line {number}")));
+        assert_eq!((look.found(), look.last().count(), look.last().next()), (Some("line 3"), KEPT, Some("line 980")));
+    }
+}

@@ -1,0 +1,261 @@
+//! Runs apt with a time limit. Its output is shown only if it fails.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::Command;
+use tokio::time::Instant;
+
+use super::choice::{Choice, Release, choose, read_candidate, read_madison};
+use super::error::ProvisionError;
+use super::sources;
+use super::system::System;
+use parallax_record::Sink;
+
+/// The Debian release whose engine runs privileged containers on every machine that was tried
+/// (docs/facts.md#container-engines).
+const NEWER_SUITE: &str = "trixie";
+const ETC_APT: &str = "/etc/apt";
+/// Lines of output that an error shows.
+const OUTPUT_LINES: usize = 20;
+/// Time limits. apt's own waits are shorter, so reaching a limit means that apt hangs.
+const UPDATE_WITHIN: Duration = Duration::from_mins(5);
+const INSTALL_WITHIN: Duration = Duration::from_mins(20);
+/// How long another apt may hold its lock. apt waits by itself for dpkg's lock only, not for the lock of its lists.
+const LOCK_WITHIN: Duration = Duration::from_mins(2);
+/// The lock of apt's lists can only be polled; nothing reports when it is free.
+const LOCK_LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// apt on this machine.
+pub struct Apt<'a> {
+    system: System,
+    sink: &'a Sink,
+    updated: bool,
+}
+
+/// A package to install.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Its name.
+    pub package: &'static str,
+    /// Its least release.
+    pub least: Release,
+    /// Packages that must come from the same suite; apt does not choose that by itself.
+    pub same_suite: &'static [&'static str],
+    /// Further packages to install.
+    pub along: &'static [&'static str],
+    /// Further packages to install if the archive has them.
+    pub along_if_known: &'static [&'static str],
+}
+
+impl<'a> Apt<'a> {
+    /// Installs on `system`, and reports each step to `sink` beforehand.
+    pub fn new(system: System, sink: &'a Sink) -> Self {
+        Self { system, sink, updated: false }
+    }
+
+    /// Installs a package, from a newer suite if this machine's own suite has no version that is new enough.
+    pub async fn install(&mut self, wanted: Wanted) -> Result<(), ProvisionError> {
+        let Wanted { package, least, .. } = wanted;
+        let mut choice = self.look_up(package, least).await?;
+        if choice == Choice::Nowhere && self.candidate(package).await?.is_none() {
+            // Lists were never read, or are gone.
+            self.update().await?;
+            choice = self.look_up(package, least).await?;
+        }
+        if choice == Choice::Nowhere && self.system.is_debian && self.add_newer_suite()? {
+            self.updated = false;
+            self.update().await?;
+            choice = self.look_up(package, least).await?;
+        }
+        let (version, suite) = match choice {
+            Choice::Plain { version } => (version, None),
+            Choice::FromSuite { version, suite } => (version, Some(suite)),
+            Choice::Nowhere => return Err(self.too_old(package, least).await?),
+        };
+        let mut along = wanted.along.to_vec();
+        for other in wanted.along_if_known {
+            if self.candidate(other).await?.is_some() {
+                along.push(other);
+            }
+        }
+        let from = suite.as_ref().map(|suite| format!(" from {suite}")).unwrap_or_default();
+        let what = [&[format!("{package} {version}{from}").as_str()], along.as_slice()].concat().join(", ");
+        self.sink.note(format!("installing {what}"));
+        let suffix = suite.map(|suite| format!("/{suite}")).unwrap_or_default();
+        let same = [package].into_iter().chain(wanted.same_suite.iter().copied());
+        let mut names: Vec<String> = same.map(|name| format!("{name}{suffix}")).collect();
+        names.extend(along.into_iter().map(str::to_owned));
+        match self.install_now(&names).await {
+            // Lists that name versions which the mirror no longer has.
+            Err(_) if !self.updated => {
+                self.update().await?;
+                self.install_now(&names).await
+            }
+            result => result,
+        }
+    }
+
+    async fn install_now(&self, names: &[String]) -> Result<(), ProvisionError> {
+        let mut args = vec!["install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120"];
+        args.extend(["-o", "Dpkg::Options::=--force-confold", "-o", "Dpkg::Use-Pty=0"]);
+        args.extend(names.iter().map(String::as_str));
+        run("apt-get", &args, INSTALL_WITHIN).await.map(drop)
+    }
+
+    /// The version that apt would install by default, by its current lists.
+    async fn candidate(&self, package: &str) -> Result<Option<String>, ProvisionError> {
+        Ok(read_candidate(&run("apt-cache", &["policy", package], UPDATE_WITHIN).await?))
+    }
+
+    async fn look_up(&self, package: &str, least: Release) -> Result<Choice, ProvisionError> {
+        let candidate = self.candidate(package).await?;
+        let madison = run("apt-cache", &["madison", package], UPDATE_WITHIN).await?;
+        Ok(choose(candidate.as_deref(), &read_madison(&madison), least))
+    }
+
+    async fn too_old(&self, package: &str, least: Release) -> Result<ProvisionError, ProvisionError> {
+        Ok(ProvisionError::TooOld {
+            package: package.to_owned(),
+            wanted: least.to_string(),
+            has: self.candidate(package).await?.unwrap_or_else(|| "none".to_owned()),
+            system: self.system.name.clone(),
+        })
+    }
+
+    /// Updates the lists once for a run, and again only after sources were added.
+    async fn update(&mut self) -> Result<(), ProvisionError> {
+        if self.updated {
+            return Ok(());
+        }
+        self.sink.note("reading the package lists (apt-get update)");
+        let deadline = Instant::now() + LOCK_WITHIN;
+        loop {
+            match run("apt-get", &["update", "-o", "Acquire::Retries=2"], UPDATE_WITHIN).await {
+                Ok(_) => break,
+                Err(error) if is_locked(&error) && Instant::now() < deadline => {
+                    tokio::time::sleep(LOCK_LOOK_AGAIN).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.updated = true;
+        Ok(())
+    }
+
+    /// Adds the newer suite to apt's sources if it is missing. Returns whether it did.
+    fn add_newer_suite(&self) -> Result<bool, ProvisionError> {
+        let codename = &self.system.codename;
+        if codename == NEWER_SUITE {
+            return Ok(false);
+        }
+        let etc = Path::new(ETC_APT);
+        let files = sources::read(etc)?;
+        let own = sources::own_archive(&files, codename);
+        if own.is_empty() {
+            let read = files.into_iter().map(|(path, _)| path).collect();
+            return Err(ProvisionError::NoOwnArchive { codename: codename.clone(), read });
+        }
+        let list = etc.join(format!("sources.list.d/parallax-{NEWER_SUITE}.sources"));
+        let pin = etc.join(format!("preferences.d/parallax-{NEWER_SUITE}"));
+        self.sink.note(format!(
+            "adding {NEWER_SUITE} to this machine's apt sources, pinned low: {} and {}",
+            list.display(),
+            pin.display()
+        ));
+        // The pin first: with the sources alone, an upgrade in between would install everything from them.
+        std::fs::write(&pin, sources::low_pin(NEWER_SUITE)).map_err(ProvisionError::file("write", &pin))?;
+        let text = sources::renamed(&own, codename, NEWER_SUITE);
+        std::fs::write(&list, text).map_err(ProvisionError::file("write", &list))?;
+        Ok(true)
+    }
+}
+
+fn is_locked(error: &ProvisionError) -> bool {
+    matches!(error, ProvisionError::Command { output, .. } if output.iter().any(|line| line.contains("Could not get lock")))
+}
+
+/// Runs a command to its end and returns its standard output. It has its own process group, because Ctrl-C in the
+/// terminal must not leave a half-installed package.
+pub async fn run(program: &str, args: &[&str], within: Duration) -> Result<String, ProvisionError> {
+    let failed = |reason: String, output: Vec<String>| ProvisionError::Command {
+        command: format!("{program} {}", args.join(" ")),
+        reason,
+        output,
+    };
+    let child = Command::new(program)
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(|error| failed(error.to_string(), Vec::new()))?;
+    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let Ok(output) = tokio::time::timeout(within, child.wait_with_output()).await else {
+        // An orphan would keep dpkg's lock, and with it everybody else from installing anything.
+        if let Some(error) = group.and_then(|it| kill_process_group(it, Signal::KILL).err()) {
+            tracing::warn!(%error, program, "a command that took too long could not be ended");
+        }
+        return Err(failed(format!("no end within {} s", within.as_secs()), Vec::new()));
+    };
+    let output = output.map_err(|error| failed(error.to_string(), Vec::new()))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).join("\n");
+    Err(failed(output.status.to_string(), last_lines(&text, OUTPUT_LINES)))
+}
+
+/// The last lines that are not empty.
+pub fn last_lines(text: &str, count: usize) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_command_that_fails_shows_its_end() {
+        let limit = Duration::from_secs(10);
+        assert_eq!(run("sh", &["-c", "echo yes"], limit).await.unwrap(), "yes\n");
+        let script = "for i in $(seq 30); do echo line $i; done; echo why >&2; exit 3";
+        let error = run("sh", &["-c", script], limit).await.unwrap_err();
+        assert!(error.to_string().contains("exit status: 3"), "{error}");
+        let shown = error.evidence();
+        assert_eq!((shown.len(), shown[0].as_str(), shown[19].as_str()), (20, "line 12", "why"));
+        // Its pipe is held by a child: both must end.
+        let folder = tempfile::tempdir().unwrap();
+        let written = folder.path().join("pid");
+        let script = format!("sleep 60 & echo $! > {}; wait", written.display());
+        let error = run("sh", &["-c", &script], Duration::from_secs(1)).await.unwrap_err();
+        assert!(error.to_string().contains("no end within"), "{error}");
+        let pid: i32 = std::fs::read_to_string(&written).unwrap().trim().parse().unwrap();
+        let ended = async {
+            while std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
+                // An orphan's end is told to nobody here.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(limit, ended).await.expect("what the command began is ended with it");
+        let error = run("parallax-no-such-command", &[], limit).await.unwrap_err();
+        assert!(error.to_string().contains("No such file"), "{error}");
+    }
+
+    #[test]
+    fn a_held_lock_is_told_from_other_failures() {
+        let error = |line: &str| ProvisionError::Command {
+            command: String::new(),
+            reason: String::new(),
+            output: vec![line.to_owned()],
+        };
+        assert!(is_locked(&error("E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)")));
+        assert!(!is_locked(&error("E: Unable to locate package x")));
+    }
+}

@@ -1,0 +1,135 @@
+//! Errors of installing and starting software.
+
+use std::path::PathBuf;
+
+/// An error of provisioning.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProvisionError {
+    /// Only root can install.
+    #[error("{what} cannot be installed: that needs root, and this is user {uid}")]
+    NotRoot {
+        /// What was to be installed.
+        what: String,
+        /// Who runs.
+        uid: u32,
+    },
+    /// Only Debian and Ubuntu are known.
+    #[error("{what} cannot be installed here: this is {system}, and only Debian and Ubuntu are known")]
+    UnknownSystem {
+        /// What was to be installed.
+        what: String,
+        /// The system's own name.
+        system: String,
+    },
+    /// No apt source of the machine's own archive was found to take a newer suite from.
+    #[error("no apt source of this machine names Debian's own archive for {codename}; read {}", list(.read))]
+    NoOwnArchive {
+        /// The machine's suite.
+        codename: String,
+        /// Files that were read.
+        read: Vec<PathBuf>,
+    },
+    /// The archive has no version that is new enough.
+    #[error("no {package} of version {wanted} or newer is in the archive of {system}; it has {has}")]
+    TooOld {
+        /// The package.
+        package: String,
+        /// The least version.
+        wanted: String,
+        /// What there is.
+        has: String,
+        /// The system's own name.
+        system: String,
+    },
+    /// A command failed.
+    #[error("`{command}` failed: {reason}")]
+    Command {
+        /// The command line.
+        command: String,
+        /// Its exit status, or why it did not start.
+        reason: String,
+        /// Its last lines.
+        output: Vec<String>,
+    },
+    /// A file could not be read or written.
+    #[error("failed to {doing} {}: {source}", .path.display())]
+    File {
+        /// "read" or "write".
+        doing: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The engine was started and does not answer.
+    #[error("dockerd {reason}")]
+    Daemon {
+        /// "exited with …", "did not answer within …".
+        reason: String,
+        /// Where its log is.
+        log: String,
+        /// The log's last lines.
+        output: Vec<String>,
+    },
+    /// A tool is missing, and nothing may be installed.
+    #[error("{tool} is missing{detail}; {purpose} needs it")]
+    ToolMissing {
+        /// The command.
+        tool: &'static str,
+        /// What is there instead, as " (go 1.19 is too old, 1.24 is needed)".
+        detail: String,
+        /// What needs it.
+        purpose: &'static str,
+        /// What a person does about it.
+        by_hand: String,
+    },
+    /// A tool is asked for by something that its row does not name: a mistake of ours.
+    #[error("{tool} is used by a {of}, and the table of programs does not say so")]
+    Undeclared {
+        /// The command.
+        tool: &'static str,
+        /// What asks for it.
+        of: String,
+    },
+}
+
+impl ProvisionError {
+    /// What to do about it.
+    pub fn fix(&self) -> Option<String> {
+        match self {
+            Self::NotRoot { .. } => Some("run the same command as root, or install it yourself".to_owned()),
+            Self::UnknownSystem { what, .. } => Some(format!("install and start {what} yourself")),
+            Self::NoOwnArchive { .. } => Some(
+                "add Debian's archive to /etc/apt/sources.list.d, or install Docker 23 or newer yourself".to_owned(),
+            ),
+            Self::TooOld { package, wanted, .. } => Some(format!("install {package} {wanted} or newer yourself")),
+            Self::Daemon { log, .. } => Some(format!("the whole log is in {log}")),
+            Self::ToolMissing { by_hand, .. } => Some(format!("{by_hand}, or as root give `--provision`")),
+            Self::Undeclared { .. } => Some("declare it in crates/provision/src/programs.rs".to_owned()),
+            Self::Command { .. } | Self::File { .. } => None,
+        }
+    }
+
+    /// Last lines of output, where there are any.
+    pub fn evidence(&self) -> Vec<String> {
+        match self {
+            Self::Command { output, .. } | Self::Daemon { output, .. } => output.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Makes an error of a file that could not be used; `doing` is the verb, such as `write`.
+    pub fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { doing, path, source }
+    }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    if paths.is_empty() {
+        return "no file".to_owned();
+    }
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}

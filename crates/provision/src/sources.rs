@@ -1,0 +1,255 @@
+//! A copy of the machine's own apt sources for another suite.
+//!
+//! Only Debian's own archive is copied: sources of this machine's release that are signed by Debian's archive key, or
+//! that have no key of their own and Debian's components. Third-party sources are not copied, because they may not have
+//! the other suite.
+
+use std::path::{Path, PathBuf};
+
+use super::error::ProvisionError;
+use super::system::System;
+
+/// Debian's own components; a third party's repository has others (`stable`, `main` under a suite of its own).
+const COMPONENTS: [&str; 4] = ["main", "contrib", "non-free", "non-free-firmware"];
+/// What a suite's name may end in.
+const POCKETS: [&str; 3] = ["", "-updates", "-security"];
+
+/// One source of Debian's own archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    uris: Vec<String>,
+    suites: Vec<String>,
+    components: Vec<String>,
+    /// Fields that are copied unchanged, such as `Signed-By`, with their continuation lines.
+    kept: Vec<String>,
+}
+
+/// The sources of Debian's own archive that this machine has under `etc`, for the release `suite`, as a `.sources`
+/// file. `None` where the machine is not Debian, or has no such sources.
+pub fn debian_sources(etc: &Path, suite: &str) -> Option<String> {
+    let system = System::from_os_release(&std::fs::read_to_string(etc.join("os-release")).ok()?).ok()?;
+    let sources = own_archive(&read(&etc.join("apt")).ok()?, &system.codename);
+    let known = system.is_debian && !system.codename.is_empty() && !sources.is_empty();
+    known.then(|| renamed(&sources, &system.codename, suite))
+}
+
+/// Reads the files under `/etc/apt` in apt's own order.
+pub(crate) fn read(etc_apt: &Path) -> Result<Vec<(PathBuf, String)>, ProvisionError> {
+    let mut paths = vec![etc_apt.join("sources.list")];
+    let parts = etc_apt.join("sources.list.d");
+    let mut extra: Vec<PathBuf> =
+        std::fs::read_dir(&parts).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    extra.sort();
+    paths.extend(
+        extra
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|extension| extension == "list" || extension == "sources")),
+    );
+    let mut files = Vec::new();
+    for path in paths {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => files.push((path, text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(ProvisionError::File { doing: "read", path, source }),
+        }
+    }
+    Ok(files)
+}
+
+/// Sources of Debian's own archive for the release `codename`.
+pub(crate) fn own_archive(files: &[(PathBuf, String)], codename: &str) -> Vec<Source> {
+    let mut sources: Vec<Source> = Vec::new();
+    for (path, text) in files {
+        let parsed: Vec<Source> = if path.extension().is_some_and(|extension| extension == "sources") {
+            text.split("\n\n").filter_map(stanza).collect()
+        } else {
+            text.lines().filter_map(one_line).collect()
+        };
+        for mut source in parsed {
+            source.suites.retain(|suite| suite.strip_prefix(codename).is_some_and(|pocket| POCKETS.contains(&pocket)));
+            if !source.suites.is_empty() && source.is_debians() && !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+    }
+    sources
+}
+
+/// The same sources for another release, as a `.sources` file.
+pub(crate) fn renamed(sources: &[Source], from: &str, to: &str) -> String {
+    let mut lines = vec![format!("# Written by parallax: this machine's own sources of {from}, for {to}.")];
+    for source in sources {
+        let suites: Vec<String> = source.suites.iter().map(|suite| suite.replacen(from, to, 1)).collect();
+        lines.push("Types: deb".to_owned());
+        lines.push(format!("URIs: {}", source.uris.join(" ")));
+        lines.push(format!("Suites: {}", suites.join(" ")));
+        lines.push(format!("Components: {}", source.components.join(" ")));
+        lines.extend(source.kept.iter().cloned());
+        lines.push(String::new());
+    }
+    lines.join("\n")
+}
+
+/// A preference by which apt installs a package from `suite` only on request, or if no other suite has it.
+pub(crate) fn low_pin(suite: &str) -> String {
+    format!(
+        "# Written by parallax: only what is asked for by name comes from {suite}.\n\
+         Package: *\nPin: release n={suite}*\nPin-Priority: 100\n"
+    )
+}
+
+impl Source {
+    fn is_debians(&self) -> bool {
+        if !self.components.iter().all(|component| COMPONENTS.contains(&component.as_str())) {
+            return false;
+        }
+        let key = self.kept.iter().find(|field| field.to_ascii_lowercase().starts_with("signed-by:"));
+        key.is_none_or(|key| key.contains("debian-archive"))
+    }
+}
+
+/// A stanza of a `.sources` file; none if it is disabled or has no binary packages.
+fn stanza(text: &str) -> Option<Source> {
+    let mut fields: Vec<(String, String, String)> = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+        if line.starts_with([' ', '\t']) {
+            let (_, value, raw) = fields.last_mut()?;
+            value.push(' ');
+            value.push_str(line.trim());
+            raw.push('\n');
+            raw.push_str(line);
+        } else {
+            let (key, value) = line.split_once(':')?;
+            fields.push((key.trim().to_ascii_lowercase(), value.trim().to_owned(), line.to_owned()));
+        }
+    }
+    let words = |key: &str| -> Vec<String> {
+        let value = fields.iter().find(|(name, ..)| name == key).map(|(_, value, _)| value.as_str());
+        value.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+    };
+    let off = words("enabled").first().is_some_and(|word| matches!(word.as_str(), "no" | "false" | "off" | "0"));
+    if off || !words("types").contains(&"deb".to_owned()) {
+        return None;
+    }
+    let kept = ["signed-by", "architectures", "trusted", "check-valid-until"];
+    Some(Source {
+        uris: words("uris"),
+        suites: words("suites"),
+        components: words("components"),
+        kept: fields.iter().filter(|(key, ..)| kept.contains(&key.as_str())).map(|(.., raw)| raw.clone()).collect(),
+    })
+}
+
+/// A line of a `.list` file: `deb [signed-by=… arch=…] URI SUITE COMPONENT…`.
+fn one_line(line: &str) -> Option<Source> {
+    let line = line.split('#').next()?.trim();
+    let mut rest = line.strip_prefix("deb")?.strip_prefix([' ', '\t'])?.trim_start();
+    let mut kept = Vec::new();
+    if let Some(bracketed) = rest.strip_prefix('[') {
+        let (options, after) = bracketed.split_once(']')?;
+        rest = after;
+        for option in options.split_whitespace() {
+            let (key, value) = option.split_once('=')?;
+            let field = match key {
+                "signed-by" => "Signed-By",
+                "arch" => "Architectures",
+                "trusted" => "Trusted",
+                "check-valid-until" => "Check-Valid-Until",
+                _ => continue,
+            };
+            kept.push(format!("{field}: {}", value.replace(',', " ")));
+        }
+    }
+    let mut words = rest.split_whitespace().map(str::to_owned);
+    let (uri, suite) = (words.next()?, words.next()?);
+    Some(Source { uris: vec![uri], suites: vec![suite], components: words.collect(), kept })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(list: &[(&str, &str)]) -> Vec<(PathBuf, String)> {
+        list.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect()
+    }
+
+    const DEB822: &str = "\
+Types: deb deb-src
+# a comment
+URIs: http://mirror.example/debian
+Suites: bookworm bookworm-updates bookworm-backports
+Components: main contrib
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://mirror.example/debian-security
+Suites: bookworm-security
+Components: main
+Architectures: amd64
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+";
+
+    #[test]
+    fn both_kinds_of_file_are_taken_over() {
+        let list = "# old style\n\
+                    deb http://mirror.example/debian bookworm main # trailing\n\
+                    deb-src http://mirror.example/debian bookworm main\n\
+                    deb [arch=amd64,arm64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] \
+                    http://other.example/debian bookworm-updates main non-free-firmware\n";
+        let files = files(&[("/etc/apt/sources.list", list), ("/etc/apt/sources.list.d/debian.sources", DEB822)]);
+        insta::assert_snapshot!(renamed(&own_archive(&files, "bookworm"), "bookworm", "trixie"));
+    }
+
+    #[test]
+    fn third_parties_and_other_releases_are_left_out() {
+        let cases = [
+            (
+                "vendor.list",
+                "deb [signed-by=/etc/apt/keyrings/docker.gpg] https://vendor.example/linux/debian bookworm stable",
+            ),
+            ("vendor2.list", "deb https://vendor.example/linux/debian bookworm stable"),
+            (
+                "vendor3.list",
+                "deb [signed-by=/etc/apt/keyrings/vendor.gpg] https://vendor.example/debian bookworm main",
+            ),
+            ("sdk.list", "deb https://vendor.example/apt cloud-sdk-bookworm main"),
+            ("pg.list", "deb https://vendor.example/pub/repos/apt bookworm-pgdg main"),
+            ("newer.list", "deb http://mirror.example/debian trixie main"),
+            ("flat.list", "deb http://mirror.example/flat ./"),
+            (
+                "off.sources",
+                "Enabled: no\nTypes: deb\nURIs: http://mirror.example/debian\nSuites: bookworm\nComponents: main\n",
+            ),
+            ("src.sources", "Types: deb-src\nURIs: http://mirror.example/debian\nSuites: bookworm\nComponents: main\n"),
+            (
+                "key.sources",
+                "Types: deb\nURIs: http://x.example\nSuites: bookworm\nComponents: main\nSigned-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n",
+            ),
+        ];
+        for (name, text) in cases {
+            assert_eq!(own_archive(&files(&[(name, text)]), "bookworm"), [], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_debian_machine_knows_where_another_suite_is() {
+        let etc = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(etc.path().join("apt/sources.list.d")).unwrap();
+        std::fs::write(etc.path().join("apt/sources.list.d/debian.sources"), DEB822).unwrap();
+        let on = |release: &str| {
+            std::fs::write(etc.path().join("os-release"), release).unwrap();
+            debian_sources(etc.path(), "trixie")
+        };
+        let sources = on("ID=debian\nVERSION_CODENAME=bookworm\n").unwrap();
+        assert!(sources.contains("Suites: trixie trixie-updates\n") && sources.contains("Suites: trixie-security\n"));
+        assert_eq!(on("ID=ubuntu\nVERSION_CODENAME=bookworm\n"), None, "these would be Ubuntu's");
+        assert_eq!(on("ID=debian\nVERSION_CODENAME=forky\n"), None, "these belong to another release");
+        assert_eq!(on("ID=fedora\n"), None);
+    }
+
+    #[test]
+    fn what_is_said_twice_is_taken_once() {
+        let files = files(&[("a.sources", DEB822), ("b.sources", DEB822)]);
+        assert_eq!(own_archive(&files, "bookworm").len(), 2);
+    }
+}

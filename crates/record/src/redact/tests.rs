@@ -1,0 +1,168 @@
+//! What the redactor takes away, and what it leaves.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use serde_json::json;
+
+use super::*;
+use crate::forms::forms;
+
+/// Letters and digits as the harness makes them.
+const MARKER: &str = "k7wqz4h2m9x3c8v5n6b2jfd8";
+
+fn knowing(secrets: &[&str]) -> Redactor {
+    let redactor = Redactor::default();
+    for secret in secrets {
+        redactor.register(&Secret::new(*secret));
+    }
+    redactor
+}
+
+#[test]
+fn a_registered_secret_goes_wherever_it_stands() {
+    let redactor = knowing(&[
+        "s3cr3t/with+signs",
+        "-----BEGIN KEY-----\nAAAABBBBCCCC\nDDDDEEEEFFFF\n-----END KEY-----\n",
+        "s3cr3t",
+        "correct-horse-battery",
+    ]);
+    let table = [
+        ("start s3cr3t/with+signs end", "start [redacted] end"),
+        ("twice s3cr3t s3cr3t", "twice [redacted] [redacted]"),
+        ("?key=s3cr3t%2Fwith%2Bsigns", "?key=[redacted]"),
+        ("log: AAAABBBBCCCC", "log: [redacted]"),
+        ("-----BEGIN KEY-----", "-----BEGIN KEY-----"),
+        ("a horse, correct-horse-battery", "a horse, [redacted]"),
+        ("correct-horse, then", "correct-horse, then"),
+        ("nothing here", "nothing here"),
+    ];
+    for (text, clean) in table {
+        assert_eq!(redactor.text(text), clean);
+    }
+}
+
+#[test]
+fn no_form_of_a_secret_and_no_piece_of_one_is_left() {
+    let redactor = knowing(&[MARKER]);
+    for form in forms(MARKER) {
+        for from in 0..form.len() - PIECE {
+            for to in [from + PIECE, form.len()] {
+                let text = format!("häß {} ß", &form[from..to]);
+                assert_eq!(redactor.text(&text), "häß [redacted] ß", "{text}");
+            }
+        }
+    }
+    for before in ["", "u", "us", "user:"] {
+        let whole = format!("{before}{MARKER} and so on");
+        for text in [STANDARD.encode(&whole), URL_SAFE.encode(&whole), hex::encode(&whole)] {
+            let left = redactor.text(&text);
+            assert!(left.contains(REDACTED), "{left}");
+            for form in forms(MARKER) {
+                let mut pieces = form.as_bytes().windows(PIECE);
+                assert!(!pieces.any(|it| left.as_bytes().windows(PIECE).any(|seen| seen == it)), "{left}");
+            }
+        }
+    }
+}
+
+#[test]
+fn of_a_text_that_was_cut_no_beginning_of_a_secret_is_left() {
+    let readable = "correct-horse-battery-staple";
+    let redactor = knowing(&[MARKER, readable]);
+    for secret in [MARKER, readable] {
+        for length in LEAST_BEGINNING..PIECE {
+            let text = format!("{:?} and 40 bytes more", format!("key={}", &secret[..length]));
+            assert_eq!(redactor.text(&text), r#""key=[redacted]" and 40 bytes more"#, "{secret} {length}");
+        }
+    }
+    assert_eq!(redactor.text("a cork… and more"), "a cork… and more");
+}
+
+#[test]
+fn a_key_or_a_token_goes_by_its_look() {
+    let redactor = Redactor::default();
+    let token = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJzdWIiOiJhIn0.c2lnbmF0dXJl";
+    let key = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n-----END EC PRIVATE KEY-----";
+    let table = [
+        (format!("token {token}, that"), "token [redacted], that".to_owned()),
+        (format!("Bearer%20{token}"), "Bearer%20[redacted]".to_owned()),
+        (token[..50].to_owned(), "[redacted]".to_owned()),
+        (format!("a\n{key}\nb"), "a\n-----BEGIN EC PRIVATE KEY-----[redacted]\nb".to_owned()),
+        (format!("{:?}", &key[..36]), "\"-----BEGIN EC PRIVATE KEY-----[redacted]".to_owned()),
+        (
+            "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----".to_owned(),
+            "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----".to_owned(),
+        ),
+        ("tcp://name:word@host:2375 is not there".to_owned(), "tcp://[redacted]@host:2375 is not there".to_owned()),
+        ("https://host:9000/a@b".to_owned(), "https://host:9000/a@b".to_owned()),
+        (
+            "AWS4-HMAC-SHA256 Credential=A/b, Signature=0123456789abcdef0123".to_owned(),
+            "AWS4-HMAC-SHA256 Credential=A/b, Signature=[redacted]".to_owned(),
+        ),
+    ];
+    for (text, clean) in table {
+        assert_eq!(redactor.text(&text), clean);
+    }
+}
+
+#[test]
+fn the_credential_of_a_presigned_url_goes_and_the_rest_of_the_url_stays() {
+    let redactor = Redactor::default();
+    let table = [
+        ("https://h/b?X-Amz-Signature=abc123&X-Amz-Date=1", "https://h/b?X-Amz-Signature=[redacted]&X-Amz-Date=1"),
+        ("GET /b?x-amz-signature=abc HTTP/1.1", "GET /b?x-amz-signature=[redacted] HTTP/1.1"),
+        (
+            "\"u?X-Amz-Security-Token=ab%2Fc\" and X-Amz-Signature=f",
+            "\"u?X-Amz-Security-Token=[redacted]\" and X-Amz-Signature=[redacted]",
+        ),
+        (
+            "?u=https%3A%2F%2Fh%2Fb%3FX-Amz-Signature%3Dab12%26a%3Db",
+            "?u=https%3A%2F%2Fh%2Fb%3FX-Amz-Signature%3D[redacted]%26a%3Db",
+        ),
+        ("X-Amz-Signature=", "X-Amz-Signature="),
+        ("häßlich X-Amz-Signature=ä&ö", "häßlich X-Amz-Signature=[redacted]&ö"),
+    ];
+    for (text, clean) in table {
+        assert_eq!(redactor.text(text), clean);
+    }
+}
+
+#[test]
+fn fields_that_hold_credentials_go_unregistered_too() {
+    let mut value = json!({
+        "access_key": "AKIA", "secret_key": "short", "list": [{"session_token": "t"}], "headers": {"Authorization": "Bearer x"},
+    });
+    Redactor::default().apply(&mut value);
+    assert_eq!(
+        value.to_string(),
+        r#"{"access_key":"AKIA","secret_key":"[redacted]","list":[{"session_token":"[redacted]"}],"headers":{"Authorization":"[redacted]"}}"#
+    );
+}
+
+#[test]
+fn names_within_an_object_are_redacted_and_none_is_lost() {
+    let mut value = json!({ (MARKER): 1, (format!("x{MARKER}")): [2], (format!("{MARKER}{MARKER}")): 3 });
+    knowing(&[MARKER]).apply(&mut value);
+    assert_eq!(value, json!({ "[redacted]": 1, "x[redacted]": [2], "[redacted]'": 3 }));
+}
+
+#[test]
+fn an_empty_or_tiny_secret_does_not_eat_the_record() {
+    let redactor = knowing(&["", "a", "-----BEGIN A-----\n-----END A-----"]);
+    redactor.register_found("default");
+    redactor.register_found("-----BEGIN CERTIFICATE-----\nMIIB1234MIIB1234\n-----END CERTIFICATE-----");
+    for text in ["as expected", "in default", "MIIB1234MIIB1234", "-----END A-----"] {
+        assert_eq!(redactor.text(text), text);
+    }
+}
+
+#[test]
+fn a_long_secret_leaves_at_most_what_is_useless() {
+    let long: String = forms(&MARKER.repeat(12)).into_iter().next().expect("a form").chars().rev().collect();
+    let redactor = knowing(&[&long]);
+    assert_eq!(redactor.text(&format!("<{long}>")), "<[redacted]>");
+    for form in forms(&long) {
+        let left = redactor.text(&form[5..form.len() - 5]).replace(REDACTED, "");
+        assert!(left.len() < 2 * PIECE, "{left}");
+    }
+}

@@ -1,0 +1,303 @@
+//! The single writer: a thread that everything said passes through.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parallax_vocab::{Event, EventKind, Secret};
+
+use super::{RecordError, Redactor, Sink};
+
+/// Name of the record within the run's folder.
+pub const RECORD_FILE: &str = "record.jsonl";
+/// The live display gets a chance to move this often, in milliseconds, when nothing happens.
+const TICK_MS: u64 = 250;
+
+/// A live display. It runs on the writer's thread and sees every event, redacted, those for the display only included.
+pub trait Live: Send {
+    /// Something happened.
+    fn see(&mut self, event: &Event);
+    /// Time passed: `at_ms` since the run began.
+    fn tick(&mut self, at_ms: u64);
+    /// Nothing more will come: leave the screen clean.
+    fn close(&mut self);
+}
+
+/// The writer of one run. Ends with [`Recorder::finish`]; dropped before, it ends the record where it stands.
+#[derive(Debug)]
+pub struct Recorder {
+    send: Sender<Message>,
+    thread: Option<JoinHandle<Recorded>>,
+    redactor: Redactor,
+    began: Instant,
+}
+
+/// What was recorded.
+#[derive(Debug)]
+pub struct Recorded {
+    /// Every recorded event, redacted, as it stands in the file; complete even where writing failed.
+    pub events: Vec<Event>,
+    /// The first failure to write.
+    pub error: Option<RecordError>,
+}
+
+type Last = Box<dyn FnOnce(&[Event]) -> EventKind + Send>;
+
+enum Message {
+    Said { at_ms: u64, kind: Box<EventKind> },
+    Attach(Box<dyn Live>),
+    End { at_ms: u64, last: Option<Last> },
+}
+
+impl Recorder {
+    /// Makes the run's folder `directory` (0700), opens the record in it (0600), and points `latest` beside it there.
+    pub fn start(directory: &Path) -> Result<(Sink, Self), RecordError> {
+        let at = |path: &Path| path.display().to_string();
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|source| RecordError::Directory { path: at(directory), source })?;
+        let path = directory.join(RECORD_FILE);
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|source| RecordError::Write { path: at(&path), source })?;
+        point_latest(directory);
+
+        Self::spawn(Some(file), path)
+    }
+
+    /// A recorder that only shows: for commands that prepare and leave no record.
+    pub fn unrecorded() -> Result<(Sink, Self), RecordError> {
+        Self::spawn(None, PathBuf::new())
+    }
+
+    fn spawn(file: Option<File>, path: PathBuf) -> Result<(Sink, Self), RecordError> {
+        let (send, receive) = channel();
+        let redactor = Redactor::default();
+        let began = Instant::now();
+        let shown = path.display().to_string();
+        let writer = Writer {
+            file,
+            path,
+            redactor: redactor.clone(),
+            live: None,
+            recorded: Recorded { events: Vec::new(), error: None },
+            last_ms: 0,
+        };
+        let thread = std::thread::Builder::new()
+            .name("record".to_owned())
+            .spawn(move || writer.run(&receive, began))
+            .map_err(|source| RecordError::Write { path: shown, source })?;
+        let recorder = Self { send: send.clone(), thread: Some(thread), redactor, began };
+        // After the end of the record the writer is gone, and what is still said has nowhere to go.
+        let sink = Sink::new(move |kind| drop(send.send(Message::Said { at_ms: millis(began), kind: Box::new(kind) })));
+        Ok((sink, recorder))
+    }
+
+    /// From now on the text of `secret` is redacted, in what was said and not yet written too.
+    pub fn redact(&self, secret: &Secret) {
+        self.redactor.register(secret);
+    }
+
+    /// A handle for rooms that make secrets.
+    pub fn redactor(&self) -> Redactor {
+        self.redactor.clone()
+    }
+
+    /// Shows what follows on `live`.
+    pub fn attach(&self, live: Box<dyn Live>) {
+        drop(self.send.send(Message::Attach(live)));
+    }
+
+    /// Writes one last event, made from all that was recorded, and ends the record.
+    pub fn finish(mut self, last: impl FnOnce(&[Event]) -> EventKind + Send + 'static) -> Recorded {
+        self.end(Some(Box::new(last))).unwrap_or_else(|| Recorded { events: Vec::new(), error: None })
+    }
+
+    fn end(&mut self, last: Option<Last>) -> Option<Recorded> {
+        let thread = self.thread.take()?;
+        drop(self.send.send(Message::End { at_ms: millis(self.began), last }));
+        thread.join().ok()
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}
+
+struct Writer {
+    file: Option<File>,
+    path: PathBuf,
+    redactor: Redactor,
+    live: Option<Box<dyn Live>>,
+    recorded: Recorded,
+    last_ms: u64,
+}
+
+impl Writer {
+    fn run(mut self, receive: &Receiver<Message>, began: Instant) -> Recorded {
+        loop {
+            match receive.recv_timeout(Duration::from_millis(TICK_MS)) {
+                Ok(Message::Said { at_ms, kind }) => self.take(at_ms, *kind),
+                Ok(Message::Attach(live)) => self.live = Some(live),
+                Ok(Message::End { at_ms, last }) => {
+                    if let Some(last) = last {
+                        let kind = last(&self.recorded.events);
+                        self.take(at_ms, kind);
+                    }
+                    break;
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(live) = &mut self.live {
+                        live.tick(millis(began));
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        if let Some(live) = &mut self.live {
+            live.close();
+        }
+        self.recorded
+    }
+
+    fn take(&mut self, at_ms: u64, kind: EventKind) {
+        // Two tasks may speak at once and arrive in the other order: the record's clock never runs backwards.
+        self.last_ms = self.last_ms.max(at_ms);
+        let event = self.redacted(Event { at_ms: self.last_ms, event: kind });
+        if event.event.is_recorded() {
+            self.write(&event);
+        }
+        if let Some(live) = &mut self.live {
+            live.see(&event);
+        }
+        if event.event.is_recorded() {
+            self.recorded.events.push(event);
+        }
+    }
+
+    fn redacted(&self, event: Event) -> Event {
+        let at_ms = event.at_ms;
+        let cleaned = serde_json::to_value(event).and_then(|mut value| {
+            self.redactor.apply(&mut value);
+            serde_json::from_value(value)
+        });
+        // A secret that is also one of the record's own words: better a hole that says so than the secret.
+        cleaned.unwrap_or_else(|_| Event {
+            at_ms,
+            event: EventKind::Warning { text: "an event was left out: redaction made it unreadable".to_owned() },
+        })
+    }
+
+    fn write(&mut self, event: &Event) {
+        let Some(file) = &mut self.file else { return };
+        let mut line = serde_json::to_vec(event).expect("an event came from JSON just now");
+        line.push(b'\n');
+        if let Err(source) = file.write_all(&line) {
+            // The run goes on and its summary is whole; the record ends at its last whole line.
+            self.file = None;
+            self.recorded.error = Some(RecordError::Write { path: self.path.display().to_string(), source });
+        }
+    }
+}
+
+/// Points `latest` at `directory`, replacing what was there in one step. It is a convenience: failing is no error.
+fn point_latest(directory: &Path) {
+    let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else { return };
+    let fresh = parent.join(format!(".latest-{}", std::process::id()));
+    drop(std::fs::remove_file(&fresh));
+    if symlink(name, &fresh).is_ok() && std::fs::rename(&fresh, parent.join("latest")).is_err() {
+        drop(std::fs::remove_file(&fresh));
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::read;
+
+    fn note(text: &str) -> EventKind {
+        EventKind::Note { text: text.to_owned() }
+    }
+
+    #[derive(Clone, Default)]
+    struct Seen(Arc<Mutex<Vec<EventKind>>>);
+
+    impl Live for Seen {
+        fn see(&mut self, event: &Event) {
+            self.0.lock().expect("no panic").push(event.event.clone());
+        }
+        fn tick(&mut self, _: u64) {}
+        fn close(&mut self) {
+            self.0.lock().expect("no panic").push(note("closed"));
+        }
+    }
+
+    #[test]
+    fn what_is_said_is_written_redacted_and_shown_and_only_the_display_sees_progress() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let run = dir.path().join("r0");
+        let (sink, recorder) = Recorder::start(&run).expect("starts");
+        let seen = Seen::default();
+        recorder.attach(Box::new(seen.clone()));
+        recorder.redact(&Secret::new("hunter22"));
+        sink.note("password hunter22");
+        sink.say(EventKind::SetupProgress { id: "engine".into(), text: "hunter22".into() });
+        let all = recorder.finish(|events| note(&format!("{} before", events.len())));
+        assert!(all.error.is_none());
+        sink.note("after the end: dropped, not a panic");
+
+        let kinds = |events: Vec<Event>| events.into_iter().map(|e| e.event).collect::<Vec<_>>();
+        let expected = vec![note("password [redacted]"), note("1 before")];
+        assert_eq!(kinds(read(&run).expect("reads")), expected);
+        assert_eq!(kinds(all.events), expected);
+        let seen = seen.0.lock().expect("no panic").clone();
+        let progress = EventKind::SetupProgress { id: "engine".into(), text: "[redacted]".into() };
+        assert_eq!(seen, vec![note("password [redacted]"), progress, note("1 before"), note("closed")]);
+        let mode = std::fs::metadata(run.join(RECORD_FILE)).expect("is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn latest_follows_the_last_run() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        for name in ["r1", "r2"] {
+            let (sink, _recorder) = Recorder::start(&dir.path().join(name)).expect("starts");
+            sink.note(name);
+        }
+        let events = read(&dir.path().join("latest")).expect("reads through the link");
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].event, note("r2"));
+    }
+
+    #[test]
+    fn a_full_disk_ends_the_record_but_not_the_run() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let run = dir.path().join("r1");
+        std::fs::create_dir(&run).expect("makes a folder");
+        symlink("/dev/full", run.join(RECORD_FILE)).expect("links");
+        let (sink, recorder) = Recorder::start(&run).expect("starts");
+        sink.note("one");
+        let all = recorder.finish(|_| note("two"));
+        assert_eq!(all.events.len(), 2);
+        let message = all.error.expect("the disk is full").to_string();
+        assert!(message.contains("record.jsonl") && message.contains("--out"), "{message}");
+    }
+}
