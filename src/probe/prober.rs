@@ -75,9 +75,6 @@ impl Prober {
             if let Some(why) = page.broken {
                 return Err(ProbeError::Prober { why });
             }
-            if page.kinds.iter().any(|it| it.reply.is_some() == it.cause.is_some()) {
-                return Err(ProbeError::Prober { why: "an outcome is neither an answer nor a cause".to_owned() });
-            }
             self.series.join(page).map_err(|why| ProbeError::Garbled { place: self.place.in_words(), why })?;
             if !self.series.more {
                 return Ok(&self.series);

@@ -111,11 +111,11 @@ async fn the_agent_answers_as_this_process_does() {
         session.ask(refused.clone()),
         session.ask(refused.clone()),
     );
-    assert!(matches!(url.expect("answered").reply, Some(Reply::Presign(_))));
-    let here = here.expect("answered").cause;
-    assert!(matches!(here, Some(Cause::Connect { .. })));
-    assert_eq!(here, there.expect("answered").cause);
-    assert_eq!(here, both.expect("answered").cause);
+    assert!(matches!(url.expect("answered").outcome, Ok(Reply::Presign(_))));
+    let here = here.expect("answered").outcome;
+    assert!(matches!(here, Err(Cause::Connect { .. })));
+    assert_eq!(here, there.expect("answered").outcome);
+    assert_eq!(here, both.expect("answered").outcome);
     session.close().await;
     assert_eq!(ended.await.as_deref(), Ok("exit status: 0"));
 }
@@ -141,7 +141,7 @@ async fn a_prober_in_the_agent_sees_what_one_in_this_process_sees() {
             }
             let series = prober.stop().await.expect("it tells").clone();
             assert_eq!((series.in_flight, series.kinds.len()), (0, 1), "{series:?}");
-            let seen = series.kinds[0].cause.as_ref().expect("a cause").to_string();
+            let seen = series.kinds[0].cause().expect("a cause").to_string();
             assert!(seen.starts_with(cause), "{seen}");
             assert_eq!(*prober.read().await.expect("it tells"), series, "it asks no more");
             prober.end().await;
@@ -253,8 +253,8 @@ async fn a_prober_that_never_comes_to_an_end_ends_as_an_error() {
         ..Series::default()
     };
     let first = |at_us| {
-        let cause = Some(Cause::Client { detail: "told by a fake".to_owned() });
-        let kinds = vec![Answer { reply: None, cause, evidence: Evidence::default() }];
+        let outcome = Err(Cause::Client { detail: "told by a fake".to_owned() });
+        let kinds = vec![Answer { outcome, evidence: Evidence::default() }];
         Series { kinds, ..page(at_us) }
     };
     let empty = Series { more: true, ..Series::default() };

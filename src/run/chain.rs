@@ -93,7 +93,7 @@ async fn token(
     let deadline_ms = u64::try_from(WITHIN.as_millis()).unwrap_or(u64::MAX);
     let vantage = stage.vantage(variant, step.from.as_deref().unwrap_or_default());
     let asked = vantage.ask(Question { view, deadline_ms, probe }).await;
-    match asked.noted("ask what a token says")?.reply? {
+    match asked.noted("ask what a token says")?.outcome.ok()? {
         Reply::Jwt(jwt) => Some(jwt),
         _ => None,
     }

@@ -115,7 +115,7 @@ impl Stage<'_> {
 
     /// What the store that answered says of who asked.
     pub(super) async fn witness(&self, variant: &VariantPlan, from: &str, answer: &Answer) -> Option<Witness> {
-        let (id, refused) = match answer.reply.as_ref()? {
+        let (id, refused) = match answer.reply()? {
             Reply::S3(s3) => (s3.request_id.clone()?, s3.status >= 400),
             // Its query may hold a token: the request itself is not kept.
             Reply::Sts(sts) => (sts.request_id.clone()?, false),

@@ -74,13 +74,13 @@ impl Kept {
             self.tokens.insert(step.id.clone(), token.clone());
         }
         let Some(answer) = &tried.answer else { return };
-        if let Some(Reply::Presign(presign)) = &answer.reply {
+        if let Ok(Reply::Presign(presign)) = &answer.outcome {
             self.yielded.insert(step.id.clone(), presign.url.clone());
             if let Some(Probe::Presign(question)) = tried.question.as_ref().map(|it| &it.probe) {
                 self.presigned.insert(step.id.clone(), (question.clone(), presign.clone()));
             }
         }
-        if let Some(Reply::Sts(StsReply { credentials: Some(credentials), .. })) = &answer.reply {
+        if let Ok(Reply::Sts(StsReply { credentials: Some(credentials), .. })) = &answer.outcome {
             self.credentials.insert(step.id.clone(), credentials.clone());
         }
         if !answer.evidence.chain.is_empty() {

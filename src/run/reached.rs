@@ -76,7 +76,7 @@ async fn reached(
         let probe = Probe::Tls(TlsQuestion { host, port: port.port, server_name: None });
         let question = Question { view: View::default(), deadline_ms: QUESTION_MS, probe };
         let answer = vantage.ask(question).await?;
-        if !matches!(answer.cause, Some(Cause::Connect { .. })) || began.elapsed() >= WITHIN {
+        if !matches!(answer.outcome, Err(Cause::Connect { .. })) || began.elapsed() >= WITHIN {
             return Ok(());
         }
         if !has_endpoint && began.elapsed() >= ENDPOINT_WITHIN {

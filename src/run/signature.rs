@@ -57,7 +57,7 @@ pub(super) fn case(
     witness: Option<&Witness>,
     presigned: &Presigned,
 ) -> Option<Known> {
-    let error = match answer.reply.as_ref()? {
+    let error = match answer.reply()? {
         Reply::Http(http) => http.s3_error.as_ref()?,
         Reply::S3(s3) => s3.error.as_ref()?,
         _ => return None,

@@ -181,14 +181,7 @@ pub(super) async fn until(
     loop {
         let question = Question { view: view.clone(), deadline_ms: QUESTION_MS, probe: probe.clone() };
         let answer = vantage.ask(question).await?;
-        let last = match (&answer.reply, answer.cause) {
-            (Some(reply), _) => match accept(reply) {
-                Ok(()) => return Ok(None),
-                Err(cause) => cause,
-            },
-            (None, Some(cause)) => cause,
-            (None, None) => client("no answer"),
-        };
+        let Err(last) = answer.outcome.and_then(|reply| accept(&reply)) else { return Ok(None) };
         let is_declared = bound.declared.is_some_and(|accepts| accepts(&last));
         as_declared = is_declared.then(|| as_declared.unwrap_or_else(Instant::now));
         let settled = as_declared.is_some_and(|since| since.elapsed() >= SETTLES_AFTER);

@@ -202,7 +202,7 @@ async fn configured(ground: &Ground) {
     assert_eq!(nodes.get("configured").await.unwrap().metadata.name.as_deref(), Some("configured"));
     for (name, holds) in [("apiserver.example.org", true), ("configured", true), ("other.example.org", false)] {
         let answer = here.handshake(name).await;
-        assert_eq!(answer.reply.is_some(), holds, "{name}: {:?}", answer.cause);
+        assert_eq!(answer.outcome.is_ok(), holds, "{name}: {:?}", answer.cause());
         let leaf = answer.evidence.chain.first().expect("a chain, refused or not");
         assert_eq!(leaf.names.iter().any(|it| it == name), holds, "{name}: {:?}", leaf.names);
     }
@@ -232,7 +232,7 @@ async fn by_default(ground: &Ground) {
     for path in ["/version", "/.well-known/openid-configuration", "/openid/v1/jwks"] {
         assert_eq!(here.get(path).await.0, 401, "{path}");
     }
-    assert!(here.handshake("apiserver.example.org").await.reply.is_none());
+    assert!(here.handshake("apiserver.example.org").await.outcome.is_err());
     for from in ["", "ip netns exec pod "] {
         let said = docker(&["exec", &node.name, "bash", "-c", &format!("{BESIDE}\n{from}bash -c '{NO_SERVICE}' 2>&1")]);
         assert!(said.contains("Connection refused"), "from {from:?}: {said}");
@@ -321,9 +321,9 @@ impl Apiserver {
             body: None,
         };
         let answer = self.ask(Probe::Http(question)).await;
-        match answer.reply {
-            Some(Reply::Http(http)) => (http.status, http.body),
-            other => panic!("GET {path}: {other:?}, {:?}", answer.cause),
+        match answer.outcome {
+            Ok(Reply::Http(http)) => (http.status, http.body),
+            other => panic!("GET {path}: {other:?}"),
         }
     }
 

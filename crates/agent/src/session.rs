@@ -85,7 +85,7 @@ async fn answer(request: u64, question: &Question) -> Vec<u8> {
     let evidence = told.evidence.clone();
     wire::encode(&FromAgent::Told { request, answer: Box::new(told) }).unwrap_or_else(|why| {
         let cause = Cause::Client { detail: format!("the answer cannot be sent: {why}") };
-        let answer = Box::new(Answer { reply: None, cause: Some(cause), evidence });
+        let answer = Box::new(Answer { outcome: Err(cause), evidence });
         wire::encode(&FromAgent::Told { request, answer }).expect("evidence and one sentence are shorter than a frame")
     })
 }

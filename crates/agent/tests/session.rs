@@ -173,7 +173,7 @@ fn still(mut answer: Answer) -> Answer {
     let evidence = &mut answer.evidence;
     (evidence.started_unix_ms, evidence.took_us, evidence.local) = (0, 0, None);
     (evidence.dns_us, evidence.connect_us, evidence.tls_us) = (None, None, None);
-    if let Some(Reply::Presign(reply)) = &mut answer.reply {
+    if let Ok(Reply::Presign(reply)) = &mut answer.outcome {
         let parts = reply.url.split('&').filter(|part| !part.contains("Date=") && !part.contains("Signature="));
         reply.url = parts.collect::<Vec<_>>().join("&");
     }

@@ -200,7 +200,7 @@ fn clocks(subject: &Subject<'_>) -> Option<String> {
 
 /// The store's clock when it answered.
 fn store_clock(subject: &Subject<'_>) -> Option<OffsetDateTime> {
-    let Some(Reply::Http(http)) = subject.answer.and_then(|it| it.reply.as_ref()) else { return None };
+    let Some(Reply::Http(http)) = subject.answer.and_then(|it| it.reply()) else { return None };
     OffsetDateTime::parse(&http.headers.get("date")?.replace("GMT", "+0000"), &Rfc2822).ok()
 }
 
@@ -295,7 +295,7 @@ mod tests {
             s3_error: None,
         };
         let evidence = Evidence { started_unix_ms: NOW_S * 1000, ..Evidence::default() };
-        Answer { reply: Some(Reply::Http(reply)), cause: None, evidence }
+        Answer { outcome: Ok(Reply::Http(reply)), evidence }
     }
 
     #[test]

@@ -105,17 +105,17 @@ fn others_of(looked: &Looked) -> Box<dyn Iterator<Item = Looked>> {
 fn answers(answer: &Answer) -> impl Iterator<Item = Answer> + use<> {
     let elsewhere =
         Reply::Dns(DnsReply { addresses: vec![ELSEWHERE.into()], cnames: vec![], ttl_s: 1, searched: None });
-    let replies = [Answer { reply: Some(elsewhere), cause: None, ..answer.clone() }];
+    let replies = [Answer { outcome: Ok(elsewhere), ..answer.clone() }];
     let causes = [
         Cause::Dns { fault: DnsFault::ServerFailure, detail: String::new() },
         Cause::Client { detail: "another sentence".to_owned() },
     ];
-    let causes = causes.map(|cause| Answer { reply: None, cause: Some(cause), ..answer.clone() });
+    let causes = causes.map(|cause| Answer { outcome: Err(cause), ..answer.clone() });
     // A list that is empty has no leaf.
-    let listed = match &answer.reply {
-        Some(Reply::S3(reply)) if reply.keys.is_empty() => {
+    let listed = match &answer.outcome {
+        Ok(Reply::S3(reply)) if reply.keys.is_empty() => {
             let reply = S3Reply { keys: vec!["another key".to_owned()], ..reply.clone() };
-            Some(Answer { reply: Some(Reply::S3(reply)), ..answer.clone() })
+            Some(Answer { outcome: Ok(Reply::S3(reply)), ..answer.clone() })
         }
         _ => None,
     };

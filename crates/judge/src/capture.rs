@@ -13,7 +13,7 @@ use parallax_language::scenario::model::Capture;
 /// The whole answer of a probe as captures see it: as the record has it, and beside an HTTP body that is JSON its value.
 pub fn answer_as_json(answer: &Answer) -> Value {
     let mut value = serde_json::to_value(answer).unwrap_or_default();
-    if let Some(Reply::Http(http)) = &answer.reply
+    if let Some(Reply::Http(http)) = answer.reply()
         && let Ok(body) = serde_json::from_str::<Value>(&http.body)
     {
         value["reply"]["http"]["json"] = body;
@@ -124,7 +124,7 @@ mod tests {
             s3_error: None,
         };
         let json = |body: &str| {
-            let answer = Answer { reply: Some(Reply::Http(http(body))), cause: None, evidence: Evidence::default() };
+            let answer = Answer { outcome: Ok(Reply::Http(http(body))), evidence: Evidence::default() };
             answer_as_json(&answer).pointer("/reply/http/json/keys/0/kid").cloned()
         };
         assert_eq!(json(r#"{"keys":[{"kid":"one"}]}"#), Some(json!("one")));

@@ -62,10 +62,10 @@ fn fingerprints(chain: &[Certificate]) -> String {
 
 /// A name that must not resolve: the fault that was expected is the answer that was expected.
 pub(super) fn absence_of_name(fault: DnsFault, answer: &Answer) -> Matched {
-    let said = match (&answer.cause, &answer.reply) {
-        (Some(Cause::Dns { fault, .. }), _) => Some(fault.to_string()),
-        (_, Some(reply)) => Some(Facts::of(reply, answer).addresses()),
-        _ => None,
+    let said = match &answer.outcome {
+        Err(Cause::Dns { fault, .. }) => Some(fault.to_string()),
+        Err(_) => None,
+        Ok(reply) => Some(Facts::of(reply, answer).addresses()),
     };
     match said {
         Some(said) => equal("dns", fault.to_string(), said),
@@ -75,13 +75,12 @@ pub(super) fn absence_of_name(fault: DnsFault, answer: &Answer) -> Matched {
 
 /// A client that is known to be unable: it tells no answer, and says these words.
 pub(super) fn inability(words: &str, answer: &Answer) -> Matched {
-    let (held, said) = match (&answer.cause, &answer.reply) {
-        (Some(Cause::Client { detail }), _) => (holds(detail, words), quote(detail)),
-        (Some(cause), _) => (false, quote(&cause.to_string())),
-        (None, Some(reply)) => {
+    let (held, said) = match &answer.outcome {
+        Err(Cause::Client { detail }) => (holds(detail, words), quote(detail)),
+        Err(cause) => (false, quote(&cause.to_string())),
+        Ok(reply) => {
             (false, Facts::of(reply, answer).status.map_or("an answer".to_owned(), |it| format!("the answer {it}")))
         }
-        (None, None) => return Matched::unseen("client", quote(words), NO_ANSWER),
     };
     Matched::new("client", held, quote(words), said)
 }

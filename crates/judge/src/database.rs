@@ -106,7 +106,7 @@ mod tests {
             let status = if error.is_some() { 404 } else { 200 };
             let reply = json!({"status": status, "survey": survey, "error": error});
             let reply: S3Reply = serde_json::from_value(reply).expect("a reply");
-            Answer { reply: Some(Reply::S3(reply)), cause: None, evidence: Evidence::default() }
+            Answer { outcome: Ok(Reply::S3(reply)), evidence: Evidence::default() }
         };
         let some = Survey { objects: 7, bytes: 9, newest_age_ms: Some(1_500), ..Survey::default() };
         let both = json!({"objects": {"at-least": 1}, "newest": {"below": "2s"}});

@@ -33,7 +33,7 @@ pub(super) struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// Those of an answer; none where nothing came back.
     pub(super) fn of_answer(answer: &'a Answer) -> Option<Self> {
-        answer.reply.as_ref().map(|reply| Self::of(reply, answer))
+        answer.reply().map(|reply| Self::of(reply, answer))
     }
 
     pub(super) fn of(reply: &'a Reply, answer: &Answer) -> Self {

@@ -34,7 +34,7 @@ impl<'a> Case<'a> {
     }
 
     fn reply(&self) -> Option<&'a Reply> {
-        self.answer()?.reply.as_ref()
+        self.answer()?.reply()
     }
 
     fn run(&self) -> Option<&'a RunReply> {
@@ -77,7 +77,7 @@ impl<'a> Case<'a> {
     pub(super) fn observe(&self, wanted: &Wanted<'_>) -> Vec<Matched> {
         let name = wanted.matcher().name();
         let needs_answer = !matches!(wanted, Wanted::Dns(_) | Wanted::Client(_));
-        if self.answer().is_some_and(|it| it.reply.is_none()) && needs_answer {
+        if self.answer().is_some_and(|it| it.outcome.is_err()) && needs_answer {
             return unseen(wanted, NO_ANSWER);
         }
         let facts = self.facts.as_ref();
@@ -169,9 +169,9 @@ impl<'a> Case<'a> {
             Some(Cause::Resource { resource: resource.to_owned(), detail: detail.to_owned() })
         };
         match self.look {
-            Look::Answer(answer) => match (&answer.reply, self.expects_none()) {
-                (None, false) => Some(no_answer(answer)),
-                (Some(reply), _) if self.expect.objects.is_some() || self.expect.newest.is_some() => {
+            Look::Answer(answer) => match (&answer.outcome, self.expects_none()) {
+                (Err(cause), false) => Some(cause.clone()),
+                (Ok(reply), _) if self.expect.objects.is_some() || self.expect.newest.is_some() => {
                     database::no_survey(reply)
                 }
                 _ => None,
@@ -191,10 +191,10 @@ impl<'a> Case<'a> {
     /// The cause that goes with the first matcher that did not hold.
     pub(super) fn cause(&self, failed: &Matched) -> Cause {
         match self.look {
-            Look::Answer(answer) => match (&answer.cause, &answer.reply, &self.facts) {
-                (Some(cause), ..) => cause.clone(),
-                (None, Some(Reply::Run(run)), _) if failed.matcher == "exit" => program::exit(run),
-                (None, Some(_), Some(facts)) if !self.expects_none() => facts.cause(failed),
+            Look::Answer(answer) => match (&answer.outcome, &self.facts) {
+                (Err(cause), _) => cause.clone(),
+                (Ok(Reply::Run(run)), _) if failed.matcher == "exit" => program::exit(run),
+                (Ok(_), Some(facts)) if !self.expects_none() => facts.cause(failed),
                 _ => mismatch(failed),
             },
             Look::Other(Looked::Object { resource, object: Some(object) }) => {
@@ -206,11 +206,6 @@ impl<'a> Case<'a> {
             Look::Tally(_) | Look::Other(_) => mismatch(failed),
         }
     }
-}
-
-/// Why there is no answer.
-pub(super) fn no_answer(answer: &Answer) -> Cause {
-    answer.cause.clone().unwrap_or_else(|| Cause::Client { detail: "the probe gave no answer".to_owned() })
 }
 
 pub(super) fn mismatch(failed: &Matched) -> Cause {

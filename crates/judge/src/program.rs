@@ -62,7 +62,7 @@ mod tests {
             stderr_bytes: stderr.len() as u64,
             json: serde_json::from_str(stdout).ok(),
         };
-        Answer { reply: Some(Reply::Run(run)), cause: None, evidence: Evidence::default() }
+        Answer { outcome: Ok(Reply::Run(run)), evidence: Evidence::default() }
     }
 
     #[test]

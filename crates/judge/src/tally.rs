@@ -187,12 +187,12 @@ mod tests {
             sha256: serial.to_owned(),
         };
         let with = |serial: &str| Evidence { chain: vec![leaf(serial)], ..Evidence::default() };
-        let reply = || Some(Reply::Dns(DnsReply { addresses: vec![], cnames: vec![], ttl_s: 0, searched: None }));
+        let reply = || Ok(Reply::Dns(DnsReply { addresses: vec![], cnames: vec![], ttl_s: 0, searched: None }));
         let refused = Cause::Connect { fault: ConnectFault::Refused, detail: "10.0.0.1:9000".to_owned() };
         vec![
-            Answer { reply: reply(), cause: None, evidence: with("0a") },
-            Answer { reply: None, cause: Some(refused), evidence: Evidence::default() },
-            Answer { reply: reply(), cause: None, evidence: with("0b") },
+            Answer { outcome: reply(), evidence: with("0a") },
+            Answer { outcome: Err(refused), evidence: Evidence::default() },
+            Answer { outcome: reply(), evidence: with("0b") },
         ]
     }
 

@@ -49,14 +49,10 @@ pub async fn ask(question: &Question) -> Answer {
     let trail = Trail::begin();
     let dialler = Dialler::new(question.view.clone(), trail.clone(), started + limit);
     let told = tokio::time::timeout(limit, Box::pin(tell(&question.probe, dialler))).await;
-    let told = told.unwrap_or_else(|_| {
+    let outcome = told.unwrap_or_else(|_| {
         Err(Cause::Deadline { waited_ms: question.deadline_ms, detail: format!("still {}", trail.stage()) })
     });
-    let (reply, cause) = match told {
-        Ok(reply) => (Some(reply), None),
-        Err(cause) => (None, Some(cause)),
-    };
-    Answer { reply, cause, evidence: trail.end(started) }
+    Answer { outcome, evidence: trail.end(started) }
 }
 
 /// Addresses of `name` by the name servers of this place, as absolute name, within `limit`.

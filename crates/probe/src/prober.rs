@@ -150,8 +150,8 @@ impl Shared {
             None => {
                 if seen.kinds.len() == KINDS_LIMIT {
                     let detail = format!("more than {KINDS_LIMIT} different answers came; this is one of the others");
-                    let cause = Some(Cause::Client { detail });
-                    seen.kinds.push(Answer { reply: None, cause, evidence: Evidence::default() });
+                    let outcome = Err(Cause::Client { detail });
+                    seen.kinds.push(Answer { outcome, evidence: Evidence::default() });
                 }
                 KINDS_LIMIT
             }
@@ -179,9 +179,9 @@ impl Shared {
 
 /// What of an answer is the same when the same thing happens again.
 fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
-    let Answer { mut reply, cause, evidence } = answer;
-    match &mut reply {
-        Some(Reply::Http(http)) => {
+    let Answer { mut outcome, evidence } = answer;
+    match &mut outcome {
+        Ok(Reply::Http(http)) => {
             http.headers.retain(|name, _| question.headers.contains(name));
             if question.body {
                 let mut end = http.body.len().min(BODY_LIMIT_BYTES);
@@ -195,7 +195,7 @@ fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
                 http.body_bytes = 0;
             }
         }
-        Some(Reply::Dns(dns)) => dns.ttl_s = 0,
+        Ok(Reply::Dns(dns)) => dns.ttl_s = 0,
         _ => {}
     }
     // Listed one by one, so that what is new is kept or left out on purpose.
@@ -214,7 +214,7 @@ fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
         local: _,
     } = evidence;
     let evidence = Evidence { chain, peer, tls_version, ..Evidence::default() };
-    Answer { reply, cause, evidence }
+    Answer { outcome, evidence }
 }
 
 /// What tells an answer from another: all of it but the details of a cause, which hold spans of time and ports.

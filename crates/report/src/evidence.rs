@@ -119,11 +119,10 @@ fn of_answer(answer: &Answer, cause: Option<&Cause>, lines: &mut Vec<Line>) {
         _ => {}
     }
     // The chain of a sound handshake is noise; of a refused one it is the evidence.
-    if matches!(cause, Some(Cause::Tls { .. })) || answer.cause.as_ref().is_some_and(|c| matches!(c, Cause::Tls { .. }))
-    {
+    if matches!(cause, Some(Cause::Tls { .. })) || answer.cause().is_some_and(|c| matches!(c, Cause::Tls { .. })) {
         lines.extend(evidence.chain.iter().map(|certificate| ("chain", cut(&in_short(certificate)))));
     }
-    match &answer.reply {
+    match answer.reply() {
         Some(Reply::Http(reply)) => {
             let said = match &reply.s3_error {
                 Some(error) => format!("{}: {}: {}", reply.status, error.code, error.message),

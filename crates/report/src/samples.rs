@@ -142,7 +142,7 @@ pub(super) fn refused(mut step: StepEnded) -> StepEnded {
     });
     step.matchers = vec![Matched::new("status", false, "200", "403")];
     step.answer = Some(Answer {
-        reply: Some(Reply::Http(HttpReply {
+        outcome: Ok(Reply::Http(HttpReply {
             status: 403,
             headers: BTreeMap::new(),
             body: "<Error/>".into(),
@@ -153,7 +153,6 @@ pub(super) fn refused(mut step: StepEnded) -> StepEnded {
                 message: "The request signature we calculated does not match".into(),
             }),
         })),
-        cause: None,
         evidence: Evidence {
             addresses: vec!["10.43.0.17".parse().expect("an address")],
             peer: Some("10.43.0.17:443".parse().expect("an address")),
@@ -177,8 +176,7 @@ pub(super) fn untrusted(mut step: StepEnded) -> StepEnded {
     step.cause = Some(cause.clone());
     step.matchers.clear();
     step.answer = Some(Answer {
-        reply: None,
-        cause: Some(cause),
+        outcome: Err(cause),
         evidence: Evidence {
             addresses: vec!["10.43.0.17".parse().expect("an address")],
             peer: Some("10.43.0.17:443".parse().expect("an address")),

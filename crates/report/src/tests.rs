@@ -166,7 +166,7 @@ fn answers_that_no_store_confirms_are_counted_in_every_report() {
         let EventKind::StepEnded(step) = &mut event.event else { continue };
         if step.verdict == Verdict::Passed {
             let reply = serde_json::from_value(serde_json::json!({ "status": 200, "keys": [] })).expect("a reply");
-            step.answer = Some(Answer { reply: Some(Reply::S3(reply)), cause: None, evidence: Evidence::default() });
+            step.answer = Some(Answer { outcome: Ok(Reply::S3(reply)), evidence: Evidence::default() });
         }
     }
     let summary = Summary::from_events(&events);

@@ -3,24 +3,72 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::cause::Cause;
 use crate::program::RunReply;
 use crate::secret::Secret;
 
-/// The answer to one question. Exactly one of `reply` and `cause` is set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The answer to one question: what came back or why nothing did, and the evidence of either.
+///
+/// On the wire and in the record it is an object with `evidence` and one of `reply` and `cause`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "Written")]
 pub struct Answer {
-    /// What came back, whatever its status: an HTTP 403 is a reply.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reply: Option<Reply>,
-    /// Why nothing came back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<Cause>,
+    /// What came back, whatever its status (an HTTP 403 is a reply), or the cause that nothing did.
+    pub outcome: Result<Reply, Cause>,
     /// How it went, as far as it went.
     pub evidence: Evidence,
+}
+
+impl Answer {
+    /// What came back.
+    pub fn reply(&self) -> Option<&Reply> {
+        self.outcome.as_ref().ok()
+    }
+
+    /// Why nothing came back.
+    pub fn cause(&self) -> Option<&Cause> {
+        self.outcome.as_ref().err()
+    }
+}
+
+/// An answer as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    reply: Option<Reply>,
+    #[serde(default)]
+    cause: Option<Cause>,
+    evidence: Evidence,
+}
+
+impl TryFrom<Written> for Answer {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let outcome = match (written.reply, written.cause) {
+            (Some(reply), None) => Ok(reply),
+            (None, Some(cause)) => Err(cause),
+            (Some(_), Some(_)) => return Err("an answer has a reply or a cause, and this one has both"),
+            (None, None) => return Err("an answer has a reply or a cause, and this one has neither"),
+        };
+        Ok(Self { outcome, evidence: written.evidence })
+    }
+}
+
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut written = serializer.serialize_struct("Answer", 2)?;
+        match &self.outcome {
+            Ok(reply) => written.serialize_field("reply", reply)?,
+            Err(cause) => written.serialize_field("cause", cause)?,
+        }
+        written.serialize_field("evidence", &self.evidence)?;
+        written.end()
+    }
 }
 
 /// The way a probe went. Fields stay empty past the layer that failed.

@@ -253,7 +253,7 @@ pub fn is_of_a_store(reply: &Reply, question: Option<&Question>) -> bool {
 impl StepEnded {
     /// Whether a store's answer is one that no trace of a store confirms.
     pub fn is_unconfirmed(&self) -> bool {
-        let reply = self.answer.as_ref().and_then(|answer| answer.reply.as_ref());
+        let reply = self.answer.as_ref().and_then(|answer| answer.reply());
         self.witness.is_none() && reply.is_some_and(|reply| is_of_a_store(reply, self.question.as_ref()))
     }
 

@@ -173,7 +173,7 @@ mod tests {
     }
 
     fn answer() -> Answer {
-        Answer { reply: None, cause: None, evidence: crate::Evidence::default() }
+        Answer { outcome: Err(crate::Cause::Client { detail: String::new() }), evidence: crate::Evidence::default() }
     }
 
     #[test]

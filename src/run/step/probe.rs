@@ -25,9 +25,6 @@ pub(super) async fn run<T: Asks>(it: &Attempt<'_>, step: &T, token: Option<Secre
     let question = Question { view, deadline_ms, probe };
     it.deeds.asks(&question.probe);
     let answer = it.stage.vantage(it.variant, from).ask(question.clone()).await?;
-    if answer.reply.is_some() == answer.cause.is_some() {
-        return Err(it.wrong("the agent told neither an answer nor a cause, or both".to_owned()));
-    }
     redact(it, &answer);
     let expected = match it.expect()? {
         Some(expect) => Expected::Declared(Box::new(expect)),
@@ -49,14 +46,14 @@ pub(super) async fn run<T: Asks>(it: &Attempt<'_>, step: &T, token: Option<Secre
 
 /// When the newest object of a replica was written.
 fn newest(answer: &Answer) -> Option<Moment> {
-    let Some(Reply::S3(S3Reply { survey: Some(survey), .. })) = &answer.reply else { return None };
+    let Ok(Reply::S3(S3Reply { survey: Some(survey), .. })) = &answer.outcome else { return None };
     let what = format!("the store has {}", survey.newest_key.as_ref()?);
     Some(Moment { unix_ms: u64::try_from(survey.newest_unix_ms?).ok()?, what })
 }
 
 /// Makes the secrets of an answer known, before anybody can write them down.
 fn redact(it: &Attempt<'_>, answer: &Answer) {
-    let Some(Reply::Sts(StsReply { credentials: Some(credentials), .. })) = &answer.reply else { return };
+    let Ok(Reply::Sts(StsReply { credentials: Some(credentials), .. })) = &answer.outcome else { return };
     let redactor = &it.stage.context.redactor;
     // As the access keys that the harness makes up are.
     redactor.register(&Secret::new(credentials.access_key.clone()));
@@ -82,7 +79,7 @@ fn disagreement(judgement: Judgement, witness: Option<&Witness>) -> Judgement {
 
 /// Where it is required that the store confirms who asked, its silence is no confirmation.
 fn unconfirmed(judgement: Judgement, question: &Question, answer: &Answer) -> Judgement {
-    let of_a_store = answer.reply.as_ref().is_some_and(|reply| is_of_a_store(reply, Some(question)));
+    let of_a_store = answer.reply().is_some_and(|reply| is_of_a_store(reply, Some(question)));
     if judgement.cause.is_some() || !of_a_store {
         return judgement;
     }
@@ -106,11 +103,12 @@ mod tests {
     fn only_a_stores_answer_needs_its_word() {
         let probe = Probe::Dns(DnsQuestion { name: "a.example.org".to_owned() });
         let question = Question { view: View::default(), deadline_ms: 1, probe };
-        let answer = |reply| Answer { reply, cause: None, evidence: Evidence::default() };
+        let answer = |outcome| Answer { outcome, evidence: Evidence::default() };
         let sts = StsReply { status: 200, error: None, credentials: None, subject: None, request_id: None };
-        let sts = answer(Some(Reply::Sts(sts)));
+        let nothing = Cause::Client { detail: String::new() };
+        let sts = answer(Ok(Reply::Sts(sts)));
         let cause = unconfirmed(Judgement::default(), &question, &sts).cause;
         assert!(matches!(cause, Some(Cause::Mismatch { ref matcher, .. }) if matcher == "witness"), "{cause:?}");
-        assert_eq!(unconfirmed(Judgement::default(), &question, &answer(None)).cause, None);
+        assert_eq!(unconfirmed(Judgement::default(), &question, &answer(Err(nothing))).cause, None);
     }
 }

@@ -78,7 +78,7 @@ fn bare(mut step: StepEnded) -> String {
     }
     if let Some(answer) = &mut step.answer {
         answer.evidence = parallax_vocab::Evidence::default();
-        if let Some(parallax_vocab::Reply::Http(http)) = &mut answer.reply {
+        if let Ok(parallax_vocab::Reply::Http(http)) = &mut answer.outcome {
             http.headers.clear();
         }
     }

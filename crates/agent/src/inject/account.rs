@@ -36,9 +36,10 @@ pub(super) async fn annotations(namespace: &str, name: &str) -> Result<BTreeMap<
     });
     let view = View { trust: vec![read("ca.crt")?], ..View::default() };
     let answer = parallax_probe::ask(&Question { view, deadline_ms: WITHIN_MS, probe }).await;
-    let Some(Reply::Http(reply)) = answer.reply else {
-        let why = answer.cause.map_or_else(|| "no answer".to_owned(), |it| it.to_string());
-        bail!("failed to get ServiceAccount {namespace}/{name}: {why}");
+    let reply = match answer.outcome {
+        Ok(Reply::Http(reply)) => reply,
+        Ok(_) => bail!("failed to get ServiceAccount {namespace}/{name}: the probe answered another question"),
+        Err(cause) => bail!("failed to get ServiceAccount {namespace}/{name}: {cause}"),
     };
     match reply.status {
         200 => {

@@ -115,9 +115,9 @@ async fn backend() -> (SocketAddr, String) {
 async fn names_of_the_edge_do_not_exist_for_the_cluster() {
     let question = || Probe::Dns(DnsQuestion { name: HOST.to_owned() });
     let outside = World::start_with("127.0.0.1:1", Some("192.0.2.9")).await.ask("", question()).await;
-    assert!(outside.reply.is_some(), "{outside:?}");
+    assert!(outside.outcome.is_ok(), "{outside:?}");
     let inside = World::start_with("127.0.0.1:1", Some("127.0.0.1")).await.ask("", question()).await;
-    assert!(matches!(inside.cause, Some(Cause::Dns { fault: DnsFault::NoSuchName, .. })), "{inside:?}");
+    assert!(matches!(inside.outcome, Err(Cause::Dns { fault: DnsFault::NoSuchName, .. })), "{inside:?}");
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn a_name_leads_through_the_edge_to_the_backend_and_is_logged() {
         body: None,
     };
     let answer = world.ask(&pem, Probe::Http(question)).await;
-    let Some(Reply::Http(reply)) = &answer.reply else { panic!("{answer:?}") };
+    let Ok(Reply::Http(reply)) = &answer.outcome else { panic!("{answer:?}") };
     assert_eq!((reply.status, reply.body.as_str()), (200, "hello"));
     assert_eq!(answer.evidence.dialled, Some(world.edge()));
 
@@ -155,7 +155,7 @@ async fn what_is_not_declared_does_not_exist() {
         ("x.minio.example.com", DnsFault::NoSuchName),
     ] {
         let answer = world.ask("", Probe::Dns(DnsQuestion { name: name.to_owned() })).await;
-        assert!(matches!(answer.cause, Some(Cause::Dns { fault, .. }) if fault == expected), "{name}: {answer:?}");
+        assert!(matches!(answer.outcome, Err(Cause::Dns { fault, .. }) if fault == expected), "{name}: {answer:?}");
     }
 }
 
@@ -168,7 +168,7 @@ async fn the_edge_refuses_by_tls_what_it_has_no_rule_for() {
         Probe::Tls(TlsQuestion { host: HOST.to_owned(), port: 443, server_name })
     };
     let answer = world.ask(&pem, question("other.example.com")).await;
-    let Some(Cause::Tls { fault: TlsFault::Handshake, detail }) = &answer.cause else { panic!("{answer:?}") };
+    let Err(Cause::Tls { fault: TlsFault::Handshake, detail }) = &answer.outcome else { panic!("{answer:?}") };
     assert!(detail.contains("UnrecognisedName"), "{detail}");
     world
         .until(
@@ -178,7 +178,7 @@ async fn the_edge_refuses_by_tls_what_it_has_no_rule_for() {
 
     // A rule whose backend does not listen: the client sees a closed connection, the log says why.
     let answer = world.ask(&pem, question(HOST)).await;
-    assert!(matches!(answer.cause, Some(Cause::Connect { .. })), "{answer:?}");
+    assert!(matches!(answer.outcome, Err(Cause::Connect { .. })), "{answer:?}");
     let refused = |entry: &Entry| matches!(entry, Entry::Edge { error: Some(why), .. } if why.contains("refused"));
     world.until(refused).await;
 }

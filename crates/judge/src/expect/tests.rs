@@ -25,7 +25,7 @@ fn http(status: u16, code: Option<&str>, body: &str) -> Answer {
         body_sha256: String::new(),
         s3_error,
     };
-    Answer { reply: Some(Reply::Http(reply)), cause: None, evidence: Evidence::default() }
+    Answer { outcome: Ok(Reply::Http(reply)), evidence: Evidence::default() }
 }
 
 fn expect(value: Value) -> Expect {
@@ -39,7 +39,7 @@ fn declared(value: Value) -> Expected {
 #[test]
 fn a_client_that_is_unable_must_say_why() {
     let expected = declared(json!({"client": "6 components"}));
-    let failed = |cause| Answer { reply: None, cause: Some(cause), evidence: Evidence::default() };
+    let failed = |cause| Answer { outcome: Err(cause), evidence: Evidence::default() };
     let told = |words: &str| failed(Cause::Client { detail: words.to_owned() });
     for (answer, cause) in [
         (told("ARN must have 6 components"), None),
@@ -76,7 +76,7 @@ fn answers_are_judged_by_the_first_layer_that_differs() {
 #[test]
 fn without_an_answer_every_matcher_is_red() {
     let cause = Cause::Dns { fault: DnsFault::NoSuchName, detail: "x".to_owned() };
-    let answer = Answer { reply: None, cause: Some(cause.clone()), evidence: Evidence::default() };
+    let answer = Answer { outcome: Err(cause.clone()), evidence: Evidence::default() };
     let judged = judge(&declared(json!({"status": 200, "body": "x"})), &answer, &Seen::default());
     assert_eq!(judged.cause, Some(cause));
     assert_eq!(
@@ -93,15 +93,15 @@ fn comparing_with_a_chain_that_was_never_seen_fails() {
 
 #[test]
 fn a_name_that_must_not_resolve_passes_with_that_fault_alone() {
-    let fault = |fault| Some(Cause::Dns { fault, detail: "words".to_owned() });
+    let fault = |fault| Err(Cause::Dns { fault, detail: "words".to_owned() });
     let addresses =
         DnsReply { addresses: vec!["10.0.0.1".parse().expect("address")], cnames: vec![], ttl_s: 1, searched: None };
-    for (reply, cause, expected) in [
-        (None, fault(DnsFault::NoSuchName), None),
-        (None, fault(DnsFault::ServerFailure), Some("dns: server-failure (words)")),
-        (Some(Reply::Dns(addresses)), None, Some("dns: expected no-such-name, saw 10.0.0.1")),
+    for (outcome, expected) in [
+        (fault(DnsFault::NoSuchName), None),
+        (fault(DnsFault::ServerFailure), Some("dns: server-failure (words)")),
+        (Ok(Reply::Dns(addresses)), Some("dns: expected no-such-name, saw 10.0.0.1")),
     ] {
-        let answer = Answer { reply, cause, evidence: Evidence::default() };
+        let answer = Answer { outcome, evidence: Evidence::default() };
         let judged = judge(&declared(json!({"dns": "no-such-name"})), &answer, &Seen::default());
         assert_eq!(judged.cause.map(|it| it.to_string()).as_deref(), expected);
         assert_eq!(judged.matchers.iter().map(|it| it.held).collect::<Vec<_>>(), [expected.is_none()]);
@@ -112,13 +112,13 @@ fn listing(status: u16, code: Option<&str>, keys: &[&str]) -> Answer {
     let reply = json!({"status": status, "keys": keys,
         "error": code.map(|code| S3Error { code: code.to_owned(), message: "words".to_owned() })});
     let reply: S3Reply = serde_json::from_value(reply).expect("a reply");
-    Answer { reply: Some(Reply::S3(reply)), cause: None, evidence: Evidence::default() }
+    Answer { outcome: Ok(Reply::S3(reply)), evidence: Evidence::default() }
 }
 
 fn sts(status: u16, code: Option<&str>) -> Answer {
     let error = code.map(|code| StsError { code: code.to_owned(), message: "words".to_owned() });
     let reply = StsReply { status, error, credentials: None, subject: None, request_id: None };
-    Answer { reply: Some(Reply::Sts(reply)), cause: None, evidence: Evidence::default() }
+    Answer { outcome: Ok(Reply::Sts(reply)), evidence: Evidence::default() }
 }
 
 fn cause_of(expected: &Expected, answer: &Answer) -> Option<String> {
@@ -211,7 +211,7 @@ fn a_matcher_that_had_nothing_to_look_at_says_so() {
         judged.matchers.iter().filter(|it| it.unseen).map(|it| it.matcher.clone()).collect::<Vec<_>>()
     };
     let cause = Cause::Dns { fault: DnsFault::NoSuchName, detail: "x".to_owned() };
-    let nothing = Answer { reply: None, cause: Some(cause), evidence: Evidence::default() };
+    let nothing = Answer { outcome: Err(cause), evidence: Evidence::default() };
     let both = json!({"status": 200, "keys": ["a"]});
     assert_eq!(unseen(both.clone(), &nothing), ["status", "keys"]);
     assert_eq!(unseen(both.clone(), &listing(403, Some("AccessDenied"), &[])), ["keys"]);

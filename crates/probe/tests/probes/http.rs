@@ -145,7 +145,7 @@ async fn the_deadline_bounds_a_server_that_says_nothing() {
     let probe = Probe::Http(get(&format!("http://{silent}/")));
     let answer = parallax_probe::ask(&Question { view: View::default(), deadline_ms: 300, probe }).await;
     assert!(began.elapsed().as_millis() < 2_000);
-    let Some(Cause::Deadline { waited_ms: 300, detail }) = &answer.cause else { panic!("{answer:?}") };
+    let Err(Cause::Deadline { waited_ms: 300, detail }) = &answer.outcome else { panic!("{answer:?}") };
     assert_eq!(*detail, format!("still waiting for the answer of {silent}"));
     assert!(answer.evidence.connect_us.is_some(), "what was seen before is kept");
 }

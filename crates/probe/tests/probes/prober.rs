@@ -77,7 +77,7 @@ async fn answers_past_the_limit_are_one_more_kind() {
     let series = prober.read(Known::default());
     assert_eq!(series.kinds.len(), KINDS_LIMIT + 1);
     let last = &series.kinds[KINDS_LIMIT];
-    assert!(matches!(&last.cause, Some(Cause::Client { detail }) if detail.contains("different answers")), "{last:?}");
+    assert!(matches!(&last.outcome, Err(Cause::Client { detail }) if detail.contains("different answers")), "{last:?}");
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn failures_are_outcomes_and_a_page_begins_where_the_last_one_ended() {
     assert_eq!(whole.outcomes.len(), first.outcomes.len() + rest.outcomes.len());
     assert_eq!(whole.outcomes[first.outcomes.len()..], rest.outcomes[..]);
     assert_eq!((whole.kinds.len(), rest.kinds.len()), (1, 0));
-    assert!(matches!(whole.kinds[0].cause, Some(Cause::Connect { .. })));
+    assert!(matches!(whole.kinds[0].outcome, Err(Cause::Connect { .. })));
 }
 
 #[tokio::test]

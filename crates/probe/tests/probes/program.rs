@@ -16,7 +16,7 @@ fn sh(script: &str) -> RunQuestion {
 
 async fn run(question: RunQuestion) -> RunReply {
     match ask(View::default(), Probe::Run(question)).await {
-        Answer { reply: Some(Reply::Run(reply)), .. } => reply,
+        Answer { outcome: Ok(Reply::Run(reply)), .. } => reply,
         other => panic!("no end of a program: {other:?}"),
     }
 }
@@ -40,8 +40,8 @@ async fn trust_is_a_file_that_arguments_and_variables_can_name() {
         sh("cat $PARALLAX_CA_BUNDLE; test \"$OTHER\" = \"$PARALLAX_CA_BUNDLE\" && test \"$0\" = \"$OTHER\"");
     question.argv.push("${PARALLAX_CA_BUNDLE}".to_owned());
     question.env = BTreeMap::from([("OTHER".to_owned(), Secret::new("${PARALLAX_CA_BUNDLE}"))]);
-    match ask(view, Probe::Run(question)).await.reply {
-        Some(Reply::Run(reply)) => assert_eq!((reply.stdout.as_str(), reply.exit), ("one\n\ntwo\n", 0)),
+    match ask(view, Probe::Run(question)).await.outcome {
+        Ok(Reply::Run(reply)) => assert_eq!((reply.stdout.as_str(), reply.exit), ("one\n\ntwo\n", 0)),
         other => panic!("no end of a program: {other:?}"),
     }
 }
@@ -71,7 +71,7 @@ async fn a_program_that_is_not_there_is_the_clients_fault() {
     let question = RunQuestion { argv: vec!["/no/such/program".to_owned()], ..sh("") };
     let answer = ask(View::default(), Probe::Run(question)).await;
     assert_eq!(kind(&answer), "client");
-    assert!(answer.cause.unwrap().to_string().contains("there is no program `/no/such/program` here"));
+    assert!(answer.outcome.unwrap_err().to_string().contains("there is no program `/no/such/program` here"));
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn the_deadline_ends_every_process_of_the_group() {
     let question = Question { view: View::default(), deadline_ms: 1_500, probe: Probe::Run(sh(&script)) };
     let answer = parallax_probe::ask(&question).await;
     assert_eq!(kind(&answer), "deadline");
-    assert!(answer.cause.unwrap().to_string().contains("still running `/bin/sh`"));
+    assert!(answer.outcome.unwrap_err().to_string().contains("still running `/bin/sh`"));
     let pids = std::fs::read_to_string(file).unwrap();
     assert_eq!(pids.lines().count(), 2, "{pids}");
     pids.lines().for_each(gone);
@@ -157,6 +157,6 @@ async fn a_client_is_asked_and_answers_in_json() {
         ("fails", "echo '{\"failed\": \"(60) no authority\"}'", "client: curl: (60) no authority"),
     ] {
         let answer = ask(View::default(), client(&program(name, text))).await;
-        assert_eq!(answer.cause.unwrap().to_string(), expected);
+        assert_eq!(answer.outcome.unwrap_err().to_string(), expected);
     }
 }

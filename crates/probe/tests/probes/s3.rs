@@ -28,7 +28,7 @@ fn list(endpoint: &str) -> Probe {
 }
 
 fn s3_reply(answer: &Answer) -> &S3Reply {
-    match &answer.reply {
+    match answer.reply() {
         Some(Reply::S3(reply)) => reply,
         _ => panic!("no S3 reply: {answer:?}"),
     }
@@ -107,7 +107,7 @@ async fn a_listing_is_read_to_its_end_or_is_none() {
     let nowhere = answering(|_| "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>".to_owned());
     for (endpoint, words) in [(endless.await, "longer than"), (nowhere.await, "does not say where")] {
         let answer = ask(View::default(), list(&endpoint)).await;
-        assert!(matches!(&answer.cause, Some(Cause::Client { detail }) if detail.contains(words)), "{answer:?}");
+        assert!(matches!(&answer.outcome, Err(Cause::Client { detail }) if detail.contains(words)), "{answer:?}");
     }
 }
 
@@ -128,11 +128,11 @@ async fn an_error_document_under_200_is_an_error() {
         let question = S3Question { access: access(&endpoint), operation, headers: BTreeMap::new() };
         let answer = ask(View::default(), Probe::S3(question)).await;
         // A refusal that can be read, or an answer that cannot: in no case a success.
-        let refused = matches!(&answer.reply, Some(Reply::S3(reply)) if reply.error.is_some());
-        assert!(refused || answer.cause.is_some(), "{answer:?}");
+        let refused = matches!(&answer.outcome, Ok(Reply::S3(reply)) if reply.error.is_some());
+        assert!(refused || answer.outcome.is_err(), "{answer:?}");
     }
     let answer = ask(View::default(), Probe::Http(get(&endpoint))).await;
-    let Some(Reply::Http(reply)) = &answer.reply else { panic!("{answer:?}") };
+    let Ok(Reply::Http(reply)) = &answer.outcome else { panic!("{answer:?}") };
     assert_eq!(reply.s3_error.as_ref().map(|it| it.code.as_str()), Some("InternalError"));
 }
 
@@ -181,8 +181,8 @@ async fn presign(expires_s: u64, signed_at_s: i64, query: &[(&str, &str)]) -> Pr
         query,
     };
     let answer = ask(View::default(), Probe::Presign(question)).await;
-    match answer.reply {
-        Some(Reply::Presign(reply)) => reply,
+    match answer.outcome {
+        Ok(Reply::Presign(reply)) => reply,
         _ => panic!("{answer:?}"),
     }
 }

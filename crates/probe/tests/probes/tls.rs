@@ -36,7 +36,7 @@ async fn each_certificate_has_its_own_verdict() {
         if expected == "none" {
             assert_eq!(evidence.tls_version.as_deref(), Some("TLSv1.3"));
             assert_eq!(evidence.chain[0].names, [HOST]);
-            assert!(matches!(&answer.reply, Some(Reply::Tls(reply)) if reply.server_name == HOST));
+            assert!(matches!(&answer.outcome, Ok(Reply::Tls(reply)) if reply.server_name == HOST));
         }
     }
 }
@@ -47,7 +47,7 @@ async fn no_trust_means_that_nobody_is_trusted() {
     let at = server::tls(Authority::new("our CA").issue(&[HOST], -1, 1), quiet).await;
     let answer = ask(view(&names, &[], 443, at), tls(HOST, 443)).await;
     assert_eq!(kind(&answer), "tls unknown-authority");
-    assert!(answer.cause.unwrap().to_string().contains("ends at issuer CN=our CA"));
+    assert!(answer.outcome.unwrap_err().to_string().contains("ends at issuer CN=our CA"));
 }
 
 #[tokio::test]
