@@ -136,10 +136,7 @@ impl Outcome {
 
 /// A text cut at a character's boundary.
 fn cut(mut text: String, limit: usize) -> String {
-    if text.len() > limit {
-        let end = (0..=limit).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(end);
-    }
+    text.truncate(text.floor_char_boundary(limit));
     text
 }
 
@@ -148,8 +145,7 @@ fn last_words(ended: &Ended) -> String {
     let (out, err) = (ended.stdout.text(), ended.stderr.text());
     let text = if err.trim().is_empty() { out } else { err };
     let text = text.trim();
-    let from = (0..=text.len().saturating_sub(WORDS_LIMIT_BYTES)).rev().find(|at| text.is_char_boundary(*at));
-    let words = &text[from.unwrap_or(0)..];
+    let words = &text[text.floor_char_boundary(text.len().saturating_sub(WORDS_LIMIT_BYTES))..];
     if words.is_empty() { "it wrote nothing".to_owned() } else { words.to_owned() }
 }
 

@@ -184,11 +184,7 @@ fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
         Ok(Reply::Http(http)) => {
             http.headers.retain(|name, _| question.headers.contains(name));
             if question.body {
-                let mut end = http.body.len().min(BODY_LIMIT_BYTES);
-                while !http.body.is_char_boundary(end) {
-                    end -= 1;
-                }
-                http.body.truncate(end);
+                http.body.truncate(http.body.floor_char_boundary(BODY_LIMIT_BYTES));
             } else {
                 http.body.clear();
                 http.body_sha256.clear();

@@ -89,7 +89,7 @@ impl Diagnostic {
     /// The same, of which nothing acts on a terminal or in a log, and which marks what this marks.
     fn inert(&self) -> Self {
         let safe = |text: &str| inert(text).into_owned();
-        let end = |at: usize| safe(&self.text[..floor_boundary(&self.text, at)]).len();
+        let end = |at: usize| safe(&self.text[..self.text.floor_char_boundary(at)]).len();
         Self {
             file: safe(&self.file),
             text: safe(&self.text),
@@ -156,7 +156,7 @@ impl Source {
 
     /// Something is wrong at `range` (bytes).
     pub fn error(&self, range: &Range<usize>, message: impl Into<String>) -> Diagnostic {
-        let start = floor_boundary(&self.text, range.start);
+        let start = self.text.floor_char_boundary(range.start);
         let number = self.line_of(start);
         let line = self.line(number);
         let at = (start - self.line_start(number)).min(line.len());
@@ -170,18 +170,18 @@ impl Source {
 /// Cuts a long line to a window around the mark, on character boundaries.
 fn window(line: &str, at: usize, length: usize) -> (String, Range<usize>) {
     if line.len() <= WINDOW_BYTES {
-        let end = floor_boundary(line, at + length).max(at);
+        let end = line.floor_char_boundary(at + length).max(at);
         return (line.to_owned(), at..end);
     }
-    let from = floor_boundary(line, at.saturating_sub(WINDOW_BYTES / 2));
-    let to = floor_boundary(line, from + WINDOW_BYTES);
+    let from = line.floor_char_boundary(at.saturating_sub(WINDOW_BYTES / 2));
+    let to = line.floor_char_boundary(from + WINDOW_BYTES);
     let mut text = String::new();
     if from > 0 {
         text.push_str("...");
     }
     let begin = text.len() + at - from;
     text.push_str(&line[from..to]);
-    let end = floor_boundary(&text, begin + length).max(begin);
+    let end = text.floor_char_boundary(begin + length).max(begin);
     if to < line.len() {
         text.push_str("...");
     }
@@ -191,19 +191,10 @@ fn window(line: &str, at: usize, length: usize) -> (String, Range<usize>) {
 /// A text that may quote what a file says, cut where it is longer than anybody reads.
 fn bounded(mut text: String) -> String {
     if text.len() > TEXT_BYTES {
-        text.truncate(floor_boundary(&text, TEXT_BYTES));
+        text.truncate(text.floor_char_boundary(TEXT_BYTES));
         text.push('…');
     }
     text
-}
-
-/// The nearest character boundary at or before `at`.
-fn floor_boundary(text: &str, at: usize) -> usize {
-    let mut at = at.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
 }
 
 /// Sorts by place, drops what is said twice, and keeps the first [`LIMIT`].
