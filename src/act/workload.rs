@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{ActError, Scope};
 use crate::apply::hopeless;
-use crate::cluster::{Ended, pauses, until};
+use crate::cluster::{Ended, pauses, selector, until};
 use parallax_record::in_full;
 
 /// A Deployment or a `StatefulSet`, by name.
@@ -108,12 +108,8 @@ impl Workload {
     async fn selector(&self, scope: &Scope<'_>) -> Result<String, ActError> {
         let title = self.title(scope.namespace);
         let object = self.api(scope).get(self.name()).await.map_err(ActError::of(&title, "get"))?;
-        let labels: BTreeMap<String, String> =
-            serde_json::from_value(object.data["spec"]["selector"]["matchLabels"].clone()).unwrap_or_default();
-        if labels.is_empty() {
-            return Err(ActError::cause(&title, "its selector names no labels, so its pods cannot be told"));
-        }
-        Ok(labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","))
+        let of = serde_json::from_value(object.data["spec"]["selector"].clone()).unwrap_or_default();
+        selector(of).map_err(|why| ActError::cause(&title, format!("{why}, so its pods cannot be told")))
     }
 
     /// What is missing at the deadline, in words; none where it came about unseen.

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::error::ApplyError;
 use super::unready::{Accepts, Unready};
 use super::{evidence, hopeless, objects, words};
-use crate::cluster::{Ended, is_transient, pauses, until};
+use crate::cluster::{Ended, is_transient, pauses, selector, until};
 use parallax_language::fixture::Admission;
 use parallax_record::in_full;
 
@@ -132,7 +132,7 @@ pub(super) async fn kind(client: &Client, name: &str) -> Result<(), ApplyError> 
 
 async fn at_the_deadline(it: &Awaited<'_>, seen: Option<&Deployment>) -> String {
     let Some(seen) = seen else { return "it does not exist".to_owned() };
-    let says = match selector(seen) {
+    let says = match selector_of(seen) {
         Some(selector) => words::of_unready(it.client, it.namespace, &selector).await,
         None => None,
     };
@@ -141,19 +141,17 @@ async fn at_the_deadline(it: &Awaited<'_>, seen: Option<&Deployment>) -> String 
 }
 
 /// The labels by which a Deployment finds its pods.
-fn selector(deployment: &Deployment) -> Option<String> {
-    let labels = deployment.spec.as_ref()?.selector.match_labels.as_ref()?;
-    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    (!labels.is_empty()).then(|| labels.join(","))
+fn selector_of(deployment: &Deployment) -> Option<String> {
+    selector(deployment.spec.as_ref()?.selector.clone()).ok()
 }
 
-/// The same of a Deployment that is to be looked up; none where it is not there or names no labels. As long as the
+/// The same of a Deployment that is to be looked up; none where it is not there or selects nothing. As long as the
 /// apiserver does not answer it is asked again: the caller bounds it.
 async fn known_selector(api: &Api<Deployment>, name: &str) -> Option<String> {
     let mut pauses = pauses();
     loop {
         match api.get_opt(name).await {
-            Ok(found) => return selector(&found?),
+            Ok(found) => return selector_of(&found?),
             Err(error) => tracing::debug!(name, error = in_full(&error), "a Deployment is looked up again"),
         }
         // The apiserver gives no notice when it can be reached again.

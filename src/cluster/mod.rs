@@ -7,6 +7,7 @@ mod access;
 mod error;
 mod node;
 mod ready;
+mod selector;
 #[cfg(test)]
 mod testing;
 mod transport;
@@ -16,5 +17,6 @@ pub use access::{authority, client, outside};
 pub use error::ClusterError;
 pub use node::{Beside, Cluster, ISSUER, Images, NODE_NAME, UP_WITHIN};
 pub use ready::{nodes_ready, service_account_ready};
+pub use selector::selector;
 pub use transport::is_transient;
 pub use until::{Ended, Pauses, answers, pauses, until};

@@ -9,15 +9,13 @@ use std::ops::Range;
 use futures::StreamExt as _;
 use futures::stream::{BoxStream, SelectAll};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::ListParams;
-use kube::core::Selector;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::cluster::pauses;
+use crate::cluster::{pauses, selector};
 use instance::Reader;
 use parallax_language::scenario::target::LogTarget;
 use parallax_record::in_full;
@@ -200,7 +198,7 @@ enum Selected {
 async fn selected(client: &Client, question: &LogQuestion) -> Result<Selected, LogError> {
     let namespace = &question.namespace;
     let failed = |source| LogError::Api { what: question.target.describe(namespace), source: Box::new(source) };
-    let selector = match &question.target {
+    let of = match &question.target {
         LogTarget::Pod(name) => return Ok(Selected::One(name.clone())),
         // The apiserver has not heard of it.
         LogTarget::Beside(_) => return Err(absent()),
@@ -215,14 +213,7 @@ async fn selected(client: &Client, question: &LogQuestion) -> Result<Selected, L
             found.spec.map(|spec| spec.selector)
         }
     };
-    labels(selector.unwrap_or_default()).map(Selected::Labels)
-}
-
-/// A selector as the apiserver takes it in a query. As a query the empty one is all pods; of a workload it is none.
-fn labels(selector: LabelSelector) -> Result<String, LogError> {
-    let labels =
-        Selector::try_from(selector).map_err(|why| LogError::None(format!("its selector: {why}")))?.to_string();
-    if labels.is_empty() { Err(LogError::None("its selector selects nothing".to_owned())) } else { Ok(labels) }
+    selector(of.unwrap_or_default()).map(Selected::Labels).map_err(LogError::None)
 }
 
 /// A line with its instant, in one of three ways.
@@ -276,23 +267,5 @@ mod tests {
         let line = Line { text: "2026-01-01T00:00:01.5Z a b".to_owned(), cut: true, ..Line::default() };
         let dated = Line { unix_ms: 1_767_225_601_500, text: "a b".to_owned(), ..line.clone() };
         assert!(matches!(later(line, None, &without), Dated::Line(_, line) if line == dated));
-    }
-
-    #[test]
-    fn a_selector_is_taken_whole_and_the_empty_one_selects_nothing() {
-        use serde_json::json;
-        for (selector, expected) in [
-            (json!({"matchLabels": {"a": "b"}}), Ok("a=b")),
-            (json!({"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}), Ok("a in (b)")),
-            (
-                json!({"matchLabels": {"c": "d"}, "matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]}),
-                Ok("c=d,!a"),
-            ),
-            (json!({}), Err("its selector selects nothing")),
-        ] {
-            let selector: LabelSelector = serde_json::from_value(selector).expect("a selector");
-            let labels = labels(selector).map_err(|why| why.to_string());
-            assert_eq!(labels.as_deref().map_err(String::as_str), expected);
-        }
     }
 }

@@ -1,0 +1,35 @@
+//! A workload's selector, as the apiserver takes it in a query.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::Selector;
+
+/// The labels by which a workload finds its pods. In a query the empty selector means all pods; of a workload it means
+/// none, and is an error.
+pub fn selector(of: LabelSelector) -> Result<String, String> {
+    let labels = Selector::try_from(of).map_err(|why| format!("its selector: {why}"))?.to_string();
+    if labels.is_empty() { Err("its selector selects nothing".to_owned()) } else { Ok(labels) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_selector_is_taken_whole_and_the_empty_one_selects_nothing() {
+        for (of, expected) in [
+            (json!({"matchLabels": {"a": "b"}}), Ok("a=b")),
+            (json!({"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}), Ok("a in (b)")),
+            (
+                json!({"matchLabels": {"c": "d"}, "matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]}),
+                Ok("c=d,!a"),
+            ),
+            (json!({"matchLabels": {"c": "d", "a": "b"}}), Ok("a=b,c=d")),
+            (json!({}), Err("its selector selects nothing")),
+        ] {
+            let of: LabelSelector = serde_json::from_value(of).expect("a selector");
+            assert_eq!(selector(of).as_deref().map_err(String::as_str), expected);
+        }
+    }
+}
