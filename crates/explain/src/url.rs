@@ -1,10 +1,10 @@
 //! The parts of a presigned URL, read offline: who may do what, where, and until when. Credentials are not shown.
 
+use parallax_vocab::percent::decoded;
 use time::{Duration, OffsetDateTime};
 use url::Url;
 
 use super::refusal::{instant, shown, span};
-use super::signature::decoded;
 
 /// A label, and what the URL says.
 pub type Line = (&'static str, String);

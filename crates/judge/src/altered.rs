@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use jsonptr::Token;
 use parallax_vocab::answer::{DnsReply, Reply, S3Reply};
 use parallax_vocab::tally::Tally;
 use parallax_vocab::{Answer, Cause, DnsFault};
@@ -143,7 +144,7 @@ fn places_of(value: &Value, at: &mut String, places: &mut Vec<String>) {
     let mut below = |key: &str, value: &Value, at: &mut String| {
         let length = at.len();
         at.push('/');
-        at.push_str(&key.replace('~', "~0").replace('/', "~1"));
+        at.push_str(Token::new(key).encoded());
         places_of(value, at, places);
         at.truncate(length);
     };

@@ -21,6 +21,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use parallax_vocab::Cause;
 use parallax_vocab::answer::PresignReply;
+use parallax_vocab::percent::encoded;
 use parallax_vocab::question::PresignQuestion;
 
 use crate::{invalid, s3};
@@ -128,26 +129,12 @@ fn by_sigv4(question: &PresignQuestion, at: SystemTime) -> Result<PresignReply, 
 fn unsigned(question: &PresignQuestion) -> Result<String, Cause> {
     s3::config(&question.access)?;
     let endpoint = question.access.endpoint.trim_end_matches('/');
-    let mut url = format!("{endpoint}/{}/{}", encode(&question.bucket, false), encode(&question.key, true));
+    let mut url = format!("{endpoint}/{}/{}", encoded(&question.bucket, false), encoded(&question.key, true));
     for (number, (name, value)) in question.query.iter().enumerate() {
         url.push(if number == 0 { '?' } else { '&' });
-        url.push_str(&encode(name, false));
+        url.push_str(&encoded(name, false));
         url.push('=');
-        url.push_str(&encode(value, false));
+        url.push_str(&encoded(value, false));
     }
     Ok(url)
-}
-
-/// Percent-encoding as AWS defines it for signatures: everything but unreserved characters, upper-case digits.
-fn encode(text: &str, keep_slash: bool) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            b'/' if keep_slash => out.push('/'),
-            _ => write!(out, "%{byte:02X}").expect("writing into a String cannot fail"),
-        }
-    }
-    out
 }

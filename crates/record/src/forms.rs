@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use parallax_vocab::percent::encoded;
 
 /// Every form in which programs write `text`. The forms are distinct and none is empty.
 pub(super) fn forms(text: &str) -> BTreeSet<String> {
@@ -14,7 +15,7 @@ pub(super) fn forms(text: &str) -> BTreeSet<String> {
     // Go's encoding/json writes these three so that its output may stand in a page; strconv.Quote is JSON's for the rest.
     forms.insert(quoted.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"));
     forms.insert(quoted);
-    let percent = percent_encoded(text);
+    let percent = encoded(text, false);
     forms.insert(percent.replace("%20", "+"));
     forms.insert(lower_escapes(&percent));
     forms.insert(percent);
@@ -40,18 +41,6 @@ fn in_base64(bytes: &[u8], before: usize) -> [String; 2] {
     let (from, to) = ((before * 8).div_ceil(6), shifted.len() * 8 / 6);
     let cut = |text: String| text.get(from..to).unwrap_or_default().to_owned();
     [cut(STANDARD_NO_PAD.encode(&shifted)), cut(URL_SAFE_NO_PAD.encode(&shifted))]
-}
-
-fn percent_encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            out.push_str(&hex::encode_upper([byte]));
-        }
-        out
-    })
 }
 
 /// The same with `%2f` for `%2F`.

@@ -2,9 +2,10 @@
 //! encoded once and not normalised.
 
 use aws_lc_rs::{digest, hmac};
+use parallax_vocab::percent::encoded;
 use parallax_vocab::signature::SignatureForm;
 
-use super::request::{ALGORITHM, SignedRequest, encoded};
+use super::request::{ALGORITHM, SignedRequest};
 
 /// The signature of `request` with `secret`, hexadecimal.
 pub(super) fn signature(request: &SignedRequest, secret: &str) -> String {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use parallax_vocab::percent::encoded;
 use parallax_vocab::signature::{Difference, Part as Named};
 
-use super::request::{SignedRequest, encoded};
+use super::request::SignedRequest;
 
 /// A part that is put back as one.
 #[derive(Clone, Debug, PartialEq, Eq)]

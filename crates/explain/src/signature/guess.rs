@@ -1,7 +1,9 @@
 //! What could have been signed, where that is not known: the usual changes that proxies make to a request.
 
+use parallax_vocab::percent::{decoded, encoded};
+
 use super::difference::{Part, put_back, same};
-use super::request::{Payload, SignedRequest, UNSIGNED, decoded, encoded};
+use super::request::{Payload, SignedRequest, UNSIGNED};
 use super::search::Case;
 
 /// What is known of who may have signed.
@@ -79,7 +81,7 @@ fn hosts(case: &Case<'_>) -> Vec<String> {
 
 /// What a path may have been before something prefixed, encoded or tidied it.
 fn paths(path: &str) -> Vec<String> {
-    let mut all = vec![decoded(path, false), encoded(path, true)];
+    let mut all = vec![decoded(path), encoded(path, true)];
     let mut rest = path;
     // Each prefix of whole segments.
     while let Some((_, shorter)) = rest.get(1..).and_then(|it| it.split_once('/')) {

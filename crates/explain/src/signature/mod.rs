@@ -18,8 +18,3 @@ pub(super) mod words;
 pub use guess::Guesses;
 pub use request::{Payload, SignedRequest};
 pub use search::{Case, investigate};
-
-/// A percent-encoded text, decoded.
-pub(super) fn decoded(text: &str) -> String {
-    request::decoded(text, false)
-}

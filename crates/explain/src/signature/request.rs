@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use parallax_vocab::event::Arrived;
+use parallax_vocab::percent::{RESERVED, decoded, encoded};
 use parallax_vocab::signature::SignatureForm;
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// The payload of a presigned URL, unless it says otherwise.
@@ -58,7 +60,7 @@ impl SignedRequest {
     /// A request as it is sent: `url` byte for byte, `host` where another `Host` is sent than the URL's.
     pub fn sent(method: &str, url: &str, host: Option<&str>, headers: &BTreeMap<String, String>) -> Option<Self> {
         let (own, path, query) = split(url)?;
-        Self::assemble(method, host.unwrap_or(own), decoded(path, false), query, headers)
+        Self::assemble(method, host.unwrap_or(own), decoded(path), query, headers)
     }
 
     /// A request as the store's trace shows it. The trace shows the path decoded, unless it was encoded in an unusual
@@ -170,7 +172,7 @@ const FIELDS: [&str; 4] = ["host", "x-amz-date", "x-amz-security-token", "x-amz-
 fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
     query.split('&').filter(|it| !it.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decoded(name, true), decoded(value, true))
+        (decoded(&name.replace('+', " ")), decoded(&value.replace('+', " ")))
     })
 }
 
@@ -182,49 +184,20 @@ fn trimmed(value: &str) -> String {
 /// The decoded path of what the trace shows. Go keeps the path as it was sent only where its own encoding of the
 /// decoded path is another (`net/url`, `URL.RawPath`).
 fn traced_path(shown: &str, sent: Option<&str>) -> String {
-    let undone = decoded(shown, false);
-    let cannot_be_encoded = go_encoded(&undone) == shown;
-    let is_what_was_sent_decoded = sent.is_some_and(|sent| sent != shown && decoded(sent, false) == shown);
+    let undone = decoded(shown);
+    let cannot_be_encoded = utf8_percent_encode(&undone, RESERVED_BY_GO).to_string() == shown;
+    let is_what_was_sent_decoded = sent.is_some_and(|sent| sent != shown && decoded(sent) == shown);
     if cannot_be_encoded || is_what_was_sent_decoded { shown.to_owned() } else { undone }
 }
 
-/// A path as Go encodes it (`net/url`, `shouldEscape` with `encodePath`).
-fn go_encoded(path: &str) -> String {
-    percent_encoded(path, |byte| byte.is_ascii_alphanumeric() || b"-._~$&+,/:;=@".contains(&byte))
-}
-
-/// Percent-encoding as AWS defines it for signatures: everything but unreserved characters.
-pub(super) fn encoded(text: &str, keep_slash: bool) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (keep_slash && byte == b'/');
-    percent_encoded(text, plain)
-}
-
-fn percent_encoded(text: &str, plain: impl Fn(u8) -> bool) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
-        if plain(byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            out.push_str(&hex::encode_upper([byte]));
-        }
-        out
-    })
-}
-
-/// Percent-decoding; what is no escape stays as it is.
-pub(super) fn decoded(text: &str, plus_is_blank: bool) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escape = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|it| hex::decode(it).ok());
-        if let Some(byte) = escape {
-            out.extend(byte);
-            at += 3;
-        } else {
-            out.push(if plus_is_blank && bytes[at] == b'+' { b' ' } else { bytes[at] });
-            at += 1;
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
+/// What Go encodes in a path (`net/url`, `shouldEscape` with `encodePath`).
+const RESERVED_BY_GO: &AsciiSet = &RESERVED
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b'@');

@@ -11,6 +11,7 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use parallax_vocab::Secret;
 use parallax_vocab::event::Arrived;
+use parallax_vocab::percent::encoded;
 use parallax_vocab::signature::{Part, SecretFinding, SeenBy, SignatureFinding, SignatureForm};
 
 use super::canonical::signature;
@@ -321,7 +322,7 @@ fn every_difference_has_its_sentence() {
     let table: [(&str, Edit); 9] = [
         ("a prefix was taken off", |it| it.path = "/a b+c/ä.txt".to_owned()),
         ("a key's byte", |it| it.path = it.path.replace("a b", "a c")),
-        ("encoded twice", |it| it.path = super::request::encoded(&it.path, true)),
+        ("encoded twice", |it| it.path = encoded(&it.path, true)),
         ("slashes", |it| it.path.insert(0, '/')),
         ("a parameter was dropped", |it| drop(it.query.pop())),
         ("a parameter was changed", |it| it.query[0].1 = "inline".to_owned()),

@@ -1,8 +1,9 @@
 //! The sentence that explains a finding: what differs, and what to do about it.
 
+use parallax_vocab::percent::{decoded, encoded};
 use parallax_vocab::signature::{Difference, Part, SecretFinding, SeenBy, SignatureFinding, SignatureForm};
 
-use super::request::{UNSIGNED, decoded, encoded};
+use super::request::UNSIGNED;
 
 /// How much of a value a sentence shows.
 const VALUE_LIMIT: usize = 80;
@@ -153,12 +154,12 @@ fn path(it: &Difference, subject: &str, saw: &str) -> (String, &'static str) {
             format!("the path {} was signed, and {saw} it without the prefix {}", shown(signed), shown(prefix)),
             "sign for the path that reaches the store, without what the proxy takes off",
         )
-    } else if encoded(signed, true) == seen || decoded(seen, false) == signed {
+    } else if encoded(signed, true) == seen || decoded(seen) == signed {
         (
             format!("the path was encoded once more after it was signed: {} became {}", shown(signed), shown(seen)),
             "pass the path on as it came (nginx: `proxy_pass` without a path)",
         )
-    } else if decoded(signed, false) == seen {
+    } else if decoded(signed) == seen {
         (
             format!("the path was decoded once too often: {} became {}", shown(signed), shown(seen)),
             "pass the path on as it came (nginx: `proxy_pass` without a path)",
@@ -175,7 +176,7 @@ fn query(it: &Difference) -> (String, &'static str) {
     let pairs = |text: &str| -> Vec<(String, String)> {
         let pairs = text.split('&').filter(|it| !it.is_empty());
         let pairs = pairs.map(|it| it.split_once('=').unwrap_or((it, "")));
-        pairs.map(|(name, value)| (decoded(name, false), decoded(value, false))).collect()
+        pairs.map(|(name, value)| (decoded(name), decoded(value))).collect()
     };
     let (signed, seen) = (pairs(&it.signed), pairs(&it.seen));
     let value = |all: &[(String, String)], name: &str| {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use jsonptr::Token;
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde::de::DeserializeOwned;
@@ -233,7 +234,9 @@ pub fn name_of(pointer: &str) -> String {
         (None | Some(""), _) => "the file".to_owned(),
         (Some(last), Some("flow")) if last.parse::<usize>().is_ok() => "this step".to_owned(),
         (Some(number), Some(holder)) if number.parse::<usize>().is_ok() => format!("an entry of `{holder}`"),
-        (Some(last), _) => format!("`{}`", last.replace("~1", "/").replace("~0", "~")),
+        (Some(last), _) => {
+            format!("`{}`", Token::from_encoded(last).map_or(last.into(), |token| token.decoded().into_owned()))
+        }
     }
 }
 

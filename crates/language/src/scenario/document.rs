@@ -3,11 +3,11 @@
 //! The input may be hostile: size and depth are bounded, and anchors, aliases and tags are refused, because they make a
 //! short text long or change what it means. Booleans are `true` and `false`; `yes`, `off` and the like stay text.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use jsonptr::Token;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::{Map, Number, Value};
 
@@ -156,16 +156,11 @@ impl Document {
 
 /// A JSON pointer with one more step. Made for each value of each file, so written for speed.
 pub fn join(pointer: &str, step: &str) -> String {
-    let bytes = step.as_bytes();
-    let escaped = if bytes.contains(&b'~') || bytes.contains(&b'/') {
-        Cow::Owned(step.replace('~', "~0").replace('/', "~1"))
-    } else {
-        Cow::Borrowed(step)
-    };
-    let mut joined = String::with_capacity(pointer.len() + 1 + escaped.len());
+    let step = Token::new(step);
+    let mut joined = String::with_capacity(pointer.len() + 1 + step.encoded().len());
     joined.push_str(pointer);
     joined.push('/');
-    joined.push_str(&escaped);
+    joined.push_str(step.encoded());
     joined
 }
 

@@ -1,0 +1,44 @@
+//! Percent-encoding as RFC 3986 has it, and AWS for signatures: all but the unreserved characters, in upper-case digits.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// All but RFC 3986's unreserved characters.
+pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The same in a path, whose slashes stay.
+const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
+
+/// Encodes what is reserved; in a path the slashes stay.
+pub fn encoded(text: &str, keep_slash: bool) -> String {
+    utf8_percent_encode(text, if keep_slash { RESERVED_IN_PATH } else { RESERVED }).to_string()
+}
+
+/// Decodes; what is no escape stays as it is.
+pub fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_unreserved_characters_stay() {
+        for (text, keep_slash, expected) in [
+            ("az-AZ.09_~", false, "az-AZ.09_~"),
+            ("a b/c+d", false, "a%20b%2Fc%2Bd"),
+            ("a b/c+d", true, "a%20b/c%2Bd"),
+            ("é%!*'()", true, "%C3%A9%25%21%2A%27%28%29"),
+        ] {
+            assert_eq!(encoded(text, keep_slash), expected, "{text}");
+            assert_eq!(decoded(expected), text, "{expected}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_escape_stays() {
+        for (text, expected) in [("%2f%2F", "//"), ("100%", "100%"), ("%zz%4", "%zz%4"), ("a+b", "a+b")] {
+            assert_eq!(decoded(text), expected, "{text}");
+        }
+        assert_eq!(decoded("%ff"), "\u{fffd}");
+    }
+}
