@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use parallax_vocab::event::{Demands, Exit, Failure, RECORD_FORMAT, RunStarted};
-use parallax_vocab::{EventKind, RunId, VariantId};
+use parallax_vocab::{EventKind, RunId, VariantId, millis};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
@@ -99,7 +99,7 @@ pub(super) async fn run(
     let (outcome, prints) = tokio::join!(wiring::e2e(run, recipes.clone(), &plan), prints);
     let interrupted = cancel.is_cancelled();
     let all = recorder.finish(move |events| {
-        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let took_ms = millis(began.elapsed());
         let mut proof = parallax_judge::proof(events, &whole);
         if proof_by == Some(ProofBy::Faults) {
             proof.none.append(&mut proof.by_altered);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use parallax_vocab::prober::{ProberOrder, Series};
 use parallax_vocab::wire::{self, FromAgent, HEARTBEAT_MS, ToAgent};
-use parallax_vocab::{Answer, Question};
+use parallax_vocab::{Answer, Question, millis};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -168,7 +168,7 @@ impl Session {
                 if let State::Open(pending) = &mut *self.shared.state() {
                     pending.remove(&request);
                 }
-                let waited_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+                let waited_ms = millis(limit);
                 Err(ProbeError::Overdue { place: place(), waited_ms })
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parallax_vocab::answer::{JwtReply, Reply};
 use parallax_vocab::question::{JwtQuestion, Probe, StsQuestion};
-use parallax_vocab::{Cause, Question};
+use parallax_vocab::{Cause, Question, millis};
 use time::OffsetDateTime;
 
 use super::environment::Stage;
@@ -90,7 +90,7 @@ async fn token(
     let mut view = question.view.clone();
     view.trust.push(stage.scene.cluster.authority.clone());
     let probe = Probe::Jwt(JwtQuestion { token: asked.token.clone(), issuer: None });
-    let deadline_ms = u64::try_from(WITHIN.as_millis()).unwrap_or(u64::MAX);
+    let deadline_ms = millis(WITHIN);
     let vantage = stage.vantage(variant, step.from.as_deref().unwrap_or_default());
     let asked = vantage.ask(Question { view, deadline_ms, probe }).await;
     match asked.noted("ask what a token says")?.outcome.ok()? {

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use futures::future::{join_all, try_join_all};
 use futures::stream::FuturesUnordered;
-use parallax_vocab::Answer;
 use parallax_vocab::answer::Reply;
 use parallax_vocab::event::{Failure, Outcome, Witness};
 use parallax_vocab::question::{DnsQuestion, Probe, View};
+use parallax_vocab::{Answer, millis};
 
 use kube::api::DynamicObject;
 use time::OffsetDateTime;
@@ -22,7 +22,7 @@ use super::reset::{self, Found};
 use super::scene::Scene;
 use super::slots::Slot;
 use super::witness::StoreWitness;
-use super::{Context, flow, millis, neighbours, reached, readiness, store};
+use super::{Context, flow, neighbours, reached, readiness, store};
 use crate::apply::{self, Applier, Belongings, Declared, Unready};
 use crate::certs::write_private;
 use crate::cluster::Cluster;
@@ -181,7 +181,7 @@ pub(super) async fn run(
         silent = error.is_silence();
         for variant in &plan.variants[first..] {
             let outcome = Outcome::Error { failure: error.failure() };
-            context.verdicts.say(&variant.id, outcome, millis(began));
+            context.verdicts.say(&variant.id, outcome, millis(began.elapsed()));
         }
     }
     // Of an apiserver that did not answer just now nothing more is asked: the cluster goes as a whole.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parallax_vocab::course::{Course, Finding, Round};
 use parallax_vocab::event::{Outcome, StepEnded, VariantStarted, Verdict};
 use parallax_vocab::signature::SignatureFinding;
-use parallax_vocab::{Cause, EventKind, StepId, VantageId};
+use parallax_vocab::{Cause, EventKind, StepId, VantageId, millis};
 
 use super::apart::Apart;
 use super::deeds::Deeds;
@@ -20,7 +20,7 @@ use super::probers::Probers;
 use super::rounds::Rounds;
 use super::settle::{self, Settled};
 use super::step::{Attempt, Tried};
-use super::{chain, concealed, millis, signature};
+use super::{chain, concealed, signature};
 use parallax_judge::StepResult;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{RepeatStep, Step, Vulnerable};
@@ -71,7 +71,7 @@ pub(super) async fn run(
     let inner = &variant.variant;
     let problems = parallax_judge::problems(&inner.scenario.flow, &inner.fails, &inner.blocks, &results);
     let outcome = if problems.is_empty() { Outcome::AsExpected } else { Outcome::NotAsExpected { problems } };
-    stage.context.verdicts.say(&variant.id, outcome, millis(began));
+    stage.context.verdicts.say(&variant.id, outcome, millis(began.elapsed()));
     Ok(deeds)
 }
 
@@ -152,7 +152,7 @@ impl Flow<'_> {
         let (variant, id) = (self.variant.id.clone(), StepId::new(step.id.clone()));
         let place = self.variant.places.get(&step.id).cloned().unwrap_or_default();
         let within = settle::within(step) + step.consistently.map_or(Duration::ZERO, Span::to_duration);
-        let deadline_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let deadline_ms = millis(within);
         self.stage.context.sink.say(EventKind::StepStarted { variant: variant.clone(), step: id.clone() });
         let began = Instant::now();
         let needed = parallax_language::scenario::dependencies(&self.variant.variant.scenario, step);
@@ -211,7 +211,7 @@ impl Flow<'_> {
             cause: cause.clone(),
             matchers: judgement.matchers,
             attempts,
-            took_ms: millis(began),
+            took_ms: millis(began.elapsed()),
             deadline_ms,
             question,
             answer,

@@ -41,7 +41,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parallax_vocab::event::Failure;
-use parallax_vocab::{EventKind, RunId};
+use parallax_vocab::{EventKind, RunId, millis};
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -208,11 +208,6 @@ async fn clean_up(site: &Site, sink: &Sink, taken_away: usize) {
     sink.say(EventKind::CleanedUp {
         removed: swept.removed.len() + taken_away,
         remaining: swept.remaining.iter().map(parallax_engine::Remaining::command).collect(),
-        took_ms: millis(began),
+        took_ms: millis(began.elapsed()),
     });
-}
-
-/// Milliseconds since an instant.
-pub(crate) fn millis(since: std::time::Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parallax_vocab::course::Course;
 use parallax_vocab::event::{Outcome, READINESS, StepEnded, VariantStarted, Verdict};
-use parallax_vocab::{Cause, EventKind, StepId};
+use parallax_vocab::{Cause, EventKind, StepId, millis};
 
 use super::Context;
 use super::error::RunError;
@@ -100,7 +100,6 @@ fn started(context: &Context, cluster: &str, plan: &EnvironmentPlan, variant: &V
 /// Records a readiness as a step that failed.
 fn say(context: &Context, variant: &VariantPlan, it: &Unready) -> StepResult {
     let place = variant.places.get(&it.what).cloned().unwrap_or_default();
-    let millis = |it: std::time::Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
     let ended = StepEnded {
         variant: variant.id.clone(),
         step: StepId::new(it.what.clone()),
@@ -139,5 +138,5 @@ fn end(context: &Context, variant: &VariantPlan, results: &[StepResult], unready
     let problems = parallax_judge::unready(&inner.fails, results, place);
     let outcome = if problems.is_empty() { Outcome::AsExpected } else { Outcome::NotAsExpected { problems } };
     let took = unready.iter().map(|it| it.waited).max().unwrap_or_default();
-    context.verdicts.say(&variant.id, outcome, u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    context.verdicts.say(&variant.id, outcome, millis(took));
 }

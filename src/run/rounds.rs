@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use parallax_vocab::course::Round;
+use parallax_vocab::millis;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
@@ -75,7 +76,7 @@ impl Rounds {
     /// The round as the record has it, with the time after which this step begins.
     pub(super) fn round(&self, step: &Step) -> Round {
         let after = step.after.map(|after| self.moment(step, after));
-        let after_ms = after.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
+        let after_ms = after.map(millis);
         Round { of: self.of.clone(), number: self.number, times: self.times, seed: self.seed, after_ms }
     }
 

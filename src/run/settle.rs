@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use parallax_vocab::Cause;
 use parallax_vocab::course::Held;
+use parallax_vocab::{Cause, millis};
 
 use super::error::RunError;
-use super::millis;
 use super::step::{Attempt, Tried, act_within};
 use parallax_language::scenario::Action;
 use parallax_language::scenario::duration::Span;
@@ -176,7 +175,7 @@ async fn bounded(attempt: Attempt<'_>) -> Result<Tried, RunError> {
 /// Tries on until the span is over or one try breaks it.
 async fn stay(attempt: Attempt<'_>, span: Duration, mut settled: Settled) -> Result<Settled, RunError> {
     let began = Instant::now();
-    let span_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let span_ms = millis(span);
     let mut held = Held { span_ms, held_ms: 0, tries: 1, broke: None };
     while held.broke.is_none() && began.elapsed() < span {
         // Looking again is the only way to see that nothing changes.
@@ -189,7 +188,7 @@ async fn stay(attempt: Attempt<'_>, span: Duration, mut settled: Settled) -> Res
             }
             tried => tried?,
         };
-        held.held_ms = millis(began);
+        held.held_ms = millis(began.elapsed());
         match &tried.judgement.cause {
             None => held.tries += 1,
             Some(_) => held.broke = Some(settled.attempts),

@@ -3,6 +3,7 @@
 use super::cluster::EnvironmentPlan;
 use parallax_language::scenario::Kind;
 use parallax_language::scenario::model::Step;
+use parallax_vocab::millis;
 
 /// A cluster, until its first environment can begin.
 pub(super) const START_MS: u64 = 8_000;
@@ -34,6 +35,6 @@ fn step(step: &Step) -> u64 {
         Kind::Log | Kind::Event => 900,
         _ => STEP_MS,
     };
-    let held = step.consistently.map_or(0, |span| u64::try_from(span.to_duration().as_millis()).unwrap_or(u64::MAX));
+    let held = step.consistently.map_or(0, |span| millis(span.to_duration()));
     held.saturating_add(by_kind)
 }

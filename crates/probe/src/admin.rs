@@ -8,8 +8,8 @@ use aws_sigv4::sign::v4;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use parallax_vocab::Cause;
 use parallax_vocab::question::{S3Access, View};
+use parallax_vocab::{Cause, millis};
 
 use crate::dial::Dialler;
 use crate::http::exchange;
@@ -38,7 +38,7 @@ pub async fn put_policy(view: View, access: &S3Access, name: &str, policy: &str)
         .map_err(|why| invalid(why.to_string()))?;
     authorise(&mut request, &target, access, sha256)?;
     let received = tokio::time::timeout(WITHIN, exchange(&dialler, &target, request, KEEP_BYTES)).await;
-    let waited_ms = u64::try_from(WITHIN.as_millis()).unwrap_or(u64::MAX);
+    let waited_ms = millis(WITHIN);
     let received = received.map_err(|_| Cause::Deadline { waited_ms, detail: "no answer".to_owned() })??;
     if received.status == 200 {
         return Ok(());

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
-use parallax_vocab::Cause;
 use parallax_vocab::question::{S3Access, View};
+use parallax_vocab::{Cause, millis};
 
 use crate::connector::Connector;
 use crate::dial::Dialler;
@@ -36,7 +36,7 @@ pub async fn put_back(view: View, access: &S3Access, found: &Contents) -> Result
 }
 
 async fn bounded<T>(work: impl Future<Output = Result<T, Cause>>) -> Result<T, Cause> {
-    let waited_ms = u64::try_from(WITHIN.as_millis()).unwrap_or(u64::MAX);
+    let waited_ms = millis(WITHIN);
     let over = |_| Cause::Deadline { waited_ms, detail: "a store's contents".to_owned() };
     tokio::time::timeout(WITHIN, Box::pin(work)).await.map_err(over)?
 }

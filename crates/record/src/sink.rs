@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use parallax_vocab::EventKind;
 use parallax_vocab::event::Failure;
+use parallax_vocab::{EventKind, millis};
 
 /// Takes events from any task. Cheap to clone; never blocks and never fails, so that saying something cannot change
 /// what happens.
@@ -78,7 +78,7 @@ impl Setup {
 
     fn end(&mut self, detail: String, error: Option<Failure>) {
         self.ended = true;
-        let took_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let took_ms = millis(self.started.elapsed());
         self.sink.say(EventKind::SetupEnded { id: self.id.clone(), took_ms, detail, error });
     }
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parallax_vocab::{Event, EventKind, Secret};
+use parallax_vocab::{Event, EventKind, Secret, millis};
 
 use super::{RecordError, Redactor, Sink};
 
@@ -98,7 +98,9 @@ impl Recorder {
             .map_err(|source| RecordError::Write { path: shown, source })?;
         let recorder = Self { send: send.clone(), thread: Some(thread), redactor, began };
         // After the end of the record the writer is gone, and what is still said has nowhere to go.
-        let sink = Sink::new(move |kind| drop(send.send(Message::Said { at_ms: millis(began), kind: Box::new(kind) })));
+        let sink = Sink::new(move |kind| {
+            drop(send.send(Message::Said { at_ms: millis(began.elapsed()), kind: Box::new(kind) }))
+        });
         Ok((sink, recorder))
     }
 
@@ -124,7 +126,7 @@ impl Recorder {
 
     fn end(&mut self, last: Option<Last>) -> Option<Recorded> {
         let thread = self.thread.take()?;
-        drop(self.send.send(Message::End { at_ms: millis(self.began), last }));
+        drop(self.send.send(Message::End { at_ms: millis(self.began.elapsed()), last }));
         thread.join().ok()
     }
 }
@@ -159,7 +161,7 @@ impl Writer {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     if let Some(live) = &mut self.live {
-                        live.tick(millis(began));
+                        live.tick(millis(began.elapsed()));
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -219,10 +221,6 @@ fn point_latest(directory: &Path) {
     if symlink(name, &fresh).is_ok() && std::fs::rename(&fresh, parent.join("latest")).is_err() {
         drop(std::fs::remove_file(&fresh));
     }
-}
-
-fn millis(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `sqlite`: a look at a database, through the container that holds it.
 
 use kube::Api;
-use parallax_vocab::Cause;
+use parallax_vocab::{Cause, millis};
 use serde_json::Value;
 
 use super::{Attempt, Tried};
@@ -24,7 +24,7 @@ pub(super) async fn run(it: &Attempt<'_>, sqlite: &SqliteStep) -> Result<Tried, 
         Ok(ran) => ran,
         Err(NotRan::Failed(detail)) => return Ok(failed(Cause::Resource { resource, detail })),
         Err(NotRan::Late { waited }) => {
-            let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+            let waited_ms = millis(waited);
             let detail = format!("`{PROGRAM} look` still runs in {resource}");
             return Ok(failed(Cause::Deadline { waited_ms, detail }));
         }

@@ -4,7 +4,7 @@
 use parallax_vocab::answer::{Reply, S3Reply, StsReply};
 use parallax_vocab::course::Moment;
 use parallax_vocab::event::{Witness, is_of_a_store};
-use parallax_vocab::{Answer, Cause, Question, Secret};
+use parallax_vocab::{Answer, Cause, Question, Secret, millis};
 
 use super::{Attempt, Tried};
 use crate::run::error::RunError;
@@ -21,7 +21,7 @@ pub(super) async fn run<T: Asks>(it: &Attempt<'_>, step: &T, token: Option<Secre
     let asking = Asking { scene: &it.stage.scene, kept: it.kept, token, place: &place };
     let probe = it.fill(step)?.probe(&asking).map_err(|reason| it.wrong(reason))?;
     let view = it.stage.scene.view(vantage);
-    let deadline_ms = u64::try_from(it.left.as_millis()).unwrap_or(u64::MAX);
+    let deadline_ms = millis(it.left);
     let question = Question { view, deadline_ms, probe };
     it.deeds.asks(&question.probe);
     let answer = it.stage.vantage(it.variant, from).ask(question.clone()).await?;
