@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use futures::{AsyncBufReadExt as _, StreamExt as _};
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::{DeleteParams, LogParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -20,7 +20,7 @@ use super::delete::gone;
 use super::kill::{RUNTIME_NAMESPACE, find};
 use super::{ActError, Done, FIELD_MANAGER, Scope};
 use crate::cluster::{Ended, until};
-use parallax_engine::Engine;
+use parallax_engine::{Engine, lines};
 use parallax_language::scenario::model::{Ending, Signal};
 use parallax_language::scenario::target::Which;
 use parallax_record::{Noted as _, in_full};
@@ -197,7 +197,7 @@ async fn follow(pods: &Api<Pod>, pod: &str, container: &str) -> Option<Log> {
         ..LogParams::default()
     };
     let mut lines = match pods.log_stream(pod, &parameters).await {
-        Ok(stream) => stream.lines(),
+        Ok(stream) => lines(stream).boxed(),
         Err(error) => {
             tracing::debug!(pod, container, error = in_full(&error), "a log cannot be followed");
             return None;
@@ -210,7 +210,7 @@ async fn follow(pods: &Api<Pod>, pod: &str, container: &str) -> Option<Log> {
             if kept.len() == LINES {
                 kept.pop_front();
             }
-            kept.push_back(line);
+            kept.push_back(line.text);
         }
         kept
     });

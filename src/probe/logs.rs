@@ -1,7 +1,6 @@
 //! Reading what containers wrote, by the apiserver: once, or as it is written.
 
 mod instance;
-mod lines;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -20,8 +19,6 @@ use instance::Reader;
 use parallax_language::scenario::target::LogTarget;
 use parallax_record::in_full;
 
-/// A line longer than this is cut.
-pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
 /// A longer log is not read to its end, and says nothing.
 const LIMIT_BYTES: usize = 32 * 1024 * 1024;
 

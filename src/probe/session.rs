@@ -11,12 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use parallax_engine::LineCutter;
 use parallax_vocab::prober::{ProberOrder, Series};
 use parallax_vocab::wire::{self, FromAgent, HEARTBEAT_MS, ToAgent};
 use parallax_vocab::{Answer, Question, millis};
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::codec::FramedRead;
 
 use super::ProbeError;
 use parallax_record::Noted as _;
@@ -29,7 +32,7 @@ const GRACE: Duration = Duration::from_secs(3);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Questions that wait to be written.
 const QUEUE: usize = 64;
-/// Lines of standard error that are kept, and the longest part of one.
+/// Lines of standard error that are kept, and how much of one.
 const STDERR_LINES: usize = 5;
 const STDERR_LINE_BYTES: usize = 512;
 
@@ -348,15 +351,9 @@ async fn read(mut stdout: impl AsyncRead + Unpin, shared: &Shared) -> Result<(),
 }
 
 async fn keep_last_lines(stderr: impl AsyncRead + Unpin, shared: &Shared) {
-    let mut reader = BufReader::new(stderr);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let part = (&mut reader).take(STDERR_LINE_BYTES as u64).read_until(b'\n', &mut line).await;
-        if !matches!(part, Ok(1..)) {
-            return;
-        }
-        let text = String::from_utf8_lossy(&line).trim().to_owned();
+    let mut read = FramedRead::new(stderr, LineCutter::new(STDERR_LINE_BYTES));
+    while let Some(Ok(line)) = read.next().await {
+        let text = line.text.trim();
         if text.is_empty() {
             continue;
         }
@@ -364,7 +361,7 @@ async fn keep_last_lines(stderr: impl AsyncRead + Unpin, shared: &Shared) {
         if lines.len() == STDERR_LINES {
             lines.pop_front();
         }
-        lines.push_back(text);
+        lines.push_back(text.to_owned());
     }
 }
 

@@ -4,6 +4,9 @@
 //! beforehand what will fail later ([`preflight`]), starts the containers of a run ([`Site`]), and removes them, even
 //! after SIGKILL ([`reaper`], [`gc()`]).
 //!
+//! testcontainers creates and starts the containers (`start`), since this project must use it. All else (networks, exec,
+//! logs, images, removal) goes to the engine by the client that testcontainers itself uses, bollard.
+//!
 //! **Architecture invariant:** only this module names Docker, testcontainers or bollard. It returns names, addresses
 //! and plain values; dropping them removes nothing. Each object is in the ledger *before* it is created, and has labels
 //! that name its owner, so that it is found even without the ledger.
@@ -21,6 +24,7 @@ mod images;
 pub mod install;
 mod ledger;
 mod life;
+mod lines;
 mod logs;
 pub mod preflight;
 pub mod reaper;
@@ -41,7 +45,8 @@ pub use identity::{Liveness, Owner, fresh_run_id};
 pub use images::PullLimits;
 pub use ledger::{Entry, Kind, Ledger, RunFile, StateDir};
 pub use life::Life;
-pub use logs::{LINE_LIMIT_BYTES, LogLine, Stream, Written};
+pub use lines::{CutLine, LINE_LIMIT_BYTES, LineCutter, lines};
+pub use logs::{LogLine, Stream, Written};
 pub use reexec::{ensure_environment, environment_fits};
 pub use site::{Network, Site};
 pub use spec::{Bind, Container, ContainerSpec, InlineFile, Port, Protocol, Ready};

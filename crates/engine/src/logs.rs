@@ -11,9 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::connect::Engine;
 use super::error::EngineError;
-
-/// A line longer than this is cut: nothing that we read needs more, and a buffer has a limit.
-pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
+use super::lines::LineCutter;
 
 /// Where a line was printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,23 +106,22 @@ fn when(line: &str, counts: impl Fn(OffsetDateTime) -> bool) -> Option<&str> {
 /// Cuts chunks into lines, each stream for itself.
 #[derive(Default)]
 struct Cutter {
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
+    stdout: LineCutter,
+    stderr: LineCutter,
 }
 
 impl Cutter {
     fn push(&mut self, output: LogOutput) -> Vec<LogLine> {
-        let (stream, buffer) = match &output {
+        let (stream, cutter) = match &output {
             LogOutput::StdErr { .. } => (Stream::Stderr, &mut self.stderr),
             _ => (Stream::Stdout, &mut self.stdout),
         };
-        let mut lines = Vec::new();
-        for byte in output.into_bytes() {
-            if byte == b'\n' {
-                lines.push(line(stream, buffer));
-            } else if buffer.len() < LINE_LIMIT_BYTES {
-                buffer.push(byte);
-            }
+        let bytes = output.into_bytes();
+        let (mut lines, mut at) = (Vec::new(), 0);
+        while at < bytes.len() {
+            let (taken, line) = cutter.take(&bytes[at..]);
+            at += taken;
+            lines.extend(line.map(|line| LogLine { stream, text: line.text }));
         }
         lines
     }
@@ -132,16 +129,9 @@ impl Cutter {
     fn rest(&mut self) -> Vec<LogLine> {
         [(Stream::Stdout, &mut self.stdout), (Stream::Stderr, &mut self.stderr)]
             .into_iter()
-            .filter(|(_, buffer)| !buffer.is_empty())
-            .map(|(stream, buffer)| line(stream, buffer))
+            .filter_map(|(stream, cutter)| Some(LogLine { stream, text: cutter.rest()?.text }))
             .collect()
     }
-}
-
-fn line(stream: Stream, buffer: &mut Vec<u8>) -> LogLine {
-    let text = String::from_utf8_lossy(buffer).trim_end_matches('\r').to_owned();
-    buffer.clear();
-    LogLine { stream, text }
 }
 
 #[cfg(test)]
@@ -175,13 +165,5 @@ mod tests {
         let seen: Vec<_> = seen.iter().map(|line| (line.stream, line.text.as_str())).collect();
         let (o, e) = (Stream::Stdout, Stream::Stderr);
         assert_eq!(seen, [(o, "a"), (e, "x"), (o, "bc"), (o, ""), (e, "y")]);
-    }
-
-    #[test]
-    fn an_endless_line_is_cut() {
-        let mut cutter = Cutter::default();
-        let long = vec![b'x'; LINE_LIMIT_BYTES + 10];
-        assert!(cutter.push(LogOutput::StdOut { message: long.into() }).is_empty());
-        assert_eq!(cutter.rest()[0].text.len(), LINE_LIMIT_BYTES);
     }
 }

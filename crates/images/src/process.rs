@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::AsyncRead;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
+use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 
 use super::error::ImageError;
+use parallax_engine::LineCutter;
 use parallax_provision::Tool;
 
 /// How many lines of a failed step are shown.
@@ -177,28 +179,10 @@ fn bound_to_us(program: &Path) -> Command {
     }
 }
 
+/// The lines of a pipe, to its end.
 fn lines_of(pipe: impl AsyncRead + Send + Unpin + 'static) -> Lines {
-    futures::stream::unfold(BufReader::new(pipe), |mut pipe| async { Some((next_line(&mut pipe).await?, pipe)) })
-        .boxed()
-}
-
-/// The next line, cut at the limit; a tool's progress that ends in a carriage return counts as one.
-async fn next_line(pipe: &mut (impl AsyncBufRead + Unpin)) -> Option<String> {
-    let mut line = Vec::new();
-    loop {
-        let chunk = pipe.fill_buf().await.unwrap_or_default();
-        if chunk.is_empty() {
-            return (!line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned());
-        }
-        let end = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-        let text = &chunk[..end.unwrap_or(chunk.len())];
-        line.extend_from_slice(&text[..text.len().min(LINE_LIMIT_BYTES - line.len())]);
-        let used = text.len() + usize::from(end.is_some());
-        pipe.consume(used);
-        if end.is_some() {
-            return Some(String::from_utf8_lossy(&line).into_owned());
-        }
-    }
+    let lines = FramedRead::new(pipe, LineCutter::new(LINE_LIMIT_BYTES).at_returns());
+    lines.filter_map(async |line| Some(line.ok()?.text)).boxed()
 }
 
 /// What a step printed.

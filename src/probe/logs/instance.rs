@@ -1,7 +1,7 @@
 //! The instances of a container, and what there still is of their logs.
 
-use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::LogParams;
@@ -10,9 +10,9 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-use super::lines::lines;
 use super::{Dated, Line, LogError, LogQuestion, later};
 use crate::cluster::{Pauses, is_transient, pauses};
+use parallax_engine::{CutLine, lines};
 use parallax_record::in_full;
 
 /// With which instant the kubelet names a file that it has put aside (`pkg/kubelet/logs/container_log_manager.go`).
@@ -145,7 +145,10 @@ impl Reader {
             ..LogParams::default()
         };
         match self.pods.log_stream(&it.pod, &parameters).await {
-            Ok(stream) => Ok(Some(lines(stream).boxed())),
+            Ok(stream) => {
+                let lines = lines(stream).map_ok(|CutLine { text, cut }| Line { text, cut, ..Line::default() });
+                Ok(Some(lines.boxed()))
+            }
             Err(kube::Error::Api(status)) if self.question.previous && status.code < 429 => Err(LogError::None(
                 format!("pod {} has no previous container {}: {}", it.pod, it.container, status.message),
             )),
