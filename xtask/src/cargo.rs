@@ -46,18 +46,9 @@ pub(crate) fn build() -> Result<PathBuf> {
 
 /// The executables that cargo's messages (a line of JSON each) name.
 fn executables(messages: &str) -> Vec<PathBuf> {
-    const KEY: &str = "\"executable\":\"";
     let of_line = |line: &str| {
-        let rest = &line[line.find(KEY)? + KEY.len()..];
-        let mut path = String::new();
-        let mut chars = rest.chars();
-        loop {
-            match chars.next()? {
-                '"' => return Some(PathBuf::from(path)),
-                '\\' => path.push(chars.next()?),
-                other => path.push(other),
-            }
-        }
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        message["executable"].as_str().map(PathBuf::from)
     };
     messages.lines().filter_map(of_line).collect()
 }
@@ -71,9 +62,10 @@ mod tests {
         let messages = concat!(
             "{\"reason\":\"compiler-artifact\",\"executable\":null,\"fresh\":true}\n",
             "{\"reason\":\"compiler-artifact\",\"filenames\":[\"/t/x\"],\"executable\":\"/t/a b/x\",\"fresh\":true}\n",
-            "{\"executable\":\"/t/with\\\"quote\"}\n",
+            "{\"executable\":\"/t/with\\\"quote\\u00e9\"}\n",
+            "{\"reason\":\"compiler-message\",\"message\":{\"rendered\":\"\\\"executable\\\":\\\"/no\\\"\"}}\n",
             "{\"executable\":\"/t/torn",
         );
-        assert_eq!(executables(messages), [PathBuf::from("/t/a b/x"), PathBuf::from("/t/with\"quote")]);
+        assert_eq!(executables(messages), [PathBuf::from("/t/a b/x"), PathBuf::from("/t/with\"quoteé")]);
     }
 }
