@@ -214,20 +214,27 @@ fn last(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-/// `*` stands for any text without `/`, `**` for any text.
+/// `*` stands for any text without `/`, `**` for any text. However many stars there are, each part of the pattern is
+/// compared once with each place of the text. (In `globset`, `**` stands for whole parts of a path alone.)
 fn glob(pattern: &str, text: &str) -> bool {
-    if let Some(rest) = pattern.strip_prefix("**") {
-        return (0..=text.len()).any(|at| text.is_char_boundary(at) && glob(rest, &text[at..]));
+    // Where in the text the pattern may have come so far.
+    let mut reached = BTreeSet::from([0]);
+    let mut rest = pattern;
+    while let Some(next) = rest.chars().next() {
+        let after = rest.trim_start_matches('*');
+        let stars = rest.len() - after.len();
+        if stars == 0 {
+            rest = &rest[next.len_utf8()..];
+            reached.retain(|at| text[*at..].starts_with(next));
+            reached = reached.into_iter().map(|at| at + next.len_utf8()).collect();
+        } else {
+            rest = after;
+            let slash = |at: usize| text[at..].find('/').filter(|_| stars == 1).map(|slash| at + slash);
+            let places = reached.into_iter().flat_map(|at| at..=slash(at).unwrap_or(text.len()));
+            reached = places.filter(|at| text.is_char_boundary(*at)).collect();
+        }
     }
-    if let Some(rest) = pattern.strip_prefix('*') {
-        let end = text.find('/').unwrap_or(text.len());
-        return (0..=end).any(|at| text.is_char_boundary(at) && glob(rest, &text[at..]));
-    }
-    match (pattern.chars().next(), text.chars().next()) {
-        (None, None) => true,
-        (Some(p), Some(t)) if p == t => glob(&pattern[p.len_utf8()..], &text[t.len_utf8()..]),
-        _ => false,
-    }
+    reached.contains(&text.len())
 }
 
 fn no_scenario(filter: &str, variants: &[Candidate<'_>]) -> FilterError {
@@ -334,6 +341,28 @@ mod tests {
             let chosen = choose(&query(filters, only_breaks, &[]));
             assert_eq!(chosen.as_deref(), Ok(expected), "{filters:?} --break {only_breaks:?}");
         }
+    }
+
+    #[test]
+    fn what_patterns_mean() {
+        for (pattern, text, expected) in [
+            ("", "", true),
+            ("", "a", false),
+            ("a*c", "abc", true),
+            ("a*c", "ac", true),
+            ("a*c", "a/c", false),
+            ("a**c", "a/b/c", true),
+            ("a***c", "a/b/c", true),
+            ("*/*", "a/b", true),
+            ("*/*", "a/b/c", false),
+            ("*é", "éé", true),
+            ("*", "", true),
+            ("?", "a", false),
+        ] {
+            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
+        }
+        // Each star anew at each place would take longer than anybody waits.
+        assert!(!glob(&"*a".repeat(30), &format!("{}b", "a".repeat(60))));
     }
 
     #[test]

@@ -215,7 +215,8 @@ enum Outcome {
     Wrong,
 }
 
-/// JSON merge patch (RFC 7396).
+/// JSON merge patch (RFC 7396). What stays keeps its order, as it was written: `json_patch::merge` fills the place of a
+/// key that goes with the last one.
 fn merge_patch(target: &mut Value, patch: &Value) {
     let Value::Object(fields) = patch else {
         *target = patch.clone();
@@ -380,5 +381,8 @@ mod tests {
         let mut value = json!({ "a": { "b": 1, "c": 2 }, "d": [1] });
         merge_patch(&mut value, &json!({ "a": { "b": null, "e": { "f": 3 } }, "d": [2] }));
         assert_eq!(value, json!({ "a": { "c": 2, "e": { "f": 3 } }, "d": [2] }));
+        let mut value = json!({ "a": 1, "b": 2, "c": 3, "d": 4 });
+        merge_patch(&mut value, &json!({ "a": null }));
+        assert_eq!(value.to_string(), r#"{"b":2,"c":3,"d":4}"#, "what stays keeps its order");
     }
 }
