@@ -222,9 +222,11 @@ impl Cache {
 
 /// The cache's folder, by the environment.
 fn folder(set: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    // By the XDG specification a relative path counts as none: another folder for each place where a run starts.
+    let absolute = |name: &str| set(name).filter(|path| path.is_absolute());
     set("PARALLAX_CACHE")
-        .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("parallax")))
-        .or_else(|| set("HOME").map(|home| home.join(".cache/parallax")))
+        .or_else(|| absolute("XDG_CACHE_HOME").map(|cache| cache.join("parallax")))
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache/parallax")))
 }
 
 /// What is in the cache runs privileged: nobody else may put anything there.
@@ -266,6 +268,7 @@ mod tests {
         assert_eq!(of(&["HOME"]), Some(PathBuf::from("/x/.cache/parallax")));
         assert_eq!(of(&["HOME", "PARALLAX_CACHE"]), Some(PathBuf::from("/x")));
         assert_eq!(of(&[]), None, "no folder that is everybody's");
+        assert_eq!(folder(&|name| (name == "XDG_CACHE_HOME").then(|| PathBuf::from("x"))), None, "a relative one");
     }
 
     fn cache() -> (TempDir, Cache) {
