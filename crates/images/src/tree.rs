@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tar::{Builder, EntryType, Header};
 use tokio_util::sync::CancellationToken;
+use walkdir::WalkDir;
 
 use super::error::ImageError;
 
@@ -93,26 +94,19 @@ fn through_usr(path: &str) -> String {
 /// Every regular file below a folder with its path relative to it, sorted. Names that are not UTF-8 and things that
 /// are neither file nor folder are errors: they would not look the same everywhere.
 pub(super) fn files_below(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
-    fn visit(folder: &Path, prefix: &str, found: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let refuse =
-                |why| io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {why}", entry.path().display()));
-            let name = entry.file_name().into_string().map_err(|_| refuse("the name is not UTF-8"))?;
-            let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                visit(&entry.path(), &path, found)?;
-            } else if kind.is_file() {
-                found.push((path, entry.path()));
-            } else {
-                return Err(refuse("neither a file nor a folder; links are written as a `links` layer"));
-            }
-        }
-        Ok(())
-    }
     let mut found = Vec::new();
-    visit(folder, "", &mut found)?;
+    for entry in WalkDir::new(folder).min_depth(1) {
+        let entry = entry?;
+        let refuse = |why| io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {why}", entry.path().display()));
+        let path = entry.path().strip_prefix(folder).ok().and_then(Path::to_str);
+        let path = path.ok_or_else(|| refuse("the name is not UTF-8"))?.to_owned();
+        let kind = entry.file_type();
+        if kind.is_file() {
+            found.push((path, entry.into_path()));
+        } else if !kind.is_dir() {
+            return Err(refuse("neither a file nor a folder; links are written as a `links` layer"));
+        }
+    }
     found.sort();
     Ok(found)
 }

@@ -13,6 +13,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::discovery::{ApiCapabilities, Scope};
 use kube::{Client, discovery};
 use serde_json::Value;
+use walkdir::WalkDir;
 
 use crate::paths;
 use crate::say::say;
@@ -133,17 +134,21 @@ impl Deployer {
 /// The manifests of a folder, in order of their names, folders within it included.
 fn files(folder: &Path) -> std::io::Result<Vec<(PathBuf, Stamp)>> {
     let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder)? {
-            let path = entry?.path();
-            // Follow links: the files of a mounted ConfigMap are links.
-            let Ok(metadata) = std::fs::metadata(&path) else { continue };
-            if metadata.is_dir() {
-                folders.push(path);
-            } else if is_manifest(&path) && found.len() < FILES_LIMIT {
-                found.push((path, (metadata.modified().ok(), metadata.len())));
+    // Follow links: the files of a mounted ConfigMap are links.
+    for entry in WalkDir::new(folder).follow_links(true) {
+        let entry = match entry {
+            Ok(entry) => entry,
+            // Gone again, or a link to nowhere, or one back to a folder that holds it.
+            Err(error)
+                if error.depth() > 0 && !error.path().is_some_and(|path| path.is_dir() && !path.is_symlink()) =>
+            {
+                continue;
             }
+            Err(error) => return Err(error.into()),
+        };
+        if !entry.file_type().is_dir() && is_manifest(entry.path()) && found.len() < FILES_LIMIT {
+            let Ok(metadata) = entry.metadata() else { continue };
+            found.push((entry.into_path(), (metadata.modified().ok(), metadata.len())));
         }
     }
     found.sort();
@@ -244,8 +249,13 @@ mod tests {
         for name in ["b.yaml", "a.yml", "c.yaml", "c.yaml.skip", "notes.txt", "more/d.json"] {
             std::fs::write(folder.path().join(name), "").expect("written");
         }
+        for (link, to) in
+            [("nowhere.yaml", "none"), ("itself.yaml", "itself.yaml"), ("more/back", ".."), ("e.yaml", "b.yaml")]
+        {
+            std::os::unix::fs::symlink(to, folder.path().join(link)).expect("linked");
+        }
         let found = files(folder.path()).expect("listed");
         let names: Vec<_> = found.iter().filter_map(|(path, _)| path.file_name()?.to_str()).collect();
-        assert_eq!(names, ["a.yml", "b.yaml", "d.json"]);
+        assert_eq!(names, ["a.yml", "b.yaml", "e.yaml", "d.json"]);
     }
 }

@@ -1,6 +1,7 @@
 //! Results and times of a project's earlier runs on this machine, stored in the state folder next to the runs' ledgers.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use parallax_vocab::event::Outcome;
@@ -8,7 +9,6 @@ use parallax_vocab::{Event, RunId, VariantId};
 use serde::{Deserialize, Serialize};
 
 use super::prints::Prints;
-use crate::certs::write_private;
 use parallax_engine::StateDir;
 use parallax_images::digest::Fields;
 use parallax_plan::{History, Plan};
@@ -70,11 +70,10 @@ impl Past {
         let folder = path.parent().unwrap_or(root);
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let beside = path.with_extension(format!("{}.part", std::process::id()));
-        // A half-written file of an earlier process with the same id.
-        drop(std::fs::remove_file(&beside));
-        write_private(&beside, text.as_bytes()).map_err(|error| error.to_string())?;
-        std::fs::rename(&beside, &path).map_err(failed)
+        // Readable by its owner alone, until it has its name and after.
+        let mut whole = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+        whole.write_all(text.as_bytes()).map_err(failed)?;
+        whole.persist(&path).map(drop).map_err(|error| failed(error.error))
     }
 }
 

@@ -12,6 +12,7 @@ use parallax_images::digest::{Fields, of_file};
 use parallax_images::{Cache, Lock, Recipes};
 use parallax_language::scenario::Loaded;
 use parallax_record::Noted as _;
+use walkdir::WalkDir;
 
 /// Digests by scenario.
 pub type Prints = BTreeMap<String, String>;
@@ -84,25 +85,14 @@ pub(super) fn fixtures_of(loaded: &Loaded) -> BTreeSet<String> {
 fn files_beside(file: &Path) -> Option<Vec<(String, String)>> {
     let folder = file.parent()?;
     let mut files = Vec::new();
-    let mut waiting = vec![folder.to_owned()];
-    let mut seen = 0;
-    while let Some(next) = waiting.pop() {
-        let mut entries: Vec<_> = std::fs::read_dir(next).ok()?.collect::<Result<_, _>>().ok()?;
-        entries.sort_by_key(std::fs::DirEntry::path);
-        for entry in entries {
-            seen += 1;
-            if seen > FILES_LIMIT {
-                return None;
-            }
-            let path = entry.path();
-            let kind = entry.file_type().ok()?;
-            // A subfolder that is itself a scenario does not belong to this one.
-            if kind.is_dir() && !path.join("scenario.yaml").exists() {
-                waiting.push(path);
-            } else if kind.is_file() && path != file {
-                let name = path.strip_prefix(folder).ok()?.to_string_lossy().into_owned();
-                files.push((name, of_file(&path).ok()?));
-            }
+    let walk = WalkDir::new(folder).min_depth(1).sort_by_file_name().into_iter();
+    // A subfolder that is itself a scenario does not belong to this one.
+    let own = walk.filter_entry(|entry| !entry.file_type().is_dir() || !entry.path().join("scenario.yaml").exists());
+    for (seen, entry) in own.enumerate() {
+        let entry = entry.ok().filter(|_| seen < FILES_LIMIT)?;
+        if entry.file_type().is_file() && entry.path() != file {
+            let name = entry.path().strip_prefix(folder).ok()?.to_string_lossy().into_owned();
+            files.push((name, of_file(entry.path()).ok()?));
         }
     }
     Some(files)
