@@ -99,7 +99,7 @@ impl Recorder {
         let recorder = Self { send: send.clone(), thread: Some(thread), redactor, began };
         // After the end of the record the writer is gone, and what is still said has nowhere to go.
         let sink = Sink::new(move |kind| {
-            drop(send.send(Message::Said { at_ms: millis(began.elapsed()), kind: Box::new(kind) }))
+            drop(send.send(Message::Said { at_ms: millis(began.elapsed()), kind: Box::new(kind) }));
         });
         Ok((sink, recorder))
     }
