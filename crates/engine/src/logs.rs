@@ -12,10 +12,10 @@ use time::format_description::well_known::Rfc3339;
 use super::connect::Engine;
 use super::error::EngineError;
 
-/// A line longer than this is cut: nothing that we read needs more, and a buffer has a limit.
+/// Longer lines are cut, so that the buffer is bounded. No line that Parallax reads is longer.
 pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
 
-/// Where a line was printed.
+/// The stream on which a line was printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// Standard output.
@@ -27,23 +27,23 @@ pub enum Stream {
 /// One line that a container printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// Where.
+    /// The stream on which it was printed.
     pub stream: Stream,
-    /// The line, without its end.
+    /// The line, without the newline.
     pub text: String,
 }
 
-/// What was read of a container's log.
+/// The part of a container's log that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// The lines that count.
+    /// The lines that were selected by their time.
     pub lines: Vec<String>,
-    /// How many there were in all.
+    /// How many lines were read in all.
     pub read: usize,
 }
 
 impl Engine {
-    /// The last lines that a container printed, both streams in the order in which they came.
+    /// The last lines that a container printed, both streams in the order in which they arrived.
     pub async fn logs(&self, name: &str, tail: usize) -> Result<Vec<String>, EngineError> {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&tail.to_string()).build();
         let mut lines = VecDeque::new();
@@ -57,7 +57,8 @@ impl Engine {
         Ok(lines.into())
     }
 
-    /// Of the last lines that a container printed those whose instant counts, by the engine's clock.
+    /// Reads the last lines that a container printed, and returns those whose time is selected. The times are those of
+    /// the engine's clock.
     pub async fn logs_when(
         &self,
         name: &str,
@@ -83,7 +84,7 @@ impl Engine {
     ) -> impl futures::Stream<Item = Result<LogLine, EngineError>> + Send + use<> {
         let doing = format!("read the log of container {name}");
         let mut cutter = Cutter::default();
-        // One step past the end hands over lines without an end.
+        // The final `None` makes the cutter return a last line that has no newline.
         self.docker
             .logs(name, Some(options))
             .map(Some)
@@ -98,14 +99,14 @@ impl Engine {
     }
 }
 
-/// The text of a line that begins with its instant, where that counts.
+/// The text of a line that begins with its timestamp; none if `counts` does not accept the timestamp.
 fn when(line: &str, counts: impl Fn(OffsetDateTime) -> bool) -> Option<&str> {
     let (at, text) = line.split_once(' ').unwrap_or((line, ""));
     let at = OffsetDateTime::parse(at, &Rfc3339).ok()?;
     counts(at).then_some(text)
 }
 
-/// Cuts chunks into lines, each stream for itself.
+/// Splits chunks into lines, separately for each stream.
 #[derive(Default)]
 struct Cutter {
     stdout: Vec<u8>,

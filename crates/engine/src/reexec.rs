@@ -9,7 +9,7 @@ use std::process::Command;
 use super::error::EngineError;
 use super::find::{DEFAULT_SOCKET, Endpoint};
 
-/// Set for the second start. If it is set and the environment is still wrong, something reverts our setting.
+/// Set for the second start. If it is set and the environment is still wrong, something reverts what this module set.
 const GUARD: &str = "PARALLAX_ENGINE_RESOLVED";
 
 /// The variables that an endpoint needs.
@@ -22,7 +22,8 @@ fn wanted(endpoint: &Endpoint) -> Vec<(&'static str, String)> {
     wanted
 }
 
-/// Whether the environment has them already. Without `DOCKER_HOST`, testcontainers uses the default socket.
+/// Whether the environment already has the wanted variables. Without `DOCKER_HOST`, testcontainers uses the default
+/// socket.
 fn is_set(wanted: &[(&str, String)], env: &dyn Fn(&str) -> Option<String>) -> bool {
     wanted.iter().all(|(name, value)| match env(name) {
         Some(set) => set == *value,
@@ -39,8 +40,8 @@ pub fn environment_fits(endpoint: &Endpoint) -> bool {
     is_set(&wanted(endpoint), &|name| std::env::var(name).ok())
 }
 
-/// Returns where the environment already names `endpoint`; otherwise starts the same program again with the same
-/// arguments, in the same process. Call it before any thread, file or child that must not be lost.
+/// Returns if the environment already names `endpoint`. Otherwise starts the same program again with the same
+/// arguments, in the same process (`exec`). Call it before any thread, file or child process that must not be lost.
 pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
     if environment_fits(endpoint) {
         return Ok(());
@@ -54,7 +55,8 @@ pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
         return Err(failed("its environment is not as it was set".to_owned()));
     }
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
-    // Left unset, the default stays a default: what `--provision` may install and start, it may only there.
+    // DOCKER_HOST stays unset for the default socket. Otherwise the engine would count as chosen by the user, and
+    // `--provision` would not install or start one.
     let kept = |(name, value): &(&str, String)| {
         *name != "DOCKER_HOST" || !is_default(value) || std::env::var_os(name).is_some()
     };

@@ -1,7 +1,7 @@
 //! Debian layers: a root file system by mmdebstrap, from the machine's own apt sources.
 //!
-//! The machine knows its mirror, its proxies and its keys; no mirror's name stands in this repository. A machine that is
-//! not Debian has no such sources; mmdebstrap then uses Debian's own default.
+//! The machine knows its mirror, its proxies and its keys; no mirror's name stands in this repository. A machine that
+//! is not Debian has no such sources; mmdebstrap then uses Debian's own default.
 
 use std::ffi::OsString;
 use std::fs::{self, File};

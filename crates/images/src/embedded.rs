@@ -66,8 +66,8 @@ const FILES: &[(&str, &str)] = shipped![
     "writer/recipe.yaml",
 ];
 
-/// Whose images.lock and recipes a run goes by. They name programs that run privileged and as the user, so whose they are
-/// is for the person to say.
+/// Whose images.lock and recipes a run goes by. They name programs that run privileged and as the user, so whose they
+/// are is for the person to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipes {
     /// The project's own `images/`, or the shipped ones where the project in this folder has none.

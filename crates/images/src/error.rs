@@ -105,8 +105,8 @@ pub enum ImageError {
         /// What the registry or the engine said.
         why: String,
     },
-    /// The registry could not say whether it has the image: nobody is there, it asks for a password or for patience, or the
-    /// machine could not keep what it sent. That is the machine's matter, and no reason to leave anything out.
+    /// The registry could not say whether it has the image: nobody is there, it asks for a password or for patience, or
+    /// the machine could not keep what it sent. That is the machine's matter, and no reason to leave anything out.
     #[error("the published image {reference} ({image}) could not be pulled: {why}")]
     Unreachable {
         /// Which image.

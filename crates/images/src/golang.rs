@@ -119,14 +119,15 @@ impl GoBuild<'_> {
             ("GOARCH", architecture().into()),
             ("GOWORK", "off".into()),
             ("GO111MODULE", "on".into()),
-            // What a person's own settings say of these changes what is built, or what is believed. An empty value would leave
-            // the setting of Go's own file. Where modules come from stays the machine's.
+            // What a person's own settings say of these changes what is built, or what is believed. An empty value
+            // would leave the setting of Go's own file. Where modules come from stays the machine's.
             ("GOFLAGS", "-buildvcs=false".into()),
             ("GOINSECURE", NOTHING.into()),
             ("GONOSUMDB", NOTHING.into()),
             ("GOBIN", self.scratch.join("out").into()),
             ("GOTMPDIR", self.scratch.join("work").into()),
-            // A compiler lives for seconds: collecting its garbage costs more than the memory is worth, up to the limit.
+            // A compiler lives for seconds: collecting its garbage costs more than the memory is worth, up to the
+            // limit.
             ("GOGC", "off".into()),
             ("GOMEMLIMIT", memory_limit(memory_bytes(), self.jobs).to_string().into()),
         ]
@@ -183,8 +184,8 @@ impl GoBuild<'_> {
     }
 }
 
-/// The memory in bytes that one compiler may fill before it collects garbage: half of the machine's for the compilers of two
-/// builds, `jobs` each, and never so little that it does nothing else.
+/// The memory in bytes that one compiler may fill before it collects garbage: half of the machine's for the compilers
+/// of two builds, `jobs` each, and never so little that it does nothing else.
 fn memory_limit(machine_bytes: u64, jobs: usize) -> u64 {
     const MIB: u64 = 1024 * 1024;
     let compilers = 2 * u64::try_from(jobs).unwrap_or(u64::MAX / 2).max(1);

@@ -121,7 +121,8 @@ pub async fn build(
     obtain(&request, &wants, sink, cancel).await
 }
 
-/// Takes files out of the cache that no present recipe makes, oldest first, until at most `spare_bytes` of such are left.
+/// Takes files out of the cache that no present recipe makes, oldest first, until at most `spare_bytes` of such are
+/// left.
 pub fn prune(lock: &Lock, binaries: &Path, cache: &Cache, spare_bytes: u64) -> Result<Pruned, ImageError> {
     let mut keep = BTreeSet::new();
     for entry in &lock.images {

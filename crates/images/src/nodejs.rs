@@ -1,7 +1,7 @@
 //! npm layers: the packages of a `package-lock.json`, checked against its hashes.
 //!
-//! npm fetches them from the registry that the machine names; a lock file that names a host is refused when the recipe is
-//! read. No script of a package runs.
+//! npm fetches them from the registry that the machine names; a lock file that names a host is refused when the recipe
+//! is read. No script of a package runs.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

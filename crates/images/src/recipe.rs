@@ -158,7 +158,8 @@ pub struct Npm {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Maven {
-    /// A folder beside the recipe with `pom.xml`, `jars.sha256` (every jar, as `sha256sum` lists them) and Java sources.
+    /// A folder beside the recipe with `pom.xml`, `jars.sha256` (every jar, as `sha256sum` lists them) and Java
+    /// sources.
     pub folder: String,
     /// The folder in the image that gets the jars in `lib` and the classes in `classes`.
     pub to: String,
@@ -198,8 +199,8 @@ impl Recipe {
     }
 
     /// Whether `/bin`, `/sbin` and `/lib` are links into `/usr`, as Debian has them. A layer that wrote to `bin/x`
-    /// would put a directory in the link's place and hide every program behind it. Packages that are only unpacked bring
-    /// no such links.
+    /// would put a directory in the link's place and hide every program behind it. Packages that are only unpacked
+    /// bring no such links.
     pub fn merged_usr(&self) -> bool {
         let installed = |debian: &Debian| debian.variant == DebianVariant::Minbase;
         self.layers.iter().any(|layer| matches!(&layer.value, Layer::Debian(debian) if installed(debian)))

@@ -90,8 +90,8 @@ impl Registries {
     }
 }
 
-/// Whether a registry answered that it has no such image. Everything else (no network, a password, too many requests, a full
-/// disk) says nothing of the image.
+/// Whether a registry answered that it has no such image. Everything else (no network, a password, too many requests, a
+/// full disk) says nothing of the image.
 pub(super) fn registry_has_none(why: &str) -> bool {
     const SIGNS: [&str; 4] = ["manifest unknown", "name unknown", "repository name not known", "no matching manifest"];
     let why = why.trim().to_lowercase();

@@ -1,7 +1,8 @@
-//! Layers of a Python package index: wheels of exact versions, checked against the recipe's hashes, unpacked as they are.
+//! Layers of a Python package index: wheels of exact versions, checked against the recipe's hashes, unpacked as they
+//! are.
 //!
-//! pip fetches them, because it knows the machine's index, proxies, authorities and credentials; no index's name stands in
-//! this repository. It runs none of their code, and we unpack them ourselves: what pip installs carries paths of the
+//! pip fetches them, because it knows the machine's index, proxies, authorities and credentials; no index's name stands
+//! in this repository. It runs none of their code, and we unpack them ourselves: what pip installs carries paths of the
 //! machine, and the image's Python is another than the machine's.
 
 use std::ffi::OsString;

@@ -18,8 +18,8 @@ pub(super) fn read<T: DeserializeOwned>(file: &Path) -> Result<T, ImageError> {
     parse(file, &text)
 }
 
-/// A project's file may be a stranger's: no link is followed, for a mistake in what it leads to would be shown, and no pipe
-/// is waited for.
+/// A project's file may be a stranger's: no link is followed, for a mistake in what it leads to would be shown, and no
+/// pipe is waited for.
 fn read_text(file: &Path) -> io::Result<String> {
     let refuse = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
     if !file.symlink_metadata()?.is_file() {

@@ -1,9 +1,9 @@
 //! The JUnit report: scenarios are suites and variants are cases, so that it counts what the summary counts
 //! ([`Summary::totals`]); what each step saw is in the case's output.
 //!
-//! A break that did as declared is a success. A failure's type says whose it is: `expectation` is the system under test's,
-//! `harness` the harness's, the engine's or the machine's. Where the run itself failed and no variant says so, the suite
-//! `environment` has one case for it.
+//! A break that did as declared is a success. A failure's type says whose it is: `expectation` is the system under
+//! test's, `harness` the harness's, the engine's or the machine's. Where the run itself failed and no variant says so,
+//! the suite `environment` has one case for it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -32,8 +32,8 @@ pub fn write(summary: &Summary, path: &Path) -> Result<(), ReportError> {
     write_whole(path, &text)
 }
 
-/// What ended the run, where no variant says it: the one failure that the totals count then. Otherwise how each part of the
-/// set-up went, as no case.
+/// What ended the run, where no variant says it: the one failure that the totals count then. Otherwise how each part of
+/// the set-up went, as no case.
 fn environment(summary: &Summary) -> TestSuite {
     let mut suite = TestSuite::new("environment");
     let mut text = String::new();

@@ -1,7 +1,7 @@
 //! What people and tools read, made from events and nothing else.
 //!
-//! [`Summary`] folds the events of a run; [`terminal`], [`page`], [`junit`] and [`github`] write it down. [`live`] shows the events
-//! while they come. A report made during the run and one made from its record are the same text.
+//! [`Summary`] folds the events of a run; [`terminal`], [`page`], [`junit`] and [`github`] write it down. [`live`]
+//! shows the events while they come. A report made during the run and one made from its record are the same text.
 //!
 //! **Architecture Invariant:** pure functions of recorded events: no clock, no environment, no engine.
 

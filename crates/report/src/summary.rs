@@ -223,8 +223,8 @@ impl Summary {
         &mut variants[index]
     }
 
-    /// Known holes that were seen open, each once: the scenario and step that showed it, and what it means. Of baselines
-    /// alone: what a break changes may let through what is no attack any more.
+    /// Known holes that were seen open, each once: the scenario and step that showed it, and what it means. Of
+    /// baselines alone: what a break changes may let through what is no attack any more.
     pub fn findings(&self) -> Vec<(String, &Finding)> {
         let mut findings: Vec<(String, &Finding)> = Vec::new();
         for scenario in &self.scenarios {
@@ -251,8 +251,8 @@ impl Summary {
             || self.variants().any(|variant| variant.outcome == Some(Outcome::Interrupted))
     }
 
-    /// Counts the variants, for every report. A run that failed without a failed variant counts as one failure: no reader may
-    /// take it for a success.
+    /// Counts the variants, for every report. A run that failed without a failed variant counts as one failure: no
+    /// reader may take it for a success.
     pub fn totals(&self) -> Totals {
         let interrupted = self.interrupted();
         let mut totals = Totals::default();
