@@ -1,4 +1,4 @@
-//! Why steps of a run failed, from its record alone: each with its sentence and what proves it.
+//! Explains why steps of a run failed, from its record alone: each with one sentence and its evidence.
 
 use std::fmt::Write as _;
 
@@ -7,8 +7,8 @@ use parallax_vocab::event::{Failure, Outcome, StepEnded, Verdict};
 use super::evidence;
 use super::summary::{Summary, Variant};
 
-/// Explains every failed and blocked step; with `only`, those of a scenario, a variant or a step of that name. `None`
-/// where nothing has that name.
+/// Explains every failed and blocked step. With `only`, explains those of the scenario, variant or step of that name.
+/// Returns `None` if nothing has that name.
 pub fn explanation(summary: &Summary, only: Option<&str>) -> Option<String> {
     let mut text = String::new();
     let mut named = only.is_none();
@@ -33,7 +33,7 @@ pub fn explanation(summary: &Summary, only: Option<&str>) -> Option<String> {
     named.then_some(text)
 }
 
-/// Names that `only` may have.
+/// All names that are valid for `only`.
 pub fn names(summary: &Summary) -> Vec<String> {
     let mut all: Vec<String> = summary.scenarios.iter().map(|it| it.name.clone()).collect();
     all.extend(summary.variants().map(|it| it.id.as_str().to_owned()));
