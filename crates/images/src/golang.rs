@@ -1,4 +1,4 @@
-//! Go layers: `go build` of a module beside the recipe, or `go install` of a published one, pinned by its sum.
+//! Go layers: `go build` of a module in the recipe's folder, or `go install` of a published module, pinned by its sum.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,11 +13,12 @@ use super::error::ImageError;
 use super::process::Step;
 use super::recipe::Go;
 
-/// A cold build of Kubernetes takes about ten minutes of one core; a slow machine takes some times that.
+/// Limit of one build. A build of Kubernetes without a cache takes about ten minutes on one core, and several times
+/// that on a slow machine.
 const BUILD_LIMIT: Duration = Duration::from_mins(40);
-/// A pattern of module paths that no module has.
+/// A pattern that matches no module path.
 const NOTHING: &str = "nothing.invalid";
-/// Downloading one module.
+/// Limit of the download of one module.
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
 
 /// One build.
@@ -30,14 +31,14 @@ pub(super) struct GoBuild<'a> {
     pub(super) recipe: &'a Path,
     /// The `go` program.
     pub(super) program: &'a Path,
-    /// A folder of its own, removed by the caller.
+    /// A scratch folder for this build only. The caller removes it.
     pub(super) scratch: &'a Path,
     /// How many compilers may run at once.
     pub(super) jobs: usize,
 }
 
 impl GoBuild<'_> {
-    /// Builds it and returns the program.
+    /// Builds the program and returns its path.
     pub(super) async fn run(
         &self,
         say: &(dyn Fn(&str) + Send + Sync),
@@ -67,12 +68,12 @@ impl GoBuild<'_> {
         })
     }
 
-    /// `go` with the flags that make programs static, small and the same in every folder.
+    /// A `go` command with the flags that make programs static, small, and independent of the folder they are built in.
     fn step(&self, verb: &[&str], what: &str, out: Option<&Path>, folder: Option<&Path>) -> Step<'_> {
         let mut ldflags = "-s -w".to_owned();
         for flag in &self.go.ldflags {
             ldflags.push(' ');
-            // The go command splits the list at spaces, outside of quotes.
+            // The go command splits the list at spaces that are not inside quotes.
             if flag.contains(char::is_whitespace) {
                 ldflags.extend(["'", flag, "'"]);
             } else {
@@ -105,7 +106,7 @@ impl GoBuild<'_> {
             program: self.program.to_owned(),
             arguments,
             environment: self.environment(),
-            // An installed package is built outside of any module of the machine.
+            // `go install` runs in the scratch folder, outside of any module of the machine.
             folder: Some(folder.unwrap_or(self.scratch).to_owned()),
             output: None,
             limit: BUILD_LIMIT,
@@ -133,7 +134,7 @@ impl GoBuild<'_> {
         ]
     }
 
-    /// Downloads the module and compares what came with what the recipe pins, before any of it is compiled.
+    /// Downloads the module and compares its sum with the one that the recipe pins, before anything is compiled.
     async fn check_sum(
         &self,
         say: &(dyn Fn(&str) + Send + Sync),
@@ -162,7 +163,7 @@ impl GoBuild<'_> {
         };
         say(&format!("downloading {module}"));
         let lines = step.run(&|_| (), cancel).await?;
-        // Downloads are said on standard error, and the two are read as one.
+        // Messages about downloads are on stderr, and stdout and stderr are read as one stream.
         let json = lines.iter().skip_while(|line| *line != "{").take_while(|line| *line != "}");
         let json: String = json.cloned().chain(["}".to_owned()]).collect();
         let downloaded: Option<Downloaded> = serde_json::from_str(&json).ok();
@@ -192,7 +193,7 @@ fn memory_limit(machine_bytes: u64, jobs: usize) -> u64 {
     (machine_bytes / 2 / compilers).clamp(256 * MIB, 2048 * MIB)
 }
 
-/// The machine's memory.
+/// The machine's memory in bytes.
 fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
     info.totalram.saturating_mul(u64::from(info.mem_unit))

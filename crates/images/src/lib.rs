@@ -1,4 +1,4 @@
-//! The image room: every image of a run, from the first source that has it.
+//! Gets every image of a run from the first source that has it.
 //!
 //! `images/images.lock` lists the images; `images/NAME/recipe.yaml` says how one is built from package registries.
 //! [`obtain()`] takes each from the engine, the cache, a registry or a build, in an order that [`supply`] decides

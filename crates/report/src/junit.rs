@@ -2,8 +2,8 @@
 //! ([`Summary::totals`]). The case's output shows what each step saw.
 //!
 //! A break that did as declared is a success. A failure's type tells who is responsible: `expectation` is the system
-//! under test's, `harness` the harness's, the engine's or the machine's. Where the run itself failed and no variant
-//! says so, the suite `environment` has one case for it.
+//! under test, `harness` is the harness, the engine or the machine. If the run itself failed and no variant
+//! did, the suite `environment` has one case for it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -32,8 +32,8 @@ pub fn write(summary: &Summary, path: &Path) -> Result<(), ReportError> {
     write_whole(path, &text)
 }
 
-/// What ended the run, where no variant says it: the one failure that the totals count then. Otherwise how each part of
-/// the set-up went, as no case.
+/// The suite for the environment. Its output shows how each set-up step ended. It has one case only if the run failed
+/// and no variant did: that is the one failure that the totals count then.
 fn environment(summary: &Summary) -> TestSuite {
     let mut suite = TestSuite::new("environment");
     let mut text = String::new();

@@ -224,8 +224,8 @@ impl Summary {
         &mut variants[index]
     }
 
-    /// Known holes that were seen open, each once: the scenario and step that showed it, and what it means. Of
-    /// baselines alone: what a break changes may let through what is no attack any more.
+    /// Findings, each once: the scenario and step that showed it, and what it means. Only baselines count,
+    /// because a break may change the attack into something that is allowed.
     pub fn findings(&self) -> Vec<(String, &Finding)> {
         let mut findings: Vec<(String, &Finding)> = Vec::new();
         for scenario in &self.scenarios {
@@ -252,8 +252,8 @@ impl Summary {
             || self.variants().any(|variant| variant.outcome == Some(Outcome::Interrupted))
     }
 
-    /// Counts the variants, for every report. A run that failed without a failed variant counts as one failure: no
-    /// reader may take it for a success.
+    /// Counts the variants, for every report. A run that failed without a failed variant counts as one failure, so
+    /// that no reader takes it for a success.
     pub fn totals(&self) -> Totals {
         let interrupted = self.interrupted();
         let mut totals = Totals::default();

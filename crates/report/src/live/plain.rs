@@ -8,7 +8,7 @@ use super::{doing, said};
 use crate::seconds;
 use parallax_record::Live;
 
-/// Work without an event for this long gets a line, in milliseconds.
+/// A running unit gets another line when it has had none for this long, in milliseconds.
 const SILENCE_MS: u64 = 15_000;
 
 /// Writes lines to `W`.
