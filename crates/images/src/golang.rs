@@ -120,15 +120,15 @@ impl GoBuild<'_> {
             ("GOARCH", architecture().into()),
             ("GOWORK", "off".into()),
             ("GO111MODULE", "on".into()),
-            // What a person's own settings say of these changes what is built, or what is believed. An empty value
-            // would leave the setting of Go's own file. Where modules come from stays the machine's.
+            // The user's settings of these variables would change what is built, or which sources are trusted. An empty
+            // value would not override the setting in Go's own file. Where modules come from is still set by the
+            // machine.
             ("GOFLAGS", "-buildvcs=false".into()),
             ("GOINSECURE", NOTHING.into()),
             ("GONOSUMDB", NOTHING.into()),
             ("GOBIN", self.scratch.join("out").into()),
             ("GOTMPDIR", self.scratch.join("work").into()),
-            // A compiler lives for seconds: collecting its garbage costs more than the memory is worth, up to the
-            // limit.
+            // A compiler runs for seconds only, so below the memory limit garbage collection costs more than it gains.
             ("GOGC", "off".into()),
             ("GOMEMLIMIT", memory_limit(memory_bytes(), self.jobs).to_string().into()),
         ]
@@ -185,8 +185,8 @@ impl GoBuild<'_> {
     }
 }
 
-/// The memory in bytes that one compiler may fill before it collects garbage: half of the machine's for the compilers
-/// of two builds, `jobs` each, and never so little that it does nothing else.
+/// The memory in bytes that one compiler may use before it collects garbage. Two builds with `jobs` compilers each
+/// share half of the machine's memory. The result is never so small that a compiler only collects garbage.
 fn memory_limit(machine_bytes: u64, jobs: usize) -> u64 {
     const MIB: u64 = 1024 * 1024;
     let compilers = 2 * u64::try_from(jobs).unwrap_or(u64::MAX / 2).max(1);

@@ -94,8 +94,8 @@ pub async fn obtain(
     Ok(obtained.into_iter().map(|image| (image.name.clone(), image)).collect())
 }
 
-/// Reads a recipe and hashes its inputs, on a thread of its own: there are megabytes of them. A missing program of ours
-/// is an error only if the image has to be built.
+/// Reads a recipe and hashes its inputs. This runs on a thread for blocking work, because the inputs have megabytes. A
+/// missing program of this workspace is an error only if the image has to be built.
 async fn prepare(request: &Request<'_>, entry: &Entry) -> Result<Result<Option<Prepared>, ImageError>, ImageError> {
     let (lock, entry) = (request.lock.clone(), entry.clone());
     let (binaries, cache) = (request.binaries.to_owned(), request.cache.clone());
