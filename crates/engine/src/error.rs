@@ -24,7 +24,7 @@ impl std::fmt::Display for Tried {
     }
 }
 
-/// An error of this crate. Messages are fragments in lower case; [`EngineError::fix`] says how to fix it.
+/// An error of this crate. Messages are fragments in lower case; [`EngineError::fix`] describes the fix.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {

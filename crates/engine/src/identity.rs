@@ -19,7 +19,7 @@ use super::error::EngineError;
 pub(super) const LABEL_RUN: &str = "io.parallax.run";
 /// Label: what the object is within its run.
 pub(super) const LABEL_WHAT: &str = "io.parallax.what";
-/// Label: [`Owner`].
+/// Label: the object's owner ([`Owner`]).
 pub(super) const LABEL_OWNER: &str = "io.parallax.owner";
 /// Label: when the object was created, in seconds since 1970.
 pub(super) const LABEL_CREATED: &str = "io.parallax.created";

@@ -1,10 +1,10 @@
 //! Everything that talks to a container engine.
 //!
-//! This module finds the engine as Docker's own clients do ([`find`]), installs one on request ([`install`]), reports
+//! This crate finds the engine as Docker's own clients do ([`find`]), installs one on request ([`install`]), reports
 //! beforehand what will fail later ([`preflight`]), starts the containers of a run ([`Site`]), and removes them, even
 //! after SIGKILL ([`reaper`], [`gc()`]).
 //!
-//! **Architecture invariant:** only this module names Docker, testcontainers or bollard. It returns names, addresses
+//! **Architecture invariant:** only this crate names Docker, testcontainers or bollard. It returns names, addresses
 //! and plain values; dropping them removes nothing. Each object is in the ledger *before* it is created, and has labels
 //! that name its owner, so that it is found even without the ledger.
 

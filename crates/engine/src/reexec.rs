@@ -1,7 +1,8 @@
 //! Starts this program again with the address of the engine in its environment.
 //!
 //! testcontainers reads `DOCKER_HOST` by itself, ignores Docker's contexts and accepts no client, and it is unsafe to
-//! set a variable of the running process. `TESTCONTAINERS_COMMAND=keep` leaves all removal to the ledger.
+//! set a variable of the running process. With `TESTCONTAINERS_COMMAND=keep` it removes nothing, so that only sweeps
+//! do.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -35,7 +36,7 @@ fn is_default(host: &str) -> bool {
     host.strip_prefix("unix://") == Some(DEFAULT_SOCKET)
 }
 
-/// Whether testcontainers will use `endpoint`, and leave removal to us, in this process.
+/// Whether, in this process, testcontainers will use `endpoint` and remove nothing.
 pub fn environment_fits(endpoint: &Endpoint) -> bool {
     is_set(&wanted(endpoint), &|name| std::env::var(name).ok())
 }
@@ -57,10 +58,10 @@ pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     // DOCKER_HOST stays unset for the default socket. Otherwise the engine would count as chosen by the user, and
     // `--provision` would not install or start one.
-    let kept = |(name, value): &(&str, String)| {
+    let must_be_set = |(name, value): &(&str, String)| {
         *name != "DOCKER_HOST" || !is_default(value) || std::env::var_os(name).is_some()
     };
-    let wanted = wanted.into_iter().filter(kept);
+    let wanted = wanted.into_iter().filter(must_be_set);
     let error = Command::new(program).args(std::env::args_os().skip(1)).envs(wanted).env(GUARD, "1").exec();
     Err(failed(error.to_string()))
 }

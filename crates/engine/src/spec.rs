@@ -42,7 +42,7 @@ pub struct ContainerSpec {
     pub ready: Ready,
     /// How long the container may take to become ready, counted from its start.
     pub ready_within: Duration,
-    /// More labels.
+    /// Additional labels.
     pub labels: BTreeMap<String, String>,
 }
 

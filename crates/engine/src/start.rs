@@ -2,7 +2,7 @@
 //!
 //! Creation and start run in a task that always runs to its end, even if the caller gives up. Only the wait for
 //! readiness can be dropped. The handle that testcontainers returns is dropped at once. With
-//! `TESTCONTAINERS_COMMAND=keep` ([`super::ensure_environment`]) that removes nothing; removal is the ledger's work.
+//! `TESTCONTAINERS_COMMAND=keep` ([`super::ensure_environment`]) that removes nothing: a sweep removes containers.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -259,7 +259,7 @@ fn too_early(end: &str, wanted: &str) -> String {
 }
 
 impl Engine {
-    /// Waits until a container is ready; the error says what happened instead.
+    /// Waits until a container is ready; the error describes what happened instead.
     async fn ready(&self, spec: &ContainerSpec, name: &str, deadline: Instant) -> Result<(), String> {
         let Ready::LogLine(wanted) = &spec.ready else {
             return match self.exited(name).await {

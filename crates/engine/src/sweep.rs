@@ -198,7 +198,7 @@ impl Engine {
         }
     }
 
-    /// Removes one object in any state. The error says why it still exists.
+    /// Removes one object, whatever its state is. The error tells why the object still exists.
     pub(super) async fn remove(&self, kind: Kind, name: &str) -> Result<(), String> {
         let result = match kind {
             Kind::Container => {

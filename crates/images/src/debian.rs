@@ -1,7 +1,7 @@
 //! Debian layers: mmdebstrap makes a root file system from the apt sources of the machine.
 //!
-//! The machine knows its mirror, its proxies and its keys; no mirror's name stands in this repository. A machine that
-//! is not Debian has no such sources; mmdebstrap then uses Debian's own default.
+//! The machine's configuration names its mirror, its proxies and its keys. This repository names no mirror. A machine
+//! that is not Debian has no such sources; mmdebstrap then uses Debian's own default.
 
 use std::ffi::OsString;
 use std::fs::{self, File};

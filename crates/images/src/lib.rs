@@ -1,6 +1,6 @@
 //! Gets every image of a run from the first source that has it.
 //!
-//! `images/images.lock` lists the images; `images/NAME/recipe.yaml` says how one is built from package registries.
+//! `images/images.lock` lists the images; `images/NAME/recipe.yaml` describes how one is built from package registries.
 //! [`obtain()`] takes each from the engine, the cache, a registry or a build, and reports which it was. [`supply`]
 //! decides the order without I/O. This crate writes image archives itself; one archive serves both the engine and a
 //! node's image folder.

@@ -45,9 +45,9 @@ impl fmt::Display for K3s {
 /// Where an image came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The engine had it.
+    /// It was in the engine already.
     Engine,
-    /// The cache had its archive.
+    /// Its archive was in the cache already.
     Cache,
     /// It was pulled from its registry.
     Pulled {

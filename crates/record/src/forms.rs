@@ -11,8 +11,8 @@ pub(super) fn forms(text: &str) -> BTreeSet<String> {
     // A log line in JSON may contain an answer in JSON. The text is then quoted twice.
     let quoted = in_json(text);
     forms.insert(in_json(&quoted));
-    // Go's encoding/json escapes these three characters, so that its output is safe in HTML. The output of
-    // strconv.Quote is the same as JSON's otherwise.
+    // Go's encoding/json escapes these three characters, so that its output is safe in HTML. For all other
+    // characters, strconv.Quote writes the same as JSON.
     forms.insert(quoted.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"));
     forms.insert(quoted);
     let percent = percent_encoded(text);

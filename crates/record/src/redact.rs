@@ -28,7 +28,7 @@ const RANDOM_FROM: usize = 12;
 /// For a secret that is longer than this (a key or a token), not every piece is stored, because a run has thousands of
 /// tokens. So a few bytes of it may remain next to a cut; they are too few to be of use.
 const SHORT: usize = 64;
-/// The least number of bytes of a secret's beginning that are removed before a mark that says that the text was cut.
+/// The shortest beginning of a secret that is removed before a mark of a cut, in bytes.
 const LEAST_BEGINNING: usize = 3;
 /// The longest beginning that is stored, in bytes. A longer beginning always contains a stored piece.
 const LONGEST_BEGINNING: usize = 2 * PIECE - 1;

@@ -32,8 +32,8 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
         lines.push(("cause", cut(&cause.to_string())));
     }
     // The differences of an object are listed one by one below.
-    let told = |matched: &Matched| matched.matcher == "object" && !step.course.told.is_empty();
-    for matched in step.matchers.iter().filter(|matched| !matched.held && !told(matched)) {
+    let listed_below = |matched: &Matched| matched.matcher == "object" && !step.course.told.is_empty();
+    for matched in step.matchers.iter().filter(|matched| !matched.held && !listed_below(matched)) {
         let Matched { matcher, expected, seen, .. } = matched;
         lines.push(("matcher", cut(&format!("{matcher}: expected {expected}, saw {seen}"))));
     }
@@ -76,8 +76,8 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     }
     lines.extend(step.course.moments.iter().map(|it| ("moment", clip(&format!("{} {}", it.unix_ms, it.what)))));
     // The last lines are the newest, and so the closest to the failure.
-    let told = &step.course.told;
-    lines.extend(told.iter().skip(told.len().saturating_sub(TOLD_SHOWN)).map(|line| ("saw", clip(line))));
+    let reported = &step.course.told;
+    lines.extend(reported.iter().skip(reported.len().saturating_sub(TOLD_SHOWN)).map(|line| ("saw", clip(line))));
     if step.verdict != Verdict::Blocked {
         let tries = if step.attempts == 1 { "1 try".to_owned() } else { format!("{} tries", step.attempts) };
         lines.push(("time", format!("{} of {}, {tries}", seconds(step.took_ms), seconds(step.deadline_ms))));

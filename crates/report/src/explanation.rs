@@ -44,12 +44,12 @@ pub fn names(summary: &Summary) -> Vec<String> {
 }
 
 fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], whole: bool) {
-    let told: Vec<&&StepEnded> = steps.iter().filter(|step| step.verdict != Verdict::Passed).collect();
+    let explained: Vec<&&StepEnded> = steps.iter().filter(|step| step.verdict != Verdict::Passed).collect();
     let failure = match &variant.outcome {
         Some(Outcome::Error { failure }) if whole => Some(failure),
         _ => None,
     };
-    if told.is_empty() && failure.is_none() {
+    if explained.is_empty() && failure.is_none() {
         return;
     }
     let ended = match &variant.outcome {
@@ -61,7 +61,7 @@ fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], w
         None => "did not end",
     };
     heading(text, variant.id.as_str(), ended);
-    for step in told {
+    for step in explained {
         line(text, 2, &parallax_explain::of_step(step));
         labelled(text, "place", &step.place);
         for (label, what) in evidence::lines(step) {

@@ -23,11 +23,11 @@ impl Summary {
         let mut measured: Vec<Measured<'_>> = Vec::new();
         for (variant, figure) in figures {
             // Several figures may have the same worst round. Its timeline is shown once, with the first of them.
-            let told = measured.iter().any(|it| {
+            let already_shown = measured.iter().any(|it| {
                 let same = (&it.figure.of, it.figure.worst_round) == (&figure.of, figure.worst_round);
                 it.variant.id == variant.id && same && !it.timeline.is_empty()
             });
-            let timeline = if told { Vec::new() } else { timeline(variant, figure) };
+            let timeline = if already_shown { Vec::new() } else { timeline(variant, figure) };
             measured.push(Measured { variant, figure, timeline });
         }
         measured

@@ -1,6 +1,6 @@
 //! Makes all reports for people and tools, from events and nothing else.
 //!
-//! [`Summary`] folds the events of a run; [`terminal`], [`page`], [`junit`] and [`github`] write it down. [`live`]
+//! [`Summary`] folds the events of a run; [`terminal`], [`page`], [`junit`] and [`github`] render it. [`live`]
 //! shows the events as they arrive. A report made during the run and one made from its record are identical.
 //!
 //! **Architecture Invariant:** pure functions of recorded events: no clock, no environment, no engine.

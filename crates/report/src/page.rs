@@ -208,31 +208,31 @@ fn percent(part: u64, whole: u64) -> u64 {
 
 /// Each failure once, as on the terminal.
 fn failures<'a>(summary: &'a Summary, command: &str) -> Vec<Red<'a>> {
-    let mut told: Vec<&Failure> = Vec::new();
+    let mut shown: Vec<&Failure> = Vec::new();
     let mut reds = Vec::new();
     for it in &summary.setups {
         let Some(failure) = &it.error else { continue };
         let what = format!("{} ({}), after {}", it.id, it.title, seconds(it.took_ms));
-        reds.extend(failed(&mut told, what, failure));
+        reds.extend(failed(&mut shown, what, failure));
     }
     for variant in summary.variants() {
         match &variant.outcome {
             Some(Outcome::NotAsExpected { problems }) => reds.push(not_as_expected(variant, problems, command)),
-            Some(Outcome::Error { failure }) => reds.extend(failed(&mut told, variant.id.to_string(), failure)),
+            Some(Outcome::Error { failure }) => reds.extend(failed(&mut shown, variant.id.to_string(), failure)),
             _ => {}
         }
     }
     if let Some(failure) = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref()) {
-        reds.extend(failed(&mut told, "the run".to_owned(), failure));
+        reds.extend(failed(&mut shown, "the run".to_owned(), failure));
     }
     reds
 }
 
-fn failed<'a>(told: &mut Vec<&'a Failure>, what: String, failure: &'a Failure) -> Option<Red<'a>> {
-    if told.contains(&failure) {
+fn failed<'a>(shown: &mut Vec<&'a Failure>, what: String, failure: &'a Failure) -> Option<Red<'a>> {
+    if shown.contains(&failure) {
         return None;
     }
-    told.push(failure);
+    shown.push(failure);
     let mut facts = vec![("what", failure.what.clone())];
     facts.extend(failure.fix.clone().map(|fix| ("fix", fix)));
     Some(Red { word: "ERROR", what, facts, problems: Vec::new(), evidence: &failure.evidence })

@@ -83,22 +83,22 @@ pub struct CleanUp {
 /// The number of variants by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// As expected.
+    /// Variants that ended as expected.
     pub passed: usize,
-    /// Not as expected, with an error, or never finished though nobody interrupted the run.
+    /// Variants that ended not as expected or with an error, or that never ended although the run was not interrupted.
     pub failed: usize,
-    /// Skipped, or not reached because the run was interrupted.
+    /// Variants that were skipped, or that did not run because the run was interrupted.
     pub skipped: usize,
 }
 
 /// How a variant is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
-    /// As expected.
+    /// It ended as expected.
     Passed,
-    /// Not as expected, with an error, or never finished though nobody interrupted the run.
+    /// It ended not as expected or with an error, or never ended although the run was not interrupted.
     Failed,
-    /// Skipped, or not reached because the run was interrupted.
+    /// It was skipped, or did not run because the run was interrupted.
     Skipped,
 }
 
@@ -137,8 +137,8 @@ impl Variant {
     }
 }
 
-/// An event with inert texts: nothing that a pod or a foreign record wrote can act on the reader of a report, such as
-/// control characters of a terminal.
+/// Makes the texts of an event inert. A pod or a foreign record may have written them, and control characters in them,
+/// for example, would act on the reader's terminal.
 fn harmless(event: &Event) -> Event {
     let value = serde_json::to_value(event).map(inert_value);
     value.and_then(serde_json::from_value).unwrap_or_else(|_| Event {

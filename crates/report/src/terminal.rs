@@ -60,7 +60,7 @@ impl Style {
 
 /// Renders the summary. It ends with a line for people and the line `N passed, N failed, N skipped`, which tools read.
 pub fn render(summary: &Summary, style: &Style) -> String {
-    let mut out = Out { style, text: String::new(), told: Vec::new() };
+    let mut out = Out { style, text: String::new(), shown: Vec::new() };
     for scenario in &summary.scenarios {
         out.scenario(scenario, summary);
     }
@@ -72,7 +72,7 @@ pub fn render(summary: &Summary, style: &Style) -> String {
         out.variant(variant);
     }
     let failure = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref());
-    if let Some(failure) = failure.filter(|failure| !out.told.contains(failure)) {
+    if let Some(failure) = failure.filter(|failure| !out.shown.contains(failure)) {
         out.heading("ERROR", "the run");
         out.failure(failure);
     }
@@ -91,7 +91,7 @@ struct Out<'a> {
     style: &'a Style,
     text: String,
     /// Failures that were shown already. A failure that ended several things is shown once.
-    told: Vec<&'a Failure>,
+    shown: Vec<&'a Failure>,
 }
 
 impl<'a> Out<'a> {
@@ -140,12 +140,12 @@ impl<'a> Out<'a> {
     }
 
     fn failure(&mut self, failure: &'a Failure) {
-        if self.told.contains(&failure) {
+        if self.shown.contains(&failure) {
             self.line(&format!("  as above: {}", failure.what));
             self.line("");
             return;
         }
-        self.told.push(failure);
+        self.shown.push(failure);
         self.line(&format!("  {}", failure.what));
         if let Some(fix) = &failure.fix {
             self.labelled("fix", fix);
