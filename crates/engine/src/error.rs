@@ -39,17 +39,17 @@ pub enum EngineError {
     Denied {
         /// The socket.
         socket: String,
-        /// What named it.
+        /// The setting that names it.
         source_of: String,
     },
     /// The setting that names the engine is not usable.
     #[error("the engine named by {source_of} cannot be used: {reason}")]
     Unusable {
-        /// What named it.
+        /// The setting that names the engine.
         source_of: String,
-        /// Why.
+        /// Why it is not usable.
         reason: String,
-        /// What to do.
+        /// How to fix it.
         fix: String,
     },
     /// The engine's address is known, but the engine does not answer.
@@ -57,7 +57,7 @@ pub enum EngineError {
     Unreachable {
         /// Its address.
         endpoint: String,
-        /// What named it.
+        /// The setting that names it.
         source_of: String,
         /// The error that the connection reported.
         reason: String,
@@ -67,7 +67,7 @@ pub enum EngineError {
     Call {
         /// The operation, for example "create network x".
         doing: String,
-        /// What the engine said.
+        /// The error that the engine or the connection reported.
         #[source]
         source: bollard::errors::Error,
     },
@@ -84,7 +84,7 @@ pub enum EngineError {
     Pull {
         /// The image.
         image: String,
-        /// Why.
+        /// Why it could not be pulled.
         reason: String,
     },
     /// A container did not start, or did not become ready.
@@ -106,7 +106,7 @@ pub enum EngineError {
     BadSpec {
         /// The container.
         name: String,
-        /// Why.
+        /// Why it is not valid.
         reason: String,
     },
     /// The run is being cleaned up, so nothing new is started.
@@ -118,9 +118,9 @@ pub enum EngineError {
     /// Something did not happen in time.
     #[error("{what} did not happen within {seconds} s")]
     Deadline {
-        /// What.
+        /// The expected event.
         what: String,
-        /// The limit.
+        /// The limit in seconds.
         seconds: u64,
     },
     /// A file of Parallax could not be read or written.
@@ -130,7 +130,7 @@ pub enum EngineError {
         doing: &'static str,
         /// Which file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         #[source]
         source: std::io::Error,
     },

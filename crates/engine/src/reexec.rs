@@ -56,8 +56,8 @@ pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
         return Err(failed("its environment is not as it was set".to_owned()));
     }
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
-    // DOCKER_HOST stays unset for the default socket. Otherwise the engine would count as chosen by the user, and
-    // `--provision` would not install or start one.
+    // DOCKER_HOST stays unset if the engine is at the default socket, so that the engine does not count as chosen by
+    // the user: `--provision` may install and start an engine only there.
     let must_be_set = |(name, value): &(&str, String)| {
         *name != "DOCKER_HOST" || !is_default(value) || std::env::var_os(name).is_some()
     };

@@ -30,7 +30,7 @@ pub enum ImageError {
     Unreadable {
         /// Which file.
         file: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
     /// The image is not in `images.lock`.
@@ -63,7 +63,7 @@ pub enum ImageError {
         /// The whole command, without paths of the machine, and its last lines.
         lines: Vec<String>,
     },
-    /// A module is not what the recipe pinned.
+    /// A Go module has another sum than the one that the recipe pins.
     #[error("image {image}: module {module} has the sum {seen}, and the recipe pins {pinned}")]
     Sum {
         /// Which image.
@@ -106,8 +106,8 @@ pub enum ImageError {
         why: String,
     },
     /// It is not known whether the registry has the image: it does not answer, it requires a password, it limits the
-    /// rate of requests, or the machine could not store the image. That is a problem of the machine, so no variant is
-    /// skipped because of it.
+    /// rate of requests, or the machine could not store the image. That is a problem of the machine, and by itself no
+    /// reason to skip a variant.
     #[error("the published image {reference} ({image}) could not be pulled: {why}")]
     Unreachable {
         /// Which image.
@@ -140,7 +140,7 @@ pub enum ImageError {
         doing: &'static str,
         /// Which file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
     /// Another process has held a lock for longer than any build takes.

@@ -26,7 +26,7 @@ pub enum RecordError {
     Directory {
         /// The directory.
         path: String,
-        /// What the system said.
+        /// The I/O error.
         source: std::io::Error,
     },
     /// The record could not be opened or written. If a write failed, the run continued, and later events are missing.
@@ -34,7 +34,7 @@ pub enum RecordError {
     Write {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The I/O error.
         source: std::io::Error,
     },
     /// The record could not be read.
@@ -44,7 +44,7 @@ pub enum RecordError {
     Read {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The I/O error.
         source: std::io::Error,
     },
     /// The record is complete, but has the format of another version of Parallax.
@@ -70,7 +70,7 @@ pub enum RecordError {
         path: String,
         /// The number of the line, counted from 1.
         line: usize,
-        /// What the parser said.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
 }

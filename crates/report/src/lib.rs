@@ -38,7 +38,7 @@ pub enum ReportError {
     Write {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The I/O error.
         source: std::io::Error,
     },
     /// The JUnit document could not be rendered.

@@ -48,7 +48,8 @@ fn engine_package(has_client: bool) -> Wanted {
     }
 }
 
-/// Whether the missing engine may be started here: only the one at the default socket, not one that the user chose.
+/// Whether a missing engine may be started here: only at the default socket, because one elsewhere was chosen by the
+/// user.
 fn is_ours_to_start(absent: &EngineError) -> bool {
     matches!(absent, EngineError::NotFound { tried } if tried.iter().any(|one| one.place == DEFAULT_SOCKET))
 }
