@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use super::connect::Engine;
 use super::error::EngineError;
 
-/// Buffers between the engine's one connection and the two streams that it carries.
+/// Size of the buffers between the engine's one connection and the two streams that it carries.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A process in a container. Dropping the streams closes its input but does not end it.
@@ -70,7 +70,7 @@ impl Engine {
         });
         let ended = async move {
             tokio::select! {
-                // Its output ends with it.
+                // The output ends when the process ends.
                 _ = carried => {}
                 code = engine.wait_exit(&container) => {
                     return match code {

@@ -10,9 +10,9 @@ use super::facts::Facts;
 use super::find::Endpoint;
 use super::identity::{host_name, kernel_release};
 
-/// The client library's limit is 120 s, which loading a large image on a slow disk can pass.
+/// The limit of one call. The client library's own limit of 120 s is too short to load a large image on a slow disk.
 const CALL_LIMIT: Duration = Duration::from_mins(15);
-/// Whether an engine is there at all is known much earlier.
+/// The limit of the first two calls together (ping and info), which show whether an engine answers.
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
 
 /// An engine that answered. Cheap to clone.
@@ -24,7 +24,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Connects, and asks what it is.
+    /// Connects to the engine and reads its facts.
     pub async fn connect(endpoint: &Endpoint) -> Result<Self, EngineError> {
         let unreachable = |reason: String| EngineError::Unreachable {
             endpoint: endpoint.host.clone(),
@@ -44,18 +44,18 @@ impl Engine {
         Ok(Self { docker, endpoint: Arc::new(endpoint.clone()), facts: Arc::new(facts) })
     }
 
-    /// Where it is.
+    /// Its address.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Whether it runs on this machine, as far as can be known: a local socket may be forwarded from another, and a
-    /// container's own machine is not the one whose engine it was given.
+    /// Whether the engine probably runs on this machine: its socket is local, and host name and kernel are the same. A
+    /// local socket alone proves nothing: it may be forwarded from another machine, or passed into a container.
     pub fn is_here(&self) -> bool {
         self.endpoint.is_local() && is_same(&self.facts, &host_name(), &kernel_release())
     }
 
-    /// One lower-case sentence for people.
+    /// One sentence for people, which begins in lower case.
     pub fn summary(&self) -> String {
         let facts = &*self.facts;
         format!(
@@ -92,7 +92,7 @@ fn client(endpoint: &Endpoint) -> Result<Docker, testcontainers::bollard::errors
     }
 }
 
-/// Whether an engine's machine has this name and this kernel.
+/// Whether the engine's machine has this host name and this kernel release.
 fn is_same(facts: &Facts, host: &str, kernel: &str) -> bool {
     !host.is_empty() && facts.host == host && facts.kernel == kernel
 }

@@ -32,8 +32,8 @@ impl Engine {
             .map_err(EngineError::call(format!("stop container {name}")))
     }
 
-    /// Removes a container with its anonymous volumes, even while it runs. A container that does not exist is no error;
-    /// the error says why it still exists.
+    /// Removes a container with its anonymous volumes, even while it runs. A container that does not exist is not an
+    /// error; the error tells why the container still exists.
     pub async fn take_away(&self, name: &str) -> Result<(), String> {
         self.remove(Kind::Container, name).await
     }
@@ -68,7 +68,7 @@ impl Engine {
         let mut answers = Box::pin(self.docker.wait_container(name, Some(options)));
         match answers.next().await {
             Some(Ok(answer)) => Ok(answer.status_code),
-            // The client library turns every code but 0 into an error.
+            // The client library reports every exit code except 0 as an error.
             Some(Err(Error::DockerContainerWaitError { code, .. })) => Ok(code),
             Some(Err(source)) => Err(EngineError::Call { doing: format!("wait for container {name}"), source }),
             None => Err(EngineError::Call {
@@ -87,7 +87,7 @@ impl Engine {
         }
     }
 
-    /// Where a running container is now: address and published ports.
+    /// The present address and published ports of a running container.
     pub async fn locate(&self, what: &str, name: &str) -> Result<Container, EngineError> {
         let inspected = self.inspect(name).await?;
         Ok(Container {
@@ -132,13 +132,13 @@ impl Engine {
     }
 }
 
-/// The container's address on its network; each of ours is on one.
+/// The container's address on its network. Each container of a run has exactly one network.
 fn address(inspected: &ContainerInspectResponse) -> Option<IpAddr> {
     let networks = inspected.network_settings.as_ref()?.networks.as_ref()?;
     networks.values().find_map(|endpoint| endpoint.ip_address.as_ref()?.parse().ok())
 }
 
-/// Ports published on this side, by the container's port.
+/// The addresses at which ports are published on this machine, by the container's port.
 fn ports(inspected: &ContainerInspectResponse) -> BTreeMap<(u16, Protocol), SocketAddr> {
     let published = inspected.network_settings.as_ref().and_then(|settings| settings.ports.as_ref());
     published

@@ -10,7 +10,7 @@ use parallax_provision::ProvisionError;
 /// One place where the harness looked for an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tried {
-    /// What named the place: `DOCKER_HOST`, `context colima`, `default socket`.
+    /// The setting that names the place: `DOCKER_HOST`, `context colima`, `default socket`.
     pub source: String,
     /// The place.
     pub place: String,
@@ -24,7 +24,7 @@ impl std::fmt::Display for Tried {
     }
 }
 
-/// An error of the engine room. Messages are lower-case fragments; [`EngineError::fix`] says what to do.
+/// An error of this crate. Messages are fragments in lower case; [`EngineError::fix`] describes the fix.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
@@ -34,44 +34,44 @@ pub enum EngineError {
         /// Each place tried, in order.
         tried: Vec<Tried>,
     },
-    /// An engine is there, but this user may not use it.
+    /// An engine exists, but this user is not allowed to use it.
     #[error("no permission on the engine's socket {socket} ({source_of})")]
     Denied {
         /// The socket.
         socket: String,
-        /// What named it.
+        /// The setting that names it.
         source_of: String,
     },
-    /// The engine is named in a way that cannot be followed.
+    /// The setting that names the engine is not usable.
     #[error("the engine named by {source_of} cannot be used: {reason}")]
     Unusable {
-        /// What named it.
+        /// The setting that names the engine.
         source_of: String,
-        /// Why.
+        /// Why it is not usable.
         reason: String,
-        /// What to do.
+        /// How to fix it.
         fix: String,
     },
-    /// The engine was found and does not answer.
+    /// The engine's address is known, but the engine does not answer.
     #[error("the engine at {endpoint} ({source_of}) does not answer: {reason}")]
     Unreachable {
-        /// Where.
+        /// Its address.
         endpoint: String,
-        /// What named it.
+        /// The setting that names it.
         source_of: String,
-        /// What it said.
+        /// The error that the connection reported.
         reason: String,
     },
     /// A call to the engine failed.
     #[error("failed to {doing}: {}", said(.source))]
     Call {
-        /// What was being done, as "create network x".
+        /// The operation, for example "create network x".
         doing: String,
-        /// What the engine said.
+        /// The error that the engine or the connection reported.
         #[source]
         source: bollard::errors::Error,
     },
-    /// A container was asked for whose image the engine does not have.
+    /// The engine does not have the image of a container that was to be started.
     #[error("image {image} for container {name} is not in the engine")]
     ImageMissing {
         /// The image.
@@ -84,7 +84,7 @@ pub enum EngineError {
     Pull {
         /// The image.
         image: String,
-        /// Why.
+        /// Why it could not be pulled.
         reason: String,
     },
     /// A container did not start, or did not become ready.
@@ -98,7 +98,7 @@ pub enum EngineError {
         reason: String,
         /// Its last log lines.
         log: Vec<String>,
-        /// The leftover and how to remove it, if it could not be removed.
+        /// If the container could not be removed: what is left, and how to remove it.
         left: Option<String>,
     },
     /// The container's specification is not valid.
@@ -106,38 +106,38 @@ pub enum EngineError {
     BadSpec {
         /// The container.
         name: String,
-        /// Why.
+        /// Why it is not valid.
         reason: String,
     },
-    /// The run is being taken down; nothing new is started.
+    /// The run is being cleaned up, so nothing new is started.
     #[error("{what} was not created: the run is being taken down")]
     Closing {
-        /// What was asked for.
+        /// The object that was to be created.
         what: String,
     },
     /// Something did not happen in time.
     #[error("{what} did not happen within {seconds} s")]
     Deadline {
-        /// What.
+        /// The expected event.
         what: String,
-        /// The limit.
+        /// The limit in seconds.
         seconds: u64,
     },
-    /// A file of ours could not be read or written.
+    /// A file of Parallax could not be read or written.
     #[error("failed to {doing} {}: {source}", .path.display())]
     File {
         /// "write", "read", "create".
         doing: &'static str,
         /// Which file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         #[source]
         source: std::io::Error,
     },
-    /// This program could not start itself again, or a helper process of its own.
+    /// This program could not start itself again, or could not start a helper process.
     #[error("failed to {doing}: {reason}")]
     Process {
-        /// What was being started.
+        /// What was being done.
         doing: String,
         /// Why it failed.
         reason: String,
@@ -148,19 +148,19 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// Wraps what the engine said to a call.
+    /// Wraps an error of a call to the engine.
     pub(super) fn call(doing: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Call { doing, source }
     }
 
-    /// Wraps what the system said to a file operation.
+    /// Wraps an I/O error of a file operation.
     pub(super) fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { doing, path, source }
     }
 
-    /// What to do about it, where that is known.
+    /// How to fix it, if that is known.
     pub fn fix(&self) -> Option<String> {
         match self {
             Self::NotFound { tried } => Some(fix_absent(tried)),
@@ -229,7 +229,7 @@ fn fix_absent(tried: &[Tried]) -> String {
     )
 }
 
-/// The engine's own sentence, without the client's wrapping.
+/// The engine's own message, without the text that the client library adds.
 pub(super) fn said(error: &bollard::errors::Error) -> String {
     match error {
         bollard::errors::Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
@@ -250,7 +250,7 @@ pub(super) fn said(error: &bollard::errors::Error) -> String {
     }
 }
 
-/// The HTTP status with which the engine refused.
+/// The HTTP status of the engine's error response.
 pub(super) fn status(error: &bollard::errors::Error) -> Option<u16> {
     match error {
         bollard::errors::Error::DockerResponseServerError { status_code, .. } => Some(*status_code),

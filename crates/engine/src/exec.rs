@@ -9,7 +9,7 @@ use testcontainers::bollard::models::ExecConfig;
 use super::connect::Engine;
 use super::error::EngineError;
 
-/// Limit of a command's output. The commands that the harness runs write less.
+/// The most output that is accepted from one command. The commands that the harness runs write less.
 const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 
 /// How a command in a container ended.
@@ -17,12 +17,12 @@ const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 pub struct Executed {
     /// Its exit code.
     pub code: i64,
-    /// What it wrote, both streams in the order in which it came, at most 64 KiB.
+    /// Its stdout and stderr, in the order in which they arrived; at most 64 KiB.
     pub output: String,
 }
 
 impl Engine {
-    /// Runs a command in a container, with the container's own environment, and waits for its end.
+    /// Runs a command in a container, with the container's environment, and waits until the command ends.
     pub async fn exec(&self, name: &str, command: &[&str], within: Duration) -> Result<Executed, EngineError> {
         let doing = format!("run `{}` in container {name}", command.join(" "));
         match tokio::time::timeout(within, self.executed(name, command, &doing)).await {

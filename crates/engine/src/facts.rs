@@ -4,12 +4,12 @@ use std::path::Path;
 
 use testcontainers::bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 
-/// The engine and its machine, as far as they can be known without starting anything.
+/// The engine and its machine, as far as they are known without starting anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Host name of its machine.
     pub host: String,
-    /// Its release: `26.1.5+dfsg1`.
+    /// Release of the engine: `26.1.5+dfsg1`.
     pub version: String,
     /// Operating system of its machine: `Debian GNU/Linux 12 (bookworm)`.
     pub os: String,
@@ -21,19 +21,19 @@ pub struct Facts {
     pub cgroup_version: u8,
     /// `overlay2`, `overlayfs`, `vfs`.
     pub storage_driver: String,
-    /// Whether it runs as an ordinary user.
+    /// Whether the engine runs as a non-root user.
     pub rootless: bool,
-    /// Whether it maps container users to others.
+    /// Whether it maps users of containers to other users of the machine (`userns-remap`).
     pub remaps_users: bool,
-    /// Processors.
+    /// Number of processors.
     pub cpus: u32,
     /// Memory of its machine.
     pub memory_bytes: u64,
-    /// Whether it is reached over the network, so that neither its files nor its ports need be this machine's.
+    /// Whether it is reached over the network. Its files and ports may then be those of another machine.
     pub remote: bool,
-    /// Where it keeps images and containers.
+    /// The folder in which it stores images and containers.
     pub root: String,
-    /// Free space there; none if the folder is not on this machine.
+    /// Free space in that folder; none if the folder is not on this machine.
     pub free_disk_bytes: Option<u64>,
     /// The kernel's limit of inotify instances for a user; none if the engine is on another machine.
     pub inotify_instances: Option<u64>,
@@ -72,7 +72,7 @@ impl Facts {
     }
 }
 
-/// Memory that programs on this machine can still have, in MiB; none where the kernel does not say.
+/// Memory that is available to programs on this machine, in MiB; none if the kernel does not report it.
 pub fn available_memory_mib() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

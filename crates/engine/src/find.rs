@@ -18,20 +18,20 @@ pub(super) const SILENT: &str = "nothing listens";
 /// The socket that Docker's packages use.
 pub(super) const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
-/// An engine's address and what named it.
+/// An engine's address, and the setting that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// As in `DOCKER_HOST`: `unix:///var/run/docker.sock`. Of one over the network (`tcp://host:2376`) runs can be
-    /// removed, and none can be made ([`preflight`](super::preflight)).
+    /// In the form of `DOCKER_HOST`: `unix:///var/run/docker.sock`. With an engine that is reached over the network
+    /// (`tcp://host:2376`), existing runs can be removed but no run can be started ([`preflight`](super::preflight)).
     pub host: String,
-    /// Folder with `ca.pem`, `cert.pem` and `key.pem`, where the engine is spoken to over TLS.
+    /// The folder with `ca.pem`, `cert.pem` and `key.pem`, if the engine is reached over TLS.
     pub tls: Option<PathBuf>,
-    /// What named it: `DOCKER_HOST`, `context colima`, `default socket`.
+    /// The setting that names it: `DOCKER_HOST`, `context colima`, `default socket`.
     pub source: String,
 }
 
 impl Endpoint {
-    /// An endpoint that another process of ours has found already.
+    /// An endpoint that another process of Parallax has already found.
     pub fn given(host: impl Into<String>) -> Self {
         let tls = (std::env::var("DOCKER_TLS_VERIFY").is_ok_and(|value| !value.is_empty()))
             .then(|| std::env::var_os("DOCKER_CERT_PATH").map(PathBuf::from))
@@ -39,12 +39,12 @@ impl Endpoint {
         Self { host: host.into(), tls, source: "given".to_owned() }
     }
 
-    /// The socket's path, where it is one.
+    /// The path of the socket, if the address is a Unix socket.
     pub fn socket(&self) -> Option<&Path> {
         self.host.strip_prefix("unix://").map(Path::new)
     }
 
-    /// Whether the engine's files and processes may be those of this machine.
+    /// Whether the engine may run on this machine: it is reached over a Unix socket.
     pub fn is_local(&self) -> bool {
         self.socket().is_some()
     }
@@ -65,13 +65,13 @@ pub enum Reach {
     Other(String),
 }
 
-/// What the search reads. A trait, so that tests need no real machine.
+/// Everything that the search reads. It is a trait, so that tests need no real machine.
 pub trait Surroundings {
-    /// An environment variable; empty counts as unset.
+    /// The value of an environment variable; an empty one counts as unset.
     fn env(&self, name: &str) -> Option<String>;
     /// A file's text.
     fn read(&self, path: &Path) -> io::Result<String>;
-    /// Connects to a socket and hangs up.
+    /// Connects to a socket, and closes the connection at once.
     fn reach(&self, socket: &Path) -> Reach;
 }
 
@@ -137,7 +137,7 @@ fn chosen(
                 tried: vec![Tried { source: source.to_owned(), place: path.to_owned(), said: describe(&other) }],
             }),
         },
-        // The first call shows whether it answers; a check here would only ask twice.
+        // The first call to the engine shows whether it answers, so there is no check here.
         Some(("tcp" | "http" | "https", rest)) if !rest.is_empty() => Ok(endpoint),
         Some(("ssh", _)) => Err(unusable(
             format!("{} is reached by ssh, which the container library cannot do", endpoint.host),
@@ -148,7 +148,7 @@ fn chosen(
     }
 }
 
-/// The user chose no engine: tries the default socket, then those of rootless and desktop engines.
+/// Tries the default socket, then those of rootless and desktop engines, when the user chose no engine.
 fn unchosen(around: &dyn Surroundings) -> Result<Endpoint, EngineError> {
     let mut places = vec![("default socket", PathBuf::from(DEFAULT_SOCKET))];
     if let Some(runtime) = around.env("XDG_RUNTIME_DIR") {
@@ -237,7 +237,7 @@ fn current_context(
     Ok((!file.current_context.is_empty()).then_some((file.current_context, source)))
 }
 
-/// A context's address and its TLS folder. Contexts live under the SHA-256 of their name.
+/// The address and the TLS folder of a context. The folder of a context is named by the SHA-256 of the context's name.
 fn context(
     around: &dyn Surroundings,
     directory: &Path,

@@ -19,12 +19,12 @@ const UNSEEN_IS_SPARED_SECONDS: u64 = 24 * 60 * 60;
 /// What gc did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collection {
-    /// Each run that was examined, in the order of names.
+    /// Each run that was examined, sorted by name.
     pub runs: Vec<(RunId, Collected)>,
 }
 
 impl Collection {
-    /// What still exists although its run is dead.
+    /// The objects that still exist although their run is dead.
     pub fn remaining(&self) -> impl Iterator<Item = &super::sweep::Remaining> {
         self.runs.iter().flat_map(|(_, collected)| match collected {
             Collected::Swept(swept) => swept.remaining.as_slice(),
@@ -45,9 +45,9 @@ impl Collection {
 /// What happened to one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Collected {
-    /// The run is dead; the objects that were removed.
+    /// The run was dead and its objects were removed; the result of the sweep.
     Swept(Swept),
-    /// The run was spared; the reason.
+    /// The run was spared, with the reason.
     Spared(String),
 }
 
@@ -92,7 +92,7 @@ pub async fn gc(engine: &Engine, state: &StateDir) -> Result<Collection, EngineE
     Ok(collection)
 }
 
-/// A ledger of another engine does not describe this one.
+/// Whether a ledger belongs to this engine. Ledgers of other engines say nothing about it.
 fn same_engine(endpoint: &str, engine: &Engine) -> bool {
     endpoint == engine.endpoint().host
 }
@@ -114,7 +114,7 @@ async fn traces_of_labels(engine: &Engine) -> Result<BTreeMap<RunId, Traces>, En
     Ok(runs)
 }
 
-/// Why a run is spared, if it is.
+/// The reason why a run is spared; none if it is to be removed.
 fn why_spared(traces: &Traces, here: bool, now: u64) -> Option<String> {
     if traces.standing {
         return Some("it was left standing on purpose".to_owned());
@@ -138,7 +138,7 @@ mod tests {
     fn only_dead_runs_are_swept() {
         let living = Owner::this_process().unwrap();
         let dead: Owner = {
-            // A process that began at another moment than the one that has this number now.
+            // An owner with this process's id but another start time: that process is dead.
             let text = living.to_string();
             let mut parts: Vec<&str> = text.split(':').collect();
             parts[2] = "1";

@@ -1,9 +1,10 @@
 //! The owner of an object, and whether the owner is still alive.
 //!
 //! Every container, network and volume carries a label with its owner: boot id, process id, the start time of the
-//! process, the process-id namespace in which the process id is valid, and the machine. So a later run can tell the objects
-//! of a killed run from those of a running one, even without ledgers. What cannot be known is unknown, and not dead: the
-//! engine may be that of another machine, reached over a socket that looks like ours.
+//! process, the process-id namespace in which the process id is valid, and the machine. So a later run can tell the
+//! objects of a killed run from those of a running one, even without ledgers. An owner that cannot be checked from here
+//! counts as unknown and not as dead: the engine may be that of another machine, reached over a socket that looks
+//! local.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,14 +19,14 @@ use super::error::EngineError;
 pub(super) const LABEL_RUN: &str = "io.parallax.run";
 /// Label: what the object is within its run.
 pub(super) const LABEL_WHAT: &str = "io.parallax.what";
-/// Label: [`Owner`].
+/// Label: the object's owner ([`Owner`]).
 pub(super) const LABEL_OWNER: &str = "io.parallax.owner";
-/// Label: when the object was made, in seconds since 1970.
+/// Label: when the object was created, in seconds since 1970.
 pub(super) const LABEL_CREATED: &str = "io.parallax.created";
-/// Label: the object is meant to outlive its process.
+/// Label: the object is kept on purpose after its process has ended.
 pub(super) const LABEL_STANDING: &str = "io.parallax.standing";
 
-/// Inode of the initial process-id namespace (the kernel's `PROC_PID_INIT_INO`): from there every process is seen.
+/// Inode of the initial process-id namespace (the kernel's `PROC_PID_INIT_INO`): every process is visible from it.
 const INITIAL_NAMESPACE: &str = "4026531836";
 
 /// A process, distinguished from every other process that has had or will have the same process id.
@@ -36,18 +37,18 @@ pub struct Owner {
     pid: u32,
     started_ticks: u64,
     namespace: String,
-    /// A digest of the machine's own id; empty where it has none, as in most containers.
+    /// A digest of the machine's id; empty if the machine has none, as in most containers.
     machine: String,
 }
 
-/// What is to be seen of a process.
+/// What this process can see of another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sight {
-    /// It runs, and began at this tick.
+    /// It runs, and was started at this clock tick since boot.
     Runs(u64),
-    /// There is none of this number, or it only waits to be reaped.
+    /// No process has this id, or the process has exited and its parent has not yet waited for it.
     Gone,
-    /// There is one, and more is not shown (`/proc` with `hidepid`).
+    /// A process has this id, but `/proc` is mounted with `hidepid` and shows nothing more.
     Hidden,
 }
 
@@ -58,7 +59,7 @@ pub enum Liveness {
     Living,
     /// It is dead: its objects can be removed.
     Dead,
-    /// It is, or was, in a place that this process cannot see: another machine, another container.
+    /// It is, or was, on another machine or in another container, where this process cannot see it.
     Unknown,
 }
 
@@ -74,8 +75,8 @@ impl Owner {
         Ok(Self { boot, pid, started_ticks, namespace: own_namespace(), machine: machine() })
     }
 
-    /// Whether it is alive. `here` means that the engine runs on this machine: then another boot id of this machine is an
-    /// earlier boot.
+    /// Whether the owner is alive. `here` means that the engine runs on this machine. In that case, an owner on this
+    /// machine with another boot id is from an earlier boot, and dead.
     pub fn liveness(&self, here: bool) -> Liveness {
         let Ok(boot) = boot_id() else { return Liveness::Unknown };
         if boot != self.boot {
@@ -102,7 +103,8 @@ impl Owner {
         }
     }
 
-    /// Looks through `/proc` for the process under the number it has here; its start time stays the same.
+    /// Searches `/proc` for the owner in a process-id namespace below this one. Its process id is different here; its
+    /// start time is the same.
     fn lives_in_a_namespace_below(&self) -> bool {
         let Ok(entries) = std::fs::read_dir("/proc") else { return false };
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).any(|pid| {
@@ -154,7 +156,7 @@ impl From<Owner> for String {
 pub fn fresh_run_id() -> RunId {
     let mut bytes = [0_u8; 4];
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
-        // The system has no randomness to give; time and process id still tell two runs apart.
+        // The system's random generator failed. Time and process id still make different ids for two runs.
         let seed = unix_seconds().rotate_left(16) ^ u64::from(std::process::id());
         bytes.copy_from_slice(&seed.to_le_bytes()[..4]);
     }
@@ -176,7 +178,7 @@ fn boot_id() -> Result<String, EngineError> {
     Ok(std::fs::read_to_string(path).map_err(EngineError::file("read", path))?.trim().to_owned())
 }
 
-/// A digest of the machine's id, which is not to be told as it is (`man machine-id`).
+/// A digest of the machine's id. The id itself must not be published (`man machine-id`).
 fn machine() -> String {
     let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
     if id.trim().is_empty() {
@@ -196,13 +198,13 @@ pub(super) fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
-/// What is to be seen of a process of this namespace.
+/// What this process can see of a process in its own namespace.
 fn sight(pid: u32) -> Sight {
     let id = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     let exists = || id.is_some_and(|id| rustix::process::test_kill_process(id) != Err(rustix::io::Errno::SRCH));
     match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => start_time(&stat).map_or(Sight::Gone, Sight::Runs),
-        // The signal's way is not barred by what `/proc` hides.
+        // `hidepid` hides entries of `/proc`, but the check by signal still works.
         Err(_) if exists() => Sight::Hidden,
         Err(_) => Sight::Gone,
     }
@@ -218,12 +220,13 @@ fn namespace_of(pid: &str) -> Option<String> {
     Some(link.to_str()?.trim_start_matches("pid:[").trim_end_matches(']').to_owned())
 }
 
-/// A process's start time in clock ticks since boot; none where it is gone or only waits to be reaped.
+/// A process's start time in clock ticks since boot; none if it does not exist, or is a zombie.
 fn started(pid: u32) -> Option<u64> {
     start_time(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Fields follow the command, which may itself hold spaces and parentheses: state is the first, start time the 20th.
+/// Reads the start time from `/proc/PID/stat`. The command may contain spaces and parentheses, so fields are counted
+/// after its last `)`: the state is the first, the start time the 20th.
 fn start_time(stat: &str) -> Option<u64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     if matches!(*fields.first()?, "Z" | "X") {

@@ -29,7 +29,7 @@ impl Default for PullLimits {
 }
 
 impl Engine {
-    /// The id (`sha256:…`) of an image, where the engine has it.
+    /// The id (`sha256:…`) of an image; none if the engine does not have the image.
     pub async fn image_id(&self, reference: &str) -> Result<Option<String>, EngineError> {
         match self.docker.inspect_image(reference).await {
             Ok(image) => Ok(image.id),
@@ -38,7 +38,8 @@ impl Engine {
         }
     }
 
-    /// Loads an image archive (`docker save`'s form, or an OCI layout), and returns what the engine says it loaded.
+    /// Loads an image archive (in the form of `docker save`, or an OCI layout). Returns the engine's messages about
+    /// what it loaded.
     pub async fn load_image(&self, path: &Path) -> Result<Vec<String>, EngineError> {
         let file = tokio::fs::File::open(path).await.map_err(EngineError::file("read", path))?;
         let chunks = FramedRead::with_capacity(file, BytesCodec::new(), 256 * 1024).map_ok(bytes::BytesMut::freeze);
@@ -52,12 +53,12 @@ impl Engine {
         Ok(loaded)
     }
 
-    /// Writes an image as an archive. The file appears only when it is whole.
+    /// Writes an image as an archive. The file appears only when it is complete.
     pub async fn save_image(&self, reference: &str, path: &Path) -> Result<(), EngineError> {
         let partial = path.with_extension("partial");
         let written = self.save_to(reference, &partial).await;
         if let Err(error) = written {
-            // What was begun is of no use; the error that matters is the first one.
+            // The incomplete file is useless. If it cannot be removed, the first error still matters more.
             let _ = tokio::fs::remove_file(&partial).await;
             return Err(error);
         }
@@ -74,7 +75,7 @@ impl Engine {
         file.flush().await.map_err(EngineError::file("write", path))
     }
 
-    /// Gives an image a second name, as `repository` and `tag`.
+    /// Gives an image a second name, `repository:tag`.
     pub async fn tag_image(&self, reference: &str, repository: &str, tag: &str) -> Result<(), EngineError> {
         let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
         self.docker
@@ -83,7 +84,7 @@ impl Engine {
             .map_err(EngineError::call(format!("tag image {reference} as {repository}:{tag}")))
     }
 
-    /// Removes an image; one that is not there is no error.
+    /// Removes an image. An image that does not exist is not an error.
     pub async fn remove_image(&self, reference: &str) -> Result<(), EngineError> {
         let options = RemoveImageOptionsBuilder::default().force(true).build();
         match self.docker.remove_image(reference, Some(options), None).await {
@@ -93,7 +94,7 @@ impl Engine {
         }
     }
 
-    /// Pulls an image without credentials, and says each step through `progress`.
+    /// Pulls an image without credentials, and reports each step to `progress`.
     pub async fn pull_image(
         &self,
         reference: &str,
@@ -122,7 +123,7 @@ impl Engine {
     }
 }
 
-/// One line for people: `a1b2c3 Downloading 12 of 40 MB`.
+/// One line of progress for people: `a1b2c3 Downloading 12 of 40 MB`.
 fn step(layer: Option<&str>, status: &str, detail: Option<&testcontainers::bollard::models::ProgressDetail>) -> String {
     let megabytes = |bytes: i64| bytes / 1_000_000;
     let amount = detail.and_then(|detail| {

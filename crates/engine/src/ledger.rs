@@ -1,8 +1,8 @@
 //! The list of a run's objects, written to disk before each object is created.
 //!
 //! `$XDG_STATE_HOME/parallax/runs/<run>/` (or `~/.local/state/parallax/…`) holds `run.json` (the owner of the run) and
-//! `ledger.jsonl` (one object a line, synced before the engine creates it). There are two marker files: `swept` means
-//! that no object of the run is left, `standing` that the run is kept after its process has ended.
+//! `ledger.jsonl` (one object a line, synced before the engine creates it). There are two marker files. `swept` means
+//! that no object of the run is left. `standing` means that the run is kept after its process has ended.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write as _;
@@ -21,7 +21,7 @@ const LEDGER_FILE: &str = "ledger.jsonl";
 const SWEPT_FILE: &str = "swept";
 const STANDING_FILE: &str = "standing";
 
-/// What an object is.
+/// The kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -47,19 +47,19 @@ impl std::fmt::Display for Kind {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Its name in the engine.
     pub name: String,
 }
 
-/// Whose a run is.
+/// The content of `run.json`: the owner of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunFile {
     /// The run.
     pub run: RunId,
-    /// The process that made it.
+    /// The process that started the run.
     pub owner: Owner,
     /// Its engine, as in `DOCKER_HOST`.
     pub endpoint: String,
@@ -72,7 +72,7 @@ pub struct RunFile {
 pub struct StateDir(PathBuf);
 
 impl StateDir {
-    /// The user's: `$XDG_STATE_HOME/parallax`, or `~/.local/state/parallax`.
+    /// The folder of this user: `$XDG_STATE_HOME/parallax`, or `~/.local/state/parallax`.
     pub fn of_user() -> Result<Self, EngineError> {
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
@@ -83,7 +83,7 @@ impl StateDir {
         Ok(Self(state.join("parallax")))
     }
 
-    /// Another folder, for example a test's.
+    /// A given folder, for example that of a test.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
@@ -98,7 +98,7 @@ impl StateDir {
         self.0.join("runs").join(run.as_str())
     }
 
-    /// Every run that has a folder, in the order of names.
+    /// Every run that has a folder, sorted by name.
     pub fn runs(&self) -> Result<Vec<RunId>, EngineError> {
         let path = self.0.join("runs");
         let entries = match fs::read_dir(&path) {
@@ -112,34 +112,34 @@ impl StateDir {
         Ok(runs)
     }
 
-    /// Whose a run is; none where its file is gone or was never finished.
+    /// The content of a run's `run.json`; none if the file is missing or incomplete.
     pub fn run_file(&self, run: &RunId) -> Option<RunFile> {
         serde_json::from_str(&fs::read_to_string(self.run(run).join(RUN_FILE)).ok()?).ok()
     }
 
-    /// What a run has made, as far as its ledger tells. A last line that was cut short by a crash is left out: its
-    /// object was not asked for.
+    /// The objects in a run's ledger. A last line that a crash cut short is left out: the engine was never asked for
+    /// that object, because the line is synced first.
     pub fn entries(&self, run: &RunId) -> Vec<Entry> {
         let text = fs::read_to_string(self.run(run).join(LEDGER_FILE)).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// Whether a run is meant to outlive its process.
+    /// Whether a run is kept on purpose after its process has ended.
     pub fn is_standing(&self, run: &RunId) -> bool {
         self.run(run).join(STANDING_FILE).exists()
     }
 
-    /// Whether nothing of a run is left.
+    /// Whether no object of a run is left.
     pub fn is_swept(&self, run: &RunId) -> bool {
         self.run(run).join(SWEPT_FILE).exists()
     }
 
-    /// Notes that nothing of a run is left.
+    /// Records that no object of a run is left.
     pub fn mark_swept(&self, run: &RunId) -> Result<(), EngineError> {
         mark(&self.run(run).join(SWEPT_FILE))
     }
 
-    /// Forgets a run: removes its folder.
+    /// Removes the folder of a run.
     pub fn forget(&self, run: &RunId) -> Result<(), EngineError> {
         let path = self.run(run);
         match fs::remove_dir_all(&path) {
@@ -160,7 +160,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens a new run's ledger; its folder is the user's alone (0700, files 0600).
+    /// Creates the ledger of a new run. Only this user can read it (folder 0700, files 0600).
     pub fn open(state: StateDir, run: &RunId, owner: Owner, endpoint: &str) -> Result<Self, EngineError> {
         let directory = state.run(run);
         DirBuilder::new()
@@ -179,7 +179,7 @@ impl Ledger {
         Ok(Self { state, run: run.clone(), file: Mutex::new(ledger) })
     }
 
-    /// Puts an object down, synced to disk, before it is created.
+    /// Appends an object and syncs the file to disk. Call it before the object is created.
     pub fn record(&self, kind: Kind, name: &str) -> Result<(), EngineError> {
         let entry = Entry { kind, name: name.to_owned() };
         let write = || {
@@ -192,17 +192,17 @@ impl Ledger {
         write().map_err(EngineError::file("write", self.state.run(&self.run).join(LEDGER_FILE)))
     }
 
-    /// What was put down.
+    /// The objects that were recorded so far.
     pub fn entries(&self) -> Vec<Entry> {
         self.state.entries(&self.run)
     }
 
-    /// Where ledgers are.
+    /// The folder that holds all runs' ledgers.
     pub fn state(&self) -> &StateDir {
         &self.state
     }
 
-    /// Keeps the run when its process ends: gc spares it from now on.
+    /// Marks the run as kept after its process ends: from now on gc spares it.
     pub fn keep_standing(&self) -> Result<(), EngineError> {
         mark(&self.state.run(&self.run).join(STANDING_FILE))
     }
@@ -216,7 +216,7 @@ fn mark(path: &Path) -> Result<(), EngineError> {
     private(path).and_then(|file| file.sync_all()).map_err(EngineError::file("write", path))
 }
 
-/// Makes the names of new files durable, not only their contents.
+/// Syncs a directory, so that the names of new files are durable and not only their contents.
 fn sync_directory(path: &Path) -> Result<(), EngineError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(EngineError::file("sync", path))
 }

@@ -1,6 +1,6 @@
 //! Everything that talks to a container engine.
 //!
-//! This module finds the engine as Docker's own clients do ([`find`]), installs one on request ([`install`]), reports
+//! This crate finds the engine as Docker's own clients do ([`find`]), installs one on request ([`install`]), reports
 //! beforehand what will fail later ([`preflight`]), starts the containers of a run ([`Site`]), and removes them, even
 //! after SIGKILL ([`reaper`], [`gc()`]).
 //!

@@ -1,14 +1,14 @@
-//! Whether a container is still the run of it that was seen before.
+//! Detects whether a container has ended, or was restarted, since it was last inspected.
 
 use testcontainers::bollard::models::ContainerState;
 
 use super::connect::Engine;
 use super::error::{EngineError, status};
 
-/// One look at a container.
+/// The state of a container at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Life {
-    /// When its present run began; none where the engine has no such container.
+    /// When the container was last started; none if the engine has no such container.
     began: Option<String>,
     runs: bool,
     exit_code: Option<i64>,
@@ -16,7 +16,7 @@ pub struct Life {
 }
 
 impl Engine {
-    /// Looks at a container; one that is not there does not run.
+    /// Reads the state of a container. A container that does not exist counts as not running.
     pub async fn life(&self, name: &str) -> Result<Life, EngineError> {
         match self.docker.inspect_container(name, None).await {
             Ok(inspected) => Ok(inspected.state.map(Life::of).unwrap_or_default()),
@@ -36,7 +36,7 @@ impl Life {
         }
     }
 
-    /// How the run that was seen has ended, where it has by `now`.
+    /// How the container ended between this state and `now`; none if it still runs, without a restart.
     pub fn ended(&self, now: &Self) -> Option<String> {
         if !self.runs || now.runs && now.began == self.began {
             return None;

@@ -13,7 +13,7 @@ use super::connect::Engine;
 use super::error::EngineError;
 use super::lines::LineCutter;
 
-/// Where a line was printed.
+/// The stream on which a line was printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// Standard output.
@@ -25,23 +25,23 @@ pub enum Stream {
 /// One line that a container printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// Where.
+    /// The stream on which it was printed.
     pub stream: Stream,
-    /// The line, without its end.
+    /// The line, without the newline.
     pub text: String,
 }
 
-/// What was read of a container's log.
+/// The part of a container's log that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// The lines that count.
+    /// The lines that were selected by their time.
     pub lines: Vec<String>,
-    /// How many there were in all.
+    /// How many lines were read in all.
     pub read: usize,
 }
 
 impl Engine {
-    /// The last lines that a container printed, both streams in the order in which they came.
+    /// The last lines that a container printed, both streams in the order in which they arrived.
     pub async fn logs(&self, name: &str, tail: usize) -> Result<Vec<String>, EngineError> {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&tail.to_string()).build();
         let mut lines = VecDeque::new();
@@ -55,7 +55,8 @@ impl Engine {
         Ok(lines.into())
     }
 
-    /// Of the last lines that a container printed those whose instant counts, by the engine's clock.
+    /// Reads the last lines that a container printed, and returns those whose time is selected. The times are those of
+    /// the engine's clock.
     pub async fn logs_when(
         &self,
         name: &str,
@@ -81,7 +82,7 @@ impl Engine {
     ) -> impl futures::Stream<Item = Result<LogLine, EngineError>> + Send + use<> {
         let doing = format!("read the log of container {name}");
         let mut cutter = Cutter::default();
-        // One step past the end hands over lines without an end.
+        // The final `None` makes the cutter return a last line that has no newline.
         self.docker
             .logs(name, Some(options))
             .map(Some)
@@ -96,14 +97,14 @@ impl Engine {
     }
 }
 
-/// The text of a line that begins with its instant, where that counts.
+/// The text of a line that begins with its timestamp; none if `counts` does not accept the timestamp.
 fn when(line: &str, counts: impl Fn(OffsetDateTime) -> bool) -> Option<&str> {
     let (at, text) = line.split_once(' ').unwrap_or((line, ""));
     let at = OffsetDateTime::parse(at, &Rfc3339).ok()?;
     counts(at).then_some(text)
 }
 
-/// Cuts chunks into lines, each stream for itself.
+/// Splits chunks into lines, separately for each stream.
 #[derive(Default)]
 struct Cutter {
     stdout: LineCutter,

@@ -1,24 +1,24 @@
-//! Checks before a run: what would fail later, each with its fix.
+//! Checks before a run: finds what would fail later, and names the fix for each problem.
 
 use super::facts::Facts;
 
 /// The kubelet refuses cgroup v1 from this minor version on, unless its configuration allows it
 /// (docs/facts.md#cgroup-v1).
 const REFUSES_CGROUP_V1_FROM_MINOR: u32 = 35;
-/// What a cluster's components use of these; past the limit the kubelet ends with "too many open files". Counted on a
-/// node: kubelet 7, apiserver 6, controller manager 5, containerd 1.
+/// The inotify instances that one cluster needs. When the limit is exceeded, the kubelet exits with "too many open
+/// files". Counted on a node: kubelet 7, apiserver 6, controller manager 5, containerd 1.
 const INOTIFY_INSTANCES: u64 = 24;
 const INOTIFY_WATCHES: u64 = 8192;
 const GIB: u64 = 1024 * 1024 * 1024;
 
-/// What a run will ask of the machine.
+/// What a run needs of the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Whether it starts privileged containers (each cluster node is one).
     pub privileged: bool,
     /// Free disk space for images and containers.
     pub free_disk_bytes: u64,
-    /// Memory in all.
+    /// Total memory of the machine.
     pub memory_bytes: u64,
     /// Kubernetes' minor version, if the kubelet of the node is not configured to accept cgroup v1.
     pub strict_kubernetes_minor: Option<u32>,
@@ -35,14 +35,14 @@ pub enum Severity {
     Error,
 }
 
-/// One thing that will go wrong.
+/// One problem that a run will have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// What is wrong: a sentence in lower case.
+    /// The problem: a sentence that begins in lower case.
     pub what: String,
-    /// What to do.
+    /// How to fix it.
     pub fix: String,
 }
 
@@ -73,8 +73,8 @@ fn warning(what: String, fix: impl Into<String>) -> Finding {
     Finding { severity: Severity::Warning, what, fix: fix.into() }
 }
 
-/// A run talks to its containers by ports that are published on loopback, and hands images to nodes as files of this
-/// machine.
+/// Refuses a remote engine: a run reaches its containers through ports that are published on loopback, and gives images
+/// to nodes as files of this machine.
 fn remote(facts: &Facts, needs: &Needs) -> Option<Finding> {
     if !facts.remote || !needs.privileged {
         return None;
@@ -104,8 +104,8 @@ fn privileged(facts: &Facts, needs: &Needs) -> Option<Finding> {
             "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or name an engine that runs as root",
         ));
     }
-    // runc of docker.io 20.10 fails on some machines (docs/facts.md#container-engines). The engine does not say so, but
-    // its version shows it.
+    // runc of docker.io 20.10 fails on some machines (docs/facts.md#container-engines). The engine does not report the
+    // version of runc, but its own version shows it.
     let major: Option<u32> = facts.version.split('.').next().and_then(|major| major.parse().ok());
     if major.is_some_and(|major| major < 23) {
         return Some(warning(
@@ -179,7 +179,7 @@ fn storage(facts: &Facts) -> Option<Finding> {
     ))
 }
 
-/// One decimal, rounded down.
+/// Formats bytes in GiB with one decimal, rounded down.
 fn gib(bytes: u64) -> String {
     let tenths = bytes.saturating_mul(10) / GIB;
     format!("{}.{} GiB", tenths / 10, tenths % 10)

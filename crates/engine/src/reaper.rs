@@ -1,8 +1,8 @@
-//! The process that cleans up after SIGKILL of the harness.
+//! The process that removes a run's objects after the harness was killed with SIGKILL.
 //!
 //! It is the same program in its own process group, so that Ctrl-C in the terminal does not reach it. Its standard
-//! input is a pipe that only the harness holds. The word `closed` means that the run has cleaned up by itself; the end
-//! of the pipe without that word means that the harness is gone, and the reaper removes the run's objects.
+//! input is a pipe that only the harness holds. The word `closed` means that the run has already removed its objects.
+//! The end of the pipe without that word means that the harness has died, and the reaper removes the run's objects.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -18,10 +18,10 @@ use super::ledger::StateDir;
 use super::site::Site;
 use super::sweep::{Swept, Unfinished};
 
-/// The hidden subcommand under which the program is the reaper: `parallax reaper RUN ENDPOINT STATE`.
+/// The hidden subcommand that runs this program as the reaper: `parallax reaper RUN ENDPOINT STATE`.
 pub const SUBCOMMAND: &str = "reaper";
 
-/// What the harness says when it has taken the run down itself.
+/// The word that the harness writes when it has removed the run's objects itself.
 const CLOSED: &str = "closed";
 
 /// The harness's end of the pipe. Dropping it without [`Reaper::closed`] makes the reaper sweep.
@@ -30,7 +30,7 @@ pub struct Reaper {
     child: Child,
 }
 
-/// This program as the reaper of a site.
+/// The command that runs this program as the reaper of a site.
 pub fn command(site: &Site) -> Result<Command, EngineError> {
     let program = std::env::current_exe()
         .map_err(|error| EngineError::Process { doing: "find this program".to_owned(), reason: error.to_string() })?;
@@ -40,7 +40,7 @@ pub fn command(site: &Site) -> Result<Command, EngineError> {
 }
 
 impl Reaper {
-    /// Starts the reaper of a site. Its messages go to `reaper.log` beside the ledger.
+    /// Starts the reaper of a site. Its messages go to `reaper.log` in the ledger's folder.
     pub fn spawn(site: &Site) -> Result<Self, EngineError> {
         Self::spawn_as(command(site)?, site)
     }
@@ -63,21 +63,22 @@ impl Reaper {
         Ok(Self { child })
     }
 
-    /// Says that the run has taken itself down, and waits for the reaper's end, which follows at once.
+    /// Tells the reaper that the run has removed its objects itself, and waits until the reaper exits, which it does at
+    /// once.
     pub fn closed(mut self) {
         if let Some(mut pipe) = self.child.stdin.take() {
-            // A reaper that is gone already needs no word.
+            // If the write fails, the reaper has exited already.
             let _ = pipe.write_all(CLOSED.as_bytes());
         }
         let _ = self.child.wait();
     }
 }
 
-/// The reaper itself: waits for the harness's word or its end. Returns what was swept, or nothing where the run took
-/// itself down.
+/// Runs the reaper: waits until the harness writes `closed` or dies. Returns what was swept, or nothing if the run
+/// removed its objects itself.
 pub fn main(run: &RunId, endpoint: &str, state: &Path) -> Result<Option<Swept>, EngineError> {
     let mut word = String::new();
-    // A broken pipe is an end like any other.
+    // A read error also means that the harness has died.
     let _ = std::io::stdin().take(64).read_to_string(&mut word);
     if word.trim() == CLOSED {
         return Ok(None);

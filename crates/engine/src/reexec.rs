@@ -1,7 +1,8 @@
 //! Starts this program again with the address of the engine in its environment.
 //!
 //! testcontainers reads `DOCKER_HOST` by itself, ignores Docker's contexts and accepts no client, and it is unsafe to
-//! set a variable of the running process. `TESTCONTAINERS_COMMAND=keep` leaves all removal to the ledger.
+//! set a variable of the running process. With `TESTCONTAINERS_COMMAND=keep` it removes nothing, so that only sweeps
+//! do.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -9,7 +10,7 @@ use std::process::Command;
 use super::error::EngineError;
 use super::find::{DEFAULT_SOCKET, Endpoint};
 
-/// Set for the second start. If it is set and the environment is still wrong, something reverts our setting.
+/// Set for the second start. If it is set and the environment is still wrong, something reverts what this module set.
 const GUARD: &str = "PARALLAX_ENGINE_RESOLVED";
 
 /// The variables that an endpoint needs.
@@ -22,7 +23,8 @@ fn wanted(endpoint: &Endpoint) -> Vec<(&'static str, String)> {
     wanted
 }
 
-/// Whether the environment has them already. Without `DOCKER_HOST`, testcontainers uses the default socket.
+/// Whether the environment already has the wanted variables. Without `DOCKER_HOST`, testcontainers uses the default
+/// socket.
 fn is_set(wanted: &[(&str, String)], env: &dyn Fn(&str) -> Option<String>) -> bool {
     wanted.iter().all(|(name, value)| match env(name) {
         Some(set) => set == *value,
@@ -34,13 +36,13 @@ fn is_default(host: &str) -> bool {
     host.strip_prefix("unix://") == Some(DEFAULT_SOCKET)
 }
 
-/// Whether testcontainers will use `endpoint`, and leave removal to us, in this process.
+/// Whether, in this process, testcontainers will use `endpoint` and remove nothing.
 pub fn environment_fits(endpoint: &Endpoint) -> bool {
     is_set(&wanted(endpoint), &|name| std::env::var(name).ok())
 }
 
-/// Returns where the environment already names `endpoint`; otherwise starts the same program again with the same
-/// arguments, in the same process. Call it before any thread, file or child that must not be lost.
+/// Returns if the environment already names `endpoint`. Otherwise starts the same program again with the same
+/// arguments, in the same process (`exec`). Call it before any thread, file or child process that must not be lost.
 pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
     if environment_fits(endpoint) {
         return Ok(());
@@ -54,11 +56,12 @@ pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
         return Err(failed("its environment is not as it was set".to_owned()));
     }
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
-    // Left unset, the default stays a default: what `--provision` may install and start, it may only there.
-    let kept = |(name, value): &(&str, String)| {
+    // DOCKER_HOST stays unset if the engine is at the default socket, so that the engine does not count as chosen by
+    // the user: `--provision` may install and start an engine only there.
+    let must_be_set = |(name, value): &(&str, String)| {
         *name != "DOCKER_HOST" || !is_default(value) || std::env::var_os(name).is_some()
     };
-    let wanted = wanted.into_iter().filter(kept);
+    let wanted = wanted.into_iter().filter(must_be_set);
     let error = Command::new(program).args(std::env::args_os().skip(1)).envs(wanted).env(GUARD, "1").exec();
     Err(failed(error.to_string()))
 }

@@ -18,7 +18,7 @@ use super::identity::{
 use super::ledger::{Kind, Ledger, StateDir};
 use super::sweep::{Remaining, Swept, Unfinished};
 
-/// How long the clean-up waits for creations that are still running.
+/// How long the clean-up waits for creations that are still in progress.
 const CREATIONS_END_WITHIN: Duration = Duration::from_mins(1);
 
 /// The objects of one run in the engine. Cheap to clone; dropping it removes nothing.
@@ -41,15 +41,15 @@ pub(super) struct Inner {
 pub struct Network {
     /// Its name in the engine.
     pub name: String,
-    /// Its addresses, as `172.18.0.0/16`.
+    /// Its address range, for example `172.18.0.0/16`.
     pub subnet: String,
-    /// The engine's machine on it.
+    /// The address of the engine's machine on this network.
     pub gateway: Option<IpAddr>,
 }
 
 impl Site {
-    /// Opens a run: its ledger exists from now on. `standing` means that the objects outlive this process and that gc
-    /// spares them.
+    /// Opens a run and creates its ledger. `standing` means that the objects are kept after this process has ended and
+    /// that gc spares them.
     pub fn open(engine: Engine, state: StateDir, run: RunId, standing: bool) -> Result<Self, EngineError> {
         let owner = Owner::this_process()?;
         let ledger = Ledger::open(state, &run, owner.clone(), &engine.endpoint().host)?;
@@ -80,8 +80,8 @@ impl Site {
         object_name(&self.0.run, what)
     }
 
-    /// Puts an object down, synced to disk, before it is created. The sync waits for the disk: not on a thread that
-    /// others need.
+    /// Appends an object to the ledger and syncs it to disk, before the object is created. The sync blocks, so it runs
+    /// on a thread for blocking work.
     pub(super) async fn record(&self, kind: Kind, name: &str) -> Result<(), EngineError> {
         let (site, name) = (self.clone(), name.to_owned());
         let written = tokio::task::spawn_blocking(move || site.0.ledger.record(kind, &name));
@@ -93,7 +93,7 @@ impl Site {
         let name = self.name_of(what);
         self.refuse_when_closing(&format!("network {name}"))?;
         let (site, what) = (self.clone(), what.to_owned());
-        // In its own task: a caller that gives up must not lose a network that the engine is creating.
+        // In its own task, so that a caller that gives up does not lose a network that the engine is creating.
         let creation = self.0.tasks.spawn(async move {
             site.record(Kind::Network, &name).await?;
             let request = NetworkCreateRequest {
@@ -119,8 +119,8 @@ impl Site {
         joined(creation.await, "create a network")
     }
 
-    /// Removes every object of the run, then the ledger. Waits for running creations first, and refuses new ones. What
-    /// cannot be removed is returned, each with the command that removes it; then the ledger is kept.
+    /// Removes every object of the run, then the ledger. Refuses new creations, and waits first for those in progress.
+    /// What cannot be removed is returned, each with the command that removes it; then the ledger is kept.
     pub async fn close(&self) -> Swept {
         self.0.closing.cancel();
         self.0.tasks.close();
@@ -128,14 +128,15 @@ impl Site {
         let unfinished = if ended { Unfinished::None } else { Unfinished::Maybe };
         let swept = self.0.engine.sweep(&self.0.run, &self.0.ledger.entries(), unfinished).await;
         if swept.remaining.is_empty() {
-            // If the ledger cannot be removed, the next gc only examines it once more.
+            // If the ledger cannot be removed, the next gc examines the run once more, which is harmless.
             let _ = self.0.ledger.state().forget(&self.0.run);
         }
         swept
     }
 
-    /// What would be left if this process ended now, each with the command that removes it: for a user who does not
-    /// wait for [`Site::close`]. It is read from the ledger alone, so it may name objects that no longer exist.
+    /// The objects that would be left if this process ended now, each with the command that removes it: for a user who
+    /// does not wait for [`Site::close`]. It is read from the ledger alone, so it may name objects that no longer
+    /// exist.
     pub fn unremoved(&self) -> Vec<Remaining> {
         let why = "the run was stopped before it was removed".to_owned();
         let entries = self.0.ledger.entries().into_iter();
@@ -161,7 +162,7 @@ impl Site {
     }
 }
 
-/// The result of a task; a task that panicked is an error like any other.
+/// The result of a task. A panic of the task becomes an error.
 pub(super) fn joined<T>(
     result: Result<Result<T, EngineError>, tokio::task::JoinError>,
     doing: &str,

@@ -8,31 +8,31 @@ use std::time::Duration;
 /// A container to start. Nothing is inherited from the caller's environment.
 #[derive(Clone, Debug)]
 pub struct ContainerSpec {
-    /// What it is within the run: `world`, `c1`, `c1-minio`. Unique in the run; part of its name.
+    /// The container's role in the run: `world`, `c1`, `c1-minio`. It is unique in the run, and part of the name.
     pub what: String,
-    /// Image reference with a tag or digest; must be in the engine.
+    /// Image reference with a tag or digest. The image must be in the engine.
     pub image: String,
     /// Replaces the image's entry point.
     pub entrypoint: Option<Vec<String>>,
-    /// Replaces the image's command, where not empty.
+    /// Replaces the image's command, if it is not empty.
     pub command: Vec<String>,
-    /// Environment.
+    /// Environment variables.
     pub env: BTreeMap<String, String>,
-    /// Name of the network, made before with [`super::Site::network`].
+    /// Name of the network, created before with [`super::Site::network`].
     pub network: String,
-    /// A second name under which containers of the same network find it. (Its full name is the first.)
+    /// A second name by which containers of the same network resolve it, besides its full name.
     pub hostname: Option<String>,
     /// Name servers that the engine's own resolver forwards to.
     pub dns: Vec<IpAddr>,
-    /// Files and folders of the engine's machine.
+    /// Files and folders of the engine's machine that are mounted into the container.
     pub binds: Vec<Bind>,
-    /// Folders in memory, with mount options (`size=64m`) or none.
+    /// Paths at which a tmpfs is mounted, each with its mount options (`size=64m`), which may be empty.
     pub tmpfs: BTreeMap<String, String>,
-    /// Folders on anonymous volumes, labelled, removed with the container.
+    /// Paths at which anonymous volumes are mounted. The volumes are labelled, and removed with the container.
     pub volumes: Vec<String>,
     /// Ports to publish on 127.0.0.1, each at a free port that the engine chooses.
     pub ports: Vec<Port>,
-    /// Whether it may do everything on the engine's machine.
+    /// Whether it is privileged: it may do everything on the engine's machine.
     pub privileged: bool,
     /// Whether it has a cgroup namespace of its own.
     pub private_cgroup_namespace: bool,
@@ -40,9 +40,9 @@ pub struct ContainerSpec {
     pub files: Vec<InlineFile>,
     /// When it counts as ready.
     pub ready: Ready,
-    /// How long that may take, from the start.
+    /// How long the container may take to become ready, counted from its start.
     pub ready_within: Duration,
-    /// More labels.
+    /// Additional labels.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -71,7 +71,7 @@ impl ContainerSpec {
         }
     }
 
-    /// Why it is not valid, if that can be seen beforehand.
+    /// Why the specification is not valid, if that is known before the start.
     pub(super) fn problem(&self) -> Option<String> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if self.what.is_empty() || !self.what.chars().all(allowed) {
@@ -107,22 +107,22 @@ fn below(folder: &str, path: &str) -> bool {
 /// A file or folder of the engine's machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {
-    /// There; must exist.
+    /// Its path on the engine's machine; it must exist.
     pub host: PathBuf,
-    /// In the container.
+    /// Its path in the container.
     pub container: String,
-    /// Whether the container may not write it.
+    /// Whether it is mounted read-only.
     pub read_only: bool,
 }
 
 /// A small file to write before the container starts.
 #[derive(Clone)]
 pub struct InlineFile {
-    /// Absolute path in the container; folders are made.
+    /// Absolute path in the container. Missing folders are created.
     pub path: String,
     /// Permissions: `0o600`.
     pub mode: u32,
-    /// Content; may be secret, so it is never printed.
+    /// Content. It may be secret, so `Debug` does not print it.
     pub bytes: Vec<u8>,
 }
 
@@ -142,7 +142,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Reads the engine's `9000/tcp`.
+    /// Parses a port in the engine's form: `9000/tcp`.
     pub(super) fn parse_port(text: &str) -> Option<(u16, Self)> {
         let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         let protocol = match protocol {
@@ -174,7 +174,7 @@ impl Port {
         Self { container, protocol: Protocol::Udp }
     }
 
-    /// As the engine writes it: `9000/tcp`.
+    /// The port in the engine's form: `9000/tcp`.
     pub(super) fn key(self) -> String {
         let protocol = match self.protocol {
             Protocol::Tcp => "tcp",
@@ -193,10 +193,10 @@ pub enum Ready {
     LogLine(String),
 }
 
-/// A container that runs. A plain value: dropping it removes nothing.
+/// A container that was started. It is a plain value: dropping it removes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
-    /// What it is within the run.
+    /// Its role in the run, as in [`ContainerSpec::what`].
     pub what: String,
     /// Its name in the engine: `parallax-<run>-<what>`.
     pub name: String,
@@ -204,17 +204,17 @@ pub struct Container {
     pub id: String,
     /// Its address on its network.
     pub address: IpAddr,
-    /// Where its published ports are on this machine (always 127.0.0.1).
+    /// The addresses of its published ports on this machine (always 127.0.0.1).
     pub ports: BTreeMap<(u16, Protocol), SocketAddr>,
 }
 
 impl Container {
-    /// Where a TCP port is published.
+    /// The address at which a TCP port is published.
     pub fn tcp(&self, port: u16) -> Option<SocketAddr> {
         self.ports.get(&(port, Protocol::Tcp)).copied()
     }
 
-    /// Where a UDP port is published.
+    /// The address at which a UDP port is published.
     pub fn udp(&self, port: u16) -> Option<SocketAddr> {
         self.ports.get(&(port, Protocol::Udp)).copied()
     }

@@ -1,8 +1,8 @@
-//! Starts a container by testcontainers, which this project must use.
+//! Starts a container with testcontainers, which this project is required to use.
 //!
 //! Creation and start run in a task that always runs to its end, even if the caller gives up. Only the wait for
 //! readiness can be dropped. The handle that testcontainers returns is dropped at once. With
-//! `TESTCONTAINERS_COMMAND=keep` ([`super::ensure_environment`]) that removes nothing; removal is the ledger's work.
+//! `TESTCONTAINERS_COMMAND=keep` ([`super::ensure_environment`]) that removes nothing: a sweep removes containers.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -23,9 +23,9 @@ use super::site::{Site, joined};
 use super::spec::{Container, ContainerSpec, Port, Protocol, Ready};
 use parallax_record::Noted as _;
 
-/// Limit of create and start. Files are copied in between, and a busy disk makes even that slow.
+/// Limit of create and start together. Files are copied between the two, which is slow on a busy disk.
 const START_WITHIN: Duration = Duration::from_mins(2);
-/// Log lines that an error shows.
+/// How many of the last log lines an error shows.
 const EVIDENCE_LINES: usize = 20;
 
 impl Site {
@@ -48,7 +48,8 @@ impl Site {
         }
     }
 
-    /// Creates and starts a container. It is removed here if that fails, so that it happens even if no caller waits.
+    /// Creates and starts a container. If that fails, the container is removed here, so that it is removed even if no
+    /// caller waits.
     async fn create(&self, spec: &ContainerSpec, name: &str) -> Result<Container, EngineError> {
         let engine = &self.0.engine;
         // testcontainers would pull a missing image, and create a missing network.
@@ -67,7 +68,7 @@ impl Site {
         }
         match engine.locate(&spec.what, name).await {
             Ok(container) => Ok(container),
-            // No address: its first process is gone already.
+            // The container has no address because its first process has already exited.
             Err(error) => {
                 let reason = match (engine.exited(name).await, &spec.ready) {
                     (Some(end), Ready::LogLine(wanted)) => too_early(&end, wanted),
@@ -105,7 +106,8 @@ impl Site {
 
     fn request(&self, spec: &ContainerSpec, name: &str) -> ContainerRequest<OurImage> {
         let image = OurImage::new(spec);
-        // The engine starts entry point and command as one list; testcontainers' entry point is a single word.
+        // The engine joins entry point and command into one list. testcontainers accepts only one word as the entry
+        // point, so the other words are put before the command.
         let rest = spec.entrypoint.iter().flat_map(|words| words.iter().skip(1));
         let command: Vec<String> = rest.chain(&spec.command).cloned().collect();
         let host = self.host_config(spec);
@@ -154,7 +156,7 @@ impl Site {
     }
 }
 
-/// What goes in by the modifier of the host configuration, of which testcontainers keeps only one.
+/// The settings of the host configuration. One modifier applies them all, because testcontainers keeps only one.
 struct HostParts {
     mounts: Vec<Mount>,
     tmpfs: HashMap<String, String>,
@@ -179,12 +181,13 @@ impl HostParts {
     }
 }
 
-/// Loopback only, at a free port that the engine chooses.
+/// Publishes a port on loopback only, at a free port that the engine chooses.
 fn loopback() -> PortBinding {
     PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) }
 }
 
-/// The image as testcontainers wants it. It joins name and tag with a colon again, which holds for digests too.
+/// The image in the form that testcontainers takes. testcontainers joins name and tag with a colon, which works for
+/// digests too.
 #[derive(Debug)]
 struct OurImage {
     name: String,
@@ -231,7 +234,7 @@ impl Image for OurImage {
     }
 }
 
-/// Splits at the last colon, unless that belongs to a registry's port.
+/// Splits a reference at its last colon, unless that colon belongs to the port of a registry.
 fn name_and_tag(reference: &str) -> (&str, &str) {
     match reference.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => (name, tag),
@@ -239,7 +242,7 @@ fn name_and_tag(reference: &str) -> (&str, &str) {
     }
 }
 
-/// What testcontainers says, reduced to what the engine said.
+/// The innermost message of a testcontainers error, which is the engine's own.
 fn start_reason(error: &TestcontainersError) -> String {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
@@ -256,7 +259,7 @@ fn too_early(end: &str, wanted: &str) -> String {
 }
 
 impl Engine {
-    /// Waits until a container is ready; the error says what happened instead.
+    /// Waits until a container is ready; the error describes what happened instead.
     async fn ready(&self, spec: &ContainerSpec, name: &str, deadline: Instant) -> Result<(), String> {
         let Ready::LogLine(wanted) = &spec.ready else {
             return match self.exited(name).await {

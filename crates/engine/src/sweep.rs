@@ -1,7 +1,7 @@
 //! Removes every object of a run, found by its labels *and* by its ledger, until two searches in a row find nothing.
 //!
-//! The engine may still finish a creation after the process that asked for it was killed. So the second search waits
-//! until the engine has created nothing for a moment. An object that no longer exists, or that another process is
+//! The engine may still complete a creation after the process that requested it was killed. So the second search waits
+//! until the engine has created nothing for one second. An object that no longer exists, or that another process is
 //! removing, counts as removed.
 
 use std::collections::{BTreeSet, HashMap};
@@ -23,11 +23,11 @@ use super::ledger::{Entry, Kind};
 
 /// Limit of a whole sweep.
 const SWEEP_WITHIN: Duration = Duration::from_mins(2);
-/// How long the engine must create nothing of the run before creation counts as finished.
+/// All creations count as finished when the engine has created no object of the run for this long.
 const QUIET: Duration = Duration::from_secs(1);
-/// The largest number of searches: each removes something, or is one of the two empty ones, or ends the sweep.
+/// The largest number of searches in one sweep. Each search removes something, finds nothing, or ends the sweep.
 const LOOKS: usize = 12;
-/// How long to wait for a removal by another process.
+/// How long to wait until another process has removed an object.
 const OTHERS_REMOVE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Whether the engine may still be creating objects of the run.
@@ -35,25 +35,25 @@ const OTHERS_REMOVE_WITHIN: Duration = Duration::from_secs(30);
 pub enum Unfinished {
     /// All creations have finished.
     None,
-    /// Their process was killed, or did not wait for them.
+    /// Some creations may be unfinished: the process that requested them was killed, or did not wait for them.
     Maybe,
 }
 
 /// The result of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// What it removed.
+    /// The objects that were removed.
     pub removed: BTreeSet<Entry>,
-    /// What is still there.
+    /// The objects that still exist.
     pub remaining: Vec<Remaining>,
 }
 
-/// Something that could not be removed.
+/// An object that could not be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remaining {
-    /// What.
+    /// The object.
     pub entry: Entry,
-    /// Why.
+    /// Why it could not be removed.
     pub why: String,
 }
 
@@ -82,7 +82,7 @@ impl Swept {
 }
 
 impl Engine {
-    /// Removes everything of a run: what carries its label, and what `ledger` names.
+    /// Removes all objects of a run: those with its label, and those that `ledger` names.
     pub async fn sweep(&self, run: &RunId, ledger: &[Entry], unfinished: Unfinished) -> Swept {
         let deadline = Instant::now() + SWEEP_WITHIN;
         let mut swept = Swept::default();
@@ -127,7 +127,7 @@ impl Engine {
         }
     }
 
-    /// Containers first, all at once; then the networks that they were on, then volumes.
+    /// Removes all containers in parallel, then the networks that they were attached to, then the volumes.
     async fn remove_all(&self, found: BTreeSet<Entry>, swept: &mut Swept) {
         for kind in [Kind::Container, Kind::Network, Kind::Volume] {
             let of_kind = found.iter().filter(|entry| entry.kind == kind).cloned();
@@ -198,7 +198,7 @@ impl Engine {
         }
     }
 
-    /// Removes one object in any state. The error says why it still exists.
+    /// Removes one object, whatever its state is. The error tells why the object still exists.
     pub(super) async fn remove(&self, kind: Kind, name: &str) -> Result<(), String> {
         let result = match kind {
             Kind::Container => {
@@ -219,7 +219,7 @@ impl Engine {
         }
     }
 
-    /// Another process is removing the container (409): waits for that.
+    /// Waits until another process has removed the container. The engine reports such a removal with status 409.
     async fn removed_by_others(&self, name: &str) -> Result<(), String> {
         let options = WaitContainerOptionsBuilder::default().condition("removed").build();
         let mut answers = Box::pin(self.docker.wait_container(name, Some(options)));
@@ -234,7 +234,7 @@ impl Engine {
         }
     }
 
-    /// Returns when the engine creates an object of the run, or has created nothing for a moment.
+    /// Returns when the engine creates an object of the run, or when it has created none for [`QUIET`].
     fn quiet(&self, run: &RunId) -> impl Future<Output = ()> + Send + use<> {
         let label = format!("{LABEL_RUN}={run}");
         let filters = HashMap::from([("label", vec![label.as_str()]), ("event", vec!["create"])]);

@@ -1,6 +1,6 @@
 //! Image archives in the form that `docker save` writes and that engines and containerd load: `manifest.json`, the
-//! config, uncompressed layers. Written by us, because the engine's own build needs a registry for its frontend, and
-//! because one artefact then serves the engine and a node's image folder.
+//! config, uncompressed layers. Parallax writes them itself, because the engine's own build needs a registry for its
+//! frontend, and because one file then serves both the engine and a node's image folder.
 //!
 //! **Architecture Invariant:** equal recipes and equal layers give equal bytes.
 
@@ -16,7 +16,7 @@ use super::digest;
 use super::recipe::Config;
 use super::tree::{Interruptible, header};
 
-/// A manifest is a few hundred bytes; more is not ours.
+/// The largest manifest that is read. One that Parallax wrote has a few hundred bytes.
 const MANIFEST_LIMIT_BYTES: u64 = 64 * 1024;
 
 /// One image of `manifest.json`.
@@ -28,15 +28,15 @@ struct Manifest {
     layers: Vec<String>,
 }
 
-/// What an archive is made from.
+/// The content of an archive.
 pub(super) struct Content<'a> {
-    /// Names that the image is loaded under.
+    /// The names under which the image is loaded.
     pub(super) tags: &'a [String],
     /// How a container starts.
     pub(super) config: &'a Config,
-    /// The recipe's name and hash, which inspection of an image shows.
+    /// The recipe's name and hash. `docker image inspect` shows them as labels.
     pub(super) title: (&'a str, &'a str),
-    /// Layer tars, bottom first.
+    /// Tar files of the layers, the lowest first.
     pub(super) layers: &'a [PathBuf],
 }
 
@@ -54,7 +54,7 @@ pub(super) fn write(content: &Content<'_>, out: impl Write, cancel: &Cancellatio
         layers: digests.iter().map(|digest| format!("{digest}.tar")).collect(),
     }];
     let mut tar = Builder::new(out);
-    // First, so that `id` finds it without reading hundreds of megabytes.
+    // The manifest comes first, so that `id` finds it without reading hundreds of megabytes.
     append(&mut tar, "manifest.json", &serde_json::to_vec(&manifest)?)?;
     append(&mut tar, &manifest[0].config, &config)?;
     for (index, (layer, name)) in content.layers.iter().zip(&manifest[0].layers).enumerate() {
@@ -88,7 +88,7 @@ fn append(tar: &mut Builder<impl Write>, name: &str, bytes: &[u8]) -> io::Result
     tar.append_data(&mut header(EntryType::Regular, 0o644, bytes.len() as u64), name, bytes)
 }
 
-/// The image's config, as the OCI image specification has it.
+/// The image's config in the form of the OCI image specification.
 fn config_json(content: &Content<'_>, digests: &[String]) -> io::Result<Vec<u8>> {
     let config = content.config;
     let mut labels = config.labels.clone();
@@ -125,7 +125,7 @@ fn some_list(list: &[String]) -> Option<serde_json::Value> {
     (!list.is_empty()).then(|| list.into())
 }
 
-/// The machine's architecture by Go's and the registries' name.
+/// The machine's architecture, by the name that Go and registries use.
 pub(super) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -1,4 +1,4 @@
-//! The static programs of this workspace, which the caller of `parallax` built.
+//! The static programs of this workspace. The caller of `parallax` has built them.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use super::error::ImageError;
 
-/// The folder with our own programs: where the running one is.
+/// The folder with the programs of this workspace: the folder of the running program.
 pub fn beside_this_program() -> io::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let folder = program.parent().ok_or_else(|| io::Error::other("the running program is in no folder"))?;
-    // Test programs run one folder deeper.
+    // Test programs are one folder deeper, in `deps`.
     Ok(if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder }.to_owned())
 }
 
-/// The program's path, once it is sure that it can run in an empty image.
+/// The path of a program, after a check that the program can run in an empty image.
 pub(super) fn find(folder: &Path, binary: &str, image: &str) -> Result<PathBuf, ImageError> {
     let path = folder.join(binary);
     let fault = |why: String| ImageError::Binary { image: image.to_owned(), binary: binary.to_owned(), why };
@@ -28,10 +28,10 @@ pub(super) fn find(folder: &Path, binary: &str, image: &str) -> Result<PathBuf, 
     }
 }
 
-/// The loader that an ELF program asks for (`PT_INTERP`), or `None` for a static one.
+/// The dynamic loader that an ELF program requests (`PT_INTERP`), or `None` for a static program.
 fn interpreter(path: &Path) -> io::Result<Option<String>> {
     const PT_INTERP: u64 = 3;
-    /// Programs have about a dozen; more means that this is no program.
+    /// Programs have about a dozen program headers. A file with more than this is not a program.
     const PROGRAM_HEADERS_LIMIT: u64 = 512;
     let mut file = File::open(path)?;
     let mut head = [0_u8; 64];
@@ -58,7 +58,7 @@ fn interpreter(path: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// A little-endian number of at most eight bytes.
+/// Reads a little-endian number of at most eight bytes.
 fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(interpreter(&program).expect("an ELF program"), None);
     }
 
-    /// The least of an ELF program: a header and one segment.
+    /// A minimal ELF program: a header and one segment.
     fn elf(loader: Option<&str>) -> Vec<u8> {
         let mut bytes = vec![0; 64 + 56];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");

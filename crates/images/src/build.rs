@@ -1,4 +1,4 @@
-//! Building images: layers side by side as far as the machine allows, each made once and kept.
+//! Builds images. Layers are built in parallel as far as the machine allows, each once, and are kept in the cache.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -27,17 +27,17 @@ use super::wheels::PypiBuild;
 use parallax_provision::Tool;
 use parallax_record::Setup;
 
-/// Go builds at once. Each may use all cores, so that the last one is not left with a share of them; two are enough to
-/// fill the gaps of downloading and linking, and their memory is what limits the number.
+/// How many Go builds run at once. Each may use all cores, so that the last one can use the whole machine. Two builds
+/// are enough to keep the cores busy while one downloads or links. More would need too much memory.
 const GO_BUILDS: usize = 2;
-/// Writing the archive of one image is bounded by the disk.
+/// Size of the buffer for writing an archive. The disk limits the speed of that.
 const BUFFER_BYTES: usize = 1024 * 1024;
 
 /// Where images are built.
 pub(super) struct Workshop<'a> {
     pub(super) cache: &'a Cache,
     pub(super) binaries: &'a Path,
-    /// Ends every build of this workshop: by the user, or by the first build that failed.
+    /// Cancels every build of this workshop. The user cancels it, or the first build that fails.
     pub(super) cancel: CancellationToken,
     tools: &'a dyn Tools,
     found: AsyncMutex<BTreeMap<Tool, Result<PathBuf, String>>>,
@@ -52,8 +52,8 @@ impl<'a> Workshop<'a> {
         Self { cache, binaries, cancel, tools, found: AsyncMutex::default(), go_slots, cores }
     }
 
-    /// Makes an image's archives, and the layers that are missing for them. All its layers have ended when this
-    /// returns, whatever became of them.
+    /// Builds an image's archives, and the layers that are missing for them. When this returns, the builds of all its
+    /// layers have ended, successfully or not.
     pub(super) async fn build(
         &self,
         image: &str,
@@ -187,7 +187,7 @@ impl<'a> Workshop<'a> {
         build.run(&|line| progress.say(index, &format!("go {what}"), line), &self.cancel).await
     }
 
-    /// A tool of the machine. One at a time: what installs them shares the package manager.
+    /// Finds or installs a tool. Only one at a time, because installations share the package manager.
     async fn tool(&self, image: &str, tool: Tool) -> Result<PathBuf, ImageError> {
         let mut found = self.found.lock().await;
         if self.cancel.is_cancelled() {
@@ -200,7 +200,7 @@ impl<'a> Workshop<'a> {
         program.map_err(|why| ImageError::Tool { image: image.to_owned(), tool, why })
     }
 
-    /// Writes a file in a thread for such work, and gives it its name once it is whole.
+    /// Writes a file on a thread for blocking work, and renames it to its final name when it is complete.
     async fn write(
         &self,
         temporary: &Temporary,
@@ -223,7 +223,7 @@ impl<'a> Workshop<'a> {
     }
 }
 
-/// The fault that ended the others, where there is one: those that it ended only say that they were.
+/// All values, or the error that caused the others to be cancelled. The others are only [`ImageError::Cancelled`].
 pub(super) fn first_fault<T>(results: Vec<Result<T, ImageError>>) -> Result<Vec<T>, ImageError> {
     let mut good = Vec::new();
     let mut fault = None;
@@ -241,7 +241,7 @@ fn file_name(path: &Path) -> String {
     path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// What an image's layers are doing, said as one line.
+/// What the layers of an image are doing, reported as one line.
 struct Progress<'a> {
     setup: &'a Setup,
     layers: Mutex<BTreeMap<usize, (Instant, String)>>,
@@ -257,7 +257,8 @@ impl<'a> Progress<'a> {
     }
 
     fn say(&self, layer: usize, what: &str, line: &str) {
-        /// Terminals are narrow, and package paths long: their ends say more than their beginnings.
+        /// The most characters of a line that are shown. The end is kept, because the end of a long package path says
+        /// more than its beginning.
         const WIDTH: usize = 60;
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         let (began, text) = layers.entry(layer).or_insert_with(|| (Instant::now(), String::new()));

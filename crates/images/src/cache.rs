@@ -1,8 +1,8 @@
-//! The cache of layers and image archives: files named by what they are made from, complete or not there.
+//! The cache of layers and image archives. Each file is named by the hash of its inputs, and is complete or absent.
 //!
-//! **Architecture Invariant:** a file gets its name by a rename when it is whole, so that a killed build leaves
-//! nothing that looks finished; what it does leave is under `tmp/`, held by a lock that dies with its process, and the
-//! next run sweeps it.
+//! **Architecture Invariant:** a file gets its name by a rename when it is complete, so that a killed build leaves
+//! nothing that looks complete. Its remains are under `tmp/`, with a lock that ends with the process, and the next run
+//! removes them.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
@@ -16,14 +16,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::ImageError;
 
-/// How often a lock that another process holds is tried again. The kernel cannot tell an asynchronous task that a
-/// file lock became free, and a blocked thread could not be interrupted.
+/// The interval in which a lock that another process holds is tried again. The kernel cannot tell an asynchronous task
+/// that a file lock became free, and a blocked thread could not be interrupted.
 const LOCK_RETRY: Duration = Duration::from_millis(200);
-/// Longer than any build takes.
+/// Limit of the wait for a lock. No build takes longer.
 const LOCK_LIMIT: Duration = Duration::from_mins(45);
-/// Files used this lately are never pruned: another run may be about to read them.
+/// Files that were used within this time are never pruned, because another run may be about to read them.
 const IN_USE: Duration = Duration::from_hours(1);
-/// How much of what no recipe names any more is kept, in bytes: going back to the last recipe should be cheap.
+/// The most bytes that are kept of files that no present recipe names. They make it cheap to go back to an earlier
+/// recipe.
 pub const SPARE_BYTES: u64 = 3 * 1024 * 1024 * 1024;
 
 /// The cache's folder.
@@ -41,7 +42,7 @@ pub struct Pruned {
     pub bytes: u64,
 }
 
-/// A folder for work under way. Dropping it removes it.
+/// A folder for work in progress. Dropping it removes it.
 #[derive(Debug)]
 pub(super) struct Temporary {
     folder: TempDir,
@@ -60,12 +61,13 @@ impl Cache {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         match folder(&set) {
             Some(root) => Self::at(root),
-            // Not in a folder for everybody: whoever was first there would choose what runs privileged.
+            // There is no fallback to a folder that all users can write, such as /tmp. Another user could put images
+            // there that would run privileged.
             None => Err(ImageError::cache("find", Path::new("~/.cache/parallax"))(io::Error::other("HOME is not set"))),
         }
     }
 
-    /// A cache in that folder, which is made where it is missing. Sweeps what killed builds left.
+    /// The cache in a given folder, which is created if it is missing. Removes what killed builds left.
     pub fn at(root: impl Into<PathBuf>) -> Result<Self, ImageError> {
         let cache = Self { root: root.into() };
         fs::DirBuilder::new()
@@ -82,41 +84,41 @@ impl Cache {
         Ok(cache)
     }
 
-    /// Where the cache is.
+    /// The folder of the cache.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where a layer is, or will be.
+    /// The path of a layer, whether it exists or not.
     pub(super) fn layer(&self, kind: &str, hash: &str) -> PathBuf {
         self.root.join("layers").join(format!("{kind}-{hash}.tar"))
     }
 
-    /// Where a built image's archive is, or will be.
+    /// The path of a built image's archive, whether it exists or not.
     pub(super) fn image(&self, name: &str, hash: &str) -> PathBuf {
         self.root.join("images").join(format!("{name}-{hash}.tar"))
     }
 
-    /// Where a published image's archive is, or will be; `id` is the engine's.
+    /// The path of a published image's archive, whether it exists or not. `id` is the image's id in the engine.
     pub(super) fn saved(&self, name: &str, id: &str) -> PathBuf {
         let id: String = id.rsplit(':').next().unwrap_or(id).chars().take(16).collect();
         self.root.join("images").join(format!("{name}-saved-{id}.tar"))
     }
 
-    /// Where a set of shipped recipes is, or will be.
+    /// The folder of a set of shipped recipes, whether it exists or not.
     pub(super) fn recipes(&self, hash: &str) -> PathBuf {
         self.root.join("recipes").join(hash)
     }
 
-    /// Whether a file is there; if so, it counts as used now.
+    /// Whether a file exists. If so, marks it as used now.
     pub(super) fn has(path: &Path) -> bool {
         let Ok(file) = File::open(path) else { return false };
-        // A cache that cannot be written any more still serves; only pruning loses its order.
+        // A read-only cache is still useful; only the order of pruning is lost.
         let _ = file.set_modified(SystemTime::now());
         true
     }
 
-    /// A folder for work under way.
+    /// Creates a folder for work in progress.
     pub(super) fn temporary(&self) -> Result<Temporary, ImageError> {
         let parent = self.root.join("tmp");
         let folder = tempfile::Builder::new()
@@ -129,12 +131,13 @@ impl Cache {
         Ok(Temporary { folder, _lock: lock })
     }
 
-    /// Gives a finished file its name.
+    /// Renames a finished file to its final name.
     pub(super) fn settle(finished: &Path, name: &Path) -> Result<(), ImageError> {
         fs::rename(finished, name).map_err(ImageError::cache("name", name))
     }
 
-    /// Holds the lock of one layer or image among all processes. `waiting` is called once if another holds it.
+    /// Takes the lock of one layer or image, which excludes all other processes. If another process holds it, calls
+    /// `waiting` once and waits.
     pub(super) async fn lock(
         &self,
         what: &str,
@@ -169,8 +172,8 @@ impl Cache {
         }
     }
 
-    /// Removes the oldest files that `keep` does not name, until at most `spare_bytes` of such are left. What was used
-    /// in the last hour stays.
+    /// Removes files that `keep` does not name, the oldest first, until at most `spare_bytes` of such files are left.
+    /// Files that were used in the last hour stay.
     pub fn prune(&self, keep: &BTreeSet<PathBuf>, spare_bytes: u64) -> Result<Pruned, ImageError> {
         let mut spare = Vec::new();
         for folder in ["layers", "images"] {
@@ -200,14 +203,14 @@ impl Cache {
         Ok(pruned)
     }
 
-    /// Removes work folders whose process is gone. What cannot be removed now is left to the next run.
+    /// Removes temporary folders whose process has ended. The next run tries again those that cannot be removed now.
     fn sweep(&self) {
         let Ok(folders) = fs::read_dir(self.root.join("tmp")) else { return };
         for folder in folders.flatten() {
             let path = folder.path();
             let abandoned = match File::open(path.join(".lock")) {
                 Ok(lock) => lock.try_lock().is_ok(),
-                // Made a moment ago and not locked yet, or half swept.
+                // The folder was just created and is not locked yet, or another process is removing it.
                 Err(_) => folder
                     .metadata()
                     .and_then(|about| about.modified())
@@ -220,7 +223,7 @@ impl Cache {
     }
 }
 
-/// The cache's folder, by the environment.
+/// The cache's folder, according to environment variables.
 fn folder(set: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     // By the XDG specification a relative path counts as none: another folder for each place where a run starts.
     let absolute = |name: &str| set(name).filter(|path| path.is_absolute());
@@ -229,7 +232,7 @@ fn folder(set: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
         .or_else(|| absolute("HOME").map(|home| home.join(".cache/parallax")))
 }
 
-/// What is in the cache runs privileged: nobody else may put anything there.
+/// Checks that only this user can write to the cache, because its images run privileged.
 fn belongs_to_us(root: &Path) -> io::Result<()> {
     let about = root.metadata()?;
     let refuse = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
@@ -257,7 +260,8 @@ mod tests {
             fs::set_permissions(&root, fs::Permissions::from_mode(mode)).expect("set");
             assert_eq!(Cache::at(&root).is_ok(), good, "{mode:o}");
         }
-        // Where this runs as root, `/var/tmp` and the like belong to it; a process's folder of another user does not.
+        // If the test runs as root, folders such as `/var/tmp` belong to it, so it gives its own folder to another
+        // user.
         if rustix::process::geteuid().is_root() {
             fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).expect("set");
             std::os::unix::fs::chown(&root, Some(12345), None).expect("given away");

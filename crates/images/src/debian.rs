@@ -1,7 +1,7 @@
-//! Debian layers: a root file system by mmdebstrap, from the machine's own apt sources.
+//! Debian layers: mmdebstrap makes a root file system from the apt sources of the machine.
 //!
-//! The machine knows its mirror, its proxies and its keys; no mirror's name stands in this repository. A machine that is
-//! not Debian has no such sources; mmdebstrap then uses Debian's own default.
+//! The machine's configuration names its mirror, its proxies and its keys. This repository names no mirror. A machine
+//! that is not Debian has no such sources; mmdebstrap then uses Debian's own default.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use super::process::Step;
 use super::recipe::Debian;
 use parallax_provision::{Tool, debian_sources};
 
-/// Downloading and unpacking some hundred packages; a minute is usual.
+/// Limit for downloading and unpacking about a hundred packages. It usually takes a minute.
 const LIMIT: Duration = Duration::from_mins(20);
 
 /// One root file system.
@@ -26,12 +26,12 @@ pub(super) struct DebianBuild<'a> {
     pub(super) debian: &'a Debian,
     /// The `mmdebstrap` program.
     pub(super) program: &'a Path,
-    /// A folder of its own, removed by the caller.
+    /// A scratch folder for this build only. The caller removes it.
     pub(super) scratch: &'a Path,
 }
 
 impl DebianBuild<'_> {
-    /// Makes the root file system as a tar at `to`.
+    /// Makes the root file system and writes it as a tar file to `to`.
     pub(super) async fn run(
         &self,
         to: &Path,
@@ -41,11 +41,11 @@ impl DebianBuild<'_> {
         let suite = &self.debian.suite;
         let mut arguments: Vec<OsString> = [
             "--format=tar",
-            // Nobody reads manuals in a node.
+            // An image needs no documentation.
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/doc/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
-            // The machine's mirror and proxies are nothing that an image should carry on.
+            // The image must not contain the machine's mirror and proxies.
             "--customize-hook=rm -rf \"$1\"/etc/apt/sources.list \"$1\"/etc/apt/sources.list.d/*",
             "--customize-hook=rm -f \"$1\"/etc/apt/apt.conf.d/99mmdebstrap \"$1\"/etc/dpkg/dpkg.cfg.d/99mmdebstrap",
             "--customize-hook=rm -f \"$1\"/etc/hostname \"$1\"/etc/resolv.conf",
@@ -55,7 +55,7 @@ impl DebianBuild<'_> {
         let variant = format!("--variant={}", self.debian.variant.as_str());
         arguments.push(variant.clone().into());
         if self.has_java() {
-            // Its packages register their manuals, and fail where the folder for them was left out.
+            // Java's packages register their manuals, and fail if the folder for manuals is missing.
             arguments.push("--essential-hook=mkdir -p \"$1\"/usr/share/man/man1".into());
         }
         if !self.debian.packages.is_empty() {
@@ -70,11 +70,11 @@ impl DebianBuild<'_> {
         let mut environment: Vec<(&'static str, OsString)> = vec![("SOURCE_DATE_EPOCH", "0".into())];
         let mut program = self.program.to_owned();
         if rustix::process::geteuid().is_root() {
-            // Whatever a killed run leaves is then swept with the rest. Without root it works in a user namespace of
-            // its own, which could not enter our folder.
+            // With root, files that a killed run leaves are in our scratch folder and are swept with it. Without root,
+            // mmdebstrap works in a user namespace of its own, which cannot access that folder.
             environment.push(("TMPDIR", self.scratch.into()));
-            // What it mounts and starts is seen by nobody else, and goes with it however it ends: what is left can be
-            // removed, and no package is installed for a run that was killed.
+            // mmdebstrap runs in its own mount and process-id namespaces. So its mounts and processes always end with
+            // it: the remaining files can be removed, and no package is installed for a run that was killed.
             let alone = ["--mount-proc", "--pid", "--fork", "--kill-child", "--"].map(Into::into);
             arguments.splice(0..0, alone.into_iter().chain([program.into()]));
             program = Tool::Unshare.command().into();
@@ -95,7 +95,8 @@ impl DebianBuild<'_> {
         .map(drop)
     }
 
-    /// Whether it names a package of Java. Others get no such folder: an equal recipe must go on making the same bytes.
+    /// Whether the layer names a package of Java. Other layers do not get the folder for manuals, so that the bytes
+    /// that they make stay the same.
     fn has_java(&self) -> bool {
         let of_java = |package: &String| ["openjdk-", "default-j"].iter().any(|start| package.starts_with(start));
         self.debian.packages.iter().any(of_java)

@@ -1,5 +1,5 @@
-//! SHA-256, by the one cryptographic library of the build: it is compiled with optimisation also where our own code is
-//! not, and image archives are hundreds of megabytes.
+//! SHA-256, by the one cryptographic library of the build. That library is compiled with optimisation even if our own
+//! code is not, and image archives have hundreds of megabytes.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,14 +7,15 @@ use std::path::Path;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-/// How much of a file is read at once.
+/// How many bytes of a file are read at once.
 pub(super) const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// A digest over named fields. Lengths are part of it, so that no two different lists of fields look the same.
+/// A digest over named fields. It includes the lengths of the fields, so that different lists of fields never give the
+/// same input.
 pub struct Fields(Context);
 
 impl Fields {
-    /// `domain` keeps digests of different things apart, and carries the version of what is digested.
+    /// Starts a digest. `domain` separates digests of different things, and includes the version of their format.
     pub fn new(domain: &str) -> Self {
         let mut fields = Self(Context::new(&SHA256));
         fields.add("domain", domain.as_bytes());
@@ -29,7 +30,7 @@ impl Fields {
         }
     }
 
-    /// Lower-case hexadecimal.
+    /// Returns the digest in lower-case hexadecimal.
     pub fn finish(self) -> String {
         hex::encode(self.0.finish())
     }

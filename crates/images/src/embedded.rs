@@ -1,6 +1,6 @@
-//! The shipped images.lock and recipes, carried in the binary so that it works outside this repository.
+//! The shipped images.lock and recipes. They are embedded in the binary, so that it works outside this repository.
 //!
-//! A project with an `images/` of its own uses that alone: which images a run takes must be plain from one file.
+//! A project with its own `images/` uses only that, so that one file shows which images a run uses.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ macro_rules! shipped {
     };
 }
 
-/// Path below `images/`, and text.
+/// The shipped files: path below `images/`, and text.
 const FILES: &[(&str, &str)] = shipped![
     "agent/recipe.yaml",
     "browser/npm/package-lock.json",
@@ -66,18 +66,18 @@ const FILES: &[(&str, &str)] = shipped![
     "writer/recipe.yaml",
 ];
 
-/// Whose images.lock and recipes a run goes by. They name programs that run privileged and as the user, so whose they are
-/// is for the person to say.
+/// The images.lock and the recipes that a run uses. They name programs that run privileged and as the user, so the user
+/// must decide whose they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipes {
-    /// The project's own `images/`, or the shipped ones where the project in this folder has none.
+    /// Those in `images/` of the project in this folder, or the shipped ones if it has none.
     Of(PathBuf),
-    /// The shipped ones.
+    /// The shipped recipes.
     Shipped,
 }
 
 impl Recipes {
-    /// Whether they are a project's own and say something else than the shipped ones.
+    /// Whether they belong to a project and differ from the shipped ones.
     pub fn are_foreign(&self) -> bool {
         let Self::Of(project) = self else { return false };
         let own = project.join("images");
@@ -90,13 +90,13 @@ impl Recipes {
         let is_shipped = |(path, file): &(String, PathBuf)| {
             shipped.get(path.as_str()).is_some_and(|text| fs::read(file).is_ok_and(|own| own == text.as_bytes()))
         };
-        // What cannot be read is not known to be ours.
+        // Recipes that cannot be read count as foreign.
         files_below(&own).map_or(true, |files| files.len() != shipped.len() || !files.iter().all(is_shipped))
     }
 }
 
 impl Lock {
-    /// The lock that recipes belong to.
+    /// The lock that belongs to the recipes.
     pub fn of(recipes: &Recipes, cache: &Cache) -> Result<Self, ImageError> {
         match recipes {
             Recipes::Of(project) if project.join("images/images.lock").exists() => Self::load(&project.join("images")),
@@ -105,7 +105,7 @@ impl Lock {
     }
 }
 
-/// The shipped files as a folder in the cache, named by what is in it.
+/// Unpacks the shipped files into a folder of the cache. The folder is named by the hash of its content.
 fn unpacked(cache: &Cache) -> Result<PathBuf, ImageError> {
     let mut fields = Fields::new("shipped images 1");
     for (path, text) in FILES {
@@ -128,7 +128,7 @@ fn unpacked(cache: &Cache) -> Result<PathBuf, ImageError> {
         }
     }
     match Cache::settle(&whole, &folder) {
-        // Another process was first; its folder has the same name, so it holds the same.
+        // Another process was faster. Its folder has the same name, and so the same content.
         Err(_) if folder.is_dir() => Ok(folder),
         settled => settled.map(|()| folder),
     }
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use crate::tree;
 
-    /// Each file's text, and whether it may be executed: both are part of an image.
+    /// Each file's text, and whether the file is executable. Both are part of an image.
     fn texts(folder: &Path) -> BTreeMap<String, (String, bool)> {
         let files = tree::files_below(folder).expect("readable");
         let read =

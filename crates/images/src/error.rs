@@ -1,4 +1,4 @@
-//! Why an image could not be had, in words that name the image and the fix.
+//! Errors of getting images. Each message names the image; most errors have a fix.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use parallax_vocab::event::Failure;
 use super::java;
 use parallax_provision::Tool;
 
-/// Why an image could not be had. All but [`ImageError::Invalid`], [`ImageError::Unreadable`] and
-/// [`ImageError::Unknown`] are faults of the machine; nothing is said about the system under test.
+/// Why an image could not be obtained. Errors for which [`ImageError::is_usage`] holds are in the user's input; all
+/// others are errors of the machine. None says anything about the system under test.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// `images.lock` or a recipe is wrong.
@@ -18,9 +18,9 @@ pub enum ImageError {
     Invalid {
         /// Which file.
         file: PathBuf,
-        /// Line, from 1, where it is known.
+        /// Line, counted from 1, if it is known.
         line: Option<u64>,
-        /// Column, from 1, where it is known.
+        /// Column, counted from 1, if it is known.
         column: Option<u64>,
         /// What is wrong, with the fix.
         message: String,
@@ -30,15 +30,15 @@ pub enum ImageError {
     Unreadable {
         /// Which file.
         file: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// Nobody listed that image.
+    /// The image is not in `images.lock`.
     #[error("no image is called {name:?} in images.lock; it lists {known}")]
     Unknown {
         /// The name that was asked for.
         name: String,
-        /// The names that there are.
+        /// The names in `images.lock`.
         known: String,
     },
     /// A recipe needs a tool that the machine lacks.
@@ -48,7 +48,7 @@ pub enum ImageError {
         image: String,
         /// Which tool.
         tool: Tool,
-        /// What is the matter with it.
+        /// What is wrong with it.
         why: String,
     },
     /// A step of a build failed.
@@ -63,39 +63,39 @@ pub enum ImageError {
         /// The whole command, without paths of the machine, and its last lines.
         lines: Vec<String>,
     },
-    /// A module is not what the recipe pinned.
+    /// A Go module has another sum than the one that the recipe pins.
     #[error("image {image}: module {module} has the sum {seen}, and the recipe pins {pinned}")]
     Sum {
         /// Which image.
         image: String,
         /// `path@version`.
         module: String,
-        /// What the recipe says.
+        /// The sum in the recipe.
         pinned: String,
-        /// What the module proxy gave.
+        /// The sum of the module that the module proxy returned.
         seen: String,
     },
-    /// The jars that Maven brought are not those that are listed beside the pom.
+    /// The jars that Maven fetched differ from those that `jars.sha256` lists.
     #[error("image {image}: the jars of {folder} are not those of its jars.sha256: {}", faults.join("; "))]
     Jars {
         /// Which image.
         image: String,
-        /// The folder beside the recipe.
+        /// The folder of the pom, in the recipe's folder.
         folder: String,
-        /// What is the matter with each jar.
+        /// What is wrong with each jar.
         faults: Vec<String>,
     },
-    /// A binary of ours is missing, or cannot run in an empty image.
+    /// A program of this workspace is missing, or cannot run in an empty image.
     #[error("image {image} needs the program {binary}, which {why}")]
     Binary {
         /// Which image.
         image: String,
         /// Which program.
         binary: String,
-        /// What is the matter with it.
+        /// What is wrong with it.
         why: String,
     },
-    /// The published image was asked for and cannot be had.
+    /// The published image is required, and a registry answered that it does not exist.
     #[error("the published image {reference} ({image}) is not in the engine and cannot be pulled: {why}")]
     NotPublished {
         /// Which image.
@@ -105,8 +105,9 @@ pub enum ImageError {
         /// What the registry or the engine said.
         why: String,
     },
-    /// The registry could not say whether it has the image: nobody is there, it asks for a password or for patience, or the
-    /// machine could not keep what it sent. That is the machine's matter, and no reason to leave anything out.
+    /// It is not known whether the registry has the image: it does not answer, it requires a password, it limits the
+    /// rate of requests, or the machine could not store the image. That is a problem of the machine, and by itself no
+    /// reason to skip a variant.
     #[error("the published image {reference} ({image}) could not be pulled: {why}")]
     Unreachable {
         /// Which image.
@@ -116,20 +117,20 @@ pub enum ImageError {
         /// What the registry or the engine said.
         why: String,
     },
-    /// An image without a recipe was to be built.
+    /// The user asked to build an image that has no recipe.
     #[error("image {image} has no recipe in images.lock; it can only be pulled")]
     NoRecipe {
         /// Which image.
         image: String,
     },
-    /// The engine refused something.
+    /// A call to the engine failed.
     #[error("image {image}: the engine could not {doing}: {message}")]
     Engine {
         /// Which image.
         image: String,
         /// `load it`, `save it`, …
         doing: &'static str,
-        /// Its words.
+        /// The engine's message.
         message: String,
     },
     /// The cache of layers and images cannot be used.
@@ -139,15 +140,15 @@ pub enum ImageError {
         doing: &'static str,
         /// Which file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// Another process holds a lock for longer than any build takes.
+    /// Another process has held a lock for longer than any build takes.
     #[error("image cache: another run has been building {what} for {} s", waited.as_secs())]
     Locked {
-        /// Layer or image.
+        /// The layer or image.
         what: String,
-        /// How long was waited.
+        /// How long this process has waited.
         waited: Duration,
     },
     /// The run was interrupted.
@@ -156,7 +157,7 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    /// The same as a failure that a person can act on.
+    /// The error as a failure, with its evidence and its fix.
     pub fn failure(&self) -> Failure {
         let evidence = match self {
             Self::Step { lines, .. } => lines.clone(),
@@ -165,7 +166,7 @@ impl ImageError {
         Failure { what: self.to_string(), fix: self.fix(), evidence }
     }
 
-    /// Whether the fault is in what somebody wrote (`images.lock`, a recipe, a name), not in the machine.
+    /// Whether the error is in the user's input (`images.lock`, a recipe, a name) and not in the machine.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Invalid { .. } | Self::Unreadable { .. } | Self::Unknown { .. } | Self::NoRecipe { .. })
     }
@@ -211,7 +212,7 @@ impl ImageError {
     }
 }
 
-/// The likely fix of a failed build step, from what its tool printed.
+/// The likely fix for a failed build step, chosen by what its tool printed.
 fn step_fix(lines: &[String]) -> Option<String> {
     const SIGNS: [(&[&str], &str); 6] = [
         (&["no space left on device"], "free some disk space, or set PARALLAX_CACHE to a folder on a larger disk"),
@@ -251,7 +252,7 @@ fn step_fix(lines: &[String]) -> Option<String> {
     SIGNS.iter().find(|(signs, _)| signs.iter().any(|sign| text.contains(sign))).map(|(_, fix)| (*fix).to_owned())
 }
 
-/// `file:line:column`, as far as it is known.
+/// Formats `file:line:column`, as far as line and column are known.
 struct Place<'a> {
     file: &'a Path,
     line: Option<u64>,

@@ -1,4 +1,4 @@
-//! Go layers: `go build` of a module beside the recipe, or `go install` of a published one, pinned by its sum.
+//! Go layers: `go build` of a module in the recipe's folder, or `go install` of a published module, pinned by its sum.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,11 +13,12 @@ use super::error::ImageError;
 use super::process::Step;
 use super::recipe::Go;
 
-/// A cold build of Kubernetes takes about ten minutes of one core; a slow machine takes some times that.
+/// Limit of one build. A build of Kubernetes without a cache takes about ten minutes on one core, and several times
+/// that on a slow machine.
 const BUILD_LIMIT: Duration = Duration::from_mins(40);
-/// A pattern of module paths that no module has.
+/// A pattern that matches no module path.
 const NOTHING: &str = "nothing.invalid";
-/// Downloading one module.
+/// Limit of the download of one module.
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
 
 /// One build.
@@ -30,14 +31,14 @@ pub(super) struct GoBuild<'a> {
     pub(super) recipe: &'a Path,
     /// The `go` program.
     pub(super) program: &'a Path,
-    /// A folder of its own, removed by the caller.
+    /// A scratch folder for this build only. The caller removes it.
     pub(super) scratch: &'a Path,
     /// How many compilers may run at once.
     pub(super) jobs: usize,
 }
 
 impl GoBuild<'_> {
-    /// Builds it and returns the program.
+    /// Builds the program and returns its path.
     pub(super) async fn run(
         &self,
         say: &(dyn Fn(&str) + Send + Sync),
@@ -67,12 +68,12 @@ impl GoBuild<'_> {
         })
     }
 
-    /// `go` with the flags that make programs static, small and the same in every folder.
+    /// A `go` command with the flags that make programs static, small, and independent of the folder they are built in.
     fn step(&self, verb: &[&str], what: &str, out: Option<&Path>, folder: Option<&Path>) -> Step<'_> {
         let mut ldflags = "-s -w".to_owned();
         for flag in &self.go.ldflags {
             ldflags.push(' ');
-            // The go command splits the list at spaces, outside of quotes.
+            // The go command splits the list at spaces that are not inside quotes.
             if flag.contains(char::is_whitespace) {
                 ldflags.extend(["'", flag, "'"]);
             } else {
@@ -105,7 +106,7 @@ impl GoBuild<'_> {
             program: self.program.to_owned(),
             arguments,
             environment: self.environment(),
-            // An installed package is built outside of any module of the machine.
+            // `go install` runs in the scratch folder, outside of any module of the machine.
             folder: Some(folder.unwrap_or(self.scratch).to_owned()),
             output: None,
             limit: BUILD_LIMIT,
@@ -119,20 +120,21 @@ impl GoBuild<'_> {
             ("GOARCH", architecture().into()),
             ("GOWORK", "off".into()),
             ("GO111MODULE", "on".into()),
-            // What a person's own settings say of these changes what is built, or what is believed. An empty value would leave
-            // the setting of Go's own file. Where modules come from stays the machine's.
+            // The user's settings of these variables would change what is built, or which sources are trusted. An empty
+            // value would not override the setting in Go's own file. Where modules come from is still set by the
+            // machine.
             ("GOFLAGS", "-buildvcs=false".into()),
             ("GOINSECURE", NOTHING.into()),
             ("GONOSUMDB", NOTHING.into()),
             ("GOBIN", self.scratch.join("out").into()),
             ("GOTMPDIR", self.scratch.join("work").into()),
-            // A compiler lives for seconds: collecting its garbage costs more than the memory is worth, up to the limit.
+            // A compiler runs for seconds only, so below the memory limit garbage collection costs more than it gains.
             ("GOGC", "off".into()),
             ("GOMEMLIMIT", memory_limit(memory_bytes(), self.jobs).to_string().into()),
         ]
     }
 
-    /// Downloads the module and compares what came with what the recipe pins, before any of it is compiled.
+    /// Downloads the module and compares its sum with the one that the recipe pins, before anything is compiled.
     async fn check_sum(
         &self,
         say: &(dyn Fn(&str) + Send + Sync),
@@ -161,7 +163,7 @@ impl GoBuild<'_> {
         };
         say(&format!("downloading {module}"));
         let lines = step.run(&|_| (), cancel).await?;
-        // Downloads are said on standard error, and the two are read as one.
+        // Messages about downloads are on stderr, and stdout and stderr are read as one stream.
         let json = lines.iter().skip_while(|line| *line != "{").take_while(|line| *line != "}");
         let json: String = json.cloned().chain(["}".to_owned()]).collect();
         let downloaded: Option<Downloaded> = serde_json::from_str(&json).ok();
@@ -183,15 +185,15 @@ impl GoBuild<'_> {
     }
 }
 
-/// The memory in bytes that one compiler may fill before it collects garbage: half of the machine's for the compilers of two
-/// builds, `jobs` each, and never so little that it does nothing else.
+/// The memory in bytes that one compiler may use before it collects garbage. Two builds with `jobs` compilers each
+/// share half of the machine's memory. The result is never so small that a compiler only collects garbage.
 fn memory_limit(machine_bytes: u64, jobs: usize) -> u64 {
     const MIB: u64 = 1024 * 1024;
     let compilers = 2 * u64::try_from(jobs).unwrap_or(u64::MAX / 2).max(1);
     (machine_bytes / 2 / compilers).clamp(256 * MIB, 2048 * MIB)
 }
 
-/// The machine's memory.
+/// The machine's memory in bytes.
 fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
     info.totalram.saturating_mul(u64::from(info.mem_unit))

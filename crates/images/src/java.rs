@@ -1,7 +1,8 @@
 //! Maven layers: the jars of a `pom.xml`, checked against a list of their hashes, and classes compiled against them.
 //!
-//! Maven fetches them from the repository that the machine's settings name; a pom that names one is refused when the
-//! recipe is read. A pom pins no hashes, and leaves it to other poms what comes along: `jars.sha256` lists every jar.
+//! Maven fetches the jars from the repository in the machine's settings. A pom that names a repository is refused when
+//! the recipe is read. A pom pins no hashes, and its dependencies decide which other jars are fetched. So `jars.sha256`
+//! lists every jar.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,31 +18,31 @@ use super::process::Step;
 use super::recipe::{Maven, check_folder, check_path};
 use super::tree::{self, Entry};
 
-/// Some tens of jars, and at first as many for Maven itself.
+/// Limit for fetching some tens of jars, and on the first run as many for Maven itself.
 const LIMIT: Duration = Duration::from_mins(10);
 const POM: &str = "pom.xml";
 const SUMS: &str = "jars.sha256";
-/// Where the jars are and the classes, in the scratch folder as in the image.
+/// The folders of the jars and the classes, in the scratch folder and in the image.
 const JARS: &str = "lib";
 const CLASSES: &str = "classes";
-/// What gets the jars. The pom pins its plugin.
+/// The arguments of `mvn` that fetch the jars. The pom pins the version of the plugin.
 const COPY: [&str; 5] = ["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib"];
 const PLUGIN: &str = "maven-dependency-plugin";
-/// Elements by which a pom names a host.
+/// Elements in which a pom names a host.
 const HOSTS: [&str; 3] = ["<repositories", "<pluginRepositories", "<distributionManagement"];
 
-/// Name of a jar → SHA-256, lower-case hexadecimal.
+/// Name of a jar → its SHA-256 in lower-case hexadecimal.
 type Sums = BTreeMap<String, String>;
 
 impl Maven {
-    /// What is wrong with it, in words.
+    /// Checks the layer. The error is a sentence about what is wrong.
     pub(super) fn check(&self, folder: &Path) -> Result<(), String> {
         check_path(&self.to)?;
         check_folder(folder, &self.folder, Some(POM))?;
         let unreadable = |error| format!("folder {:?} cannot be read: {error}", self.folder);
         let folder = folder.join(&self.folder);
         let pom = fs::read_to_string(folder.join(POM)).map_err(unreadable)?;
-        // Else Maven would ask that host, whatever repository the machine names.
+        // Otherwise Maven would contact that host instead of the repository that the machine names.
         if let Some(element) = HOSTS.iter().find(|element| pom.contains(**element)) {
             return Err(format!("{POM} names a repository's host: leave {element}> to the machine's own settings"));
         }
@@ -59,7 +60,7 @@ impl Maven {
     }
 }
 
-/// What a layer is made from, of all that its folder may hold: path below the folder, and file.
+/// The files in the layer's folder that the layer is made from: path below the folder, and file.
 pub(super) fn inputs(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
     let named = [POM, SUMS].map(|name| (name.to_owned(), folder.join(name)));
     Ok(named.into_iter().chain(sources(folder)?).collect())
@@ -70,13 +71,13 @@ fn sources(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
     Ok(tree::files_below(folder)?.into_iter().filter(|(path, _)| is_source(path)).collect())
 }
 
-/// How a person writes the list.
+/// The instruction for writing the list anew.
 pub(super) fn anew(folder: &str) -> String {
     let copy = COPY.join(" ");
     format!("write it with `mvn {copy} && (cd {JARS} && sha256sum *.jar) > {SUMS} && rm -r {JARS}` in {folder}")
 }
 
-/// Reads the list as `sha256sum` writes it.
+/// Parses the list in the format of `sha256sum`.
 fn sums(text: &str) -> Result<Sums, String> {
     let mut sums = Sums::new();
     for (index, line) in text.lines().enumerate() {
@@ -93,7 +94,7 @@ fn sums(text: &str) -> Result<Sums, String> {
     if sums.is_empty() { Err("line 1: no jar is listed".to_owned()) } else { Ok(sums) }
 }
 
-/// How the jars that came differ from those that are listed, a line for each jar.
+/// The differences between the fetched jars and the listed ones, one line for each jar.
 fn faults(listed: &Sums, came: &Sums) -> Vec<String> {
     let known = listed.iter().filter_map(|(name, sum)| match came.get(name) {
         None => Some(format!("{name} is listed, and Maven brings no such jar")),
@@ -116,12 +117,12 @@ pub(super) struct MavenBuild<'a> {
     pub(super) program: &'a Path,
     /// The `javac` program.
     pub(super) compiler: &'a Path,
-    /// A folder of its own, removed by the caller.
+    /// A scratch folder for this build only. The caller removes it.
     pub(super) scratch: &'a Path,
 }
 
 impl MavenBuild<'_> {
-    /// Fetches the jars, checks them before anything reads them, compiles, and returns what the layer holds.
+    /// Fetches the jars, checks them before they are used, compiles the classes, and returns the layer's entries.
     pub(super) async fn run(
         &self,
         say: &(dyn Fn(&str) + Send + Sync),
@@ -170,7 +171,7 @@ impl MavenBuild<'_> {
     }
 
     fn compile(&self, project: &Path, sources: impl Iterator<Item = String>) -> Step<'_> {
-        // Without debug information, so that no path comes along; no processor of a jar runs.
+        // No debug information, so that the classes contain no paths. Annotation processors in jars do not run.
         let plain = ["--release", "17", "-g:none", "-proc:none", "-encoding", "UTF-8"];
         let places = ["-cp", "lib/*", "-d", CLASSES];
         let arguments = plain.into_iter().chain(places).map(OsString::from).chain(sources.map(OsString::from));
@@ -188,7 +189,7 @@ impl MavenBuild<'_> {
     }
 }
 
-/// The jars and the classes, and nothing else of the project.
+/// The layer's entries: the jars and the classes, and nothing else of the project.
 fn entries(project: &Path, to: &str) -> std::io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for part in [JARS, CLASSES] {

@@ -1,4 +1,4 @@
-//! What a layer and an image are made from, as hashes: equal hashes mean that nothing has to be done again.
+//! Hashes of the inputs of layers and images. If a hash is unchanged, nothing has to be built again.
 
 use std::path::{Path, PathBuf};
 
@@ -14,39 +14,40 @@ use super::nodejs;
 use super::recipe::{Layer, Recipe, parse_mode};
 use super::tree::{self, Entry};
 
-/// Raised when this room makes other bytes from an equal recipe.
+/// The version must be raised when this crate makes other bytes from the same recipe.
 const LAYER_DOMAIN: &str = "parallax layer 1";
 const IMAGE_DOMAIN: &str = "parallax image 1";
-/// Registry of the built images' tags. No such host exists; an engine that lacks one cannot pull something else.
+/// The registry in the tags of built images. No such host exists, so an engine that lacks an image cannot pull a
+/// different one instead.
 const REGISTRY: &str = "parallax.local";
 
-/// An image's recipe with every hash that follows from it.
+/// An image's recipe, with all hashes that are computed from it.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) recipe: Recipe,
-    /// Where each layer is cached, in the recipe's order.
+    /// The path of each layer in the cache, in the recipe's order.
     pub(super) layers: Vec<PathBuf>,
     /// The recipe's name and the first 16 digits of its hash.
     pub(super) title: (String, String),
-    /// The name that carries the recipe's hash.
+    /// The image reference that contains the recipe's hash.
     pub(super) tag: String,
-    /// Names that a node knows it by besides.
+    /// More names by which a node refers to the image.
     pub(super) also: Vec<String>,
     cache: Cache,
 }
 
-/// Whom an archive is for.
+/// The receiver of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum For {
-    /// The engine: the image's own name only. Under the others, which are those of published images, it would be
-    /// taken for the published image ever after.
+    /// The engine: the archive has the image's own name only. The other names are those of published images: with them,
+    /// the engine would take this image for the published one from then on.
     Engine,
-    /// A node's image folder: all its names.
+    /// A node's image folder: the archive has all names of the image.
     Node,
 }
 
 impl Prepared {
-    /// Reads an image's recipe and hashes its inputs. `None` where it has no recipe.
+    /// Reads an image's recipe and hashes its inputs. `None` if the image has no recipe.
     pub(super) fn new(
         lock: &Lock,
         listed: &Listed,
@@ -74,7 +75,7 @@ impl Prepared {
         Ok(Some(Self { recipe, layers, title: (name.to_owned(), hash), tag, also, cache: cache.clone() }))
     }
 
-    /// Where an archive is cached.
+    /// The path of an archive in the cache.
     pub(super) fn archive(&self, of: For) -> PathBuf {
         let (name, hash) = &self.title;
         match of {
@@ -83,7 +84,7 @@ impl Prepared {
         }
     }
 
-    /// The names that an archive carries.
+    /// The names of the image in an archive.
     pub(super) fn tags(&self, of: For) -> Vec<String> {
         let also: &[String] = if of == For::Node { &self.also } else { &[] };
         std::iter::once(&self.tag).chain(also).cloned().collect()
@@ -95,7 +96,7 @@ fn unreadable(file: &Path) -> impl FnOnce(std::io::Error) -> ImageError {
     move |source| ImageError::Unreadable { file, source }
 }
 
-/// Files with their content, by the paths that they have in a folder.
+/// Adds files to a digest: their paths in a folder, and the hashes of their content.
 fn add(fields: &mut Fields, files: impl IntoIterator<Item = (String, PathBuf)>) -> Result<(), ImageError> {
     for (path, file) in files {
         fields.add(&path, digest::of_file(&file).map_err(unreadable(&file))?.as_bytes());
@@ -137,7 +138,7 @@ fn hash(layer: &Layer, recipe: &Recipe, binaries: &Path, image: &str) -> Result<
         }
         Layer::Links(_) | Layer::Directories(_) => {}
     }
-    // Where `bin/x` ends up is decided by the recipe as a whole.
+    // The recipe as a whole decides whether `bin/x` is written to `usr/bin/x`.
     if !matches!(layer, Layer::Debian(_)) && recipe.merged_usr() {
         fields.add("merged-usr", b"");
     }
@@ -148,7 +149,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("plain structs with text keys serialise")
 }
 
-/// What a layer that needs no tool holds; `None` for those that do.
+/// The entries of a layer that needs no tool; `None` for a layer that needs one.
 pub(super) fn entries(layer: &Layer, recipe: &Recipe, binaries: &Path) -> std::io::Result<Option<Vec<Entry>>> {
     Ok(Some(match layer {
         Layer::Debian(_) | Layer::Go(_) | Layer::Pypi(_) | Layer::Npm(_) | Layer::Maven(_) => return Ok(None),
@@ -228,7 +229,7 @@ config: { entrypoint: [/bin/main] }
             Prepared::new(&lock, listed, self.folder.path(), &self.cache).expect("prepared").expect("a recipe")
         }
 
-        /// Which layers have other hashes, and whether the image has, once `file` says `text`.
+        /// Writes `text` to `file`. Returns which layers have other hashes now, and whether the image has.
         fn change(&self, file: &str, text: &str) -> (Vec<bool>, bool) {
             let before = self.prepare();
             let file = self.folder.path().join(file);

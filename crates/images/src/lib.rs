@@ -1,12 +1,12 @@
-//! The image room: every image of a run, from the first source that has it.
+//! Gets every image of a run from the first source that has it.
 //!
-//! `images/images.lock` lists the images; `images/NAME/recipe.yaml` says how one is built from package registries.
-//! [`obtain()`] takes each from the engine, the cache, a registry or a build, in an order that [`supply`] decides without
-//! I/O, and says which it was. Image archives are written by this room itself, and serve the engine and a node's
-//! image folder alike.
+//! `images/images.lock` lists the images; `images/NAME/recipe.yaml` describes how one is built from package registries.
+//! [`obtain()`] takes each from the engine, the cache, a registry or a build, and reports which it was. [`supply`]
+//! decides the order without I/O. This crate writes image archives itself; one archive serves both the engine and a
+//! node's image folder.
 //!
-//! **Architecture Invariant:** a built image's tag carries the hash of its recipe and of every input; it is built again
-//! when, and only when, that changes. What is at hand needs no network.
+//! **Architecture Invariant:** the tag of a built image contains the hash of its recipe and of every input. The image
+//! is built again if, and only if, that hash changes. An image that already exists needs no network.
 
 mod archive;
 mod binaries;

@@ -1,4 +1,4 @@
-//! What a person asks of images: which there are, and to build them.
+//! The user's commands for images: list them, build them, and prune the cache.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,17 +19,17 @@ use parallax_record::Sink;
 pub struct Row {
     /// Its name.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     pub purpose: String,
-    /// Where it is published.
+    /// The reference under which it is published.
     pub reference: Option<String>,
     /// The recipe's folder.
     pub recipe: Option<String>,
     /// The tag of the image that the present recipe builds.
     pub built: Option<String>,
-    /// Why that tag is not known: a program of ours is not built yet.
+    /// Why that tag is not known: a program of this workspace is not built yet.
     pub unknown: Option<String>,
-    /// Where the image is now.
+    /// The places that have the image now.
     pub at: Vec<Place>,
 }
 
@@ -44,7 +44,7 @@ pub enum Place {
     Cache,
 }
 
-/// Every image and where it is; without an engine, as far as the cache knows.
+/// Lists every image and the places that have it. Without an engine, only the cache is examined.
 pub async fn list(
     lock: &Lock,
     binaries: &Path,
@@ -55,7 +55,7 @@ pub async fn list(
     for entry in &lock.images {
         let name = entry.name.value.clone();
         let inputs = (lock.clone(), entry.clone(), binaries.to_owned(), cache.clone());
-        // On a thread of its own: there are megabytes to hash, and a run may be under way beside this.
+        // On a thread for blocking work: there are megabytes to hash, and other tasks must not wait.
         let prepared = tokio::task::spawn_blocking(move || {
             let (lock, entry, binaries, cache) = inputs;
             Prepared::new(&lock, &entry, &binaries, &cache)
@@ -96,8 +96,8 @@ pub async fn list(
     Ok(rows)
 }
 
-/// Builds images from their recipes, all that have one where `names` is empty; no registry is asked. What is up to
-/// date is left as it is.
+/// Builds images from their recipes without contacting an image registry. If `names` is empty, builds all images that
+/// have a recipe. Images that are up to date are not built again.
 pub async fn build(
     request: &Request<'_>,
     names: &[String],
@@ -121,11 +121,13 @@ pub async fn build(
     obtain(&request, &wants, sink, cancel).await
 }
 
-/// Takes files out of the cache that no present recipe makes, oldest first, until at most `spare_bytes` of such are left.
+/// Removes files from the cache that no present recipe makes, the oldest first, until at most `spare_bytes` of such
+/// files are left.
 pub fn prune(lock: &Lock, binaries: &Path, cache: &Cache, spare_bytes: u64) -> Result<Pruned, ImageError> {
     let mut keep = BTreeSet::new();
     for entry in &lock.images {
-        // A recipe that cannot be hashed now (its program is not built) names nothing; its layers are spared by age.
+        // If a recipe cannot be hashed now (its program is not built), `keep` does not contain its files. Only their
+        // age protects them.
         if let Ok(Some(prepared)) = Prepared::new(lock, entry, binaries, cache) {
             keep.extend([For::Engine, For::Node].map(|of| prepared.archive(of)));
             keep.extend(prepared.layers);

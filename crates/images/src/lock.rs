@@ -8,7 +8,7 @@ use serde_saphyr::Spanned;
 use super::error::ImageError;
 use super::yaml;
 
-/// Name of the image that decides which set is used: published or built.
+/// Name of the node's image. Its form, published or built, decides the form of the images that it contains.
 pub const NODE: &str = "k3s";
 
 /// The list of images.
@@ -24,24 +24,24 @@ pub struct Lock {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// What the rest of Parallax calls it.
+    /// The name by which the rest of Parallax refers to it.
     pub name: Spanned<String>,
-    /// What it is for: one sentence.
+    /// Its purpose: one sentence.
     #[serde(rename = "for")]
     pub purpose: String,
-    /// Where it is published, with its tag; absent where it is ours alone.
+    /// The reference under which it is published, with its tag; absent if it is not published.
     #[serde(default)]
     pub reference: Option<Spanned<String>>,
-    /// `sha256:…` of the published manifest, where it is known.
+    /// `sha256:…` of the published manifest, if it is known.
     #[serde(default)]
     pub digest: Option<Spanned<String>>,
-    /// Folder beside the lock that holds `recipe.yaml`.
+    /// The folder with `recipe.yaml`, in the folder of the lock.
     #[serde(default)]
     pub recipe: Option<Spanned<String>>,
-    /// Names that the built image carries besides its own, because something refers to it by them.
+    /// More names that the built image gets, because something refers to it by them.
     #[serde(default)]
     pub also: Vec<Spanned<String>>,
-    /// The image whose published form brings this one along; it is needed only beside the built form.
+    /// The image whose published form contains this one. This one is needed only if the built form is used.
     #[serde(default)]
     pub within: Option<Spanned<String>>,
 }
@@ -60,7 +60,7 @@ impl Lock {
         Self::checked(&file, read, folder)
     }
 
-    /// Reads and checks a text that stands in `folder/images.lock`.
+    /// Parses and checks the text of `folder/images.lock`.
     pub fn parse(folder: &Path, text: &str) -> Result<Self, ImageError> {
         let file = folder.join("images.lock");
         let read: File = yaml::parse(&file, text)?;
@@ -133,7 +133,7 @@ impl Entry {
     }
 }
 
-/// A name that is safe in a path, a tag and a file name.
+/// Whether a name is safe in a path, a tag and a file name.
 fn is_plain(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 40
@@ -147,7 +147,7 @@ fn is_digest(text: &str) -> bool {
         .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }
 
-/// A reference names one build of one image: what floats under it would change runs without a commit.
+/// Checks that a reference names one build of one image. A floating tag would change runs without a commit.
 fn check_reference(reference: &str) -> Result<(), String> {
     if reference.contains(|c: char| c.is_whitespace() || c == '@') || reference.is_empty() {
         return Err(format!("{reference:?} is not an image reference of the form name:tag"));

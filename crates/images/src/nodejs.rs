@@ -1,7 +1,7 @@
 //! npm layers: the packages of a `package-lock.json`, checked against its hashes.
 //!
-//! npm fetches them from the registry that the machine names; a lock file that names a host is refused when the recipe is
-//! read. No script of a package runs.
+//! npm fetches the packages from the registry that the machine names. A lock file that names a host is refused when the
+//! recipe is read. The scripts of packages do not run.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,15 +14,15 @@ use super::process::Step;
 use super::recipe::{Npm, check_folder, check_path};
 use super::tree::{self, Entry};
 
-/// Some hundred small packages.
+/// Limit for fetching some hundred small packages.
 const LIMIT: Duration = Duration::from_mins(10);
 const PACKAGE: &str = "package.json";
 const LOCK: &str = "package-lock.json";
-/// npm's own notes, which name the registry that it used.
+/// npm's own state file, which names the registry that npm used.
 const NOTES: &str = ".package-lock.json";
 
 impl Npm {
-    /// What is wrong with it, in words.
+    /// Checks the layer. The error is a sentence about what is wrong.
     pub(super) fn check(&self, folder: &Path) -> Result<(), String> {
         check_path(&self.to)?;
         check_folder(folder, &self.folder, Some(PACKAGE))?;
@@ -32,7 +32,7 @@ impl Npm {
             self.folder
         );
         match std::fs::read_to_string(&lock) {
-            // Else npm would ask that host, whatever registry the machine names.
+            // Otherwise npm would contact that host instead of the registry that the machine names.
             Ok(text) if text.contains("\"resolved\"") => Err(format!("{LOCK} names a registry's host; {again}")),
             Ok(_) => Ok(()),
             Err(_) => Err(format!("folder {:?} holds no {LOCK}; {again}", self.folder)),
@@ -40,7 +40,7 @@ impl Npm {
     }
 }
 
-/// What a layer is made from, of all that its folder may hold: path below the folder, and file.
+/// The files in the layer's folder that the layer is made from: path below the folder, and file.
 pub(super) fn inputs(folder: &Path) -> [(String, PathBuf); 2] {
     [PACKAGE, LOCK].map(|name| (name.to_owned(), folder.join(name)))
 }
@@ -55,12 +55,12 @@ pub(super) struct NpmBuild<'a> {
     pub(super) recipe: &'a Path,
     /// The `npm` program.
     pub(super) program: &'a Path,
-    /// A folder of its own, removed by the caller.
+    /// A scratch folder for this build only. The caller removes it.
     pub(super) scratch: &'a Path,
 }
 
 impl NpmBuild<'_> {
-    /// Fetches and unpacks the packages, and returns what the layer holds.
+    /// Fetches and unpacks the packages, and returns the layer's entries.
     pub(super) async fn run(
         &self,
         say: &(dyn Fn(&str) + Send + Sync),
@@ -74,7 +74,7 @@ impl NpmBuild<'_> {
     }
 
     fn step(&self, project: &Path) -> Step<'_> {
-        // Links to programs would be the only links, and nobody calls them.
+        // No links to the packages' programs: they would be the only links in the layer, and nothing uses them.
         let plain = ["ci", "--omit=dev", "--ignore-scripts", "--no-bin-links"];
         let quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--no-progress", "--prefer-offline"];
         Step {
@@ -91,7 +91,7 @@ impl NpmBuild<'_> {
     }
 }
 
-/// Everything below `node_modules` but npm's own notes, and what only a developer reads.
+/// The layer's entries: everything below `node_modules` except npm's state file and the files for developers.
 fn entries(modules: &Path, to: &str) -> std::io::Result<Vec<Entry>> {
     let files = tree::files_below(modules)?.into_iter().filter(|(path, _)| path != NOTES && !is_for_developers(path));
     files
@@ -102,7 +102,7 @@ fn entries(modules: &Path, to: &str) -> std::io::Result<Vec<Entry>> {
         .collect()
 }
 
-/// Types and source maps: a third of the bytes, and half of the files.
+/// Whether a file is a type declaration or a source map. These are a third of the bytes and half of the files.
 fn is_for_developers(path: &str) -> bool {
     [".d.ts", ".d.mts", ".d.cts", ".map"].iter().any(|end| path.ends_with(end))
 }

@@ -1,4 +1,4 @@
-//! Obtaining every image of a run, side by side, each from the first source that has it.
+//! Obtains all images of a run in parallel, each from the first source that has it.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -20,56 +20,56 @@ use super::supply::{Form, K3s, Known, Move, Rule, Source, next, rule};
 use super::tool::Tools;
 use parallax_record::{Setup, Sink};
 
-/// What every image of one call shares.
+/// The inputs that all images of one call share.
 pub struct Request<'a> {
     /// The list of images.
     pub lock: &'a Lock,
-    /// Published or built.
+    /// Which form is used: published or built.
     pub policy: K3s,
-    /// The folder with our own static programs; usually [`super::beside_this_program`].
+    /// The folder with the static programs of Parallax; usually [`super::beside_this_program`].
     pub binaries: &'a Path,
     /// The cache of layers and archives.
     pub cache: &'a Cache,
     /// The engine's images.
     pub store: &'a dyn ImageStore,
-    /// Who sees to it that the machine has the tools.
+    /// Ensures that the machine has the tools.
     pub tools: &'a dyn Tools,
-    /// What the run has learnt about registries.
+    /// What the run knows about registries so far.
     pub registries: &'a Registries,
 }
 
-/// One image that is wanted, and in what form.
+/// One image that is wanted, and the forms in which it is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Want {
     /// Its name in `images.lock`.
     pub name: String,
-    /// It must be in the engine, to run as a container.
+    /// Whether it must be in the engine, to run as a container.
     pub engine: bool,
-    /// It must be an archive, for a node's image folder.
+    /// Whether it must be an archive, for a node's image folder.
     pub archive: bool,
 }
 
-/// An image that is at hand.
+/// An image that was obtained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obtained {
     /// Its name in `images.lock`.
     pub name: String,
-    /// The name to run it under.
+    /// The reference by which containers use it.
     pub reference: String,
-    /// Whether it is the published image, not one built here.
+    /// Whether it is the published image; otherwise it was built here.
     pub published: bool,
     /// Where it came from.
     pub source: Source,
-    /// Its archive, where one was wanted; none where another image brings this one along.
+    /// Its archive, if one was wanted; none if another image contains this one.
     pub archive: Option<PathBuf>,
-    /// The engine's id of it, or the digest of its config; empty where another image brings this one along,
-    /// or neither form was wanted.
+    /// Its id in the engine, or the digest of its config. Empty if another image contains this one, or if it is wanted
+    /// in neither form.
     pub id: String,
 }
 
-/// Obtains images, or says why one cannot be had. The first fault ends the other builds.
+/// Obtains images, or returns the error of the first one that cannot be obtained. That error ends the other builds.
 ///
-/// Ends early when `cancel` is cancelled: tools that run are stopped, what they had begun is removed.
+/// Ends early when `cancel` is cancelled: running tools are stopped, and their incomplete output is removed.
 pub async fn obtain(
     request: &Request<'_>,
     wanted: &[Want],
@@ -94,8 +94,8 @@ pub async fn obtain(
     Ok(obtained.into_iter().map(|image| (image.name.clone(), image)).collect())
 }
 
-/// Reads a recipe and hashes its inputs, on a thread of its own: there are megabytes of them. A missing program of ours is an
-/// error only if the image has to be built.
+/// Reads a recipe and hashes its inputs. This runs on a thread for blocking work, because the inputs have megabytes. A
+/// missing program of this workspace is an error only if the image has to be built.
 async fn prepare(request: &Request<'_>, entry: &Entry) -> Result<Result<Option<Prepared>, ImageError>, ImageError> {
     let (lock, entry) = (request.lock.clone(), entry.clone());
     let (binaries, cache) = (request.binaries.to_owned(), request.cache.clone());
@@ -106,19 +106,19 @@ async fn prepare(request: &Request<'_>, entry: &Entry) -> Result<Result<Option<P
     }
 }
 
-/// Takes old layers out of the cache after a build made new ones.
+/// Removes old layers from the cache after a build has made new ones.
 fn tidy(request: &Request<'_>, sink: &Sink) {
     match super::prune(request.lock, request.binaries, request.cache, SPARE_BYTES) {
         Ok(pruned) if pruned.files > 0 => {
             sink.note(format!("removed {} MB of unused layers from the image cache", pruned.bytes / 1_000_000));
         }
         Ok(_) => {}
-        // The images are there all the same.
+        // The images were obtained, so this is only a warning.
         Err(error) => sink.warn(format!("the image cache could not be tidied: {error}")),
     }
 }
 
-/// One image on its way.
+/// One image that is being obtained.
 struct Image<'a> {
     request: &'a Request<'a>,
     want: &'a Want,
@@ -126,7 +126,7 @@ struct Image<'a> {
     prepared: Result<Option<Prepared>, ImageError>,
     workshop: &'a Workshop<'a>,
     sink: &'a Sink,
-    /// Where the node's form is made known, if this is the node.
+    /// Publishes the node's form to the other images. Only the node has it.
     decided: Option<watch::Sender<Option<Form>>>,
     /// The node's form, once it is known.
     node: watch::Receiver<Option<Form>>,
@@ -143,7 +143,8 @@ impl Image<'_> {
             Ok(image) if matches!(image.source, Source::Within(_)) => setup.done(image.source.to_string()),
             Ok(image) => setup.done(format!("{}: {}", image.source, image.reference)),
             Err(error) => {
-                // Given up because of another image's fault, or of the user: that is said once, by whoever knows.
+                // `Cancelled` means that another image failed or that the user interrupted the run. That is reported
+                // once, in the place where it happened.
                 if !matches!(error, ImageError::Cancelled) {
                     setup.failed(error.failure());
                 }
@@ -204,7 +205,7 @@ impl Image<'_> {
         }
     }
 
-    /// The rule for this image; or the image itself, if the published node brings it along.
+    /// The rule for this image; or the image itself, if the published node contains it.
     async fn rule(&mut self) -> Result<Result<Rule, Obtained>, ImageError> {
         let plain = rule(self.request.policy, self.entry.reference.is_some(), self.entry.recipe.is_some());
         let Some(within) = self.entry.within.as_ref().filter(|within| within.value == NODE) else {
@@ -241,13 +242,13 @@ impl Image<'_> {
         decided.send_replace(Some(form));
     }
 
-    /// The engine's id of an image.
+    /// The id of an image in the engine, if the engine has it.
     async fn in_engine(&self, reference: &str) -> Result<Option<String>, ImageError> {
         let asked = self.unless_cancelled(self.request.store.image_id(reference)).await?;
         asked.map_err(|message| self.engine_fault("be asked for it", message))
     }
 
-    /// Where the built image is, if it is at hand in the forms that are wanted.
+    /// The source of the built image, if it already exists in the forms that are wanted.
     async fn built_at_hand(&self, prepared: &Prepared) -> Result<Option<Source>, ImageError> {
         if self.want.archive && !Cache::has(&prepared.archive(For::Node)) {
             return Ok(None);
@@ -310,7 +311,7 @@ impl Image<'_> {
         Ok(Obtained { name: self.want.name.clone(), reference, published: true, source, archive: saved, id })
     }
 
-    /// Puts a published image's archive into the cache.
+    /// Saves a published image from the engine as an archive in the cache.
     async fn save(&self, reference: &str, path: &Path, setup: &Setup) -> Result<(), ImageError> {
         let what = path.file_stem().unwrap_or_default().to_string_lossy();
         let waits = || setup.progress("another run is saving it; waiting for that");
@@ -338,7 +339,7 @@ impl Image<'_> {
         Ok(Obtained { name: self.want.name.clone(), reference, published: false, source, archive, id })
     }
 
-    /// Sees to it that the engine has a built image.
+    /// Loads a built image into the engine, if the engine does not have it.
     async fn loaded(&self, prepared: &Prepared, setup: &Setup) -> Result<String, ImageError> {
         if let Some(id) = self.in_engine(&prepared.tag).await? {
             return Ok(id);

@@ -1,5 +1,5 @@
-//! Running a step of a build: a tool in a process group of its own, with its last lines at hand, a deadline, and
-//! nothing left running when the step is given up.
+//! Runs a step of a build: a tool in its own process group, with a deadline. The last lines of its output are kept for
+//! errors, and no process is left running when the step is cancelled.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -22,39 +22,40 @@ use parallax_provision::Tool;
 
 /// How many lines of a failed step are shown.
 const LAST_LINES: usize = 15;
-/// Longer lines are cut; compilers print generated code.
+/// Longer lines are cut: compilers may print generated code.
 const LINE_LIMIT_BYTES: usize = 16 * 1024;
-/// A step that prints more than this is read no further for its output.
+/// The most lines of a step's output that are kept.
 const OUTPUT_LIMIT_LINES: usize = 2_000;
-/// What a tool has to clean up after itself once it is told to stop.
+/// How long a tool may take to clean up after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long after a tool's end its children may hold its output open.
+/// How long after a tool's end its output is still read, while children of the tool hold it open.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// One step.
 pub(super) struct Step<'a> {
     /// The image that it is for.
     pub(super) image: &'a str,
-    /// What it does, for a sentence: `go install example.com/x@v1`.
+    /// What it does, as part of a sentence: `go install example.com/x@v1`.
     pub(super) title: String,
-    /// The command as it is shown: without paths of the machine.
+    /// The command in the form that is shown, without paths of the machine.
     pub(super) shown: String,
     /// The program.
     pub(super) program: PathBuf,
     /// Its arguments.
     pub(super) arguments: Vec<OsString>,
-    /// Variables besides the machine's own, which pass through: proxies and registries are the machine's affair.
+    /// Variables that are added to the machine's environment. The machine's own variables are passed on, because they
+    /// name proxies and registries.
     pub(super) environment: Vec<(&'static str, OsString)>,
-    /// Where it runs.
+    /// The folder in which it runs.
     pub(super) folder: Option<PathBuf>,
-    /// Where its standard output goes; its lines are progress otherwise.
+    /// The file that receives its standard output. Without it, the lines are reported as progress.
     pub(super) output: Option<File>,
-    /// The longest that it may take.
+    /// The time limit.
     pub(super) limit: Duration,
 }
 
 impl Step<'_> {
-    /// Runs it and returns the lines it printed. `say` hears each line.
+    /// Runs the step and returns the lines that it printed. `say` receives each line.
     pub(super) async fn run(
         self,
         say: &(dyn Fn(&str) + Send + Sync),
@@ -94,7 +95,8 @@ impl Step<'_> {
         let held_open = drained.await.is_err();
         match ended {
             Ok(status) if status.success() => {
-                // Whatever outlives a good step (a key agent that apt started) is of no use to anybody.
+                // A process that outlives a successful step and holds its output open (a key agent that apt started) is
+                // useless, so its group is killed.
                 if !held_open {
                     running.group = None;
                 }
@@ -108,7 +110,7 @@ impl Step<'_> {
 
 type Lines = futures::stream::BoxStream<'static, String>;
 
-/// A running tool. Dropping it ends its whole process group at once.
+/// A running tool. Dropping it kills its whole process group at once.
 struct Running {
     child: Child,
     group: Option<Pid>,
@@ -143,12 +145,12 @@ impl Running {
 
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group {
-            // It may have ended by itself in this moment.
+            // An error is ignored: the group may just have ended by itself.
             let _ = kill_process_group(group, signal);
         }
     }
 
-    /// Asks the tool to clean up and end, and ends it.
+    /// Sends SIGTERM, so that the tool can clean up, and SIGKILL after [`GRACE`].
     async fn stop(&mut self) {
         self.signal(Signal::TERM);
         let ended = tokio::time::timeout(GRACE, self.child.wait()).await;
@@ -166,8 +168,8 @@ impl Drop for Running {
     }
 }
 
-/// A command that the kernel ends when this process is killed: a build that nobody waits for would go on for minutes.
-/// `setpriv` is part of every Debian; where it is missing, such a build runs to its end.
+/// A command that the kernel kills when this process dies. Otherwise a build that nobody waits for would continue for
+/// minutes. `setpriv` is part of every Debian. If it is missing, such a build runs to its end.
 fn bound_to_us(program: &Path) -> Command {
     let setpriv = Path::new("/usr/bin").join(Tool::Setpriv.command());
     if setpriv.is_file() {
@@ -203,7 +205,7 @@ impl Seen {
         if self.keep_all && self.all.len() < OUTPUT_LIMIT_LINES {
             self.all.push(line.clone());
         }
-        // `go build -v` names packages as it goes; after a failure they only hide it.
+        // `go build -v` prints the names of packages. After a failure they would only hide the error.
         if line.contains(char::is_whitespace) || line.contains(':') {
             self.last.push_back(line);
             if self.last.len() > LAST_LINES {
@@ -213,7 +215,7 @@ impl Seen {
     }
 }
 
-/// A line in which no URL carries a password: proxies and mirrors of the machine may have one.
+/// Removes user names and passwords from URLs in a line. The proxies and mirrors of the machine may have them.
 fn without_passwords(line: &str) -> String {
     let mut parts = line.split("://");
     let mut safe = parts.next().unwrap_or_default().to_owned();

@@ -9,18 +9,18 @@ use serde_saphyr::Spanned;
 use super::error::ImageError;
 use super::yaml;
 
-/// A recipe: layers, bottom first, and how a container of the image starts.
+/// A recipe: layers, the lowest first, and how a container of the image starts.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// What the image holds: one line.
+    /// The content of the image, in one line.
     pub summary: String,
-    /// The layers, bottom first. Each is cached by the hash of its own part of the recipe and its input files.
+    /// The layers, the lowest first. Each is cached by the hash of its own part of the recipe and of its input files.
     pub layers: Vec<Spanned<Layer>>,
     /// How a container starts.
     #[serde(default)]
     pub config: Config,
-    /// The recipe's folder; input files are beside the recipe.
+    /// The recipe's folder. It also contains the input files.
     #[serde(skip)]
     pub folder: PathBuf,
 }
@@ -43,7 +43,7 @@ pub enum Layer {
     Maven(Maven),
     /// Symbolic links: path in the image → target.
     Links(BTreeMap<String, String>),
-    /// A folder beside the recipe, copied to `/`.
+    /// A folder in the recipe's folder, copied to `/`.
     Files(String),
     /// Directories: path in the image → mode, octal.
     Directories(BTreeMap<String, String>),
@@ -55,7 +55,7 @@ pub enum Layer {
 pub struct Debian {
     /// Code name, for example `trixie`.
     pub suite: String,
-    /// Packages besides Debian's essential ones.
+    /// Packages in addition to Debian's essential ones.
     pub packages: Vec<String>,
     /// How much of a system it is.
     #[serde(default, skip_serializing_if = "DebianVariant::is_default")]
@@ -66,15 +66,15 @@ pub struct Debian {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DebianVariant {
-    /// Essential packages and those that are named, installed.
+    /// The essential packages and the named ones, installed.
     #[default]
     Minbase,
-    /// The named packages alone and what they depend on, unpacked: no scripts of theirs are run.
+    /// Only the named packages and their dependencies, unpacked. The scripts of packages do not run.
     Extract,
 }
 
 impl DebianVariant {
-    /// The name.
+    /// The name that mmdebstrap uses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Minbase => "minbase",
@@ -82,7 +82,7 @@ impl DebianVariant {
         }
     }
 
-    // A reference, as serde hands it over.
+    // It takes a reference because serde passes one.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
     fn is_default(&self) -> bool {
         *self == Self::default()
@@ -93,16 +93,16 @@ impl DebianVariant {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Go {
-    /// A module beside the recipe: `go build` of its root. Either this or `install`.
+    /// A module in the recipe's folder: `go build` of its root. Exactly one of this and `install` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<String>,
     /// `package@version`: `go install`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub install: Option<String>,
-    /// The module that holds the package of `install`, where that is not the module's root.
+    /// The module that contains the package of `install`, if the package is not the module's root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
-    /// `h1:…` of the module of `install`, checked before it is built.
+    /// `h1:…` of the module of `install`. It is checked before the build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sum: Option<String>,
     /// Path in the image.
@@ -110,7 +110,7 @@ pub struct Go {
     /// Build tags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Linker flags besides `-s -w`.
+    /// Linker flags in addition to `-s -w`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ldflags: Vec<String>,
 }
@@ -119,7 +119,7 @@ pub struct Go {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cargo {
-    /// The package that holds it.
+    /// The Cargo package of the program.
     pub package: String,
     /// The program's name.
     pub binary: String,
@@ -127,19 +127,19 @@ pub struct Cargo {
     pub to: String,
 }
 
-/// Wheels of exact versions from the machine's own Python package index: libraries, or programs that wheels carry.
+/// Wheels of exact versions from the machine's own Python package index: libraries, or programs that wheels contain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pypi {
-    /// `name==version` → `sha256:…` of its wheels, one for each architecture. Dependencies are named like the rest.
+    /// `name==version` → `sha256:…` of its wheels, one for each architecture. Dependencies must be listed too.
     pub packages: BTreeMap<String, Vec<String>>,
-    /// The image's Python, for wheels that are made for one.
+    /// The version of Python in the image, for wheels that are made for one version.
     #[serde(default = "debians_python")]
     pub python: String,
-    /// Libraries: the folder in the image that they are unpacked into, without their scripts.
+    /// For libraries: the folder in the image into which they are unpacked, without their scripts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// Programs: path in a wheel → path in the image. Without `to`, nothing else of the wheels is taken.
+    /// For programs: path in a wheel → path in the image. Without `to`, nothing else of the wheels is used.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub programs: BTreeMap<String, String>,
 }
@@ -148,7 +148,7 @@ pub struct Pypi {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Npm {
-    /// A folder beside the recipe with `package.json` and `package-lock.json`.
+    /// A folder in the recipe's folder, with `package.json` and `package-lock.json`.
     pub folder: String,
     /// The folder in the image that gets `node_modules`.
     pub to: String,
@@ -158,7 +158,8 @@ pub struct Npm {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Maven {
-    /// A folder beside the recipe with `pom.xml`, `jars.sha256` (every jar, as `sha256sum` lists them) and Java sources.
+    /// A folder in the recipe's folder, with `pom.xml`, `jars.sha256` (every jar, in the format of `sha256sum`) and
+    /// Java sources.
     pub folder: String,
     /// The folder in the image that gets the jars in `lib` and the classes in `classes`.
     pub to: String,
@@ -172,13 +173,13 @@ pub struct Config {
     pub entrypoint: Vec<String>,
     /// Default arguments.
     pub cmd: Vec<String>,
-    /// Environment.
+    /// Environment variables.
     pub env: BTreeMap<String, String>,
     /// Working directory.
     pub workdir: Option<String>,
     /// User, `uid[:gid]`.
     pub user: Option<String>,
-    /// The signal that asks it to stop.
+    /// The signal that asks the container to stop.
     pub stop_signal: Option<String>,
     /// Labels. Containers of the image inherit them.
     pub labels: BTreeMap<String, String>,
@@ -191,15 +192,15 @@ impl Recipe {
         yaml::read::<Self>(&file)?.checked(&file, folder)
     }
 
-    /// Reads and checks a text that stands in `FOLDER/recipe.yaml`.
+    /// Parses and checks the text of `FOLDER/recipe.yaml`.
     pub fn parse(folder: &Path, text: &str) -> Result<Self, ImageError> {
         let file = folder.join("recipe.yaml");
         yaml::parse::<Self>(&file, text)?.checked(&file, folder)
     }
 
-    /// Whether `/bin`, `/sbin` and `/lib` are links into `/usr`, as Debian has them. A layer that wrote to `bin/x`
-    /// would put a directory in the link's place and hide every program behind it. Packages that are only unpacked bring
-    /// no such links.
+    /// Whether `/bin`, `/sbin` and `/lib` are links into `/usr`, as in Debian. In such an image, a layer that wrote to
+    /// `bin/x` would replace the link by a directory and hide every program behind the link. Packages that are only
+    /// unpacked do not create these links.
     pub fn merged_usr(&self) -> bool {
         let installed = |debian: &Debian| debian.variant == DebianVariant::Minbase;
         self.layers.iter().any(|layer| matches!(&layer.value, Layer::Debian(debian) if installed(debian)))
@@ -223,7 +224,7 @@ impl Recipe {
 }
 
 impl Layer {
-    /// The kind, as the recipe calls it.
+    /// The kind of the layer, as recipes name it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Debian(_) => "debian",
@@ -324,7 +325,7 @@ fn debians_python() -> String {
     "3.13".to_owned()
 }
 
-/// Reads an octal mode.
+/// Parses an octal mode.
 pub(super) fn parse_mode(mode: &str) -> Result<u32, String> {
     u32::from_str_radix(mode, 8)
         .ok()
@@ -341,7 +342,7 @@ pub(super) fn check_name(what: &str, name: &str) -> Result<(), String> {
     }
 }
 
-/// A path inside an image: relative to `/`, without detours.
+/// Checks a path inside an image: it must be relative to `/`, without `.`, `..` and empty parts.
 pub(super) fn check_path(path: &str) -> Result<(), String> {
     let plain = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     if plain {

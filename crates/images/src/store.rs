@@ -1,4 +1,4 @@
-//! What this room needs of the engine, as a trait: the order of sources is tested without one.
+//! What this crate needs of the engine. It is a trait, so that tests of the order of sources need no engine.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -9,17 +9,17 @@ use parallax_engine::{Engine, EngineError, PullLimits};
 
 /// The engine's images.
 pub trait ImageStore: Send + Sync {
-    /// The id of an image, where the engine has it.
+    /// The id of an image; none if the engine does not have the image.
     fn image_id<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<String>, String>>;
 
-    /// Loads an archive under the names that it carries.
+    /// Loads an archive. The image gets the names in the archive.
     fn load<'a>(&'a self, archive: &'a Path) -> BoxFuture<'a, Result<(), String>>;
 
     /// Writes an image as an archive.
     fn save<'a>(&'a self, reference: &'a str, to: &'a Path) -> BoxFuture<'a, Result<(), String>>;
 
-    /// Pulls an image; where a digest is given, exactly that one, under the reference's name. The time to the
-    /// registry's first answer is bounded, and so is any silence after it.
+    /// Pulls an image. If a digest is given, pulls exactly that image and gives it the reference as its name. The time
+    /// to the registry's first answer is bounded, and so is each later time without progress.
     fn pull<'a>(
         &'a self,
         reference: &'a str,
@@ -55,7 +55,7 @@ impl ImageStore for Engine {
             let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, ""));
             let pinned = format!("{repository}@{digest}");
             self.pull_image(&pinned, limits, progress).await.map_err(said)?;
-            // By its digest alone it has no name that containers and archives could use.
+            // An image that is pulled by digest has no tag, but containers and archives need one.
             self.tag_image(&pinned, repository, tag).await.map_err(said)
         })
     }
@@ -68,17 +68,18 @@ fn said(error: EngineError) -> String {
     }
 }
 
-/// What a run has learnt about registries: one that does not answer is not asked for the next image.
+/// What a run knows about registries. After a pull failed because no registry could be reached, no other image is
+/// pulled.
 #[derive(Debug, Default)]
 pub struct Registries(Mutex<Option<String>>);
 
 impl Registries {
-    /// Why no registry is asked any more.
+    /// Why no registry is contacted any more, if so.
     pub(super) fn out_of_reach(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes note of a failed pull. Returns whether this is news: the first time that no registry could be reached.
+    /// Records a failed pull. Returns whether this is the first time that no registry could be reached.
     pub(super) fn learn(&self, why: &str) -> bool {
         if registry_refused(why) {
             return false;
@@ -90,8 +91,8 @@ impl Registries {
     }
 }
 
-/// Whether a registry answered that it has no such image. Everything else (no network, a password, too many requests, a full
-/// disk) says nothing of the image.
+/// Whether a registry answered that it has no such image. All other errors (no network, a required password, too many
+/// requests, a full disk) do not show whether the image exists.
 pub(super) fn registry_has_none(why: &str) -> bool {
     const SIGNS: [&str; 4] = ["manifest unknown", "name unknown", "repository name not known", "no matching manifest"];
     let why = why.trim().to_lowercase();
@@ -99,7 +100,7 @@ pub(super) fn registry_has_none(why: &str) -> bool {
     !denied && (SIGNS.iter().any(|sign| why.contains(sign)) || why.ends_with(": not found"))
 }
 
-/// Whether a registry answered and said no, which says nothing about the next image.
+/// Whether a pull failed although the registry was reachable. Such a failure says nothing about the next image.
 pub(super) fn registry_refused(why: &str) -> bool {
     const SIGNS: [&str; 8] = [
         "manifest unknown",

@@ -1,20 +1,20 @@
-//! Where an image comes from: a decision without I/O.
+//! Decides where an image comes from, without I/O.
 //!
-//! What is at hand is never asked of the network, so that a warm run needs none: the published image in the engine,
-//! else the built one; only then a registry, and at last a build.
+//! Sources that need no network come first, so that a run with warm caches needs none. The order is: the published
+//! image in the engine, the built image in the engine or the cache, a registry, a build.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Which k3s a run wants, by `--k3s`.
+/// Which k3s images a run uses (option `--k3s`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum K3s {
-    /// The published images; an error where they cannot be had.
+    /// The published images. It is an error if they cannot be obtained.
     Published,
-    /// The images built from package registries; no registry is asked.
+    /// The images built from package registries. No image registry is contacted.
     Built,
-    /// The published ones where they can be had, else the built ones. The report names which ran.
+    /// The published images if they can be obtained, else the built ones. The report names those that ran.
     #[default]
     Auto,
 }
@@ -45,9 +45,9 @@ impl fmt::Display for K3s {
 /// Where an image came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The engine had it.
+    /// It was in the engine already.
     Engine,
-    /// The cache had its archive.
+    /// Its archive was in the cache already.
     Cache,
     /// It was pulled from its registry.
     Pulled {
@@ -59,7 +59,7 @@ pub enum Source {
         /// How long that took.
         took: Duration,
     },
-    /// The published form of that image brings it along; there is nothing to load.
+    /// The published form of the named image contains it, so there is nothing to load.
     Within(String),
 }
 
@@ -76,18 +76,18 @@ impl fmt::Display for Source {
     }
 }
 
-/// Which forms of one image will do.
+/// Which forms of one image are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     /// The published one only.
     Published,
     /// The built one only.
     Built,
-    /// Either, the published one rather.
+    /// Either; the published one is preferred.
     Either,
 }
 
-/// The node's form, once it is known.
+/// The form of the node's image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// The published image.
@@ -105,12 +105,12 @@ pub(super) fn rule(policy: K3s, has_reference: bool, has_recipe: bool) -> Rule {
     }
 }
 
-/// What is known of one image.
+/// What is known about one image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Known {
     /// The published image is in the engine.
     pub(super) published: bool,
-    /// The built image of the present recipe is at hand, in the form that is wanted.
+    /// The image that the present recipe builds exists, in the form that is wanted (in the engine, or as an archive).
     pub(super) built: bool,
     /// A pull was tried in this run and failed.
     pub(super) pull_failed: bool,
@@ -123,11 +123,11 @@ pub(super) enum Move {
     UseBuilt,
     Pull,
     Build,
-    /// The rule cannot be kept.
+    /// The rule allows nothing more that could be tried.
     GiveUp,
 }
 
-/// What to do next for one image.
+/// Decides what to do next for one image.
 pub(super) fn next(rule: Rule, known: Known) -> Move {
     let Known { published, built, pull_failed } = known;
     match rule {

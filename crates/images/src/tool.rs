@@ -1,4 +1,4 @@
-//! Who sees to it that the machine has the tools that recipes are built with.
+//! The trait that provides the tools for building recipes.
 
 use std::path::PathBuf;
 
@@ -6,9 +6,9 @@ use futures::future::BoxFuture;
 
 use parallax_provision::Tool;
 
-/// Sees to it that the machine has a tool.
+/// Ensures that the machine has a tool.
 pub trait Tools: Send + Sync {
-    /// The tool's program, installed first where that was allowed. The error says what is the matter
-    /// with it. Asked at most once a run for each tool, and for one tool at a time.
+    /// The path of the tool's program. A missing tool is installed first, if that is allowed. The error says what is
+    /// wrong with the tool. It is called at most once in a run for each tool, and for one tool at a time.
     fn ensure(&self, tool: Tool) -> BoxFuture<'_, Result<PathBuf, String>>;
 }

@@ -1,4 +1,5 @@
-//! Layers that we write ourselves: files, links and directories as a tar of which every byte follows from the recipe.
+//! Layers that Parallax writes itself: files, links and directories in a tar file whose bytes depend on the recipe
+//! only.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -10,14 +11,14 @@ use walkdir::WalkDir;
 
 use super::error::ImageError;
 
-/// One thing in a layer. Paths are relative to `/`.
+/// One entry of a layer. Paths are relative to `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     /// A regular file with the content of `source`.
     File { path: String, source: PathBuf, executable: bool },
     /// A symbolic link.
     Link { path: String, target: String },
-    /// A directory with that mode.
+    /// A directory with a mode.
     Directory { path: String, mode: u32 },
 }
 
@@ -30,8 +31,8 @@ impl Entry {
     }
 }
 
-/// Writes a layer: sorted, owned by root, dated 1970. Parent directories have no entries of their own, so that a layer
-/// never changes the mode of a directory below it.
+/// Writes a layer. Entries are sorted, owned by root and dated 1970. Parent directories have no entries, so that a
+/// layer never changes the mode of a directory in a lower layer.
 pub(super) fn write(
     mut entries: Vec<Entry>,
     merged_usr: bool,
@@ -60,7 +61,7 @@ pub(super) fn write(
     tar.finish()
 }
 
-/// Copies files into a folder, each to its path there.
+/// Copies files into a folder, each to its relative path.
 pub(super) fn copy(files: &[(String, PathBuf)], folder: &Path) -> Result<(), ImageError> {
     for (path, from) in files {
         let to = folder.join(path);
@@ -71,7 +72,7 @@ pub(super) fn copy(files: &[(String, PathBuf)], folder: &Path) -> Result<(), Ima
     Ok(())
 }
 
-/// A header of which nothing depends on the machine or the moment.
+/// A tar header that depends neither on the machine nor on the time.
 pub(super) fn header(kind: EntryType, mode: u32, size_bytes: u64) -> Header {
     let mut header = Header::new_ustar();
     header.set_entry_type(kind);
@@ -83,7 +84,7 @@ pub(super) fn header(kind: EntryType, mode: u32, size_bytes: u64) -> Header {
     header
 }
 
-/// Where a path really is in a file system whose `/bin` and its like are links into `/usr`.
+/// The real path of a path in a file system in which `/bin`, `/lib` and so on are links into `/usr`.
 fn through_usr(path: &str) -> String {
     match path.split('/').next() {
         Some("bin" | "sbin" | "lib" | "lib32" | "lib64" | "libx32") => format!("usr/{path}"),
@@ -91,8 +92,8 @@ fn through_usr(path: &str) -> String {
     }
 }
 
-/// Every regular file below a folder with its path relative to it, sorted. Names that are not UTF-8 and things that
-/// are neither file nor folder are errors: they would not look the same everywhere.
+/// Every regular file below a folder, with its path relative to the folder, sorted. Names that are not UTF-8 and
+/// entries that are neither a file nor a folder are errors, because they would not be the same on every machine.
 pub(super) fn files_below(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for entry in WalkDir::new(folder).min_depth(1) {
@@ -111,13 +112,14 @@ pub(super) fn files_below(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     Ok(found)
 }
 
-/// Whether a file may be executed by its owner.
+/// Whether the owner of a file may execute it.
 pub(super) fn is_executable(path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::PermissionsExt;
     Ok(fs::metadata(path)?.permissions().mode() & 0o100 != 0)
 }
 
-/// Reading that stops when the run is interrupted: blocking work cannot be dropped.
+/// A reader that stops when the run is interrupted. It is needed because a blocking task cannot be cancelled by
+/// dropping it.
 pub(super) struct Interruptible<'a, R> {
     pub(super) inner: R,
     pub(super) cancel: &'a CancellationToken,
@@ -132,7 +134,8 @@ impl<R: Read> Read for Interruptible<'_, R> {
     }
 }
 
-/// The run was interrupted. Its kind is not `ErrorKind::Interrupted`: `io::copy` tries such again.
+/// The run was interrupted. The I/O error is not of kind `ErrorKind::Interrupted`, because `io::copy` retries that
+/// kind.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 struct Cancelled;

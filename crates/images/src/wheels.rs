@@ -1,8 +1,9 @@
-//! Layers of a Python package index: wheels of exact versions, checked against the recipe's hashes, unpacked as they are.
+//! Layers of a Python package index: wheels of exact versions, checked against the recipe's hashes, unpacked as they
+//! are.
 //!
-//! pip fetches them, because it knows the machine's index, proxies, authorities and credentials; no index's name stands in
-//! this repository. It runs none of their code, and we unpack them ourselves: what pip installs carries paths of the
-//! machine, and the image's Python is another than the machine's.
+//! pip fetches the wheels, because it knows the machine's index, proxies, authorities and credentials. This repository
+//! names no index. pip does not run code of the wheels. Parallax unpacks them itself, because packages that pip
+//! installs contain paths of the machine, and because the image's Python is not the machine's.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -18,15 +19,15 @@ use super::process::Step;
 use super::recipe::{Pypi, check_name, check_path};
 use super::tree::{Entry, Interruptible};
 
-/// A wheel has some tens of megabytes.
+/// Limit of the download. A wheel has some tens of megabytes.
 const LIMIT: Duration = Duration::from_mins(10);
-/// The newest glibc whose wheels are taken: that of the newest Debian that recipes name.
+/// The minor version of the newest glibc whose wheels are accepted: the glibc of the newest Debian that recipes name.
 const GLIBC_MINOR: u32 = 41;
-/// The oldest one that wheels of this form name.
+/// The oldest minor version in platform tags of the form `manylinux_2_N`.
 const GLIBC_MINOR_FIRST: u32 = 5;
 
 impl Pypi {
-    /// What is wrong with it, in words.
+    /// Checks the layer. The error is a sentence about what is wrong.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.packages.is_empty() {
             return Err("a pypi layer has no packages".to_owned());
@@ -65,12 +66,12 @@ pub(super) struct PypiBuild<'a> {
     pub(super) pypi: &'a Pypi,
     /// A Python that has pip.
     pub(super) program: &'a Path,
-    /// A folder of its own, removed by the caller.
+    /// A scratch folder for this build only. The caller removes it.
     pub(super) scratch: &'a Path,
 }
 
 impl PypiBuild<'_> {
-    /// Fetches and unpacks the wheels, and returns what the layer holds.
+    /// Fetches and unpacks the wheels, and returns the layer's entries.
     pub(super) async fn run(
         &self,
         say: &(dyn Fn(&str) + Send + Sync),
@@ -111,7 +112,7 @@ impl PypiBuild<'_> {
     fn download(&self, requirements: &Path, wheels: &Path) -> Step<'_> {
         let names: Vec<&str> = self.pypi.packages.keys().map(String::as_str).collect();
         let names = names.join(" ");
-        // No dependency comes along that the recipe does not pin, and nothing that would have to be built.
+        // pip fetches no dependency that the recipe does not pin, and no package that would have to be built.
         let plain = ["-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary=:all:"];
         let quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar=off"];
         let mut arguments: Vec<OsString> = plain.into_iter().chain(quiet).map(OsString::from).collect();
@@ -125,7 +126,8 @@ impl PypiBuild<'_> {
             shown: format!("python3 {} {names}", plain.join(" ")),
             program: self.program.to_owned(),
             arguments,
-            // Some machines forbid pip outside of a virtual environment; downloading installs nothing.
+            // Some machines forbid pip outside of a virtual environment. The download is still allowed, because it
+            // installs nothing.
             environment: vec![("PIP_REQUIRE_VIRTUALENV", "0".into())],
             folder: Some(self.scratch.to_owned()),
             output: None,
@@ -134,7 +136,8 @@ impl PypiBuild<'_> {
     }
 }
 
-/// The platforms whose wheels run in an image: glibc's up to the image's own. pip derives none from another here.
+/// The platforms whose wheels run in an image: those of glibc versions up to the image's own. All are listed, because
+/// pip does not derive older ones from the newest.
 fn platforms() -> Vec<String> {
     let arch = std::env::consts::ARCH;
     let newest_first = (GLIBC_MINOR_FIRST..=GLIBC_MINOR).rev().map(|minor| format!("manylinux_2_{minor}_{arch}"));
@@ -155,13 +158,13 @@ fn unpack_all(pypi: &Pypi, wheels: &Path, into: &Path, cancel: &CancellationToke
     }
 }
 
-/// Unpacks what a layer takes of a wheel.
+/// Unpacks those files of a wheel that belong to the layer.
 fn unpack(pypi: &Pypi, wheel: &Path, into: &Path, cancel: &CancellationToken) -> io::Result<Vec<Entry>> {
     let mut archive = ZipArchive::new(File::open(wheel)?).map_err(io::Error::other)?;
     let mut entries = Vec::new();
     for index in 0..archive.len() {
         let file = archive.by_index(index).map_err(io::Error::other)?;
-        // A wheel whose paths lead out of it matched its hash all the same; it is not to be had here.
+        // The wheel has the pinned hash, but one of its paths leads out of the target folder. Such a wheel is refused.
         let path = file.enclosed_name().and_then(|path| path.to_str().map(str::to_owned));
         let Some(path) = path else {
             return Err(io::Error::other(format!("{:?} leads out of the wheel", file.name())));
@@ -178,7 +181,7 @@ fn unpack(pypi: &Pypi, wheel: &Path, into: &Path, cancel: &CancellationToken) ->
     Ok(entries)
 }
 
-/// Where a file of a wheel goes, and whether it may be executed.
+/// The path in the image of a file of a wheel, and whether the file is executable. None if the file is left out.
 fn place(pypi: &Pypi, path: &str) -> Option<(String, bool)> {
     if let Some(to) = pypi.programs.get(path) {
         return Some((to.clone(), true));
@@ -187,7 +190,7 @@ fn place(pypi: &Pypi, path: &str) -> Option<(String, bool)> {
     let mut parts = path.splitn(3, '/');
     let inside = match (parts.next(), parts.next(), parts.next()) {
         (Some(data), Some("purelib" | "platlib"), Some(rest)) if is_data(data) => rest,
-        // Scripts and headers belong beside a library, not among them.
+        // Scripts and headers do not belong in the folder of libraries.
         (Some(data), _, _) if is_data(data) => return None,
         _ => path,
     };

@@ -1,4 +1,4 @@
-//! Reading strict YAML with places.
+//! Reads strict YAML, with the places of values for error messages.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,7 +9,7 @@ use serde_saphyr::Spanned;
 
 use super::error::ImageError;
 
-/// The longest file that is read.
+/// The size of the largest file that is read.
 const SIZE_LIMIT_BYTES: u64 = 256 * 1024;
 
 /// Reads a file. Unknown and repeated keys are errors.
@@ -18,8 +18,8 @@ pub(super) fn read<T: DeserializeOwned>(file: &Path) -> Result<T, ImageError> {
     parse(file, &text)
 }
 
-/// A project's file may be a stranger's: no link is followed, for a mistake in what it leads to would be shown, and no pipe
-/// is waited for.
+/// Reads a regular file of a project that may not be trusted. A link is refused, because an error message could show
+/// the content of its target. A pipe is refused, because reading it could block.
 fn read_text(file: &Path) -> io::Result<String> {
     let refuse = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
     if !file.symlink_metadata()?.is_file() {
@@ -33,7 +33,7 @@ fn read_text(file: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Reads a text that stands in `file`.
+/// Parses the text of `file`.
 pub(super) fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, ImageError> {
     serde_saphyr::from_str(text).map_err(|error| {
         let place = error.location();
@@ -57,7 +57,7 @@ pub(super) fn invalid<T>(file: &Path, at: &Spanned<T>, message: impl Into<String
     }
 }
 
-/// The parser ends some messages with the place, which we put in front.
+/// A message without the place at its end. The parser appends the place to some messages, but errors begin with it.
 fn without_place(message: &str) -> String {
     message.split(" at line ").next().unwrap_or(message).trim().to_owned()
 }

@@ -1,4 +1,4 @@
-//! The ways in which a secret is written: as it is, quoted, percent-encoded, in hex and in base64.
+//! The forms in which a secret can be written: unchanged, quoted, percent-encoded, in hexadecimal and in base64.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,11 @@ use parallax_vocab::percent::encoded;
 /// Every form in which programs write `text`. The forms are distinct and none is empty.
 pub(super) fn forms(text: &str) -> BTreeSet<String> {
     let mut forms = BTreeSet::from([text.to_owned()]);
-    // A log line in JSON that quotes an answer in JSON: twice quoted.
+    // A log line in JSON may contain an answer in JSON. The text is then quoted twice.
     let quoted = in_json(text);
     forms.insert(in_json(&quoted));
-    // Go's encoding/json writes these three so that its output may stand in a page; strconv.Quote is JSON's for the rest.
+    // Go's encoding/json escapes these three characters, so that its output is safe in HTML. For all other
+    // characters, strconv.Quote writes the same as JSON.
     forms.insert(quoted.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"));
     forms.insert(quoted);
     let percent = encoded(text, false);
@@ -33,11 +34,13 @@ fn in_json(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// The characters that `bytes` alone decide where `before` bytes of something else stand before them, in both alphabets.
+/// The base64 characters that depend on `bytes` alone if `before` other bytes are encoded in front of them. Returns
+/// them in both base64 alphabets.
 fn in_base64(bytes: &[u8], before: usize) -> [String; 2] {
     let mut shifted = vec![0; before];
     shifted.extend_from_slice(bytes);
-    // Six bits a character: the first ones hold bits of what stands before, the last one may hold bits of what follows.
+    // A character encodes six bits. The first characters contain bits of the bytes before, and the last one may contain
+    // bits of the bytes after.
     let (from, to) = ((before * 8).div_ceil(6), shifted.len() * 8 / 6);
     let cut = |text: String| text.get(from..to).unwrap_or_default().to_owned();
     [cut(STANDARD_NO_PAD.encode(&shifted)), cut(URL_SAFE_NO_PAD.encode(&shifted))]

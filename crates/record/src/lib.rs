@@ -1,9 +1,9 @@
-//! Writing down what happens: one sink that every room speaks into, one writer behind it.
+//! Records what happens: every room sends its events to one sink, and one writer receives them.
 //!
-//! The writer stamps, redacts, appends to `record.jsonl`, and hands the same redacted events to the live display. All
-//! reports are made from what it wrote.
+//! The writer adds the time, redacts the event, appends it to `record.jsonl`, and passes the same redacted event to the
+//! live display. All reports are made from what it wrote.
 //!
-//! **Architecture Invariant:** nothing reaches the disk or a screen without having passed [`Redactor`].
+//! **Architecture Invariant:** nothing is written to disk or shown on a screen before [`Redactor`] has redacted it.
 
 mod forms;
 mod log;
@@ -21,20 +21,20 @@ pub use writer::{Live, RECORD_FILE, Recorded, Recorder};
 /// Why a record could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The directory of the run could not be made.
+    /// The directory of the run could not be created.
     #[error("failed to make the run's directory {path}: {source}; choose another with --out")]
     Directory {
         /// The directory.
         path: String,
-        /// What the system said.
+        /// The I/O error.
         source: std::io::Error,
     },
-    /// The record could not be opened or written: the run went on, and what follows is missing.
+    /// The record could not be opened or written. If a write failed, the run continued, and later events are missing.
     #[error("failed to write the record {path}: {source}; free some space or choose another place with --out")]
     Write {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The I/O error.
         source: std::io::Error,
     },
     /// The record could not be read.
@@ -44,17 +44,17 @@ pub enum RecordError {
     Read {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The I/O error.
         source: std::io::Error,
     },
-    /// The record is whole, and of another version's making.
+    /// The record is complete, but has the format of another version of Parallax.
     #[error(
         "the record {path} has format {theirs}, as parallax {version} wrote it, and this one reads format {ours}; read it with the {age} parallax that wrote it, or run again"
     )]
     Format {
         /// The file.
         path: String,
-        /// Its format; 0 where it does not say, as the first records did not.
+        /// Its format; 0 if the record names none. The first records named none.
         theirs: u32,
         /// The version that wrote it.
         version: String,
@@ -63,14 +63,14 @@ pub enum RecordError {
         /// `older` or `newer`.
         age: &'static str,
     },
-    /// A line in the middle is not an event, though the format is ours.
+    /// A line in the middle is not an event, although the record has the format of this version.
     #[error("line {line} of {path} is not an event: {source}; the record is broken: take that line out, or run again")]
     Line {
         /// The file.
         path: String,
-        /// Counted from 1.
+        /// The number of the line, counted from 1.
         line: usize,
-        /// What the parser said.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
 }

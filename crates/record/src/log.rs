@@ -1,7 +1,8 @@
-//! The harness at work: what `tracing` says, into `harness.log` of the run's folder, and with `-v` onto standard error.
+//! The log of the harness: messages of `tracing` go to `harness.log` in the run's folder, and with `-v` to standard
+//! error.
 //!
-//! Not a report: nothing here is an event, and no verdict is made from it. It is for whoever asks why the harness waited,
-//! tried again or gave something up.
+//! The log is not a report: it contains no events of the record, and no verdict depends on it. It is for people who ask
+//! why the harness waited, tried again or gave up.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -21,12 +22,13 @@ use super::{RecordError, Redactor};
 
 /// Name of the log within the run's folder.
 pub const LOG_FILE: &str = "harness.log";
-/// What the file holds where `RUST_LOG` does not say: our own steps, each request to the apiserver, and what others warn of.
+/// The filter of the file if `RUST_LOG` is not set: Parallax's own messages, each request to the apiserver, and the
+/// messages of other crates from level `info` on.
 const FILE_FILTER: &str = "info,parallax=debug,parallax_probe=debug,kube_client=debug,kube_runtime=debug";
-/// What a screen shows with one `-v`, and with more of them.
+/// The filters of the screen: with one `-v`, and with more than one.
 const SCREEN_FILTERS: [&str; 2] = ["warn,parallax=debug,parallax_probe=debug", FILE_FILTER];
 
-/// Where the log goes. Cheap to clone; until a file is named nothing is written to one.
+/// The destination of the log. Cheap to clone. No file is written before [`Log::write_to`] names its folder.
 #[derive(Clone, Default)]
 pub struct Log {
     target: Arc<Mutex<Target>>,
@@ -46,8 +48,8 @@ impl fmt::Debug for Log {
 }
 
 impl Log {
-    /// Takes over what `tracing` says in this process. `verbose` counts the `-v` of the command line; `RUST_LOG` wins over
-    /// both filters.
+    /// Receives the messages of `tracing` in this process. `verbose` is the number of `-v` options on the command line.
+    /// `RUST_LOG` overrides the filters of both file and screen.
     pub fn install(verbose: u8) -> Self {
         let log = Self { shown: verbose > 0, ..Self::default() };
         let given = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|it| !it.trim().is_empty());
@@ -61,12 +63,12 @@ impl Log {
             let screen = Screen(log.clone());
             layer::layer().with_ansi(false).with_writer(screen).with_filter(filter(default))
         });
-        // Where another has taken over already (a test's), this log stays empty.
+        // If the process has another subscriber already (that of a test), this log stays empty.
         let _ = tracing_subscriber::registry().with(file).with(screen).try_init();
         log
     }
 
-    /// From now on it is written to a file in this folder, without the secrets that `redactor` knows.
+    /// From now on, writes the log to a file in this folder, without the secrets that `redactor` knows.
     pub fn write_to(&self, directory: &Path, redactor: Redactor) -> Result<(), RecordError> {
         let path = directory.join(LOG_FILE);
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
@@ -75,13 +77,13 @@ impl Log {
         Ok(())
     }
 
-    /// Whether it is shown on standard error, where bars would be drawn over it.
+    /// Whether the log is shown on standard error, where progress bars would overwrite it.
     pub fn is_shown(&self) -> bool {
         self.shown
     }
 
     fn target(&self) -> std::sync::MutexGuard<'_, Target> {
-        // A writer that panicked left a whole target behind.
+        // A writer that panicked cannot have left the target half changed.
         self.target.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -90,7 +92,7 @@ impl Log {
     }
 }
 
-/// Each event comes in one piece: the layer collects it before it writes.
+/// Each call receives one whole event, because the layer collects an event before it writes it.
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = self.clean(bytes);
@@ -135,9 +137,9 @@ impl<'a> MakeWriter<'a> for Screen {
     }
 }
 
-/// What fails without harm leaves a line in the log.
+/// Logs an error that the caller ignores.
 pub trait Noted<T> {
-    /// The value; where there is none, `what` could not be done, and that is noted.
+    /// Returns the value, if there is one. Otherwise logs that `what` failed, with the error.
     fn noted(self, what: &str) -> Option<T>;
 }
 
@@ -147,7 +149,7 @@ impl<T, E: std::error::Error> Noted<T> for Result<T, E> {
     }
 }
 
-/// An error with all that caused it: the outer ones of a connection say nothing.
+/// An error with the whole chain of its sources. The outer errors of a failed connection alone say nothing useful.
 pub fn in_full(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

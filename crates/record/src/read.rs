@@ -1,4 +1,4 @@
-//! Reading a record back.
+//! Reads a record.
 
 use std::path::Path;
 
@@ -10,8 +10,8 @@ use super::{RECORD_FILE, RecordError};
 
 /// Reads a record, given as the file or as the run's folder.
 ///
-/// A last line that is torn is left out: a run that was killed may have been in the middle of writing it. A line in the
-/// middle that cannot be read is an error, and another one where the record is of another format.
+/// An incomplete last line is ignored: a run that was killed may have been in the middle of writing it. A line in the
+/// middle that cannot be parsed is an error. A record in another format is a different error.
 pub fn read(path: &Path) -> Result<Vec<Event>, RecordError> {
     let path = if path.is_dir() { path.join(RECORD_FILE) } else { path.to_owned() };
     let shown = path.display().to_string();
@@ -19,9 +19,9 @@ pub fn read(path: &Path) -> Result<Vec<Event>, RecordError> {
     parse(&shown, &text)
 }
 
-/// Reads a record's text; `path` says where it is from.
+/// Parses the text of a record. `path` is used in errors only.
 pub fn parse(path: &str, text: &[u8]) -> Result<Vec<Event>, RecordError> {
-    // A tear may fall inside a character.
+    // An incomplete last line may end in the middle of a UTF-8 character.
     let text = String::from_utf8_lossy(text);
     let lines: Vec<&str> = text.split('\n').collect();
     same_format(path, lines[0])?;
@@ -32,7 +32,7 @@ pub fn parse(path: &str, text: &[u8]) -> Result<Vec<Event>, RecordError> {
         }
         match serde_json::from_str(line) {
             Ok(event) => events.push(event),
-            // Only a line without its newline can be torn.
+            // Only the last line, which has no newline, can be incomplete.
             Err(_) if index + 1 == lines.len() => {}
             Err(source) => return Err(RecordError::Line { path: path.to_owned(), line: index + 1, source }),
         }
@@ -40,7 +40,8 @@ pub fn parse(path: &str, text: &[u8]) -> Result<Vec<Event>, RecordError> {
     Ok(events)
 }
 
-/// Holds the format that a record's first line names against ours. A line that begins no run says nothing of it.
+/// Compares the format that the record's first line names with the format of this version. A first line that is not
+/// `run-started` names no format, and is accepted.
 fn same_format(path: &str, first: &str) -> Result<(), RecordError> {
     let first: Value = serde_json::from_str(first).unwrap_or_default();
     let Some(run) = first.pointer("/event/run-started") else { return Ok(()) };

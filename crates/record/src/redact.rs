@@ -1,7 +1,8 @@
-//! Taking secrets out of what is written and shown.
+//! Removes secrets from everything that is written and shown.
 //!
-//! What is registered is found in each of its forms (`forms`). Of a secret that is random a piece is found too, so that a
-//! text that was cut shows no part of it. What is a credential by its look or by its name is found unregistered.
+//! A registered secret is found in each of its forms (`forms`). If a secret is random, pieces of it are found too, so
+//! that a text that was cut shows no part of it. Texts that look like a credential, and values whose field name says
+//! that they are one, are redacted even if nobody registered them.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
@@ -14,61 +15,63 @@ use serde_json::{Map, Value};
 
 use super::forms::forms;
 
-/// What stands where a secret stood.
+/// The text that replaces a secret.
 const REDACTED: &str = "[redacted]";
-/// Shorter texts are not searched for: they would also hit the record's own words. Their fields are still redacted by
-/// name. The secrets that the harness makes are far longer.
+/// The least length of a secret that is searched for, in bytes. Shorter texts would also match the record's own words.
+/// Their fields are still redacted by name. The secrets that the harness makes are far longer.
 const SHORTEST: usize = 6;
-/// How much of a random secret is enough to know it again, in bytes.
+/// The length of the pieces by which a random secret is recognised, in bytes.
 const PIECE: usize = 8;
-/// A text of letters and digits, at least as long as this, is taken to be random: no piece of it is a word of a report.
+/// A text with letters and digits that has at least this many bytes counts as random: no piece of it is a word that
+/// reports use.
 const RANDOM_FROM: usize = 12;
-/// Of a secret that is longer, a key or a token, not every piece is kept: a rest too short to be of use may be left of it
-/// beside a cut, and a run has thousands of tokens.
+/// For a secret that is longer than this (a key or a token), not every piece is stored, because a run has thousands of
+/// tokens. So a few bytes of it may remain next to a cut; they are too few to be of use.
 const SHORT: usize = 64;
-/// How much of a secret's beginning is taken away before a mark of a cut, in bytes.
+/// The shortest beginning of a secret that is removed before a mark of a cut, in bytes.
 const LEAST_BEGINNING: usize = 3;
-/// What is longer holds a piece, wherever the pieces begin.
+/// The longest beginning that is stored, in bytes. A longer beginning always contains a stored piece.
 const LONGEST_BEGINNING: usize = 2 * PIECE - 1;
-/// Values under these names are secrets, whether or not anybody registered them. Compared in lower case.
+/// The values of fields with these names are secrets, even if nobody registered them. Names are compared in lower case.
 const SECRET_KEYS: [&str; 7] =
     ["secret_key", "session_token", "authorization", "cookie", "set-cookie", "x-amz-security-token", "x-amz-signature"];
 
-/// What is a credential by its look; where there is a group `keep`, that part stays.
+/// Patterns of texts that look like a credential. The part that matches the group `keep` is not removed.
 static BY_FORM: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let patterns = [
-        // Whoever holds a presigned URL may open it; the URL may stand within another, so that `=` is `%3D`.
+        // Everyone who knows a presigned URL can use it. In the second pattern the URL is part of another URL, so `=`
+        // is `%3D`.
         r#"(?i)(?P<keep>x-amz-(?:signature|security-token)=)[^\s&"'<>`),;\\]+"#,
         r#"(?i)(?P<keep>x-amz-(?:signature|security-token)%3D)(?:%25|%2[BF]|%3D|[^\s&"'<>`),;\\%])+"#,
-        // An Authorization header of SigV4, within a text.
+        // The signature in a SigV4 Authorization header, anywhere in a text.
         r"(?P<keep>\bSignature=)[0-9a-fA-F]{16,}",
-        // A JSON web token, and what a cut leaves of one.
+        // A JSON Web Token, also one that was cut.
         r"eyJ[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*){0,2}",
-        // A private key, and what a cut leaves of one; its lines may be escaped.
+        // A private key, also one that was cut. Its newlines may be escaped.
         r"(?s)(?P<keep>-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)",
-        // Name and password within a URL.
+        // User name and password in a URL.
         r"(?P<keep>\b[a-z][a-z0-9+.-]*://)[^\s/@:?#\[\]]*:[^\s/@?#]+@",
     ];
     patterns.map(|pattern| Regex::new(pattern).expect("the pattern is a regular expression")).into()
 });
 
-/// How texts say that they were cut: `judge` and `probe` write these.
+/// The marks at the end of a text that was cut. `judge` and `probe` write them.
 static CUT: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#""? and \d+ bytes more|…|\.\.\."#).expect("the pattern is a regular expression"));
 
-/// Knows the secrets of a run. Cheap to clone: every room that makes a secret registers it here before using it.
+/// Knows the secrets of a run. Every room that makes a secret registers it here before it uses it. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Redactor(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
-    /// Each piece of each form of the secrets that are random.
+    /// Pieces of each form of the random secrets.
     pieces: HashSet<[u8; PIECE]>,
-    /// Each form of the others.
+    /// Each form of the secrets that are not random.
     whole: BTreeSet<String>,
-    /// Finds `whole`, the longest first; none where it must be built again.
+    /// Searches for the texts of `whole`, and prefers the longest match. None if it must be built again.
     automaton: Option<AhoCorasick>,
-    /// Beginnings of all, too short to hold a piece that is known.
+    /// Beginnings of all secrets that are too short to contain a stored piece.
     beginnings: HashSet<Vec<u8>>,
 }
 
@@ -78,15 +81,15 @@ impl Redactor {
         self.known().add(secret.expose());
     }
 
-    /// The same for a text that was found where secrets are kept, and that may be a plain word, as a Secret's
-    /// `namespace` is: it is redacted elsewhere only where it is random.
+    /// Registers a text that was found in a place for secrets but may be a plain word, such as `namespace` in a
+    /// Kubernetes Secret. It is redacted elsewhere only if it is random.
     pub fn register_found(&self, text: &str) {
         if is_random(text) && !is_certificate(text) {
             self.known().add(text);
         }
     }
 
-    /// Redacts every string of `value`, and every name within it.
+    /// Redacts every string in `value`, and every name of a field.
     pub fn apply(&self, value: &mut Value) {
         walk(value, &mut self.known());
     }
@@ -107,7 +110,8 @@ impl std::fmt::Debug for Redactor {
     }
 }
 
-/// Takes out of a text what is a credential by its look. For what is said before there is a run whose secrets are known.
+/// Removes everything that looks like a credential from a text. It is for messages before a run exists, when no secret
+/// is registered.
 pub fn by_form(text: &str) -> String {
     let mut text = text.to_owned();
     for pattern in &*BY_FORM {
@@ -126,13 +130,13 @@ pub fn by_form(text: &str) -> String {
 impl Known {
     fn add(&mut self, text: &str) {
         let text = text.trim();
-        // Of a key in PEM only the body is secret: its first and last line are those of every other key.
+        // Only the body of a PEM key is secret. Its first and last line are the same for every key.
         let body = text.lines().filter(|line| !line.starts_with("-----")).collect::<Vec<_>>().join("\n");
         if body.len() < SHORTEST {
             return;
         }
         let random = is_random(&body);
-        // A line of a log holds one line of it.
+        // A line of a log may contain one line of the secret.
         let lines = body.lines().filter(|line| line.len() >= SHORTEST && line.len() < body.len() && !random);
         let all = lines.flat_map(forms).chain(forms(&body));
         for form in all.collect::<BTreeSet<_>>() {
@@ -179,7 +183,7 @@ impl Known {
         automaton.find_iter(text).map(|it| it.range()).collect()
     }
 
-    /// What a cut left of a secret, too short to be known by itself.
+    /// The remains of secrets before marks of a cut. They are too short to contain a stored piece.
     fn beginnings_in(&self, text: &str) -> Vec<Range<usize>> {
         let ends = CUT.find_iter(text).map(|it| it.start());
         let bytes = text.as_bytes();
@@ -192,7 +196,7 @@ impl Known {
     }
 }
 
-/// `text` without these parts, which may overlap.
+/// `text` with these parts replaced. The parts may overlap.
 fn without(text: &str, mut parts: Vec<Range<usize>>) -> String {
     parts.sort_by_key(|it| (it.start, it.end));
     let mut out = String::with_capacity(text.len());
@@ -202,7 +206,7 @@ fn without(text: &str, mut parts: Vec<Range<usize>>) -> String {
         while let Some(next) = parts.next_if(|next| next.start <= part.end) {
             part.end = part.end.max(next.end);
         }
-        // A piece may end within a character.
+        // A piece may begin or end in the middle of a UTF-8 character.
         out.push_str(&text[at..text.floor_char_boundary(part.start)]);
         out.push_str(REDACTED);
         at = text.ceil_char_boundary(part.end);
@@ -211,14 +215,14 @@ fn without(text: &str, mut parts: Vec<Range<usize>>) -> String {
     out
 }
 
-/// Whether no piece of a text is likely to be a word.
+/// Whether a text counts as random: no piece of it is likely to be a word.
 fn is_random(text: &str) -> bool {
     text.len() >= RANDOM_FROM
         && text.bytes().any(|byte| byte.is_ascii_digit())
         && text.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
-/// A certificate is shown to everyone who connects.
+/// Whether a text is a certificate, which is public: a server shows it to everyone who connects.
 fn is_certificate(text: &str) -> bool {
     text.contains("-----BEGIN CERTIFICATE-----") && !text.contains("PRIVATE KEY-----")
 }

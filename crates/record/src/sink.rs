@@ -1,4 +1,4 @@
-//! The sink: where rooms with effects say what they do.
+//! The sink: rooms with effects send their events to it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,38 +6,38 @@ use std::time::Instant;
 use parallax_vocab::event::Failure;
 use parallax_vocab::{EventKind, millis};
 
-/// Takes events from any task. Cheap to clone; never blocks and never fails, so that saying something cannot change
-/// what happens.
+/// Accepts events from any task. It never blocks and never fails, so that reporting an event cannot change what
+/// happens. Cheap to clone.
 #[derive(Clone)]
 pub struct Sink(Arc<dyn Fn(EventKind) + Send + Sync>);
 
 impl Sink {
-    /// A sink that hands every event to `take`.
+    /// A sink that passes every event to `take`.
     pub fn new(take: impl Fn(EventKind) + Send + Sync + 'static) -> Self {
         Self(Arc::new(take))
     }
 
-    /// A sink that drops everything: for tests and for commands that only decide.
+    /// A sink that drops every event: for tests and for commands without effects.
     pub fn silent() -> Self {
         Self::new(drop)
     }
 
-    /// Says one event.
+    /// Sends one event.
     pub fn say(&self, event: EventKind) {
         (self.0)(event);
     }
 
-    /// Says something that the harness did: one lower-case sentence without a full stop.
+    /// Reports something that the harness did: one sentence in lower case without a full stop.
     pub fn note(&self, text: impl Into<String>) {
         self.say(EventKind::Note { text: text.into() });
     }
 
-    /// Says something that will probably hurt, with its fix.
+    /// Reports something that will probably cause a problem, with its fix.
     pub fn warn(&self, text: impl Into<String>) {
         self.say(EventKind::Warning { text: text.into() });
     }
 
-    /// Begins a set-up step. It must be ended; one that is dropped before counts as failed ("gave up").
+    /// Begins a set-up step. It must be ended: a step that is dropped before its end counts as failed ("gave up").
     pub fn setup(&self, id: impl Into<String>, title: impl Into<String>) -> Setup {
         let id = id.into();
         self.say(EventKind::SetupStarted { id: id.clone(), title: title.into() });
@@ -51,7 +51,7 @@ impl std::fmt::Debug for Sink {
     }
 }
 
-/// A set-up step that is under way.
+/// A set-up step in progress.
 #[derive(Debug)]
 pub struct Setup {
     sink: Sink,
@@ -61,17 +61,17 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Says what it is doing now (live display only).
+    /// Reports what the step is doing now (for the live display only).
     pub fn progress(&self, text: impl Into<String>) {
         self.sink.say(EventKind::SetupProgress { id: self.id.clone(), text: text.into() });
     }
 
-    /// It is done; `detail` says how, for people: `from engine`, `built`, `ready`.
+    /// Ends the step as done. `detail` tells people how: `from engine`, `built`, `ready`.
     pub fn done(mut self, detail: impl Into<String>) {
         self.end(detail.into(), None);
     }
 
-    /// It failed.
+    /// Ends the step as failed.
     pub fn failed(mut self, failure: Failure) {
         self.end("failed".to_owned(), Some(failure));
     }

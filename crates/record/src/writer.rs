@@ -1,4 +1,4 @@
-//! The single writer: a thread that everything said passes through.
+//! The single writer: a thread that receives every event.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -14,20 +14,21 @@ use super::{RecordError, Redactor, Sink};
 
 /// Name of the record within the run's folder.
 pub const RECORD_FILE: &str = "record.jsonl";
-/// The live display gets a chance to move this often, in milliseconds, when nothing happens.
+/// The interval in which the live display can update itself while no event arrives, in milliseconds.
 const TICK_MS: u64 = 250;
 
-/// A live display. It runs on the writer's thread and sees every event, redacted, those for the display only included.
+/// A live display. It runs on the writer's thread and receives every event, redacted, including events that are for the
+/// display only.
 pub trait Live: Send {
-    /// Something happened.
+    /// Receives an event.
     fn see(&mut self, event: &Event);
     /// Time passed: `at_ms` since the run began.
     fn tick(&mut self, at_ms: u64);
-    /// Nothing more will come: leave the screen clean.
+    /// Ends the display. No more events follow, so it cleans up the screen.
     fn close(&mut self);
 }
 
-/// The writer of one run. Ends with [`Recorder::finish`]; dropped before, it ends the record where it stands.
+/// The writer of one run. [`Recorder::finish`] ends it. If it is dropped before, the record ends without a last event.
 #[derive(Debug)]
 pub struct Recorder {
     send: Sender<Message>,
@@ -39,7 +40,7 @@ pub struct Recorder {
 /// What was recorded.
 #[derive(Debug)]
 pub struct Recorded {
-    /// Every recorded event, redacted, as it stands in the file; complete even where writing failed.
+    /// Every recorded event, redacted, as in the file. The list is complete even if a write failed.
     pub events: Vec<Event>,
     /// The first failure to write.
     pub error: Option<RecordError>,
@@ -54,7 +55,8 @@ enum Message {
 }
 
 impl Recorder {
-    /// Makes the run's folder `directory` (0700), opens the record in it (0600), and points `latest` beside it there.
+    /// Creates the run's folder `directory` (0700) and the record in it (0600). Makes the link `latest` in the parent
+    /// folder point to it.
     pub fn start(directory: &Path) -> Result<(Sink, Self), RecordError> {
         let at = |path: &Path| path.display().to_string();
         std::fs::DirBuilder::new()
@@ -74,7 +76,7 @@ impl Recorder {
         Self::spawn(Some(file), path)
     }
 
-    /// A recorder that only shows: for commands that prepare and leave no record.
+    /// A recorder that only shows events: for commands that prepare something and leave no record.
     pub fn unrecorded() -> Result<(Sink, Self), RecordError> {
         Self::spawn(None, PathBuf::new())
     }
@@ -104,17 +106,17 @@ impl Recorder {
         Ok((sink, recorder))
     }
 
-    /// From now on the text of `secret` is redacted, in what was said and not yet written too.
+    /// From now on the text of `secret` is redacted, also in events that were sent but not yet written.
     pub fn redact(&self, secret: &Secret) {
         self.redactor.register(secret);
     }
 
-    /// A handle for rooms that make secrets.
+    /// The redactor, for rooms that make secrets.
     pub fn redactor(&self) -> Redactor {
         self.redactor.clone()
     }
 
-    /// Shows what follows on `live`.
+    /// Shows later events on `live`.
     pub fn attach(&self, live: Box<dyn Live>) {
         drop(self.send.send(Message::Attach(live)));
     }
@@ -174,7 +176,7 @@ impl Writer {
     }
 
     fn take(&mut self, at_ms: u64, kind: EventKind) {
-        // Two tasks may speak at once and arrive in the other order: the record's clock never runs backwards.
+        // Events of two tasks may arrive in the wrong order. The times in the record never go backwards.
         self.last_ms = self.last_ms.max(at_ms);
         let event = self.redacted(Event { at_ms: self.last_ms, event: kind });
         if event.event.is_recorded() {
@@ -194,7 +196,8 @@ impl Writer {
             self.redactor.apply(&mut value);
             serde_json::from_value(value)
         });
-        // A secret that is also one of the record's own words: better a hole that says so than the secret.
+        // The redaction made the event unreadable: a secret is also one of the record's own words. A warning replaces
+        // the event, because the secret must not be written.
         cleaned.unwrap_or_else(|_| Event {
             at_ms,
             event: EventKind::Warning { text: "an event was left out: redaction made it unreadable".to_owned() },
@@ -206,14 +209,15 @@ impl Writer {
         let mut line = serde_json::to_vec(event).expect("an event came from JSON just now");
         line.push(b'\n');
         if let Err(source) = file.write_all(&line) {
-            // The run goes on and its summary is whole; the record ends at its last whole line.
+            // The run continues and its summary is complete. The record ends with the last line that was written.
             self.file = None;
             self.recorded.error = Some(RecordError::Write { path: self.path.display().to_string(), source });
         }
     }
 }
 
-/// Points `latest` at `directory`, replacing what was there in one step. It is a convenience: failing is no error.
+/// Makes the link `latest` point to `directory`, and replaces an existing one atomically. The link is a convenience, so
+/// a failure is not an error.
 fn point_latest(directory: &Path) {
     let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else { return };
     let fresh = parent.join(format!(".latest-{}", std::process::id()));

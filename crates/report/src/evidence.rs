@@ -1,4 +1,4 @@
-//! What a step's record proves, as labelled lines. Shared by all reports.
+//! The evidence of a step, from its record, as labelled lines. All reports use it.
 
 use parallax_vocab::answer::{Certificate, Reply};
 use parallax_vocab::course::Round;
@@ -11,18 +11,18 @@ use parallax_vocab::{Answer, Cause};
 
 use super::seconds;
 
-/// Longer texts are cut: the record holds them whole.
+/// The most characters of a text that are shown. The record contains the whole text.
 const WIDTH_LIMIT: usize = 240;
-/// How many lines of a program's output are shown.
+/// How many of the last lines of a program's output are shown.
 const LAST_LINES: usize = 5;
 
-/// At most so many lines of what the system says about itself are shown.
+/// The most lines that are shown of what the system reports about itself.
 const TOLD_SHOWN: usize = 20;
 
 /// A label (`addresses`, `chain`, …) and what was seen.
 pub(crate) type Line = (&'static str, String);
 
-/// Everything that helps to understand a failed step, most telling first.
+/// Everything that helps to understand a failed step, the most useful first.
 pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     let mut lines = Vec::new();
     if let Some(question) = &step.question {
@@ -31,9 +31,9 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     if let Some(cause) = &step.cause {
         lines.push(("cause", cut(&cause.to_string())));
     }
-    // The places in which an object differs are told one by one below.
-    let told = |matched: &Matched| matched.matcher == "object" && !step.course.told.is_empty();
-    for matched in step.matchers.iter().filter(|matched| !matched.held && !told(matched)) {
+    // The differences of an object are listed one by one below.
+    let listed_below = |matched: &Matched| matched.matcher == "object" && !step.course.told.is_empty();
+    for matched in step.matchers.iter().filter(|matched| !matched.held && !listed_below(matched)) {
         let Matched { matcher, expected, seen, .. } = matched;
         lines.push(("matcher", cut(&format!("{matcher}: expected {expected}, saw {seen}"))));
     }
@@ -75,9 +75,9 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
         lines.push(("void", cut(why)));
     }
     lines.extend(step.course.moments.iter().map(|it| ("moment", clip(&format!("{} {}", it.unix_ms, it.what)))));
-    // The last lines are the newest, and nearest to what went wrong.
-    let told = &step.course.told;
-    lines.extend(told.iter().skip(told.len().saturating_sub(TOLD_SHOWN)).map(|line| ("saw", clip(line))));
+    // The last lines are the newest, and so the closest to the failure.
+    let reported = &step.course.told;
+    lines.extend(reported.iter().skip(reported.len().saturating_sub(TOLD_SHOWN)).map(|line| ("saw", clip(line))));
     if step.verdict != Verdict::Blocked {
         let tries = if step.attempts == 1 { "1 try".to_owned() } else { format!("{} tries", step.attempts) };
         lines.push(("time", format!("{} of {}, {tries}", seconds(step.took_ms), seconds(step.deadline_ms))));
@@ -85,7 +85,7 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     lines
 }
 
-/// What the run verified of a signature, in short.
+/// What the run verified about a signature, in short.
 fn verified(finding: &SignatureFinding) -> String {
     let right = |right: bool| if right { "right" } else { "wrong" };
     let mut parts = Vec::new();
@@ -118,7 +118,7 @@ fn of_answer(answer: &Answer, cause: Option<&Cause>, lines: &mut Vec<Line>) {
         (Some(peer), _) => lines.push(("connected", peer.to_string())),
         _ => {}
     }
-    // The chain of a sound handshake is noise; of a refused one it is the evidence.
+    // The certificate chain is evidence if the handshake was refused. After a successful handshake it is noise.
     if matches!(cause, Some(Cause::Tls { .. })) || answer.cause().is_some_and(|c| matches!(c, Cause::Tls { .. })) {
         lines.extend(evidence.chain.iter().map(|certificate| ("chain", cut(&in_short(certificate)))));
     }
@@ -172,7 +172,7 @@ fn of_answer(answer: &Answer, cause: Option<&Cause>, lines: &mut Vec<Line>) {
     }
 }
 
-/// The last lines of a text: what a program said when it ended.
+/// The last lines of a text: what a program printed before it ended.
 fn last_lines(text: &str) -> &str {
     let text = text.trim_end();
     text.rmatch_indices('\n').nth(LAST_LINES - 1).map_or(text, |(at, _)| &text[at..])
@@ -200,7 +200,7 @@ fn asked(question: &Question) -> String {
     }
 }
 
-/// What a client does, as the probe that would do it.
+/// The probe that does the same as a client's task.
 fn as_probe(task: &ClientTask) -> Probe {
     match task.clone() {
         ClientTask::Presign(it) => Probe::Presign(it),
@@ -254,12 +254,12 @@ fn in_short(certificate: &Certificate) -> String {
     )
 }
 
-/// One line, at most [`WIDTH_LIMIT`] characters.
+/// A text on one line, with at most [`WIDTH_LIMIT`] characters.
 fn cut(text: &str) -> String {
     clip(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// The same for what is one line already: blanks at its beginning say something.
+/// A line with at most [`WIDTH_LIMIT`] characters. Spaces at its beginning are kept, because they have a meaning.
 fn clip(text: &str) -> String {
     if text.chars().count() <= WIDTH_LIMIT {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! Why steps of a run failed, from its record alone: each with its sentence and what proves it.
+//! Explains why steps of a run failed, from its record alone: each with one sentence and its evidence.
 
 use std::fmt::Write as _;
 
@@ -7,8 +7,8 @@ use parallax_vocab::event::{Failure, Outcome, StepEnded, Verdict};
 use super::evidence;
 use super::summary::{Summary, Variant};
 
-/// Explains every failed and blocked step; with `only`, those of a scenario, a variant or a step of that name. `None`
-/// where nothing has that name.
+/// Explains every failed and blocked step. With `only`, explains those of the scenario, variant or step of that name.
+/// Returns `None` if nothing has that name.
 pub fn explanation(summary: &Summary, only: Option<&str>) -> Option<String> {
     let mut text = String::new();
     let mut named = only.is_none();
@@ -33,7 +33,7 @@ pub fn explanation(summary: &Summary, only: Option<&str>) -> Option<String> {
     named.then_some(text)
 }
 
-/// Names that `only` may have.
+/// All names that are valid for `only`.
 pub fn names(summary: &Summary) -> Vec<String> {
     let mut all: Vec<String> = summary.scenarios.iter().map(|it| it.name.clone()).collect();
     all.extend(summary.variants().map(|it| it.id.as_str().to_owned()));
@@ -44,12 +44,12 @@ pub fn names(summary: &Summary) -> Vec<String> {
 }
 
 fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], whole: bool) {
-    let told: Vec<&&StepEnded> = steps.iter().filter(|step| step.verdict != Verdict::Passed).collect();
+    let explained: Vec<&&StepEnded> = steps.iter().filter(|step| step.verdict != Verdict::Passed).collect();
     let failure = match &variant.outcome {
         Some(Outcome::Error { failure }) if whole => Some(failure),
         _ => None,
     };
-    if told.is_empty() && failure.is_none() {
+    if explained.is_empty() && failure.is_none() {
         return;
     }
     let ended = match &variant.outcome {
@@ -61,7 +61,7 @@ fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], w
         None => "did not end",
     };
     heading(text, variant.id.as_str(), ended);
-    for step in told {
+    for step in explained {
         line(text, 2, &parallax_explain::of_step(step));
         labelled(text, "place", &step.place);
         for (label, what) in evidence::lines(step) {

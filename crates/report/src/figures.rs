@@ -1,40 +1,40 @@
-//! What was measured over rounds, and the timeline of the worst of them.
+//! The figures that were measured over rounds, and the timeline of the worst round of each.
 
 use parallax_vocab::course::{Figure, Moment};
 
 use super::summary::{Summary, Variant};
 
-/// A figure, where it comes from, and what happened in the round that brought its greatest number.
+/// A figure, its variant, and the timeline of the round with the greatest value.
 #[derive(Clone, Debug)]
 pub struct Measured<'a> {
     /// The variant.
     pub variant: &'a Variant,
-    /// What the numbers come to.
+    /// The figure itself.
     pub figure: &'a Figure,
-    /// What happened in its worst round, the earliest first.
+    /// The moments of its worst round, the earliest first.
     pub timeline: Vec<&'a Moment>,
 }
 
 impl Summary {
-    /// What was measured over rounds, in the run's order.
+    /// All figures, in the run's order.
     pub fn figures(&self) -> Vec<Measured<'_>> {
         let steps = self.variants().flat_map(|variant| variant.steps.iter().map(move |step| (variant, step)));
         let figures = steps.filter_map(|(variant, step)| Some((variant, step.course.figure.as_ref()?)));
         let mut measured: Vec<Measured<'_>> = Vec::new();
         for (variant, figure) in figures {
-            // Several figures of one round have one timeline.
-            let told = measured.iter().any(|it| {
+            // Several figures may have the same worst round. Its timeline is shown once, with the first of them.
+            let already_shown = measured.iter().any(|it| {
                 let same = (&it.figure.of, it.figure.worst_round) == (&figure.of, figure.worst_round);
                 it.variant.id == variant.id && same && !it.timeline.is_empty()
             });
-            let timeline = if told { Vec::new() } else { timeline(variant, figure) };
+            let timeline = if already_shown { Vec::new() } else { timeline(variant, figure) };
             measured.push(Measured { variant, figure, timeline });
         }
         measured
     }
 }
 
-/// The moments of a figure's worst round; of a round that was run again, those of the last run.
+/// The moments of a figure's worst round. If that round was run again, those of its last run.
 fn timeline<'a>(variant: &'a Variant, figure: &Figure) -> Vec<&'a Moment> {
     let mut moments = Vec::new();
     for step in &variant.steps {
@@ -48,12 +48,12 @@ fn timeline<'a>(variant: &'a Variant, figure: &Figure) -> Vec<&'a Moment> {
         }
     }
     moments.sort_by_key(|it| it.unix_ms);
-    // Two steps may look at one line.
+    // Two steps may have read the same line of a log, so that a moment appears twice.
     moments.dedup();
     moments
 }
 
-/// A timeline in lines, each with its distance from the first.
+/// Formats a timeline: one line for each moment, with the time since the first.
 pub(super) fn in_lines(timeline: &[&Moment]) -> Vec<String> {
     let began = timeline.first().map_or(0, |it| it.unix_ms);
     let line = |it: &&Moment| {

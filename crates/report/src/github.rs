@@ -1,4 +1,4 @@
-//! What GitHub shows: a summary page in Markdown, and annotations beside the scenario's lines.
+//! The reports for GitHub: a summary page in Markdown, and annotations at lines of the scenario files.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use super::summary::{Summary, Variant};
 use super::terminal::rerun;
 use super::{evidence, seconds};
 
-/// The summary page; `command` is how the person calls the harness.
+/// Renders the summary page. `command` is the command by which the person runs the harness.
 pub fn markdown(summary: &Summary, command: &str) -> String {
     let totals = summary.totals();
     let mut out = format!(
@@ -96,7 +96,7 @@ fn of_failure(out: &mut String, failure: &Failure) {
     }
 }
 
-/// Workflow commands that put each problem beside the line of the scenario that it is about.
+/// The workflow commands that annotate, for each problem, the line of the scenario that it belongs to.
 pub fn annotations(summary: &Summary) -> Vec<String> {
     let mut lines = Vec::new();
     for variant in summary.variants() {
@@ -139,26 +139,27 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// A block that shows a text as it is, within a fence that no line of it can close.
+/// A code block that shows a text unchanged. Its fence is longer than any run of backticks in the text, so that no line
+/// can close it.
 fn fenced(text: &str) -> String {
     let fence = "`".repeat(longest_run(text).max(2) + 1);
     format!("{fence}text\n{}\n{fence}\n", text.trim_end())
 }
 
-/// A text as it is, within a line or a cell of a table.
+/// Inline code that shows a text unchanged, in a line or in a cell of a table.
 fn code(text: &str) -> String {
     let fence = "`".repeat(longest_run(text) + 1);
-    // A space keeps a backtick at an end apart from the fence; Markdown takes it away again.
+    // A space separates a backtick at either end from the fence. Markdown removes the space.
     let space = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
     format!("{fence}{space}{}{space}{fence}", text.replace('\n', " ").replace('|', "\\|"))
 }
 
-/// The longest run of backticks.
+/// The length of the longest run of backticks.
 fn longest_run(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
 }
 
-/// A sentence of which no character is Markdown or HTML, but for code between backticks.
+/// Escapes a sentence so that no character of it counts as Markdown or HTML, except code between backticks.
 fn plain(text: &str) -> String {
     let balanced = text.matches('`').count().is_multiple_of(2) && longest_run(text) < 2;
     let mut out = String::new();
@@ -172,7 +173,7 @@ fn plain(text: &str) -> String {
                 _ if balanced && number % 2 == 1 => out.push(c),
                 '<' => out.push_str("&lt;"),
                 '&' => out.push_str("&amp;"),
-                // Mentions somebody, where a letter follows.
+                // Before a letter, `@` would mention a user.
                 '@' => out.push_str("&#64;"),
                 '*' | '_' | '[' | ']' | '!' | '#' | '~' | '\\' => out.extend(['\\', c]),
                 _ => out.push(c),

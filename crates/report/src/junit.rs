@@ -1,9 +1,9 @@
-//! The JUnit report: scenarios are suites and variants are cases, so that it counts what the summary counts
-//! ([`Summary::totals`]); what each step saw is in the case's output.
+//! The JUnit report. Scenarios are suites and variants are cases, so that it counts what the summary counts
+//! ([`Summary::totals`]). The case's output shows what each step saw.
 //!
-//! A break that did as declared is a success. A failure's type says whose it is: `expectation` is the system under test's,
-//! `harness` the harness's, the engine's or the machine's. Where the run itself failed and no variant says so, the suite
-//! `environment` has one case for it.
+//! A break that did as declared is a success. A failure's type tells who is responsible: `expectation` is the system
+//! under test, `harness` is the harness, the engine or the machine. If the run itself failed and no variant
+//! did, the suite `environment` has one case for it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -15,7 +15,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use super::summary::{Counted, Scenario, Summary, Variant};
 use super::{ReportError, evidence, write_whole};
 
-/// The document.
+/// Renders the document.
 pub fn render(summary: &Summary) -> Result<String, ReportError> {
     let mut report = Report::new("parallax");
     report.set_time(Duration::from_millis(summary.phases.total_ms));
@@ -32,8 +32,8 @@ pub fn write(summary: &Summary, path: &Path) -> Result<(), ReportError> {
     write_whole(path, &text)
 }
 
-/// What ended the run, where no variant says it: the one failure that the totals count then. Otherwise how each part of the
-/// set-up went, as no case.
+/// The suite for the environment. Its output shows how each set-up step ended. It has one case only if the run failed
+/// and no variant did: that is the one failure that the totals count then.
 fn environment(summary: &Summary) -> TestSuite {
     let mut suite = TestSuite::new("environment");
     let mut text = String::new();
@@ -77,7 +77,7 @@ fn suite(scenario: &Scenario, interrupted: bool) -> TestSuite {
     suite
 }
 
-/// The case of a variant, with what each of its steps saw.
+/// The case of a variant. Its output shows what each step saw.
 fn of_variant(variant: &Variant, interrupted: bool) -> TestCase {
     let status = match (variant.counts_as(interrupted), &variant.outcome) {
         (Counted::Passed, _) => TestCaseStatus::success(),
@@ -138,7 +138,8 @@ fn failure(problems: &[Problem]) -> TestCaseStatus {
     status
 }
 
-/// The harness's, the engine's or the machine's own failure: a failure too, for JUnit's errors are counted apart.
+/// The status for a failure of the harness, the engine or the machine. It is a JUnit failure, because JUnit counts
+/// errors separately.
 fn broken(failure: &Failure) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
     status.set_type("harness").set_message(failure.what.as_str()).set_description(in_full(failure));

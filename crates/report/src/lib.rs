@@ -1,7 +1,7 @@
-//! What people and tools read, made from events and nothing else.
+//! Makes all reports for people and tools, from events and nothing else.
 //!
-//! [`Summary`] folds the events of a run; [`terminal`], [`page`], [`junit`] and [`github`] write it down. [`live`] shows the events
-//! while they come. A report made during the run and one made from its record are the same text.
+//! [`Summary`] folds the events of a run; [`terminal`], [`page`], [`junit`] and [`github`] render it. [`live`]
+//! shows the events as they arrive. A report made during the run and one made from its record are identical.
 //!
 //! **Architecture Invariant:** pure functions of recorded events: no clock, no environment, no engine.
 
@@ -38,18 +38,19 @@ pub enum ReportError {
     Write {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The I/O error.
         source: std::io::Error,
     },
-    /// The JUnit document could not be made.
+    /// The JUnit document could not be rendered.
     #[error("failed to make the JUnit report: {0}")]
     Junit(#[from] quick_junit::SerializeError),
-    /// The page could not be made.
+    /// The page could not be rendered.
     #[error("failed to make the page: {0}")]
     Page(#[from] minijinja::Error),
 }
 
-/// Writes a report in one step: what stands under its name, a link for example, is replaced and never written through.
+/// Writes a report atomically, by a rename. An existing file or link of that name is replaced; a link is never
+/// followed.
 fn write_whole(path: &Path, text: &str) -> Result<(), ReportError> {
     let write = || {
         if path.metadata().is_ok_and(|it| !it.is_file()) {
@@ -65,7 +66,7 @@ fn write_whole(path: &Path, text: &str) -> Result<(), ReportError> {
     write().map_err(|source| ReportError::Write { path: path.display().to_string(), source })
 }
 
-/// Seconds with one decimal, as every report shows them.
+/// Formats milliseconds as seconds with one decimal, for every report.
 pub(crate) fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }

@@ -1,4 +1,4 @@
-//! The page: one HTML file for a person, which needs no network, no script and nothing beside it.
+//! The page: one HTML file for people. It needs no network, no script and no other file.
 
 use std::path::Path;
 
@@ -15,10 +15,10 @@ use super::terminal::{Paint, in_short, rerun, short_cause, verdict, verdict_of};
 use super::{ReportError, evidence, seconds, write_whole};
 
 const TEMPLATE: &str = include_str!("page.html");
-/// Its name in error messages.
+/// The name of the template in error messages.
 const NAME: &str = "page.html";
 
-/// The document. `command` is how the person calls the harness.
+/// Renders the page. `command` is the command by which the person runs the harness.
 pub fn render(summary: &Summary, command: &str) -> Result<String, ReportError> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -27,7 +27,7 @@ pub fn render(summary: &Summary, command: &str) -> Result<String, ReportError> {
     Ok(environment.render_named_str(NAME, TEMPLATE, Value::from(Serde(Page::of(summary, command))))?)
 }
 
-/// Writes the document to `path`.
+/// Writes the page to `path`.
 pub fn write(summary: &Summary, command: &str, path: &Path) -> Result<(), ReportError> {
     let text = render(summary, command)?;
     write_whole(path, &text)
@@ -52,7 +52,7 @@ struct Page<'a> {
     notes: &'a [String],
 }
 
-/// A part of a whole, in percent of it.
+/// One bar of a chart: its length is `share`, in percent of the whole.
 #[derive(Serialize)]
 struct Bar {
     name: &'static str,
@@ -60,7 +60,7 @@ struct Bar {
     share: u64,
 }
 
-/// Something that went wrong, with all that is known of it.
+/// One failure, with all that is known about it.
 #[derive(Serialize)]
 struct Red<'a> {
     word: &'static str,
@@ -83,7 +83,7 @@ struct FigureView<'a> {
     name: &'a str,
     variant: &'a str,
     numbers: String,
-    /// Where least and median stand on the way from nought to the worst, in percent.
+    /// The positions of least and median on a scale from zero to the worst, in percent.
     least: u64,
     median: u64,
     timeline: Vec<MomentView<'a>>,
@@ -92,7 +92,7 @@ struct FigureView<'a> {
 #[derive(Serialize)]
 struct MomentView<'a> {
     at: String,
-    /// Where it stands on the way from the first to the last, in percent.
+    /// Its position on a scale from the first moment to the last, in percent.
     share: u64,
     what: &'a str,
 }
@@ -121,7 +121,7 @@ struct VariantView<'a> {
 #[derive(Serialize)]
 struct StepView<'a> {
     id: &'a str,
-    /// Which round of a repeat, in words.
+    /// The round of the `repeat`, in words.
     round: String,
     kind: &'a str,
     from: &'a str,
@@ -206,33 +206,33 @@ fn percent(part: u64, whole: u64) -> u64 {
     part.saturating_mul(100).checked_div(whole).unwrap_or(0).min(100)
 }
 
-/// Each failure once, as the terminal tells them.
+/// Each failure once, as on the terminal.
 fn failures<'a>(summary: &'a Summary, command: &str) -> Vec<Red<'a>> {
-    let mut told: Vec<&Failure> = Vec::new();
+    let mut shown: Vec<&Failure> = Vec::new();
     let mut reds = Vec::new();
     for it in &summary.setups {
         let Some(failure) = &it.error else { continue };
         let what = format!("{} ({}), after {}", it.id, it.title, seconds(it.took_ms));
-        reds.extend(failed(&mut told, what, failure));
+        reds.extend(failed(&mut shown, what, failure));
     }
     for variant in summary.variants() {
         match &variant.outcome {
             Some(Outcome::NotAsExpected { problems }) => reds.push(not_as_expected(variant, problems, command)),
-            Some(Outcome::Error { failure }) => reds.extend(failed(&mut told, variant.id.to_string(), failure)),
+            Some(Outcome::Error { failure }) => reds.extend(failed(&mut shown, variant.id.to_string(), failure)),
             _ => {}
         }
     }
     if let Some(failure) = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref()) {
-        reds.extend(failed(&mut told, "the run".to_owned(), failure));
+        reds.extend(failed(&mut shown, "the run".to_owned(), failure));
     }
     reds
 }
 
-fn failed<'a>(told: &mut Vec<&'a Failure>, what: String, failure: &'a Failure) -> Option<Red<'a>> {
-    if told.contains(&failure) {
+fn failed<'a>(shown: &mut Vec<&'a Failure>, what: String, failure: &'a Failure) -> Option<Red<'a>> {
+    if shown.contains(&failure) {
         return None;
     }
-    told.push(failure);
+    shown.push(failure);
     let mut facts = vec![("what", failure.what.clone())];
     facts.extend(failure.fix.clone().map(|fix| ("fix", fix)));
     Some(Red { word: "ERROR", what, facts, problems: Vec::new(), evidence: &failure.evidence })

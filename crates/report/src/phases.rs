@@ -1,28 +1,28 @@
-//! Where the time of a run went.
+//! How long each phase of a run took.
 
 use parallax_vocab::{Event, EventKind};
 
-/// Wall-clock milliseconds of each phase. Phases overlap (images are built while the world starts), so they do not add
-/// up to the total; within a phase, parallel work counts once.
+/// Wall-clock time of each phase in milliseconds. Phases overlap (images are built while the world starts), so they do
+/// not add up to the total. Within a phase, parallel work counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
     /// Finding, or installing and starting, the engine.
     pub engine_ms: u64,
     /// Obtaining images.
     pub images_ms: u64,
-    /// Our DNS server and balancers.
+    /// Starting the world: our DNS server and balancers.
     pub world_ms: u64,
-    /// Starting clusters until they are ready.
+    /// Starting clusters, until they are ready.
     pub cluster_ms: u64,
-    /// Applying fixtures until they are ready.
+    /// Applying fixtures, until they are ready.
     pub fixtures_ms: u64,
-    /// Steps of the flows.
+    /// Running the steps of the flows.
     pub probes_ms: u64,
     /// Removing everything.
     pub clean_up_ms: u64,
     /// The whole run.
     pub total_ms: u64,
-    /// The harness itself: the time in which neither a cluster was starting nor a step running.
+    /// The time of the harness itself: the time in which no cluster was starting and no step was running.
     pub harness_ms: u64,
 }
 
@@ -101,7 +101,7 @@ fn phase_of(id: &str) -> Option<usize> {
     }
 }
 
-/// Length of the union of `spans`.
+/// The length of the union of `spans`.
 fn covered(mut spans: Vec<Span>) -> u64 {
     spans.sort_unstable();
     let mut total = 0;

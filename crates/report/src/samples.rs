@@ -1,4 +1,4 @@
-//! Hand-made runs that reports are tested on.
+//! Hand-made runs for the tests of reports.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const FILE: &str = "scenarios/presign/presigned-url/scenario.yaml";
 const BASELINE: &str = "presign/presigned-url";
 const NO_REWRITE: &str = "presign/presigned-url+no-rewrite";
 
-/// Builds a run, event by event.
+/// Builds the events of a run, one after the other.
 struct Tape {
     at_ms: u64,
     events: Vec<Event>,
@@ -213,7 +213,7 @@ fn blocked(mut step: StepEnded) -> StepEnded {
     step
 }
 
-/// Everything as declared, one matcher unproven.
+/// A run in which everything is as declared and one matcher is unproven.
 pub(crate) fn all_good() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
     tape.environment();
@@ -228,7 +228,7 @@ pub(crate) fn all_good() -> Vec<Event> {
     tape.finish(&["presign/presigned-url: outside.body"], None, false)
 }
 
-/// The baseline fails in two ways.
+/// A run whose baseline fails in two ways.
 pub(crate) fn expectation_failed() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE]);
     tape.environment();
@@ -255,7 +255,7 @@ pub(crate) fn expectation_failed() -> Vec<Event> {
     tape.finish(&[], None, false)
 }
 
-/// A break whose step passes all the same.
+/// A run with a break that should make a step fail, but the step passes.
 pub(crate) fn break_did_not_break() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
     tape.environment();
@@ -276,7 +276,7 @@ pub(crate) fn break_did_not_break() -> Vec<Event> {
     tape.finish(&unproven.iter().map(String::as_str).collect::<Vec<_>>(), None, false)
 }
 
-/// An image cannot be built; nothing is said about the system under test.
+/// A run in which an image cannot be built, so that it says nothing about the system under test.
 pub(crate) fn harness_failed() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
     tape.setup("engine", "find the container engine", 40, "Docker 26.1.5", None);
@@ -294,7 +294,7 @@ pub(crate) fn harness_failed() -> Vec<Event> {
     tape.finish(&[], None, false)
 }
 
-/// Stopped by Ctrl-C in the first variant; one thing could not be removed.
+/// A run that Ctrl-C stopped in the first variant. One object could not be removed.
 pub(crate) fn interrupted() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
     tape.environment();
@@ -308,7 +308,7 @@ pub(crate) fn interrupted() -> Vec<Event> {
     tape.events
 }
 
-/// A figure over two rounds, the second of which was run again.
+/// A run with a figure over two rounds. The second round was run again.
 pub(crate) fn measured() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE]);
     tape.environment();
@@ -333,7 +333,7 @@ pub(crate) fn measured() -> Vec<Event> {
     tape.finish(&[], None, false)
 }
 
-/// One variant cannot run here.
+/// A run with one variant that cannot run on this machine.
 pub(crate) fn skipped() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, "contract"]);
     tape.environment();
@@ -347,7 +347,7 @@ pub(crate) fn skipped() -> Vec<Event> {
     tape.finish(&[], None, false)
 }
 
-/// Everything as declared, but proof was demanded and seven matchers have none.
+/// A run in which everything is as declared, but proof was demanded and seven matchers have none.
 pub(crate) fn unproven() -> Vec<Event> {
     let mut tape = Tape::new(&[BASELINE, NO_REWRITE]);
     tape.demand(Demands { proof: true, allow_skips: false });
@@ -360,7 +360,7 @@ pub(crate) fn unproven() -> Vec<Event> {
     tape.finish(&unproven.iter().map(String::as_str).collect::<Vec<_>>(), None, false)
 }
 
-/// Nothing could run here.
+/// A run in which every variant was skipped.
 pub(crate) fn only_skips(accepted: bool) -> Vec<Event> {
     let mut tape = Tape::new(&["contract"]);
     tape.demand(Demands { proof: false, allow_skips: accepted });
@@ -372,7 +372,7 @@ pub(crate) fn only_skips(accepted: bool) -> Vec<Event> {
     tape.finish(&[], None, false)
 }
 
-/// The record of a killed run: cut off within a variant.
+/// The record of a killed run. It ends in the middle of a variant.
 pub(crate) fn killed() -> Vec<Event> {
     let mut events = all_good();
     events.truncate(18);

@@ -1,4 +1,4 @@
-//! The fold: from the events of a run to what can be said about it.
+//! Folds the events of a run into the summary from which all reports are made.
 
 use parallax_vocab::course::Finding;
 use parallax_vocab::event::{
@@ -9,46 +9,46 @@ use parallax_vocab::{Event, EventKind, VariantId};
 
 use super::phases::Phases;
 
-/// Everything that reports need, in the order in which it happened.
+/// Everything that reports need, in the order of the events.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// The run and its surroundings.
+    /// The first event: the run and its machine.
     pub run: Option<RunStarted>,
-    /// What the harness did that people should know.
+    /// Actions of the harness that people should know about.
     pub notes: Vec<String>,
-    /// What will probably hurt.
+    /// Warnings: what will probably cause a problem.
     pub warnings: Vec<String>,
-    /// Parts of the environment.
+    /// The set-up steps.
     pub setups: Vec<SetUp>,
-    /// Scenarios with their variants.
+    /// The scenarios with their variants.
     pub scenarios: Vec<Scenario>,
-    /// What was removed.
+    /// The result of the clean-up.
     pub clean_up: Option<CleanUp>,
-    /// The run's end; absent when it was killed or is still running.
+    /// The last event; absent if the run was killed or is still running.
     pub ended: Option<RunEnded>,
-    /// Where the time went.
+    /// How long each phase took.
     pub phases: Phases,
 }
 
-/// A part of the environment.
+/// A set-up step.
 #[derive(Clone, Debug)]
 pub struct SetUp {
     /// Its id, for example `image/minio`.
     pub id: String,
-    /// What was being done.
+    /// What it does.
     pub title: String,
-    /// Duration in milliseconds; up to the last event where it never ended.
+    /// Duration in milliseconds. If the step never ended, up to the last event.
     pub took_ms: u64,
-    /// How it ended; `None` where it did not.
+    /// How it ended; `None` if it did not end.
     pub detail: Option<String>,
     /// Why it failed.
     pub error: Option<Failure>,
 }
 
-/// A scenario with the variants that the run held of it.
+/// A scenario with those of its variants that were part of the run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// `presign/presigned-url`
+    /// Its name, for example `presign/presigned-url`.
     pub name: String,
     /// Baseline and breaks, in the run's order.
     pub variants: Vec<Variant>,
@@ -59,51 +59,51 @@ pub struct Scenario {
 pub struct Variant {
     /// Its id.
     pub id: VariantId,
-    /// Where it ran; absent if it was never reached.
+    /// The event of its start; absent if it was never started.
     pub started: Option<VariantStarted>,
     /// Its steps, in order.
     pub steps: Vec<StepEnded>,
-    /// How it ended; `None` where it never did.
+    /// How it ended; `None` if it did not end.
     pub outcome: Option<Outcome>,
     /// Duration in milliseconds.
     pub took_ms: u64,
 }
 
-/// What was removed at the end.
+/// The result of the clean-up at the end of the run.
 #[derive(Clone, Debug)]
 pub struct CleanUp {
-    /// Containers, networks and volumes.
+    /// How many containers, networks and volumes were removed.
     pub removed: usize,
-    /// What is still there, with the command that removes it.
+    /// What still exists, each with the command that removes it.
     pub remaining: Vec<String>,
     /// Duration in milliseconds.
     pub took_ms: u64,
 }
 
-/// Variants counted.
+/// The number of variants by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// As expected.
+    /// Variants that ended as expected.
     pub passed: usize,
-    /// Not as expected, with an error, or never finished though nobody interrupted the run.
+    /// Variants that ended not as expected or with an error, or that never ended although the run was not interrupted.
     pub failed: usize,
-    /// Skipped, or not reached because the run was interrupted.
+    /// Variants that were skipped, or that did not run because the run was interrupted.
     pub skipped: usize,
 }
 
-/// What a variant counts as.
+/// How a variant is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
-    /// As expected.
+    /// It ended as expected.
     Passed,
-    /// Not as expected, with an error, or never finished though nobody interrupted the run.
+    /// It ended not as expected or with an error, or never ended although the run was not interrupted.
     Failed,
-    /// Skipped, or not reached because the run was interrupted.
+    /// It was skipped, or did not run because the run was interrupted.
     Skipped,
 }
 
 impl Variant {
-    /// What it counts as in a run that was `interrupted`, or was not.
+    /// How the variant is counted. `interrupted` tells whether the run was interrupted.
     pub fn counts_as(&self, interrupted: bool) -> Counted {
         match &self.outcome {
             Some(Outcome::AsExpected) => Counted::Passed,
@@ -123,7 +123,7 @@ impl Variant {
         self.break_name().unwrap_or("baseline")
     }
 
-    /// What is wrong with the system under test.
+    /// The problems of the system under test.
     pub fn problems(&self) -> &[Problem] {
         match &self.outcome {
             Some(Outcome::NotAsExpected { problems }) => problems,
@@ -137,7 +137,8 @@ impl Variant {
     }
 }
 
-/// An event of whose texts nothing acts on who reads a report, whatever a pod or a stranger's record wrote.
+/// Makes the texts of an event inert. A pod or a foreign record may have written them, and control characters in them,
+/// for example, would act on the reader's terminal.
 fn harmless(event: &Event) -> Event {
     let value = serde_json::to_value(event).map(inert_value);
     value.and_then(serde_json::from_value).unwrap_or_else(|_| Event {
@@ -147,7 +148,7 @@ fn harmless(event: &Event) -> Event {
 }
 
 impl Summary {
-    /// Folds the events of a run, whole or cut off anywhere.
+    /// Folds the events of a run. The events may be cut off anywhere.
     pub fn from_events(events: &[Event]) -> Self {
         let mut summary = Self { phases: Phases::from_events(events), ..Self::default() };
         for event in events {
@@ -155,7 +156,7 @@ impl Summary {
         }
         let last_ms = events.last().map_or(0, |event| event.at_ms);
         for setup in summary.setups.iter_mut().filter(|setup| setup.detail.is_none()) {
-            // Until here it holds the instant of its start.
+            // Until here `took_ms` holds the time of the start.
             setup.took_ms = last_ms.saturating_sub(setup.took_ms);
         }
         summary
@@ -223,8 +224,8 @@ impl Summary {
         &mut variants[index]
     }
 
-    /// Known holes that were seen open, each once: the scenario and step that showed it, and what it means. Of baselines
-    /// alone: what a break changes may let through what is no attack any more.
+    /// Findings, each once: the scenario and step that showed it, and what it means. Only baselines count,
+    /// because a break may change the attack into something that is allowed.
     pub fn findings(&self) -> Vec<(String, &Finding)> {
         let mut findings: Vec<(String, &Finding)> = Vec::new();
         for scenario in &self.scenarios {
@@ -245,14 +246,14 @@ impl Summary {
         self.scenarios.iter().flat_map(|scenario| &scenario.variants)
     }
 
-    /// Whether somebody stopped the run.
+    /// Whether the run was interrupted.
     pub fn interrupted(&self) -> bool {
         self.ended.as_ref().is_some_and(|ended| ended.exit == Exit::Interrupted)
             || self.variants().any(|variant| variant.outcome == Some(Outcome::Interrupted))
     }
 
-    /// Counts the variants, for every report. A run that failed without a failed variant counts as one failure: no reader may
-    /// take it for a success.
+    /// Counts the variants, for every report. A run that failed without a failed variant counts as one failure, so
+    /// that no reader takes it for a success.
     pub fn totals(&self) -> Totals {
         let interrupted = self.interrupted();
         let mut totals = Totals::default();
@@ -267,7 +268,7 @@ impl Summary {
         totals
     }
 
-    /// Whether the run failed, and no variant says so.
+    /// Whether the run failed although no variant failed.
     pub fn fails_as_a_whole(&self) -> bool {
         let interrupted = self.interrupted();
         let failed = self.ended.as_ref().is_none_or(|ended| ended.failure.is_some())
@@ -276,22 +277,22 @@ impl Summary {
         failed && !interrupted && self.variants().all(|it| it.counts_as(interrupted) != Counted::Failed)
     }
 
-    /// How many answers of stores no store's trace confirms.
+    /// How many answers of stores are not confirmed by the trace of a store.
     pub fn unconfirmed(&self) -> usize {
         self.variants().flat_map(|variant| &variant.steps).filter(|step| step.is_unconfirmed()).count()
     }
 
-    /// What the run demanded beyond verdicts.
+    /// The demands of the run beyond verdicts.
     fn demands(&self) -> Demands {
         self.run.as_ref().map(|run| run.demands).unwrap_or_default()
     }
 
-    /// Matchers that no break of the run turned red, and an altered answer did.
+    /// Matchers that no break of the run turned red, but an altered answer did.
     pub fn proven_by_altered(&self) -> &[String] {
         self.ended.as_ref().map_or(&[], |ended| &ended.proven_by_altered)
     }
 
-    /// Matchers that nothing has shown to be able to fail.
+    /// Matchers that neither a break nor an altered answer turned red.
     pub fn unproven(&self) -> &[String] {
         self.ended.as_ref().map_or(&[], |ended| &ended.unproven)
     }
@@ -306,7 +307,7 @@ impl Summary {
         self.demands().proof && self.ended.is_some() && self.unproven().is_empty()
     }
 
-    /// Whether everything was skipped, which says nothing, and nobody accepted that.
+    /// Whether every variant was skipped, and the run's demands do not allow that. Such a run shows nothing.
     pub fn only_skips(&self) -> bool {
         let mut variants = self.variants().peekable();
         variants.peek().is_some()
@@ -314,8 +315,8 @@ impl Summary {
             && !self.demands().allow_skips
     }
 
-    /// How the process ended. A record without an end is a failure of the harness: whatever it had proven, it cannot
-    /// say that the rest holds.
+    /// How the process ended. A record without a last event is a failure of the harness: whatever it has shown so far,
+    /// it cannot show that the rest holds.
     pub fn exit(&self) -> Exit {
         match &self.ended {
             Some(ended) => ended.exit,
@@ -324,7 +325,7 @@ impl Summary {
         }
     }
 
-    /// The closing event of a run: `failure` is why the run itself failed, `interrupted` whether it was stopped.
+    /// The last event of a run. `failure` tells why the run itself failed, `interrupted` whether it was interrupted.
     pub fn ending(&self, proof: Proof, failure: Option<Failure>, interrupted: bool, took_ms: u64) -> RunEnded {
         let exit = Exit::Interrupted;
         let Proof { none: unproven, by_altered: proven_by_altered } = proof;
@@ -339,7 +340,8 @@ impl Summary {
         ended
     }
 
-    /// From the worst that happened: an interruption, then an error of the harness, then an expectation that failed.
+    /// The exit code of the worst result. From the worst: an interruption, an error of the harness, a failed
+    /// expectation.
     fn exit_of(&self, failure: Option<&Failure>) -> Exit {
         let any = |test: fn(&Variant) -> bool| self.variants().any(test);
         if any(|variant| variant.outcome == Some(Outcome::Interrupted)) {

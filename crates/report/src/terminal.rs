@@ -1,4 +1,4 @@
-//! The summary that a person acts on.
+//! The summary on the terminal.
 
 use std::fmt::Write as _;
 
@@ -9,19 +9,19 @@ use serde::Serialize;
 use super::summary::{Scenario, SetUp, Summary, Variant};
 use super::{evidence, figures, seconds};
 
-/// At most so many unproven matchers are named.
+/// The most unproven matchers that are named.
 const UNPROVEN_SHOWN: usize = 5;
-/// At most so many causes are named beside a break that did as declared.
+/// The most causes that are named next to a break that did as declared.
 const CAUSES_SHOWN: usize = 2;
-/// At most so many lines of evidence of a failed set-up are shown.
+/// The most lines of evidence that are shown for a failed set-up step.
 const LOG_LINES_SHOWN: usize = 20;
 
-/// How the summary is written down.
+/// How the summary is rendered.
 #[derive(Clone, Debug)]
 pub struct Style {
     /// Whether to colour.
     pub colour: bool,
-    /// How the person calls the harness: `cargo xtask e2e` in this repository, else `parallax e2e`.
+    /// The command by which the person runs the harness: `cargo xtask e2e` in this repository, else `parallax e2e`.
     pub command: String,
 }
 
@@ -31,7 +31,7 @@ impl Default for Style {
     }
 }
 
-/// What a word is about, and so how it is shown.
+/// The meaning of a word, which decides its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Paint {
@@ -60,7 +60,7 @@ impl Style {
 
 /// Renders the summary. It ends with a line for people and the line `N passed, N failed, N skipped`, which tools read.
 pub fn render(summary: &Summary, style: &Style) -> String {
-    let mut out = Out { style, text: String::new(), told: Vec::new() };
+    let mut out = Out { style, text: String::new(), shown: Vec::new() };
     for scenario in &summary.scenarios {
         out.scenario(scenario, summary);
     }
@@ -72,7 +72,7 @@ pub fn render(summary: &Summary, style: &Style) -> String {
         out.variant(variant);
     }
     let failure = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref());
-    if let Some(failure) = failure.filter(|failure| !out.told.contains(failure)) {
+    if let Some(failure) = failure.filter(|failure| !out.shown.contains(failure)) {
         out.heading("ERROR", "the run");
         out.failure(failure);
     }
@@ -90,12 +90,13 @@ pub fn render(summary: &Summary, style: &Style) -> String {
 struct Out<'a> {
     style: &'a Style,
     text: String,
-    /// Failures that were shown; one that ended several things is shown once.
-    told: Vec<&'a Failure>,
+    /// Failures that were shown already. A failure that ended several things is shown once.
+    shown: Vec<&'a Failure>,
 }
 
 impl<'a> Out<'a> {
-    /// One line. A text of several that others wrote stays beneath it: at the margin stand our own words alone.
+    /// Appends one line. If the text has several lines, which others wrote, the further ones are indented: only lines
+    /// of our own begin at the margin.
     fn line(&mut self, text: &str) {
         self.text.push_str(&text.trim_end().replace('\n', "\n      "));
         self.text.push('\n');
@@ -139,12 +140,12 @@ impl<'a> Out<'a> {
     }
 
     fn failure(&mut self, failure: &'a Failure) {
-        if self.told.contains(&failure) {
+        if self.shown.contains(&failure) {
             self.line(&format!("  as above: {}", failure.what));
             self.line("");
             return;
         }
-        self.told.push(failure);
+        self.shown.push(failure);
         self.line(&format!("  {}", failure.what));
         if let Some(fix) = &failure.fix {
             self.labelled("fix", fix);
@@ -241,7 +242,7 @@ impl<'a> Out<'a> {
         if unproven.is_empty() {
             return;
         }
-        // A hint is short; what makes a run red is told in full.
+        // A hint is short. If the matchers make the run fail, all of them are named.
         let demanded = summary.lacks_proof();
         let shown = if demanded { unproven.len() } else { UNPROVEN_SHOWN };
         if demanded {
@@ -317,12 +318,12 @@ impl<'a> Out<'a> {
         self.line("");
         self.line(&sentence);
         let totals = summary.totals();
-        // Never coloured: tools look for this line.
+        // This line is never coloured, because tools search for it.
         let _ = writeln!(self.text, "{} passed, {} failed, {} skipped", totals.passed, totals.failed, totals.skipped);
     }
 }
 
-/// What a run says as a whole.
+/// The verdict of the whole run, in one sentence.
 pub(super) fn verdict(summary: &Summary) -> (Paint, &'static str) {
     if summary.ended.is_none() {
         return (Paint::Bad, "the run did not end in order: it was killed, or is still running");
@@ -343,7 +344,7 @@ pub(super) fn verdict(summary: &Summary) -> (Paint, &'static str) {
     }
 }
 
-/// How a variant ended, in a word.
+/// How a variant ended, in one word.
 pub(super) fn verdict_of(variant: &Variant, interrupted: bool) -> (&'static str, Paint) {
     match &variant.outcome {
         Some(Outcome::AsExpected) => ("ok", Paint::Good),
@@ -364,7 +365,7 @@ pub(crate) fn rerun(variant: &Variant, command: &str) -> String {
     }
 }
 
-/// What the line of a variant says beside its verdict.
+/// The text after the verdict in the line of a variant.
 pub(super) fn in_short(variant: &Variant) -> String {
     match &variant.outcome {
         Some(Outcome::Skipped { reason }) => reason.clone(),
@@ -381,14 +382,15 @@ pub(super) fn in_short(variant: &Variant) -> String {
     }
 }
 
-/// Which step came to hold only after so many tries: the one that took the most.
+/// The step that needed the most tries until it held, with their number; empty if no step was tried again.
 fn tried_again(variant: &Variant) -> String {
     let again = |step: &&StepEnded| step.tries_before() > 0;
     let most = variant.steps.iter().filter(again).max_by_key(|step| step.tries_before());
     most.map_or(String::new(), |step| format!(", {} at try {}", step.step, step.tries_before() + 1))
 }
 
-/// What failed in a break that did as declared: steps with the same cause together, a few causes.
+/// What failed in a break that did as declared. Steps with the same cause are named together, and at most
+/// [`CAUSES_SHOWN`] causes.
 fn failed_in_short(variant: &Variant) -> String {
     let mut causes: IndexMap<String, Vec<&str>> = IndexMap::new();
     for step in variant.steps.iter().filter(|step| step.verdict == Verdict::Failed) {

@@ -1,4 +1,4 @@
-//! Reports of hand-made runs, as people see them.
+//! Tests the reports of hand-made runs in the form that people see.
 
 use parallax_vocab::event::{Exit, Failure, Outcome, StepEnded, VariantEnded, Verdict};
 use parallax_vocab::{Answer, Event, EventKind, Evidence, Reply};
@@ -62,7 +62,7 @@ fn the_line_for_tools_is_last_and_bare_even_in_colour() {
 fn junit_documents() {
     for (name, events, _, totals) in runs() {
         let text = junit::render(&Summary::from_events(&events)).expect("serialises");
-        // What any reader of it counts is what the last line on the terminal says.
+        // The counts in the document equal the counts in the last line on the terminal.
         let count = |part: &str| text.matches(part).count();
         let Totals { passed, failed, skipped } = totals;
         assert_eq!(count("<testcase "), passed + failed + skipped, "{name}");
@@ -78,7 +78,7 @@ fn pages() {
         if ["expectation_failed", "harness_failed", "unproven", "measured"].contains(&name) {
             insta::assert_snapshot!(format!("page_{name}"), body(&text));
         }
-        // A page that fetches, or runs, anything is no file that can be kept.
+        // The page must stay usable as a stored file, so it fetches nothing and runs nothing.
         for foreign in ["<script", "<link", "<img", "http-equiv=\"refresh\"", "url(", "src="] {
             assert!(!text.contains(foreign), "{name}: {foreign}");
         }
@@ -94,7 +94,7 @@ fn what_a_system_says_is_text_on_the_page() {
     assert!(!text.contains("<script") && text.contains("&lt;script&gt;"), "{text}");
 }
 
-/// What stands below the page's head, which is the same in all.
+/// The body of a page. The head is the same in all pages.
 fn body(page: &str) -> &str {
     page.split_once("<body>").expect("a body").1
 }

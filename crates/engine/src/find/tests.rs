@@ -1,10 +1,10 @@
-//! Where an engine is looked for, and what is said when there is none.
+//! Tests where an engine is searched, and which error is reported if there is none.
 
 use std::collections::HashMap;
 
 use super::*;
 
-/// A machine made of words.
+/// A fake machine: its environment, files and sockets are tables.
 #[derive(Default)]
 struct Machine {
     env: HashMap<&'static str, &'static str>,
@@ -28,7 +28,7 @@ impl Machine {
         self
     }
 
-    /// `printf NAME | sha256sum` names the folder.
+    /// The folder's name is the output of `printf NAME | sha256sum`.
     fn context(self, name: &str, host: &str) -> Self {
         let id = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes()));
         self.file(

@@ -24,7 +24,7 @@ const OUTPUT_LINES: usize = 20;
 /// Starts the engine if it does not run (by systemd if that runs), and waits until it answers.
 pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), ProvisionError> {
     let mut child = None;
-    // Lines of an earlier start are not evidence.
+    // Lines that an earlier start wrote to the log are not evidence for this one.
     let log_begins = std::fs::metadata(LOG).map_or(0, |file| file.len());
     let by_systemd = Path::new("/run/systemd/system").exists();
     if is_starting() {
@@ -39,7 +39,7 @@ pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), 
             return Ok(());
         }
         if child.is_none() && !by_systemd && !is_starting() {
-            // The one that was there has ended, or was ending when it was seen.
+            // The dockerd that was seen before has ended.
             sink.note(format!("starting dockerd, which stays when this ends; its log is {LOG}"));
             child = Some(spawn()?);
         }
@@ -54,21 +54,21 @@ pub(super) async fn start(around: &dyn Surroundings, sink: &Sink) -> Result<(), 
     }
 }
 
-/// Whether its package, or another process, has just started one.
+/// Whether a dockerd runs already: its package, or another process, may have just started it.
 fn is_starting() -> bool {
     let pid = std::fs::read_to_string(PID_FILE).ok().and_then(|text| text.trim().parse::<u32>().ok());
     let stat = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
     stat.is_some_and(|stat| is_living_dockerd(&stat))
 }
 
-/// Reads `/proc/PID/stat`: a process that has ended keeps its name until its parent reaps it (states Z and X).
+/// Reads `/proc/PID/stat`. A process that has ended keeps its name there until its parent reaps it (states Z and X).
 fn is_living_dockerd(stat: &str) -> bool {
     let Some((before, after)) = stat.rsplit_once(')') else { return false };
     let name = before.split_once('(').map_or("", |(_, name)| name);
     name == "dockerd" && !after.trim_start().starts_with(['Z', 'X'])
 }
 
-/// Starts it in its own session, so that it survives the end of the terminal and of this process.
+/// Starts dockerd in its own session, so that it survives the end of the terminal and of this process.
 fn spawn() -> Result<Child, ProvisionError> {
     let failed =
         |reason: String| ProvisionError::Command { command: "setsid dockerd".to_owned(), reason, output: Vec::new() };
@@ -82,14 +82,14 @@ fn spawn() -> Result<Child, ProvisionError> {
     let errors = log.try_clone().map_err(ProvisionError::file("write", LOG))?;
     let mut command = Command::new(Tool::Setsid.command());
     command.arg(dockerd).current_dir("/").stdin(Stdio::null()).stdout(log).stderr(errors);
-    // The client's variables have another meaning for the server.
+    // These variables are meant for the client; dockerd would give them another meaning.
     for name in ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONTEXT", "DOCKER_CONFIG"] {
         command.env_remove(name);
     }
     command.spawn().map_err(|error| failed(error.to_string()))
 }
 
-/// The path of the installed server.
+/// The path of the installed dockerd.
 pub(super) fn dockerd() -> Option<PathBuf> {
     on_path(Tool::Dockerd.command()).next()
 }

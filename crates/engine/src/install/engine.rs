@@ -33,8 +33,8 @@ pub async fn ensure_engine(provision: bool, around: &dyn Surroundings, sink: &Si
     find(around)
 }
 
-/// The engine's package, and packages that it needs without depending on them. Newer releases have the client in a
-/// package of its own, which users want.
+/// The engine's package, and packages that it needs without depending on them. In newer releases the client, which
+/// users want, is in a package of its own.
 fn engine_package(has_client: bool) -> Wanted {
     const ALONG: &[&str] = &[Tool::Iptables.package()];
     const CLIENT: &[&str] = &[Tool::Docker.package()];
@@ -48,12 +48,13 @@ fn engine_package(has_client: bool) -> Wanted {
     }
 }
 
-/// Only the engine at the default socket may be started here; one that the user chose may not.
+/// Whether a missing engine may be started here: only at the default socket, because one elsewhere was chosen by the
+/// user.
 fn is_ours_to_start(absent: &EngineError) -> bool {
     matches!(absent, EngineError::NotFound { tried } if tried.iter().any(|one| one.place == DEFAULT_SOCKET))
 }
 
-/// Whether a server is installed that only needs to be started.
+/// Whether a new enough dockerd is installed, so that it only needs to be started.
 async fn is_installed() -> bool {
     let Some(dockerd) = daemon::dockerd().and_then(|path| path.to_str().map(str::to_owned)) else { return false };
     let version = run(&dockerd, &["--version"], VERSION_WITHIN).await.unwrap_or_default();

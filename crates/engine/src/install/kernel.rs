@@ -5,12 +5,13 @@ use std::path::Path;
 use crate::error::EngineError;
 use parallax_record::Sink;
 
-/// The kernel's limit for each user, over all containers; the default is 128.
+/// The kernel's limit for each user, counted over all containers. The default is 128.
 const INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
 /// Enough for some forty clusters at once.
 const ENOUGH: u64 = 1024;
 
-/// Raises the limit of inotify instances if it is too low for several runs at once, and reports that beforehand.
+/// Raises the limit of inotify instances if it is too low for several runs at once. Reports the change before it is
+/// made.
 pub fn ensure_inotify(sink: &Sink) -> Result<(), EngineError> {
     let path = Path::new(INSTANCES);
     let now = std::fs::read_to_string(path).map_err(EngineError::file("read", path))?;

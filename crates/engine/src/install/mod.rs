@@ -1,4 +1,5 @@
-//! Installs and starts an engine that can run privileged containers, and raises the one kernel limit that clusters reach.
+//! Installs and starts an engine that can run privileged containers, and raises the one kernel limit that clusters
+//! reach.
 
 mod daemon;
 mod engine;

@@ -1,4 +1,4 @@
-//! Obtaining images from an engine that exists in memory only, with recipes that need no tool.
+//! Tests how images are obtained, with a fake engine in memory and recipes that need no tool.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ images:
   - { name: agent, for: probes, recipe: agent }
 ";
 
-/// What a registry does when it is asked.
+/// How the fake registry answers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Registry {
     Serves,
@@ -28,7 +28,7 @@ enum Registry {
     IsAway,
 }
 
-/// An engine in memory: its images by name, and what was asked of it.
+/// A fake engine in memory: its images by name, and the calls that it received.
 struct Engine {
     images: Mutex<BTreeMap<String, String>>,
     asked: Mutex<Vec<String>>,
@@ -89,7 +89,7 @@ impl ImageStore for Engine {
     }
 }
 
-/// No recipe of these tests needs a tool.
+/// Fails if a recipe asks for a tool. No recipe of these tests needs one.
 struct NoTools;
 
 impl Tools for NoTools {
@@ -98,7 +98,7 @@ impl Tools for NoTools {
     }
 }
 
-/// The names that an archive carries.
+/// The names of the image in an archive.
 fn tags(archive: &Path) -> Vec<String> {
     let mut tar = tar::Archive::new(fs::File::open(archive).expect("opens"));
     let manifest = tar.entries().expect("a tar").next().expect("an entry").expect("whole");
@@ -135,7 +135,7 @@ impl Machine {
         }
     }
 
-    /// Obtains what a run needs: `name: source` for each, sorted.
+    /// Obtains the images of a run. Returns `name: source` for each, sorted.
     async fn obtain(&self, policy: K3s) -> Result<Vec<String>, ImageError> {
         let want = |name: &str, engine, archive| Want { name: name.to_owned(), engine, archive };
         let wanted = [
@@ -178,7 +178,7 @@ impl Machine {
         obtain(&request, wanted, &sink, CancellationToken::new()).await
     }
 
-    /// What was asked of the engine since the last time, sorted.
+    /// The calls that the engine received since the last call of this function, sorted.
     fn asked(&self) -> Vec<String> {
         let mut asked = std::mem::take(&mut *self.engine.asked.lock().expect("not poisoned"));
         asked.sort();
@@ -230,7 +230,7 @@ async fn published_offline_is_an_error_and_never_a_substitute() {
         let machine = Machine::new(registry);
         machine.obtain(K3s::Built).await.expect("the built set is at hand");
         let error = machine.obtain(K3s::Published).await.expect_err("no registry");
-        // Only a registry that answers says that there is no such image.
+        // Only the answer of a registry shows that the image does not exist.
         let said = matches!(error, ImageError::NotPublished { .. });
         let away = matches!(error, ImageError::Unreachable { .. });
         assert!(if registry == Registry::Refuses { said } else { away }, "{error}");

@@ -1,4 +1,4 @@
-//! What the redactor takes away, and what it leaves.
+//! Tests what the redactor removes and what it leaves.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::forms::forms;
 
-/// Letters and digits as the harness makes them.
+/// A random secret of letters and digits, like those that the harness makes.
 const MARKER: &str = "k7wqz4h2m9x3c8v5n6b2jfd8";
 
 fn knowing(secrets: &[&str]) -> Redactor {

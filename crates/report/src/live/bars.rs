@@ -1,4 +1,4 @@
-//! Bars on a terminal: one line for each running unit, the finished ones above them.
+//! Progress bars on a terminal: one line for each running unit. The lines of finished units are above them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{doing, said, word};
 use crate::seconds;
 use parallax_record::Live;
 
-/// More running units than this are counted, not shown: the screen stays readable.
+/// At most this many running units are shown, so that the screen stays readable. Others are only counted.
 const SHOWN: usize = 8;
 
 /// The bars of one run.
@@ -35,7 +35,7 @@ impl Default for Bars {
 }
 
 impl Bars {
-    /// Draws on standard error; draws nothing where that is no terminal.
+    /// Draws on standard error. Draws nothing if that is not a terminal.
     pub fn new() -> Self {
         let multi = MultiProgress::new();
         let total = multi.add(ProgressBar::no_length());
@@ -78,7 +78,7 @@ impl Bars {
         self.arrange();
     }
 
-    /// Gives bars to the first units that have none, while there is room.
+    /// Gives bars to those of the first [`SHOWN`] units that have none.
     fn arrange(&mut self) {
         for unit in self.running.iter_mut().take(SHOWN).filter(|unit| unit.bar.is_none()) {
             let bar = self.multi.insert_before(&self.total, ProgressBar::no_length());

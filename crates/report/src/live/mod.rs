@@ -1,4 +1,4 @@
-//! What is shown while a run goes on: bars on a terminal, plain lines elsewhere. Always on standard error.
+//! The live display of a run: progress bars on a terminal, plain lines elsewhere. It always writes to standard error.
 
 mod bars;
 mod plain;
@@ -11,12 +11,12 @@ use parallax_vocab::{EventKind, inert};
 use crate::seconds;
 use parallax_record::Live;
 
-/// The display for this process: bars where standard error is a terminal and nobody says that it is CI.
+/// The display for this process: progress bars if standard error is a terminal and the process does not run in CI.
 pub fn choose(is_terminal: bool, is_ci: bool) -> Box<dyn Live> {
     if is_terminal && !is_ci { Box::new(Bars::new()) } else { Box::new(Plain::new(std::io::stderr())) }
 }
 
-/// What is said of an event that is over: what it is about, and what happened.
+/// The subject of an event and one line about what happened; none for events that are not shown as a line.
 fn said(event: &EventKind) -> Option<(&str, String)> {
     let (id, text): (&str, String) = match event {
         EventKind::Note { text } => ("note", text.clone()),
@@ -36,12 +36,12 @@ fn said(event: &EventKind) -> Option<(&str, String)> {
     Some((id, in_a_line(&text)))
 }
 
-/// What others wrote, harmless and in its place.
+/// A text of others, made inert. Its further lines are indented, so that they cannot look like lines of ours.
 fn in_a_line(text: &str) -> String {
     inert(text).replace('\n', "\n          ")
 }
 
-/// What something that is under way does now.
+/// The subject of a progress event, and what it does now.
 fn doing(event: &EventKind) -> Option<(&str, String)> {
     let (id, text): (&str, String) = match event {
         EventKind::SetupProgress { id, text } => (id, text.clone()),

@@ -1,4 +1,4 @@
-//! Plain lines: an instant, what it is about, what happened. Long silent work is heard of every now and then.
+//! Plain lines: the time, the subject, what happened. Long work without events is mentioned every 15 s.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use super::{doing, said};
 use crate::seconds;
 use parallax_record::Live;
 
-/// Work that said nothing for so long gets a line, in milliseconds.
+/// A running unit gets another line when it has had none for this long, in milliseconds.
 const SILENCE_MS: u64 = 15_000;
 
 /// Writes lines to `W`.
@@ -33,7 +33,7 @@ impl<W: Write + Send> Plain<W> {
     }
 
     fn line(&mut self, at_ms: u64, id: &str, text: &str) {
-        // A closed standard error must not end a run.
+        // An error is ignored, because a closed standard error must not end a run.
         drop(writeln!(self.out, "{:>8}  {id}  {text}", seconds(at_ms)));
     }
 
