@@ -1,4 +1,4 @@
-//! A name server for tests: what a name's first label says, it does.
+//! A name server for tests: the first label of a name determines the answer.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
