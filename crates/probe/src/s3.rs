@@ -123,7 +123,7 @@ pub(crate) fn config(access: &S3Access) -> Result<Builder, Cause> {
         // The question's own deadline bounds everything.
         .timeout_config(off)
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        // The SDK's default checksums break presigned PUTs and stores that do not support them (facts 6).
+        // The SDK's default checksums break presigned PUTs and stores that do not support them (docs/facts.md#default-checksums).
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired))
 }

@@ -32,7 +32,12 @@ enum Line {
 }
 
 /// Commits rows until SIGTERM. It catches up after a late commit, so that the average rate stays correct.
-pub(crate) async fn until_sigterm(path: &Path, rate: u32, rows: Option<i64>, out: &mut impl Write) -> anyhow::Result<()> {
+pub(crate) async fn until_sigterm(
+    path: &Path,
+    rate: u32,
+    rows: Option<i64>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let connection = database::open(path)?;
     let found = database::contents(&connection)?;

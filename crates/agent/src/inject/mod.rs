@@ -84,7 +84,8 @@ async fn accept(listener: &TcpListener, acceptor: &TlsAcceptor) {
 }
 
 async fn connection(client: TcpStream, acceptor: &TlsAcceptor) -> Result<()> {
-    let stream = tokio::time::timeout(REQUEST_LIMIT, acceptor.accept(client)).await.context("no handshake in time")??;
+    let stream =
+        tokio::time::timeout(REQUEST_LIMIT, acceptor.accept(client)).await.context("no handshake in time")??;
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(REQUEST_LIMIT);
     Ok(http.serve_connection(TokioIo::new(stream), service_fn(respond)).await?)
