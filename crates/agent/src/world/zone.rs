@@ -27,7 +27,7 @@ pub(crate) enum Verdict {
     NoSuchName,
 }
 
-/// The record types that this server has data for.
+/// The record types that the server distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// A
