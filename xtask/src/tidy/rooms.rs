@@ -76,14 +76,16 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
         return Vec::new();
     }
     let applies = |boundary: &&Boundary| {
-        boundary.within.iter().any(|room| path.starts_with(room)) && !boundary.except.iter().any(|room| path.starts_with(room))
+        boundary.within.iter().any(|room| path.starts_with(room))
+            && !boundary.except.iter().any(|room| path.starts_with(room))
     };
     let boundaries: Vec<&Boundary> = BOUNDARIES.iter().filter(applies).collect();
     let mut findings = Vec::new();
     for (number, line) in numbered(text) {
         for boundary in &boundaries {
             if let Some(word) = boundary.words.iter().find(|word| has_word(code(line), word)) {
-                findings.push(Finding::new(number, format!("names `{}`: {}", word.trim_end_matches(':'), boundary.why)));
+                findings
+                    .push(Finding::new(number, format!("names `{}`: {}", word.trim_end_matches(':'), boundary.why)));
             }
         }
     }
