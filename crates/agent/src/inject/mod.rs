@@ -1,5 +1,6 @@
 //! `inject`: a small mutating webhook like AWS's pod identity webhook. It also adds endpoints and a certificate
 //! authority.
+//!
 //! It reads the pod's ServiceAccount from the apiserver for each request, so an annotation has an effect at once. If
 //! that fails it answers 500, and the `failurePolicy` of the webhook decides about the pod.
 
