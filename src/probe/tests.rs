@@ -259,9 +259,9 @@ async fn a_prober_that_never_comes_to_an_end_ends_as_an_error() {
     };
     let empty = Series { more: true, ..Series::default() };
     for (start, rest, says) in [
-        (first(1), page(1), "more than one can see"),
-        (empty.clone(), empty, "promises more"),
-        (first(u64::MAX), page(1), "no clock shows"),
+        (first(1), page(1), "more than it can have seen"),
+        (empty.clone(), empty, "announced another page"),
+        (first(u64::MAX), page(1), "no clock can show"),
     ] {
         let (stdin, mut asked) = tokio::io::duplex(1 << 16);
         let (stdout, mut fake) = tokio::io::duplex(1 << 16);

@@ -57,7 +57,7 @@ impl Found {
     async fn store_put_back(&self, stage: &Stage<'_>, fixture: &str, store: &Store) -> Result<(), RunError> {
         let Some(found) = self.stores.get(fixture) else { return Ok(()) };
         let access = stage.scene.access(fixture, store).map_err(|why| failed(stage, fixture, "no access", why))?;
-        let lost = contents::put_back(stage.scene.pinned(fixture, store), &access, found).await;
+        let lost = contents::restore(stage.scene.pinned(fixture, store), &access, found).await;
         let not = "what a flow left in it cannot be taken away";
         let lost = lost.map_err(|cause: Cause| failed(stage, fixture, not, cause.to_string()))?;
         if lost.is_empty() {

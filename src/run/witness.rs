@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indexmap::IndexMap;
-use parallax_probe::trace::{self, Told, Trace, Traced};
+use parallax_probe::trace::{self, Trace, TraceEvent, Traced};
 use parallax_vocab::question::{S3Access, View};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -117,8 +117,8 @@ impl Shared {
                     return;
                 }
             };
-            let idle = matches!(told, Told::Idle);
-            if let Told::Request(traced) = told {
+            let idle = matches!(told, TraceEvent::Idle);
+            if let TraceEvent::Request(traced) = told {
                 let mut seen = self.seen();
                 if seen.len() == KEPT {
                     seen.shift_remove_index(0);

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs commands in a bare root file system: a minimal Debian or Ubuntu with git, CA certificates and a C compiler, the Rust
+# Runs commands in a minimal root file system: Debian or Ubuntu with git, CA certificates and a C compiler, the Rust
 # toolchain of this machine, a fresh clone, and nothing else. `cargo xtask bare` sets the variables and starts it.
 #
-# Shared with this machine: downloads (cargo, Go modules, apt, pip, npm, Maven) and the configuration that says where
-# registries are. Not shared: programs, images, processes, mounts, the network's addresses, the engine.
+# It shares with this machine: downloads (cargo, Go modules, apt, pip, npm, Maven) and the configuration of registries.
+# It does not share: programs, images, processes, mounts, the network's addresses, the engine.
 #
-# Everything lives in namespaces that end with this script, also where it is killed: what it mounts and starts is in no
-# list of this machine. What a killed one leaves, a folder and empty cgroups, the next one removes.
+# Everything runs in namespaces that end with this script, even if it is killed, so its mounts and processes never
+# appear in the machine's own. A killed script leaves a folder and empty cgroups, which the next run removes.
 set -euo pipefail
 
 : "${BARE_SOURCE:?the repository to clone}" "${BARE_FOLDER:?the folder to work in}" "${BARE_CACHE:?downloads kept for next time}"
@@ -14,14 +14,14 @@ set -euo pipefail
 # The commands are the arguments.
 
 root=$BARE_FOLDER/root
-# Of the one user in it.
+# The home folder of the only user.
 home=/root
-# Enough for a whole run on two busy cores; a run that hangs ends here.
+# Time limit: enough for a whole run on two cores under load; a run that hangs is stopped.
 limit=${BARE_LIMIT:-3h}
 
 say() { printf 'bare: %s\n' "$*" >&2; }
 
-# Folders below which each cgroup hierarchy has its groups.
+# The root folder of each cgroup hierarchy.
 hierarchies() {
     if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
         echo /sys/fs/cgroup
@@ -30,7 +30,7 @@ hierarchies() {
     fi
 }
 
-# Removes the groups of a run, the innermost first: its containers' are below.
+# Removes the cgroups of a run, the innermost first: the groups of its containers are below it.
 remove_groups() {
     local at
     for at in $(hierarchies); do
@@ -39,11 +39,11 @@ remove_groups() {
 }
 
 remove_folder() {
-    # A mount of somebody else in it is not ours to empty.
+    # If something else is mounted in the folder, do not empty it.
     rm -rf --one-file-system "$1"
 }
 
-# What a killed run left, told by the process that its folder names.
+# Removes what killed runs left: a folder's name contains a process id, which shows whether the run still exists.
 sweep() {
     local left id
     for left in "$(dirname "$BARE_FOLDER")"/run-*; do
@@ -55,7 +55,7 @@ sweep() {
     done
 }
 
-# A minimal system of this machine's own suite, from its own sources. What `--provision` added to them stays out.
+# A minimal system of this machine's own suite, from its own apt sources, without the sources that `--provision` added.
 make_root() {
     local sources=$BARE_FOLDER/sources suite file
     suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
@@ -82,7 +82,7 @@ make_root() {
     done
 }
 
-# Where registries are, and whom to trust: the machine's affair, handed in as it is.
+# The configuration of registries and certificate authorities is the machine's and is copied unchanged.
 hand_in() {
     local file
     mkdir -p "$root/usr/local/share/ca-certificates" "$root$home/.cargo" "$root/etc/apt"
@@ -94,12 +94,12 @@ hand_in() {
         [ ! -f "$file" ] || install -D -m 600 "$file" "$root${file/#"$HOME"/$home}"
     done
     chmod -R a+rX "$root/etc"
-    # Not which toolchain to use, which is a matter of what is installed.
+    # Leaves out the choice of toolchain, which depends on what is installed.
     if [ -f "$HOME/.config/go/env" ]; then
         mkdir -p "$root$home/.config/go"
         grep -v '^GOTOOLCHAIN=' "$HOME/.config/go/env" > "$root$home/.config/go/env" || true
     fi
-    # The user-mode network answers for whatever this machine resolves with.
+    # The user-mode network forwards DNS questions to this machine's resolver.
     rm -f "$root/etc/resolv.conf"
     echo 'nameserver 10.0.2.3' > "$root/etc/resolv.conf"
     chroot "$root" update-ca-certificates > "$BARE_FOLDER/certificates.log" 2>&1
@@ -115,7 +115,7 @@ clone() {
         "$root$home/parallax/crates/provision/src/programs.rs"
 }
 
-# From here on in namespaces of our own; $1 is the outer script's folder.
+# The following runs in its own namespaces; $1 is the outer script's folder.
 inside() {
     local at name
     : > "$BARE_FOLDER/unshared"
@@ -125,7 +125,7 @@ inside() {
     mount -t sysfs sysfs "$root/sys"
     if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
         mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
-        # A group with processes in it gives its children no controllers: the processes go one down.
+        # A cgroup with processes cannot delegate controllers to its children, so the processes move into a child group.
         mkdir "$root/sys/fs/cgroup/init"
         while read -r name; do echo "$name" > "$root/sys/fs/cgroup/init/cgroup.procs" 2>/dev/null || true; done \
             < "$root/sys/fs/cgroup/cgroup.procs"
@@ -150,7 +150,7 @@ inside() {
         "$root$home/.cache/pip" "$root$home/.npm/_cacache" "$root$home/.m2/repository" "$root/var/cache/apt/archives"
     mount --bind -o ro "$BARE_SYSROOT" "$root/opt/rust"
     mount --bind "$BARE_CARGO/registry" "$root$home/.cargo/registry"
-    # The locks go with what they guard.
+    # The locks are removed together with the data that they protect.
     for name in .package-cache .package-cache-mutate; do
         : >> "$BARE_CARGO/$name"
         : > "$root$home/.cargo/$name"
@@ -173,7 +173,7 @@ inside() {
     exec chroot . /bin/bash "$home/bare.sh" commands "$@"
 }
 
-# In the bare system, as its first process: when it ends, everything ends.
+# Runs in the minimal system as process 1: when it ends, all processes end.
 commands() {
     local command began status bad=0
     umount --lazy /.outside
@@ -194,7 +194,7 @@ commands() {
     exit "$bad"
 }
 
-# The variables that say where registries are and whom to trust, and a plain environment else.
+# The variables for registries and certificate authorities; the rest of the environment is minimal.
 environment() {
     env | grep -E '^([a-zA-Z_]*_(proxy|PROXY)|GO(PROXY|SUMDB|NOSUMDB|NOPROXY|PRIVATE|AUTH|INSECURE)|PIP_(INDEX|EXTRA|TRUSTED|CERT|DEFAULT_TIMEOUT).*|(npm|NPM)_(config|CONFIG)_.*|MAVEN_(OPTS|ARGS)|CARGO_(REGISTRIES|REGISTRY|NET|HTTP|SOURCE)_.*|(SSL|CURL|REQUESTS|NODE_EXTRA|GIT_SSL)_?C[A-Z_]*)=' || true
 }
@@ -205,18 +205,18 @@ case ${1-} in
 esac
 
 child='' network='' group=parallax-bare-$$
-# The folder carries our number, by which a later run sees that we have ended.
+# The folder's name contains this process's id, so that a later run can see whether this run has ended.
 BARE_FOLDER=$BARE_FOLDER/run-$$
 root=$BARE_FOLDER/root
 
 clean() {
     local status=$?
     trap '' INT TERM HUP
-    # Its first process takes every other along, and their mounts.
+    # When process 1 ends, all other processes and their mounts end, too.
     [ -z "$child" ] || kill -KILL "$child" 2>/dev/null || true
     [ -z "$network" ] || kill "$network" 2>/dev/null || true
     wait 2>/dev/null || true
-    # Processes of a namespace end a moment after its first.
+    # The processes of a namespace end a moment after its process 1.
     for _ in 1 2 3 4 5; do
         remove_groups "$group"
         [ -n "$(for at in $(hierarchies); do ls -d "$at/$group" 2>/dev/null; done)" ] || break
@@ -234,7 +234,7 @@ trap clean EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# In the background, so that a signal is heard while it runs.
+# In the background, so that this script can handle signals while it runs.
 attended() {
     local status=0
     "$@" &
@@ -252,7 +252,7 @@ clone
 
 for at in $(hierarchies); do
     mkdir "$at/$group"
-    # An old cpuset takes no process before it has processors and memory.
+    # In cgroup v1, a cpuset accepts no process before it has processors and memory nodes.
     for file in cpuset.cpus cpuset.mems; do
         [ ! -e "$at/$group/$file" ] || [ ! -e "$at/$file" ] || cat "$at/$file" > "$at/$group/$file"
     done
@@ -274,7 +274,7 @@ for _ in $(seq 300); do
     sleep 0.1
 done
 [ -e "$BARE_FOLDER/unshared" ] || { say "no namespaces came up"; exit 3; }
-# Without a rule of this machine's firewall: connections leave as this program's own.
+# It needs no firewall rule of this machine: connections come from this program's own process.
 slirp4netns --configure --mtu=65520 --disable-host-loopback --netns-type=path "/proc/$child/ns/net" tap0 \
     > "$BARE_FOLDER/network.log" 2>&1 &
 network=$!

@@ -1,7 +1,7 @@
-//! `cargo xtask bare`: README's commands in a bare root file system, as on a machine that nothing was ever installed on.
+//! `cargo xtask bare`: runs README's commands in a minimal root file system, as on a newly installed machine.
 //!
-//! What a program needs and nobody installs is not seen on a machine that has gathered it long ago. The work is a script's
-//! (`xtask/bare/bare.sh`): namespaces, mounts and cgroups are its language.
+//! A missing installation step does not show on a developer's machine, which already has all programs. A shell script
+//! does the work (`xtask/bare/bare.sh`), because it consists of namespaces, mounts and cgroups.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
-/// What the script itself starts, with the package that has it. The bare system needs none of them.
+/// Programs that the script itself needs on this machine, with their packages.
 const NEEDED: [(&str, &str); 5] = [
     ("mmdebstrap", "mmdebstrap"),
     ("slirp4netns", "slirp4netns"),
@@ -23,16 +23,16 @@ const NEEDED: [(&str, &str); 5] = [
 /// Arguments of `bare`.
 #[derive(Debug, Args)]
 pub(crate) struct Bare {
-    /// Only one of the two commands.
+    /// Run only one of the two commands.
     #[arg(long, value_enum, value_name = "WHICH")]
     only: Option<Which>,
-    /// Handed to `cargo xtask e2e`: only these scenarios; may be given several times.
+    /// Pass a filter to `cargo xtask e2e`, to run only some scenarios; may be repeated.
     #[arg(long, value_name = "FILTER")]
     filter: Vec<String>,
-    /// Take a program out of the table of programs first: it must end red.
+    /// Remove a program from the table of programs first; the run must then fail.
     #[arg(long, value_name = "PROGRAM")]
     without: Option<String>,
-    /// Leave the root file system at the end, for looking at.
+    /// Keep the root file system at the end, for inspection.
     #[arg(long)]
     keep: bool,
 }
@@ -44,7 +44,7 @@ enum Which {
 }
 
 impl Bare {
-    /// The commands, as README has them.
+    /// The commands, as in README.
     fn commands(&self) -> Vec<String> {
         let mut commands = Vec::new();
         if self.only != Some(Which::Test) {
@@ -58,11 +58,11 @@ impl Bare {
     }
 }
 
-/// Becomes the script; returns only where that fails.
+/// Replaces this process by the script; returns only if that fails.
 pub(crate) fn run(bare: &Bare) -> Result<bool> {
     ensure!(
         std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0),
-        "a bare system is made as root: run the same command as root"
+        "this needs root: run the same command as root"
     );
     for (program, package) in NEEDED {
         ensure!(is_on_path(program), "{program} is missing: `apt-get install {package}`");
@@ -70,7 +70,7 @@ pub(crate) fn run(bare: &Bare) -> Result<bool> {
     let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
     let source = ours.parent().context("xtask lies in the repository")?;
     if !is_clean(source)? {
-        crate::parts::say("bare: what is not committed is not in the clone");
+        crate::parts::say("bare: uncommitted changes are not in the clone");
     }
     let script = ours.join("bare/bare.sh");
     let error = Command::new("bash")
@@ -96,19 +96,19 @@ fn is_clean(source: &Path) -> Result<bool> {
     Ok(output.context("failed to start git")?.stdout.is_empty())
 }
 
-/// Downloads, kept for the next time. Beside the machine's own caches: what it holds is for these runs alone.
+/// The cache of downloads for these runs. It is separate from the machine's own caches.
 fn cache() -> Result<PathBuf> {
     let caches = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     match caches.or_else(|| std::env::home_dir().map(|home| home.join(".cache"))) {
         Some(caches) => Ok(caches.join("parallax-bare")),
-        None => bail!("neither XDG_CACHE_HOME nor HOME says where downloads are kept"),
+        None => bail!("neither XDG_CACHE_HOME nor HOME is set, so there is no folder for downloads"),
     }
 }
 
-/// The toolchain that builds this.
+/// The path of the Rust toolchain in use.
 fn sysroot() -> Result<String> {
     let output = Command::new("rustc").args(["--print", "sysroot"]).output().context("failed to start rustc")?;
-    ensure!(output.status.success(), "rustc does not say where its toolchain is");
+    ensure!(output.status.success(), "rustc --print sysroot failed");
     Ok(String::from_utf8(output.stdout).context("the toolchain's path is not text")?.trim().to_owned())
 }
 

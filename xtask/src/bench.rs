@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds the harness and what measures it, and starts that.
+//! `cargo xtask bench`: builds the harness and `parallax-bench`, and runs the latter.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::cargo;
 
-/// Runs `parallax-bench` with the arguments given.
+/// Runs `parallax-bench` with these arguments.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
     let parallax = cargo::build()?;
     let mut command = Command::new(parallax.with_file_name("parallax-bench"));

@@ -1,15 +1,15 @@
-//! Calling cargo.
+//! Runs cargo.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// The binary that is started; the others are what it puts into containers.
+/// The binary that the tasks start. It puts the others into containers.
 const HARNESS: &str = "parallax";
 
-/// A cargo of the same toolchain, without what the cargo above us set for us alone: build scripts that look at such
-/// variables would run again.
+/// A command for the cargo of the same toolchain. It removes the variables that cargo has set for xtask itself: build
+/// scripts that read them would run again.
 pub(crate) fn cargo() -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
@@ -22,15 +22,15 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Runs a command to its end; whether it succeeded.
+/// Runs a command and returns whether it succeeded.
 pub(crate) fn succeeds(command: &mut Command) -> Result<bool> {
     let status = command.status().with_context(|| format!("failed to start {}", command.get_program().display()))?;
     Ok(status.success())
 }
 
-/// Builds all binaries of the workspace but this one in one call, so that the graph is compiled once, and returns where
-/// `parallax` is. The others, which it puts into containers, are beside it. They are not listed here: one that is left out
-/// would be missed only where nothing was built before.
+/// Builds all binaries of the workspace except xtask in one call, so that each dependency is compiled once, and returns
+/// the path of `parallax`. The other binaries, which it puts into containers, are in the same folder. They are not
+/// listed by name: a binary that is missing from such a list would go unnoticed wherever an older build exists.
 pub(crate) fn build() -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--workspace", "--exclude", env!("CARGO_PKG_NAME"), "--bins"]);
@@ -44,7 +44,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     }
 }
 
-/// The executables that cargo's messages (a line of JSON each) name.
+/// The paths of the executables in cargo's messages (one JSON document a line).
 fn executables(messages: &str) -> Vec<PathBuf> {
     let of_line = |line: &str| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;

@@ -1,4 +1,4 @@
-//! `cargo xtask catalogue`: the table of scenarios and breaks against those that there are, so that none goes missing.
+//! `cargo xtask catalogue`: compares the catalogue with the existing scenarios and breaks, so that none is missing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,13 +9,13 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::parts::say;
 
-/// The table.
+/// The catalogue file.
 const FILE: &str = "scenarios/catalogue.md";
 
-/// The table, read.
+/// The parsed catalogue.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Catalogue {
-    /// What stands before the first scenario.
+    /// The text before the first scenario.
     preamble: String,
     scenarios: BTreeMap<String, Scenario>,
 }
@@ -26,15 +26,15 @@ struct Scenario {
     breaks: Vec<(String, Entry)>,
 }
 
-/// One line of the table.
+/// One scenario or break of the catalogue.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Entry {
-    /// Where it is planned, for example `issue 4`; none where it is written.
+    /// Where it is planned, for example `issue 4`; none if it exists.
     planned: Option<String>,
     text: String,
 }
 
-/// Compares, and where `check` is not set adds what is new. Whether they agree in the end.
+/// Compares the two; unless `check` is set, it first adds new entries. Returns whether they agree.
 pub(crate) fn run(parallax: &Path, check: bool) -> Result<bool> {
     let output = Command::new(parallax).arg("list").output();
     let output = output.with_context(|| format!("failed to start {}", parallax.display()))?;
@@ -52,10 +52,10 @@ pub(crate) fn run(parallax: &Path, check: bool) -> Result<bool> {
         say(&format!("{FILE}: {finding}"));
     }
     for (place, names) in catalogue.planned() {
-        say(&format!("planned and not yet written ({place}): {}", names.join(", ")));
+        say(&format!("planned but not yet written ({place}): {}", names.join(", ")));
     }
     if !findings.is_empty() {
-        say("`cargo xtask catalogue` adds what is new; what is gone is for a person to take out");
+        say("`cargo xtask catalogue` adds new entries; remove entries of deleted scenarios by hand");
     }
     Ok(findings.is_empty())
 }
@@ -74,12 +74,12 @@ impl Catalogue {
         let mut catalogue = Self::default();
         let mut current: Option<String> = None;
         for (number, line) in text.lines().enumerate() {
-            let wrong = || format!("{FILE}:{}: not a line of this table: {line}", number + 1);
+            let wrong = || format!("{FILE}:{}: not a line of a catalogue: {line}", number + 1);
             if let Some(title) = line.strip_prefix("## ") {
                 let (name, planned) = named(title);
                 let entry = Entry { planned, text: String::new() };
                 let scenario = Scenario { entry, breaks: Vec::new() };
-                ensure!(catalogue.scenarios.insert(name.clone(), scenario).is_none(), "{}: is there twice", wrong());
+                ensure!(catalogue.scenarios.insert(name.clone(), scenario).is_none(), "{}: it occurs twice", wrong());
                 current = Some(name);
                 continue;
             }
@@ -91,7 +91,7 @@ impl Catalogue {
                 let (name, rest) = rest.split_once('`').with_context(wrong)?;
                 let (planned, text) = rest.split_once(": ").with_context(wrong)?;
                 let entry = Entry { planned: named(planned).1, text: text.to_owned() };
-                ensure!(scenario.breaks.iter().all(|(other, _)| other != name), "{}: is there twice", wrong());
+                ensure!(scenario.breaks.iter().all(|(other, _)| other != name), "{}: it occurs twice", wrong());
                 scenario.breaks.push((name.to_owned(), entry));
             } else if !line.trim().is_empty() {
                 ensure!(scenario.entry.text.is_empty() && scenario.breaks.is_empty(), wrong());
@@ -114,7 +114,7 @@ impl Catalogue {
         text
     }
 
-    /// What is listed and not in the table comes in; what is written now is no longer planned.
+    /// Adds the listed variants that are missing, and marks those that exist now as no longer planned.
     fn add(&mut self, listed: &[(String, String)]) {
         for (variant, summary) in listed {
             let (scenario, break_name) = parts(variant);
@@ -149,29 +149,29 @@ impl Catalogue {
         let mut findings = Vec::new();
         for (variant, _) in listed {
             match table.get(variant) {
-                None => findings.push(format!("{variant} is in scenarios/ and not in this table")),
+                None => findings.push(format!("{variant} is in scenarios/ but not in this catalogue")),
                 Some(Entry { planned: Some(place), .. }) => {
-                    findings.push(format!("{variant} is written, and still stands here as planned ({place})"));
+                    findings.push(format!("{variant} exists, but is still listed as planned ({place})"));
                 }
                 Some(_) => {}
             }
         }
         for (name, entry) in &table {
             if entry.planned.is_none() && !listed.iter().any(|(variant, _)| variant == name) {
-                findings.push(format!("{name} is gone from scenarios/"));
+                findings.push(format!("{name} is no longer in scenarios/"));
             }
             if entry.text.is_empty() {
-                findings.push(format!("{name} has no line that says what it is"));
+                findings.push(format!("{name} has no description"));
             }
         }
         findings
     }
 
-    /// What is planned, by where.
+    /// Planned entries, by the issue that plans them.
     fn planned(&self) -> BTreeMap<String, Vec<String>> {
         let mut planned: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, entry) in self.entries() {
-            // A scenario stands for its breaks.
+            // A planned scenario includes its breaks.
             let of_a_planned = name.split_once('+').is_some_and(|(of, _)| self.scenarios[of].entry.planned.is_some());
             if let Some(place) = entry.planned.as_ref().filter(|_| !of_a_planned) {
                 planned.entry(place.clone()).or_default().push(name);
@@ -181,12 +181,12 @@ impl Catalogue {
     }
 }
 
-/// Scenario and break of a variant.
+/// Splits a variant's id into scenario and break.
 fn parts(variant: &str) -> (&str, Option<&str>) {
     variant.split_once('+').map_or((variant, None), |(scenario, name)| (scenario, Some(name)))
 }
 
-/// A name, and in brackets where it is planned: `presign/ingress (issue 4)`.
+/// Splits a name from the issue in parentheses that plans it: `presign/ingress (issue 4)`.
 fn named(text: &str) -> (String, Option<String>) {
     match text.split_once('(') {
         Some((name, place)) => (name.trim().to_owned(), Some(place.trim_end().trim_end_matches(')').to_owned())),
@@ -226,7 +226,7 @@ Two holds.
     }
 
     #[test]
-    fn a_table_is_written_as_it_was_read() {
+    fn a_catalogue_is_written_as_it_was_read() {
         assert_eq!(table().render(), TABLE);
         assert_eq!(
             listed("a/one    One\na/one+x  X is\n\n"),
@@ -235,13 +235,13 @@ Two holds.
     }
 
     #[test]
-    fn what_is_gone_new_or_no_longer_planned_is_found() {
+    fn removed_new_and_no_longer_planned_entries_are_found() {
         for (variants, expected) in [
             (&["a/one", "a/one+x"][..], &[][..]),
-            (&["a/one"], &["a/one+x is gone from scenarios/"]),
-            (&["a/one", "a/one+x", "a/one+new"], &["a/one+new is in scenarios/ and not in this table"]),
-            (&["a/one", "a/one+x", "a/one+y"], &["a/one+y is written, and still stands here as planned (issue 4)"]),
-            (&["a/one", "a/one+x", "b"], &["b is in scenarios/ and not in this table"]),
+            (&["a/one"], &["a/one+x is no longer in scenarios/"]),
+            (&["a/one", "a/one+x", "a/one+new"], &["a/one+new is in scenarios/ but not in this catalogue"]),
+            (&["a/one", "a/one+x", "a/one+y"], &["a/one+y exists, but is still listed as planned (issue 4)"]),
+            (&["a/one", "a/one+x", "b"], &["b is in scenarios/ but not in this catalogue"]),
         ] {
             assert_eq!(table().differences(&list(variants)), expected, "{variants:?}");
         }
@@ -251,17 +251,17 @@ Two holds.
     }
 
     #[test]
-    fn what_is_new_comes_in_and_what_is_gone_stays_for_a_person() {
+    fn new_entries_are_added_and_removed_ones_stay() {
         let mut table = table();
         let now = list(&["a/one", "a/one+y", "a/two", "c"]);
         table.add(&now);
-        assert_eq!(table.differences(&now), ["a/one+x is gone from scenarios/"]);
-        assert_eq!(table.scenarios["a/one"].breaks[1].1.text, "Y is wrong.", "words that stand there stay");
+        assert_eq!(table.differences(&now), ["a/one+x is no longer in scenarios/"]);
+        assert_eq!(table.scenarios["a/one"].breaks[1].1.text, "Y is wrong.", "an existing description stays");
         assert_eq!(table.scenarios["c"].entry.text, "words of its own");
     }
 
     #[test]
-    fn a_line_that_is_none_is_an_error() {
+    fn an_invalid_line_is_an_error() {
         for text in ["## a\n\none\n\ntwo\n", "## a\n\n- `b` no colon\n", "## a\n## a\n", "## a\n- `b`: x\n- `b`: y\n"] {
             assert!(Catalogue::parse(text).is_err(), "{text}");
         }

@@ -1,4 +1,4 @@
-//! `cargo xtask e2e`: build, then become `parallax e2e`.
+//! `cargo xtask e2e`: builds, then replaces this process by `parallax e2e`.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{cargo, parts};
 
-/// Builds and replaces this process, so that signals and the exit code are the harness's own.
+/// Builds and replaces this process, so that signals and the exit code are those of the harness.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
     if args.iter().any(|arg| arg == "--help" || arg == "-h") {
         parts::say(
@@ -19,7 +19,7 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     Err(error).with_context(|| format!("failed to start {}", parallax.display()))
 }
 
-/// `parallax e2e`, told how the person called it.
+/// A command for `parallax e2e`, which passes on the name of the command that the user typed.
 pub(crate) fn command(parallax: &std::path::Path) -> Command {
     let mut command = Command::new(parallax);
     command.arg("e2e").env("PARALLAX_COMMAND", "cargo xtask e2e");

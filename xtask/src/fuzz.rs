@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz`: many mutated scenario files, records and frames, which no reader may panic at or take long for.
+//! `cargo xtask fuzz`: feeds many mutated scenario files, records and frames to their parsers, which must not panic or
+//! be slow.
 
 use anyhow::Result;
 
@@ -7,16 +8,16 @@ use crate::cargo;
 /// Arguments of `fuzz`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Fuzz {
-    /// How many inputs, shared by the readers.
+    /// The number of inputs for all parsers together.
     #[arg(value_name = "INPUTS")]
     inputs: usize,
-    /// Where the numbers begin; another one tries other inputs.
+    /// The first seed; another one gives other inputs.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-/// Runs the test `fuzz` of the integration binary with so many inputs. What was too much for a reader is kept in
-/// `target/TARGET/tmp/fuzz`: once mended, it belongs into `tests/fuzz`.
+/// Runs the test `fuzz` of the integration tests with this number of inputs. Inputs on which a parser failed are saved
+/// in `target/TARGET/tmp/fuzz`; after the repair, add them to `tests/fuzz`.
 pub(crate) fn run(args: &Fuzz) -> Result<bool> {
     let mut command = cargo::cargo();
     command.args(["test", "--workspace", "--test", "it", "--", "--nocapture", "fuzz::"]);

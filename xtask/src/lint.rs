@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: everything that can be said without running a scenario.
+//! `cargo xtask lint`: all checks that need no run of a scenario.
 
 use std::process::{Command, Stdio};
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::parts::{End, Parts};
 use crate::{cargo, catalogue, tidy};
 
-/// Runs all checks; whether none failed.
+/// Runs all checks; returns whether all passed.
 pub(crate) fn run() -> bool {
     let mut parts = Parts::default();
     parts.run("tidy", tidy::run);
@@ -31,8 +31,8 @@ pub(crate) fn run() -> bool {
     parts.close()
 }
 
-/// deny.toml's rules. Advisories are not among them: a report published overnight must not fail an unrelated change;
-/// the workflow asks for them apart.
+/// Checks the rules of deny.toml, except advisories: a report published overnight must not fail an unrelated change. A
+/// separate workflow checks advisories.
 fn dependencies() -> Result<End> {
     let installed = cargo::cargo().args(["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !installed.is_ok_and(|status| status.success()) {

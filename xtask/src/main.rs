@@ -1,4 +1,5 @@
-//! Development tasks. Thin: it builds, starts programs, and checks rules of the house; it knows nothing of the library.
+//! Development tasks. This program only builds, starts programs and checks the project's own rules; it does not use the
+//! library.
 
 mod bare;
 mod bench;
@@ -28,46 +29,48 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Build everything in one cargo call and run `parallax e2e` with the arguments given.
+    /// Build everything in one cargo call, then run `parallax e2e` with these arguments.
     #[command(disable_help_flag = true)]
     E2e {
-        /// Handed to `parallax e2e` as they are; `--help` shows them.
+        /// Passed on to `parallax e2e`; `--help` shows them.
         #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Every test: the workspace's own, then the shipped scenarios for real. Fails if any part failed.
+    /// Run all tests: the Rust tests, then the shipped scenarios. Fails if any part fails.
     Test {
         /// Install and start what is missing (engine, toolchains) on Debian or Ubuntu, as root.
         #[arg(long)]
         provision: bool,
     },
-    /// Formatting, clippy, dependency rules, scenario files, the catalogue, schemas, rules of the house.
+    /// Check formatting, clippy, dependency rules, scenario files, the catalogue, schemas, and the project's own rules.
     Lint,
-    /// Only the rules of the house: seconds, no compilation.
+    /// Check only the project's own rules: takes seconds, compiles nothing.
     Tidy,
-    /// README's two commands in a bare root file system of its own: a minimal Debian, this machine's Rust, a fresh clone of
-    /// HEAD, and an engine inside. Both must exit 0. As root.
+    /// Run README's two commands in a minimal Debian of their own, with this machine's Rust, a fresh clone of HEAD, and
+    /// an engine inside. Both must exit 0. Needs root.
     Bare(bare::Bare),
-    /// Measure, each as a ratio in one run, and write tables and pictures into docs/bench.
+    /// Measure the harness, each time as a ratio within one run, and write tables and charts to docs/bench.
     #[command(disable_help_flag = true)]
     Bench {
-        /// What to measure, and how; `--help` shows it.
+        /// Passed on to `parallax-bench`; `--help` shows them.
         #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// The scenarios again and again, shuffled by a seed of each run; exit 1 where a variant was red, or another by itself.
+    /// Run the scenarios repeatedly, each time in another random order. Exits 1 if a variant failed in any run, or had
+    /// another verdict when it ran alone.
     Soak(soak::Arguments),
-    /// Make each fault in the judge in turn, and fail where no recorded answer of the catalogue notices it: seconds, no engine.
+    /// Insert each fault into the judge in turn, and fail if no recorded answer detects it: takes seconds, needs no
+    /// engine.
     Mutate(mutate::Mutate),
-    /// Mutate scenario files, records and agents' frames: no reader may panic, or take a second.
+    /// Mutate scenario files, records and agents' frames: no parser may panic or take a second.
     Fuzz(fuzz::Fuzz),
-    /// Compare scenarios/catalogue.md with the scenarios and breaks that there are, adding what is new.
+    /// Compare scenarios/catalogue.md with the existing scenarios and breaks, and add new ones.
     Catalogue {
-        /// Add nothing; fail where they differ.
+        /// Add nothing; fail if they differ.
         #[arg(long)]
         check: bool,
     },
-    /// `lint`, then `test`.
+    /// Run `lint`, then `test`.
     Ci {
         /// As for `test`.
         #[arg(long)]

@@ -1,5 +1,6 @@
-//! `cargo xtask mutate`: whether the recorded answers of the catalogue notice every fault that is made in the judge. The
-//! faults and the judging are a test of the harness (`tests/it/mutate.rs`); this runs it, and takes answers from records.
+//! `cargo xtask mutate`: checks that the recorded answers of the catalogue detect every fault that is inserted into the
+//! judge. A test of the harness inserts the faults and judges (`tests/it/mutate.rs`). This task runs that test, and can
+//! take new answers from records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,25 +11,26 @@ use serde_json::{Value, json};
 use crate::cargo;
 use crate::parts::say;
 
-/// The recorded answers: events of a record, one a line, only those that end a step.
+/// The recorded answers: the `step-ended` events of records, one a line.
 const FILE: &str = "tests/answers.jsonl";
-/// What of a step's end nobody judges.
+/// Fields of a `step-ended` event that the judge does not use.
 const LEFT_OUT: [&str; 4] = ["question", "witness", "signature", "inside"];
-/// The same of its course.
+/// Fields of its `course` that the judge does not use.
 const LEFT_OUT_OF_COURSE: [&str; 4] = ["captured", "told", "moments", "link"];
 
 /// Arguments of `mutate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Mutate {
-    /// Take the answers of these runs first: folders with a record. Variants that are there already are replaced.
+    /// Take the answers of these runs (folders with a record) first. They replace existing answers of the same
+    /// variants.
     #[arg(long, value_name = "RUN", num_args = 1..)]
     take: Vec<PathBuf>,
-    /// Of these runs only the variants whose ids begin so.
+    /// Take only variants whose ids have one of these prefixes.
     #[arg(long, value_name = "ID", num_args = 1.., requires = "take")]
     only: Vec<String>,
 }
 
-/// Runs the gate; whether every fault was noticed.
+/// Runs the test; returns whether every fault was detected.
 pub(crate) fn run(args: &Mutate) -> Result<bool> {
     if !args.take.is_empty() {
         take(&args.take, &args.only)?;
@@ -51,11 +53,11 @@ fn take(runs: &[PathBuf], only: &[String]) -> Result<()> {
     std::fs::write(FILE, lines.join("\n") + "\n").with_context(|| format!("failed to write {FILE}"))
 }
 
-/// What ended steps, by variant; of a record, only of variants that went as declared.
+/// The `step-ended` events, by variant. From a record, only variants that passed are taken.
 fn answers(path: &Path) -> Result<BTreeMap<String, Vec<Value>>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
     let events = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>();
-    let events = events.with_context(|| format!("{} is no record", path.display()))?;
+    let events = events.with_context(|| format!("{} is not a record", path.display()))?;
     Ok(of_events(&events))
 }
 
@@ -76,7 +78,7 @@ fn of_events(events: &[Value]) -> BTreeMap<String, Vec<Value>> {
             without(course, &LEFT_OUT_OF_COURSE);
         }
         let steps = all.entry(id).or_default();
-        // Of a step within a repeat the last round counts.
+        // For a step within a repeat, only the last round is kept.
         steps.retain(|it| it["event"]["step-ended"]["step"] != step["step"]);
         steps.push(json!({ "at_ms": 0, "event": { "step-ended": step } }));
     }
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_judged_of_variants_that_went_as_declared_is_taken() {
+    fn only_judged_fields_of_passed_variants_are_taken() {
         let ended = |variant: &str, outcome: Value| json!({ "at_ms": 9, "event": { "variant-ended": { "variant": variant, "outcome": outcome } } });
         let events = [
             step("a/b", "one"),
@@ -114,7 +116,7 @@ mod tests {
         let one = json!({ "variant": "a/b", "step": "one", "course": { "tally": 2 } });
         assert_eq!(taken["a/b"][0], json!({ "at_ms": 0, "event": { "step-ended": one } }));
         assert_eq!(taken["a/b"].len(), 2);
-        // The file of answers says no more how variants ended.
+        // The file of answers has no `variant-ended` events.
         assert_eq!(of_events(&taken["a/b"])["a/b"], taken["a/b"]);
     }
 }

@@ -1,11 +1,11 @@
-//! A task made of parts: each is run, timed and told, and one that failed does not hide the others.
+//! Runs the parts of a task. Each is timed and reported, and a failed part does not prevent the others.
 
 use std::io::Write as _;
 use std::time::Instant;
 
 use anyhow::Result;
 
-/// Prints a line for the person, to standard error: standard output belongs to the programs that are started.
+/// Prints a line for the user to standard error; standard output is for the programs that a task starts.
 pub(crate) fn say(line: &str) {
     drop(writeln!(std::io::stderr().lock(), "{line}"));
 }
@@ -14,7 +14,7 @@ pub(crate) fn say(line: &str) {
 pub(crate) enum End {
     Ok,
     Failed,
-    /// Not run, and why.
+    /// Not run, with the reason.
     Skipped(String),
 }
 
@@ -24,12 +24,12 @@ impl From<bool> for End {
     }
 }
 
-/// The parts so far.
+/// The parts that have run.
 #[derive(Default)]
 pub(crate) struct Parts(Vec<(String, End, u64)>);
 
 impl Parts {
-    /// Runs a part. An error counts as failed, and is told.
+    /// Runs a part. An error is printed and counts as a failure.
     pub(crate) fn run<E: Into<End>>(&mut self, name: &str, part: impl FnOnce() -> Result<E>) -> bool {
         say(&format!("== {name}"));
         let began = Instant::now();
@@ -45,7 +45,7 @@ impl Parts {
         ok
     }
 
-    /// Tells how each part ended; whether none failed.
+    /// Prints how each part ended; returns whether none failed.
     pub(crate) fn close(&self) -> bool {
         say("");
         let width = self.0.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);

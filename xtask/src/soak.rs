@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: the scenarios again and again, in another order each time, and each variant by itself: a verdict must
-//! depend on neither.
+//! `cargo xtask soak`: runs the scenarios repeatedly, each time in another order, and then each variant alone. A
+//! verdict must not depend on the order or on other variants.
 
 mod figures;
 mod load;
@@ -15,36 +15,36 @@ use self::load::Load;
 use crate::parts::say;
 use crate::{cargo, e2e};
 
-/// What a seed is taken modulo of: short enough to be typed.
+/// Seeds are below this limit, so that they are short enough to type.
 const SEEDS: u128 = 1_000_000;
 
-/// How `parallax` exits when it is interrupted.
+/// The exit code of `parallax` when it is interrupted.
 const INTERRUPTED: i32 = 130;
 
 /// Arguments of `soak`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// How many runs, each shuffled by a seed of its own.
+    /// The number of runs; each is shuffled with its own seed.
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Then each variant once by itself; its verdict must be that of the runs.
+    /// Then run each variant once alone; it must have the same verdict as in the runs.
     #[arg(long)]
     alone: bool,
-    /// Keep half of the processors busy meanwhile.
+    /// Keep half of the processors busy during the runs.
     #[arg(long)]
     half_speed: bool,
-    /// The first seed; the others follow it. It is printed.
+    /// The first seed; each further run increments it. By default it is random; it is printed.
     #[arg(long)]
     seed: Option<u64>,
-    /// Where the figures go as JSON.
+    /// The file for the results as JSON.
     #[arg(long, default_value = "target/soak.json")]
     json: PathBuf,
-    /// As `parallax e2e` takes them.
+    /// Filters, in the syntax of `parallax e2e`.
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
 }
 
-/// Runs all of it; whether every variant was green each time, and the same alone.
+/// Runs everything; returns whether every variant passed each time, and had the same verdict alone.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let parallax = cargo::build()?;
     let first = arguments.seed.map_or_else(fresh_seed, Ok)?;
@@ -59,8 +59,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         let variants: Vec<String> = soak.variants().into_iter().map(str::to_owned).collect();
         for (number, variant) in variants.iter().enumerate() {
             say(&format!("== alone {} of {}: {variant}", number + 1, variants.len()));
-            let ran = ran(&parallax, &["--breaks".into(), "all".into(), variant.clone()], None)?;
-            soak.alone.extend(ran.verdicts);
+            let run = execute(&parallax, &["--breaks".into(), "all".into(), variant.clone()], None)?;
+            soak.alone.extend(run.verdicts);
         }
     }
     if let Some(folder) = arguments.json.parent() {
@@ -68,9 +68,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     }
     std::fs::write(&arguments.json, format!("{:#}\n", soak.as_json()))
         .with_context(|| format!("failed to write {}", arguments.json.display()))?;
-    say(&soak.in_words());
-    say(&format!("figures in {}", arguments.json.display()));
-    Ok(soak.is_green())
+    say(&soak.summary());
+    say(&format!("results are in {}", arguments.json.display()));
+    Ok(soak.passed())
 }
 
 fn fresh_seed() -> Result<u64> {
@@ -81,11 +81,11 @@ fn fresh_seed() -> Result<u64> {
 fn shuffled(parallax: &Path, seed: u64, filters: &[String]) -> Result<Run> {
     let mut args = vec![format!("--shuffle={seed}"), "--breaks".to_owned(), "all".to_owned()];
     args.extend(filters.iter().cloned());
-    ran(parallax, &args, Some(seed))
+    execute(parallax, &args, Some(seed))
 }
 
-/// One run, and what its record says. Its exit code is in the verdicts, but where there are none.
-fn ran(parallax: &Path, args: &[String], seed: Option<u64>) -> Result<Run> {
+/// One run, and its record. The exit code matters only if the record has no verdicts.
+fn execute(parallax: &Path, args: &[String], seed: Option<u64>) -> Result<Run> {
     let output = e2e::command(parallax).args(args).stdout(std::process::Stdio::null()).status();
     let status = output.with_context(|| format!("failed to start {}", parallax.display()))?;
     if status.code() == Some(INTERRUPTED) {
@@ -95,7 +95,7 @@ fn ran(parallax: &Path, args: &[String], seed: Option<u64>) -> Result<Run> {
     let text = std::fs::read_to_string(record).with_context(|| format!("failed to read {}", record.display()))?;
     let run = Run::of_record(&text, seed)?;
     if run.verdicts.is_empty() && !status.success() {
-        bail!("the run ended with {status} and without a verdict");
+        bail!("the run ended with {status} and has no verdict");
     }
     Ok(run)
 }

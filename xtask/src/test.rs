@@ -1,6 +1,7 @@
-//! `cargo xtask test`: every test there is.
+//! `cargo xtask test`: runs all tests.
 //!
-//! Image builds are Go and take minutes; they run beside the building of the tests, which is Rust and takes minutes too.
+//! Image builds compile Go and take minutes. They run concurrently with the build of the tests, which takes minutes,
+//! too.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,30 +13,30 @@ use anyhow::{Context as _, Result};
 use crate::parts::{End, Parts, say};
 use crate::{cargo, e2e};
 
-/// The operator's images exist only as they are published, and CI's machines reach no registry.
+/// This scenario may be skipped: its images are only available from a registry, which CI machines cannot reach.
 const EXPECTED_SKIPS: [&str; 2] = ["--allow-skip", "identity/operator-sts"];
-/// Cold image builds take some ten minutes on two cores; past this they hang.
+/// Time limit for image builds. Without a cache they take about ten minutes on two cores.
 const IMAGES_LIMIT: Duration = Duration::from_mins(45);
-/// While waiting, a line at least this often.
+/// The interval of progress lines while waiting.
 const SAY_EVERY: Duration = Duration::from_secs(15);
-/// So much of a failed build's output is shown.
+/// The number of lines of a failed build's output that are shown.
 const TAIL_LINES: usize = 60;
 
-/// Runs all parts; whether none failed. Their own closing lines stand in the output as they come; the scenarios' line
-/// `N passed, N failed, N skipped` is the last on standard output.
+/// Runs all parts; returns whether none failed. The scenarios run last, so their line `N passed, N failed, N skipped`
+/// is the last on standard output.
 pub(crate) fn run(provision: bool) -> Result<bool> {
     let flag = if provision { &["--provision"][..] } else { &[] };
     let parallax = cargo::build()?;
     let mut parts = Parts::default();
     let engine = if provision {
-        // Everything that a test looks for, before the first begins: tests install nothing.
+        // Installs everything that the tests need before the first starts, because tests install nothing themselves.
         parts.run("machine", || cargo::succeeds(Command::new(&parallax).args(["doctor", "--provision", "--tests"])))
     } else {
         true
     };
     let mut images = if engine { Some(Images::start(&parallax, flag)?) } else { None };
     parts.run("test build", || cargo::succeeds(cargo::cargo().args(["test", "--workspace", "--no-run"])));
-    // The tests that start clusters need the images, and have their own limits.
+    // Tests that start clusters need the images; their own time limits do not include image builds.
     if let Some(images) = &mut images {
         parts.run("images", || images.finish());
     }
@@ -44,13 +45,13 @@ pub(crate) fn run(provision: bool) -> Result<bool> {
         if engine {
             cargo::succeeds(e2e::command(&parallax).args(flag).args(EXPECTED_SKIPS)).map(End::from)
         } else {
-            Ok(End::Skipped("the machine is not ready".to_owned()))
+            Ok(End::Skipped("the machine is not set up".to_owned()))
         }
     });
     Ok(parts.close())
 }
 
-/// `parallax images fetch`, beside everything else.
+/// A running `parallax images fetch`.
 struct Images {
     child: Child,
     log: PathBuf,
@@ -59,21 +60,21 @@ struct Images {
 
 impl Images {
     fn start(parallax: &Path, flag: &[&str]) -> Result<Self> {
-        // Beside the binaries: it goes with them, and is no run of its own.
+        // The log is in the folder of the binaries, so that `cargo clean` removes it, too.
         let log = parallax.with_file_name("images-fetch.log");
         let file = File::create(&log).with_context(|| format!("failed to create {}", log.display()))?;
         let mut command = Command::new(parallax);
-        // Plain lines, whatever the terminal: they go to a file.
+        // `CI` selects plain lines, because the output goes to a file.
         command.args(["images", "fetch"]).args(flag).env("CI", "true");
         command.stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().with_context(|| format!("failed to start {}", parallax.display()))?;
-        say(&format!("images are made beside the tests; their output goes to {}", log.display()));
+        say(&format!("images are built while the tests compile; their output goes to {}", log.display()));
         Ok(Self { child, log, began: Instant::now() })
     }
 
-    /// Waits for the end, saying how it goes.
+    /// Waits for the end, and reports progress.
     fn finish(&mut self) -> Result<bool> {
-        let mut said = Instant::now();
+        let mut reported = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
                 say(&self.tail(if status.success() { 3 } else { TAIL_LINES }));
@@ -82,13 +83,13 @@ impl Images {
             if self.began.elapsed() > IMAGES_LIMIT {
                 self.child.kill()?;
                 say(&self.tail(TAIL_LINES));
-                anyhow::bail!("images were not made within {} minutes", IMAGES_LIMIT.as_secs() / 60);
+                anyhow::bail!("images were not built within {} minutes", IMAGES_LIMIT.as_secs() / 60);
             }
-            if said.elapsed() >= SAY_EVERY {
+            if reported.elapsed() >= SAY_EVERY {
                 say(&format!("images, for {} s now:\n{}", self.began.elapsed().as_secs(), self.tail(1)));
-                said = Instant::now();
+                reported = Instant::now();
             }
-            // std can wait for a child only without a limit; this asks twice a second, within the limit above.
+            // std cannot wait for a child with a time limit, so this polls twice a second.
             std::thread::sleep(Duration::from_millis(500));
         }
     }
@@ -102,7 +103,7 @@ impl Images {
 
 impl Drop for Images {
     fn drop(&mut self) {
-        // Only where the tests were given up: a child that has ended is gone already.
+        // This has an effect only if the tests were aborted before the child ended.
         drop(self.child.kill());
         drop(self.child.wait());
     }

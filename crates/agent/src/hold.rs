@@ -7,7 +7,7 @@ use rustix::process::{WaitOptions, wait};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Waits for SIGTERM or SIGINT.
-pub(crate) async fn until_told() -> anyhow::Result<()> {
+pub(crate) async fn until_signal() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
     let mut ended = signal(SignalKind::child()).context("failed to listen for SIGCHLD")?;

@@ -1,7 +1,8 @@
 //! `parallax-agent`: what Parallax runs inside containers, as one static binary.
 //!
 //! `session` answers the harness's questions over the standard streams of an exec; `hold` keeps a vantage's pod alive;
-//! `world` is the name server and edge of a cluster; `inject` is a webhook that adds to pods what web identity needs.
+//! `world` is the external network of a cluster: a name server and a TLS proxy (the edge); `inject` is an admission
+//! webhook that adds to pods what web identity needs.
 
 mod addresses;
 mod hold;
@@ -24,11 +25,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Answer questions framed on standard input, on standard output, until the input ends
+    /// Read questions from standard input and write answers to standard output, both in frames, until the input ends
     Session,
     /// Do nothing until SIGTERM: the main process of a vantage's pod
     Hold,
-    /// Serve the run's names and edge, as the JSON in `PARALLAX_WORLD` describes them
+    /// Serve the run's DNS names and its TLS proxy, as the JSON in `PARALLAX_WORLD` describes them
     World,
     /// Serve the admission webhook that adds token, role and endpoints to pods of annotated ServiceAccounts
     Inject(inject::Arguments),
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
             let done = runtime.block_on(async {
                 match arguments.command {
                     Command::Session => session::serve().await,
-                    Command::Hold => hold::until_told().await,
+                    Command::Hold => hold::until_signal().await,
                     Command::World => world::serve().await,
                     Command::Inject(arguments) => inject::serve(&arguments).await,
                 }
@@ -57,14 +58,14 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            complain(&format!("{why:#}"));
+            log_error(&format!("{why:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
 /// Writes one line to standard error; the harness shows the last lines if the agent ends.
-fn complain(text: &str) {
+fn log_error(text: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "parallax-agent: {text}");
 }

@@ -12,8 +12,8 @@ use tokio::sync::Mutex;
 pub(crate) struct Probers(Mutex<HashMap<u64, Arc<Mutex<Prober>>>>);
 
 impl Probers {
-    /// Carries out an order for a prober and returns what the prober saw; nothing if there is no such prober.
-    pub(crate) async fn obey(&self, prober: u64, order: ProberOrder) -> Option<Box<Series>> {
+    /// Executes an order for a prober and returns its series; `None` if there is no such prober.
+    pub(crate) async fn execute(&self, prober: u64, order: ProberOrder) -> Option<Box<Series>> {
         let mut all = self.0.lock().await;
         match order {
             ProberOrder::Start(question) => {

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::addresses;
 use crate::probers::Probers;
 
-/// Questions that are asked at the same time; further ones wait.
+/// The most questions in progress at the same time; further ones wait.
 const AT_ONCE: usize = 64;
 
 /// Exit code after a panic: the one that Rust's own runtime uses.
@@ -59,7 +59,7 @@ async fn run(
             tokio::spawn(async move {
                 let frame = match message {
                     ToAgent::Ask { request, question } => answer(request, &question).await,
-                    ToAgent::Prober { request, prober, order } => series(request, probers.obey(prober, order).await),
+                    ToAgent::Prober { request, prober, order } => series(request, probers.execute(prober, order).await),
                     ToAgent::Heartbeat => return,
                 };
                 // A closed output ends the writer, and with it the session.
@@ -81,9 +81,9 @@ async fn run(
 }
 
 async fn answer(request: u64, question: &Question) -> Vec<u8> {
-    let told = parallax_probe::ask(question).await;
-    let evidence = told.evidence.clone();
-    wire::encode(&FromAgent::Told { request, answer: Box::new(told) }).unwrap_or_else(|why| {
+    let answer = parallax_probe::ask(question).await;
+    let evidence = answer.evidence.clone();
+    wire::encode(&FromAgent::Told { request, answer: Box::new(answer) }).unwrap_or_else(|why| {
         let cause = Cause::Client { detail: format!("the answer cannot be sent: {why}") };
         let answer = Box::new(Answer { outcome: Err(cause), evidence });
         wire::encode(&FromAgent::Told { request, answer }).expect("evidence and one sentence are shorter than a frame")

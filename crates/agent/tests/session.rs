@@ -1,5 +1,4 @@
-//! The agent as a process: the answers it gives do not depend on the environment it was started in, and it ends with
-//! its input.
+//! The agent as a process: its answers do not depend on its environment, and it ends when its input ends.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::collections::BTreeMap;
@@ -64,7 +63,7 @@ impl Agent {
     }
 }
 
-/// A TLS server that answers every request with 403; with its certificate.
+/// Starts a TLS server that answers every request with 403; returns its address and its certificate.
 fn server() -> (SocketAddr, String) {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec!["minio.example.com".to_owned()]).unwrap().self_signed(&key).unwrap();
@@ -92,7 +91,7 @@ fn server() -> (SocketAddr, String) {
     (at, certificate.pem())
 }
 
-/// What a laptop or a CI machine may have set, made useless.
+/// Variables that a laptop or a CI machine may have, with values that would make the probes fail.
 const RUBBISH: [(&str, &str); 22] = [
     ("AWS_ACCESS_KEY_ID", "rubbish"),
     ("AWS_SECRET_ACCESS_KEY", "rubbish"),
@@ -122,7 +121,7 @@ const RUBBISH: [(&str, &str); 22] = [
 fn nothing_is_inherited_from_the_environment() {
     let (at, pem) = server();
     let from = "127.0.0.1:443".parse().unwrap();
-    // `localhost` names need no server: the resolver answers them itself.
+    // Names below `localhost` need no server: the resolver answers them itself.
     let view = View { trust: vec![pem], pin: None, name_servers: vec![], detours: vec![Detour { from, to: at }] };
     let access = S3Access {
         endpoint: "https://127.0.0.1".to_owned(),
@@ -163,13 +162,13 @@ fn nothing_is_inherited_from_the_environment() {
     let (mut clean, mut soiled) = (Agent::start(&[]), Agent::start(&RUBBISH));
     for (view, probe) in questions {
         let (expected, seen) = (clean.ask(view, probe.clone()), soiled.ask(view, probe));
-        assert_eq!(still(expected.clone()), still(seen), "{expected:?}");
+        assert_eq!(without_variable_parts(expected.clone()), without_variable_parts(seen), "{expected:?}");
     }
     assert!(clean.end().success() && soiled.end().success());
 }
 
-/// An answer without what differs each time: clocks, ports, and a signature over the clock.
-fn still(mut answer: Answer) -> Answer {
+/// Removes what differs each time: times, ports, and a signature that covers the time.
+fn without_variable_parts(mut answer: Answer) -> Answer {
     let evidence = &mut answer.evidence;
     (evidence.started_unix_ms, evidence.took_us, evidence.local) = (0, 0, None);
     (evidence.dns_us, evidence.connect_us, evidence.tls_us) = (None, None, None);
@@ -187,7 +186,7 @@ fn leaf(pem: &str) -> Vec<u8> {
 }
 
 #[test]
-fn questions_are_answered_side_by_side_and_the_agent_ends_with_its_input() {
+fn questions_are_answered_concurrently_and_the_agent_ends_with_its_input() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut agent = Agent::start(&[]);
     let url = format!("http://{}/", silent.local_addr().unwrap());
@@ -208,6 +207,6 @@ fn questions_are_answered_side_by_side_and_the_agent_ends_with_its_input() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(order[2], 1, "the slow question does not hold up the others: {order:?}");
+    assert_eq!(order[2], 1, "the slow question does not delay the others: {order:?}");
     assert!(agent.end().success());
 }

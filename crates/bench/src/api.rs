@@ -1,4 +1,5 @@
-//! The bare calls of the apiserver that a harness cannot do without: a namespace, a pod, and a watch until it runs.
+//! The baseline for measurements: the apiserver calls that any harness needs, which are a namespace, a pod, and a watch
+//! until the pod runs.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,17 +14,17 @@ use kube::runtime::wait::conditions::is_pod_running;
 use kube::{Api, Client, Config};
 use serde_json::json;
 
-/// No pod takes longer to run on a machine that is worth measuring.
+/// Time limit for a pod to run; a machine that needs longer is too slow for a measurement.
 const WITHIN: Duration = Duration::from_mins(2);
 
-/// A client for a cluster that a run left standing.
+/// A client for a cluster that a run kept (`--keep`).
 pub(crate) async fn client(kubeconfig: &Path) -> Result<Client> {
     let read = Kubeconfig::read_from(kubeconfig).with_context(|| format!("failed to read {}", kubeconfig.display()))?;
     let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }
 
-/// So many pods, each in a namespace of its own, so many at once: how long until all run.
+/// Creates `count` pods, each in its own namespace, `at_once` at a time. Returns how long it takes until all run.
 pub(crate) async fn pods(client: &Client, image: &str, count: u32, at_once: usize) -> Result<Duration> {
     let began = Instant::now();
     let all = futures::stream::iter(0..count).map(|number| pod(client, image, format!("bare-{number}")));
@@ -35,10 +36,10 @@ async fn pod(client: &Client, image: &str, namespace: String) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let made = serde_json::from_value(json!({ "metadata": { "name": namespace } }))?;
     namespaces.create(&PostParams::default(), &made).await?;
-    // What the pod's admission asks for is made by a controller, in its own time.
+    // A pod is admitted only after a controller has created the namespace's default ServiceAccount.
     let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> = Api::namespaced(client.clone(), &namespace);
-    let there = await_condition(accounts, "default", |it: Option<&_>| it.is_some());
-    tokio::time::timeout(WITHIN, there).await.context("the namespace gets no account")??;
+    let exists = await_condition(accounts, "default", |it: Option<&_>| it.is_some());
+    tokio::time::timeout(WITHIN, exists).await.context("the namespace got no ServiceAccount")??;
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let made = serde_json::from_value(json!({
         "metadata": { "name": "pause" },
@@ -49,12 +50,12 @@ async fn pod(client: &Client, image: &str, namespace: String) -> Result<()> {
     }))?;
     pods.create(&PostParams::default(), &made).await?;
     let running = await_condition(pods, "pause", is_pod_running());
-    tokio::time::timeout(WITHIN, running).await.context("a pod does not run")??;
+    tokio::time::timeout(WITHIN, running).await.context("a pod did not start")??;
     namespaces.delete(&namespace, &DeleteParams::default()).await?;
     Ok(())
 }
 
-/// The image that a pod of an earlier run on this cluster has, as the node knows it.
+/// The image of a pod of an earlier run on this cluster, by the name that the node knows.
 pub(crate) async fn image_of(client: &Client, name: &str) -> Result<String> {
     let pods: Api<Pod> = Api::all(client.clone());
     let all = pods.list(&kube::api::ListParams::default()).await?;

@@ -1,4 +1,4 @@
-//! Starting the harness on made projects.
+//! Runs the harness on generated projects.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,13 +10,13 @@ use tempfile::TempDir;
 use crate::processes::{Seen, Watch};
 use crate::record::Record;
 
-/// The program that is measured.
+/// The program under measurement.
 #[derive(Debug)]
 pub(crate) struct Harness {
     program: PathBuf,
 }
 
-/// A run, as it went.
+/// A finished run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) took: Duration,
@@ -37,7 +37,7 @@ impl Harness {
         command
     }
 
-    /// `parallax e2e` in a project, to its end, green or not; who reads the record sees which.
+    /// Runs `parallax e2e` in a project to its end. The caller finds in the record whether it passed.
     pub(crate) fn e2e(&self, project: &Path, args: &[String]) -> Result<Run> {
         let began = Instant::now();
         let mut command = self.command(project);
@@ -51,15 +51,15 @@ impl Harness {
         Ok(Run { took, record: Record::read(&project.join("target/e2e/latest/record.jsonl"))?, seen })
     }
 
-    /// As `e2e`, where anything but green is an error, since nothing can be compared with it.
-    pub(crate) fn green(&self, project: &Path, args: &[String]) -> Result<Run> {
+    /// Like [`Self::e2e`], but fails unless all variants passed: other runs cannot be compared.
+    pub(crate) fn passing_e2e(&self, project: &Path, args: &[String]) -> Result<Run> {
         let run = self.e2e(project, args)?;
-        let red = run.record.red();
-        ensure!(red.is_empty() && run.record.variants() > 0, "not green: {}", red.join(", "));
+        let failed = run.record.failed();
+        ensure!(failed.is_empty() && run.record.variants() > 0, "these variants did not pass: {}", failed.join(", "));
         Ok(run)
     }
 
-    /// Takes down what a run left standing.
+    /// Removes the environment that a run kept.
     pub(crate) fn down(&self, project: &Path, run: &str) -> Result<()> {
         let output = self.command(project).args(["down", run]).output().context("`parallax down`")?;
         ensure!(output.status.success(), "`parallax down {run}`: {}", String::from_utf8_lossy(&output.stderr));
@@ -67,7 +67,7 @@ impl Harness {
     }
 }
 
-/// A project of scenarios that exists as long as this.
+/// A project of scenarios in a temporary folder, which is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Project {
     folder: TempDir,
@@ -79,7 +79,7 @@ impl Project {
         Ok(Self { folder })
     }
 
-    /// One of so many scenarios that are alike but for their names.
+    /// A project of `count` scenarios that differ only in their names.
     pub(crate) fn scenarios(count: u32, text: impl Fn(&str) -> String) -> Result<Self> {
         let project = Self::new()?;
         for number in 0..count {
@@ -100,7 +100,7 @@ impl Project {
     }
 }
 
-/// A scenario that makes one pod and waits until it runs.
+/// A scenario that creates one pod and waits until it runs.
 pub(crate) fn one_pod(name: &str) -> String {
     format!(
         r"name: {name}
@@ -123,7 +123,7 @@ flow:
     )
 }
 
-/// Seconds of a duration.
+/// Formats a duration in seconds.
 pub(crate) fn seconds(duration: Duration) -> String {
     format!("{:.2} s", duration.as_secs_f64())
 }

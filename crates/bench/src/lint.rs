@@ -1,4 +1,4 @@
-//! Reading and planning many scenarios.
+//! Measures how long it takes to read and plan many scenarios.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use crate::harness::{Harness, Project, seconds};
 use crate::table::Table;
 
-/// The scenario that is multiplied.
+/// The scenario that is copied.
 const PATTERN: &str = include_str!("../../../tests/good/presigned-url.yaml");
 const LINTED: u32 = 1_000;
 const PLANNED: u32 = 10_000;
-/// The best of so many times: the others say what else the machine did.
+/// The number of repetitions. The shortest time counts, because other load on the machine makes the others longer.
 const TIMES: usize = 3;
 
 pub(crate) fn run(harness: &Harness) -> Result<Table> {

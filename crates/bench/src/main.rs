@@ -1,5 +1,5 @@
-//! What `cargo xtask bench` measures. Each figure is a ratio of two things that one run measured on one machine, so that a
-//! slow or busy machine changes both. A measurement is a table and a picture in `docs/bench`; nothing fails by it.
+//! The measurements of `cargo xtask bench`. Each result is a ratio of two values from one run on one machine, so that a
+//! slow or busy machine changes both. A measurement writes a table and a chart to `docs/bench`; no value makes it fail.
 
 mod api;
 mod harness;
@@ -23,18 +23,18 @@ use clap::{Parser, ValueEnum};
 use crate::harness::Harness;
 use crate::table::Table;
 
-/// Measures the harness against what it stands on, each as a ratio in one run.
+/// Measures the harness relative to its baseline (the apiserver, a node's start, chainsaw), each as a ratio in one run.
 #[derive(Debug, Parser)]
 struct Cli {
-    /// The harness that is measured.
+    /// The harness to measure.
     #[arg(long, value_name = "PROGRAM")]
     parallax: PathBuf,
-    /// Where tables and pictures are written.
+    /// The folder for tables and charts.
     #[arg(long, value_name = "DIR", default_value = "docs/bench")]
     out: PathBuf,
-    /// What to measure; without a name everything but `suite`, which takes as long as the catalogue.
+    /// What to measure; by default everything except `suite`, which takes as long as the whole catalogue.
     names: Vec<Name>,
-    /// What `suite` runs, as `parallax e2e` takes it.
+    /// The scenarios that `suite` runs, in the syntax of `parallax e2e`.
     #[arg(long, value_name = "FILTER")]
     filter: Vec<String>,
 }
@@ -42,23 +42,23 @@ struct Cli {
 /// The measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Name {
-    /// Reading and checking 1,000 scenarios, and planning 10,000.
+    /// Read and check 1,000 scenarios, and plan 10,000.
     Lint,
-    /// From nothing to the first answer of a pod, against a node's own start.
+    /// The time to the first answer of a pod, relative to a node's own start.
     Start,
-    /// 40 pods, each in a namespace of its own, against the bare calls of the apiserver, and against chainsaw where it is
-    /// on PATH; the memory that the harness takes.
+    /// 40 pods, each in its own namespace, relative to the plain apiserver calls, and to chainsaw if it is on PATH; and
+    /// the harness's memory.
     Overhead,
-    /// The time from a line in a log to its verdict, against the time that a request to the apiserver takes.
+    /// The time from a line in a log to its verdict, relative to a request to the apiserver.
     Detect,
-    /// What a variant more costs on one cluster, in time and memory.
+    /// The time and memory that each additional variant on a cluster costs.
     Scale,
-    /// The catalogue: how idle the processors are, the harness's own share, the critical path, the longest waits.
+    /// The catalogue: the idle share of the processors, the harness's own share, the critical path, the longest waits.
     Suite,
 }
 
-/// What is measured where nobody says.
-const USUAL: [Name; 5] = [Name::Lint, Name::Start, Name::Overhead, Name::Detect, Name::Scale];
+/// The default measurements.
+const DEFAULT: [Name; 5] = [Name::Lint, Name::Start, Name::Overhead, Name::Detect, Name::Scale];
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
@@ -74,7 +74,7 @@ fn run(cli: &Cli) -> Result<()> {
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok().context("two TLS providers")?;
     let harness = Harness::new(&cli.parallax)?;
     std::fs::create_dir_all(&cli.out).with_context(|| format!("failed to make {}", cli.out.display()))?;
-    for name in if cli.names.is_empty() { &USUAL[..] } else { &cli.names } {
+    for name in if cli.names.is_empty() { &DEFAULT[..] } else { &cli.names } {
         let measured = match name {
             Name::Lint => lint::run(&harness),
             Name::Start => start::run(&harness),
@@ -84,13 +84,13 @@ fn run(cli: &Cli) -> Result<()> {
             Name::Suite => suite::run(&harness, &cli.filter),
         };
         let table = measured.with_context(|| format!("bench {}", word(*name)))?;
-        keep(&cli.out, &table)?;
+        publish(&cli.out, &table)?;
     }
     Ok(())
 }
 
-/// Prints a table and writes it down with its picture.
-fn keep(out: &Path, table: &Table) -> Result<()> {
+/// Prints a table and writes it to a file, with its chart.
+fn publish(out: &Path, table: &Table) -> Result<()> {
     say(&table.text());
     let page = out.join(format!("{}.md", table.name));
     std::fs::write(&page, table.page()).with_context(|| format!("failed to write {}", page.display()))?;
@@ -101,8 +101,8 @@ fn word(name: Name) -> String {
     name.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default()
 }
 
-/// A line for whoever waits.
+/// Prints a line for the user.
 fn say(line: &str) {
-    // Nobody may be there to read it; that is no reason to stop.
+    // A closed standard output must not stop the measurement.
     drop(writeln!(std::io::stdout(), "{line}"));
 }

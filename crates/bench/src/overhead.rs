@@ -1,4 +1,4 @@
-//! What the harness costs beside what it does.
+//! The overhead of the harness, compared with the plain apiserver calls for the same pods.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ const AT_ONCE: usize = 8;
 
 pub(crate) fn run(harness: &Harness) -> Result<Table> {
     let project = Project::scenarios(CASES, one_pod)?;
-    let ours = harness.green(project.path(), &arguments(&["--keep"]))?;
-    let measured = against(&project);
+    let ours = harness.passing_e2e(project.path(), &arguments(&["--keep"]))?;
+    let measured = baselines(&project);
     let down = harness.down(project.path(), ours.record.run());
     let (bare, chainsaw) = measured?;
     down?;
@@ -44,10 +44,10 @@ pub(crate) fn run(harness: &Harness) -> Result<Table> {
     Ok(table)
 }
 
-/// The same on the cluster that the harness left standing.
-fn against(project: &Project) -> Result<(Duration, Option<Duration>)> {
+/// Measures the same pods, without the harness, on the cluster that it kept.
+fn baselines(project: &Project) -> Result<(Duration, Option<Duration>)> {
     let kubeconfig = project.path().join("target/e2e/latest/c1.kubeconfig");
-    say("overhead: the harness is measured; now the bare calls");
+    say("overhead: the harness is measured; now the plain apiserver calls");
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
     let (bare, image) = runtime.block_on(async {
         let client = api::client(&kubeconfig).await?;
@@ -57,12 +57,12 @@ fn against(project: &Project) -> Result<(Duration, Option<Duration>)> {
     Ok((bare, chainsaw(&kubeconfig, &image)?))
 }
 
-/// From the cluster's first answer to the last verdict.
+/// The time from the cluster's first answer to the last verdict.
 pub(crate) fn after_start(run: &Run) -> Result<Duration> {
     let cluster = run.record.of_setup("cluster/");
     let ready = cluster.iter().map(|it| it.to_ms).min().context("no cluster became ready")?;
     let last = run.record.of_variants().iter().map(|it| it.to_ms).max().context("no variant ended")?;
-    // Environments begin when the apiserver answers, which is before the node is ready.
+    // Environments start when the apiserver answers, which is before the node is ready.
     let first = run.record.of_setup("environment/").iter().map(|it| it.from_ms).min().unwrap_or(ready);
     Ok(Duration::from_millis(last.saturating_sub(first.min(ready))))
 }
@@ -73,7 +73,7 @@ pub(crate) fn arguments(further: &[&str]) -> Vec<String> {
     all.map(str::to_owned).collect()
 }
 
-/// Chainsaw with the same cases, where it is on PATH.
+/// Runs Chainsaw with the same cases, if it is on PATH.
 fn chainsaw(kubeconfig: &std::path::Path, image: &str) -> Result<Option<Duration>> {
     if Command::new("chainsaw").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! A measurement as a picture: bars, the longest first as they come.
+//! Draws a measurement as a bar chart.
 
 use std::path::Path;
 
@@ -13,9 +13,9 @@ use crate::table::Table;
 const WIDTH: u32 = 900;
 const LINE: i32 = 26;
 const HEAD: i32 = 40;
-/// Where bars begin: labels stand before it.
+/// The x position at which bars begin; the labels are to the left.
 const LEFT: i32 = 330;
-/// What figures behind the longest bar take.
+/// The space for the value to the right of the longest bar.
 const RIGHT: i32 = 90;
 const BAR: RGBColor = RGBColor(54, 112, 181);
 

@@ -1,4 +1,4 @@
-//! What the machine's processors do while something runs, as `/proc` shows it.
+//! Measures processor and memory use during a run, from `/proc`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,36 +7,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Between two looks: a process that lives shorter is seen in what its parent waited for.
+/// The interval between two samples. The time of a process that lives shorter is only in the machine's total.
 const EVERY: Duration = Duration::from_secs(1);
-/// How the names of all programs of ours begin.
+/// The prefix of the names of all our programs.
 const OURS: &str = "parallax";
 
-/// Time of processors, in ticks of the kernel.
+/// Processor time, in clock ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Processors {
     pub(crate) busy: u64,
     pub(crate) idle: u64,
 }
 
-/// What was seen from the beginning to the end.
+/// The measured values of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seen {
-    /// Of the whole machine.
+    /// Processor time of the whole machine.
     pub(crate) machine: Processors,
-    /// Of our own programs, in and outside containers.
+    /// Processor time of our own programs, in and outside containers.
     pub(crate) own: u64,
-    /// The most memory that the harness held, in KiB.
+    /// Peak memory of the harness, in KiB.
     pub(crate) peak_kib: u64,
 }
 
 impl Seen {
-    /// The share of the time in which processors had nothing to do.
+    /// The idle share of the processor time.
     pub(crate) fn idle_share(&self) -> f64 {
         share(self.machine.idle, self.machine.idle + self.machine.busy)
     }
 
-    /// The share of our own programs in what processors did.
+    /// The share of our own programs in the busy processor time.
     pub(crate) fn own_share(&self) -> f64 {
         share(self.own, self.machine.busy)
     }
@@ -47,7 +47,7 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-/// Looks on while something runs.
+/// Takes samples in a thread during a run.
 #[derive(Debug)]
 pub(crate) struct Watch {
     stop: Arc<AtomicBool>,
@@ -94,15 +94,15 @@ struct Process {
 fn processes() -> Vec<Process> {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    // One that has ended since is not there, which is all that can be said of it.
+    // A process that has ended since the listing cannot be read and is skipped.
     ids.filter_map(|id: u32| of_stat(id, &fs::read_to_string(format!("/proc/{id}/stat")).ok()?)).collect()
 }
 
-/// `/proc/PID/stat`: the name in parentheses, which may hold anything, then numbers.
+/// Parses `/proc/PID/stat`: the name in parentheses, which may contain any character, then numbers.
 fn of_stat(id: u32, stat: &str) -> Option<Process> {
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
-    // Counted from the state, which is the third of all.
+    // Field numbers of proc(5); the first field after the name is number 3.
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
     Some(Process { id, name: name.to_owned(), began: number(22)?, ticks: number(14)? + number(15)? })
 }

@@ -1,4 +1,4 @@
-//! A run's record, as far as figures are made from it.
+//! Reads from a run's record what the measurements need.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ pub(crate) struct Record {
     lines: Vec<Value>,
 }
 
-/// Something that lasted.
+/// A named period of time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) what: String,
@@ -38,7 +38,7 @@ impl Record {
         Ok(Self { lines: lines.context("a line of the record is not JSON")? })
     }
 
-    /// Events of a kind: when, and what.
+    /// The events of a kind, with their times.
     fn events<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (u64, &'a Value)> {
         self.lines.iter().filter_map(move |line| Some((line["at_ms"].as_u64()?, line["event"].get(kind)?)))
     }
@@ -51,25 +51,25 @@ impl Record {
         self.events("variant-ended").count()
     }
 
-    /// Variants that were not as declared.
-    pub(crate) fn red(&self) -> Vec<String> {
+    /// Variants that did not pass.
+    pub(crate) fn failed(&self) -> Vec<String> {
         let ended = self.events("variant-ended").filter(|(_, it)| it["outcome"] != "as-expected");
         ended.map(|(_, it)| text(it, "variant")).collect()
     }
 
-    /// Variants from their first step to their verdict.
+    /// The period of each variant, from its first step to its verdict.
     pub(crate) fn of_variants(&self) -> Vec<Span> {
         let ended = self.events("variant-ended").map(|(at, it)| span(text(it, "variant"), at, it));
         ended.collect()
     }
 
-    /// Set-up whose id begins so.
-    pub(crate) fn of_setup(&self, begins: &str) -> Vec<Span> {
+    /// The period of each set-up step whose id has this prefix.
+    pub(crate) fn of_setup(&self, prefix: &str) -> Vec<Span> {
         let ended = self.events("setup-ended").map(|(at, it)| span(text(it, "id"), at, it));
-        ended.filter(|it| it.what.starts_with(begins)).collect()
+        ended.filter(|it| it.what.starts_with(prefix)).collect()
     }
 
-    /// Steps.
+    /// The period of each step.
     pub(crate) fn of_steps(&self) -> Vec<Span> {
         let name = |it: &Value| format!("{} {} ({})", text(it, "variant"), text(it, "step"), text(it, "kind"));
         self.events("step-ended").map(|(at, it)| span(name(it), at, it)).collect()
@@ -81,7 +81,7 @@ impl Record {
         started.map(|(_, it)| (text(it, "variant"), (text(it, "cluster"), text(it, "namespace")))).collect()
     }
 
-    /// From the instant that each step saw to its verdict: a line that a container wrote, by the clock of the node.
+    /// For each step that observed a log line: the time from the line, by the clock of the node, to the step's verdict.
     pub(crate) fn detections(&self, started_unix_ms: u64) -> Vec<Duration> {
         let steps = self.events("step-ended");
         let seen =
@@ -89,7 +89,7 @@ impl Record {
         seen.map(|(at, moment)| Duration::from_millis((started_unix_ms + at).saturating_sub(moment))).collect()
     }
 
-    /// When the run began, by the clock.
+    /// The start time of the run.
     pub(crate) fn started(&self) -> Option<&str> {
         self.events("run-started").find_map(|(_, it)| it["started"].as_str())
     }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_tells_what_lasted_and_what_was_red() {
+    fn a_record_gives_periods_and_failures() {
         let record = Record::of(concat!(
             "{\"at_ms\":0,\"event\":{\"run-started\":{\"run\":\"r1\",\"started\":\"2026-01-01T00:00:00Z\"}}}\n",
             "{\"at_ms\":900,\"event\":{\"setup-ended\":{\"id\":\"cluster/c1\",\"took_ms\":800}}}\n",
@@ -116,7 +116,7 @@ mod tests {
             "{\"at_ms\":1100,\"event\":{\"variant-ended\":{\"variant\":\"b\",\"outcome\":{\"error\":{}},\"took_ms\":1}}}\n",
         ))
         .expect("a record");
-        assert_eq!((record.run(), record.variants(), record.red()), ("r1", 2, vec!["b".to_owned()]));
+        assert_eq!((record.run(), record.variants(), record.failed()), ("r1", 2, vec!["b".to_owned()]));
         assert_eq!(record.of_variants()[0], Span { what: "a".to_owned(), from_ms: 950, to_ms: 1000 });
         assert_eq!(record.of_setup("cluster/")[0].length(), Duration::from_millis(800));
     }

@@ -1,4 +1,4 @@
-//! What a variant more costs.
+//! The cost of each additional variant.
 
 use anyhow::Result;
 
@@ -6,17 +6,17 @@ use crate::harness::{Harness, Project, one_pod, seconds};
 use crate::overhead::after_start;
 use crate::table::Table;
 
-/// So many variants, each in a namespace of its own, on one cluster.
+/// Numbers of variants on one cluster, each in its own namespace.
 const SIZES: [u32; 4] = [25, 50, 100, 200];
 
 pub(crate) fn run(harness: &Harness) -> Result<Table> {
     let mut table = Table::new("scale", "Variants on one cluster, a pod and a namespace each.", "s per variant");
     let mut first = None;
     for size in SIZES {
-        // A node takes 110 pods unless it is told otherwise.
+        // The kubelet's default limit is 110 pods.
         let text = |name: &str| one_pod(name).replacen("flow:", "cluster: { kubelet-args: [max-pods=500] }\nflow:", 1);
         let project = Project::scenarios(size, text)?;
-        let run = harness.green(project.path(), &[])?;
+        let run = harness.passing_e2e(project.path(), &[])?;
         let took = after_start(&run)?;
         let each = (took / size).as_secs_f64();
         let first = *first.get_or_insert(each);

@@ -1,4 +1,4 @@
-//! How soon a person has a first answer, and how soon a change is seen.
+//! The time to the first answer of a pod, and the time to detect a change.
 
 use std::time::Duration;
 
@@ -43,8 +43,8 @@ const TIMES: usize = 5;
 pub(crate) fn run(harness: &Harness) -> Result<Table> {
     let project = Project::new()?;
     project.scenario("start/first-answer", FIRST_ANSWER)?;
-    let run = harness.green(project.path(), &[])?;
-    let at = |spans: Vec<crate::record::Span>| spans.first().cloned().context("the run did not come so far");
+    let run = harness.passing_e2e(project.path(), &[])?;
+    let at = |spans: Vec<crate::record::Span>| spans.first().cloned().context("the run ended before this event");
     let cluster = at(run.record.of_setup("cluster/"))?;
     let environment = at(run.record.of_setup("environment/"))?;
     let images = run.record.of_setup("image/");
@@ -65,14 +65,14 @@ pub(crate) fn run(harness: &Harness) -> Result<Table> {
     Ok(table)
 }
 
-/// From a line that a container writes to the verdict of the step that waits for it.
+/// Measures the time from a line that a container writes to the verdict of the step that waits for it.
 pub(crate) fn detect(harness: &Harness) -> Result<Table> {
     let project = Project::new()?;
     for number in 0..TIMES {
         let name = format!("line-{number}");
         project.scenario(&format!("detect/{name}"), &LINE.replacen("name: line", &format!("name: {name}"), 1))?;
     }
-    let run = harness.green(project.path(), &["--keep".to_owned()])?;
+    let run = harness.passing_e2e(project.path(), &["--keep".to_owned()])?;
     let request = async {
         let client = api::client(&project.path().join("target/e2e/latest/c1.kubeconfig")).await?;
         api::request(&client).await
@@ -80,7 +80,7 @@ pub(crate) fn detect(harness: &Harness) -> Result<Table> {
     let request = tokio::runtime::Runtime::new().context("no runtime")?.block_on(request);
     harness.down(project.path(), run.record.run())?;
     let request = request?;
-    let started = run.record.started().context("a record without a beginning")?;
+    let started = run.record.started().context("the record has no start time")?;
     let mut seen = run.record.detections(unix_ms(started)?);
     seen.sort();
     let median = *seen.get(seen.len() / 2).context("no step saw its line")?;
@@ -97,8 +97,8 @@ pub(crate) fn detect(harness: &Harness) -> Result<Table> {
     Ok(table)
 }
 
-/// An instant as the record writes it, RFC 3339 in UTC.
+/// Parses a time from the record (RFC 3339 in UTC).
 fn unix_ms(instant: &str) -> Result<u64> {
-    let at: k8s_openapi::jiff::Timestamp = instant.parse().with_context(|| format!("`{instant}` is no instant"))?;
+    let at: k8s_openapi::jiff::Timestamp = instant.parse().with_context(|| format!("`{instant}` is not a time"))?;
     Ok(u64::try_from(at.as_millisecond())?)
 }

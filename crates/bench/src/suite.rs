@@ -1,4 +1,4 @@
-//! The catalogue as a whole: what the processors do, and what the run waits for.
+//! The whole catalogue: the use of the processors, and what the run waits for.
 
 use std::cmp::Reverse;
 use std::path::Path;
@@ -9,17 +9,17 @@ use crate::harness::{Harness, seconds};
 use crate::record::{Record, Span};
 use crate::table::Table;
 
-/// So many of the longest waits are named.
+/// The number of longest waits in the table.
 const NAMED: usize = 10;
 
 pub(crate) fn run(harness: &Harness, filter: &[String]) -> Result<Table> {
     let run = harness.e2e(Path::new("."), filter)?;
-    let red = run.record.red();
+    let failed = run.record.failed();
     let mut table = Table::new("suite", "The catalogue: what processors do, and what the run waits for.", "s");
     let work: f64 = run.record.of_variants().iter().map(|it| it.length().as_secs_f64()).sum();
     table
         .row("the run", seconds(run.took), "≤ 300 s on two processors")
-        .row("variants, and those not as declared", format!("{}, {}", run.record.variants(), red.len()), "")
+        .row("variants, and those not as declared", format!("{}, {}", run.record.variants(), failed.len()), "")
         .row("all variants one after the other, against the run", format!("{:.1}", work / run.took.as_secs_f64()), "")
         .row("idle share of the processors", percent(run.seen.idle_share()), "≤ 8 %")
         .row("our own programs' share of what they did", percent(run.seen.own_share()), "≤ 4 %")
@@ -33,13 +33,13 @@ pub(crate) fn run(harness: &Harness, filter: &[String]) -> Result<Table> {
         table.row(format!("long wait: {}", span.what), seconds(span.length()), "");
         table.bar(span.what.clone(), span.length().as_secs_f64());
     }
-    if !red.is_empty() {
-        table.note(format!("Not as declared: {}.", red.join(", ")));
+    if !failed.is_empty() {
+        table.note(format!("Not as declared: {}.", failed.join(", ")));
     }
     Ok(table)
 }
 
-/// What the last verdict waited for: its cluster's start, its environment, its variants.
+/// What the last verdict depends on: the start of its cluster, its environment, and the variants before it there.
 fn critical_path(record: &Record) -> Result<Vec<Span>> {
     let variants = record.of_variants();
     let last = variants.iter().max_by_key(|it| it.to_ms).context("no variant ended")?;

@@ -1,32 +1,32 @@
-//! What was measured, as a table.
+//! A table of measured values.
 
 use std::fmt::Write as _;
 
 /// One measurement.
 #[derive(Debug)]
 pub(crate) struct Table {
-    /// Also the name of its files.
+    /// Its name, and that of its files.
     pub(crate) name: &'static str,
     /// What is measured, in one sentence.
     pub(crate) title: String,
-    /// The lines, in their order.
+    /// The rows, in order.
     pub(crate) rows: Vec<Row>,
-    /// What the picture shows: a label and a length, in one unit.
+    /// The bars of the chart: labels and values.
     pub(crate) bars: Vec<(String, f64)>,
-    /// That unit.
+    /// The unit of the bars.
     pub(crate) unit: &'static str,
-    /// What a reader must know besides, a sentence each.
+    /// Further remarks, one sentence each.
     pub(crate) notes: Vec<String>,
 }
 
-/// One figure.
+/// One measured value.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// What it is the figure of.
+    /// What was measured.
     pub(crate) what: String,
-    /// The figure with its unit.
+    /// The value with its unit.
     pub(crate) figure: String,
-    /// What it is to be, where somebody said.
+    /// The goal, if there is one.
     pub(crate) goal: String,
 }
 
@@ -50,37 +50,37 @@ impl Table {
         self
     }
 
-    /// For a terminal.
+    /// The table as text for a terminal.
     pub(crate) fn text(&self) -> String {
         let width = self.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
         let mut text = format!("{}: {}", self.name, self.title);
         for row in &self.rows {
             let goal = if row.goal.is_empty() { String::new() } else { format!("  (goal: {})", row.goal) };
-            write!(text, "\n  {:<width$}  {}{goal}", row.what, row.figure).expect("a text takes a text");
+            write!(text, "\n  {:<width$}  {}{goal}", row.what, row.figure).expect("writing into a String cannot fail");
         }
         for note in &self.notes {
-            write!(text, "\n  {note}").expect("a text takes a text");
+            write!(text, "\n  {note}").expect("writing into a String cannot fail");
         }
         text
     }
 
-    /// For `docs/bench`.
+    /// The table as a Markdown page for `docs/bench`.
     pub(crate) fn page(&self) -> String {
         let mut page = format!("# {}\n\n{}\n\n| figure | measured | goal |\n|---|---|---|\n", self.name, self.title);
         for row in &self.rows {
             writeln!(page, "| {} | {} | {} |", cell(&row.what), cell(&row.figure), cell(&row.goal))
-                .expect("a text takes a text");
+                .expect("writing into a String cannot fail");
         }
         for note in &self.notes {
-            write!(page, "\n{note}\n").expect("a text takes a text");
+            write!(page, "\n{note}\n").expect("writing into a String cannot fail");
         }
         write!(page, "\n![{}]({}.svg)\n\n`cargo xtask bench {}` makes this page.\n", self.name, self.name, self.name)
-            .expect("a text takes a text");
+            .expect("writing into a String cannot fail");
         page
     }
 }
 
-/// A text within a cell of a Markdown table.
+/// Escapes a text for a cell of a Markdown table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }

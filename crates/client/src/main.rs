@@ -1,9 +1,9 @@
-//! `parallax-client`: the Rust clients that scenarios try, by the contract in
-//! `images/clients/programs/clients/contract.py`. Which one it is, is told by the name it is started under:
+//! `parallax-client`: the Rust clients that scenarios test, with the interface of
+//! `images/clients/programs/clients/contract.py`. The name under which the program is started selects the client:
 //! `aws-sdk-rust` is the AWS SDK for Rust with aws-config's default HTTP client, `reqwest` opens URLs.
 //!
-//! It uses the libraries as an application does, unlike the probes: trust comes by `SSL_CERT_FILE`, and with it whatever
-//! these libraries make of it.
+//! Unlike the probes, it uses the libraries as an application does: trust comes from `SSL_CERT_FILE`, in whatever way
+//! these libraries use it.
 
 mod open;
 mod outcome;
@@ -34,13 +34,13 @@ async fn answer() -> anyhow::Result<()> {
     let name = started_as.rsplit('/').next().unwrap_or_default();
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).context("failed to read the task")?;
-    let task: Task = serde_json::from_str(&text).context("failed to understand the task")?;
+    let task: Task = serde_json::from_str(&text).context("failed to parse the task")?;
     let outcome = match (name, task) {
         ("aws-sdk-rust", Task { presign: Some(presign), .. }) => sdk::presign(presign).await,
         ("aws-sdk-rust", Task { s3: Some(s3), .. }) => sdk::operate(s3).await,
         ("reqwest", Task { http: Some(http), .. }) => open::open(http).await,
-        _ => Outcome::failed(format!("{name} has no way to do this")),
+        _ => Outcome::failed(format!("{name} does not support this task")),
     };
     let text = serde_json::to_string(&outcome).context("failed to write the outcome")?;
-    std::io::stdout().write_all(text.as_bytes()).context("failed to tell the outcome")
+    std::io::stdout().write_all(text.as_bytes()).context("failed to write the outcome")
 }

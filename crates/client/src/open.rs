@@ -1,16 +1,17 @@
-//! reqwest, with the certificates that `SSL_CERT_FILE` names added to its own: it has no variable for that.
+//! reqwest, which trusts only the certificates in the file that `SSL_CERT_FILE` names. reqwest itself has no such
+//! variable.
 
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method};
 
-use crate::outcome::{Outcome, words};
+use crate::outcome::{Outcome, message};
 use crate::task::Http;
 
 /// Sends one request.
 pub(crate) async fn open(task: Http) -> Outcome {
     match exchange(task).await {
         Ok(outcome) => outcome,
-        Err(error) => Outcome::failed(words(error.as_ref())),
+        Err(error) => Outcome::failed(message(error.as_ref())),
     }
 }
 

@@ -1,11 +1,11 @@
-//! What came of it.
+//! The outcome of a task.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 
 use serde::Serialize;
 
-/// A signed URL, an answer, or the client's own words of why there is neither.
+/// A signed URL, an answer, or the client's error message.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Outcome {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,22 +27,22 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// No answer came.
-    pub(crate) fn failed(words: impl Into<String>) -> Self {
-        Self { failed: Some(words.into()), ..Self::default() }
+    /// There was no answer.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self { failed: Some(message.into()), ..Self::default() }
     }
 }
 
-/// What an error and all that lies beneath it say.
-pub(crate) fn words(error: &dyn Error) -> String {
-    let mut said = vec![error.to_string()];
-    let mut beneath = error.source();
-    while let Some(error) = beneath {
-        let words = error.to_string();
-        if said.last().is_none_or(|last| !last.contains(&words)) {
-            said.push(words);
+/// The message of an error with those of its sources; a source that the previous message repeats is left out.
+pub(crate) fn message(error: &dyn Error) -> String {
+    let mut messages = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(error) = source {
+        let message = error.to_string();
+        if messages.last().is_none_or(|last| !last.contains(&message)) {
+            messages.push(message);
         }
-        beneath = error.source();
+        source = error.source();
     }
-    said.join(": ")
+    messages.join(": ")
 }

@@ -9,7 +9,7 @@ use aws_sdk_s3::operation::RequestId as _;
 use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
 use aws_sdk_s3::primitives::ByteStream;
 
-use crate::outcome::{Outcome, words};
+use crate::outcome::{Outcome, message};
 use crate::task::{Access, Operation, Presign, S3};
 
 async fn client(access: Option<Access>) -> Client {
@@ -25,7 +25,7 @@ async fn client(access: Option<Access>) -> Client {
 /// Signs a URL.
 pub(crate) async fn presign(task: Presign) -> Outcome {
     if !task.query.is_empty() {
-        return Outcome::failed("this client signs no further query parameters");
+        return Outcome::failed("this client cannot sign additional query parameters");
     }
     match sign(task).await {
         Ok(signed) => Outcome {
@@ -33,7 +33,7 @@ pub(crate) async fn presign(task: Presign) -> Outcome {
             headers: signed.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             ..Outcome::default()
         },
-        Err(error) => Outcome::failed(words(error.as_ref())),
+        Err(error) => Outcome::failed(message(error.as_ref())),
     }
 }
 
@@ -53,7 +53,7 @@ async fn sign(task: Presign) -> anyhow::Result<PresignedRequest> {
     })
 }
 
-/// Does one operation.
+/// Executes one operation.
 pub(crate) async fn operate(task: S3) -> Outcome {
     let store = client(task.access).await;
     match task.operation {
@@ -70,13 +70,13 @@ pub(crate) async fn operate(task: S3) -> Outcome {
         }
         Operation::Get { bucket, key } => match store.get_object().bucket(bucket).key(key).send().await {
             Ok(answer) => {
-                let told = done(answer.request_id());
+                let outcome = done(answer.request_id());
                 match answer.body.collect().await {
                     Ok(body) => {
                         let body = String::from_utf8_lossy(&body.to_vec()).into_owned();
-                        Outcome { body: Some(body), ..told }
+                        Outcome { body: Some(body), ..outcome }
                     }
-                    Err(error) => Outcome::failed(words(&error)),
+                    Err(error) => Outcome::failed(message(&error)),
                 }
             }
             Err(error) => refused(&error),
@@ -106,7 +106,7 @@ fn done(request_id: Option<&str>) -> Outcome {
     Outcome { status: Some(200), headers: id.into_iter().collect(), ..Outcome::default() }
 }
 
-/// Tells an answer of the server from one that never came.
+/// Distinguishes an error answer of the server from a request without an answer.
 fn refused<E>(error: &SdkError<E>) -> Outcome
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -118,6 +118,6 @@ where
             message: error.message().unwrap_or_default().to_owned(),
             ..Outcome::default()
         },
-        None => Outcome::failed(words(error)),
+        None => Outcome::failed(message(error)),
     }
 }

@@ -1,10 +1,10 @@
-//! What a client is asked to do.
+//! The task of a client.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// Exactly one of them is given.
+/// Exactly one of the fields is set.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Task {
     pub(crate) presign: Option<Presign>,
@@ -12,7 +12,7 @@ pub(crate) struct Task {
     pub(crate) http: Option<Http>,
 }
 
-/// Where the store is and who asks; none where the client's own chain finds it.
+/// The store's endpoint and the credentials; absent if the client's own default chain finds them.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Access {
     pub(crate) endpoint: String,
@@ -37,14 +37,14 @@ pub(crate) struct Presign {
     pub(crate) query: BTreeMap<String, String>,
 }
 
-/// One operation of S3.
+/// One S3 operation.
 #[derive(Debug, Deserialize)]
 pub(crate) struct S3 {
     pub(crate) access: Option<Access>,
     pub(crate) operation: Operation,
 }
 
-/// What to do.
+/// The S3 operations.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Operation {

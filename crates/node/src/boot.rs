@@ -80,11 +80,11 @@ fn stop_signal() -> Result<impl Future<Output = ()>, NodeError> {
     })
 }
 
-/// Starts everything, then applies manifests for ever: it returns only an error.
+/// Starts everything, then applies manifests until the node stops. It returns only on an error.
 async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Result<(), NodeError> {
-    refuse_what_is_not_read()?;
+    refuse_unsupported_files()?;
     if !settings.absent.is_empty() {
-        say(format!("not part of this source-built node, and so left out: {}", settings.absent.join(", ")));
+        say(format!("not part of this source-built node, so not deployed: {}", settings.absent.join(", ")));
     }
     let node = machine::node(settings)?;
     machine::prepare()?;
@@ -92,7 +92,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     supervisor.start(CONTAINERD, &["--config".to_owned(), paths::own("containerd.toml")])?;
     supervisor.start(ETCD, &components::etcd())?;
     machine::masquerade(settings.cluster_range)?;
-    machine::keep_services_inside(settings.service_range)?;
+    machine::reject_unknown_service_addresses(settings.service_range)?;
     pki::prepare(Path::new("/"), settings, &node)?;
     write_kubeconfigs(settings)?;
     supervisor.start(APISERVER, &components::apiserver(settings, &node))?;
@@ -123,7 +123,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
             supervisor.start(SCHEDULER, &components::scheduler(settings))?;
             reach(APISERVER.name, || probe::answers(&client, probe::READY)).await?;
             clock.reached("kube-apiserver ready");
-            // As in k3s: the server is up, and clients can start to watch nodes and pods.
+            // The same line as in k3s, at the same moment: clients can start to watch nodes and pods.
             say("k3s is up and running");
             Ok(())
         };
@@ -139,7 +139,7 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
         within("a Ready node", KUBELET, await_condition(nodes, &node.name, probe::is_ready)).await?;
         clock.reached("node Ready");
         // Without kube-proxy's rules, a packet to a Service would leave the machine.
-        reach(PROXY.name, probe::service_rules_stand).await?;
+        reach(PROXY.name, probe::service_rules_written).await?;
         clock.reached("kube-proxy ready");
         if settings.coredns {
             let name = format!("kubernetes.default.svc.{}", settings.cluster_domain);
@@ -152,8 +152,8 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     Ok(())
 }
 
-/// A file that would be ignored silently is an error.
-fn refuse_what_is_not_read() -> Result<(), NodeError> {
+/// Returns an error for a file of k3s that this node would ignore silently.
+fn refuse_unsupported_files() -> Result<(), NodeError> {
     for (path, fix) in [
         (paths::REGISTRIES, "put archives of the images into /var/lib/rancher/k3s/agent/images instead"),
         (paths::CONFIG_FOLDER, "put its settings into /etc/rancher/k3s/config.yaml instead"),
@@ -217,7 +217,7 @@ async fn first_manifests(settings: &Settings, node: &Node, client: &Client) -> R
     }
     let mut deployer = Deployer::new(client.clone());
     if settings.coredns {
-        deployer.add("CoreDNS", coredns::surroundings(settings, node));
+        deployer.add("CoreDNS", coredns::dependencies(settings, node));
     }
     deployer.pass().await;
     if settings.coredns {
@@ -227,10 +227,10 @@ async fn first_manifests(settings: &Settings, node: &Node, client: &Client) -> R
     Ok(deployer)
 }
 
-/// Retries until `there` holds, at most for [`PHASE_LIMIT`].
-async fn reach<F: Future<Output = bool>>(what: &'static str, there: impl Fn() -> F) -> Result<(), NodeError> {
+/// Retries until `ready` returns true, for at most [`PHASE_LIMIT`].
+async fn reach<F: Future<Output = bool>>(what: &'static str, ready: impl Fn() -> F) -> Result<(), NodeError> {
     let tries = async {
-        while !there().await {
+        while !ready().await {
             tokio::time::sleep(RETRY).await;
         }
     };

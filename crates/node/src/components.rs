@@ -7,11 +7,11 @@ use crate::arguments::merge;
 use crate::paths::{agent, credential, own, tls};
 use crate::settings::{Node, Settings};
 
-/// Where etcd serves; loopback only.
+/// The URL at which etcd serves, on loopback only.
 pub(crate) const ETCD_CLIENT: &str = "http://127.0.0.1:2379";
 /// The apiserver's port, as k3s has it.
 pub(crate) const API_PORT: u16 = 6443;
-/// The same as an address.
+/// The address in [`ETCD_CLIENT`].
 pub(crate) const ETCD_ADDRESS: &str = "127.0.0.1:2379";
 /// Where kube-proxy reports when it last wrote its rules.
 pub(crate) const PROXY_METRICS: &str = "127.0.0.1:10249";
@@ -30,9 +30,9 @@ pub(crate) fn etcd() -> Vec<String> {
         ("listen-client-urls", ETCD_CLIENT.to_owned()),
         ("advertise-client-urls", ETCD_CLIENT.to_owned()),
         ("listen-peer-urls", "http://127.0.0.1:2380".to_owned()),
-        // A test's cluster need not survive a power cut, and fsync is most of etcd's time on a CI disk.
+        // A test's cluster need not survive a power failure, and fsync takes most of etcd's time on a CI disk.
         ("unsafe-no-fsync", "true".to_owned()),
-        // A single member elects itself, sooner with short timers.
+        // A single member elects itself, which takes less time with short timers.
         ("heartbeat-interval", "50".to_owned()),
         ("election-timeout", "500".to_owned()),
     ];
@@ -74,7 +74,7 @@ pub(crate) fn apiserver(settings: &Settings, node: &Node) -> Vec<String> {
         ("tls-cert-file", tls("serving-kube-apiserver.crt")),
         ("tls-private-key-file", tls("serving-kube-apiserver.key")),
     ];
-    // The file's own `anonymous` field decides then. With both, the apiserver does not start
+    // With an authentication config, its `anonymous` field applies. With both, the apiserver does not start
     // (docs/facts.md#issuer-and-discovery).
     if !settings.apiserver.iter().any(|argument| argument.name() == "authentication-config") {
         defaults.push(("anonymous-auth", "false".to_owned()));
@@ -135,7 +135,7 @@ pub(crate) fn kubelet(settings: &Settings, node: &Node) -> Vec<String> {
     let defaults = [
         ("config", own("kubelet.yaml")),
         ("hostname-override", node.name.clone()),
-        // Nothing reads what containers use; looking at each of them every ten seconds is a tenth of the kubelet's
+        // Nothing reads the containers' resource usage, and collecting it every ten seconds is a tenth of the kubelet's
         // work.
         ("housekeeping-interval", "1m".to_owned()),
         ("kubeconfig", agent("kubelet.kubeconfig")),
@@ -156,7 +156,7 @@ pub(crate) fn proxy(settings: &Settings, node: &Node) -> Vec<String> {
         ("conntrack-tcp-timeout-established", "0s".to_owned()),
         ("healthz-bind-address", "127.0.0.1:10256".to_owned()),
         ("hostname-override", node.name.clone()),
-        // An endpoint of a Service works only once its rule is written: write rules at once.
+        // A Service's endpoint works only after its rule is written, so kube-proxy must not delay its rules.
         ("iptables-min-sync-period", "10ms".to_owned()),
         ("kubeconfig", agent("kubeproxy.kubeconfig")),
         ("metrics-bind-address", PROXY_METRICS.to_owned()),

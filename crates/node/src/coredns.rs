@@ -8,7 +8,7 @@ use crate::settings::{Node, Settings};
 
 /// The image; imported like any other.
 pub(crate) const IMAGE: &str = "rancher/mirrored-coredns-coredns:1.12.4";
-/// Namespace of everything here.
+/// Namespace of all objects here.
 pub(crate) const NAMESPACE: &str = "kube-system";
 
 /// The Corefile. `*.override` is read inside the server block, `*.server` outside it.
@@ -40,8 +40,8 @@ import /etc/coredns/custom/*.server
     )
 }
 
-/// What the Deployment needs, to be applied first.
-pub(crate) fn surroundings(settings: &Settings, node: &Node) -> Vec<Value> {
+/// The objects that the Deployment needs; they are applied first.
+pub(crate) fn dependencies(settings: &Settings, node: &Node) -> Vec<Value> {
     let metadata = json!({ "name": "coredns", "namespace": NAMESPACE });
     vec![
         json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata }),
@@ -176,7 +176,7 @@ mod tests {
     use crate::flags::tests::settings;
 
     #[test]
-    fn overrides_are_inside_the_block_and_servers_beside_it() {
+    fn overrides_are_inside_the_block_and_servers_outside() {
         let text = corefile("cluster.local");
         let end = text.find("\n}\n").expect("the block ends");
         assert!(text[..end].contains("import /etc/coredns/custom/*.override"));
@@ -187,7 +187,7 @@ mod tests {
     fn service_hosts_and_domain_follow_the_settings() {
         let settings = settings(&["--service-cidr=10.96.0.0/16", "--cluster-domain=k.test"]);
         let node = Node { name: "n".to_owned(), address: "172.17.0.2".parse().expect("address") };
-        let all = surroundings(&settings, &node);
+        let all = dependencies(&settings, &node);
         let of = |kind: &str| all.iter().find(|object| object["kind"] == kind).expect("present");
         assert_eq!(of("Service")["spec"]["clusterIP"], "10.96.0.10");
         assert_eq!(of("ConfigMap")["data"]["NodeHosts"], "172.17.0.2 n\n");

@@ -20,7 +20,7 @@ use crate::say::say;
 
 /// Field manager of everything applied here.
 const MANAGER: &str = "parallax-node";
-/// Where namespaced objects without a namespace go.
+/// The namespace of namespaced objects that name none.
 const DEFAULT_NAMESPACE: &str = "default";
 /// How often the folder is read.
 const RESCAN: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ struct Pending {
     object: Value,
 }
 
-/// What tells a changed file from an unchanged one.
+/// Modification time and length: they differ if a file has changed.
 type Stamp = (Option<SystemTime>, u64);
 
 /// Applies objects and remembers which files it has seen.
@@ -44,13 +44,13 @@ pub(crate) struct Deployer {
     kinds: HashMap<GroupVersionKind, (ApiResource, ApiCapabilities)>,
     seen: BTreeMap<PathBuf, Stamp>,
     pending: Vec<Pending>,
-    said: BTreeSet<String>,
+    reported: BTreeSet<String>,
 }
 
 impl Deployer {
     /// A deployer that has read no file yet.
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, kinds: HashMap::new(), seen: BTreeMap::new(), pending: Vec::new(), said: BTreeSet::new() }
+        Self { client, kinds: HashMap::new(), seen: BTreeMap::new(), pending: Vec::new(), reported: BTreeSet::new() }
     }
 
     /// Adds objects that do not come from a file.
@@ -58,12 +58,13 @@ impl Deployer {
         self.pending.extend(objects.into_iter().map(|object| Pending { origin: origin.to_owned(), object }));
     }
 
-    /// One pass: reads new and changed files and tries all that is pending. Gives the number that is left.
+    /// One pass: reads new and changed files and tries to apply all pending objects. Returns how many are still
+    /// pending.
     pub(crate) async fn pass(&mut self) -> usize {
         self.scan();
         for pending in std::mem::take(&mut self.pending) {
             if let Err(error) = self.apply(&pending.object).await {
-                self.say_once(format!("{}: {} is not applied yet: {error}", pending.origin, title(&pending.object)));
+                self.report_once(format!("{}: {} is not applied yet: {error}", pending.origin, title(&pending.object)));
                 self.pending.push(pending);
             }
         }
@@ -87,7 +88,7 @@ impl Deployer {
                     }
                 }
             }
-            Err(error) => self.say_once(format!("cannot list {}: {error}", paths::MANIFESTS)),
+            Err(error) => self.report_once(format!("cannot list {}: {error}", paths::MANIFESTS)),
         }
     }
 
@@ -97,7 +98,7 @@ impl Deployer {
         let objects = std::fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|text| objects(&text));
         match objects {
             Ok(objects) => self.add(&origin, objects),
-            Err(error) => self.say_once(format!("cannot read the manifest {origin}: {error}")),
+            Err(error) => self.report_once(format!("cannot read the manifest {origin}: {error}")),
         }
     }
 
@@ -122,11 +123,11 @@ impl Deployer {
         Ok(found)
     }
 
-    /// A pass repeats ten times a second; each reason is reported once.
-    fn say_once(&mut self, line: String) {
-        if !self.said.contains(&line) {
+    /// Reports each message only once, because a pass repeats ten times a second.
+    fn report_once(&mut self, line: String) {
+        if !self.reported.contains(&line) {
             say(&line);
-            self.said.insert(line);
+            self.reported.insert(line);
         }
     }
 }
@@ -162,7 +163,7 @@ fn is_manifest(path: &Path) -> bool {
     manifest && !Path::new(&skip).exists()
 }
 
-/// The objects of a manifest: several documents, empty ones left out, lists taken apart.
+/// The objects of a manifest, which may have several documents. Empty documents are skipped, lists are split.
 fn objects(text: &str) -> Result<Vec<Value>, String> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
     let mut objects = Vec::new();
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_stay_texts() {
+    fn strings_stay_strings() {
         let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  mode: \"0644\"\n  on: \"true\"\n";
         let found = objects(text).expect("valid");
         assert_eq!(found[0]["data"]["mode"], "0644");
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
+    fn an_incomplete_object_is_refused() {
         for (text, named) in [
             ("kind: A\nmetadata: {name: a}\n", "apiVersion"),
             ("apiVersion: v1\nmetadata: {name: a}\n", "kind"),

@@ -7,14 +7,14 @@ use tokio::net::UdpSocket;
 
 /// Time limit of one question. Each question uses a new socket, because packets of one port keep the route of the first
 /// packet, even after the Service has an endpoint (docs/facts.md#services-and-addresses).
-const PATIENCE: Duration = Duration::from_millis(100);
+const QUESTION_LIMIT: Duration = Duration::from_millis(100);
 const PORT: u16 = 53;
-/// Flags: a recursive query. Then one question and nothing else.
+/// Id, flags (a recursive query), and the counts: one question and no records.
 const HEADER: [u8; 12] = [0x70, 0x78, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
 /// Type A, class IN.
 const TYPE_A_CLASS_IN: [u8; 4] = [0, 1, 0, 1];
 
-/// The bits of the flags' second byte that hold the response code.
+/// The response code's bits in the second byte of the flags.
 const RCODE: u8 = 0x0f;
 const NO_ERROR: u8 = 0;
 
@@ -28,7 +28,7 @@ pub(crate) async fn answers(server: Ipv4Addr, name: &str) -> bool {
         let length = socket.recv(&mut reply).await?;
         std::io::Result::Ok(is_answer(&reply[..length]))
     };
-    matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(true)))
+    matches!(tokio::time::timeout(QUESTION_LIMIT, asked).await, Ok(Ok(true)))
 }
 
 fn question(name: &str) -> Vec<u8> {
@@ -44,7 +44,7 @@ fn question(name: &str) -> Vec<u8> {
     packet
 }
 
-/// The reply is to our question, has no error, and holds a record.
+/// Whether the reply answers our question, without an error and with at least one record.
 fn is_answer(reply: &[u8]) -> bool {
     reply.len() > HEADER.len()
         && reply[..2] == HEADER[..2]

@@ -8,24 +8,24 @@ use crate::pki::PkiError;
 /// A failure that ends the container. Each message names the thing and, where there is one, the fix.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NodeError {
-    /// No runtime.
+    /// The runtime could not be started.
     #[error("the asynchronous runtime cannot start: {0}")]
     Runtime(io::Error),
-    /// A file or folder.
+    /// A file or folder cannot be used.
     #[error("cannot {doing} {}: {source}", path.display())]
     File { doing: &'static str, path: PathBuf, source: io::Error },
-    /// The mount table.
+    /// The mount propagation cannot be changed.
     #[error("cannot make / a shared mount: {0}; run the container with --privileged")]
     Mount(io::Error),
-    /// No address.
+    /// The node has no address.
     #[error(
         "this container has no default route, so the node has no address ({0}); attach it to a network that has a gateway"
     )]
     NoRoute(io::Error),
-    /// No address translation, or no filter.
+    /// An iptables rule cannot be added.
     #[error("iptables refuses a rule: {0}; the host's kernel needs nf_tables with NAT")]
     Iptables(String),
-    /// Overlay on overlay.
+    /// All folders for images are on overlay file systems themselves.
     #[error(
         "neither {0} nor {1} is on a file system that can hold overlays; mount a volume at one of them, or use --snapshotter native"
     )]
@@ -33,22 +33,22 @@ pub(crate) enum NodeError {
     /// A k3s file that this image does not read.
     #[error("{0} exists, but this source-built node does not read it; {1}")]
     NotSupported(&'static str, &'static str),
-    /// Certificates.
+    /// Certificates cannot be made or read.
     #[error(transparent)]
     Pki(#[from] PkiError),
-    /// A program that is not there.
+    /// A program cannot be started, for example because it does not exist.
     #[error("cannot start {name} ({program}): {source}")]
     Spawn { name: &'static str, program: String, source: io::Error },
-    /// A component that ended.
+    /// A component ended.
     #[error("{name} ended with {status}; its last lines:\n{tail}")]
     Ended { name: &'static str, status: String, tail: String },
-    /// A file that is not an image archive.
+    /// An image archive cannot be imported.
     #[error("cannot import the image archive {}: {reason}", path.display())]
     Import { path: PathBuf, reason: String },
-    /// A wait that took too long.
-    #[error("{what} is not there after {seconds} s{hint}")]
+    /// A wait reached its time limit.
+    #[error("{what} did not appear within {seconds} s{hint}")]
     Deadline { what: &'static str, seconds: u64, hint: String },
-    /// The apiserver client.
+    /// The client of the apiserver failed.
     #[error("cannot talk to the apiserver: {0}")]
     Client(Box<dyn std::error::Error + Send + Sync>),
 }

@@ -1,4 +1,4 @@
-//! The configuration files of containerd, the network plugins and the kubelet, as texts. Pure.
+//! Generates the configuration files of containerd, the network plugins and the kubelet, without I/O.
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ state = "/run/containerd"
 [grpc]
   address = "{socket}"
 [plugins."io.containerd.grpc.v1.cri"]
-  # Without CAP_SYS_RESOURCE no score can be lowered.
+  # Without CAP_SYS_RESOURCE, OOM scores cannot be lowered.
   restrict_oom_score_adj = true
   sandbox_image = "{PAUSE_IMAGE}"
   stream_server_address = "127.0.0.1"
@@ -73,7 +73,7 @@ pub(crate) fn kubelet_config(settings: &Settings, resolv_conf: &str, cgroup_v1: 
         "clusterDNS": [settings.cluster_dns],
         "clusterDomain": settings.cluster_domain,
         "containerRuntimeEndpoint": format!("unix://{}", paths::CONTAINERD_SOCKET),
-        // The disk is the host's, and images cannot be pulled again: never evict, never collect.
+        // No eviction and no image collection: the disk is the host's, and images cannot be pulled again.
         "evictionHard": { "imagefs.available": "0%", "memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%" },
         "imageGCHighThresholdPercent": 100,
         "failSwapOn": false,
@@ -87,7 +87,8 @@ pub(crate) fn kubelet_config(settings: &Settings, resolv_conf: &str, cgroup_v1: 
         "syncFrequency": "5s",
     });
     if cgroup_v1 {
-        // Refused by default from Kubernetes 1.35 on; known to the kubelet since 1.31 (docs/facts.md#cgroup-v1).
+        // The kubelet refuses cgroup v1 by default since Kubernetes 1.35; the field exists since 1.31
+        // (docs/facts.md#cgroup-v1).
         config["failCgroupV1"] = false.into();
     }
     format!("{config:#}\n")

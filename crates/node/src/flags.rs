@@ -10,19 +10,19 @@ use crate::network::Range;
 use crate::paths;
 use crate::settings::{Settings, Snapshotter};
 
-/// k3s's packaged parts besides CoreDNS. This image holds none of them.
+/// k3s's packaged components other than CoreDNS. This image contains none of them.
 const ABSENT: [&str; 4] = ["local-storage", "metrics-server", "servicelb", "traefik"];
 
 /// The version names the source-built node, so that nobody mistakes it for the published k3s.
 const VERSION: &str = concat!("contract, parallax-node ", env!("CARGO_PKG_VERSION"), ", source-built");
 
-/// Why the settings could not be read. All of these are the caller's: exit code 2.
+/// Why the settings could not be read. All of these are errors of the caller (exit code 2).
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FlagsError {
     /// clap's own message, with the flag.
     #[error(transparent)]
     Clap(#[from] clap::Error),
-    /// The config file is not there, or not readable.
+    /// The config file does not exist, or cannot be read.
     #[error("cannot read the config file {path}: {source}")]
     Read { path: String, source: std::io::Error },
     /// The config file is not YAML, or not a mapping.
@@ -119,7 +119,7 @@ pub(crate) fn from_process() -> Result<Settings, FlagsError> {
     })
 }
 
-/// Decides the settings; `read` gives the text of a config file, or `None` where the default one is absent.
+/// Computes the settings. `read` returns the text of a config file, or `None` if the default one does not exist.
 fn from_line(
     line: &[String],
     read: impl FnOnce(&str) -> std::io::Result<Option<String>>,
@@ -136,7 +136,7 @@ fn from_line(
     joined.extend(config_flags(&text).map_err(|reason| FlagsError::Config { path: path.clone(), reason })?);
     let server = line.iter().position(|word| word == "server").map_or(line.len(), |at| at + 1);
     joined.extend_from_slice(&line[server..]);
-    // The flags alone were valid above, so what is wrong now came from the file.
+    // The flags alone were valid above, so an error here comes from the file.
     let both = Line::try_parse_from(&joined)
         .map_err(|error| FlagsError::Config { path, reason: error.to_string().trim_end().to_owned() })?;
     let Command::Server(both) = both.command;
@@ -179,7 +179,7 @@ fn config_flags(text: &str) -> Result<Vec<String>, String> {
     Ok(flags)
 }
 
-/// Checks what clap cannot: settings that concern each other.
+/// Checks combinations of settings, which clap cannot check.
 fn settle(given: Server) -> Result<Settings, FlagsError> {
     let cluster_dns = given.cluster_dns.unwrap_or_else(|| Settings::default_dns(given.service_cidr));
     if !given.service_cidr.contains(cluster_dns) {
@@ -269,7 +269,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_wrong_setting() {
         for (flags, config, named) in [
             (&["--flannel-backend=none"][..], None, "--flannel-backend"),
             (&["--disable=trafik"], None, "trafik"),

@@ -13,7 +13,7 @@ use crate::settings::Snapshotter;
 /// Endings of archives that containerd can read.
 const ENDINGS: [&str; 4] = [".tar", ".tar.gz", ".tgz", ".tar.zst"];
 /// How many archives are imported at once; unpacking is limited by the processor.
-const SIDE_BY_SIDE: usize = 3;
+const CONCURRENT_IMPORTS: usize = 3;
 
 /// Imports every archive of the folder and returns their number. A failed import is an error, because a pod that waits
 /// for a missing image gives a much less clear message.
@@ -22,7 +22,7 @@ pub(crate) async fn import_all(snapshotter: Snapshotter) -> Result<usize, NodeEr
     let count = archives.len();
     futures::stream::iter(archives)
         .map(|archive| import(archive, snapshotter))
-        .buffer_unordered(SIDE_BY_SIDE)
+        .buffer_unordered(CONCURRENT_IMPORTS)
         .try_collect::<()>()
         .await?;
     Ok(count)

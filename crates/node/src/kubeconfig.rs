@@ -1,4 +1,4 @@
-//! Kubeconfigs: the administrator's contains all data, those of components name files.
+//! Kubeconfigs. The administrator's contains the certificates and keys; those of components refer to files.
 
 use std::fs;
 use std::io::Write;
@@ -28,7 +28,7 @@ fn kubeconfig(cluster: &Value, user: &Value) -> Value {
     })
 }
 
-/// A kubeconfig that holds CA, certificate and key (PEM), laid out and named as k3s does.
+/// A kubeconfig that contains CA, certificate and key (PEM), with the layout and names of k3s.
 pub(crate) fn embedded(ca: &str, certificate: &str, key: &str) -> Value {
     kubeconfig(
         &json!({ "certificate-authority-data": STANDARD.encode(ca), "server": server() }),
@@ -44,10 +44,10 @@ pub(crate) fn by_path(ca: &str, certificate: &str, key: &str) -> Value {
     )
 }
 
-/// Writes a kubeconfig with a mode. JSON is YAML; both kubectl and kube read it.
+/// Writes a kubeconfig with a file mode, as JSON, which kubectl and kube read as YAML.
 pub(crate) fn write(path: &str, config: &Value, mode: u32) -> Result<(), NodeError> {
     let written = Path::new(path).parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
-        // Created with a narrow mode; a wider one is set after the content is written.
+        // The file is private until its content is complete; only then its mode may become wider.
         let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         writeln!(file, "{config:#}")?;
         file.set_permissions(fs::Permissions::from_mode(mode))
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_embedded_comes_back() {
+    fn embedded_data_can_be_decoded() {
         let config = embedded("the ca", "the certificate", "the key");
         let data = config["users"][0]["user"]["client-key-data"].as_str().expect("text");
         assert_eq!(STANDARD.decode(data).expect("base64"), b"the key");

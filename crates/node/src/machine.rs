@@ -17,11 +17,11 @@ use crate::settings::{Node, Settings, Snapshotter};
 /// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
 /// An address outside every local network (RFC 5737); nothing is sent to it.
-const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
+const REMOTE_ADDRESS: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
 /// Where control groups are mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// The largest number of attempts to empty the root group: processes may start in the meantime.
-const EVACUATIONS: usize = 10;
+const MOVE_ATTEMPTS: usize = 10;
 
 /// The node's name and address.
 pub(crate) fn node(settings: &Settings) -> Result<Node, NodeError> {
@@ -31,7 +31,7 @@ pub(crate) fn node(settings: &Settings) -> Result<Node, NodeError> {
         .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase());
     // Connecting a datagram socket sends nothing; it asks the routing table which address would be used.
     let asked = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
-        socket.connect(ELSEWHERE)?;
+        socket.connect(REMOTE_ADDRESS)?;
         socket.local_addr()
     });
     match asked.map_err(NodeError::NoRoute)?.ip() {
@@ -74,7 +74,7 @@ pub(crate) fn masquerade(pods: Range) -> Result<(), NodeError> {
 /// Rejects packets to addresses of the services' range that no Service has. kube-proxy rejects only those of Services
 /// that it knows; other packets would leave the node through its gateway (docs/facts.md#services-and-addresses).
 /// Packets for known Services are redirected before they reach this rule.
-pub(crate) fn keep_services_inside(services: Range) -> Result<(), NodeError> {
+pub(crate) fn reject_unknown_service_addresses(services: Range) -> Result<(), NodeError> {
     let services = services.to_string();
     let rule = ["--destination", &services, "--jump", "REJECT", "--reject-with", "icmp-port-unreachable"];
     ["FORWARD", "OUTPUT"].into_iter().try_for_each(|chain| append("filter", chain, &rule))
@@ -103,7 +103,7 @@ fn leave_root_group() -> Result<(), NodeError> {
     let root = Path::new(CGROUPS);
     let child = root.join("init");
     fs::create_dir_all(&child).map_err(NodeError::file("create the control group", &child))?;
-    for _ in 0..EVACUATIONS {
+    for _ in 0..MOVE_ATTEMPTS {
         let list = root.join("cgroup.procs");
         let processes = fs::read_to_string(&list).map_err(NodeError::file("read", &list))?;
         if processes.trim().is_empty() {
@@ -114,11 +114,12 @@ fn leave_root_group() -> Result<(), NodeError> {
             let _ = fs::write(child.join("cgroup.procs"), process);
         }
     }
-    let offered = root.join("cgroup.controllers");
-    let offered = fs::read_to_string(&offered).map_err(NodeError::file("read", offered))?;
-    let handed = root.join("cgroup.subtree_control");
-    for controller in offered.split_whitespace() {
-        fs::write(&handed, format!("+{controller}")).map_err(NodeError::file("hand controllers to", &handed))?;
+    let available = root.join("cgroup.controllers");
+    let available = fs::read_to_string(&available).map_err(NodeError::file("read", available))?;
+    let delegated = root.join("cgroup.subtree_control");
+    for controller in available.split_whitespace() {
+        fs::write(&delegated, format!("+{controller}"))
+            .map_err(NodeError::file("delegate controllers in", &delegated))?;
     }
     Ok(())
 }
@@ -128,7 +129,7 @@ pub(crate) fn containerd_root(snapshotter: Snapshotter) -> Result<&'static str, 
     let [first, second] = paths::CONTAINERD_ROOTS;
     for root in paths::CONTAINERD_ROOTS {
         fs::create_dir_all(root).map_err(NodeError::file("create the folder", root))?;
-        let kind = statfs(root).map_err(|error| NodeError::file("look at", root)(error.into()))?;
+        let kind = statfs(root).map_err(|error| NodeError::file("examine", root)(error.into()))?;
         let overlay = u64::try_from(kind.f_type).is_ok_and(|kind| kind == OVERLAY_MAGIC);
         if !overlay || snapshotter == Snapshotter::Native {
             return Ok(root);
@@ -151,10 +152,10 @@ pub(crate) fn resolv_conf(settings: &Settings, node: &Node) -> Result<String, No
         return Ok(CONTAINER.to_owned());
     }
     crate::say::say(
-        "the container's resolv.conf names no server that pods can reach; names beyond the cluster will fail; give --resolv-conf",
+        "the container's resolv.conf names no server that pods can reach; names outside the cluster will not resolve; pass --resolv-conf",
     );
     let path = paths::own("resolv.conf");
-    // Nothing listens on the node's port 53: refused, not timed out.
+    // Nothing listens on the node's port 53, so a question is refused at once instead of timing out.
     fs::write(&path, format!("nameserver {}\n", node.address)).map_err(NodeError::file("write", &path))?;
     Ok(path)
 }

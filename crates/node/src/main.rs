@@ -51,13 +51,13 @@ fn main() -> ExitCode {
     match flags::from_process() {
         Ok(settings) => serve(&settings),
         Err(flags::FlagsError::Clap(error)) => {
-            // Help and version are "errors" of clap that end well.
+            // clap reports help and version as errors, too, but they must exit with 0.
             let code = if error.use_stderr() { USAGE } else { 0 };
-            say::complain(error.to_string().trim_end());
+            say::print_error(error.to_string().trim_end());
             ExitCode::from(code)
         }
         Err(error) => {
-            say::complain(format!("error: {error}"));
+            say::print_error(format!("error: {error}"));
             ExitCode::from(USAGE)
         }
     }
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
 
 fn serve(settings: &settings::Settings) -> ExitCode {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-        say::complain("error: a TLS provider was installed twice: this is a defect of parallax-node");
+        say::print_error("error: a TLS provider was installed twice: this is a defect of parallax-node");
         return ExitCode::from(FAILED);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -76,7 +76,7 @@ fn serve(settings: &settings::Settings) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say::complain(format!("error: {error}"));
+            say::print_error(format!("error: {error}"));
             ExitCode::from(FAILED)
         }
     }

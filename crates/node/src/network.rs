@@ -11,19 +11,19 @@ pub(crate) struct Range {
     bits: u8,
 }
 
-/// Smallest range taken, in prefix bits: the node's pods get a /24 of it, and services need .10.
+/// Longest prefix (smallest range) that is accepted: the node's pods get a /24, and services need the tenth address.
 const LONGEST_PREFIX: u8 = 24;
-/// Largest range taken, in prefix bits.
+/// Shortest prefix (largest range) that is accepted.
 const SHORTEST_PREFIX: u8 = 8;
 
 impl Range {
-    /// The `n`th address; 0 is the range's own.
+    /// The `n`th address; 0 is the base address.
     pub(crate) fn nth(self, n: u8) -> Ipv4Addr {
-        // Ranges end on at least eight zero bits, so this stays inside.
+        // A range has at least eight host bits, so the sum is always in the range.
         Ipv4Addr::from(u32::from(self.base) + u32::from(n))
     }
 
-    /// The first /24: what the node IPAM controller gives to the first node.
+    /// The first /24, which the node IPAM controller assigns to the first node.
     pub(crate) fn first_node(self) -> Self {
         Self { base: self.base, bits: LONGEST_PREFIX }
     }
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_that_are_taken() {
+    fn accepted_ranges() {
         for (text, first, last_in, out) in [
             ("10.43.0.0/16", "10.43.0.1", "10.43.255.255", "10.44.0.0"),
             ("10.0.0.0/8", "10.0.0.1", "10.255.255.255", "11.0.0.0"),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_that_are_refused_say_why() {
+    fn errors_of_refused_ranges_give_the_reason() {
         for (text, why) in [
             ("10.42.0.0", "not one IPv4 range"),
             ("10.42.0.0/16,fd00::/48", "not one IPv4 range"),

@@ -1,4 +1,4 @@
-//! Paths in the container. What k3s has a path for is at that path, because scenarios and people look there
+//! Paths in the container. They are k3s's own paths where k3s has one, because scenarios and users look there
 //! (docs/facts.md#paths-and-flags-of-k3s).
 
 /// k3s's configuration file.
@@ -9,7 +9,7 @@ pub(crate) const CONFIG_FOLDER: &str = "/etc/rancher/k3s/config.yaml.d";
 pub(crate) const REGISTRIES: &str = "/etc/rancher/k3s/registries.yaml";
 /// The administrator's kubeconfig.
 pub(crate) const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
-/// Manifests that are applied, now and when they change.
+/// Manifests in this folder are applied at the start and when they change.
 pub(crate) const MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
 /// Image archives that are imported before the kubelet starts.
 pub(crate) const IMAGES: &str = "/var/lib/rancher/k3s/agent/images";
@@ -21,35 +21,35 @@ pub(crate) const CREDENTIALS: &str = "/var/lib/rancher/k3s/server/cred";
 pub(crate) const AGENT: &str = "/var/lib/rancher/k3s/agent";
 /// etcd's data.
 pub(crate) const ETCD: &str = "/var/lib/rancher/k3s/server/db/etcd";
-/// Roots for containerd, the first that may hold an overlay is taken: k3s's own, then containerd's.
+/// Root folders for containerd: k3s's own, then containerd's default. The first that supports overlays is used.
 pub(crate) const CONTAINERD_ROOTS: [&str; 2] = ["/var/lib/rancher/k3s/agent/containerd", "/var/lib/containerd"];
 /// containerd's socket.
 pub(crate) const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
-/// Files that this program writes and k3s has no place for.
+/// Files of this program for which k3s has no path.
 pub(crate) const OWN: &str = "/etc/parallax-node";
 /// Network configuration.
 pub(crate) const CNI_CONFIG: &str = "/etc/cni/net.d";
-/// Network plugins, where Debian puts them.
+/// Network plugins; the path is Debian's.
 pub(crate) const CNI_PLUGINS: &str = "/usr/lib/cni";
-/// One log a component.
+/// The folder of the components' logs.
 pub(crate) const LOGS: &str = "/var/log/parallax-node";
 
-/// An own file by name.
+/// The path of a file in [`OWN`].
 pub(crate) fn own(name: &str) -> String {
     format!("{OWN}/{name}")
 }
 
-/// A server certificate or key by name.
+/// The path of a server certificate or key.
 pub(crate) fn tls(name: &str) -> String {
     format!("{TLS}/{name}")
 }
 
-/// A file of the agent by name.
+/// The path of a file of the agent.
 pub(crate) fn agent(name: &str) -> String {
     format!("{AGENT}/{name}")
 }
 
-/// A kubeconfig of the server by name.
+/// The path of a kubeconfig of the server.
 pub(crate) fn credential(name: &str) -> String {
     format!("{CREDENTIALS}/{name}.kubeconfig")
 }

@@ -19,37 +19,37 @@ use crate::settings::{Node, Settings};
 
 /// How long CAs are valid.
 const CA_VALIDITY: Duration = Duration::days(3650);
-/// How long the others are.
+/// How long leaf certificates are valid.
 const LEAF_VALIDITY: Duration = Duration::days(365);
-/// Clocks of host and node may differ.
+/// Certificates are valid from this long ago, because the clocks of host and node may differ.
 const CLOCK_SKEW: Duration = Duration::hours(1);
 
 /// Why certificates could not be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PkiError {
-    /// A file.
+    /// A file cannot be read or written.
     #[error("cannot {doing} {}: {source}", path.display())]
     File { doing: &'static str, path: PathBuf, source: io::Error },
-    /// One half of a pair.
-    #[error("{} exists without {}; put both there or neither", there.display(), missing.display())]
-    Half { there: PathBuf, missing: PathBuf },
-    /// A name that cannot be in a certificate, or a CA that cannot be read.
+    /// Only one file of a pair of certificate and key exists.
+    #[error("{} exists without {}; provide both or neither", existing.display(), missing.display())]
+    IncompletePair { existing: PathBuf, missing: PathBuf },
+    /// A name is not valid in a certificate, or a CA cannot be read.
     #[error("cannot make or read the certificate {name}: {source}")]
     Certificate { name: String, source: rcgen::Error },
 }
 
-/// Writes what is missing below `root` (`/` but in tests).
+/// Creates the files that do not exist yet below `root` (`/`, except in tests).
 pub(crate) fn prepare(root: &Path, settings: &Settings, node: &Node) -> Result<(), PkiError> {
-    let place = Place { root, now: OffsetDateTime::now_utc() };
-    place.token_key()?;
-    let servers = place.authority("server-ca", "k3s-server-ca")?;
-    let clients = place.authority("client-ca", "k3s-client-ca")?;
-    let aggregated = place.authority("request-header-ca", "k3s-request-header-ca")?;
+    let writer = Writer { root, now: OffsetDateTime::now_utc() };
+    writer.token_key()?;
+    let servers = writer.authority("server-ca", "k3s-server-ca")?;
+    let clients = writer.authority("client-ca", "k3s-client-ca")?;
+    let aggregated = writer.authority("request-header-ca", "k3s-request-header-ca")?;
 
     let apiserver = apiserver_names(settings, node);
-    place.leaf(&servers, &paths::tls("serving-kube-apiserver"), Leaf::server("kube-apiserver", apiserver))?;
+    writer.leaf(&servers, &paths::tls("serving-kube-apiserver"), Leaf::server("kube-apiserver", apiserver))?;
     let kubelet = vec![node.name.clone(), "127.0.0.1".to_owned(), node.address.to_string()];
-    place.leaf(&servers, &paths::agent("serving-kubelet"), Leaf::server(&node.name, kubelet))?;
+    writer.leaf(&servers, &paths::agent("serving-kubelet"), Leaf::server(&node.name, kubelet))?;
 
     let node_user = format!("system:node:{}", node.name);
     for (stem, name, group) in [
@@ -60,12 +60,12 @@ pub(crate) fn prepare(root: &Path, settings: &Settings, node: &Node) -> Result<(
         (paths::agent("client-kubelet"), node_user.as_str(), Some("system:nodes")),
         (paths::agent("client-kube-proxy"), "system:kube-proxy", None),
     ] {
-        place.leaf(&clients, &stem, Leaf::client(name, group))?;
+        writer.leaf(&clients, &stem, Leaf::client(name, group))?;
     }
-    place.leaf(&aggregated, &paths::tls("client-auth-proxy"), Leaf::client("system:auth-proxy", None))
+    writer.leaf(&aggregated, &paths::tls("client-auth-proxy"), Leaf::client("system:auth-proxy", None))
 }
 
-/// Names and addresses under which the apiserver may be reached.
+/// Names and addresses by which clients may reach the apiserver.
 fn apiserver_names(settings: &Settings, node: &Node) -> Vec<String> {
     let mut names: Vec<String> =
         ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1", "::1"]
@@ -101,12 +101,12 @@ impl Leaf {
     }
 }
 
-struct Place<'a> {
+struct Writer<'a> {
     root: &'a Path,
     now: OffsetDateTime,
 }
 
-impl Place<'_> {
+impl Writer<'_> {
     fn path(&self, stem: &str, suffix: &str) -> PathBuf {
         self.root.join(format!("{}.{suffix}", stem.trim_start_matches('/')))
     }
@@ -180,8 +180,8 @@ fn present(certificate: &Path, key: &Path) -> Result<bool, PkiError> {
     match (certificate.exists(), key.exists()) {
         (true, true) => Ok(true),
         (false, false) => Ok(false),
-        (true, false) => Err(PkiError::Half { there: certificate.to_owned(), missing: key.to_owned() }),
-        (false, true) => Err(PkiError::Half { there: key.to_owned(), missing: certificate.to_owned() }),
+        (true, false) => Err(PkiError::IncompletePair { existing: certificate.to_owned(), missing: key.to_owned() }),
+        (false, true) => Err(PkiError::IncompletePair { existing: key.to_owned(), missing: certificate.to_owned() }),
     }
 }
 
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_that_is_there_signs_what_is_missing() {
+    fn an_existing_ca_signs_missing_certificates() {
         let root = tempfile::tempdir().expect("folder");
         prepare(root.path(), &settings(&[]), &node()).expect("first");
         let tls = root.path().join("var/lib/rancher/k3s/server/tls");
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_pair_is_an_error_that_names_the_other_half() {
+    fn an_incomplete_pair_is_an_error_that_names_the_missing_file() {
         let root = tempfile::tempdir().expect("folder");
         prepare(root.path(), &settings(&[]), &node()).expect("first");
         fs::remove_file(root.path().join("var/lib/rancher/k3s/server/tls/server-ca.key")).expect("removed");
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_apiserver_is_known_by_every_name_it_is_reached_by() {
+    fn the_apiservers_certificate_has_every_name_by_which_it_is_reached() {
         let names =
             apiserver_names(&settings(&["--tls-san=a.example,localhost", "--service-cidr=10.96.0.0/16"]), &node());
         for name in ["kubernetes.default.svc.cluster.local", "10.96.0.1", "172.17.0.2", "127.0.0.1", "a.example"] {

@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 use crate::components::PROXY_METRICS;
 
 /// How long one attempt may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const REQUEST_LIMIT: Duration = Duration::from_secs(2);
 /// Longest page that is read.
 const PAGE_LIMIT_BYTES: u64 = 1024 * 1024;
-/// kube-proxy's gauge of the instant, in Unix seconds, at which it last wrote all rules; 0 before.
+/// kube-proxy's gauge of the time, in Unix seconds, at which it last wrote all rules; 0 before the first time.
 const RULES_WRITTEN: &str = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";
 
 /// The path at which the apiserver reports that it is ready.
@@ -24,13 +24,13 @@ pub(crate) const ROLES: &str = "/readyz/poststarthook/rbac/bootstrap-roles";
 /// Whether the apiserver answers `path` with success.
 pub(crate) async fn answers(client: &Client, path: &str) -> bool {
     let Ok(request) = http::Request::get(path).body(Vec::new()) else { return false };
-    matches!(tokio::time::timeout(PATIENCE, client.request_text(request)).await, Ok(Ok(_)))
+    matches!(tokio::time::timeout(REQUEST_LIMIT, client.request_text(request)).await, Ok(Ok(_)))
 }
 
 /// Whether kube-proxy has written its rules. Its health page is positive before that, while connections to Services
 /// still leave the machine, so its metric is read.
-pub(crate) async fn service_rules_stand() -> bool {
-    let page = tokio::time::timeout(PATIENCE, page(PROXY_METRICS, "/metrics")).await;
+pub(crate) async fn service_rules_written() -> bool {
+    let page = tokio::time::timeout(REQUEST_LIMIT, page(PROXY_METRICS, "/metrics")).await;
     matches!(page, Ok(Ok(text)) if rules_written(&text))
 }
 
@@ -48,12 +48,12 @@ async fn page(address: &str, path: &str) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The object is there.
+/// Whether the object exists.
 pub(crate) fn exists<K>(object: Option<&K>) -> bool {
     object.is_some()
 }
 
-/// The node is Ready.
+/// Whether the node is Ready.
 pub(crate) fn is_ready(node: Option<&Node>) -> bool {
     let conditions = node.and_then(|node| node.status.as_ref()).and_then(|status| status.conditions.as_ref());
     conditions.is_some_and(|all| all.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"))
@@ -64,15 +64,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_stand_once_the_gauge_has_an_instant() {
-        for (metrics, stand) in [
+    fn rules_are_written_once_the_gauge_has_a_time() {
+        for (metrics, written) in [
             ("kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family=\"IPv4\"} 1.7952984e+09\n", true),
             ("kubeproxy_sync_proxy_rules_last_timestamp_seconds 1.7e+09\n", true),
             ("kubeproxy_sync_proxy_rules_last_timestamp_seconds 0\n", false),
             ("# HELP kubeproxy_sync_proxy_rules_last_timestamp_seconds of 5\nother 7\n", false),
             ("", false),
         ] {
-            assert_eq!(rules_written(metrics), stand, "{metrics:?}");
+            assert_eq!(rules_written(metrics), written, "{metrics:?}");
         }
     }
 }

@@ -8,11 +8,11 @@ use std::process::{Command, ExitCode};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::say::complain;
+use crate::say::print_error;
 
 /// Exit code when the node cannot even be started.
 const FAILED: u8 = 1;
-/// Added to a signal's number by every shell and engine.
+/// The exit code for a signal is this plus the signal's number, as in shells and engines.
 const SIGNALLED: i32 = 128;
 
 /// Runs the node as a child and exits with its exit code.
@@ -24,7 +24,7 @@ pub(crate) fn run() -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            complain(format!("error: the node cannot be started: {error}"));
+            print_error(format!("error: the node cannot be started: {error}"));
             ExitCode::from(FAILED)
         }
     }
@@ -44,8 +44,8 @@ async fn supervise() -> std::io::Result<u8> {
                     return Ok(code);
                 }
             }
-            _ = terminate.recv() => hand_on(node),
-            _ = interrupt.recv() => hand_on(node),
+            _ = terminate.recv() => forward(node),
+            _ = interrupt.recv() => forward(node),
         }
     }
 }
@@ -63,7 +63,7 @@ fn reap(node: Pid) -> Option<u8> {
     code
 }
 
-fn hand_on(node: Pid) {
-    // It may have just ended; then a signal for that will arrive.
+fn forward(node: Pid) {
+    // An error means that it has just ended; its SIGCHLD will follow.
     let _ = kill_process(node, Signal::TERM);
 }

@@ -1,4 +1,4 @@
-//! What `docker logs` shows: one line for each phase on standard output, errors on standard error.
+//! The output that `docker logs` shows: one line for each phase on standard output, and errors on standard error.
 //!
 //! The logs of components are files ([`crate::paths::LOGS`]); a node without errors prints about a dozen lines.
 
@@ -12,7 +12,7 @@ pub(crate) fn say(line: impl Display) {
 }
 
 /// Prints an error on standard error.
-pub(crate) fn complain(text: impl Display) {
+pub(crate) fn print_error(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 

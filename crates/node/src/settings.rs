@@ -1,4 +1,4 @@
-//! The settings from the command line and the config file, checked.
+//! The validated settings from the command line and the config file.
 
 use std::net::Ipv4Addr;
 
@@ -13,7 +13,7 @@ const DNS_ADDRESS: u8 = 10;
 pub(crate) struct Settings {
     /// Whether CoreDNS is deployed.
     pub(crate) coredns: bool,
-    /// k3s's other packaged parts that were not disabled; this image does not hold them.
+    /// k3s's other packaged components that were not disabled, but that this image does not contain.
     pub(crate) absent: Vec<&'static str>,
     /// Further names and addresses of the apiserver's certificate.
     pub(crate) tls_san: Vec<String>,
@@ -39,9 +39,9 @@ pub(crate) struct Settings {
     pub(crate) cluster_domain: String,
     /// containerd's snapshotter.
     pub(crate) snapshotter: Snapshotter,
-    /// What pods with `dnsPolicy: Default`, and so CoreDNS, get as `resolv.conf`.
+    /// The `resolv.conf` of pods with `dnsPolicy: Default`, which include CoreDNS.
     pub(crate) resolv_conf: Option<String>,
-    /// Node name; the host name where absent.
+    /// Node name; the host name if absent.
     pub(crate) node_name: Option<String>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Settings {
 pub(crate) enum Snapshotter {
     /// Needs a file system that is not itself an overlay: a volume.
     Overlayfs,
-    /// Copies; slow, and works anywhere.
+    /// It copies files: slow, but it works on every file system.
     Native,
 }
 

@@ -17,36 +17,38 @@ use crate::paths;
 
 /// How many of a component's last lines an error shows.
 const TAIL_LINES: usize = 20;
-/// How much of the end of a log is read for them.
+/// At most this much of the end of a log is read for them.
 const TAIL_BYTES: i64 = 32 * 1024;
-/// How long one stage of stopping waits before it kills; three stages stay below 5 s.
+/// How long each stage of stopping waits before it kills; three stages take less than 5 s.
 const STOP_LIMIT: Duration = Duration::from_millis(1200);
 
-/// How much a component's heap grows before Go collects it. A node that lives for minutes pays with memory; the default
-/// of 100 costs a fifth of what the components compute. What they start inherits it, except containers.
+/// Go's GOGC for components: how much a heap grows before a garbage collection. A node lives only for minutes, so it
+/// can use more memory; with the default of 100, garbage collection takes a fifth of the components' CPU time. Their
+/// child processes inherit it, but containers do not.
 const GARBAGE_PERCENT: &str = "400";
 
 /// When a component is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
-    /// Clients of the apiserver: first.
+    /// Clients of the apiserver; they stop first.
     Client,
     /// The apiserver.
     Server,
-    /// What the others need: last.
+    /// The components that the others need; they stop last.
     Base,
 }
 
-/// What a component is.
+/// A component of the node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Component {
-    /// Its name in messages, and its log's.
+    /// Its name, in messages and for its log.
     pub(crate) name: &'static str,
     /// The program, looked up in `PATH`.
     pub(crate) program: &'static str,
     /// When it is stopped.
     pub(crate) stage: Stage,
-    /// Whether it gets the container's environment. Only the component that pulls images does, for the sake of proxies.
+    /// Whether it gets the container's environment. Only the component that pulls images does, because of proxy
+    /// variables.
     pub(crate) environment: bool,
 }
 
@@ -63,7 +65,7 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor, and the channel on which it reports components that ended. At most one message for each component.
+    /// Creates a supervisor, and the channel on which it reports components that ended, with one message for each.
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<NodeError>) {
         let (ends, ended) = mpsc::unbounded_channel();
         (Self { running: Mutex::default(), ends }, ended)
@@ -86,13 +88,13 @@ impl Supervisor {
         let mut child = spawned.map_err(|source| NodeError::Spawn { name, program: program.to_owned(), source })?;
         let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         let pid = pid.expect("a child that nobody waited for has a process id");
-        let (tell, ended) = watch::channel(false);
+        let (ended_sender, ended) = watch::channel(false);
         let ends = self.ends.clone();
         tokio::spawn(async move {
             let status = child.wait().await;
             let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-            // Receivers may be gone when the node stops.
-            let _ = tell.send(true);
+            // Errors are ignored: the receivers may be gone when the node stops.
+            let _ = ended_sender.send(true);
             let _ = ends.send(NodeError::Ended { name, status, tail: tail(&log) });
         });
         self.running.lock().expect("no holder of this lock panics").push(Running {
@@ -123,7 +125,7 @@ impl Supervisor {
 }
 
 fn signal(component: &Running, signal: Signal) {
-    // One that ended has been reaped, and its number may be another's.
+    // A component that ended has been reaped, and its process id may belong to another process now.
     if !*component.ended.borrow() {
         let _ = kill_process(component.pid, signal);
     }
@@ -169,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_lines_are_the_last_that_say_something() {
+    fn the_last_lines_leave_out_empty_ones() {
         let many = (0..50).map(|n| format!("line {n}\n")).collect::<Vec<_>>().join("\n");
         let kept = last_lines(&many);
         assert_eq!(kept.lines().count(), TAIL_LINES);

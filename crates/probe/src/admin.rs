@@ -1,4 +1,4 @@
-//! MinIO's admin API, as far as set-up needs it: signed like S3, without an SDK.
+//! The part of MinIO's admin API that the set-up needs. Requests are signed like those of S3; no SDK is used.
 
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,12 @@ use crate::invalid;
 use crate::target::Target;
 use crate::trail::Trail;
 
-/// One call may take this long.
+/// Time limit for one call.
 const WITHIN: Duration = Duration::from_secs(10);
-/// How much of a refusal is kept.
+/// At most this much of an error's body is kept.
 const KEEP_BYTES: usize = 4096;
 
-/// Makes or replaces a policy (JSON) under a name.
+/// Creates or replaces a named policy (JSON).
 pub async fn put_policy(view: View, access: &S3Access, name: &str, policy: &str) -> Result<(), Cause> {
     let name: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
     let path = format!("/minio/admin/v3/add-canned-policy?name={name}");
@@ -47,7 +47,7 @@ pub async fn put_policy(view: View, access: &S3Access, name: &str, policy: &str)
     Err(Cause::Status { status: received.status, s3: None, detail })
 }
 
-/// Signs a request whose URI is a path, with a body of this SHA-256.
+/// Signs a request whose URI is a path; `sha256` is the digest of its body.
 pub(crate) fn authorise<B>(
     request: &mut Request<B>,
     target: &Target,

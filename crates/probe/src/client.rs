@@ -1,5 +1,5 @@
-//! Foreign clients: a task as JSON on a program's standard input, its outcome as JSON on standard output
-//! (`images/clients/programs/clients/contract.py`).
+//! Other clients (SDKs, curl, browsers). The program reads a task as JSON from standard input and writes the outcome as
+//! JSON to standard output (`images/clients/programs/clients/contract.py`).
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ use crate::dial::Dialler;
 use crate::program::{self, Ended};
 use crate::{invalid, s3_error};
 
-/// An outcome may hold a body, escaped; a longer one is not whole and cannot be read.
+/// Limit for an outcome, which may contain an escaped body. A longer outcome is truncated and cannot be parsed.
 const OUTCOME_LIMIT_BYTES: usize = 512 * 1024;
-/// How much a program's last words are in a message.
-const WORDS_LIMIT_BYTES: usize = 400;
+/// At most this much of a program's last output goes into a message.
+const LAST_OUTPUT_BYTES: usize = 400;
 
-/// Lets the client do its task.
-pub(crate) async fn tell(question: &ClientQuestion, dialler: &Dialler) -> Result<Reply, Cause> {
+/// Runs the client with its task.
+pub(crate) async fn answer(question: &ClientQuestion, dialler: &Dialler) -> Result<Reply, Cause> {
     let run = RunQuestion {
         argv: vec![question.program.clone()],
         env: environment(question),
@@ -29,17 +29,16 @@ pub(crate) async fn tell(question: &ClientQuestion, dialler: &Dialler) -> Result
     };
     let ended = program::run(&run, dialler, OUTCOME_LIMIT_BYTES).await?;
     if ended.exit != 0 {
-        return Err(Cause::Exit { exit: ended.exit, detail: last_words(&ended) });
+        return Err(Cause::Exit { exit: ended.exit, detail: last_output(&ended) });
     }
     let outcome = ended.stdout.whole().and_then(|bytes| serde_json::from_slice::<Outcome>(bytes).ok());
-    let outcome = outcome.ok_or_else(|| {
-        invalid(format!("{} told no outcome that can be read: {}", question.client, last_words(&ended)))
-    })?;
+    let outcome = outcome
+        .ok_or_else(|| invalid(format!("{} printed no valid outcome: {}", question.client, last_output(&ended))))?;
     outcome.reply(question)
 }
 
-/// The variables of the program: its trust, and what the scenario gives it. No client may look for credentials at the
-/// address at which a cloud's machines find them.
+/// The variables of the program: its certificate bundle, and those of the scenario. No client may look for credentials
+/// at the metadata address of cloud machines.
 fn environment(question: &ClientQuestion) -> BTreeMap<String, Secret> {
     let mut env = BTreeMap::from([
         (question.trust_in.clone(), Secret::new(CA_BUNDLE)),
@@ -62,7 +61,7 @@ fn task(question: &ClientQuestion) -> Result<Value, Cause> {
     Ok(value)
 }
 
-/// What a program tells. Unknown keys are a defect of the program.
+/// The outcome that a program prints. Unknown keys are a defect of the program.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Outcome {
@@ -81,7 +80,7 @@ impl Outcome {
         if let Some(words) = self.failed {
             return Err(invalid(format!("{}: {words}", question.client)));
         }
-        let missing = |what: &str| invalid(format!("{} told no {what}", question.client));
+        let missing = |what: &str| invalid(format!("{} returned no {what}", question.client));
         match &question.task {
             ClientTask::Presign(presign) => Ok(Reply::Presign(PresignReply {
                 url: self.url.ok_or_else(|| missing("URL"))?,
@@ -103,14 +102,14 @@ impl Outcome {
             body_bytes: body.len() as u64,
             body_sha256: hex::encode(digest::digest(&digest::SHA256, body.as_bytes())),
             s3_error: s3_error::parse(body.as_bytes()),
-            body: cut(body, BODY_LIMIT_BYTES),
+            body: truncated(body, BODY_LIMIT_BYTES),
         })
     }
 
     fn s3(mut self, operation: &S3Operation) -> Option<S3Reply> {
         let mut status = self.status?;
-        // As our own probe has it.
-        if s3_error::is_there_already(operation, &self.code) {
+        // Our own S3 probe treats this as success, too.
+        if s3_error::already_exists(operation, &self.code) {
             status = 200;
             self.code.clear();
         }
@@ -128,24 +127,24 @@ impl Outcome {
                 .body
                 .take()
                 .filter(|_| matches!(operation, S3Operation::Get { .. }))
-                .map(|body| cut(body, BODY_LIMIT_BYTES)),
+                .map(|body| truncated(body, BODY_LIMIT_BYTES)),
             keys: std::mem::take(&mut self.keys),
         })
     }
 }
 
-/// A text cut at a character's boundary.
-fn cut(mut text: String, limit: usize) -> String {
+/// Truncates a text at a character boundary.
+fn truncated(mut text: String, limit: usize) -> String {
     text.truncate(text.floor_char_boundary(limit));
     text
 }
 
-/// The end of what a program wrote to standard error, else to standard output.
-fn last_words(ended: &Ended) -> String {
+/// The end of the program's standard error, or of its standard output if standard error is empty.
+fn last_output(ended: &Ended) -> String {
     let (out, err) = (ended.stdout.text(), ended.stderr.text());
     let text = if err.trim().is_empty() { out } else { err };
     let text = text.trim();
-    let words = &text[text.floor_char_boundary(text.len().saturating_sub(WORDS_LIMIT_BYTES))..];
+    let words = &text[text.floor_char_boundary(text.len().saturating_sub(LAST_OUTPUT_BYTES))..];
     if words.is_empty() { "it wrote nothing".to_owned() } else { words.to_owned() }
 }
 
@@ -192,7 +191,7 @@ mod tests {
 
     #[test]
     fn outcomes_become_the_replies_of_our_own_probes() {
-        let told = |task: ClientTask, outcome: Value| {
+        let answer = |task: ClientTask, outcome: Value| {
             let outcome: Outcome = serde_json::from_value(outcome).expect("an outcome");
             match outcome.reply(&question(task)) {
                 Ok(Reply::Http(http)) => {
@@ -208,7 +207,7 @@ mod tests {
             (http(), json!({"status": 200, "body": "hello"}), "http 200 hello None".to_owned()),
             (http(), json!({"status": 403, "body": refused}), format!("http 403 {refused} Some(\"AccessDenied\")")),
             (http(), json!({"failed": "no route"}), "client: curl: no route".to_owned()),
-            (http(), json!({"url": "x"}), "client: curl told no status".to_owned()),
+            (http(), json!({"url": "x"}), "client: curl returned no status".to_owned()),
             (list(), json!({"status": 200, "keys": ["a"]}), "s3 200 [\"a\"] None".to_owned()),
             (
                 list(),
@@ -222,22 +221,22 @@ mod tests {
                 "s3 409 [] Some(\"BucketAlreadyOwnedByYou\")".to_owned(),
             ),
         ] {
-            assert_eq!(told(task, outcome), expected);
+            assert_eq!(answer(task, outcome), expected);
         }
     }
 
     #[test]
-    fn a_client_that_uses_its_own_chain_is_told_no_access() {
-        let told = task(&question(list())).expect("a task");
-        assert_eq!(told["s3"]["access"]["secret_key"], "secret");
-        let told = task(&ClientQuestion { chain: true, ..question(list()) }).expect("a task");
-        assert_eq!(told["s3"]["access"], Value::Null);
-        assert_eq!(told["s3"]["operation"]["list"]["bucket"], "photos");
+    fn a_client_that_uses_its_own_chain_gets_no_credentials() {
+        let sent = task(&question(list())).expect("a task");
+        assert_eq!(sent["s3"]["access"]["secret_key"], "secret");
+        let sent = task(&ClientQuestion { chain: true, ..question(list()) }).expect("a task");
+        assert_eq!(sent["s3"]["access"], Value::Null);
+        assert_eq!(sent["s3"]["operation"]["list"]["bucket"], "photos");
     }
 
     #[test]
-    fn a_cut_keeps_characters_whole() {
-        assert_eq!(cut("aé".to_owned(), 2), "a");
-        assert_eq!(cut("aé".to_owned(), 3), "aé");
+    fn truncation_keeps_characters_whole() {
+        assert_eq!(truncated("aé".to_owned(), 2), "a");
+        assert_eq!(truncated("aé".to_owned(), 3), "aé");
     }
 }

@@ -1,5 +1,5 @@
-//! The AWS SDK's HTTP client over our own dialler, so that its requests leave the same evidence as every other probe's,
-//! and a failure below HTTP keeps its typed cause instead of becoming a string of the SDK's.
+//! An HTTP client for the AWS SDK that uses our own dialler. The SDK's requests so leave the same evidence as those of
+//! the other probes, and a failure below HTTP keeps its typed cause instead of becoming text in an SDK error.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,48 +20,48 @@ use crate::http::exchange;
 use crate::invalid;
 use crate::target::Target;
 
-/// How much of an answer the SDK may see. Longer objects are cut; the longest document it parses is shorter.
+/// The SDK receives at most this much of an answer. Longer objects are truncated; documents that it parses are shorter.
 const KEEP_BYTES: usize = 8 * 1024 * 1024;
 
-/// What the connector last met, read by the S3 probe beside what the SDK says.
+/// The outcome of the last request. The S3 probe reads it in addition to the SDK's result.
 #[derive(Debug, Default)]
-pub(crate) struct Met {
-    /// Set when no answer came.
+pub(crate) struct LastRequest {
+    /// Set if there was no answer.
     pub(crate) cause: Option<Cause>,
     /// Status and headers of the answer.
     pub(crate) head: Option<(u16, HeaderMap)>,
 }
 
-/// One question's HTTP client.
+/// The HTTP client for one question.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     dialler: Dialler,
-    met: Arc<Mutex<Met>>,
+    last: Arc<Mutex<LastRequest>>,
 }
 
 impl Connector {
     pub(crate) fn new(dialler: Dialler) -> Self {
-        Self { dialler, met: Arc::default() }
+        Self { dialler, last: Arc::default() }
     }
 
-    /// Takes what was met so far.
-    pub(crate) fn met(&self) -> Met {
-        std::mem::take(&mut *self.met.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Takes the outcome of the last request.
+    pub(crate) fn take_last(&self) -> LastRequest {
+        std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn remember(&self, met: Met) {
-        *self.met.lock().unwrap_or_else(PoisonError::into_inner) = met;
+    fn remember(&self, last: LastRequest) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
     }
 
     async fn send(&self, request: HttpRequest) -> Result<Response<Vec<u8>>, Cause> {
         let request = request.try_into_http1x().map_err(|why| invalid(format!("not a request: {why}")))?;
         let (head, body) = request.into_parts();
         let body = body.bytes().map(Bytes::copy_from_slice);
-        let body = body.ok_or_else(|| invalid("the SDK wants to stream a body that is all in memory"))?;
+        let body = body.ok_or_else(|| invalid("the SDK's request body is a stream and not in memory"))?;
         let target = Target::of(&head.uri)?;
         let request = Request::from_parts(head, Full::new(body));
         let received = exchange(&self.dialler, &target, request, KEEP_BYTES).await?;
-        self.remember(Met { cause: None, head: Some((received.status, received.headers.clone())) });
+        self.remember(LastRequest { cause: None, head: Some((received.status, received.headers.clone())) });
         let mut response = Response::new(received.body);
         *response.status_mut() = http::StatusCode::from_u16(received.status).map_err(|why| invalid(why.to_string()))?;
         *response.headers_mut() = received.headers;
@@ -84,7 +84,7 @@ impl HttpConnector for Connector {
                     .map_err(|why| ConnectorError::other(Box::new(why), None)),
                 Err(cause) => {
                     let text = cause.to_string();
-                    this.remember(Met { cause: Some(cause), head: None });
+                    this.remember(LastRequest { cause: Some(cause), head: None });
                     Err(ConnectorError::io(text.into()))
                 }
             }

@@ -1,4 +1,5 @@
-//! What a store holds, and how it is put back: the harness's own work between two variants, from no vantage.
+//! Reads the contents of a store and restores them. The harness does this itself between two variants, not at a
+//! vantage.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,25 +15,25 @@ use crate::invalid;
 use crate::s3::{Failed, config, pages};
 use crate::trail::Trail;
 
-/// All calls of one look, or of one return to what was there, may take this long.
+/// Time limit for all calls of one listing, or of one restoration.
 const WITHIN: Duration = Duration::from_secs(30);
-/// So many objects are deleted by one request at most (S3's own limit).
+/// The most objects that one request may delete (S3's own limit).
 const AT_ONCE: usize = 1000;
 
-/// What a store holds: the entity tags of objects, by bucket and key.
+/// The contents of a store: the entity tags of its objects, by bucket and key.
 pub type Contents = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Looks at everything that a store holds.
+/// Lists everything in a store.
 pub async fn contents(view: View, access: &S3Access) -> Result<Contents, Cause> {
     let store = Store::of(view, access)?;
     bounded(store.contents()).await
 }
 
-/// Takes away what a store holds besides what was `found` in it. What comes back is what cannot be put back: objects that are
-/// gone, or that are others by now.
-pub async fn put_back(view: View, access: &S3Access, found: &Contents) -> Result<Vec<String>, Cause> {
+/// Deletes what was added to a store after `found` was listed. Returns what cannot be restored: objects that were
+/// deleted or overwritten.
+pub async fn restore(view: View, access: &S3Access, found: &Contents) -> Result<Vec<String>, Cause> {
     let store = Store::of(view, access)?;
-    bounded(store.put_back(found)).await
+    bounded(store.restore(found)).await
 }
 
 async fn bounded<T>(work: impl Future<Output = Result<T, Cause>>) -> Result<T, Cause> {
@@ -53,13 +54,13 @@ impl Store {
         Ok(Self { client: Client::from_conf(config), connector })
     }
 
-    /// The cause of a call that failed, by the first layer that did.
+    /// The cause of a failed call: the first layer that failed.
     fn cause(&self, failed: Failed) -> Cause {
-        let met = self.connector.met();
-        match (met.cause, failed.error) {
+        let last = self.connector.take_last();
+        match (last.cause, failed.error) {
             (Some(cause), _) => cause,
             (None, Some(error)) => {
-                let status = met.head.map(|(status, _)| status).unwrap_or_default();
+                let status = last.head.map(|(status, _)| status).unwrap_or_default();
                 Cause::Status { status, s3: Some(error.code), detail: error.message }
             }
             (None, None) => invalid(failed.words),
@@ -81,7 +82,7 @@ impl Store {
         Ok(contents)
     }
 
-    async fn put_back(&self, found: &Contents) -> Result<Vec<String>, Cause> {
+    async fn restore(&self, found: &Contents) -> Result<Vec<String>, Cause> {
         let Change { remove, drop, lost } = change(found, &self.contents().await?);
         for (bucket, keys) in &remove {
             for keys in keys.chunks(AT_ONCE) {
@@ -113,14 +114,14 @@ impl Store {
     }
 }
 
-/// What is to be done, so that a store holds again what was found in it.
+/// What must be done to restore the contents of a store.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Change {
     /// Objects to delete, by bucket.
     remove: BTreeMap<String, Vec<String>>,
     /// Buckets to delete.
     drop: Vec<String>,
-    /// What nobody has any more.
+    /// What cannot be restored.
     lost: Vec<String>,
 }
 
@@ -144,7 +145,7 @@ fn change(found: &Contents, now: &Contents) -> Change {
         };
         let lost = kept.iter().filter_map(|(key, tag)| match objects.get(key) {
             None => Some(format!("{bucket}/{key} is gone")),
-            Some(now) if now != tag => Some(format!("{bucket}/{key} is another")),
+            Some(now) if now != tag => Some(format!("{bucket}/{key} was overwritten")),
             Some(_) => None,
         });
         change.lost.extend(lost);
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_goes_and_what_was_lost_is_told() {
+    fn additions_are_removed_and_losses_reported() {
         let found = contents(&[("docs", &[("kept", "1"), ("overwritten", "1"), ("deleted", "1")]), ("gone", &[])]);
         let now = contents(&[("docs", &[("kept", "1"), ("overwritten", "2"), ("made", "1")]), ("own", &[("a", "1")])]);
         let expected = Change {
@@ -174,7 +175,7 @@ mod tests {
             drop: vec!["own".to_owned()],
             lost: vec![
                 "docs/deleted is gone".to_owned(),
-                "docs/overwritten is another".to_owned(),
+                "docs/overwritten was overwritten".to_owned(),
                 "bucket gone is gone".to_owned(),
             ],
         };

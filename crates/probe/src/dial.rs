@@ -1,4 +1,5 @@
-//! The dialler: from a name to a connection, one fresh one for each question, with the first layer that failed as cause.
+//! The dialler: it turns a name into a new connection for each question. The cause of a failure is the first layer that
+//! failed.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,14 +19,14 @@ use crate::target::literal;
 use crate::trail::{Trail, micros};
 use crate::{certificate, invalid, names, trust};
 
-/// The longest that one address is dialled.
+/// Time limit for connecting to one address.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// A connection, plain or encrypted.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// Dials as one question's view sees the network, and writes its trail.
+/// Dials according to one question's view of the network, and records evidence in its trail.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialler {
     pub(crate) view: Arc<View>,
@@ -38,8 +39,8 @@ impl Dialler {
         Self { view: Arc::new(view), trail, deadline }
     }
 
-    /// What one layer may use of the time that is left: not all, so that its own time-out is seen as its cause and not
-    /// as the question's deadline.
+    /// The part of the remaining time that one layer may use. It is not all of it, so that a timeout of the layer is
+    /// reported as its own cause and not as the question's deadline.
     pub(crate) fn share(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now()) * 3 / 4
     }
@@ -93,13 +94,13 @@ impl Dialler {
                 return Err(Cause::Connect { fault: ConnectFault::Timeout, detail });
             }
         };
-        // Small requests, one at a time: waiting to fill a segment would only blur the timings.
+        // The requests are small and sent one at a time: Nagle's algorithm would only distort the timings.
         let _ = stream.set_nodelay(true);
         self.trail.note(|evidence| evidence.local = stream.local_addr().ok());
         Ok(Watched { stream, heard: Arc::default() })
     }
 
-    /// Does the handshake on a fresh connection to `host:port`, sending and verifying `server_name`.
+    /// Connects to `host:port` and does the TLS handshake with `server_name`, which is sent (SNI) and verified.
     pub(crate) async fn tls(
         &self,
         host: &str,
@@ -136,21 +137,21 @@ impl Dialler {
     }
 }
 
-/// What the kernel said to a SYN.
+/// The cause of a connect error of the kernel.
 fn refused(why: &io::Error, address: &str) -> Cause {
     use io::ErrorKind::{ConnectionRefused, ConnectionReset, TimedOut};
     let fault = match why.kind() {
         ConnectionRefused => ConnectFault::Refused,
         ConnectionReset => ConnectFault::Reset,
         TimedOut => ConnectFault::Timeout,
-        // Host or network unreachable, no permission, no address of that family: in each no packet could leave.
+        // Host or network unreachable, no permission, no address of that family: no packet could be sent.
         _ => ConnectFault::Unreachable,
     };
     Cause::Connect { fault, detail: format!("{address}: {why}") }
 }
 
-/// Why a handshake ended. `heard` says whether the peer sent a single byte: one that closed without a word has not
-/// spoken TLS badly, it has not answered.
+/// The cause of a failed handshake. `heard` says whether the peer sent at least one byte. A peer that closed the
+/// connection without sending anything is a connection failure, not a TLS failure.
 fn handshake_cause(why: &io::Error, peer: &str, chain_seen: bool, heard: bool) -> Cause {
     if let Some(cause) = tls_cause(why, peer, chain_seen) {
         return cause;
@@ -163,7 +164,7 @@ fn handshake_cause(why: &io::Error, peer: &str, chain_seen: bool, heard: bool) -
     }
 }
 
-/// Says who issued what is not trusted: that is the first thing one looks up.
+/// Adds the issuer of an untrusted chain to the message, because that is what a user looks for first.
 fn with_issuer(cause: Cause, chain: &[Certificate]) -> Cause {
     match (cause, chain.last()) {
         (Cause::Tls { fault: TlsFault::UnknownAuthority, detail }, Some(last)) => {
@@ -174,14 +175,14 @@ fn with_issuer(cause: Cause, chain: &[Certificate]) -> Cause {
     }
 }
 
-/// The TLS cause inside an I/O error, where there is one. It can come late: in TLS 1.3 a server refuses a client
-/// without a certificate only after the client believes the handshake done.
+/// The TLS cause inside an I/O error, if there is one. It may come after the handshake: in TLS 1.3 a server that
+/// requires a client certificate rejects the client only after the client has finished its handshake.
 pub(crate) fn tls_cause(why: &io::Error, peer: &str, chain_seen: bool) -> Option<Cause> {
     let error = why.get_ref()?.downcast_ref::<rustls::Error>()?;
     Some(Cause::Tls { fault: trust::sort(error, chain_seen), detail: format!("{peer}: {error}") })
 }
 
-/// A TCP stream that knows whether it ever heard anything.
+/// A TCP stream that records whether it has received any data.
 #[derive(Debug)]
 pub(crate) struct Watched {
     stream: TcpStream,

@@ -1,5 +1,5 @@
-//! One HTTP/1.1 exchange on a fresh connection, as it was asked: no redirect, no proxy, no retry, and the query byte for
-//! byte, because a signature covers it.
+//! One HTTP/1.1 exchange on a new connection, sent exactly as the question says: no redirect, no proxy, no retry, and
+//! the query byte for byte, because a signature covers it.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -22,7 +22,7 @@ use crate::{invalid, s3_error};
 const AGENT: &str = concat!("parallax-probe/", env!("CARGO_PKG_VERSION"));
 
 /// Answers an HTTP question.
-pub(crate) async fn tell(question: &HttpQuestion, dialler: &Dialler) -> Result<HttpReply, Cause> {
+pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result<HttpReply, Cause> {
     let uri: Uri = question.url.parse().map_err(|why| invalid(format!("`{}` is not a URL: {why}", question.url)))?;
     let target = Target::of(&uri)?;
     let body = Bytes::from(question.body.clone().unwrap_or_default());
@@ -47,7 +47,7 @@ pub(crate) async fn tell(question: &HttpQuestion, dialler: &Dialler) -> Result<H
 }
 
 fn reply(received: Received) -> HttpReply {
-    // Under every status: S3 answers 200 to some operations before it knows how they end.
+    // Checked for every status: S3 answers 200 to some operations before it knows whether they succeed.
     let in_body = s3_error::parse(&received.body);
     let s3_error = in_body.or_else(|| s3_error::in_headers(received.status, &received.headers));
     HttpReply {
@@ -74,7 +74,7 @@ fn plain(headers: &HeaderMap) -> BTreeMap<String, String> {
     map
 }
 
-/// What came back, with the beginning of its body.
+/// A response, with the beginning of its body.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) status: u16,
@@ -86,7 +86,7 @@ pub(crate) struct Received {
 
 /// Sends `request` to `target` and reads the whole answer, keeping the first `keep_bytes` of its body.
 ///
-/// The request's URI gives path and query; `Host` is the target's, unless the request brings its own.
+/// Path and query come from the request's URI. `Host` is the target's, unless the request has its own.
 pub(crate) async fn exchange(
     dialler: &Dialler,
     target: &Target,
@@ -110,7 +110,8 @@ pub(crate) async fn exchange(
     dialler.trail.enter(format!("waiting for the answer of {peer}"));
     let broken = |why: hyper::Error| broken(&why, &peer);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    // It ends with `sender` and the body; what it says on the way, the request's own error says too.
+    // The task ends with `sender` and the body. Its own error is not needed: the request's error has the same
+    // information.
     let driver = tokio::spawn(connection);
     let received = read(sender.send_request(request).await.map_err(broken)?, keep_bytes, dialler, &peer).await;
     drop(sender);
@@ -129,8 +130,8 @@ async fn read(
     let mut kept = Vec::new();
     let mut digest = digest::Context::new(&digest::SHA256);
     let mut body_bytes = 0_u64;
-    // Where no length is declared the connection's end is the body's, however it ends: a TLS server that refuses plain
-    // HTTP answers and resets.
+    // If no length is declared, the end of the connection is the end of the body, even if it is a reset: a TLS server
+    // that refuses plain HTTP answers and then resets.
     let until_close = !head.headers.contains_key(CONTENT_LENGTH) && !head.headers.contains_key(TRANSFER_ENCODING);
     while let Some(frame) = body.frame().await {
         let data = match frame {
@@ -152,7 +153,7 @@ async fn read(
     })
 }
 
-/// Why an exchange broke off after the connection stood.
+/// The cause if an exchange breaks after the connection was established.
 fn broken(why: &hyper::Error, peer: &str) -> Cause {
     let mut source = why.source();
     while let Some(inner) = source {
@@ -169,7 +170,7 @@ fn broken(why: &hyper::Error, peer: &str) -> Cause {
     Cause::Connect { fault: ConnectFault::Reset, detail }
 }
 
-/// An error with its sources, which hyper leaves out.
+/// An error's message with those of its sources, which hyper omits.
 fn chain(why: &dyn Error) -> String {
     let mut text = why.to_string();
     let mut source = why.source();

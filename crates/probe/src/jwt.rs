@@ -1,4 +1,4 @@
-//! A web identity token, looked at from here: what it says, and whether the keys that its issuer publishes vouch for it.
+//! Decodes a web identity token and verifies its signature with the keys that its issuer publishes.
 
 use ::http::{Request, Uri};
 use bytes::Bytes;
@@ -15,13 +15,13 @@ use crate::http::exchange;
 use crate::target::Target;
 use crate::{invalid, token};
 
-/// Discovery documents and key sets are far shorter.
+/// Limit for a discovery document or a key set; real ones are much shorter.
 const KEEP_BYTES: usize = 256 * 1024;
-/// How much of a refusal's body is told.
-const TOLD_BYTES: usize = 300;
+/// At most this much of an error's body goes into the message.
+const SHOWN_BYTES: usize = 300;
 
 /// Answers a question about a token.
-pub(crate) async fn tell(question: &JwtQuestion, dialler: &Dialler) -> Result<JwtReply, Cause> {
+pub(crate) async fn answer(question: &JwtQuestion, dialler: &Dialler) -> Result<JwtReply, Cause> {
     let token = token::read(&question.token)?;
     let token = token.expose();
     let unreadable = |why: jsonwebtoken::errors::Error| invalid(format!("the token cannot be read: {why}"));
@@ -42,7 +42,7 @@ pub(crate) async fn tell(question: &JwtQuestion, dialler: &Dialler) -> Result<Jw
         Some(key) => {
             let key = DecodingKey::from_jwk(key).map_err(unreadable)?;
             let (message, signature) = token.rsplit_once('.').unwrap_or((token, ""));
-            // A key of another kind than the algorithm's cannot have made the signature.
+            // A key whose type does not fit the algorithm cannot have made the signature.
             let made = crypto::verify(signature, message.as_bytes(), &key, header.alg).unwrap_or(false);
             if made { Signature::Valid } else { Signature::Invalid }
         }
@@ -57,7 +57,7 @@ async fn document(url: &str, dialler: &Dialler) -> Result<Value, Cause> {
     *request.uri_mut() = uri;
     let received = exchange(dialler, &target, request, KEEP_BYTES).await?;
     if received.status != 200 {
-        let body = String::from_utf8_lossy(&received.body[..received.body.len().min(TOLD_BYTES)]).into_owned();
+        let body = String::from_utf8_lossy(&received.body[..received.body.len().min(SHOWN_BYTES)]).into_owned();
         return Err(Cause::Status { status: received.status, s3: None, detail: format!("{url}: {body}") });
     }
     serde_json::from_slice(&received.body).map_err(|why| invalid(format!("{url} is not JSON: {why}")))

@@ -1,10 +1,10 @@
-//! The probes: the same code looks from outside the cluster (in the harness) and from a pod (in the agent), so two
-//! answers differ only because the places differ.
+//! The probes. The same code runs outside the cluster (in the harness) and in a pod (in the agent), so that two answers
+//! differ only because the vantages differ.
 //!
 //! **Architecture Invariant:** a question is complete. Trust, name servers, region, endpoint and credentials come from
-//! it and from nothing else: no `AWS_*`, `SSL_CERT_*` or proxy variable, no system trust store, no `/etc/hosts`. A
-//! program that is run inherits `PATH` alone. Each question dials a fresh connection, and what was seen on the way is
-//! kept also when it failed.
+//! the question alone: not from `AWS_*`, `SSL_CERT_*` or proxy variables, not from the system's trust store, and not
+//! from `/etc/hosts`. A program that a probe runs inherits only `PATH`. Each question uses a new connection, and
+//! evidence is recorded even if the probe fails.
 
 pub mod admin;
 mod certificate;
@@ -40,24 +40,24 @@ use parallax_vocab::{Answer, Cause, Probe, Question, Reply, View};
 use crate::dial::Dialler;
 use crate::trail::Trail;
 
-/// Asks one question from here. Whatever happens is an answer: a reply, or the cause that none came.
+/// Answers one question. Every result is an answer: a reply, or the cause of the failure.
 ///
-/// The process must have installed `rustls`' default provider only if it wants its own; the probe brings aws-lc-rs.
+/// The caller need not install a default provider for `rustls`: the probe uses aws-lc-rs explicitly.
 pub async fn ask(question: &Question) -> Answer {
     let limit = Duration::from_millis(question.deadline_ms);
     let started = Instant::now();
     let trail = Trail::begin();
     let dialler = Dialler::new(question.view.clone(), trail.clone(), started + limit);
-    let told = tokio::time::timeout(limit, Box::pin(tell(&question.probe, dialler))).await;
-    let outcome = told.unwrap_or_else(|_| {
+    let result = tokio::time::timeout(limit, Box::pin(answer(&question.probe, dialler))).await;
+    let outcome = result.unwrap_or_else(|_| {
         Err(Cause::Deadline { waited_ms: question.deadline_ms, detail: format!("still {}", trail.stage()) })
     });
     Answer { outcome, evidence: trail.end(started) }
 }
 
-/// Addresses of `name` by the name servers of this place, as absolute name, within `limit`.
+/// Resolves `name`, as an absolute name, with the name servers of this machine, within `limit`.
 ///
-/// A literal address is its own answer. Used where a static binary must not fall into the C library's resolver.
+/// A literal address resolves to itself. A static binary uses this in place of the C library's resolver.
 pub async fn resolve(name: &str, limit: Duration) -> Result<Vec<IpAddr>, Cause> {
     if let Some(address) = target::literal(name) {
         return Ok(vec![address]);
@@ -66,21 +66,21 @@ pub async fn resolve(name: &str, limit: Duration) -> Result<Vec<IpAddr>, Cause> 
     Ok(found.addresses)
 }
 
-async fn tell(probe: &Probe, dialler: Dialler) -> Result<Reply, Cause> {
+async fn answer(probe: &Probe, dialler: Dialler) -> Result<Reply, Cause> {
     match probe {
-        Probe::Dns(question) => names::tell(question, &dialler).await.map(Reply::Dns),
-        Probe::Tls(question) => tls::tell(question, &dialler).await.map(Reply::Tls),
-        Probe::Http(question) => http::tell(question, &dialler).await.map(Reply::Http),
-        Probe::S3(question) => s3::tell(question, dialler).await.map(Reply::S3),
-        Probe::Presign(question) => presign::tell(question).await.map(Reply::Presign),
-        Probe::Sts(question) => sts::tell(question, &dialler).await.map(Reply::Sts),
-        Probe::Jwt(question) => jwt::tell(question, &dialler).await.map(Reply::Jwt),
-        Probe::Run(question) => program::tell(question, &dialler).await.map(Reply::Run),
-        Probe::Client(question) => client::tell(question, &dialler).await,
+        Probe::Dns(question) => names::answer(question, &dialler).await.map(Reply::Dns),
+        Probe::Tls(question) => tls::answer(question, &dialler).await.map(Reply::Tls),
+        Probe::Http(question) => http::answer(question, &dialler).await.map(Reply::Http),
+        Probe::S3(question) => s3::answer(question, dialler).await.map(Reply::S3),
+        Probe::Presign(question) => presign::answer(question).await.map(Reply::Presign),
+        Probe::Sts(question) => sts::answer(question, &dialler).await.map(Reply::Sts),
+        Probe::Jwt(question) => jwt::answer(question, &dialler).await.map(Reply::Jwt),
+        Probe::Run(question) => program::answer(question, &dialler).await.map(Reply::Run),
+        Probe::Client(question) => client::answer(question, &dialler).await,
     }
 }
 
-/// A question that is itself invalid.
+/// The cause for a question that is invalid.
 fn invalid(detail: impl Into<String>) -> Cause {
     Cause::Client { detail: detail.into() }
 }

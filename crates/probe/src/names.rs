@@ -1,5 +1,5 @@
-//! Name resolution. The cause of a failure comes from the absolute name alone: a search path returns whichever error
-//! came last, and would hide it.
+//! Name resolution. The cause of a failure comes from the absolute name alone: a resolver that follows a search path
+//! returns only its last error, which may hide the first.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -21,12 +21,12 @@ use crate::dial::Dialler;
 use crate::invalid;
 use crate::trail::micros;
 
-/// The longest that one name is asked for, in all attempts together.
+/// Time limit for one name, for all attempts together.
 const LIMIT: Duration = Duration::from_secs(5);
 const DNS_PORT: u16 = 53;
 
 /// Answers a DNS question.
-pub(crate) async fn tell(question: &DnsQuestion, dialler: &Dialler) -> Result<DnsReply, Cause> {
+pub(crate) async fn answer(question: &DnsQuestion, dialler: &Dialler) -> Result<DnsReply, Cause> {
     let name = question.name.as_str();
     dialler.trail.enter(format!("resolving {name}"));
     let began = Instant::now();
@@ -50,7 +50,7 @@ pub(crate) async fn tell(question: &DnsQuestion, dialler: &Dialler) -> Result<Dn
     }
 }
 
-/// Resolves `name` as it stands, with a trailing dot.
+/// Resolves `name` as an absolute name, as if it had a trailing dot.
 pub(crate) async fn absolute(view: &View, name: &str, limit: Duration) -> Result<DnsReply, Cause> {
     let (resolver, servers, _) = resolver(view, limit).map_err(|why| Cause::Dns {
         fault: DnsFault::Timeout,
@@ -61,7 +61,7 @@ pub(crate) async fn absolute(view: &View, name: &str, limit: Duration) -> Result
     lookup(&resolver, full).await.map_err(|fault| Cause::Dns { fault, detail: detail(name, fault, &servers) })
 }
 
-/// What the place's search path makes of `name`; `None` where it has none.
+/// The result for `name` with the search path of this machine; `None` if there is no search path.
 async fn searched(view: &View, name: &str, limit: Duration) -> Option<String> {
     let (resolver, _, has_search) = resolver(view, limit).ok()?;
     if !has_search || name.ends_with('.') {
@@ -79,7 +79,7 @@ fn parse(name: &str) -> Result<Name, Cause> {
     Name::from_ascii(name).map_err(|why| invalid(format!("`{name}` is not a host name: {why}")))
 }
 
-/// A resolver without memory, the servers it asks, and whether a search path applies.
+/// A resolver without a cache, the servers that it asks, and whether a search path applies.
 fn resolver(view: &View, limit: Duration) -> Result<(TokioResolver, String, bool), NetError> {
     let (config, mut options) = if view.name_servers.is_empty() {
         read_system_conf()?
@@ -97,7 +97,7 @@ fn resolver(view: &View, limit: Duration) -> Result<(TokioResolver, String, bool
     options.use_hosts_file = ResolveHosts::Never;
     options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
     options.num_concurrent_reqs = 1;
-    // One further attempt: a lost datagram is not yet a silent server.
+    // One retry, because a single datagram may get lost.
     options.attempts = 1;
     options.timeout = limit.min(LIMIT) / 2;
     let servers: Vec<_> = config.name_servers().iter().map(server).collect();
@@ -106,7 +106,7 @@ fn resolver(view: &View, limit: Duration) -> Result<(TokioResolver, String, bool
     Ok((builder.with_options(options).build()?, servers.join(", "), has_search))
 }
 
-/// A name server as people write it: its port only where it is not the usual one.
+/// A name server for messages: the port only if it is not 53.
 fn server(config: &NameServerConfig) -> String {
     match config.connections.first().map_or(DNS_PORT, |connection| connection.port) {
         DNS_PORT => config.ip.to_string(),
@@ -119,8 +119,8 @@ async fn lookup(resolver: &TokioResolver, name: Name) -> Result<DnsReply, DnsFau
     join(four, six)
 }
 
-/// Joins the answers for A and AAAA. Addresses win. Else a failure of the server wins over "no address", because with
-/// the failing half unknown nothing can be said of the name.
+/// Joins the answers for A and AAAA. Addresses take precedence. Otherwise a server failure takes precedence over "no
+/// address", because the failed query could have found one.
 fn join(four: Result<DnsReply, DnsFault>, six: Result<DnsReply, DnsFault>) -> Result<DnsReply, DnsFault> {
     match (four, six) {
         (Ok(mut four), Ok(six)) => {
@@ -159,7 +159,7 @@ fn fault(error: &NetError) -> DnsFault {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) => code(none.response_code).unwrap_or(DnsFault::NoAddress),
         NetError::Dns(DnsError::ResponseCode(said)) => code(*said).unwrap_or(DnsFault::ServerFailure),
-        // Refused datagrams, resets and time-outs: in none of them did a server say anything of the name.
+        // Refused datagrams, resets and timeouts: no server gave any answer about the name.
         NetError::Timeout | NetError::Io(_) | NetError::NoConnections | NetError::Busy => DnsFault::Timeout,
         _ => DnsFault::ServerFailure,
     }
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_win_then_failures_then_absence() {
+    fn addresses_take_precedence_then_failures_then_absence() {
         use DnsFault::{NoAddress, NoSuchName, Refused, ServerFailure, Timeout};
         let found = |address: &str, ttl_s| {
             Ok(DnsReply { addresses: vec![address.parse().unwrap()], cnames: vec![], ttl_s, searched: None })
@@ -206,7 +206,7 @@ mod tests {
         let table = [
             (NoSuchName, NoSuchName, NoSuchName),
             (NoAddress, NoAddress, NoAddress),
-            // Some servers deny the whole name where only AAAA is missing.
+            // Some servers answer NXDOMAIN if only the AAAA record is missing.
             (NoAddress, NoSuchName, NoAddress),
             (NoAddress, ServerFailure, ServerFailure),
             (NoAddress, Timeout, Timeout),

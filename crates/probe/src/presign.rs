@@ -1,7 +1,8 @@
-//! Presigned URLs: `SigV4` in the query. Offline; the endpoint sets the host, wherever one would connect.
+//! Presigned URLs: `SigV4` in the query. Signing is offline: the endpoint only determines the host in the URL.
 //!
-//! The SDK signs what it can sign, because that is what applications do. What it refuses to sign (more than seven days,
-//! query parameters of one's own) is signed by `aws-sigv4` with S3's rules, so that the server's answer can be seen.
+//! The SDK signs whatever it can, because applications sign with an SDK. What it refuses to sign (more than seven days,
+//! additional query parameters) is signed by `aws-sigv4` with S3's rules, so that scenarios can show the server's
+//! answer.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -29,7 +30,7 @@ use crate::{invalid, s3};
 const SDK_LIMIT_S: u64 = 7 * 24 * 3600;
 
 /// Answers a presign question.
-pub(crate) async fn tell(question: &PresignQuestion) -> Result<PresignReply, Cause> {
+pub(crate) async fn answer(question: &PresignQuestion) -> Result<PresignReply, Cause> {
     let method = question.method.as_str();
     if !["GET", "PUT", "HEAD", "DELETE"].contains(&method) {
         return Err(invalid(format!("cannot presign `{method}`; GET, PUT, HEAD and DELETE can be presigned")));
@@ -66,8 +67,8 @@ async fn by_sdk(question: &PresignQuestion, at: SystemTime) -> Result<PresignRep
     Ok(reply(&signed))
 }
 
-/// Signing sends nothing. Without a client of ours the SDK makes one of its own wherever the build holds one, and that
-/// reads the trust store of the machine, which a pod does not have.
+/// An HTTP client that sends nothing, for signing. Without it the SDK would make a client of its own, if the build
+/// contains one, which reads the machine's trust store; a pod has none.
 #[derive(Clone, Debug)]
 struct Offline;
 
@@ -125,7 +126,7 @@ fn by_sigv4(question: &PresignQuestion, at: SystemTime) -> Result<PresignReply, 
     Ok(PresignReply { url: request.uri().to_string(), headers: BTreeMap::new(), method: question.method.clone() })
 }
 
-/// The URL before it is signed, path style.
+/// The URL without its signature, path style.
 fn unsigned(question: &PresignQuestion) -> Result<String, Cause> {
     s3::config(&question.access)?;
     let endpoint = question.access.endpoint.trim_end_matches('/');

@@ -1,5 +1,5 @@
-//! A prober: open loop, so that a slow answer never delays the next question. Each question dials a connection of its
-//! own; outcomes are kept in a few words, and equal answers once.
+//! A prober. It is open loop: a slow answer never delays the next question. Each question uses a new connection.
+//! Outcomes are stored compactly, and equal answers only once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::clock::unix_ms;
 use crate::trail::micros;
 
-/// A prober under way. Dropping it ends it, with all that is in flight.
+/// A running prober. Dropping it stops it and cancels the questions in flight.
 #[derive(Debug)]
 pub struct Prober {
     shared: Arc<Shared>,
@@ -36,18 +36,18 @@ struct Shared {
 struct Seen {
     outcomes: Vec<Outcome>,
     kinds: Vec<Answer>,
-    /// Kinds by what tells them apart.
+    /// Index of each kind of answer, by its key.
     known: HashMap<String, usize>,
     asked: usize,
     dropped: u64,
     late: Duration,
-    /// When it asked its last question, once it was stopped.
+    /// When it stopped asking; none while it runs.
     stopped: Option<Duration>,
     broken: Option<String>,
 }
 
 impl Prober {
-    /// Begins to ask.
+    /// Starts asking.
     pub fn start(question: ProberQuestion) -> Self {
         let shared =
             Arc::new(Shared { question, began: Instant::now(), began_unix_ms: unix_ms(), seen: Mutex::default() });
@@ -57,12 +57,12 @@ impl Prober {
         Self { shared, stop, asker }
     }
 
-    /// One page of what was seen past what is known.
+    /// One page of the series after `known`.
     pub fn read(&self, known: Known) -> Series {
         self.shared.page(known)
     }
 
-    /// Asks no more, and waits for what is in flight: no longer than a question's own deadline.
+    /// Stops asking, and waits for the answers in flight, which is no longer than a question's own deadline.
     pub async fn stop(&mut self) {
         self.stop.send_replace(true);
         while let Some(ended) = self.asker.join_next().await {
@@ -73,21 +73,22 @@ impl Prober {
     }
 }
 
-/// Asks at the rate until told to stop, then waits for the answers.
+/// Asks at the given rate until `stop`, then waits for the answers in flight.
 async fn ask(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let rate = shared.question.rate.clamp(1, RATE_LIMIT);
-    // A tick that is missed is made up for at once: the questions were due.
+    // A missed tick is made up for at once, because the question was due.
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
     let mut in_flight = JoinSet::new();
     loop {
         if shared.seen().asked >= OUTCOMES_LIMIT {
-            // What would be seen from now on is not: figures of it would be of another time than they say.
-            shared.broke(&format!("it has {OUTCOMES_LIMIT} outcomes, and can keep no more: give it a lower rate"));
+            // The prober cannot record what happens from now on, so its statistics would not cover the time that they
+            // claim.
+            shared.broke(&format!("it has reached the limit of {OUTCOMES_LIMIT} outcomes: lower its rate"));
             break;
         }
         let due = tokio::select! {
             biased;
-            _ = stop.wait_for(|told| *told) => break,
+            _ = stop.wait_for(|stop| *stop) => break,
             due = ticks.tick() => due,
         };
         while let Some(ended) = in_flight.try_join_next() {
@@ -126,7 +127,7 @@ fn note_end(shared: &Shared, ended: Result<(), JoinError>) {
 
 impl Shared {
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        // Every holder leaves whole values behind.
+        // All holders of the lock leave consistent values, even if they panic.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,7 +178,7 @@ impl Shared {
     }
 }
 
-/// What of an answer is the same when the same thing happens again.
+/// Removes those parts of an answer that differ each time.
 fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
     let Answer { mut outcome, evidence } = answer;
     match &mut outcome {
@@ -194,7 +195,7 @@ fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
         Ok(Reply::Dns(dns)) => dns.ttl_s = 0,
         _ => {}
     }
-    // Listed one by one, so that what is new is kept or left out on purpose.
+    // All fields are listed, so that the author of a new field must decide whether it is kept.
     let Evidence {
         chain,
         peer,
@@ -213,7 +214,7 @@ fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
     Answer { outcome, evidence }
 }
 
-/// What tells an answer from another: all of it but the details of a cause, which hold spans of time and ports.
+/// A key that is equal for equal answers. It leaves out the details of a cause, which contain durations and ports.
 fn key(answer: &Answer) -> String {
     let mut value = serde_json::to_value(answer).unwrap_or_default();
     for cause in value["cause"].as_object_mut().into_iter().flat_map(|it| it.values_mut()) {

@@ -1,4 +1,5 @@
-//! Running a program: its whole environment is given, its output is bounded, and nothing of it outlives the question.
+//! Runs a program: with a given environment, with limited output, and so that none of its processes outlives the
+//! question.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
@@ -17,17 +18,17 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::dial::Dialler;
 use crate::invalid;
 
-/// Exit codes of programs that a signal ended begin above this, as shells tell them.
+/// The exit code of a program that a signal ended is this plus the signal's number, as in shells.
 const SIGNAL_BASE: i32 = 128;
-/// When a program has ended and its group is killed, its output ends at once; only a process that left the group could
-/// hold it open.
+/// How long to wait for the end of the output after the program ended and its process group was killed. Only a process
+/// that left the group could keep the output open.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
-/// How often what left the group is looked for: one that is killed may have started another.
+/// How many times to look for processes that left the group: one of them may start another before it is killed.
 const STRAYS_ROUNDS: usize = 20;
 
 /// Runs the program of a question.
-pub(crate) async fn tell(question: &RunQuestion, dialler: &Dialler) -> Result<RunReply, Cause> {
+pub(crate) async fn answer(question: &RunQuestion, dialler: &Dialler) -> Result<RunReply, Cause> {
     let ended = run(question, dialler, OUTPUT_LIMIT_BYTES).await?;
     Ok(RunReply {
         exit: ended.exit,
@@ -49,7 +50,7 @@ pub(crate) struct Ended {
     pub(crate) stderr: Output,
 }
 
-/// The beginning of a stream, and its whole length.
+/// The beginning of a stream, and its full length.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Output {
     kept: Vec<u8>,
@@ -57,23 +58,23 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Everything that was written, where all of it was kept.
+    /// The full output, if it was within the limit.
     pub(crate) fn whole(&self) -> Option<&[u8]> {
         (self.bytes == self.kept.len() as u64).then_some(self.kept.as_slice())
     }
 
-    /// What was kept, as text.
+    /// The kept part, as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.kept).into_owned()
     }
 }
 
-/// Runs a program in a folder of its own, and keeps at most `keep_bytes` of each stream.
+/// Runs a program in its own folder, and keeps at most `keep_bytes` of each stream.
 pub(crate) async fn run(question: &RunQuestion, dialler: &Dialler, keep_bytes: usize) -> Result<Ended, Cause> {
     let Some((program, arguments)) = question.argv.split_first() else {
-        return Err(invalid("there is no program to run"));
+        return Err(invalid("the command is empty"));
     };
-    // Declared first, so that it is removed last: when nothing of the program is left.
+    // Declared first, so that it is removed last, after all processes of the program have ended.
     let folder = Folder::make(&dialler.view.trust)?;
     let mut command = Command::new(folder.fill(program));
     command
@@ -90,14 +91,14 @@ pub(crate) async fn run(question: &RunQuestion, dialler: &Dialler, keep_bytes: u
     let mut child = command.spawn().map_err(|why| invalid(not_started(program, &why)))?;
     let group = Group::of(child.id(), folder.root());
     dialler.trail.enter(format!("running `{program}`"));
-    let stdout = Kept::follow(child.stdout.take(), keep_bytes);
-    let stderr = Kept::follow(child.stderr.take(), keep_bytes);
+    let stdout = StreamReader::follow(child.stdout.take(), keep_bytes);
+    let stderr = StreamReader::follow(child.stderr.take(), keep_bytes);
     let mut feeder = JoinSet::new();
     if let Some((mut stdin, text)) = child.stdin.take().zip(question.stdin.clone()) {
-        // A program need not read what it is given.
+        // In a separate task, because the program may not read its standard input.
         feeder.spawn(async move { stdin.write_all(text.expose().as_bytes()).await });
     }
-    let status = child.wait().await.map_err(|why| invalid(format!("`{program}` was lost: {why}")))?;
+    let status = child.wait().await.map_err(|why| invalid(format!("waiting for `{program}` failed: {why}")))?;
     drop(group);
     let (exit, signal) = ending(status);
     Ok(Ended { exit, signal, stdout: stdout.end().await, stderr: stderr.end().await })
@@ -116,9 +117,9 @@ fn not_started(program: &str, why: &std::io::Error) -> String {
     }
 }
 
-/// The folder that a program runs in, with the certificates that it may trust.
+/// The folder in which a program runs, and its certificate bundle.
 struct Folder {
-    /// Removed with this.
+    /// The folder is removed when this is dropped.
     held: tempfile::TempDir,
     bundle: PathBuf,
     work: PathBuf,
@@ -133,24 +134,24 @@ impl Folder {
             std::fs::create_dir(&work)?;
             Ok(Self { held: folder, bundle, work })
         };
-        make().map_err(|why: std::io::Error| invalid(format!("no folder to run in: {why}")))
+        make().map_err(|why: std::io::Error| invalid(format!("cannot create a folder for the program: {why}")))
     }
 
     fn path(&self) -> &Path {
         &self.work
     }
 
-    /// The whole folder, whose name no other program has.
+    /// The outer folder, whose name is unique to this program.
     fn root(&self) -> &Path {
         self.held.path()
     }
 
-    /// A text with the bundle's path in it.
+    /// Replaces the placeholder of the bundle's path in a text.
     fn fill(&self, text: &str) -> String {
         text.replace(CA_BUNDLE, &self.bundle.display().to_string())
     }
 
-    /// The whole environment of the program.
+    /// The complete environment of the program.
     fn environment(&self, given: &BTreeMap<String, Secret>) -> BTreeMap<String, std::ffi::OsString> {
         let mut all = BTreeMap::from([
             ("HOME".to_owned(), self.work.clone().into_os_string()),
@@ -163,8 +164,9 @@ impl Folder {
     }
 }
 
-/// The processes that a program started; killed when this is dropped. One that left the group (`setsid`) is known by the
-/// program's folder, which its environment names or in which it is; only one that hides both is not found.
+/// The processes of a program; they are killed when this is dropped. A process that left the group (`setsid`) is
+/// recognised by the program's folder, in its environment or as its working directory. A process that hides both is not
+/// found.
 struct Group {
     leader: Option<Pid>,
     folder: PathBuf,
@@ -175,7 +177,7 @@ impl Group {
         Self { leader: leader.and_then(pid), folder: folder.to_owned() }
     }
 
-    /// What is left elsewhere than in the group.
+    /// Processes of the program outside its group.
     fn strays(&self) -> Vec<Pid> {
         let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
         let ids = all.flatten().filter_map(|entry| pid(entry.file_name().to_str()?.parse().ok()?));
@@ -194,7 +196,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.leader {
-            // None left is what is wanted.
+            // An error means that no process is left in the group.
             let _ = kill_process_group(group, Signal::KILL);
         }
         for _ in 0..STRAYS_ROUNDS {
@@ -213,13 +215,13 @@ fn pid(id: u32) -> Option<Pid> {
     i32::try_from(id).ok().and_then(Pid::from_raw)
 }
 
-/// A stream that is read to its end, whatever it holds, so that the program never waits for its reader.
-struct Kept {
+/// Reads a stream to its end, even beyond the limit, so that the program never blocks on a full pipe.
+struct StreamReader {
     output: Arc<Mutex<Output>>,
     reader: JoinHandle<()>,
 }
 
-impl Kept {
+impl StreamReader {
     fn follow(stream: Option<impl AsyncRead + Unpin + Send + 'static>, keep_bytes: usize) -> Self {
         let output = Arc::new(Mutex::new(Output::default()));
         let shared = Arc::clone(&output);
@@ -242,7 +244,7 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for StreamReader {
     fn drop(&mut self) {
         self.reader.abort();
     }

@@ -1,4 +1,4 @@
-//! One S3 operation by the AWS SDK for Rust: path style, no retries, nothing from the environment.
+//! One S3 operation with the AWS SDK for Rust: path style, no retries, no configuration from the environment.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -29,29 +29,30 @@ use crate::connector::Connector;
 use crate::dial::Dialler;
 use crate::{invalid, s3_error};
 
-/// A longer listing is not told in part: it has to fit into one frame of the agent's, with what is beside it.
+/// A listing must fit into one frame of the agent, together with the rest of the answer. A longer one is an error and
+/// is not truncated.
 const LISTING_LIMIT_BYTES: usize = 512 * 1024;
 
-/// A listing and a survey read at most so many pages of a thousand.
+/// The most pages, of a thousand objects each, that a listing or a survey reads.
 const PAGES_LIMIT: usize = 100;
 
 /// Answers an S3 question.
-pub(crate) async fn tell(question: &S3Question, dialler: Dialler) -> Result<S3Reply, Cause> {
+pub(crate) async fn answer(question: &S3Question, dialler: Dialler) -> Result<S3Reply, Cause> {
     let connector = Connector::new(dialler);
     let headers = Headers::of(&question.headers)?;
     let config = config(&question.access)?.http_client(connector.clone()).interceptor(headers).build();
     let client = Client::from_conf(config);
     let done = operate(&client, &question.access.region, &question.operation).await;
-    let met = connector.met();
-    if let Some(cause) = met.cause {
+    let last = connector.take_last();
+    if let Some(cause) = last.cause {
         return Err(cause);
     }
-    let (status, headers) = met.head.unwrap_or_default();
+    let (status, headers) = last.head.unwrap_or_default();
     let mut reply = match done {
         Ok(reply) => reply,
-        // The SDK gave up before it sent anything, or could not read a success.
+        // The SDK failed before it sent anything, or could not parse a successful answer.
         Err(failed) if failed.error.is_none() && !(300..600).contains(&status) => return Err(invalid(failed.words)),
-        Err(Failed { error: Some(error), .. }) if s3_error::is_there_already(&question.operation, &error.code) => {
+        Err(Failed { error: Some(error), .. }) if s3_error::already_exists(&question.operation, &error.code) => {
             S3Reply { status: 200, ..empty() }
         }
         Err(failed) => S3Reply { error: failed.error, ..empty() },
@@ -104,7 +105,7 @@ impl Intercept for Headers {
     }
 }
 
-/// The SDK's configuration for one store. The HTTP client is still to be set; presigning needs none.
+/// The SDK's configuration for one store. The caller adds the HTTP client.
 pub(crate) fn config(access: &S3Access) -> Result<Builder, Cause> {
     let endpoint: http::Uri = access
         .endpoint
@@ -122,18 +123,18 @@ pub(crate) fn config(access: &S3Access) -> Result<Builder, Cause> {
         // The question's own deadline bounds everything.
         .timeout_config(off)
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        // Checksums by default break presigned PUTs and stores that do not know them (facts 6).
+        // The SDK's default checksums break presigned PUTs and stores that do not support them (docs/facts.md#default-checksums).
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired))
 }
 
-/// Static credentials of the question.
+/// The question's credentials, as static SDK credentials.
 pub(crate) fn credentials(access: &S3Access) -> Credentials {
     let token = access.session_token.as_ref().map(|token| token.expose().to_owned());
     Credentials::new(&access.access_key, access.secret_key.expose(), token, None, "question")
 }
 
-/// A refusal, or why there is none to read.
+/// A failed call: the server's error, if there is one, and the SDK's message.
 pub(crate) struct Failed {
     pub(crate) error: Option<S3Error>,
     pub(crate) words: String,
@@ -178,7 +179,7 @@ async fn operate(client: &Client, region: &str, operation: &S3Operation) -> Resu
     let mut reply = empty();
     match operation {
         S3Operation::CreateBucket { bucket } => {
-            // The oldest region must not be named, every other must.
+            // S3 rejects a location constraint for its oldest region, and requires one for all others.
             let place = (region != "us-east-1").then(|| {
                 CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(region)).build()
             });
@@ -220,7 +221,7 @@ async fn operate(client: &Client, region: &str, operation: &S3Operation) -> Resu
             let mut length_bytes = 0;
             pages(client, bucket, prefix, |object| {
                 let Some(key) = object.key() else { return true };
-                // As a frame has it: in quotes, what is odd escaped.
+                // The length in a frame: with quotes, a comma and escapes.
                 length_bytes += key.escape_default().count() + 3;
                 reply.keys.push(key.to_owned());
                 length_bytes <= LISTING_LIMIT_BYTES
@@ -232,7 +233,7 @@ async fn operate(client: &Client, region: &str, operation: &S3Operation) -> Resu
     Ok(reply)
 }
 
-/// Counts what is below a prefix.
+/// Computes the totals of the objects with a prefix.
 async fn survey(client: &Client, bucket: &str, prefix: &str) -> Result<Survey, Failed> {
     let now_ms = i64::try_from(unix_ms()).unwrap_or(i64::MAX);
     let mut seen = Survey::default();
@@ -251,7 +252,7 @@ async fn survey(client: &Client, bucket: &str, prefix: &str) -> Result<Survey, F
     Ok(seen)
 }
 
-/// Hands on every object below a prefix, page by page; a listing that is not read to its end is none.
+/// Calls `take` for every object with a prefix, page by page. A listing that cannot be read to its end is an error.
 pub(crate) async fn pages(
     client: &Client,
     bucket: &str,
@@ -269,13 +270,13 @@ pub(crate) async fn pages(
         match (page.is_truncated().unwrap_or_default(), &token) {
             (_, Some(_)) => {}
             (false, None) => return Ok(()),
-            (true, None) => return Err(unread("the listing goes on, and does not say where".to_owned())),
+            (true, None) => return Err(unread("the listing is truncated, but has no continuation token".to_owned())),
         }
     }
     Err(unread(format!("there are more than {PAGES_LIMIT} pages of objects")))
 }
 
-/// An answer of success that cannot be read to its end.
+/// The failure for a successful answer that cannot be read to its end.
 fn unread(words: String) -> Failed {
     Failed { error: None, words }
 }

@@ -1,5 +1,5 @@
-//! S3's error document: `<Error><Code>…</Code><Message>…</Message>…</Error>`, and what stands for it where an answer has
-//! no body.
+//! S3's error document `<Error><Code>…</Code><Message>…</Message>…</Error>`, and the headers that replace it in an
+//! answer without a body.
 
 use http::HeaderMap;
 use parallax_vocab::answer::S3Error;
@@ -7,21 +7,21 @@ use parallax_vocab::question::S3Operation;
 
 use crate::xml;
 
-/// Reads the document; `None` where the body is something else.
+/// Parses the document; `None` if the body is something else.
 pub(crate) fn parse(body: &[u8]) -> Option<S3Error> {
     let mut texts = xml::texts(body)?;
     let code = texts.remove("Error/Code").filter(|code| !code.is_empty())?;
     Some(S3Error { code, message: texts.remove("Error/Message").unwrap_or_default() })
 }
 
-/// Whether a refusal says that what was asked for is so: an owner creates a bucket again. AWS itself answers 200 to that, in the
-/// oldest region only. Of every other operation this code is a refusal like any.
-pub(crate) fn is_there_already(operation: &S3Operation, code: &str) -> bool {
+/// Whether an error means that the requested state exists already: the owner of a bucket creates it again. AWS itself
+/// answers 200 to that, but only in its oldest region. For all other operations this code is an ordinary error.
+pub(crate) fn already_exists(operation: &S3Operation, code: &str) -> bool {
     matches!(operation, S3Operation::CreateBucket { .. }) && code == "BucketAlreadyOwnedByYou"
 }
 
-/// What `MinIO` says in headers where an answer may have no body, to HEAD (`cmd/api-response.go`,
-/// `writeErrorResponseHeadersOnly`).
+/// The error in the headers with which `MinIO` answers HEAD requests, whose answers have no body
+/// (`cmd/api-response.go`, `writeErrorResponseHeadersOnly`).
 pub(crate) fn in_headers(status: u16, headers: &HeaderMap) -> Option<S3Error> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let code = header("x-minio-error-code").filter(|_| status >= 400)?.to_owned();

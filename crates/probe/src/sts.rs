@@ -1,5 +1,5 @@
-//! `AssumeRoleWithWebIdentity` by a form of our own: what an SDK's default chain sends, without its retries and with
-//! every layer's own cause.
+//! `AssumeRoleWithWebIdentity`, sent as our own form request. It is what an SDK's default chain sends, but without
+//! retries, and each layer's failure keeps its own cause.
 
 use ::http::header::{CONTENT_TYPE, HeaderValue};
 use ::http::{Method, Request, Uri};
@@ -14,14 +14,14 @@ use crate::http::exchange;
 use crate::target::Target;
 use crate::{invalid, token, xml};
 
-/// Credentials and errors are far shorter.
+/// Limit for an answer; credentials and errors are much shorter.
 const KEEP_BYTES: usize = 256 * 1024;
-/// The version of the API that every SDK names.
+/// The API version that all SDKs send.
 const VERSION: &str = "2011-06-15";
 const SESSION_NAME: &str = "parallax";
 
 /// Answers an STS question.
-pub(crate) async fn tell(question: &StsQuestion, dialler: &Dialler) -> Result<StsReply, Cause> {
+pub(crate) async fn answer(question: &StsQuestion, dialler: &Dialler) -> Result<StsReply, Cause> {
     let token = token::read(&question.token)?;
     let endpoint = format!("{}/", question.endpoint.trim_end_matches('/'));
     let uri: Uri = endpoint.parse().map_err(|why| invalid(format!("endpoint `{endpoint}` is not a URL: {why}")))?;
@@ -65,7 +65,7 @@ fn reply(status: u16, body: &[u8]) -> StsReply {
         session_token: Secret::new(credential("SessionToken").unwrap_or_default()),
         expires: credential("Expiration").unwrap_or_default(),
     });
-    // MinIO answers in S3's form where the request did not reach its token service.
+    // MinIO answers with an S3 error document if the request did not reach its token service.
     let error = ["ErrorResponse/Error", "Error"].into_iter().find_map(|at| {
         let code = text(&format!("{at}/Code"))?;
         Some(StsError { code, message: text(&format!("{at}/Message")).unwrap_or_default() })

@@ -1,4 +1,4 @@
-//! Where a request goes: scheme, host, port, and the `Host` header that names them.
+//! The target of a request: scheme, host, port, and the matching `Host` header.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use parallax_vocab::Cause;
 
 use crate::invalid;
 
-/// The other end, as the URL names it.
+/// The server, as the URL names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     /// `https`
@@ -27,20 +27,20 @@ impl Target {
         };
         let authority = uri.authority().ok_or_else(|| invalid(format!("`{uri}` has no host")))?;
         if authority.as_str().contains('@') {
-            return Err(invalid("user and password in a URL are not sent; put them into a header"));
+            return Err(invalid("user and password in a URL are not supported; use a header"));
         }
         let host = bare(authority.host()).to_owned();
         Ok(Self { tls, host, port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }) })
     }
 
-    /// The value of `Host`. Clients drop the scheme's own port, and what is signed is what they send.
+    /// The value of `Host`. Clients omit the scheme's default port, and the signature covers what they send.
     pub(crate) fn host_header(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         if self.port == if self.tls { 443 } else { 80 } { host } else { format!("{host}:{}", self.port) }
     }
 }
 
-/// The address that `host` literally is.
+/// The address, if `host` is a literal address.
 pub(crate) fn literal(host: &str) -> Option<IpAddr> {
     bare(host).parse().ok()
 }
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_target_is_the_clients_fault() {
+    fn an_invalid_target_is_a_client_error() {
         for url in ["/x", "ftp://a/", "http://u:p@a/"] {
             let refused = Target::of(&url.parse().unwrap());
             assert!(matches!(refused, Err(Cause::Client { .. })), "{url}: {refused:?}");

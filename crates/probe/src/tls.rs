@@ -1,4 +1,4 @@
-//! The TLS probe: a handshake and nothing more. The chain goes into the evidence, accepted or refused.
+//! The TLS probe: a handshake and nothing more. The server's chain goes into the evidence, whether accepted or not.
 
 use parallax_vocab::Cause;
 use parallax_vocab::answer::TlsReply;
@@ -7,7 +7,7 @@ use parallax_vocab::question::TlsQuestion;
 use crate::dial::Dialler;
 
 /// Answers a TLS question.
-pub(crate) async fn tell(question: &TlsQuestion, dialler: &Dialler) -> Result<TlsReply, Cause> {
+pub(crate) async fn answer(question: &TlsQuestion, dialler: &Dialler) -> Result<TlsReply, Cause> {
     let server_name = question.server_name.as_deref().unwrap_or(&question.host);
     dialler.tls(&question.host, question.port, server_name, &[]).await?;
     Ok(TlsReply { server_name: server_name.to_owned() })

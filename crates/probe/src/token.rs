@@ -1,4 +1,4 @@
-//! Web identity tokens, from where the question says that they are.
+//! Reads web identity tokens from the source that the question names.
 
 use std::io::Read as _;
 
@@ -7,10 +7,10 @@ use parallax_vocab::{Cause, Secret};
 
 use crate::invalid;
 
-/// Longer files are no tokens.
+/// Limit for a token file.
 const LIMIT_BYTES: u64 = 64 * 1024;
 
-/// The token itself. A file is read anew each time, as SDKs do, because the kubelet replaces it.
+/// The token. A file is read again each time, as SDKs do, because the kubelet replaces it.
 pub(crate) fn read(source: &TokenSource) -> Result<Secret, Cause> {
     let path = match source {
         TokenSource::Value(token) => return Ok(token.clone()),

@@ -1,8 +1,8 @@
-//! Following MinIO's own trace: the store says who asked, from where, and under which host.
+//! Reads MinIO's own trace: the store reports each request with its source address and its `Host`.
 //!
 //! The admin API's `trace` call (MinIO, `cmd/admin-handlers.go`, `TraceHandler`) answers with an endless stream of JSON
-//! documents, one for each request that it served. MinIO subscribes before it sends the head of the answer, so
-//! everything asked after [`open`] returned is seen.
+//! documents, one for each request that the store served. MinIO subscribes before it sends the headers of its answer,
+//! so the trace contains every request that was sent after [`open`] returned.
 
 use std::time::{Duration, Instant};
 
@@ -21,24 +21,24 @@ use crate::invalid;
 use crate::target::Target;
 use crate::trail::Trail;
 
-/// Opening it may take this long; after that it lasts as long as it is read.
+/// Time limit for opening the trace. Reading it has no limit.
 const OPENS_WITHIN: Duration = Duration::from_secs(15);
-/// MinIO sends a blank each second where it has nothing to tell; one that is silent for longer is gone, whatever the
-/// connection says.
+/// MinIO sends a space each second when it has nothing to report. If nothing comes for this long, the store is gone,
+/// even if the connection seems open.
 const SILENT_AT_MOST: Duration = Duration::from_secs(15);
-/// Longest document; MinIO's carry headers, not bodies.
+/// Longest document; MinIO's documents contain headers, but not bodies.
 const DOCUMENT_LIMIT_BYTES: usize = 1024 * 1024;
-// The token service counts as internal (MinIO, `cmd/http-tracer.go`).
+// MinIO counts requests to its token service as internal (`cmd/http-tracer.go`).
 const PATH: &str = "/minio/admin/v3/trace?s3=true&internal=true";
 /// SHA-256 of nothing.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// What the store says of one request.
+/// What the store reports about one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traced {
     /// `x-amz-request-id` of its answer.
     pub request_id: String,
-    /// Address that it came from, without the port.
+    /// Source address, without the port.
     pub source: String,
     /// `Host` as it arrived.
     pub host: String,
@@ -46,19 +46,19 @@ pub struct Traced {
     pub arrived: Arrived,
 }
 
-/// What the trace says next.
+/// The next item of the trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum TraceEvent {
     /// The store served a request.
     Request(Traced),
-    /// A keep-alive: when the store sent it, nothing that it had served was still to be told.
+    /// A keep-alive: when the store sent it, it had reported all the requests that it had served.
     Idle,
 }
 
 /// Why a trace ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ended {
-    /// The store ended it.
+    /// The store closed it.
     #[error("the store ended its trace")]
     Over,
     /// Not even a keep-alive came.
@@ -67,12 +67,12 @@ pub enum Ended {
     /// The connection broke.
     #[error("the store's trace broke off: {0}")]
     Broken(String),
-    /// What came is not what a trace is made of.
-    #[error("the store's trace is garbled: {0}")]
+    /// The data is not a trace.
+    #[error("the store's trace is not valid: {0}")]
     Garbled(String),
 }
 
-/// An open trace. Dropping it ends it.
+/// An open trace. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct Trace {
     body: hyper::body::Incoming,
@@ -80,7 +80,7 @@ pub struct Trace {
     connection: tokio::task::JoinHandle<()>,
 }
 
-/// Opens the trace of the store that `access` leads to, as its administrator.
+/// Opens the trace of the store at `access`, with an administrator's credentials.
 pub async fn open(view: View, access: &S3Access) -> Result<Trace, Cause> {
     let dialler = Dialler::new(view, Trail::begin(), Instant::now() + OPENS_WITHIN);
     let uri = format!("{}{PATH}", access.endpoint).parse().map_err(|why| invalid(format!("{why}")))?;
@@ -115,35 +115,35 @@ pub async fn open(view: View, access: &S3Access) -> Result<Trace, Cause> {
 }
 
 impl Trace {
-    /// What it says next, or why it ended.
-    pub async fn next(&mut self) -> Result<Told, Ended> {
+    /// The next item, or why the trace ended.
+    pub async fn next(&mut self) -> Result<TraceEvent, Ended> {
         loop {
             while let Some(document) = self.documents.next()? {
                 if let Some(traced) = traced(&document) {
-                    return Ok(Told::Request(traced));
+                    return Ok(TraceEvent::Request(traced));
                 }
             }
             let frame = tokio::time::timeout(SILENT_AT_MOST, self.body.frame()).await.map_err(|_| Ended::Silent)?;
             let frame = frame.ok_or(Ended::Over)?.map_err(|why| Ended::Broken(why.to_string()))?;
             let Ok(data) = frame.into_data() else { continue };
             if self.documents.is_between() && data.trim_ascii().is_empty() {
-                return Ok(Told::Idle);
+                return Ok(TraceEvent::Idle);
             }
             self.documents.take(&data);
         }
     }
 }
 
-/// Cuts what arrives into JSON objects. They follow each other without a separator that could be relied on, with blanks as
-/// keep-alive between them. No byte is looked at twice before its object is whole.
+/// Splits the stream into JSON objects. No separator is guaranteed between them; spaces come between them as
+/// keep-alive. Each byte is examined only once before its object is complete.
 #[derive(Debug, Default)]
 struct Documents {
     buffer: Vec<u8>,
-    /// So much of the buffer was looked at.
+    /// The number of bytes of the buffer that were examined.
     seen: usize,
-    /// How many objects and lists are open there.
+    /// The nesting depth of objects and lists at that position.
     depth: usize,
-    /// Whether a string is open there, and whether its next character is escaped.
+    /// Whether that position is inside a string, and whether the next character is escaped.
     string: bool,
     escaped: bool,
 }
@@ -153,12 +153,12 @@ impl Documents {
         self.buffer.extend_from_slice(data);
     }
 
-    /// Whether nothing of an object has arrived that is not whole.
+    /// Whether no incomplete object is in the buffer.
     fn is_between(&self) -> bool {
         self.depth == 0 && self.buffer.trim_ascii().is_empty()
     }
 
-    /// The next whole object.
+    /// The next complete object.
     fn next(&mut self) -> Result<Option<Value>, Ended> {
         while let Some(byte) = self.buffer.get(self.seen) {
             self.seen += 1;
@@ -219,7 +219,7 @@ fn arrived(request: &Value) -> Arrived {
     Arrived { method: text("method"), path: text("path"), query: text("rawquery"), headers: headers.collect() }
 }
 
-/// As a signature joins the values of one name.
+/// Joins the values of one header as `SigV4` does.
 fn joined(values: &Value) -> String {
     match values {
         Value::Array(values) => values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
@@ -232,7 +232,7 @@ fn header(headers: &Value, name: &str) -> Option<String> {
     values.get(0).or(Some(values))?.as_str().map(str::to_owned)
 }
 
-/// `10.42.0.7:41234`, `[fd00::7]:41234` or a bare address.
+/// Accepts `10.42.0.7:41234`, `[fd00::7]:41234` or an address without a port.
 fn without_port(client: &str) -> String {
     client.parse::<std::net::SocketAddr>().map_or_else(|_| client.to_owned(), |it| it.ip().to_string())
 }
@@ -241,7 +241,7 @@ fn without_port(client: &str) -> String {
 mod tests {
     use super::*;
 
-    fn cut(parts: &[&str]) -> Result<Vec<Value>, Ended> {
+    fn split(parts: &[&str]) -> Result<Vec<Value>, Ended> {
         let mut documents = Documents::default();
         let mut found = Vec::new();
         for part in parts {
@@ -254,25 +254,25 @@ mod tests {
     }
 
     #[test]
-    fn documents_are_cut_wherever_their_parts_end() {
+    fn documents_are_split_wherever_the_chunks_end() {
         let text = r#" {"a":"}\"{\\","b":[{"c":1}]}  {"d":"ü"}{}"#;
-        let whole = cut(&[text]).expect("three objects");
+        let whole = split(&[text]).expect("three objects");
         assert_eq!(
             whole.iter().map(ToString::to_string).collect::<Vec<_>>(),
             [r#"{"a":"}\"{\\","b":[{"c":1}]}"#, r#"{"d":"ü"}"#, "{}"]
         );
         for at in (1..text.len()).filter(|at| text.is_char_boundary(*at)) {
-            assert_eq!(cut(&[&text[..at], &text[at..]]), Ok(whole.clone()), "cut at {at}");
+            assert_eq!(split(&[&text[..at], &text[at..]]), Ok(whole.clone()), "cut at {at}");
         }
     }
 
     #[test]
-    fn what_is_no_document_is_an_error_at_once() {
+    fn invalid_data_is_an_error_at_once() {
         for garbled in ["<html>", "} {}", "nonsense", "{\"a\":}", "{\"a\" 1}", "[1]"] {
-            assert!(matches!(cut(&[garbled]), Err(Ended::Garbled(_))), "{garbled}: {:?}", cut(&[garbled]));
+            assert!(matches!(split(&[garbled]), Err(Ended::Garbled(_))), "{garbled}: {:?}", split(&[garbled]));
         }
         let endless = format!("{{\"a\":\"{}", "x".repeat(DOCUMENT_LIMIT_BYTES));
-        assert!(matches!(cut(&[&endless]), Err(Ended::Garbled(_))));
+        assert!(matches!(split(&[&endless]), Err(Ended::Garbled(_))));
         let mut documents = Documents::default();
         documents.take(b"  ");
         assert_eq!((documents.next(), documents.is_between()), (Ok(None), true));

@@ -1,4 +1,4 @@
-//! The trail of one question: evidence that survives a failure, and what is being done now.
+//! The trail of one question: the evidence recorded so far, which survives a failure, and the current stage.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,12 +23,12 @@ impl Trail {
         Self(Arc::new(Mutex::new(Inner { evidence, stage: "preparing the question".to_owned() })))
     }
 
-    /// Writes down what was seen.
+    /// Records evidence.
     pub(crate) fn note(&self, write: impl FnOnce(&mut Evidence)) {
         write(&mut self.lock().evidence);
     }
 
-    /// Says what is done from now on; it completes "still …" when the deadline ends it.
+    /// Sets the current stage. If the deadline passes, the message is "still STAGE".
     pub(crate) fn enter(&self, stage: impl Into<String>) {
         self.lock().stage = stage.into();
     }
@@ -44,7 +44,7 @@ impl Trail {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // The closures above only assign; a poisoned lock still holds whole values.
+        // The closures only assign fields, so the values are consistent even if the lock is poisoned.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! Whom a vantage trusts: a verifier that knows only the view's certificates, keeps the chain it was shown also when it
-//! refuses it, and sorts refusals by kind.
+//! TLS verification for a vantage: a verifier that trusts only the view's certificates, records the server's chain even
+//! if it rejects it, and classifies rejections.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +17,7 @@ use crate::invalid;
 /// The chain that a server showed, leaf first.
 pub(crate) type Shown = Arc<Mutex<Vec<CertificateDer<'static>>>>;
 
-/// A client configuration for one handshake, and the place where its chain will be found.
+/// A client configuration for one handshake, and the variable that receives the server's chain.
 pub(crate) fn client(view: &View, alpn: &[&str]) -> Result<(ClientConfig, Shown), Cause> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let shown = Shown::default();
@@ -35,9 +35,9 @@ pub(crate) fn client(view: &View, alpn: &[&str]) -> Result<(ClientConfig, Shown)
 type Dangerous = rustls::client::danger::DangerousClientConfigBuilder;
 
 fn builder(provider: Arc<CryptoProvider>) -> Result<Dangerous, Cause> {
-    // Called dangerous because the verifier is ours; it verifies by webpki what it does not pin.
+    // rustls calls every custom verifier dangerous. Ours verifies with webpki everything that it does not pin.
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(builder.map_err(|why| invalid(format!("no TLS: {why}")))?.dangerous())
+    Ok(builder.map_err(|why| invalid(format!("TLS cannot be configured: {why}")))?.dangerous())
 }
 
 fn roots(view: &View) -> Result<RootCertStore, Cause> {
@@ -111,7 +111,8 @@ impl ServerCertVerifier for Recorder {
     }
 }
 
-/// Sorts what rustls said. `chain_seen` tells bytes that never were TLS from a handshake that broke later.
+/// Classifies an error of rustls. `chain_seen` distinguishes a peer that does not speak TLS from a handshake that broke
+/// later.
 pub(crate) fn sort(error: &Error, chain_seen: bool) -> TlsFault {
     match error {
         Error::InvalidCertificate(why) => match why {
@@ -138,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_sorted_with_and_without_context() {
+    fn rejections_are_classified_with_and_without_context() {
         let at = UnixTime::since_unix_epoch(Duration::from_secs(1));
         let name = ServerName::try_from("a.example.com").unwrap();
         let table = [
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn trust_that_is_no_certificate_is_the_clients_fault() {
+    fn trust_without_a_certificate_is_a_client_error() {
         for text in ["", "hello", "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n"] {
             let view = View { trust: vec![text.to_owned()], ..View::default() };
             assert!(matches!(client(&view, &[]), Err(Cause::Client { .. })), "{text:?}");

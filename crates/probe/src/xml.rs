@@ -1,19 +1,19 @@
-//! Small XML documents as S3 and STS answer: every text by the path of its elements.
+//! Reads the small XML documents of S3 and STS: each text by the path of its elements.
 
 use std::collections::BTreeMap;
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-/// The texts of a document by path (`Error/Code`), without namespaces; texts of equal paths are joined. `None` where
-/// the body is no XML, or was cut off: such a document says nothing reliable.
+/// The texts of a document by path (`Error/Code`), without namespaces; texts with the same path are joined. `None` if
+/// the body is not XML or is truncated: such a document is not reliable.
 pub(crate) fn texts(body: &[u8]) -> Option<BTreeMap<String, String>> {
     let text = std::str::from_utf8(body).ok()?;
     let mut reader = Reader::from_str(text);
     let mut path: Vec<String> = Vec::new();
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
     let mut elements = 0_usize;
-    // Every turn consumes input, and the input is bounded by the probe's body limit.
+    // The loop ends: each iteration consumes input, and the probe's body limit bounds the input.
     loop {
         let piece = match reader.read_event().ok()? {
             Event::Start(tag) => {

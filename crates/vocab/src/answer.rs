@@ -1,4 +1,4 @@
-//! What a vantage saw.
+//! Answers of a vantage.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -10,31 +10,31 @@ use crate::cause::Cause;
 use crate::program::RunReply;
 use crate::secret::Secret;
 
-/// The answer to one question: what came back or why nothing did, and the evidence of either.
+/// The answer to one question: a reply, or the cause of the failure, with evidence in both cases.
 ///
 /// On the wire and in the record it is an object with `evidence` and one of `reply` and `cause`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct Answer {
-    /// What came back, whatever its status (an HTTP 403 is a reply), or the cause that nothing did.
+    /// The response, whatever its status (an HTTP 403 is a reply), or the cause why there was none.
     pub outcome: Result<Reply, Cause>,
-    /// How it went, as far as it went.
+    /// Timings, addresses and certificates, as far as the probe got.
     pub evidence: Evidence,
 }
 
 impl Answer {
-    /// What came back.
+    /// The response, if there was one.
     pub fn reply(&self) -> Option<&Reply> {
         self.outcome.as_ref().ok()
     }
 
-    /// Why nothing came back.
+    /// Why there was no response.
     pub fn cause(&self) -> Option<&Cause> {
         self.outcome.as_ref().err()
     }
 }
 
-/// An answer as it is written.
+/// An answer as it is serialised.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -71,13 +71,13 @@ impl Serialize for Answer {
     }
 }
 
-/// The way a probe went. Fields stay empty past the layer that failed.
+/// What a probe observed on its way. Fields of the layers after the one that failed stay empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
-    /// Start, milliseconds since the Unix epoch, by the clock of the place.
+    /// Start, milliseconds since the Unix epoch, by the clock of the vantage.
     pub started_unix_ms: u64,
-    /// Whole duration in microseconds.
+    /// Total duration in microseconds.
     pub took_us: u64,
     /// Name resolution in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,24 +91,24 @@ pub struct Evidence {
     /// Addresses that the name resolved to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
-    /// The address that was meant.
+    /// The address before any detour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<SocketAddr>,
-    /// The address that was dialled, where a detour changed it.
+    /// The address that was dialled, if a detour changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dialled: Option<SocketAddr>,
-    /// Our own end of the connection.
+    /// The local address of the connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<SocketAddr>,
     /// `TLSv1.3`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_version: Option<String>,
-    /// The chain that the server sent, leaf first; recorded also when it was refused.
+    /// The chain that the server sent, leaf first; it is recorded even if it was not accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<Certificate>,
 }
 
-/// A certificate in short.
+/// A summary of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
@@ -128,7 +128,7 @@ pub struct Certificate {
     pub sha256: String,
 }
 
-/// What came back.
+/// A response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reply {
@@ -142,9 +142,9 @@ pub enum Reply {
     S3(S3Reply),
     /// A signed URL.
     Presign(PresignReply),
-    /// Credentials for a token, or their refusal.
+    /// Credentials for a token, or a refusal.
     Sts(StsReply),
-    /// What a token says, and whether its issuer vouches for it.
+    /// The claims of a token, and whether its issuer's keys verify it.
     Jwt(JwtReply),
     /// A program that ended.
     Run(RunReply),
@@ -156,12 +156,12 @@ pub enum Reply {
 pub struct DnsReply {
     /// A and AAAA records, sorted.
     pub addresses: Vec<IpAddr>,
-    /// Canonical names on the way.
+    /// Canonical names (CNAME) in the answer.
     #[serde(default)]
     pub cnames: Vec<String>,
     /// The smallest TTL in seconds.
     pub ttl_s: u32,
-    /// What the search path of the place gives for the same name, when it differs from the absolute answer.
+    /// What the vantage's search path gives for the same name, if it differs from the absolute answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub searched: Option<String>,
 }
@@ -184,16 +184,16 @@ pub struct HttpReply {
     pub headers: BTreeMap<String, String>,
     /// The body, at most [`BODY_LIMIT_BYTES`]; bytes that are not UTF-8 are replaced.
     pub body: String,
-    /// Whole length of the body in bytes.
+    /// Full length of the body in bytes.
     pub body_bytes: u64,
-    /// SHA-256 of the whole body, lower-case hexadecimal.
+    /// SHA-256 of the full body, lower-case hexadecimal.
     pub body_sha256: String,
-    /// S3's own error, where the body is one.
+    /// The S3 error, if the body is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3_error: Option<S3Error>,
 }
 
-/// How much of a body an answer carries.
+/// An answer carries at most this much of a body.
 pub const BODY_LIMIT_BYTES: usize = 64 * 1024;
 
 /// An S3 error document.
@@ -206,7 +206,7 @@ pub struct S3Error {
     pub message: String,
 }
 
-/// An S3 answer, of success or of refusal.
+/// An S3 answer: a success or a refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct S3Reply {
@@ -221,38 +221,38 @@ pub struct S3Reply {
     /// Keys of `ListObjectsV2`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
-    /// What there is below a prefix, of a survey.
+    /// For a survey: the totals of the objects with the prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub survey: Option<Survey>,
     /// ETag, without quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// Length in bytes, of get and head.
+    /// For get and head: the length in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
     /// Id of the upload that was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload_id: Option<String>,
-    /// `x-amz-request-id`: the server-side witness is joined by it.
+    /// `x-amz-request-id`: it identifies the request in the store's trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
 
-/// What there is below a prefix.
+/// Totals of the objects with a prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Survey {
     /// How many objects.
     pub objects: u64,
-    /// Their lengths together, in bytes.
+    /// The sum of their lengths, in bytes.
     pub bytes: u64,
-    /// Key of the newest.
+    /// Key of the newest object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_key: Option<String>,
-    /// When the newest was written, in milliseconds since the Unix epoch, by the store's clock.
+    /// When the newest object was written, in milliseconds since the Unix epoch, by the store's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_unix_ms: Option<i64>,
-    /// How long before the question that was, in milliseconds.
+    /// The age of the newest object at the time of the question, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_age_ms: Option<u64>,
 }
@@ -263,7 +263,7 @@ pub struct Survey {
 pub struct PresignReply {
     /// The URL with its signature.
     pub url: String,
-    /// Headers that the opener must send.
+    /// Headers that the client which opens the URL must send.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     /// Method that was signed.
@@ -279,13 +279,13 @@ pub struct StsReply {
     /// The server's error, when it refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<StsError>,
-    /// What the token was exchanged for.
+    /// The credentials that the token was exchanged for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<TemporaryCredentials>,
     /// The token's subject, as the server read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// `x-amz-request-id`: the server-side witness is joined by it.
+    /// `x-amz-request-id`: it identifies the request in the store's trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
@@ -300,7 +300,7 @@ pub struct StsError {
     pub message: String,
 }
 
-/// Credentials that end.
+/// Temporary credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TemporaryCredentials {
@@ -310,11 +310,11 @@ pub struct TemporaryCredentials {
     pub secret_key: Secret,
     /// Session token.
     pub session_token: Secret,
-    /// When they end, RFC 3339.
+    /// When they expire, RFC 3339.
     pub expires: String,
 }
 
-/// What a token says.
+/// A decoded token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwtReply {
@@ -322,12 +322,12 @@ pub struct JwtReply {
     pub claims: serde_json::Value,
     /// Signature algorithm, for example `RS256`.
     pub algorithm: String,
-    /// Id of the key that the token says it is signed with.
+    /// The key id (`kid`) in the token's header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_id: Option<String>,
-    /// Whether the published keys vouch for it.
+    /// Whether the published keys verify its signature.
     pub signature: Signature,
-    /// Where the issuer says its keys are.
+    /// The key set's URL, from the issuer's discovery document.
     pub jwks_uri: String,
     /// Ids of the published keys.
     pub published: Vec<String>,

@@ -1,12 +1,12 @@
-//! Why something failed, typed by the first layer that failed.
+//! Causes of failures, classified by the first layer that failed.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The cause of a failed step: the first layer that did not do what was asked.
+/// The cause of a failed step: the first layer that did not do what the step expected.
 ///
-/// A crash of the agent or of the harness is never a cause; it is an error of the run.
+/// A crash of the agent or of the harness is never a cause: it is an error of the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Cause {
@@ -14,24 +14,24 @@ pub enum Cause {
     Dns {
         /// What the resolver said.
         fault: DnsFault,
-        /// The question and the server's words.
+        /// The name that was asked, the response, and the name servers.
         detail: String,
     },
-    /// No TCP connection.
+    /// No TCP connection could be made, or it broke.
     Connect {
         /// What the kernel said.
         fault: ConnectFault,
-        /// Address and words.
+        /// The address and the error message.
         detail: String,
     },
     /// The TLS handshake failed.
     Tls {
         /// What was wrong with the peer or its certificate.
         fault: TlsFault,
-        /// The library's words, with names and instants.
+        /// The TLS library's message, with names and times.
         detail: String,
     },
-    /// An HTTP answer other than the one expected; `s3` holds the error code of an S3 XML body, where there is one.
+    /// An HTTP answer with another status than expected; `s3` is the error code of the S3 XML body, if there is one.
     Status {
         /// HTTP status code.
         status: u16,
@@ -41,7 +41,7 @@ pub enum Cause {
         /// The server's own message, or the beginning of the body.
         detail: String,
     },
-    /// The security token service answered otherwise than expected.
+    /// The security token service gave another answer than expected.
     Sts {
         /// HTTP status code.
         status: u16,
@@ -51,9 +51,9 @@ pub enum Cause {
         /// The server's own message.
         detail: String,
     },
-    /// An answer came and one matcher of `expect` did not hold.
+    /// There was an answer, but one matcher of `expect` did not hold.
     Mismatch {
-        /// The matcher's name as it stands in the scenario, for example `body`.
+        /// The matcher's name in the scenario, for example `body`.
         matcher: String,
         /// What was expected.
         expected: String,
@@ -67,24 +67,24 @@ pub enum Cause {
         /// What was wrong.
         detail: String,
     },
-    /// A program ended in another way than expected.
+    /// A program ended with another exit code than expected.
     Exit {
-        /// Its exit code; 128 and the signal's number where a signal ended it.
+        /// Its exit code; 128 plus the signal's number if a signal ended it.
         exit: i32,
         /// The last lines that it wrote.
         detail: String,
     },
-    /// The client could not even send (a question that is itself invalid, a program that is not there), or got no answer
-    /// that it could tell in another way.
+    /// The client could not send (the question is invalid, or the program does not exist), or it failed in a way that
+    /// no other cause describes.
     Client {
         /// What the client library said.
         detail: String,
     },
-    /// Nothing decisive was seen before the deadline.
+    /// There was no result before the deadline.
     Deadline {
-        /// How long was waited, in milliseconds.
+        /// How long the harness waited, in milliseconds.
         waited_ms: u64,
-        /// The last thing that was seen.
+        /// The last observation.
         detail: String,
     },
 }
@@ -142,7 +142,7 @@ pub enum TlsFault {
 macro_rules! words {
     ($ty:ident { $($variant:ident => $word:literal),+ $(,)? }) => {
         impl $ty {
-            /// The word as scenarios write it.
+            /// The word that scenarios use.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
@@ -168,8 +168,8 @@ words!(TlsFault {
 });
 
 impl Cause {
-    /// Whether it is what is seen on the way to working, too: nobody listens yet, or a server answers that it is not ready. Seen
-    /// once, it says nothing of what will be.
+    /// Whether a system that is still starting fails like this: nothing listens yet, or a server answers that it is not
+    /// ready. A single such failure says nothing about the state after start-up.
     pub fn may_heal(&self) -> bool {
         match self {
             Self::Connect { .. } => true,
@@ -178,7 +178,7 @@ impl Cause {
         }
     }
 
-    /// Whether it is what is seen of something that has just died, too.
+    /// Whether a process that has just died fails like this.
     pub fn may_be_a_death(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Deadline { .. } => true,
@@ -187,7 +187,7 @@ impl Cause {
         }
     }
 
-    /// Whether nothing was seen in time. Of a try that had little time left, it says nothing of the system under test.
+    /// Whether it is a timeout. If the try had little time left, a timeout says nothing about the system under test.
     pub fn is_timeout(&self) -> bool {
         match self {
             Self::Dns { fault, .. } => *fault == DnsFault::Timeout,

@@ -1,4 +1,4 @@
-//! How a step went, beyond the last thing that was asked and answered.
+//! Details of a step beyond its last question and answer.
 
 use std::collections::BTreeMap;
 
@@ -7,95 +7,95 @@ use serde_json::Value;
 
 use crate::tally::Tally;
 
-/// How a step went: each part is there only where the step asks for it.
+/// Details of a step; each is present only if the step's kind or its fields call for it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Course {
-    /// What was expected, with every reference replaced: so that it can be judged again.
+    /// The expectation with all references resolved, so that the step can be judged again from the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Value>,
-    /// What was looked at where no vantage was asked and no prober counted.
+    /// What was observed, for a step that asked no vantage and no prober.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked: Option<Value>,
-    /// What was captured, by name.
+    /// Captured values by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub captured: BTreeMap<String, Value>,
-    /// How many tries in a row held at the end, where more than one had to.
+    /// The number of tries in a row that held at the end, if more than one was required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_row: Option<u32>,
-    /// How long it held, where it had to hold for a span.
+    /// How long it held, if it had to hold for a span.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
-    /// What a person should see besides, a line each: places in which an object differs, last lines of a log, events,
-    /// what an act did.
+    /// Further lines for the user: the fields in which an object differs, the last lines of a log, events, what an
+    /// action changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<String>,
-    /// What it means that the step passed, where it shows an attack that this build lets through.
+    /// The vulnerability that the step demonstrated, if its attack succeeded in this build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finding: Option<Finding>,
-    /// The advisory whose attack did not come through, where the step was to show it.
+    /// The advisory whose attack did not succeed, if the step was to demonstrate it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<String>,
-    /// What a prober's outcomes come to.
+    /// Statistics of a prober's outcomes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tally: Option<Tally>,
-    /// What happened in the system at which instant, as far as the step saw it.
+    /// Events in the system with their times, as far as the step observed them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moments: Vec<Moment>,
-    /// What the numbers of rounds come to, where they have a name.
+    /// Statistics of a number that was measured in each round, if it has a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figure: Option<Figure>,
-    /// Why the step was not done as it was meant, so that its round does not count.
+    /// Why the step could not be done as intended, so that its round does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub void: Option<String>,
     /// The round of a repeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round: Option<Round>,
-    /// Which link of the chain of web identity is to blame, with its repair, where an exchange failed.
+    /// If a token exchange failed: the broken link in the chain of web identity, with its fix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
 }
 
-/// A known hole that was seen open.
+/// A known vulnerability that was demonstrated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Finding {
-    /// The advisory, or where the fault is described.
+    /// The advisory, or another description of the fault.
     pub advisory: String,
-    /// What it means for who runs this build.
+    /// What it means for users of this build.
     pub means: String,
     /// What to do instead.
     pub instead: String,
 }
 
 impl Course {
-    /// Whether there is nothing to say.
+    /// Whether no detail is present.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// What the numbers of rounds come to.
+/// Statistics of a number that was measured in each round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
     /// What was measured.
     pub name: String,
-    /// Id of the repeat whose rounds brought the numbers.
+    /// Id of the `repeat` step.
     pub of: String,
-    /// In which unit.
+    /// The unit.
     pub unit: String,
-    /// How many numbers there are.
+    /// How many values there are.
     pub count: usize,
-    /// The least.
+    /// The smallest value.
     pub least: f64,
-    /// The median; of an even count, the lower of the two in the middle.
+    /// The median; for an even count, the lower of the two middle values.
     pub median: f64,
-    /// The greatest.
+    /// The largest value.
     pub worst: f64,
-    /// Which round brought the greatest, from 1; the first of several.
+    /// The round with the largest value, counted from 1; the first if there are several.
     pub worst_round: usize,
-    /// Rounds that were void, and were run again.
+    /// Number of rounds that were void and were run again.
     pub void: u32,
 }
 
@@ -112,13 +112,13 @@ impl std::fmt::Display for Figure {
     }
 }
 
-/// An instant, and what happened.
+/// An event in the system under test, with its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Moment {
     /// When, in milliseconds since the Unix epoch.
     pub unix_ms: u64,
-    /// What.
+    /// What happened.
     pub what: String,
 }
 
@@ -128,11 +128,11 @@ pub struct Moment {
 pub struct Held {
     /// The span, in milliseconds.
     pub span_ms: u64,
-    /// From the first try in which it held to the last in which it did, or to the one that broke it, in milliseconds.
+    /// The time from the first try that held to the last one that held, or to the one that failed, in milliseconds.
     pub held_ms: u64,
-    /// Tries in which it held.
+    /// Number of tries that held.
     pub tries: u32,
-    /// The try that broke it, counted from the step's first.
+    /// The try that failed, counted from the step's first try.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broke: Option<u32>,
 }
@@ -143,13 +143,13 @@ pub struct Held {
 pub struct Round {
     /// The id of the repeat.
     pub of: String,
-    /// Which round, from 1.
+    /// The number of this round, from 1.
     pub number: u32,
-    /// How many there are to be.
+    /// The total number of rounds.
     pub times: u32,
-    /// What its moments are drawn from.
+    /// The seed of its random delays.
     pub seed: u64,
-    /// How long after the step before it this step began, in milliseconds, where that is said.
+    /// The delay between the previous step and this step, in milliseconds, if one was drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_ms: Option<u64>,
 }

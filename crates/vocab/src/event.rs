@@ -1,7 +1,7 @@
-//! What happens in a run: the only link from the runner to reports.
+//! The events of a run: the only connection from the runner to the reports.
 //!
-//! One writer (`crates/record`) puts each event as a line of JSON into `target/e2e/RUN/record.jsonl`; every report, the
-//! live display included, is made from events alone.
+//! One writer (`crates/record`) appends each event as a line of JSON to `target/e2e/RUN/record.jsonl`. Every report,
+//! including the live display, is made from events alone.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::id::{RunId, StepId, VantageId, VariantId};
 use crate::question::Question;
 use crate::signature::SignatureFinding;
 
-/// One event with its instant.
+/// One event with its time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Event {
@@ -28,24 +28,24 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EventKind {
-    /// First event of every record.
+    /// The first event of every record.
     RunStarted(RunStarted),
-    /// Something that the harness did and a person should know, for example "installed docker.io 26.1.5".
+    /// Something that the harness did and that the user should know, for example "installed docker.io 26.1.5".
     Note {
         /// One sentence, lower case, no full stop.
         text: String,
     },
-    /// Something that will probably hurt, with its fix.
+    /// Something that will probably cause trouble, with its fix.
     Warning {
         /// One sentence, and the fix.
         text: String,
     },
-    /// A part of the environment is being made: engine, an image, the world, a cluster, a namespace. Each is a test
-    /// case of its own in the reports.
+    /// A part of the environment is being set up: the engine, an image, the external network, a cluster, a namespace.
+    /// Each is a test case of its own in the reports.
     SetupStarted {
         /// Stable id, for example `image/minio`, `cluster/c1`, `variant/presign/presigned-url/fixtures`.
         id: String,
-        /// What is being done, for people.
+        /// What is being done, in words for the user.
         title: String,
     },
     /// Progress within a set-up step. Shown live, not recorded.
@@ -61,9 +61,9 @@ pub enum EventKind {
         id: String,
         /// Duration in milliseconds.
         took_ms: u64,
-        /// How it ended, for people: `from engine`, `built in 12 s`, `ready`.
+        /// How it ended, in words for the user: `from engine`, `built in 12 s`, `ready`.
         detail: String,
-        /// Why it failed, where it did.
+        /// Why it failed, if it did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<Failure>,
     },
@@ -73,7 +73,7 @@ pub enum EventKind {
     Waiting {
         /// Which variant.
         variant: VariantId,
-        /// On what.
+        /// What it is waiting for.
         on: String,
         /// The deadline in milliseconds.
         deadline_ms: u64,
@@ -89,7 +89,7 @@ pub enum EventKind {
     StepEnded(Box<StepEnded>),
     /// A variant ended.
     VariantEnded(VariantEnded),
-    /// What was removed at the end, and what could not be.
+    /// What was removed at the end, and what could not be removed.
     CleanedUp {
         /// Containers, networks and volumes removed.
         removed: usize,
@@ -98,18 +98,18 @@ pub enum EventKind {
         /// Duration in milliseconds.
         took_ms: u64,
     },
-    /// Last event of every record that ended in order.
+    /// The last event of every record of a run that was not killed.
     RunEnded(RunEnded),
 }
 
 impl EventKind {
-    /// Whether the event belongs into the record, or is for the live display only.
+    /// Whether the event is written to the record, or is for the live display only.
     pub fn is_recorded(&self) -> bool {
         !matches!(self, Self::SetupProgress { .. } | Self::Waiting { .. } | Self::StepStarted { .. })
     }
 }
 
-/// The format of records. It goes up with each change after which a record of before cannot be read any more, or would be
+/// The format of records. It is incremented with each change after which older records could not be read, or would be
 /// read wrongly.
 pub const RECORD_FORMAT: u32 = 1;
 
@@ -123,18 +123,18 @@ pub struct RunStarted {
     pub run: RunId,
     /// Parallax's version.
     pub parallax: String,
-    /// RFC 3339.
+    /// Start time, RFC 3339.
     pub started: String,
-    /// Filters as given.
+    /// Filters as given on the command line.
     pub filters: Vec<String>,
     /// Variants that will run, in order.
     pub variants: Vec<VariantId>,
-    /// Where the record and the reports go.
+    /// The folder of the record and the reports.
     pub directory: String,
-    /// What the run demands beyond verdicts.
+    /// Requirements of the run besides the verdicts.
     #[serde(default)]
     pub demands: Demands,
-    /// The seed of a random order, where one was asked for.
+    /// The seed of a random order, if one was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 }
@@ -143,7 +143,7 @@ pub struct RunStarted {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Demands {
-    /// A matcher that nothing has shown to be able to fail makes the run red.
+    /// The run fails if there is a matcher that was never shown to be able to fail.
     #[serde(default)]
     pub proof: bool,
     /// A run in which everything was skipped is accepted.
@@ -160,12 +160,12 @@ pub struct Failure {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
-    /// Last lines of a log, an object's status, whatever proves it.
+    /// The last lines of a log, an object's status, or other proof.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
 }
 
-/// A variant and where it runs.
+/// A variant, and where it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VariantStarted {
@@ -177,14 +177,14 @@ pub struct VariantStarted {
     pub cluster: String,
     /// Its namespace.
     pub namespace: String,
-    /// Host names: as the scenario says → as the run uses.
+    /// Host names: from the name in the scenario to the name that the run uses.
     pub hosts: BTreeMap<String, String>,
     /// The scenario file, relative to the project.
     pub file: String,
 }
 
-/// The kind of a [`StepEnded`] that stands for the readiness of a fixture: its step is `fixture.name`, and it is there
-/// only where it did not come.
+/// The `kind` of a [`StepEnded`] that reports a fixture which did not become ready; its step is `fixture.name`. A
+/// fixture that became ready has no such event.
 pub const READINESS: &str = "ready";
 
 /// One step with all its evidence.
@@ -197,7 +197,7 @@ pub struct StepEnded {
     pub step: StepId,
     /// `dns`, `http`, `apply`, …
     pub kind: String,
-    /// From which vantage, where it is a probe.
+    /// The vantage, if the step is a probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<VantageId>,
     /// How it ended.
@@ -205,41 +205,41 @@ pub struct StepEnded {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// Each matcher of `expect` and whether it held.
+    /// Each matcher of `expect`, and whether it held.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matchers: Vec<Matched>,
-    /// How often it was tried.
+    /// Number of tries.
     pub attempts: u32,
     /// Duration in milliseconds.
     pub took_ms: u64,
-    /// The deadline in milliseconds: with `took_ms`, the margin.
+    /// The deadline in milliseconds; the difference from `took_ms` is the margin.
     pub deadline_ms: u64,
-    /// The last question, redacted when written.
+    /// The last question; it is redacted when it is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Question>,
     /// The last answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
-    /// What the server itself says about who asked.
+    /// What the store's trace says about the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Witness>,
-    /// How it went: captures, how long it held.
+    /// Further details: captures, how long it held.
     #[serde(default, skip_serializing_if = "Course::is_empty")]
     pub course: Course,
-    /// What was found out about a signature that the store refused.
+    /// Why the store refused a signature, as far as that was found out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Box<SignatureFinding>>,
     /// Whether the vantage is a pod.
     #[serde(default)]
     pub inside: bool,
-    /// Of a blocked step: the steps that it needs and that did not pass.
+    /// For a blocked step: the steps that it needs and that did not pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked_by: Vec<StepId>,
     /// `file:line` of the step in the scenario.
     pub place: String,
 }
 
-/// Whether an answer is a store's: of S3 or of its token service, or what a signed URL brought.
+/// Whether a store gave the answer: S3, its token service, or the answer to a presigned URL.
 pub fn is_of_a_store(reply: &Reply, question: Option<&Question>) -> bool {
     match reply {
         Reply::S3(_) | Reply::Sts(_) => true,
@@ -251,13 +251,13 @@ pub fn is_of_a_store(reply: &Reply, question: Option<&Question>) -> bool {
 }
 
 impl StepEnded {
-    /// Whether a store's answer is one that no trace of a store confirms.
+    /// Whether this is a store's answer without a trace of the store that confirms it.
     pub fn is_unconfirmed(&self) -> bool {
         let reply = self.answer.as_ref().and_then(|answer| answer.reply());
         self.witness.is_none() && reply.is_some_and(|reply| is_of_a_store(reply, self.question.as_ref()))
     }
 
-    /// How many tries did not hold before it came to hold; none where it did at once, or did not.
+    /// The number of tries that failed before the step passed; 0 if it passed at the first try, or did not pass.
     pub fn tries_before(&self) -> u32 {
         if self.verdict != Verdict::Passed || self.course.held.is_some() {
             return 0;
@@ -272,9 +272,9 @@ impl StepEnded {
 pub enum Verdict {
     /// Every matcher held.
     Passed,
-    /// One did not, or nothing came back.
+    /// A matcher did not hold, or there was no answer.
     Failed,
-    /// A step it depends on failed; it was not tried.
+    /// It was not tried, because a step that it depends on failed.
     Blocked,
 }
 
@@ -282,7 +282,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Matched {
-    /// Name as in the scenario: `status`, `body`, `header.content-type`.
+    /// Its name in the scenario: `status`, `body`, `header.content-type`.
     pub matcher: String,
     /// Whether it held.
     pub held: bool,
@@ -290,18 +290,18 @@ pub struct Matched {
     pub expected: String,
     /// What was seen.
     pub seen: String,
-    /// Whether there was nothing to compare with: no answer, no listing, no log. It then did not hold, and has not shown that
-    /// it can tell a wrong value from a right one.
+    /// Whether there was nothing to compare: no answer, no listing, no log. The matcher then did not hold, but it has
+    /// not shown that it can distinguish a wrong value from a right one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unseen: bool,
-    /// Of one that held: whether it says no of an answer that differs from this one in one place. It shows that the matcher
-    /// compares; that the system can turn it red, only a break shows.
+    /// For a matcher that held: whether it fails on a copy of this answer that was altered in one place. This shows
+    /// that the matcher compares something. Only a break shows that the system can make it fail.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub altered: bool,
 }
 
 impl Matched {
-    /// A matcher that was compared with something.
+    /// A matcher that had something to compare.
     pub fn new(matcher: impl Into<String>, held: bool, expected: impl Into<String>, seen: impl Into<String>) -> Self {
         Self {
             matcher: matcher.into(),
@@ -313,23 +313,23 @@ impl Matched {
         }
     }
 
-    /// A matcher that had nothing to look at: it did not hold. `why` says what was missing.
+    /// A matcher that had nothing to compare, and so did not hold. `why` says what was missing.
     pub fn unseen(matcher: impl Into<String>, expected: impl Into<String>, why: impl Into<String>) -> Self {
         Self { unseen: true, ..Self::new(matcher, false, expected, why) }
     }
 }
 
-/// What the store's own trace says of a request.
+/// What the store's own trace says about a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Witness {
-    /// Address that the request came from, as the store saw it.
+    /// The source address of the request, as the store saw it.
     pub source: String,
     /// `Host` as the store saw it.
     pub host: String,
-    /// Whether the address is where the vantage is: a pod's for a pod, anything else for the outside.
+    /// Whether the address fits the vantage: a pod's address for a pod, any other address for the outside.
     pub agrees: bool,
-    /// The request itself as the store saw it, where it refused it.
+    /// The request as the store saw it, if the store refused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Arrived>,
 }
@@ -340,7 +340,7 @@ pub struct Witness {
 pub struct Arrived {
     /// Method.
     pub method: String,
-    /// Path as the store's trace shows it: decoded, or as it was sent where its encoding is unusual.
+    /// Path as the store's trace shows it: decoded, or as it was sent if its encoding is unusual.
     pub path: String,
     /// Query, as it was sent.
     pub query: String,
@@ -364,19 +364,19 @@ pub struct VariantEnded {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// Everything was as declared: what should hold held, what should fail failed, with its cause.
+    /// Everything was as declared: each expected success and each expected failure, with its cause, occurred.
     AsExpected,
     /// The system under test is not as declared.
     NotAsExpected {
         /// Each difference, in the flow's order.
         problems: Vec<Problem>,
     },
-    /// The harness, the engine or the machine failed; nothing is said about the system under test.
+    /// The harness, the engine or the machine failed; this says nothing about the system under test.
     Error {
         /// What failed.
         failure: Failure,
     },
-    /// It could not run here.
+    /// It could not run on this machine.
     Skipped {
         /// Why.
         reason: String,
@@ -393,7 +393,7 @@ pub struct Problem {
     pub step: StepId,
     /// `file:line` of the declaration.
     pub place: String,
-    /// One sentence: what is wrong, with the fix where one is known.
+    /// One sentence: what is wrong, with the fix if one is known.
     pub sentence: String,
     /// What was declared.
     pub expected: String,
@@ -401,11 +401,11 @@ pub struct Problem {
     pub seen: String,
 }
 
-/// Totals and the way the process ends.
+/// Totals, and the exit status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunEnded {
-    /// How the process ends.
+    /// The exit status.
     pub exit: Exit,
     /// Variants as expected.
     pub passed: usize,
@@ -413,35 +413,35 @@ pub struct RunEnded {
     pub failed: usize,
     /// Variants skipped.
     pub skipped: usize,
-    /// Matchers that nothing has shown to be able to fail, as `scenario: step.matcher`.
+    /// Matchers that were not shown to be able to fail, as `scenario: step.matcher`.
     pub unproven: Vec<String>,
-    /// Matchers that no break of the run turned red, and an altered answer did.
+    /// Matchers that failed on an altered answer, but in no break of the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proven_by_altered: Vec<String>,
     /// Duration in milliseconds.
     pub took_ms: u64,
-    /// Why the run itself failed, where it did.
+    /// Why the run itself failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
 }
 
-/// What is known of the matchers of baselines, as `scenario: step.matcher`, sorted. Those that a break turned red are not named:
-/// a fault of the system has shown what there is to show.
+/// The matchers of baselines that failed in no break, as `scenario: step.matcher`, sorted. A matcher that failed in a
+/// break is fully proven and is not listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
-    /// No break turned them red, and each said no of an answer that was altered in one place.
+    /// They failed in no break, but each failed on an answer that was altered in one place.
     pub by_altered: Vec<String>,
-    /// Nothing turned them red.
+    /// They never failed.
     pub none: Vec<String>,
 }
 
-/// Exit codes. They tell *your system is wrong* from *the harness or the machine failed*.
+/// Exit codes. They distinguish *your system is wrong* from *the harness or the machine failed*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
     /// 0: everything was as declared.
     AsExpected,
-    /// 1: an expectation failed, or a break did not break.
+    /// 1: an expectation failed, or a break did not cause the declared failures.
     NotAsExpected,
     /// 2: a scenario or the command line is wrong; nothing was started.
     Usage,

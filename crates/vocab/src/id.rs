@@ -1,4 +1,4 @@
-//! Identifiers: everything that can be captured, cited or broken has one.
+//! Identifiers of runs, steps, vantages and variants.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ macro_rules! id {
                 Self(name.into())
             }
 
-            /// The name as written.
+            /// The name as the scenario spells it.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -44,8 +44,8 @@ macro_rules! id {
 }
 
 id!(
-    /// One run of the harness: `r` and eight hexadecimal digits, for example `r5f09a2c1`. It is part of the name and
-    /// of the labels of everything the run creates.
+    /// One run of the harness: `r` and eight hexadecimal digits, for example `r5f09a2c1`. It is part of the name and of
+    /// the labels of everything that the run creates.
     RunId
 );
 id!(
@@ -53,7 +53,7 @@ id!(
     StepId
 );
 id!(
-    /// A place to look from, as the scenario names it.
+    /// A vantage: a place from which probes run, as the scenario names it.
     VantageId
 );
 id!(

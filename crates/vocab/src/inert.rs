@@ -1,16 +1,17 @@
-//! Text of pods, of servers and of strangers' files, made harmless for whoever reads it: the one way by which such text
-//! leaves for a terminal, GitHub's log or a page.
+//! Makes untrusted text (from pods, servers, and scenario files of others) safe to display. All such text passes
+//! through here before it reaches a terminal, GitHub's log or an HTML page.
 //!
-//! A terminal acts on control characters, GitHub's runner on `::command::` at the beginning of a line and on `##[command]`
-//! anywhere in it (actions/runner, `ActionCommand.TryParse`), and the marks for right-to-left text show a line in another
-//! order than it has.
+//! A terminal interprets control characters. GitHub's runner interprets `::command::` at the beginning of a line and
+//! `##[command]` anywhere in it (actions/runner, `ActionCommand.TryParse`). Bidirectional control characters make a
+//! line appear in another order than it has.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-/// The same text, of which nothing acts: control characters and marks of direction are shown as `\u{1b}`, and the beginnings
-/// of GitHub's commands have a backslash. Newlines and tabs stay; a carriage return stays only before a newline.
+/// Escapes everything in the text that a terminal or GitHub would interpret: control characters and bidirectional marks
+/// become `\u{1b}`, and a backslash is put before GitHub's commands. Newlines and tabs stay; a carriage return before a
+/// newline is dropped.
 pub fn inert(text: &str) -> Cow<'_, str> {
     let acts =
         |(at, c): (usize, char)| is_mark(c) || (c == '[' && text[..at].ends_with("##")) || begins_command(text, at);
@@ -34,7 +35,7 @@ pub fn inert(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Every text within a value, names included.
+/// Applies [`inert`] to every string within a value, including field names.
 pub fn inert_value(value: Value) -> Value {
     match value {
         Value::String(text) => match inert(&text) {
@@ -50,7 +51,7 @@ pub fn inert_value(value: Value) -> Value {
     }
 }
 
-/// Characters that do something instead of being seen.
+/// Whether a character has an effect instead of a visible form.
 fn is_mark(c: char) -> bool {
     (c.is_control() && !matches!(c, '\n' | '\t'))
         || matches!(
@@ -59,7 +60,8 @@ fn is_mark(c: char) -> bool {
         )
 }
 
-/// Whether at `at` begins what GitHub takes for a command: two colons and a word, after nothing but blanks in its line.
+/// Whether GitHub would take the text at `at` for a command: two colons and a word, with only white space before them
+/// in the line.
 fn begins_command(text: &str, at: usize) -> bool {
     let Some(word) = text[at..].strip_prefix("::") else { return false };
     let before = text[..at].rsplit('\n').next().unwrap_or_default();

@@ -1,10 +1,10 @@
-//! The words Parallax is written in.
+//! The shared data types of Parallax.
 //!
-//! Questions that a vantage is asked, the answers it gives, the causes of a failure, the events of a run, and the
-//! frames that carry questions to a pod. Every other room speaks these types.
+//! Questions to a vantage, its answers, the causes of failures, the events of a run, and the frames that carry
+//! questions to a pod. All other crates use these types.
 //!
-//! **Architecture Invariant:** serde, and nothing that has effects. No I/O, no clock, no randomness: what a word means can be
-//! decided, compared and tested without a network.
+//! **Architecture Invariant:** this crate depends on serde and on nothing that has effects. It has no I/O, no clock and no
+//! randomness, so that its types can be compared and tested without a network.
 
 pub mod answer;
 pub mod cause;

@@ -1,4 +1,5 @@
-//! A prober: one question at a fixed rate, each time over a fresh connection, whatever becomes of the others.
+//! A prober: it asks one question at a fixed rate, each time over a new connection, and does not wait for earlier
+//! answers.
 
 use std::collections::BTreeSet;
 
@@ -7,125 +8,127 @@ use serde::{Deserialize, Serialize};
 use crate::answer::Answer;
 use crate::question::Question;
 
-/// The most that may be asked in a second.
+/// The highest rate, in questions a second.
 pub const RATE_LIMIT: u32 = 200;
-/// Questions in flight at once; what would go past it is dropped, and counted.
+/// The most questions in flight at once. Further ones are dropped and counted.
 pub const IN_FLIGHT_LIMIT: usize = 256;
-/// Outcomes that a prober keeps. One that has them asks no more, and is broken: what came later it has not seen.
+/// The most outcomes that a prober keeps. At this limit it stops asking and counts as broken, because it does not see
+/// what happens afterwards.
 pub const OUTCOMES_LIMIT: usize = 200_000;
-/// Outcomes in one page, so that a page is shorter than a frame.
+/// Outcomes in one page; a page must be shorter than a frame.
 pub const PAGE: usize = 8_000;
-/// Different answers that are told apart. What comes past it counts as one more, and as a failure.
+/// The most different answers that are kept. All others count as one more kind, which is a failure.
 pub const KINDS_LIMIT: usize = 12;
-/// No number of a prober is larger: microseconds of eleven days, milliseconds since 1970 until far from now. What is
-/// added up of [`OUTCOMES_LIMIT`] such numbers still fits 64 bits.
+/// No number of a prober is larger. It is enough for a hundred days in microseconds and for a time since 1970 in
+/// milliseconds, and a sum of [`OUTCOMES_LIMIT`] such numbers fits into 64 bits.
 const NUMBER_LIMIT: u64 = 1 << 43;
-/// How much of a body is compared, in bytes.
+/// At most this much of a body is compared, in bytes.
 pub const BODY_LIMIT_BYTES: usize = 4 * 1024;
 
 /// What a prober asks, and how often.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProberQuestion {
-    /// Asked each time; its deadline is that of each.
+    /// The question. Its deadline applies to each repetition.
     pub question: Question,
-    /// Times in a second, from 1 to [`RATE_LIMIT`].
+    /// Questions a second, from 1 to [`RATE_LIMIT`].
     pub rate: u32,
-    /// Headers of an HTTP answer that matter, names in lower case. The others are left out, because some of them
-    /// differ each time.
+    /// Headers of an HTTP answer that are compared, names in lower case. All others are ignored, because some of them
+    /// differ in each answer.
     #[serde(default)]
     pub headers: BTreeSet<String>,
-    /// Whether an HTTP answer's body matters.
+    /// Whether an HTTP answer's body is compared.
     #[serde(default)]
     pub body: bool,
 }
 
-/// What a prober is told.
+/// An order to a prober.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ProberOrder {
-    /// Begin. What ran under the same number ends.
+    /// Start. A prober that has the same number ends.
     Start(Box<ProberQuestion>),
-    /// Tell what was seen since.
+    /// Return what happened after `Known`.
     Read(Known),
-    /// Ask no more, wait for what is in flight, and tell.
+    /// Stop asking, wait for answers in flight, and return what happened after `Known`.
     Stop(Known),
-    /// Be gone.
+    /// End without an answer.
     End,
 }
 
-/// How much of a series is known already.
+/// How much of a series the harness has received already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Known {
-    /// Outcomes.
+    /// Number of outcomes.
     pub outcomes: usize,
-    /// Kinds of answer.
+    /// Number of kinds of answer.
     pub kinds: usize,
 }
 
-/// What a prober saw: a page of it, or all pages joined.
+/// What a prober observed: one page, or all pages joined.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Series {
-    /// When it began, milliseconds since the Unix epoch, by the clock of the place.
+    /// When it began, milliseconds since the Unix epoch, by the clock of the vantage.
     pub began_unix_ms: u64,
-    /// How long it has asked, in microseconds: until now, or until it was stopped.
+    /// How long it has been asking, in microseconds: until now, or until it was stopped.
     pub asked_for_us: u64,
-    /// Questions that were due and not asked, because too many were in flight.
+    /// Questions that were due but not asked, because too many were in flight.
     pub dropped: u64,
     /// Questions that have no outcome yet.
     pub in_flight: usize,
-    /// The most by which a question was asked later than it was due, in microseconds: what the prober itself, or its
-    /// machine, adds to what it measures.
+    /// The longest delay between the time at which a question was due and the time at which it was asked, in
+    /// microseconds. It is the error that the prober itself, or its machine, adds to its measurements.
     pub late_us: u64,
-    /// What became of each question, in the order of the answers.
+    /// The outcome of each question, in the order of the answers.
     pub outcomes: Vec<Outcome>,
     /// The different answers.
     pub kinds: Vec<Answer>,
-    /// Whether there is more than this page holds.
+    /// Whether there are further pages.
     pub more: bool,
-    /// Why the prober itself broke, where it did.
+    /// Why the prober itself broke, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<String>,
 }
 
 impl Series {
-    /// How much of it is known.
+    /// The number of outcomes and kinds in this series.
     pub fn known(&self) -> Known {
         Known { outcomes: self.outcomes.len(), kinds: self.kinds.len() }
     }
 
-    /// Joins a page to what is known.
+    /// Appends a page to the series.
     ///
     /// # Errors
-    /// Says what no prober tells: the agent runs in an image that a scenario chooses. Without this a page that promises
-    /// another for ever, or a number that no clock shows, would end the harness instead of the session.
+    /// Says what is invalid in the page. The agent runs in an image that a scenario chooses, so its data is not
+    /// trusted: a page that announces another one for ever, or a number that no clock shows, would stop the harness and
+    /// not only the session.
     pub fn join(&mut self, page: Self) -> Result<(), String> {
         let Self { mut outcomes, mut kinds, .. } = std::mem::take(self);
         if page.more && page.outcomes.is_empty() {
-            return Err("a page of a prober promises more and holds nothing".to_owned());
+            return Err("a prober announced another page, but this page is empty".to_owned());
         }
         outcomes.extend_from_slice(&page.outcomes);
         kinds.extend_from_slice(&page.kinds);
         if outcomes.len() > OUTCOMES_LIMIT || kinds.len() > KINDS_LIMIT + 1 {
             let (outcomes, kinds) = (outcomes.len(), kinds.len());
-            return Err(format!("a prober tells more than one can see: {outcomes} outcomes, {kinds} kinds"));
+            return Err(format!("a prober reported more than it can have seen: {outcomes} outcomes, {kinds} kinds"));
         }
         let numbers = [page.began_unix_ms, page.asked_for_us, page.late_us, page.dropped, page.in_flight as u64];
         let of_outcomes = outcomes.iter().flat_map(|it| [it.at_us, it.took_us]);
         if let Some(number) = of_outcomes.chain(numbers).find(|it| *it > NUMBER_LIMIT) {
-            return Err(format!("a prober tells the number {number}, which no clock shows"));
+            return Err(format!("a prober reported the number {number}, which no clock can show"));
         }
         if let Some(outcome) = outcomes.iter().find(|it| it.kind >= kinds.len()) {
-            return Err(format!("a prober tells an answer of kind {} and not what that is", outcome.kind));
+            return Err(format!("a prober reported an outcome of kind {}, but no answer of that kind", outcome.kind));
         }
         *self = Self { outcomes, kinds, ..page };
         Ok(())
     }
 }
 
-/// What became of one question.
+/// The outcome of one question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(u64, u64, usize)", into = "(u64, u64, usize)")]
 pub struct Outcome {
@@ -133,7 +136,7 @@ pub struct Outcome {
     pub at_us: u64,
     /// How long the answer took, in microseconds.
     pub took_us: u64,
-    /// Which of the kinds it is.
+    /// Index of its answer in the list of kinds.
     pub kind: usize,
 }
 
@@ -154,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_join_to_a_series_and_the_last_one_says_how_it_stands() {
+    fn pages_join_to_a_series_and_the_last_page_has_the_totals() {
         let outcome = |at_us| Outcome { at_us, took_us: 1, kind: 0 };
         let page = |at: &[u64], more, kinds| Series {
             asked_for_us: at.len() as u64,
@@ -177,25 +180,25 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_no_prober_tells_is_refused() {
+    fn an_impossible_page_is_refused() {
         let outcome = Outcome { at_us: 1, took_us: 1, kind: 0 };
         let sound = || Series { outcomes: vec![outcome], kinds: vec![answer()], ..Series::default() };
         let of = |outcome| Series { outcomes: vec![outcome], ..sound() };
         for (page, says) in [
-            (Series { more: true, ..Series::default() }, "promises more"),
-            (of(Outcome { at_us: u64::MAX, ..outcome }), "no clock shows"),
-            (of(Outcome { took_us: u64::MAX, ..outcome }), "no clock shows"),
-            (of(Outcome { kind: 1, ..outcome }), "not what that is"),
-            (Series { dropped: u64::MAX, ..sound() }, "no clock shows"),
-            (Series { in_flight: usize::MAX, ..sound() }, "no clock shows"),
-            (Series { began_unix_ms: u64::MAX, ..sound() }, "no clock shows"),
-            (Series { asked_for_us: u64::MAX, ..sound() }, "no clock shows"),
-            (Series { late_us: u64::MAX, ..sound() }, "no clock shows"),
-            (Series { outcomes: vec![outcome; OUTCOMES_LIMIT + 1], ..sound() }, "more than one can see"),
-            (Series { kinds: vec![answer(); KINDS_LIMIT + 2], ..sound() }, "more than one can see"),
+            (Series { more: true, ..Series::default() }, "announced another page"),
+            (of(Outcome { at_us: u64::MAX, ..outcome }), "no clock can show"),
+            (of(Outcome { took_us: u64::MAX, ..outcome }), "no clock can show"),
+            (of(Outcome { kind: 1, ..outcome }), "no answer of that kind"),
+            (Series { dropped: u64::MAX, ..sound() }, "no clock can show"),
+            (Series { in_flight: usize::MAX, ..sound() }, "no clock can show"),
+            (Series { began_unix_ms: u64::MAX, ..sound() }, "no clock can show"),
+            (Series { asked_for_us: u64::MAX, ..sound() }, "no clock can show"),
+            (Series { late_us: u64::MAX, ..sound() }, "no clock can show"),
+            (Series { outcomes: vec![outcome; OUTCOMES_LIMIT + 1], ..sound() }, "more than it can have seen"),
+            (Series { kinds: vec![answer(); KINDS_LIMIT + 2], ..sound() }, "more than it can have seen"),
         ] {
-            let told = Series::default().join(page).expect_err(says);
-            assert!(told.contains(says), "{told}");
+            let error = Series::default().join(page).expect_err(says);
+            assert!(error.contains(says), "{error}");
         }
         assert_eq!(Series::default().join(sound()), Ok(()));
     }

@@ -1,4 +1,4 @@
-//! Programs at a vantage: a script of the user's, or a foreign client that does what a probe of ours would do.
+//! Programs that run at a vantage: a user's script, or another client that does what one of our probes does.
 
 use std::collections::BTreeMap;
 
@@ -8,26 +8,28 @@ use serde_json::Value;
 use crate::question::{HttpQuestion, PresignQuestion, S3Question};
 use crate::secret::Secret;
 
-/// The variable that every program finds the path of its certificate bundle in: a file made from the view's trust.
+/// The variable that holds the path of a program's certificate bundle: a file made from the view's trusted
+/// certificates.
 pub const CA_BUNDLE_ENV: &str = "PARALLAX_CA_BUNDLE";
-/// Stands for that path in arguments and in the values of variables; a shell would replace it by the same.
+/// The placeholder for that path in arguments and in values of variables; it has the form in which a shell would expand
+/// it.
 pub const CA_BUNDLE: &str = "${PARALLAX_CA_BUNDLE}";
-/// How much of each output stream an answer carries.
+/// An answer carries at most this much of each output stream.
 pub const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 
-/// Run one program to its end.
+/// Run one program until it ends.
 ///
-/// It runs in a fresh folder, which is its `HOME` and `TMPDIR` and is removed afterwards. When it ends, or the deadline
-/// passes, every process of its group is killed.
+/// It runs in a new folder, which is its `HOME` and `TMPDIR` and is removed afterwards. When the program ends, or the
+/// deadline passes, its whole process group is killed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunQuestion {
-    /// Program and arguments; at least the program.
+    /// Program and arguments; never empty.
     pub argv: Vec<String>,
-    /// Its environment. Nothing is inherited but `PATH`.
+    /// Its environment. Only `PATH` is inherited.
     #[serde(default)]
     pub env: BTreeMap<String, Secret>,
-    /// What it reads on standard input; nothing where absent.
+    /// Its standard input; empty if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<Secret>,
 }
@@ -36,42 +38,44 @@ pub struct RunQuestion {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunReply {
-    /// Its exit code; 128 and the signal's number where a signal ended it, as shells tell it.
+    /// Its exit code; 128 plus the signal's number if a signal ended it, as shells report it.
     pub exit: i32,
     /// The signal that ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
     /// Standard output, at most [`OUTPUT_LIMIT_BYTES`]; bytes that are not UTF-8 are replaced.
     pub stdout: String,
-    /// Whole length of standard output in bytes.
+    /// Full length of standard output in bytes.
     pub stdout_bytes: u64,
-    /// Standard error, likewise.
+    /// Standard error, with the same limit.
     pub stderr: String,
-    /// Whole length of standard error in bytes.
+    /// Full length of standard error in bytes.
     pub stderr_bytes: u64,
-    /// Standard output as JSON, where it is one whole document.
+    /// Standard output as JSON, if it is one complete document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<Value>,
 }
 
-/// Let a foreign client do what a probe would do: JSON in and JSON out (`images/clients/programs/clients/contract.py`).
-/// The reply is the probe's own: a signed URL, an HTTP answer, an S3 answer.
+/// Let another client do what a probe would do. The task goes in as JSON and the outcome comes out as JSON
+/// (`images/clients/programs/clients/contract.py`). The reply has the same type as the probe's: a signed URL, an HTTP
+/// answer, an S3 answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClientQuestion {
     /// The client's name, for messages.
     pub client: String,
-    /// Its program at the place.
+    /// Path of its program at the vantage.
     pub program: String,
-    /// The variable in which this client reads the path of its certificate bundle.
+    /// The variable from which this client reads the path of its certificate bundle.
     pub trust_in: String,
-    /// Further environment.
+    /// Further environment variables.
     #[serde(default)]
     pub env: BTreeMap<String, Secret>,
-    /// Whether it finds endpoint, region and credentials by its own default chain, and is told none of them.
+    /// Whether the client gets endpoint, region and credentials from its own default chain; the task then has none of
+    /// them.
     #[serde(default)]
     pub chain: bool,
-    /// The origin of the page that a browser asks from.
+    /// For a browser: the origin of the page that sends the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
     /// What to do.

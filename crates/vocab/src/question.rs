@@ -1,4 +1,4 @@
-//! What a vantage is asked. A question is complete: nothing is taken from the environment of the process that asks it.
+//! Questions to a vantage. A question is complete: the process that answers it takes nothing from its own environment.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,21 +20,21 @@ pub struct Question {
     pub probe: Probe,
 }
 
-/// How a vantage sees the network: its trust, its name servers, and where its packets really go.
+/// How a vantage sees the network: the certificates it trusts, its name servers, and redirected connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct View {
-    /// Trusted certificates, PEM. Nothing else is trusted; empty means that no server is.
+    /// Trusted certificates, PEM. Nothing else is trusted; if the list is empty, no server is.
     #[serde(default)]
     pub trust: Vec<String>,
-    /// Accept exactly this leaf certificate (DER) and check nothing else: the harness's own set-up traffic, which a
-    /// break of the certificate must not disturb. Never set by a scenario's steps.
+    /// Accept exactly this leaf certificate (DER) and verify nothing else. The harness uses it for its own set-up
+    /// traffic, which must work even when a break makes the certificate invalid. A scenario's steps never set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Vec<u8>>,
-    /// Name servers to ask; empty means those of `/etc/resolv.conf` at the place, with its search path and `ndots`.
+    /// Name servers to ask; if empty, those of `/etc/resolv.conf` at the vantage, with its search path and `ndots`.
     #[serde(default)]
     pub name_servers: Vec<SocketAddr>,
-    /// Connections to `from` are made to `to` instead. URL, Host and SNI stay as they are: this is how an outside
+    /// Connections to `from` are made to `to` instead. URL, `Host` and SNI stay unchanged. This is how an outside
     /// vantage reaches a port that the engine published on loopback.
     #[serde(default)]
     pub detours: Vec<Detour>,
@@ -62,20 +62,20 @@ pub enum Probe {
     Http(HttpQuestion),
     /// One S3 operation by the AWS SDK for Rust.
     S3(S3Question),
-    /// Make a presigned URL. Offline: the endpoint sets the host, wherever one would connect.
+    /// Make a presigned URL. This is offline: the endpoint only determines the host in the URL.
     Presign(PresignQuestion),
     /// Exchange a web identity token for credentials (`AssumeRoleWithWebIdentity`).
     Sts(StsQuestion),
-    /// Look at a web identity token, and check its signature against the keys that its issuer publishes.
+    /// Decode a web identity token, and verify its signature with the keys that its issuer publishes.
     Jwt(JwtQuestion),
     /// Run a program.
     Run(RunQuestion),
-    /// Let a foreign client do what one of the probes above does.
+    /// Let another client (an SDK, curl, a browser) do what one of the probes above does.
     Client(ClientQuestion),
 }
 
 impl Probe {
-    /// The HTTP request that is sent, by whatever client.
+    /// The HTTP request that is sent, either by our own probe or by another client.
     pub fn http(&self) -> Option<&HttpQuestion> {
         match self {
             Self::Http(http) => Some(http),
@@ -87,13 +87,13 @@ impl Probe {
         }
     }
 
-    /// Whether a program does it, and tells in its own words why it could not.
+    /// Whether a program does it, which then describes failures in its own words.
     pub fn is_program(&self) -> bool {
         matches!(self, Self::Run(_) | Self::Client(_))
     }
 }
 
-/// Resolve `name`, as an absolute name (`ndots` and search path are recorded apart).
+/// Resolve `name` as an absolute name. What `ndots` and the search path make of it is recorded separately.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DnsQuestion {
@@ -109,7 +109,7 @@ pub struct TlsQuestion {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// Server name to send and verify; `host` where absent.
+    /// Server name to send and verify; `host` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
 }
@@ -122,8 +122,8 @@ pub struct HttpQuestion {
     pub method: String,
     /// Absolute URL, sent without normalisation of its query.
     pub url: String,
-    /// Send this as `Host` (`name` or `name:port`) to the place that the URL names: what a proxy on the way does that
-    /// rewrites it.
+    /// Send this as `Host` (`name` or `name:port`), but connect to the host of the URL. This imitates a proxy that
+    /// rewrites the header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Further headers.
@@ -134,7 +134,7 @@ pub struct HttpQuestion {
     pub body: Option<String>,
 }
 
-/// Where the store is and who asks.
+/// The store's endpoint and the client's credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct S3Access {
@@ -168,7 +168,7 @@ pub struct S3Question {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum S3Operation {
-    /// `CreateBucket`; a bucket that exists already and is ours is success.
+    /// `CreateBucket`; a bucket that exists already and belongs to the caller counts as success.
     CreateBucket {
         /// Bucket name.
         bucket: String,
@@ -225,7 +225,7 @@ pub enum S3Operation {
         key: String,
         /// The upload's id.
         upload: String,
-        /// `ETag` of each part, the first part first.
+        /// `ETag` of each part, in the order of the parts.
         parts: Vec<String>,
     },
     /// `ListObjectsV2`, first page.
@@ -236,7 +236,7 @@ pub enum S3Operation {
         #[serde(default)]
         prefix: String,
     },
-    /// `ListObjectsV2`, all pages, of which only the sum is told.
+    /// `ListObjectsV2`, all pages; the reply has only the totals.
     Survey {
         /// Bucket name.
         bucket: String,
@@ -258,10 +258,10 @@ pub struct PresignQuestion {
     pub bucket: String,
     /// Object key.
     pub key: String,
-    /// Validity in seconds. Past seven days the SDK refuses; the probe then signs by `aws-sigv4`, so that the server's
-    /// own refusal can be seen.
+    /// Validity in seconds. The SDK refuses more than seven days; the probe then signs with `aws-sigv4`, so that a
+    /// scenario can show how the server refuses the URL.
     pub expires_s: u64,
-    /// Shift of the signing instant from now, in seconds; negative is the past.
+    /// Offset of the signing time from now, in seconds; negative is the past.
     #[serde(default)]
     pub signed_at_s: i64,
     /// Further query parameters to sign, for example `response-content-disposition`.
@@ -273,37 +273,37 @@ pub struct PresignQuestion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenSource {
-    /// A file at the place, read anew for each question: the kubelet replaces it.
+    /// A file at the vantage. It is read again for each question, because the kubelet replaces it.
     File(String),
     /// The token itself.
     Value(Secret),
 }
 
-/// One `AssumeRoleWithWebIdentity`, unsigned, as a form.
+/// One `AssumeRoleWithWebIdentity` call: an unsigned form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StsQuestion {
     /// `https://host[:port]`
     pub endpoint: String,
-    /// The role to take on.
+    /// The role to assume.
     pub role_arn: String,
     /// The token.
     pub token: TokenSource,
-    /// How long the credentials are to live; as long as the token where absent.
+    /// Requested lifetime of the credentials; if absent, they live as long as the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_s: Option<i64>,
-    /// A policy (JSON) that narrows what the role allows.
+    /// A session policy (JSON) that restricts what the role allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
 }
 
-/// Look at a token from here.
+/// Decode a token and verify it from the vantage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwtQuestion {
     /// The token.
     pub token: TokenSource,
-    /// Where the issuer is reached, `https://host[:port]`; the token's own `iss` where absent.
+    /// The issuer's address, `https://host[:port]`; the token's own `iss` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
 }

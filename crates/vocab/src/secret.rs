@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// A secret: it travels to the probe that needs it, and prints as `[redacted]` everywhere else.
 ///
-/// Serialising keeps the value, because the frame that reaches a pod must carry it; the record writer redacts the
-/// text of every secret of the run (`crates/record`).
+/// Serialising keeps the value, because the frame that reaches a pod must carry it. The record writer redacts the text
+/// of every secret of the run (`crates/record`).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -18,7 +18,7 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value itself. Callers hand it to a client or a Kubernetes Secret, never to a message.
+    /// The value itself. Callers pass it to a client or to a Kubernetes Secret, and never put it into a message.
     pub fn expose(&self) -> &str {
         &self.0
     }

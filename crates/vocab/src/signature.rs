@@ -1,7 +1,7 @@
-//! What was found out about a signature that a store refused, while the run still held the secrets.
+//! Why a store refused a signature, as found out while the run still held the secrets.
 //!
 //! The record holds no secret, so nobody can verify a signature from it. The run verifies (`crates/explain/src/signature`) and
-//! writes down what it found; the sentence is made from that.
+//! records the result; reports make their sentences from that.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::StepId;
 
-/// What a signature was right for, and what differs from that in the request that was refused.
+/// The request for which a signature is valid, compared with the request that the store refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignatureFinding {
@@ -17,27 +17,28 @@ pub struct SignatureFinding {
     pub form: SignatureForm,
     /// Whose view of the request was examined.
     pub seen_by: SeenBy,
-    /// The step that signed, where a step of the variant did.
+    /// The step that made the signature, if a step of the variant did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<StepId>,
-    /// Whether the signature is right for the request as it was signed, with the store's own secret key.
+    /// Whether the signature is valid for the request as it was signed, with the store's own secret key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_as_signed: Option<bool>,
-    /// Whether the signature is right for the request as it was seen, with the store's own secret key.
+    /// Whether the signature is valid for the request as it arrived, with the store's own secret key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_as_seen: Option<bool>,
-    /// The fewest parts that differ from what was signed.
+    /// The smallest set of parts that differ from what was signed.
     pub differs: Vec<Difference>,
     /// Whether the signer's secret key is the store's.
     pub secret: SecretFinding,
-    /// Whether the signature is right once exactly these parts are put back (with the signer's secret key, where that is
-    /// another): then nothing else is wrong. Without it `differs` is what the texts show, and may not be all.
+    /// Whether the signature is valid after exactly these parts are restored (with the signer's secret key, if that is
+    /// another one): then nothing else is wrong. If `false`, `differs` comes from a comparison of texts and may be
+    /// incomplete.
     pub proven: bool,
-    /// How many combinations were verified.
+    /// The number of combinations that were verified.
     pub tried: u32,
 }
 
-/// Where a signature stands.
+/// Where a request carries its signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignatureForm {
@@ -51,35 +52,35 @@ pub enum SignatureForm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SeenBy {
-    /// The store's, by its own trace.
+    /// The store's, from its own trace.
     Store,
-    /// The sender's: what happened on the way is not known.
+    /// The sender's: changes on the way are not known.
     Sender,
 }
 
-/// What is known of the signer's secret key.
+/// Whether the signer used the store's secret key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecretFinding {
-    /// It is the store's.
+    /// The signer used the store's key.
     Same,
-    /// It is not the store's.
+    /// The signer used another key.
     Other,
-    /// Not known: nothing that was tried makes the signature right.
+    /// Not known: no combination that was tried makes the signature valid.
     Unknown,
 }
 
-/// One part of the request that is not as it was signed.
+/// One part of the request that differs from what was signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Difference {
     /// Which part.
     pub part: Part,
-    /// What was signed; empty where it was absent.
+    /// The value that was signed; empty if absent.
     pub signed: String,
-    /// What was seen; empty where it was absent.
+    /// The value that arrived; empty if absent.
     pub seen: String,
-    /// Whether it was already sent so. `false`: something on the way changed it.
+    /// Whether the client already sent this value. `false`: something on the way changed it.
     pub sent_so: bool,
 }
 
@@ -95,13 +96,13 @@ pub enum Part {
     Port,
     /// The path, decoded.
     Path,
-    /// The query's own parameters.
+    /// Query parameters other than those of the signature.
     Query,
     /// A signed header.
     Header(String),
     /// The hash of the payload that the request declares.
     Payload,
-    /// The signing instant, `X-Amz-Date`.
+    /// The signing time, `X-Amz-Date`.
     Date,
     /// Date, region and service in the credential.
     Scope,
@@ -111,7 +112,7 @@ pub enum Part {
     Expires,
     /// The list of signed headers.
     SignedHeaders,
-    /// The session token: never shown, only whether it is there.
+    /// The session token: its value is never shown, only whether there is one.
     Token,
     /// The signature itself: never shown.
     Signature,

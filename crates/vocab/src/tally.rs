@@ -1,4 +1,4 @@
-//! What a prober's outcomes come to.
+//! Statistics of a prober's outcomes.
 
 use std::fmt;
 
@@ -6,39 +6,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
 
-/// A series in figures. Instants are milliseconds since the prober began.
+/// The statistics of one series. Times are milliseconds since the prober began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tally {
-    /// When it began, milliseconds since the Unix epoch, by the clock of the place.
+    /// When it began, milliseconds since the Unix epoch, by the clock of the vantage.
     pub began_unix_ms: u64,
-    /// How long it has asked.
+    /// How long it has been asking.
     pub asked_for_ms: u64,
-    /// Outcomes, good and bad.
+    /// All outcomes, successes and failures.
     pub count: u64,
-    /// Outcomes that were not as they must be.
+    /// Outcomes that did not match the expectation.
     pub failures: u64,
-    /// Questions that were due and not asked, because too many were in flight.
+    /// Questions that were due but not asked, because too many were in flight.
     pub dropped: u64,
     /// Questions without an outcome yet.
     pub in_flight: usize,
     /// The longest time without a success.
     pub longest_gap: Gap,
-    /// How long a success took: the median.
+    /// Median duration of a success.
     pub median_ms: u64,
-    /// How long a success took: the worst.
+    /// Longest duration of a success.
     pub worst_ms: u64,
-    /// The most by which a question was asked later than it was due.
+    /// The longest delay between the time at which a question was due and the time at which it was asked.
     pub late_ms: u64,
-    /// The causes of failures, in the order in which they first came.
+    /// The causes of failures, in the order of their first occurrence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Failing>,
-    /// The leaf certificates, in the order in which they first came.
+    /// The leaf certificates, in the order of their first occurrence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub serials: Vec<Serving>,
 }
 
-/// A time without a success: from the one before to the one after, or from the beginning, or to the end.
+/// A time without a success: from one success to the next, or from the start of the series, or to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {
@@ -50,21 +50,21 @@ pub struct Gap {
     pub to_ms: u64,
 }
 
-/// One cause of failures.
+/// How often, and from when to when, one cause of failure occurred.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failing {
-    /// The cause, with the details of the first.
+    /// The cause, with the details of its first occurrence.
     pub cause: Cause,
     /// How often.
     pub count: u64,
-    /// When the first came.
+    /// Time of the first occurrence.
     pub first_ms: u64,
-    /// When the last came.
+    /// Time of the last occurrence.
     pub last_ms: u64,
 }
 
-/// One leaf certificate.
+/// How often, and from when to when, one leaf certificate was served.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Serving {
@@ -72,9 +72,9 @@ pub struct Serving {
     pub serial: String,
     /// How often it was seen.
     pub count: u64,
-    /// When it was seen first.
+    /// When it was first seen.
     pub first_ms: u64,
-    /// When it was seen last.
+    /// When it was last seen.
     pub last_ms: u64,
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for Serving {
     }
 }
 
-/// What came so many times, from the first to the last.
+/// Writes `WHAT, COUNT times from FIRST to LAST`.
 fn times(f: &mut fmt::Formatter<'_>, what: &dyn fmt::Display, count: u64, first_ms: u64, last_ms: u64) -> fmt::Result {
     match count {
         1 => write!(f, "{what}, once at {}", Instant(first_ms)),
@@ -104,7 +104,7 @@ impl fmt::Display for Gap {
     }
 }
 
-/// An instant since the prober began, as people read it.
+/// A time since the prober began, displayed in seconds.
 struct Instant(u64);
 
 impl fmt::Display for Instant {

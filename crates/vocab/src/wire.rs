@@ -1,8 +1,8 @@
 //! Frames between the harness and the agent in a pod.
 //!
-//! A frame is a length in four bytes, big-endian, and that many bytes of JSON. The agent speaks first ([`FromAgent::Hello`]);
-//! questions may be asked side by side, and answers come in any order, joined by `request`. The agent ends when its
-//! standard input ends or when no frame came for [`SILENCE_LIMIT_MS`].
+//! A frame is a length in four bytes, big-endian, followed by that many bytes of JSON. The agent sends the first frame
+//! ([`FromAgent::Hello`]). Questions may be in flight concurrently; answers come in any order, matched by `request`.
+//! The agent ends when its standard input ends, or when no frame came for [`SILENCE_LIMIT_MS`].
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::answer::Answer;
 use crate::prober::{ProberOrder, Series};
 use crate::question::Question;
 
-/// Version of this protocol; the two ends are built from one tree, so any difference is an error.
+/// Version of this protocol. Both ends are built from one source tree, so any difference is an error.
 pub const VERSION: u32 = 2;
 /// Longest frame, in bytes.
 pub const FRAME_LIMIT_BYTES: u32 = 1024 * 1024;
@@ -25,21 +25,21 @@ pub const SILENCE_LIMIT_MS: u64 = 15_000;
 pub enum ToAgent {
     /// A question.
     Ask {
-        /// Joins the answer to it.
+        /// The number that the answer repeats.
         request: u64,
-        /// What is asked.
+        /// The question.
         question: Box<Question>,
     },
     /// An order to a prober.
     Prober {
-        /// Joins what it tells to it.
+        /// The number that the response repeats.
         request: u64,
-        /// Which prober.
+        /// The prober's number.
         prober: u64,
-        /// What it shall do.
+        /// What it is to do.
         order: ProberOrder,
     },
-    /// A sign of life.
+    /// Sent at intervals, so that the agent knows that the harness is alive.
     Heartbeat,
 }
 
@@ -47,27 +47,27 @@ pub enum ToAgent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum FromAgent {
-    /// First frame of a session.
+    /// The first frame of a session.
     Hello {
         /// [`VERSION`]
         version: u32,
-        /// Host name of the place.
+        /// Host name of the pod or container.
         host: String,
-        /// Addresses of the place.
+        /// Addresses of the pod or container.
         addresses: Vec<std::net::IpAddr>,
     },
     /// An answer.
     Told {
-        /// The question's number.
+        /// The number of the question.
         request: u64,
-        /// What was seen.
+        /// The answer.
         answer: Box<Answer>,
     },
-    /// What a prober tells.
+    /// The response to a prober order.
     Series {
-        /// The order's number.
+        /// The number of the order.
         request: u64,
-        /// What was seen; none where there is no such prober.
+        /// The series so far; none if there is no such prober.
         series: Option<Box<Series>>,
     },
 }
@@ -75,7 +75,7 @@ pub enum FromAgent {
 /// Why a frame could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// The length is past the limit: the stream is not ours, or out of step.
+    /// The length is over the limit: the stream is not of this protocol, or frame boundaries were lost.
     #[error("frame of {0} bytes is longer than the limit of {FRAME_LIMIT_BYTES}")]
     TooLong(u64),
     /// The bytes are not the JSON of a frame.
@@ -94,7 +94,7 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     Ok(frame)
 }
 
-/// Takes one frame from the front of `buffer`, or `None` while it is incomplete.
+/// Takes one frame from the front of `buffer`; returns `None` while it is incomplete.
 pub fn decode<T: for<'de> Deserialize<'de>>(buffer: &mut Vec<u8>) -> Result<Option<T>, FrameError> {
     let Some(head) = buffer.first_chunk::<4>() else { return Ok(None) };
     let length = u32::from_be_bytes(*head);

@@ -1,8 +1,10 @@
-//! What the run's own outside world is told, and what it says: names, edge rules, and its log.
+//! The external network of a cluster ("world" in scenario files and records): its DNS names, its edge rules, and its
+//! log.
 //!
-//! The world is one container on the engine's network. It answers for the run's names, denies the rest, and passes TLS
-//! through to the backend that the server name chooses. It reads its configuration from [`CONFIG_ENV`] and writes one
-//! JSON document ([`Entry`]) a line.
+//! It is one container on the engine's network, with a name server and a TLS proxy (the edge). The name server answers
+//! for the run's names and denies all others. The edge passes TLS connections through to the backend that the server
+//! name selects. The container reads its configuration from [`CONFIG_ENV`] and writes one JSON document ([`Entry`]) a
+//! line.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -12,25 +14,26 @@ use serde::{Deserialize, Serialize};
 /// The environment variable that holds a [`WorldConfig`] as JSON.
 pub const CONFIG_ENV: &str = "PARALLAX_WORLD";
 
-/// All that the world knows. There is no upstream, ever: a verdict must not depend on the network a laptop sits in.
+/// The whole configuration. There is never an upstream name server: a verdict must not depend on the network that a
+/// laptop is connected to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorldConfig {
-    /// Host name (lower case, no trailing dot) to what it resolves to. Every other name does not exist.
+    /// What each host name (lower case, no trailing dot) resolves to. All other names do not exist.
     pub names: BTreeMap<String, NameTarget>,
     /// Where TLS connections go.
     #[serde(default)]
     pub edge: Vec<EdgeRule>,
-    /// The container (name or address) in which the cluster runs: for questions that come from it, names of the edge do
-    /// not exist. Pods must reach the store by the cluster's own rule; a way round by the edge would hide that the rule
+    /// The container (name or address) in which the cluster runs. Questions from it get NXDOMAIN for names of the edge:
+    /// pods must reach the store by the cluster's own DNS rule, and a detour through the edge would hide that the rule
     /// is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    /// The edge's own address, as clients reach it. Absent: the address of the container's first interface that is not
+    /// The edge's address, as clients reach it; if absent, the address of the container's first interface that is not
     /// loopback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
-    /// Address to listen at; all interfaces where absent.
+    /// Address to listen on; all interfaces if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<IpAddr>,
     /// Port of the name server.
@@ -46,37 +49,38 @@ fn dns_port() -> u16 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NameTarget {
-    /// The world's own edge.
+    /// The edge.
     Edge,
     /// These addresses.
     Addresses(Vec<IpAddr>),
-    /// These addresses, and to the cluster's questions no such name: pods know it by the cluster's own rule, or not.
+    /// These addresses, but NXDOMAIN for questions from the cluster: pods know the name by the cluster's own DNS rule,
+    /// or not at all.
     Outside(Vec<IpAddr>),
 }
 
-/// One route of the edge: TLS for `host` that arrives at `port` is passed through, unopened, to `backend`.
+/// One route of the edge: TLS for `host` that arrives at `port` is passed through to `backend` without decryption.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EdgeRule {
-    /// Server name (SNI) that chooses this rule.
+    /// Server name (SNI) that selects this rule.
     pub host: String,
     /// Port that the edge listens on.
     pub port: u16,
-    /// `name-or-address:port`, resolved by the container's own resolver at each connection.
+    /// `name-or-address:port`; the container's own resolver resolves it for each connection.
     pub backend: String,
 }
 
-/// One line of the world's log. Instants are milliseconds since the Unix epoch.
+/// One line of the log. Times are milliseconds since the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Entry {
-    /// Name server and edge accept from now on.
+    /// The name server and the edge accept connections from now on.
     Listening {
         /// When.
         at: u64,
         /// Address of the name server.
         dns: SocketAddr,
-        /// Ports of the edge, in the order of the rules, each once.
+        /// Ports of the edge, in the order of the rules, without duplicates.
         edge: Vec<u16>,
         /// Address that edge names resolve to.
         address: IpAddr,
@@ -101,9 +105,9 @@ pub enum Entry {
         at: u64,
         /// Who connected.
         from: SocketAddr,
-        /// Port it arrived at.
+        /// Port on which it arrived.
         port: u16,
-        /// Server name it asked for.
+        /// Server name that it asked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sni: Option<String>,
         /// Backend it was passed to.
@@ -113,7 +117,7 @@ pub enum Entry {
         bytes_in: u64,
         /// Bytes from backend to client.
         bytes_out: u64,
-        /// Why it ended badly.
+        /// Why it failed, if it did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },

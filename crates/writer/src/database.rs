@@ -7,25 +7,25 @@ use anyhow::Context as _;
 use rusqlite::{Connection, OpenFlags};
 use serde::{Deserialize, Serialize};
 
-/// litestream holds the write lock for moments while it takes a checkpoint.
+/// How long to wait for the write lock, which litestream holds briefly during a checkpoint.
 const BUSY_WITHIN: Duration = Duration::from_secs(5);
 
-/// What a database holds.
+/// The state of a database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Contents {
-    /// How many rows there are.
+    /// Number of rows.
     pub(crate) rows: i64,
     /// The highest number; 0 in an empty table.
     pub(crate) highest: i64,
-    /// Numbers below the highest that are not there.
+    /// How many numbers below the highest are missing.
     pub(crate) missing: i64,
     /// When the highest row was committed, in milliseconds since the Unix epoch.
     pub(crate) newest_unix_ms: Option<i64>,
-    /// What `PRAGMA integrity_check` says: `ok`.
+    /// The result of `PRAGMA integrity_check`: `ok`, or what is wrong.
     pub(crate) integrity: String,
 }
 
-/// Opens the database for writing, as litestream wants it: a write-ahead log, and no checkpoint of ours.
+/// Opens the database for writing, as litestream requires: with a write-ahead log, and without automatic checkpoints.
 pub(crate) fn open(path: &Path) -> anyhow::Result<Connection> {
     let connection = Connection::open(path).with_context(|| format!("failed to open {}", path.display()))?;
     connection.busy_timeout(BUSY_WITHIN)?;
@@ -36,12 +36,12 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<Connection> {
              PRAGMA wal_autocheckpoint = 0;
              CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY, committed_unix_ms INTEGER NOT NULL);",
         )
-        .with_context(|| format!("{} is no database that can be written", path.display()))?;
+        .with_context(|| format!("{} cannot be opened as a database for writing", path.display()))?;
     Ok(connection)
 }
 
-/// Reads what the database holds, and checks it. A file that is no database, or a damaged one, holds no rows, and SQLite's
-/// words on it are its integrity.
+/// Reads the state of the database and checks its integrity. A file that is not a database, or a damaged one, has no
+/// rows, and SQLite's error message is its integrity.
 pub(crate) fn look(path: &Path) -> anyhow::Result<Contents> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
@@ -55,13 +55,13 @@ pub(crate) fn look(path: &Path) -> anyhow::Result<Contents> {
     }
 }
 
-/// Whether SQLite says that the file is not one of its own, or not as it left it.
+/// Whether SQLite says that the file is not a database, or is corrupt.
 fn is_damaged(error: &anyhow::Error) -> bool {
     let code = error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
     matches!(code, Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt))
 }
 
-/// What an open database holds. One without our table holds nothing.
+/// The state of an open database. One without our table has no rows.
 pub(crate) fn contents(connection: &Connection) -> anyhow::Result<Contents> {
     let integrity: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
     if !connection.table_exists(None, "entries")? {
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_gaps_and_integrity_are_told() {
+    fn rows_gaps_and_integrity_are_reported() {
         let path = scratch("rows");
         let connection = open(&path).unwrap();
         let empty = look(&path).unwrap();
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_database_is_named() {
+    fn a_file_that_is_not_a_database_is_reported() {
         let path = scratch("none");
         assert!(look(&path).unwrap_err().to_string().contains("failed to open"));
         std::fs::write(&path, "not a database, but long enough to be read as one ".repeat(200)).unwrap();

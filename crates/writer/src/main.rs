@@ -1,8 +1,9 @@
-//! `parallax-writer`: the application that the backup scenarios lose and find again.
+//! `parallax-writer`: the application whose database the backup scenarios destroy and restore.
 //!
-//! `write` commits numbered rows to an SQLite database at a set rate, and says each commit on standard output, which
-//! the node keeps when the container is gone: what was acknowledged is known outside of the pod. `look` says what a
-//! database holds. Rows are numbered without a gap, across restarts too, so that a lost row shows.
+//! `write` commits numbered rows to an SQLite database at a fixed rate, and reports each commit on standard output. The
+//! node keeps this log after the container is gone, so it shows outside the pod which commits were acknowledged. `look`
+//! reports the state of a database. Rows are numbered without gaps, also across restarts, so that a lost row is
+//! visible.
 
 mod database;
 mod write;
@@ -14,7 +15,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(version, about = "Commits numbered rows to an SQLite database, and says what one holds")]
+#[command(version, about = "Commits numbered rows to an SQLite database, and reports the state of one")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -24,19 +25,19 @@ struct Arguments {
 enum Command {
     /// Commit rows until SIGTERM, one line of JSON for each on standard output
     Write {
-        /// The database; created where it is missing, its folder is not
+        /// The database file; it is created if it does not exist, but its folder is not
         #[arg(long)]
         database: PathBuf,
         /// Rows a second
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         rate: u32,
-        /// Stop writing after so many rows of this process, and wait for SIGTERM
+        /// Stop writing after this number of rows, and wait for SIGTERM
         #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
         rows: Option<i64>,
     },
-    /// Say as one line of JSON what the database holds: rows, highest row, gaps, `integrity_check`
+    /// Print the state of the database as one line of JSON: rows, highest row, gaps, `integrity_check`
     Look {
-        /// The database; it must be there
+        /// The database file; it must exist
         #[arg(long)]
         database: PathBuf,
     },
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
             .enable_all()
             .build()
             .context("failed to start the runtime")
-            .and_then(|runtime| runtime.block_on(write::until_told(&database, rate, rows, &mut std::io::stdout()))),
+            .and_then(|runtime| runtime.block_on(write::until_sigterm(&database, rate, rows, &mut std::io::stdout()))),
         Command::Look { database } => {
             database::look(&database).and_then(|seen| write::line(&mut std::io::stdout(), &seen))
         }

@@ -1,4 +1,4 @@
-//! Writing at a set rate, each commit told as one line of JSON.
+//! Commits rows at a fixed rate, and reports each commit as one line of JSON.
 
 use std::io::Write;
 use std::path::Path;
@@ -14,8 +14,8 @@ use crate::database::{self, Contents};
 /// One line of standard output.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Said {
-    /// What was there when the process began: a second one of these within one pod is a restart.
+enum Line {
+    /// The state when the process started. A second such line in the log of a pod shows a restart.
     Started(Contents),
     /// A row whose commit returned.
     Committed {
@@ -24,37 +24,42 @@ enum Said {
         /// When, in milliseconds since the Unix epoch.
         unix_ms: i64,
     },
-    /// SIGTERM came, and this was the last row.
+    /// SIGTERM came after this row.
     Stopped {
         /// Its number; 0 if there is none.
         row: i64,
     },
 }
 
-/// Commits rows until SIGTERM. A commit that is late is made up for, so that the rate holds over time.
-pub(crate) async fn until_told(path: &Path, rate: u32, rows: Option<i64>, out: &mut impl Write) -> anyhow::Result<()> {
-    let mut told = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+/// Commits rows until SIGTERM. It catches up after a late commit, so that the average rate stays correct.
+pub(crate) async fn until_sigterm(
+    path: &Path,
+    rate: u32,
+    rows: Option<i64>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let connection = database::open(path)?;
     let found = database::contents(&connection)?;
     let mut row = found.highest;
     let last = rows.map(|rows| found.highest + rows);
-    line(out, &Said::Started(found))?;
+    line(out, &Line::Started(found))?;
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     loop {
         tokio::select! {
             biased;
-            _ = told.recv() => break,
+            _ = terminate.recv() => break,
             _ = ticks.tick(), if last.is_none_or(|last| row < last) => {}
         }
         database::commit(&connection, row + 1, unix_ms())?;
         row += 1;
-        line(out, &Said::Committed { row, unix_ms: unix_ms() })?;
+        line(out, &Line::Committed { row, unix_ms: unix_ms() })?;
     }
-    line(out, &Said::Stopped { row })
+    line(out, &Line::Stopped { row })
 }
 
-/// Writes one line of JSON, at once: what was said must survive the process.
+/// Writes one line of JSON and flushes it, because the line must survive the process.
 pub(crate) fn line(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_vec(value)?;
     text.push(b'\n');

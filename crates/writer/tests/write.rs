@@ -1,4 +1,4 @@
-//! The program as a pod runs it: killed, begun again, stopped.
+//! The program as a pod runs it: it is killed, restarted, and stopped.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ fn look(database: &Path) -> Value {
 }
 
 #[test]
-fn every_row_that_was_acknowledged_is_there_after_a_kill_and_numbers_go_on() {
+fn every_acknowledged_row_survives_a_kill_and_numbers_continue() {
     let database = scratch("kill");
     let (mut child, lines) = start(&database);
     let mut lines = lines.skip(1);
@@ -47,7 +47,7 @@ fn every_row_that_was_acknowledged_is_there_after_a_kill_and_numbers_go_on() {
     assert_eq!(found["started"]["highest"], seen["highest"]);
     let first = lines.next().unwrap()["committed"]["row"].as_u64();
     assert_eq!(first, seen["highest"].as_u64().map(|it| it + 1));
-    // SIGTERM: a clean stop tells its last row.
+    // After SIGTERM the program reports its last row.
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let stopped = lines.last().unwrap()["stopped"]["row"].as_u64();
     assert!(child.wait().unwrap().success());
@@ -56,7 +56,7 @@ fn every_row_that_was_acknowledged_is_there_after_a_kill_and_numbers_go_on() {
 }
 
 #[test]
-fn a_database_that_is_not_there_is_an_error_that_names_it() {
+fn a_missing_database_is_an_error_that_names_it() {
     let database = scratch("missing");
     let out = Command::new(PROGRAM).args(["look", "--database"]).arg(&database).output().unwrap();
     assert!(!out.status.success());

@@ -1,4 +1,4 @@
-//! What the runs of a soak come to.
+//! The results of the runs of a soak.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-/// How a variant ended once.
+/// How a variant ended in one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// `as-expected`, `not-as-expected`, `error`, `skipped`, `interrupted`.
@@ -18,27 +18,27 @@ pub(super) struct Verdict {
 /// One run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Run {
-    /// Its seed, where it was shuffled.
+    /// Its seed, if it was shuffled.
     pub(super) seed: Option<u64>,
-    /// By variant.
+    /// The verdicts, by variant.
     pub(super) verdicts: BTreeMap<String, Verdict>,
 }
 
 /// All runs.
 #[derive(Debug, Default)]
 pub(super) struct Soak {
-    /// Those of all variants together.
+    /// The runs of all variants together.
     pub(super) runs: Vec<Run>,
-    /// Each variant by itself.
+    /// The verdict of each variant that ran alone.
     pub(super) alone: BTreeMap<String, Verdict>,
 }
 
 impl Run {
-    /// Reads the verdicts of a record. A variant that was to run and has none failed.
+    /// Reads the verdicts from a record. A planned variant without a verdict counts as failed.
     pub(super) fn of_record(text: &str, seed: Option<u64>) -> Result<Self> {
         let mut run = Self { seed, verdicts: BTreeMap::new() };
         for line in text.lines() {
-            let event: Value = serde_json::from_str(line).context("a line of the record is no event")?;
+            let event: Value = serde_json::from_str(line).context("a line of the record is not an event")?;
             let event = &event["event"];
             for variant in event["run-started"]["variants"].as_array().into_iter().flatten() {
                 let none = Verdict { outcome: "none".to_owned(), took_ms: 0 };
@@ -62,21 +62,21 @@ impl Verdict {
     }
 }
 
-/// What one variant came to.
+/// The results of one variant.
 struct Row<'a> {
     variant: &'a str,
     passed: usize,
     failed: usize,
-    /// Of those that passed: the shortest, the middle and the longest time.
+    /// The shortest, the median and the longest time of the runs in which it passed.
     times_ms: Option<(u64, u64, u64)>,
-    /// Seeds of the runs in which it was not green.
+    /// Seeds of the runs in which it did not pass.
     red: Vec<u64>,
-    /// How it ended by itself, where that is another way.
+    /// How it ended alone, if that differs from the runs.
     differs: Option<&'a str>,
 }
 
 impl Soak {
-    /// Every variant that any run had.
+    /// All variants of all runs.
     pub(super) fn variants(&self) -> Vec<&str> {
         let mut all: Vec<&str> = self.runs.iter().flat_map(|run| run.verdicts.keys()).map(String::as_str).collect();
         all.sort_unstable();
@@ -94,7 +94,7 @@ impl Soak {
         let mut times: Vec<u64> = green.iter().map(|(_, it)| it.took_ms).collect();
         times.sort_unstable();
         let times_ms = times.first().zip(times.last()).map(|(least, most)| (*least, times[times.len() / 2], *most));
-        // What was red now and then differs from itself, which is told by the seeds.
+        // A variant that failed only in some runs is compared by its passes; the seeds report its failures.
         let shared = green.first().or(red.first()).map(|(_, it)| it.outcome.as_str());
         let alone = self.alone.get(variant).map(|it| it.outcome.as_str());
         Row {
@@ -107,13 +107,13 @@ impl Soak {
         }
     }
 
-    /// Whether no variant was red, and none was another by itself.
-    pub(super) fn is_green(&self) -> bool {
+    /// Whether no variant failed, and none had another verdict alone.
+    pub(super) fn passed(&self) -> bool {
         let rows = self.rows();
         !rows.is_empty() && rows.iter().all(|row| row.failed == 0 && row.differs.is_none())
     }
 
-    /// As data.
+    /// The results as JSON.
     pub(super) fn as_json(&self) -> Value {
         let rows = self.rows().into_iter().map(|row| {
             json!({
@@ -124,11 +124,11 @@ impl Soak {
             })
         });
         let seeds: Vec<u64> = self.runs.iter().filter_map(|run| run.seed).collect();
-        json!({ "seeds": seeds, "green": self.is_green(), "variants": rows.collect::<Vec<_>>() })
+        json!({ "seeds": seeds, "green": self.passed(), "variants": rows.collect::<Vec<_>>() })
     }
 
-    /// As a person reads it, the red ones last.
-    pub(super) fn in_words(&self) -> String {
+    /// The results as text, the failed variants last.
+    pub(super) fn summary(&self) -> String {
         let mut rows = self.rows();
         rows.sort_by_key(|row| (row.failed > 0 || row.differs.is_some(), row.variant));
         let width = rows.iter().map(|row| row.variant.len()).max().unwrap_or(0);
@@ -152,7 +152,7 @@ impl Soak {
         let (runs, alone) = (self.runs.len(), self.alone.len());
         let _ = write!(
             out,
-            "{} variants in {runs} runs, {red} of them red at least once; {alone} run alone, {differ} of them with another verdict",
+            "{} variants in {runs} runs, {red} of them failed at least once; {alone} run alone, {differ} of them with another verdict",
             rows.len()
         );
         out
@@ -178,30 +178,30 @@ mod tests {
     }
 
     #[test]
-    fn a_variant_that_was_red_once_or_is_another_alone_is_no_success() {
+    fn a_variant_that_failed_once_or_differs_alone_is_a_failure() {
         let green = || json!("as-expected");
         let red = json!({"not-as-expected": {"problems": []}});
         let of = |verdicts: &[(&str, Value)], seed| Run::of_record(&record(verdicts), Some(seed)).expect("a record");
         let mut soak = Soak { runs: vec![of(&[("a", green()), ("b", green()), ("c", green())], 7)], ..Soak::default() };
-        assert!(soak.is_green());
+        assert!(soak.passed());
         soak.alone = soak.runs[0].verdicts.clone();
-        assert!(soak.is_green());
-        // One that has no verdict is red.
+        assert!(soak.passed());
+        // A variant without a verdict counts as failed.
         soak.runs.push(of(&[("a", green()), ("b", red)], 8));
         soak.alone.insert("a".to_owned(), Verdict { outcome: "error".to_owned(), took_ms: 1 });
-        assert!(!soak.is_green());
-        let words = soak.in_words();
+        assert!(!soak.passed());
+        let words = soak.summary();
         for line in [
             "a  2 passed, 0 failed  1.5 to 1.5 s, median 1.5 s  DIFFERS: alone it is error\n",
             "b  1 passed, 1 failed  1.5 to 1.5 s, median 1.5 s  RED with seed 8\n",
             "c  1 passed, 1 failed  1.5 to 1.5 s, median 1.5 s  RED with seed 8\n",
-            "3 variants in 2 runs, 2 of them red at least once; 3 run alone, 1 of them with another verdict",
+            "3 variants in 2 runs, 2 of them failed at least once; 3 run alone, 1 of them with another verdict",
         ] {
             assert!(words.contains(line), "{line:?} is not in\n{words}");
         }
         let data = soak.as_json();
         assert_eq!(data["seeds"], json!([7, 8]));
         assert_eq!(data["variants"][1]["red-in-seeds"], json!([8]));
-        assert!(!Soak::default().is_green(), "nothing that ran is no success");
+        assert!(!Soak::default().passed(), "a soak without runs is a failure");
     }
 }

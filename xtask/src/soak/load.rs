@@ -1,18 +1,18 @@
-//! A load on half of the processors: a process of its own for each, which ends with this one.
+//! Puts load on half of the processors, with one process for each, which ends when this process ends.
 
 use std::process::{Child, Command, Stdio};
 use std::thread::available_parallelism;
 
 use anyhow::{Context as _, Result};
 
-/// Adds until its standard input ends, which it does with the process that holds the other end, however that ends.
+/// A busy loop that ends when standard input ends, which happens however the process at its other end ends.
 const SCRIPT: &str = "(while :; do :; done) & busy=$!; cat > /dev/null; kill $busy";
 
-/// The load; it ends when this is dropped.
+/// The processes of the load; they end when this is dropped.
 pub(super) struct Load(Vec<Child>);
 
 impl Load {
-    /// Begins it.
+    /// Starts the load.
     pub(super) fn begin() -> Result<Self> {
         let processors = available_parallelism().context("failed to count the processors")?.get();
         let mut children = Vec::new();
@@ -55,8 +55,8 @@ mod tests {
         let pids: Vec<u32> = load.0.iter().map(Child::id).collect();
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         while pids.iter().any(|pid| time_of(*pid) < 5) {
-            assert!(std::time::Instant::now() < deadline, "nothing is busy");
-            // Time goes by, and nothing else tells of it.
+            assert!(std::time::Instant::now() < deadline, "no process uses processor time");
+            // No event reports used processor time, so the test polls.
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
         let alive = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
@@ -70,8 +70,8 @@ mod tests {
         drop(load);
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         while pids.iter().chain(&busy).any(alive) {
-            assert!(std::time::Instant::now() < deadline, "the load goes on");
-            // A process that was killed is gone when its parent has heard of it.
+            assert!(std::time::Instant::now() < deadline, "the load did not end");
+            // A killed process disappears only after its parent has reaped it.
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }

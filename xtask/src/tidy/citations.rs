@@ -1,18 +1,18 @@
-//! What the tree cites exists: a page below `docs/`, a section of it, and whatever the page of facts names as its
-//! proof. A comment that points at nothing takes the reason of a strange constant with it.
+//! Citations are valid: each cited page below `docs/` and each section exists, and so does everything that the page of
+//! facts names as proof. A comment with a broken citation no longer explains the constant beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, numbered};
 
-/// The page of facts. Code cites a section of it, never the page alone.
+/// The page of facts. Code must cite a section of it, not the whole page.
 const FACTS: &str = "docs/facts.md";
-/// The tests of the rules hold examples of what is wrong.
+/// The tests of these rules contain invalid citations as examples.
 const EXAMPLES: &str = "xtask/src/tidy/";
 /// The names of all scenarios and variants.
 const CATALOGUE: &str = "scenarios/catalogue.md";
 
-/// Checks every file against every other: names with their texts. Findings come with the name of their file.
+/// Checks all files, given as names and texts. Each finding comes with the name of its file.
 pub(super) fn check<'a>(files: &[(&'a str, &str)]) -> Vec<(&'a str, Finding)> {
     let pages: BTreeMap<&str, BTreeSet<String>> =
         files.iter().filter(|(name, _)| is_markdown(name)).map(|(name, text)| (*name, sections(text))).collect();
@@ -38,7 +38,7 @@ pub(super) fn check<'a>(files: &[(&'a str, &str)]) -> Vec<(&'a str, Finding)> {
     findings
 }
 
-/// A page below `docs/`, and the section that was asked of it.
+/// A cited page below `docs/`, and the cited section.
 struct Citation<'a> {
     page: &'a str,
     section: Option<&'a str>,
@@ -72,18 +72,18 @@ fn cited(line: &str) -> impl Iterator<Item = Citation<'_>> {
     })
 }
 
-/// The sections of its own page that a line of Markdown links to.
+/// The sections to which a line of Markdown links within its own page.
 fn links_within(line: &str) -> impl Iterator<Item = &str> {
     line.split("](#").skip(1).map(slug)
 }
 
-/// The section that a text begins with.
+/// The section name at the beginning of a text.
 fn slug(text: &str) -> &str {
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'));
     &text[..end.unwrap_or(text.len())]
 }
 
-/// The anchors of a page's headings, as Markdown's renderers make them.
+/// The anchors of a page's headings, in the form that Markdown renderers generate.
 fn sections(text: &str) -> BTreeSet<String> {
     let mut in_code = false;
     let mut found = BTreeSet::new();
@@ -101,7 +101,7 @@ fn anchor(title: &str) -> String {
     kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
 }
 
-/// `identity/irsa` and `identity/irsa+no-binding`, of the scenarios that are written.
+/// The ids of all existing variants, such as `identity/irsa` and `identity/irsa+no-binding`.
 fn variants(catalogue: &str) -> BTreeSet<String> {
     let mut scenario = None;
     let mut found = BTreeSet::new();
@@ -118,12 +118,12 @@ fn variants(catalogue: &str) -> BTreeSet<String> {
     found
 }
 
-/// What stands between backquotes.
+/// The texts between backquotes.
 fn quoted(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// What is wrong with a proof: it is written as a scenario, a variant or a file of ours, and is none.
+/// The error for a proof that looks like a scenario, a variant or a file of this repository, but does not exist.
 fn no_proof(word: &str, variants: &BTreeSet<String>, names: &BTreeSet<&str>) -> Option<String> {
     if !word.contains(['/', '+']) {
         return None;
@@ -137,7 +137,7 @@ fn no_proof(word: &str, variants: &BTreeSet<String>, names: &BTreeSet<&str>) -> 
     is_missing.then(|| format!("there is no `{path}`"))
 }
 
-/// Whether `word` begins with the same area or top folder as one of the names.
+/// Whether `word` has the same area or top folder as one of the names.
 fn shares_root<'a>(word: &str, mut names: impl Iterator<Item = &'a str>) -> bool {
     let root = |text: &str| text.split(['/', '+']).next().unwrap_or_default().to_owned();
     let own = root(word);
@@ -152,8 +152,8 @@ fn is_markdown(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What is said of a line of the named file, beside a page of facts, a guide and a catalogue.
-    fn said_of(name: &str, line: &str) -> Vec<String> {
+    /// The messages for a line of the named file, together with a page of facts, a guide and a catalogue.
+    fn messages_for(name: &str, line: &str) -> Vec<String> {
         let facts = "# Facts\n\n## Role ARN\n\n```yaml\n# no heading\n```\n";
         let catalogue = "# x\n\n## identity/irsa\n\ny\n\n- `no-binding`: z\n\n## edge/front (no issue yet)\n\ny\n";
         let guide = ("docs/guide.md", "## 1. First: `a_b`, c\n");
@@ -184,9 +184,12 @@ mod tests {
             ("a.rs", "// crates/x/docs/other.md, docs/{name}.md, docs/x.txt", ""),
         ];
         for (name, line, expected) in table {
-            let said = said_of(name, line);
-            assert_eq!(said.len(), usize::from(!expected.is_empty()), "{line}: {said:?}");
-            assert!(said.iter().all(|it| it.starts_with(&format!("{name}:1: ")) && it.contains(expected)), "{said:?}");
+            let messages = messages_for(name, line);
+            assert_eq!(messages.len(), usize::from(!expected.is_empty()), "{line}: {messages:?}");
+            assert!(
+                messages.iter().all(|it| it.starts_with(&format!("{name}:1: ")) && it.contains(expected)),
+                "{messages:?}"
+            );
         }
     }
 
@@ -204,9 +207,9 @@ mod tests {
             ("`crates/pla`", "there is no `crates/pla`"),
         ];
         for (line, expected) in table {
-            let said = said_of(FACTS, line);
-            assert_eq!(said.len(), usize::from(!expected.is_empty()), "{line}: {said:?}");
-            assert!(said.iter().all(|it| it.contains(expected)), "{said:?}");
+            let messages = messages_for(FACTS, line);
+            assert_eq!(messages.len(), usize::from(!expected.is_empty()), "{line}: {messages:?}");
+            assert!(messages.iter().all(|it| it.contains(expected)), "{messages:?}");
         }
     }
 }

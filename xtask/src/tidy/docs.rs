@@ -1,4 +1,4 @@
-//! Every Rust file says what it is for, in its first line.
+//! The first line of every Rust file states its purpose.
 
 use super::{Finding, is_rust};
 

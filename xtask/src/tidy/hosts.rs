@@ -1,8 +1,8 @@
-//! No file names the host of a package registry or mirror: what a machine uses is the machine's to say.
+//! No file names the host of a package registry or mirror: it must come from the machine's configuration.
 
 use super::{Finding, numbered};
 
-/// In pieces, so that this file keeps its own rule.
+/// Split into labels, so that this file does not break its own rule.
 const HOSTS: [&[&str]; 13] = [
     &["crates", "io"],
     &["proxy", "golang", "org"],
@@ -20,7 +20,7 @@ const HOSTS: [&[&str]; 13] = [
 ];
 
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
-    // Cargo writes its own registry into its own file.
+    // Cargo writes the registry's name into its lock file.
     if path.ends_with("Cargo.lock") {
         return Vec::new();
     }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_found_where_it_stands() {
+    fn a_host_is_found_in_its_line() {
         let text = format!("a\nGOPROXY=https://{}", HOSTS[1].join("."));
         assert_eq!(check("a.sh", &text).iter().map(|finding| finding.line).collect::<Vec<_>>(), [2]);
         assert!(check("Cargo.lock", &text).is_empty());

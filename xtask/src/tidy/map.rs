@@ -1,26 +1,26 @@
-//! ARCHITECTURE.md names every room and crate, so that a newcomer can find each by its name.
+//! ARCHITECTURE.md names every room and crate, so that a new developer can find each by its name.
 
 use std::collections::BTreeSet;
 
 use super::Finding;
 
-/// Checks the text of ARCHITECTURE.md against the files that there are, and the rooms it names against the folders.
+/// Compares the rooms and crates that ARCHITECTURE.md names with the existing folders.
 pub(super) fn check<'a>(text: &str, files: impl Iterator<Item = &'a str>) -> Vec<Finding> {
-    let there: BTreeSet<&str> = files.filter_map(room).collect();
+    let existing: BTreeSet<&str> = files.filter_map(room).collect();
     let mut findings = Vec::new();
-    for name in there.iter().filter(|name| !text.contains(&format!("`{name}`"))) {
+    for name in existing.iter().filter(|name| !text.contains(&format!("`{name}`"))) {
         findings.push(Finding::new(1, format!("does not name `{name}`, which is a room or crate")));
     }
     for (number, line) in super::numbered(text) {
         let first = line.strip_prefix("| `").and_then(|rest| rest.split('`').next());
-        if let Some(name) = first.filter(|name| name.contains('/') && !there.contains(name)) {
-            findings.push(Finding::new(number, format!("names `{name}`, which is no room or crate")));
+        if let Some(name) = first.filter(|name| name.contains('/') && !existing.contains(name)) {
+            findings.push(Finding::new(number, format!("names `{name}`, which is not a room or crate")));
         }
     }
     findings
 }
 
-/// `crates/plan` of `crates/plan/src/build.rs`, `crates/vocab` of anything below it.
+/// The room or crate of a file, for example `crates/plan` for `crates/plan/src/build.rs`.
 fn room(file: &str) -> Option<&str> {
     let rest = file.strip_prefix("src/").or_else(|| file.strip_prefix("crates/"))?;
     let name = rest.split_once('/')?.0;

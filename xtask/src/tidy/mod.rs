@@ -1,4 +1,4 @@
-//! Rules of the house that no other tool knows; a file a rule.
+//! The project's own rules, which no other tool checks. Each rule has its own file.
 
 mod citations;
 mod docs;
@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::parts::say;
 
-/// A breach of a rule, at a line counted from 1.
+/// A violation of a rule, at a line counted from 1.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
     line: usize,
@@ -28,7 +28,7 @@ impl Finding {
     }
 }
 
-/// A rule looks at one file: its path from the root, and its text.
+/// A rule checks one file: its path from the root, and its text.
 type Rule = fn(&str, &str) -> Vec<Finding>;
 
 const RULES: [Rule; 6] = [docs::check, hosts::check, paths::check, rooms::check, size::check, sleeps::check];
@@ -36,7 +36,7 @@ const RULES: [Rule; 6] = [docs::check, hosts::check, paths::check, rooms::check,
 /// The map of the rooms.
 const MAP: &str = "ARCHITECTURE.md";
 
-/// Checks every file that git knows, or would take; whether there is no finding.
+/// Checks every file that git tracks or would add; returns whether there is no finding.
 pub(crate) fn run() -> Result<bool> {
     let git = |args: &[&str]| -> Result<String> {
         let output = Command::new("git").args(args).output().context("failed to start git")?;
@@ -47,7 +47,7 @@ pub(crate) fn run() -> Result<bool> {
     let root = std::path::Path::new(root.trim());
     let root_text = root.to_string_lossy();
     let names = git(&["-C", &root_text, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
-    // Deleted, binary, or a link to nowhere: nothing to read.
+    // Skips files that are deleted, binary, or broken links.
     let read = |name: &str| Some((name.to_owned(), std::fs::read_to_string(root.join(name)).ok()?));
     let files: Vec<(String, String)> = names.split('\0').filter(|name| !name.is_empty()).filter_map(read).collect();
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
@@ -66,12 +66,12 @@ pub(crate) fn run() -> Result<bool> {
     Ok(findings.is_empty())
 }
 
-/// Lines with their numbers.
+/// Lines with their numbers, from 1.
 fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(index, line)| (index + 1, line))
 }
 
-/// The code of a line of Rust, without its comment.
+/// A line of Rust without its comment.
 fn code(line: &str) -> &str {
     let trimmed = line.trim_start();
     if trimmed.starts_with("//") {
@@ -80,7 +80,7 @@ fn code(line: &str) -> &str {
     line.find(" // ").map_or(line, |at| &line[..at])
 }
 
-/// Whether `text` holds `word` and no letter, digit or `_` stands before it.
+/// Whether `text` contains `word` without a letter, digit or `_` before it.
 fn has_word(text: &str, word: &str) -> bool {
     text.match_indices(word)
         .any(|(at, _)| !text[..at].chars().next_back().is_some_and(|before| before.is_alphanumeric() || before == '_'))
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn words_begin_where_no_word_goes_on() {
+    fn a_word_is_not_found_inside_another_word() {
         assert!(has_word("use tokio::x", "tokio::"));
         assert!(has_word("a(tokio::x)", "tokio::"));
         assert!(!has_word("use my_tokio::x", "tokio::"));

@@ -1,12 +1,12 @@
-//! No file names a path that is there on one machine only.
+//! No file contains a path that exists only on one machine.
 
 use super::{Finding, numbered};
 
-/// Top folders of one person's or one CI's machine. In pieces, so that this file keeps its own rule.
+/// Top folders that are specific to a user's or a CI machine. Split, so that this file does not break its own rule.
 const FOLDERS: [&[&str]; 4] = [&["", "work", ""], &["", "root", ""], &["", "home", ""], &["", "Users", ""]];
 
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
-    // Tests make up homes; nothing there is looked for on the machine.
+    // Tests use invented home folders, which they do not access.
     if path.contains("tests") || std::path::Path::new(path).extension().is_some_and(|it| it == "snap") {
         return Vec::new();
     }
@@ -20,7 +20,7 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     findings
 }
 
-/// Whether `folder` stands in `line` as the beginning of an absolute path.
+/// Whether `line` contains `folder` at the beginning of an absolute path.
 fn begins_a_path(line: &str, folder: &str) -> bool {
     line.match_indices(folder).any(|(at, _)| {
         !line[..at].chars().next_back().is_some_and(|before| before.is_alphanumeric() || "._-/}*)".contains(before))

@@ -1,20 +1,20 @@
-//! The walls between the rooms (ARCHITECTURE.md): what a room may name.
+//! The boundaries between the rooms (ARCHITECTURE.md): names that must not occur in a room.
 
 use super::{Finding, code, has_word, is_rust, numbered};
 
-struct Wall {
-    /// Files whose path begins so are meant.
+struct Boundary {
+    /// It applies to files with one of these path prefixes,
     within: &'static [&'static str],
-    /// Of these, the ones that may.
+    /// except those with one of these prefixes.
     except: &'static [&'static str],
-    /// What they must not name.
+    /// The names that must not occur in them.
     words: &'static [&'static str],
     why: &'static str,
 }
 
-const WALLS: [Wall; 7] = [
-    // The compiler keeps the walls between crates, as long as their manifests say no more than this.
-    Wall {
+const BOUNDARIES: [Boundary; 7] = [
+    // The compiler keeps the boundaries between crates, as long as their manifests have none of these dependencies.
+    Boundary {
         within: &[
             "crates/language/Cargo.toml",
             "crates/plan/Cargo.toml",
@@ -24,21 +24,21 @@ const WALLS: [Wall; 7] = [
         ],
         except: &[],
         words: &["tokio", "kube", "testcontainers", "reqwest", "hyper", "parallax-record", "parallax-engine"],
-        why: "this crate decides and has no effects",
+        why: "this crate only decides and has no effects",
     },
-    Wall {
+    Boundary {
         within: &["crates/report/Cargo.toml"],
         except: &[],
         words: &["tokio", "kube", "parallax-language", "parallax-plan", "parallax-judge", "parallax-engine"],
         why: "reports are made from events and nothing else",
     },
-    Wall {
+    Boundary {
         within: &["crates/language/", "crates/plan/", "crates/judge/", "crates/explain/", "crates/vocab/"],
         except: &[],
         words: &["std::process::", "std::env::"],
-        why: "this crate decides and has no effects",
+        why: "this crate only decides and has no effects",
     },
-    Wall {
+    Boundary {
         within: &["src/"],
         except: &["src/cluster/"],
         words: &[
@@ -50,24 +50,24 @@ const WALLS: [Wall; 7] = [
         ],
         why: "only src/cluster builds a Kubernetes client",
     },
-    Wall {
+    Boundary {
         within: &["src/", "crates/probe/", "crates/agent/"],
-        // A token is asked for by a POST that leaves nothing behind.
+        // A token request is a POST that creates no object.
         except: &["src/apply/", "src/act/", "src/tokens/request.rs"],
         words: &["PatchParams", "PostParams", "DeleteParams"],
         why: "only src/apply and src/act change a cluster",
     },
-    Wall {
+    Boundary {
         within: &["crates/report/"],
         except: &[],
         words: &["std::env::"],
         why: "reports are made from events and nothing else",
     },
-    Wall {
+    Boundary {
         within: &["crates/vocab/"],
         except: &[],
         words: &["std::fs::", "SystemTime::now", "Instant::now"],
-        why: "the words have no effects",
+        why: "this crate has no effects",
     },
 ];
 
@@ -75,15 +75,17 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     if !is_rust(path) && !path.ends_with("/Cargo.toml") {
         return Vec::new();
     }
-    let meant = |wall: &&Wall| {
-        wall.within.iter().any(|room| path.starts_with(room)) && !wall.except.iter().any(|room| path.starts_with(room))
+    let applies = |boundary: &&Boundary| {
+        boundary.within.iter().any(|room| path.starts_with(room))
+            && !boundary.except.iter().any(|room| path.starts_with(room))
     };
-    let walls: Vec<&Wall> = WALLS.iter().filter(meant).collect();
+    let boundaries: Vec<&Boundary> = BOUNDARIES.iter().filter(applies).collect();
     let mut findings = Vec::new();
     for (number, line) in numbered(text) {
-        for wall in &walls {
-            if let Some(word) = wall.words.iter().find(|word| has_word(code(line), word)) {
-                findings.push(Finding::new(number, format!("names `{}`: {}", word.trim_end_matches(':'), wall.why)));
+        for boundary in &boundaries {
+            if let Some(word) = boundary.words.iter().find(|word| has_word(code(line), word)) {
+                findings
+                    .push(Finding::new(number, format!("names `{}`: {}", word.trim_end_matches(':'), boundary.why)));
             }
         }
     }
@@ -95,7 +97,7 @@ mod tests {
     use super::check;
 
     #[test]
-    fn each_wall_stands() {
+    fn each_boundary_is_checked() {
         let table = [
             ("crates/plan/Cargo.toml", "tokio.workspace = true", 1),
             ("crates/record/Cargo.toml", "tokio.workspace = true", 0),

@@ -1,4 +1,4 @@
-//! A file of more than 500 lines has two ideas in it.
+//! No Rust file has more than 500 lines: a longer one has more than one subject and should be split.
 
 use super::{Finding, is_rust};
 
@@ -7,7 +7,7 @@ const LIMIT: usize = 500;
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     let lines = text.lines().count();
     if is_rust(path) && lines > LIMIT {
-        return vec![Finding::new(LIMIT + 1, format!("{lines} lines: past {LIMIT} a file has two ideas in it"))];
+        return vec![Finding::new(LIMIT + 1, format!("{lines} lines: more than {LIMIT}; split the file by subject"))];
     }
     Vec::new()
 }

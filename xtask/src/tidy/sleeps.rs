@@ -1,5 +1,5 @@
-//! Waiting is never a sleep; where there is really nothing to wait on, a comment says why: beside the call, or at the
-//! constant that says how long. (`sleep_until` a deadline is a limit, not a wait.)
+//! A wait is not a sleep. If there is really nothing to wait on, a comment must say why: beside the call, or at the
+//! constant for the duration. (`sleep_until` with a deadline is a time limit and not a wait.)
 
 use super::{Finding, code, has_word, is_rust, numbered};
 
@@ -25,14 +25,14 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     findings
 }
 
-/// The names of constants in `text`.
+/// The names of the constants in `text`.
 fn constants(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
     words
         .filter(|word| word.len() > 2 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit()))
 }
 
-/// Whether `text` defines the constant, under a doc comment.
+/// Whether `text` defines the constant with a doc comment.
 fn is_documented(name: &str, text: &str) -> bool {
     let mut above = "";
     for line in text.lines() {

@@ -1,4 +1,4 @@
-//! A ServiceAccount's annotations, from the apiserver, with the webhook's own token.
+//! Reads a ServiceAccount's annotations from the apiserver, with the webhook's own token.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,14 +13,14 @@ use serde_json::Value;
 const OWN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The apiserver, from every pod.
 const APISERVER: &str = "https://kubernetes.default.svc.cluster.local";
-/// The apiserver itself waits no longer for a webhook, by default.
+/// Time limit for the apiserver. It is below the 10 s for which the apiserver waits for a webhook by default.
 const WITHIN_MS: u64 = 5_000;
 
-/// The annotations of an account; none where there is no such account.
+/// The annotations of an account; empty if there is no such account.
 pub(super) async fn annotations(namespace: &str, name: &str) -> Result<BTreeMap<String, String>> {
     for part in [namespace, name] {
         let sound = part.chars().all(|it| it.is_ascii_alphanumeric() || it == '-' || it == '.');
-        ensure!(sound && !part.is_empty(), "`{part}` is no name of Kubernetes");
+        ensure!(sound && !part.is_empty(), "`{part}` is not a Kubernetes name");
     }
     let read = |file: &str| {
         let path = Path::new(OWN).join(file);
@@ -43,7 +43,7 @@ pub(super) async fn annotations(namespace: &str, name: &str) -> Result<BTreeMap<
     };
     match reply.status {
         200 => {
-            let account: Value = serde_json::from_str(&reply.body).context("the apiserver's answer is no JSON")?;
+            let account: Value = serde_json::from_str(&reply.body).context("the apiserver's answer is not JSON")?;
             let annotations = account["metadata"]["annotations"].as_object().into_iter().flatten();
             Ok(annotations.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect())
         }

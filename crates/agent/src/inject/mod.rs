@@ -1,4 +1,5 @@
-//! `inject`: a small mutating webhook like AWS's pod identity webhook, which also adds endpoints and authority.
+//! `inject`: a small mutating webhook like AWS's pod identity webhook. It also adds endpoints and a certificate
+//! authority.
 //!
 //! It reads the pod's ServiceAccount from the apiserver for each request, so an annotation has an effect at once. If
 //! that fails it answers 500, and the `failurePolicy` of the webhook decides about the pod.
@@ -31,14 +32,14 @@ use tokio_rustls::TlsAcceptor;
 /// A pod's object is not larger than etcd accepts, 1.5 MiB; the review is a little larger.
 const REVIEW_LIMIT_BYTES: usize = 4 * 1024 * 1024;
 /// Time limit for a handshake, and for the head of a request.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Pause after a failed accept, most likely for want of file descriptors.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// Pause after a failed accept; the usual reason is that no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What the webhook is told.
+/// The arguments of the webhook.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Where it listens
+    /// Address to listen on
     #[arg(long, default_value = "0.0.0.0:8443")]
     listen: SocketAddr,
     /// The folder with `tls.crt` and `tls.key`
@@ -46,14 +47,14 @@ pub(crate) struct Arguments {
     certificate: PathBuf,
 }
 
-/// Serves until the process is told to end.
+/// Serves until the process gets a signal to stop.
 pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
     let acceptor = TlsAcceptor::from(Arc::new(tls(arguments)?));
     let listener = TcpListener::bind(arguments.listen).await;
     let listener = listener.with_context(|| format!("failed to listen at {}", arguments.listen))?;
     tokio::select! {
         () = accept(&listener, &acceptor) => Ok(()),
-        told = crate::hold::until_told() => told,
+        stopped = crate::hold::until_signal() => stopped,
     }
 }
 
@@ -77,16 +78,17 @@ async fn accept(listener: &TcpListener, acceptor: &TlsAcceptor) {
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
             if let Err(why) = connection(client, &acceptor).await {
-                crate::complain(&format!("a connection ended: {why:#}"));
+                crate::log_error(&format!("a connection ended: {why:#}"));
             }
         });
     }
 }
 
 async fn connection(client: TcpStream, acceptor: &TlsAcceptor) -> Result<()> {
-    let stream = tokio::time::timeout(PATIENCE, acceptor.accept(client)).await.context("no handshake in time")??;
+    let stream =
+        tokio::time::timeout(REQUEST_LIMIT, acceptor.accept(client)).await.context("no handshake in time")??;
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    http.timer(TokioTimer::new()).header_read_timeout(REQUEST_LIMIT);
     Ok(http.serve_connection(TokioIo::new(stream), service_fn(respond)).await?)
 }
 
@@ -96,11 +98,11 @@ async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, In
         (&Method::POST, "/mutate") => match review(request).await {
             Ok(review) => (StatusCode::OK, review.to_string()),
             Err(why) => {
-                crate::complain(&format!("{why:#}"));
+                crate::log_error(&format!("{why:#}"));
                 (StatusCode::INTERNAL_SERVER_ERROR, format!("{why:#}"))
             }
         },
-        _ => (StatusCode::NOT_FOUND, "only POST /mutate and GET /healthz are here".to_owned()),
+        _ => (StatusCode::NOT_FOUND, "only POST /mutate and GET /healthz exist".to_owned()),
     };
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
@@ -114,12 +116,12 @@ async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, In
 async fn review(request: Request<Incoming>) -> Result<Value> {
     let body = Limited::new(request.into_body(), REVIEW_LIMIT_BYTES).collect().await;
     let body = body.map_err(|why| anyhow::anyhow!("failed to read the review: {why}"))?.to_bytes();
-    let review: Value = serde_json::from_slice(&body).context("the review is no JSON")?;
-    ensure!(review["kind"] == "AdmissionReview", "this is a {}, and no AdmissionReview", review["kind"]);
+    let review: Value = serde_json::from_slice(&body).context("the review is not JSON")?;
+    ensure!(review["kind"] == "AdmissionReview", "this is a {}, not an AdmissionReview", review["kind"]);
     let request = &review["request"];
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let (uid, namespace) =
-        text(&request["uid"]).zip(text(&request["namespace"])).context("the review says not of what")?;
+        text(&request["uid"]).zip(text(&request["namespace"])).context("the review lacks uid or namespace")?;
     let pod = &request["object"];
     let name = text(&pod["spec"]["serviceAccountName"]).unwrap_or_else(|| "default".to_owned());
     let annotations = account::annotations(&namespace, &name).await?;

@@ -1,4 +1,4 @@
-//! The patch for a pod. Pure.
+//! Computes the patch for a pod, without I/O.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,20 @@ use serde_json::{Value, json};
 const ROLE: &str = "eks.amazonaws.com/role-arn";
 /// AWS's annotation for the token's audience.
 const AUDIENCE: &str = "eks.amazonaws.com/audience";
-/// Where S3 and STS are.
+/// Our annotation for the endpoint of S3 and STS.
 const ENDPOINT: &str = "injection.parallax/endpoint";
-/// The ConfigMap whose `ca.crt` pods trust.
+/// Our annotation for the ConfigMap whose `ca.crt` pods trust.
 const AUTHORITY: &str = "injection.parallax/authority";
 
 /// The volume's name.
 const VOLUME: &str = "web-identity";
-/// Where SDKs look for the token.
+/// Where AWS's webhook mounts the token.
 const FOLDER: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";
-/// As AWS's webhook asks for: a day.
+/// Lifetime of the token: a day, as with AWS's webhook.
 const LIFETIME_S: u32 = 86_400;
 
-/// The operations that add what the account's annotations ask for. Values that a container sets itself are kept.
+/// The operations that add to a pod what the account's annotations request. Values that a container sets itself are
+/// kept.
 pub(super) fn of(pod: &Value, annotations: &BTreeMap<String, String>) -> Vec<Value> {
     let Some(role) = annotations.get(ROLE) else { return Vec::new() };
     let token = format!("{FOLDER}/token");
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn every_container_gets_what_it_does_not_say_itself() {
+    fn every_container_gets_what_it_does_not_set_itself() {
         let own = json!({ "name": "AWS_REGION", "value": "eu-north-1" });
         let pod = json!({ "spec": {
             "initContainers": [{ "name": "before" }],
@@ -95,7 +96,7 @@ mod tests {
         let patch = of(&pod, &annotated(&[(ENDPOINT, "https://s3"), (AUTHORITY, "ca")]));
         let paths: Vec<&str> = patch.iter().filter_map(|it| it["path"].as_str()).collect();
         let mut expected = vec!["/spec/volumes/-", "/spec/initContainers/0/env", "/spec/initContainers/0/volumeMounts"];
-        // Its own region and its own mount stay: five variables of six, and no mount.
+        // The container keeps its own region and its own mount, so it gets five variables of six, and no mount.
         expected.extend(["/spec/containers/0/env/-"; 5]);
         assert_eq!(paths, expected);
         assert_eq!(patch[1]["value"].as_array().map(Vec::len), Some(6));

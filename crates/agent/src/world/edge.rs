@@ -17,10 +17,11 @@ use super::sni::{self, Hello};
 
 /// Time limit for the client's hello.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
-/// Time limit for resolving and connecting to a backend.
+/// Time limit for resolving and connecting to a backend. It is longer than the deadlines of clients, so that on a
+/// machine under load the client's own deadline ends the attempt and determines the cause.
 // A client's own deadline is shorter: on a busy machine the edge must not be the one that gives up.
 const DIAL_LIMIT: Duration = Duration::from_secs(20);
-/// Pause after a failed accept, most likely for want of file descriptors.
+/// Pause after a failed accept; the usual reason is that no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A fatal alert "unrecognized name" (RFC 8446, 6): record type, version, length, level, description.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
@@ -55,7 +56,7 @@ pub(crate) async fn serve(listener: TcpListener, routes: Routes, log: Log) {
     }
 }
 
-/// What is known of one connection when it ends.
+/// What the log records about a connection when it ends.
 #[derive(Default)]
 struct Passed {
     at: u64,
@@ -101,7 +102,7 @@ async fn hello(client: &mut TcpStream) -> io::Result<(Option<String>, Vec<u8>)> 
     let mut bytes = Vec::with_capacity(2048);
     loop {
         if client.read_buf(&mut bytes).await? == 0 {
-            return Err(io::Error::other(format!("closed after {} bytes, before the hello was whole", bytes.len())));
+            return Err(io::Error::other(format!("closed after {} bytes, before the hello was complete", bytes.len())));
         }
         match sni::read(&bytes) {
             Hello::Asks(name) => return Ok((name, bytes)),

@@ -1,4 +1,4 @@
-//! The world's log: one JSON document a line on standard output.
+//! The log of the external network: one JSON document a line on standard output.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ impl Log {
         Self(Arc::new(take))
     }
 
-    /// Lines on standard output, whole and at once.
+    /// Writes complete lines to standard output and flushes each.
     pub(crate) fn stdout() -> Self {
         Self::new(|line| {
             let mut out = std::io::stdout().lock();

@@ -1,7 +1,7 @@
-//! The network outside a cluster: its name server and its edge, in one container.
+//! The external network of a cluster: a name server and a TLS proxy (the edge), in one container.
 //!
-//! **Architecture Invariant:** no upstream. A name that is not declared does not exist, in whatever network the machine
-//! is.
+//! **Architecture Invariant:** there is no upstream name server. A name that is not declared does not exist, whatever
+//! network the machine is connected to.
 
 mod edge;
 mod log;
@@ -24,22 +24,22 @@ use zone::Zone;
 
 /// An idle DNS connection is closed after this.
 const DNS_IDLE: Duration = Duration::from_secs(10);
-/// Answers that wait for a slow TCP client.
+/// The most answers that are queued for a slow TCP client.
 const DNS_ANSWERS_QUEUED: usize = 32;
 
-/// Serves what the environment describes, until SIGTERM.
+/// Serves what the configuration in the environment describes, until SIGTERM.
 pub(crate) async fn serve() -> anyhow::Result<()> {
     let text = std::env::var(CONFIG_ENV).with_context(|| format!("{CONFIG_ENV} is not set"))?;
     let config: WorldConfig = serde_json::from_str(&text).with_context(|| format!("{CONFIG_ENV} is not valid"))?;
     let _running = start(&config, Log::stdout()).await?;
-    hold::until_told().await
+    hold::until_signal().await
 }
 
 /// The running servers; dropping this stops the name server.
 struct Running {
     _names: Server<Names>,
-    /// Where the name server listens, and the edge, by its rule's port.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests listen on ports of the kernel's choice"))]
+    /// The addresses of the name server and of the edge, in the order of the rules' ports.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests let the kernel choose the ports"))]
     at: (SocketAddr, Vec<SocketAddr>),
 }
 

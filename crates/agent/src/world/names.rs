@@ -16,10 +16,10 @@ use super::zone::{Asked, Verdict, Zone, plain};
 
 /// Short, so that a change takes effect soon; a resolver in between may have its own minimum.
 const TTL_S: u32 = 5;
-/// The largest datagram we offer to send.
+/// The largest datagram that we offer (EDNS).
 const PAYLOAD_BYTES: u16 = 1232;
 
-/// If the engine's resolver does not answer within this time, the client counts as outside.
+/// Time limit for the engine's resolver. If it does not answer, the client counts as outside.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 
 /// Answers from the zone.
@@ -36,10 +36,11 @@ impl Names {
         if self.zone.is_hidden(name) && self.is_cluster(source).await {
             return Verdict::NoSuchName;
         }
-        self.zone.say(name, asked(kind))
+        self.zone.look_up(name, asked(kind))
     }
 
-    /// Resolved for each question: the cluster starts after the world, and may be restarted.
+    /// Whether a question comes from the cluster. The name is resolved each time, because the cluster starts after this
+    /// container and may be restarted.
     async fn is_cluster(&self, source: IpAddr) -> bool {
         let Some(cluster) = &self.cluster else { return false };
         let addresses = parallax_probe::resolve(cluster, LOOKUP_LIMIT).await;
@@ -92,7 +93,7 @@ impl RequestHandler for Names {
             builder.edns(&edns);
         }
         let response = builder.build(metadata, &answers, [], &authority, []);
-        // A client that has gone needs no answer.
+        // An error means that the client is gone.
         let sent = handle.send_response(response).await;
         sent.unwrap_or_else(|_| Header { metadata, counts: HeaderCounts::default() }.into())
     }

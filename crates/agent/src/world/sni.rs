@@ -1,4 +1,4 @@
-//! The server name in the first bytes of a TLS connection. Pure: bytes in, decision out.
+//! Reads the server name from the first bytes of a TLS connection, without I/O.
 
 use rustls::server::Acceptor;
 
@@ -8,15 +8,15 @@ pub(crate) const HELLO_LIMIT_BYTES: usize = 32 * 1024;
 /// What the bytes so far contain.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Hello {
-    /// More are needed.
+    /// More bytes are needed.
     Incomplete,
-    /// A whole `ClientHello`, with the server name it holds, in lower case.
+    /// A complete `ClientHello`, with its server name in lower case.
     Asks(Option<String>),
     /// Not TLS, or not a hello that rustls can read.
     NotTls(String),
 }
 
-/// Reads `bytes`, the beginning of a connection.
+/// Parses `bytes`, the beginning of a connection.
 pub(crate) fn read(mut bytes: &[u8]) -> Hello {
     let mut acceptor = Acceptor::default();
     while !bytes.is_empty() {
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_tls_is_said_at_once() {
+    fn data_that_is_not_tls_is_detected_at_once() {
         for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"SSH-2.0-x\r\n", &[0; 64]] {
             assert!(matches!(read(bytes), Hello::NotTls(_)), "{bytes:?}");
         }

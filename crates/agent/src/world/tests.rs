@@ -1,4 +1,4 @@
-//! Name server and edge together, on loopback.
+//! The name server and the edge together, on loopback.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,10 +21,10 @@ use super::{Running, start};
 const HOST: &str = "minio.example.com";
 const EDGE: &str = "192.0.2.2";
 
-/// A world on loopback, and what it says.
+/// The servers on loopback, and the entries that they logged.
 struct World {
     running: Running,
-    said: Arc<Mutex<Vec<Entry>>>,
+    entries: Arc<Mutex<Vec<Entry>>>,
 }
 
 impl World {
@@ -42,10 +42,10 @@ impl World {
             listen: Some("127.0.0.1".parse().unwrap()),
             dns_port: 0,
         };
-        let said: Arc<Mutex<Vec<Entry>>> = Arc::default();
-        let taker = said.clone();
+        let entries: Arc<Mutex<Vec<Entry>>> = Arc::default();
+        let taker = entries.clone();
         let log = Log::new(move |line| taker.lock().unwrap().push(serde_json::from_str(&line).unwrap()));
-        Self { running: start(&config, log).await.unwrap(), said }
+        Self { running: start(&config, log).await.unwrap(), entries }
     }
 
     fn edge(&self) -> SocketAddr {
@@ -63,18 +63,18 @@ impl World {
         parallax_probe::ask(&Question { view, deadline_ms: 10_000, probe }).await
     }
 
-    /// Waits until an entry satisfies `wanted`: an edge speaks only after a connection has ended.
+    /// Waits until an entry satisfies `wanted`: the edge logs a connection only after it has ended.
     async fn until(&self, wanted: impl Fn(&Entry) -> bool) -> Entry {
         let found = async {
             loop {
-                if let Some(entry) = self.said.lock().unwrap().iter().find(|entry| wanted(entry)) {
+                if let Some(entry) = self.entries.lock().unwrap().iter().find(|entry| wanted(entry)) {
                     return entry.clone();
                 }
-                // What was said lies in a plain list, which tells nobody; the test's own limit is around this loop.
+                // A plain list does not signal changes, so this polls; the timeout below bounds the loop.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(5), found).await.expect("the world said it")
+        tokio::time::timeout(Duration::from_secs(5), found).await.expect("the entry was logged")
     }
 }
 
@@ -82,7 +82,7 @@ async fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 
-/// A TLS backend that answers one word; with its certificate.
+/// Starts a TLS backend that answers one word; returns its address and its certificate.
 async fn backend() -> (SocketAddr, String) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec![HOST.to_owned(), "other.example.com".to_owned()]).unwrap();
@@ -143,11 +143,11 @@ async fn a_name_leads_through_the_edge_to_the_backend_and_is_logged() {
     assert_eq!((sni.as_deref(), backend, error), (Some(HOST), Some(at.to_string()), None));
     assert!(bytes_in > 200 && bytes_out > 200, "{bytes_in} {bytes_out}");
     assert_eq!(Some(from), answer.evidence.local);
-    assert!(matches!(world.said.lock().unwrap()[0], Entry::Listening { .. }));
+    assert!(matches!(world.entries.lock().unwrap()[0], Entry::Listening { .. }));
 }
 
 #[tokio::test]
-async fn what_is_not_declared_does_not_exist() {
+async fn a_name_that_is_not_declared_does_not_exist() {
     let world = World::start("127.0.0.1:1").await;
     for (name, expected) in [
         ("sts.us-east-1.amazonaws.com", DnsFault::NoSuchName),
@@ -160,7 +160,7 @@ async fn what_is_not_declared_does_not_exist() {
 }
 
 #[tokio::test]
-async fn the_edge_refuses_by_tls_what_it_has_no_rule_for() {
+async fn the_edge_sends_a_tls_alert_if_it_has_no_rule() {
     let (_, pem) = backend().await;
     let world = World::start("127.0.0.1:1").await;
     let question = |server_name: &str| {
@@ -176,7 +176,7 @@ async fn the_edge_refuses_by_tls_what_it_has_no_rule_for() {
         )
         .await;
 
-    // A rule whose backend does not listen: the client sees a closed connection, the log says why.
+    // The backend of this rule does not listen: the client sees a closed connection, and the log has the reason.
     let answer = world.ask(&pem, question(HOST)).await;
     assert!(matches!(answer.outcome, Err(Cause::Connect { .. })), "{answer:?}");
     let refused = |entry: &Entry| matches!(entry, Entry::Edge { error: Some(why), .. } if why.contains("refused"));
@@ -184,7 +184,7 @@ async fn the_edge_refuses_by_tls_what_it_has_no_rule_for() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named() {
+async fn the_error_names_a_port_that_is_in_use() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = taken.local_addr().unwrap().port();
     let config = WorldConfig {

@@ -1,11 +1,11 @@
-//! The zone: which names exist, and with which addresses. Pure.
+//! The zone: which names exist, and their addresses. It has no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use parallax_vocab::world::{NameTarget, WorldConfig};
 
-/// Everything that exists under this world's root.
+/// All names that exist.
 #[derive(Debug)]
 pub(crate) struct Zone {
     names: BTreeMap<String, Vec<IpAddr>>,
@@ -27,7 +27,7 @@ pub(crate) enum Verdict {
     NoSuchName,
 }
 
-/// The types of question that matter; all others have no data.
+/// The record types that the server distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// A
@@ -65,13 +65,14 @@ impl Zone {
         zone
     }
 
-    /// Whether `name` exists only outside: the edge's names, and those of containers beside the cluster.
+    /// Whether `name` exists only for clients outside the cluster: names of the edge, and of containers on the external
+    /// network.
     pub(crate) fn is_hidden(&self, name: &str) -> bool {
         self.hidden.contains(&plain(name))
     }
 
     /// The verdict on `name` for a client outside.
-    pub(crate) fn say(&self, name: &str, asked: Asked) -> Verdict {
+    pub(crate) fn look_up(&self, name: &str, asked: Asked) -> Verdict {
         let name = plain(name);
         let Some(all) = self.names.get(&name) else {
             let exists = name.is_empty() || self.between.contains(&name);
@@ -126,7 +127,7 @@ mod tests {
             ("minio.example.com.default.svc.cluster.local", Asked::Four, Verdict::NoSuchName),
         ];
         for (name, asked, expected) in table {
-            assert_eq!(zone.say(name, asked), expected, "{name} {asked:?}");
+            assert_eq!(zone.look_up(name, asked), expected, "{name} {asked:?}");
         }
         assert!(zone.is_hidden("MINIO.example.com.") && !zone.is_hidden("six.example.org"));
     }

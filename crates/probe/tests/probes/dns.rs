@@ -1,4 +1,4 @@
-//! What a resolver can say, and that it is asked anew each time.
+//! Each answer of a resolver has its own cause.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! HTTP as it was asked: bytes, hosts, breaks on the way, and the deadline.
+//! HTTP requests are sent exactly as asked; broken connections and the deadline have their causes.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -31,7 +31,7 @@ async fn the_request_is_sent_as_it_was_asked() {
     assert_eq!(reply.headers["x-a"], "1, 2");
     assert_eq!(answer.evidence.chain.len(), 2);
 
-    // Another Host goes to the same place, over the same TLS: what a proxy does that rewrites it.
+    // Another `Host` goes to the same server over the same TLS connection, as from a proxy that rewrites the header.
     question.host = Some("minio.foo.svc:9000".to_owned());
     let answer = ask(view, Probe::Http(question)).await;
     assert!(http_reply(&answer).body.contains("\r\nhost: minio.foo.svc:9000\r\n"));
@@ -39,7 +39,7 @@ async fn the_request_is_sent_as_it_was_asked() {
 }
 
 #[tokio::test]
-async fn a_port_of_ones_own_stays_in_host() {
+async fn a_port_other_than_the_default_stays_in_host() {
     let names = NameServer::start().await;
     let at = server::tcp(server::echo).await;
     let answer = ask(view(&names, &[], 9000, at), Probe::Http(get("http://minio.example.com:9000/x#part"))).await;
@@ -147,5 +147,5 @@ async fn the_deadline_bounds_a_server_that_says_nothing() {
     assert!(began.elapsed().as_millis() < 2_000);
     let Err(Cause::Deadline { waited_ms: 300, detail }) = &answer.outcome else { panic!("{answer:?}") };
     assert_eq!(*detail, format!("still waiting for the answer of {silent}"));
-    assert!(answer.evidence.connect_us.is_some(), "what was seen before is kept");
+    assert!(answer.evidence.connect_us.is_some(), "evidence from before the deadline is kept");
 }

@@ -1,5 +1,5 @@
-//! The probes against real servers on loopback: every cause they can name, and what they record on the way.
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+//! The probes against real servers on loopback: every cause that they can report, and the evidence that they record.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod dns;
 mod http;
@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use parallax_vocab::question::{Detour, HttpQuestion, TlsQuestion};
 use parallax_vocab::{Answer, Cause, Probe, Question, Reply, View};
 
-/// Long enough for a loaded machine, short enough to notice a probe that hangs.
+/// Long enough for a machine under load, short enough to notice a probe that hangs.
 const DEADLINE_MS: u64 = 10_000;
 
 async fn ask(view: View, probe: Probe) -> Answer {
@@ -36,10 +36,10 @@ fn get(url: &str) -> HttpQuestion {
     }
 }
 
-/// The address that test names resolve to; nothing is there, and detours lead away from it.
+/// The address to which test names resolve. Nothing listens there; detours redirect connections to the test servers.
 const NOWHERE: &str = "192.0.2.80";
 
-/// A view in which `names` answers, and connections to [`NOWHERE`]`:port` reach `server`.
+/// A view with the name server `names`, in which connections to [`NOWHERE`]`:port` reach `server`.
 fn view(names: &names::NameServer, trust: &[String], port: u16, server: SocketAddr) -> View {
     View {
         trust: trust.to_vec(),

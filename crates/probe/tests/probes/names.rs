@@ -1,4 +1,4 @@
-//! A name server for tests: what a name's first label says, it does.
+//! A name server for tests: the first label of a name determines the answer.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -59,7 +59,7 @@ impl RequestHandler for Behaviour {
                 answers.push(Record::from_rdata(owner, 30, RData::CNAME(CNAME(target.clone()))));
                 answers.push(Record::from_rdata(target, 9, address(NOWHERE)));
             }
-            // More than fits a datagram: only whoever falls back to TCP sees all of it.
+            // The answer does not fit into a datagram, so only a client that falls back to TCP gets all of it.
             "many" if four => {
                 let all = (0..=255).map(|n| Record::from_rdata(owner.clone(), 5, address(&format!("10.0.0.{n}"))));
                 answers.extend(all);

@@ -16,20 +16,20 @@ fn asking(url: &str, rate: u32, deadline_ms: u64) -> ProberQuestion {
     ProberQuestion { question, rate, headers: std::iter::once("x-turn".to_owned()).collect(), body: false }
 }
 
-/// Reads until `enough`, for no longer than a loaded machine needs.
+/// Reads until `enough`, with a time limit that suits a machine under load.
 async fn read_until(prober: &Prober, enough: impl Fn(&Series) -> bool) -> Series {
     let began = Instant::now();
     let mut series = prober.read(Known::default());
     while !enough(&series) {
         assert!(began.elapsed() < Duration::from_secs(20), "{series:?}");
-        // The prober goes at its own rate; nothing tells of an outcome.
+        // The prober does not signal new outcomes, so the test polls.
         tokio::time::sleep(Duration::from_millis(20)).await;
         series.join(prober.read(series.known())).expect("a page of ours");
     }
     series
 }
 
-/// A server whose n-th connection is answered as `turn` says, with a header that is never the same.
+/// A server that answers its n-th connection as `turn` says, with one header that differs each time.
 async fn turns(turn: impl Fn(u64) -> (Duration, String) + Clone + Send + 'static) -> String {
     let count = Arc::new(AtomicU64::new(0));
     let at = server::tcp(move |mut stream| {
@@ -37,7 +37,7 @@ async fn turns(turn: impl Fn(u64) -> (Duration, String) + Clone + Send + 'static
         let (delay, turn) = turn(number);
         async move {
             server::head(&mut stream).await;
-            // What the test is about: an answer that is slow.
+            // The slow answer that the test is about.
             tokio::time::sleep(delay).await;
             let head =
                 format!("HTTP/1.1 200 OK\r\nx-turn: {turn}\r\nx-request-id: {number}\r\ncontent-length: 2\r\n\r\nok");
@@ -52,7 +52,7 @@ async fn a_slow_answer_does_not_delay_the_next_question() {
     let url = turns(|number| (Duration::from_secs(u64::from(number == 0) * 2), "same".to_owned())).await;
     let mut prober = Prober::start(asking(&url, 50, 10_000));
     let series = read_until(&prober, |it| it.outcomes.len() >= 20).await;
-    // The first is still under way, and twenty came after it.
+    // The first answer is still outstanding, and twenty later ones have come.
     assert!(series.in_flight >= 1, "{series:?}");
     assert!(series.outcomes.iter().all(|it| it.took_us < 2_000_000), "{series:?}");
     prober.stop().await;
@@ -60,11 +60,11 @@ async fn a_slow_answer_does_not_delay_the_next_question() {
     assert_eq!(whole.in_flight, 0);
     assert_eq!(whole.outcomes.iter().filter(|it| it.took_us >= 2_000_000).count(), 1);
     assert_eq!((whole.dropped, whole.broken.as_ref()), (0, None));
-    // Headers that were not asked for differ each time and are not kept: one kind.
+    // The header that differs each time was not asked for and is not kept, so there is one kind of answer.
     assert_eq!(whole.kinds.len(), 1);
     assert_eq!(http_reply(&whole.kinds[0]).headers.keys().collect::<Vec<_>>(), ["x-turn"]);
-    // Nothing is asked any more.
-    tokio::time::sleep(Duration::from_millis(100)).await; // Five questions' time.
+    // No further question is asked.
+    tokio::time::sleep(Duration::from_millis(100)).await; // Enough for five questions.
     assert_eq!(prober.read(Known::default()), whole);
 }
 
@@ -94,7 +94,7 @@ async fn failures_are_outcomes_and_a_page_begins_where_the_last_one_ended() {
 }
 
 #[tokio::test]
-async fn a_prober_that_is_dropped_asks_no_more() {
+async fn a_dropped_prober_stops_asking() {
     let asked = Arc::new(AtomicU64::new(0));
     let counter = asked.clone();
     let at = server::tcp(move |stream| {
@@ -104,8 +104,8 @@ async fn a_prober_that_is_dropped_asks_no_more() {
     let prober = Prober::start(asking(&format!("http://{}/", at.await), 100, 1_000));
     read_until(&prober, |it| !it.outcomes.is_empty()).await;
     drop(prober);
-    tokio::time::sleep(Duration::from_millis(50)).await; // What was under way ends.
+    tokio::time::sleep(Duration::from_millis(50)).await; // Questions in flight end.
     let before = asked.load(Ordering::Relaxed);
-    tokio::time::sleep(Duration::from_millis(200)).await; // Twenty questions' time.
+    tokio::time::sleep(Duration::from_millis(200)).await; // Enough for twenty questions.
     assert_eq!(asked.load(Ordering::Relaxed), before);
 }

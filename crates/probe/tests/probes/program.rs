@@ -1,4 +1,4 @@
-//! Programs: what they are given and nothing else, what they wrote, and that nothing of them is left.
+//! Programs: their environment, their output, and that all of their processes end.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ fn sh(script: &str) -> RunQuestion {
 async fn run(question: RunQuestion) -> RunReply {
     match ask(View::default(), Probe::Run(question)).await {
         Answer { outcome: Ok(Reply::Run(reply)), .. } => reply,
-        other => panic!("no end of a program: {other:?}"),
+        other => panic!("the program did not end: {other:?}"),
     }
 }
 
@@ -42,12 +42,12 @@ async fn trust_is_a_file_that_arguments_and_variables_can_name() {
     question.env = BTreeMap::from([("OTHER".to_owned(), Secret::new("${PARALLAX_CA_BUNDLE}"))]);
     match ask(view, Probe::Run(question)).await.outcome {
         Ok(Reply::Run(reply)) => assert_eq!((reply.stdout.as_str(), reply.exit), ("one\n\ntwo\n", 0)),
-        other => panic!("no end of a program: {other:?}"),
+        other => panic!("the program did not end: {other:?}"),
     }
 }
 
 #[tokio::test]
-async fn output_is_bounded_and_its_length_told() {
+async fn output_is_truncated_and_its_length_reported() {
     let reply = run(sh("head -c 300000 /dev/zero | tr '\\0' x; echo oops >&2; exit 3")).await;
     assert_eq!((reply.exit, reply.signal), (3, None));
     assert_eq!((reply.stdout.len(), reply.stdout_bytes), (OUTPUT_LIMIT_BYTES, 300_000));
@@ -61,7 +61,7 @@ async fn json_is_read_where_all_of_the_output_is_json() {
 }
 
 #[tokio::test]
-async fn a_signal_is_told_as_shells_tell_it() {
+async fn a_signal_is_reported_as_shells_report_it() {
     let reply = run(sh("kill -9 $$")).await;
     assert_eq!((reply.exit, reply.signal), (137, Some(9)));
 }
@@ -100,7 +100,7 @@ async fn what_a_program_leaves_in_the_background_ends_with_it() {
 async fn what_leaves_the_group_ends_with_it_too() {
     for script in [
         "setsid sleep 600 >&2 & echo $!",
-        // In a folder elsewhere its environment still names the program's; without one it is still in the folder.
+        // In another folder, its environment still names the program's folder; without one, it is still in that folder.
         "cd / && setsid sleep 600 >&2 & echo $!",
         "env -i setsid sleep 600 >&2 & echo $!",
     ] {
@@ -139,7 +139,8 @@ async fn a_client_is_asked_and_answers_in_json() {
     let folder = tempfile::tempdir().unwrap();
     let program = |name: &str, text: &str| {
         let path = folder.path().join(name);
-        // Written by a process of its own: a file that this one still has open while another test forks is "busy".
+        // A separate process writes the file: if this process has it open while another test forks, the program is
+        // "busy" (ETXTBSY).
         let script = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 755 \"$0\"";
         let written = std::process::Command::new("/bin/sh").args(["-c", script]).arg(&path).arg(text).status();
         assert!(written.unwrap().success());
@@ -153,7 +154,7 @@ async fn a_client_is_asked_and_answers_in_json() {
     assert_eq!(crate::http_reply(&answer).body, "hello");
     for (name, text, expected) in [
         ("dies", "echo a traceback >&2; exit 1", "exit: 1 (a traceback)"),
-        ("babbles", "echo hello", "client: curl told no outcome that can be read: hello"),
+        ("babbles", "echo hello", "client: curl printed no valid outcome: hello"),
         ("fails", "echo '{\"failed\": \"(60) no authority\"}'", "client: curl: (60) no authority"),
     ] {
         let answer = ask(View::default(), client(&program(name, text))).await;

@@ -34,7 +34,7 @@ fn s3_reply(answer: &Answer) -> &S3Reply {
     }
 }
 
-/// A server that gives one answer, whatever it is asked.
+/// A server that gives the same answer to every request.
 async fn store(status: &'static str, body: &'static str) -> std::net::SocketAddr {
     server::tcp(move |mut stream| async move {
         let head = server::head(&mut stream).await;
@@ -69,7 +69,7 @@ async fn answers_and_refusals_keep_status_code_and_request_id() {
     }
 }
 
-/// A store that answers each question after its request line.
+/// A store whose answer depends on the request line.
 async fn answering(answer: fn(&str) -> String) -> String {
     let at = server::tcp(move |mut stream| async move {
         let head = server::head(&mut stream).await;
@@ -81,7 +81,7 @@ async fn answering(answer: fn(&str) -> String) -> String {
 }
 
 #[tokio::test]
-async fn a_listing_is_read_to_its_end_or_is_none() {
+async fn a_listing_is_read_to_its_end_or_fails() {
     let pages = answering(|request| {
         let (keys, rest) = match request {
             it if it.contains("continuation-token=two") => (2000..2001, ""),
@@ -105,7 +105,7 @@ async fn a_listing_is_read_to_its_end_or_is_none() {
         format!("<ListBucketResult>{keys}{more}</ListBucketResult>")
     });
     let nowhere = answering(|_| "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>".to_owned());
-    for (endpoint, words) in [(endless.await, "longer than"), (nowhere.await, "does not say where")] {
+    for (endpoint, words) in [(endless.await, "longer than"), (nowhere.await, "no continuation token")] {
         let answer = ask(View::default(), list(&endpoint)).await;
         assert!(matches!(&answer.outcome, Err(Cause::Client { detail }) if detail.contains(words)), "{answer:?}");
     }
@@ -127,7 +127,7 @@ async fn an_error_document_under_200_is_an_error() {
     for operation in operations {
         let question = S3Question { access: access(&endpoint), operation, headers: BTreeMap::new() };
         let answer = ask(View::default(), Probe::S3(question)).await;
-        // A refusal that can be read, or an answer that cannot: in no case a success.
+        // A parsed error, or an answer that cannot be parsed, but never a success.
         let refused = matches!(&answer.outcome, Ok(Reply::S3(reply)) if reply.error.is_some());
         assert!(refused || answer.outcome.is_err(), "{answer:?}");
     }
@@ -137,7 +137,7 @@ async fn an_error_document_under_200_is_an_error() {
 }
 
 #[tokio::test]
-async fn only_who_creates_a_bucket_may_be_told_that_it_is_there() {
+async fn only_for_create_bucket_is_an_existing_bucket_a_success() {
     let yours = "<Error><Code>BucketAlreadyOwnedByYou</Code><Message>yours</Message></Error>";
     let put = S3Operation::Put { bucket: "photos".to_owned(), key: "a".to_owned(), body: "b".to_owned() };
     let create = S3Operation::CreateBucket { bucket: "photos".to_owned() };
@@ -209,7 +209,7 @@ async fn the_signing_instant_can_be_shifted() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_presigned_is_the_clients_fault() {
+async fn a_method_that_cannot_be_presigned_is_a_client_error() {
     let question = PresignQuestion {
         access: access("https://minio.example.com"),
         method: "POST".to_owned(),

@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 /// A certificate authority.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    /// For a view's trust.
+    /// The certificate, for a view's trust.
     pub(crate) pem: String,
     der: CertificateDer<'static>,
 }
@@ -69,7 +69,7 @@ where
     tcp(move |stream| {
         let (acceptor, speak) = (acceptor.clone(), speak.clone());
         async move {
-            // A client that refuses the certificate is what most tests want.
+            // Most tests expect that the client rejects the certificate.
             if let Ok(stream) = acceptor.accept(stream).await {
                 speak(stream).await;
             }

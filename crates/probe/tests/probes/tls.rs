@@ -1,4 +1,4 @@
-//! Certificates and handshakes: each refusal by its own name, with the chain recorded.
+//! Certificates and handshakes: each rejection has its own cause, and the chain is recorded.
 
 use parallax_vocab::{Probe, Reply, View, question::TlsQuestion};
 use tokio::io::AsyncWriteExt as _;
@@ -28,7 +28,7 @@ async fn each_certificate_has_its_own_verdict() {
         let answer = ask(view(&names, std::slice::from_ref(&trusted.pem), 443, at), tls(HOST, 443)).await;
         assert_eq!(kind(&answer), expected, "{answer:?}");
         let evidence = &answer.evidence;
-        assert_eq!(evidence.chain.len(), 2, "the chain is recorded, refused or not");
+        assert_eq!(evidence.chain.len(), 2, "the chain is recorded, accepted or not");
         assert_eq!(evidence.chain[0].issuer, "CN=our CA");
         assert_eq!(evidence.dialled, Some(at));
         assert_eq!(evidence.peer.map(|peer| peer.port()), Some(443));
@@ -51,7 +51,7 @@ async fn no_trust_means_that_nobody_is_trusted() {
 }
 
 #[tokio::test]
-async fn a_pin_accepts_exactly_its_leaf_and_looks_at_nothing_else() {
+async fn a_pin_accepts_exactly_its_leaf_and_checks_nothing_else() {
     let names = NameServer::start().await;
     let ours = Authority::new("our CA");
     let expired = ours.issue(&["elsewhere.example.com"], -3, -1);
