@@ -1,4 +1,4 @@
-//! The parts of a signed request that a signature covers, as a server reads them.
+//! The parts of a request that a signature covers, as a server reads them.
 
 use std::collections::BTreeMap;
 
@@ -6,38 +6,39 @@ use parallax_vocab::event::Arrived;
 use parallax_vocab::signature::SignatureForm;
 
 pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-/// The payload of a presigned URL, unless it says otherwise.
+/// The payload hash of a presigned URL that declares no other.
 pub(super) const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
 /// A request that carries a `SigV4` signature.
 ///
-/// Two of them are equal where a server computes the same signature: texts are decoded, and parameters sorted, so that
-/// another order or another spelling of the same bytes is no difference.
+/// Two of them are equal if a server computes the same signature for both. Texts are decoded and parameters are sorted,
+/// so another order or another encoding of the same bytes is no difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedRequest {
-    /// Where the signature stands.
+    /// Where the signature is: in a header or in the URL.
     pub form: SignatureForm,
     /// Method.
     pub method: String,
     /// `Host`.
     pub host: String,
-    /// Path, decoded.
+    /// Decoded path.
     pub path: String,
-    /// Parameters that are not the signature's own, decoded, sorted as they are signed.
+    /// Decoded parameters without those of the signature itself, in the order in which they are signed.
     pub query: Vec<(String, String)>,
-    /// Signed headers besides those that have a field of their own. A name without a value is absent.
+    /// Signed headers, except those that have a field of their own. A name without a value means that the header is
+    /// absent.
     pub headers: BTreeMap<String, String>,
     /// Declared hash of the payload.
     pub payload: Payload,
     /// `X-Amz-Date`.
     pub date: String,
-    /// `DATE/REGION/SERVICE/aws4_request` of the credential.
+    /// The credential's scope, `DATE/REGION/SERVICE/aws4_request`.
     pub scope: String,
-    /// Access key of the credential.
+    /// The credential's access key.
     pub access_key: String,
-    /// `X-Amz-Expires` of a URL.
+    /// `X-Amz-Expires` of a presigned URL.
     pub expires: String,
-    /// Names of the signed headers, in their order.
+    /// Names of the signed headers, in the order in which they are signed.
     pub signed_headers: Vec<String>,
     /// Session token.
     pub token: Option<String>,
@@ -45,24 +46,25 @@ pub struct SignedRequest {
     pub signature: String,
 }
 
-/// Declared hash of the payload, and where it is declared.
+/// The declared hash of the payload, and where it is declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     /// The value.
     pub hash: String,
-    /// Whether it is a parameter of the URL, and so part of the query that is signed.
+    /// Whether it is a parameter of the URL, and therefore part of the signed query.
     pub in_query: bool,
 }
 
 impl SignedRequest {
-    /// A request as it is sent: `url` byte for byte, `host` where another `Host` is sent than the URL's.
+    /// A request as it is sent. `url` is taken byte for byte; `host` is the `Host` header if it differs from the URL's
+    /// host.
     pub fn sent(method: &str, url: &str, host: Option<&str>, headers: &BTreeMap<String, String>) -> Option<Self> {
         let (own, path, query) = split(url)?;
         Self::assemble(method, host.unwrap_or(own), decoded(path, false), query, headers)
     }
 
-    /// A request as the store's trace shows it. The trace shows the path decoded, unless it was encoded in an unusual
-    /// way: `sent_path` is the path that was sent, which settles what is meant.
+    /// A request as the store's trace shows it. The trace shows the decoded path, unless the path was encoded in an
+    /// unusual way. `sent_path` is the path that was sent, and resolves the ambiguity.
     pub fn arrived(arrived: &Arrived, sent_path: Option<&str>) -> Option<Self> {
         let host = arrived.headers.get("host").map(String::as_str).unwrap_or_default();
         let path = traced_path(&arrived.path, sent_path);
@@ -139,7 +141,7 @@ impl SignedRequest {
     }
 }
 
-/// `Host`, path and query of a URL, as a client sends them: a default port is left out of `Host`.
+/// `Host`, path and query of a URL as a client sends them. A default port is left out of `Host`.
 pub(super) fn split(url: &str) -> Option<(&str, &str, &str)> {
     let (scheme, rest) = url.split_once("://")?;
     let rest = rest.split('#').next().unwrap_or_default();
@@ -152,7 +154,7 @@ pub(super) fn split(url: &str) -> Option<(&str, &str, &str)> {
     Some((host, if path.is_empty() { "/" } else { path }, query))
 }
 
-/// Parameters of the signature itself.
+/// Query parameters that belong to the signature itself.
 const OWN: [&str; 8] = [
     "x-amz-algorithm",
     "x-amz-credential",
@@ -166,7 +168,7 @@ const OWN: [&str; 8] = [
 /// Signed headers that have a field of their own.
 const FIELDS: [&str; 4] = ["host", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"];
 
-/// Parameters of a query, decoded as a server does: `+` is a blank.
+/// The parameters of a query, decoded like a server does: `+` is a space.
 fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
     query.split('&').filter(|it| !it.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -174,13 +176,13 @@ fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// Without outer blanks, inner ones as one: as `SigV4` has it.
+/// Removes outer spaces and reduces inner runs of spaces to one, as `SigV4` requires.
 fn trimmed(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The decoded path of what the trace shows. Go keeps the path as it was sent only where its own encoding of the
-/// decoded path is another (`net/url`, `URL.RawPath`).
+/// Decodes the path that the trace shows. Go keeps the path as it was sent only if Go's own encoding of the decoded
+/// path is different (`net/url`, `URL.RawPath`).
 fn traced_path(shown: &str, sent: Option<&str>) -> String {
     let undone = decoded(shown, false);
     let cannot_be_encoded = go_encoded(&undone) == shown;
@@ -193,7 +195,7 @@ fn go_encoded(path: &str) -> String {
     percent_encoded(path, |byte| byte.is_ascii_alphanumeric() || b"-._~$&+,/:;=@".contains(&byte))
 }
 
-/// Percent-encoding as AWS defines it for signatures: everything but unreserved characters.
+/// Percent-encoding as AWS defines it for signatures: everything except unreserved characters.
 pub(super) fn encoded(text: &str, keep_slash: bool) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (keep_slash && byte == b'/');
     percent_encoded(text, plain)
@@ -211,7 +213,7 @@ fn percent_encoded(text: &str, plain: impl Fn(u8) -> bool) -> String {
     })
 }
 
-/// Percent-decoding; what is no escape stays as it is.
+/// Percent-decoding. Text that is not a valid escape is left unchanged.
 pub(super) fn decoded(text: &str, plus_is_blank: bool) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
