@@ -33,8 +33,7 @@ pub(super) fn environments<'a>(
     };
     let baseline_undone = undone(baseline);
     for variant in loaded.variants.iter().filter(|variant| selected.contains(&variant.id)) {
-        // A step of the break applies something else than the same step of the baseline, so the two cannot be told
-        // apart.
+        // A break that changes what a step applies needs its own environment.
         let steps = variant.scenario.steps();
         let applies =
             |id: &String| steps.iter().any(|it| it.step.id == *id && it.step.nature().effect == Effect::Applies);

@@ -25,9 +25,9 @@ pub struct AtOnce {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Expected {
-    /// The run that told last; none where none is known.
+    /// The latest run that the durations come from; `None` if there is none.
     pub from_run: Option<RunId>,
-    /// What may be under way at once.
+    /// The limits of what runs at the same time.
     pub at_once: AtOnce,
     /// The whole run.
     pub total: Option<f64>,

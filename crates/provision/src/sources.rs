@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use super::error::ProvisionError;
 use super::system::System;
 
-/// Debian's own components; a third party's repository has others (`stable`, `main` under a suite of its own).
+/// The components of Debian's own archive. Third-party repositories have others (`stable`, or `main` under a suite of
+/// their own).
 const COMPONENTS: [&str; 4] = ["main", "contrib", "non-free", "non-free-firmware"];
-/// What a suite's name may end in.
+/// The possible endings of a suite's name.
 const POCKETS: [&str; 3] = ["", "-updates", "-security"];
 
 /// One source of Debian's own archive.
@@ -24,8 +25,8 @@ pub(crate) struct Source {
     kept: Vec<String>,
 }
 
-/// The sources of Debian's own archive that this machine has under `etc`, for the release `suite`, as a `.sources`
-/// file. `None` where the machine is not Debian, or has no such sources.
+/// The sources of Debian's own archive for the release `suite`, read from the folder `etc` and returned as a `.sources`
+/// file. `None` if the machine is not Debian, or has no such sources.
 pub fn debian_sources(etc: &Path, suite: &str) -> Option<String> {
     let system = System::from_os_release(&std::fs::read_to_string(etc.join("os-release")).ok()?).ok()?;
     let sources = own_archive(&read(&etc.join("apt")).ok()?, &system.codename);
@@ -33,7 +34,7 @@ pub fn debian_sources(etc: &Path, suite: &str) -> Option<String> {
     known.then(|| renamed(&sources, &system.codename, suite))
 }
 
-/// Reads the files under `/etc/apt` in apt's own order.
+/// Reads the files under `/etc/apt` in the order in which apt reads them.
 pub(crate) fn read(etc_apt: &Path) -> Result<Vec<(PathBuf, String)>, ProvisionError> {
     let mut paths = vec![etc_apt.join("sources.list")];
     let parts = etc_apt.join("sources.list.d");
@@ -108,7 +109,7 @@ impl Source {
     }
 }
 
-/// A stanza of a `.sources` file; none if it is disabled or has no binary packages.
+/// Parses a stanza of a `.sources` file; `None` if it is disabled or has no binary packages.
 fn stanza(text: &str) -> Option<Source> {
     let mut fields: Vec<(String, String, String)> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
@@ -140,7 +141,7 @@ fn stanza(text: &str) -> Option<Source> {
     })
 }
 
-/// A line of a `.list` file: `deb [signed-by=… arch=…] URI SUITE COMPONENT…`.
+/// Parses a line of a `.list` file: `deb [signed-by=… arch=…] URI SUITE COMPONENT…`.
 fn one_line(line: &str) -> Option<Source> {
     let line = line.split('#').next()?.trim();
     let mut rest = line.strip_prefix("deb")?.strip_prefix([' ', '\t'])?.trim_start();

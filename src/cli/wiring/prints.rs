@@ -1,4 +1,4 @@
-//! A digest of everything that a scenario's verdicts depend on: while it is the same, the verdicts are still valid.
+//! A digest of everything that a scenario's verdicts depend on. While the digest is unchanged, the verdicts stay valid.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,7 +16,7 @@ use parallax_record::Noted as _;
 /// Digests by scenario.
 pub type Prints = BTreeMap<String, String>;
 
-/// Limits for a scenario's folder: depth and number of files.
+/// The maximum number of files in a scenario's folder.
 const FILES_LIMIT: usize = 2_000;
 
 /// The digest of each scenario of the project. It covers the scenario's folder, its fixtures, its images (by the tag
@@ -45,7 +45,7 @@ pub async fn prints(project: &Project, recipes: &Recipes, k3s: K3s) -> Result<Pr
         }
         fields.add("scenario", loaded.document.source.text().as_bytes());
         let file = project.root.join(&loaded.file);
-        // A run may be under way beside this: files are read on a thread of its own, and the rest is done bit by bit.
+        // Other tasks may share this runtime thread, so the files are read on a thread of their own.
         let files = tokio::task::spawn_blocking(move || files_beside(&file)).await;
         let Some(files) = files.noted("read a scenario's folder").flatten() else { continue };
         for (name, digest) in &files {
@@ -80,7 +80,7 @@ pub(super) fn fixtures_of(loaded: &Loaded) -> BTreeSet<String> {
     used.map(|used| used.fixture.clone()).collect()
 }
 
-/// The name and the digest of every other file beside the scenario's; nothing where one cannot be read.
+/// The name and digest of every other file in the scenario's folder; `None` if one cannot be read.
 fn files_beside(file: &Path) -> Option<Vec<(String, String)>> {
     let folder = file.parent()?;
     let mut files = Vec::new();

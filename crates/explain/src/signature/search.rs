@@ -26,7 +26,7 @@ pub struct Case<'a> {
     pub guesses: Guesses,
     /// The store's secret key for this access key.
     pub store_secret: Option<&'a Secret>,
-    /// The secret key that the signer had.
+    /// The signer's secret key.
     pub signer_secret: Option<&'a Secret>,
 }
 
