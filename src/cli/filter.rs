@@ -86,12 +86,12 @@ pub struct Query {
 /// Breaks that are left out.
 #[derive(Clone, Debug, Default)]
 pub enum Without {
-    /// None.
+    /// Nothing is left out.
     #[default]
     Nothing,
-    /// All: baselines stay.
+    /// All breaks are left out; baselines are kept.
     AllBreaks,
-    /// These.
+    /// These breaks are left out.
     These(BTreeSet<VariantId>),
 }
 

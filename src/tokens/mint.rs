@@ -34,7 +34,7 @@ pub struct Claims {
 /// The key that signs.
 #[derive(Debug)]
 pub enum Key {
-    /// An RSA key, and its id as the apiserver makes it.
+    /// An RSA key.
     Rsa {
         /// Private key, PEM.
         pem: Secret,

@@ -35,11 +35,11 @@ pub enum ProvisionError {
     TooOld {
         /// The package.
         package: String,
-        /// The least version.
+        /// The minimum version.
         wanted: String,
-        /// What there is.
+        /// The newest version that the archive has, or a note that it has none.
         has: String,
-        /// The system's own name.
+        /// The name of the system.
         system: String,
     },
     /// A command failed.

@@ -21,7 +21,7 @@ pub struct Past {
     /// The duration of each part.
     #[serde(default)]
     pub took: History,
-    /// How each variant ended last.
+    /// The last result of each variant.
     pub last: BTreeMap<VariantId, Last>,
 }
 

@@ -1,4 +1,4 @@
-//! A stream of bytes as lines of bounded length.
+//! Splits a stream of bytes into lines of bounded length.
 
 use std::io;
 
@@ -6,7 +6,8 @@ use futures::{AsyncBufRead, AsyncBufReadExt as _, Stream};
 
 use super::{LINE_LIMIT_BYTES, Line};
 
-/// Cuts a stream into lines of bounded length. One that breaks ends with its error, and not like one that is over.
+/// Splits a stream into lines of bounded length. If the stream breaks, the last item is the error, so that a broken
+/// stream differs from a complete one.
 pub(super) fn lines(
     reader: impl AsyncBufRead + Send + 'static,
 ) -> impl Stream<Item = io::Result<Line>> + Send + 'static {

@@ -179,7 +179,7 @@ fn of_each_two_parts_that_are_changed_both_are_named() {
         for (index, (first, change)) in changes.iter().enumerate() {
             for (second, change_too) in &changes[index + 1..] {
                 if matches!((first, second), (Part::Host, Part::Port)) {
-                    continue; // one part: a host with its port
+                    continue; // a host and its port count as one part
                 }
                 let mut seen = signed.clone();
                 change(&mut seen);
