@@ -27,8 +27,8 @@ const FOREGROUND: &str = "foregroundDeletion";
 ///
 /// At the deadline, the error names what blocks the deletion: finalizers, and pods that still exist.
 pub async fn delete(scope: &Scope<'_>, api: &Api<DynamicObject>, title: &str, name: &str) -> Result<Done, ActError> {
-    let there = api.get(name).await.map_err(ActError::of(title, "get"))?;
-    let uid = there.uid().unwrap_or_default();
+    let object = api.get(name).await.map_err(ActError::of(title, "get"))?;
+    let uid = object.uid().unwrap_or_default();
     api.delete(name, &DeleteParams::foreground()).await.map_err(ActError::of(title, "delete"))?;
     let Some(object) = gone(api, name, &uid, title, Instant::now() + scope.within).await? else {
         return Ok(Done { told: format!("{title} is gone"), said: json!({ "uid": uid }), ..Done::default() });

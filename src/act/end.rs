@@ -205,14 +205,14 @@ async fn follow(pods: &Api<Pod>, pod: &str, container: &str) -> Option<Log> {
     };
     let mut ended = JoinSet::new();
     ended.spawn(async move {
-        let mut kept = VecDeque::new();
+        let mut last = VecDeque::new();
         while let Some(Ok(line)) = lines.next().await {
-            if kept.len() == LINES {
-                kept.pop_front();
+            if last.len() == LINES {
+                last.pop_front();
             }
-            kept.push_back(line);
+            last.push_back(line);
         }
-        kept
+        last
     });
     Some(Log { ended })
 }

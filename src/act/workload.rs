@@ -66,30 +66,30 @@ impl Workload {
         let deadline = Instant::now() + scope.within;
         let selector = self.selector(scope).await?;
         let only = watcher::Config::default().labels(&selector);
-        let there = async {
+        let settled = async {
             let rolled = match self {
                 Self::Deployment(name) => {
                     let api: Api<Deployment> = Api::namespaced(scope.client.clone(), scope.namespace);
                     let rolled = move |it: Option<&Deployment>| {
                         it.is_some_and(|it| State::of_deployment(it).is_settled(generation))
                     };
-                    came(until(&api, name, rolled, deadline).await)
+                    is_met(until(&api, name, rolled, deadline).await)
                 }
                 Self::StatefulSet(name) => {
                     let api: Api<StatefulSet> = Api::namespaced(scope.client.clone(), scope.namespace);
                     let rolled =
                         move |it: Option<&StatefulSet>| it.is_some_and(|it| State::of_set(it).is_settled(generation));
-                    came(until(&api, name, rolled, deadline).await)
+                    is_met(until(&api, name, rolled, deadline).await)
                 }
             };
             // If the other pods are not gone in time, or could not be watched, the workload's state shows it
             // afterwards.
-            Ok::<bool, String>(rolled? && timeout_at(deadline, gone(scope, &only)).await.is_ok())
+            Ok::<bool, String>(rolled? && timeout_at(deadline, pods_gone(scope, &only)).await.is_ok())
         };
         // Boxed, because otherwise the buffers of the watches would enlarge every enclosing future.
         let ended = Box::pin(async {
             tokio::select! {
-                there = there => Ok(there),
+                settled = settled => Ok(settled),
                 why = hopeless::pod(scope.client.clone(), scope.namespace, only.clone(), &concerns, None) => Err(why),
             }
         });
@@ -150,7 +150,7 @@ impl Workload {
 }
 
 /// Whether a wait ended with its condition met. The error says why this is not known.
-fn came<K>(ended: Ended<K>) -> Result<bool, String> {
+fn is_met<K>(ended: Ended<K>) -> Result<bool, String> {
     match ended {
         Ended::Met(_) => Ok(true),
         Ended::NotMet(_) => Ok(false),
@@ -204,7 +204,7 @@ impl State {
 }
 
 /// Waits until no selected pod is being deleted, because a workload's status does not count such pods.
-async fn gone(scope: &Scope<'_>, selected: &watcher::Config) {
+async fn pods_gone(scope: &Scope<'_>, selected: &watcher::Config) {
     let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
     let mut seen = Box::pin(watcher(pods, selected.clone()).backoff(pauses()));
     let mut leaving: BTreeMap<String, bool> = BTreeMap::new();

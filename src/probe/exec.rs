@@ -82,16 +82,16 @@ pub async fn run(
 /// reads blocks the program.
 async fn read(output: Option<impl AsyncRead + Unpin>) -> String {
     let Some(mut output) = output else { return String::new() };
-    let mut kept = Vec::new();
+    let mut beginning = Vec::new();
     let all = async {
-        (&mut output).take(OUTPUT_LIMIT_BYTES).read_to_end(&mut kept).await?;
+        (&mut output).take(OUTPUT_LIMIT_BYTES).read_to_end(&mut beginning).await?;
         tokio::io::copy(&mut output, &mut tokio::io::sink()).await
     };
     // What was read before the stream broke is used. The exit status says how the program ended.
     if let Err(error) = all.await {
         tracing::debug!(%error, "the output of a program broke off");
     }
-    String::from_utf8_lossy(&kept).into_owned()
+    String::from_utf8_lossy(&beginning).into_owned()
 }
 
 #[cfg(test)]

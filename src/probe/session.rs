@@ -121,7 +121,7 @@ impl Session {
         &self.hello
     }
 
-    /// Asks one question. Waits until its deadline plus [`GRACE`].
+    /// Asks one question. Waits until its deadline and a short grace period for the transfer.
     pub async fn ask(&self, question: Question) -> Result<Answer, ProbeError> {
         let limit = Duration::from_millis(question.deadline_ms);
         match self.call(limit, |request| ToAgent::Ask { request, question: Box::new(question) }).await? {
@@ -130,7 +130,7 @@ impl Session {
         }
     }
 
-    /// Gives a prober an order. Waits for `limit` plus [`GRACE`].
+    /// Gives a prober an order. Waits for `limit` and a short grace period for the transfer.
     pub async fn prober(&self, prober: u64, order: ProberOrder, limit: Duration) -> Result<Series, ProbeError> {
         match self.call(limit, |request| ToAgent::Prober { request, prober, order }).await? {
             Told::Series(Some(series)) => Ok(*series),
@@ -175,7 +175,7 @@ impl Session {
         }
     }
 
-    /// Ends the session: closes the agent's input, and gives the agent [`LAST_WORDS`] to end.
+    /// Ends the session: closes the agent's input, and gives the agent a short time to end.
     pub async fn close(self) {
         let Self { frames, mut supervisor, .. } = self;
         drop(frames);

@@ -26,10 +26,12 @@ pub(super) fn environments<'a>(
     let mut shared = Vec::new();
     let mut own = Vec::new();
     let baseline = &loaded.variants[0];
-    let brought = brought(library, made, loaded);
+    let fixture_objects = fixture_objects(library, made, loaded);
     let undone = |variant: &Variant| {
         let steps = variant.scenario.steps();
-        steps.iter().all(|it| it.step.nature().effect != Effect::Changes && can_be_undone(variant, it.step, &brought))
+        steps
+            .iter()
+            .all(|it| it.step.nature().effect != Effect::Changes && can_be_undone(variant, it.step, &fixture_objects))
     };
     let baseline_undone = undone(baseline);
     for variant in loaded.variants.iter().filter(|variant| selected.contains(&variant.id)) {
@@ -50,7 +52,7 @@ pub(super) fn environments<'a>(
 }
 
 /// Kind and name of the objects that the baseline's fixtures create, if a step applies any object.
-fn brought(library: &Library, made: &Made, loaded: &Loaded) -> BTreeSet<(String, String)> {
+fn fixture_objects(library: &Library, made: &Made, loaded: &Loaded) -> BTreeSet<(String, String)> {
     let baseline = &loaded.variants[0];
     if !baseline.scenario.steps().iter().any(|it| it.step.nature().effect == Effect::Applies) {
         return BTreeSet::new();
@@ -77,10 +79,10 @@ fn title(object: &Value) -> Option<(String, String)> {
 
 /// Whether the effect of a step can be undone: an object that the flow created, in its own namespace or cluster-wide,
 /// or the content of a store. A program with a store's own credentials can have changed anything in the store.
-fn can_be_undone(variant: &Variant, step: &Step, brought: &BTreeSet<(String, String)>) -> bool {
+fn can_be_undone(variant: &Variant, step: &Step, fixture_objects: &BTreeSet<(String, String)>) -> bool {
     let own = |object: &Value| {
         let elsewhere = object.pointer("/metadata/namespace").is_some();
-        title(object).is_some_and(|it| !it.1.contains("{{") && !brought.contains(&it))
+        title(object).is_some_and(|it| !it.1.contains("{{") && !fixture_objects.contains(&it))
             && (!elsewhere || is_wide(object))
     };
     let program = |script: &ScriptStep| {

@@ -139,7 +139,7 @@ struct Wants {
     objects: Vec<String>,
     /// The id of the environment that requires that its cluster does not start. No other environment may share this
     /// cluster.
-    stillborn: Option<String>,
+    without_cluster: Option<String>,
 }
 
 impl Wants {
@@ -169,8 +169,9 @@ impl Wants {
         objects.extend(applied.filter(|it| fixture::is_wide(it)).map(Value::to_string));
         objects.sort();
         objects.dedup();
-        let stillborn = draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY)).then(|| draft.id.clone());
-        Ok(Self { traits, objects, stillborn })
+        let without_cluster =
+            draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY)).then(|| draft.id.clone());
+        Ok(Self { traits, objects, without_cluster })
     }
 }
 
@@ -238,9 +239,9 @@ fn environment(
         }
         variant.places.extend(places);
     }
-    let nowhere = nowhere(draft.loaded, &variants[0].variant, &fixtures);
-    if !nowhere.is_empty() {
-        return Err(nowhere);
+    let hosts_without_container = hosts_without_container(draft.loaded, &variants[0].variant, &fixtures);
+    if !hosts_without_container.is_empty() {
+        return Err(hosts_without_container);
     }
     let (pods, service_accounts) = pods::of(&mut variants, &fixtures);
     let outside = variants.iter().flat_map(|it| it.variant.scenario.vantages.values());
@@ -249,10 +250,14 @@ fn environment(
 }
 
 /// Diagnostics for CoreDNS entries whose fixture has no container beside the cluster.
-fn nowhere(loaded: &Loaded, variant: &Variant, fixtures: &BTreeMap<String, Contributions>) -> Vec<Diagnostic> {
-    let beside = |id: &str| fixtures.get(id).is_some_and(|it| !it.containers.is_empty());
+fn hosts_without_container(
+    loaded: &Loaded,
+    variant: &Variant,
+    fixtures: &BTreeMap<String, Contributions>,
+) -> Vec<Diagnostic> {
+    let has_container = |id: &str| fixtures.get(id).is_some_and(|it| !it.containers.is_empty());
     let hosts = fixtures.iter().flat_map(|(id, it)| it.dns_hosts.iter().map(move |host| (id, host)));
-    let wrong = hosts.filter(|(_, host)| !beside(&host.address_of)).map(|(id, host)| {
+    let wrong = hosts.filter(|(_, host)| !has_container(&host.address_of)).map(|(id, host)| {
         let known = fixtures.iter().filter(|(_, it)| !it.containers.is_empty()).map(|(id, _)| id.as_str());
         let message = format!("{}: `{}` has no container outside the cluster", variant.id, host.address_of);
         loaded.fixture_error(id, message).fix(suggest(&host.address_of, known, "fixtures with one"))

@@ -147,8 +147,8 @@ pub(crate) const TABLE: &[Known] = &[
         package: "golang-go",
         same_suite: &["golang-src"],
         version: &["env", "GOVERSION"],
-        // Kubernetes 1.34 needs this in its go.mod. From 1.21 on, Go downloads the newer toolchain that another module
-        // needs.
+        // Kubernetes 1.34's go.mod needs at least this version. From 1.21 on, Go downloads the newer toolchain that
+        // another module needs.
         least: Release(1, 24),
         uses: &[(Use::Recipe, "building images from Go modules"), (Use::Test, "an image whose build fails")],
         ..PLAIN

@@ -22,7 +22,7 @@ pub(crate) struct Source {
     suites: Vec<String>,
     components: Vec<String>,
     /// Fields that are copied unchanged, such as `Signed-By`, with their continuation lines.
-    kept: Vec<String>,
+    copied: Vec<String>,
 }
 
 /// The sources of Debian's own archive for the release `suite`, read from the folder `etc` and returned as a `.sources`
@@ -85,7 +85,7 @@ pub(crate) fn renamed(sources: &[Source], from: &str, to: &str) -> String {
         lines.push(format!("URIs: {}", source.uris.join(" ")));
         lines.push(format!("Suites: {}", suites.join(" ")));
         lines.push(format!("Components: {}", source.components.join(" ")));
-        lines.extend(source.kept.iter().cloned());
+        lines.extend(source.copied.iter().cloned());
         lines.push(String::new());
     }
     lines.join("\n")
@@ -104,7 +104,7 @@ impl Source {
         if !self.components.iter().all(|component| COMPONENTS.contains(&component.as_str())) {
             return false;
         }
-        let key = self.kept.iter().find(|field| field.to_ascii_lowercase().starts_with("signed-by:"));
+        let key = self.copied.iter().find(|field| field.to_ascii_lowercase().starts_with("signed-by:"));
         key.is_none_or(|key| key.contains("debian-archive"))
     }
 }
@@ -132,12 +132,12 @@ fn stanza(text: &str) -> Option<Source> {
     if off || !words("types").contains(&"deb".to_owned()) {
         return None;
     }
-    let kept = ["signed-by", "architectures", "trusted", "check-valid-until"];
+    let copied = ["signed-by", "architectures", "trusted", "check-valid-until"];
     Some(Source {
         uris: words("uris"),
         suites: words("suites"),
         components: words("components"),
-        kept: fields.iter().filter(|(key, ..)| kept.contains(&key.as_str())).map(|(.., raw)| raw.clone()).collect(),
+        copied: fields.iter().filter(|(key, ..)| copied.contains(&key.as_str())).map(|(.., raw)| raw.clone()).collect(),
     })
 }
 
@@ -145,7 +145,7 @@ fn stanza(text: &str) -> Option<Source> {
 fn one_line(line: &str) -> Option<Source> {
     let line = line.split('#').next()?.trim();
     let mut rest = line.strip_prefix("deb")?.strip_prefix([' ', '\t'])?.trim_start();
-    let mut kept = Vec::new();
+    let mut copied = Vec::new();
     if let Some(bracketed) = rest.strip_prefix('[') {
         let (options, after) = bracketed.split_once(']')?;
         rest = after;
@@ -158,12 +158,12 @@ fn one_line(line: &str) -> Option<Source> {
                 "check-valid-until" => "Check-Valid-Until",
                 _ => continue,
             };
-            kept.push(format!("{field}: {}", value.replace(',', " ")));
+            copied.push(format!("{field}: {}", value.replace(',', " ")));
         }
     }
     let mut words = rest.split_whitespace().map(str::to_owned);
     let (uri, suite) = (words.next()?, words.next()?);
-    Some(Source { uris: vec![uri], suites: vec![suite], components: words.collect(), kept })
+    Some(Source { uris: vec![uri], suites: vec![suite], components: words.collect(), copied })
 }
 
 #[cfg(test)]

@@ -70,11 +70,11 @@ impl Past {
         let folder = path.parent().unwrap_or(root);
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let beside = path.with_extension(format!("{}.part", std::process::id()));
+        let partial = path.with_extension(format!("{}.part", std::process::id()));
         // An earlier process with the same id may have left a half-written file.
-        drop(std::fs::remove_file(&beside));
-        write_private(&beside, text.as_bytes()).map_err(|error| error.to_string())?;
-        std::fs::rename(&beside, &path).map_err(failed)
+        drop(std::fs::remove_file(&partial));
+        write_private(&partial, text.as_bytes()).map_err(|error| error.to_string())?;
+        std::fs::rename(&partial, &path).map_err(failed)
     }
 }
 

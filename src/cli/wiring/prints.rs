@@ -16,7 +16,7 @@ use parallax_record::Noted as _;
 /// Digests by scenario.
 pub type Prints = BTreeMap<String, String>;
 
-/// The maximum number of files in a scenario's folder.
+/// The maximum number of entries in a scenario's folder.
 const FILES_LIMIT: usize = 2_000;
 
 /// The digest of each scenario of the project. It covers the scenario's folder, its fixtures, its images (by the tag
@@ -45,8 +45,9 @@ pub async fn prints(project: &Project, recipes: &Recipes, k3s: K3s) -> Result<Pr
         }
         fields.add("scenario", loaded.document.source.text().as_bytes());
         let file = project.root.join(&loaded.file);
-        // Other tasks may share this runtime thread, so the files are read on a thread of their own.
-        let files = tokio::task::spawn_blocking(move || files_beside(&file)).await;
+        // A run may be in progress at the same time: files are read on a separate thread, and the rest is done in small
+        // parts.
+        let files = tokio::task::spawn_blocking(move || other_files(&file)).await;
         let Some(files) = files.noted("read a scenario's folder").flatten() else { continue };
         for (name, digest) in &files {
             fields.add(name, digest.as_bytes());
@@ -81,7 +82,7 @@ pub(super) fn fixtures_of(loaded: &Loaded) -> BTreeSet<String> {
 }
 
 /// The name and digest of every other file in the scenario's folder; `None` if one cannot be read.
-fn files_beside(file: &Path) -> Option<Vec<(String, String)>> {
+fn other_files(file: &Path) -> Option<Vec<(String, String)>> {
     let folder = file.parent()?;
     let mut files = Vec::new();
     let mut waiting = vec![folder.to_owned()];

@@ -206,10 +206,10 @@ impl Reader {
     /// Reports that the log of a run no longer exists. A pod that no longer exists is not reported, because it is no
     /// longer part of the question.
     pub(super) async fn gone(&self, it: &Instance, previous: bool) -> Result<Option<String>, LogError> {
-        let there = self.pods.get_opt(&it.pod).await.map_err(|error| self.failed(error))?;
+        let pod = self.pods.get_opt(&it.pod).await.map_err(|error| self.failed(error))?;
         let which = if previous { "the run before the present one" } else { "the present run" };
         let words = || format!("the log of {which} of container {} in pod {} is gone", it.container, it.pod);
-        Ok(there.is_some().then(words))
+        Ok(pod.is_some().then(words))
     }
 
     /// Reports a rotated part of a run's log, because the apiserver shows only the rest. If the node does
@@ -220,13 +220,13 @@ impl Reader {
         let path = format!("/api/v1/nodes/{node}/proxy/logs/pods/{folder}/");
         let request = http::Request::get(path).body(Vec::new()).ok()?;
         let listing = self.client.request_text(request).await.ok()?;
-        put_aside(&listing, it.restarts, self.question.since)
+        has_rotated_file(&listing, it.restarts, self.question.since)
             .then(|| format!("the beginning of the log of container {} in pod {} was put aside", it.container, it.pod))
     }
 }
 
 /// Whether a folder listing (HTML links) contains a rotated file of this run that may hold lines that count.
-fn put_aside(listing: &str, restarts: i32, since: Option<OffsetDateTime>) -> bool {
+fn has_rotated_file(listing: &str, restarts: i32, since: Option<OffsetDateTime>) -> bool {
     let names = listing.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     let of_run = format!("{restarts}.log.");
     names.filter_map(|name| name.strip_prefix(&of_run)).any(|instant| {
@@ -311,7 +311,7 @@ mod tests {
             (1, Some(at("2026-01-01T00:00:00Z")), true),
             (1, Some(at("2026-01-01T00:01:00Z")), false),
         ] {
-            assert_eq!(put_aside(listing, restarts, since), expected, "{restarts} {since:?}");
+            assert_eq!(has_rotated_file(listing, restarts, since), expected, "{restarts} {since:?}");
         }
     }
 }
