@@ -74,7 +74,7 @@ pub enum LogError {
     /// Nothing exists that has this log. This is a fault of the system under test.
     #[error("{0}")]
     None(String),
-    /// The apiserver could not be asked.
+    /// The request to the apiserver failed.
     #[error("the log of {what} cannot be read: {source}")]
     Api {
         /// The object whose log was read.

@@ -186,7 +186,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// A duration. If it is not known, the end of its cluster is not known either.
+    /// Returns the duration, or 0 if it is not known. In that case the end of its cluster is marked as not known.
     fn known(&mut self, cluster: usize, took: Option<u64>) -> u64 {
         if took.is_none() {
             self.ends[cluster] = None;
