@@ -1,4 +1,4 @@
-//! `delete`: an object with all that it owns, waited for until it is gone.
+//! `delete`: deletes an object with all its dependents, and waits until it is gone.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -17,17 +17,18 @@ use super::{ActError, Done, Scope};
 use crate::cluster::{Ended, until};
 use parallax_record::Noted as _;
 
-/// The finalizer behind which an object waits for what it owns.
+/// The finalizer that keeps an object until its dependents are deleted.
 const FOREGROUND: &str = "foregroundDeletion";
 
-/// Deletes an object in the foreground, so that it goes after what it owns, and waits until it is gone.
+/// Deletes an object with foreground cascading deletion, so that its dependents are deleted first, and waits until it
+/// is gone.
 ///
 /// # Errors
 ///
-/// At the deadline what blocks it is named: finalizers, pods that are still there.
+/// At the deadline, the error names what blocks the deletion: finalizers, and pods that still exist.
 pub async fn delete(scope: &Scope<'_>, api: &Api<DynamicObject>, title: &str, name: &str) -> Result<Done, ActError> {
-    let there = api.get(name).await.map_err(ActError::of(title, "get"))?;
-    let uid = there.uid().unwrap_or_default();
+    let object = api.get(name).await.map_err(ActError::of(title, "get"))?;
+    let uid = object.uid().unwrap_or_default();
     api.delete(name, &DeleteParams::foreground()).await.map_err(ActError::of(title, "delete"))?;
     let Some(object) = gone(api, name, &uid, title, Instant::now() + scope.within).await? else {
         return Ok(Done { told: format!("{title} is gone"), said: json!({ "uid": uid }), ..Done::default() });
@@ -36,7 +37,7 @@ pub async fn delete(scope: &Scope<'_>, api: &Api<DynamicObject>, title: &str, na
     Err(ActError::cause(title, format!("it is not gone after {} s: {blocks}", scope.within.as_secs())))
 }
 
-/// Waits until an object is gone; what is still there where it did not go in time.
+/// Waits until an object is gone. If it still exists at the deadline, returns it.
 pub(super) async fn gone<K>(
     api: &Api<K>,
     name: &str,
@@ -54,7 +55,7 @@ where
     }
 }
 
-/// What keeps an object that is being deleted.
+/// Describes what blocks the deletion of an object.
 async fn blocks(scope: &Scope<'_>, object: &DynamicObject, uid: &str) -> String {
     let mut blocks: Vec<String> = object
         .finalizers()
@@ -70,7 +71,7 @@ async fn blocks(scope: &Scope<'_>, object: &DynamicObject, uid: &str) -> String 
     blocks.join("; ")
 }
 
-/// A namespace says itself what is left in it.
+/// The conditions of a namespace, which name what is left in it. Other kinds have no such conditions.
 fn conditions_of(object: &DynamicObject) -> Vec<String> {
     if object.types.as_ref().is_none_or(|types| types.kind != "Namespace") {
         return Vec::new();
@@ -80,7 +81,7 @@ fn conditions_of(object: &DynamicObject) -> Vec<String> {
     left.filter_map(|it| it["message"].as_str().map(str::to_owned)).collect()
 }
 
-/// Pods that an object owns, itself or by a `ReplicaSet`, and that are still there; with what keeps each.
+/// The existing pods that an object owns, directly or through a `ReplicaSet`, and what blocks the deletion of each.
 async fn pods(scope: &Scope<'_>, uid: &str) -> Vec<String> {
     let all = ListParams::default();
     let sets: Api<ReplicaSet> = Api::namespaced(scope.client.clone(), scope.namespace);

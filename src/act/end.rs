@@ -1,9 +1,10 @@
-//! `end`: the end of a whole pod, as a crash of its node or as a deletion, with what its containers said last.
+//! `end`: ends a whole pod, by a simulated node crash or by a deletion, and collects the last output of its containers.
 //!
-//! A finalizer of ours holds the pod's object until the kubelet has told the end of each container: exit codes and
-//! restarts are then known from the pod's status, and nothing of its name begins before.
+//! A finalizer of the harness keeps the pod's object until the kubelet has reported the end of each container. Exit
+//! codes and restarts are then known from the pod's status, and no other pod of the same name can start before.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -25,21 +26,21 @@ use parallax_language::scenario::model::{Ending, Signal};
 use parallax_language::scenario::target::Which;
 use parallax_record::{Noted as _, in_full};
 
-/// What holds the pod's object.
+/// The finalizer that keeps the pod's object.
 const FINALIZER: &str = "parallax.local/held";
-/// How long the runtime may take to deliver signals.
+/// The time limit for the container runtime to deliver signals.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(20);
-/// How many lines of each container are kept.
+/// The number of last lines that are kept for each container.
 const LINES: usize = 12;
-/// A log that is followed ends with its container; where it does not, what came so far is what there is.
+/// The stream of a followed log ends with its container. If it does not end within this time, the lines up to then are the last ones.
 const LOG_ENDS_WITHIN: Duration = Duration::from_secs(3);
 
 /// Ends a pod and waits until it is gone.
 ///
 /// # Errors
 ///
-/// Where it is not there or does not run, where a killed container has another exit code than 137, and where its end is
-/// not seen in time; the finalizer is then taken off again.
+/// Fails if the pod does not exist or does not run, if a killed container has another exit code than 137, and if the
+/// end is not seen in time. In any case the finalizer is removed again.
 pub async fn end(scope: &Scope<'_>, engine: &Engine, node: &str, which: &Which, how: Ending) -> Result<Done, ActError> {
     let deadline = Instant::now() + scope.within;
     let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
@@ -60,9 +61,9 @@ pub async fn end(scope: &Scope<'_>, engine: &Engine, node: &str, which: &Which, 
     let mut said = BTreeMap::new();
     for (container, log) in runs.keys().zip(logs) {
         let Some(mut log) = log else { continue };
-        let lines = tokio::time::timeout(LOG_ENDS_WITHIN, log.ended.join_next()).await;
-        let lines = lines.noted("read a container's log to its end").flatten();
-        said.insert(container.clone(), lines.and_then(Result::ok).unwrap_or_default());
+        // A log that has not ended in time has given its lines up to here.
+        tokio::time::timeout(LOG_ENDS_WITHIN, log.ended.join_next()).await.noted("read a container's log to its end");
+        said.insert(container.clone(), log.last());
     }
     for (container, seen) in &mut seen.containers {
         let lines = said.get(container).cloned().unwrap_or_default();
@@ -80,7 +81,7 @@ pub async fn end(scope: &Scope<'_>, engine: &Engine, node: &str, which: &Which, 
     let gone_unix_ms = unix_ms();
     let mut moments = Vec::new();
     for (container, seen) in &seen.containers {
-        // What writes JSON with its instant says when it wrote last.
+        // A program that writes JSON lines with a time shows in its last line when it was last active.
         let at = seen["last"].as_object().and_then(|it| it.values().next()).and_then(|it| it["unix_ms"].as_u64());
         let what = || format!("{container} said last {}", seen["last"]);
         moments.extend(at.map(|unix_ms| Moment { unix_ms, what: what() }));
@@ -152,7 +153,7 @@ async fn end_held(
     Ok(Seen { began_unix_ms, containers, void })
 }
 
-/// Kills the main processes of containers at once, by the runtime of their node.
+/// Kills the main processes of all containers at the same time, through the container runtime of their node.
 async fn kill(engine: &Engine, node: &str, ids: impl Iterator<Item = &String>, title: &str) -> Result<(), ActError> {
     let one = |id: &String| {
         let id = id.split_once("://").map_or(id.as_str(), |(_, id)| id);
@@ -160,19 +161,19 @@ async fn kill(engine: &Engine, node: &str, ids: impl Iterator<Item = &String>, t
     };
     let script = format!("{} wait", ids.map(one).collect::<Vec<_>>().join(" "));
     let delivered = engine.exec(node, &["sh", "-c", &script], DELIVERED_WITHIN).await?;
-    // `wait` succeeds whatever its jobs did: what the runtime complains of is written.
+    // The shell's `wait` succeeds even if a job failed, so a failure shows only in the output.
     if !delivered.output.trim().is_empty() {
         return Err(ActError::cause(title, format!("the runtime says {}", delivered.output.trim())));
     }
     Ok(())
 }
 
-/// Puts the finalizer on, or takes it off. A pod that is gone holds nothing.
+/// Adds or removes the finalizer. Removing it from a pod that no longer exists succeeds.
 async fn hold(pods: &Api<Pod>, pod: &Pod, title: &str, on: bool) -> Result<(), ActError> {
     let name = pod.name_any();
     let mut finalizers: Vec<String> = pod.finalizers().iter().filter(|it| *it != FINALIZER).cloned().collect();
     finalizers.extend(on.then(|| FINALIZER.to_owned()));
-    // Of another pod of the same name, the uid is another, and the apiserver refuses.
+    // If another pod has the same name now, its uid differs, and the apiserver refuses the patch.
     let patch = json!({ "metadata": { "uid": pod.uid(), "finalizers": finalizers } });
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     match pods.patch(&name, &parameters, &Patch::Merge(&patch)).await {
@@ -182,13 +183,21 @@ async fn hold(pods: &Api<Pod>, pod: &Pod, title: &str, on: bool) -> Result<(), A
     }
 }
 
-/// A log that is read as it is written, as long as this lives: a set ends its tasks when it is dropped.
+/// A log that is followed while this value exists. Dropping the set aborts its task.
 struct Log {
-    ended: JoinSet<VecDeque<String>>,
+    /// The last lines so far.
+    last: Arc<Mutex<VecDeque<String>>>,
+    ended: JoinSet<()>,
 }
 
-/// Follows what a container writes, until it ends. None where it cannot be had: the last words are then missing, and the
-/// end is seen all the same.
+impl Log {
+    fn last(&self) -> VecDeque<String> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Follows the output of a container until it ends. `None` if the log cannot be read; the last lines are then missing,
+/// but the end of the pod is still observed.
 async fn follow(pods: &Api<Pod>, pod: &str, container: &str) -> Option<Log> {
     let parameters = LogParams {
         container: Some(container.to_owned()),
@@ -204,17 +213,18 @@ async fn follow(pods: &Api<Pod>, pod: &str, container: &str) -> Option<Log> {
         }
     };
     let mut ended = JoinSet::new();
+    let last = Arc::new(Mutex::new(VecDeque::new()));
+    let so_far = Arc::clone(&last);
     ended.spawn(async move {
-        let mut kept = VecDeque::new();
         while let Some(Ok(line)) = lines.next().await {
-            if kept.len() == LINES {
-                kept.pop_front();
+            let mut last = so_far.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.len() == LINES {
+                last.pop_front();
             }
-            kept.push_back(line.text);
+            last.push_back(line.text);
         }
-        kept
     });
-    Some(Log { ended })
+    Some(Log { last, ended })
 }
 
 fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
@@ -222,7 +232,7 @@ fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     status.flat_map(|it| it.init_container_statuses.iter().chain(&it.container_statuses).flatten())
 }
 
-/// Containers that run, init containers that go on among them, with the runtime's ids.
+/// The running containers, including sidecar init containers, with their ids in the runtime.
 fn running(pod: &Pod) -> BTreeMap<String, String> {
     let runs = statuses(pod).filter(|it| it.state.as_ref().is_some_and(|state| state.running.is_some()));
     runs.filter_map(|it| Some((it.name.clone(), it.container_id.clone()?))).collect()

@@ -1,4 +1,4 @@
-//! Why an act did not come about.
+//! Why an action did not take effect.
 
 use parallax_vocab::Cause;
 use parallax_vocab::event::Failure;
@@ -9,13 +9,13 @@ use crate::cluster::is_transient;
 use parallax_engine::EngineError;
 use parallax_record::in_full;
 
-/// Why an act did not come about.
+/// Why an action did not take effect.
 #[derive(Debug, thiserror::Error)]
 pub enum ActError {
-    /// The cluster's doing: it refused, or what should follow did not.
+    /// A fault of the cluster: it refused the change, or the change did not take effect.
     #[error("{0}")]
     Cause(Cause),
-    /// The apiserver could not be asked, or not in these words.
+    /// The request could not be sent to the apiserver, or was not valid.
     #[error(transparent)]
     Apply(#[from] ApplyError),
     /// The apiserver could not be reached.
@@ -26,12 +26,12 @@ pub enum ActError {
         /// The client's reason.
         source: Box<kube::Error>,
     },
-    /// What was to come about could not be watched to its end.
+    /// The effect could not be observed until the end of the wait.
     #[error("nothing is known of {resource} any more: {reason}")]
     Unseen {
-        /// What was watched.
+        /// The watched resource.
         resource: String,
-        /// Why.
+        /// Why it could not be observed.
         reason: String,
     },
     /// A certificate could not be made.
@@ -40,7 +40,7 @@ pub enum ActError {
     /// The engine could not run a command in the node's container.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The node's container runtime did not do as it was told.
+    /// The node's container runtime did not carry out a command.
     #[error("`{command}` on the node ended with {code}: {said}")]
     Runtime {
         /// The command.
@@ -53,18 +53,18 @@ pub enum ActError {
 }
 
 impl ActError {
-    /// The cluster's refusal or failure, about `resource`.
+    /// The cluster's refusal or failure about `resource`.
     pub(super) fn cause(resource: &str, detail: impl Into<String>) -> Self {
         Self::Cause(Cause::Resource { resource: resource.to_owned(), detail: detail.into() })
     }
 
-    /// What could not be looked at any more: whatever became of `resource`, nobody saw it.
+    /// An error for a resource that could no longer be observed, so its state is not known.
     pub(super) fn unseen(resource: &str, reason: String) -> Self {
         Self::Unseen { resource: resource.to_owned(), reason }
     }
 
-    /// What the apiserver said to a request about `resource`; where it did not answer, or could not, the harness could not
-    /// ask.
+    /// Turns the apiserver's answer to a request about `resource` into an error. If the apiserver refused, this is a
+    /// cause; if it did not or could not answer, it is an error of the harness.
     pub(super) fn of(resource: &str, doing: &str) -> impl FnOnce(kube::Error) -> Self {
         let (resource, doing) = (resource.to_owned(), format!("{doing} {resource}"));
         move |error| match error {
@@ -75,7 +75,7 @@ impl ActError {
         }
     }
 
-    /// Whether it says nothing about what was asked for, and asking again may bring an answer.
+    /// Whether the error is temporary: it says nothing about the request, and a retry may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Apply(error) => error.is_transient(),
@@ -85,7 +85,7 @@ impl ActError {
         }
     }
 
-    /// The failure as a person reads it.
+    /// The failure for people.
     pub fn failure(&self) -> Failure {
         match self {
             Self::Apply(error) => error.failure(),

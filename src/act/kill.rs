@@ -1,4 +1,4 @@
-//! `kill`: the end of a container's main process, through the node's container runtime.
+//! `kill`: ends a container's main process, through the node's container runtime.
 
 use std::time::Duration;
 
@@ -14,14 +14,15 @@ use parallax_engine::Engine;
 use parallax_language::scenario::model::Signal;
 use parallax_language::scenario::target::Which;
 
-/// The namespace in which the kubelet keeps its containers in containerd.
+/// The containerd namespace in which the kubelet keeps its containers.
 pub(super) const RUNTIME_NAMESPACE: &str = "k8s.io";
-/// What containerd says of a task that has ended (`errdefs.ErrNotFound`, and the shim's own words).
+/// containerd's messages about a task that has already ended (`errdefs.ErrNotFound`, and the shim's own message).
 const ENDED: [&str; 2] = ["not found", "process already finished"];
-/// How long the runtime may take to deliver a signal; the end that follows has the act's own deadline.
+/// The time limit for the runtime to deliver a signal. The wait for the end that follows has the deadline of the
+/// action.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(20);
 
-/// What is to be ended, and how.
+/// The process to end, and the signal.
 #[derive(Clone, Debug)]
 pub struct Victim {
     /// The pod, by name or labels.
@@ -32,13 +33,13 @@ pub struct Victim {
     pub signal: Signal,
 }
 
-/// Ends a container's main process and waits until its end is seen in the pod's status. Published k3s and the
+/// Ends a container's main process and waits until its end appears in the pod's status. Published k3s and the
 /// source-built node both have containerd's `ctr` on the path, with their own socket as its default.
 ///
 /// # Errors
 ///
-/// Where the pod or the container is not there or does not run, where SIGKILL leaves another exit code than 137, and
-/// where no end is seen: a process that is the first of its namespace does not hear a signal that it has no handler for.
+/// Fails if the pod or the container does not exist or does not run, if SIGKILL leaves another exit code than 137, and
+/// if no end is seen: the first process of a PID namespace ignores a signal for which it has no handler.
 pub async fn kill(scope: &Scope<'_>, engine: &Engine, node: &str, victim: &Victim) -> Result<Done, ActError> {
     let deadline = Instant::now() + scope.within;
     let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
@@ -50,7 +51,7 @@ pub async fn kill(scope: &Scope<'_>, engine: &Engine, node: &str, victim: &Victi
     let signal = victim.signal.name();
     let command = ["ctr", "--namespace", RUNTIME_NAMESPACE, "tasks", "kill", "--signal", signal, runtime_id];
     let delivered = engine.exec(node, &command, DELIVERED_WITHIN).await?;
-    // It ended, or its pod went, since its status was read.
+    // The container ended, or its pod was deleted, after its status was read.
     if delivered.code != 0 && ENDED.iter().any(|said| delivered.output.contains(said)) {
         return Err(ActError::cause(&title, "it does not run"));
     }
@@ -78,7 +79,7 @@ pub async fn kill(scope: &Scope<'_>, engine: &Engine, node: &str, victim: &Victi
     Ok(Done { told, said: json!({ "pod": name, "exit-code": code, "container-id": id }), ..Done::default() })
 }
 
-/// The one pod that is meant.
+/// Finds the one pod that `which` selects.
 pub(super) async fn find(scope: &Scope<'_>, pods: &Api<Pod>, which: &Which) -> Result<Pod, ActError> {
     match which {
         Which::Name(name) => {
@@ -106,7 +107,7 @@ fn status<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
     pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|it| it.name == container)
 }
 
-/// The runtime's id of a container that runs, or why there is none.
+/// The runtime's id of a running container, or why there is none.
 fn running(pod: &Pod, container: &str) -> Result<String, String> {
     let Some(status) = status(pod, container) else {
         let known = pod.spec.iter().flat_map(|spec| &spec.containers).map(|it| it.name.as_str());
@@ -120,7 +121,7 @@ fn running(pod: &Pod, container: &str) -> Result<String, String> {
     id.ok_or_else(|| "it does not run".to_owned())
 }
 
-/// How the run of that id ended, where its end is known.
+/// How the container run with this id ended, if its end is known.
 fn end<'a>(pod: &'a Pod, container: &str, id: &str) -> Option<&'a ContainerStateTerminated> {
     let status = status(pod, container)?;
     let ends = [&status.state, &status.last_state].into_iter().flatten().filter_map(|it| it.terminated.as_ref());

@@ -1,8 +1,8 @@
-//! Acting: what a step changes in a cluster that stands, and the wait until the change has come about.
+//! Actions: what a step changes in a running cluster, and the wait until the change has taken effect.
 //!
-//! Only this room and `apply` change a cluster. Each act waits by watches, bounded by its own deadline; at the deadline
-//! it names what it still waits for. What the apiserver refuses and what does not come about is a cause
-//! ([`ActError::Cause`]); what keeps the harness from acting is not.
+//! Only this module and `apply` change a cluster. Each action waits by watches until its own deadline; at the deadline
+//! it names what it still waits for. If the apiserver refuses the change, or the change does not take effect, this is a
+//! cause ([`ActError::Cause`]). If something prevents the harness from acting, it is not a cause.
 
 mod delete;
 mod end;
@@ -29,34 +29,35 @@ pub use self::rotate::{reissue, rotate};
 pub use self::scale::scale;
 pub use self::workload::Workload;
 
-/// How long an act may take that does not say so itself.
+/// The default time limit of an action.
 pub const WITHIN: Duration = Duration::from_mins(1);
-/// The field manager under which fields are changed: another than that of `apply`, whose fields these may be.
+/// The field manager for changed fields. It differs from the field manager of `apply`, which may own these fields.
 const FIELD_MANAGER: &str = "parallax-act";
 
-/// What an act brought.
+/// The result of an action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Done {
-    /// What `{{ step }}` stands for.
+    /// The value of `{{ step }}` in later steps.
     pub value: Option<String>,
-    /// What a person should know of it: one line.
+    /// A summary for people, in one line.
     pub told: String,
-    /// The same as data.
+    /// The result as data.
     pub said: serde_json::Value,
-    /// What happened at which instant.
+    /// What happened at which time.
     pub moments: Vec<Moment>,
-    /// Why it was not done as it was meant, where something came in between: it says nothing then, and may be done again.
+    /// Why the round is void, if something prevented the action from being done as intended. It then says nothing, and
+    /// may be repeated.
     pub void: Option<String>,
 }
 
-/// The cluster with what an act needs to know of where it is to happen.
+/// The cluster, and where in it an action takes place.
 #[derive(Clone, Copy)]
 pub struct Scope<'a> {
-    /// The client.
+    /// The Kubernetes client.
     pub client: &'a Client,
-    /// Where objects are that do not say their namespace.
+    /// The namespace of objects that do not set their own.
     pub namespace: &'a str,
-    /// The deadline.
+    /// The time limit.
     pub within: Duration,
 }
 

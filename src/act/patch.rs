@@ -1,4 +1,4 @@
-//! `patch`: fields of an object, by merge patch or JSON patch.
+//! `patch`: changes fields of an object, by merge patch or JSON patch.
 
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{ActError, Done, FIELD_MANAGER};
 
-/// Patches an object and returns it as the cluster then holds it. `json` is a list of operations, else it is merged.
+/// Patches an object and returns the new state. If `json` is a list of operations, it is a JSON patch, else a merge
+/// patch.
 pub async fn patch(
     api: &Api<DynamicObject>,
     title: &str,

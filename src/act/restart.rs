@@ -1,4 +1,4 @@
-//! `restart`: every pod of a workload replaced.
+//! `restart`: replaces every pod of a workload.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -8,15 +8,15 @@ use time::OffsetDateTime;
 
 use super::{ActError, Done, FIELD_MANAGER, Scope, Workload};
 
-/// The annotation of a pod template that makes its pods new ones. Finer than kubectl's, which counts whole seconds: two
-/// restarts in one would be one.
+/// The annotation of a pod template whose change makes the controller replace the pods. Its value is in nanoseconds;
+/// kubectl's is in seconds, with which two restarts within one second would be one.
 const ANNOTATION: &str = "io.parallax/restarted-at";
 
-/// Replaces every pod and waits until the new ones are available and the old ones gone.
+/// Replaces every pod and waits until the new pods are available and the old ones are gone.
 ///
 /// # Errors
 ///
-/// At the deadline, or as soon as one of the new pods is beyond hope.
+/// Fails at the deadline, or as soon as one of the new pods is in a state from which it cannot recover.
 pub async fn restart(scope: &Scope<'_>, workload: &Workload) -> Result<Done, ActError> {
     let title = workload.title(scope.namespace);
     let at = OffsetDateTime::now_utc().unix_timestamp_nanos().to_string();

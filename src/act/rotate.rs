@@ -1,4 +1,4 @@
-//! `rotate`: a new leaf in the Secret of a fixture's certificate.
+//! `rotate`: puts a new leaf into the Secret of a fixture's certificate.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::certs::{CertError, Issuer, Leaf};
 use parallax_language::fixture::Certificate;
 use parallax_language::scenario::model::RotateStep;
 
-/// Issues a certificate anew: what the step does not say is as `planned`. `start` is the start of the run.
+/// Issues a certificate again. Fields that the step does not set are as in `planned`. `start` is the start of the run.
 pub fn reissue(
     planned: &Certificate,
     step: &RotateStep,
@@ -36,7 +36,7 @@ pub fn reissue(
     Leaf::issue(&wanted, issuer, start)
 }
 
-/// Puts a leaf into a Secret that is there. Its key is handed to `redact` first.
+/// Replaces the leaf in an existing Secret. The private key is registered with `redact` first.
 pub async fn rotate(
     applier: &Applier,
     namespace: &str,

@@ -1,4 +1,4 @@
-//! Deployments and `StatefulSets` alike: what they are asked for, how far they are, and which pods are theirs.
+//! Deployments and `StatefulSets` through one interface: the desired state, the current state, and the pods.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,14 +27,14 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// Its name.
+    /// The name of the workload.
     pub fn name(&self) -> &str {
         match self {
             Self::Deployment(name) | Self::StatefulSet(name) => name,
         }
     }
 
-    /// In words.
+    /// The workload in words, for messages.
     pub fn title(&self, namespace: &str) -> String {
         format!("{} {} in namespace {namespace}", self.kind(), self.name())
     }
@@ -46,17 +46,16 @@ impl Workload {
         }
     }
 
-    /// The API of its kind, its objects untyped: what `scale` and `restart` change is the same in both.
+    /// The API of its kind with untyped objects, because `scale` and `restart` change the same fields in both kinds.
     pub(super) fn api(&self, scope: &Scope<'_>) -> Api<DynamicObject> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", self.kind()));
         Api::namespaced_with(scope.client.clone(), scope.namespace, &resource)
     }
 
-    /// Waits until the workload is as its newest generation asks: so many pods, all of the newest template and
-    /// available, and none of those that were there before.
+    /// Waits until the workload has reached the desired state of its newest generation: the number of pods is right,
+    /// all pods are of the newest template and available, and no earlier pod exists.
     ///
-    /// `concerns` says which pods the wait ends for where they are beyond hope: a pod that is to be replaced may be in any
-    /// state.
+    /// `concerns` selects the pods whose failure ends the wait early. A pod that is to be replaced may be in any state.
     pub(super) async fn settled(
         &self,
         scope: &Scope<'_>,
@@ -67,29 +66,30 @@ impl Workload {
         let deadline = Instant::now() + scope.within;
         let selector = self.selector(scope).await?;
         let only = watcher::Config::default().labels(&selector);
-        let there = async {
+        let settled = async {
             let rolled = match self {
                 Self::Deployment(name) => {
                     let api: Api<Deployment> = Api::namespaced(scope.client.clone(), scope.namespace);
                     let rolled = move |it: Option<&Deployment>| {
                         it.is_some_and(|it| State::of_deployment(it).is_settled(generation))
                     };
-                    came(until(&api, name, rolled, deadline).await)
+                    is_met(until(&api, name, rolled, deadline).await)
                 }
                 Self::StatefulSet(name) => {
                     let api: Api<StatefulSet> = Api::namespaced(scope.client.clone(), scope.namespace);
                     let rolled =
                         move |it: Option<&StatefulSet>| it.is_some_and(|it| State::of_set(it).is_settled(generation));
-                    came(until(&api, name, rolled, deadline).await)
+                    is_met(until(&api, name, rolled, deadline).await)
                 }
             };
-            // Whether the others went in time, or could not be watched, is seen in the workload's state.
-            Ok::<bool, String>(rolled? && timeout_at(deadline, gone(scope, &only)).await.is_ok())
+            // If the other pods are not gone in time, or could not be watched, the workload's state shows it
+            // afterwards.
+            Ok::<bool, String>(rolled? && timeout_at(deadline, pods_gone(scope, &only)).await.is_ok())
         };
-        // Boxed: the watches' buffers would stand in every future around this one.
+        // Boxed, because otherwise the buffers of the watches would enlarge every enclosing future.
         let ended = Box::pin(async {
             tokio::select! {
-                there = there => Ok(there),
+                settled = settled => Ok(settled),
                 why = hopeless::pod(scope.client.clone(), scope.namespace, only.clone(), &concerns, None) => Err(why),
             }
         });
@@ -104,7 +104,7 @@ impl Workload {
         }
     }
 
-    /// The labels of its pods, as the apiserver takes them in a query.
+    /// The labels of its pods, in the format of an apiserver query.
     async fn selector(&self, scope: &Scope<'_>) -> Result<String, ActError> {
         let title = self.title(scope.namespace);
         let object = self.api(scope).get(self.name()).await.map_err(ActError::of(&title, "get"))?;
@@ -112,7 +112,7 @@ impl Workload {
         selector(of).map_err(|why| ActError::cause(&title, format!("{why}, so its pods cannot be told")))
     }
 
-    /// What is missing at the deadline, in words; none where it came about unseen.
+    /// What is missing at the deadline, in words; `None` if the workload reached its state unobserved.
     async fn missing(&self, scope: &Scope<'_>, selector: &str, generation: i64) -> Result<Option<String>, ActError> {
         let title = self.title(scope.namespace);
         let counts = match self {
@@ -137,7 +137,7 @@ impl Workload {
             return Ok(None);
         }
         let ends = if ends.is_empty() { String::new() } else { format!(", and still there: {}", ends.join(", ")) };
-        // What its controller has not seen yet, nothing is new of.
+        // Until the controller has observed the new generation, the counts describe old pods.
         let new = if state.observed >= generation { state.updated } else { 0 };
         let State { wanted, available, .. } = state;
         let said = format!("{wanted} replicas are wanted; {new} are new and {available} available {within}{ends}");
@@ -145,8 +145,8 @@ impl Workload {
     }
 }
 
-/// Whether a wait ended as it should; the error is why nobody knows.
-fn came<K>(ended: Ended<K>) -> Result<bool, String> {
+/// Whether a wait ended with its condition met. The error says why this is not known.
+fn is_met<K>(ended: Ended<K>) -> Result<bool, String> {
     match ended {
         Ended::Met(_) => Ok(true),
         Ended::NotMet(_) => Ok(false),
@@ -158,7 +158,7 @@ fn within(limit: Duration) -> String {
     format!("after {} s", limit.as_secs())
 }
 
-/// How far a workload is.
+/// The current state of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State {
     observed: i64,
@@ -182,7 +182,7 @@ impl State {
 
     fn of_set(it: &StatefulSet) -> Self {
         let status = it.status.clone().unwrap_or_default();
-        // Once all are of one revision, the count of updated ones is left out.
+        // When all pods are of one revision, the status omits the number of updated pods.
         let same = status.current_revision == status.update_revision;
         Self {
             observed: status.observed_generation.unwrap_or(0),
@@ -199,8 +199,8 @@ impl State {
     }
 }
 
-/// Waits until no selected pod is on its way out: a workload's status does not count those.
-async fn gone(scope: &Scope<'_>, selected: &watcher::Config) {
+/// Waits until no selected pod is being deleted, because a workload's status does not count such pods.
+async fn pods_gone(scope: &Scope<'_>, selected: &watcher::Config) {
     let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
     let mut seen = Box::pin(watcher(pods, selected.clone()).backoff(pauses()));
     let mut leaving: BTreeMap<String, bool> = BTreeMap::new();
@@ -224,7 +224,7 @@ async fn gone(scope: &Scope<'_>, selected: &watcher::Config) {
             return;
         }
     }
-    // The end of a stream says nothing about the pods.
+    // The end of the stream says nothing about the pods.
     std::future::pending::<()>().await;
 }
 

@@ -7,12 +7,13 @@ use time::{Duration, OffsetDateTime};
 use super::CertError;
 use parallax_language::fixture::{Authority, KeyType};
 
-/// How long before the start of the run a CA is valid, so that leaves "expired a month ago" still chain to a valid CA.
+/// How long before the start of the run a CA becomes valid, so that leaves that "expired a month ago" still chain to a
+/// valid CA.
 const BEFORE: Duration = Duration::days(365);
-/// How long after.
+/// How long after the start of the run a CA stays valid.
 const AFTER: Duration = Duration::days(3650);
 
-/// An authority that can issue.
+/// An authority that can issue certificates.
 #[derive(Debug)]
 pub struct Issuer {
     root_pem: String,
@@ -23,7 +24,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Makes root and intermediate. `start` is the start of the run.
+    /// Creates the root and the intermediate. `start` is the start of the run.
     pub fn create(id: &str, authority: &Authority, start: OffsetDateTime) -> Result<Self, CertError> {
         let make = |source| CertError::Make { name: id.to_owned(), source };
         let root_key = generate(authority.key).map_err(make)?;
@@ -48,17 +49,17 @@ impl Issuer {
         })
     }
 
-    /// The root, PEM: what a client trusts.
+    /// The root as PEM, which clients trust.
     pub fn root_pem(&self) -> &str {
         &self.root_pem
     }
 
-    /// What a server sends after its leaf, PEM: the intermediate, or nothing.
+    /// The certificates that a server sends after its leaf, as PEM: the intermediate, or nothing.
     pub fn chain_pem(&self) -> &str {
         self.intermediate_pem.as_deref().unwrap_or_default()
     }
 
-    /// The private key of a root without an intermediate, PEM: for a cluster that issues certificates by itself.
+    /// The private key of a root without an intermediate, as PEM, for a cluster that issues certificates by itself.
     pub fn key_pem(&self) -> Secret {
         Secret::new(self.signer.key().serialize_pem())
     }
@@ -67,7 +68,7 @@ impl Issuer {
         &self.signer
     }
 
-    /// Whether each certificate that it issues is signed by its own key.
+    /// Whether each certificate that it issues is signed with the certificate's own key.
     pub(super) fn is_self_signed(&self) -> bool {
         self.self_signed
     }
@@ -77,7 +78,7 @@ impl Issuer {
     }
 }
 
-/// A fresh key.
+/// Generates a new key.
 pub(super) fn generate(key: KeyType) -> Result<KeyPair, rcgen::Error> {
     match key {
         KeyType::EcdsaP256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),

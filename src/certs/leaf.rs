@@ -11,15 +11,15 @@ use parallax_language::fixture::Certificate;
 /// A server certificate with its key.
 #[derive(Clone, Debug)]
 pub struct Leaf {
-    /// Leaf and intermediates, PEM, as a server sends them.
+    /// The leaf and the intermediates as PEM, in the order in which a server sends them.
     pub chain_pem: String,
-    /// Private key, PKCS#8 PEM.
+    /// The private key as PKCS#8 PEM.
     pub key_pem: Secret,
-    /// The issuing root, PEM.
+    /// The issuing root as PEM.
     pub root_pem: String,
-    /// The leaf alone, DER: the certificate that set-up traffic accepts.
+    /// The leaf alone as DER. The harness's own set-up connections accept exactly this certificate.
     pub der: Vec<u8>,
-    /// Its serial number, lower-case hexadecimal, as probes show it.
+    /// Its serial number in lower-case hexadecimal, as probes show it.
     pub serial: String,
 }
 
@@ -57,7 +57,7 @@ impl Leaf {
     }
 }
 
-/// As in the certificate, with the leading zero byte that keeps the number positive.
+/// The serial number as it is in the certificate, including the leading zero byte that keeps the number positive.
 fn parsed_serial(der: &[u8]) -> String {
     use x509_parser::prelude::{FromDer as _, X509Certificate};
     X509Certificate::from_der(der).map(|(_, it)| hex::encode(it.raw_serial())).unwrap_or_default()

@@ -1,7 +1,7 @@
 //! Certificates: authorities, intermediates and leaves, made by rcgen for one environment.
 //!
-//! Validity is relative to the start of the run, so that "expired an hour ago" means the same in every run. Keys are
-//! in memory and in Kubernetes Secrets; the copy on disk that `write_private` makes is 0600.
+//! Validity is relative to the start of the run, so that "expired an hour ago" means the same in every run. Keys are in
+//! memory and in Kubernetes Secrets; a copy on disk, made by `write_private`, has the mode 0600.
 
 mod authority;
 mod leaf;
@@ -14,16 +14,16 @@ pub use store::{Bundle, issue, write_private};
 /// Why a certificate could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CertError {
-    /// The certificate names an issuer that the environment does not have. The loader refuses this; it is checked
-    /// again because a break may remove a fixture.
+    /// The certificate names an issuer that the environment does not have. The loader refuses this, but a break may
+    /// remove a fixture, so it is checked again.
     #[error("certificate `{certificate}` is to be issued by `{issuer}`, which is not a certificate authority here")]
     NoIssuer {
         /// The certificate.
         certificate: String,
-        /// The issuer it asks for.
+        /// The issuer that it names.
         issuer: String,
     },
-    /// rcgen refused, for example for a name that is not ASCII.
+    /// rcgen refused, for example because a name is not ASCII.
     #[error("certificate `{name}` cannot be made: {source}")]
     Make {
         /// The certificate or authority.
@@ -34,7 +34,7 @@ pub enum CertError {
     /// A file could not be written.
     #[error("cannot write {path}: {source}")]
     Write {
-        /// Which file.
+        /// The path of the file.
         path: std::path::PathBuf,
         /// The system's reason.
         source: std::io::Error,

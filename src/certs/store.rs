@@ -13,13 +13,13 @@ use parallax_language::fixture::Contributions;
 /// The authorities and leaves of one environment.
 #[derive(Debug, Default)]
 pub struct Bundle {
-    /// By fixture id.
+    /// Authorities by fixture id.
     pub issuers: BTreeMap<String, Issuer>,
-    /// By fixture id and the certificate's name in it.
+    /// Leaves by fixture id and by the certificate's name in the fixture.
     pub leaves: BTreeMap<(String, String), Leaf>,
 }
 
-/// Makes every authority, then every leaf that the fixtures ask for.
+/// Creates every authority, and then every leaf that the fixtures declare.
 pub fn issue(fixtures: &BTreeMap<String, Contributions>, start: OffsetDateTime) -> Result<Bundle, CertError> {
     let mut bundle = Bundle::default();
     for (id, contributions) in fixtures {
@@ -40,7 +40,7 @@ pub fn issue(fixtures: &BTreeMap<String, Contributions>, start: OffsetDateTime) 
     Ok(bundle)
 }
 
-/// Writes a file that only its owner can read, and that did not exist before.
+/// Writes a new file that only its owner can read. Fails if the file already exists.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), CertError> {
     let write = || -> std::io::Result<()> {
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;

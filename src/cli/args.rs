@@ -187,7 +187,7 @@ pub struct E2e {
     pub out: Option<PathBuf>,
 }
 
-/// A span of time that is one.
+/// Parses a duration that is greater than zero.
 fn positive(text: &str) -> Result<Span, String> {
     let span: Span = text.parse()?;
     if span.to_duration().is_zero() { Err(format!("`{text}` is no time at all")) } else { Ok(span) }

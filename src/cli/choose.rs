@@ -13,7 +13,7 @@ use super::wiring::{self, Past, Prints, Project};
 use parallax_images::Recipes;
 use parallax_report::Summary;
 
-/// The choice.
+/// The chosen variants.
 #[derive(Debug)]
 pub(super) struct Chosen {
     /// The variants, in the order of the list.
@@ -24,7 +24,7 @@ pub(super) struct Chosen {
     pub(super) prints: Option<Prints>,
 }
 
-/// Chooses. `out` holds the runs' folders.
+/// Chooses the variants. `out` is the folder that contains the folders of runs.
 pub(super) async fn choose(
     project: &Project,
     selection: &Selection,
@@ -44,7 +44,7 @@ pub(super) async fn choose(
         Breaks::All => {}
         Breaks::None => query.without = Without::AllBreaks,
         Breaks::Changed => {
-            // Only for the chosen variants.
+            // Digests are needed only for the chosen variants.
             let asked: BTreeSet<VariantId> = project.select(&query)?.into_iter().collect();
             let known = wiring::prints(project, recipes, k3s).await?;
             let mut unchanged = wiring::unchanged(project, &known, &Past::of(&project.root));

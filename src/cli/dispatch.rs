@@ -1,4 +1,4 @@
-//! Calls the module that does the work of a command.
+//! Calls the module that implements a command.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -71,26 +71,26 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Schema(args) => made(&project()?, &schema::files(), args.check, "schema"),
         Command::Docs(args) => made(&project()?, &pages::files(), args.check, "docs"),
         Command::Reaper(args) => {
-            // It waits on a pipe, and has its own runtime.
+            // The reaper blocks on a pipe, and has its own runtime.
             let reaper = tokio::task::spawn_blocking(move || wiring::reaper(&args.args));
             reaper.await.map_err(|error| CliError::Harness(error.to_string()))?
         }
     }
 }
 
-/// What is chosen where nothing is run.
+/// Chooses variants for a command that runs nothing.
 async fn choose_only(project: &Project, selection: &Selection) -> Result<choose::Chosen, CliError> {
     let recipes = Recipes::Of(project.root.clone());
     choose::choose(project, selection, (K3s::Auto, &recipes), &session::default_out(&project.root)).await
 }
 
-/// Prints what a command tells, of which some was written by others.
+/// Prints a command's text. Parts of it may come from other programs or files, so it is made harmless for the terminal.
 fn say(text: &str) -> Exit {
     printer::data(&inert(text));
     Exit::AsExpected
 }
 
-/// Prints what programs read, in which control characters are escaped already.
+/// Prints output for programs. Its control characters are already escaped.
 fn say_json(text: &str) -> Exit {
     printer::data(text);
     Exit::AsExpected
@@ -116,7 +116,7 @@ fn list(project: &Project, selected: &[VariantId], json: bool) -> Exit {
     say(&text)
 }
 
-/// Writes the files that are generated from the types, or names those that differ.
+/// Writes the files that are generated from the types, or, with `check`, names those that differ.
 fn made(root: &Path, files: &[(&'static str, String)], check: bool, command: &str) -> Result<Exit, CliError> {
     if check {
         let differences = schema::stale(root, files);

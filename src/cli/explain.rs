@@ -1,4 +1,4 @@
-//! `parallax explain`: why steps failed, from a record alone; or what a presigned URL contains.
+//! `parallax explain`: explains why steps failed, from a record alone, or what a presigned URL contains.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

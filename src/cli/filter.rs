@@ -4,31 +4,31 @@ use std::collections::BTreeSet;
 
 use parallax_vocab::VariantId;
 
-/// Nothing matches.
+/// Nothing matches the selection.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     /// A filter matches no scenario and no break.
     #[error("`{filter}` matches no scenario{}; `parallax list` shows all {known}", did_you_mean(nearest))]
     NoScenario {
-        /// As given.
+        /// The filter as given.
         filter: String,
         /// The nearest names, best first.
         nearest: Vec<String>,
         /// How many scenarios there are.
         known: usize,
     },
-    /// None of the scenarios chosen has the break.
+    /// None of the chosen scenarios has the break.
     #[error("none of the scenarios chosen has a break `{name}`{}", did_you_mean(nearest))]
     NoBreak {
-        /// As given.
+        /// The name as given.
         name: String,
-        /// The nearest names, best first; all, where there are few.
+        /// The nearest names, best first; all names if there are few.
         nearest: Vec<String>,
     },
     /// No scenario has the label.
     #[error("no scenario has the label `{label}`{}", did_you_mean(nearest))]
     NoLabel {
-        /// As given, without `!`.
+        /// The label as given, without `!`.
         label: String,
         /// The nearest labels, best first.
         nearest: Vec<String>,
@@ -36,10 +36,10 @@ pub enum FilterError {
     /// One option leaves out everything that another one selects.
     #[error("nothing is left to do: {because}")]
     NothingLeft {
-        /// Which option leaves it out.
+        /// Which option excludes it.
         because: &'static str,
     },
-    /// There is nothing to choose from.
+    /// The project has no scenarios.
     #[error(
         "there are no scenarios here: a scenario is scenarios/AREA/NAME/scenario.yaml; is this the project's folder (--project)?"
     )]
@@ -54,7 +54,7 @@ fn did_you_mean(nearest: &[String]) -> String {
     }
 }
 
-/// At most so many names are suggested.
+/// The maximum number of suggested names.
 const SUGGESTED: usize = 3;
 /// Names less similar than this are not suggested.
 const SIMILAR: f64 = 0.55;
@@ -62,7 +62,7 @@ const SIMILAR: f64 = 0.55;
 /// A variant to choose from.
 #[derive(Clone, Debug)]
 pub struct Candidate<'a> {
-    /// Its id.
+    /// The variant's id.
     pub id: &'a VariantId,
     /// The scenario's labels.
     pub labels: &'a [String],
@@ -71,27 +71,27 @@ pub struct Candidate<'a> {
 /// The options that select variants. A variant must satisfy all of them.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// Names, paths, patterns: any of them. None: everything.
+    /// Names, paths and patterns; a variant must match one of them. If empty, every variant matches.
     pub filters: Vec<String>,
-    /// Labels: any of those without `!`, and none of those with it.
+    /// Labels: a variant must have one of those without `!`, and none of those with `!`.
     pub labels: Vec<String>,
-    /// Only breaks of these names or patterns.
+    /// Only breaks with these names or patterns.
     pub only_breaks: Vec<String>,
     /// Which breaks are left out.
     pub without: Without,
-    /// Only these, which were red in the last run.
+    /// If set, only these variants, which were red in the last run.
     pub red: Option<BTreeSet<VariantId>>,
 }
 
 /// Breaks that are left out.
 #[derive(Clone, Debug, Default)]
 pub enum Without {
-    /// None.
+    /// Nothing is left out.
     #[default]
     Nothing,
-    /// All: baselines stay.
+    /// All breaks are left out; baselines are kept.
     AllBreaks,
-    /// These.
+    /// These breaks are left out.
     These(BTreeSet<VariantId>),
 }
 
@@ -105,8 +105,8 @@ impl Without {
     }
 }
 
-/// Chooses from `variants`, keeping their order. Every filter, label and break named must be one that exists, and
-/// something must be left.
+/// Chooses from `variants` and keeps their order. It is an error if a filter, label or break matches nothing, or if no
+/// variant remains.
 pub fn select(query: &Query, variants: &[Candidate<'_>]) -> Result<Vec<VariantId>, FilterError> {
     if variants.is_empty() {
         return Err(FilterError::Nothing);
@@ -138,7 +138,7 @@ fn left<'a>(ids: impl Iterator<Item = &'a VariantId>, because: &'static str) -> 
     if ids.is_empty() { Err(FilterError::NothingLeft { because }) } else { Ok(ids) }
 }
 
-/// Those that have any of the labels asked for and none of those that are excluded.
+/// The variants that have one of the required labels and none of the excluded labels.
 fn labelled<'a, 'b>(
     asked: &[String],
     chosen: Vec<&'a Candidate<'b>>,
@@ -158,7 +158,7 @@ fn labelled<'a, 'b>(
     }
 }
 
-/// Whether labels are as asked: any of those without `!`, none of those with it.
+/// Whether the labels satisfy the query: one of those without `!`, and none of those with `!`.
 pub fn has_labels(asked: &[String], labels: &[String]) -> bool {
     let has = |label: &str| labels.iter().any(|it| it == label);
     let (without, with): (Vec<&String>, Vec<&String>) = asked.iter().partition(|label| label.starts_with('!'));
@@ -169,7 +169,7 @@ fn plain(label: &str) -> &str {
     label.strip_prefix('!').unwrap_or(label)
 }
 
-/// Only the breaks of these names, where any are given.
+/// If `names` is not empty, only the breaks with these names.
 fn of_breaks<'a, 'b>(names: &[String], chosen: Vec<&'a Candidate<'b>>) -> Result<Vec<&'a Candidate<'b>>, FilterError> {
     if names.is_empty() {
         return Ok(chosen);
@@ -182,7 +182,7 @@ fn of_breaks<'a, 'b>(names: &[String], chosen: Vec<&'a Candidate<'b>>) -> Result
     Ok(chosen.into_iter().filter(|it| names.iter().any(|name| is(name, it))).collect())
 }
 
-/// Scenario and break of a variant.
+/// The scenario and the break of a variant.
 pub fn parts(variant: &VariantId) -> (&str, Option<&str>) {
     match variant.as_str().split_once('+') {
         Some((scenario, name)) => (scenario, Some(name)),
@@ -190,7 +190,7 @@ pub fn parts(variant: &VariantId) -> (&str, Option<&str>) {
     }
 }
 
-/// Whether a filter means a scenario (a path below `scenarios/`) or what is in it.
+/// Whether a filter matches a scenario, given as a path below `scenarios/`, or a break of it.
 pub fn means(filter: &str, scenario: &str) -> bool {
     matches(filter, &VariantId::new(scenario))
 }
@@ -204,7 +204,7 @@ fn matches(filter: &str, variant: &VariantId) -> bool {
     let scenario_is = |filter: &str| glob(filter, scenario) || glob(filter, last(scenario));
     match filter.split_once('+') {
         Some((of, name)) => scenario_is(of) && its.is_some_and(|its| glob(name, its)),
-        // A folder stands for everything in it.
+        // A folder matches everything in it.
         None => scenario_is(filter) || scenario.match_indices('/').any(|(end, _)| glob(filter, &scenario[..end])),
     }
 }
@@ -262,7 +262,7 @@ fn no_scenario(filter: &str, variants: &[Candidate<'_>]) -> FilterError {
     FilterError::NoScenario { filter: filter.to_owned(), nearest, known }
 }
 
-/// The names most like `wanted`, best first: like the whole name, or like its last part.
+/// The names that are most similar to `wanted`, best first. The whole name or its last part is compared.
 fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>, at_least: f64) -> Vec<String> {
     let mut scored: Vec<(f64, &str)> = names
         .map(|name| {

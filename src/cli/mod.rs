@@ -43,7 +43,7 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// How the process ends.
+    /// The exit code of the process.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::Filter(_) => Exit::Usage,

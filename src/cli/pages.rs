@@ -13,10 +13,10 @@ use parallax_language::scenario::schema::{FIXTURE, SCENARIO};
 
 /// The first line of each page.
 const MADE: &str = "<!-- Made by `parallax docs` from the types; do not edit. -->";
-/// Help is wrapped at this width, whatever the terminal.
+/// The width at which help is wrapped, independent of the terminal.
 const WIDTH: usize = 100;
 
-/// Path below the project, and text.
+/// The path of each page below the project, and its text.
 pub fn files() -> Vec<(&'static str, String)> {
     vec![
         ("docs/reference/scenario.md", scenario()),
@@ -26,7 +26,7 @@ pub fn files() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The pages below `root` that differ from what the types give.
+/// The pages below `root` that differ from the generated ones.
 pub fn differences(root: &Path) -> Vec<&'static str> {
     parallax_language::scenario::schema::stale(root, &files())
 }
@@ -59,7 +59,7 @@ fn fixture_file() -> String {
     out
 }
 
-/// The root's keys, then every type that they use.
+/// Writes the keys of the root, and then every type that they use.
 fn write_types(out: &mut String, schema: &Value) {
     write_type(out, schema["title"].as_str().unwrap_or_default(), schema);
     for (name, schema) in schema["$defs"].as_object().into_iter().flatten() {
@@ -83,7 +83,7 @@ fn write_type(out: &mut String, name: &str, schema: &Value) {
     } else if let Some(words) = schema["oneOf"].as_array() {
         out.push_str("\n| word | meaning |\n|---|---|\n");
         for word in words {
-            // Words without a description of their own are in one list.
+            // Values without their own description share one list.
             let several = word["enum"].as_array().into_iter().flatten();
             for word_itself in word.get("const").into_iter().chain(several) {
                 let _ = writeln!(out, "| `{}` | {} |", word_itself.as_str().unwrap_or_default(), says(word));
@@ -103,7 +103,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// A type in words, with links to the others of the page.
+/// A type in words, with links to the other types on the page.
 fn kind(schema: &Value) -> String {
     if let Some(reference) = schema["$ref"].as_str() {
         let name = reference.rsplit('/').next().unwrap_or_default();
@@ -139,7 +139,7 @@ fn kind(schema: &Value) -> String {
     }
 }
 
-/// The description on one line, fit for a cell of a table.
+/// The description as a single line that fits into a table cell.
 fn says(schema: &Value) -> String {
     schema["description"]
         .as_str()

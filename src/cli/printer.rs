@@ -6,7 +6,7 @@ use parallax_vocab::inert;
 
 use parallax_record::by_form;
 
-/// Prints data as it is. A closed pipe is no error: `parallax list | head` ends quietly.
+/// Prints data unchanged. A closed pipe is not an error, so that `parallax list | head` ends quietly.
 pub fn data(text: &str) {
     let mut out = std::io::stdout().lock();
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
@@ -17,7 +17,8 @@ pub fn word(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
-/// Prints why the command failed. It may quote what others wrote, and an address with a password in it.
+/// Prints why the command failed. The text may quote output of other programs and an address with a password, so it is
+/// made harmless and redacted.
 pub fn error(text: &str) {
     word(&format!("error: {}", inert(&by_form(text))));
 }
@@ -32,7 +33,7 @@ fn colour(is_terminal: bool, env: &dyn Fn(&str) -> Option<String>) -> bool {
     is_terminal && env("NO_COLOR").is_none_or(|value| value.is_empty()) && env("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Whether this is CI, where the output is plain lines on any terminal.
+/// Whether this is CI, where the output is plain lines even on a terminal.
 pub(in crate::cli) fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }

@@ -8,7 +8,7 @@ use super::args::Report;
 use super::{CliError, session};
 use parallax_report::Summary;
 
-/// The last run's folder.
+/// The folder of the last run.
 pub(super) fn latest(project: Option<&Path>) -> PathBuf {
     project.unwrap_or(Path::new(".")).join("target").join("e2e").join("latest")
 }

@@ -1,4 +1,4 @@
-//! One recorded run: its folder, its record, its displays, its reports.
+//! One recorded run: its folder, its record, its displays and its reports.
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
@@ -21,31 +21,31 @@ use parallax_record::{Log, Recorder, Redactor, Sink};
 use parallax_report::terminal::{Style, render};
 use parallax_report::{Summary, github, junit, live, page};
 
-/// Everything that the runner gets.
+/// Everything that the runner receives.
 #[derive(Debug)]
 pub struct Run {
     /// The run's id.
     pub id: RunId,
-    /// The run's own folder, which exists.
+    /// The run's own folder, which already exists.
     pub directory: PathBuf,
     /// The command line.
     pub options: E2e,
     /// Takes events. The session itself sends `RunStarted` and `RunEnded`.
     pub sink: Sink,
-    /// Every secret is registered here before it is used.
+    /// Registers every secret before it is used.
     pub redactor: Redactor,
-    /// Cancelled at the first Ctrl-C: stop, clean up, return.
+    /// Cancelled at the first Ctrl-C; the runner then stops, cleans up and returns.
     pub cancel: CancellationToken,
 }
 
-/// What the runner returns; verdicts are in the events.
+/// The result of the runner. Verdicts are in the events.
 #[derive(Debug, Default)]
 pub struct Ended {
     /// Why the run itself failed.
     pub failure: Option<Failure>,
 }
 
-/// Runs the selected variants, recorded and reported.
+/// Runs the selected variants, and writes the record and the reports.
 pub(super) async fn run(
     project: &Project,
     chosen: Chosen,
@@ -67,7 +67,7 @@ pub(super) async fn run(
     log.write_to(&directory, recorder.redactor())?;
     recorder.attach(live::choose(std::io::stderr().is_terminal() && !log.is_shown(), is_ci()));
     let began = Instant::now();
-    // Before the first output: a user who sees the run start may already stop it.
+    // Before the first output, because a user who sees that the run has started may already stop it.
     let cancel = watch_signals(&sink, Some(id.clone()))?;
     sink.say(EventKind::RunStarted(RunStarted {
         format: RECORD_FORMAT,
@@ -92,7 +92,7 @@ pub(super) async fn run(
     let prints = async {
         match chosen.prints {
             Some(prints) => prints,
-            // Without them the next run treats everything as changed.
+            // Without digests, the next run treats everything as changed.
             None => wiring::prints(project, &recipes, k3s).await.unwrap_or_default(),
         }
     };
@@ -129,12 +129,12 @@ pub(super) async fn run(
     }
 }
 
-/// A new seed from the run's id, which is random; 32 bits are enough for an order.
+/// Makes a seed from the run's id, which is random. 32 bits are enough for an order.
 fn seed_of(run: &RunId) -> u64 {
     u64::from_str_radix(run.as_str().trim_start_matches(|c: char| !c.is_ascii_hexdigit()), 16).unwrap_or_default()
 }
 
-/// The scenarios of which every variant was chosen.
+/// The scenarios whose variants were all chosen.
 fn whole(project: &Project, selected: &[VariantId]) -> BTreeSet<String> {
     let selected: BTreeSet<&VariantId> = selected.iter().collect();
     let whole = project.scenarios.iter().filter(|it| it.variants.iter().all(|variant| selected.contains(&variant.id)));
@@ -146,7 +146,7 @@ pub(super) fn default_out(project: &Path) -> PathBuf {
     project.join("target").join("e2e")
 }
 
-/// Where the folders of runs go.
+/// The folder for the folders of runs.
 pub(super) fn out_folder(project: &Path, options: &E2e) -> PathBuf {
     options.out.clone().unwrap_or_else(|| default_out(project))
 }
@@ -203,7 +203,7 @@ fn watch_signals(sink: &Sink, run: Option<RunId>) -> Result<CancellationToken, C
     signal::watch(first, second).map_err(|error| CliError::Harness(format!("failed to listen for signals: {error}")))
 }
 
-/// A path as people see it: relative to where they are, where that is shorter.
+/// A path for messages: relative to the current folder if it is inside it.
 pub(super) fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(&here).unwrap_or(path).display().to_string()

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first cleans up, the second stops at once and lists what remains.
+//! Ctrl-C: the first one cleans up; the second one stops at once and lists what remains.
 
 use parallax_vocab::event::Exit;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -9,8 +9,8 @@ pub const CLEANING_UP: &str = "interrupted: cleaning up; press Ctrl-C again to s
 
 /// Listens to SIGINT, SIGTERM and SIGHUP (a closed terminal) until the runtime ends.
 ///
-/// The first calls `first` and cancels the token. The second calls `second`, which lists what remains, and ends the
-/// process with 130 without waiting.
+/// The first signal calls `first` and cancels the token. The second signal calls `second`, which lists what remains,
+/// and ends the process with exit code 130 without waiting.
 pub fn watch(
     first: impl FnOnce() + Send + 'static,
     second: impl FnOnce() + Send + 'static,

@@ -1,4 +1,5 @@
-//! Events that Kubernetes recorded of an object, by the apiserver: those that are there, or as they come.
+//! Events that Kubernetes recorded for an object, read from the apiserver: the existing ones, or new ones as they
+//! arrive.
 
 use std::collections::BTreeSet;
 
@@ -12,18 +13,18 @@ use crate::cluster::pauses;
 use parallax_judge::ObjectEvent;
 use parallax_record::in_full;
 
-/// Of which objects events are looked at.
+/// Selects the objects whose events are read.
 #[derive(Clone, Debug)]
 pub struct EventQuestion {
-    /// `Pod`, `Deployment`, …
+    /// The kind, such as `Pod` or `Deployment`.
     pub kind: String,
-    /// One by name; of any of the kind where absent.
+    /// The name of the object; if absent, any object of the kind.
     pub name: Option<String>,
-    /// Where the events are: the object's namespace, or `default` for what is in none.
+    /// The namespace of the events: that of the object, or `default` for cluster-wide objects.
     pub namespace: String,
-    /// Only those of this reason.
+    /// Only events with this reason.
     pub reason: Option<String>,
-    /// None of these, as [`known`] gives them.
+    /// Events to leave out, as returned by [`known`].
     pub hidden: BTreeSet<String>,
 }
 
@@ -36,14 +37,14 @@ impl EventQuestion {
     }
 }
 
-/// The events that are there.
+/// Lists the existing events.
 pub async fn list(client: &Client, question: &EventQuestion) -> Result<Vec<ObjectEvent>, Box<kube::Error>> {
     let api: Api<Event> = Api::namespaced(client.clone(), &question.namespace);
     let found = api.list(&ListParams::default().fields(&question.fields())).await?;
     Ok(found.items.iter().filter(|it| !question.hidden.contains(&stamp(it))).map(in_short).collect())
 }
 
-/// The events of a namespace as they are now: one that happens once more is another.
+/// The existing events of a namespace. An event that occurs again afterwards counts as a new one.
 pub async fn known(client: &Client, namespace: &str) -> Result<BTreeSet<String>, Box<kube::Error>> {
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     Ok(api.list(&ListParams::default()).await?.items.iter().map(stamp).collect())
@@ -54,8 +55,8 @@ fn stamp(event: &Event) -> String {
     format!("{} {}", word(&event.metadata.uid), word(&event.metadata.resource_version))
 }
 
-/// Hands each event to `take`, those that are there first, until it says that it has seen enough. Ends in no other way:
-/// the caller bounds it.
+/// Passes each event to `take`, the existing ones first, until `take` returns true. Otherwise it never ends, so the
+/// caller must set a time limit.
 pub async fn follow(client: &Client, question: &EventQuestion, mut take: impl AsyncFnMut(ObjectEvent) -> bool) {
     let api: Api<Event> = Api::namespaced(client.clone(), &question.namespace);
     let only = watcher::Config::default().fields(&question.fields());
@@ -68,7 +69,7 @@ pub async fn follow(client: &Client, question: &EventQuestion, mut take: impl As
             Err(error) => tracing::debug!(error = in_full(&error), "the watch of events broke and is begun again"),
         }
     }
-    // The end of a stream says nothing of what else may happen.
+    // The end of the stream does not mean that no further events occur.
     std::future::pending::<()>().await;
 }
 

@@ -1,4 +1,4 @@
-//! One program in a container of a pod, run to its end over the apiserver's exec.
+//! Runs one program in a container of a pod to its end, over the apiserver's exec.
 
 use std::time::Duration;
 
@@ -6,28 +6,29 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, AttachParams};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// So much of what it writes is kept.
+/// The number of bytes that are kept of each output.
 const OUTPUT_LIMIT_BYTES: u64 = 64 * 1024;
 
-/// A program that ended.
+/// The result of a program that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ran {
     /// Its exit code.
     pub exit: i32,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub stdout: String,
-    /// What it wrote to standard error.
+    /// Its standard error.
     pub stderr: String,
 }
 
-/// Why a program brought nothing.
+/// Why a program gave no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotRan {
-    /// It could not be started or was cut off, in words: there is no such pod, or its container does not run.
+    /// It could not be started, or the connection broke, with the reason in words: for example, the pod does not exist
+    /// or its container does not run.
     Failed(String),
-    /// It had not ended when its time was over. Nothing follows from that but that the time was too short.
+    /// It had not ended at the deadline. This means only that the time was too short.
     Late {
-        /// How long was waited.
+        /// The time waited.
         waited: Duration,
     },
 }
@@ -77,20 +78,20 @@ pub async fn run(
     tokio::time::timeout(within, ran).await.map_err(|_| NotRan::Late { waited: within })?
 }
 
-/// What a program writes to one of its outputs: the beginning is kept, and the rest read all the same, since nobody may stop
-/// a program by not listening.
+/// Reads one output of a program. Only the beginning is kept, but the rest is read too, because an output that nobody
+/// reads blocks the program.
 async fn read(output: Option<impl AsyncRead + Unpin>) -> String {
     let Some(mut output) = output else { return String::new() };
-    let mut kept = Vec::new();
+    let mut beginning = Vec::new();
     let all = async {
-        (&mut output).take(OUTPUT_LIMIT_BYTES).read_to_end(&mut kept).await?;
+        (&mut output).take(OUTPUT_LIMIT_BYTES).read_to_end(&mut beginning).await?;
         tokio::io::copy(&mut output, &mut tokio::io::sink()).await
     };
-    // What was read before it broke off is what there is; how the program ended says the status.
+    // What was read before the stream broke is used. The exit status says how the program ended.
     if let Err(error) = all.await {
         tracing::debug!(%error, "the output of a program broke off");
     }
-    String::from_utf8_lossy(&kept).into_owned()
+    String::from_utf8_lossy(&beginning).into_owned()
 }
 
 #[cfg(test)]
@@ -101,7 +102,7 @@ mod tests {
     async fn output_that_is_no_text_is_read_and_what_is_too_long_is_drained() {
         assert_eq!(read(Some(&b"a\xffb"[..])).await, "a\u{fffd}b");
         let limit = usize::try_from(OUTPUT_LIMIT_BYTES).unwrap();
-        // A character lies across the limit.
+        // A multi-byte character lies across the limit.
         let long = [b"x".repeat(limit - 1), "ü".repeat(limit).into_bytes()].concat();
         let mut output = &long[..];
         let text = read(Some(&mut output)).await;

@@ -1,19 +1,20 @@
-//! Which containers of a namespace run, and which of them ended since: an answer says nothing of a system that was not there.
+//! Which containers of a namespace run, and which of them have ended since then. An answer says nothing about a system
+//! whose containers were not running.
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
-/// Shown of what a container or the kubelet said of an end, in characters.
+/// The number of characters shown of a message by a container or the kubelet about an end.
 const MESSAGE_LIMIT: usize = 200;
 
-/// The pods of a namespace.
+/// Lists the pods of a namespace.
 pub async fn pods(client: &Client, namespace: &str) -> Result<Vec<Pod>, Box<kube::Error>> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     Ok(api.list(&ListParams::default()).await?.items)
 }
 
-/// What ended of the containers that ran before, in words; not of pods that are `meant` to end.
+/// Describes the containers in `before` that have ended since. Pods that are `meant` to end are left out.
 pub fn ended(before: &[Pod], after: &[Pod], meant: impl Fn(&Pod) -> bool) -> Vec<String> {
     let mut ends = Vec::new();
     for pod in before.iter().filter(|it| it.metadata.deletion_timestamp.is_none() && !meant(it)) {
@@ -51,12 +52,12 @@ fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     status.flat_map(|it| it.init_container_statuses.iter().chain(&it.container_statuses).flatten())
 }
 
-/// Whether it runs, and is not merely between two of its crashes.
+/// Whether the container runs normally, and is not just between two crashes.
 fn runs_well(status: &ContainerStatus) -> bool {
     status.state.as_ref().is_some_and(|it| it.running.is_some()) && (status.ready || status.restart_count == 0)
 }
 
-/// Why the kubelet ended the whole pod, as it does where the node has too little of something.
+/// Why the kubelet ended the whole pod. It does this when the node lacks a resource.
 fn evicted(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let failed = status.phase.as_deref() == Some("Failed");
@@ -64,7 +65,7 @@ fn evicted(pod: &Pod) -> Option<String> {
     Some(format!("{reason}{}", message(status.message.as_deref())))
 }
 
-/// How the run of a container that there was has ended, where it has.
+/// How a container that was running has ended; `None` if it still runs.
 fn end(ran: &ContainerStatus, now: &ContainerStatus) -> Option<String> {
     let state = now.state.as_ref();
     let runs = state.is_some_and(|it| it.running.is_some());
@@ -125,7 +126,7 @@ mod tests {
         let none = json!({});
         for (before, uid, after, expected) in [
             (runs(0, &none), "a", runs(0, &none), None),
-            // What had ended before is nobody's now.
+            // An end before the first look is not reported.
             (runs(1, &killed("Error")), "a", runs(1, &killed("Error")), None),
             (
                 runs(0, &none),
@@ -153,7 +154,8 @@ mod tests {
             ),
             (runs(0, &none), "b", runs(0, &none), Some("pod store-1: it was deleted")),
             (runs(0, &none), "a", evicted, Some("pod store-1: Evicted (The node was low on resource: memory.)")),
-            // One that crashes again and again did so before, and one that has done its work runs no more.
+            // A container in a crash loop was already crashing before, and a container that completed its work is not
+            // expected to run.
             (container(4, false, &json!({ "running": {} }), &killed("Error")), "a", runs(5, &killed("Error")), None),
             (container(0, false, &json!({ "terminated": { "exitCode": 0 } }), &none), "b", runs(0, &none), None),
         ] {

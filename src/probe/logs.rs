@@ -1,4 +1,4 @@
-//! Reading what containers wrote, by the apiserver: once, or as it is written.
+//! Reads the output of containers from the apiserver: once, or as it is written.
 
 mod instance;
 
@@ -22,22 +22,22 @@ use parallax_record::in_full;
 /// A longer log is not read to its end, and says nothing.
 const LIMIT_BYTES: usize = 32 * 1024 * 1024;
 
-/// Whose log is read, and which part of it.
+/// Selects a log, and which part of it is read.
 #[derive(Clone, Debug)]
 pub struct LogQuestion {
-    /// Whose.
+    /// The object whose log is read.
     pub target: LogTarget,
-    /// In which namespace.
+    /// The namespace of the object.
     pub namespace: String,
-    /// Which container; none where pods have one only.
+    /// The container; `None` if the pods have only one.
     pub container: Option<String>,
-    /// The instance before the present one.
+    /// Read the instance before the current one.
     pub previous: bool,
-    /// Only what was written later.
+    /// Only lines that were written after this time.
     pub since: Option<OffsetDateTime>,
-    /// Nothing that was written in between: others ran then.
+    /// Leave out lines of this time range, because other variants ran then.
     pub without: Range<OffsetDateTime>,
-    /// The instances before the present one too, as far as there are any: for what must be in no line.
+    /// Read earlier instances too, as far as their logs exist. This is needed to check that a text is in no line.
     pub whole: bool,
 }
 
@@ -48,38 +48,39 @@ pub struct Line {
     pub unix_ms: u64,
     /// The text.
     pub text: String,
-    /// Whether it went on past the end of `text`.
+    /// Whether the line was longer than `text`.
     pub cut: bool,
-    /// Whether an instance before the present one wrote it.
+    /// Whether an earlier instance wrote it.
     pub earlier: bool,
 }
 
 /// How much of a log was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
-    /// How many instances of containers were read to their end.
+    /// The number of container instances whose logs were read to their end.
     pub instances: usize,
-    /// What there was of it and could not be read, a reason each.
+    /// What exists but could not be read, one reason for each.
     pub unread: Vec<String>,
 }
 
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// There is nothing that has this log: the asked system's doing.
+    /// Nothing exists that has this log. This is a fault of the system under test.
     #[error("{0}")]
     None(String),
-    /// The apiserver could not be asked.
+    /// The request to the apiserver failed.
     #[error("the log of {what} cannot be read: {source}")]
     Api {
-        /// Whose.
+        /// The object whose log was read.
         what: String,
         /// The client's reason.
         source: Box<kube::Error>,
     },
 }
 
-/// Hands on every line that is there, and says how much that was. What cannot be read is not passed over in silence.
+/// Passes every existing line to `take`, and returns how much was read. Logs that cannot be read are reported in
+/// [`Extent::unread`].
 pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(&Line)) -> Result<Extent, LogError> {
     let reader = Reader::new(client, question);
     let pods = match selected(client, question).await? {
@@ -97,7 +98,7 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
     let mut bytes = 0;
     let mut extent = Extent::default();
     for pod in &pods {
-        // One that has not begun has written nothing.
+        // A container that has not started has written nothing.
         let Some(instance) = reader.instance(pod)? else { continue };
         let mut runs = Vec::new();
         if question.whole && !question.previous {
@@ -112,7 +113,7 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
                 continue;
             };
             while let Some(line) = lines.next().await {
-                // Of a log that breaks off nobody knows what else it says.
+                // If a log breaks off, its remaining lines are unknown.
                 let line = line.map_err(|it| reader.broken(it))?;
                 match later(line, question.since, &question.without) {
                     Dated::Line(_, line) => {
@@ -120,7 +121,7 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
                         take(&Line { earlier: previous && !question.previous, ..line });
                     }
                     Dated::Early => {}
-                    // What the kubelet itself says in place of a log.
+                    // The kubelet writes a message without a time instead of a log.
                     Dated::Undated(said) => extent.unread.push(format!("pod {}: {said}", instance.pod)),
                 }
             }
@@ -130,8 +131,8 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
     Ok(extent)
 }
 
-/// Hands every line to `take` as it is written, from the first on, of pods that come later too, until it says that it has
-/// seen enough. Ends in no other way: the caller bounds it.
+/// Passes every line to `take` as it is written, starting with the first one and including pods that are created later,
+/// until `take` returns true. Otherwise it never ends, so the caller must set a time limit.
 pub async fn follow(
     client: &Client,
     question: &LogQuestion,
@@ -197,7 +198,7 @@ async fn selected(client: &Client, question: &LogQuestion) -> Result<Selected, L
     let failed = |source| LogError::Api { what: question.target.describe(namespace), source: Box::new(source) };
     let of = match &question.target {
         LogTarget::Pod(name) => return Ok(Selected::One(name.clone())),
-        // The apiserver has not heard of it.
+        // Such a container runs outside the cluster, so the apiserver does not know it.
         LogTarget::Beside(_) => return Err(absent()),
         LogTarget::Deployment(name) => {
             let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
@@ -213,18 +214,18 @@ async fn selected(client: &Client, question: &LogQuestion) -> Result<Selected, L
     selector(of.unwrap_or_default()).map(Selected::Labels).map_err(LogError::None)
 }
 
-/// A line with its instant, in one of three ways.
+/// The result of reading the time of a line.
 #[derive(Debug, PartialEq, Eq)]
 enum Dated {
-    /// One that counts, with its instant.
+    /// A line that counts, with its time.
     Line(OffsetDateTime, Line),
-    /// One that was written too early, or while others ran.
+    /// A line that was written too early, or while other variants ran.
     Early,
-    /// One without an instant: no container wrote it.
+    /// A line without a time. No container wrote it.
     Undated(String),
 }
 
-/// Reads the instant with which each line begins.
+/// Reads the time at the beginning of a line.
 fn later(line: Line, since: Option<OffsetDateTime>, without: &Range<OffsetDateTime>) -> Dated {
     let (at, text) = line.text.split_once(' ').unwrap_or((&line.text, ""));
     let Ok(at) = OffsetDateTime::parse(at, &Rfc3339) else { return Dated::Undated(line.text) };

@@ -1,11 +1,11 @@
-//! Vantages: the places where questions are asked, behind one call.
+//! Vantages: the places where questions are asked, behind one interface.
 //!
-//! Outside, the probe runs in this process. In a pod, or in a container beside the cluster, it runs in the agent, over one
-//! long-lived exec session. The probe is the same code in all (`parallax-probe`). What the apiserver has to tell, [`logs`]
-//! and [`events`], is asked from no vantage.
+//! At an outside vantage, the probe runs in this process. In a pod, or in a container beside the cluster, it runs in
+//! the agent, over one long-lived exec session. The code of the probe is the same everywhere (`parallax-probe`).
+//! [`logs`] and [`events`] are read directly from the apiserver and need no vantage.
 //!
-//! **Architecture Invariant:** probing never changes the environment. What the asked system does wrong is a cause inside
-//! the answer; what the harness or its agent does wrong is a [`ProbeError`], and never a cause.
+//! **Architecture Invariant:** probing never changes the environment. A fault of the system under test is a cause
+//! inside the answer; a fault of the harness or its agent is a [`ProbeError`], and never a cause.
 
 mod container;
 mod error;

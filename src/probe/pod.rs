@@ -16,24 +16,24 @@ use super::{Hello, ProbeError, Session};
 use crate::cluster::pauses;
 use parallax_record::Noted as _;
 
-/// Where the agent's image keeps it.
+/// The path of the agent in its image.
 pub const AGENT_PATH: &str = "/parallax-agent";
 
-/// The apiserver must have opened the exec by then.
+/// The time limit for the apiserver to open the exec.
 const EXEC_LIMIT: Duration = Duration::from_secs(20);
-/// When the process ended, the watch gets this long to say that its pod was deleted, which is the better reason.
+/// When the process has ended, the watch gets this long to report that its pod was deleted, which is the better reason.
 const WATCH_LIMIT: Duration = Duration::from_millis(1500);
-/// The exec's own buffers; kube's default of 1 KiB cuts an answer into hundreds of turns of one loop.
+/// The size of the exec's buffers. kube's default of 1 KiB splits an answer into hundreds of iterations of one loop.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The agent in one pod. Its session lives as long as this.
+/// The agent in one pod. Its session ends when this value is dropped.
 #[derive(Debug)]
 pub struct PodSession {
     session: Arc<Session>,
 }
 
 impl PodSession {
-    /// Starts `parallax-agent session` in the running pod `name`, in its container `container` (or its only one), and
+    /// Starts `parallax-agent session` in the container `container` (or the only one) of the running pod `name`, and
     /// watches the pod from then on.
     pub async fn open(
         client: kube::Client,
@@ -67,7 +67,7 @@ impl PodSession {
         Ok(Self { session: Arc::new(Session::open(place, stdin, stdout, stderr, ended).await?) })
     }
 
-    /// How the agent introduced itself.
+    /// The agent's introduction.
     pub fn hello(&self) -> &Hello {
         self.session.hello()
     }
@@ -84,14 +84,14 @@ impl PodSession {
 
     /// Ends the session.
     pub async fn close(self) {
-        // A prober that still holds it drops it soon, and with it the streams.
+        // A prober that still uses the session drops it soon, and the streams with it.
         if let Some(session) = Arc::into_inner(self.session) {
             session.close().await;
         }
     }
 }
 
-/// What the apiserver said, without the rest of its status.
+/// The apiserver's message, without the other fields of its status.
 fn said(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
@@ -99,7 +99,8 @@ fn said(error: &kube::Error) -> String {
     }
 }
 
-/// Resolves when the process or its pod is gone, with the reason. Holds the exec, which lives as long as it.
+/// Completes with the reason when the process or its pod is gone. It owns the exec, which therefore exists as long as
+/// this future.
 async fn ended(mut process: AttachedProcess, pods: Api<Pod>, name: String, container: Option<String>) -> String {
     let status = process.take_status();
     let exited = async {
@@ -113,13 +114,13 @@ async fn ended(mut process: AttachedProcess, pods: Api<Pod>, name: String, conta
 
 /// How the process ended.
 enum Exit {
-    /// By itself, as it does when its input ends.
+    /// Normally, as when its input ends.
     Clean,
-    /// Otherwise; why.
+    /// Abnormally, with the reason.
     Broken(String),
 }
 
-/// Of the two reasons, the pod's is the better one: a process always ends with its pod, but never cleanly.
+/// Of the two reasons, the pod's is preferred: a process always ends with its pod, but never normally.
 async fn first_reason(
     exited: impl Future<Output = Exit>,
     gone: impl Future<Output = String>,
@@ -135,11 +136,11 @@ async fn first_reason(
     }
 }
 
-/// Resolves when the pod is deleted or the agent's container has ended.
+/// Completes when the pod is deleted or the agent's container has ended.
 async fn pod_gone(pods: Api<Pod>, name: &str, container: Option<&str>) -> String {
     let mut seen = pin!(watcher::watch_object(pods, name).backoff(pauses()));
     while let Some(event) = seen.next().await {
-        // A broken watch is resumed by the stream; it says nothing about the pod.
+        // The stream resumes a broken watch by itself. A break says nothing about the pod.
         let Some(pod) = event.noted("watch a vantage's pod without a break") else { continue };
         if let Some(why) = verdict(pod.as_ref(), container) {
             return why;
@@ -148,7 +149,7 @@ async fn pod_gone(pods: Api<Pod>, name: &str, container: Option<&str>) -> String
     std::future::pending().await
 }
 
-/// What the pod's state says about the end of `container`, or of its first.
+/// What the pod's state says about the end of `container`, or of its first container.
 fn verdict(pod: Option<&Pod>, container: Option<&str>) -> Option<String> {
     let Some(pod) = pod else { return Some("the pod was deleted".to_owned()) };
     if pod.metadata.deletion_timestamp.is_some() {
@@ -167,7 +168,7 @@ fn verdict(pod: Option<&Pod>, container: Option<&str>) -> Option<String> {
     Some(format!("its container {name} ended with exit code {}: {why}", ended.exit_code))
 }
 
-/// What the exec's final status says.
+/// Interprets the final status of the exec.
 fn exit(status: Status) -> Exit {
     match status.status.as_deref() {
         Some("Success") => Exit::Clean,

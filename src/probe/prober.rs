@@ -1,4 +1,4 @@
-//! A prober at a vantage: in this process, or in the agent of a session. Reading it brings what was seen since.
+//! A prober at a vantage: in this process, or in the agent of a session. Each read fetches the new outcomes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,16 +9,16 @@ use parallax_vocab::prober::{Known, OUTCOMES_LIMIT, PAGE, ProberOrder, ProberQue
 use super::{ProbeError, Session};
 use parallax_record::Noted as _;
 
-/// How long an agent may take for an order that waits for nothing.
+/// The time limit for an agent to carry out an order that does not wait for anything.
 const ORDER_LIMIT: Duration = Duration::from_secs(5);
-/// Numbers of probers: one count for all sessions.
+/// The next prober number. All sessions share one counter.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// A prober under way, with all that was read of it.
+/// A running prober, and all outcomes that were read from it.
 #[derive(Debug)]
 pub struct Prober {
     place: Place,
-    /// The deadline of a question: the longest that the answers in flight can take.
+    /// The time limit of a question, which is the longest time that outstanding answers can take.
     deadline: Duration,
     series: Series,
 }
@@ -51,17 +51,17 @@ impl Prober {
         Ok(Self { place: Place::There { session, number }, deadline, series: Series::default() })
     }
 
-    /// What was seen until now.
+    /// Reads the outcomes so far.
     pub async fn read(&mut self) -> Result<&Series, ProbeError> {
         self.pages(ProberOrder::Read).await
     }
 
-    /// Ends the asking, waits for what is in flight, and tells what was seen. What is read later is the same.
+    /// Stops asking, waits for outstanding answers, and returns all outcomes. Later reads return the same.
     pub async fn stop(&mut self) -> Result<&Series, ProbeError> {
         self.pages(ProberOrder::Stop).await
     }
 
-    /// Ends it without another word. One in a session that broke has ended already.
+    /// Stops the prober without reading its outcomes. If its session broke, it has already stopped.
     pub async fn end(self) {
         if let Place::There { session, number } = self.place {
             session.prober(number, ProberOrder::End, ORDER_LIMIT).await.noted("end a prober");
@@ -69,7 +69,7 @@ impl Prober {
     }
 
     async fn pages(&mut self, order: fn(Known) -> ProberOrder) -> Result<&Series, ProbeError> {
-        // An agent that always has more is broken, and so is one that tells of more than a prober keeps.
+        // An agent that always announces more is broken, and so is one that reports more outcomes than a prober keeps.
         for _ in 0..=OUTCOMES_LIMIT.div_ceil(PAGE) {
             let page = self.page(order(self.series.known())).await?;
             if let Some(why) = page.broken {

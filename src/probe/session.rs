@@ -1,8 +1,9 @@
-//! One long-lived session with an agent, over any three streams: an exec's, or a child process's.
+//! One long-lived session with an agent, over any three streams: those of an exec or of a child process.
 //!
-//! Standard output and standard error are drained by tasks of their own, because an exec carries all streams in one
-//! loop: whoever leaves one unread stops the others. The end of the session comes from outside it (the pod's watch, the
-//! process's exit) as well as from its streams, because an exec can freeze without ending when its pod is deleted.
+//! Standard output and standard error are read by separate tasks, because an exec carries all streams in one loop, and
+//! a stream that is not read blocks the others. The end of the session is signalled by its streams and also from
+//! outside (the watch of the pod, the exit of the process), because an exec can freeze without ending when its pod is
+//! deleted.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -24,28 +25,28 @@ use tokio_util::codec::FramedRead;
 use super::ProbeError;
 use parallax_record::Noted as _;
 
-/// The agent must have said hello by then.
+/// The time limit for the agent's hello.
 const HELLO_LIMIT: Duration = Duration::from_secs(15);
-/// An answer may be this much later than its question's own deadline: the way there and back.
+/// How much later than its question's own deadline an answer may arrive, because of the transfer in both directions.
 const GRACE: Duration = Duration::from_secs(3);
-/// When one sign of the end is seen, the others (reason, last words) get this long.
+/// When the first sign of the end is seen, the other information (reason, last output) may take this long to arrive.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// Questions that wait to be written.
+/// The number of questions that may wait to be written.
 const QUEUE: usize = 64;
 /// Lines of standard error that are kept, and how much of one.
 const STDERR_LINES: usize = 5;
 const STDERR_LINE_BYTES: usize = 512;
 
-/// How an agent introduced itself.
+/// The agent's introduction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// Host name of the place.
+    /// The host name of the agent's machine or container.
     pub host: String,
-    /// Addresses of the place.
+    /// The addresses of the agent's machine or container.
     pub addresses: Vec<IpAddr>,
 }
 
-/// A running session. Dropping it drops the streams, which ends the agent.
+/// A running session. Dropping it closes the streams, which ends the agent.
 #[derive(Debug)]
 pub struct Session {
     hello: Hello,
@@ -64,15 +65,15 @@ struct Shared {
 
 #[derive(Debug)]
 enum State {
-    /// Before the hello.
+    /// The hello has not arrived yet.
     Starting(Option<oneshot::Sender<Result<Hello, ProbeError>>>),
-    /// Questions that wait for their answers.
+    /// Questions that wait for their answers, by request number.
     Open(HashMap<u64, oneshot::Sender<Told>>),
-    /// Over, and why.
+    /// The session is over, with the reason.
     Gone(ProbeError),
 }
 
-/// What comes back: an answer, or what a prober tells.
+/// The agent's response: an answer, or the outcomes of a prober.
 #[derive(Debug)]
 enum Told {
     Answer(Box<Answer>),
@@ -80,10 +81,10 @@ enum Told {
 }
 
 impl Session {
-    /// Begins a session: waits for the agent's hello and checks its version.
+    /// Starts a session: waits for the agent's hello and checks its version.
     ///
-    /// `ended` resolves with the reason when the other end no longer exists, whatever the streams do; it is dropped with
-    /// the session.
+    /// `ended` completes with the reason when the agent no longer exists, even if the streams stay open. It is dropped
+    /// with the session.
     pub async fn open<I, O, E>(
         place: impl Into<String>,
         stdin: I,
@@ -113,17 +114,17 @@ impl Session {
         Ok(Self { hello, shared, frames, next: AtomicU64::new(1), supervisor })
     }
 
-    /// Where the agent is, in words.
+    /// The place of the agent, in words.
     pub(super) fn place(&self) -> &str {
         &self.shared.place
     }
 
-    /// How the agent introduced itself.
+    /// The agent's introduction.
     pub fn hello(&self) -> &Hello {
         &self.hello
     }
 
-    /// Asks one question. Waits no longer than its deadline and a short grace for the way.
+    /// Asks one question. Waits until its deadline and a short grace period for the transfer.
     pub async fn ask(&self, question: Question) -> Result<Answer, ProbeError> {
         let limit = Duration::from_millis(question.deadline_ms);
         match self.call(limit, |request| ToAgent::Ask { request, question: Box::new(question) }).await? {
@@ -132,7 +133,7 @@ impl Session {
         }
     }
 
-    /// Gives a prober an order. Waits no longer than `limit` and a short grace for the way.
+    /// Gives a prober an order. Waits for `limit` and a short grace period for the transfer.
     pub async fn prober(&self, prober: u64, order: ProberOrder, limit: Duration) -> Result<Series, ProbeError> {
         match self.call(limit, |request| ToAgent::Prober { request, prober, order }).await? {
             Told::Series(Some(series)) => Ok(*series),
@@ -145,7 +146,7 @@ impl Session {
         ProbeError::Garbled { place: self.shared.place.clone(), why: why.to_owned() }
     }
 
-    /// Sends one message and waits for what comes back.
+    /// Sends one message and waits for the response.
     async fn call(&self, limit: Duration, message: impl FnOnce(u64) -> ToAgent) -> Result<Told, ProbeError> {
         let place = || self.shared.place.clone();
         let limit = limit + GRACE;
@@ -159,13 +160,13 @@ impl Session {
             State::Starting(_) => return Err(self.shared.start_error("it has not said hello")),
         };
         let told = tokio::time::timeout(limit, async {
-            // A queue that is closed or stuck shows in the answer: it does not come.
+            // If the queue is closed or stuck, no answer arrives, and the wait below reports it.
             let _ = self.frames.send(frame).await;
             answered.await
         });
         match told.await {
             Ok(Ok(told)) => Ok(told),
-            // The supervisor dropped the sender, after it said why.
+            // The supervisor dropped the sender after it stored the reason.
             Ok(Err(_)) => Err(self.shared.gone("its session ended")),
             Err(_) => {
                 if let State::Open(pending) = &mut *self.shared.state() {
@@ -177,18 +178,18 @@ impl Session {
         }
     }
 
-    /// Ends the session: the agent's input ends, and it gets a moment to go.
+    /// Ends the session: closes the agent's input, and gives the agent a short time to end.
     pub async fn close(self) {
         let Self { frames, mut supervisor, .. } = self;
         drop(frames);
-        // What has not ended by then is aborted as it is dropped.
+        // A supervisor that has not ended by then is aborted when it is dropped.
         let _ = tokio::time::timeout(LAST_WORDS, &mut supervisor.0).await;
     }
 }
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every holder leaves a whole state behind.
+        // Every holder of the lock leaves a consistent state behind, so a poisoned lock is still usable.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -211,7 +212,7 @@ impl Shared {
         format!("{why}; its last words: {}", lines.iter().cloned().collect::<Vec<_>>().join(" | "))
     }
 
-    /// Takes one frame.
+    /// Handles one frame.
     fn take(&self, message: FromAgent) -> Result<(), ProbeError> {
         let mut state = self.state();
         match (&mut *state, message) {
@@ -223,7 +224,7 @@ impl Shared {
                 let greet = greet.take();
                 *state = State::Open(HashMap::new());
                 if let Some(greet) = greet {
-                    // The opener may have given up; then the session is dropped soon.
+                    // The opener may have given up; the session is then dropped soon.
                     let _ = greet.send(Ok(Hello { host, addresses }));
                 }
                 Ok(())
@@ -244,7 +245,7 @@ impl Shared {
         }
     }
 
-    /// Ends all waiting with one reason.
+    /// Ends all waiting calls with one reason.
     fn end(&self, error: ProbeError) {
         let before = std::mem::replace(&mut *self.state(), State::Gone(error.clone()));
         if let State::Starting(Some(greet)) = before {
@@ -254,18 +255,18 @@ impl Shared {
             };
             let _ = greet.send(Err(error));
         }
-        // Dropping the pending senders wakes their askers, who find the reason in the state.
+        // Dropping the pending senders wakes the waiting calls, which find the reason in the state.
     }
 }
 
-/// An answer nobody waits for was given up by its asker.
+/// Delivers a response. If nobody waits for it, its caller has given up.
 fn tell(pending: &mut HashMap<u64, oneshot::Sender<Told>>, request: u64, told: Told) {
     if let Some(asker) = pending.remove(&request) {
         let _ = asker.send(told);
     }
 }
 
-/// Runs all streams until the first sign of the end, then gathers why, and tells everyone who waits.
+/// Runs all streams until the first sign of the end, then finds the reason and informs everyone who waits.
 async fn supervise(
     shared: Arc<Shared>,
     stdin: impl AsyncWrite + Send + Unpin + 'static,
@@ -274,7 +275,7 @@ async fn supervise(
     stderr: impl AsyncRead + Send + Unpin + 'static,
     ended: impl Future<Output = String> + Send + 'static,
 ) {
-    // The streams' tasks end with this one: a set aborts what is left in it when it is dropped.
+    // The tasks of the streams end with this one: a set aborts its remaining tasks when it is dropped.
     let (mut writer, mut words, mut reader) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
     writer.spawn(write(stdin, outbox));
     let keeper = shared.clone();
@@ -286,13 +287,13 @@ async fn supervise(
         read = reader.join_next() => if let Some(Ok(Err(garbled))) = read {
             garbled
         } else {
-            // The stream ended; the reason is on its way.
+            // The stream ended; the reason arrives shortly after.
             let why = tokio::time::timeout(LAST_WORDS, &mut ended).await;
             drain(&mut words).await;
             shared.gone(&why.unwrap_or_else(|_| "its output ended".to_owned()))
         },
         why = &mut ended => {
-            // Answers that were on the way still count.
+            // Answers that were already in the stream still count.
             drain(&mut reader).await;
             drain(&mut words).await;
             shared.gone(&why)
@@ -301,12 +302,12 @@ async fn supervise(
     shared.end(error);
 }
 
-/// Lets a stream's last bytes arrive.
+/// Waits for the last bytes of a stream.
 async fn drain<T: 'static>(stream: &mut JoinSet<T>) {
     let _ = tokio::time::timeout(LAST_WORDS / 4, stream.join_next()).await;
 }
 
-/// Writes frames and, between them, heartbeats. Ends, and with it the agent's input, when no sender is left.
+/// Writes frames and, between them, heartbeats. Ends when no sender is left, which also closes the agent's input.
 async fn write(mut stdin: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Vec<u8>>) {
     let heartbeat = wire::encode(&ToAgent::Heartbeat).expect("a word is shorter than a frame");
     let mut beat = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS));
@@ -318,7 +319,7 @@ async fn write(mut stdin: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Ve
             },
             _ = beat.tick() => heartbeat.clone(),
         };
-        // Why the other end is gone is known to who watches it.
+        // The reason is reported by the future that watches the other end.
         if stdin.write_all(&frame).await.noted("write to an agent").is_none()
             || stdin.flush().await.noted("write to an agent").is_none()
         {
@@ -365,7 +366,7 @@ async fn keep_last_lines(stderr: impl AsyncRead + Unpin, shared: &Shared) {
     }
 }
 
-/// The supervisor's task; it does not outlive its session.
+/// The task of the supervisor. It is aborted when its session is dropped.
 #[derive(Debug)]
 struct Supervisor(JoinHandle<()>);
 

@@ -1,4 +1,4 @@
-//! Sessions against the real agent as a child process, and against other ends that misbehave.
+//! Sessions with the real agent as a child process, and with fake agents that misbehave.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::{ProbeError, Prober, Session, Vantage};
 
-/// The agent, built beside this test.
+/// The path of the agent, which is built next to this test.
 fn agent() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     let built = test.ancestors().nth(2).expect("it lies in target/TRIPLE/debug/deps").join("parallax-agent");
@@ -26,7 +26,7 @@ fn agent() -> PathBuf {
     built
 }
 
-/// A session with a child process; with the process's id, and the exit status once it has ended.
+/// A session with a child process, the process's id, and its exit status once it has ended.
 async fn with_child(mut command: Command) -> (Result<Session, ProbeError>, Pid, oneshot::Receiver<String>) {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().expect("it starts");
@@ -51,7 +51,7 @@ async fn with_agent() -> (Session, Pid, oneshot::Receiver<String>) {
     (session.expect("the agent says hello"), pid, ended)
 }
 
-/// A session with a fake agent: the end that the fake writes to, and the sender that ends the pod.
+/// A session with a fake agent, the stream to which the fake writes, and the sender that ends the pod.
 async fn with_fake(version: u32) -> (Result<Session, ProbeError>, DuplexStream, oneshot::Sender<String>) {
     let (stdout, mut fake) = tokio::io::duplex(4096);
     let (gone, told) = oneshot::channel();
@@ -73,7 +73,7 @@ fn get(url: &str, deadline_ms: u64) -> Question {
     Question { view: View::default(), deadline_ms, probe }
 }
 
-/// A URL whose server accepts and says nothing, for as long as the listener lives.
+/// A URL whose server accepts connections but never answers, as long as the listener exists.
 async fn silence() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}/", listener.local_addr().expect("it is bound"));
@@ -136,7 +136,7 @@ async fn a_prober_in_the_agent_sees_what_one_in_this_process_sees() {
             let began = Instant::now();
             while prober.read().await.expect("it tells").outcomes.len() < 5 {
                 assert!(began.elapsed() < Duration::from_secs(20));
-                // It asks at its own rate, and tells when it is asked.
+                // The prober asks at its own rate and reports only on request, so this must poll.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             let series = prober.stop().await.expect("it tells").clone();
@@ -159,7 +159,7 @@ async fn a_killed_agent_is_no_cause_but_an_error_at_once() {
     let (_listener, url) = silence().await;
     let began = Instant::now();
     let kill = async {
-        // The question must be under way, which no side tells.
+        // The question must already be in progress, and neither side reports this.
         tokio::time::sleep(Duration::from_millis(100)).await;
         kill_process(pid, Signal::KILL).expect("it runs");
     };
@@ -176,7 +176,7 @@ async fn a_deleted_pod_ends_what_waits_though_its_streams_freeze() {
     let (session, _fake, gone) = with_fake(wire::VERSION).await;
     let session = session.expect("hello");
     let delete = async {
-        // As above.
+        // The same as above.
         tokio::time::sleep(Duration::from_millis(50)).await;
         gone.send("the pod was deleted".to_owned()).expect("it is watched");
     };
@@ -240,7 +240,7 @@ async fn a_question_that_does_not_fit_a_frame_is_refused_here() {
     let probe = Probe::S3(S3Question { access: access(), operation, headers: BTreeMap::new() });
     let answer = session.ask(Question { view: View::default(), deadline_ms: 1_000, probe }).await;
     assert!(matches!(answer, Err(ProbeError::Question { .. })), "{answer:?}");
-    // The session is as good as before.
+    // The session still works.
     assert!(session.ask(get("http://127.0.0.1:1/", 1_000)).await.is_ok());
 }
 

@@ -1,4 +1,4 @@
-//! A place to ask from.
+//! A place where questions are asked.
 
 use parallax_vocab::prober::ProberQuestion;
 use parallax_vocab::{Answer, Question};
@@ -9,7 +9,7 @@ use super::{ContainerSession, PodSession, ProbeError, Prober};
 /// A place where questions are asked.
 #[derive(Debug)]
 pub enum Vantage {
-    /// This process. Where its packets really go is in each question's view.
+    /// This process. Each question's view says where its packets really go.
     Outside,
     /// The agent in a pod.
     Pod(PodSession),
@@ -18,7 +18,7 @@ pub enum Vantage {
 }
 
 impl Vantage {
-    /// Asks one question; any number may be asked side by side. Dropping the future gives the question up.
+    /// Asks one question. Any number of questions may run concurrently. Dropping the future cancels the question.
     pub async fn ask(&self, question: Question) -> Result<Answer, ProbeError> {
         match self {
             Self::Outside => outside(question).await,
@@ -27,7 +27,7 @@ impl Vantage {
         }
     }
 
-    /// Starts a prober here: it runs where the vantage is, so that no way between delays it.
+    /// Starts a prober at this vantage. It runs there, so that the connection to the vantage does not delay it.
     pub async fn prober(&self, question: ProberQuestion) -> Result<Prober, ProbeError> {
         match self {
             Self::Outside => Ok(Prober::here(question)),
@@ -46,7 +46,8 @@ impl Vantage {
     }
 }
 
-/// Asks in a task of its own, so that a crash of the probe is told apart from an answer; dropped with the caller.
+/// Asks in a separate task, so that a crash of the probe is an error and not an answer. The task is dropped with the
+/// caller.
 async fn outside(question: Question) -> Result<Answer, ProbeError> {
     let mut task = JoinSet::new();
     task.spawn(async move { parallax_probe::ask(&question).await });

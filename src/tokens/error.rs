@@ -1,11 +1,11 @@
-//! Errors of getting or signing a token. None of them says anything about the system under test.
+//! Errors of requesting or signing a token. None of them is a fault of the system under test.
 
 use crate::cluster::is_transient;
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// The apiserver refused to give one.
+    /// The apiserver refused to issue a token.
     #[error("the apiserver gives no token for ServiceAccount {account} in namespace {namespace}: {source}")]
     Refused {
         /// The ServiceAccount.
@@ -15,7 +15,7 @@ pub enum TokenError {
         /// The client's reason.
         source: Box<kube::Error>,
     },
-    /// The apiserver's answer holds none.
+    /// The apiserver's answer contains no token.
     #[error("the apiserver's TokenRequest for ServiceAccount {0} came back without a token")]
     Empty(String),
     /// A key cannot be used.
@@ -27,7 +27,7 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// Whether it says nothing about what was asked for, and asking again may bring an answer.
+    /// Whether the error is temporary: it says nothing about the request, and a retry may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Refused { source, .. } if is_transient(source))
     }

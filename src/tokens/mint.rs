@@ -34,16 +34,16 @@ pub struct Claims {
 /// The key that signs.
 #[derive(Debug)]
 pub enum Key {
-    /// An RSA key, and its id as the apiserver makes it.
+    /// An RSA key.
     Rsa {
         /// Private key, PEM.
         pem: Secret,
-        /// Key id.
+        /// The key id, computed as the apiserver computes it.
         id: String,
-        /// The public half, as RFC 7517 has it.
+        /// The public half as a JSON Web Key (RFC 7517).
         public: Value,
     },
-    /// A shared secret, with the key id by which the verifier finds it.
+    /// A shared secret, with the key id that the verifier looks up.
     Shared {
         /// The secret.
         secret: String,
@@ -53,7 +53,7 @@ pub enum Key {
 }
 
 impl Key {
-    /// The key of a PEM file (PKCS#1 or PKCS#8). Its id is the hash of its public half, as Kubernetes has it
+    /// Reads the key of a PEM file (PKCS#1 or PKCS#8). Its id is the hash of its public half, as in Kubernetes
     /// (`pkg/serviceaccount/jwt.go`).
     pub fn rsa(pem: Secret) -> Result<Self, TokenError> {
         let wrong = |why: String| TokenError::Key(why);
@@ -83,7 +83,7 @@ impl Key {
         }
     }
 
-    /// What signs, for redaction.
+    /// The secret part of the key, for redaction.
     pub fn private(&self) -> Secret {
         match self {
             Self::Rsa { pem, .. } => pem.clone(),
@@ -91,7 +91,7 @@ impl Key {
         }
     }
 
-    /// A new key that no cluster knows.
+    /// Generates a new key that no cluster knows.
     pub fn foreign() -> Result<Self, TokenError> {
         let pair = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
         Self::rsa(Secret::new(pair.map_err(|why| TokenError::Key(why.to_string()))?.serialize_pem()))
@@ -110,7 +110,7 @@ impl Key {
 }
 
 impl Claims {
-    /// The claims as the apiserver writes them for a token that is bound to nothing but its ServiceAccount.
+    /// The claims as the apiserver writes them for a token that is bound only to its ServiceAccount.
     fn json(&self) -> Value {
         json!({
             "aud": [self.audience],

@@ -1,6 +1,6 @@
 //! ServiceAccount tokens: requested from the apiserver (TokenRequest), or signed by the harness, which owns the cluster
-//! and its keys. The latter are for attacks and faults: an expired token, a token of an unknown key, a token forged
-//! with a shared secret.
+//! and its keys. Signed tokens are for attacks and faults: an expired token, a token of an unknown key, or a token
+//! forged with a shared secret.
 
 mod error;
 mod mint;

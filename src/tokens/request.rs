@@ -15,11 +15,11 @@ pub struct Wanted<'a> {
     pub namespace: &'a str,
     /// The ServiceAccount.
     pub account: &'a str,
-    /// Its audience.
+    /// The token's audience.
     pub audience: &'a str,
-    /// How long it lives, in seconds.
+    /// The token's lifetime in seconds.
     pub expires_s: i64,
-    /// The pod that it is bound to, as in tokens that the kubelet projects.
+    /// The pod to which the token is bound, as in tokens that the kubelet projects.
     pub pod: Option<&'a str>,
 }
 

@@ -1,7 +1,7 @@
 //! Explains a failure in one sentence, with the fix.
 //!
-//! **Architecture Invariant:** pure, and made from the record alone: question, answer, cause, and what the run found
-//! out while it held the secrets ([`signature`]).
+//! **Architecture Invariant:** pure, and computed from the record alone: the question, the answer, the cause, and what
+//! the run found out while it held the secrets ([`signature`]).
 
 mod refusal;
 mod sentence;

@@ -1,4 +1,4 @@
-//! What a store's refusal means: the error code, with what the request and the answer show.
+//! Explains a store's refusal from its error code, the request and the answer.
 
 use parallax_vocab::Reply;
 use parallax_vocab::question::{Probe, S3Operation};
@@ -10,10 +10,11 @@ use url::Url;
 use super::Subject;
 use super::signature::words;
 
-/// Clocks that differ by less count as equal: the date of an answer has whole seconds, and the answer takes a while.
+/// Clocks that differ by less count as equal, because the date of an answer has whole seconds and the answer takes time
+/// to arrive.
 const CLOCKS_EQUAL: Duration = Duration::seconds(5);
 
-/// What an HTTP status that was not expected means.
+/// Explains an HTTP status that was not expected.
 pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<'_>) -> String {
     let says = format!("the store answers {status} {code}");
     if let Some(finding) = subject.signature {
@@ -190,7 +191,7 @@ fn region(detail: &str, asked: &Asked) -> String {
     }
 }
 
-/// The difference between the clocks of store and client, where it is too large.
+/// Describes the difference between the clocks of the store and the client, if it is too large.
 fn clocks(subject: &Subject<'_>) -> Option<String> {
     let apart = store_clock(subject)? - client_clock(subject)?;
     let place = subject.from.unwrap_or("the client");
@@ -211,7 +212,7 @@ fn client_clock(subject: &Subject<'_>) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(ms * 1_000_000).ok()
 }
 
-/// `20261122T150000Z`
+/// Parses a time such as `20261122T150000Z`.
 pub(super) fn instant(text: &str) -> Option<OffsetDateTime> {
     let format = format_description!("[year][month][day]T[hour][minute][second]Z");
     PrimitiveDateTime::parse(text, format).ok().map(PrimitiveDateTime::assume_utc)
@@ -222,7 +223,7 @@ pub(super) fn shown(at: OffsetDateTime) -> String {
     at.format(format).unwrap_or_else(|_| at.to_string())
 }
 
-/// A span in its two largest units.
+/// A duration in its two largest units.
 pub(super) fn span(span: Duration) -> String {
     let all = [
         (span.whole_days(), "d"),
@@ -251,7 +252,7 @@ mod tests {
 
     use super::*;
 
-    /// 2026-11-22 15:00:00 UTC
+    /// The time 2026-11-22 15:00:00 UTC.
     const NOW_S: u64 = 1_795_359_600;
 
     fn question(probe: Probe) -> Question {
@@ -284,7 +285,7 @@ mod tests {
         question(Probe::S3(S3Question { access, operation, headers: BTreeMap::new() }))
     }
 
-    /// An answer whose store has this date, while the client has [`NOW_S`].
+    /// An answer from a store whose clock shows `date`, while the client's clock shows [`NOW_S`].
     fn answer(date: &str) -> Answer {
         let reply = HttpReply {
             status: 403,

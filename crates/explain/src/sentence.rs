@@ -11,7 +11,7 @@ use url::Url;
 use super::refusal;
 use super::unready::unready;
 
-/// What a sentence is about.
+/// The step that a sentence explains.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// The step's id.
@@ -24,12 +24,12 @@ pub struct Subject<'a> {
     pub question: Option<&'a Question>,
     /// What came back.
     pub answer: Option<&'a Answer>,
-    /// What was found out about a signature that the store refused.
+    /// What the run found out about a signature that the store refused.
     pub signature: Option<&'a SignatureFinding>,
 }
 
 impl<'a> Subject<'a> {
-    /// The subject of a recorded step: everything that a sentence needs is in the record.
+    /// The subject of a recorded step. The record contains everything that a sentence needs.
     pub fn of(step: &'a StepEnded) -> Self {
         Self {
             step: step.step.as_str(),
@@ -112,7 +112,7 @@ pub fn of_step(step: &StepEnded) -> String {
     }
 }
 
-/// The sentence for a step that carries out a known attack, which the store refused.
+/// The sentence for a step that carries out a known attack, if the store refused the attack.
 fn closed(sentence: &str, advisory: &str) -> String {
     format!(
         "{sentence}; so this build does not let the attack of {advisory} through, or the step no longer shows it: where the build is fixed, take `vulnerable` away and expect the refusal"
@@ -201,7 +201,7 @@ fn tls(
     }
 }
 
-/// The host that a question is about.
+/// The host that a question addresses.
 fn host(probe: &Probe) -> String {
     let of_url = |url: &str| Url::parse(url).ok().and_then(|it| it.host_str().map(str::to_owned));
     let of_http = |it: &HttpQuestion| it.host.clone().or_else(|| of_url(&it.url)).unwrap_or_else(|| it.url.clone());

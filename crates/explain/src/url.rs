@@ -1,4 +1,4 @@
-//! The parts of a presigned URL, read offline: who may do what, where, and until when. Credentials are not shown.
+//! Reads the parts of a presigned URL offline: who may do what, where, and until when. It does not show credentials.
 
 use parallax_vocab::percent::decoded;
 use time::{Duration, OffsetDateTime};
@@ -6,12 +6,12 @@ use url::Url;
 
 use super::refusal::{instant, shown, span};
 
-/// A label, and what the URL says.
+/// A label and its value in the URL.
 pub type Line = (&'static str, String);
 
 /// The longest validity that a store accepts.
 const LONGEST: Duration = Duration::days(7);
-/// A store accepts a URL this long before the time for which it is signed.
+/// How long before its signing time a store accepts a URL.
 const SKEW: Duration = Duration::minutes(15);
 
 /// Reads a presigned URL; the error says why it is not one.
@@ -108,7 +108,7 @@ fn times(date: Option<&str>, expires: Option<&str>, now: OffsetDateTime) -> Vec<
     lines
 }
 
-/// Enough of an access key to recognise it.
+/// The beginning of an access key, enough to recognise it.
 fn masked(key: &str) -> String {
     let length = key.chars().count();
     let first: String = key.chars().take(if length > 8 { 4 } else { 1 }).collect();

@@ -17,13 +17,13 @@ pub struct Chain {
     pub roles: Vec<String>,
     /// The store's last log line about a provider that it cannot use.
     pub complaint: Option<String>,
-    /// The token's claims, and whether its issuer's keys verify it; none where that is not known.
+    /// The token's claims, and whether the issuer's keys verify it; `None` if that is not known.
     pub token: Option<JwtReply>,
-    /// Seconds since the Unix epoch.
+    /// The current time in seconds since the Unix epoch.
     pub now: i64,
 }
 
-/// The broken link and its fix; none where the fault is outside this chain.
+/// The broken link and its fix; `None` if the fault is outside this chain.
 pub fn web_identity(chain: &Chain, cause: &Cause) -> Option<String> {
     match cause {
         Cause::Client { detail } if detail.contains("cannot be read") => Some(unreadable(detail)),
@@ -41,9 +41,9 @@ fn unreadable(detail: &str) -> String {
     format!("{detail}; {repair}")
 }
 
-/// Links in the order in which the chain uses them: the first broken one hides the others.
+/// The links in the order in which the chain uses them, because the first broken link hides the others.
 fn refused(chain: &Chain, detail: &str) -> Option<String> {
-    // The store could not use a provider, and has no role since.
+    // The store could not use a provider, and therefore has no role.
     if let Some(complaint) = chain.complaint.as_deref().filter(|_| chain.roles.is_empty()) {
         return Some(provider(complaint));
     }

@@ -1,5 +1,5 @@
-//! Judging the recorded steps of a variant again: the record alone gives the verdict, and a judge with a fault in it gives
-//! another one.
+//! Judges the recorded steps of a variant again. The record alone gives the same verdict, and a judge with a deliberate
+//! fault ([`Mutant`]) gives a different one.
 
 use parallax_language::scenario::Variant;
 use parallax_language::scenario::action::Implied;
@@ -28,7 +28,7 @@ struct RecordedStep {
 
 impl<'a> Recorded<'a> {
     /// # Errors
-    /// Says which step is not that of the scenario any more.
+    /// Names the step that is no longer the one in the scenario.
     pub fn new(variant: &'a Variant, steps: Vec<StepEnded>) -> Result<Self, String> {
         let of_scenario = variant.scenario.steps();
         let read = |ended: StepEnded| {
@@ -40,7 +40,8 @@ impl<'a> Recorded<'a> {
         Ok(Self { variant, steps: steps.into_iter().map(read).collect::<Result<_, _>>()? })
     }
 
-    /// The steps whose verdict is another one than the record's: none, unless the judge has changed or a fault is made.
+    /// The steps whose verdict or cause differs from the record. The list is empty unless the judge has changed or has
+    /// a fault.
     pub fn changed(&self, mutant: Option<Mutant>) -> Vec<String> {
         let results = self.results(mutant);
         let pairs = results.iter().zip(&self.steps);
@@ -50,13 +51,13 @@ impl<'a> Recorded<'a> {
         pairs.filter(differs).map(|(result, _)| result.step.clone()).collect()
     }
 
-    /// What of the variant is not as declared.
+    /// The differences between what the variant declares and what the judge now finds.
     pub fn problems(&self, mutant: Option<Mutant>) -> Vec<Problem> {
         let Variant { scenario, fails, blocks, .. } = self.variant;
         problems(&scenario.flow, fails, blocks, &self.results(mutant))
     }
 
-    /// Whether a fault takes from a matcher the proof that it has by an altered answer.
+    /// Whether the fault removes the proof that an altered answer gives to a matcher.
     pub fn loses_proof(&self, mutant: Mutant) -> bool {
         let seen = Seen::default();
         let altered = |step: &RecordedStep, mutant| {
@@ -94,7 +95,8 @@ impl RecordedStep {
         let expect: Option<Expect> =
             ended.course.expect.clone().map(serde_json::from_value).transpose().map_err(unread)?;
         let looked = ended.course.looked.clone().map(serde_json::from_value).transpose().map_err(unread)?;
-        // What is tried is recorded with what it expects; what is blocked, or is only started, is not.
+        // The record of a step that ran has the step's expectations; the record of a blocked or only started step has
+        // none.
         let given = |it: &Option<Vec<_>>| it.clone().unwrap_or_default();
         let (now, then) = (step.expect.as_ref().map(Expect::given), expect.as_ref().map(Expect::given));
         if then.is_some() && given(&now) != given(&then) {
@@ -108,9 +110,10 @@ impl RecordedStep {
         Ok(Self { ended, expected, looked })
     }
 
-    /// What the judge says of it; none where nobody judged what it looked at: it was blocked, or it acted.
+    /// The judgement of the step. `None` if the judge had nothing to judge: the step was blocked, or it changed
+    /// something instead of asking.
     fn judged(&self, seen: &Seen, mutant: Option<Mutant>) -> Option<Judgement> {
-        // Others than the judge found out what the store had seen, and what could not be captured.
+        // These matchers are not evaluated by the judge: the witness, the check that a state stays, and captures.
         let by_others = |matcher: &str| matches!(matcher, "witness" | "stays") || matcher.starts_with("capture.");
         if matches!(&self.ended.cause, Some(Cause::Mismatch { matcher, .. }) if by_others(matcher)) {
             return None;

@@ -1,6 +1,6 @@
-//! Altered answers. A matcher that held is judged again on answers that differ in one place from the one that came: where it
-//! says no of none of them, nothing has shown that it compares anything. It is a weaker proof than a fault's, since only the
-//! judge is asked and not the system, and it is kept apart from it.
+//! Altered answers. A matcher that held is judged again on answers that differ in one place from the real answer. If it
+//! accepts all of them, nothing has shown that it compares anything. This proof is weaker than the proof by a break,
+//! because it tests only the judge and not the system. Therefore the two are recorded separately.
 
 use std::collections::BTreeSet;
 
@@ -16,15 +16,15 @@ use super::expect::Judgement;
 use super::figures;
 use super::look::{Look, Looked};
 
-/// An address for documentation (RFC 5737), which no network of a run has.
+/// An address reserved for documentation (RFC 5737). No network of a run uses it.
 const ELSEWHERE: [u8; 4] = [192, 0, 2, 1];
-/// What a text is replaced by: another text, and words of closed sets that only take their own.
+/// Replacements for a text: an arbitrary text, and values that typed fields (addresses, enums) accept.
 const TEXTS: [&str; 4] = ["another text", "192.0.2.1", "unknown-key", "forged"];
-/// What a number is replaced by: bounds are crossed on either side.
+/// Replacements for a number. They lie on both sides of any bound.
 const NUMBERS: [i64; 4] = [0, -1, 1, 4_000_000_000_000];
 
-/// Marks each matcher that held and that one of the judgements of altered answers turned red. A judgement with a cause stays as
-/// it is: a fault is the better proof.
+/// Marks each matcher that held and that at least one altered answer turned red. A judgement with a cause is returned
+/// unchanged, because a real failure is the better proof.
 pub(super) fn shown<I>(mut judgement: Judgement, altered: impl FnOnce() -> I) -> Judgement
 where
     I: Iterator<Item = Judgement>,
@@ -47,7 +47,7 @@ where
     judgement
 }
 
-/// Something else that a step might have looked at.
+/// Something else that a step could have looked at.
 #[derive(Debug)]
 pub(super) enum Altered {
     Answer(Box<Answer>),
@@ -65,7 +65,7 @@ impl Altered {
     }
 }
 
-/// What differs in one place from what was looked at.
+/// Everything that differs in one place from what was looked at.
 pub(super) fn looks(look: Look<'_>) -> Box<dyn Iterator<Item = Altered>> {
     match look {
         Look::Answer(answer) => Box::new(answers(answer).map(|it| Altered::Answer(Box::new(it)))),
@@ -86,7 +86,7 @@ fn others_of(looked: &Looked) -> Box<dyn Iterator<Item = Looked>> {
             let of = |log| Looked::Log { resource: resource.clone(), log, missing: None };
             Box::new(log.others().into_iter().map(of).collect::<Vec<_>>().into_iter())
         }
-        // One event that is another: with the others beside it, any of them could be the one that is looked for.
+        // Each altered event stands alone: in a list with the original events, another event could satisfy the matcher.
         Looked::Events { resource, events, .. } => {
             let of = |it| Looked::Events { resource: resource.clone(), events: vec![it], missing: None };
             Box::new(events.iter().flat_map(leaves).map(of).collect::<Vec<_>>().into_iter())
@@ -94,7 +94,7 @@ fn others_of(looked: &Looked) -> Box<dyn Iterator<Item = Looked>> {
         Looked::Database(seen) => Box::new(leaves(seen).map(Looked::Database)),
         Looked::Numbers(list) => {
             let others = leaves(&figures::items(list)).map(|it| Value::Array(it).to_string());
-            // A list of one, of each bound's either side.
+            // Also lists of one number, below and above every bound.
             let alone = [f64::MIN, f64::MAX].map(|it| it.to_string());
             Box::new(others.chain(alone).map(Looked::Numbers))
         }
@@ -102,7 +102,8 @@ fn others_of(looked: &Looked) -> Box<dyn Iterator<Item = Looked>> {
     }
 }
 
-/// Answers that differ from this one in one place, and one of each kind where nothing, or something, came back.
+/// Answers that differ from this one in one place, and additionally one answer of each kind: a DNS reply, a DNS failure
+/// and a client failure.
 fn answers(answer: &Answer) -> impl Iterator<Item = Answer> + use<> {
     let elsewhere =
         Reply::Dns(DnsReply { addresses: vec![ELSEWHERE.into()], cnames: vec![], ttl_s: 1, searched: None });
@@ -112,7 +113,7 @@ fn answers(answer: &Answer) -> impl Iterator<Item = Answer> + use<> {
         Cause::Client { detail: "another sentence".to_owned() },
     ];
     let causes = causes.map(|cause| Answer { outcome: Err(cause), ..answer.clone() });
-    // A list that is empty has no leaf.
+    // An empty list has no leaf to alter, so one entry is added.
     let listed = match &answer.outcome {
         Ok(Reply::S3(reply)) if reply.keys.is_empty() => {
             let reply = S3Reply { keys: vec!["another key".to_owned()], ..reply.clone() };
@@ -123,7 +124,8 @@ fn answers(answer: &Answer) -> impl Iterator<Item = Answer> + use<> {
     leaves(answer).chain(replies).chain(causes).chain(listed)
 }
 
-/// Values of the type that differ from this one in one leaf each. What the type does not take is left out.
+/// Values of the same type that differ from this one in one leaf each. Values that the type does not accept are left
+/// out.
 fn leaves<T: Serialize + DeserializeOwned>(value: &T) -> impl Iterator<Item = T> + use<T> {
     let whole = serde_json::to_value(value).unwrap_or_default();
     let mut places = Vec::new();
@@ -139,7 +141,7 @@ fn leaves<T: Serialize + DeserializeOwned>(value: &T) -> impl Iterator<Item = T>
     })
 }
 
-/// Pointers of all leaves, and of all lists and maps, which may be empty instead.
+/// JSON pointers to all leaves, and to all lists and maps, because these can be replaced by empty ones.
 fn places_of(value: &Value, at: &mut String, places: &mut Vec<String>) {
     let mut below = |key: &str, value: &Value, at: &mut String| {
         let length = at.len();
@@ -156,7 +158,7 @@ fn places_of(value: &Value, at: &mut String, places: &mut Vec<String>) {
     places.push(at.clone());
 }
 
-/// What might stand in place of a value.
+/// Replacements for a value.
 fn others(value: &Value) -> Vec<Value> {
     match value {
         Value::Null => vec![json!("another text")],
@@ -168,7 +170,8 @@ fn others(value: &Value) -> Vec<Value> {
             all
         }
         Value::String(it) => TEXTS.iter().filter(|other| *other != it).map(|other| json!(other)).collect(),
-        // None of them, and each twice: a length differs without what is looked at being gone.
+        // An empty list, and the list doubled: the doubled list has another length but still contains the expected
+        // entries.
         Value::Array(items) if !items.is_empty() => {
             vec![json!([]), Value::Array([items.clone(), items.clone()].concat())]
         }

@@ -1,4 +1,4 @@
-//! Bounds: whether what was measured is at least so much, and below so much.
+//! Bounds: whether a measured value is at least one limit and below another.
 
 use std::fmt::{self, Display};
 
@@ -6,7 +6,7 @@ use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{NumberBound, SpanBound};
 use parallax_vocab::event::Matched;
 
-/// A bound of a number or a span: one of the two, or both.
+/// A bound of a number or a duration: a lower limit, an upper limit, or both.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound<T> {
     at_least: Option<T>,
@@ -14,7 +14,7 @@ pub(super) struct Bound<T> {
 }
 
 impl<T: PartialOrd + Display> Bound<T> {
-    /// What became of the matcher with this bound; what there is none of holds no bound. `words` say what was seen.
+    /// The result of the matcher with this bound. A missing value satisfies no bound. `words` describe what was seen.
     pub(super) fn judge(&self, matcher: &str, seen: Option<&T>, words: String) -> Matched {
         let held = seen.is_some_and(|seen| {
             self.at_least.as_ref().is_none_or(|least| seen >= least)

@@ -1,4 +1,4 @@
-//! Captures: values out of an answer, for later steps.
+//! Captures: values taken from an answer, for later steps.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::Judgement;
 use parallax_language::scenario::model::Capture;
 
-/// The whole answer of a probe as captures see it: as the record has it, and beside an HTTP body that is JSON its value.
+/// The whole answer of a probe as captures see it: the form in the record, plus the parsed value of an HTTP body that
+/// is JSON.
 pub fn answer_as_json(answer: &Answer) -> Value {
     let mut value = serde_json::to_value(answer).unwrap_or_default();
     if let Some(Reply::Http(http)) = answer.reply()
@@ -21,8 +22,8 @@ pub fn answer_as_json(answer: &Answer) -> Value {
     value
 }
 
-/// Takes what is to be captured out of an answer that is as expected. The first pointer that finds nothing is the cause
-/// with which the step fails then.
+/// Takes the captures from an answer that is as expected. The first pointer that finds no value becomes the cause of
+/// the step's failure.
 pub fn capture(
     wanted: &IndexMap<String, Capture>,
     answer: &Value,
@@ -45,7 +46,7 @@ pub fn capture(
     captured
 }
 
-/// The deepest part of the way that is there, and what it holds.
+/// Describes the longest prefix of `pointer` that exists in the answer, and what it contains.
 fn nearest(answer: &Value, pointer: &str) -> String {
     let mut at = pointer;
     while let Some(cut) = at.rfind('/') {

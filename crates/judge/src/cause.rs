@@ -1,11 +1,11 @@
-//! A cause against what a break declares.
+//! Compares a cause with the cause that a break declares.
 
 use parallax_vocab::Cause;
 
 use super::expect::holds;
 use parallax_language::scenario::model::CauseSpec;
 
-/// Whether a cause is the declared one: every key given must hold.
+/// Whether the cause is the declared one: every declared key must match.
 pub fn matches(spec: &CauseSpec, cause: &Cause) -> bool {
     let CauseSpec { dns, connect, tls, status, s3, sts, mismatch, resource, exit, client, message } = spec;
     let layer = match cause {
@@ -29,8 +29,9 @@ pub fn matches(spec: &CauseSpec, cause: &Cause) -> bool {
     layer.unwrap_or(false) && message.as_ref().is_none_or(|it| holds(&said(cause), it))
 }
 
-/// What a message is looked for in, as reports say it. Of a mismatch only what was seen: what the scenario itself expects says
-/// nothing. `saw` stands before it, so that a message can say where it begins.
+/// The text in which a declared `message` is searched, in the form that reports show. For a mismatch it contains only
+/// what was seen, because the expected part comes from the scenario itself and proves nothing. It starts with `saw`, so
+/// that a declared message can anchor itself at the beginning.
 fn said(cause: &Cause) -> String {
     match cause {
         Cause::Mismatch { seen, .. } => format!("saw {seen}"),
@@ -91,7 +92,7 @@ mod tests {
             (r#"{"status":403,"s3":"AccessDenied","message":"expired"}"#, &refused, true),
             (r#"{"status":403,"s3":"SignatureDoesNotMatch"}"#, &refused, false),
             (r#"{"mismatch":"body","message":"bye"}"#, &mismatch, true),
-            // The scenario's own words are no proof of anything.
+            // The scenario's own words prove nothing.
             (r#"{"mismatch":"body","message":"hello"}"#, &mismatch, false),
             (r#"{"status":404}"#, &refused, false),
             (r#"{"dns":"no-such-name"}"#, &refused, false),

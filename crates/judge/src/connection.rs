@@ -1,4 +1,5 @@
-//! What is expected of the way to a server: where a name leads, who answered there, and that nobody did.
+//! Expectations about the connection to a server: the resolved address, the certificate chain, and the expected absence
+//! of an answer.
 
 use std::net::IpAddr;
 
@@ -9,17 +10,17 @@ use parallax_vocab::{Cause, Certificate, DnsFault};
 use super::expect::{NO_ANSWER, Seen, equal, holds, quote};
 use super::facts::Facts;
 
-/// What a matcher saw where the connection had no TLS, or was not made.
+/// What a matcher sees if the connection had no TLS or was not established.
 const NO_CERTIFICATE: &str = "no certificate";
 
-/// The only address.
+/// The address, which must be the only one.
 pub(super) fn address(address: &str, facts: &Facts<'_>) -> Matched {
     let held = address.parse().is_ok_and(|it: IpAddr| facts.addresses == [it]);
     let saw = if facts.addresses.is_empty() { "none".to_owned() } else { facts.addresses() };
     Matched::new("address", held, address, saw)
 }
 
-/// How many certificates were sent.
+/// The number of certificates that the server sent.
 pub(super) fn chain_length(length: usize, chain: &[Certificate]) -> Matched {
     match chain.len() {
         0 => Matched::unseen("chain-length", length.to_string(), NO_CERTIFICATE),
@@ -27,7 +28,7 @@ pub(super) fn chain_length(length: usize, chain: &[Certificate]) -> Matched {
     }
 }
 
-/// A name in the leaf.
+/// A name in the leaf certificate.
 pub(super) fn certificate_name(name: &str, chain: &[Certificate]) -> Matched {
     match chain.first() {
         Some(leaf) if leaf.names.iter().any(|it| it == name) => Matched::new("certificate-name", true, name, name),
@@ -36,7 +37,7 @@ pub(super) fn certificate_name(name: &str, chain: &[Certificate]) -> Matched {
     }
 }
 
-/// The serial number of the leaf.
+/// The serial number of the leaf certificate.
 pub(super) fn serial(serial: &str, chain: &[Certificate]) -> Matched {
     match chain.first() {
         Some(leaf) => Matched::new("serial", leaf.serial == *serial, serial, &leaf.serial),
@@ -44,7 +45,7 @@ pub(super) fn serial(serial: &str, chain: &[Certificate]) -> Matched {
     }
 }
 
-/// The chain that an earlier step saw.
+/// The same chain as an earlier step saw.
 pub(super) fn same_chain_as(step: &str, chain: &[Certificate], seen: &Seen) -> Matched {
     let other = seen.chains.get(step).map(Vec::as_slice).unwrap_or_default();
     let digests = |chain: &[Certificate]| chain.iter().map(|it| it.sha256.clone()).collect::<Vec<_>>();
@@ -60,7 +61,7 @@ fn fingerprints(chain: &[Certificate]) -> String {
     chain.iter().map(|it| it.sha256.get(..16).unwrap_or(&it.sha256)).collect::<Vec<_>>().join(" < ")
 }
 
-/// A name that must not resolve: the fault that was expected is the answer that was expected.
+/// A name that must not resolve: here the DNS fault is the expected answer.
 pub(super) fn absence_of_name(fault: DnsFault, answer: &Answer) -> Matched {
     let said = match &answer.outcome {
         Err(Cause::Dns { fault, .. }) => Some(fault.to_string()),
@@ -73,7 +74,7 @@ pub(super) fn absence_of_name(fault: DnsFault, answer: &Answer) -> Matched {
     }
 }
 
-/// A client that is known to be unable: it tells no answer, and says these words.
+/// A client that is known to lack a feature: it gives no answer, and fails with these words.
 pub(super) fn inability(words: &str, answer: &Answer) -> Matched {
     let (held, said) = match &answer.outcome {
         Err(Cause::Client { detail }) => (holds(detail, words), quote(detail)),

@@ -1,4 +1,4 @@
-//! A database and its replica, against one `expect`.
+//! Judges a database and its replica by an `expect`.
 
 use parallax_vocab::Cause;
 use parallax_vocab::answer::{Reply, Survey};
@@ -10,7 +10,7 @@ use super::look::Looked;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{NumberBound, SpanBound};
 
-/// What `PRAGMA integrity_check` says.
+/// The result of `PRAGMA integrity_check`.
 pub(super) fn integrity(wanted: &str, looked: &Looked) -> Option<Matched> {
     let Looked::Database(seen) = looked else { return None };
     Some(match seen["integrity"].as_str() {
@@ -19,7 +19,7 @@ pub(super) fn integrity(wanted: &str, looked: &Looked) -> Option<Matched> {
     })
 }
 
-/// How many rows there are.
+/// The number of rows.
 pub(super) fn rows(bound: NumberBound, looked: &Looked) -> Option<Matched> {
     let Looked::Database(seen) = looked else { return None };
     Some(bounded("rows", bound, seen["rows"].as_f64(), "no number"))
@@ -31,21 +31,21 @@ pub(super) fn value(bound: NumberBound, looked: &Looked) -> Option<Matched> {
     Some(bounded("value", bound, Some(*value), "no number"))
 }
 
-/// How many objects a replica has.
+/// The number of objects in a replica.
 pub(super) fn objects(bound: NumberBound, survey: Option<&Survey>) -> Matched {
     #[expect(clippy::cast_precision_loss, reason = "a store with 2^53 objects is not read to its end")]
     let objects = survey.map(|it| it.objects as f64);
     bounded("objects", bound, objects, "no listing")
 }
 
-/// How old its newest object is.
+/// The age of the newest object in a replica.
 pub(super) fn newest(bound: SpanBound, survey: Option<&Survey>) -> Matched {
     let age = survey.and_then(|it| it.newest_age_ms).map(Span::milliseconds);
     let words = age.map_or("no object".to_owned(), |age| format!("{age} ago"));
     Bound::from(bound).judge("newest", age.as_ref(), words)
 }
 
-/// Why nothing is known of a replica, where its store answers no listing.
+/// The cause if nothing is known about a replica, because its store does not answer a listing.
 pub(super) fn no_survey(reply: &Reply) -> Option<Cause> {
     let Reply::S3(s3) = reply else { return None };
     let error = s3.error.as_ref();

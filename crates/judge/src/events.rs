@@ -1,4 +1,4 @@
-//! Events that Kubernetes recorded of an object, against one `expect`.
+//! Judges the events that Kubernetes recorded for an object by an `expect`.
 
 use std::fmt;
 
@@ -8,19 +8,19 @@ use parallax_vocab::event::Matched;
 use super::expect::{holds, quote};
 use super::look::Looked;
 
-/// What is seen where nothing is recorded.
+/// What a matcher sees if no event is recorded.
 const NO_EVENT: &str = "no event";
-/// What is seen where there is not even an object.
+/// What a matcher sees if the object does not exist.
 const NO_OBJECT: &str = "no object";
 
-/// An event in short.
+/// The fields of a Kubernetes event that matchers read.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ObjectEvent {
     /// Name of the object.
     pub object: String,
-    /// One word: `FailedMount`.
+    /// The reason, one word such as `FailedMount`.
     pub reason: String,
-    /// The sentence.
+    /// The message, a sentence.
     pub message: String,
 }
 
@@ -30,7 +30,7 @@ impl fmt::Display for ObjectEvent {
     }
 }
 
-/// An event with this reason.
+/// At least one event has this reason.
 pub(super) fn reason(reason: &str, looked: &Looked) -> Option<Matched> {
     let Looked::Events { events, missing, .. } = looked else { return None };
     if missing.is_some() {
@@ -46,7 +46,7 @@ pub(super) fn reason(reason: &str, looked: &Looked) -> Option<Matched> {
     Some(Matched { unseen: events.is_empty(), ..Matched::new("reason", held, reason, seen) })
 }
 
-/// An event with these words. Where both a reason and a message are expected, one event must have both.
+/// At least one event contains these words. If a reason is expected too, the same event must have both.
 pub(super) fn message(words: &str, reason: Option<&str>, looked: &Looked) -> Option<Matched> {
     let Looked::Events { events, missing, .. } = looked else { return None };
     if missing.is_some() {

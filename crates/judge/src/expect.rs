@@ -1,4 +1,4 @@
-//! What one step looked at, against one `expect`.
+//! Judges what one step looked at by an `expect`.
 
 use std::collections::BTreeMap;
 
@@ -12,40 +12,40 @@ use super::mutant::{Faulty, Mutant};
 use super::observe::Case;
 use parallax_language::scenario::model::Expect;
 
-/// What was seen of one step: each matcher, and the cause where one did not hold.
+/// The judgement of one step: each matcher, and the cause if one did not hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
     /// Each matcher of `expect`, in the order in which they are judged.
     pub matchers: Vec<Matched>,
-    /// The first layer that failed; none where everything held.
+    /// The first layer that failed; `None` if everything held.
     pub cause: Option<Cause>,
 }
 
 impl Judgement {
-    /// The first matcher that did not hold although something came back for it.
+    /// The first matcher that did not hold although there was something to compare.
     pub fn missed(&self) -> Option<&Matched> {
         self.matchers.iter().find(|it| !it.held && !it.unseen)
     }
 }
 
-/// What a matcher saw where nothing came back.
+/// What a matcher sees if no answer came.
 pub(super) const NO_ANSWER: &str = "no answer";
-/// How many keys of a listing a message shows.
+/// The number of keys of a listing that a message shows.
 const KEYS_SHOWN: usize = 20;
 
-/// What earlier steps saw, for matchers that compare.
+/// What earlier steps saw, for matchers that compare with it.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Certificate chains by step id, leaf first.
     pub chains: BTreeMap<String, Vec<Certificate>>,
 }
 
-/// How much of a text a message quotes.
+/// The number of characters of a text that a message quotes.
 const QUOTE_LIMIT: usize = 200;
-/// So many characters stand before what was found in a text that is cut.
+/// The number of characters shown before the found words if a text is cut.
 const BEFORE_FOUND: usize = 40;
 
-/// What a step expects: what it says, or of a step that says nothing that it comes through.
+/// What a step expects: its own `expect`, or the default of its kind if it declares none.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expected {
     /// The step's own `expect`.
@@ -56,23 +56,23 @@ pub enum Expected {
     Answer,
 }
 
-/// Judges what a step looked at, and shows of each matcher that holds whether it would say no of something else.
+/// Judges what a step looked at, and checks for each matcher that holds whether an altered answer turns it red.
 pub fn judge<'a>(expected: &Expected, look: impl Into<Look<'a>>, seen: &Seen) -> Judgement {
     judge_shown(expected, look.into(), seen, None)
 }
 
-/// The same by a judge that may have a fault.
+/// Like [`judge`], by a judge that may have a deliberate fault.
 pub(super) fn judge_shown(expected: &Expected, look: Look<'_>, seen: &Seen, mutant: Option<Mutant>) -> Judgement {
     let others = || altered::looks(look).map(|it| judge_with(expected, it.look(), seen, mutant));
     altered::shown(judge_with(expected, look, seen, mutant), others)
 }
 
-/// Judges what a step looked at, as it is.
+/// Judges what a step looked at, without trying altered answers.
 pub(super) fn judge_once(expected: &Expected, look: Look<'_>, seen: &Seen) -> Judgement {
     judge_with(expected, look, seen, None)
 }
 
-/// The same by a judge that may have a fault.
+/// Like [`judge_once`], by a judge that may have a deliberate fault.
 pub(super) fn judge_with(expected: &Expected, look: Look<'_>, seen: &Seen, mutant: Option<Mutant>) -> Judgement {
     let nothing = Expect::default();
     let expect = if let Expected::Declared(expect) = expected { expect } else { &nothing };
@@ -92,8 +92,8 @@ pub(super) fn judge_with(expected: &Expected, look: Look<'_>, seen: &Seen, mutan
     Judgement { matchers, cause }
 }
 
-/// Judges what was looked at where no vantage was asked. A step that expects nothing expects that there is something to look
-/// at.
+/// Judges what a step looked at without asking a vantage. If the step declares no `expect`, it passes if there is
+/// something to look at.
 pub fn judge_look(expect: Option<&Expect>, looked: &Looked) -> Judgement {
     let expected = expect.map_or(Expected::Answer, |it| Expected::Declared(Box::new(it.clone())));
     judge(&expected, looked, &Seen::default())
@@ -103,18 +103,20 @@ pub(super) fn equal(matcher: &str, expected: String, seen: String) -> Matched {
     Matched::new(matcher, expected == seen, expected, seen)
 }
 
-/// Equal to what there is; where there is nothing, nothing is equal to it. `nothing` are the words for that.
+/// Whether the seen value equals the expected one. A missing value equals nothing; `nothing` describes it in the
+/// message.
 pub(super) fn same(matcher: &str, expected: String, seen: Option<String>, nothing: &str) -> Matched {
     let held = seen.as_ref() == Some(&expected);
     Matched::new(matcher, held, expected, seen.unwrap_or_else(|| nothing.to_owned()))
 }
 
-/// Whether a text holds the words. Every text holds the empty one, which therefore says nothing of any.
+/// Whether `text` contains `words`. Every text contains the empty string, so an empty `words` never holds.
 pub(super) fn holds(text: &str, words: &str) -> bool {
     !words.is_empty() && text.contains(words)
 }
 
-/// A listing in a message, so that one key with a comma is not two.
+/// A listing as a message shows it. Keys with separators are quoted, so that a key with a comma does not look like two
+/// keys.
 pub(super) fn listed(keys: &[String]) -> String {
     let plain =
         |key: &String| !key.is_empty() && !key.contains([',', ' ', '"', '\\']) && !key.contains(char::is_control);
@@ -126,7 +128,7 @@ pub(super) fn listed(keys: &[String]) -> String {
     if keys.is_empty() { "none".to_owned() } else { words }
 }
 
-/// A text in quotes, cut at a sensible length.
+/// A text in quotes, cut after [`QUOTE_LIMIT`] characters.
 pub(super) fn quote(text: &str) -> String {
     match text.char_indices().nth(QUOTE_LIMIT) {
         None => format!("{text:?}"),
@@ -134,7 +136,7 @@ pub(super) fn quote(text: &str) -> String {
     }
 }
 
-/// A text in quotes, cut so that the part that was found in it is seen, with a little of what stands before.
+/// A text in quotes, cut so that the part that was found stays visible, with some text before it.
 pub(super) fn quote_around(text: &str, found: &str) -> String {
     let at = text.find(found).unwrap_or(0);
     match text[..at].char_indices().rev().nth(BEFORE_FOUND) {

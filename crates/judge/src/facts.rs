@@ -1,4 +1,4 @@
-//! What matchers look at in an answer, whatever the kind of reply; and whether it is one of success.
+//! The parts of an answer that matchers read, independent of the kind of reply, and whether the answer is a success.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,27 +11,27 @@ use super::expect::{Expected, quote};
 use super::observe::mismatch;
 use parallax_language::scenario::model::Expect;
 
-/// The statuses of success, as messages say it.
+/// The success statuses, as messages show them.
 pub(super) const SUCCESS: &str = "2xx";
-/// What an answer of success must not hold: S3 answers some operations with 200 before it knows how they end.
+/// What a successful answer must not contain: S3 answers some operations with 200 before it knows their result.
 const NO_ERROR: &str = "no error document";
 
-/// What matchers look at, whatever the kind of reply.
+/// The parts of an answer that matchers read, independent of the kind of reply.
 pub(super) struct Facts<'a> {
     pub(super) status: Option<u16>,
     pub(super) error: Option<&'a S3Error>,
     pub(super) sts: Option<&'a StsError>,
-    /// Addresses that a name has, or the one that was connected to.
+    /// The addresses that a name resolved to, or the address of the connection.
     pub(super) addresses: Vec<IpAddr>,
     pub(super) headers: Option<&'a BTreeMap<String, String>>,
     pub(super) body: Option<&'a str>,
-    /// What a listing holds; none where there is no listing, or it was refused.
+    /// The keys of a listing; `None` if there is no listing or the store refused it.
     pub(super) keys: Option<&'a [String]>,
     of_sts: bool,
 }
 
 impl<'a> Facts<'a> {
-    /// Those of an answer; none where nothing came back.
+    /// The facts of an answer; `None` if no reply came.
     pub(super) fn of_answer(answer: &'a Answer) -> Option<Self> {
         answer.reply().map(|reply| Self::of(reply, answer))
     }
@@ -76,9 +76,9 @@ impl<'a> Facts<'a> {
         self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether the answer is one of success, where that is expected: of a step that expects nothing else, and of one that
-    /// expects a body, headers or keys without saying with which status or code they come. What is implied is a matcher only
-    /// where it does not hold.
+    /// Checks that the answer is a success, if success is implied: for a step without an `expect`, and for a step that
+    /// expects a body, headers or keys without a status or an error code. An implied check becomes a matcher only if it
+    /// does not hold.
     pub(super) fn success(&self, expected: &Expected, expect: &Expect, reply: &Reply) -> Vec<Matched> {
         let refusal = expect.s3.is_some() || expect.sts.is_some() || expect.message.is_some();
         let looked_at = expect.body.is_some() || expect.headers.is_some() || expect.keys.is_some();
@@ -94,7 +94,7 @@ impl<'a> Facts<'a> {
             let seen = self.status.map_or("none".to_owned(), |it| it.to_string());
             matchers.push(Matched::new("status", held, SUCCESS, seen));
         }
-        // A whole body that is declared may be such a document.
+        // An expected whole body may itself be an error document.
         let may_be_one = *expected == Expected::Answer || refusal || !of_store && expect.body.is_some();
         let code = self.error.map(|it| ("s3", &it.code)).or_else(|| self.sts.map(|it| ("sts", &it.code)));
         if let Some((matcher, code)) = code.filter(|_| held && !may_be_one) {
@@ -103,7 +103,7 @@ impl<'a> Facts<'a> {
         matchers
     }
 
-    /// The cause that goes with the first matcher that did not hold.
+    /// The cause for the first matcher that did not hold.
     pub(super) fn cause(&self, failed: &Matched) -> Cause {
         match (failed.matcher.as_str(), self.status) {
             ("status" | "sts", Some(status)) if self.of_sts => {

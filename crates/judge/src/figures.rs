@@ -1,4 +1,4 @@
-//! Numbers that rounds captured: how many, their median, the worst.
+//! Numbers that the rounds of a repeat captured: their count, their median, and the worst.
 
 use parallax_vocab::Cause;
 use parallax_vocab::course::Figure;
@@ -10,17 +10,17 @@ use super::expect::equal;
 use super::look::Looked;
 use parallax_language::scenario::model::{FiguresStep, NumberBound};
 
-/// How many numbers there are.
+/// The number of values.
 pub(super) fn count(count: usize, looked: &Looked) -> Option<Matched> {
     Some(equal("count", count.to_string(), numbers(looked)?.len().to_string()))
 }
 
-/// The one in the middle.
+/// The median.
 pub(super) fn median_within(bound: NumberBound, looked: &Looked) -> Option<Matched> {
     numbers(looked).map(|all| within("median", bound, median(&all), &all))
 }
 
-/// The greatest.
+/// The greatest number.
 pub(super) fn worst_within(bound: NumberBound, looked: &Looked) -> Option<Matched> {
     numbers(looked).map(|all| within("worst", bound, all.last().copied(), &all))
 }
@@ -30,18 +30,19 @@ fn within(matcher: &str, bound: NumberBound, seen: Option<f64>, numbers: &[f64])
     Bound::from(bound).judge(matcher, seen.as_ref(), words)
 }
 
-/// The numbers, the least first. Numbers written as text count as numbers.
+/// The numbers in ascending order. Numbers written as text count as numbers.
 fn numbers(looked: &Looked) -> Option<Vec<f64>> {
     if let Looked::Numbers(list) = looked { sorted(list).ok() } else { None }
 }
 
-/// Why a list is none of numbers.
+/// The cause if the list contains something that is not a number.
 pub(super) fn not_numbers(list: &str) -> Option<Cause> {
     let (matcher, expected) = ("figures".to_owned(), "numbers".to_owned());
     sorted(list).err().map(|item| Cause::Mismatch { matcher, expected, seen: item.to_string() })
 }
 
-/// What a list of numbers, brought by the rounds of the repeat `of`, comes to; none where it holds none, or something else.
+/// The figure of a list of numbers that the rounds of the repeat `of` captured; `None` if the list is empty or contains
+/// something else.
 pub fn figure(step: &FiguresStep, of: &str, list: &str, void: u32) -> Option<Figure> {
     let numbers = sorted(list).ok()?;
     let worst = *numbers.last()?;
@@ -59,12 +60,12 @@ pub fn figure(step: &FiguresStep, of: &str, list: &str, void: u32) -> Option<Fig
     })
 }
 
-/// The number that a text is.
+/// Parses a text as a number.
 pub fn number_of(text: &str) -> Option<f64> {
     number(&Value::String(text.to_owned()))
 }
 
-/// The numbers of a list, the least first; or the first item that is none.
+/// The numbers of a list in ascending order; the error is the first item that is not a number.
 fn sorted(list: &str) -> Result<Vec<f64>, Value> {
     let mut numbers = Vec::new();
     for item in items(list) {

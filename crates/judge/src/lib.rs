@@ -1,7 +1,7 @@
-//! Judging: whether an answer is what a step expects, and whether a variant went as it was declared to.
+//! Judging: whether an answer is what a step expects, and whether a variant did what its scenario declares.
 //!
-//! **Architecture Invariant:** pure. The same answer is always judged the same, so a verdict can be had again from the
-//! record.
+//! **Architecture Invariant:** pure. The same answer always gets the same judgement, so the record alone is enough to
+//! compute a verdict again.
 
 mod again;
 mod altered;

@@ -1,4 +1,4 @@
-//! What containers wrote, against one `expect`.
+//! Judges the log output of containers by an `expect`.
 
 use std::collections::VecDeque;
 
@@ -10,12 +10,12 @@ use super::expect::{holds, quote, quote_around};
 use super::look::Looked;
 use parallax_language::scenario::model::Expect;
 
-/// What is seen where there is no log.
+/// What a matcher sees if there is no log.
 const NO_LOG: &str = "no log";
-/// How many of the last lines are kept as evidence.
+/// The number of last lines that are kept as evidence.
 const KEPT: usize = 20;
 
-/// A log as it is read, line by line: bounded, however long it is.
+/// A log that is read line by line. Its memory is bounded, however long the log is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogLook {
     line: Option<String>,
@@ -23,19 +23,19 @@ pub struct LogLook {
     found: Option<String>,
     forbidden: Option<String>,
     count: usize,
-    /// Of these the record needs the newest alone: the others are shown beside it.
+    /// Only the newest line is serialized, because the record shows the other lines separately.
     #[serde(serialize_with = "newest")]
     last: VecDeque<String>,
-    /// Lines that were not seen to their end.
+    /// The number of lines that were cut because they were too long.
     cut: usize,
-    /// How many logs were read to their end.
+    /// The number of logs that were read to their end.
     whole: usize,
-    /// What there was and could not be read.
+    /// The logs that exist but could not be read, with the reason.
     unread: Vec<String>,
 }
 
 impl LogLook {
-    /// Looks for what is expected.
+    /// Prepares to search for what is expected.
     pub fn new(expect: Option<&Expect>) -> Self {
         Self {
             line: expect.and_then(|it| it.line.clone()),
@@ -63,30 +63,31 @@ impl LogLook {
         self.last.push_back(line.to_owned());
     }
 
-    /// Takes a line of an instance before the present one. What must be in no line must not be in this one either; what must be
-    /// in some line must be in one of the present instance.
+    /// Takes a line of an earlier instance of the container. A forbidden text must not occur in it either, but a
+    /// required text counts only if it occurs in a line of the current instance.
     pub fn take_earlier(&mut self, line: &str) {
         if self.forbidden.is_none() && self.no_line.as_ref().is_some_and(|text| holds(line, text)) {
             self.forbidden = Some(line.to_owned());
         }
     }
 
-    /// The line that was taken last went on.
+    /// Records that the last line was cut.
     pub fn was_cut(&mut self) {
         self.cut += 1;
     }
 
-    /// So many logs were read to their end.
+    /// Records that this many logs were read to their end.
     pub fn read_whole(&mut self, logs: usize) {
         self.whole += logs;
     }
 
-    /// This was not read.
+    /// Records that something was not read.
     pub fn not_read(&mut self, what: impl Into<String>) {
         self.unread.push(what.into());
     }
 
-    /// Logs that were read to their end, of one line each: one that nobody looks for, and one that is forbidden.
+    /// Altered logs, each read to its end and of one line: one with a line that nobody searches for, and one with the
+    /// forbidden text.
     pub(super) fn others(&self) -> Vec<Self> {
         let of = |line: &str| {
             let (line_wanted, no_line) = (self.line.clone(), self.no_line.clone());
@@ -98,12 +99,12 @@ impl LogLook {
         [Some("\u{fffd}"), self.no_line.as_deref()].into_iter().flatten().map(of).collect()
     }
 
-    /// Whether something must be in no line, so that everything has to be read.
+    /// Whether a text is forbidden, so that the whole log must be read.
     pub fn forbids(&self) -> bool {
         self.no_line.is_some()
     }
 
-    /// What was not seen of it, a sentence each.
+    /// What was not seen of the log, one sentence for each gap.
     pub fn unseen(&self) -> Vec<String> {
         let cut = (self.cut > 0).then(|| format!("{} lines were too long, and were cut", self.cut));
         let nothing = (self.whole == 0).then(|| "no container of it has begun to write a log".to_owned());
@@ -115,12 +116,12 @@ impl LogLook {
         self.last.iter().map(String::as_str)
     }
 
-    /// The first line that was looked for, where it was seen.
+    /// The first line that contains the required text.
     pub fn found(&self) -> Option<&str> {
         self.found.as_deref()
     }
 
-    /// The cause where what must be in no line was not looked for everywhere.
+    /// The cause if a forbidden text was not found, but the log was not read to its end.
     pub(super) fn not_read_to_its_end(&self, resource: &str) -> Cause {
         let detail = format!("its log was not read to its end: {}", self.unseen().join("; "));
         Cause::Resource { resource: resource.to_owned(), detail }
@@ -139,7 +140,7 @@ fn newest<S: Serializer>(last: &VecDeque<String>, serializer: S) -> Result<S::Ok
     serializer.collect_seq(last.back())
 }
 
-/// A line with this text.
+/// At least one line contains this text.
 pub(super) fn line(text: &str, looked: &Looked) -> Option<Matched> {
     let Looked::Log { log, missing, .. } = looked else { return None };
     let expected = format!("{} in some line", quote(text));
@@ -151,7 +152,8 @@ pub(super) fn line(text: &str, looked: &Looked) -> Option<Matched> {
     Some(Matched { unseen: log.count == 0, ..Matched::new("line", found.is_some(), expected, seen) })
 }
 
-/// No line with this text. That is only known of a log that was read to its end: of any other it does not hold.
+/// No line contains this text. This is known only of a log that was read to its end; otherwise the matcher does not
+/// hold.
 pub(super) fn no_line(text: &str, looked: &Looked) -> Option<Matched> {
     let Looked::Log { log, missing, .. } = looked else { return None };
     let expected = format!("{} in no line", quote(text));
@@ -230,7 +232,7 @@ mod tests {
         assert!(judged(&lost, None).matchers[0].unseen);
         let expect: Expect = serde_json::from_value(json!({"no-line": "x509"})).expect("valid");
         assert_eq!(cause(&LogLook::new(Some(&expect))), told("no container of it has begun to write a log"));
-        // One that is there is there, however much was not read.
+        // A forbidden text that was found counts, even if other parts of the log were not read.
         cut.take_earlier("x509: expired");
         assert_eq!(cause(&cut).as_deref(), Some(r#"no-line: expected "x509" in no line, saw in "x509: expired""#));
     }

@@ -1,4 +1,4 @@
-//! What a step brought for its matchers to look at.
+//! What a step gives its matchers to look at.
 
 use parallax_vocab::Answer;
 use parallax_vocab::tally::Tally;
@@ -8,35 +8,35 @@ use serde_json::Value;
 use super::events::ObjectEvent;
 use super::log::LogLook;
 
-/// What a step looked at, of whatever kind it is.
+/// What a step looked at, for every kind of step.
 #[derive(Clone, Copy, Debug)]
 pub enum Look<'a> {
-    /// An answer to a question, or why there is none.
+    /// The answer to a question: a reply or a cause.
     Answer(&'a Answer),
     /// What a prober counted.
     Tally(&'a Tally),
-    /// What no vantage was asked for.
+    /// What a step looked at without asking a vantage.
     Other(&'a Looked),
 }
 
-/// What was looked at where no vantage was asked.
+/// What a step looked at without asking a vantage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Looked {
     /// A Kubernetes object.
     Object {
-        /// Its name in messages.
+        /// The object's name in messages.
         resource: String,
-        /// The object; none where there is no such object.
+        /// The object; `None` if it does not exist.
         object: Option<Value>,
     },
-    /// What containers wrote.
+    /// The log output of containers.
     Log {
-        /// Its name in messages.
+        /// The name of the log's owner in messages.
         resource: String,
-        /// What was read of it.
+        /// What was read of the log.
         log: LogLook,
-        /// Why there is no log, where there is none.
+        /// Why there is no log; `None` if there is one.
         missing: Option<String>,
     },
     /// The events of an object.
@@ -45,10 +45,10 @@ pub enum Looked {
         resource: String,
         /// The events, oldest first.
         events: Vec<ObjectEvent>,
-        /// Why there can be none, where neither the object nor an event of it is there.
+        /// Why there are no events, if neither the object nor an event of it exists.
         missing: Option<String>,
     },
-    /// What `parallax-writer look` says of a database.
+    /// The output of `parallax-writer look` about a database.
     Database(Value),
     /// A list of numbers as JSON, or a single one.
     Numbers(String),

@@ -1,39 +1,40 @@
-//! Faults made in the judge on purpose, one at a time: each must be noticed, or what it stands for is asserted by nothing.
+//! Deliberate faults in the judge, one at a time. A verdict must change for each fault; if none does, no scenario
+//! really checks that matcher.
 
 use std::fmt;
 
 use parallax_language::scenario::model::Matcher;
 use parallax_vocab::event::Matched;
 
-/// A judge with one fault.
+/// A judge with one deliberate fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mutant {
     of: Faulty,
     always: bool,
 }
 
-/// What the fault is in.
+/// The part of the judge that has the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Faulty {
     /// A row of the table of matchers.
     Matcher(Matcher),
-    /// That an answer is one of success, where nothing is said of it.
+    /// The implied check that an answer is a success.
     Success,
-    /// That a program ends with exit code 0, where nothing is said of it.
+    /// The implied check that a program exits with code 0.
     ExitCode,
 }
 
 impl Mutant {
-    /// Every fault that there is: each matcher as one that always holds, and as one that never does.
+    /// All possible faults: each matcher that always holds, and each matcher that never holds.
     pub fn all() -> Vec<Self> {
         let matchers = Matcher::ALL.iter().map(|it| Faulty::Matcher(*it));
         let faulty = matchers.chain([Faulty::Success, Faulty::ExitCode]);
         let both = faulty.flat_map(|of| [true, false].map(|always| Self { of, always }));
-        // An exit code of success that nobody declared is no matcher, so there is none that could say no.
+        // An implied exit code of 0 is no matcher, so the fault "never holds" has nothing to change.
         both.filter(|it| it.of != Faulty::ExitCode || it.always).collect()
     }
 
-    /// Whether the fault is in the matcher of this name.
+    /// Whether the fault is in the matcher with this name.
     pub(super) fn is_of(self, name: &str) -> bool {
         let name = name.split('.').next().unwrap_or(name);
         match self.of {
@@ -43,7 +44,7 @@ impl Mutant {
         }
     }
 
-    /// What became of matchers, as the faulty judge says it.
+    /// Changes the results of the matchers to those of the faulty judge.
     pub(super) fn touch(self, of: Faulty, matchers: &mut [Matched]) {
         if self.of == of {
             for it in matchers {

@@ -1,4 +1,4 @@
-//! One Kubernetes object, or its absence, against one `expect`.
+//! Judges a Kubernetes object, or its absence, by an `expect`.
 
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
@@ -8,10 +8,10 @@ use super::expect::{equal, quote};
 use super::look::Looked;
 use parallax_language::scenario::model::Expect;
 
-/// What is seen where there is no object.
+/// What a matcher sees if the object does not exist.
 pub(super) const NONE: &str = "no such object";
 
-/// Whether the object has every field that is expected.
+/// The object has every expected field with the expected value.
 pub(super) fn part(part: &Value, looked: &Looked) -> Option<Matched> {
     let Looked::Object { object, .. } = looked else { return None };
     Some(match object {
@@ -23,14 +23,14 @@ pub(super) fn part(part: &Value, looked: &Looked) -> Option<Matched> {
     })
 }
 
-/// Whether there is no such object.
+/// The object does not exist.
 pub(super) fn absent(looked: &Looked) -> Option<Matched> {
     let Looked::Object { object, .. } = looked else { return None };
     let seen = if object.is_some() { "an object" } else { NONE };
     Some(equal("absent", NONE.to_owned(), seen.to_owned()))
 }
 
-/// Why an object that is there is not as expected.
+/// The cause if an existing object is not as expected.
 pub(super) fn cause(resource: &str, expect: &Expect, object: &Value) -> Cause {
     let detail = match &expect.object {
         Some(part) => differences(part, object).iter().map(Difference::in_a_line).collect::<Vec<_>>().join("; "),
@@ -39,23 +39,23 @@ pub(super) fn cause(resource: &str, expect: &Expect, object: &Value) -> Cause {
     Cause::Resource { resource: resource.to_owned(), detail }
 }
 
-/// The places in which an object is not what is expected, for people: one line each, `spec.ports[name=https].port:
-/// expected 443, saw 80`; of a text of several lines what differs in it, line by line.
+/// The differences between the expected fields and an object, for people. One line each, such as
+/// `spec.ports[name=https].port: expected 443, saw 80`; for a text of several lines, a line-by-line diff.
 pub fn object_differences(expect: Option<&Expect>, object: Option<&Value>) -> Vec<String> {
     let expect = expect.and_then(|it| it.object.as_ref());
     let Some((expect, object)) = expect.zip(object) else { return Vec::new() };
     differences(expect, object).iter().flat_map(Difference::lines).collect()
 }
 
-/// A place in which an object is not what is expected.
+/// One place in which an object differs from what is expected.
 struct Difference {
-    /// `spec.ports[name=https].port`.
+    /// The path, such as `spec.ports[name=https].port`.
     path: String,
-    /// As JSON.
+    /// The expected value as JSON.
     expected: String,
-    /// As JSON, or that it is absent.
+    /// The seen value as JSON, or a note that it is absent.
     seen: String,
-    /// Both texts, where both are texts and one has several lines.
+    /// The expected and the seen text, if both are texts and one has several lines.
     texts: Option<(String, String)>,
 }
 
@@ -84,10 +84,10 @@ impl Difference {
     }
 }
 
-/// How many lines of a difference between texts are shown.
+/// The number of diff lines that are shown.
 const DIFF_LINES: usize = 40;
 
-/// Whether every field of `expect` is in `seen`, and the fields that are not: as they were expected, as they are.
+/// Whether `seen` contains every field of `expect`; and the fields that differ, as they were expected and as they are.
 pub(super) fn compare(expect: &Value, seen: &Value) -> (bool, String, String) {
     let differences = differences(expect, seen);
     let all = |part: fn(&Difference) -> String| differences.iter().map(part).collect::<Vec<_>>().join("; ");
@@ -101,8 +101,8 @@ fn differences(expect: &Value, object: &Value) -> Vec<Difference> {
     found
 }
 
-/// Fields of `expect` that are missing or different in `seen`. Entries of a list that have a `type` or `name` are found
-/// by it, as Kubernetes itself tells them apart; other lists are compared whole.
+/// Collects the fields of `expect` that are missing or different in `seen`. List entries with a `type` or a `name` are
+/// matched by it, because Kubernetes identifies them in the same way; other lists are compared as a whole.
 fn differ(path: &str, expect: &Value, seen: &Value, differences: &mut Vec<Difference>) {
     let absent = |path: String, expected: &Value| Difference {
         path,
@@ -150,7 +150,7 @@ fn quoted(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), quote)
 }
 
-/// What tells an entry of a list from the others: its `type` (conditions) or its `name` (containers, ports).
+/// The field that identifies an entry of a list: its `type` (conditions) or its `name` (containers, ports).
 fn key(entry: &Value) -> Option<(&'static str, &str)> {
     ["type", "name"].into_iter().find_map(|name| Some((name, entry.get(name)?.as_str()?)))
 }

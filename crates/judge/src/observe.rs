@@ -1,5 +1,5 @@
-//! What each matcher observes, and what it expects in words: the judge's half of the table of matchers. Both functions match
-//! every row without a default, so that a row without its observation does not compile.
+//! What each matcher observes, and what it expects in words: the judge's half of the table of matchers. Both functions
+//! match every row without a default arm, so a row without an observation does not compile.
 
 use parallax_language::scenario::model::{Expect, Wanted};
 use parallax_vocab::Cause;
@@ -15,10 +15,10 @@ use super::mutant::Faulty;
 use super::object::{self, compare};
 use super::{connection, database, events, figures, log, program, tally};
 
-/// What a matcher sees that looks at what its kind of step does not bring. The loader refuses such a matcher.
+/// What a matcher sees if its kind of step does not provide what it reads. The loader refuses such a matcher.
 const NOT_BROUGHT: &str = "nothing that it could read";
 
-/// What was expected, and what there is to look at.
+/// What is expected, and what was looked at.
 pub(super) struct Case<'a> {
     pub(super) expected: &'a Expected,
     pub(super) expect: &'a Expect,
@@ -28,7 +28,7 @@ pub(super) struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    /// The answer, where a vantage was asked.
+    /// The answer, if a vantage was asked.
     fn answer(&self) -> Option<&'a Answer> {
         if let Look::Answer(answer) = self.look { Some(answer) } else { None }
     }
@@ -53,12 +53,12 @@ impl<'a> Case<'a> {
         if let Look::Other(looked) = self.look { Some(looked) } else { None }
     }
 
-    /// Whether what is expected is that there is no answer.
+    /// Whether the step expects that no answer comes.
     fn expects_none(&self) -> bool {
         self.expect.dns.is_some() || self.expect.client.is_some()
     }
 
-    /// What is expected without being said: success, and no error document in it.
+    /// The implied expectations: the answer is a success, and contains no error document.
     pub(super) fn implied(&self) -> Option<(Faulty, Vec<Matched>)> {
         if self.expects_none() {
             return None;
@@ -73,7 +73,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// What became of a matcher; of headers, what became of each.
+    /// The result of a matcher. The `headers` matcher gives one result for each header.
     pub(super) fn observe(&self, wanted: &Wanted<'_>) -> Vec<Matched> {
         let name = wanted.matcher().name();
         let needs_answer = !matches!(wanted, Wanted::Dns(_) | Wanted::Client(_));
@@ -163,7 +163,7 @@ impl<'a> Case<'a> {
         if let Look::Tally(tally) = self.look { Some(tally) } else { None }
     }
 
-    /// Why nothing could be looked at, so that the step fails whatever its matchers say.
+    /// Why there was nothing to look at. The step then fails, whatever its matchers say.
     pub(super) fn failure(&self) -> Option<Cause> {
         let resource = |resource: &str, detail: &str| {
             Some(Cause::Resource { resource: resource.to_owned(), detail: detail.to_owned() })
@@ -188,7 +188,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The cause that goes with the first matcher that did not hold.
+    /// The cause for the first matcher that did not hold.
     pub(super) fn cause(&self, failed: &Matched) -> Cause {
         match self.look {
             Look::Answer(answer) => match (&answer.outcome, &self.facts) {
@@ -212,13 +212,13 @@ pub(super) fn mismatch(failed: &Matched) -> Cause {
     Cause::Mismatch { matcher: failed.matcher.clone(), expected: failed.expected.clone(), seen: failed.seen.clone() }
 }
 
-/// A matcher that had nothing to look at.
+/// The results of a matcher that had nothing to look at.
 fn unseen(wanted: &Wanted<'_>, why: &str) -> Vec<Matched> {
     let each = wanted.names().into_iter().zip(expectations(wanted));
     each.map(|(name, expected)| Matched::unseen(name, expected, why)).collect()
 }
 
-/// What a matcher expects, in words: for each of its names.
+/// What a matcher expects, in words: one text for each of its names.
 fn expectations(wanted: &Wanted<'_>) -> Vec<String> {
     let one = match *wanted {
         Wanted::Status(it) => it.to_string(),

@@ -1,4 +1,4 @@
-//! How a program ended and what it wrote, against one `expect`.
+//! Judges how a program ended and what it wrote, by an `expect`.
 
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
@@ -9,21 +9,22 @@ use super::expect::{equal, holds as found, quote};
 use super::object::compare;
 use parallax_language::scenario::model::Expect;
 
-/// The exit code of success, which is expected where nothing is said.
+/// The exit code of success, which is expected if the step declares none.
 pub(super) const SUCCESS: i32 = 0;
 
-/// The exit code of a program of which nothing is said about it: a matcher where it is that of a failure.
+/// The implied check of the exit code. It becomes a matcher only if the step declares no exit code and the program
+/// failed.
 pub(super) fn implied(expect: &Expect, run: &RunReply) -> Option<Matched> {
     let undeclared = expect.exit.is_none() && run.exit != SUCCESS;
     undeclared.then(|| equal("exit", SUCCESS.to_string(), run.exit.to_string()))
 }
 
-/// Words in what it wrote.
+/// The program's output contains these words.
 pub(super) fn words(name: &str, words: &str, text: &str) -> Matched {
     Matched::new(name, found(text, words), quote(words), quote(text))
 }
 
-/// A part of the JSON that it wrote.
+/// The JSON that the program wrote contains this part.
 pub(super) fn json(part: &Value, run: &RunReply) -> Matched {
     match &run.json {
         Some(json) => {
@@ -34,7 +35,7 @@ pub(super) fn json(part: &Value, run: &RunReply) -> Matched {
     }
 }
 
-/// The cause that goes with a wrong exit code: with it, the program's last words.
+/// The cause for a wrong exit code, with the last lines of the program's output.
 pub(super) fn exit(run: &RunReply) -> Cause {
     let words = if run.stderr.trim().is_empty() { &run.stdout } else { &run.stderr };
     let last: Vec<&str> = words.trim().lines().rev().take(3).collect();

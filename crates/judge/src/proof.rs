@@ -1,15 +1,15 @@
-//! Proof: a matcher that no break ever turned red has not been shown to be able to fail.
+//! Proof: if no break ever turned a matcher red, nothing has shown that it can fail.
 
 use std::collections::BTreeSet;
 
 use parallax_vocab::VariantId;
 use parallax_vocab::event::{Event, EventKind, Matched, Proof, StepEnded};
 
-/// The proof that a run's events hold. A matcher that had nothing to look at, because nothing came back, was not turned red: it
-/// compared nothing.
+/// Computes the proof from a run's events. A matcher that had nothing to look at, because no answer came, does not
+/// count as red: it compared nothing.
 ///
-/// Only scenarios that the run holds `whole` (the baseline and every break that there is) are judged: a run that was
-/// filtered says nothing about proof.
+/// Only the scenarios in `whole`, of which the run holds the baseline and every break, are considered. A run of
+/// selected variants says nothing about proof.
 pub fn proof(events: &[Event], whole: &BTreeSet<String>) -> Proof {
     let ended = |event: &'_ Event| match &event.event {
         EventKind::StepEnded(step) => Some(StepEnded::clone(step)),

@@ -1,4 +1,4 @@
-//! A prober's arithmetic: outcomes into figures, and figures against one `expect`.
+//! Computes the figures of a prober from its outcomes, and judges them by an `expect`.
 
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
@@ -11,12 +11,12 @@ use super::{Expected, Judgement, Seen, judge};
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{Expect, SpanBound};
 
-/// What is seen of a prober none of whose probes has an outcome.
+/// What a matcher sees if no probe has an outcome.
 const NO_PROBE: &str = "no probe that has an outcome";
-/// Causes that a sentence names.
+/// The number of causes that a sentence names.
 const CAUSES_SHOWN: usize = 3;
 
-/// Counts a series. What a success is, `expected` says: each answer is judged as that of a single step would be.
+/// Counts a series. `expected` defines a success: each answer is judged like that of a single step.
 pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
     let causes: Vec<Option<Cause>> =
         series.kinds.iter().map(|kind| judge_once(expected, kind.into(), seen).cause).collect();
@@ -24,7 +24,7 @@ pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
     let (mut good, mut took) = (Vec::new(), Vec::new());
     let (mut failing, mut serving): (Vec<Failing>, Vec<Serving>) = (Vec::new(), Vec::new());
     for outcome in &series.outcomes {
-        // What an agent tells may be anything.
+        // The agent's numbers are untrusted: the sum must not overflow.
         let came_us = outcome.at_us.saturating_add(outcome.took_us);
         let at_ms = came_us / 1000;
         match cause(outcome) {
@@ -64,15 +64,15 @@ pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
     }
 }
 
-/// The longest time between two successes, in the order in which they came; the beginning and the end bound it too, so
-/// that an outage counts that never ended.
+/// The longest time between two successes, in the order in which they arrived. The beginning and the end of the series
+/// also bound a gap, so that an outage that never ended counts.
 fn longest_gap(mut good_us: Vec<u64>, end_us: u64) -> Gap {
     good_us.sort_unstable();
     let end_us = good_us.last().map_or(end_us, |last| end_us.max(*last));
     let starts = std::iter::once(0).chain(good_us.iter().copied());
     let ends = good_us.iter().copied().chain([end_us]);
     let gaps = starts.zip(ends).map(|(from, to)| (to - from, from, to));
-    // The first of the longest.
+    // Of several gaps of equal length, the first is reported.
     let longest = gaps.reduce(|longest, gap| if gap.0 > longest.0 { gap } else { longest });
     longest.map_or(Gap::default(), |(took, from, to)| Gap {
         took_ms: took / 1000,
@@ -81,16 +81,16 @@ fn longest_gap(mut good_us: Vec<u64>, end_us: u64) -> Gap {
     })
 }
 
-/// A judgement of figures, and whether more of them could still change it.
+/// A judgement of figures, and whether further figures can still change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// What was judged.
+    /// The judgement.
     pub judgement: Judgement,
-    /// What failed cannot come to hold any more: figures only grow.
+    /// Whether a matcher has failed for good: figures only grow, so it cannot hold later.
     pub decided: bool,
 }
 
-/// Judges a tally. Nothing holds of a prober that has seen nothing yet.
+/// Judges a tally. If the prober has no outcome yet, no matcher holds.
 pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
     let judgement = judge(&Expected::Declared(Box::new(expect.clone())), tally, &Seen::default());
     let decided = expect.failures.is_some_and(|most| failed(tally) > most)
@@ -99,7 +99,8 @@ pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
     Counted { judgement, decided }
 }
 
-/// How many probes failed. A question that was due and could not be asked is one that an application would have asked in vain.
+/// The number of failed probes. A dropped question counts as failed, because an application would have asked it in
+/// vain.
 fn failed(tally: &Tally) -> u64 {
     tally.failures.saturating_add(tally.dropped)
 }
@@ -108,12 +109,12 @@ fn longest(tally: &Tally) -> Span {
     Span::milliseconds(tally.longest_gap.took_ms)
 }
 
-/// Figures of nothing are all nought, and say nothing.
+/// Whether there are no figures yet. All counts are then zero and say nothing.
 fn says_nothing(tally: &Tally) -> bool {
     tally.count == 0
 }
 
-/// How many failed, exactly.
+/// The exact number of failures.
 pub(super) fn failures(most: u64, tally: &Tally) -> Matched {
     let unseen = says_nothing(tally);
     let held = failed(tally) == most && !unseen;
@@ -127,7 +128,7 @@ pub(super) fn longest_gap_within(bound: SpanBound, tally: &Tally) -> Matched {
     Bound::from(bound).judge("longest-gap", seen.as_ref(), words)
 }
 
-/// How many different leaf certificates were met.
+/// The number of different leaf certificates.
 pub(super) fn serials(serials: usize, tally: &Tally) -> Matched {
     let unseen = says_nothing(tally);
     let held = tally.serials.len() == serials && !unseen;
@@ -135,13 +136,13 @@ pub(super) fn serials(serials: usize, tally: &Tally) -> Matched {
     Matched { unseen, ..Matched::new("serials", held, serials.to_string(), words) }
 }
 
-/// How many probes have an outcome.
+/// The minimum number of probes that have an outcome.
 pub(super) fn at_least(least: u64, tally: &Tally) -> Matched {
     let (expected, seen) = (format!("{least} probes or more"), format!("{} probes", tally.count));
     Matched::new("at-least", tally.count >= least, expected, seen)
 }
 
-/// `3 of 120 (connect: refused (…) 3 times from 2.310 s to 2.460 s)`
+/// For example `3 of 120 (connect: refused (…) 3 times from 2.310 s to 2.460 s)`.
 fn failures_in_words(tally: &Tally) -> String {
     if tally.count == 0 && tally.dropped == 0 {
         return NO_PROBE.to_owned();
@@ -196,7 +197,7 @@ mod tests {
         ]
     }
 
-    /// Outcomes as (asked at, took, kind) in milliseconds.
+    /// Outcomes as (start, duration, kind); times in milliseconds.
     fn series(outcomes: &[(u64, u64, usize)], asked_for_ms: u64) -> Series {
         let outcomes = outcomes.iter().map(|(at, took, kind)| (at * 1000, took * 1000, *kind).into()).collect();
         Series { outcomes, kinds: kinds(), asked_for_us: asked_for_ms * 1000, ..Series::default() }
@@ -221,7 +222,7 @@ mod tests {
             ),
             ("an outage at the beginning", vec![(0, 1, REFUSED), (400, 5, GOOD), (450, 5, GOOD)], 455, (405, 0, 405)),
             ("an outage that never ends", vec![(0, 5, GOOD), (50, 1, REFUSED)], 1000, (995, 5, 1000)),
-            // An answer counts when it comes: a slow one ends a gap late.
+            // An answer counts at the time it arrives, so a slow answer ends a gap late.
             ("answers that overtake", vec![(0, 500, GOOD), (50, 5, GOOD), (100, 5, GOOD)], 500, (395, 105, 500)),
             ("one that came after the end", vec![(0, 5, GOOD), (50, 500, GOOD)], 60, (545, 5, 550)),
         ] {

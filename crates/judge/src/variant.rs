@@ -1,4 +1,4 @@
-//! A whole variant: what was declared against what was seen.
+//! Judges a whole variant: what is declared against what was seen.
 
 use std::collections::BTreeMap;
 
@@ -11,21 +11,22 @@ use parallax_language::scenario::model::{CauseSpec, Step, placed};
 /// How one step ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepResult {
-    /// Which step.
+    /// The step's id.
     pub step: String,
     /// How it ended.
     pub verdict: Verdict,
     /// Why it failed.
     pub cause: Option<Cause>,
-    /// The matcher that did not hold; none where nothing came back that it could have looked at.
+    /// The matcher that did not hold; `None` if no answer came for it to look at.
     pub missed: Option<Matched>,
-    /// `file:line`.
+    /// The place in the scenario file, as `file:line`.
     pub place: String,
-    /// What a person should know about the cause: one sentence with the fix.
+    /// The explanation of the cause for people: one sentence with the fix.
     pub sentence: String,
 }
 
-/// Every difference between what is declared and what was seen, in the flow's order. A baseline declares no failures.
+/// All differences between what is declared and what was seen, in the order of the flow. A baseline declares no
+/// failures.
 pub fn problems<'a>(
     flow: &[Step],
     fails: impl IntoIterator<Item = (&'a String, &'a CauseSpec)>,
@@ -35,7 +36,7 @@ pub fn problems<'a>(
     let fails: BTreeMap<&String, &CauseSpec> = fails.into_iter().collect();
     let results: BTreeMap<&str, &StepResult> = results.iter().map(|it| (it.step.as_str(), it)).collect();
     let mut problems = Vec::new();
-    // A repeat has no verdict of its own: its steps have, in the last round that was run.
+    // A repeat has no verdict of its own. Its steps have one, from the last round that was run.
     for step in placed(flow).into_iter().map(|it| it.step).filter(|it| it.repeat().is_none()) {
         let declared = fails.get(&step.id);
         let Some(result) = results.get(step.id.as_str()) else {
@@ -86,7 +87,7 @@ pub fn problems<'a>(
     problems
 }
 
-/// A step of the flow that was neither run nor blocked: nothing is known of it, whatever was declared.
+/// The problem of a step that was neither run nor blocked. Nothing is known about it, whatever was declared.
 fn without_result(id: &str, declared: Option<&CauseSpec>) -> Problem {
     let expected = declared.map_or("a verdict".to_owned(), |spec| format!("failure with {}", describe(spec)));
     let sentence = format!("`{id}` has no result: the flow ended before it, so nothing is known of it");
@@ -166,7 +167,7 @@ mod tests {
         let failed = StepResult { missed: Some(missed), ..result("a", Verdict::Failed, Some(cause.clone())) };
         let found = problems(&flow(&["a"]), [], &[], std::slice::from_ref(&failed));
         assert_eq!((found[0].expected.as_str(), found[0].seen.as_str()), ("status 201", "status 200"));
-        // Where a break declares a cause, the cause is what is compared.
+        // If a break declares a cause, the causes are compared.
         let spec: CauseSpec = serde_json::from_str(r#"{"dns":"no-such-name"}"#).expect("spec");
         let found = problems(&flow(&["a"]), [(&"a".to_owned(), &spec)], &[], &[failed]);
         assert_eq!(found[0].seen, format!("failure with {cause}"));

@@ -1,4 +1,5 @@
-//! Which variants of a scenario may share an environment: those of which it is known that the next begins where they began.
+//! Decides which variants of a scenario may share an environment: each of them must find the environment in its initial
+//! state.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +13,10 @@ use parallax_language::scenario::model::{ScriptStep, Step};
 use parallax_language::scenario::template::Tree;
 use parallax_language::scenario::{Action, Loaded, Variant};
 
-/// The selected variants of a scenario by the environment they need: the baseline's is shared by the breaks that change
-/// only steps or what a vantage trusts; every other break has one of its own. So has a break that changes what a step applies,
-/// and every break of a flow that leaves its environment changed in a way that `run::reset` does not undo: what one patches or
-/// deletes, the next would miss. Each with its id.
+/// Groups the selected variants of a scenario by environment; each group has an id. The breaks that change only steps
+/// or what a vantage trusts share the baseline's environment. Every other break has its own environment. So does a
+/// break that changes what a step applies, and every break of a flow that changes its environment in a way that
+/// `run::reset` does not undo: one variant would miss what another one patched or deleted.
 pub(super) fn environments<'a>(
     library: &Library,
     made: &Made,
@@ -25,14 +26,16 @@ pub(super) fn environments<'a>(
     let mut shared = Vec::new();
     let mut own = Vec::new();
     let baseline = &loaded.variants[0];
-    let brought = brought(library, made, loaded);
+    let fixture_objects = fixture_objects(library, made, loaded);
     let undone = |variant: &Variant| {
         let steps = variant.scenario.steps();
-        steps.iter().all(|it| it.step.nature().effect != Effect::Changes && can_be_undone(variant, it.step, &brought))
+        steps
+            .iter()
+            .all(|it| it.step.nature().effect != Effect::Changes && can_be_undone(variant, it.step, &fixture_objects))
     };
     let baseline_undone = undone(baseline);
     for variant in loaded.variants.iter().filter(|variant| selected.contains(&variant.id)) {
-        // What a step applies differs from what the baseline's does: it is not to be told apart.
+        // A break that changes what a step applies needs its own environment.
         let steps = variant.scenario.steps();
         let applies =
             |id: &String| steps.iter().any(|it| it.step.id == *id && it.step.nature().effect == Effect::Applies);
@@ -48,15 +51,15 @@ pub(super) fn environments<'a>(
     std::iter::once((loaded.path.clone(), shared)).chain(own).collect()
 }
 
-/// Kind and name of the objects that the baseline's fixtures bring, where a step applies any.
-fn brought(library: &Library, made: &Made, loaded: &Loaded) -> BTreeSet<(String, String)> {
+/// Kind and name of the objects that the baseline's fixtures create, if a step applies any object.
+fn fixture_objects(library: &Library, made: &Made, loaded: &Loaded) -> BTreeSet<(String, String)> {
     let baseline = &loaded.variants[0];
     if !baseline.scenario.steps().iter().any(|it| it.step.nature().effect == Effect::Applies) {
         return BTreeSet::new();
     }
     let fixtures =
         loaded.with_places(baseline, |places| made.expand(library, &baseline.scenario, ANY_NAMESPACE, places));
-    // One that cannot be expanded is told elsewhere.
+    // A fixture that cannot be expanded is reported elsewhere.
     let fixtures = fixtures.unwrap_or_default();
     let objects = fixtures.values().flat_map(|it| it.objects.iter().chain(&it.cluster_objects));
     let objects = objects.filter_map(|it| title(&it.manifest));
@@ -74,12 +77,12 @@ fn title(object: &Value) -> Option<(String, String)> {
     Some((word("/kind")?, word("/metadata/name")?))
 }
 
-/// Whether what a step leaves can be taken away afterwards: an object of the flow's own, in its own namespace or of the whole
-/// cluster; what a store holds. A program with a store's own credentials may have done anything to it.
-fn can_be_undone(variant: &Variant, step: &Step, brought: &BTreeSet<(String, String)>) -> bool {
+/// Whether the effect of a step can be undone: an object that the flow created, in its own namespace or cluster-wide,
+/// or the content of a store. A program with a store's own credentials can have changed anything in the store.
+fn can_be_undone(variant: &Variant, step: &Step, fixture_objects: &BTreeSet<(String, String)>) -> bool {
     let own = |object: &Value| {
         let elsewhere = object.pointer("/metadata/namespace").is_some();
-        title(object).is_some_and(|it| !it.1.contains("{{") && !brought.contains(&it))
+        title(object).is_some_and(|it| !it.1.contains("{{") && !fixture_objects.contains(&it))
             && (!elsewhere || is_wide(object))
     };
     let program = |script: &ScriptStep| {
@@ -95,7 +98,7 @@ fn can_be_undone(variant: &Variant, step: &Step, brought: &BTreeSet<(String, Str
 mod tests {
     use super::*;
 
-    /// The environments of a baseline and of a break that changes one step, with a further step in the flow.
+    /// The number of environments for a baseline and a break that changes one step, with `step` in the flow.
     fn of(step: &str) -> usize {
         let text = format!(
             "name: a\nsummary: b\nfixtures:\n  ca: {{ use: certificate-authority }}\n  \
@@ -121,10 +124,10 @@ mod tests {
         for (step, shared) in [
             (apply("{ apiVersion: v1, kind: ConfigMap, metadata: { name: own } }"), true),
             (apply("{ apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: { name: own } }"), true),
-            // What the fixtures brought would have to be as it was.
+            // Objects of fixtures would have to be restored to their previous state.
             (apply("{ apiVersion: v1, kind: Service, metadata: { name: minio } }"), false),
             (apply("{ apiVersion: v1, kind: Secret, metadata: { name: minio-root } }"), false),
-            // Nobody knows beforehand whose it is.
+            // The name is not known in advance, so the owner is not known either.
             (apply("{ apiVersion: v1, kind: ConfigMap, metadata: { name: \"{{ store.service }}\" } }"), false),
             (apply("{ apiVersion: v1, kind: ConfigMap, metadata: { name: own, namespace: default } }"), false),
             (script("app", ""), true),

@@ -1,4 +1,4 @@
-//! Making the plan.
+//! Computes the plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,13 +13,13 @@ use parallax_language::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery
 use parallax_language::scenario::template::Tree;
 use parallax_language::scenario::{Diagnostic, Loaded, Variant, side_by_side};
 
-/// First node port that the plan gives away; the range of the apiserver's default is 30000 to 32767.
+/// The first node port that the plan assigns. The apiserver's default range is 30000 to 32767.
 const FIRST_NODE_PORT: u16 = 30443;
-/// So many environments share a cluster at most: each edge takes a node port, and there are 2,300.
+/// The limit of environments on one cluster. Each edge needs a node port, and there are 2,300.
 const ENVIRONMENTS_LIMIT: usize = 500;
-/// Stands for the namespace of whichever environment.
+/// Placeholder for the namespace of any environment.
 pub(super) const ANY_NAMESPACE: &str = "namespace";
-/// Longest namespace name (RFC 1123 label).
+/// The maximum length of a namespace name (RFC 1123 label).
 const NAMESPACE_LIMIT: usize = 63;
 
 /// Why there is no plan.
@@ -28,7 +28,7 @@ pub enum PlanError {
     /// A fixture could not be expanded.
     #[error("{} problems in scenarios", .0.len())]
     Diagnostics(Vec<Diagnostic>),
-    /// Two variants claim one cluster-wide thing.
+    /// Two variants claim the same cluster-wide thing.
     #[error(
         "{first} and {second} both claim {what}, which a cluster has only once; give one of them another name, or other cluster traits"
     )]
@@ -42,7 +42,7 @@ pub enum PlanError {
     },
 }
 
-/// An environment before host names are settled.
+/// An environment before its host names are decided.
 struct Draft<'a> {
     id: String,
     loaded: &'a Loaded,
@@ -51,12 +51,12 @@ struct Draft<'a> {
     declared_hosts: Vec<String>,
 }
 
-/// How much of each environment is worked out.
+/// How much of each environment is computed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Depth {
     /// Everything.
     Whole,
-    /// What it claims of its cluster, which is all that can collide.
+    /// Only what it claims of its cluster, because only that can conflict.
     Claims,
 }
 
@@ -65,7 +65,7 @@ pub fn build(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<Varian
     to_depth(library, scenarios, selected, Depth::Whole)
 }
 
-/// Whether there is a plan, without making all of it: many times quicker, for `lint`.
+/// Checks whether a plan is possible without computing all of it, for `lint`. This is many times faster.
 pub fn check(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<VariantId>) -> Result<(), PlanError> {
     to_depth(library, scenarios, selected, Depth::Claims).map(drop)
 }
@@ -111,7 +111,7 @@ fn to_depth(
     if problems.is_empty() { Ok(Plan { clusters }) } else { Err(PlanError::Diagnostics(tidy(problems))) }
 }
 
-/// The environments of the selected variants, each with a namespace of its own.
+/// The environments of the selected variants, each with its own namespace.
 fn drafts<'a>(
     library: &Library,
     made: &Made,
@@ -131,50 +131,52 @@ fn drafts<'a>(
     drafts
 }
 
-/// What an environment wants of its cluster: those that want the same share one. Objects of the whole cluster are part
-/// of it, because an environment that lacks one must not find it there.
+/// What an environment requires of its cluster. Environments with equal requirements share a cluster. Cluster-wide
+/// objects are part of the requirements, because an environment without such an object must not find it there.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Wants {
     traits: ClusterTraits,
     objects: Vec<String>,
-    /// The one that wants its cluster not to start, and that no other is to share it with.
-    stillborn: Option<String>,
+    /// The id of the environment that requires that its cluster does not start. No other environment may share this
+    /// cluster.
+    without_cluster: Option<String>,
 }
 
 impl Wants {
     fn of(library: &Library, made: &Made, draft: &Draft<'_>) -> Result<Self, Vec<Diagnostic>> {
         let variant = draft.variants[0];
-        // In a namespace that stands for any, so that objects which refer to their own are equal.
+        // Expands with a placeholder namespace, so that objects that refer to their own namespace compare as equal.
         let fixtures = draft
             .loaded
             .with_places(variant, |places| made.expand(library, &variant.scenario, ANY_NAMESPACE, places))?;
         let mut traits = variant.scenario.cluster.clone();
-        // The scenario's own word wins; of the fixtures' needs, the widest.
+        // The scenario's value has priority; otherwise the widest value that a fixture needs is used.
         let needs = || fixtures.values().map(|it| &it.cluster);
         traits.discovery = traits.discovery.or_else(|| needs().filter_map(|it| it.discovery).max());
         let published = needs().map(|it| &it.published).find(|it| !it.is_empty());
         traits.published = traits.published.or_else(|| published.cloned());
         let needed = |of: fn(&ClusterNeeds) -> &Vec<String>| -> Vec<String> { needs().flat_map(of).cloned().collect() };
         traits.tls_san = joined(needed(|it| &it.tls_san), traits.tls_san);
-        // Of equal names the last counts, which is the scenario's own.
+        // Of several flags with the same name the last one counts, which is the scenario's own.
         traits.apiserver_args = joined(needed(|it| &it.apiserver_args), traits.apiserver_args);
         traits.discovery = traits.discovery.filter(|it| *it != Discovery::None);
         let wide = fixtures.values().flat_map(|it| &it.cluster_objects).map(|it| &it.manifest);
         let mut objects: Vec<String> =
             wide.filter(|it| !is_confined(it, ANY_NAMESPACE)).map(Value::to_string).collect();
-        // What a step applies to the whole cluster is there for everybody, too.
+        // Cluster-wide objects that a step applies are visible to every environment, too.
         let steps = draft.variants.iter().flat_map(|it| it.scenario.steps());
         let applied = steps.flat_map(|it| it.step.action.rules().objects()).map(Tree::value);
         objects.extend(applied.filter(|it| fixture::is_wide(it)).map(Value::to_string));
         objects.sort();
         objects.dedup();
-        let stillborn = draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY)).then(|| draft.id.clone());
-        Ok(Self { traits, objects, stillborn })
+        let without_cluster =
+            draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY)).then(|| draft.id.clone());
+        Ok(Self { traits, objects, without_cluster })
     }
 }
 
-/// Whether an object of the whole cluster concerns one namespace alone: a webhook that is asked about nothing outside it.
-/// Other environments do not notice it, so they may share the cluster with it.
+/// Whether a cluster-wide object affects only one namespace: a webhook that is called only for objects in this
+/// namespace. Other environments do not notice it, so they may share the cluster.
 fn is_confined(manifest: &Value, namespace: &str) -> bool {
     let own = |webhook: &Value| {
         webhook.pointer("/namespaceSelector/matchLabels/kubernetes.io~1metadata.name").and_then(Value::as_str)
@@ -185,7 +187,7 @@ fn is_confined(manifest: &Value, namespace: &str) -> bool {
     is_webhook && asked.is_some_and(|webhooks| !webhooks.is_empty() && webhooks.iter().all(own))
 }
 
-/// The second after the first, each once.
+/// Appends the second list to the first, without duplicates.
 fn joined(mut first: Vec<String>, second: Vec<String>) -> Vec<String> {
     for it in second {
         first.retain(|other| *other != it);
@@ -205,7 +207,7 @@ fn environment(
         .iter()
         .map(|host| (host.clone(), hosts::effective(host, &draft.namespace, shared.contains(host))))
         .collect();
-    // The first stands for all: they share fixtures.
+    // The variants share their fixtures, so the first one represents them all.
     let first = draft.variants[0];
     let mut environment =
         EnvironmentPlan { id: draft.id.clone(), namespace: draft.namespace.clone(), ..EnvironmentPlan::default() };
@@ -237,9 +239,9 @@ fn environment(
         }
         variant.places.extend(places);
     }
-    let nowhere = nowhere(draft.loaded, &variants[0].variant, &fixtures);
-    if !nowhere.is_empty() {
-        return Err(nowhere);
+    let hosts_without_container = hosts_without_container(draft.loaded, &variants[0].variant, &fixtures);
+    if !hosts_without_container.is_empty() {
+        return Err(hosts_without_container);
     }
     let (pods, service_accounts) = pods::of(&mut variants, &fixtures);
     let outside = variants.iter().flat_map(|it| it.variant.scenario.vantages.values());
@@ -247,11 +249,15 @@ fn environment(
     Ok(EnvironmentPlan { hosts, fixtures, pods, service_accounts, outside, variants, ..environment })
 }
 
-/// Entries of CoreDNS for what nothing puts beside the cluster.
-fn nowhere(loaded: &Loaded, variant: &Variant, fixtures: &BTreeMap<String, Contributions>) -> Vec<Diagnostic> {
-    let beside = |id: &str| fixtures.get(id).is_some_and(|it| !it.containers.is_empty());
+/// Diagnostics for CoreDNS entries whose fixture has no container beside the cluster.
+fn hosts_without_container(
+    loaded: &Loaded,
+    variant: &Variant,
+    fixtures: &BTreeMap<String, Contributions>,
+) -> Vec<Diagnostic> {
+    let has_container = |id: &str| fixtures.get(id).is_some_and(|it| !it.containers.is_empty());
     let hosts = fixtures.iter().flat_map(|(id, it)| it.dns_hosts.iter().map(move |host| (id, host)));
-    let wrong = hosts.filter(|(_, host)| !beside(&host.address_of)).map(|(id, host)| {
+    let wrong = hosts.filter(|(_, host)| !has_container(&host.address_of)).map(|(id, host)| {
         let known = fixtures.iter().filter(|(_, it)| !it.containers.is_empty()).map(|(id, _)| id.as_str());
         let message = format!("{}: `{}` has no container outside the cluster", variant.id, host.address_of);
         loaded.fixture_error(id, message).fix(suggest(&host.address_of, known, "fixtures with one"))
@@ -287,8 +293,8 @@ fn edges(fixtures: &BTreeMap<String, Contributions>, next_port: &mut u16) -> Vec
     edges
 }
 
-/// A namespace that says which variant lives in it: `presigned-url`, `presigned-url-no-rewrite`; with the area in
-/// front where two areas have a scenario of one name.
+/// A namespace whose name shows the variant: `presigned-url`, `presigned-url-no-rewrite`. If two areas have a scenario
+/// of the same name, the area comes first.
 fn namespace(path: &str, break_id: Option<&str>, taken: &mut BTreeSet<String>) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
     let with_break = |base: &str| match break_id {
@@ -304,7 +310,7 @@ fn namespace(path: &str, break_id: Option<&str>, taken: &mut BTreeSet<String>) -
             format!("{}-{number}", &base[..base.len().min(NAMESPACE_LIMIT - 8)])
         });
         candidate.truncate(NAMESPACE_LIMIT);
-        // A scenario is a folder, whose name may hold a version; a namespace's may not.
+        // The name of a scenario's folder may contain a version with dots, but a namespace must not contain dots.
         let candidate = candidate.replace('.', "-");
         let candidate = candidate.trim_end_matches('-').to_owned();
         if taken.insert(candidate.clone()) {
@@ -313,8 +319,8 @@ fn namespace(path: &str, break_id: Option<&str>, taken: &mut BTreeSet<String>) -
     }
 }
 
-/// Two environments of one cluster must not claim one cluster-wide thing: a DNS name, a name outside, an object that
-/// each wants to be different.
+/// Refuses a cluster of which two environments claim the same cluster-wide thing: a DNS name, an outside name, or an
+/// object with different content.
 fn refuse_conflicts(cluster: &ClusterPlan) -> Result<(), PlanError> {
     let mut claims: BTreeMap<String, String> = BTreeMap::new();
     let mut objects: BTreeMap<String, (&Value, String)> = BTreeMap::new();

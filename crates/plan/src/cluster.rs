@@ -1,4 +1,4 @@
-//! What a plan is made of.
+//! The types of a plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,23 +32,24 @@ impl Plan {
         self.clusters.iter().flat_map(|cluster| &cluster.environments).find(|it| it.namespace == namespace)
     }
 
-    /// Names of the images that fixtures, pods to look from and objects that steps apply need on nodes.
+    /// Names of the images that nodes need for fixtures, vantage pods and objects that steps apply.
     pub fn images(&self) -> BTreeSet<&str> {
         self.clusters.iter().flat_map(ClusterPlan::images).collect()
     }
 
-    /// Names of the images that places outside the clusters are in.
+    /// Names of the images of vantages outside the clusters.
     pub fn outside_images(&self) -> BTreeSet<&str> {
         self.clusters.iter().flat_map(ClusterPlan::outside_images).collect()
     }
 
-    /// Names of the images of the containers that fixtures put beside clusters.
+    /// Names of the images of the containers that fixtures start beside clusters.
     pub fn container_images(&self) -> BTreeSet<&str> {
         self.clusters.iter().flat_map(ClusterPlan::container_images).collect()
     }
 }
 
-/// The names of images.lock in an object: what is called `image` and is no reference, which has a slash or a colon.
+/// The images.lock names in an object: the values of `image` fields that are not references. A reference contains a
+/// slash or a colon.
 fn named(object: &Value) -> Vec<&str> {
     match object {
         Value::Object(fields) => {
@@ -65,29 +66,29 @@ fn named(object: &Value) -> Vec<&str> {
 pub struct ClusterPlan {
     /// `c1`, `c2`, …
     pub name: String,
-    /// What it must be like.
+    /// The traits that it must have.
     pub traits: ClusterTraits,
-    /// Its environments, each in a namespace of its own.
+    /// Its environments, each in its own namespace.
     pub environments: Vec<EnvironmentPlan>,
-    /// How urgent its start is: about the milliseconds of work that wait for it.
+    /// The urgency of its start: approximately the milliseconds of work that wait for it.
     #[serde(skip)]
     pub urgency: u64,
 }
 
 impl ClusterPlan {
-    /// All DNS rules of the cluster, in place before CoreDNS starts.
+    /// All DNS rules of the cluster. They are in place before CoreDNS starts.
     pub fn dns_rules(&self) -> impl Iterator<Item = &DnsRule> {
         self.environments.iter().flat_map(|it| it.fixtures.values()).flat_map(|it| &it.dns_rules)
     }
 
-    /// Objects of the whole cluster, by kind and name.
+    /// Cluster-wide objects, by kind and name.
     pub fn objects(&self) -> BTreeSet<String> {
         let objects = self.environments.iter().flat_map(|it| it.fixtures.values()).flat_map(|it| &it.cluster_objects);
         let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         objects.map(|it| format!("{} {}", word(&it.manifest["kind"]), word(&it.manifest["metadata"]["name"]))).collect()
     }
 
-    /// Names that its CoreDNS knows by themselves, each with the namespace that it belongs to.
+    /// Names that its CoreDNS resolves from its own entries, each with the namespace that it belongs to.
     pub fn dns_hosts(&self) -> impl Iterator<Item = (&str, &DnsHost)> {
         self.environments.iter().flat_map(|it| {
             let hosts = it.fixtures.values().flat_map(|fixture| &fixture.dns_hosts);
@@ -95,7 +96,7 @@ impl ClusterPlan {
         })
     }
 
-    /// Names of the images that fixtures, pods to look from and objects that steps apply need on its node.
+    /// Names of the images that its node needs for fixtures, vantage pods and objects that steps apply.
     pub fn images(&self) -> BTreeSet<&str> {
         let all = self.environments.iter().flat_map(|it| {
             let fixtures = it.fixtures.values().flat_map(|it| &it.images).map(String::as_str);
@@ -106,18 +107,18 @@ impl ClusterPlan {
         all.collect()
     }
 
-    /// Names of the images of the containers that fixtures put beside it.
+    /// Names of the images of the containers that fixtures start beside the cluster.
     pub fn container_images(&self) -> BTreeSet<&str> {
         self.containers().map(|(_, it)| it.image.as_str()).collect()
     }
 
-    /// Containers that fixtures put beside it, each with its fixture.
+    /// Containers that fixtures start beside the cluster, each with its fixture.
     pub fn containers(&self) -> impl Iterator<Item = (&str, &Container)> {
         let fixtures = self.environments.iter().flat_map(|it| &it.fixtures);
         fixtures.flat_map(|(id, it)| it.containers.iter().map(move |container| (id.as_str(), container)))
     }
 
-    /// Names of the images that places outside it are in.
+    /// Names of the images of vantages outside the cluster.
     pub fn outside_images(&self) -> BTreeSet<&str> {
         self.environments.iter().flat_map(|it| &it.outside).map(String::as_str).collect()
     }
@@ -131,57 +132,56 @@ impl ClusterPlan {
 /// One namespace with its fixtures: everything that its variants see.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct EnvironmentPlan {
-    /// Whose it is: the scenario's path where its baseline and some breaks share it, else the one variant's id. Unlike
-    /// the namespace it does not depend on what else is selected.
+    /// Its id: the scenario's path if its baseline and some breaks share the environment, else the id of the only
+    /// variant. Unlike the namespace, it does not depend on the selection.
     pub id: String,
     /// The namespace.
     pub namespace: String,
-    /// Host names: as the scenario says → as this environment uses.
+    /// Host names: from the name in the scenario to the name in this environment.
     pub hosts: BTreeMap<String, String>,
-    /// What each fixture contributes, by id.
+    /// What each fixture contributes, by fixture id.
     pub fixtures: BTreeMap<String, Contributions>,
-    /// Services that the outside reaches.
+    /// Services that are reachable from outside.
     pub edges: Vec<EdgePlan>,
-    /// Pods to look from, by name: a vantage's id, and more where variants want different pods for one vantage.
+    /// Vantage pods by name: one for each vantage id, and more if variants need different pods for the same vantage.
     pub pods: BTreeMap<String, PodVantage>,
-    /// ServiceAccounts that pods run as, or that tokens are made for.
+    /// ServiceAccounts that pods run as, or for which tokens are issued.
     pub service_accounts: BTreeSet<String>,
-    /// Images of the places outside that need one.
+    /// Images of the outside vantages that need one.
     pub outside: BTreeSet<String>,
-    /// The variants that run here, one after the other: the baseline first, then the breaks that change only steps or
-    /// what a vantage trusts.
+    /// The variants that run here, one after the other: the baseline first, then the breaks that share its environment.
     pub variants: Vec<VariantPlan>,
-    /// How urgent its beginning is: about the milliseconds of work that wait for its end.
+    /// The urgency of its start: approximately the milliseconds of work that wait for its end.
     #[serde(skip)]
     pub urgency: u64,
 }
 
 impl EnvironmentPlan {
-    /// Whether a flow applies what belongs to the whole cluster.
+    /// Whether a flow applies cluster-wide objects.
     pub fn applies_wide(&self) -> bool {
         let steps = self.variants.iter().flat_map(|it| it.variant.scenario.steps());
         steps.flat_map(|it| it.step.action.rules().objects()).any(|it| is_wide(it.value()))
     }
 }
 
-/// An edge with the node port that it goes through.
+/// An edge with its node port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EdgePlan {
     /// The fixture it belongs to.
     pub fixture: String,
-    /// The name outside.
+    /// The outside host name.
     pub host: String,
-    /// The port outside.
+    /// The outside port.
     pub port: u16,
     /// Pod labels that the `NodePort` Service selects.
     pub selector: BTreeMap<String, String>,
-    /// The pods' port.
+    /// The port of the pods.
     pub target_port: u16,
-    /// The node's port.
+    /// The port of the node.
     pub node_port: u16,
 }
 
-/// A variant as it runs: host names replaced.
+/// A variant with the host names of its environment.
 #[derive(Clone, Debug, Serialize)]
 pub struct VariantPlan {
     /// Its id.
@@ -191,8 +191,8 @@ pub struct VariantPlan {
     /// The variant, with this environment's host names.
     #[serde(skip)]
     pub variant: Variant,
-    /// The pod of each of its pod vantages.
+    /// The pod name of each of its pod vantages.
     pub pods: BTreeMap<String, String>,
-    /// `file:line` of each step and readiness, and of each of a break's `fails`, by id.
+    /// The place (`file:line`) of each step and readiness, and of each entry in a break's `fails`, by id.
     pub places: BTreeMap<String, String>,
 }

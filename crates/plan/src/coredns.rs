@@ -1,5 +1,5 @@
-//! ConfigMap `coredns-custom`, as k3s reads it: keys `*.override` inside the server block `.:53`, keys `*.server`
-//! outside it (docs/facts.md#coredns-on-k3s).
+//! The ConfigMap `coredns-custom`. k3s reads its keys `*.override` inside the server block `.:53`, and its keys
+//! `*.server` outside it (docs/facts.md#coredns-on-k3s).
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use super::cluster::ClusterPlan;
 use parallax_language::fixture::{DnsPlace, DnsRule};
 
-/// The ConfigMap with all rules of a cluster. It is there even without rules: CoreDNS mounts it as optional, and one
-/// that appears later would need a restart. `address_of` knows the container of a fixture, by namespace and id.
+/// The ConfigMap with all rules of a cluster. It exists even without rules: CoreDNS mounts it as optional, and CoreDNS
+/// would have to restart to see one that is created later. `address_of` gives the address of a fixture's container, by
+/// namespace and fixture id.
 pub fn custom_config_map(cluster: &ClusterPlan, address_of: &dyn Fn(&str, &str) -> Option<IpAddr>) -> Value {
     let mut data = serde_json::Map::new();
     let rules: Vec<&DnsRule> = cluster.dns_rules().collect();
@@ -30,7 +31,8 @@ pub fn custom_config_map(cluster: &ClusterPlan, address_of: &dyn Fn(&str, &str) 
         );
         data.insert(format!("parallax-{number}.server"), Value::String(block));
     }
-    // The Corefile has its one `hosts` already, for NodeHosts; a second in the same block would keep CoreDNS from starting.
+    // The Corefile already has one `hosts` plugin, for NodeHosts. With a second one in the same block CoreDNS does not
+    // start.
     let hosts = cluster.dns_hosts().filter_map(|(namespace, it)| Some((it, address_of(namespace, &it.address_of)?)));
     for (number, (host, address)) in hosts.enumerate() {
         let block = format!("{name}:53 {{\n    hosts {{\n        {address} {name}\n    }}\n}}\n", name = host.name);

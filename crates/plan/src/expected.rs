@@ -1,4 +1,4 @@
-//! How long a run is expected to take, from what earlier runs took.
+//! Estimates the duration of a run from the durations of earlier runs.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -10,39 +10,39 @@ use super::cluster::{EnvironmentPlan, Plan};
 use super::history::History;
 use super::order::{flows, starts_in, took};
 
-/// What a run may have under way at once.
+/// The limits of what a run does at the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AtOnce {
-    /// Environments that come up and nodes that start.
+    /// Environments that are being created and nodes that are starting.
     pub jobs: usize,
-    /// Environments that stand.
+    /// Environments that exist.
     pub environments: usize,
-    /// Clusters that stand.
+    /// Clusters that exist.
     pub clusters: usize,
 }
 
-/// Expected durations in seconds; `None` where no run tells.
+/// Expected durations in seconds; `None` if no earlier run gives a duration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Expected {
-    /// The run that told last; none where none is known.
+    /// The latest run that the durations come from; `None` if there is none.
     pub from_run: Option<RunId>,
-    /// What may be under way at once.
+    /// The limits of what runs at the same time.
     pub at_once: AtOnce,
     /// The whole run.
     pub total: Option<f64>,
-    /// By cluster, from the first cluster's start to the end of its own last environment.
+    /// By cluster: from the start of the first cluster to the end of this cluster's last environment.
     pub clusters: BTreeMap<String, Option<f64>>,
-    /// By namespace, its set-up and its variants.
+    /// By namespace: the set-up of the environment and its variants.
     pub environments: BTreeMap<String, Option<f64>>,
     /// By variant.
     pub variants: BTreeMap<VariantId, Option<f64>>,
-    /// Environments of which some part never ran.
+    /// The number of environments of which some part has never run.
     pub unknown: usize,
 }
 
 impl Plan {
-    /// What this plan is expected to take with so much under way at once.
+    /// The expected durations of this plan with these limits.
     pub fn expected(&self, history: &History, at_once: AtOnce) -> Expected {
         let mut expected = Expected { from_run: history.run.clone(), at_once, ..Expected::default() };
         for (_, environment, variant) in self.variants() {
@@ -61,42 +61,43 @@ impl Plan {
     }
 }
 
-/// What takes a job: the start of a cluster, or the set-up of one of its environments, by their numbers.
+/// Work that needs a job: the start of a cluster, or the set-up of an environment of a cluster. The numbers are
+/// indexes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Work {
     Start(usize),
     SetUp(usize, usize),
 }
 
-/// What comes about at some moment.
+/// An event of the simulated run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// A cluster's flow of work is there: its environments ask for their places.
+    /// A cluster has started; its environments can request places.
     Started(usize),
-    /// An environment gives its job back, and its variants begin.
+    /// An environment is ready. It releases its job, and its variants begin.
     Ready(usize, usize),
-    /// An environment is done.
+    /// An environment has ended.
     Ended(usize, usize),
 }
 
-/// Something that waits: the most urgent first, of equals the first that asked.
+/// A queue: the most urgent entry first; of equally urgent entries, the one that was added first.
 type Queue<T> = BinaryHeap<(u64, Reverse<usize>, T)>;
 
-/// The run, as it would give its places away.
+/// A simulation of the run that assigns places as the run does.
 struct Schedule<'a> {
     plan: &'a Plan,
     history: &'a History,
-    /// Places that are free.
+    /// The free places.
     free: AtOnce,
-    /// How many asked for a place so far.
+    /// The number of requests so far.
     asked: usize,
     clusters: Queue<usize>,
     environments: Queue<(usize, usize)>,
     jobs: Queue<Work>,
     events: BinaryHeap<Reverse<(u64, Event)>>,
-    /// When each cluster's last environment ends; none where part of it is not known.
+    /// When each cluster's last environment ends; `None` if the duration of a part is not known.
     ends: Vec<Option<u64>>,
-    /// Environments of each cluster that have not ended.
+    /// The number of environments of each cluster that have not ended.
     left: Vec<usize>,
 }
 
@@ -122,7 +123,7 @@ impl<'a> Schedule<'a> {
         schedule
     }
 
-    /// When each cluster's last environment ends, counted from the first cluster's start.
+    /// When each cluster's last environment ends, relative to the start of the first cluster.
     fn ends(mut self) -> Vec<Option<u64>> {
         self.give(0);
         while let Some(Reverse((now, event))) = self.events.pop() {
@@ -151,7 +152,7 @@ impl<'a> Schedule<'a> {
         self.ends
     }
 
-    /// Gives away what is free.
+    /// Assigns the free places.
     fn give(&mut self, now: u64) {
         while self.free.clusters > 0
             && let Some((urgency, _, cluster)) = self.clusters.pop()
@@ -185,7 +186,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// A length; where it is not known, neither is the end of its cluster.
+    /// Returns the duration, or 0 if it is not known. In that case the end of its cluster is marked as not known.
     fn known(&mut self, cluster: usize, took: Option<u64>) -> u64 {
         if took.is_none() {
             self.ends[cluster] = None;
@@ -204,6 +205,6 @@ impl<'a> Schedule<'a> {
 }
 
 fn seconds(ms: u64) -> f64 {
-    // Tenths are what a person reads; the rest is noise.
+    // Rounded to tenths of a second; more digits are noise.
     f64::from(u32::try_from(ms / 100).unwrap_or(u32::MAX)) / 10.0
 }

@@ -1,4 +1,4 @@
-//! What earlier runs took, by what was run and not by the names that one plan gave it.
+//! Durations of earlier runs. The keys describe what was run, and do not depend on the names that one plan gave it.
 
 use std::collections::BTreeMap;
 
@@ -12,20 +12,20 @@ use super::cluster::{ClusterPlan, Plan};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct History {
-    /// The last run that this was learnt from.
+    /// The latest run that contributed durations.
     pub run: Option<RunId>,
-    /// Everything before the first cluster starts, and after the last environment ended.
+    /// The time before the first cluster starts plus the time after the last environment has ended.
     pub around: Option<u64>,
-    /// By traits: until the first environment of the cluster could begin.
+    /// By cluster traits: the time until the cluster's first environment can begin.
     pub clusters: BTreeMap<String, u64>,
-    /// By the environment's id: until its first variant could begin.
+    /// By environment id: the time until its first variant can begin.
     pub environments: BTreeMap<String, u64>,
-    /// By variant.
+    /// By variant id.
     pub variants: BTreeMap<VariantId, u64>,
 }
 
 impl History {
-    /// Takes in what a run of this plan took. What failed to come up tells nothing.
+    /// Adds the durations of a run of this plan. Parts that failed to start contribute nothing.
     pub fn learn(&mut self, plan: &Plan, events: &[Event]) {
         let mut began: BTreeMap<&str, u64> = BTreeMap::new();
         let mut clean_up = 0;
@@ -63,7 +63,7 @@ impl History {
     }
 }
 
-/// What clusters are told apart by, whatever a plan calls them.
+/// The key of a cluster in the history: its traits, independent of its name in a plan.
 pub(super) fn traits_key(cluster: &ClusterPlan) -> String {
     serde_json::to_string(&cluster.traits).expect("traits serialise")
 }

@@ -1,10 +1,10 @@
-//! Host names: scenarios say `minio.example.com`, as the articles do; where environments share a cluster each gets its
-//! own, because a DNS rule is cluster-wide.
+//! Host names. Scenarios use common names such as `minio.example.com`. If environments share a cluster, each gets its
+//! own name, because a DNS rule is cluster-wide.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The name that an environment uses for a declared host: the namespace becomes the second label, so that the name
-/// still says what it stands for and where it belongs.
+/// The name that an environment uses for a declared host. The namespace becomes the second label, so that the name
+/// still shows its purpose and its environment.
 pub(super) fn effective(declared: &str, namespace: &str, shared: bool) -> String {
     match (shared, declared.split_once('.')) {
         (false, _) => declared.to_owned(),

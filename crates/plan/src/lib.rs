@@ -1,9 +1,9 @@
 //! The plan: the whole run, computed before anything starts.
 //!
-//! Which clusters there are and with which flags, which namespaces on them, under which host names, which DNS rules
-//! must be in place before CoreDNS starts, which images the node must hold, and which variants run where.
+//! It decides which clusters exist and with which flags, which namespaces they have, which host names these use, which
+//! DNS rules must be in place before CoreDNS starts, which images the node must have, and where each variant runs.
 //!
-//! **Architecture Invariant:** pure. `parallax plan` shows it all without an engine.
+//! **Architecture Invariant:** pure. `parallax plan` shows all of it without an engine.
 
 mod apart;
 mod build;

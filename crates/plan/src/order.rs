@@ -1,4 +1,4 @@
-//! In which order environments begin, and variants within them.
+//! The order in which environments begin, and the order of variants within them.
 
 use std::cmp::Reverse;
 
@@ -11,22 +11,23 @@ use super::cluster::{ClusterPlan, EnvironmentPlan, Plan};
 use super::history::{History, traits_key};
 use super::typical;
 
-/// A random order draws the length that an environment is taken to have from this range, in milliseconds.
+/// The range of the random lengths, in milliseconds, that a shuffled order assigns to environments.
 const DRAWN_MS: std::ops::Range<u64> = 1_000..60_000;
 
-/// An order.
+/// How the plan is ordered.
 #[derive(Clone, Copy, Debug)]
 pub enum Order<'a> {
-    /// The longest environments first, and the clusters with the longest, by what they took before, so that none begins
-    /// alone at the end. Of one that never ran, its steps tell. Variants stay as they are: the baseline, then its breaks.
+    /// The longest environments first, and the clusters that have the longest environments first, so that no long
+    /// environment runs alone at the end. The lengths come from earlier runs; for an environment that never ran they
+    /// are estimated from its steps. The order of variants is unchanged: the baseline, then its breaks.
     LongestFirst(&'a History),
-    /// A random one: the same for the same seed and the same selection.
+    /// A random order. The same seed and the same selection give the same order.
     Shuffled(u64),
 }
 
 impl Plan {
-    /// Puts clusters, environments and variants in this order, and notes how urgent each start is where so many clusters stand
-    /// at once. Nothing else of the plan changes, names and ports included.
+    /// Sorts clusters, environments and variants in this order, and sets the urgency of each start if `clusters`
+    /// clusters can exist at the same time. Nothing else in the plan changes, including names and ports.
     #[must_use]
     pub fn arranged(mut self, order: Order<'_>, clusters: usize) -> Self {
         match order {
@@ -57,9 +58,9 @@ impl Plan {
         self
     }
 
-    /// Adds to each cluster, and to what runs on it, the time of the clusters that wait for its place: these begin the
-    /// sooner, the sooner it is done. A cluster that has more to do than all that come after it keeps its place to the end,
-    /// and nothing waits for it.
+    /// Adds to the urgency of each cluster and its environments the time of the clusters that wait for its place,
+    /// because these can start only after it ends. If a cluster has more work than all later clusters together, it
+    /// keeps its place to the end and nothing waits for it.
     fn with_what_waits(&mut self, places: usize) {
         let own = |it: &ClusterPlan| it.urgency + longest(it);
         let mut waits = vec![0; self.clusters.len()];
@@ -88,17 +89,17 @@ fn longest(cluster: &ClusterPlan) -> u64 {
     cluster.environments.iter().map(|it| it.urgency).max().unwrap_or_default()
 }
 
-/// Until the first environment of a cluster can begin; none where no run tells.
+/// The time until the first environment of a cluster can begin; `None` if no earlier run gives it.
 pub(super) fn starts_in(cluster: &ClusterPlan, history: &History) -> Option<u64> {
     history.clusters.get(&traits_key(cluster)).copied()
 }
 
-/// What an environment took with all its variants; none where that is not known of one of them.
+/// The duration of an environment with all its variants; `None` if one of the durations is not known.
 pub(super) fn took(environment: &EnvironmentPlan, history: &History) -> Option<u64> {
     flows(environment, history)?.checked_add(*history.environments.get(&environment.id)?)
 }
 
-/// What all variants of an environment took, one after the other.
+/// The total duration of all variants of an environment.
 pub(super) fn flows(environment: &EnvironmentPlan, history: &History) -> Option<u64> {
     environment.variants.iter().map(|variant| history.variants.get(&variant.id).copied()).sum()
 }

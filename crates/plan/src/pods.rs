@@ -1,7 +1,7 @@
-//! The pods to look from, and the ServiceAccounts that they and tokens need.
+//! The vantage pods, and the ServiceAccounts that pods and tokens need.
 //!
-//! Variants that share an environment share pods, as far as they want the same: what probes trust is said with each
-//! question, all else is the pod's own.
+//! Variants that share an environment share pods that are equal. What a probe trusts is part of each question;
+//! everything else belongs to the pod.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use parallax_language::fixture::{Contributions, Export};
 use parallax_language::scenario::model::PodVantage;
 use parallax_language::scenario::template;
 
-/// The pods of an environment by name; each variant is told which of them are its own.
+/// The pods of an environment by name. Each variant gets the names of its own pods.
 pub(super) fn of(
     variants: &mut [VariantPlan],
     fixtures: &BTreeMap<String, Contributions>,
@@ -35,7 +35,8 @@ pub(super) fn of(
     (pods, accounts)
 }
 
-/// The pod with what its environment variables refer to; the loader has checked that it is known beforehand.
+/// The pod with the values that its environment variables refer to. The loader has checked that these are known in
+/// advance.
 fn filled(pod: &PodVantage, fixtures: &BTreeMap<String, Contributions>) -> PodVantage {
     let value = |reference: &template::Reference| {
         let fixture = fixtures.get(&reference.name);

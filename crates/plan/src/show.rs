@@ -6,7 +6,7 @@ use super::cluster::Plan;
 use super::expected::{AtOnce, Expected};
 use parallax_language::scenario::model::Discovery;
 
-/// Renders the plan as people read it, in the order in which it will run.
+/// Renders the plan for people, in the order in which it will run.
 pub fn show(plan: &Plan, expected: &Expected) -> String {
     Words(plan, expected).to_string()
 }

@@ -1,4 +1,4 @@
-//! Order and expected time, on a small project.
+//! Order and expected duration of a small project.
 
 use std::collections::BTreeSet;
 
@@ -30,12 +30,13 @@ breaks:
     fails: { name: { dns: no-such-name, message: example.org } }
 ";
 
-/// Baselines, each sharing its environment with the break `misspelt`, and an environment for each `no-rewrite`.
+/// A plan with a baseline for each name. Each baseline shares its environment with the break `misspelt`; each break
+/// `no-rewrite` has its own.
 fn plan(names: &[&str]) -> Plan {
     planned(&names.iter().map(|name| (*name, SCENARIO.to_owned())).collect::<Vec<_>>())
 }
 
-/// The plan of scenarios, each a name and a text in which `NAME` stands for it.
+/// The plan of scenarios, each given as a name and a text in which `NAME` stands for the name.
 fn planned(texts: &[(&str, String)]) -> Plan {
     let library = Library::shipped();
     let read = |(name, text): &(&str, String)| {
@@ -52,7 +53,8 @@ fn order(plan: &Plan) -> Vec<String> {
     plan.variants().map(|(.., variant)| variant.id.to_string()).collect()
 }
 
-/// What a run of the plan says: the cluster's start takes 5 s, an environment 2 s, and variants as given.
+/// The events of a run of the plan: the start of the cluster takes 5 s, an environment takes 2 s, and the variants take
+/// the given times.
 fn events(plan: &Plan, took_ms: &[(&str, u64)]) -> Vec<Event> {
     let event = |at_ms, event| Event { at_ms, event };
     let setup = |at_ms, id: &str| event(at_ms, EventKind::SetupStarted { id: id.into(), title: String::new() });
@@ -117,7 +119,7 @@ fn the_longest_environments_and_clusters_come_first_and_steps_tell_of_those_that
     history.variants.remove(&VariantId::from("a+misspelt"));
     let partly = plan.arranged(Order::LongestFirst(&history), 1);
     assert_eq!(order(&partly), ["b", "b+misspelt", "a+no-rewrite", "a", "a+misspelt", "b+no-rewrite"]);
-    // Two variants of one look-up each, in an environment of its own.
+    // Two variants with one look-up each, in their own environment.
     let urgency = |namespace: &str| partly.environment(namespace).map(|it| it.urgency);
     assert_eq!((urgency("a"), urgency("b")), (Some(4_200), Some(9_000)));
 }
@@ -130,14 +132,15 @@ fn what_clusters_wait_for_is_the_more_urgent() {
     let mut three = plan.clone();
     let cluster = |name: &str| ClusterPlan { name: name.to_owned(), ..plan.clusters[0].clone() };
     three.clusters = vec![cluster("c1"), cluster("c2"), cluster("c3")];
-    // Each starts in 5 s, its longest environment takes 9 s, and all of them 20.5 s.
+    // Each cluster starts in 5 s; its longest environment takes 9 s, and all of them take 20.5 s.
     let urgencies = |places| {
         let arranged = three.clone().arranged(Order::LongestFirst(&history), places);
         let longest = |it: &ClusterPlan| it.environments[0].urgency;
         arranged.clusters.iter().map(|it| (it.urgency, longest(it))).collect::<Vec<_>>()
     };
     assert_eq!(urgencies(1), [(42_000, 37_000), (28_000, 23_000), (14_000, 9_000)]);
-    // The second has more to do than the one after it and keeps its place; the first passes its own on, as the third would.
+    // The second cluster has more work than the one after it and keeps its place. The first passes its place on, as the
+    // third would.
     assert_eq!(urgencies(3), [(28_000, 23_000), (14_000, 9_000), (14_000, 9_000)]);
 }
 
@@ -168,7 +171,7 @@ fn the_expected_time_is_that_of_the_schedule() {
 
     history.learn(&plan, &events(&plan, &TOOK));
     let plan = plan.arranged(Order::LongestFirst(&history), 1);
-    // 1 s before, 5 s until environments begin, 0.5 s to clean up; environments of 9, 5, 4 and 2.5 s.
+    // 1 s before, 5 s until environments begin, 0.5 s to clean up; the environments take 9, 5, 4 and 2.5 s.
     for (environments, total) in [(1, 27.0), (2, 18.0), (8, 15.5)] {
         let expected = plan.expected(&history, at_once(environments));
         assert_eq!((expected.total, expected.unknown), (Some(total), 0), "{environments} environments");
@@ -178,11 +181,12 @@ fn the_expected_time_is_that_of_the_schedule() {
     let json = serde_json::to_value(plan.expected(&history, at_once(2))).expect("is JSON");
     assert_eq!((&json["at-once"]["environments"], &json["clusters"]["c1"]), (&2.into(), &16.5.into()));
 
-    // An environment that comes up takes a job, its variants take none: set-ups of 2 s one after the other.
+    // An environment that is being created needs a job, its variants need none. The set-ups of 2 s run one after the
+    // other.
     let one = plan.expected(&history, AtOnce { jobs: 1, environments: 8, clusters: 1 });
     assert_eq!(one.total, Some(1.5 + 5.0 + 9.0));
 
-    // A second cluster like the first: after it, or beside it.
+    // A second cluster like the first one, after it or at the same time.
     let mut two = plan.clone();
     two.clusters.push(ClusterPlan { name: "c2".to_owned(), ..plan.clusters[0].clone() });
     for (clusters, total) in [(1, 34.5), (2, 27.0), (8, 27.0)] {

@@ -1,18 +1,19 @@
-//! What an environment takes where no run of this machine tells: a guess from its steps, good enough for an order.
+//! Estimates the duration of an environment that never ran on this machine from its steps. The estimate is good enough
+//! for an order.
 
 use super::cluster::EnvironmentPlan;
 use parallax_language::scenario::Kind;
 use parallax_language::scenario::model::Step;
 use parallax_vocab::millis;
 
-/// A cluster, until its first environment can begin.
+/// The time until the first environment of a cluster can begin.
 pub(super) const START_MS: u64 = 8_000;
-/// An environment, until its first variant can begin.
+/// The time until the first variant of an environment can begin.
 const SETUP_MS: u64 = 4_000;
-/// A step that nothing else is known of.
+/// The time of a step of a kind that has no better estimate.
 const STEP_MS: u64 = 100;
 
-/// Milliseconds, for the whole environment.
+/// The duration of the whole environment in milliseconds.
 pub(super) fn took(environment: &EnvironmentPlan) -> u64 {
     let variants = environment.variants.iter().map(|it| flow(&it.variant.scenario.flow));
     SETUP_MS.saturating_add(variants.fold(0, u64::saturating_add))
@@ -22,7 +23,7 @@ fn flow(steps: &[Step]) -> u64 {
     steps.iter().map(step).fold(0, u64::saturating_add)
 }
 
-/// What the steps of the shipped scenarios took on two processors, by kind.
+/// Typical durations by kind of step, measured with the shipped scenarios on two processors.
 fn step(step: &Step) -> u64 {
     if let Some(repeat) = step.repeat() {
         return flow(&repeat.flow).saturating_mul(repeat.times.into());

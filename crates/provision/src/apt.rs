@@ -23,9 +23,10 @@ const OUTPUT_LINES: usize = 20;
 /// Time limits. apt's own waits are shorter, so reaching a limit means that apt hangs.
 const UPDATE_WITHIN: Duration = Duration::from_mins(5);
 const INSTALL_WITHIN: Duration = Duration::from_mins(20);
-/// How long another apt may hold its lock. apt waits by itself for dpkg's lock only, not for the lock of its lists.
+/// How long to wait for another apt to release its lock. apt itself waits only for dpkg's lock, not for the lock of its
+/// lists.
 const LOCK_WITHIN: Duration = Duration::from_mins(2);
-/// The lock of apt's lists can only be polled; nothing reports when it is free.
+/// The lock of apt's lists can only be polled; no event reports its release.
 const LOCK_LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// apt on this machine.
@@ -40,7 +41,7 @@ pub struct Apt<'a> {
 pub struct Wanted {
     /// Its name.
     pub package: &'static str,
-    /// Its least release.
+    /// The minimum version.
     pub least: Release,
     /// Packages that must come from the same suite; apt does not choose that by itself.
     pub same_suite: &'static [&'static str],
@@ -56,12 +57,13 @@ impl<'a> Apt<'a> {
         Self { system, sink, updated: false }
     }
 
-    /// Installs a package, from a newer suite if this machine's own suite has no version that is new enough.
+    /// Installs a package. If this machine's own suite has no version that is new enough, the package comes from a
+    /// newer suite.
     pub async fn install(&mut self, wanted: Wanted) -> Result<(), ProvisionError> {
         let Wanted { package, least, .. } = wanted;
         let mut choice = self.look_up(package, least).await?;
         if choice == Choice::Nowhere && self.candidate(package).await?.is_none() {
-            // Lists were never read, or are gone.
+            // The lists were never read, or were deleted.
             self.update().await?;
             choice = self.look_up(package, least).await?;
         }
@@ -89,7 +91,7 @@ impl<'a> Apt<'a> {
         let mut names: Vec<String> = same.map(|name| format!("{name}{suffix}")).collect();
         names.extend(along.into_iter().map(str::to_owned));
         match self.install_now(&names).await {
-            // Lists that name versions which the mirror no longer has.
+            // The lists may name versions that the mirror no longer has.
             Err(_) if !self.updated => {
                 self.update().await?;
                 self.install_now(&names).await
@@ -165,7 +167,7 @@ impl<'a> Apt<'a> {
             list.display(),
             pin.display()
         ));
-        // The pin first: with the sources alone, an upgrade in between would install everything from them.
+        // The pin is written first: with the sources alone, an upgrade in between would install everything from them.
         std::fs::write(&pin, sources::low_pin(NEWER_SUITE)).map_err(ProvisionError::file("write", &pin))?;
         let text = sources::renamed(&own, codename, NEWER_SUITE);
         std::fs::write(&list, text).map_err(ProvisionError::file("write", &list))?;
@@ -177,8 +179,8 @@ fn is_locked(error: &ProvisionError) -> bool {
     matches!(error, ProvisionError::Command { output, .. } if output.iter().any(|line| line.contains("Could not get lock")))
 }
 
-/// Runs a command to its end and returns its standard output. It has its own process group, because Ctrl-C in the
-/// terminal must not leave a half-installed package.
+/// Runs a command to its end and returns its standard output. The command gets its own process group, because Ctrl-C in
+/// the terminal must not leave a half-installed package.
 pub async fn run(program: &str, args: &[&str], within: Duration) -> Result<String, ProvisionError> {
     let failed = |reason: String, output: Vec<String>| ProvisionError::Command {
         command: format!("{program} {}", args.join(" ")),
@@ -197,7 +199,7 @@ pub async fn run(program: &str, args: &[&str], within: Duration) -> Result<Strin
         .map_err(|error| failed(error.to_string(), Vec::new()))?;
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let Ok(output) = tokio::time::timeout(within, child.wait_with_output()).await else {
-        // An orphan would keep dpkg's lock, and with it everybody else from installing anything.
+        // A child that survives would keep dpkg's lock and block every other installation.
         if let Some(error) = group.and_then(|it| kill_process_group(it, Signal::KILL).err()) {
             tracing::warn!(%error, program, "a command that took too long could not be ended");
         }
@@ -211,7 +213,7 @@ pub async fn run(program: &str, args: &[&str], within: Duration) -> Result<Strin
     Err(failed(output.status.to_string(), last_lines(&text, OUTPUT_LINES)))
 }
 
-/// The last lines that are not empty.
+/// The last non-empty lines.
 pub fn last_lines(text: &str, count: usize) -> Vec<String> {
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
@@ -230,7 +232,7 @@ mod tests {
         assert!(error.to_string().contains("exit status: 3"), "{error}");
         let shown = error.evidence();
         assert_eq!((shown.len(), shown[0].as_str(), shown[19].as_str()), (20, "line 12", "why"));
-        // Its pipe is held by a child: both must end.
+        // A child process holds the pipe open, so both processes must be ended.
         let folder = tempfile::tempdir().unwrap();
         let written = folder.path().join("pid");
         let script = format!("sleep 60 & echo $! > {}; wait", written.display());
@@ -239,7 +241,7 @@ mod tests {
         let pid: i32 = std::fs::read_to_string(&written).unwrap().trim().parse().unwrap();
         let ended = async {
             while std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
-                // An orphan's end is told to nobody here.
+                // The orphan has another parent, so its end is not reported to this process and must be polled.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// Two leading numbers of a version: enough to tell 20.10 from 26.1, and Go 1.19 from 1.24.
+/// The first two numbers of a version. They are enough to distinguish 20.10 from 26.1, and Go 1.19 from 1.24.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Release(pub u32, pub u32);
 
 impl Release {
-    /// Reads what packages are versioned as (`26.1.5+dfsg1-9`, `2:1.24~2`), and what programs say of themselves (`go1.26.8`,
+    /// Parses the versions of packages (`26.1.5+dfsg1-9`, `2:1.24~2`) and the version output of programs (`go1.26.8`,
     /// `mount from util-linux 2.38.1 (libmount 2.38.1: …)`). Neither is a semantic version.
     pub fn parse(text: &str) -> Option<Self> {
         let epoch = text.split_once(':').filter(|(epoch, _)| epoch.parse::<u32>().is_ok());
@@ -32,7 +32,7 @@ pub(crate) struct Available {
     pub suite: String,
 }
 
-/// Reads `apt-cache madison PACKAGE`: `docker.io | 26.1.5 | http://… trixie/main amd64 Packages`.
+/// Parses the output of `apt-cache madison PACKAGE`: `docker.io | 26.1.5 | http://… trixie/main amd64 Packages`.
 pub(crate) fn read_madison(text: &str) -> Vec<Available> {
     text.lines()
         .filter_map(|line| {
@@ -44,7 +44,7 @@ pub(crate) fn read_madison(text: &str) -> Vec<Available> {
         .collect()
 }
 
-/// Reads the candidate out of `apt-cache policy PACKAGE`.
+/// Parses the candidate in the output of `apt-cache policy PACKAGE`.
 pub(crate) fn read_candidate(text: &str) -> Option<String> {
     let version = text.lines().find_map(|line| line.trim().strip_prefix("Candidate:"))?.trim();
     (version != "(none)").then(|| version.to_owned())
@@ -53,7 +53,7 @@ pub(crate) fn read_candidate(text: &str) -> Option<String> {
 /// How to install a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// By its name alone, in this version.
+    /// By its name alone; apt then installs this version.
     Plain {
         /// The version.
         version: String,
@@ -69,14 +69,14 @@ pub(crate) enum Choice {
     Nowhere,
 }
 
-/// Chooses apt's default version if it is new enough, else the newest version.
+/// Chooses apt's default version if it is new enough, else the newest version that is.
 pub(crate) fn choose(candidate: Option<&str>, available: &[Available], least: Release) -> Choice {
     let fits = |version: &str| Release::parse(version).is_some_and(|release| release >= least);
     if let Some(version) = candidate.filter(|version| fits(version)) {
         return Choice::Plain { version: version.to_owned() };
     }
     let newest = available.iter().filter(|one| fits(&one.version)).max_by_key(|one| {
-        // Of equal releases the main suite comes before `-updates` and `-security`: it always exists.
+        // For equal versions, the main suite is preferred to `-updates` and `-security`, because it always exists.
         (Release::parse(&one.version), std::cmp::Reverse(one.suite.len()))
     });
     match newest {

@@ -11,18 +11,18 @@ pub enum ProvisionError {
     NotRoot {
         /// What was to be installed.
         what: String,
-        /// Who runs.
+        /// The user id of this process.
         uid: u32,
     },
-    /// Only Debian and Ubuntu are known.
+    /// Packages can be installed only on Debian and Ubuntu.
     #[error("{what} cannot be installed here: this is {system}, and only Debian and Ubuntu are known")]
     UnknownSystem {
         /// What was to be installed.
         what: String,
-        /// The system's own name.
+        /// The name of the system.
         system: String,
     },
-    /// No apt source of the machine's own archive was found to take a newer suite from.
+    /// No apt source of Debian's own archive was found that could be copied for a newer suite.
     #[error("no apt source of this machine names Debian's own archive for {codename}; read {}", list(.read))]
     NoOwnArchive {
         /// The machine's suite.
@@ -35,11 +35,11 @@ pub enum ProvisionError {
     TooOld {
         /// The package.
         package: String,
-        /// The least version.
+        /// The minimum version.
         wanted: String,
-        /// What there is.
+        /// The newest version that the archive has, or a note that it has none.
         has: String,
-        /// The system's own name.
+        /// The name of the system.
         system: String,
     },
     /// A command failed.
@@ -49,7 +49,7 @@ pub enum ProvisionError {
         command: String,
         /// Its exit status, or why it did not start.
         reason: String,
-        /// Its last lines.
+        /// Its last lines of output.
         output: Vec<String>,
     },
     /// A file could not be read or written.
@@ -57,9 +57,9 @@ pub enum ProvisionError {
     File {
         /// "read" or "write".
         doing: &'static str,
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The system's reason.
         #[source]
         source: std::io::Error,
     },
@@ -68,29 +68,30 @@ pub enum ProvisionError {
     Daemon {
         /// "exited with …", "did not answer within …".
         reason: String,
-        /// Where its log is.
+        /// The place of its log.
         log: String,
         /// The log's last lines.
         output: Vec<String>,
     },
-    /// A tool is missing, and nothing may be installed.
+    /// A tool is missing, and installing it is not allowed.
     #[error("{tool} is missing{detail}; {purpose} needs it")]
     ToolMissing {
         /// The command.
         tool: &'static str,
-        /// What is there instead, as " (go 1.19 is too old, 1.24 is needed)".
+        /// What was found instead, for example " (go 1.19 is too old, 1.24 is needed)".
         detail: String,
         /// What needs it.
         purpose: &'static str,
-        /// What a person does about it.
+        /// How a person can install it.
         by_hand: String,
     },
-    /// A tool is asked for by something that its row does not name: a mistake of ours.
+    /// Something asks for a tool, but the tool's row in the table does not declare this use. This is a defect of
+    /// Parallax.
     #[error("{tool} is used by a {of}, and the table of programs does not say so")]
     Undeclared {
         /// The command.
         tool: &'static str,
-        /// What asks for it.
+        /// The use that asks for it.
         of: String,
     },
 }
@@ -112,7 +113,7 @@ impl ProvisionError {
         }
     }
 
-    /// Last lines of output, where there are any.
+    /// The last lines of output, if there are any.
     pub fn evidence(&self) -> Vec<String> {
         match self {
             Self::Command { output, .. } | Self::Daemon { output, .. } => output.clone(),
@@ -120,7 +121,7 @@ impl ProvisionError {
         }
     }
 
-    /// Makes an error of a file that could not be used; `doing` is the verb, such as `write`.
+    /// Makes an error about a file that could not be read or written. `doing` is the verb, such as `write`.
     pub fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { doing, path, source }

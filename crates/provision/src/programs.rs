@@ -1,7 +1,7 @@
-//! The one table of programs that a run, an image recipe or a test looks for on this machine.
+//! The single table of programs that a run, an image recipe or a test looks for on this machine.
 //!
-//! Whoever needs a program asks for it by its row, and says what for: a use that the row does not declare is an error, so that
-//! what `doctor` tells and what `--provision` installs is all that there is.
+//! Code that needs a program asks for it by its row and states the use. A use that the row does not declare is an
+//! error. Therefore the output of `doctor` and the installations of `--provision` are complete.
 
 use std::fmt;
 
@@ -31,60 +31,60 @@ impl fmt::Display for Use {
 /// A program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Tool {
-    /// The server of containers.
+    /// The container engine's server.
     Dockerd,
-    /// What the server sets the addresses of containers up with.
+    /// The program with which the server configures container networks.
     Iptables,
-    /// The command-line client of containers.
+    /// The container engine's command-line client.
     Docker,
-    /// Versions of files.
+    /// Version control.
     Git,
     /// The Go compiler.
     Go,
-    /// Makes Debian root file systems without being in one.
+    /// Creates Debian root file systems without running in one.
     Mmdebstrap,
-    /// Fetches Python packages.
+    /// Downloads Python packages.
     Pip,
-    /// Fetches packages for Node.
+    /// Downloads packages for Node.js.
     Npm,
-    /// Fetches jars.
+    /// Downloads Java archives (JARs).
     Maven,
     /// The Java compiler.
     Javac,
-    /// A static shell and its tools in one program.
+    /// A static shell and common commands in one program.
     Busybox,
     /// Mounts file systems.
     Mount,
-    /// Starts a program in a session of its own.
+    /// Starts a program in a new session.
     Setsid,
-    /// Starts a program that ends with this one.
+    /// Starts a program that ends when its parent ends.
     Setpriv,
-    /// Starts a program with mounts and processes of its own.
+    /// Starts a program in new namespaces, for example for mounts and processes.
     Unshare,
 }
 
-/// What is known of a program.
+/// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
-    /// Which: the rows have the order of the enum.
+    /// The program. The rows have the order of the enum.
     pub tool: Tool,
-    /// What a person calls it.
+    /// The name in messages.
     pub name: &'static str,
     pub command: &'static str,
-    /// Debian's and Ubuntu's package.
+    /// The name of the package on Debian and Ubuntu.
     pub package: &'static str,
-    /// What must come from the same suite as the package.
+    /// Packages that must come from the same suite as the package.
     pub same_suite: &'static [&'static str],
-    /// What asks it for its version.
+    /// The arguments that print the version.
     pub version: &'static [&'static str],
     pub least: Release,
-    /// The package's own least version, where it counts in another way.
+    /// The minimum version of the package, if the package is versioned differently from the program.
     pub least_package: Option<Release>,
-    /// What for, and what that is.
+    /// The uses, and the purpose of each in words.
     pub uses: &'static [(Use, &'static str)],
 }
 
-/// What most rows have.
+/// The default values of a row.
 const PLAIN: Known = Known {
     tool: Tool::Git,
     name: "",
@@ -97,7 +97,7 @@ const PLAIN: Known = Known {
     uses: &[],
 };
 
-/// Every program, in the order in which `doctor` tells them.
+/// Every program, in the order in which `doctor` lists them.
 pub(crate) const TABLE: &[Known] = &[
     Known {
         tool: Tool::Dockerd,
@@ -147,7 +147,8 @@ pub(crate) const TABLE: &[Known] = &[
         package: "golang-go",
         same_suite: &["golang-src"],
         version: &["env", "GOVERSION"],
-        // Kubernetes 1.34's go.mod. From 1.21 on it fetches the toolchain that another module asks for.
+        // Kubernetes 1.34's go.mod needs at least this version. From 1.21 on, Go downloads the newer toolchain that
+        // another module needs.
         least: Release(1, 24),
         uses: &[(Use::Recipe, "building images from Go modules"), (Use::Test, "an image whose build fails")],
         ..PLAIN
@@ -164,11 +165,11 @@ pub(crate) const TABLE: &[Known] = &[
     Known {
         tool: Tool::Pip,
         name: "pip",
-        // Asked through Python: a `pip` of the PATH may belong to another one.
+        // Run through Python, because a `pip` on the PATH may belong to another Python.
         command: "python3",
         package: "python3-pip",
         version: &["-m", "pip", "--version"],
-        // The first that judges platforms by their glibc.
+        // The first version that selects packages by the glibc version of the platform.
         least: Release(20, 3),
         uses: &[(Use::Recipe, "building images from Python packages")],
         ..PLAIN
@@ -178,7 +179,7 @@ pub(crate) const TABLE: &[Known] = &[
         name: "npm",
         command: "npm",
         package: "npm",
-        // The first that reads lock files of version 3.
+        // The first version that reads lock files of version 3.
         least: Release(7, 0),
         uses: &[(Use::Recipe, "building images from npm packages")],
         ..PLAIN
@@ -188,9 +189,9 @@ pub(crate) const TABLE: &[Known] = &[
         name: "maven",
         command: "mvn",
         package: "maven",
-        // Otherwise it says its version in bold, also where nobody looks.
+        // Without `-q`, Maven prints its version in bold, even if the output is not a terminal.
         version: &["-q", "--version"],
-        // The first that the plugin runs in which copies jars.
+        // The first version that runs the plugin that copies JARs.
         least: Release(3, 6),
         uses: &[(Use::Recipe, "building images from Maven packages")],
         ..PLAIN
@@ -200,9 +201,9 @@ pub(crate) const TABLE: &[Known] = &[
         name: "javac",
         command: "javac",
         package: "default-jdk-headless",
-        // The classes of our images are for Java 17.
+        // The classes in our images are compiled for Java 17.
         least: Release(17, 0),
-        // Its versions are 1.17 and the like.
+        // The package's versions are 1.17 and similar.
         least_package: Some(Release(1, 17)),
         uses: &[(Use::Recipe, "building images from Java sources")],
         ..PLAIN
@@ -256,22 +257,22 @@ pub(crate) const TABLE: &[Known] = &[
 ];
 
 impl Tool {
-    /// Its row: the table has the order of the enum, as its test sees.
+    /// Its row. The table has the order of the enum, as a test verifies.
     pub const fn known(self) -> &'static Known {
         &TABLE[self as usize]
     }
 
-    /// Its package.
+    /// The name of its package.
     pub const fn package(self) -> &'static str {
         self.known().package
     }
 
-    /// What a person does where it is missing, to go on after "or".
+    /// How a person can install it; the text continues a sentence after "or".
     pub fn by_hand(self) -> String {
         self.known().by_hand()
     }
 
-    /// The command that is looked for.
+    /// The name of the command.
     pub fn command(self) -> &'static str {
         self.known().command
     }
@@ -284,13 +285,13 @@ impl fmt::Display for Tool {
 }
 
 impl Known {
-    /// What a person does where it is missing.
+    /// How a person can install it.
     pub fn by_hand(&self) -> String {
         let least = if self.least > Release(0, 0) { format!(" {} or newer", self.least) } else { String::new() };
         format!("install {}{least} (Debian and Ubuntu: `apt-get install {}`)", self.name, self.package)
     }
 
-    /// What this is needed for by `of`, where that is declared.
+    /// The purpose of the program for the use `of`, if the row declares that use.
     pub fn purpose(&self, of: Use) -> Option<&'static str> {
         self.uses.iter().find_map(|(uses, purpose)| (*uses == of).then_some(*purpose))
     }
@@ -306,7 +307,7 @@ mod tests {
             let same = TABLE.iter().filter(|other| other.tool == row.tool || other.name == row.name).count();
             assert_eq!(same, 1, "{}", row.name);
             assert!(!row.uses.is_empty() && !row.command.is_empty() && !row.package.is_empty(), "{}", row.name);
-            // The order of the enum, so that none of its variants is left out.
+            // Equal order also means that no variant is missing.
             assert_eq!(row.tool as usize, at, "{}", row.name);
         }
         assert_eq!(TABLE.len(), Tool::Unshare as usize + 1);

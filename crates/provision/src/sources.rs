@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use super::error::ProvisionError;
 use super::system::System;
 
-/// Debian's own components; a third party's repository has others (`stable`, `main` under a suite of its own).
+/// The components of Debian's own archive. Third-party repositories have others (`stable`, or `main` under a suite of
+/// their own).
 const COMPONENTS: [&str; 4] = ["main", "contrib", "non-free", "non-free-firmware"];
-/// What a suite's name may end in.
+/// The possible endings of a suite's name.
 const POCKETS: [&str; 3] = ["", "-updates", "-security"];
 
 /// One source of Debian's own archive.
@@ -21,11 +22,11 @@ pub(crate) struct Source {
     suites: Vec<String>,
     components: Vec<String>,
     /// Fields that are copied unchanged, such as `Signed-By`, with their continuation lines.
-    kept: Vec<String>,
+    copied: Vec<String>,
 }
 
-/// The sources of Debian's own archive that this machine has under `etc`, for the release `suite`, as a `.sources`
-/// file. `None` where the machine is not Debian, or has no such sources.
+/// The sources of Debian's own archive for the release `suite`, read from the folder `etc` and returned as a `.sources`
+/// file. `None` if the machine is not Debian, or has no such sources.
 pub fn debian_sources(etc: &Path, suite: &str) -> Option<String> {
     let system = System::from_os_release(&std::fs::read_to_string(etc.join("os-release")).ok()?).ok()?;
     let sources = own_archive(&read(&etc.join("apt")).ok()?, &system.codename);
@@ -33,7 +34,7 @@ pub fn debian_sources(etc: &Path, suite: &str) -> Option<String> {
     known.then(|| renamed(&sources, &system.codename, suite))
 }
 
-/// Reads the files under `/etc/apt` in apt's own order.
+/// Reads the files under `/etc/apt` in the order in which apt reads them.
 pub(crate) fn read(etc_apt: &Path) -> Result<Vec<(PathBuf, String)>, ProvisionError> {
     let mut paths = vec![etc_apt.join("sources.list")];
     let parts = etc_apt.join("sources.list.d");
@@ -84,7 +85,7 @@ pub(crate) fn renamed(sources: &[Source], from: &str, to: &str) -> String {
         lines.push(format!("URIs: {}", source.uris.join(" ")));
         lines.push(format!("Suites: {}", suites.join(" ")));
         lines.push(format!("Components: {}", source.components.join(" ")));
-        lines.extend(source.kept.iter().cloned());
+        lines.extend(source.copied.iter().cloned());
         lines.push(String::new());
     }
     lines.join("\n")
@@ -103,12 +104,12 @@ impl Source {
         if !self.components.iter().all(|component| COMPONENTS.contains(&component.as_str())) {
             return false;
         }
-        let key = self.kept.iter().find(|field| field.to_ascii_lowercase().starts_with("signed-by:"));
+        let key = self.copied.iter().find(|field| field.to_ascii_lowercase().starts_with("signed-by:"));
         key.is_none_or(|key| key.contains("debian-archive"))
     }
 }
 
-/// A stanza of a `.sources` file; none if it is disabled or has no binary packages.
+/// Parses a stanza of a `.sources` file; `None` if it is disabled or has no binary packages.
 fn stanza(text: &str) -> Option<Source> {
     let mut fields: Vec<(String, String, String)> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
@@ -131,20 +132,20 @@ fn stanza(text: &str) -> Option<Source> {
     if off || !words("types").contains(&"deb".to_owned()) {
         return None;
     }
-    let kept = ["signed-by", "architectures", "trusted", "check-valid-until"];
+    let copied = ["signed-by", "architectures", "trusted", "check-valid-until"];
     Some(Source {
         uris: words("uris"),
         suites: words("suites"),
         components: words("components"),
-        kept: fields.iter().filter(|(key, ..)| kept.contains(&key.as_str())).map(|(.., raw)| raw.clone()).collect(),
+        copied: fields.iter().filter(|(key, ..)| copied.contains(&key.as_str())).map(|(.., raw)| raw.clone()).collect(),
     })
 }
 
-/// A line of a `.list` file: `deb [signed-by=… arch=…] URI SUITE COMPONENT…`.
+/// Parses a line of a `.list` file: `deb [signed-by=… arch=…] URI SUITE COMPONENT…`.
 fn one_line(line: &str) -> Option<Source> {
     let line = line.split('#').next()?.trim();
     let mut rest = line.strip_prefix("deb")?.strip_prefix([' ', '\t'])?.trim_start();
-    let mut kept = Vec::new();
+    let mut copied = Vec::new();
     if let Some(bracketed) = rest.strip_prefix('[') {
         let (options, after) = bracketed.split_once(']')?;
         rest = after;
@@ -157,12 +158,12 @@ fn one_line(line: &str) -> Option<Source> {
                 "check-valid-until" => "Check-Valid-Until",
                 _ => continue,
             };
-            kept.push(format!("{field}: {}", value.replace(',', " ")));
+            copied.push(format!("{field}: {}", value.replace(',', " ")));
         }
     }
     let mut words = rest.split_whitespace().map(str::to_owned);
     let (uri, suite) = (words.next()?, words.next()?);
-    Some(Source { uris: vec![uri], suites: vec![suite], components: words.collect(), kept })
+    Some(Source { uris: vec![uri], suites: vec![suite], components: words.collect(), copied })
 }
 
 #[cfg(test)]

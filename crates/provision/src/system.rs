@@ -2,19 +2,19 @@
 
 use super::error::ProvisionError;
 
-/// A system that packages can be installed on.
+/// An operating system on which packages can be installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct System {
-    /// Debian, as against Ubuntu.
+    /// Whether it is Debian; otherwise it is Ubuntu.
     pub is_debian: bool,
-    /// `bookworm`, `noble`.
+    /// The codename, such as `bookworm` or `noble`.
     pub codename: String,
-    /// `Debian GNU/Linux 12 (bookworm)`.
+    /// The full name, such as `Debian GNU/Linux 12 (bookworm)`.
     pub name: String,
 }
 
 impl System {
-    /// This machine, if this user can install `what` on it.
+    /// This machine's system, if this user can install `what` on it.
     pub fn for_installing(what: &str) -> Result<Self, ProvisionError> {
         let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
         let system = Self::from_os_release(&text)
@@ -27,7 +27,7 @@ impl System {
         }
     }
 
-    /// Reads `/etc/os-release`; the error is the system's name.
+    /// Parses `/etc/os-release`; the error is the system's name.
     pub fn from_os_release(text: &str) -> Result<Self, String> {
         let field = |key: &str| {
             let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
@@ -39,7 +39,7 @@ impl System {
             Some("ubuntu") => false,
             _ => return Err(name),
         };
-        // Debian's testing and unstable have no VERSION_CODENAME in older images.
+        // Older images of Debian testing and unstable have no VERSION_CODENAME.
         let codename = field("VERSION_CODENAME").unwrap_or_default();
         Ok(Self { is_debian, codename, name })
     }

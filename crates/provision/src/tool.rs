@@ -1,4 +1,4 @@
-//! Finding a program that is new enough, and installing it where it is missing.
+//! Finds a program that is new enough, and installs it if it is missing.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use super::system::System;
 use parallax_record::Sink;
 
 const VERSION_WITHIN: Duration = Duration::from_secs(20);
-/// Folders of administration tools, which the PATH of an ordinary user may lack.
+/// Folders of administration tools that may be missing in the PATH of an ordinary user.
 const ALSO: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
 
-/// Finds a program that is new enough; where there is none and `provision` is set, installs it. Returns its path.
+/// Returns the path of a program that is new enough. If there is none and `provision` is set, installs it first.
 pub async fn ensure_tool(tool: Tool, of: Use, provision: bool, sink: &Sink) -> Result<PathBuf, ProvisionError> {
     ensure(tool.known(), of, provision, sink).await
 }
 
-/// Looks for every program that a use declares; where one is missing and `provision` is set, installs it. The error is the
-/// first that is missing in the end.
+/// Looks for every program that a use declares. If one is missing and `provision` is set, installs it. The error names
+/// the first program that is still missing.
 pub async fn ensure_tools(of: Use, provision: bool, sink: &Sink) -> Result<(), ProvisionError> {
     for known in TABLE.iter().filter(|known| known.purpose(of).is_some()) {
         ensure_tool(known.tool, of, provision, sink).await?;
@@ -43,20 +43,20 @@ async fn ensure(known: &Known, of: Use, provision: bool, sink: &Sink) -> Result<
     look(known, of).await
 }
 
-/// How it stands with one program of the table.
+/// Whether one program of the table was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// What a person calls it.
+    /// The name in messages.
     pub name: &'static str,
-    /// Where the one is that is used, or what is the matter.
+    /// The path of the program, or why none can be used.
     pub found: Result<PathBuf, String>,
-    /// What needs it, and what for.
+    /// The uses, and the purpose of each in words.
     pub uses: &'static [(Use, &'static str)],
-    /// What a person does where it is missing.
+    /// How a person can install it.
     pub by_hand: String,
 }
 
-/// How it stands with every program that a run, a recipe or a test would look for. Nothing is installed.
+/// Looks for every program in the table. Nothing is installed.
 pub async fn standings() -> Vec<Standing> {
     let one = |known: &'static Known| async move {
         let found = search(known).await.map_err(|instead| match instead.as_str() {
@@ -68,7 +68,7 @@ pub async fn standings() -> Vec<Standing> {
     futures::future::join_all(TABLE.iter().map(one)).await
 }
 
-/// The first on the path that is new enough. The error names what is there instead.
+/// The first program on the path that is new enough. The error describes the programs that were found instead.
 async fn look(known: &Known, of: Use) -> Result<PathBuf, ProvisionError> {
     let Some(purpose) = known.purpose(of) else {
         return Err(ProvisionError::Undeclared { tool: known.name, of: of.to_string() });
@@ -79,7 +79,8 @@ async fn look(known: &Known, of: Use) -> Result<PathBuf, ProvisionError> {
     })
 }
 
-/// The first on the path that is new enough. The error names what is there instead, and is empty where nothing is.
+/// The first program on the path that is new enough. The error describes the programs that were found instead; it is
+/// empty if there are none.
 async fn search(known: &Known) -> Result<PathBuf, String> {
     let mut instead = Vec::new();
     for path in on_path(known.command) {
@@ -96,7 +97,7 @@ async fn search(known: &Known) -> Result<PathBuf, String> {
     Err(instead.join("; "))
 }
 
-/// Every place that has a command, in the order of PATH.
+/// Every path of a command, in the order of PATH.
 pub fn on_path(command: &str) -> impl Iterator<Item = PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places: Vec<PathBuf> = std::env::split_paths(&path).filter(|place| place.is_absolute()).collect();

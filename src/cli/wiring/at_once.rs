@@ -1,15 +1,15 @@
-//! How much a run may have under way at once.
+//! How many environments and clusters a run may use at the same time.
 
 use crate::cli::args;
 use parallax_plan::AtOnce;
 
-/// What an environment takes that stands: a store, and pods to look from.
+/// The memory of an environment: a store and vantage pods.
 const ENVIRONMENT_MIB: u64 = 300;
-/// What a cluster takes that stands.
+/// The memory of a cluster.
 const CLUSTER_MIB: u64 = 1_500;
 
-/// How much is under way at once: what is asked for, else what this machine can bear. What stands and waits takes memory;
-/// what comes up takes processors.
+/// The limits of what runs at the same time: the values from the command line, else values that fit this machine.
+/// Existing clusters and environments need memory; starting them needs processors.
 pub fn at_once(asked: args::AtOnce) -> AtOnce {
     within(
         asked,
@@ -40,7 +40,7 @@ mod tests {
         };
         assert_eq!(default(2, 22), (3, 6, 4));
         assert_eq!(default(16, 60), (8, 48, 18));
-        // A small machine works, one thing after the other.
+        // A small machine works too, with little at the same time.
         assert_eq!(default(1, 2), (2, 3, 1));
         let asked = args::AtOnce { jobs: Some(1), environments: Some(40), clusters: Some(1) };
         let AtOnce { jobs, environments, clusters } = within(asked, 2, 1024);

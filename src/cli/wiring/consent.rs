@@ -1,5 +1,5 @@
-//! What a stranger's project may do here only where the person says so: name images and recipes in CI, and run programs
-//! on this machine itself.
+//! What the project of an untrusted author may do only with the user's permission: choose images and recipes in CI, and
+//! run programs on this machine itself.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::cli::printer::is_ci;
 use parallax_images::Recipes;
 use parallax_language::scenario::HostProgram;
 
-/// Whose images.lock and recipes a run goes by.
+/// The source of images.lock and recipes for a run.
 pub fn recipes(project: &Path, lock: LockOf) -> Result<Recipes, CliError> {
     of(project, lock, is_ci())
 }
@@ -38,7 +38,7 @@ pub(super) fn host_programs(project: &Project, selected: &[VariantId]) -> BTreeS
     selected.flat_map(|(loaded, variant)| loaded.host_programs(variant)).collect()
 }
 
-/// Refuses programs on this machine, unless they are allowed.
+/// Refuses to run programs on this machine, unless this is allowed.
 pub fn check_host_programs(project: &Project, selected: &[VariantId], allowed: bool) -> Result<(), CliError> {
     let programs = host_programs(project, selected);
     if allowed || programs.is_empty() {

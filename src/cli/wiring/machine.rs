@@ -19,7 +19,7 @@ use parallax_plan::Plan;
 use parallax_provision::{Standing, Use, ensure_tools};
 use parallax_record::Sink;
 
-/// The default engine; `--provision` starts one there.
+/// The default engine, which `--provision` starts.
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
 
 /// Finds the engine before any thread or file exists, and starts this program again if testcontainers needs another
@@ -33,18 +33,18 @@ pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     if !needs_engine {
         return Ok(());
     }
-    // An engine that the user chose is kept even if it does not answer: no other engine replaces it.
+    // An engine that the user chose is kept even if it does not answer; no other engine replaces it.
     let named = || RealSurroundings.env("DOCKER_HOST").unwrap_or_else(|| DEFAULT_ENGINE.to_owned());
     let endpoint = parallax_engine::find(&RealSurroundings).unwrap_or_else(|_| Endpoint::given(named()));
     parallax_engine::ensure_environment(&endpoint).map_err(|error| failed(&RunError::from(error).failure()))
 }
 
-/// A new run's id.
+/// The id of a new run.
 pub fn fresh_run_id() -> RunId {
     parallax_engine::fresh_run_id()
 }
 
-/// Runs the plan, saying everything into `run.sink`.
+/// Runs the plan, and sends all events to `run.sink`.
 pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
     let options = run::Options {
         id: run.id,
@@ -73,7 +73,7 @@ pub(super) fn policy(k3s: K3s) -> parallax_images::K3s {
     }
 }
 
-/// The objects that remain if a run stops at once, by its ledger.
+/// The objects that remain if a run stops at once, according to its ledger.
 pub fn remaining(run: &RunId) -> Vec<String> {
     let Ok(state) = StateDir::of_user() else { return Vec::new() };
     state.entries(run).iter().map(|entry| format!("{} {}", entry.kind, entry.name)).collect()
@@ -82,7 +82,7 @@ pub fn remaining(run: &RunId) -> Vec<String> {
 /// The table of images.
 pub async fn images_list(project: &Path, sink: Sink, _cancel: CancellationToken) -> Result<String, CliError> {
     let cache = Cache::open()?;
-    // Looking at them does nothing.
+    // Listing images changes nothing, so the project's own lock file is safe to use.
     let lock = Lock::of(&Recipes::Of(project.to_owned()), &cache)?;
     let binaries = parallax_images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
     let engine = match parallax_engine::find(&RealSurroundings) {
@@ -117,7 +117,7 @@ fn place_words(place: Place) -> &'static str {
     }
 }
 
-/// Obtains what a run of everything needs.
+/// Obtains the images that a run of everything needs.
 pub async fn images_fetch(
     project: &Project,
     recipes: &Recipes,
@@ -191,14 +191,14 @@ pub async fn down(run: Option<String>, sink: Sink, _cancel: CancellationToken) -
     Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
-/// Says whether a run could work here, and the tests where they are asked for.
+/// Checks whether a run can work here and, on request, whether the tests can.
 pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     let machine = Machine::find(&sink, args.provision).await;
     let mut tools = Ok(());
     if args.tests {
         tools = ensure_tools(Use::Test, args.provision, &sink).await;
     }
-    // Whatever is missing: what is there is told too.
+    // The table is printed even if something is missing.
     printer::data(&programs(&parallax_provision::standings().await, machine.is_ok()));
     machine.map_err(|error| failed(&error.failure()))?;
     tools.map_err(|error| engine_error(error.into()))?;
@@ -219,7 +219,7 @@ fn programs(standings: &[Standing], engine_answers: bool) -> String {
         for (of, purpose) in standing.uses {
             writeln!(text, "                      {of}: {purpose}").expect("a String takes every write");
         }
-        // An engine that answers is at hand, wherever its programs are.
+        // If an engine answers, the programs that only start one are not needed.
         let settled = engine_answers && standing.uses.iter().all(|(of, _)| *of == Use::Run);
         if standing.found.is_err() && !settled {
             writeln!(text, "                      fix: {}", fix(standing)).expect("a String takes every write");
@@ -228,7 +228,7 @@ fn programs(standings: &[Standing], engine_answers: bool) -> String {
     text
 }
 
-/// What installs it.
+/// The command or instruction that installs the program.
 fn fix(standing: &Standing) -> String {
     let by_itself = match standing.uses {
         uses if uses.iter().any(|(of, _)| *of == Use::Test) => "`parallax doctor --tests --provision` installs it",
@@ -240,7 +240,7 @@ fn fix(standing: &Standing) -> String {
     format!("{by_itself}, or {}", standing.by_hand)
 }
 
-/// The reaper's life: it ends when the harness says so, or sweeps when the harness is gone.
+/// Runs the reaper. It ends when the harness tells it to, or removes the run's objects when the harness is gone.
 pub fn reaper(args: &[String]) -> Result<Exit, CliError> {
     let [run, endpoint, state] = args else {
         return Err(CliError::Usage("the reaper is started by the harness itself".to_owned()));

@@ -18,20 +18,20 @@ use parallax_report::Summary;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Past {
-    /// How long each part took.
+    /// The duration of each part.
     #[serde(default)]
     pub took: History,
-    /// How each variant ended last.
+    /// The last result of each variant.
     pub last: BTreeMap<VariantId, Last>,
 }
 
-/// How a variant ended last.
+/// The last result of a variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Last {
-    /// In which run.
+    /// The run that gave the result.
     pub run: RunId,
-    /// Whether it was as declared.
+    /// Whether the variant did what it declares.
     pub green: bool,
     /// The digest of everything that its verdict depended on, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,7 +77,7 @@ impl Past {
     }
 }
 
-/// A file for each project, by its folder.
+/// The file of the project with this folder. Each project has its own.
 fn file(root: &Path) -> Option<PathBuf> {
     let state = StateDir::of_user().ok()?;
     let root = root.canonicalize().ok()?;

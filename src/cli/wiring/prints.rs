@@ -1,4 +1,4 @@
-//! A digest of everything that a scenario's verdicts depend on: while it is the same, the verdicts are still valid.
+//! A digest of everything that a scenario's verdicts depend on. While the digest is unchanged, the verdicts stay valid.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -17,7 +17,7 @@ use walkdir::WalkDir;
 /// Digests by scenario.
 pub type Prints = BTreeMap<String, String>;
 
-/// Limits for a scenario's folder: depth and number of files.
+/// The maximum number of entries in a scenario's folder.
 const FILES_LIMIT: usize = 2_000;
 
 /// The digest of each scenario of the project. It covers the scenario's folder, its fixtures, its images (by the tag
@@ -46,8 +46,9 @@ pub async fn prints(project: &Project, recipes: &Recipes, k3s: K3s) -> Result<Pr
         }
         fields.add("scenario", loaded.document.source.text().as_bytes());
         let file = project.root.join(&loaded.file);
-        // A run may be under way beside this: files are read on a thread of its own, and the rest is done bit by bit.
-        let files = tokio::task::spawn_blocking(move || files_beside(&file)).await;
+        // A run may be in progress at the same time: files are read on a separate thread, and the rest is done in small
+        // parts.
+        let files = tokio::task::spawn_blocking(move || other_files(&file)).await;
         let Some(files) = files.noted("read a scenario's folder").flatten() else { continue };
         for (name, digest) in &files {
             fields.add(name, digest.as_bytes());
@@ -81,8 +82,8 @@ pub(super) fn fixtures_of(loaded: &Loaded) -> BTreeSet<String> {
     used.map(|used| used.fixture.clone()).collect()
 }
 
-/// The name and the digest of every other file beside the scenario's; nothing where one cannot be read.
-fn files_beside(file: &Path) -> Option<Vec<(String, String)>> {
+/// The name and digest of every other file in the scenario's folder; `None` if one cannot be read.
+fn other_files(file: &Path) -> Option<Vec<(String, String)>> {
     let folder = file.parent()?;
     let mut files = Vec::new();
     let walk = WalkDir::new(folder).min_depth(1).sort_by_file_name().into_iter();

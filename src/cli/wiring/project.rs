@@ -18,7 +18,7 @@ use parallax_plan::{AtOnce, Order, PlanError};
 /// A variant as `parallax list` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Baseline or break.
+    /// The id of a baseline or a break.
     pub variant: VariantId,
     /// The scenario's or the break's summary.
     pub summary: String,
@@ -31,7 +31,7 @@ pub struct Listed {
 /// A project whose files have no mistakes.
 #[derive(Debug)]
 pub struct Project {
-    /// Its folder.
+    /// Its root folder.
     pub root: PathBuf,
     /// Its fixtures.
     pub library: Library,
@@ -40,7 +40,7 @@ pub struct Project {
 }
 
 impl Project {
-    /// Reads all scenarios and fixtures. Mistakes are printed and are a usage error: nothing is started.
+    /// Reads all scenarios and fixtures. Mistakes are printed and returned as a usage error; nothing is started.
     pub fn load(root: &Path) -> Result<Self, CliError> {
         let (project, diagnostics) = read(root, &[]);
         if diagnostics.is_empty() {
@@ -70,7 +70,7 @@ impl Project {
         filter::select(query, &candidates.collect::<Vec<_>>())
     }
 
-    /// Whether a filter means one of the scenarios, or of those that could not be read.
+    /// Whether a filter matches one of the scenarios, including those that could not be read.
     fn has(&self, filter: &str, diagnostics: &[Diagnostic]) -> bool {
         let files =
             self.scenarios.iter().map(|it| it.file.as_str()).chain(diagnostics.iter().map(|it| it.file.as_str()));
@@ -99,7 +99,8 @@ fn count(diagnostics: &[Diagnostic]) -> String {
     }
 }
 
-/// Checks files and prints each mistake. It also makes the plan of everything, because some mistakes only show there.
+/// Checks files and prints each mistake. It also computes the plan of everything, because some mistakes appear only
+/// there.
 pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
     // An existing file or folder is a path; anything else selects scenarios.
     let (paths, filters): (Vec<&String>, Vec<&String>) = args.paths.iter().partition(|it| Path::new(it).exists());
@@ -169,7 +170,7 @@ pub fn plan(project: &Project, selected: &[VariantId], args: &Plan) -> Result<St
     Ok(parallax_plan::show(&plan, &expected) + &on_this_machine(project, selected))
 }
 
-/// The programs that would run on this machine itself, a line each.
+/// The programs that would run on this machine itself, one line each.
 fn on_this_machine(project: &Project, selected: &[VariantId]) -> String {
     let programs = super::consent::host_programs(project, selected);
     let lines = programs.iter().fold(String::new(), |lines, it| lines + &format!("  {it}\n"));
@@ -179,7 +180,7 @@ fn on_this_machine(project: &Project, selected: &[VariantId]) -> String {
     format!("on this machine itself, as you, and only with `e2e --allow-host-programs`:\n{lines}")
 }
 
-/// The plan in the order in which it runs: random with a seed, else by expected time, the longest first.
+/// The plan in the order in which it runs: random if there is a seed, else the longest expected duration first.
 pub fn arranged(
     project: &Project,
     selected: &[VariantId],

@@ -1,4 +1,4 @@
-//! `--breaks changed`: which breaks may be left out, and by which evidence.
+//! `--breaks changed`: which breaks may be left out, and on which evidence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
@@ -25,7 +25,7 @@ impl Unchanged {
         self.since_run.keys().chain(&self.since_main).cloned().collect()
     }
 
-    /// In words, for the record.
+    /// A sentence for the record.
     pub fn words(&self) -> String {
         let breaks = |number: usize| if number == 1 { "1 break".to_owned() } else { format!("{number} breaks") };
         let all = self.since_run.len() + self.since_main.len();
@@ -79,7 +79,7 @@ fn concerns(path: &str, scenario: &str, fixtures: &BTreeSet<String>, program: bo
     match (parts.next(), parts.next()) {
         (Some("scenarios"), _) => path.starts_with(&format!("{folder}/")),
         (Some("fixtures"), Some(name)) => fixtures.contains(name),
-        // Every scenario needs the node's images, and recipes change seldom.
+        // Every scenario needs the node's images, and recipes change rarely.
         (Some("images"), _) => true,
         (Some("docs"), _) => false,
         _ if Path::new(path).extension().is_some_and(|it| it == "md") => false,
@@ -179,7 +179,7 @@ mod tests {
         std::fs::write(dir.path().join("c"), "1").expect("written");
         let differing = differing_from_main(dir.path()).expect("git says");
         assert_eq!(differing, ["a", "b", "c"]);
-        // A subfolder's project hears of its own files only.
+        // A project in a subfolder sees only its own files.
         std::fs::create_dir(dir.path().join("below")).expect("made");
         assert_eq!(differing_from_main(&dir.path().join("below")), Some(vec![]));
         let nowhere = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,4 @@
-//! The instances of a container, and what there still is of their logs.
+//! The instances of a container, and the parts of their logs that still exist.
 
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -15,40 +15,40 @@ use crate::cluster::{Pauses, is_transient, pauses};
 use parallax_engine::{CutLine, lines};
 use parallax_record::in_full;
 
-/// With which instant the kubelet names a file that it has put aside (`pkg/kubelet/logs/container_log_manager.go`).
+/// The format of the time in the name of a rotated log file (`pkg/kubelet/logs/container_log_manager.go`).
 const ROTATED: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day]-[hour][minute][second]");
 
 /// One run of a container.
 pub(super) struct Instance {
     pub(super) pod: String,
     container: String,
-    /// Changes with each start.
+    /// The id of the container, which changes with each start.
     pub(super) id: String,
-    /// How often it was started again.
+    /// The number of restarts.
     restarts: i32,
-    /// The run before it, where its log is kept: the kubelet keeps one.
+    /// The previous run, if its log exists. The kubelet keeps one.
     pub(super) before: Option<Before>,
-    /// How many runs have no log any more.
+    /// The number of runs whose logs no longer exist.
     lost: i32,
-    /// When the first run began whose log is kept, where one was lost.
+    /// If a log was lost, the start of the first run whose log still exists.
     kept_since: Option<OffsetDateTime>,
 }
 
-/// The run before the present one.
+/// The run before the current one.
 pub(super) struct Before {
     ended: Option<OffsetDateTime>,
 }
 
 impl Before {
-    /// Whether it may have written something that counts.
+    /// Whether the run may have written lines that count.
     pub(super) fn ended_after(&self, since: Option<OffsetDateTime>) -> bool {
         since.is_none_or(|since| self.ended.is_none_or(|it| it >= since))
     }
 }
 
 impl Instance {
-    /// The container's present run, by its status; none where it has not begun. While it waits for its next start, its present
-    /// log is that of its last run, and so is its previous one.
+    /// The container's current run according to its status; `None` if it has not started. While the container waits for
+    /// its next start, both its current log and its previous log are the log of its last run.
     fn of(pod: &str, status: &ContainerStatus) -> Option<Self> {
         let id = run(status)?;
         let waits = status.state.as_ref().is_some_and(|it| it.waiting.is_some());
@@ -66,7 +66,7 @@ impl Instance {
         })
     }
 
-    /// The runs of which no log is kept, where they may have written something that counts.
+    /// Describes the runs whose logs no longer exist, if they may have written lines that count.
     pub(super) fn forgotten(&self, since: Option<OffsetDateTime>) -> Option<String> {
         let counts = since.is_none_or(|since| self.kept_since.is_none_or(|it| it >= since));
         let Self { pod, container, restarts, lost, .. } = self;
@@ -105,7 +105,7 @@ impl Reader {
         self.failed(kube::Error::ReadEvents(source))
     }
 
-    /// The present run of the pod's container that is meant; none where it has not begun yet.
+    /// The current run of the container that the question selects; `None` if it has not started.
     pub(super) fn instance(&self, pod: &Pod) -> Result<Option<Instance>, LogError> {
         let Some(spec) = &pod.spec else { return Ok(None) };
         let all = || spec.init_containers.iter().flatten().chain(&spec.containers).map(|it| it.name.as_str());
@@ -130,7 +130,7 @@ impl Reader {
         Ok(status.and_then(|status| Instance::of(pod, status)))
     }
 
-    /// The lines of a run; none where the kubelet has nothing of it.
+    /// Opens the lines of a run; `None` if the kubelet has no log of it.
     pub(super) async fn open(
         &self,
         it: &Instance,
@@ -152,13 +152,14 @@ impl Reader {
             Err(kube::Error::Api(status)) if self.question.previous && status.code < 429 => Err(LogError::None(
                 format!("pod {} has no previous container {}: {}", it.pod, it.container, status.message),
             )),
-            // It ended, or its pod did, since it was seen.
+            // The run ended, or its pod was deleted, after it was seen.
             Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => Ok(None),
             Err(error) => Err(self.failed(error)),
         }
     }
 
-    /// The lines of a run that count, as they are written, to its end. A stream that breaks is opened again behind its last line.
+    /// The lines of a run that count, as they are written, until the run ends. If the stream breaks, it is opened again
+    /// after its last line.
     pub(super) fn followed(self, it: Instance) -> BoxStream<'static, Result<Line, LogError>> {
         struct Following {
             reader: Reader,
@@ -198,36 +199,48 @@ impl Reader {
                 };
                 it.lines = None;
                 tracing::debug!(pod = it.instance.pod, container = it.instance.container, why, "a log is opened again");
-                // The apiserver gives no notice when it can be reached again.
+                // The apiserver gives no notice when it becomes reachable again, so this must poll.
                 tokio::time::sleep(it.pauses.pause()).await;
             }
         });
         following.boxed()
     }
 
-    /// That a run's log is gone. A pod that is gone itself is no part of what is asked for any more.
+    /// Reports that the log of a run no longer exists. A pod that no longer exists is not reported, because it is no
+    /// longer part of the question.
     pub(super) async fn gone(&self, it: &Instance, previous: bool) -> Result<Option<String>, LogError> {
-        let there = self.pods.get_opt(&it.pod).await.map_err(|error| self.failed(error))?;
+        let pod = self.pods.get_opt(&it.pod).await.map_err(|error| self.failed(error))?;
         let which = if previous { "the run before the present one" } else { "the present run" };
         let words = || format!("the log of {which} of container {} in pod {} is gone", it.container, it.pod);
-        Ok(there.is_some().then(words))
+        Ok(pod.is_some().then(words))
     }
 
-    /// The part of a run's log that the kubelet has put aside: the apiserver shows the rest alone. A node that does not tell
-    /// what files it has is not asked again.
+    /// Reports a rotated part of a run's log, because the apiserver shows only the rest. If the node does not list its
+    /// files, that is reported: a part may be missing.
     pub(super) async fn rotated(&self, pod: &Pod, it: &Instance) -> Option<String> {
         let (node, uid) = (pod.spec.as_ref()?.node_name.as_ref()?, pod.metadata.uid.as_ref()?);
         let folder = format!("{}_{}_{uid}/{}", self.question.namespace, it.pod, it.container);
         let path = format!("/api/v1/nodes/{node}/proxy/logs/pods/{folder}/");
         let request = http::Request::get(path).body(Vec::new()).ok()?;
-        let listing = self.client.request_text(request).await.ok()?;
-        put_aside(&listing, it.restarts, self.question.since)
+        let listing = match self.client.request_text(request).await {
+            Ok(listing) => listing,
+            // The folder went with the pod; that its log is gone is reported where it is opened.
+            Err(kube::Error::Api(status)) if status.code == 404 => return None,
+            Err(error) => {
+                let Instance { pod, container, .. } = it;
+                let why = in_full(&error);
+                return Some(format!(
+                    "whether the log of container {container} in pod {pod} was rotated cannot be seen: {why}"
+                ));
+            }
+        };
+        has_rotated_file(&listing, it.restarts, self.question.since)
             .then(|| format!("the beginning of the log of container {} in pod {} was put aside", it.container, it.pod))
     }
 }
 
-/// Whether a folder's listing (of links) has a file of this run that was put aside and may hold what counts.
-fn put_aside(listing: &str, restarts: i32, since: Option<OffsetDateTime>) -> bool {
+/// Whether a folder listing (HTML links) contains a rotated file of this run that may hold lines that count.
+fn has_rotated_file(listing: &str, restarts: i32, since: Option<OffsetDateTime>) -> bool {
     let names = listing.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     let of_run = format!("{restarts}.log.");
     names.filter_map(|name| name.strip_prefix(&of_run)).any(|instant| {
@@ -237,7 +250,7 @@ fn put_aside(listing: &str, restarts: i32, since: Option<OffsetDateTime>) -> boo
     })
 }
 
-/// The id of a container's present or last run, where it has begun at all.
+/// The id of a container's current or last run; `None` if it has never started.
 fn run(status: &ContainerStatus) -> Option<String> {
     let ended = status.last_state.as_ref().is_some_and(|it| it.terminated.is_some());
     let began = status.restart_count > 0
@@ -312,7 +325,7 @@ mod tests {
             (1, Some(at("2026-01-01T00:00:00Z")), true),
             (1, Some(at("2026-01-01T00:01:00Z")), false),
         ] {
-            assert_eq!(put_aside(listing, restarts, since), expected, "{restarts} {since:?}");
+            assert_eq!(has_rotated_file(listing, restarts, since), expected, "{restarts} {since:?}");
         }
     }
 }

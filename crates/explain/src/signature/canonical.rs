@@ -1,5 +1,5 @@
-//! The signature that a server computes for a request: AWS Signature Version 4 with the rules of S3, where the path is
-//! encoded once and not normalised.
+//! Computes the signature that a server expects for a request: AWS Signature Version 4 with the rules of S3, by which
+//! the path is encoded once and not normalised.
 
 use aws_lc_rs::{digest, hmac};
 use parallax_vocab::percent::encoded;

@@ -7,7 +7,7 @@ use parallax_vocab::signature::{Difference, Part as Named};
 
 use super::request::SignedRequest;
 
-/// A part that is put back as one.
+/// A part that is restored as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Method,
@@ -35,7 +35,7 @@ pub(super) fn parts(seen: &SignedRequest, signed: Option<&SignedRequest>) -> Vec
     first.into_iter().chain(headers).chain(last).chain([Part::Signature]).collect()
 }
 
-/// Makes one part of `request` what it is in `from`.
+/// Sets one part of `request` to its value in `from`.
 pub(super) fn put_back(request: &mut SignedRequest, part: &Part, from: &SignedRequest) {
     match part {
         Part::Method => request.method.clone_from(&from.method),
@@ -57,14 +57,14 @@ pub(super) fn put_back(request: &mut SignedRequest, part: &Part, from: &SignedRe
     }
 }
 
-/// Whether one part is the same in both.
+/// Whether a part is the same in both requests.
 pub(super) fn same(a: &SignedRequest, b: &SignedRequest, part: &Part) -> bool {
     let mut changed = a.clone();
     put_back(&mut changed, part, b);
     changed == *a
 }
 
-/// How `seen` differs from `signed`; `sent` tells what was changed on the way from what was sent so.
+/// How `seen` differs from `signed`. `sent` shows which differences arose after the request was sent.
 pub(super) fn differences(
     signed: &SignedRequest,
     seen: &SignedRequest,
@@ -100,13 +100,13 @@ fn named(part: Part, signed: &SignedRequest, seen: &SignedRequest) -> Named {
     }
 }
 
-/// A host without its port, without regard to case.
+/// A host without its port, in lower case.
 fn name_of(host: &str) -> String {
     let port = host.rsplit_once(':').filter(|(_, port)| !port.is_empty() && port.bytes().all(|it| it.is_ascii_digit()));
     port.map_or(host, |(name, _)| name).to_lowercase()
 }
 
-/// A part as the record may show it: a token and a signature are credentials.
+/// A part as the record may show it. Tokens and signatures are credentials, so only their presence is shown.
 fn text(request: &SignedRequest, part: &Part) -> String {
     let shown = |present: bool| if present { "present" } else { "" }.to_owned();
     match part {
@@ -114,7 +114,7 @@ fn text(request: &SignedRequest, part: &Part) -> String {
         Part::Host => request.host.clone(),
         Part::Path => request.path.clone(),
         Part::Query => {
-            // Encoded, so that it can be taken apart again.
+            // The pairs are encoded, so that the text can be split into them again.
             let pairs = request.query.iter();
             let pairs = pairs.map(|(name, value)| format!("{}={}", encoded(name, true), encoded(value, true)));
             pairs.collect::<Vec<_>>().join("&")

@@ -1,4 +1,4 @@
-//! What could have been signed, where that is not known: the usual changes that proxies make to a request.
+//! Guesses what was signed if that is not known: it tries the usual changes that proxies make to a request.
 
 use parallax_vocab::percent::{decoded, encoded};
 
@@ -6,28 +6,28 @@ use super::difference::{Part, put_back, same};
 use super::request::{Payload, SignedRequest, UNSIGNED};
 use super::search::Case;
 
-/// What is known of who may have signed.
+/// What is known about the signer.
 #[derive(Clone, Debug, Default)]
 pub struct Guesses {
-    /// Hosts under which the store is known.
+    /// Host names under which the store is known.
     pub hosts: Vec<String>,
-    /// Paths, decoded, that the signer may have meant.
+    /// Decoded paths that the signer may have used.
     pub paths: Vec<String>,
     /// SHA-256 of the body that was sent, hexadecimal.
     pub body_sha256: Option<String>,
 }
 
-/// Ports under which stores are reached; clients leave out the default ones.
+/// Ports of common stores. Clients leave out the default ports.
 const PORTS: [&str; 4] = [":9000", ":443", ":80", ":8443"];
 const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
-/// Parameters of which each alone is left out.
+/// The number of query parameters that are left out, each alone.
 const PARAMETERS_LIMIT: usize = 8;
-/// SHA-256 of nothing.
+/// SHA-256 of the empty string.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Requests from which `part` may be put back, without those that are as seen.
+/// Requests from which `part` may be restored, without those in which it is the same as in the seen request.
 pub(super) fn alternatives(part: &Part, case: &Case<'_>) -> Vec<SignedRequest> {
-    // What was signed is known: nothing needs to be guessed.
+    // The signed request is known, so nothing needs to be guessed.
     if let Some(signed) = case.signed {
         return if same(case.seen, signed, part) { Vec::new() } else { vec![signed.clone()] };
     }
@@ -79,11 +79,11 @@ fn hosts(case: &Case<'_>) -> Vec<String> {
     all
 }
 
-/// What a path may have been before something prefixed, encoded or tidied it.
+/// Paths that may have been signed before a proxy added a prefix, encoded the path, or normalised it.
 fn paths(path: &str) -> Vec<String> {
     let mut all = vec![decoded(path), encoded(path, true)];
     let mut rest = path;
-    // Each prefix of whole segments.
+    // Removes each prefix of whole segments.
     while let Some((_, shorter)) = rest.get(1..).and_then(|it| it.split_once('/')) {
         all.push(format!("/{shorter}"));
         rest = &path[path.len() - shorter.len() - 1..];

@@ -1,4 +1,4 @@
-//! The parts of a signed request that a signature covers, as a server reads them.
+//! The parts of a request that a signature covers, as a server reads them.
 
 use std::collections::BTreeMap;
 
@@ -8,38 +8,39 @@ use parallax_vocab::signature::SignatureForm;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-/// The payload of a presigned URL, unless it says otherwise.
+/// The payload hash of a presigned URL that declares no other.
 pub(super) const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
 /// A request that carries a `SigV4` signature.
 ///
-/// Two of them are equal where a server computes the same signature: texts are decoded, and parameters sorted, so that
-/// another order or another spelling of the same bytes is no difference.
+/// Two of them are equal if a server computes the same signature for both. Texts are decoded and parameters are sorted,
+/// so another order or another encoding of the same bytes is no difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedRequest {
-    /// Where the signature stands.
+    /// Where the signature is: in a header or in the URL.
     pub form: SignatureForm,
     /// Method.
     pub method: String,
     /// `Host`.
     pub host: String,
-    /// Path, decoded.
+    /// Decoded path.
     pub path: String,
-    /// Parameters that are not the signature's own, decoded, sorted as they are signed.
+    /// Decoded parameters without those of the signature itself, in the order in which they are signed.
     pub query: Vec<(String, String)>,
-    /// Signed headers besides those that have a field of their own. A name without a value is absent.
+    /// Signed headers, except those that have a field of their own. A name without a value means that the header is
+    /// absent.
     pub headers: BTreeMap<String, String>,
     /// Declared hash of the payload.
     pub payload: Payload,
     /// `X-Amz-Date`.
     pub date: String,
-    /// `DATE/REGION/SERVICE/aws4_request` of the credential.
+    /// The credential's scope, `DATE/REGION/SERVICE/aws4_request`.
     pub scope: String,
-    /// Access key of the credential.
+    /// The credential's access key.
     pub access_key: String,
-    /// `X-Amz-Expires` of a URL.
+    /// `X-Amz-Expires` of a presigned URL.
     pub expires: String,
-    /// Names of the signed headers, in their order.
+    /// Names of the signed headers, in the order in which they are signed.
     pub signed_headers: Vec<String>,
     /// Session token.
     pub token: Option<String>,
@@ -47,24 +48,25 @@ pub struct SignedRequest {
     pub signature: String,
 }
 
-/// Declared hash of the payload, and where it is declared.
+/// The declared hash of the payload, and where it is declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     /// The value.
     pub hash: String,
-    /// Whether it is a parameter of the URL, and so part of the query that is signed.
+    /// Whether it is a parameter of the URL, and therefore part of the signed query.
     pub in_query: bool,
 }
 
 impl SignedRequest {
-    /// A request as it is sent: `url` byte for byte, `host` where another `Host` is sent than the URL's.
+    /// A request as it is sent. `url` is taken byte for byte; `host` is the `Host` header if it differs from the URL's
+    /// host.
     pub fn sent(method: &str, url: &str, host: Option<&str>, headers: &BTreeMap<String, String>) -> Option<Self> {
         let (own, path, query) = split(url)?;
         Self::assemble(method, host.unwrap_or(own), decoded(path), query, headers)
     }
 
-    /// A request as the store's trace shows it. The trace shows the path decoded, unless it was encoded in an unusual
-    /// way: `sent_path` is the path that was sent, which settles what is meant.
+    /// A request as the store's trace shows it. The trace shows the decoded path, unless the path was encoded in an
+    /// unusual way. `sent_path` is the path that was sent, and resolves the ambiguity.
     pub fn arrived(arrived: &Arrived, sent_path: Option<&str>) -> Option<Self> {
         let host = arrived.headers.get("host").map(String::as_str).unwrap_or_default();
         let path = traced_path(&arrived.path, sent_path);
@@ -141,7 +143,7 @@ impl SignedRequest {
     }
 }
 
-/// `Host`, path and query of a URL, as a client sends them: a default port is left out of `Host`.
+/// `Host`, path and query of a URL as a client sends them. A default port is left out of `Host`.
 pub(super) fn split(url: &str) -> Option<(&str, &str, &str)> {
     let (scheme, rest) = url.split_once("://")?;
     let rest = rest.split('#').next().unwrap_or_default();
@@ -154,7 +156,7 @@ pub(super) fn split(url: &str) -> Option<(&str, &str, &str)> {
     Some((host, if path.is_empty() { "/" } else { path }, query))
 }
 
-/// Parameters of the signature itself.
+/// Query parameters that belong to the signature itself.
 const OWN: [&str; 8] = [
     "x-amz-algorithm",
     "x-amz-credential",
@@ -168,7 +170,7 @@ const OWN: [&str; 8] = [
 /// Signed headers that have a field of their own.
 const FIELDS: [&str; 4] = ["host", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"];
 
-/// Parameters of a query, decoded as a server does: `+` is a blank.
+/// The parameters of a query, decoded like a server does: `+` is a space.
 fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
     query.split('&').filter(|it| !it.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -176,13 +178,13 @@ fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// Without outer blanks, inner ones as one: as `SigV4` has it.
+/// Removes outer spaces and reduces inner runs of spaces to one, as `SigV4` requires.
 fn trimmed(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The decoded path of what the trace shows. Go keeps the path as it was sent only where its own encoding of the
-/// decoded path is another (`net/url`, `URL.RawPath`).
+/// Decodes the path that the trace shows. Go keeps the path as it was sent only if Go's own encoding of the decoded
+/// path is different (`net/url`, `URL.RawPath`).
 fn traced_path(shown: &str, sent: Option<&str>) -> String {
     let undone = decoded(shown);
     let cannot_be_encoded = utf8_percent_encode(&undone, RESERVED_BY_GO).to_string() == shown;

@@ -8,32 +8,32 @@ use super::difference::{Part, differences, parts, put_back};
 use super::guess::{Guesses, alternatives};
 use super::request::SignedRequest;
 
-/// At most so many combinations are verified: each costs microseconds, and a known signer needs a few.
+/// The limit of combinations to verify. Each costs microseconds, and a known signer needs only a few.
 const TRIED_LIMIT: u32 = 20_000;
 
-/// What is known of a refused request.
+/// What is known about a refused request.
 #[derive(Clone, Debug)]
 pub struct Case<'a> {
-    /// The request as the store saw it; where that is not known, as it was sent.
+    /// The request as the store saw it, or as it was sent if the store's view is not known.
     pub seen: &'a SignedRequest,
     /// Whose view `seen` is.
     pub seen_by: SeenBy,
-    /// As it was sent.
+    /// The request as it was sent.
     pub sent: Option<&'a SignedRequest>,
-    /// As it was signed.
+    /// The request as it was signed.
     pub signed: Option<&'a SignedRequest>,
-    /// What could have been signed, where `signed` is not known or does not hold.
+    /// What may have been signed, if `signed` is not known or does not verify.
     pub guesses: Guesses,
     /// The store's secret key for this access key.
     pub store_secret: Option<&'a Secret>,
-    /// The secret key that the signer had.
+    /// The signer's secret key.
     pub signer_secret: Option<&'a Secret>,
 }
 
 /// Finds what differs between the request that was signed and the one that was seen.
 ///
-/// With the parts as they were signed at hand, the answer is exact: a signature that becomes right when these parts are
-/// put back was made for them. Without it (another program signed), common changes are tried in their place.
+/// If the signed request is known, the answer is exact: if restoring certain parts makes the signature valid, it was
+/// made for these parts. If it is not known (another program signed), common changes are tried instead.
 pub fn investigate(case: &Case<'_>) -> SignatureFinding {
     let right = |request: &SignedRequest, secret: Option<&Secret>| {
         secret.map(|secret| signature(request, secret.expose()) == request.signature)
@@ -67,13 +67,14 @@ pub fn investigate(case: &Case<'_>) -> SignatureFinding {
     }
 }
 
-/// What a key that makes the signature right says of the signer's.
+/// What the key that makes the signature valid says about the signer's key.
 fn secret_finding(case: &Case<'_>, key: &Secret, request: &SignedRequest) -> SecretFinding {
     let nothing_differs = request == case.seen && case.seen_by == SeenBy::Store;
     if case.store_secret == Some(key) {
         SecretFinding::Same
     } else if case.store_secret.is_some() || nothing_differs {
-        // Right with the signer's key for what the store saw, and the store refused it: it has another key.
+        // The signature is valid with the signer's key for the request that the store saw, and the store refused it. So
+        // the store has another key.
         SecretFinding::Other
     } else {
         SecretFinding::Unknown
@@ -86,7 +87,8 @@ struct Search<'a, 'b> {
 }
 
 impl Search<'_, '_> {
-    /// The request with the fewest parts put back for which its signature is right, and the key with which it is.
+    /// The request in which the fewest parts are restored so that its signature is valid, and the key that validates
+    /// it.
     fn fewest<'k>(&mut self, keys: &[&'k Secret]) -> Option<(SignedRequest, &'k Secret)> {
         let seen = self.case.seen;
         let choices: Vec<(Part, Vec<SignedRequest>)> = parts(seen, self.case.signed)
@@ -97,7 +99,7 @@ impl Search<'_, '_> {
             })
             .filter(|(_, other)| !other.is_empty())
             .collect();
-        // The store's key first: that another key is right is one thing more that is wrong.
+        // The store's key is tried first, because a match with another key is one more fault.
         for key in keys {
             for count in 0..=choices.len() {
                 if let Some(found) = self.with(seen.clone(), &choices, count, key) {
@@ -108,7 +110,7 @@ impl Search<'_, '_> {
         None
     }
 
-    /// Puts back `count` of the parts in `choices`, in every way.
+    /// Restores `count` of the parts in `choices`, in every combination.
     fn with(
         &mut self,
         request: SignedRequest,

@@ -1,4 +1,5 @@
-//! Real signatures, made by `aws-sigv4`, with one part changed, with each pair of parts changed, and with another secret.
+//! Real signatures, made by `aws-sigv4`, with one part changed, with each pair of parts changed, and with another
+//! secret.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -22,7 +23,7 @@ const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const OTHER: &str = "another-secret-key-of-another-store-0000";
 const URL: &str = "https://minio.example.com/photos/a%20b%2Bc/%C3%A4.txt?response-content-disposition=attachment%3B%20x&x-id=GetObject";
 
-/// What a client signs: by `aws-sigv4`, as the SDK does.
+/// Signs a request with `aws-sigv4`, as the SDK does.
 fn sign_with(
     form: SignatureForm,
     method: &str,
@@ -83,7 +84,7 @@ fn of_header() -> SignedRequest {
     sign_with(SignatureForm::Header, "PUT", URL, &headers, &body, SECRET)
 }
 
-/// 2026-11-22 15:00:00 UTC
+/// The time 2026-11-22 15:00:00 UTC.
 const SIGNED_AT: Duration = Duration::from_hours(498_711);
 const HASH: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 
@@ -99,9 +100,9 @@ fn case<'a>(seen: &'a SignedRequest, signed: &'a SignedRequest, secrets: [&'a Se
     }
 }
 
-/// A change of one part, and the name that it must be given.
+/// A part, and the edit that changes it.
 type Change = (Part, Edit);
-/// A change of a request.
+/// An edit of a request.
 type Edit = fn(&mut SignedRequest);
 
 const CHANGES: [Change; 13] = [
@@ -124,7 +125,8 @@ fn header_change(it: &mut SignedRequest) {
     it.headers.insert("x-amz-meta-colour".to_owned(), "red".to_owned());
 }
 
-/// All changes that a form's signature covers: the credential's access key and the validity are signed in a URL only.
+/// All changes that the signature of this form covers. The credential's access key and the validity are signed only in
+/// a URL.
 fn changes(form: SignatureForm) -> Vec<Change> {
     let covered = |(part, _): &Change| form == SignatureForm::Url || !matches!(part, Part::AccessKey | Part::Expires);
     let mut all: Vec<Change> = CHANGES.into_iter().filter(covered).collect();
@@ -178,7 +180,7 @@ fn of_each_two_parts_that_are_changed_both_are_named() {
         for (index, (first, change)) in changes.iter().enumerate() {
             for (second, change_too) in &changes[index + 1..] {
                 if matches!((first, second), (Part::Host, Part::Port)) {
-                    continue; // one part: a host with its port
+                    continue; // a host and its port count as one part
                 }
                 let mut seen = signed.clone();
                 change(&mut seen);
@@ -188,7 +190,7 @@ fn of_each_two_parts_that_are_changed_both_are_named() {
                 let finding = investigate(&case(&seen, &signed, [&secret, &secret]));
                 assert_eq!(named(&finding), expected);
                 assert!(finding.proven && finding.secret == SecretFinding::Same, "{finding:?}");
-                // With another secret as well, all three.
+                // Both changes and another secret at the same time.
                 let finding = investigate(&case(&seen, &signed, [&other, &secret]));
                 assert_eq!(named(&finding), expected);
                 assert!(finding.proven && finding.secret == SecretFinding::Other, "{finding:?}");
@@ -203,12 +205,12 @@ fn a_wrong_secret_is_called_a_secret_and_nothing_else() {
     for signed in [of_url(), of_header()] {
         let finding = investigate(&case(&signed, &signed, [&other, &secret]));
         assert_eq!((named(&finding), finding.secret, finding.proven), (vec![], SecretFinding::Other, true));
-        // The store's key is not known: the signer's is right for what the store saw, so the store has another.
+        // The store's key is not known. The signer's key validates what the store saw, so the store has another key.
         let unknown = Case { store_secret: None, ..case(&signed, &signed, [&other, &secret]) };
         let finding = investigate(&unknown);
         assert_eq!((named(&finding), finding.secret, finding.proven), (vec![], SecretFinding::Other, true));
         assert_eq!(finding.valid_as_seen, None);
-        // Nobody says who signed, and no change helps: then it is not called a host.
+        // The signer is not known, and no change makes the signature valid. The host must then not be blamed.
         let hosts = vec!["minio.example.com".to_owned(), "minio.foo.svc.cluster.local".to_owned()];
         let guesses = Guesses { hosts, ..Guesses::default() };
         let stranger =
@@ -274,7 +276,7 @@ fn another_order_or_spelling_of_the_same_request_is_no_difference() {
 
 #[test]
 fn the_path_of_a_trace_is_read_as_the_server_read_it() {
-    // What Go's trace shows for what was sent, and what the server signs.
+    // The path that Go's trace shows for the sent path, and the path that the server signs.
     let table = [
         ("/b/a b", Some("/b/a%20b"), "/b/a b"),
         ("/b/a%2Bb", Some("/b/a%2Bb"), "/b/a+b"),

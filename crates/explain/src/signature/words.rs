@@ -5,7 +5,7 @@ use parallax_vocab::signature::{Difference, Part, SecretFinding, SeenBy, Signatu
 
 use super::request::UNSIGNED;
 
-/// How much of a value a sentence shows.
+/// The number of characters of a value that a sentence shows.
 const VALUE_LIMIT: usize = 80;
 
 /// What is wrong with a signature, without the leading "the store answers …".
@@ -31,7 +31,7 @@ pub(crate) fn sentence(finding: &SignatureFinding) -> String {
     rest.map_or(wrong.clone(), |rest| format!("{wrong}; {rest}"))
 }
 
-/// What remains unsaid after the differences and the secret.
+/// The conclusion that the differences and the secret do not cover.
 fn rest(finding: &SignatureFinding) -> Option<String> {
     let nothing_differs = finding.differs.is_empty();
     match (finding.secret, finding.proven, finding.seen_by) {
@@ -222,7 +222,7 @@ fn scope(it: &Difference, subject: &str, made: &str) -> String {
     )
 }
 
-/// A value in quotes, at most so long.
+/// A value in quotes, cut at the limit.
 fn shown(text: &str) -> String {
     format!("`{}`", cut(text))
 }

@@ -1,4 +1,4 @@
-//! Answers of every kind against what is expected of them.
+//! Judges answers of every kind by different expectations.
 
 use parallax_vocab::DnsFault;
 use parallax_vocab::answer::{Answer, DnsReply, Evidence, HttpReply, Reply, S3Error, S3Reply, StsError, StsReply};
@@ -130,7 +130,7 @@ fn keys_are_those_of_a_listing_that_was_answered() {
     for (expected, answer, cause) in [
         (json!({"keys": []}), listing(200, None, &[]), None),
         (json!({"keys": ["a", "b"]}), listing(200, None, &["a", "b"]), None),
-        // A refusal lists nothing, and says nothing of what there is.
+        // A refused listing says nothing about the keys.
         (
             json!({"keys": []}),
             listing(403, Some("SignatureDoesNotMatch"), &[]),
@@ -138,7 +138,7 @@ fn keys_are_those_of_a_listing_that_was_answered() {
         ),
         (json!({"status": 403, "keys": []}), listing(403, None, &[]), Some("keys: expected none, saw no listing")),
         (json!({"keys": []}), listing(503, None, &[]), Some("status: 503 (expected status 2xx)")),
-        // One key is not two.
+        // One key with a comma is not two keys.
         (json!({"keys": ["a", "b"]}), listing(200, None, &["a, b"]), Some("keys: expected a, b, saw \"a, b\"")),
         (json!({"keys": [""]}), listing(200, None, &[]), Some("keys: expected \"\", saw none")),
     ] {
@@ -174,7 +174,7 @@ fn success_with_an_error_document_is_none() {
         (declared(json!({"status": 200})), error(), Some("status: 200, s3: InternalError (words)")),
         (declared(json!({"status": 200, "s3": "InternalError"})), error(), None),
         (declared(json!({"s3": "InternalError"})), error(), None),
-        // The whole of an object that is such a document.
+        // The expected body is itself an error document.
         (declared(json!({"status": 200, "body": "<Error>…</Error>"})), error(), None),
         (Expected::Success, sts(200, Some("Internal")), Some("status: 200, sts: Internal (words)")),
         (declared(json!({"status": 200})), sts(200, Some("Internal")), Some("status: 200, sts: Internal (words)")),
