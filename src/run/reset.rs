@@ -12,7 +12,7 @@ use super::environment::Stage;
 use super::error::RunError;
 use crate::act::{self, ActError, Scope};
 use crate::apply::ApplyError;
-use parallax_language::fixture::{Store, is_wide};
+use parallax_language::fixture::{Store, is_cluster_scoped};
 
 /// What a flow applied is gone within this time, or the environment is not what it was.
 const GONE_WITHIN: Duration = Duration::from_mins(1);
@@ -70,7 +70,7 @@ impl Found {
 
 /// Takes away what belongs to the whole cluster, so that the next environment does not find it.
 pub(super) async fn wide_taken_away(stage: &Stage<'_>, deeds: &Deeds) -> Result<(), RunError> {
-    taken_away(stage, deeds, is_wide).await
+    taken_away(stage, deeds, is_cluster_scoped).await
 }
 
 /// Deletes the objects that a flow brought into being, the newest first.

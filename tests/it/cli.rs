@@ -1,4 +1,4 @@
-//! The command line, as people and scripts use it. No test here needs an engine.
+//! Tests of the command line, as people and scripts use it. They need no container engine.
 
 use std::fs;
 use std::path::Path;
@@ -100,7 +100,7 @@ fn a_wrong_command_line_is_a_usage_error() {
 }
 
 #[test]
-fn a_filter_that_matches_nothing_names_the_nearest_and_leaves_no_run_behind() {
+fn a_filter_without_a_match_suggests_the_nearest_name_and_starts_no_run() {
     let project = project();
     parallax(project.path()).args(["e2e", "presing"]).assert().code(2).stderr(contains("did you mean `presign`?"));
     parallax(project.path())
@@ -117,7 +117,7 @@ fn a_filter_that_matches_nothing_names_the_nearest_and_leaves_no_run_behind() {
 }
 
 #[test]
-fn list_finds_the_project_from_a_folder_below_it() {
+fn list_finds_the_project_from_a_subfolder() {
     let project = project();
     let below = project.path().join("scenarios/presign");
     parallax(&below).arg("list").assert().success().stdout(
@@ -131,7 +131,7 @@ fn list_finds_the_project_from_a_folder_below_it() {
 }
 
 #[test]
-fn a_project_begins_with_a_scenario_that_lints_and_plans() {
+fn init_writes_a_scenario_that_lints_and_plans() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     parallax(dir.path()).arg("init").assert().success().stderr(contains("parallax e2e"));
     let says = contains("1 scenario and 1 break are in order");
@@ -139,8 +139,8 @@ fn a_project_begins_with_a_scenario_that_lints_and_plans() {
     parallax(dir.path()).arg("plan").assert().success().stdout(contains("s3.example.com"));
     fs::write(dir.path().join("scenarios/first/scenario.yaml"), "mine").expect("writes");
     parallax(dir.path()).arg("init").assert().code(2).stderr(contains("nothing was written"));
-    let kept = fs::read_to_string(dir.path().join("scenarios/first/scenario.yaml")).expect("reads");
-    assert_eq!(kept, "mine");
+    let content = fs::read_to_string(dir.path().join("scenarios/first/scenario.yaml")).expect("reads");
+    assert_eq!(content, "mine");
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn the_readme_shows_the_scenario_that_init_writes() {
     assert!(readme.contains(&written), "README.md does not show\n{written}");
 }
 
-/// The record of a run with one failure, a line an event.
+/// The record of a run with one failure, with one event per line.
 fn record() -> String {
     [
         r#"{"at_ms":0,"event":{"run-started":{"format":1,"run":"r00000001","parallax":"0.1.0","started":"2026-11-22T15:00:00Z","filters":[],"variants":["contract"],"directory":"target/e2e/r00000001"}}}"#,
@@ -165,7 +165,7 @@ fn record() -> String {
 }
 
 #[test]
-fn reports_are_made_again_from_a_record() {
+fn reports_can_be_generated_again_from_a_record() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     fs::write(dir.path().join("record.jsonl"), record()).expect("writes");
     let page = dir.path().join("page.md");
@@ -185,7 +185,7 @@ fn reports_are_made_again_from_a_record() {
 }
 
 #[test]
-fn the_record_of_a_killed_run_makes_reports_too() {
+fn reports_can_be_generated_from_the_record_of_a_killed_run() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let record = record();
     fs::write(dir.path().join("record.jsonl"), &record[..record.len() - 40]).expect("writes");
@@ -198,7 +198,7 @@ fn the_record_of_a_killed_run_makes_reports_too() {
 }
 
 #[test]
-fn a_record_that_is_not_there_is_not_the_systems_fault() {
+fn a_missing_record_is_an_error_of_the_harness() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     parallax(dir.path())
         .args(["report", "nowhere"])

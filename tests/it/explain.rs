@@ -1,5 +1,5 @@
-//! `parallax explain`, on the record of a real run whose requests were broken by hand: `tests/records/signatures.jsonl`,
-//! without the certificates. No scenario file is there.
+//! `parallax explain` with the record of a real run whose requests were altered by hand:
+//! `tests/records/signatures.jsonl`, without the certificates. The scenario files are not available.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ fn text(assert: &assert_cmd::assert::Assert) -> String {
 }
 
 #[test]
-fn a_record_alone_says_why_each_step_failed() {
+fn a_record_alone_explains_why_each_step_failed() {
     let assert = explain(&[RECORD]).success();
     let text = text(&assert);
     let sentences: Vec<&str> = text.lines().filter(|line| line.starts_with("  `")).collect();
@@ -28,7 +28,7 @@ fn a_record_alone_says_why_each_step_failed() {
 }
 
 #[test]
-fn what_is_explained_from_the_record_is_what_the_run_itself_said() {
+fn explanations_from_the_record_equal_those_of_the_run() {
     let text = text(&explain(&[RECORD]).success());
     let record = std::fs::read_to_string(Path::new(RECORD)).expect("reads");
     let mut compared = 0;
@@ -37,7 +37,7 @@ fn what_is_explained_from_the_record_is_what_the_run_itself_said() {
         let problems = event.pointer("/event/variant-ended/outcome/not-as-expected/problems");
         for problem in problems.and_then(serde_json::Value::as_array).into_iter().flatten() {
             let sentence = problem["sentence"].as_str().expect("a sentence");
-            assert!(text.contains(sentence), "not said again: {sentence}");
+            assert!(text.contains(sentence), "missing in the explanation: {sentence}");
             compared += 1;
         }
     }
@@ -45,7 +45,7 @@ fn what_is_explained_from_the_record_is_what_the_run_itself_said() {
 }
 
 #[test]
-fn one_step_can_be_asked_for_and_a_wrong_name_is_a_usage_error() {
+fn one_step_can_be_selected_and_a_wrong_name_is_a_usage_error() {
     let shown = text(&explain(&[RECORD, "host-and-query"]).success());
     let proof = "right for what was signed, wrong for what arrived, right with host and query put back";
     assert!(shown.contains(proof) && !shown.contains("`prefix`"), "{shown}");
@@ -54,7 +54,7 @@ fn one_step_can_be_asked_for_and_a_wrong_name_is_a_usage_error() {
 }
 
 #[test]
-fn a_presigned_url_is_taken_apart_without_its_credentials() {
+fn a_presigned_url_is_explained_without_its_credentials() {
     let url = "https://minio.example.com/photos/a%20b.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE123%2F20201122%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Date=20201122T150000Z&X-Amz-Expires=300&X-Amz-SignedHeaders=host&X-Amz-Signature=5ec4e75ec4e7";
     let says = contains("minio.example.com").and(contains("photos/a b.txt")).and(contains("eu-west-1"));
     let says = says.and(contains("over, since")).and(contains("5ec4e7").not()).and(contains("AKIDEXAMPLE123").not());

@@ -1,4 +1,4 @@
-//! Scenario files: good ones load and expand, bad ones are explained.
+//! Scenario files: valid ones are loaded and expanded, and mistakes in others are explained.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ fn read(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
 }
 
 #[test]
-fn the_example_of_the_design_loads_and_expands() {
+fn the_example_loads_and_expands() {
     let loaded = read(&folder("good").join("presigned-url.yaml"))
         .unwrap_or_else(|errors| panic!("{}", diagnostic::render(&errors, false)));
     let ids: Vec<&str> = loaded.variants.iter().map(|variant| variant.id.as_str()).collect();
@@ -39,7 +39,7 @@ fn the_example_of_the_design_loads_and_expands() {
     assert_eq!(loaded.place_of_cause("no-rewrite", "inside"), "presigned-url.yaml:19");
 }
 
-/// The repository's own scenarios, if this tree holds any yet.
+/// Checks the repository's own scenarios, if this tree has any.
 #[test]
 fn the_scenarios_of_the_repository_load_and_expand() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -60,32 +60,32 @@ fn the_scenarios_of_the_repository_load_and_expand() {
     }
 }
 
-/// Every file of `tests/bad`, with what it is told: read the snapshot as a person would read the message.
+/// Checks the message for every file of `tests/bad`. Read the snapshot as a user would read the message.
 #[test]
 fn bad_scenarios_are_explained() {
     let mut paths: Vec<PathBuf> =
         std::fs::read_dir(folder("bad")).expect("tests/bad").map(|entry| entry.expect("readable").path()).collect();
     paths.sort();
     assert!(paths.len() >= 40, "{} bad inputs", paths.len());
-    let mut told = String::new();
+    let mut messages = String::new();
     for path in paths {
         let Err(errors) = read(&path) else { panic!("{} loads", path.display()) };
-        assert!(!errors.is_empty(), "{} is refused without a word", path.display());
-        told.push_str(&diagnostic::render(&errors, false));
-        told.push('\n');
+        assert!(!errors.is_empty(), "{} is refused without a message", path.display());
+        messages.push_str(&diagnostic::render(&errors, false));
+        messages.push('\n');
     }
-    insta::assert_snapshot!("bad", told);
+    insta::assert_snapshot!("bad", messages);
 }
 
-/// Hostile texts that are better made than kept: each is refused quickly, in a message of bounded size.
+/// Hostile texts that are generated. Each is refused quickly, with a message of bounded size.
 #[test]
-fn hostile_texts_are_refused_in_few_words() {
+fn hostile_texts_are_refused_with_short_messages() {
     let head = "name: hostile\nsummary: ";
     let cases = [
         ("a line of 1 MB", format!("{head}{}\nflow: []\n", "x".repeat(1 << 20)), "larger than 256 KiB"),
         ("a long line within the limit", format!("{head}{}\nflo: []\n", "x y: ".repeat(40_000)), ":"),
-        ("100,000 brackets", format!("{head}{}", "[".repeat(100_000)), "nested deeper"),
-        ("100,000 dashes", format!("{head}\n{}", "- ".repeat(100_000)), "nested deeper"),
+        ("100,000 brackets", format!("{head}{}", "[".repeat(100_000)), "deeper than 32 levels"),
+        ("100,000 dashes", format!("{head}\n{}", "- ".repeat(100_000)), "deeper than 32 levels"),
         ("100,000 anchors", format!("{head}[{}]", "&a x, ".repeat(40_000)), "anchors"),
         (
             "many unknown keys",
@@ -106,10 +106,10 @@ fn hostile_texts_are_refused_in_few_words() {
     for (what, text, says) in cases {
         let started = std::time::Instant::now();
         let errors = Loaded::read(&Library::shipped(), "hostile", "hostile.yaml", text.as_bytes()).expect_err(what);
-        let told = diagnostic::render(&errors, false);
-        assert!(told.contains(says), "{what}: {}", &told[..told.len().min(2000)]);
+        let messages = diagnostic::render(&errors, false);
+        assert!(messages.contains(says), "{what}: {}", &messages[..messages.len().min(2000)]);
         assert!(errors.len() <= diagnostic::LIMIT, "{what}: {} errors", errors.len());
-        assert!(told.len() < 64 * 1024, "{what}: {} bytes", told.len());
+        assert!(messages.len() < 64 * 1024, "{what}: {} bytes", messages.len());
         let took = started.elapsed();
         assert!(took.as_secs() < 5, "{what} took {took:?}");
         println!("{what}: {took:?}");
@@ -117,7 +117,7 @@ fn hostile_texts_are_refused_in_few_words() {
 }
 
 #[test]
-fn a_folder_is_walked_once_however_its_links_go() {
+fn a_folder_is_visited_once_despite_cyclic_links() {
     let root = tempfile::tempdir().expect("a folder");
     let area = root.path().join("scenarios/area");
     let scenario = area.join("presigned-url");
@@ -136,9 +136,9 @@ fn a_folder_is_walked_once_however_its_links_go() {
     assert_eq!(errors.len(), 1, "{errors:?}");
 }
 
-/// What asserts nothing is refused: take any one `expect` of a step that looks away, or all of a scenario's, and lint
-/// says so. A write to a store is expected to succeed whether that is written or not; so is a script, and a
-/// prober's handshake, of which another step judges the count.
+/// A scenario that asserts nothing is refused: after removing any one `expect` of a step that observes, or all
+/// `expect`s of a scenario, the linter reports it. Some steps need no `expect`: a write to a store and a script must
+/// succeed anyway, and another step judges the count of a prober's handshakes.
 #[test]
 fn every_expectation_is_needed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -147,39 +147,45 @@ fn every_expectation_is_needed() {
     all.push(read(&folder("good").join("presigned-url.yaml")).expect("good"));
     let mut taken = 0;
     for loaded in &all {
-        // JSON is YAML too.
-        let told = |value: &Value| match Loaded::read(&library, &loaded.path, "s.yaml", value.to_string().as_bytes()) {
-            Ok(_) => Vec::new(),
-            Err(errors) => errors.into_iter().map(|error| error.message).collect::<Vec<_>>(),
-        };
-        let whole = &loaded.document.value;
-        assert_eq!(told(whole), Vec::<String>::new(), "{}", loaded.path);
-        let mut bare = whole.clone();
+        // JSON is also YAML.
+        let messages =
+            |value: &Value| match Loaded::read(&library, &loaded.path, "s.yaml", value.to_string().as_bytes()) {
+                Ok(_) => Vec::new(),
+                Err(errors) => errors.into_iter().map(|error| error.message).collect::<Vec<_>>(),
+            };
+        let complete = &loaded.document.value;
+        assert_eq!(messages(complete), Vec::<String>::new(), "{}", loaded.path);
+        let mut without_any = complete.clone();
         let taken_before = taken;
         for (index, step) in loaded.scenario.flow.iter().enumerate().filter(|(_, step)| step.expect.is_some()) {
-            bare["flow"][index].as_object_mut().expect("a step").shift_remove("expect");
-            // Of those that may be silent, some must not: `s3 get` asserts nothing without an `expect`, and `s3 put` does.
+            without_any["flow"][index].as_object_mut().expect("a step").shift_remove("expect");
+            // Some kinds need no `expect`, and some operations of a kind do: `s3 get` asserts nothing without it, `s3
+            // put` does.
             if !step.action.rules().needs_expect() {
                 continue;
             }
-            let mut without = whole.clone();
+            let mut without = complete.clone();
             without["flow"][index].as_object_mut().expect("a step").shift_remove("expect");
-            let told = told(&without);
-            assert!(told.iter().any(|it| it.contains("asserts nothing")), "{} {}: {told:?}", loaded.path, step.id);
+            let messages = messages(&without);
+            assert!(
+                messages.iter().any(|it| it.contains("asserts nothing")),
+                "{} {}: {messages:?}",
+                loaded.path,
+                step.id
+            );
             taken += 1;
         }
-        let told = told(&bare);
-        // Where success is all that is expected otherwise, nothing is missing.
+        let messages = messages(&without_any);
+        // If every removed expectation was only success, the scenario still asserts the same.
         let needed = taken > taken_before;
-        assert!(!needed || told.iter().any(|it| it.contains("asserts nothing")), "{}: {told:?}", loaded.path);
+        assert!(!needed || messages.iter().any(|it| it.contains("asserts nothing")), "{}: {messages:?}", loaded.path);
     }
     assert!(taken > 10, "{taken} expectations");
 }
 
-/// A thousand scenarios are read and planned, and the one with a mistake is found.
-/// How long it takes is for `cargo xtask bench` to say.
+/// A thousand scenarios are loaded and planned, and one with a mistake is found. `cargo xtask bench` measures the time.
 #[test]
-fn a_thousand_scenarios_are_in_order_or_the_one_that_is_not_is_named() {
+fn the_only_invalid_one_of_a_thousand_scenarios_is_reported() {
     let root = tempfile::tempdir().expect("a folder");
     let text = std::fs::read_to_string(folder("good").join("presigned-url.yaml")).expect("readable");
     let write = |number: usize, change: &dyn Fn(String) -> String| {
@@ -208,7 +214,7 @@ fn a_thousand_scenarios_are_in_order_or_the_one_that_is_not_is_named() {
 }
 
 #[test]
-fn the_schemas_in_the_repository_are_those_of_the_types() {
+fn the_schemas_in_the_repository_are_up_to_date() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("PARALLAX_WRITE_SCHEMAS").is_some() {
         for (path, text) in parallax_language::scenario::schema::files() {
@@ -219,7 +225,7 @@ fn the_schemas_in_the_repository_are_those_of_the_types() {
 }
 
 #[test]
-fn the_reference_pages_are_those_of_the_schemas_and_the_command_line() {
+fn the_reference_pages_are_up_to_date() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("PARALLAX_WRITE_SCHEMAS").is_some() {
         std::fs::create_dir_all(root.join("docs/reference")).expect("made");
@@ -227,11 +233,11 @@ fn the_reference_pages_are_those_of_the_schemas_and_the_command_line() {
             std::fs::write(root.join(path), text).expect("written");
         }
     }
-    assert_eq!(parallax::cli::pages::differences(root), Vec::<&str>::new(), "`parallax docs` writes them");
+    assert_eq!(parallax::cli::pages::differences(root), Vec::<&str>::new(), "run `parallax docs` to update them");
 }
 
 #[test]
-fn diagnostics_are_data_too() {
+fn diagnostics_are_available_as_json() {
     let errors = read(&folder("bad").join("misspelt-key.yaml")).expect_err("bad");
     let json = diagnostic::to_json(&errors);
     assert_eq!(json[0]["line"], 13);

@@ -1,6 +1,7 @@
-//! The one integration binary: the command line and the rooms, against the real thing. One, because it links once.
+//! The integration tests: the command line and the rooms, with real systems. They are one binary, because then they are
+//! linked only once.
 
-// Helpers of tests fail as tests do, and what they print is for the person who runs them.
+// Helpers may fail like tests, and may print for the person who runs the tests.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;

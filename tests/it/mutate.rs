@@ -1,6 +1,8 @@
-//! The gate of the judge: each fault that is made in it on purpose is noticed by the recorded answers of the catalogue.
+//! Mutation tests of the judge: the recorded answers of the catalogue detect each fault that is put into the judge on
+//! purpose.
 //!
-//! `cargo xtask mutate --take RUN` takes the answers of a run into the file, after a scenario or the record has changed.
+//! After a scenario or the format of the record has changed, `cargo xtask mutate --take RUN` copies the answers of a
+//! run into the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,15 +12,15 @@ use parallax_language::fixture::Library;
 use parallax_language::scenario::{Loaded, Variant};
 use parallax_vocab::event::{EventKind, StepEnded};
 
-/// The recorded answers.
+/// The file of recorded answers.
 const ANSWERS: &str = "tests/answers.jsonl";
-/// What no recorded step expects, each with why. Unit tests of the judge alone hold these.
+/// Faults that no recorded step can detect, each with the reason. Only unit tests of the judge cover these.
 const UNASSERTED: &[(&str, &str)] = &[
     ("`stderr`", "no scenario of the catalogue expects it"),
     ("`json`", "only identity/console expects it, whose answers are not taken"),
     ("an exit code that is not declared", "every break of a program's exit is of a step that declares it"),
 ];
-const TAKE_ANEW: &str = "run the scenario and take its answers anew: `cargo xtask mutate --take target/e2e/RUN`";
+const RECORD_AGAIN: &str = "run the scenario and record its answers again: `cargo xtask mutate --take target/e2e/RUN`";
 
 fn scenarios() -> Vec<Loaded> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -32,46 +34,46 @@ fn scenarios() -> Vec<Loaded> {
 fn recorded(scenarios: &[Loaded]) -> Vec<(&Variant, Recorded<'_>)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(ANSWERS);
     let mut steps: BTreeMap<String, Vec<StepEnded>> = BTreeMap::new();
-    for event in parallax_record::read(&path).unwrap_or_else(|error| panic!("{ANSWERS}: {error}; {TAKE_ANEW}")) {
+    for event in parallax_record::read(&path).unwrap_or_else(|error| panic!("{ANSWERS}: {error}; {RECORD_AGAIN}")) {
         if let EventKind::StepEnded(step) = event.event {
             steps.entry(step.variant.to_string()).or_default().push(*step);
         }
     }
-    assert!(!steps.is_empty(), "{ANSWERS} holds no answers; {TAKE_ANEW}");
+    assert!(!steps.is_empty(), "{ANSWERS} has no answers; {RECORD_AGAIN}");
     let all: Vec<&Variant> = scenarios.iter().flat_map(|it| &it.variants).collect();
     let read = |(id, steps): (String, Vec<StepEnded>)| {
         let variant = all.iter().find(|it| it.id.as_str() == id);
-        let variant = *variant.unwrap_or_else(|| panic!("{ANSWERS}: there is no {id} any more; {TAKE_ANEW}"));
+        let variant = *variant.unwrap_or_else(|| panic!("{ANSWERS}: {id} no longer exists; {RECORD_AGAIN}"));
         let recorded = Recorded::new(variant, steps);
-        (variant, recorded.unwrap_or_else(|why| panic!("{ANSWERS}: {why}; {TAKE_ANEW}")))
+        (variant, recorded.unwrap_or_else(|why| panic!("{ANSWERS}: {why}; {RECORD_AGAIN}")))
     };
     steps.into_iter().map(read).collect()
 }
 
-/// The same answer is always judged the same: a verdict can be had again from the record.
+/// The same answer always gets the same verdict, so a verdict can be reproduced from the record.
 #[test]
 fn recorded_answers_are_judged_as_they_were() {
     let scenarios = scenarios();
     for (variant, recorded) in recorded(&scenarios) {
         assert_eq!(recorded.changed(None), Vec::<String>::new(), "{}", variant.id);
-        assert_eq!(recorded.problems(None), [], "{}; {TAKE_ANEW}", variant.id);
+        assert_eq!(recorded.problems(None), [], "{}; {RECORD_AGAIN}", variant.id);
     }
 }
 
 #[test]
-fn every_fault_in_the_judge_is_noticed() {
+fn every_fault_in_the_judge_is_detected() {
     let scenarios = scenarios();
     let recorded = recorded(&scenarios);
     let (mut survivors, mut unasserted) = (Vec::new(), BTreeSet::new());
     for mutant in Mutant::all() {
-        let noticed = |(variant, recorded): &(&Variant, Recorded<'_>)| {
+        let detected = |(variant, recorded): &(&Variant, Recorded<'_>)| {
             (!recorded.problems(Some(mutant)).is_empty()).then(|| variant.id.to_string())
         };
-        let by: Vec<String> = recorded.iter().filter_map(noticed).collect();
+        let by: Vec<String> = recorded.iter().filter_map(detected).collect();
         match by.first() {
-            Some(_) => println!("{mutant}: noticed by {}", by.join(", ")),
+            Some(_) => println!("{mutant}: detected by {}", by.join(", ")),
             None => match recorded.iter().find(|(_, recorded)| recorded.loses_proof(mutant)) {
-                Some((variant, _)) => println!("{mutant}: noticed by an altered answer, of {}", variant.id),
+                Some((variant, _)) => println!("{mutant}: detected by an altered answer of {}", variant.id),
                 None if UNASSERTED.iter().any(|(it, _)| mutant.to_string().starts_with(it)) => {
                     unasserted.insert(mutant.to_string());
                 }
@@ -83,10 +85,13 @@ fn every_fault_in_the_judge_is_noticed() {
         println!("NOT ASSERTED BY THE CATALOGUE: {it}");
     }
     for (it, why) in UNASSERTED {
-        assert!(unasserted.iter().any(|mutant| mutant.starts_with(it)), "{it} is noticed by now: {why}");
+        assert!(
+            unasserted.iter().any(|mutant| mutant.starts_with(it)),
+            "{it} is detected now, but is listed as: {why}"
+        );
     }
     for it in &survivors {
         println!("SURVIVES: {it}");
     }
-    assert_eq!(survivors, Vec::<String>::new(), "no recorded answer notices these faults in the judge");
+    assert_eq!(survivors, Vec::<String>::new(), "no recorded answer detects these faults in the judge");
 }

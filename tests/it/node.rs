@@ -1,8 +1,8 @@
-//! The source-built node image as a container: what its contract says that no scenario can see, because it happens
-//! before there is a cluster, after it, or beside it.
+//! The source-built node image as a container. These tests cover the parts of its contract that no scenario can
+//! observe, because they concern the time before and after a cluster exists, or the outside of it.
 //!
-//! One test, because its cases share the image and run side by side, two nodes at once. The image is obtained as a run
-//! does it: from the engine where it is, by a build where it is not.
+//! This is one test, because its cases share the image and run at the same time, two nodes at once. The image is
+//! obtained as in a run: from the engine if it is there, otherwise by a build.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,12 +27,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::bench::{Bench, docker};
 
-/// Nodes that run at once; two cores bear no more.
-const AT_ONCE: usize = 2;
-/// A node that does not stand by then does not come.
-const UP_WITHIN: Duration = Duration::from_mins(2);
-/// What a running node needs to do something that it was told before.
-const SOON: Duration = Duration::from_secs(20);
+/// The number of nodes that run at the same time. Two cores cannot run more.
+const NODES_LIMIT: usize = 2;
+/// The time limit for the start of a node.
+const START_TIMEOUT: Duration = Duration::from_mins(2);
+/// The time limit for a reaction of a running node.
+const REACTION_TIMEOUT: Duration = Duration::from_secs(20);
 const API_PORT: u16 = 6443;
 const CONFIG: &str = "/etc/rancher/k3s/config.yaml";
 const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
@@ -40,8 +40,7 @@ const MANIFEST: &str = "/var/lib/rancher/k3s/server/manifests/opening.yaml";
 const ARCHIVE: &str = "/var/lib/rancher/k3s/agent/images/broken.tar";
 const AUTHENTICATION: &str = "/etc/parallax/authentication.yaml";
 
-/// Anonymous requests are allowed for the two discovery paths and for nothing else
-/// (docs/facts.md#issuer-and-discovery).
+/// Allows anonymous requests for the two discovery paths and for nothing else (docs/facts.md#issuer-and-discovery).
 const NARROW: &str = "apiVersion: apiserver.config.k8s.io/v1
 kind: AuthenticationConfiguration
 anonymous:
@@ -51,7 +50,7 @@ anonymous:
     - path: /openid/v1/jwks
 ";
 
-/// Lets the anonymous read what the opening lets through.
+/// Allows anonymous users to read the discovery documents.
 const BINDING: &str = "apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: { name: opening }
@@ -59,24 +58,24 @@ roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: system:
 subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: system:anonymous }]
 ";
 
-/// All that the second node is told, as a file.
+/// The whole configuration of the second node, as a file.
 const SETTINGS: &str = "write-kubeconfig-mode: \"0640\"
 node-name: configured
 tls-san: [apiserver.example.org]
 disable: [coredns, traefik, servicelb, metrics-server, local-storage]
 kube-apiserver-arg: [authentication-config=/etc/parallax/authentication.yaml]
 ";
-/// A network beside the node's own, which reaches the rest through the node, as a pod does.
-const BESIDE: &str = "ip netns list | grep -q pod || {
+/// A network namespace that reaches everything else through the node, as a pod does.
+const POD_NETWORK: &str = "ip netns list | grep -q pod || {
     ip netns add pod && ip link add of-pod type veth peer name eth0 netns pod &&
     ip address add 10.99.0.1/24 dev of-pod && ip link set of-pod up &&
     ip -n pod address add 10.99.0.2/24 dev eth0 && ip -n pod link set eth0 up && ip -n pod route add default via 10.99.0.1
 }";
-/// Connects to an address of the services' range that no Service has; succeeds where that fails within its time.
+/// Connects to an address in the range of Services that no Service has. Succeeds if the connection fails in time.
 const NO_SERVICE: &str = "! timeout 5 bash -c \"exec 3<>/dev/tcp/10.43.200.200/443\"";
 
-/// What each case stands on.
-struct Ground {
+/// The resources that each case uses.
+struct Surroundings {
     site: Site,
     network: Network,
     image: String,
@@ -84,22 +83,22 @@ struct Ground {
 
 #[tokio::test(flavor = "multi_thread")]
 #[serial(engine)]
-async fn the_node_keeps_its_contract_before_and_beside_a_cluster() {
+async fn the_node_keeps_its_contract_before_and_outside_of_a_cluster() {
     let Some(bench) = Bench::new().await else { return };
     let image = node_image(&bench).await;
     let site = bench.site();
     let network = site.network("net").await.unwrap();
-    let ground = Ground { site: site.clone(), network, image };
+    let surroundings = Surroundings { site: site.clone(), network, image };
     let mut cases: Vec<(&str, BoxFuture<'_, ()>)> =
-        vec![("configured", configured(&ground).boxed()), ("by default", by_default(&ground).boxed())];
-    cases.extend(refusals().into_iter().map(|case| (case.what, refused(&ground, case).boxed())));
-    let permits = Semaphore::new(AT_ONCE);
+        vec![("configured", configured(&surroundings).boxed()), ("by default", by_default(&surroundings).boxed())];
+    cases.extend(refusals().into_iter().map(|case| (case.what, refused(&surroundings, case).boxed())));
+    let permits = Semaphore::new(NODES_LIMIT);
     let ended = join_all(cases.into_iter().map(|(what, case)| {
         let permits = &permits;
         async move {
             let _permit = permits.acquire().await.unwrap();
             let began = Instant::now();
-            // One that fails must not keep the others from saying how they ended.
+            // A failed case must not stop the others from reporting their results.
             let failed = std::panic::AssertUnwindSafe(case).catch_unwind().await.is_err();
             println!("{what}: {} after {:.1} s", if failed { "failed" } else { "ok" }, began.elapsed().as_secs_f32());
             failed.then_some(what)
@@ -110,7 +109,7 @@ async fn the_node_keeps_its_contract_before_and_beside_a_cluster() {
     assert!(swept.remaining.is_empty(), "{:?}", swept.remaining);
     bench.assert_nothing_left();
     let failed: Vec<&str> = ended.into_iter().flatten().collect();
-    assert!(failed.is_empty(), "failed: {failed:?}; what each said stands above");
+    assert!(failed.is_empty(), "failed: {failed:?}; the output of each is above");
 }
 
 /// The reference of the built image.
@@ -124,13 +123,13 @@ async fn node_image(bench: &Bench) -> String {
     supplied[NODE].reference.clone()
 }
 
-/// A command line and files with which a node must not start.
+/// Arguments and files with which a node must not start.
 struct Refusal {
     what: &'static str,
     flags: &'static [&'static str],
     files: &'static [(&'static str, &'static str)],
     code: i64,
-    /// What its last lines must say.
+    /// Texts that its last lines must contain.
     says: &'static [&'static str],
 }
 
@@ -151,22 +150,22 @@ fn refusals() -> Vec<Refusal> {
             says: &[CONFIG, "unknown key `flannel-backend`"],
         },
         Refusal {
-            what: "a file of k3s that it does not read",
+            what: "a file of k3s that the node does not support",
             flags: &[],
             files: &[("/etc/rancher/k3s/registries.yaml", "mirrors: {}\n")],
             code: 1,
             says: &["/etc/rancher/k3s/registries.yaml", "does not read it"],
         },
         Refusal {
-            what: "an image archive that is none",
+            what: "an invalid image archive",
             flags: &["--disable=coredns"],
             files: &[(ARCHIVE, "this is no archive")],
             code: 1,
             says: &["cannot import the image archive", ARCHIVE],
         },
         Refusal {
-            // k3s issue 12277: the apiserver itself refuses.
-            what: "anonymous access decided twice",
+            // The apiserver itself refuses this (k3s issue 12277).
+            what: "anonymous access configured twice",
             flags: &[
                 "--disable=coredns",
                 "--kube-apiserver-arg=anonymous-auth=true",
@@ -179,23 +178,23 @@ fn refusals() -> Vec<Refusal> {
     ]
 }
 
-async fn refused(ground: &Ground, case: Refusal) {
-    let spec = ground.node(&case.what.replace(' ', "-"), case.flags, case.files);
-    let error = ground.site.start(spec).await.expect_err(case.what);
+async fn refused(surroundings: &Surroundings, case: Refusal) {
+    let spec = surroundings.node(&case.what.replace(' ', "-"), case.flags, case.files);
+    let error = surroundings.site.start(spec).await.expect_err(case.what);
     let EngineError::StartFailed { reason, log, .. } = &error else { panic!("{}: {error}", case.what) };
     assert!(reason.starts_with(&format!("exited with code {} ", case.code)), "{}: {reason}: {log:#?}", case.what);
-    let said = log.join("\n");
+    let output = log.join("\n");
     for words in case.says {
-        assert!(said.contains(words), "{}: no {words:?} in {said}", case.what);
+        assert!(output.contains(words), "{}: no {words:?} in {output}", case.what);
     }
 }
 
-/// A node that a file configures, opened for the discovery of its tokens' issuer, until its etcd is killed.
-async fn configured(ground: &Ground) {
+/// A node that is configured by a file, with anonymous access to discovery. The case ends when etcd is killed.
+async fn configured(surroundings: &Surroundings) {
     let files = [(CONFIG, SETTINGS), (AUTHENTICATION, NARROW), (MANIFEST, BINDING)];
-    let node = ground.site.start(ground.node("configured", &[], &files)).await.unwrap();
+    let node = surroundings.site.start(surroundings.node("configured", &[], &files)).await.unwrap();
     assert_eq!(mode(&node), "640");
-    let kubeconfig = ground.kubeconfig(&node).await;
+    let kubeconfig = surroundings.kubeconfig(&node).await;
     let here = Apiserver::of(&node, &kubeconfig);
 
     let nodes: Api<Node> = Api::all(client(outside(&kubeconfig, here.published).unwrap()).await.unwrap());
@@ -203,11 +202,11 @@ async fn configured(ground: &Ground) {
     for (name, holds) in [("apiserver.example.org", true), ("configured", true), ("other.example.org", false)] {
         let answer = here.handshake(name).await;
         assert_eq!(answer.outcome.is_ok(), holds, "{name}: {:?}", answer.cause());
-        let leaf = answer.evidence.chain.first().expect("a chain, refused or not");
+        let leaf = answer.evidence.chain.first().expect("a chain, whether it was accepted or not");
         assert_eq!(leaf.names.iter().any(|it| it == name), holds, "{name}: {:?}", leaf.names);
     }
 
-    // The rule stands in a manifest, which the authoriser learns of in its own time.
+    // The rule is in a manifest, and the authoriser applies it after a delay.
     let discovery = here.until("/.well-known/openid-configuration", 200).await;
     let issuer = "https://kubernetes.default.svc.cluster.local";
     let document: serde_json::Value = serde_json::from_str(&discovery).unwrap();
@@ -219,29 +218,30 @@ async fn configured(ground: &Ground) {
         assert_eq!(here.get(path).await.0, 401, "{path}");
     }
 
-    ground.dies_with(&node, "etcd").await;
+    surroundings.assert_ends_with(&node, "etcd").await;
 }
 
-/// A node without a config file: what k3s's defaults are, until its scheduler is killed.
-async fn by_default(ground: &Ground) {
-    let node = ground.site.start(ground.node("by-default", &["--disable=coredns"], &[])).await.unwrap();
+/// A node without a config file has the defaults of k3s. The case ends when the scheduler is killed.
+async fn by_default(surroundings: &Surroundings) {
+    let node = surroundings.site.start(surroundings.node("by-default", &["--disable=coredns"], &[])).await.unwrap();
     assert_eq!(mode(&node), "600");
-    let kubeconfig = ground.kubeconfig(&node).await;
-    assert!(kubeconfig.contains("https://127.0.0.1:6443"), "the kubeconfig names another server");
+    let kubeconfig = surroundings.kubeconfig(&node).await;
+    assert!(kubeconfig.contains("https://127.0.0.1:6443"), "the kubeconfig has another server");
     let here = Apiserver::of(&node, &kubeconfig);
     for path in ["/version", "/.well-known/openid-configuration", "/openid/v1/jwks"] {
         assert_eq!(here.get(path).await.0, 401, "{path}");
     }
     assert!(here.handshake("apiserver.example.org").await.outcome.is_err());
     for from in ["", "ip netns exec pod "] {
-        let said = docker(&["exec", &node.name, "bash", "-c", &format!("{BESIDE}\n{from}bash -c '{NO_SERVICE}' 2>&1")]);
-        assert!(said.contains("Connection refused"), "from {from:?}: {said}");
+        let output =
+            docker(&["exec", &node.name, "bash", "-c", &format!("{POD_NETWORK}\n{from}bash -c '{NO_SERVICE}' 2>&1")]);
+        assert!(output.contains("Connection refused"), "from {from:?}: {output}");
     }
-    ground.dies_with(&node, "kube-scheduler").await;
+    surroundings.assert_ends_with(&node, "kube-scheduler").await;
 }
 
-impl Ground {
-    /// `k3s server FLAGS`, as the harness starts a node.
+impl Surroundings {
+    /// A container that runs `k3s server FLAGS`, as the harness starts a node.
     fn node(&self, what: &str, flags: &[&str], files: &[(&str, &str)]) -> ContainerSpec {
         let command = std::iter::once("server").chain(flags.iter().copied()).map(str::to_owned).collect();
         let file = |(path, text): &(&str, &str)| InlineFile {
@@ -258,7 +258,7 @@ impl Ground {
             ports: vec![Port::tcp(API_PORT)],
             files: files.iter().map(file).collect(),
             ready: Ready::LogLine("k3s is up and running".to_owned()),
-            ready_within: UP_WITHIN,
+            ready_within: START_TIMEOUT,
             ..ContainerSpec::new(what, &self.image, &self.network.name)
         }
     }
@@ -267,30 +267,31 @@ impl Ground {
         String::from_utf8(self.site.engine().read_file(&node.name, KUBECONFIG).await.unwrap()).unwrap()
     }
 
-    /// Kills a component, and sees the container end with its name and its last lines.
-    async fn dies_with(&self, node: &Container, component: &str) {
+    /// Kills a component, and checks that the container ends and logs the component's name and last lines.
+    async fn assert_ends_with(&self, node: &Container, component: &str) {
         let log = format!("/var/log/parallax-node/{component}.log");
-        // The node is up as soon as its apiserver is; a component that was started a moment ago has no last line yet.
+        // The node is ready as soon as its apiserver is. A component that has just started may not have logged a line
+        // yet.
         let spoke = format!("until [ -s {log} ]; do sleep 0.05; done");
         docker(&["exec", &node.name, "timeout", "20", "sh", "-c", &spoke]);
         docker(&["exec", &node.name, "pkill", "-KILL", "-x", component]);
-        let ended = tokio::time::timeout(SOON, self.site.engine().wait_exit(&node.name)).await;
-        assert_eq!(ended.expect("the container goes on").unwrap(), 1);
-        let said = self.site.engine().logs(&node.name, 40).await.unwrap().join("\n");
+        let ended = tokio::time::timeout(REACTION_TIMEOUT, self.site.engine().wait_exit(&node.name)).await;
+        assert_eq!(ended.expect("the container continues to run").unwrap(), 1);
+        let output = self.site.engine().logs(&node.name, 40).await.unwrap().join("\n");
         let expected = format!("error: {component} ended with signal: 9 (SIGKILL); its last lines:\n");
-        assert!(said.contains(&expected), "{said}");
+        assert!(output.contains(&expected), "{output}");
         let written = String::from_utf8(self.site.engine().read_file(&node.name, &log).await.unwrap()).unwrap();
         let last = written.lines().rfind(|line| !line.trim().is_empty()).expect("it wrote something");
-        assert!(said.trim_end().ends_with(last), "{last:?} is not the end of {said}");
+        assert!(output.trim_end().ends_with(last), "{last:?} is not the end of {output}");
     }
 }
 
-/// The mode of the node's kubeconfig.
+/// The file mode of the node's kubeconfig.
 fn mode(node: &Container) -> String {
     docker(&["exec", &node.name, "stat", "--format", "%a", KUBECONFIG]).trim().to_owned()
 }
 
-/// A node's apiserver, asked by somebody who does not say who they are.
+/// The apiserver of a node, asked without authentication.
 struct Apiserver {
     published: std::net::SocketAddr,
     view: View,
@@ -311,7 +312,7 @@ impl Apiserver {
         self.ask(Probe::Tls(TlsQuestion { host, port, server_name: Some(server_name.to_owned()) })).await
     }
 
-    /// Status and body.
+    /// The status and the body.
     async fn get(&self, path: &str) -> (u16, String) {
         let question = HttpQuestion {
             method: "GET".to_owned(),
@@ -327,16 +328,16 @@ impl Apiserver {
         }
     }
 
-    /// Asks until the status is this one; gives the body.
+    /// Asks until the answer has this status, and returns the body.
     async fn until(&self, path: &str, status: u16) -> String {
-        let deadline = Instant::now() + SOON;
+        let deadline = Instant::now() + REACTION_TIMEOUT;
         loop {
             let (seen, body) = self.get(path).await;
             if seen == status {
                 return body;
             }
-            assert!(Instant::now() < deadline, "GET {path}: {seen} after {} s: {body}", SOON.as_secs());
-            // The apiserver's authoriser gives no notice; the limit is above.
+            assert!(Instant::now() < deadline, "GET {path}: {seen} after {} s: {body}", REACTION_TIMEOUT.as_secs());
+            // The apiserver does not signal the change. The deadline is checked above.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

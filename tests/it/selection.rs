@@ -1,4 +1,4 @@
-//! Choosing what to run, on the command line. No test here needs an engine.
+//! Selecting what to run on the command line. These tests need no container engine.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::cli::{parallax, project};
 const BASELINE: &str = "presign/presigned-url";
 const BREAK: &str = "presign/presigned-url+no-rewrite";
 
-/// What `list` shows with these arguments, in order.
+/// The variants that `list` shows with these arguments, in order.
 fn listed(project: &Path, state: &TempDir, args: &[&str]) -> Vec<String> {
     let mut command = parallax(project);
     command.env("XDG_STATE_HOME", state.path()).env("XDG_CACHE_HOME", state.path());
@@ -53,7 +53,7 @@ fn variants_are_chosen_by_name_label_and_break() {
     parallax(project.path()).args(["plan", "contract"]).assert().success().stdout(contains(BASELINE).not());
 }
 
-/// A record in which the break was red, and the baseline of the other scenario was never reached.
+/// Writes a record in which the break failed, and in which the baseline of the other scenario was not run.
 fn last_run(project: &Path) {
     let folder = project.join("target/e2e/r1");
     fs::create_dir_all(&folder).expect("made");
@@ -76,7 +76,7 @@ fn last_run(project: &Path) {
 }
 
 #[test]
-fn what_was_red_in_the_last_run_is_chosen_again() {
+fn failed_selects_what_failed_in_the_last_run() {
     let (project, state) = (project(), folder());
     last_run(project.path());
     assert_eq!(listed(project.path(), &state, &["--failed"]), ["contract", BREAK]);
@@ -95,15 +95,15 @@ fn git(folder: &Path, args: &[&str]) {
 }
 
 #[test]
-fn breaks_are_left_out_only_where_git_says_that_nothing_changed() {
+fn breaks_are_left_out_only_if_git_shows_no_change() {
     let (project, state) = (project(), folder());
     let changed = || listed(project.path(), &state, &["--breaks", "changed"]);
     let all = ["contract", BASELINE, BREAK];
-    assert_eq!(changed(), all, "without git nothing is known");
+    assert_eq!(changed(), all, "without git nothing is left out");
     git(project.path(), &["init", "-q", "-b", "main"]);
     git(project.path(), &["add", "."]);
     git(project.path(), &["commit", "-q", "-m", "all"]);
-    assert_eq!(changed(), all, "main says nothing about itself");
+    assert_eq!(changed(), all, "on main nothing is left out");
     git(project.path(), &["checkout", "-q", "-b", "work"]);
     assert_eq!(changed(), ["contract", BASELINE]);
     parallax(project.path())
@@ -113,13 +113,13 @@ fn breaks_are_left_out_only_where_git_says_that_nothing_changed() {
         .success()
         .stderr(contains("1 break left out as unchanged (1 break as on main)"));
     fs::write(project.path().join("README.md"), "words").expect("written");
-    assert_eq!(changed(), ["contract", BASELINE], "words are no part of it");
+    assert_eq!(changed(), ["contract", BASELINE], "documentation does not matter");
     fs::write(project.path().join("scenarios/presign/presigned-url/notes.json"), "{}").expect("written");
-    assert_eq!(changed(), all, "a file beside the scenario may be a part of it");
+    assert_eq!(changed(), all, "a file in the scenario's folder can matter");
 }
 
 #[test]
-fn proof_cannot_be_demanded_of_a_part() {
+fn proof_cannot_be_required_of_a_part_of_a_scenario() {
     let project = project();
     parallax(project.path())
         .args(["e2e", "presign", "--break", "no-rewrite", "--require-proof"])
@@ -130,7 +130,7 @@ fn proof_cannot_be_demanded_of_a_part() {
 }
 
 #[test]
-fn lint_takes_paths_names_and_labels() {
+fn lint_accepts_paths_names_and_labels() {
     let project = project();
     let broken = project.path().join("scenarios/presign/broken");
     fs::create_dir_all(&broken).expect("made");

@@ -1,5 +1,6 @@
-//! A stranger's project, as it comes with a pull request: what only looks at it shows nothing of this machine, waits for
-//! nothing and ends; what would do something on this machine needs a word. No test here needs an engine.
+//! A project from a stranger, such as a pull request. Commands that only read it reveal nothing about this machine, do
+//! not block, and end. Commands that would act on this machine need the user's consent. These tests need no container
+//! engine.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,7 +15,7 @@ use super::cli::{parallax, project};
 
 const SECRET: &str = "hunter2-hunter2";
 
-/// A project with a file beside it that is none of a stranger's business.
+/// A project, and a file outside of it that the project must not reveal.
 fn with_neighbour() -> (TempDir, std::path::PathBuf) {
     let home = tempfile::tempdir().unwrap();
     let root = home.path().join("project");
@@ -28,7 +29,7 @@ fn pipe(path: &Path) {
     rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
 }
 
-/// Every command that only looks says `says`, in time, and shows nothing of the neighbour.
+/// Every read-only command reports `says` in time, and does not reveal the file outside the project.
 fn refused(root: &Path, says: &str) {
     for command in ["lint", "list", "plan"] {
         parallax(root)
@@ -42,7 +43,7 @@ fn refused(root: &Path, says: &str) {
 }
 
 #[test]
-fn what_a_link_leads_to_outside_is_never_shown() {
+fn the_target_of_a_link_out_of_the_project_is_never_shown() {
     let (_home, root) = with_neighbour();
     symlink("../../../credentials", root.join("scenarios/x/scenario.yaml")).unwrap();
     refused(&root, "scenarios/x/scenario.yaml:1:1");
@@ -69,33 +70,33 @@ fn what_a_link_leads_to_outside_is_never_shown() {
 }
 
 #[test]
-fn nothing_is_waited_for() {
+fn no_command_blocks_on_a_pipe() {
     let (_home, root) = with_neighbour();
     pipe(&root.join("scenarios/x/scenario.yaml"));
-    refused(&root, "no regular file");
+    refused(&root, "not a regular file");
     fs::remove_file(root.join("scenarios/x/scenario.yaml")).unwrap();
     fs::create_dir_all(root.join("fixtures/f")).unwrap();
     pipe(&root.join("fixtures/f/fixture.yaml"));
-    refused(&root, "no regular file");
+    refused(&root, "not a regular file");
 }
 
 #[test]
-fn what_would_not_be_read_is_missed() {
+fn a_file_that_would_be_ignored_is_reported() {
     let project = project();
     let at = |path: &str| project.path().join(path);
     fs::rename(at("scenarios/contract/scenario.yaml"), at("scenarios/contract/Scenario.yml")).unwrap();
     refused(project.path(), "rename it to `scenario.yaml`");
     fs::remove_file(at("scenarios/contract/Scenario.yml")).unwrap();
-    // Without its own file the shipped fixture of that name would be taken, and nobody would know.
+    // Without its `fixture.yaml`, the shipped fixture of the same name would be used, and nobody would notice.
     fs::create_dir_all(at("fixtures/minio")).unwrap();
     fs::write(at("fixtures/minio/fixture.yml"), "name: minio").unwrap();
     refused(project.path(), "rename `fixture.yml` to `fixture.yaml`");
     fs::remove_file(at("fixtures/minio/fixture.yml")).unwrap();
     fs::write(at("fixtures/minio/minio.yaml"), "kind: x").unwrap();
-    refused(project.path(), "the folder holds no `fixture.yaml`");
+    refused(project.path(), "the folder has no `fixture.yaml`");
 }
 
-/// A project whose only fixture exports what a template makes.
+/// A project whose only fixture exports the result of a template.
 fn exporting(template: &str) -> TempDir {
     let project = tempfile::tempdir().unwrap();
     let at = |path: &str| project.path().join(path);
@@ -112,7 +113,7 @@ fn exporting(template: &str) -> TempDir {
 }
 
 #[test]
-fn a_template_ends_and_its_text_has_an_end() {
+fn the_work_and_the_output_of_a_template_are_limited() {
     parallax(exporting("a {{ 1 + 1 }}").path()).arg("plan").assert().success();
     for template in [
         "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
@@ -121,31 +122,28 @@ fn a_template_ends_and_its_text_has_an_end() {
         &format!("{{% macro d(x) %}}{{{{ x ~ x }}}}{{% endmacro %}}{{{{ {}'x'{} }}}}", "d(".repeat(40), ")".repeat(40)),
         "a {{ ('x' * 100000) | replace('x', 'y' * 100000) }}",
     ] {
-        parallax(exporting(template).path())
-            .arg("plan")
-            .timeout(Duration::from_mins(1))
-            .assert()
-            .code(2)
-            .stderr(contains("the template does too much or writes too much").or(contains("the template failed")));
+        parallax(exporting(template).path()).arg("plan").timeout(Duration::from_mins(1)).assert().code(2).stderr(
+            contains("the template takes too many steps or writes too much").or(contains("the template failed")),
+        );
     }
 }
 
 #[test]
-fn what_a_file_says_does_nothing_to_the_terminal() {
+fn text_from_a_file_cannot_control_the_terminal() {
     let project = project();
     let file = project.path().join("scenarios/contract/scenario.yaml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replacen("What k3s promises", "\"\\e]0;pwned\\a\\e[2J ##[add-mask]x \\u202e\"", 1)).unwrap();
     let listed = contains("pwned").and(contains("\u{1b}").or(contains("\u{202e}")).or(contains("##[")).not());
     parallax(project.path()).arg("list").assert().success().stdout(listed);
-    // A raw one is refused, and the line is shown.
+    // A raw control character is refused, and its line is shown.
     fs::write(&file, text.replacen("What k3s promises", "\u{1b}]0;pwned\u{7} ##[add-mask]x", 1)).unwrap();
-    let shown = contains("control character U+001B").and(contains("\u{1b}").or(contains("##[")).not());
+    let shown = contains("the control character U+001B").and(contains("\u{1b}").or(contains("##[")).not());
     parallax(project.path()).arg("lint").assert().code(2).stderr(shown);
 }
 
 #[test]
-fn a_program_on_this_machine_needs_a_word() {
+fn a_program_on_this_machine_needs_consent() {
     let (_home, root) = with_neighbour();
     let scenario = "name: x\nsummary: x\nvantages: { me: { outside: {} } }\nflow:\n  - id: spy\n    from: me\n    \
                     script: { run: [sh, -c, \"cat /proc/$PPID/environ\"] }\n    expect: { exit: 0 }\n";
@@ -156,7 +154,7 @@ fn a_program_on_this_machine_needs_a_word() {
     for command in ["lint", "plan"] {
         parallax(&root).arg(command).assert().success().stdout(named().and(contains("--allow-host-programs")));
     }
-    // In a container it is no business of this machine's.
+    // A program in a container does not run on this machine.
     fs::write(
         root.join("scenarios/x/scenario.yaml"),
         scenario.replacen("outside: {}", "outside: { image: clients }", 1),
@@ -166,7 +164,7 @@ fn a_program_on_this_machine_needs_a_word() {
 }
 
 #[test]
-fn in_ci_images_that_are_not_the_shipped_ones_need_a_word() {
+fn in_ci_images_other_than_the_shipped_ones_need_consent() {
     let project = project();
     fs::create_dir(project.path().join("images")).unwrap();
     let lock = "images: [{ name: k3s, for: x, reference: 'evil.example/k3s:1' }]";

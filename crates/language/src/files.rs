@@ -1,8 +1,4 @@
-//! Reading a project's files, which may be a stranger's.
-//!
-//! Only regular files within the project are read. Of what a link leads to elsewhere not a word is shown, and nothing is
-//! opened that could block or act: no pipe, no socket, no device. A file or folder that cannot be read is an error, since
-//! what is not found is not missed.
+//! Reads the files of a project. The project may be somebody else's, so its content is not trusted.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -13,23 +9,23 @@ use rustix::fs::{Mode, OFlags, open};
 use crate::scenario::Diagnostic;
 use crate::scenario::document::SIZE_LIMIT_BYTES;
 
-/// What may be read: what lies in one folder.
+/// The folder that a read must not leave.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
-    /// Without links.
+    /// The folder, with all links resolved.
     root: PathBuf,
 }
 
-/// What a path is.
+/// The kind of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// A folder, by its path without links.
+    /// A folder, with all links resolved.
     Folder(PathBuf),
-    /// A regular file, by its path without links.
+    /// A regular file, with all links resolved.
     File(PathBuf),
 }
 
-/// Why something is not read, and what to do.
+/// Why a path is refused, and how to fix it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) message: String,
@@ -42,33 +38,34 @@ impl Refused {
     }
 
     fn unreadable(error: &std::io::Error) -> Self {
-        let fix = (error.kind() == std::io::ErrorKind::PermissionDenied).then_some("make it readable, or take it away");
+        let fix =
+            (error.kind() == std::io::ErrorKind::PermissionDenied).then_some("change its permissions, or delete it");
         Self { message: format!("cannot be read: {error}"), fix }
     }
 
-    /// With the place; `what` is `the file` or `the folder`.
+    /// The diagnostic for this path. `what` is `the file` or `the folder`.
     pub(crate) fn at(&self, place: impl Into<String>, what: &str) -> Diagnostic {
         Diagnostic::of_file(place, format!("{what} {}", self.message)).maybe_fix(self.fix.map(str::to_owned))
     }
 }
 
 impl Bounds {
-    /// What lies in `root`.
+    /// Allows what lies in `root`.
     pub(crate) fn of(root: &Path) -> Result<Self, Refused> {
         let root = root.canonicalize().map_err(|error| Refused::unreadable(&error))?;
         Ok(Self { root })
     }
 
-    /// Whether a path, its links followed, lies in the folder.
-    pub(crate) fn hold(&self, path: &Path) -> bool {
+    /// Whether the path lies in the folder after its links are resolved.
+    pub(crate) fn contains(&self, path: &Path) -> bool {
         path.canonicalize().is_ok_and(|real| real.starts_with(&self.root))
     }
 
-    /// What a path is, its links followed.
-    pub(crate) fn look(&self, path: &Path) -> Result<Found, Refused> {
+    /// Resolves the links of a path and says what the path is.
+    pub(crate) fn inspect(&self, path: &Path) -> Result<Found, Refused> {
         let real = path.canonicalize().map_err(|error| Refused::unreadable(&error))?;
         if !real.starts_with(&self.root) {
-            let fix = "put it into the project itself: what lies elsewhere is not read";
+            let fix = "copy the target into the project: nothing outside the project is read";
             return Err(Refused::new("is a link that leads out of the project", fix));
         }
         let kind = real.symlink_metadata().map_err(|error| Refused::unreadable(&error))?.file_type();
@@ -77,14 +74,14 @@ impl Bounds {
         } else if kind.is_file() {
             Ok(Found::File(real))
         } else {
-            Err(Refused::new("is no regular file but a pipe, a socket or a device", "make it a regular file"))
+            Err(Refused::new("is a pipe, a socket or a device, not a regular file", "replace it with a regular file"))
         }
     }
 
-    /// The content of a file, and one byte past the limit of one that is longer, so that its reader sees that.
+    /// Reads a file up to one byte more than the size limit. The extra byte tells the caller that the file is too long.
     pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>, Refused> {
-        let Found::File(real) = self.look(path)? else {
-            return Err(Refused::new("is a folder", "a file of this name is read; give the folder another"));
+        let Found::File(real) = self.inspect(path)? else {
+            return Err(Refused::new("is a folder", "a file of this name is expected; rename the folder"));
         };
         let unreadable = |error: std::io::Error| Refused::unreadable(&error);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -95,7 +92,7 @@ impl Bounds {
     }
 }
 
-/// What lies in a folder, by name.
+/// The paths in a folder, sorted by name.
 pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, Refused> {
     let unreadable = |error: std::io::Error| Refused::unreadable(&error);
     let entries = std::fs::read_dir(folder).map_err(unreadable)?;
@@ -105,8 +102,9 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, Refused> {
     Ok(paths)
 }
 
-/// Whether a file's name is `wanted` but for its case or its ending: it would never be read, and never be missed.
-pub(crate) fn is_nearly(name: &str, wanted: &str) -> bool {
+/// Whether a name differs from `wanted` only in case or in `.yml` for `.yaml`. Such a file would be ignored without a
+/// word, so the caller reports it.
+pub(crate) fn is_misspelt(name: &str, wanted: &str) -> bool {
     let stem = |name: &str| {
         let name = name.to_lowercase();
         [".yaml", ".yml"].iter().find_map(|end| name.strip_suffix(end).map(str::to_owned))
@@ -152,8 +150,8 @@ mod tests {
             ("loop", Err("cannot be read")),
             ("none", Err("cannot be read: No such file")),
             ("folder", Err("is a folder")),
-            ("socket", Err("no regular file")),
-            ("pipe", Err("no regular file")),
+            ("socket", Err("not a regular file")),
+            ("pipe", Err("not a regular file")),
         ] {
             match (bounds.read(&project.join(name)), expected) {
                 (Ok(bytes), Ok(text)) => assert_eq!(bytes, text.as_bytes(), "{name}"),
@@ -164,12 +162,12 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_nearly_right_is_known() {
+    fn a_misspelt_file_name_is_recognised() {
         for name in ["scenario.yml", "Scenario.yaml", "SCENARIO.YML"] {
-            assert!(is_nearly(name, "scenario.yaml"), "{name}");
+            assert!(is_misspelt(name, "scenario.yaml"), "{name}");
         }
         for name in ["scenario.yaml", "scenario.md", "other.yaml", "scenario"] {
-            assert!(!is_nearly(name, "scenario.yaml"), "{name}");
+            assert!(!is_misspelt(name, "scenario.yaml"), "{name}");
         }
     }
 }

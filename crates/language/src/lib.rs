@@ -1,8 +1,8 @@
-//! The scenario language: how a scenario is written, read and checked, and what its fixtures bring. Nothing here has an
-//! effect.
+//! The scenario language: how a scenario is written, read and checked, and what its fixtures contribute. Nothing here
+//! has side effects.
 //!
-//! A crate of its own, because reading scenarios is what a person waits for at each keystroke of an editor: it is
-//! optimised in every build, which would cost minutes for the rest (`Cargo.toml`, profiles).
+//! This is a crate of its own so that it can be optimised in every build (`Cargo.toml`, profiles): people wait for it
+//! on each keystroke in an editor. Optimising the whole program would add minutes to each build.
 
 pub(crate) mod files;
 pub mod fixture;

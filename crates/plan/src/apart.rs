@@ -7,7 +7,7 @@ use parallax_vocab::VariantId;
 use serde_json::Value;
 
 use super::build::ANY_NAMESPACE;
-use parallax_language::fixture::{Library, Made, is_wide};
+use parallax_language::fixture::{ExpansionCache, Library, is_cluster_scoped};
 use parallax_language::scenario::action::Effect;
 use parallax_language::scenario::model::{ScriptStep, Step};
 use parallax_language::scenario::template::Tree;
@@ -19,14 +19,14 @@ use parallax_language::scenario::{Action, Loaded, Variant};
 /// `run::reset` does not undo: one variant would miss what another one patched or deleted.
 pub(super) fn environments<'a>(
     library: &Library,
-    made: &Made,
+    cache: &ExpansionCache,
     loaded: &'a Loaded,
     selected: &BTreeSet<VariantId>,
 ) -> Vec<(String, Vec<&'a Variant>)> {
     let mut shared = Vec::new();
     let mut own = Vec::new();
     let baseline = &loaded.variants[0];
-    let fixture_objects = fixture_objects(library, made, loaded);
+    let fixture_objects = fixture_objects(library, cache, loaded);
     let undone = |variant: &Variant| {
         let steps = variant.scenario.steps();
         steps
@@ -52,13 +52,13 @@ pub(super) fn environments<'a>(
 }
 
 /// Kind and name of the objects that the baseline's fixtures create, if a step applies any object.
-fn fixture_objects(library: &Library, made: &Made, loaded: &Loaded) -> BTreeSet<(String, String)> {
+fn fixture_objects(library: &Library, cache: &ExpansionCache, loaded: &Loaded) -> BTreeSet<(String, String)> {
     let baseline = &loaded.variants[0];
     if !baseline.scenario.steps().iter().any(|it| it.step.nature().effect == Effect::Applies) {
         return BTreeSet::new();
     }
     let fixtures =
-        loaded.with_places(baseline, |places| made.expand(library, &baseline.scenario, ANY_NAMESPACE, places));
+        loaded.with_places(baseline, |places| cache.expand(library, &baseline.scenario, ANY_NAMESPACE, places));
     // A fixture that cannot be expanded is reported elsewhere.
     let fixtures = fixtures.unwrap_or_default();
     let objects = fixtures.values().flat_map(|it| it.objects.iter().chain(&it.cluster_objects));
@@ -83,7 +83,7 @@ fn can_be_undone(variant: &Variant, step: &Step, fixture_objects: &BTreeSet<(Str
     let own = |object: &Value| {
         let elsewhere = object.pointer("/metadata/namespace").is_some();
         title(object).is_some_and(|it| !it.1.contains("{{") && !fixture_objects.contains(&it))
-            && (!elsewhere || is_wide(object))
+            && (!elsewhere || is_cluster_scoped(object))
     };
     let program = |script: &ScriptStep| {
         let vantage = step.from.as_ref().and_then(|from| variant.scenario.vantages.get(from));
@@ -112,7 +112,7 @@ mod tests {
         let loaded = Loaded::read(&library, "a", "scenario.yaml", text.as_bytes());
         let loaded = loaded.unwrap_or_else(|errors| panic!("{step}: {errors:?}"));
         let all = loaded.variants.iter().map(|it| it.id.clone()).collect();
-        environments(&library, &Made::default(), &loaded, &all).len()
+        environments(&library, &ExpansionCache::default(), &loaded, &all).len()
     }
 
     #[test]

@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 use super::{apart, hosts, pods};
-use parallax_language::fixture::{self, ClusterNeeds, Contributions, Library, Made};
+use parallax_language::fixture::{self, ClusterNeeds, Contributions, ExpansionCache, Library};
 use parallax_language::scenario::diagnostic::{suggest, tidy};
 use parallax_language::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery};
 use parallax_language::scenario::template::Tree;
-use parallax_language::scenario::{Diagnostic, Loaded, Variant, side_by_side};
+use parallax_language::scenario::{Diagnostic, Loaded, Variant, map_in_parallel};
 
 /// The first node port that the plan assigns. The apiserver's default range is 30000 to 32767.
 const FIRST_NODE_PORT: u16 = 30443;
@@ -76,11 +76,11 @@ fn to_depth(
     selected: &BTreeSet<VariantId>,
     depth: Depth,
 ) -> Result<Plan, PlanError> {
-    let made = Made::default();
+    let cache = ExpansionCache::default();
     let mut groups: BTreeMap<Wants, Vec<Draft<'_>>> = BTreeMap::new();
     let mut problems = Vec::new();
-    let drafts = drafts(library, &made, scenarios, selected);
-    let wants = side_by_side(&drafts, |draft| Wants::of(library, &made, draft));
+    let drafts = drafts(library, &cache, scenarios, selected);
+    let wants = map_in_parallel(&drafts, |draft| Wants::of(library, &cache, draft));
     for (draft, wants) in drafts.into_iter().zip(wants) {
         match wants {
             Ok(wants) => groups.entry(wants).or_default().push(draft),
@@ -94,7 +94,7 @@ fn to_depth(
         let shared = hosts::shared(drafts.iter().map(|draft| &draft.declared_hosts));
         let mut next_port = FIRST_NODE_PORT;
         let mut environments = Vec::new();
-        for environment in side_by_side(drafts, |draft| environment(library, draft, &shared, depth)) {
+        for environment in map_in_parallel(drafts, |draft| environment(library, draft, &shared, depth)) {
             match environment {
                 Ok(mut environment) => {
                     environment.edges = edges(&environment.fixtures, &mut next_port);
@@ -114,14 +114,14 @@ fn to_depth(
 /// The environments of the selected variants, each with its own namespace.
 fn drafts<'a>(
     library: &Library,
-    made: &Made,
+    cache: &ExpansionCache,
     scenarios: &'a [Loaded],
     selected: &BTreeSet<VariantId>,
 ) -> Vec<Draft<'a>> {
     let mut taken = BTreeSet::new();
     let mut drafts = Vec::new();
     for loaded in scenarios {
-        for (id, variants) in apart::environments(library, made, loaded, selected) {
+        for (id, variants) in apart::environments(library, cache, loaded, selected) {
             let Some(first) = variants.first() else { continue };
             let namespace = namespace(&loaded.path, first.break_id.as_deref(), &mut taken);
             let declared_hosts = fixture::hosts(library, &first.scenario);
@@ -143,12 +143,12 @@ struct Wants {
 }
 
 impl Wants {
-    fn of(library: &Library, made: &Made, draft: &Draft<'_>) -> Result<Self, Vec<Diagnostic>> {
+    fn of(library: &Library, cache: &ExpansionCache, draft: &Draft<'_>) -> Result<Self, Vec<Diagnostic>> {
         let variant = draft.variants[0];
         // Expands with a placeholder namespace, so that objects that refer to their own namespace compare as equal.
         let fixtures = draft
             .loaded
-            .with_places(variant, |places| made.expand(library, &variant.scenario, ANY_NAMESPACE, places))?;
+            .with_places(variant, |places| cache.expand(library, &variant.scenario, ANY_NAMESPACE, places))?;
         let mut traits = variant.scenario.cluster.clone();
         // The scenario's value has priority; otherwise the widest value that a fixture needs is used.
         let needs = || fixtures.values().map(|it| &it.cluster);
@@ -166,7 +166,7 @@ impl Wants {
         // Cluster-wide objects that a step applies are visible to every environment, too.
         let steps = draft.variants.iter().flat_map(|it| it.scenario.steps());
         let applied = steps.flat_map(|it| it.step.action.rules().objects()).map(Tree::value);
-        objects.extend(applied.filter(|it| fixture::is_wide(it)).map(Value::to_string));
+        objects.extend(applied.filter(|it| fixture::is_cluster_scoped(it)).map(Value::to_string));
         objects.sort();
         objects.dedup();
         let without_cluster =

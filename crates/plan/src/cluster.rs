@@ -6,7 +6,7 @@ use parallax_vocab::VariantId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use parallax_language::fixture::{Container, Contributions, DnsHost, DnsRule, is_wide};
+use parallax_language::fixture::{Container, Contributions, DnsHost, DnsRule, is_cluster_scoped};
 use parallax_language::scenario::Variant;
 use parallax_language::scenario::model::{ClusterTraits, PodVantage};
 
@@ -160,7 +160,7 @@ impl EnvironmentPlan {
     /// Whether a flow applies cluster-wide objects.
     pub fn applies_wide(&self) -> bool {
         let steps = self.variants.iter().flat_map(|it| it.variant.scenario.steps());
-        steps.flat_map(|it| it.step.action.rules().objects()).any(|it| is_wide(it.value()))
+        steps.flat_map(|it| it.step.action.rules().objects()).any(|it| is_cluster_scoped(it.value()))
     }
 }
 

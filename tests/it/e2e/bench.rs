@@ -1,4 +1,5 @@
-//! What the tests stand on: a copy of the project, a run as a child process, the engine's complete lists.
+//! Support for the end-to-end tests: a copy of the project, a run as a child process, and the complete lists of the
+//! container engine's objects.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,12 +17,12 @@ use tempfile::TempDir;
 
 use crate::engine::bench::docker;
 
-/// Longer than any run here takes on a busy machine.
-const RUN_WITHIN: Duration = Duration::from_mins(4);
-/// Between two looks at what another process does and nobody announces.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// The time limit of a run. It is longer than any run of these tests takes on a busy machine.
+const RUN_TIMEOUT: Duration = Duration::from_mins(4);
+/// The interval at which the state of another process is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A flow that stands still until somebody makes the ConfigMap `gate`, or the run is ended.
+/// A flow that waits until somebody creates the ConfigMap `gate`, or until the run ends.
 pub(super) const HELD: &str = r"name: held
 summary: A flow that waits until it is let go
 vantages:
@@ -30,45 +31,45 @@ flow:
   - { id: gate, resource: { api-version: v1, kind: ConfigMap, name: gate }, eventually: 3m, expect: { object: { kind: ConfigMap } } }
 ";
 
-/// Says once that nothing was tested, where the caller's environment says that there is no engine.
+/// Whether the caller's environment says that there is no container engine. If so, reports that nothing was tested.
 pub(super) fn no_engine() -> bool {
     let none = std::env::var_os("PARALLAX_TEST_NO_ENGINE").is_some();
     if none {
-        eprintln!("NOT TESTED: PARALLAX_TEST_NO_ENGINE is set, so nothing here meets a real engine");
+        eprintln!("NOT TESTED: PARALLAX_TEST_NO_ENGINE is set, so no test uses a real container engine");
     }
     none
 }
 
-/// Room for runs, given back on drop.
-pub(super) struct Room(usize);
+/// A reservation for runs. Dropping it releases them.
+pub(super) struct Reservation(usize);
 
-static TAKEN: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
-/// Clusters at once, in this process.
-const ROOMS: usize = 2;
+static RESERVED: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+/// The largest number of runs, and so of clusters, at the same time in this process.
+const RUN_LIMIT: usize = 2;
 
-/// Waits until so many runs may begin.
-pub(super) fn room(runs: usize) -> Room {
-    let (taken, freed) = &TAKEN;
-    let guard = taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut guard = freed.wait_while(guard, |taken| *taken + runs > ROOMS).unwrap();
+/// Waits until this many runs can start.
+pub(super) fn reserve(runs: usize) -> Reservation {
+    let (reserved, freed) = &RESERVED;
+    let guard = reserved.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut guard = freed.wait_while(guard, |reserved| *reserved + runs > RUN_LIMIT).unwrap();
     *guard += runs;
-    Room(runs)
+    Reservation(runs)
 }
 
-impl Drop for Room {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        *TAKEN.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) -= self.0;
-        TAKEN.1.notify_all();
+        *RESERVED.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) -= self.0;
+        RESERVED.1.notify_all();
     }
 }
 
-/// A copy of the project, with state of its own.
+/// A copy of the project, with its own state folder.
 pub(super) struct Project {
     folder: TempDir,
 }
 
 impl Project {
-    /// Fixtures and images as they are, and no scenario.
+    /// A project with the repository's fixtures and images, and without scenarios.
     pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -79,14 +80,14 @@ impl Project {
         Self { folder }
     }
 
-    /// With the flow that stands still.
+    /// A project with the waiting flow.
     pub(super) fn held() -> Self {
         let project = Self::new();
         project.scenario("held", HELD);
         project
     }
 
-    /// With the scenario that the project is about.
+    /// A project with the scenario `presign/presigned-url`.
     pub(super) fn presigned_url() -> Self {
         let project = Self::new();
         let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/presign/presigned-url");
@@ -104,14 +105,14 @@ impl Project {
         fs::write(folder.join("scenario.yaml"), text).unwrap();
     }
 
-    /// Changes one place of one file; a text that is not there exactly once fails the test.
+    /// Replaces a text in a file. The test fails unless the text occurs exactly once.
     pub(super) fn change(&self, file: &str, from: &str, to: &str) {
         let text = fs::read_to_string(self.path(file)).unwrap();
         assert_eq!(text.matches(from).count(), 1, "{file}: {from}");
         fs::write(self.path(file), text.replace(from, to)).unwrap();
     }
 
-    /// `parallax` in this project, as a person would call it.
+    /// A command that runs `parallax` in this project, as a person would.
     pub(super) fn parallax(&self, args: &[&str]) -> Command {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin("parallax"));
         command.args(args).current_dir(self.folder.path()).env("XDG_STATE_HOME", self.path("state"));
@@ -121,7 +122,7 @@ impl Project {
         command
     }
 
-    /// A cache of this project's own that begins with everything that the user's has: what is made here goes with it.
+    /// A cache of this project that starts with links to the user's cache. New entries are deleted with the project.
     pub(super) fn own_cache(&self) -> PathBuf {
         let cache = self.path("cache");
         link_cache(&cache);
@@ -135,7 +136,7 @@ impl Project {
         Run::start(command, self)
     }
 
-    /// Whether the run's reaper has swept, or the run itself has closed.
+    /// Whether the objects of the run were removed, by its reaper or by the run itself.
     pub(super) fn is_swept(&self, run: &str) -> bool {
         let folder = self.path("state/parallax/runs").join(run);
         !folder.exists() || folder.join("swept").exists()
@@ -155,7 +156,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Links of everything in the user's cache.
+/// Links everything from the user's cache.
 pub(super) fn link_cache(cache: &Path) {
     let users = parallax_images::Cache::open().unwrap();
     for folder in ["layers", "images"] {
@@ -167,28 +168,28 @@ pub(super) fn link_cache(cache: &Path) {
     }
 }
 
-/// A run under way. Dropping it kills it, and its reaper cleans.
+/// A run in progress. Dropping it kills the run, and its reaper removes the run's objects.
 pub(super) struct Run {
     child: Child,
-    /// Its id.
+    /// The id of the run.
     pub(super) id: String,
     lines: Receiver<String>,
-    heard: Vec<String>,
+    stderr_lines: Vec<String>,
     stdout: Option<std::thread::JoinHandle<String>>,
     directory: PathBuf,
 }
 
 impl Run {
-    /// Starts a prepared command and reads the run's id from its first line.
+    /// Starts a prepared command, and reads the run's id from its first line.
     pub(super) fn start(mut command: Command, project: &Project) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let (said, lines) = channel();
+        let (sender, lines) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                // Nobody may listen any more; the pipe must be read all the same.
-                let _ = said.send(line);
+                // The receiver can be gone, but the pipe must still be drained.
+                let _ = sender.send(line);
             }
         });
         let mut stdout = child.stdout.take().unwrap();
@@ -201,7 +202,7 @@ impl Run {
             child,
             id: String::new(),
             lines,
-            heard: Vec::new(),
+            stderr_lines: Vec::new(),
             stdout: Some(stdout),
             directory: project.path("target/e2e"),
         };
@@ -211,22 +212,22 @@ impl Run {
         run
     }
 
-    /// Waits for a line that holds `part`.
+    /// Waits for a line that contains `part`.
     pub(super) fn wait_for(&mut self, part: &str) -> String {
-        let deadline = Instant::now() + RUN_WITHIN;
+        let deadline = Instant::now() + RUN_TIMEOUT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(line) = self.lines.recv_timeout(left) else {
-                panic!("no line with {part:?} came:\n{}", self.heard.join("\n"));
+                panic!("no line with {part:?} came:\n{}", self.stderr_lines.join("\n"));
             };
-            self.heard.push(line.clone());
+            self.stderr_lines.push(line.clone());
             if line.contains(part) {
                 return line;
             }
         }
     }
 
-    /// Waits until the record holds a step's end.
+    /// Waits until the record contains the end of a step.
     pub(super) fn wait_for_step(&self, step: &str) {
         eventually(&format!("the end of step {step}"), || {
             self.events()
@@ -235,7 +236,7 @@ impl Run {
         });
     }
 
-    /// Waits until the record holds so many ends of steps of that name.
+    /// Waits until the record contains this many ends of steps with this name.
     pub(super) fn wait_for_steps(&self, step: &str, count: usize) {
         eventually(&format!("{count} ends of step {step}"), || {
             let ended = |event: &&Event| matches!(&event.event, EventKind::StepEnded(it) if it.step.as_str() == step);
@@ -255,24 +256,24 @@ impl Run {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the run.
     pub(super) fn end(mut self) -> Ended {
-        let deadline = Instant::now() + RUN_WITHIN;
+        let deadline = Instant::now() + RUN_TIMEOUT;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(Instant::now() < deadline, "the run did not end:\n{}", self.heard.join("\n"));
-            std::thread::sleep(LOOK_AGAIN);
+            assert!(Instant::now() < deadline, "the run did not end:\n{}", self.stderr_lines.join("\n"));
+            std::thread::sleep(POLL_INTERVAL);
         };
         let stdout = self.stdout.take().unwrap().join().unwrap();
         while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(5)) {
-            self.heard.push(line);
+            self.stderr_lines.push(line);
         }
         Ended {
             code: status.code(),
             stdout,
-            stderr: self.heard.join("\n"),
+            stderr: self.stderr_lines.join("\n"),
             events: self.events(),
             directory: self.directory.clone(),
         }
@@ -286,15 +287,15 @@ impl Drop for Run {
     }
 }
 
-/// A run that ended.
+/// A run that has ended.
 #[derive(Debug)]
 pub(super) struct Ended {
-    /// None after a signal.
+    /// `None` if a signal ended the process.
     pub(super) code: Option<i32>,
     pub(super) stdout: String,
     pub(super) stderr: String,
     pub(super) events: Vec<Event>,
-    /// The run's folder.
+    /// The folder of the run.
     pub(super) directory: PathBuf,
 }
 
@@ -311,7 +312,7 @@ impl Ended {
         }
     }
 
-    /// How a part of the environment ended: detail, duration, and why it failed.
+    /// The detail, the duration and the failure of a part of the set-up.
     #[track_caller]
     pub(super) fn setup(&self, wanted: &str) -> (&str, Duration, Option<&Failure>) {
         let found = self.events.iter().find_map(|event| match &event.event {
@@ -339,18 +340,18 @@ impl Ended {
     }
 }
 
-/// Waits for what another process does: there is nothing to await but its effect.
+/// Waits for an effect of another process. The effect can only be polled.
 #[track_caller]
 pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_mins(1);
     while !holds() {
         assert!(Instant::now() < deadline, "{what}: not within a minute");
-        std::thread::sleep(LOOK_AGAIN);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// The engine's complete lists of containers, networks and volumes, as `KIND NAME`, without what carries the label of
-/// a run that is not among `ours`: others may use the engine at the same time.
+/// The complete lists of the engine's containers, networks and volumes, as `KIND NAME`. Objects of runs that are not in
+/// `ours` are left out, because others can use the engine at the same time.
 pub(super) fn lists(ours: &[&str]) -> BTreeSet<String> {
     let label = "{{.Label \"io.parallax.run\"}}";
     let lists = [

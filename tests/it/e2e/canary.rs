@@ -1,4 +1,5 @@
-//! The canary: a flow that prints secrets in every way it can. Nothing that the run writes or shows holds one, nor a piece.
+//! A canary test for secrets: a flow prints secrets in every way it can. No output of the run may contain a secret or a
+//! part of one.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,20 +13,20 @@ use kube::Api;
 use kube::api::{ListParams, PostParams};
 use parallax_vocab::EventKind;
 
-use super::bench::{Ended, Project, Run, lists, no_engine, room};
+use super::bench::{Ended, Project, Run, lists, no_engine, reserve};
 use super::standing::cluster;
 
-/// Made in a pod, and told backwards so that the scenario's file does not hold it.
+/// A secret that a pod creates. The scenario's file contains it only in reverse.
 const CANARY: &str = "canary-5Zq9/x7+Lw2\"tV0<rB8&mN3";
-/// A piece of a secret that is as long is enough to know it by.
+/// A part of a secret that is this long counts as a leak.
 const PIECE: usize = 8;
-/// Of a secret that is longer, a key or a token, the redactor keeps no more than every eighth piece.
+/// The redactor does not store every part of a secret that is longer than this, such as a key or a token.
 const SHORT: usize = 64;
 
-/// Every key of the kind that certificates have begins so, and so does what they say of its public half.
+/// The common prefix of the certificates' private keys and of their public halves. It is not secret.
 const KIND_OF_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
 
-/// Prints each secret that a pod has: as it is, encoded, and so that what quotes the line cuts it.
+/// Prints each secret of a pod: plain, encoded, and in positions at which a quoted line is cut.
 const PRINTER: &str = r#"
 import base64, json, os, urllib.parse
 for s in (os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["AWS_ACCESS_KEY_ID"], os.environ["CANARY"]):
@@ -80,7 +81,7 @@ flow:
   - {{ id: opened, from: host, http: {{ get: "{{{{ url }}}}" }}, expect: {{ status: 200 }} }}
 "#
     );
-    // What quotes a line shows its first two hundred characters: the cut falls into the secret in each of these.
+    // A quoted line is cut after two hundred characters. Each of these lines puts a secret across the cut.
     for pad in (150..200).step_by(7) {
         let run =
             format!("printf '%0{pad}d%s' 0 \"$AWS_SECRET_ACCESS_KEY\"; printf '%0{pad}d%s' 0 \"$CANARY\" >&2; exit 5");
@@ -95,7 +96,8 @@ flow:
     text + "  - { id: gate, " + gate + " }\n"
 }
 
-/// The ways in which a secret may be written, made here once more: the redactor's own could share its mistakes.
+/// The ways in which a secret can be written. They are computed independently of the redactor, which could have a
+/// mistake.
 fn forms(secret: &str) -> BTreeMap<String, String> {
     let json = |text: &str| serde_json::to_string(text).unwrap().trim_matches('"').to_owned();
     let percent = |byte: &u8| {
@@ -117,7 +119,8 @@ fn forms(secret: &str) -> BTreeMap<String, String> {
         let bytes = ["x".repeat(before).as_bytes(), secret.as_bytes()].concat();
         for (name, text) in [("base64", STANDARD_NO_PAD.encode(&bytes)), ("base64url", URL_SAFE_NO_PAD.encode(&bytes))]
         {
-            // The first characters also hold bits of what stands before, the last of what follows.
+            // The first characters also contain bits of the text before, and the last one contains bits of the text
+            // after.
             let inner = text[if before == 0 { 0 } else { before + 1 }..text.len() - 1].to_owned();
             forms.insert(format!("{name} after {before}"), inner);
         }
@@ -125,7 +128,7 @@ fn forms(secret: &str) -> BTreeMap<String, String> {
     forms
 }
 
-/// Each place and form in which a piece of a secret is to be seen.
+/// Every place and form in which a part of a secret occurs.
 fn hits(texts: &[(String, String)], secrets: &[String]) -> Vec<String> {
     let mut hits = Vec::new();
     for secret in secrets {
@@ -145,7 +148,7 @@ fn hits(texts: &[(String, String)], secrets: &[String]) -> Vec<String> {
 }
 
 #[test]
-fn the_flow_is_in_order() {
+fn the_flow_is_valid() {
     let library = parallax_language::fixture::Library::shipped();
     let loaded = parallax_language::scenario::Loaded::read(&library, "canary", "scenario.yaml", scenario().as_bytes());
     if let Err(errors) = loaded {
@@ -153,7 +156,7 @@ fn the_flow_is_in_order() {
     }
 }
 
-/// The search itself: it finds a secret in each of its forms, and a piece of it.
+/// Tests the search itself: it finds a secret in each form, and a part of it.
 #[test]
 fn the_search_finds_each_form_and_each_piece() {
     let secrets = [CANARY.to_owned()];
@@ -169,7 +172,7 @@ fn the_search_finds_each_form_and_each_piece() {
     assert!(of("[redacted]").is_empty());
 }
 
-/// Everything that a run writes or shows.
+/// All outputs of a run: files and streams.
 fn outputs(ended: &Ended, summary: &Path) -> Vec<(String, String)> {
     let mut texts = vec![("stdout".to_owned(), ended.stdout.clone()), ("stderr".to_owned(), ended.stderr.clone())];
     texts.push(("step summary".to_owned(), fs::read_to_string(summary).unwrap()));
@@ -184,14 +187,14 @@ fn outputs(ended: &Ended, summary: &Path) -> Vec<(String, String)> {
     texts
 }
 
-/// Every value of every Secret of the cluster that is worth hiding.
+/// All values in the cluster's Secrets that must stay secret.
 async fn held(run: &Run) -> Vec<String> {
     let client = cluster(&run.id).await;
     let secrets: Api<Secret> = Api::all(client);
     let secrets = secrets.list(&ListParams::default()).await.unwrap();
     let values = secrets.items.into_iter().filter_map(|it| it.data).flatten();
     let values = values.filter_map(|(_, value)| String::from_utf8(value.0).ok());
-    // What is short or a word is no secret that could be told from a report's own words; a certificate is no secret.
+    // Short values and plain words cannot be distinguished from the words of a report. Certificates are public.
     let random = |text: &String| text.len() >= 12 && text.bytes().any(|byte| byte.is_ascii_digit());
     let values = values.filter(|text| random(text) && !text.contains("BEGIN CERTIFICATE"));
     let body = |text: String| {
@@ -203,11 +206,11 @@ async fn held(run: &Run) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_output_of_a_run_holds_a_secret_or_a_piece_of_one() {
+async fn no_output_of_a_run_contains_a_secret_or_a_part_of_one() {
     if no_engine() {
         return;
     }
-    let _room = tokio::task::spawn_blocking(|| room(1)).await.unwrap();
+    let _reserved = tokio::task::spawn_blocking(|| reserve(1)).await.unwrap();
     let project = Project::new();
     project.scenario("canary", &scenario());
     let before = lists(&[]);
@@ -221,7 +224,7 @@ async fn no_output_of_a_run_holds_a_secret_or_a_piece_of_one() {
     secrets.push(CANARY.to_owned());
     secrets.sort();
     secrets.dedup();
-    // The store's two, what the flow keeps of its own, the key of the store's certificate.
+    // The two keys of the store, the secrets of the flow, and the key of the store's certificate.
     assert!(secrets.len() > 4, "{} secrets", secrets.len());
     let gate: ConfigMap = serde_json::from_value(serde_json::json!({ "metadata": { "name": "gate" } })).unwrap();
     let gates: Api<ConfigMap> = Api::namespaced(cluster(&run.id).await, "canary");
@@ -232,11 +235,11 @@ async fn no_output_of_a_run_holds_a_secret_or_a_piece_of_one() {
     ended.assert_code(1);
     let texts = outputs(&ended, &summary);
     let hits = hits(&texts, &secrets);
-    assert_eq!(hits, Vec::<String>::new(), "{} pieces of secrets are to be seen", hits.len());
+    assert_eq!(hits, Vec::<String>::new(), "{} parts of secrets are visible", hits.len());
     let tokens: Vec<&String> = texts.iter().filter(|(_, text)| text.contains("eyJ")).map(|(place, _)| place).collect();
-    assert_eq!(tokens, Vec::<&String>::new(), "a JSON web token is to be seen");
+    assert_eq!(tokens, Vec::<&String>::new(), "a JSON web token is visible");
 
-    // None of that was for want of anything to hide: each step brought secrets, and they were taken out.
+    // The check is only valid if there was something to hide: each step had secrets, and they were redacted.
     for step in ["canary", "printed", "failed", "token", "told", "put", "cut-150", "cut-199"] {
         let found = ended.events.iter().find_map(|event| match &event.event {
             EventKind::StepEnded(it) if it.step.as_str() == step => Some(serde_json::to_string(it).unwrap()),

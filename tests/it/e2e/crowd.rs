@@ -1,8 +1,8 @@
-//! Two runs at once, one of them in an environment full of rubbish: the same verdicts.
+//! Two runs at the same time, one of them with misleading environment variables, have the same verdicts.
 
-use super::bench::{Ended, Project, Run, lists, no_engine, room};
+use super::bench::{Ended, Project, Run, lists, no_engine, reserve};
 
-/// What a caller's shell may hold, and no probe may inherit.
+/// Variables that a caller's shell can have and that no probe may inherit.
 const RUBBISH: [(&str, &str); 12] = [
     ("AWS_ACCESS_KEY_ID", "rubbish"),
     ("AWS_SECRET_ACCESS_KEY", "rubbish"),
@@ -18,7 +18,7 @@ const RUBBISH: [(&str, &str); 12] = [
     ("KUBECONFIG", "/nonexistent/config"),
 ];
 
-/// Every step's verdict, with the cause but without what differs from run to run.
+/// The verdict of every step with its cause, without details that differ between runs.
 fn verdicts(ended: &Ended) -> Vec<String> {
     let mut verdicts: Vec<String> = ended
         .steps()
@@ -37,7 +37,7 @@ fn two_runs_at_once_pass_and_the_callers_environment_changes_nothing() {
     if no_engine() {
         return;
     }
-    let _room = room(2);
+    let _reserved = reserve(2);
     let project = Project::presigned_url();
     let before = lists(&[]);
     let variants = ["presign/presigned-url+client-without-the-ca", "presign/presigned-url+host-rewritten"];

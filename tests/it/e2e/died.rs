@@ -1,4 +1,5 @@
-//! A store or an agent that dies during a flow: an error of the environment, whatever the flow had declared.
+//! A store or an agent that dies during a flow is an error of the environment, even if the flow declares such a
+//! failure.
 
 use std::process::Command;
 
@@ -6,10 +7,10 @@ use parallax_vocab::EventKind;
 use parallax_vocab::event::{Outcome, StepEnded};
 use serial_test::serial;
 
-use super::bench::{Ended, Project, eventually, lists, no_engine, room};
+use super::bench::{Ended, Project, eventually, lists, no_engine, reserve};
 use super::unanswered::node;
 
-/// Its break is as declared when the store is gone, which the break does not bring about.
+/// A scenario whose break would pass if the store is gone, although the break does not cause that.
 const STORE: &str = r#"name: store
 summary: A store that is asked after a while
 fixtures:
@@ -29,7 +30,7 @@ breaks:
     fails: { asked: { connect: refused } }
 "#;
 
-/// Its agent is not asked any more when it dies.
+/// A scenario whose agent dies after its last question.
 const AGENT: &str = r"name: agent
 summary: An agent that has told what it saw
 vantages:
@@ -40,7 +41,7 @@ flow:
   - { id: still, needs: [begun-agent], from: host, dns: { name: nothing.example.org }, expect: { dns: no-such-name }, consistently: 10s }
 ";
 
-/// What a flow ends itself is no accident.
+/// A scenario that ends the store itself. That is not an accident.
 const MEANT: &str = r#"name: meant
 summary: A store that the flow itself ends
 fixtures:
@@ -53,7 +54,7 @@ flow:
   - { id: again, needs: [killed], from: host, http: { get: "{{ store.endpoint }}/minio/health/live" }, expect: { status: 200 }, eventually: 30s }
 "#;
 
-/// Ends a container of a namespace's pods by the node's runtime, where one runs.
+/// Ends the running containers with this name in a namespace, through the node's container runtime.
 fn end_container(node: &str, namespace: &str, container: &str) {
     let ctr = |args: &[&str]| {
         let ran = Command::new("docker").args(["exec", node, "ctr", "--namespace", "k8s.io"]).args(args).output();
@@ -64,7 +65,7 @@ fn end_container(node: &str, namespace: &str, container: &str) {
         "labels.\"io.kubernetes.pod.namespace\"=={namespace},labels.\"io.kubernetes.container.name\"=={container}"
     );
     for id in ctr(&["containers", "ls", "--quiet", &filter]).lines() {
-        // One that has ended already has no task any more.
+        // A container that has already ended has no task.
         ctr(&["tasks", "kill", "--signal", "SIGKILL", id]);
     }
 }
@@ -82,11 +83,11 @@ fn assert_died(ended: &Ended, variant: &str, container: &str) {
 
 #[test]
 #[serial(engine)]
-fn what_died_during_a_flow_is_no_proof_of_a_break_and_no_pass() {
+fn a_container_that_dies_during_a_flow_gives_no_verdict() {
     if no_engine() {
         return;
     }
-    let _room = room(1);
+    let _reserved = reserve(1);
     let project = Project::new();
     for (name, text) in [("store", STORE), ("agent", AGENT), ("meant", MEANT)] {
         project.scenario(name, text);
@@ -98,7 +99,8 @@ fn what_died_during_a_flow_is_no_proof_of_a_break_and_no_pass() {
     let node = node(&id);
     end_container(&node, "agent", "agent");
     run.wait_for_step("begun-store");
-    // The store stays away for the rest of its flow: what is ended again and again is begun more and more slowly.
+    // The store must stay away for the rest of its flow, so it is ended repeatedly. The kubelet restarts it with
+    // growing delays.
     eventually("the end of the store's flow", || {
         end_container(&node, "store-dead", "minio");
         let asked = |it: &StepEnded| it.step.as_str() == "asked";

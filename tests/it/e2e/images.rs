@@ -1,4 +1,4 @@
-//! Images that cannot be had: exit 3, the image, the command, its last lines.
+//! Images that cannot be built: exit code 3, the image, the command, and the last lines of its output.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,11 +32,11 @@ async fn a_build_that_fails_shows_its_command_and_last_lines() {
     assert_eq!(lists(&[&id]), before);
 }
 
-/// A small file system, unmounted on drop.
+/// A small file system that is unmounted on drop.
 struct Small(PathBuf);
 
 impl Small {
-    /// None where this process may not mount.
+    /// `None` if this process is not allowed to mount.
     fn mount(at: &Path, size: &str) -> Option<Self> {
         fs::create_dir(at).unwrap();
         let status =
@@ -52,14 +52,14 @@ impl Drop for Small {
 }
 
 #[test]
-fn a_full_disk_is_said_and_leaves_nothing() {
+fn a_full_disk_is_reported_and_leaves_nothing_behind() {
     if no_engine() {
         return;
     }
     let project = Project::held();
     let cache = project.path("small");
     let Some(small) = Small::mount(&cache, "size=4m,mode=700") else {
-        eprintln!("NOT TESTED: a full disk takes a small tmpfs, and this process may not mount one");
+        eprintln!("NOT TESTED: the test needs a small tmpfs, and this process is not allowed to mount one");
         return;
     };
     link_cache(&cache);

@@ -1,4 +1,4 @@
-//! Ctrl-C: exit 130 and nothing left, whatever was going on.
+//! Ctrl-C ends a run in any phase with exit code 130 and leaves nothing behind.
 
 use std::time::Instant;
 
@@ -6,15 +6,15 @@ use parallax_vocab::event::Outcome;
 use rustix::process::Signal;
 use serial_test::serial;
 
-use super::bench::{Project, eventually, lists, no_engine, room};
+use super::bench::{Project, eventually, lists, no_engine, reserve};
 
 #[test]
-fn ctrl_c_leaves_nothing_at_any_phase() {
+fn ctrl_c_leaves_nothing_behind_in_any_phase() {
     if no_engine() {
         return;
     }
-    let _room = room(1);
-    // Each phase is known by a line that is printed when it begins.
+    let _reserved = reserve(1);
+    // A line of the output marks the beginning of each phase.
     for phase in ["record in", "image/", "cluster/c1  cluster c1", "environment/held  namespace", "on c1 in held"] {
         let project = Project::held();
         let before = lists(&[]);
@@ -45,11 +45,11 @@ fn ctrl_c_leaves_nothing_at_any_phase() {
 
 #[test]
 #[serial(engine)]
-fn a_second_ctrl_c_stops_at_once_says_what_remains_and_the_reaper_removes_it() {
+fn a_second_ctrl_c_stops_at_once_lists_what_remains_and_the_reaper_removes_it() {
     if no_engine() {
         return;
     }
-    let _room = room(1);
+    let _reserved = reserve(1);
     let project = Project::held();
     let before = lists(&[]);
     let mut run = project.e2e(&[]);

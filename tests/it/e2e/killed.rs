@@ -1,13 +1,14 @@
-//! SIGKILL: the reaper cleans; without it, `parallax gc` does, and spares what lives.
+//! After SIGKILL the reaper removes the objects of a run. If the reaper is dead too, `parallax gc` does, and it leaves
+//! living runs alone.
 
 use std::fs;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serial_test::serial;
 
-use super::bench::{Project, eventually, lists, no_engine, room};
+use super::bench::{Project, eventually, lists, no_engine, reserve};
 
-/// The process that outlives the harness of a run.
+/// The process id of a run's reaper, which outlives the harness.
 fn reaper_of(run: &str) -> Pid {
     let found = fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
@@ -20,15 +21,15 @@ fn reaper_of(run: &str) -> Pid {
 
 #[test]
 #[serial(engine)]
-fn after_sigkill_the_reaper_cleans_and_without_it_gc_does_and_spares_the_living() {
+fn after_sigkill_the_reaper_cleans_up_and_without_it_gc_does_and_spares_living_runs() {
     if no_engine() {
         return;
     }
-    let _room = room(2);
+    let _reserved = reserve(2);
     let project = Project::held();
     let before = lists(&[]);
     let (mut dead, mut living) = (project.e2e(&[]), project.e2e(&[]));
-    // In the middle of it: the network and the world are there, the node is about to be.
+    // At this moment the network and the container `world` exist, and the node is about to start.
     dead.wait_for("cluster/c1  cluster c1");
     eventually("containers", || {
         lists(&[&dead.id]).iter().any(|it| it.starts_with("container") && it.contains(&dead.id))
@@ -38,7 +39,7 @@ fn after_sigkill_the_reaper_cleans_and_without_it_gc_does_and_spares_the_living(
     let dead_id = dead.id.clone();
     assert_eq!(dead.end().code, None);
     living.wait_for("on c1 in held");
-    let stands = lists(&[&living.id]);
+    let objects_of_living = lists(&[&living.id]);
     assert_ne!(lists(&[&dead_id]), before, "nothing was there to be collected");
 
     let output = project.parallax(&["gc"]).output().unwrap();
@@ -47,7 +48,7 @@ fn after_sigkill_the_reaper_cleans_and_without_it_gc_does_and_spares_the_living(
     assert!(words.contains(&format!("run {dead_id}: ")), "{words}");
     assert!(words.contains(&format!("run {}: left alone, its process lives", living.id)), "{words}");
     assert_eq!(lists(&[&dead_id]), before);
-    assert_eq!(lists(&[&living.id]), stands, "a living run lost something");
+    assert_eq!(lists(&[&living.id]), objects_of_living, "a living run lost something");
 
     living.signal(Signal::KILL);
     let living_id = living.id.clone();

@@ -1,9 +1,9 @@
-//! A machine without an engine.
+//! A machine without a container engine.
 
 use super::bench::Project;
 
 #[test]
-fn an_engine_that_is_not_there_is_named_with_the_fix() {
+fn a_missing_engine_is_reported_with_its_name_and_a_fix() {
     let project = Project::held();
     let mut command = project.parallax(&["e2e"]);
     command.env("DOCKER_HOST", "unix:///nonexistent");

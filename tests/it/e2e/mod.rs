@@ -1,7 +1,7 @@
-//! `parallax e2e` when things go wrong: the binary itself, against a real engine and a real cluster.
+//! `parallax e2e` when things go wrong: tests of the binary with a real engine and a real cluster.
 //!
-//! Each test works on a copy of the project, changes one thing in it, and asserts the words and the exit code that a
-//! person gets, and that nothing is left in the engine. At most two runs go on at once: a cluster each.
+//! Each test works on a copy of the project and changes one thing in it. It asserts the output and the exit code that a
+//! person gets, and that the engine has no objects left. At most two runs, with a cluster each, run at the same time.
 
 mod bench;
 mod canary;

@@ -1,5 +1,5 @@
-//! A run that stands still in its flow, looked at from outside: its listeners, its secrets, and what happens when its
-//! agent's pod goes.
+//! A run that waits in its flow is observed from outside: its listening sockets, its secrets, and the effect of
+//! deleting its agent's pod.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ use parallax::cluster::{client, outside};
 use parallax_engine::{Engine, RealSurroundings, find};
 use parallax_vocab::event::Outcome;
 
-use super::bench::{Ended, Project, lists, no_engine, room};
+use super::bench::{Ended, Project, lists, no_engine, reserve};
 use crate::engine::bench::docker;
 
 const SCENARIO: &str = r#"name: standing
@@ -32,9 +32,9 @@ flow:
   - { id: after, from: app, dns: { name: "{{ store.host }}" }, expect: { address: "{{ store.cluster-ip }}" } }
 "#;
 
-/// A client for the run's only cluster, by the second way: the engine, the node's kubeconfig, its published port.
+/// A client for the run's only cluster. It uses the node's kubeconfig and its published port.
 pub(super) async fn cluster(run: &str) -> Client {
-    // Another test may have installed it first; there is only this one.
+    // Another test can have installed the provider already. It is always the same one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let engine = Engine::connect(&find(&RealSurroundings).unwrap()).await.unwrap();
     let label = format!("label=io.parallax.run={run}");
@@ -46,13 +46,13 @@ pub(super) async fn cluster(run: &str) -> Client {
     client(outside(std::str::from_utf8(&kubeconfig).unwrap(), published).unwrap()).await.unwrap()
 }
 
-/// Local addresses of listening sockets on this machine, as the kernel writes them, those on loopback left out.
+/// The local addresses of all listening sockets on this machine, as the kernel writes them, except on loopback.
 fn listeners() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         for line in fs::read_to_string(table).unwrap_or_default().lines().skip(1) {
             let words: Vec<&str> = line.split_whitespace().collect();
-            // 0A is LISTEN; addresses are written in the machine's byte order, which is little-endian here.
+            // `0A` is LISTEN. Addresses are in the machine's byte order, which is little-endian here.
             let is_loopback =
                 words[1].starts_with("0100007F:") || words[1].starts_with("00000000000000000000000001000000:");
             if words[3] == "0A" && !is_loopback {
@@ -63,7 +63,7 @@ fn listeners() -> BTreeSet<String> {
     found
 }
 
-/// Every published port of a run's containers, as `address:port`.
+/// All published ports of a run's containers, as `address:port`.
 fn published(run: &str) -> Vec<String> {
     let ids = docker(&["ps", "--quiet", "--filter", &format!("label=io.parallax.run={run}")]);
     let format =
@@ -72,7 +72,7 @@ fn published(run: &str) -> Vec<String> {
     docker(&args).lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// Where any of `secrets` is to be seen.
+/// The outputs in which any of `secrets` occurs.
 fn leaks(ended: &Ended, secrets: &[String]) -> Vec<String> {
     let mut texts = vec![("stdout".to_owned(), ended.stdout.clone()), ("stderr".to_owned(), ended.stderr.clone())];
     let folder: &Path = &ended.directory;
@@ -90,11 +90,11 @@ fn leaks(ended: &Ended, secrets: &[String]) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn listeners_are_on_loopback_secrets_stay_secret_and_a_deleted_agent_is_the_harnesss_failure() {
+async fn listeners_are_on_loopback_secrets_stay_secret_and_a_deleted_agent_is_an_error_of_the_harness() {
     if no_engine() {
         return;
     }
-    let _room = tokio::task::spawn_blocking(|| room(1)).await.unwrap();
+    let _reserved = tokio::task::spawn_blocking(|| reserve(1)).await.unwrap();
     let project = Project::new();
     project.scenario("standing", SCENARIO);
     let (before, listened) = (lists(&[]), listeners());
@@ -124,10 +124,10 @@ async fn listeners_are_on_loopback_secrets_stay_secret_and_a_deleted_agent_is_th
     let ended = run.end();
     ended.assert_code(3);
     let Outcome::Error { failure } = ended.outcome("standing") else { panic!("{:?}", ended.outcome("standing")) };
-    // Whether the pod is still ending when the flow is over, or its container has ended, is a matter of time.
+    // It depends on timing whether the pod is still terminating at the end of the flow, or its container has ended.
     let said = "in namespace standing, during `standing`, something ended that nobody ended: ";
     assert!(failure.what.starts_with(said) && failure.what.contains("pod vantage-app: "), "{}", failure.what);
     ended.assert_says(&["ERROR  standing: nothing is said about the system under test", &failure.what, "(exit 3,"]);
-    assert_eq!(leaks(&ended, &values), Vec::<String>::new(), "a secret is to be seen");
+    assert_eq!(leaks(&ended, &values), Vec::<String>::new(), "a secret is visible");
     assert_eq!(lists(&[&id]), before);
 }

@@ -1,10 +1,10 @@
-//! What environments leave to those that come after them.
+//! The traces that an environment leaves for later ones.
 
 use parallax_vocab::EventKind;
 
-use super::bench::{Project, lists, no_engine, room};
+use super::bench::{Project, lists, no_engine, reserve};
 
-/// Makes an object that nobody lets go.
+/// Creates an object with a finalizer that nobody removes.
 const HOLDING: &str = r"name: a-holding
 summary: An object with a finalizer
 flow:
@@ -30,11 +30,11 @@ flow:
 ";
 
 #[test]
-fn an_environment_goes_while_others_run_and_what_holds_it_is_named() {
+fn an_environment_is_removed_while_others_run_and_the_object_that_blocks_it_is_named() {
     if no_engine() {
         return;
     }
-    let _room = room(1);
+    let _reserved = reserve(1);
     let project = Project::new();
     for (name, text) in [("a-holding", HOLDING), ("b-plain", PLAIN), ("c-watching", WATCHING)] {
         project.scenario(name, text);
@@ -57,5 +57,5 @@ fn an_environment_goes_while_others_run_and_what_holds_it_is_named() {
         warning.starts_with("namespace a-holding does not go, for ConfigMap blocker has finalizer example.com/hold;"),
         "{warning}"
     );
-    assert_eq!(lists(&[&id]), before, "a held namespace goes with its cluster");
+    assert_eq!(lists(&[&id]), before, "a blocked namespace is removed with its cluster");
 }

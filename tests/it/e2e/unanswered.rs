@@ -1,4 +1,4 @@
-//! An apiserver that does not answer, or whose connections break: the harness's own trouble, and never a verdict.
+//! An apiserver that does not answer, or whose connections break, is an error of the harness and never a verdict.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,10 +11,10 @@ use parallax_vocab::EventKind;
 use parallax_vocab::event::Outcome;
 use serial_test::serial;
 
-use super::bench::{Ended, Project, Run, lists, no_engine, room};
+use super::bench::{Ended, Project, Run, lists, no_engine, reserve};
 use crate::engine::bench::docker;
 
-/// Three flows that ask the apiserver, stand still for a while in which they ask somebody else, and then do `STEP`.
+/// A flow that asks the apiserver, then asks somebody else for a while, and then does `STEP`.
 const STILL: &str = r"name: NAME
 summary: A step after the node stopped
 fixtures:
@@ -27,7 +27,7 @@ flow:
   - { id: still, from: host, dns: { name: nothing.example.org }, expect: { dns: no-such-name }, consistently: 25s }
   - { id: stuck, needs: [still], STEP }
 ";
-/// Each step, and how long it may take.
+/// The name of a scenario, its step, and the time limit of the step in seconds.
 const STEPS: [(&str, &str, u64); 3] = [
     (
         "looks",
@@ -38,14 +38,14 @@ const STEPS: [(&str, &str, u64); 3] = [
     ("rotates", "rotate: { certificate: store.serving }", 60),
 ];
 
-/// The engine's name of the node of a run's only cluster.
+/// The engine's name of the node container of a run's only cluster.
 pub(super) fn node(run: &str) -> String {
     let label = format!("label=io.parallax.run={run}");
     let what = "label=io.parallax.what=c1-node";
     docker(&["ps", "--filter", &label, "--filter", what, "--format", "{{.Names}}"]).trim().to_owned()
 }
 
-/// Milliseconds since the run's beginning.
+/// The time of an event, in milliseconds since the start of the run.
 fn at(ended: &Ended, wanted: impl Fn(&EventKind) -> bool) -> u64 {
     let found = ended.events.iter().find(|event| wanted(&event.event));
     found.unwrap_or_else(|| panic!("it did not happen:\n{}", ended.stderr)).at_ms
@@ -53,11 +53,11 @@ fn at(ended: &Ended, wanted: impl Fn(&EventKind) -> bool) -> u64 {
 
 #[test]
 #[serial(engine)]
-fn a_node_that_stands_still_ends_each_step_in_time_and_blames_nobody() {
+fn a_paused_node_ends_each_step_in_time_and_gives_no_verdict() {
     if no_engine() {
         return;
     }
-    let _room = room(1);
+    let _reserved = reserve(1);
     let project = Project::new();
     for (name, step, _) in STEPS {
         project.scenario(name, &STILL.replace("NAME", name).replace("STEP", step));
@@ -83,16 +83,16 @@ fn a_node_that_stands_still_ends_each_step_in_time_and_blames_nobody() {
     eprintln!("the run ended {} ms after its beginning", ended.events.last().map_or(0, |it| it.at_ms));
     assert_eq!(lists(&[&id]), before);
     let log = std::fs::read_to_string(ended.directory.join("harness.log")).unwrap();
-    assert!(!log.is_empty(), "the harness wrote nothing of its trouble");
+    assert!(!log.is_empty(), "the harness logged no error");
 }
 
 #[test]
 #[serial(engine)]
-fn the_time_of_a_run_ends_it_and_names_what_has_no_verdict() {
+fn the_timeout_of_a_run_ends_it_and_lists_variants_without_a_verdict() {
     if no_engine() {
         return;
     }
-    let _room = room(1);
+    let _reserved = reserve(1);
     let project = Project::held();
     let before = lists(&[]);
     let run = project.e2e(&["--timeout", "40s"]);
@@ -104,16 +104,16 @@ fn the_time_of_a_run_ends_it_and_names_what_has_no_verdict() {
     assert_eq!(lists(&[&id]), before);
 }
 
-/// What becomes of every third connection.
+/// What happens to every third connection.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
-    /// It is reset before a byte went through.
+    /// It is reset before any byte is forwarded.
     AtOnce,
-    /// It is reset after so many bytes of the apiserver's.
+    /// It is reset after this many bytes from the apiserver.
     After(usize),
 }
 
-/// Stands between the harness and the apiserver of a run's only cluster.
+/// A proxy between the harness and the apiserver of a run's only cluster.
 struct Proxy {
     port: u16,
     upstream: Arc<std::sync::OnceLock<SocketAddr>>,
@@ -122,7 +122,7 @@ struct Proxy {
 }
 
 impl Proxy {
-    /// Resets every third connection. It ends with the test's process.
+    /// Starts a proxy that resets every third connection. The proxy ends with the process of the test.
     fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -134,8 +134,8 @@ impl Proxy {
                 let (Ok(client), Some(upstream)) = (client, upstream.get().copied()) else { continue };
                 let fate = match (number + 1) % 9 {
                     3 => Some(Fate::AtOnce),
-                    // In the middle of the handshake. Later, a session in a pod could be the one that is cut: that is the
-                    // harness's error, since nobody knows what became of the question that was on its way.
+                    // A reset in the middle of the handshake. A later reset could hit a session in a pod. That is an
+                    // error of the harness, because it cannot know what happened to the question in flight.
                     6 => Some(Fate::After(100)),
                     0 => Some(Fate::After(1_000)),
                     _ => None,
@@ -179,13 +179,13 @@ fn relay(client: &TcpStream, upstream: SocketAddr, fate: Option<Fate>) {
     let _ = server.shutdown(Shutdown::Both);
 }
 
-/// Ends a connection with a reset, as a router does that has forgotten it.
+/// Ends a connection with a reset, like a router that has lost its state.
 fn abort(client: &TcpStream) {
     rustix::net::sockopt::set_socket_linger(client, Some(Duration::ZERO)).unwrap();
     let _ = client.shutdown(Shutdown::Both);
 }
 
-/// A flow through all that goes by the apiserver: objects, logs, events, acts, and sessions in pods.
+/// A flow with everything that uses the apiserver: objects, logs, events, changes, and sessions in pods.
 const BUSY: &str = r#"name: busy
 summary: A flow that asks the apiserver again and again
 fixtures:
@@ -217,11 +217,11 @@ breaks:
 
 #[test]
 #[serial(engine)]
-fn connections_to_the_apiserver_that_break_change_no_verdict() {
+fn broken_connections_to_the_apiserver_change_no_verdict() {
     if no_engine() {
         return;
     }
-    let _room = room(1);
+    let _reserved = reserve(1);
     let project = Project::new();
     project.scenario("busy", BUSY);
     let plain = project.e2e(&[]).end();
@@ -232,7 +232,7 @@ fn connections_to_the_apiserver_that_break_change_no_verdict() {
     command.env("PARALLAX_TEST_APISERVER", format!("127.0.0.1:{}", proxy.port));
     let mut run = Run::start(command, &project);
     run.wait_for("cluster/c1  cluster c1");
-    // The port is known as soon as the container runs, and asked for when k3s is up.
+    // The port is known as soon as the container runs. The harness needs it only when k3s is ready.
     super::bench::eventually("the node's port", || {
         let name = node(&run.id);
         let port = if name.is_empty() { String::new() } else { docker(&["port", &name, "6443/tcp"]) };

@@ -1,4 +1,4 @@
-//! What is wrong before anything starts: exit 2, the place, and the likely fix.
+//! Mistakes that are found before anything starts: exit code 2, the place, and the likely fix.
 
 use super::bench::Project;
 
@@ -27,7 +27,7 @@ fn a_misspelt_key_is_shown_with_its_place_and_starts_nothing() {
 }
 
 #[test]
-fn a_filter_that_matches_nothing_names_the_nearest_and_starts_nothing() {
+fn a_filter_without_a_match_suggests_the_nearest_name_and_starts_nothing() {
     let project = Project::presigned_url();
     let output = project.parallax(&["e2e", "presign/presigned-ulr"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));

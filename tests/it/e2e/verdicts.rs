@@ -1,8 +1,9 @@
-//! A system that is not as declared: exit 1, and for each difference the place, the sentence, expected and seen.
+//! A system that is not as declared: exit code 1, and for each difference the place, the sentence, and the expected and
+//! the observed value.
 
-use super::bench::{Project, lists, no_engine, room};
+use super::bench::{Project, lists, no_engine, reserve};
 
-/// Two things wrong at once: a status that MinIO does not give, and a vantage without the CA.
+/// A scenario with two mistakes: a status that MinIO does not return, and a vantage without the CA.
 const ALTERED: &str = r#"name: altered
 summary: A wrong status, and a client without the CA
 fixtures:
@@ -19,7 +20,7 @@ flow:
   - { id: inside, from: app, http: { get: "{{ url }}" }, expect: { status: 200, body: hello } }
 "#;
 
-/// No rule that leads the name to the Service.
+/// A scenario without a DNS rule that resolves the name to the Service.
 const NOWHERE: &str = r#"name: nowhere
 summary: A name that pods do not know
 fixtures:
@@ -31,7 +32,7 @@ flow:
   - { id: name, from: app, dns: { name: "{{ store.host }}" }, expect: { address: "{{ store.cluster-ip }}" } }
 "#;
 
-/// Two breaks, each with the other's cause.
+/// A scenario with two breaks. Each declares the cause of the other.
 const SWAPPED: &str = r#"name: swapped
 summary: Two breaks whose causes are swapped
 fixtures:
@@ -52,11 +53,11 @@ breaks:
 "#;
 
 #[test]
-fn each_difference_has_its_place_its_sentence_and_what_was_seen() {
+fn each_difference_has_its_place_its_sentence_and_the_observed_value() {
     if no_engine() {
         return;
     }
-    let _room = room(1);
+    let _reserved = reserve(1);
     let project = Project::new();
     project.scenario("altered", ALTERED);
     project.scenario("nowhere", NOWHERE);

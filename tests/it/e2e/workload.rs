@@ -1,12 +1,12 @@
-//! A workload that cannot run, and a recipe that changed.
+//! A workload that cannot start, and a recipe that has changed.
 
 use std::time::Duration;
 
 use parallax_vocab::EventKind;
 
-use super::bench::{Project, Run, lists, no_engine, room};
+use super::bench::{Project, Run, lists, no_engine, reserve};
 
-/// Far less than the 90 s that the fixture gives a Deployment that may still come up.
+/// Much less than the 90 s within which the fixture's Deployment must become ready.
 const AT_ONCE: Duration = Duration::from_secs(30);
 
 const STORE: &str = r#"name: store
@@ -21,11 +21,11 @@ flow:
 "#;
 
 #[test]
-fn an_image_without_its_binary_fails_at_once_and_was_the_only_one_rebuilt() {
+fn an_image_without_its_binary_fails_at_once_and_is_the_only_one_rebuilt() {
     if no_engine() {
         return;
     }
-    let _room = room(1);
+    let _reserved = reserve(1);
     let project = Project::new();
     project.scenario("store", STORE);
     project.change("images/minio/recipe.yaml", "entrypoint: [/usr/bin/minio]", "entrypoint: [/usr/bin/nonesuch]");
@@ -37,7 +37,7 @@ fn an_image_without_its_binary_fails_at_once_and_was_the_only_one_rebuilt() {
     let ended = run.end();
     ended.assert_code(1);
 
-    // The store is not as it is declared, and what could not start says why.
+    // The store does not become ready, and the report contains the reason.
     let (_, took, _) = ended.setup("environment/store");
     assert!(took < AT_ONCE, "it took {took:?}");
     ended.assert_says(&["FAILED  store", "`store.deployment` did not come, so the flow was not run", "(exit 1,"]);

@@ -1,4 +1,4 @@
-//! Nothing is left behind: after success, after a cancelled start, after SIGKILL, with the ledger gone.
+//! Nothing is left behind: after success, after a cancelled start, after SIGKILL, and without the ledger.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -54,7 +54,7 @@ impl Harness {
         objects(&self.run).len()
     }
 
-    fn end_in_order(mut self) {
+    fn end_normally(mut self) {
         use std::io::Write as _;
         self.process.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
         self.wait_for("harness is done");
@@ -62,12 +62,12 @@ impl Harness {
     }
 }
 
-/// Waits for what another process does: there is nothing to await but its effect.
+/// Waits for an effect of another process. The effect can only be polled.
 async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !holds() {
         assert!(Instant::now() < deadline, "{what}: not within 30 s");
-        // Another process makes it so; the limit is above.
+        // Another process causes the effect. The deadline is checked above.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -86,18 +86,18 @@ async fn after_sigkill_the_reaper_removes_everything() {
     bench.assert_nothing_left();
 
     let collection = gc(&bench.engine, &bench.state()).await.unwrap();
-    assert!(collection.runs.iter().all(|(run, _)| *run != harness.run), "there was something left to do");
-    assert_eq!(bench.state().runs().unwrap(), [], "a swept run's ledger goes with the next gc");
+    assert!(collection.runs.iter().all(|(run, _)| *run != harness.run), "gc found something to remove");
+    assert_eq!(bench.state().runs().unwrap(), [], "the next gc deletes the ledger of a swept run");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[serial(engine)]
-async fn after_sigkill_during_creation_nothing_lands_later() {
+async fn after_sigkill_during_creation_no_object_appears_later() {
     let Some(bench) = Bench::new().await else { return };
     for wait_ms in [150, 400, 700] {
         let mut harness = Harness::spawn(&bench, true);
         eventually("the ledger begins", || !bench.state().entries(&harness.run).is_empty()).await;
-        // Not a wait: the moment of the kill is what this test varies.
+        // This is not a wait: the test varies the moment of the kill.
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
         harness.process.kill();
         eventually("the reaper sweeps", || bench.state().is_swept(&harness.run)).await;
@@ -108,18 +108,18 @@ async fn after_sigkill_during_creation_nothing_lands_later() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[serial(engine)]
-async fn a_run_that_ends_in_order_leaves_nothing_for_its_reaper() {
+async fn a_run_that_ends_normally_leaves_nothing_for_its_reaper() {
     let Some(bench) = Bench::new().await else { return };
     let harness = Harness::start(&bench, true);
     let run = harness.run.clone();
-    harness.end_in_order();
+    harness.end_normally();
     bench.assert_nothing_left();
     assert!(!bench.state().run(&run).exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[serial(engine)]
-async fn gc_removes_the_dead_and_spares_the_living_and_the_standing() {
+async fn gc_removes_dead_runs_and_spares_living_and_standing_ones() {
     let Some(bench) = Bench::new().await else { return };
     let mut dead = Harness::start(&bench, false);
     let mut forgotten = Harness::start(&bench, false);
@@ -138,7 +138,7 @@ async fn gc_removes_the_dead_and_spares_the_living_and_the_standing() {
     assert!(spared(&living.run, "lives") && spared(standing_site.run(), "standing"), "{collection:?}");
     assert_eq!((dead.objects(), forgotten.objects(), living.objects()), (0, 0, 5));
 
-    living.end_in_order();
+    living.end_normally();
     assert_eq!(standing_site.close().await.removed.len(), 1);
     bench.assert_nothing_left();
 }
@@ -162,7 +162,7 @@ async fn two_runs_at_once_do_not_touch_each_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[serial(engine)]
-async fn a_start_that_is_given_up_leaves_nothing() {
+async fn a_cancelled_start_leaves_nothing_behind() {
     let Some(bench) = Bench::new().await else { return };
     for after_ms in [0, 5, 50, 300, 1500] {
         let site = bench.site();
@@ -172,12 +172,12 @@ async fn a_start_that_is_given_up_leaves_nothing() {
             ready_within: Duration::from_mins(1),
             ..bench.shell("given-up", &network.name, SLEEP)
         };
-        let given_up = tokio::time::timeout(Duration::from_millis(after_ms), site.start(spec)).await;
-        assert!(given_up.is_err(), "it became ready");
+        let cancelled = tokio::time::timeout(Duration::from_millis(after_ms), site.start(spec)).await;
+        assert!(cancelled.is_err(), "it became ready");
         assert!(site.unremoved().iter().any(|one| one.command() == format!("docker network rm {}", network.name)));
         let began = Instant::now();
         let swept = site.close().await;
-        assert_eq!(swept.remaining, [], "given up after {after_ms} ms");
+        assert_eq!(swept.remaining, [], "cancelled after {after_ms} ms");
         assert!(began.elapsed() < Duration::from_secs(10), "closing waited for readiness: {:?}", began.elapsed());
         bench.assert_nothing_left();
     }
@@ -185,7 +185,7 @@ async fn a_start_that_is_given_up_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[serial(engine)]
-async fn what_others_removed_or_froze_is_no_obstacle() {
+async fn closing_succeeds_although_others_removed_or_paused_containers() {
     let Some(bench) = Bench::new().await else { return };
     let site = bench.site();
     let network = site.network("net").await.unwrap();

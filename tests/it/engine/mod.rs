@@ -1,6 +1,8 @@
-//! The engine room against a real engine. The image is made here from a static shell; nothing is pulled.
+//! Tests of the `engine` room with a real container engine. Their image is built from a static shell, and nothing is
+//! pulled.
 //!
-//! Tests run one after another: testcontainers keeps one connection for the process, which belongs to one runtime.
+//! The tests run one after another, because testcontainers has one connection for the process, which belongs to one
+//! tokio runtime.
 
 pub(crate) mod bench;
 mod cleanup;

@@ -1,4 +1,4 @@
-//! Processes that tests start, and kill: this binary again, running one of these. Alone they do nothing.
+//! Processes that tests start and kill: this test binary again, running one of these tests. Run alone, they do nothing.
 
 use parallax_engine::reaper::{self, Reaper};
 use parallax_engine::{ContainerSpec, Endpoint, Engine, Site, StateDir, ensure_environment};
@@ -6,8 +6,8 @@ use parallax_vocab::RunId;
 
 use super::bench::this_binary_as;
 
-/// The harness as a process that a test can kill. It starts a network and two containers, says
-/// so, and waits for its end.
+/// The harness as a process that a test can kill. It starts a network and two containers, prints a line, and waits
+/// until it is told to end.
 #[test]
 #[ignore = "a process of other tests"]
 fn harness() {
@@ -41,7 +41,7 @@ fn harness() {
     });
 }
 
-/// The reaper's process.
+/// The process of the reaper.
 #[test]
 #[ignore = "a process of other tests"]
 fn reaping() {
@@ -52,7 +52,7 @@ fn reaping() {
     }
 }
 
-/// A program that wants an engine other than its environment says.
+/// A program that needs another engine than its environment names.
 #[test]
 #[ignore = "a process of other tests"]
 fn resolving() {

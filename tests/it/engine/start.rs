@@ -1,4 +1,4 @@
-//! Networks and containers: started as described, reached only on loopback, removed when they fail.
+//! Networks and containers: they start as described, are reachable only on loopback, and are removed if they fail.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -10,14 +10,14 @@ use serial_test::serial;
 
 use super::bench::{Bench, docker, objects};
 
-/// Prints what it was given, then serves one line to each connection.
+/// Prints its files and variables, then serves one line to each connection.
 const SERVE: &str = "cat /etc/given/file; echo env=$WORD; cat /bound/x; [ -w /mem ] && echo mem; \
                      touch /bound/y 2>/dev/null || echo read-only; [ -w /vol ] && echo vol; \
                      echo serving; while true; do echo hello | nc -l -p 7000; done";
 
 #[tokio::test(flavor = "multi_thread")]
 #[serial(engine)]
-async fn a_container_is_what_was_asked_for() {
+async fn a_container_has_all_requested_properties() {
     let Some(bench) = Bench::new().await else { return };
     let site = bench.site();
     let network = site.network("net").await.unwrap();
@@ -45,7 +45,8 @@ async fn a_container_is_what_was_asked_for() {
     assert_eq!(bench.engine.logs(&server.name, 2).await.unwrap(), ["vol", "serving"]);
     assert_eq!(bench.engine.read_file(&server.name, "/etc/given/file").await.unwrap(), b"file\n");
 
-    // It says that it serves a moment before it listens, and until then the engine's proxy ends what it takes.
+    // The server reports that it serves shortly before it listens. Until then the engine's proxy closes accepted
+    // connections.
     let ask = || -> std::io::Result<String> {
         let mut answer = String::new();
         let mut stream = TcpStream::connect(server.tcp(7000).unwrap())?;
@@ -59,7 +60,7 @@ async fn a_container_is_what_was_asked_for() {
     let answer = loop {
         match ask() {
             Ok(answer) if !answer.is_empty() => break answer,
-            told => assert!(std::time::Instant::now() < until, "{told:?}"),
+            other => assert!(std::time::Instant::now() < until, "{other:?}"),
         }
     };
     assert_eq!(answer, "hello\n");
@@ -117,7 +118,7 @@ async fn ports_are_published_on_loopback_only_and_everything_is_labelled() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[serial(engine)]
-async fn what_fails_to_start_says_why_and_is_gone() {
+async fn a_container_that_fails_to_start_reports_the_reason_and_is_removed() {
     let Some(bench) = Bench::new().await else { return };
     let site = bench.site();
     let network = site.network("net").await.unwrap();

@@ -1,9 +1,9 @@
-//! What strangers write, mutated: a scenario file, a record, the frames of an agent. No reader panics, and none takes more
-//! than a second, whatever it is given.
+//! Fuzz tests of untrusted inputs: scenario files, records, and frames of an agent. No reader may panic or take more
+//! than a second, whatever the input is.
 //!
-//! `cargo xtask fuzz 1000000` gives them many; a plain test run gives them some, and everything in `tests/fuzz`, where each
-//! input that was once too much for a reader is kept. An input whose answer has a new shape joins those that are mutated
-//! further, which leads deeper than any fixed set.
+//! `cargo xtask fuzz 1000000` tests many mutated inputs. A plain test run tests a few, and all regression inputs in
+//! `tests/fuzz`, each of which once made a reader fail. An input that causes a new kind of result joins the pool of
+//! inputs to mutate, so the search reaches deeper than any fixed set of inputs.
 
 mod mutate;
 mod readers;
@@ -22,29 +22,29 @@ use rand_chacha::rand_core::SeedableRng as _;
 use self::mutate::Mutator;
 use self::readers::{READERS, Reader};
 
-/// How many inputs; `cargo xtask fuzz` sets it.
+/// The variable with the number of inputs. `cargo xtask fuzz` sets it.
 const INPUTS: &str = "PARALLAX_FUZZ";
-/// Where the numbers begin, so that another run tries other inputs.
+/// The variable with the seed, so that another run tests other inputs.
 const SEED: &str = "PARALLAX_FUZZ_SEED";
-/// Without it, so many: seconds.
+/// The default number of inputs. They take a few seconds.
 const FEW: usize = 3_000;
-/// No reader may take longer for one input.
+/// The time limit for one input.
 const LIMIT: Duration = Duration::from_secs(1);
-/// One that has not answered by then never will: the test ends there, and says with which input.
+/// A reader that takes this long is stuck. The test ends then and reports the input.
 const STUCK: Duration = Duration::from_mins(1);
-/// Most inputs that are mutated further.
+/// The largest number of inputs in the pool.
 const POOL: usize = 4_000;
 
 fn number(name: &str, otherwise: usize) -> usize {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
-/// Where inputs of a reader are kept.
-fn kept(reader: &Reader) -> PathBuf {
+/// The folder of the regression inputs of a reader.
+fn regression_inputs(reader: &Reader) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz").join(reader.name)
 }
 
-/// Every regular file of a folder, by name.
+/// All regular files of a folder, sorted by name.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
@@ -55,16 +55,16 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// What is wrong with a reader's way with an input.
+/// The fault of a reader with this input, and a hash of the kind of the result.
 fn fault(reader: &Reader, input: &[u8]) -> (Option<String>, u64) {
     let try_it = || {
         let began = Instant::now();
-        let told = catch_unwind(AssertUnwindSafe(|| (reader.read)(input)));
-        (told, began.elapsed())
+        let result = catch_unwind(AssertUnwindSafe(|| (reader.read)(input)));
+        (result, began.elapsed())
     };
-    let (told, mut took) = try_it();
-    let Ok(told) = told else { return (Some("it panicked".to_owned()), 0) };
-    // Others use this machine too: the least of three times is the reader's own.
+    let (result, mut took) = try_it();
+    let Ok(result) = result else { return (Some("it panicked".to_owned()), 0) };
+    // Other processes use this machine too. The shortest of three times is the best estimate for the reader.
     for _ in 0..2 {
         if took > LIMIT {
             took = took.min(try_it().1);
@@ -72,15 +72,15 @@ fn fault(reader: &Reader, input: &[u8]) -> (Option<String>, u64) {
     }
     let slow = (took > LIMIT).then(|| format!("it took {} ms", took.as_millis()));
     let mut shape = DefaultHasher::new();
-    told.chars().filter(|c| !c.is_ascii_digit()).collect::<String>().hash(&mut shape);
+    result.chars().filter(|c| !c.is_ascii_digit()).collect::<String>().hash(&mut shape);
     (slow, shape.finish())
 }
 
 #[test]
-fn what_was_once_too_much_is_read() {
+fn regression_inputs_are_read() {
     for reader in READERS {
-        let files = files(&kept(reader));
-        assert!(!files.is_empty(), "nothing is kept for {}", reader.name);
+        let files = files(&regression_inputs(reader));
+        assert!(!files.is_empty(), "there are no regression inputs for {}", reader.name);
         for file in files {
             let (fault, _) = fault(reader, &std::fs::read(&file).unwrap());
             assert_eq!(fault, None, "{}", file.display());
@@ -88,7 +88,7 @@ fn what_was_once_too_much_is_read() {
     }
 }
 
-/// A check that cannot fail is none: a reader that panics, and one that is slow, are caught.
+/// Tests the check itself: it detects a reader that panics, and a slow one.
 #[test]
 fn a_reader_that_panics_or_takes_too_long_is_caught() {
     let panics = Reader { name: "panics", read: |_| panic!("on purpose"), seeds: Vec::new };
@@ -105,7 +105,7 @@ fn a_reader_that_panics_or_takes_too_long_is_caught() {
 }
 
 #[test]
-fn no_input_is_too_much_for_a_reader() {
+fn no_mutated_input_makes_a_reader_fail() {
     let inputs = number(INPUTS, FEW);
     let seed = number(SEED, 1) as u64;
     let mut faults = Vec::new();
@@ -122,17 +122,17 @@ fn no_input_is_too_much_for_a_reader() {
             began.elapsed(),
             found.len()
         );
-        // Mutations that never got beyond the first check would show nothing.
+        // If all inputs failed at the first check, the test would show nothing.
         assert!(shapes >= 20, "{}: only {shapes} shapes of answers", reader.name);
         faults.extend(found);
     }
     assert_eq!(faults, Vec::<String>::new());
 }
 
-/// What a worker reads, and since when.
+/// The input that a worker reads, and the time at which it started.
 type Doing = Mutex<Option<(Instant, Vec<u8>)>>;
 
-/// One reader's inputs.
+/// The test of one reader.
 struct Run {
     reader: &'static Reader,
     pool: Mutex<Vec<Vec<u8>>>,
@@ -145,7 +145,7 @@ struct Run {
 impl Run {
     fn new(reader: &'static Reader) -> Self {
         let mut pool = (reader.seeds)();
-        pool.extend(files(&kept(reader)).iter().map(|file| std::fs::read(file).unwrap()));
+        pool.extend(files(&regression_inputs(reader)).iter().map(|file| std::fs::read(file).unwrap()));
         Self {
             reader,
             pool: Mutex::new(pool),
@@ -169,12 +169,12 @@ impl Run {
                     let mutator = &mutator;
                     let worker = worker as u64;
                     let work = move || self.work(inputs, mutator, ChaCha8Rng::seed_from_u64(seed << 8 | worker), doing);
-                    // As much as a thread of the harness has.
+                    // The stack size of the harness's threads.
                     std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn_scoped(scope, work).unwrap()
                 })
                 .collect();
             while !workers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
-                // Looks after the workers, which are bounded by this.
+                // Supervises the workers. The loop ends when they end.
                 std::thread::sleep(Duration::from_millis(100));
                 for slot in &doing {
                     let stuck = slot.lock().unwrap().clone().filter(|(began, _)| began.elapsed() > STUCK);
@@ -200,7 +200,7 @@ impl Run {
                 let found = self.found(&input, &fault);
                 let mut faults = self.faults.lock().unwrap();
                 faults.push(found);
-                // The same fault again and again helps nobody.
+                // Ten faults are enough. More would probably be the same.
                 if faults.len() >= 10 {
                     self.over.store(true, Ordering::Relaxed);
                 }
@@ -213,7 +213,7 @@ impl Run {
         }
     }
 
-    /// Keeps an input that was too much, and says where.
+    /// Saves a failing input, and describes it.
     fn found(&self, input: &[u8], fault: &str) -> String {
         let mut name = DefaultHasher::new();
         input.hash(&mut name);

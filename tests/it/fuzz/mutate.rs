@@ -1,4 +1,4 @@
-//! Mutations of texts: of bytes, of words, of lines, and of two texts into one.
+//! Mutations of texts: of bytes, words and lines, and combinations of two texts.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -6,10 +6,10 @@ use std::ops::Range;
 use rand::RngExt as _;
 use rand_chacha::rand_core::Rng;
 
-/// No input is longer: what is longer a reader refuses, or reads in proportion.
+/// The largest input. A reader refuses a longer one, or needs time in proportion to its length.
 const LONGEST: usize = 96 * 1024;
-/// Texts that readers stumble over.
-const ODD: &[&str] = &[
+/// Texts that often cause errors in readers.
+const SPECIAL_TEXTS: &[&str] = &[
     "",
     "0",
     "-1",
@@ -80,21 +80,21 @@ const ODD: &[&str] = &[
     "%00",
 ];
 
-/// Knows the words of all seeds.
+/// Mutates texts. It collects the words of all seeds.
 pub(super) struct Mutator {
     words: Vec<Vec<u8>>,
 }
 
 impl Mutator {
     pub(super) fn new(seeds: &[Vec<u8>]) -> Self {
-        let mut words: BTreeSet<Vec<u8>> = ODD.iter().map(|it| it.as_bytes().to_vec()).collect();
+        let mut words: BTreeSet<Vec<u8>> = SPECIAL_TEXTS.iter().map(|it| it.as_bytes().to_vec()).collect();
         for seed in seeds {
             words.extend(spans(seed).into_iter().map(|span| seed[span].to_vec()).filter(|word| word.len() < 64));
         }
         Self { words: words.into_iter().collect() }
     }
 
-    /// One of the pool, changed in one to six places.
+    /// Takes an input of the pool and changes it in one to six places.
     pub(super) fn mutated(&self, pool: &[Vec<u8>], random: &mut impl Rng) -> Vec<u8> {
         let mut text = pick(pool, random).clone();
         for _ in 0..random.random_range(1..=6) {
@@ -111,7 +111,7 @@ impl Mutator {
         text
     }
 
-    /// Another word for a word, or one more.
+    /// Replaces a word, or inserts one.
     fn word(&self, text: &mut Vec<u8>, random: &mut impl Rng) {
         let word = pick(&self.words, random).clone();
         let spans = spans(text);
@@ -129,7 +129,7 @@ fn pick<'a, T>(all: &'a [T], random: &mut impl Rng) -> &'a T {
     &all[random.random_range(0..all.len())]
 }
 
-/// Where a text has words: letters, digits, and what names are joined with.
+/// The positions of the words in a text. Words consist of letters, digits, dashes and underscores.
 fn spans(text: &[u8]) -> Vec<Range<usize>> {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     let mut spans = Vec::new();
@@ -155,12 +155,12 @@ fn bytes(text: &mut Vec<u8>, random: &mut impl Rng) {
         0 => text[part].iter_mut().for_each(|byte| *byte ^= 1 << random.random_range(0..8)),
         1 => drop(text.splice(part, std::iter::empty())),
         2 => text[part].iter_mut().for_each(|byte| *byte = random.random()),
-        // The head of a frame is its length: what follows it is often cut.
+        // The head of a frame is its length. Here the rest is cut, so that the length is wrong.
         _ => text.truncate(random.random_range(0..=text.len())),
     }
 }
 
-/// Lines taken out, doubled, moved, further in or further out.
+/// Deletes, duplicates, moves, indents or outdents lines.
 fn line(text: &mut Vec<u8>, random: &mut impl Rng) {
     let mut lines: Vec<Vec<u8>> = text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
     let at = random.random_range(0..lines.len());
@@ -214,14 +214,14 @@ fn number(text: &mut Vec<u8>, random: &mut impl Rng) {
     drop(text.splice(at, number.into_bytes()));
 }
 
-/// A part of another text in the place of a part of this one; lines where both have some.
+/// Replaces a part of this text by a part of another.
 fn splice(text: &mut Vec<u8>, other: &[u8], random: &mut impl Rng) {
-    let theirs = range(other, 400, random);
-    let ours = range(text, 200, random);
-    drop(text.splice(ours, other[theirs].to_vec()));
+    let source = range(other, 400, random);
+    let target = range(text, 200, random);
+    drop(text.splice(target, other[source].to_vec()));
 }
 
-/// Deep, or long.
+/// Inserts deep nesting, or a long text.
 fn nest(text: &mut Vec<u8>, random: &mut impl Rng) {
     let (open, close): (&[u8], &[u8]) = *pick(
         &[(&b"["[..], &b"]"[..]), (b"{a: ", b"}"), (b"{\"a\":", b"}"), (b"{{ ", b" }}"), (b"(", b")"), (b"a", b"")],

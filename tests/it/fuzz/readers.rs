@@ -1,4 +1,4 @@
-//! What reads strangers' bytes, each with all that is done with them afterwards.
+//! The readers of untrusted bytes, each with everything that the harness does with the result.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,13 +14,13 @@ use parallax_vocab::prober::{Outcome, Series};
 use parallax_vocab::wire::{FrameError, FromAgent, ToAgent, decode, encode};
 use serde_json::json;
 
-/// A reader.
+/// A reader of untrusted bytes.
 pub(super) struct Reader {
     pub(super) name: &'static str,
-    /// Reads bytes, and does with what it read all that the harness would. What it returns tells one outcome from
-    /// another.
+    /// Reads the bytes, and does with the result what the harness would do. The returned text distinguishes kinds of
+    /// results.
     pub(super) read: fn(&[u8]) -> String,
-    /// Inputs that are sound.
+    /// Valid inputs.
     pub(super) seeds: fn() -> Vec<Vec<u8>>,
 }
 
@@ -37,7 +37,7 @@ fn repository(path: &str) -> std::path::PathBuf {
 }
 
 fn scenario(bytes: &[u8]) -> String {
-    // The folder has the name that the file has, so that more than the name is read.
+    // The folder gets the name that the file declares. Otherwise most inputs would fail at the check of the name.
     let lines = bytes.split(|byte| *byte == b'\n');
     let name = lines.into_iter().find_map(|line| line.strip_prefix(b"name: ")).unwrap_or(b"x");
     let path = format!("area/{}", String::from_utf8_lossy(name));
@@ -70,7 +70,7 @@ fn scenarios() -> Vec<Vec<u8>> {
         .collect();
     let (shipped, _) = parallax_language::scenario::load(&LIBRARY, &repository(""), &[]);
     assert!(!shipped.is_empty());
-    // The long ones say little that the others do not, and take their time.
+    // Long scenarios are slow to test and cover little more than the others.
     seeds.extend(shipped.iter().map(|it| it.document.source.text().as_bytes().to_vec()).filter(|it| it.len() < 12_000));
     seeds
 }
@@ -99,12 +99,12 @@ fn seed_record() -> Vec<u8> {
 fn records() -> Vec<Vec<u8>> {
     let lines = seed_record();
     let lines: Vec<&[u8]> = lines.split(|byte| *byte == b'\n').collect();
-    // Whole, and each event for itself behind the first one.
+    // The whole record, and each event by itself after the first one.
     let alone = lines.iter().map(|line| [lines[0], line, b""].join(&b'\n'));
     alone.chain([lines.join(&b'\n')]).collect()
 }
 
-/// Bytes as they come from a stream, and each line as a frame whose length is right.
+/// Reads the bytes as they come from a stream, and each line as a frame with the correct length.
 fn frames(bytes: &[u8]) -> String {
     let framed = bytes.split(|byte| *byte == b'\n').flat_map(|line| {
         let length = u32::try_from(line.len()).unwrap();
@@ -114,7 +114,7 @@ fn frames(bytes: &[u8]) -> String {
     format!("{} {} {}", from_agent(bytes.to_vec()), from_agent(framed.clone()), to_agent(framed))
 }
 
-fn words(error: &FrameError) -> String {
+fn error_kind(error: &FrameError) -> String {
     error.to_string().chars().filter(|c| !c.is_ascii_digit()).take(80).collect()
 }
 
@@ -124,19 +124,19 @@ fn to_agent(mut buffer: Vec<u8>) -> String {
         match decode::<ToAgent>(&mut buffer) {
             Ok(Some(_)) => read += 1,
             Ok(None) => return format!("{}", read % 5),
-            Err(error) => return words(&error),
+            Err(error) => return error_kind(&error),
         }
     }
 }
 
 fn from_agent(mut buffer: Vec<u8>) -> String {
     let mut series = Series::default();
-    let mut told = String::new();
+    let mut result = String::new();
     loop {
         match decode::<FromAgent>(&mut buffer) {
             Ok(Some(FromAgent::Told { answer, .. })) => {
                 let judged = judge(&Expected::Success, &*answer, &Seen::default());
-                told = judged.cause.map(|cause| cause.to_string().chars().take(30).collect()).unwrap_or_default();
+                result = judged.cause.map(|cause| cause.to_string().chars().take(30).collect()).unwrap_or_default();
             }
             Ok(Some(FromAgent::Series { series: Some(page), .. })) => {
                 if let Err(why) = series.join(*page) {
@@ -145,8 +145,8 @@ fn from_agent(mut buffer: Vec<u8>) -> String {
                 tally(&series, &Expected::Success, &Seen::default());
             }
             Ok(Some(FromAgent::Series { series: None, .. } | FromAgent::Hello { .. })) => {}
-            Ok(None) => return told,
-            Err(error) => return words(&error),
+            Ok(None) => return result,
+            Err(error) => return error_kind(&error),
         }
     }
 }

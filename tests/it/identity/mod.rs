@@ -1,8 +1,9 @@
-//! The breaks of `identity/irsa` as a real run saw them: each is told from every other by its causes, and each is explained. And
-//! the page that a person follows by hand names what there is.
+//! The breaks of `identity/irsa`, as a real run recorded them: the causes of each break distinguish it from all others,
+//! and each break is explained. A further test checks that the page for manual set-up refers to existing breaks and
+//! steps.
 //!
-//! `steps.jsonl` holds the steps that did not pass, out of the record of one run, without what differs from run to run and
-//! says nothing here. It is made anew from a run's folder: `PARALLAX_RECORD=target/e2e/RUN cargo test --test it identity`.
+//! `steps.jsonl` contains the steps of one run that did not pass, without details that differ between runs. To create
+//! it again from a run's folder: `PARALLAX_RECORD=target/e2e/RUN cargo test --test it identity`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,7 +19,7 @@ use serde_json::Value;
 
 const SCENARIO: &str = "identity/irsa";
 const STEPS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/identity/steps.jsonl");
-/// SHA-256 in base64url without padding: how key ids are made, which are others in every run.
+/// The length of a key id: a SHA-256 in base64url without padding. Key ids differ between runs.
 const KEY_ID_LENGTH: usize = 43;
 
 /// The steps that did not pass, by break.
@@ -33,10 +34,10 @@ fn loaded() -> Loaded {
 }
 
 fn recorded() -> Recorded {
-    // Once for all tests of this file.
+    // The file is read only once for all tests of this module.
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         if let Ok(run) = std::env::var("PARALLAX_RECORD") {
-            keep(Path::new(&run));
+            write_steps(Path::new(&run));
         }
         std::fs::read_to_string(STEPS).unwrap()
     });
@@ -49,15 +50,15 @@ fn recorded() -> Recorded {
     recorded
 }
 
-/// Writes the steps of a run that say something, in the order of the scenario's breaks.
-fn keep(run: &Path) {
+/// Writes the relevant steps of a run, in the order of the scenario's breaks.
+fn write_steps(run: &Path) {
     let breaks = breaks(&loaded()).into_iter().map(|(name, _)| format!("{SCENARIO}+{name}")).collect::<Vec<_>>();
     let mut lines: Vec<(usize, String)> = Vec::new();
     for event in parallax_record::read(run).unwrap() {
         let EventKind::StepEnded(step) = event.event else { continue };
         let Some(number) = breaks.iter().position(|it| *it == step.variant.as_str()) else { continue };
         if step.verdict != Verdict::Passed {
-            lines.push((number, bare(*step)));
+            lines.push((number, without_details(*step)));
         }
     }
     lines.sort_by_key(|(number, _)| *number);
@@ -66,7 +67,7 @@ fn keep(run: &Path) {
 }
 
 /// A step as one line, without certificates, times, ids and addresses.
-fn bare(mut step: StepEnded) -> String {
+fn without_details(mut step: StepEnded) -> String {
     (step.took_ms, step.deadline_ms, step.attempts, step.witness) = (0, 0, 1, None);
     step.matchers.clear();
     step.course.told.clear();
@@ -87,7 +88,7 @@ fn bare(mut step: StepEnded) -> String {
     value.to_string()
 }
 
-/// Puts the same words in the place of what is another in each run.
+/// Replaces values that differ between runs.
 fn without_ids(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -115,7 +116,7 @@ fn breaks(loaded: &Loaded) -> Vec<(&str, &Variant)> {
         .collect()
 }
 
-/// What a run saw of a break's steps, as the judge of variants takes it.
+/// The results of a break's steps in a run, in the form that the judge of variants takes.
 fn results(variant: &Variant, seen: &[StepEnded]) -> Vec<StepResult> {
     let steps = variant.scenario.steps();
     let results = steps.iter().map(|it| {
@@ -133,13 +134,13 @@ fn results(variant: &Variant, seen: &[StepEnded]) -> Vec<StepResult> {
 }
 
 #[test]
-fn no_break_passes_for_another() {
+fn no_break_passes_as_another() {
     let (loaded, recorded) = (loaded(), recorded());
     let breaks = breaks(&loaded);
     let names = |of: Vec<&str>| of.into_iter().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
     let known = names(recorded.keys().map(String::as_str).collect());
     let written = names(breaks.iter().map(|(name, _)| *name).collect());
-    assert_eq!(known, written, "the record is of other breaks: make it anew, as this file says");
+    assert_eq!(known, written, "the record has other breaks; create it again as described in this file");
     let mut swapped = 0;
     for (name, seen_in) in &breaks {
         let results = results(seen_in, &recorded[*name]);
@@ -149,7 +150,7 @@ fn no_break_passes_for_another() {
             if name == other {
                 assert!(problems.is_empty(), "{name} is not as it declares: {problems:#?}");
             } else {
-                assert!(!problems.is_empty(), "what was seen of {name} would pass for {other}");
+                assert!(!problems.is_empty(), "the results of {name} would pass as {other}");
                 swapped += 1;
             }
         }
@@ -160,26 +161,26 @@ fn no_break_passes_for_another() {
 #[test]
 fn each_break_is_explained() {
     let (loaded, recorded) = (loaded(), recorded());
-    let mut told = String::new();
+    let mut explanations = String::new();
     for (name, variant) in breaks(&loaded) {
-        writeln!(told, "{name}: {}", variant.summary).unwrap();
+        writeln!(explanations, "{name}: {}", variant.summary).unwrap();
         for step in recorded[name].iter().filter(|it| it.cause.is_some()) {
-            writeln!(told, "  {}", parallax_explain::of_step(step)).unwrap();
+            writeln!(explanations, "  {}", parallax_explain::of_step(step)).unwrap();
         }
     }
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(explanations);
 }
 
-/// `scenario+break` and `scenario: step` as the page names its proofs.
+/// Checks `scenario+break` and `scenario: step` in the page.
 #[test]
-fn the_page_names_what_there_is() {
+fn the_page_refers_to_existing_breaks_and_steps() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (all, errors) = scenario::load(&Library::shipped(), root, &[root.join("scenarios")]);
     assert!(errors.is_empty(), "{errors:?}");
     let of = |name: &str| all.iter().find(|it| it.path == name || it.path == format!("identity/{name}"));
     let page = std::fs::read_to_string(root.join("docs/identity.md")).unwrap();
     let mut proofs = 0;
-    // Between single backticks, outside the blocks of code.
+    // Only words in single backticks outside of code blocks.
     let prose = page.split("```").step_by(2);
     for word in prose.flat_map(|it| it.split('`').skip(1).step_by(2)) {
         let (name, known) = if let Some((name, id)) = word.split_once('+') {
@@ -190,11 +191,11 @@ fn the_page_names_what_there_is() {
             continue;
         };
         if name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.contains(char::is_whitespace) {
-            // Parameters are written with a colon, too.
+            // Parameters are also written with a colon.
             let is_parameter = word.contains(": ") && known.is_none();
             assert!(is_parameter || known == Some(true), "docs/identity.md: there is no `{word}`");
             proofs += usize::from(!is_parameter);
         }
     }
-    assert!(proofs >= 15, "the page names its proofs, {proofs} of them");
+    assert!(proofs >= 15, "the page refers to only {proofs} breaks and steps");
 }

@@ -1,4 +1,4 @@
-//! Applying a break's change to a scenario's value, and finding where the parts of the result were written.
+//! Applies the change of a break to the value of a scenario, and finds where the parts of the result were written.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,31 +12,31 @@ use super::document::{Document, join};
 /// What a change touches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Touched {
-    /// Ids of fixtures.
+    /// The ids of the changed fixtures.
     pub fixtures: Vec<String>,
-    /// Ids of vantages.
+    /// The ids of the changed vantages.
     pub vantages: Vec<String>,
-    /// Ids of steps.
+    /// The ids of the changed steps.
     pub flow: Vec<String>,
     /// Whether the cluster's traits change.
     pub cluster: bool,
 }
 
 impl Touched {
-    /// Whether only steps change, so that the baseline's own environment serves.
+    /// Whether only steps change, so that the break can run in the baseline's environment.
     pub fn flow_only(&self) -> bool {
         self.fixtures.is_empty() && self.vantages.is_empty() && !self.cluster
     }
 }
 
-/// The word that takes a whole thing away.
+/// The word that removes an entry.
 const REMOVE: &str = "remove";
 
-/// The sections of a scenario that hold changes.
+/// The sections of a scenario that contain changes.
 pub const SECTIONS: [&str; 2] = ["variants", "breaks"];
 
-/// Merges the change that stands at `at` (`/breaks/ID` or `/variants/ID`) into the scenario's value, which loses both
-/// sections.
+/// Merges the change at `at` (`/breaks/ID` or `/variants/ID`) into the scenario's value. The result has neither of the
+/// two sections.
 pub fn merge(document: &Document, at: &str) -> Result<(Value, Touched), Vec<Diagnostic>> {
     let value = document.value.clone();
     let mut value = without_changes(value);
@@ -51,12 +51,12 @@ pub fn merge(document: &Document, at: &str) -> Result<(Value, Touched), Vec<Diag
     let touched = merger.touched;
     if merger.errors.is_empty() && touched == Touched::default() {
         let error = document.key_error(&at, format!("`{id}` changes nothing"));
-        merger.errors.push(error.fix("change a fixture, a vantage, a step or the cluster, by its id"));
+        merger.errors.push(error.fix("change a fixture, a vantage or a step by its id, or the cluster"));
     }
     if merger.errors.is_empty() { Ok((value, touched)) } else { Err(merger.errors) }
 }
 
-/// A scenario's value without the sections that hold changes: a baseline.
+/// The value of a scenario without the sections that contain changes: the baseline.
 pub fn without_changes(mut value: Value) -> Value {
     if let Some(map) = value.as_object_mut() {
         for section in SECTIONS {
@@ -155,10 +155,10 @@ impl Merger<'_> {
             other => {
                 let message = match other.as_str() {
                     Some(word) => format!("`{word}` is not a change"),
-                    None => "a change is a mapping of the fields that differ, or the word `remove`".to_owned(),
+                    None => "a change must be a mapping of the fields to change, or the word `remove`".to_owned(),
                 };
                 let fix = other.as_str().and_then(|word| super::diagnostic::nearest(word, [REMOVE])).map_or_else(
-                    || "write the fields that differ, `{ field: value }`, or `remove`".to_owned(),
+                    || "write the fields to change, `{ field: value }`, or `remove`".to_owned(),
                     |word| format!("did you mean `{word}`?"),
                 );
                 self.errors.push(self.document.error(at, message).fix(fix));
@@ -168,9 +168,8 @@ impl Merger<'_> {
     }
 
     fn nothing(&mut self, at: &str) {
-        let error =
-            self.document.key_error(at, "this changes nothing: it says what the scenario says already".to_owned());
-        self.errors.push(error.fix("give a value that differs, or leave it out"));
+        let error = self.document.key_error(at, "this changes nothing: the scenario already has this value".to_owned());
+        self.errors.push(error.fix("write a different value, or remove it"));
     }
 
     fn unknown(&mut self, section: &str, id: &str, known: &[&str], at: &str) {
@@ -184,10 +183,10 @@ impl Merger<'_> {
     }
 }
 
-/// Where in a flow's value the steps of a `repeat` stand.
+/// The position of a `repeat`'s steps within the step's value.
 const INNER: &str = "/repeat/flow";
 
-/// The list that holds a step, the flow's or that of a `repeat`, and its place there.
+/// The list that contains a step, and the step's index in it. It is the flow or the inner flow of a `repeat`.
 fn find<'v>(steps: &'v mut Vec<Value>, id: &str) -> Option<(&'v mut Vec<Value>, usize)> {
     if let Some(index) = steps.iter().position(|step| step["id"] == id) {
         return Some((steps, index));
@@ -199,7 +198,7 @@ fn find<'v>(steps: &'v mut Vec<Value>, id: &str) -> Option<(&'v mut Vec<Value>, 
     })
 }
 
-/// The ids of a flow's steps.
+/// The ids of all steps of a flow.
 fn ids(steps: &[Value]) -> Vec<String> {
     let all = steps.iter().flat_map(|step| std::iter::once(step).chain(inner(step)));
     all.filter_map(|step| step["id"].as_str().map(str::to_owned)).collect()
@@ -215,8 +214,8 @@ enum Outcome {
     Wrong,
 }
 
-/// JSON merge patch (RFC 7396). What stays keeps its order, as it was written: `json_patch::merge` fills the place of a
-/// key that goes with the last one.
+/// Applies a JSON merge patch (RFC 7396). The remaining keys keep their order. `json_patch::merge` does not keep it: it
+/// moves the last key to the position of a removed one.
 fn merge_patch(target: &mut Value, patch: &Value) {
     let Value::Object(fields) = patch else {
         *target = patch.clone();
@@ -235,17 +234,18 @@ fn merge_patch(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Where the parts of a merged value were written: in the change itself where it says them, else in the change's entry.
+/// Finds where the parts of a merged value were written: in the change, if the change contains them, else at the change
+/// itself.
 #[derive(Debug)]
 pub struct ChangedPlaces<'a> {
     document: &'a Document,
     change: String,
-    /// Ids of steps by their pointers.
+    /// The ids of steps by their JSON pointers.
     steps: BTreeMap<String, String>,
 }
 
 impl<'a> ChangedPlaces<'a> {
-    /// For the merged `value` of the change that stands at `at` (`/breaks/ID` or `/variants/ID`).
+    /// For the merged `value` of the change at `at` (`/breaks/ID` or `/variants/ID`).
     pub fn new(document: &'a Document, at: &str, value: &Value) -> Self {
         let mut steps = BTreeMap::new();
         let mut note =
@@ -259,20 +259,21 @@ impl<'a> ChangedPlaces<'a> {
         Self { document, change: join(at, "change"), steps }
     }
 
-    /// The innermost step that a pointer leads to or into, and the rest of the pointer.
+    /// The innermost step that contains the pointer, and the rest of the pointer below it.
     fn step<'p>(&self, pointer: &'p str) -> Option<(&str, &'p str)> {
         let ends = pointer.match_indices('/').map(|(end, _)| end).chain([pointer.len()]).rev();
         ends.into_iter().find_map(|end| Some((self.steps.get(&pointer[..end])?.as_str(), &pointer[end..])))
     }
 
-    /// The pointer into the document for a pointer into the merged value.
+    /// Converts a pointer into the merged value to a pointer into the document.
     fn locate(&self, pointer: &str) -> String {
         let whole = match self.step(pointer) {
             Some((id, rest)) => format!("{}{rest}", join(&join(&self.change, "flow"), id)),
             None => format!("{}{pointer}", self.change),
         };
         let section = pointer.split('/').nth(1).unwrap_or_default();
-        // The nearest thing that the change says; the change itself, where what is wrong follows from something else.
+        // The nearest part that the change contains. If there is none, the mistake is a consequence of the change, and
+        // the change itself is marked.
         let mut nearest = whole.as_str();
         while nearest.len() > self.change.len() && !self.document.has(nearest) {
             nearest = &nearest[..nearest.rfind('/').unwrap_or(0)];
@@ -282,8 +283,8 @@ impl<'a> ChangedPlaces<'a> {
 }
 
 impl ChangedPlaces<'_> {
-    /// What is wrong somewhere else, because of the change, is said as its consequence.
-    fn follows(&self, pointer: &str, message: String) -> String {
+    /// Adds to a message that the mistake is a consequence of the change, if it is elsewhere in the scenario.
+    fn as_consequence(&self, pointer: &str, message: String) -> String {
         if self.locate(pointer) == self.change { format!("with this change, {message}") } else { message }
     }
 }
@@ -303,16 +304,16 @@ impl Places for ChangedPlaces<'_> {
     }
 
     fn error(&self, pointer: &str, message: String) -> Diagnostic {
-        self.source().error(&self.mark(pointer), self.follows(pointer, message))
+        self.source().error(&self.mark(pointer), self.as_consequence(pointer, message))
     }
 
     fn key_error(&self, pointer: &str, message: String) -> Diagnostic {
-        self.source().error(&self.mark_key(pointer), self.follows(pointer, message))
+        self.source().error(&self.mark_key(pointer), self.as_consequence(pointer, message))
     }
 }
 
-/// Replaces declared host names in every string of a value, where they stand as a whole host and not within a longer
-/// name.
+/// Replaces declared host names in every string of a value. A name is replaced only where it is a whole host name, not
+/// where it is a part of a longer one.
 pub fn rename_hosts(value: &Value, names: &BTreeMap<String, String>) -> Value {
     match value {
         Value::String(text) => Value::String(rename_in_text(text, names)),
@@ -331,7 +332,7 @@ fn rename_in_text(text: &str, names: &BTreeMap<String, String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
     'text: while at < text.len() {
-        // A name may begin here only if no longer name reaches into this place.
+        // A host name can begin here only if it is not the rest of a longer name.
         let free = at == 0 || !(in_name(bytes[at - 1]) || bytes[at - 1] == b'.');
         if free {
             for (from, to) in names {
@@ -360,7 +361,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_renamed_where_they_stand_alone() {
+    fn only_whole_host_names_are_renamed() {
         let names = BTreeMap::from([("minio.example.com".to_owned(), "minio.v1.run.test".to_owned())]);
         for (before, after) in [
             ("minio.example.com", "minio.v1.run.test"),
@@ -377,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_merges_mappings_and_null_takes_away() {
+    fn a_patch_merges_mappings_and_null_removes_a_field() {
         let mut value = json!({ "a": { "b": 1, "c": 2 }, "d": [1] });
         merge_patch(&mut value, &json!({ "a": { "b": null, "e": { "f": 3 } }, "d": [2] }));
         assert_eq!(value, json!({ "a": { "c": 2, "e": { "f": 3 } }, "d": [2] }));

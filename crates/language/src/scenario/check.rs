@@ -1,4 +1,4 @@
-//! Shape: a value against a schema, each error in a sentence of ours at its place.
+//! Checks the shape of a value against a schema. Each error becomes a sentence of ours with its place in the file.
 
 use std::ops::Range;
 
@@ -13,21 +13,21 @@ use super::document::{Document, join};
 use super::duration::Span;
 use super::schema::Shape;
 
-/// Knows where the parts of a value were written.
+/// Knows where the parts of a value are written.
 pub trait Places {
-    /// The text.
+    /// The text of the file.
     fn source(&self) -> &Source;
-    /// What to mark when the value at this JSON pointer is wrong.
+    /// The range to mark if the value at this JSON pointer is wrong.
     fn mark(&self, pointer: &str) -> Range<usize>;
-    /// What to mark when the key at this JSON pointer is wrong.
+    /// The range to mark if the key at this JSON pointer is wrong.
     fn mark_key(&self, pointer: &str) -> Range<usize>;
 
-    /// Something is wrong with the value at `pointer`.
+    /// An error in the value at `pointer`.
     fn error(&self, pointer: &str, message: String) -> Diagnostic {
         self.source().error(&self.mark(pointer), message)
     }
 
-    /// Something is wrong with the key at `pointer`.
+    /// An error in the key at `pointer`.
     fn key_error(&self, pointer: &str, message: String) -> Diagnostic {
         self.source().error(&self.mark_key(pointer), message)
     }
@@ -47,7 +47,7 @@ impl Places for Document {
     }
 }
 
-/// Checks `value` against `shape` and reads it as `T`.
+/// Checks `value` against `shape`, and deserialises it.
 pub fn read<T: DeserializeOwned>(shape: &Shape, value: &Value, places: &dyn Places) -> Result<T, Vec<Diagnostic>> {
     let mut errors = Vec::new();
     for error in shape.validator.iter_errors(value) {
@@ -62,7 +62,7 @@ pub fn read<T: DeserializeOwned>(shape: &Shape, value: &Value, places: &dyn Plac
     if !errors.is_empty() {
         return Err(errors);
     }
-    // What the schema cannot say (a number's exact range) the types still can, without a place of their own.
+    // A few errors only the types can find, such as a number outside the range of its type. These have no place.
     T::deserialize(value).map_err(|error| vec![places.error("", error.to_string())])
 }
 
@@ -84,10 +84,11 @@ fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out:
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } | Kind::OneOfMultipleValid { context } => {
             let words = words_of(shape, schema);
             if words.is_empty() || instance.is_array() {
-                // The branch that was meant is the one that finds fault only deeper within the value.
+                // The error is most useful for the branch that matches here and finds an error only deeper in the
+                // value.
                 let here = |e: &ValidationError<'_>| e.instance_path().as_str() == pointer;
                 let meant = context.iter().find(|branch| !branch.iter().any(here));
-                // Else one that takes such a thing at all.
+                // Otherwise take a branch that accepts this type of value.
                 let of_type = |e: &ValidationError<'_>| here(e) && matches!(e.kind(), Kind::Type { .. });
                 let fits = || context.iter().find(|branch| !branch.iter().any(of_type));
                 if let Some(branch) = meant.or_else(fits).or(context.first()) {
@@ -105,15 +106,14 @@ fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out:
         }
         Kind::Constant { expected_value } => wrong_word(pointer, instance, &[shown(expected_value)], places),
         Kind::Pattern { .. } => {
-            // The only pattern in the schemas is that of a span of time.
+            // The schemas use a pattern only for a span of time.
             let text = instance.as_str().unwrap_or_default();
-            let message =
-                text.parse::<Span>().err().unwrap_or_else(|| format!("`{text}` is not written as it must be"));
+            let message = text.parse::<Span>().err().unwrap_or_else(|| format!("`{text}` has the wrong format"));
             let (message, fix) = message.split_once("; ").unwrap_or((&message, "write it as the documentation shows"));
             places.error(pointer, message.to_owned()).fix(fix)
         }
         Kind::MinItems { .. } => {
-            places.error(pointer, format!("{} is an empty list", name_of(pointer))).fix("give it at least one entry")
+            places.error(pointer, format!("{} is an empty list", name_of(pointer))).fix("add at least one entry")
         }
         Kind::Minimum { .. } | Kind::Maximum { .. } => {
             let message = format!("{} cannot be {instance}", name_of(pointer));
@@ -131,7 +131,7 @@ fn unknown_key(shape: &Shape, schema: &Value, pointer: &str, key: &str, places: 
     let known = properties(schema);
     let mut fix = suggest(key, known.iter().copied(), "known keys");
     if nearest(key, known.iter().copied()).is_none() {
-        // Right key, wrong depth: the most common mistake that is not a slip of the fingers.
+        // A known key at the wrong depth is the most common mistake after misspelling.
         let holder = known.iter().find(|name| {
             let inner = resolve(shape, &schema["properties"][**name]);
             properties(inner).contains(&key)
@@ -147,7 +147,7 @@ fn missing_key(shape: &Shape, schema: &Value, pointer: &str, key: &str, places: 
     let property = &schema["properties"][key];
     let doc = property["description"].as_str().or_else(|| resolve(shape, property)["description"].as_str());
     let fix = match doc {
-        Some(doc) => format!("add `{key}:` ({})", lower_first(doc.trim_end_matches('.'))),
+        Some(doc) => format!("add `{key}:` ({})", lower_first(first_sentence(doc))),
         None => format!("add `{key}:`"),
     };
     places.key_error(pointer, format!("{} has no `{key}`", name_of(pointer))).fix(fix)
@@ -159,14 +159,14 @@ fn wrong_type(pointer: &str, schema: &Value, kind: &TypeKind, instance: &Value, 
         TypeKind::Multiple(many) => many.iter().map(|one| one.to_string()).collect(),
     };
     let words: Vec<&str> = expected.iter().map(|name| type_word(name)).collect();
-    // The only pattern in the schemas is that of a span of time.
+    // The schemas use a pattern only for a span of time.
     let span = !schema["pattern"].is_null();
     let words = if span { "a span of time".to_owned() } else { words.join(" or ") };
     if instance.is_null() {
         let message = format!("{} has no value", name_of(pointer));
         return places.error(pointer, message).fix(format!("give it {words}, or remove the key"));
     }
-    let message = format!("{} takes {words}, not {}", name_of(pointer), word_of(instance));
+    let message = format!("{} must be {words}, not {}", name_of(pointer), word_of(instance));
     let fix = match (expected[0].as_str(), instance) {
         (_, Value::Number(number)) if span => format!("add the unit: {number}s, {number}m, {number}h"),
         ("string", Value::Array(items)) if items.len() == 1 => {
@@ -174,7 +174,7 @@ fn wrong_type(pointer: &str, schema: &Value, kind: &TypeKind, instance: &Value, 
         }
         ("string", Value::Array(_)) => "write one text".to_owned(),
         ("string", Value::Number(_) | Value::Bool(_)) => format!("put it in quotes: \"{instance}\""),
-        ("string", Value::Object(_)) => "a template in `{{ }}` must stand in double quotes".to_owned(),
+        ("string", Value::Object(_)) => "put a template with `{{ }}` in double quotes".to_owned(),
         ("integer" | "number", Value::String(text)) if text.parse::<f64>().is_ok() => {
             format!("remove the quotes: {text}")
         }
@@ -182,11 +182,11 @@ fn wrong_type(pointer: &str, schema: &Value, kind: &TypeKind, instance: &Value, 
         ("boolean", Value::String(text)) if matches!(text.as_str(), "yes" | "on") => "write `true`".to_owned(),
         ("boolean", Value::String(text)) if matches!(text.as_str(), "no" | "off") => "write `false`".to_owned(),
         ("boolean", _) => "write `true` or `false`".to_owned(),
-        ("array", Value::Object(_)) => "begin each entry with `- `".to_owned(),
+        ("array", Value::Object(_)) => "write a list, and begin each entry with `- `".to_owned(),
         ("array", other) => format!("write a list: [{}]", shown(other)),
-        ("object", _) if pointer.is_empty() => "begin the file with `name:`".to_owned(),
-        ("object", Value::Array(_)) => "write a mapping, `id: …` for each entry, without `- `".to_owned(),
-        ("object", _) => "write a mapping: `key: value`, indented below".to_owned(),
+        ("object", _) if pointer.is_empty() => "write a mapping, beginning with `name:`".to_owned(),
+        ("object", Value::Array(_)) => "write a mapping with `id: …` for each entry, without `- `".to_owned(),
+        ("object", _) => "write a mapping of `key: value` lines, indented".to_owned(),
         _ => "change the type".to_owned(),
     };
     places.error(pointer, message).fix(fix)
@@ -195,17 +195,17 @@ fn wrong_type(pointer: &str, schema: &Value, kind: &TypeKind, instance: &Value, 
 fn wrong_word(pointer: &str, instance: &Value, words: &[String], places: &dyn Places) -> Diagnostic {
     let found = shown(instance);
     let message = match instance {
-        Value::String(_) => format!("`{found}` is not a word that {} takes", name_of(pointer)),
-        other => format!("{} takes a word, not {}", name_of(pointer), word_of(other)),
+        Value::String(_) => format!("{} does not accept `{found}`", name_of(pointer)),
+        other => format!("{} must be one of its words, not {}", name_of(pointer), word_of(other)),
     };
     let fix = match nearest(&found, words.iter().map(String::as_str)) {
-        Some(word) => format!("did you mean `{word}`? It takes: {}", list(words)),
-        None => format!("it takes: {}", list(words)),
+        Some(word) => format!("did you mean `{word}`? Accepted values: {}", list(words)),
+        None => format!("accepted values: {}", list(words)),
     };
     places.error(pointer, message).fix(fix)
 }
 
-/// The words that an enumeration takes, through references and alternatives.
+/// The values that an enumeration accepts, found through references and alternatives.
 fn words_of(shape: &Shape, schema: &Value) -> Vec<String> {
     let schema = resolve(shape, schema);
     if let Some(word) = schema.get("const") {
@@ -227,7 +227,7 @@ fn properties(schema: &Value) -> Vec<&str> {
     schema["properties"].as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect()
 }
 
-/// How a sentence names the value at a pointer.
+/// The name of the value at a pointer, for use in a sentence.
 pub fn name_of(pointer: &str) -> String {
     let mut steps = pointer.rsplit('/');
     match (steps.next(), steps.next()) {
@@ -252,7 +252,7 @@ fn type_word(name: &str) -> &'static str {
     }
 }
 
-/// What a value is, in a word.
+/// The type of a value, in words.
 pub fn word_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing",
@@ -268,7 +268,13 @@ fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A sentence from a schema, to stand within another.
+/// The first sentence of a description, without its full stop.
+fn first_sentence(text: &str) -> &str {
+    let end = [". ", ".\n"].iter().filter_map(|end| text.find(end)).min();
+    text[..end.unwrap_or(text.len())].trim_end_matches('.')
+}
+
+/// Lower-cases the first letter, so that a sentence of the schema can be used within another sentence.
 pub fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())

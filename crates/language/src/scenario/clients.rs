@@ -1,21 +1,22 @@
-//! The clients that `client` steps name: what each can do, and where it reads its trust.
+//! The clients that `client` steps can use, what each can do, and the variable that sets its trusted certificates.
 //!
-//! The programs are in `images/clients` and `images/browser`; what one cannot do is said before anything is started.
+//! The programs are in `images/clients` and `images/browser`. The linter reports a task that a client cannot do, before
+//! anything starts.
 
 /// A client that applications use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// As scenarios name it; its program is `/clients/NAME`.
+    /// The name in scenarios. The program is `/clients/NAME`.
     pub name: &'static str,
-    /// The variable in which it reads the path of its certificate bundle (docs/facts.md#aws-clients).
+    /// The environment variable from which it reads the path of its CA bundle (docs/facts.md#aws-clients).
     pub trust_in: &'static str,
-    /// The methods it signs URLs for.
+    /// The methods for which it can sign URLs.
     pub signs: &'static [&'static str],
     /// Whether it speaks S3.
     pub s3: bool,
     /// Whether it opens URLs.
     pub http: bool,
-    /// What is to be known where it cannot sign.
+    /// An explanation for methods that it cannot sign.
     pub note: &'static str,
 }
 
@@ -37,29 +38,24 @@ pub const CLIENTS: [Client; 10] = [
     s3("aws-sdk-rust", "SSL_CERT_FILE", ANY, ""),
     s3("aws-cli", "AWS_CA_BUNDLE", GET, "`aws s3 presign` signs GET and nothing else"),
     s3("boto3", "AWS_CA_BUNDLE", ANY, ""),
-    s3(
-        "mc",
-        "SSL_CERT_FILE",
-        GET,
-        "`mc share download` signs GET; `mc share upload` signs a POST form, which is no PUT URL",
-    ),
+    s3("mc", "SSL_CERT_FILE", GET, "`mc share download` signs GET; `mc share upload` signs a POST form, not a PUT URL"),
     s3("aws-sdk-go-v2", "SSL_CERT_FILE", ANY, ""),
     s3("aws-sdk-js-v3", "NODE_EXTRA_CA_CERTS", ANY, ""),
-    // A JVM reads a keystore, which its program makes from the bundle.
+    // A JVM reads a keystore. The client's program creates it from the bundle.
     s3("aws-sdk-java-v2", "PARALLAX_CA_BUNDLE", ANY, ""),
     opener("curl", "CURL_CA_BUNDLE"),
     opener("reqwest", "SSL_CERT_FILE"),
-    // Chromium reads an NSS database, which its program makes from the bundle.
+    // Chromium reads an NSS database. The client's program creates it from the bundle.
     opener("browser", "PARALLAX_CA_BUNDLE"),
 ];
 
 impl Client {
-    /// The client of this name.
+    /// The client with this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         CLIENTS.iter().find(|it| it.name == name)
     }
 
-    /// Its program at the vantage.
+    /// The path of its program at the vantage.
     pub fn program(&self) -> String {
         format!("/clients/{}", self.name)
     }

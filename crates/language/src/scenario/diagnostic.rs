@@ -1,7 +1,6 @@
-//! What is wrong with an input: the place, the line itself, a sentence, and the likely fix.
+//! Diagnostics: what is wrong with an input, at which place, with the line itself and the likely fix.
 //!
-//! A diagnostic owns the line that it shows, cut to a window, so that it outlives its file and stays small whatever the
-//! file was.
+//! A diagnostic owns a copy of the line that it shows, cut to a fixed length. So it does not keep the file in memory.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -11,32 +10,32 @@ use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, M
 use parallax_vocab::inert;
 use serde::Serialize;
 
-/// How many diagnostics one input yields at most.
+/// The largest number of diagnostics for one input.
 pub const LIMIT: usize = 50;
-/// How much of a line is shown, in bytes.
+/// The longest part of a line that is shown, in bytes.
 const WINDOW_BYTES: usize = 160;
-/// How long a sentence may be, in bytes: it may quote a name, and a name may be as long as its file.
+/// The longest message, in bytes. A message can quote a name, and a hostile name can be as long as its file.
 const TEXT_BYTES: usize = 4_000;
-/// A longer name was not meant to be another, in bytes.
+/// The longest name for which a similar known name is suggested, in bytes.
 const NAME_BYTES: usize = 100;
 
-/// One thing that is wrong with an input.
+/// One mistake in an input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Diagnostic {
-    /// The file, as it was named by the caller.
+    /// The file, as the caller named it.
     pub file: String,
-    /// Line, from 1.
+    /// The line, starting at 1.
     pub line: usize,
-    /// Column in characters, from 1.
+    /// The column in characters, starting at 1.
     pub column: usize,
-    /// The line itself; a long one is cut around the place.
+    /// The text of the line. A long line is cut around the mistake.
     pub text: String,
     /// The marked part of `text`, in bytes.
     pub mark: Range<usize>,
-    /// What is wrong: lower case, no full stop.
+    /// What is wrong, in lower case and without a full stop.
     pub message: String,
-    /// What is said at the mark.
+    /// The text beside the mark.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// The likely fix.
@@ -45,7 +44,7 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// A diagnostic about a whole file that could not be read, or about a folder.
+    /// A diagnostic about a folder, or about a whole file that cannot be read.
     pub fn of_file(file: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             file: file.into(),
@@ -59,7 +58,7 @@ impl Diagnostic {
         }
     }
 
-    /// Says something short at the mark.
+    /// Sets the text beside the mark.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(bounded(label.into()));
@@ -73,20 +72,20 @@ impl Diagnostic {
         self
     }
 
-    /// Adds the likely fix, where there is one.
+    /// Sets the likely fix, if there is one.
     #[must_use]
     pub fn maybe_fix(mut self, fix: Option<String>) -> Self {
         self.fix = fix.map(bounded).or(self.fix);
         self
     }
 
-    /// On one line, with its place: `file:line:column: message; fix`.
+    /// The diagnostic on one line: `file:line:column: message; fix`.
     pub fn on_one_line(&self) -> String {
         let fix = self.fix.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default();
         format!("{}:{}:{}: {}{fix}", self.file, self.line, self.column, self.message)
     }
 
-    /// The same, of which nothing acts on a terminal or in a log, and which marks what this marks.
+    /// The same diagnostic with control characters made harmless for terminals and logs. The mark is moved accordingly.
     fn inert(&self) -> Self {
         let safe = |text: &str| inert(text).into_owned();
         let end = |at: usize| safe(&self.text[..self.text.floor_char_boundary(at)]).len();
@@ -106,7 +105,7 @@ impl Diagnostic {
     }
 }
 
-/// A text and its name: makes diagnostics about places in it.
+/// A text and its name. It creates diagnostics about places in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     name: String,
@@ -122,7 +121,7 @@ impl Source {
         Self { name: name.into(), text, line_starts }
     }
 
-    /// The file's name as given.
+    /// The name of the file, as given.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -132,7 +131,7 @@ impl Source {
         &self.text
     }
 
-    /// The line (from 1) that a byte offset is in.
+    /// The line (starting at 1) that contains a byte offset.
     pub fn line_of(&self, offset: usize) -> usize {
         self.line_starts.partition_point(|start| *start <= offset)
     }
@@ -142,19 +141,19 @@ impl Source {
         format!("{}:{}", self.name, self.line_of(offset))
     }
 
-    /// The text of a line (from 1), without its end.
+    /// The text of a line (starting at 1), without its line break.
     pub fn line(&self, number: usize) -> &str {
         let start = self.line_starts[number - 1];
         let end = self.line_starts.get(number).map_or(self.text.len(), |next| next - 1);
         self.text[start..end].trim_end_matches('\r')
     }
 
-    /// Where a line (from 1) begins, in bytes.
+    /// The byte offset at which a line (starting at 1) begins.
     pub fn line_start(&self, number: usize) -> usize {
         self.line_starts[number - 1]
     }
 
-    /// Something is wrong at `range` (bytes).
+    /// An error at `range` (in bytes).
     pub fn error(&self, range: &Range<usize>, message: impl Into<String>) -> Diagnostic {
         let start = self.text.floor_char_boundary(range.start);
         let number = self.line_of(start);
@@ -167,7 +166,7 @@ impl Source {
     }
 }
 
-/// Cuts a long line to a window around the mark, on character boundaries.
+/// Cuts a long line to a window around the mark. The cuts are at character boundaries.
 fn window(line: &str, at: usize, length: usize) -> (String, Range<usize>) {
     if line.len() <= WINDOW_BYTES {
         let end = line.floor_char_boundary(at + length).max(at);
@@ -188,7 +187,7 @@ fn window(line: &str, at: usize, length: usize) -> (String, Range<usize>) {
     (text, begin..end)
 }
 
-/// A text that may quote what a file says, cut where it is longer than anybody reads.
+/// Cuts a text that is too long, because it can quote parts of a file.
 fn bounded(mut text: String) -> String {
     if text.len() > TEXT_BYTES {
         text.truncate(text.floor_char_boundary(TEXT_BYTES));
@@ -197,22 +196,22 @@ fn bounded(mut text: String) -> String {
     text
 }
 
-/// Sorts by place, drops what is said twice, and keeps the first [`LIMIT`].
+/// Sorts diagnostics by place, removes duplicates, and keeps the first [`LIMIT`].
 pub fn tidy(mut all: Vec<Diagnostic>) -> Vec<Diagnostic> {
     all.sort_by(|a, b| a.order().cmp(&b.order()));
     all.dedup_by(|a, b| a.order() == b.order());
     if all.len() > LIMIT {
         all.truncate(LIMIT);
         if let Some(last) = all.last_mut() {
-            last.fix = Some("further errors are not shown; mend these first".to_owned());
+            last.fix = Some("further errors are not shown; fix these first".to_owned());
         }
     }
     all
 }
 
-/// The known name that was probably meant.
+/// The known name that is most similar to a wrong one.
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The comparison takes as long as both names together, multiplied.
+    // The cost of the comparison is the product of the two lengths, so long names are not compared.
     if wrong.len() > NAME_BYTES {
         return None;
     }
@@ -225,25 +224,25 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     near.min_by_key(|(distance, prefix, _)| (*distance, *prefix)).map(|(_, _, name)| name)
 }
 
-/// "did you mean `expect`?", or the list of what there is.
+/// The fix for an unknown name: `did you mean …?`, or the list of known names.
 pub fn suggest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>, what: &str) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(wrong, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
-        None if known.is_empty() => format!("there are no {what} here"),
+        None if known.is_empty() => format!("there are no {what}"),
         None => format!("{what}: {}", list(&known)),
     }
 }
 
-/// Names as a list for a sentence: `a`, `b`, `c`.
+/// A list of names for a sentence: `a`, `b`, `c`.
 pub fn list<T: AsRef<str>>(names: &[T]) -> String {
     names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
-/// Renders diagnostics for people: in colour and box characters for a terminal, in plain ASCII otherwise.
+/// Renders diagnostics for people: with colours and box characters for a terminal, in plain ASCII otherwise.
 pub fn render(diagnostics: &[Diagnostic], terminal: bool) -> String {
     let theme = if terminal { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
-    // Lines are left to the terminal to wrap, so that a message can be searched for as a whole.
+    // The terminal wraps long lines, so that a whole message can be found by searching.
     let handler = GraphicalReportHandler::new_themed(theme).with_wrap_lines(false).with_links(false);
     let mut out = String::new();
     for diagnostic in diagnostics.iter().map(Diagnostic::inert) {
@@ -260,7 +259,7 @@ pub fn render(diagnostics: &[Diagnostic], terminal: bool) -> String {
 /// Diagnostics as JSON, for editors and other programs.
 ///
 /// # Panics
-/// Never: they hold text and numbers only.
+/// Never. Diagnostics contain only text and numbers.
 pub fn to_json(diagnostics: &[Diagnostic]) -> serde_json::Value {
     serde_json::to_value(diagnostics).expect("plain data serialises")
 }
@@ -281,8 +280,8 @@ impl miette::Diagnostic for Diagnostic {
 }
 
 impl miette::SourceCode for Diagnostic {
-    /// The one line that we hold, whatever context is asked for. miette reads the place of the mark by asking for no
-    /// context lines, and the line itself by asking for some.
+    /// Returns the one line that we have, however much context is requested. miette requests no context lines to find
+    /// the position of the mark, and some context lines to show the line.
     fn read_span<'a>(
         &'a self,
         _: &SourceSpan,

@@ -1,7 +1,8 @@
-//! YAML text to a value that knows where each of its parts stands.
+//! Parses YAML text into a value that knows where each of its parts is written.
 //!
-//! The input may be hostile: size and depth are bounded, and anchors, aliases and tags are refused, because they make a
-//! short text long or change what it means. Booleans are `true` and `false`; `yes`, `off` and the like stay text.
+//! The input can be hostile. Size and depth are limited. Anchors, aliases and tags are refused, because they can make a
+//! short text very long or change its meaning. Booleans are only `true` and `false`; `yes`, `off` and similar words are
+//! text.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,43 +15,42 @@ use serde_json::{Map, Number, Value};
 use super::diagnostic::{Diagnostic, LIMIT, Source};
 use super::syntax::{explain, odd_key};
 
-/// Longest file, in bytes.
+/// The largest size of a file, in bytes.
 pub const SIZE_LIMIT_BYTES: usize = 256 * 1024;
-/// How many documents one file may hold.
+/// The largest number of documents in one file.
 const DOCUMENTS_LIMIT: usize = 200;
-/// Deepest nesting.
+/// The deepest nesting.
 pub const DEPTH_LIMIT: usize = 32;
 
 /// A YAML document: its value, and the place of every key and value by JSON pointer.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The text it was read from, shared by all documents of a file.
+    /// The text that it was parsed from. All documents of a file share it.
     pub source: Arc<Source>,
-    /// The value; mappings keep their order.
+    /// The value. Mappings keep the order of their keys.
     pub value: Value,
     spots: HashMap<String, Spot>,
 }
 
-/// Where a value stands.
+/// The place of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spot {
-    /// Its key, where it is a mapping's value, in bytes.
+    /// The byte range of its key, if it is a value of a mapping.
     pub key: Option<Range<usize>>,
-    /// The value itself; a collection's first character.
+    /// The byte range of the value. For a list or a mapping it is the first character.
     pub value: Range<usize>,
 }
 
 impl Document {
-    /// Reads one document. What could be read comes with the errors, so that the errors past the syntax are seen too.
+    /// Parses a text with one document. The document is returned together with errors if possible, so that later checks
+    /// can find further errors.
     pub fn parse(name: &str, text: &str) -> (Option<Self>, Vec<Diagnostic>) {
         let (mut documents, mut errors) = Self::parse_all(name, text);
         if documents.len() > 1 {
             let at = documents[1].source.text()[..documents[1].spot("").value.start].rfind("---").unwrap_or(0);
             let second = at..at + 3;
-            let error = documents[1].source.error(&second, "a second document in one file");
-            errors.push(
-                error.fix("a file holds one document: remove the `---` and what follows, or make it a file of its own"),
-            );
+            let error = documents[1].source.error(&second, "the file contains a second document");
+            errors.push(error.fix("remove the `---` and what follows, or move it to another file"));
         }
         let document = (!documents.is_empty()).then(|| documents.swap_remove(0));
         if document.is_none() && errors.is_empty() {
@@ -59,7 +59,7 @@ impl Document {
         (document, errors)
     }
 
-    /// Reads all documents of a text, as Kubernetes manifests have them.
+    /// Parses all documents of a text, such as a file of Kubernetes manifests.
     pub fn parse_all(name: &str, text: &str) -> (Vec<Self>, Vec<Diagnostic>) {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let source = Source::new(name, text);
@@ -68,7 +68,7 @@ impl Document {
             return (Vec::new(), vec![source.error(&(0..1), message)]);
         }
         if let Some((at, bad)) = text.char_indices().find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-            let message = format!("control character U+{:04X}", u32::from(bad));
+            let message = format!("the file contains the control character U+{:04X}", u32::from(bad));
             return (
                 Vec::new(),
                 vec![source.error(&(at..at + 1), message).fix("remove it, or write it as an escape in double quotes")],
@@ -77,7 +77,7 @@ impl Document {
         Builder::new(Arc::new(source)).run()
     }
 
-    /// Reads one document from bytes, which may not be UTF-8.
+    /// Parses one document from bytes, which may not be UTF-8.
     pub fn parse_bytes(name: &str, bytes: &[u8]) -> (Option<Self>, Vec<Diagnostic>) {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::parse(name, text),
@@ -85,12 +85,12 @@ impl Document {
                 let good = error.valid_up_to();
                 let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SIZE_LIMIT_BYTES)]).into_owned();
                 let error = Source::new(name, text).error(&(good..good + 1), "the file is not UTF-8");
-                (None, vec![error.fix("save it as UTF-8")])
+                (None, vec![error.fix("save the file as UTF-8")])
             }
         }
     }
 
-    /// Where the value at `pointer` stands; where there is none, the nearest that holds it.
+    /// The place of the value at `pointer`, or of the nearest value that contains it.
     pub fn spot(&self, pointer: &str) -> Spot {
         let mut at = pointer;
         loop {
@@ -104,13 +104,13 @@ impl Document {
         }
     }
 
-    /// Whether something is written at `pointer`.
+    /// Whether the file contains something at `pointer`.
     pub fn has(&self, pointer: &str) -> bool {
         self.spots.contains_key(pointer)
     }
 
-    /// Takes another value, whose parts come from where `moves` say: pointers of the old value to pointers of the new one.
-    /// What no move leads from keeps its place, unless a move leads from something that holds it.
+    /// Replaces the value. `moves` maps pointers of the old value to pointers of the new value, so that the new parts
+    /// keep their places in the file. A part without a move keeps its pointer, unless one of its ancestors has moved.
     pub fn rebuild(&mut self, value: Value, moves: &[(String, String)]) {
         let mut from: HashMap<&str, Vec<&str>> = HashMap::new();
         for (old, new) in moves {
@@ -133,7 +133,7 @@ impl Document {
         self.value = value;
     }
 
-    /// What to mark when the value at `pointer` is wrong: a scalar itself, a collection's key.
+    /// The range to mark if the value at `pointer` is wrong: the scalar itself, or the key of a list or a mapping.
     pub fn mark(&self, pointer: &str) -> Range<usize> {
         let spot = self.spot(pointer);
         match self.value.pointer(pointer) {
@@ -142,7 +142,7 @@ impl Document {
         }
     }
 
-    /// What to mark when the key at `pointer` is wrong.
+    /// The range to mark if the key at `pointer` is wrong.
     pub fn mark_key(&self, pointer: &str) -> Range<usize> {
         let spot = self.spot(pointer);
         spot.key.unwrap_or(spot.value)
@@ -154,7 +154,7 @@ impl Document {
     }
 }
 
-/// A JSON pointer with one more step. Made for each value of each file, so written for speed.
+/// Appends a step to a JSON pointer. It runs for each value of each file, so it avoids needless allocations.
 pub fn join(pointer: &str, step: &str) -> String {
     let step = Token::new(step);
     let mut joined = String::with_capacity(pointer.len() + 1 + step.encoded().len());
@@ -165,7 +165,7 @@ pub fn join(pointer: &str, step: &str) -> String {
 }
 
 fn empty(source: &Source) -> Diagnostic {
-    source.error(&(0..1), "the file is empty").fix("write it, or remove it")
+    source.error(&(0..1), "the file is empty").fix("write its content, or delete the file")
 }
 
 enum Frame {
@@ -175,15 +175,15 @@ enum Frame {
 
 struct Builder {
     source: Arc<Source>,
-    /// Byte offset of each character, where the two differ.
+    /// The byte offset of each character. `None` for ASCII text, where they are equal.
     offsets: Option<Vec<usize>>,
     stack: Vec<Frame>,
     spots: HashMap<String, Spot>,
     done: Vec<Document>,
     errors: Vec<Diagnostic>,
-    /// Whether all that was read is what was meant; after an alias or a template without quotes it is not, and nothing
-    /// is built from it.
-    whole: bool,
+    /// Whether everything was parsed as intended. After an alias or an unquoted template it was not, and no document is
+    /// returned.
+    complete: bool,
 }
 
 impl Builder {
@@ -198,7 +198,7 @@ impl Builder {
             spots: HashMap::new(),
             done: Vec::new(),
             errors: Vec::new(),
-            whole: true,
+            complete: true,
         }
     }
 
@@ -217,29 +217,29 @@ impl Builder {
             };
             self.take(event, span);
             if self.stack.len() > DEPTH_LIMIT {
-                let message = format!("nested deeper than {DEPTH_LIMIT} levels");
+                let message = format!("the nesting is deeper than {DEPTH_LIMIT} levels");
                 self.errors.push(self.source.error(&self.range(span), message));
                 return (Vec::new(), self.errors);
             }
             if self.done.len() > DOCUMENTS_LIMIT {
-                let message = format!("more than {DOCUMENTS_LIMIT} documents in one file");
-                self.errors.push(self.source.error(&self.range(span), message).fix("make it several files"));
+                let message = format!("the file contains more than {DOCUMENTS_LIMIT} documents");
+                self.errors.push(self.source.error(&self.range(span), message).fix("split it into several files"));
                 break;
             }
             if self.errors.len() >= LIMIT {
                 break;
             }
         }
-        if self.whole { (self.done, self.errors) } else { (Vec::new(), self.errors) }
+        if self.complete { (self.done, self.errors) } else { (Vec::new(), self.errors) }
     }
 
     fn take(&mut self, event: Event<'_>, span: Span) {
         let range = self.range(span);
         match event {
             Event::Alias(_) => {
-                let error = self.source.error(&range, "aliases (`*name`) are not taken");
-                self.errors.push(error.fix("write the value out"));
-                self.whole = false;
+                let error = self.source.error(&range, "aliases (`*name`) are not allowed");
+                self.errors.push(error.fix("write the value itself"));
+                self.complete = false;
                 self.put(Value::Null, Spot { key: None, value: range });
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -272,17 +272,17 @@ impl Builder {
 
     fn refuse(&mut self, anchor: usize, tag: bool, range: &Range<usize>) {
         if anchor > 0 {
-            // The span is the value's; the anchor stands before it.
+            // The parser gives the range of the value. The anchor is before it.
             let before = &self.source.text()[..range.start];
             let at = before.rfind('&').unwrap_or(range.start);
-            let error = self.source.error(&(at..at + 1), "anchors (`&name`) are not taken");
-            self.errors.push(error.fix("write the value out where it is needed"));
+            let error = self.source.error(&(at..at + 1), "anchors (`&name`) are not allowed");
+            self.errors.push(error.fix("repeat the value where it is needed"));
         }
         if tag {
             let before = &self.source.text()[..range.start];
             let at = before.trim_end_matches(|c: char| c != '!').trim_end_matches('!').len();
-            let error = self.source.error(&(at..at + 1), "tags (`!name`) are not taken");
-            self.errors.push(error.fix("remove it; put text in quotes where it must stay text"));
+            let error = self.source.error(&(at..at + 1), "tags (`!name`) are not allowed");
+            self.errors.push(error.fix("remove the tag; put a value in quotes to make it text"));
         }
     }
 
@@ -291,7 +291,7 @@ impl Builder {
             if map.contains_key(text) {
                 let first = self.spots.get(&join(pointer, text)).and_then(|spot| spot.key.clone()).unwrap_or(0..1);
                 let fix = format!("the first is on line {}; keep one of them", self.source.line_of(first.start));
-                self.errors.push(self.source.error(&range, format!("`{text}` is given twice")).fix(fix));
+                self.errors.push(self.source.error(&range, format!("the key `{text}` occurs twice")).fix(fix));
             }
             *key = Some((text.to_owned(), range));
             return;
@@ -304,7 +304,7 @@ impl Builder {
         self.put(value, Spot { key, value: range });
     }
 
-    /// The pointer of the value that comes next.
+    /// The pointer of the next value.
     fn next_pointer(&self) -> String {
         match self.stack.last() {
             Some(Frame::Map { pointer, key: Some((key, _)), .. }) => join(pointer, key),
@@ -332,7 +332,7 @@ impl Builder {
                     }
                 } else {
                     self.errors.push(odd_key(&self.source, &spot.value));
-                    self.whole = false;
+                    self.complete = false;
                     *key = Some((String::new(), spot.value));
                 }
             }
@@ -364,7 +364,7 @@ impl Builder {
     }
 }
 
-/// What a plain scalar is, by the core schema of YAML 1.2, except that booleans are only `true` and `false`.
+/// The value of a plain scalar by the core schema of YAML 1.2, except that only `true` and `false` are booleans.
 fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" => Value::Null,
@@ -388,11 +388,11 @@ fn number(text: &str) -> Option<Number> {
     if !shaped {
         return None;
     }
-    if let Ok(whole) = text.parse::<u64>() {
-        return Some(Number::from(whole));
+    if let Ok(complete) = text.parse::<u64>() {
+        return Some(Number::from(complete));
     }
-    if let Ok(whole) = text.parse::<i64>() {
-        return Some(Number::from(whole));
+    if let Ok(complete) = text.parse::<i64>() {
+        return Some(Number::from(complete));
     }
     text.parse::<f64>().ok().and_then(Number::from_f64)
 }

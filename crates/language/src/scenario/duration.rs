@@ -1,18 +1,18 @@
-//! Spans of time as people write them: `5m`, `90s`, `7d`, `-1h`, `500ms`.
+//! Spans of time in the form that people write: `5m`, `90s`, `7d`, `-1h`, `500ms`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A signed span in milliseconds.
+/// A signed span of time in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span {
     milliseconds: i64,
 }
 
-/// Units, longest first; how a span is printed picks the first that divides it.
+/// The units, longest first. A span is printed in the first unit that divides it.
 const UNITS: [(&str, i64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl Span {
@@ -21,22 +21,22 @@ impl Span {
         Self { milliseconds: seconds * 1000 }
     }
 
-    /// A span of milliseconds, as it was measured.
+    /// A span of measured milliseconds.
     pub fn milliseconds(milliseconds: u64) -> Self {
         Self { milliseconds: i64::try_from(milliseconds).unwrap_or(i64::MAX) }
     }
 
-    /// Milliseconds, negative for the past.
+    /// The span in milliseconds. It is negative for a time in the past.
     pub fn as_millis(self) -> i64 {
         self.milliseconds
     }
 
-    /// Whole seconds, towards zero.
+    /// The span in whole seconds, rounded towards zero.
     pub fn as_seconds(self) -> i64 {
         self.milliseconds / 1000
     }
 
-    /// As a duration; a negative span is zero.
+    /// The span as a `Duration`. A negative span becomes zero.
     pub fn to_duration(self) -> std::time::Duration {
         std::time::Duration::from_millis(u64::try_from(self.milliseconds).unwrap_or(0))
     }
@@ -74,10 +74,10 @@ impl From<Span> for String {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Every unit divides nothing; a person writes that in seconds.
+        // Every unit divides zero. People write zero in seconds.
         let divides = |factor: i64| self.milliseconds % factor == 0 && (self.milliseconds != 0 || factor == 1000);
         let (unit, factor) =
-            UNITS.iter().find(|(_, factor)| divides(*factor)).expect("one millisecond divides all but nothing");
+            UNITS.iter().find(|(_, factor)| divides(*factor)).expect("one millisecond divides every span except zero");
         write!(f, "{}{unit}", self.milliseconds / factor)
     }
 }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_read_and_printed_in_the_largest_unit_that_divides_them() {
+    fn spans_are_parsed_and_printed_in_the_largest_unit_that_divides_them() {
         for (text, milliseconds, printed) in [
             ("5m", 300_000, "5m"),
             ("90s", 90_000, "90s"),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_span_is_refused() {
+    fn an_invalid_span_is_refused() {
         for text in ["", "5", "m", "1.5h", "5 m", "5min", "1h30m", "9223372036854775807d"] {
             assert!(text.parse::<Span>().is_err(), "{text:?}");
         }

@@ -1,18 +1,18 @@
-//! Programs that a scenario runs on the user's own machine.
+//! The programs that a scenario runs on the user's own machine.
 
 use std::fmt;
 
 use super::action::Action;
 use super::variant::{Loaded, Variant};
 
-/// A program that would run on the machine of whoever runs the scenario, as that user.
+/// A program that would run on the user's machine with the user's rights.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostProgram {
-    /// `file:line` of its step.
+    /// The `file:line` of its step.
     pub place: String,
-    /// Id of the step.
+    /// The id of the step.
     pub step: String,
-    /// The program and its arguments, as written; a client's name.
+    /// The program and its arguments as they are written, or the name of a client.
     pub run: Vec<String>,
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for HostProgram {
 }
 
 impl Loaded {
-    /// What a variant runs outside without an image, which is the machine itself.
+    /// The programs that a variant runs at an `outside` vantage without an image, which is the user's machine itself.
     pub fn host_programs(&self, variant: &Variant) -> Vec<HostProgram> {
         let vantages = &variant.scenario.vantages;
         let steps = variant.scenario.steps();

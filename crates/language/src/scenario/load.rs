@@ -1,22 +1,22 @@
-//! Finding and reading scenario files.
+//! Finds and reads scenario files.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::Diagnostic;
 use super::variant::Loaded;
-use crate::files::{Bounds, Found, entries, is_nearly};
+use crate::files::{Bounds, Found, entries, is_misspelt};
 use crate::fixture::Library;
 
-/// Name of a scenario's file.
+/// The name of a scenario's file.
 const FILE: &str = "scenario.yaml";
-/// How deep folders are looked into.
+/// The deepest level of folders that is searched.
 const DEPTH_LIMIT: usize = 8;
-/// How many folders are looked into.
+/// The largest number of folders that is searched.
 const FOLDERS_LIMIT: usize = 20_000;
 
-/// Reads the scenarios under `paths` (files or folders), or all of `root/scenarios` where none are given. Scenarios that
-/// are in order come with the errors of those that are not.
+/// Reads the scenarios under `paths` (files or folders), or all of `root/scenarios` if `paths` is empty. Returns the
+/// valid scenarios together with the errors of the others.
 pub fn load(library: &Library, root: &Path, paths: &[PathBuf]) -> (Vec<Loaded>, Vec<Diagnostic>) {
     let scenarios = root.join("scenarios");
     let mut walk = Walk { root: root.to_owned(), ..Walk::default() };
@@ -30,7 +30,7 @@ pub fn load(library: &Library, root: &Path, paths: &[PathBuf]) -> (Vec<Loaded>, 
     walk.files.dedup_by(|(a, _), (b, _)| a == b);
     let mut loaded = Vec::new();
     let mut errors = walk.errors;
-    for outcome in side_by_side(&walk.files, |(path, bounds)| read_one(library, root, &scenarios, path, bounds)) {
+    for outcome in map_in_parallel(&walk.files, |(path, bounds)| read_one(library, root, &scenarios, path, bounds)) {
         match outcome {
             Ok(scenario) => loaded.push(scenario),
             Err(wrong) => errors.extend(wrong),
@@ -54,11 +54,11 @@ fn read_one(
     Loaded::read(library, &name.to_string_lossy(), &file, &bytes)
 }
 
-/// Maps in as many threads as the machine has cores; the order is kept.
+/// Maps items in parallel, with one thread for each core. The order is kept.
 ///
 /// # Panics
-/// Where `map` does.
-pub fn side_by_side<I: Sync, O: Send>(items: &[I], map: impl Fn(&I) -> O + Sync) -> Vec<O> {
+/// If `map` panics.
+pub fn map_in_parallel<I: Sync, O: Send>(items: &[I], map: impl Fn(&I) -> O + Sync) -> Vec<O> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let share = items.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
@@ -69,7 +69,7 @@ pub fn side_by_side<I: Sync, O: Send>(items: &[I], map: impl Fn(&I) -> O + Sync)
     })
 }
 
-/// A path as it is shown: from the project on.
+/// The path that is shown to people, relative to the project.
 fn shown(path: &Path, root: &Path) -> String {
     path.strip_prefix(root).unwrap_or(path).display().to_string()
 }
@@ -77,31 +77,34 @@ fn shown(path: &Path, root: &Path) -> String {
 #[derive(Default)]
 struct Walk {
     root: PathBuf,
-    /// Each with what may be read there.
+    /// The files, each with the folder that its read must not leave.
     files: Vec<(PathBuf, Bounds)>,
     seen: HashSet<PathBuf>,
     errors: Vec<Diagnostic>,
 }
 
 impl Walk {
-    /// Looks at a file or a folder that was named. Beyond the project, its own folder is what may be read.
+    /// Visits a file or a folder that the caller named. For a path outside the project, only its own folder may be
+    /// read.
     fn start(&mut self, path: &Path) {
         let place = shown(path, &self.root);
-        let beside = if path.is_dir() {
+        let folder = if path.is_dir() {
             path
         } else {
             path.parent().filter(|it| *it != Path::new("")).unwrap_or(Path::new("."))
         };
-        let bounds =
-            Bounds::of(&self.root).ok().filter(|project| project.hold(beside)).map_or_else(|| Bounds::of(beside), Ok);
+        let bounds = Bounds::of(&self.root)
+            .ok()
+            .filter(|project| project.contains(folder))
+            .map_or_else(|| Bounds::of(folder), Ok);
         let bounds = match bounds {
             Ok(bounds) => bounds,
             Err(refused) => {
-                self.errors.push(refused.at(place, "the folder").fix("`parallax init` makes a first scenario"));
+                self.errors.push(refused.at(place, "the folder").fix("`parallax init` creates a first scenario"));
                 return;
             }
         };
-        match bounds.look(path) {
+        match bounds.inspect(path) {
             Ok(Found::File(_)) => self.files.push((path.to_owned(), bounds)),
             Ok(Found::Folder(real)) => self.folder(path, real, &bounds, 0),
             Err(refused) => self.errors.push(refused.at(place, "the path")),
@@ -109,14 +112,15 @@ impl Walk {
     }
 
     fn folder(&mut self, folder: &Path, real: PathBuf, bounds: &Bounds, depth: usize) {
-        // By its real path, so that a symbolic link that leads back is seen once only.
+        // Folders are recorded by their real paths, so that a cycle of symbolic links is visited only once.
         if !self.seen.insert(real) {
             return;
         }
         let place = shown(folder, &self.root);
         if depth > DEPTH_LIMIT || self.seen.len() > FOLDERS_LIMIT {
-            let message =
-                format!("more than {DEPTH_LIMIT} folders deep, or {FOLDERS_LIMIT} in all, are not looked into");
+            let message = format!(
+                "the search stops here: it goes at most {DEPTH_LIMIT} folders deep, and into at most {FOLDERS_LIMIT} folders"
+            );
             self.errors.push(Diagnostic::of_file(place, message));
             return;
         }
@@ -129,16 +133,16 @@ impl Walk {
     fn entry(&mut self, path: PathBuf, bounds: &Bounds, depth: usize) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let place = shown(&path, &self.root);
-        if is_nearly(&name, FILE) {
-            let error = Diagnostic::of_file(place, "a file of this name is not read");
+        if is_misspelt(&name, FILE) {
+            let error = Diagnostic::of_file(place, "a file with this name is not read");
             self.errors.push(error.fix(format!("rename it to `{FILE}`")));
             return;
         }
-        match bounds.look(&path) {
+        match bounds.inspect(&path) {
             Ok(Found::Folder(real)) if name != FILE => self.folder(&path, real, bounds, depth + 1),
-            // What it is and why it cannot be read is said when it is read.
+            // A file that cannot be read is reported when it is read.
             _ if name == FILE => self.files.push((path, bounds.clone())),
-            // Another folder may hold scenarios; of other files a project has many, and links among them.
+            // An unreadable folder could contain scenarios, so it is an error. Other files and links are ignored.
             Err(refused) if path.is_dir() => self.errors.push(refused.at(place, "the folder")),
             _ => {}
         }

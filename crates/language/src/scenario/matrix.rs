@@ -1,11 +1,12 @@
-//! `matrix`: one step written, one step for each value run.
+//! `matrix`: expands one step into several, one for each value of an axis.
 //!
-//! A step that mentions `{{ matrix.AXIS }}` stands for one step for each value of the axis, with the id `ID-VALUE`; two axes
-//! give the product, in the order in which the axes are written. A step that refers to such a step follows it: there is
-//! one for each value, and each refers to the one of its own value. Breaks name `ID-VALUE`, or `ID` for all of them; what
-//! they say of some steps by more values wins over what they say of more steps by fewer.
+//! A step that mentions `{{ matrix.AXIS }}` becomes one step for each value of the axis, with the id `ID-VALUE`. Two
+//! axes give the product of their values, in the order in which the axes are written. A step that refers to an expanded
+//! step is expanded too: there is one for each value, and it refers to the step with the same value. A break refers to
+//! one expanded step by `ID-VALUE` or to all of them by `ID`. An entry that names more values takes precedence over an
+//! entry that names fewer.
 //!
-//! All of this happens to the value, before its shape is checked; every part of the result knows where it was written.
+//! The expansion changes the value before its shape is checked. Every part of the result keeps its place in the file.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,33 +18,33 @@ use super::document::{Document, join};
 use super::schema::Form;
 use super::template::{self, Reference, is_name};
 
-/// The first word of `{{ matrix.AXIS }}`, and the section.
+/// The name of the section, and the first word of `{{ matrix.AXIS }}`.
 pub const MATRIX: &str = "matrix";
-/// How many steps a flow may have when it is expanded.
+/// The largest number of steps after the expansion.
 const STEPS_LIMIT: usize = 200;
 
-/// Values of some axes, in the order of the axes.
+/// One value for each of some axes, in the order of the axes.
 type Choice = Vec<(String, String)>;
 
-/// Which steps a document's steps became: `url-boto3` → `url`.
+/// The original id of each expanded step: `url-boto3` → `url`.
 #[derive(Clone, Debug, Default)]
 pub struct Expansion {
     names: BTreeMap<String, String>,
 }
 
 impl Expansion {
-    /// One mistake in a step that stands for many is told once.
-    pub fn fold(&self, mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
-        let mut told = std::collections::HashSet::new();
+    /// Removes duplicates: a mistake in one written step would otherwise be reported for each step that it expands to.
+    pub fn deduplicate(&self, mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        let mut seen = std::collections::HashSet::new();
         errors.retain(|it| {
             let quoted = it.message.split('`').map(|part| self.names.get(part).map_or(part, String::as_str));
-            told.insert((it.line, it.column, quoted.collect::<Vec<_>>().join("`")))
+            seen.insert((it.line, it.column, quoted.collect::<Vec<_>>().join("`")))
         });
         errors
     }
 }
 
-/// Expands a document in place. What is wrong with the matrix itself comes back, and then nothing was expanded.
+/// Expands a document in place. If the matrix itself is wrong, its errors are returned and nothing is expanded.
 pub fn expand(document: &mut Document) -> Result<Expansion, Vec<Diagnostic>> {
     let Some(axes) = axes(document)? else { return Ok(Expansion::default()) };
     let plan = Plan::make(document, &axes)?;
@@ -57,17 +58,18 @@ pub fn expand(document: &mut Document) -> Result<Expansion, Vec<Diagnostic>> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    // What is left is a scenario without a matrix.
+    // The result is a scenario without a matrix.
     value.as_object_mut().and_then(|map| map.shift_remove(MATRIX));
     document.rebuild(value, &moves);
-    let names = plan.steps.iter().flat_map(|step| step.choices.iter().map(|it| (named(&step.id, it), step.id.clone())));
+    let names =
+        plan.steps.iter().flat_map(|step| step.choices.iter().map(|it| (expanded_id(&step.id, it), step.id.clone())));
     Ok(Expansion { names: names.collect() })
 }
 
 /// The axes of a matrix, each with its values.
 type Axes = Vec<(String, Vec<String>)>;
 
-/// The axes with their values. None where the section has not the shape that the schema asks for, which tells it.
+/// Reads the axes. Returns `None` if the section has the wrong shape, which the check of the schema reports.
 fn axes(document: &Document) -> Result<Option<Axes>, Vec<Diagnostic>> {
     let Some(section) = document.value.get(MATRIX) else { return Ok(Some(Vec::new())) };
     let Some(section) = section.as_object() else { return Ok(None) };
@@ -76,16 +78,16 @@ fn axes(document: &Document) -> Result<Option<Axes>, Vec<Diagnostic>> {
     for (axis, values) in section {
         let at = join("/matrix", axis);
         if !is_name(axis) {
-            let error = document.key_error(&at, format!("`{axis}` cannot be the name of an axis"));
-            errors.push(error.fix("lower-case letters, digits and dashes, beginning with a letter"));
+            let error = document.key_error(&at, format!("`{axis}` is not a valid name of an axis"));
+            errors.push(error.fix("use lower-case letters, digits and dashes, and begin with a letter"));
         }
         let texts: Option<Vec<&str>> = values.as_array().and_then(|it| it.iter().map(Value::as_str).collect());
         let Some(texts) = texts.filter(|texts| !texts.is_empty()) else { return Ok(None) };
         for (index, text) in texts.iter().enumerate() {
             let at = format!("{at}/{index}");
             if !is_name(text) {
-                let error = document.error(&at, format!("`{text}` cannot be a value of `{axis}`"));
-                errors.push(error.fix("it becomes a part of ids: lower-case letters, digits and dashes"));
+                let error = document.error(&at, format!("`{text}` is not a valid value of `{axis}`"));
+                errors.push(error.fix("it becomes a part of ids, so use lower-case letters, digits and dashes"));
             } else if texts[..index].contains(text) {
                 let error = document.error(&at, format!("`{axis}` has the value `{text}` twice"));
                 errors.push(error.fix("keep one of them"));
@@ -96,7 +98,7 @@ fn axes(document: &Document) -> Result<Option<Axes>, Vec<Diagnostic>> {
     if errors.is_empty() { Ok(Some(axes)) } else { Err(errors) }
 }
 
-/// What each step becomes.
+/// The steps that each written step expands to.
 struct Plan {
     steps: Vec<Planned>,
     by_id: HashMap<String, usize>,
@@ -105,7 +107,7 @@ struct Plan {
 struct Planned {
     id: String,
     axes: Vec<String>,
-    /// One choice for each step that it becomes; a single empty one where it stays what it is.
+    /// One choice for each expanded step. A step that is not expanded has a single empty choice.
     choices: Vec<Choice>,
 }
 
@@ -125,9 +127,11 @@ impl Plan {
             let many = own.iter().fold(1_usize, |product, (_, values)| product.saturating_mul(values.len()));
             total = total.saturating_add(many);
             if !axes.is_empty() && total > STEPS_LIMIT {
-                let message = format!("with the matrix, the flow has more than {STEPS_LIMIT} steps from here on");
+                let message = format!("with the matrix, the flow has more than {STEPS_LIMIT} steps at this step");
                 errors.push(
-                    document.error(&format!("{at}/id"), message).fix("leave values out, or make it several scenarios"),
+                    document
+                        .error(&format!("{at}/id"), message)
+                        .fix("remove values, or split the scenario into several"),
                 );
                 break;
             }
@@ -155,28 +159,30 @@ impl Plan {
         unused.map(error).collect()
     }
 
-    /// Ids that only the expansion makes equal; equal ids that were written so are told later.
+    /// Finds equal ids that result only from the expansion. Equal ids in the file are reported later.
     fn clashes(&self, document: &Document) -> Vec<Diagnostic> {
         let mut taken: HashMap<String, usize> = HashMap::new();
         let mut errors = Vec::new();
         for (index, step) in self.steps.iter().enumerate() {
             for choice in &step.choices {
-                let name = named(&step.id, choice);
+                let name = expanded_id(&step.id, choice);
                 let Some(first) = taken.insert(name.clone(), index).map(|it| &self.steps[it]) else { continue };
                 if choice.is_empty() && first.axes.is_empty() || first.id == step.id {
                     continue;
                 }
                 let message = format!("`{}` and `{}` both become `{name}`", first.id, step.id);
                 let error = document.error(&format!("/flow/{index}/id"), message);
-                errors.push(error.fix("a step's id gets the values of its axes: give one of the two another id"));
+                errors.push(
+                    error.fix("the expansion appends the values of the axes to the id; change one of the two ids"),
+                );
             }
         }
         errors
     }
 
-    /// The steps that a name in a break stands for: `ID` all of them, `ID-VALUE` those with that value. How many values the
-    /// name gives comes with them; a name that stands for nothing is told later.
-    fn meant(&self, name: &str) -> (usize, Vec<(&Planned, &Choice)>) {
+    /// The steps that a name in a break refers to: `ID` to all of them, `ID-VALUE` to those with that value. The first
+    /// result is the number of values in the name. An unknown name refers to no step and is reported later.
+    fn steps_of(&self, name: &str) -> (usize, Vec<(&Planned, &Choice)>) {
         if let Some(index) = self.by_id.get(name) {
             let step = &self.steps[*index];
             return (0, step.choices.iter().map(|choice| (step, choice)).collect());
@@ -199,7 +205,8 @@ impl Plan {
         (0, Vec::new())
     }
 
-    /// A text with its references to the matrix filled in, and to expanded steps those of the same choice.
+    /// Fills in the references to the matrix, and redirects references to expanded steps to the step with the same
+    /// choice.
     fn text(&self, text: &str, choice: &Choice) -> String {
         let Ok(references) = template::references(text) else { return text.to_owned() };
         let mut out = String::with_capacity(text.len());
@@ -226,14 +233,14 @@ impl Plan {
         Some(format!("{{{{ {other}{field} }}}}"))
     }
 
-    /// The id of the step that `id` stands for where these values are chosen.
+    /// The id of the expanded step of `id` that has these values.
     fn follow(&self, id: &str, choice: &Choice) -> Option<String> {
         let step = &self.steps[*self.by_id.get(id)?];
         let own = step.axes.iter().map(|axis| choice.iter().find(|(name, _)| name == axis).cloned());
-        Some(named(id, &own.collect::<Option<Choice>>()?))
+        Some(expanded_id(id, &own.collect::<Option<Choice>>()?))
     }
 
-    /// A part of a step as it stands for one choice. What is the id of another step, its type says.
+    /// One part of a step for one choice. The form says which texts are ids of other steps.
     fn part(&self, form: Form, value: &Value, choice: &Choice) -> Value {
         match value {
             Value::String(text) if form.is_reference() => {
@@ -253,11 +260,11 @@ impl Plan {
     }
 }
 
-/// The new value, with where its parts come from.
+/// The new value, and the places from which its parts come.
 struct Rebuilt<'a> {
     plan: &'a Plan,
     value: Value,
-    /// Pointers of the written value → pointers of the new one.
+    /// Pairs of a pointer in the written value and a pointer in the new value.
     moves: Vec<(String, String)>,
     errors: Vec<Diagnostic>,
 }
@@ -270,7 +277,7 @@ impl Rebuilt<'_> {
             for choice in &planned.choices {
                 let mut expanded = self.plan.part(Form::step(), step, choice);
                 if !choice.is_empty() {
-                    expanded["id"] = Value::String(named(&planned.id, choice));
+                    expanded["id"] = Value::String(expanded_id(&planned.id, choice));
                 }
                 self.moves.push((format!("/flow/{index}"), format!("/flow/{}", steps.len())));
                 steps.push(expanded);
@@ -291,7 +298,7 @@ impl Rebuilt<'_> {
             for (below, form) in [("/change/flow", Form::step()), ("/fails", Form::free())] {
                 let pointer = format!("{at}{below}");
                 let Some(map) = spec.pointer(below).and_then(Value::as_object) else { continue };
-                // A step that is named more closely as blocked is not among those that fail.
+                // An expanded step that `blocks` names with more values is removed from `fails`.
                 let blocks =
                     if below == "/fails" { blocks.iter().filter_map(Value::as_str).collect() } else { Vec::new() };
                 let expanded = self.map(document, (map, form), &blocks, &pointer);
@@ -316,23 +323,23 @@ impl Rebuilt<'_> {
     }
 
     fn names(&self, block: &Value, fails: &[&str]) -> Vec<Value> {
-        let (values, meant) = self.plan.meant(block.as_str().unwrap_or_default());
-        if meant.is_empty() {
+        let (values, steps) = self.plan.steps_of(block.as_str().unwrap_or_default());
+        if steps.is_empty() {
             return vec![block.clone()];
         }
-        let names = meant.into_iter().map(|(step, choice)| named(&step.id, choice));
-        names.filter(|name| !self.closer(fails, name, values)).map(Value::String).collect()
+        let names = steps.into_iter().map(|(step, choice)| expanded_id(&step.id, choice));
+        names.filter(|name| !self.more_specific(fails, name, values)).map(Value::String).collect()
     }
 
-    /// Whether one of these names means the step by more than so many values.
-    fn closer(&self, names: &[&str], step: &str, values: usize) -> bool {
+    /// Whether one of these names refers to the step with more than `values` values.
+    fn more_specific(&self, names: &[&str], step: &str, values: usize) -> bool {
         names.iter().any(|name| {
-            let (others, meant) = self.plan.meant(name);
-            others > values && meant.iter().any(|(of, choice)| named(&of.id, choice) == step)
+            let (others, steps) = self.plan.steps_of(name);
+            others > values && steps.iter().any(|(of, choice)| expanded_id(&of.id, choice) == step)
         })
     }
 
-    /// Entries by step id, but for the steps that `others` name more closely.
+    /// Expands the entries of a mapping by step id, except for steps that `others` name with more values.
     fn map(
         &mut self,
         document: &Document,
@@ -341,26 +348,26 @@ impl Rebuilt<'_> {
         pointer: &str,
     ) -> Map<String, Value> {
         let mut entries: Vec<(usize, &String, &Value)> =
-            map.iter().map(|(name, it)| (self.plan.meant(name).0, name, it)).collect();
+            map.iter().map(|(name, it)| (self.plan.steps_of(name).0, name, it)).collect();
         entries.sort_by_key(|(values, ..)| *values);
         let mut expanded = Map::new();
         for (values, name, value) in entries {
             let from = join(pointer, name);
-            let (_, meant) = self.plan.meant(name);
-            if meant.is_empty() {
+            let (_, steps) = self.plan.steps_of(name);
+            if steps.is_empty() {
                 self.moves.push((from.clone(), from));
                 expanded.insert(name.clone(), value.clone());
                 continue;
             }
-            for (step, choice) in meant {
+            for (step, choice) in steps {
                 self.unknown_axes(document, value, &from, choice);
-                let name = named(&step.id, choice);
-                if self.closer(others, &name, values) {
+                let name = expanded_id(&step.id, choice);
+                if self.more_specific(others, &name, values) {
                     continue;
                 }
                 let to = join(pointer, &name);
                 if expanded.insert(name, self.plan.part(form, value, choice)).is_some() {
-                    // It was written where it is named more closely.
+                    // An entry that names the step with more values replaces this one.
                     self.moves.retain(|(_, other)| *other != to);
                 }
                 self.moves.push((from.clone(), to));
@@ -369,7 +376,7 @@ impl Rebuilt<'_> {
         expanded
     }
 
-    /// A change of a step can only mention the axes that the step has.
+    /// A change of a step may mention only the axes of that step.
     fn unknown_axes(&mut self, document: &Document, value: &Value, at: &str, choice: &Choice) {
         for (pointer, reference) in references(value, at) {
             let Some(axis) = reference.field.filter(|_| reference.name == MATRIX) else { continue };
@@ -381,12 +388,12 @@ impl Rebuilt<'_> {
     }
 }
 
-/// `ID-VALUE-VALUE`
-fn named(id: &str, choice: &Choice) -> String {
+/// The id of an expanded step: `ID-VALUE-VALUE`.
+fn expanded_id(id: &str, choice: &Choice) -> String {
     choice.iter().fold(id.to_owned(), |name, (_, value)| format!("{name}-{value}"))
 }
 
-/// Every choice of one value for each axis; the last axis changes fastest.
+/// All combinations of one value for each axis. The last axis changes fastest.
 fn product(axes: &[&(String, Vec<String>)]) -> Vec<Choice> {
     axes.iter().fold(vec![Choice::new()], |choices, (axis, values)| {
         let with = |choice: &Choice| {
@@ -397,7 +404,7 @@ fn product(axes: &[&(String, Vec<String>)]) -> Vec<Choice> {
     })
 }
 
-/// The ways to name some of `count` axes, at least one, all of them first.
+/// All non-empty subsets of `count` axes, largest first.
 fn subsets(count: usize) -> Vec<Vec<usize>> {
     let mut all: Vec<Vec<usize>> = (1_usize..1 << count.min(8))
         .map(|bits| (0..count).filter(|index| bits & (1 << index) != 0).collect())
@@ -406,7 +413,7 @@ fn subsets(count: usize) -> Vec<Vec<usize>> {
     all
 }
 
-/// References in all texts of a value, with the pointer of each.
+/// All references in the texts of a value, each with its pointer.
 fn references(value: &Value, at: &str) -> Vec<(String, Reference)> {
     match value {
         Value::String(text) => {
@@ -433,17 +440,17 @@ fn mentioned(
     for (pointer, reference) in references(step, at).into_iter().filter(|(_, it)| it.name == MATRIX) {
         let path = reference.path();
         match reference.field {
-            Some(named) if axes.iter().any(|(name, _)| *name == named) => mentioned.push(named),
-            Some(named) => {
-                let error = document.error(&pointer, format!("`{{{{ {path} }}}}`: there is no axis `{named}`"));
+            Some(axis) if axes.iter().any(|(name, _)| *name == axis) => mentioned.push(axis),
+            Some(axis) => {
+                let error = document.error(&pointer, format!("`{{{{ {path} }}}}`: there is no axis `{axis}`"));
                 errors.push(error.fix(if axes.is_empty() {
-                    format!("add `matrix: {{ {named}: [ … ] }}` to the scenario")
+                    format!("add `matrix: {{ {axis}: [ … ] }}` to the scenario")
                 } else {
-                    suggest(&named, axes.iter().map(|(name, _)| name.as_str()), "axes")
+                    suggest(&axis, axes.iter().map(|(name, _)| name.as_str()), "axes")
                 }));
             }
             None => {
-                let error = document.error(&pointer, "`{{ matrix }}` names no axis".to_owned());
+                let error = document.error(&pointer, "`{{ matrix }}` does not name an axis".to_owned());
                 errors.push(error.fix("write `{{ matrix.AXIS }}`"));
             }
         }

@@ -1,11 +1,12 @@
-//! The scenario language: what is written, what it means, and what is wrong with it.
+//! The scenario language: the types of a scenario, their meaning, and the checks for mistakes.
 //!
-//! A file goes through three gates, and all errors of a gate are told at once: [`document`] (YAML, with the place of
-//! everything), [`check`] (the shape, against the schema generated from [`model`]), [`meaning`] (whether the parts fit).
-//! What comes out is a [`Loaded`] scenario with its [`Variant`]s: the baseline, and each break merged into it.
+//! A file passes three checks, and each reports all its errors together: [`document`] (YAML, with the place of every
+//! value), [`check`] (the shape, against the schema that is generated from [`model`]), and [`meaning`] (whether the
+//! parts are consistent). The result is a [`Loaded`] scenario with its [`Variant`]s: the baseline, and one for each
+//! change.
 //!
-//! **Architecture Invariant:** pure. It reads text and yields types and diagnostics; it knows no engine, no cluster and
-//! no network.
+//! **Architecture Invariant:** pure. It reads text and returns types and diagnostics. It knows no container engine, no
+//! cluster and no network.
 
 pub mod action;
 pub mod change;
@@ -33,6 +34,6 @@ pub use diagnostic::Diagnostic;
 pub use duration::Span;
 pub use host::HostProgram;
 pub use load::load;
-pub use load::side_by_side;
+pub use load::map_in_parallel;
 pub use meaning::dependencies;
 pub use variant::{Loaded, Variant};

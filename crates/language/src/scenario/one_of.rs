@@ -1,4 +1,4 @@
-//! Keys of which exactly one must be given: what a schema could say, but in no sentence that helps.
+//! Keys of which exactly one must be present. A schema could express this rule, but its messages would not help.
 
 use serde_json::Value;
 
@@ -9,31 +9,31 @@ use super::document::join;
 use super::meaning;
 use super::schema::Form;
 
-/// A type of which exactly one key of several is given.
+/// The rule for a type that needs exactly one of several keys.
 #[derive(Clone, Copy, Debug)]
 pub struct OneOf {
-    /// Name of the type in the schema.
+    /// The name of the type in the schema.
     pub of: &'static str,
-    /// What the keys are called, for messages.
+    /// A name for what the keys are, for messages.
     pub what: &'static str,
     /// The keys.
     pub keys: &'static [&'static str],
-    /// What is wrong where none is given; with the list of all.
+    /// The error if no key is present. It gets the list of all keys.
     pub none: fn(&Place<'_>, &str) -> Wrong,
-    /// What is wrong where two are given.
+    /// The error if two keys are present.
     pub two: fn(&Place<'_>, &str, &str) -> Wrong,
 }
 
-/// Where a type is written.
+/// The place where a type is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    /// The key under which it stands.
+    /// The key above the value.
     pub key: &'a str,
-    /// What is written.
+    /// The value.
     pub value: &'a Value,
 }
 
-/// What is wrong, and where below the place.
+/// An error, and its place below the type.
 #[derive(Clone, Debug)]
 pub struct Wrong {
     below: String,
@@ -43,18 +43,18 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    /// A value is wrong.
+    /// An error in a value.
     pub fn value(below: &str, message: String, fix: impl Into<String>) -> Self {
         Self { below: below.to_owned(), at_key: false, message, fix: fix.into() }
     }
 
-    /// A key is wrong.
+    /// An error in a key.
     pub fn key(below: &str, message: String, fix: impl Into<String>) -> Self {
         Self { at_key: true, ..Self::value(below, message, fix) }
     }
 }
 
-/// Checks the flow of a scenario whose shape is right.
+/// Checks the flow of a scenario whose shape is valid.
 pub(super) fn check(scenario: &Value, places: &dyn Places) -> Vec<Diagnostic> {
     let flow = scenario["flow"].as_array().map(Vec::as_slice).unwrap_or_default();
     if let Some(error) = meaning::long_flow(flow.len(), places) {

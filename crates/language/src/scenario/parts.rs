@@ -1,5 +1,5 @@
-//! The parts of a step that refer to something: texts, and the ids of other steps. A type lists its fields once, and both
-//! who looks for references and who fills them in go by that list; a field that is left out does not compile.
+//! The parts of a step that can contain references: texts, and ids of other steps. A type lists its fields once. The
+//! search for references and their replacement both use this list. A list with a missing field does not compile.
 
 use indexmap::IndexMap;
 use parallax_vocab::DnsFault;
@@ -9,46 +9,46 @@ use super::document::join;
 use super::duration::Span;
 use super::template::{Template, Tree, Words};
 
-/// A part that refers to something.
+/// A part that can contain a reference.
 #[derive(Clone, Copy, Debug)]
 pub enum Part<'a> {
-    /// A text that may hold references.
+    /// A text with references.
     Text(&'a Template),
-    /// A text in which nothing is filled in.
+    /// A text in which references are not allowed.
     Plain(&'a str),
-    /// The id of another step, and what that step must have left.
+    /// The id of another step, and the output that this step must provide.
     Step(&'a str, Leaves),
 }
 
-/// What a step leaves for later ones.
+/// What a step provides for later steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaves {
-    /// Nothing but that it passed.
+    /// Only that it has passed.
     Done,
     /// Credentials.
     Credentials,
-    /// The token that it was given.
+    /// The token that it used.
     Token,
-    /// The chain that the server sent.
+    /// The certificate chain that the server sent.
     Chain,
-    /// A prober that it started.
+    /// The prober that it started.
     Prober,
 }
 
-/// What is told of each part: its pointer, and the part.
+/// A visitor. It gets the pointer of each part, and the part.
 pub type See<'a, 'p> = dyn FnMut(&str, Part<'p>) + 'a;
 
-/// A type with parts.
+/// A type whose parts can contain references.
 pub trait Parts: Sized {
-    /// Shows every part with its pointer. `at` is where this one stands.
+    /// Visits every part with its pointer. `at` is the pointer of this value.
     fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>);
 
-    /// The same with every reference replaced.
+    /// The same value with every reference replaced.
     fn filled(&self, words: &Words<'_>) -> Result<Self, String>;
 }
 
-/// Goes on below a key; an empty one is for a part that knows its own. One pointer grows and shrinks: most parts refer to
-/// nothing, and need none of their own.
+/// Continues below a key. An empty key is for a part that adds its own key. All parts share one growing and shrinking
+/// pointer, because most parts contain no reference and need no pointer of their own.
 pub fn below(at: &mut String, key: &str, then: impl FnOnce(&mut String)) {
     let length = at.len();
     if !key.is_empty() {
@@ -59,7 +59,7 @@ pub fn below(at: &mut String, key: &str, then: impl FnOnce(&mut String)) {
     at.truncate(length);
 }
 
-/// Lists the fields of a type, each under the key that scenarios write.
+/// Lists the fields of a type, each with its key in scenarios.
 macro_rules! parts {
     ($type:ident { $($field:ident $(as $key:literal)?),* $(,)? }) => {
         impl $crate::scenario::parts::Parts for $type {
@@ -83,7 +83,7 @@ macro_rules! parts {
 }
 pub(crate) use parts;
 
-/// Types that refer to nothing.
+/// Types without references.
 macro_rules! no_parts {
     ($($type:ty),* $(,)?) => {
         $(impl $crate::scenario::parts::Parts for $type {

@@ -1,4 +1,5 @@
-//! The JSON Schemas of our files, generated from the Rust types: what editors complete from and what is checked against.
+//! The JSON Schemas of the project's files, generated from the Rust types. Editors use them for completion, and the
+//! loader for its checks.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -16,18 +17,19 @@ use crate::fixture::FixtureFile;
 /// A schema and its compiled form.
 #[derive(Debug)]
 pub struct Shape {
-    /// The schema.
+    /// The schema itself.
     pub schema: Value,
-    /// The schema, compiled.
+    /// The compiled form of the schema.
     pub validator: Validator,
-    /// What a schema cannot say in a sentence that helps, of a value that is as the schema says.
+    /// Further checks of a value that is valid by the schema. A schema could express them, but its messages would not
+    /// help.
     pub further: fn(&Value, &dyn Places) -> Vec<Diagnostic>,
 }
 
 impl Shape {
     fn of<T: JsonSchema>(further: fn(&Value, &dyn Places) -> Vec<Diagnostic>) -> Self {
         let mut schema = simplified::<T>();
-        unmark(&mut schema);
+        remove_marks(&mut schema);
         let validator = jsonschema::validator_for(&schema).expect("a generated schema compiles");
         Self { schema, validator, further }
     }
@@ -39,58 +41,58 @@ fn simplified<T: JsonSchema>() -> Value {
     schema
 }
 
-/// Takes out what no editor needs to know.
-fn unmark(schema: &mut Value) {
+/// Removes internal keywords that editors do not need.
+fn remove_marks(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
             map.shift_remove(STEP_REFERENCE);
-            map.values_mut().for_each(unmark);
+            map.values_mut().for_each(remove_marks);
         }
-        Value::Array(list) => list.iter_mut().for_each(unmark),
+        Value::Array(list) => list.iter_mut().for_each(remove_marks),
         _ => {}
     }
 }
 
-/// A part of the scenario's schema: of what type a value is, before anything has read it.
+/// A part of the scenario's schema. It says which type a value has, before the value is deserialised.
 #[derive(Clone, Copy, Debug)]
 pub struct Form(Option<&'static Value>);
 
-/// The scenario's schema with its references to steps marked.
+/// The scenario's schema, in which references to steps are marked.
 static MARKED: LazyLock<Value> = LazyLock::new(simplified::<Scenario>);
-/// Where the schema keeps the type of a step.
+/// The position of the type of a step in the schema.
 const STEP: &str = "#/$defs/Step";
 
 impl Form {
-    /// A step of the flow.
+    /// A step of a flow.
     pub fn step() -> Self {
         Self(MARKED.pointer(&STEP[1..]))
     }
 
-    /// What no schema says anything about.
+    /// A value about which the schema says nothing.
     pub fn free() -> Self {
         Self(None)
     }
 
-    /// The value of a key.
+    /// The schema of the value under a key.
     #[must_use]
     fn key(self, key: &str) -> Self {
         Self(self.resolved().and_then(|it| it.get("properties")?.get(key)))
     }
 
-    /// An entry of a list, or a value of a mapping whose keys are free.
+    /// The schema of an entry of a list, or of a value in a mapping with free keys.
     #[must_use]
     pub fn entry(self) -> Self {
         Self(self.resolved().and_then(|it| it.get("items").or_else(|| it.get("additionalProperties"))))
     }
 
-    /// The type of what stands under a key: the one that the schema names, or that of any value of a mapping with free keys.
+    /// The schema of the value under a key: the declared one, or the one for all values of a mapping with free keys.
     #[must_use]
     pub fn below(self, key: &str) -> Self {
         let named = self.key(key);
         if named.is_known() { named } else { self.entry() }
     }
 
-    /// Whether the schema calls its type so.
+    /// Whether the schema gives its type this name.
     pub fn is(self, name: &str) -> bool {
         let named = self.0.and_then(|it| it["$ref"].as_str()).and_then(|it| it.rsplit('/').next());
         named == Some(name) || name == "Step" && self.is_step()
@@ -125,10 +127,10 @@ pub static SCENARIO: LazyLock<Shape> = LazyLock::new(|| Shape::of::<Scenario>(on
 /// The shape of `fixture.yaml`.
 pub static FIXTURE: LazyLock<Shape> = LazyLock::new(|| Shape::of::<FixtureFile>(|_, _| Vec::new()));
 
-/// The schema files of the repository: path and text.
+/// The schema files of the repository, as path and text.
 ///
 /// # Panics
-/// Never: a schema is JSON already.
+/// Never. A schema is JSON already.
 pub fn files() -> [(&'static str, String); 2] {
     [("schema/scenario.schema.json", &SCENARIO), ("schema/fixture.schema.json", &FIXTURE)].map(|(path, shape)| {
         let mut text = serde_json::to_string_pretty(&shape.schema).expect("a schema serialises");
@@ -137,19 +139,19 @@ pub fn files() -> [(&'static str, String); 2] {
     })
 }
 
-/// The schema files under `root` that are not what the types generate.
+/// The paths of the schema files under `root` that differ from the generated ones.
 pub fn differences(root: &Path) -> Vec<&'static str> {
     stale(root, &files())
 }
 
-/// Those of the files, each with its path under `root`, that are not there with this text.
+/// The paths of the files under `root` that are missing or have another text.
 pub fn stale(root: &Path, files: &[(&'static str, String)]) -> Vec<&'static str> {
     let differs = |path: &str, text: &str| std::fs::read_to_string(root.join(path)).ok().as_deref() != Some(text);
     files.iter().filter(|(path, text)| differs(path, text)).map(|(path, _)| *path).collect()
 }
 
-/// An optional field is one that may be left out: a key without a value is a mistake, not an absence. So `null` is taken
-/// out of every `X or null`, which also makes the messages about `X` direct.
+/// Removes `null` from every `X or null`. An optional field can be left out, but a key without a value is a mistake.
+/// The removal also makes the messages about `X` simpler.
 fn simplify(schema: &mut Value) {
     match schema {
         Value::Object(map) => {

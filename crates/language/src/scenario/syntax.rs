@@ -1,5 +1,5 @@
-//! What is wrong with a text that is not YAML, or not what was meant, in our words and at the place where a person would
-//! mend it.
+//! Explains texts that are not valid YAML, or not what their author intended. The messages are our own, at the place
+//! where a person would fix the mistake.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use saphyr_parser::ScanError;
 use super::diagnostic::{Diagnostic, Source};
 use super::document::DEPTH_LIMIT;
 
-/// The parser's error in our words, at the place where a person would mend it.
+/// The parser's error in our own words, at the place where a person would fix it.
 pub(super) fn explain(source: &Source, error: &ScanError, at: usize) -> Diagnostic {
     let number = source.line_of(at);
     let lines = source.text().matches('\n').count() + 1;
@@ -17,8 +17,8 @@ pub(super) fn explain(source: &Source, error: &ScanError, at: usize) -> Diagnost
         let indent = &line[..line.len() - line.trim_start().len()];
         if let Some(tab) = indent.find('\t') {
             let at = source.line_start(number) + tab;
-            let error = source.error(&(at..at + 1), "a tab in the indentation");
-            return error.label("tab").fix("YAML is indented by spaces: replace each tab by two spaces");
+            let error = source.error(&(at..at + 1), "there is a tab in the indentation");
+            return error.label("tab").fix("YAML allows only spaces there; replace each tab by two spaces");
         }
     }
     let info = error.info();
@@ -26,11 +26,11 @@ pub(super) fn explain(source: &Source, error: &ScanError, at: usize) -> Diagnost
     let open = unclosed.then(|| open_bracket(&source.text()[..at])).flatten();
     if let Some((at, bracket)) = open.filter(|(at, _)| source.line_of(*at) < number) {
         let close = if bracket == '{' { '}' } else { ']' };
-        let error = source.error(&(at..at + 1), format!("a `{bracket}` that is not closed"));
+        let error = source.error(&(at..at + 1), format!("this `{bracket}` is not closed"));
         return error.fix(format!("close it with `{close}`"));
     }
     if info.starts_with("simple key") {
-        // It is noticed where the next line begins.
+        // The parser reports it at the beginning of the next line.
         let before = source.text()[..at].trim_end();
         let line = source.line(source.line_of(before.len()));
         let begin = source.line_start(source.line_of(before.len())) + line.len() - line.trim_start().len();
@@ -39,15 +39,17 @@ pub(super) fn explain(source: &Source, error: &ScanError, at: usize) -> Diagnost
             Some((key, value)) if !value.is_empty() => format!("put a space after the colon: `{key}: {value}`"),
             _ => format!("write `{word}: …`"),
         };
-        return source.error(&(begin..before.len()), "a key without its `: `").fix(fix);
+        return source.error(&(begin..before.len()), "there is no `: ` after this key").fix(fix);
     }
     if info == "mapping values are not allowed in this context" {
         let before = &source.line(number)[..at - source.line_start(number)];
         let key = before.trim_start_matches(|c: char| c.is_whitespace() || c == '-');
         if !key.contains(':') {
             let at = at - key.len();
-            let error = source
-                .error(&(at..at + key.len()), format!("wrong indentation: `{key}` is deeper than the keys beside it"));
+            let error = source.error(
+                &(at..at + key.len()),
+                format!("wrong indentation: `{key}` is indented deeper than the keys before it"),
+            );
             return error.fix("indent the keys of one mapping equally");
         }
     }
@@ -55,19 +57,19 @@ pub(super) fn explain(source: &Source, error: &ScanError, at: usize) -> Diagnost
     source.error(&(at..at + 1), message).maybe_fix(fix)
 }
 
-/// A list or a mapping where a key should be; most often a template that lacks its quotes.
+/// A list or a mapping in the place of a key. The usual reason is a template without quotes.
 pub(super) fn odd_key(source: &Source, range: &Range<usize>) -> Diagnostic {
     let text = source.text();
     let outer = range.start.saturating_sub(1);
     if text[outer..].starts_with("{{") {
         let end = text[outer..].find("}}").map_or(range.end, |length| outer + length + 2);
         let template = &text[outer..end];
-        return source.error(&(outer..end), "a template without quotes").fix(format!("write \"{template}\""));
+        return source.error(&(outer..end), "this template has no quotes").fix(format!("write \"{template}\""));
     }
-    source.error(range, "a key must be a word, not a list or a mapping")
+    source.error(range, "a key must be text, not a list or a mapping")
 }
 
-/// The innermost `{` or `[` of a text that is not closed in it.
+/// The innermost `{` or `[` that is not closed in the text.
 fn open_bracket(text: &str) -> Option<(usize, char)> {
     let mut open = Vec::new();
     let mut quote = None;
@@ -78,7 +80,7 @@ fn open_bracket(text: &str) -> Option<(usize, char)> {
             (_, '\n') => comment = false,
             _ if comment => {}
             (Some(q), _) if c == q => quote = None,
-            // A quote within a word is an apostrophe, and a `#` there is no comment.
+            // A quote within a word is an apostrophe, and a `#` within a word does not start a comment.
             (None, '"' | '\'') if !before.is_alphanumeric() => quote = Some(c),
             (None, '#') if before.is_whitespace() => comment = true,
             (None, '{' | '[') => open.push((at, c)),
@@ -92,48 +94,50 @@ fn open_bracket(text: &str) -> Option<(usize, char)> {
     open.pop()
 }
 
-/// The parser's terse words for the mistakes that people make.
+/// Explains the parser's messages for common mistakes.
 fn in_our_words(info: &str) -> (String, Option<String>) {
     let (message, fix) = match info {
         "mapping values are not allowed in this context" => {
-            ("a `:` where no mapping can begin", "put text that holds `: ` in quotes")
+            ("a mapping cannot begin here, but there is a `:`", "put a text that contains `: ` in quotes")
         }
-        "while parsing a block mapping, did not find expected key" => {
-            ("wrong indentation: this belongs to no mapping above it", "indent the keys of one mapping equally")
-        }
-        "while parsing a block collection, did not find expected '-' indicator" => {
-            ("wrong indentation: this belongs to no list above it", "begin each entry with `- `, all equally indented")
-        }
+        "while parsing a block mapping, did not find expected key" => (
+            "wrong indentation: this does not belong to any mapping above it",
+            "indent the keys of one mapping equally",
+        ),
+        "while parsing a block collection, did not find expected '-' indicator" => (
+            "wrong indentation: this does not belong to any list above it",
+            "begin each entry with `- `, and indent all entries equally",
+        ),
         "invalid indentation" | "invalid indentation in flow construct" => {
             ("wrong indentation", "indent it deeper than the key it belongs to")
         }
         "block sequence entries are not allowed in this context" => {
-            ("a list cannot begin here", "put the first `- ` on a line of its own below the key")
+            ("a list cannot begin here", "put the first `- ` on a separate line below the key")
         }
         "while parsing a flow mapping, did not find expected ',' or '}'" => {
-            ("a `{` that is not closed, or a `,` is missing", "close it with `}`, and put `,` between its entries")
+            ("a `{` is not closed, or a `,` is missing", "close it with `}`, and put `,` between its entries")
         }
         "while parsing a flow sequence, expected ',' or ']'" => {
-            ("a `[` that is not closed, or a `,` is missing", "close it with `]`, and put `,` between its entries")
+            ("a `[` is not closed, or a `,` is missing", "close it with `]`, and put `,` between its entries")
         }
         "while scanning a quoted scalar, found unexpected end of stream" | "invalid indentation in quoted scalar" => {
-            ("a quote that is not closed", "end the text with the quote that it begins with")
+            ("a quote is not closed", "end the text with the same quote that it begins with")
         }
         "while parsing node, found unknown anchor" => {
-            ("aliases (`*name`) are not taken", "write the value out, or put text that begins with `*` in quotes")
+            ("aliases (`*name`) are not allowed", "write the value itself, or put text that begins with `*` in quotes")
         }
         "while parsing a quoted scalar, found unknown escape character" => {
-            ("an unknown escape in double quotes", "write `\\\\` for a backslash, or use single quotes")
+            ("there is an unknown escape in double quotes", "write `\\\\` for a backslash, or use single quotes")
         }
         "invalid trailing content after double-quoted scalar" => {
-            ("text after a closing quote", "put the whole value in quotes")
+            ("there is text after a closing quote", "put the whole value in quotes")
         }
-        "recursion limit exceeded" => return (format!("nested deeper than {DEPTH_LIMIT} levels"), None),
+        "recursion limit exceeded" => return (format!("the nesting is deeper than {DEPTH_LIMIT} levels"), None),
         info if info.starts_with("unexpected character") => {
             return (info.to_owned(), Some("put text that begins with this character in quotes".to_owned()));
         }
-        info if info.contains("tab") => ("a tab where YAML takes spaces only", "replace it by spaces"),
-        info => return (format!("not YAML: {info}"), None),
+        info if info.contains("tab") => ("there is a tab where YAML allows only spaces", "replace the tab by spaces"),
+        info => return (format!("the file is not valid YAML: {info}"), None),
     };
     (message.to_owned(), Some(fix.to_owned()))
 }

@@ -1,6 +1,6 @@
-//! What `log` and `event` steps name: `deployment/minio`, `Pod/app=minio`.
+//! The targets of `log` and `event` steps, such as `deployment/minio` and `Pod/app=minio`.
 
-/// Whose log is read.
+/// The target of a `log` step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogTarget {
     /// Every pod of a Deployment.
@@ -9,25 +9,24 @@ pub enum LogTarget {
     StatefulSet(String),
     /// One pod.
     Pod(String),
-    /// The container that a fixture put beside the cluster.
+    /// The container that a fixture runs outside the cluster.
     Beside(String),
 }
 
-/// The word for the name server of the run's own outside world, which writes down each question.
+/// The name of the name server outside the cluster, which logs each question.
 pub const WORLD: &str = "world";
 
-/// How a log's owner is written.
-const LOG_FORM: &str = "write `deployment/NAME`, `stateful-set/NAME`, `pod/NAME`, `beside/FIXTURE` for a container beside the cluster, or `world`";
-/// How an object with events is written.
-const EVENT_FORM: &str =
-    "write kind and name as Kubernetes does, `Deployment/minio`, or kind and labels, `Pod/app=minio`";
+/// How to write the target of a `log` step.
+const LOG_FORM: &str = "write `deployment/NAME`, `stateful-set/NAME`, `pod/NAME`, `beside/FIXTURE` for a container outside the cluster, or `world`";
+/// How to write the target of an `event` step.
+const EVENT_FORM: &str = "write kind and name, `Deployment/minio`, or kind and labels, `Pod/app=minio`";
 
 impl LogTarget {
-    /// Reads it.
+    /// Parses a target.
     ///
     /// # Errors
     ///
-    /// The fix, where it is no such thing.
+    /// If the text is not a target. The error is the fix.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (kind, name) = parts(text).ok_or_else(|| LOG_FORM.to_owned())?;
         match kind {
@@ -39,42 +38,42 @@ impl LogTarget {
         }
     }
 
-    /// In words, with the namespace it is in.
+    /// The target in words, with its namespace.
     pub fn describe(&self, namespace: &str) -> String {
         let (kind, name) = match self {
             Self::Deployment(name) => ("Deployment", name),
             Self::StatefulSet(name) => ("StatefulSet", name),
             Self::Pod(name) => ("Pod", name),
-            Self::Beside(name) => return format!("the container of {name} beside the cluster"),
+            Self::Beside(name) => return format!("the container of {name} outside the cluster"),
         };
         format!("{kind} {name} in namespace {namespace}")
     }
 }
 
-/// The object, or the objects, of which events are looked at.
+/// The target of an `event` step: one object, or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventTarget {
     /// `Pod`, `Deployment`, …
     pub kind: String,
-    /// Which of them.
+    /// The name or the labels.
     pub which: Which,
 }
 
-/// One by name, or all that have labels.
+/// One object by its name, or all objects with certain labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// Its name.
+    /// The name of the object.
     Name(String),
-    /// `app=minio`.
+    /// The labels, such as `app=minio`.
     Labels(String),
 }
 
 impl EventTarget {
-    /// Reads it.
+    /// Parses a target.
     ///
     /// # Errors
     ///
-    /// The fix, where it is no such thing.
+    /// If the text is not a target. The error is the fix.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (kind, which) = parts(text).ok_or_else(|| EVENT_FORM.to_owned())?;
         if !kind.starts_with(|c: char| c.is_ascii_uppercase()) || !kind.chars().all(|c| c.is_ascii_alphanumeric()) {
@@ -83,7 +82,7 @@ impl EventTarget {
         Ok(Self { kind: kind.to_owned(), which: Which::parse(which) })
     }
 
-    /// In words, with the namespace it is in.
+    /// The target in words, with its namespace.
     pub fn describe(&self, namespace: &str) -> String {
         match &self.which {
             Which::Name(name) => format!("{} {name} in namespace {namespace}", self.kind),
@@ -93,12 +92,12 @@ impl EventTarget {
 }
 
 impl Which {
-    /// No name of Kubernetes holds an equals sign; every selector that selects by value does.
+    /// Names in Kubernetes contain no equals sign. Every selector by value contains one.
     pub fn parse(text: &str) -> Self {
         if text.contains('=') { Self::Labels(text.to_owned()) } else { Self::Name(text.to_owned()) }
     }
 
-    /// The name, where it is one.
+    /// The name, if it is not a selector.
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Name(name) => Some(name),
@@ -110,7 +109,7 @@ impl Which {
 fn parts(text: &str) -> Option<(&str, &str)> {
     let (kind, name) = text.split_once('/')?;
     let sound = !name.is_empty() && !name.contains(char::is_whitespace);
-    // A label's key may hold a slash, a name may not.
+    // The key of a label can contain a slash. A name cannot.
     (sound && (name.contains('=') || !name.contains('/'))).then_some((kind, name))
 }
 
@@ -119,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_are_read_or_refused() {
+    fn targets_are_parsed_or_refused() {
         for (text, expected) in [
             ("deployment/minio", Some(LogTarget::Deployment("minio".to_owned()))),
             ("stateful-set/db", Some(LogTarget::StatefulSet("db".to_owned()))),

@@ -1,7 +1,7 @@
-//! `{{ name }}` and `{{ name.field }}` in a scenario's strings.
+//! References in the texts of a scenario: `{{ name }}` and `{{ name.field }}`.
 //!
-//! A scenario refers; it does not compute. So this is all there is: no filters, no conditions, and every reference has
-//! a place that a message can point to.
+//! A scenario only refers to values and does not compute. So there are no filters and no conditions, and every
+//! reference has a place that a message can point to.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,12 +13,12 @@ use serde_json::Value;
 
 use super::document::join;
 
-/// What `{{ vantage.ca }}` refers to: the place where a program runs, and the file of the certificates that it trusts.
+/// The name in `{{ vantage.ca }}`, the path of a file at the vantage with the certificates that it trusts.
 pub const VANTAGE: &str = "vantage";
 /// See [`VANTAGE`].
 pub const VANTAGE_CA: &str = "ca";
 
-/// What `{{ variant.nonce }}` refers to: the variant that runs, and a word that no other variant of any run has.
+/// The name in `{{ variant.nonce }}`, a word that is unique to the variant and the run.
 pub const VARIANT: &str = "variant";
 /// See [`VARIANT`].
 pub const NONCE: &str = "nonce";
@@ -26,16 +26,16 @@ pub const NONCE: &str = "nonce";
 /// A reference in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// Id of a fixture or a step.
+    /// The id of a fixture or a step.
     pub name: String,
-    /// What of it: an export of a fixture.
+    /// The field: an export of a fixture, or a capture of a step.
     pub field: Option<String>,
-    /// Where it stands in the text, braces included, in bytes.
+    /// The byte range in the text, including the braces.
     pub range: Range<usize>,
 }
 
 impl Reference {
-    /// As it is written, without braces.
+    /// The reference as it is written, without the braces.
     pub fn path(&self) -> String {
         match &self.field {
             Some(field) => format!("{}.{field}", self.name),
@@ -44,12 +44,12 @@ impl Reference {
     }
 }
 
-/// A template that cannot be read.
+/// A text with an invalid template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
     /// What is wrong.
     pub message: String,
-    /// The fix.
+    /// How to fix it.
     pub fix: &'static str,
 }
 
@@ -59,21 +59,21 @@ impl Malformed {
     }
 }
 
-/// For those who have a text where errors go: the message alone, since the loader has told the fix already.
+/// Keeps only the message. The fix was already reported when the scenario was loaded.
 impl From<Malformed> for String {
     fn from(wrong: Malformed) -> Self {
         wrong.message
     }
 }
 
-/// The references of a text, or what is wrong with one of its templates.
+/// The references of a text, or an error if one of its templates is invalid.
 pub fn references(text: &str) -> Result<Vec<Reference>, Malformed> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(open) = text[at..].find("{{") {
         let open = at + open;
         let Some(length) = text[open..].find("}}") else {
-            return Err(Malformed::new("a `{{` without its `}}`", "close it with `}}`"));
+            return Err(Malformed::new("there is no `}}` for this `{{`", "close it with `}}`"));
         };
         let end = open + length + 2;
         let inner = text[open + 2..end - 2].trim();
@@ -83,20 +83,20 @@ pub fn references(text: &str) -> Result<Vec<Reference>, Malformed> {
         };
         if !is_name(name) || !field.is_none_or(is_name) {
             let message = format!("`{{{{ {inner} }}}}` is not a reference");
-            let fix = "write `{{ step }}` or `{{ fixture.export }}`: a scenario refers, it does not compute";
+            let fix = "write `{{ step }}` or `{{ fixture.export }}`; expressions are not allowed in a scenario";
             return Err(Malformed::new(message, fix));
         }
         found.push(Reference { name: name.to_owned(), field: field.map(str::to_owned), range: open..end });
         at = end;
     }
     if text.contains("{%") {
-        let fix = "write the value out, or make it a parameter of a fixture";
-        return Err(Malformed::new("`{% %}` is not taken in a scenario", fix));
+        let fix = "write the value itself, or make it a parameter of a fixture";
+        return Err(Malformed::new("`{% %}` is not allowed in a scenario", fix));
     }
     Ok(found)
 }
 
-/// The text with each reference replaced by what `value` says.
+/// Replaces each reference in a text by its value.
 pub fn render<E: From<Malformed>>(
     text: &str,
     mut value: impl FnMut(&Reference) -> Result<String, E>,
@@ -112,18 +112,18 @@ pub fn render<E: From<Malformed>>(
     Ok(out)
 }
 
-/// A text that may hold references, parsed once.
+/// A text whose references are parsed once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     text: String,
-    /// Boxed, because there is one in hardly any text.
+    /// The error is boxed, because it is rare and would make every template larger.
     parsed: Parsed,
 }
 
 type Parsed = Result<Vec<Reference>, Box<Malformed>>;
 
 impl Template {
-    /// A text that stands for itself, whatever it holds.
+    /// A literal text. References in it are not replaced.
     pub fn plain(text: impl Into<String>) -> Self {
         Self { text: text.into(), parsed: Ok(Vec::new()) }
     }
@@ -133,17 +133,17 @@ impl Template {
         &self.text
     }
 
-    /// What it refers to, or what is wrong with one of its references.
+    /// The references, or an error if one of them is invalid.
     pub fn references(&self) -> Result<&[Reference], &Malformed> {
         self.parsed.as_deref().map_err(AsRef::as_ref)
     }
 
-    /// Whether what it stands for is known only when it is filled in.
+    /// Whether the text contains references, so that its value is not known yet.
     pub fn is_open(&self) -> bool {
         self.text.contains("{{")
     }
 
-    /// The text with each reference replaced by what `value` says.
+    /// The text with each reference replaced by its value.
     pub fn filled(&self, value: &Words<'_>) -> Result<Self, String> {
         let mut out = String::with_capacity(self.text.len());
         let mut at = 0;
@@ -157,7 +157,7 @@ impl Template {
     }
 }
 
-/// What a reference stands for.
+/// Looks up the value of a reference.
 pub type Words<'a> = dyn Fn(&Reference) -> Result<String, String> + 'a;
 
 impl Deref for Template {
@@ -213,26 +213,26 @@ impl JsonSchema for Template {
     }
 }
 
-/// A value of any shape with references in its texts, which are parsed once.
+/// A JSON value whose texts can contain references. They are parsed once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tree {
     value: Value,
-    /// The texts that hold references, each with its pointer.
+    /// The texts that contain references, each with its pointer.
     texts: Vec<(String, Template)>,
 }
 
 impl Tree {
-    /// The value as it is written, or as it was filled in.
+    /// The value as it is written, or after its references were replaced.
     pub fn value(&self) -> &Value {
         &self.value
     }
 
-    /// The texts that hold references, each with its pointer.
+    /// The texts that contain references, each with its pointer.
     pub fn texts(&self) -> &[(String, Template)] {
         &self.texts
     }
 
-    /// The value with each reference replaced by what `value` says.
+    /// The value with each reference replaced.
     pub fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
         let mut value = self.value.clone();
         for (pointer, text) in &self.texts {
@@ -291,7 +291,7 @@ impl JsonSchema for Tree {
     }
 }
 
-/// Ids and names: lower-case letters, digits and dashes, beginning with a letter.
+/// Whether a text is a valid id or name: lower-case letters, digits and dashes, beginning with a letter.
 pub fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
@@ -311,14 +311,14 @@ mod tests {
     }
 
     #[test]
-    fn what_computes_is_refused() {
+    fn an_expression_is_refused() {
         for text in ["{{ a | upper }}", "{{ a", "{{ }}", "{{ a.b.c }}", "{% if a %}", "{{ a['b'] }}", "{{ A }}"] {
             assert!(references(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn a_filled_in_text_is_not_read_again() {
+    fn replaced_text_is_not_parsed_again() {
         let words = |_: &Reference| Ok("{{ b }}".to_owned());
         let filled = Template::from("x {{ a }}").filled(&words).expect("filled in");
         assert_eq!(filled.as_str(), "x {{ b }}");

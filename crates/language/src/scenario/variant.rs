@@ -1,4 +1,4 @@
-//! Loaded scenarios and their variants: the baseline, and each break merged into it.
+//! Loaded scenarios and their variants: the baseline, and one for each change.
 
 use std::collections::BTreeMap;
 
@@ -16,51 +16,51 @@ use super::model::{Alternative, Break, CauseSpec, Scenario};
 use super::schema;
 use crate::fixture::{Contributions, Library, expand};
 
-/// A scenario's file, checked, and its variants.
+/// A checked scenario file, and its variants.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The scenario's path below `scenarios/`: `presign/presigned-url`.
+    /// The path of the scenario below `scenarios/`: `presign/presigned-url`.
     pub path: String,
     /// The file, as messages name it.
     pub file: String,
-    /// Its text and places.
+    /// The text of the file, and the place of each value.
     pub document: Document,
-    /// The scenario as written.
+    /// The scenario as it is written.
     pub scenario: Scenario,
-    /// The baseline first, then the changes under which everything holds, then the breaks, each in order.
+    /// The baseline, then the entries of `variants`, then the entries of `breaks`, each in the order of the file.
     pub variants: Vec<Variant>,
 }
 
-/// The baseline, or the baseline with one break's change.
+/// The baseline, or the baseline with one change.
 #[derive(Clone, Debug)]
 pub struct Variant {
     /// `presign/presigned-url`, or `presign/presigned-url+no-rewrite`.
     pub id: VariantId,
-    /// The break, or the change under which everything holds; none for the baseline.
+    /// The id of the entry of `breaks` or `variants`. `None` for the baseline.
     pub break_id: Option<String>,
-    /// One line for people.
+    /// One line that describes the variant.
     pub summary: String,
     /// The merged value, without `variants` and `breaks`.
     pub value: Value,
-    /// The merged value, typed.
+    /// The merged value as a typed scenario.
     pub scenario: Scenario,
-    /// What the change touches; nothing for the baseline.
+    /// What the change touches. It is empty for the baseline.
     pub touches: Touched,
-    /// Steps that must fail, with their causes.
+    /// The steps that must fail, with their causes.
     pub fails: indexmap::IndexMap<String, CauseSpec>,
-    /// Steps that are not reached.
+    /// The steps that are not run.
     pub blocks: Vec<String>,
 }
 
 impl Loaded {
-    /// Reads one scenario. `path` is its folder below `scenarios/`; the last part must be the scenario's name.
+    /// Reads one scenario. `path` is its folder below `scenarios/`. The last part of it must be the name of the
+    /// scenario.
     pub fn read(library: &Library, path: &str, file: &str, bytes: &[u8]) -> Result<Self, Vec<Diagnostic>> {
         let (document, errors) = Document::parse_bytes(file, bytes);
         let Some(mut document) = document else { return Err(tidy(errors)) };
         match matrix::expand(&mut document) {
-            Ok(expansion) => {
-                Self::of_document(library, path, file, document, errors).map_err(|errors| tidy(expansion.fold(errors)))
-            }
+            Ok(expansion) => Self::of_document(library, path, file, document, errors)
+                .map_err(|errors| tidy(expansion.deduplicate(errors))),
             Err(wrong) => Err(tidy(errors.into_iter().chain(wrong).collect())),
         }
     }
@@ -92,22 +92,22 @@ impl Loaded {
         }
         let (resolved, mut baseline) = meaning::fixtures(&subject);
         baseline.extend(meaning::check(&subject, &resolved));
-        // One whose steps are wrong would be told the same twice.
+        // If a step is wrong, this check would report the same mistake again.
         if baseline.is_empty() {
             errors.extend(meaning::assertions(&subject));
         }
         let mut variants = vec![Variant::baseline(path, &document, &scenario)];
-        // What is wrong with the baseline would be found in each variant again.
-        let sound = baseline.is_empty().then_some(&resolved);
-        let breaker = Breaker { library, path, document: &document, baseline: &scenario, sound };
+        // Mistakes in the baseline would be found again in each variant.
+        let resolved_baseline = baseline.is_empty().then_some(&resolved);
+        let builder = VariantBuilder { library, path, document: &document, baseline: &scenario, resolved_baseline };
         for (id, spec) in &scenario.variants {
-            match breaker.alternative(id, spec) {
+            match builder.alternative(id, spec) {
                 Ok(variant) => variants.push(variant),
                 Err(wrong) => errors.extend(wrong),
             }
         }
         for (id, spec) in &scenario.breaks {
-            match breaker.variant(id, spec) {
+            match builder.variant(id, spec) {
                 Ok(variant) => variants.push(variant),
                 Err(wrong) => errors.extend(wrong),
             }
@@ -121,28 +121,28 @@ impl Loaded {
         }
     }
 
-    /// `file:line` of a step, of its one matcher (`url`, `body`), or of the whole scenario where there is none such.
+    /// The `file:line` of a step, or of the flow if there is no such step.
     pub fn place_of(&self, step: &str) -> String {
         let found = self.scenario.steps().into_iter().find(|it| it.step.id == step);
         self.document.place(&found.map_or_else(|| "/flow".to_owned(), |it| format!("{}/id", it.at)))
     }
 
-    /// `file:line` of a fixture.
+    /// The `file:line` of a fixture.
     pub fn place_of_fixture(&self, id: &str) -> String {
         self.document.place(&join("/fixtures", id))
     }
 
-    /// An error of a fixture, at its place.
+    /// An error at the place of a fixture.
     pub fn fixture_error(&self, id: &str, message: String) -> Diagnostic {
         self.document.key_error(&join("/fixtures", id), message)
     }
 
-    /// `file:line` of what a break says about a step: its cause in `fails`, or the break itself.
+    /// The `file:line` of the cause that a break declares for a step, or of the break itself.
     pub fn place_of_cause(&self, break_id: &str, step: &str) -> String {
         self.document.place(&join(&join(&join("/breaks", break_id), "fails"), step))
     }
 
-    /// What each fixture of a variant contributes, in a namespace.
+    /// What each fixture of a variant contributes to a namespace.
     pub fn expand(
         &self,
         library: &Library,
@@ -152,7 +152,7 @@ impl Loaded {
         self.with_places(variant, |places| expand(library, &variant.scenario, namespace, places))
     }
 
-    /// Hands on where the parts of a variant are written.
+    /// Calls `then` with the places where the parts of a variant are written.
     pub fn with_places<T>(&self, variant: &Variant, then: impl FnOnce(&dyn Places) -> T) -> T {
         match &variant.break_id {
             None => then(&self.document),
@@ -181,16 +181,18 @@ impl Variant {
         }
     }
 
-    /// The readinesses of fixtures that must fail (`store.ready`), with their causes. The flow is not run then.
+    /// The readiness conditions that must fail (`store.ready`), with their causes. If there are any, the flow is not
+    /// run.
     pub fn readiness_fails(&self) -> impl Iterator<Item = (&str, &CauseSpec)> {
         let fails = self.fails.iter().map(|(what, spec)| (what.as_str(), spec));
         fails.filter(|(what, _)| meaning::is_readiness(what))
     }
 
-    /// The same variant with its host names replaced everywhere, for variants that share a cluster.
+    /// The same variant with its host names replaced everywhere. Variants that share a cluster need different host
+    /// names.
     ///
     /// # Panics
-    /// If a new name is no host name, so that a typed text no longer reads.
+    /// If a new name is not a valid host name, so that a typed text cannot be deserialised.
     #[must_use]
     pub fn with_hosts(&self, names: &BTreeMap<String, String>) -> Self {
         let value = rename_hosts(&self.value, names);
@@ -200,7 +202,8 @@ impl Variant {
 }
 
 impl Variant {
-    /// The scenario with the host names of its fixtures replaced, and nothing else: enough to know what they claim.
+    /// The scenario with the host names of its fixtures replaced, and without its flow and vantages. This is enough to
+    /// compute what the fixtures claim.
     ///
     /// # Panics
     /// As [`Self::with_hosts`].
@@ -215,28 +218,28 @@ impl Variant {
     }
 }
 
-/// Makes variants of breaks.
-struct Breaker<'a> {
+/// Creates the variants of a scenario.
+struct VariantBuilder<'a> {
     library: &'a Library,
     path: &'a str,
     document: &'a Document,
     baseline: &'a Scenario,
-    /// The baseline's fixtures, if nothing is wrong with it.
-    sound: Option<&'a Resolutions<'a>>,
+    /// The resolved fixtures of the baseline, if the baseline is valid.
+    resolved_baseline: Option<&'a Resolutions<'a>>,
 }
 
-impl Breaker<'_> {
-    /// The baseline with a change under which everything holds.
+impl VariantBuilder<'_> {
+    /// Creates a variant in which every expectation must hold.
     fn alternative(&self, id: &str, spec: &Alternative) -> Result<Variant, Vec<Diagnostic>> {
         let changed = self.changed(&join("/variants", id))?;
         if !changed.errors.is_empty() {
             return Err(changed.errors);
         }
         let (fails, blocks) = (indexmap::IndexMap::new(), Vec::new());
-        Ok(self.made(id, spec.summary.as_deref(), changed, fails, blocks))
+        Ok(self.build(id, spec.summary.as_deref(), changed, fails, blocks))
     }
 
-    /// The baseline with a change under which steps fail.
+    /// Creates a variant in which steps must fail.
     fn variant(&self, id: &str, spec: &Break) -> Result<Variant, Vec<Diagnostic>> {
         let mut changed = self.changed(&join("/breaks", id))?;
         let (library, document, touches) = (self.library, self.document, &changed.touches);
@@ -247,10 +250,10 @@ impl Breaker<'_> {
         if !changed.errors.is_empty() {
             return Err(changed.errors);
         }
-        Ok(self.made(id, spec.summary.as_deref(), changed, spec.fails.clone(), spec.blocks.clone()))
+        Ok(self.build(id, spec.summary.as_deref(), changed, spec.fails.clone(), spec.blocks.clone()))
     }
 
-    fn made(
+    fn build(
         &self,
         id: &str,
         summary: Option<&str>,
@@ -271,13 +274,13 @@ impl Breaker<'_> {
         }
     }
 
-    /// The baseline with the change that stands at `at`, and what is wrong with it.
+    /// Merges the change at `at` into the baseline, and checks the result.
     fn changed(&self, at: &str) -> Result<Changed, Vec<Diagnostic>> {
         let (value, touches) = merge(self.document, at)?;
         let places = ChangedPlaces::new(self.document, at, &value);
         let changed: Scenario = check::read(&schema::SCENARIO, &value, &places)?;
         let mut errors = Vec::new();
-        if let Some(resolved) = self.sound {
+        if let Some(resolved) = self.resolved_baseline {
             let subject = Subject { scenario: &changed, library: self.library, places: &places };
             if touches.fixtures.is_empty() {
                 errors.extend(meaning::check(&subject, resolved));

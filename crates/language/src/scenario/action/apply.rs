@@ -1,4 +1,4 @@
-//! `apply`: Kubernetes objects.
+//! `apply`: applies Kubernetes objects.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,8 @@ use crate::scenario::template::Tree;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ApplyStep {
-    /// The objects. Those without a namespace go into the variant's. A container's `image` without registry and tag is the
-    /// name of one in `images/images.lock`, which is on the node then.
+    /// The objects. An object without a namespace goes into the variant's namespace. A container's `image` without
+    /// registry and tag is a name in `images/images.lock`; that image is then on the node.
     pub objects: Vec<Tree>,
 }
 
@@ -33,17 +33,18 @@ impl Rules for ApplyStep {
             let at = format!("/apply/objects/{index}");
             for key in ["apiVersion", "kind"] {
                 if !object[key].is_string() {
-                    errors.push(judge.key_error(&at, format!("an object has no `{key}`")).fix(format!("add `{key}:`")));
+                    errors
+                        .push(judge.key_error(&at, format!("the object has no `{key}`")).fix(format!("add `{key}:`")));
                 }
             }
             if !object["metadata"]["name"].is_string() {
-                let error = judge.key_error(&at, "an object has no name".to_owned());
+                let error = judge.key_error(&at, "the object has no name".to_owned());
                 errors.push(error.fix("add `metadata: { name: … }`"));
             }
         }
         if self.objects.is_empty() {
             let error = judge.key_error("/apply/objects", "`apply` has no objects".to_owned());
-            errors.push(error.fix("list at least one"));
+            errors.push(error.fix("add at least one object"));
         }
     }
 }

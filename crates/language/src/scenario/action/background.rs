@@ -1,4 +1,4 @@
-//! `background`: a prober, started.
+//! `background`: starts a prober.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,9 +11,9 @@ use crate::scenario::model::Source;
 use crate::scenario::parts::{Leaves, Parts, See, below, parts};
 use crate::scenario::template::Words;
 
-/// Start a prober: exactly one of `dns`, `tls` and `http`, asked at a fixed rate from the vantage itself, each time over
-/// a fresh connection. A slow answer never delays the next question. The step's `expect` says which answers are
-/// successes; without one, a resolved name or a finished handshake is.
+/// Start a prober. It asks exactly one of `dns`, `tls` and `http` at a fixed rate from the vantage, over a new
+/// connection each time. A slow answer does not delay the next question. The step's `expect` says which answers count
+/// as successes. Without `expect`, a resolved name or a completed handshake is a success.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "BackgroundStep")]
@@ -21,16 +21,16 @@ struct BackgroundFile {
     /// Resolve a name.
     #[serde(default)]
     dns: Option<DnsStep>,
-    /// Do a TLS handshake.
+    /// Make a TLS handshake.
     #[serde(default)]
     tls: Option<TlsStep>,
-    /// Send one HTTP request. Of its answers the first 4 KiB of the body are compared.
+    /// Send one HTTP request. Only the first 4 KiB of the response body are compared.
     #[serde(default)]
     http: Option<HttpStep>,
-    /// Probes in a second.
+    /// The number of probes per second.
     #[schemars(range(min = 1, max = 200))]
     rate: u32,
-    /// The longest that one probe may take.
+    /// The time limit of one probe.
     #[serde(default = "probe_within")]
     within: Span,
 }
@@ -39,26 +39,26 @@ fn probe_within() -> Span {
     Span::seconds(5)
 }
 
-/// Start a prober.
+/// Starts a prober.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "BackgroundFile")]
 pub struct BackgroundStep {
-    /// What it asks again and again.
+    /// The question that is repeated.
     pub probe: Probing,
-    /// Probes in a second.
+    /// The number of probes per second.
     pub rate: u32,
-    /// The longest that one probe may take.
+    /// The time limit of one probe.
     pub within: Span,
 }
 
-/// What a prober asks.
+/// The question of a prober.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probing {
-    /// The addresses of a name.
+    /// Resolves a name.
     Dns(DnsStep),
-    /// A handshake.
+    /// Makes a TLS handshake.
     Tls(TlsStep),
-    /// A request.
+    /// Sends an HTTP request.
     Http(Box<HttpStep>),
 }
 
@@ -99,21 +99,21 @@ impl TryFrom<BackgroundFile> for BackgroundStep {
     fn try_from(file: BackgroundFile) -> Result<Self, String> {
         let BackgroundFile { dns, tls, http, rate, within } = file;
         let probe = dns.map(Probing::Dns).or(tls.map(Probing::Tls)).or(http.map(Box::new).map(Probing::Http));
-        Ok(Self { probe: probe.ok_or("`background` asks nothing")?, rate, within })
+        Ok(Self { probe: probe.ok_or("`background` has no probe")?, rate, within })
     }
 }
 
 impl Kinded for BackgroundStep {
-    // A prober's failures are counted, and the count is judged by another step.
+    // A prober's failures are counted. A `prober` step judges the count.
     const NATURE: Nature = Nature { effect: Effect::Starts, ..Nature::probe(&[]) };
     const ONE_OF: Option<OneOf> = Some(OneOf {
         of: "BackgroundStep",
         what: "probe",
         keys: &["dns", "tls", "http"],
-        none: |_, all| Wrong::key("", "`background` asks nothing".to_owned(), format!("give it one of {all}")),
+        none: |_, all| Wrong::key("", "`background` has no probe".to_owned(), format!("add one of {all}")),
         two: |_, first, second| {
-            let message = format!("`background` asks two things: `{first}` and `{second}`");
-            Wrong::key(&format!("/{second}"), message, "make it two probers")
+            let message = format!("`background` has two probes: `{first}` and `{second}`");
+            Wrong::key(&format!("/{second}"), message, "start two probers")
         },
     });
 }
@@ -140,12 +140,12 @@ impl Rules for BackgroundStep {
             errors.push(judge.error("/id", message).fix("add `expect:`, for example `expect: { status: 200 }`"));
         }
         if self.within.as_millis() <= 0 {
-            let error = judge.error("/background/within", format!("no probe can be done in {}", self.within));
-            errors.push(error.fix("write the longest that one probe may take, for example `5s`"));
+            let error = judge.error("/background/within", format!("a probe cannot finish within {}", self.within));
+            errors.push(error.fix("write the time limit of one probe, for example `5s`"));
         }
         for (key, given) in [("eventually", step.eventually.is_some()), ("consistently", step.consistently.is_some())] {
             if given {
-                let message = format!("a prober is started once, whatever its probes see: `{key}` says nothing here");
+                let message = format!("a prober is started once, so `{key}` has no effect here");
                 let error = judge.key_error(&format!("/{key}"), message);
                 errors.push(error.fix(format!("move it to the `prober` step that counts `{}`", step.id)));
             }

@@ -1,4 +1,4 @@
-//! `client`: a client that applications use, and what it is to do.
+//! `client`: runs a client that applications use, with one task.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -13,64 +13,65 @@ use crate::scenario::model::Source;
 use crate::scenario::parts::{Parts, See, below, parts};
 use crate::scenario::template::{Template, Words};
 
-/// The client that has an image of its own, and is asked from a page.
+/// The client that has its own image and sends requests from a page.
 const BROWSER: &str = "browser";
 
-/// Let a client that applications use do what `presign`, `s3` or `http` would do: exactly one of them. The vantage's image
-/// must hold the client, as `clients` and `browser` do.
+/// Run a client that applications use, with exactly one task: `presign`, `s3` or `http`. The vantage's image must
+/// contain the client; the images `clients` and `browser` do.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "ClientStep")]
 struct ClientFile {
-    /// The client: `aws-sdk-rust`, `aws-cli`, `boto3`, `mc`, `aws-sdk-go-v2`, `aws-sdk-js-v3` and `aws-sdk-java-v2` sign
-    /// and speak S3; `curl`, `reqwest` and `browser` open URLs.
+    /// The client. `aws-sdk-rust`, `aws-cli`, `boto3`, `mc`, `aws-sdk-go-v2`, `aws-sdk-js-v3` and `aws-sdk-java-v2`
+    /// sign and speak S3. `curl`, `reqwest` and `browser` open URLs.
     #[serde(rename = "use")]
     client: String,
     /// Sign a URL; the step's value is the URL.
     #[serde(default)]
     presign: Option<PresignStep>,
-    /// One S3 operation.
+    /// Do one S3 operation.
     #[serde(default)]
     s3: Option<S3Step>,
     /// Send one HTTP request.
     #[serde(default)]
     http: Option<HttpStep>,
-    /// Let the client find endpoint, region and credentials by its own default chain, as an application does; it is told
-    /// none of them.
+    /// Let the client find endpoint, region and credentials through its own default provider chain, as an application
+    /// does. Then the task does not pass them to the client.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     chain: bool,
-    /// Further environment, for what a client is configured by.
+    /// Additional environment variables that configure the client.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     env: IndexMap<String, Template>,
-    /// The origin of the page whose script asks (`browser`), for example `http://app.example.com`.
+    /// The origin of the page whose script sends the request (only for `browser`), for example
+    /// `http://app.example.com`.
     #[serde(default)]
     origin: Option<Template>,
 }
 
-/// Let a client that applications use do something.
+/// Runs a client that applications use.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "ClientFile")]
 pub struct ClientStep {
     /// The client.
     pub client: String,
-    /// What it is to do.
+    /// The task of the client.
     pub task: Task,
-    /// Whether it finds endpoint, region and credentials by its own default chain.
+    /// Whether the client finds endpoint, region and credentials through its own default provider chain.
     pub chain: bool,
-    /// Further environment.
+    /// Additional environment variables.
     pub env: IndexMap<String, Template>,
-    /// The origin of the page whose script asks.
+    /// The origin of the page whose script sends the request.
     pub origin: Option<Template>,
 }
 
-/// What a client is to do.
+/// The task of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Sign a URL.
+    /// Signs a URL.
     Presign(PresignStep),
-    /// One S3 operation.
+    /// Does one S3 operation.
     S3(S3Step),
-    /// Send one HTTP request.
+    /// Sends one HTTP request.
     Http(HttpStep),
 }
 
@@ -101,7 +102,7 @@ impl TryFrom<ClientFile> for ClientStep {
     fn try_from(file: ClientFile) -> Result<Self, String> {
         let ClientFile { client, presign, s3, http, chain, env, origin } = file;
         let task = presign.map(Task::Presign).or(s3.map(Task::S3)).or(http.map(Task::Http));
-        let task = task.ok_or("the client has nothing to do")?;
+        let task = task.ok_or("the client has no task")?;
         Ok(Self { client, task, chain, env, origin })
     }
 }
@@ -114,18 +115,18 @@ impl Kinded for ClientStep {
         keys: &["presign", "s3", "http"],
         none: |it, _| {
             let client = it.value["use"].as_str().unwrap_or_default();
-            let message = format!("`{client}` has nothing to do");
-            Wrong::key("", message, "give it one of `presign`, `s3` and `http`")
+            let message = format!("`{client}` has no task");
+            Wrong::key("", message, "add one of `presign`, `s3` and `http`")
         },
         two: |_, first, second| {
             let message = format!("`client` has two tasks: `{first}` and `{second}`");
-            Wrong::key(&format!("/{second}"), message, "make it two steps")
+            Wrong::key(&format!("/{second}"), message, "split it into two steps")
         },
     });
 }
 
 impl Rules for ClientStep {
-    /// A foreign client answers as our own probes do, but tells nothing of the connection.
+    /// A foreign client gives the same answer as our own probes, but no details of the connection.
     fn brings(&self) -> Vec<Source> {
         let answer = match &self.task {
             Task::Http(http) => http.of_answer().collect(),
@@ -160,11 +161,15 @@ impl Rules for ClientStep {
         };
         self.check_task(client, judge, errors);
         if self.origin.is_some() && client.name != BROWSER {
-            let error = judge.key_error("/client/origin", format!("`{}` asks from no page", client.name));
+            let error = judge
+                .key_error("/client/origin", format!("`{}` does not run in a page, so it has no origin", client.name));
             errors.push(error.fix(format!("only `use: {BROWSER}` has an origin; remove it")));
         }
         if self.chain && matches!(self.task, Task::Http(_)) {
-            let error = judge.key_error("/client/chain", "a request without S3 needs no credentials".to_owned());
+            let error = judge.key_error(
+                "/client/chain",
+                "an HTTP request needs no credentials, so `chain` has no effect".to_owned(),
+            );
             errors.push(error.fix("remove `chain`"));
         }
         variables("/client/env", &self.env, judge, errors);
@@ -172,7 +177,8 @@ impl Rules for ClientStep {
             && vantage.image().is_none()
         {
             let image = if client.name == BROWSER { BROWSER } else { CLIENTS_IMAGE };
-            let error = judge.error("/from", format!("vantage `{id}` has no image, so no `{}` is there", client.name));
+            let error =
+                judge.error("/from", format!("vantage `{id}` has no image, so it does not contain `{}`", client.name));
             errors.push(error.fix(judge.image_fix(image)));
         }
     }
@@ -185,11 +191,11 @@ impl ClientStep {
                 presign.check_at("client/presign", judge, errors);
                 let method = presign.request.key.key();
                 if !client.signs.contains(&method) {
-                    let message = format!("`{}` signs no URL for {}", client.name, method.to_uppercase());
+                    let message = format!("`{}` cannot sign a URL for {}", client.name, method.to_uppercase());
                     let who = CLIENTS.iter().filter(|it| it.signs.contains(&method)).map(|it| it.name);
                     let note = if client.note.is_empty() { String::new() } else { format!("{}; ", client.note) };
                     let error = judge.key_error(&format!("/client/presign/{method}"), message);
-                    errors.push(error.fix(format!("{note}these sign it: {}", list(&who.collect::<Vec<_>>()))));
+                    errors.push(error.fix(format!("{note}these clients can: {}", list(&who.collect::<Vec<_>>()))));
                 }
             }
             Task::S3(s3) => {
@@ -197,14 +203,15 @@ impl ClientStep {
                 able("s3", client, |it| it.s3, judge, errors);
                 if !s3.headers.is_empty() {
                     let error = judge.key_error("/client/s3/headers", "a client chooses its headers itself".to_owned());
-                    errors.push(error.fix("ask with an `s3` step where further headers are meant"));
+                    errors.push(error.fix("use an `s3` step to send additional headers"));
                 }
             }
             Task::Http(http) => {
                 http.check_at("client/http", judge, errors);
                 if http.path.is_some() {
-                    let error = judge.key_error("/client/http/path", "a client sends the URL as it is".to_owned());
-                    errors.push(error.fix("ask with an `http` step where a proxy on the way is meant"));
+                    let error =
+                        judge.key_error("/client/http/path", "a client always sends the path of the URL".to_owned());
+                    errors.push(error.fix("use an `http` step to test a proxy that changes the path"));
                 }
                 able("http", client, |it| it.http, judge, errors);
             }
@@ -216,6 +223,6 @@ fn able(task: &str, client: &Client, can: fn(&Client) -> bool, judge: &Judge<'_>
     if !can(client) {
         let others = CLIENTS.iter().filter(|it| can(it)).map(|it| it.name).collect::<Vec<_>>();
         let error = judge.key_error(&format!("/client/{task}"), format!("`{}` cannot do `{task}`", client.name));
-        errors.push(error.fix(format!("these can: {}", list(&others))));
+        errors.push(error.fix(format!("these clients can: {}", list(&others))));
     }
 }

@@ -1,4 +1,4 @@
-//! `delete`: a Kubernetes object that goes.
+//! `delete`: deletes a Kubernetes object.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
-/// Delete one Kubernetes object and wait until it is gone, what it owns included.
+/// Delete one Kubernetes object, and wait until it and the objects that it owns are gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DeleteStep {
@@ -17,12 +17,12 @@ pub struct DeleteStep {
     pub api_version: Template,
     /// `Pod`, `Deployment`, …
     pub kind: Template,
-    /// Its name.
+    /// The name of the object.
     pub name: Template,
-    /// Its namespace; the variant's where absent.
+    /// The namespace of the object. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Template>,
-    /// How long it may take; 60s where absent. Past it, what blocks it is named.
+    /// The time limit. The default is 60s. If it passes, the error names what blocks the deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Span>,
 }

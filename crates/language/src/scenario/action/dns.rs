@@ -1,4 +1,4 @@
-//! `dns`: resolving a name.
+//! `dns`: resolves a name.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

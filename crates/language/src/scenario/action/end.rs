@@ -1,4 +1,4 @@
-//! `end`: the end of a pod.
+//! `end`: ends a pod.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,19 +9,19 @@ use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
 use crate::scenario::parts::{no_parts, parts};
 use crate::scenario::template::Template;
-/// End a pod and wait until it is gone, and keep what its containers said last. The pod's object is held by a finalizer until
-/// the end of each container is seen in its status, so that no other pod of its name begins before.
+/// End a pod, wait until it is gone, and keep the last log lines of its containers. A finalizer keeps the pod's object
+/// until its status shows that every container has ended. So no new pod of the same name starts earlier.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct EndStep {
-    /// Name of the pod, or labels that select exactly one: `app=db`.
+    /// The name of the pod, or labels that select exactly one pod: `app=db`.
     pub pod: Template,
-    /// How it ends.
+    /// How the pod ends.
     pub how: Ending,
-    /// Its namespace; the variant's where absent.
+    /// The namespace of the pod. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Template>,
-    /// How long it may take; 60s where absent.
+    /// The time limit. The default is 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Span>,
 }
@@ -30,11 +30,11 @@ pub struct EndStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ending {
-    /// As with its node: every container is killed through the node's runtime (exit code 137), and the pod deleted without
-    /// grace at once. Where the kubelet began a container again in between, the step does not count: within a `repeat`
-    /// its round is void and run again.
+    /// As if its node crashed: every container is killed through the node's container runtime (exit code 137), and the
+    /// pod is deleted at once without a grace period. If the kubelet restarts a container in between, the step does not
+    /// count. Within a `repeat` such a round is void and is run again.
     Crash,
-    /// As by `kubectl delete`: every container is asked to end and has the pod's grace period.
+    /// As with `kubectl delete`: every container receives its stop signal and has the pod's grace period to end.
     Clean,
 }
 

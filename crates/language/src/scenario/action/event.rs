@@ -1,4 +1,4 @@
-//! `event`: an object's events.
+//! `event`: reads the events of a Kubernetes object.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,16 +10,16 @@ use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::target::EventTarget;
 use crate::scenario::template::Template;
-/// Look at the events that Kubernetes recorded of an object.
+/// Look at the events that Kubernetes recorded for an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct EventStep {
-    /// Kind and name, or kind and labels: `Deployment/minio`, `Pod/app=minio`.
+    /// The kind and the name of the object, or its kind and labels: `Deployment/minio`, `Pod/app=minio`.
     pub of: Template,
-    /// Only events of this reason: `FailedMount`.
+    /// Only events with this reason: `FailedMount`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Template>,
-    /// The object's namespace; the variant's where absent.
+    /// The namespace of the object. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Template>,
 }
@@ -39,7 +39,7 @@ impl Rules for EventStep {
         if !self.of.is_open()
             && let Err(fix) = EventTarget::parse(&self.of)
         {
-            let error = judge.error("/event/of", format!("`{}` is no object with events", self.of.as_str()));
+            let error = judge.error("/event/of", format!("`{}` is not a valid target of `event`", self.of.as_str()));
             errors.push(error.fix(fix));
         }
     }

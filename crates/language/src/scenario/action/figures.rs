@@ -1,4 +1,4 @@
-//! `figures`: numbers that rounds captured.
+//! `figures`: judges numbers that the rounds of a repeat captured.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,13 +9,13 @@ use crate::scenario::meaning::Judge;
 use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
-/// Judge figures: numbers that the rounds of a repeat captured.
+/// Judge figures. A figure is a list of numbers that the rounds of a repeat captured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FiguresStep {
-    /// The list: `"{{ step.capture }}"` of a step within a repeat.
+    /// The list of numbers: `"{{ step.capture }}"` of a step within a repeat.
     pub of: Template,
-    /// What is measured, in words: with it, count, median and worst are among the figures of the report.
+    /// What the numbers measure, in words. With a name, the report shows their count, median and worst.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The unit of the numbers: `ms`, `rows`.
@@ -36,13 +36,13 @@ impl Rules for FiguresStep {
 
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         if self.of.references().is_ok_and(<[_]>::is_empty) {
-            let error = judge.error("/figures/of", format!("`{}` comes from no step", self.of.as_str()));
-            errors.push(error.fix("write what the steps of a repeat captured: `\"{{ step.capture }}\"`"));
+            let error = judge.error("/figures/of", format!("`{}` does not refer to a step", self.of.as_str()));
+            errors.push(error.fix("refer to a capture of a step within a repeat: `\"{{ step.capture }}\"`"));
         }
         if self.unit.is_some() && self.name.is_none() {
-            let message = "`unit` of a figure that has no name is shown nowhere".to_owned();
+            let message = "the report shows only figures with a name, so `unit` has no effect".to_owned();
             let error = judge.key_error("/figures/unit", message);
-            errors.push(error.fix("add `name:`, what is measured in words"));
+            errors.push(error.fix("add `name:` and say what the numbers measure"));
         }
     }
 }

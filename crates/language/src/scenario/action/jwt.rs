@@ -1,4 +1,4 @@
-//! `jwt`: a look at a token.
+//! `jwt`: checks a token.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,17 +11,17 @@ use crate::scenario::model::{Source, TokenOf};
 use crate::scenario::parts::{Leaves, parts};
 use crate::scenario::template::Template;
 
-/// Look at a token, and check its signature against the keys that its issuer publishes.
+/// Decode a token, and check its signature against the keys that its issuer publishes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct JwtStep {
-    /// The token; left out, the one that the kubelet projects into the vantage's pod.
+    /// The token to create. Without it, the step uses the token that the kubelet projects into the vantage's pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenSpec>,
-    /// The token that this earlier `jwt` or `sts` step was given, however old it is by now.
+    /// Use the token of this earlier `jwt` or `sts` step, even if the token has expired since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_of: Option<TokenOf>,
-    /// Ask the issuer here, `https://host[:port]`, instead of where the token's `iss` says.
+    /// Ask the issuer at this address, `https://host[:port]`, instead of the one in the token's `iss`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<Template>,
 }
@@ -38,7 +38,7 @@ impl Rules for JwtStep {
     }
 
     fn leaves(&self) -> &'static [Leaves] {
-        // The token of a pod stays in the pod.
+        // A token that is projected into a pod does not leave the pod.
         if self.token.is_some() || self.token_of.is_some() { &[Leaves::Token] } else { &[] }
     }
 

@@ -1,4 +1,4 @@
-//! One of several keys, with the text that stands under it: a method with its URL, an operation with its object.
+//! One of several keys, with its text: a method with its URL, or an operation with its object.
 
 use std::fmt;
 
@@ -6,40 +6,40 @@ use super::{Diagnostic, Judge};
 use crate::scenario::parts::{Parts, See, below};
 use crate::scenario::template::{Template, Words};
 
-/// A word that is a key in a scenario.
+/// A key of a scenario file.
 pub trait Key: Copy + fmt::Debug + PartialEq {
-    /// The key.
+    /// The key as it is written.
     fn key(self) -> &'static str;
 }
 
-/// One of several keys, and the text under it.
+/// One of several keys, with its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keyed<K> {
-    /// Which key.
+    /// The key.
     pub key: K,
-    /// What stands under it.
+    /// The text that is written under the key.
     pub text: Template,
 }
 
 impl<K: Key> Keyed<K> {
-    /// The first that is given.
+    /// The first key that is present.
     pub(super) fn first<const N: usize>(all: [(K, Option<Template>); N]) -> Result<Self, String> {
         let given = all.into_iter().find_map(|(key, text)| Some(Self { key, text: text? }));
-        given.ok_or_else(|| "it has none of its keys".to_owned())
+        given.ok_or_else(|| "none of its keys is present".to_owned())
     }
 
-    /// Checks `bucket/key`, as far as it can be judged before references are filled in.
+    /// Checks that the text has the form `bucket/key`. A text with references cannot be checked yet.
     pub(super) fn check_object(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let (key, target) = (self.key.key(), self.text.as_str());
         if self.text.is_open() {
             return;
         }
         let fix = match target.split_once('/') {
-            _ if target.contains("://") => "leave the scheme out: `bucket/key`",
+            _ if target.contains("://") => "write `bucket/key` without a scheme",
             Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => return,
             _ => "write `bucket/key`",
         };
-        let error = judge.error(&format!("/{at}/{key}"), format!("`{target}` is not what `{key}` works on"));
+        let error = judge.error(&format!("/{at}/{key}"), format!("`{target}` is not a valid object for `{key}`"));
         errors.push(error.fix(fix));
     }
 }

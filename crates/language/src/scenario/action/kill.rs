@@ -1,4 +1,4 @@
-//! `kill`: the end of a container's main process.
+//! `kill`: ends the main process of a container.
 
 use std::fmt;
 
@@ -11,22 +11,22 @@ use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
 use crate::scenario::parts::{no_parts, parts};
 use crate::scenario::template::Template;
-/// End the main process of a container through the node's container runtime, which no grace period softens, and wait
-/// until its end is seen. The kubelet then starts it again as the pod's restart policy says.
+/// End the main process of a container through the node's container runtime, without a grace period, and wait until the
+/// container has ended. The kubelet then restarts the container according to the pod's restart policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct KillStep {
-    /// Name of the pod, or labels that select exactly one: `app=minio`.
+    /// The name of the pod, or labels that select exactly one pod: `app=minio`.
     pub pod: Template,
-    /// Name of its container.
+    /// The name of the container.
     pub container: Template,
-    /// Its namespace; the variant's where absent.
+    /// The namespace of the pod. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Template>,
-    /// The signal. Only KILL cannot be caught: with it the container must end with exit code 137.
+    /// The signal. A process cannot catch KILL, so with KILL the container must end with exit code 137.
     #[serde(default, skip_serializing_if = "Signal::is_kill")]
     pub signal: Signal,
-    /// How long it may take; 60s where absent.
+    /// The time limit. The default is 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Span>,
 }
@@ -35,18 +35,18 @@ pub struct KillStep {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Signal {
-    /// At once, unheard.
+    /// Ends the process at once. The process cannot catch it.
     #[default]
     Kill,
-    /// As the kubelet asks for an end.
+    /// Asks the process to end, as the kubelet does.
     Term,
-    /// As Ctrl-C does.
+    /// Interrupts the process, as Ctrl-C does.
     Int,
-    /// As Ctrl-\ does.
+    /// Quits the process, as Ctrl-\ does.
     Quit,
 }
 impl Signal {
-    /// Its name, `SIGKILL`.
+    /// The full name of the signal, such as `SIGKILL`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kill => "SIGKILL",
@@ -56,7 +56,7 @@ impl Signal {
         }
     }
 
-    /// The exit code of a process that it ends, where nothing can catch it.
+    /// The exit code of a process that this signal ends, if the process cannot catch the signal.
     pub fn exit_code(self) -> Option<i32> {
         (self == Self::Kill).then_some(128 + 9)
     }

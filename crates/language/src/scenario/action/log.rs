@@ -1,4 +1,4 @@
-//! `log`: what containers wrote.
+//! `log`: reads what containers wrote.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,21 +14,22 @@ use crate::scenario::template::Template;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LogStep {
-    /// Whose: `deployment/minio`, `stateful-set/db`, `pod/db-0`; `beside/store`, the container that this fixture put beside the
-    /// cluster; or `world`, the name server that knows what is outside the cluster, with a line for each question:
-    /// `10.89.0.3 asked for sts.us-east-1.amazonaws.com A: no-such-name`. Every pod of the cluster asks it, through CoreDNS.
+    /// The workload whose log is read: `deployment/minio`, `stateful-set/db` or `pod/db-0`. `beside/store` is the
+    /// container that the fixture `store` runs outside the cluster. `world` is the name server outside the cluster,
+    /// which every pod asks through CoreDNS; its log has a line for each question: `10.89.0.3 asked for
+    /// sts.us-east-1.amazonaws.com A: no-such-name`.
     pub of: Template,
-    /// Name of the container; where pods have one only, it is that one.
+    /// The name of the container. It can be left out if the pods have only one container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Template>,
-    /// Its namespace; the variant's where absent.
+    /// The namespace of the workload. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Template>,
-    /// What the container's instance before the present one wrote.
+    /// Read the log of the previous instance of the container.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub previous: bool,
-    /// Only what was written after this earlier step had ended. Where it is left out, everything but what was written while
-    /// other variants had the environment.
+    /// Only lines that were written after this earlier step had ended. Without it, all lines except those written while
+    /// another variant ran in the same environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<StepRef>,
 }
@@ -52,13 +53,14 @@ impl Rules for LogStep {
                 ("previous", self.previous),
             ];
             for (key, _) in of_containers.into_iter().filter(|(_, given)| *given) {
-                let error = judge.key_error(&format!("/log/{key}"), format!("the world has no `{key}`"));
+                let error = judge
+                    .key_error(&format!("/log/{key}"), format!("`world` is not a workload, so `{key}` has no effect"));
                 errors.push(error.fix(format!("remove `{key}`")));
             }
         } else if !self.of.is_open()
             && let Err(fix) = LogTarget::parse(&self.of)
         {
-            let error = judge.error("/log/of", format!("`{}` is nothing that has a log", self.of.as_str()));
+            let error = judge.error("/log/of", format!("`{}` is not a valid target of `log`", self.of.as_str()));
             errors.push(error.fix(fix));
         }
         if let Ok(LogTarget::Beside(id)) = LogTarget::parse(&self.of) {
@@ -66,8 +68,9 @@ impl Rules for LogStep {
         }
         let no_line = judge.step.expect.as_ref().is_some_and(|expect| expect.no_line.is_some());
         if no_line && judge.step.eventually.is_some() {
-            let error = judge.key_error("/eventually", "what is written in a log does not go away again".to_owned());
-            errors.push(error.fix("remove `eventually`: a line is there, or it is not"));
+            let error = judge
+                .key_error("/eventually", "a line in a log does not disappear, so waiting has no effect".to_owned());
+            errors.push(error.fix("remove `eventually`"));
         }
     }
 }
@@ -76,16 +79,16 @@ impl LogStep {
     fn check_beside(&self, id: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         for (key, given) in [("container", self.container.is_some()), ("previous", self.previous)] {
             if given {
-                let message = format!("a container beside the cluster has one log, which `{key}` does not divide");
-                errors.push(judge.key_error(&format!("/log/{key}"), message).fix("leave it out"));
+                let message = format!("a container outside the cluster has one log, so `{key}` has no effect");
+                errors.push(judge.key_error(&format!("/log/{key}"), message).fix("remove `{key}`"));
             }
         }
         let (fixtures, library) = (&judge.subject.scenario.fixtures, judge.subject.library);
         let beside = |name: &str| library.get(name).is_none_or(|it| !it.file.containers.is_empty());
         if !fixtures.get(id).is_some_and(|used| beside(&used.fixture)) {
             let known = fixtures.iter().filter(|(_, used)| beside(&used.fixture)).map(|(id, _)| id.as_str());
-            let error = judge.error("/log/of", format!("`{id}` has no container beside the cluster"));
-            errors.push(error.fix(suggest(id, known, "fixtures with one")));
+            let error = judge.error("/log/of", format!("`{id}` has no container outside the cluster"));
+            errors.push(error.fix(suggest(id, known, "fixtures with such a container")));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `measure`: a number that was captured.
+//! `measure`: measures a number that a step captured.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,13 +9,13 @@ use crate::scenario::meaning::Judge;
 use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
-/// Measure: a number that a step captured, or how far two are apart. It can be captured from `/value`.
+/// Measure a number that a step captured, or the difference of two. Later steps can capture it from `/value`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct MeasureStep {
     /// The number: `"{{ step.capture }}"`.
     pub of: Template,
-    /// What is taken from it: `"{{ step.capture }}"`.
+    /// The number to subtract from it: `"{{ step.capture }}"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub less: Option<Template>,
 }
@@ -31,15 +31,15 @@ impl Rules for MeasureStep {
         vec![Source::Measure]
     }
 
-    /// What is measured may be for a figure, which another step judges.
+    /// The number can be meant for a figure, which another step judges.
     fn needs_expect(&self) -> bool {
         false
     }
 
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         if self.of.references().is_ok_and(<[_]>::is_empty) {
-            let error = judge.error("/measure/of", format!("`{}` comes from no step", self.of.as_str()));
-            errors.push(error.fix("write what a step captured: `\"{{ step.capture }}\"`"));
+            let error = judge.error("/measure/of", format!("`{}` does not refer to a step", self.of.as_str()));
+            errors.push(error.fix("refer to a capture of a step: `\"{{ step.capture }}\"`"));
         }
     }
 }

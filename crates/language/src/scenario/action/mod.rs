@@ -1,5 +1,5 @@
-//! What a step does, and all that follows from that: a module for each kind. A kind is a row of the table below; its
-//! module says its fields, which matchers and causes it has, and what can be wrong with it.
+//! The actions of steps, with one module for each kind. A kind is a row of the table below. Its module declares its
+//! fields, its matchers and its causes, and checks what can be wrong with it.
 
 mod apply;
 mod background;
@@ -79,43 +79,43 @@ use super::template::{Tree, Words};
 /// What a kind of step does to the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// None: it looks, and brings an answer.
+    /// Nothing: it observes, and returns an answer.
     Looks,
-    /// It applies objects, which can be applied again.
+    /// It applies objects. Applying them again has no further effect.
     Applies,
-    /// It leaves it changed, so that no other variant can begin where it ran.
+    /// It changes the environment, so no other variant can start in it.
     Changes,
-    /// None: it starts what other steps judge.
+    /// Nothing: it starts a prober, which other steps judge.
     Starts,
-    /// That of the steps within it.
+    /// What its inner steps do.
     Groups,
 }
 
-/// What is the same for every step of a kind.
+/// The properties that all steps of a kind share.
 #[derive(Clone, Copy, Debug)]
 pub struct Nature {
-    /// Whether it looks from a vantage; the others go to the apiserver, or to what a vantage saw before.
+    /// Whether it runs at a vantage. Other kinds ask the apiserver, or read what an earlier step saw.
     pub from_vantage: bool,
     /// What it does to the environment.
     pub effect: Effect,
-    /// Whether it asserts something without an `expect`: that a store or a token service accepts it.
+    /// Whether it asserts something without an `expect`: that a store or a token service accepts the request.
     pub asserts: bool,
-    /// The causes it can fail with, as the keys of a `fails` entry.
+    /// The causes that it can fail with, as keys of a `fails` entry.
     pub causes: &'static [&'static str],
 }
 
 impl Nature {
-    /// A kind that asks from a vantage.
+    /// A kind that asks a question from a vantage.
     const fn probe(causes: &'static [&'static str]) -> Self {
         Self { from_vantage: true, effect: Effect::Looks, asserts: false, causes }
     }
 
-    /// A kind that looks from no vantage.
+    /// A kind that observes without a vantage.
     const fn look(causes: &'static [&'static str]) -> Self {
         Self { from_vantage: false, ..Self::probe(causes) }
     }
 
-    /// A kind that leaves the environment changed. It takes no `expect`: it fails when it cannot be done.
+    /// A kind that changes the environment. It takes no `expect`: it fails if the change does not succeed.
     const fn act() -> Self {
         Self { effect: Effect::Changes, ..Self::look(&["resource"]) }
     }
@@ -125,62 +125,62 @@ impl Nature {
         matches!(self.effect, Effect::Applies | Effect::Changes)
     }
 
-    /// Whether it brings an answer that something can be captured from.
+    /// Whether it returns an answer from which values can be captured.
     pub fn answers(&self) -> bool {
         matches!(self.effect, Effect::Looks | Effect::Changes)
     }
 }
 
-/// What a step expects that says nothing.
+/// What a step expects without an `expect`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Implied {
-    /// An answer, whatever it is.
+    /// Any answer.
     Answer,
-    /// Success: any 2xx of a store, exit code 0 of a program.
+    /// Success: a 2xx status from a store, or exit code 0 from a program.
     Success,
 }
 
-/// A kind of step: what is known of it before there is one.
+/// What is known about a kind of step without an instance of it.
 pub trait Kinded: Rules {
-    /// What is the same for every step of the kind.
+    /// The properties that all steps of the kind share.
     const NATURE: Nature;
-    /// The keys of which a step gives exactly one.
+    /// The set of keys of which a step must have exactly one.
     const ONE_OF: Option<OneOf> = None;
 }
 
-/// What follows from what a step says.
+/// What follows from the fields of a step.
 pub trait Rules {
-    /// What it brings for matchers to read: which keys of `expect` it takes follows from that.
+    /// The sources that its answer contains. They decide which matchers the step takes in `expect`.
     fn brings(&self) -> Vec<Source> {
         Vec::new()
     }
 
-    /// Whether it says nothing without an `expect`.
+    /// Whether it asserts nothing without an `expect`.
     fn needs_expect(&self) -> bool {
         true
     }
 
-    /// What it expects where it says nothing.
+    /// What it expects without an `expect`.
     fn implied(&self) -> Implied {
         Implied::Answer
     }
 
-    /// Whether later steps can say `{{ id }}`.
+    /// Whether it has a value, so that later steps can write `{{ id }}`.
     fn yields(&self) -> bool {
         false
     }
 
-    /// What it leaves for the steps that name it.
+    /// What it leaves for later steps that refer to it.
     fn leaves(&self) -> &'static [Leaves] {
         &[]
     }
 
-    /// The operation among several, for messages: `s3 put`.
+    /// The operation, for messages: `put` in `s3 put`.
     fn operation(&self) -> Option<&'static str> {
         None
     }
 
-    /// The token that is made for it.
+    /// The token that the harness creates for it.
     fn token(&self) -> Option<&TokenSpec> {
         None
     }
@@ -190,25 +190,25 @@ pub trait Rules {
         &[]
     }
 
-    /// How long it may take, where it says so.
+    /// The time limit that the step sets, if it sets one.
     fn within(&self) -> Option<Span> {
         None
     }
 
-    /// What is wrong with it, beyond what is wrong with any step.
+    /// Checks what can be wrong with this kind, beyond what is checked for every step.
     fn check(&self, _judge: &Judge<'_>, _errors: &mut Vec<Diagnostic>) {}
 }
 
-/// The table of the kinds: the name, the key in a scenario, and the type.
+/// The table of kinds. A row has the name, the key in a scenario, and the type.
 macro_rules! actions {
     ($($(#[$doc:meta])* $name:ident $key:ident: $type:ty,)*) => {
-        /// What a step does, with what it says about it.
+        /// The action of a step, with its fields.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Action {
             $($(#[$doc])* $name($type),)*
         }
 
-        /// The kinds of step.
+        /// The kind of a step.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kind {
             $($(#[$doc])* $name,)*
@@ -217,17 +217,17 @@ macro_rules! actions {
         impl Kind {
             /// All kinds, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
-            /// The key of each.
+            /// The keys of all kinds, in the same order.
             pub const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
 
-            /// The key in the scenario.
+            /// The key in a scenario.
             pub fn key(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($key),)*
                 }
             }
 
-            /// What is the same for every step of the kind.
+            /// The properties that all steps of the kind share.
             pub fn nature(self) -> Nature {
                 match self {
                     $(Self::$name => <$type as Kinded>::NATURE,)*
@@ -236,14 +236,14 @@ macro_rules! actions {
         }
 
         impl Action {
-            /// Its kind.
+            /// The kind of the action.
             pub fn kind(&self) -> Kind {
                 match self {
                     $(Self::$name(_) => Kind::$name,)*
                 }
             }
 
-            /// What follows from it.
+            /// What follows from its fields.
             pub fn rules(&self) -> &dyn Rules {
                 match self {
                     $(Self::$name(it) => it,)*
@@ -265,47 +265,46 @@ macro_rules! actions {
             }
         }
 
-        /// One step: an id and exactly one thing to do.
+        /// One step: an id and exactly one action.
         #[derive(Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, rename_all = "kebab-case")]
         #[schemars(rename = "Step")]
         struct StepFile {
-            /// Id, unique in the flow: what it yields is `{{ id }}` for later steps, and breaks name it.
+            /// The id, unique in the flow. Breaks refer to the step by it. Later steps refer to the step's value by `{{
+            /// id }}`.
             id: String,
-            /// The vantage that a probe looks from.
+            /// The vantage at which the step runs.
             #[serde(default)]
             from: Option<String>,
-            /// Steps that must have passed, beyond those that are named in `{{ }}`: if one fails, this one is blocked.
+            /// Further steps that must have passed, besides those in `{{ }}`. If one of them fails, this step is blocked.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             needs: Vec<StepRef>,
 
             $($(#[$doc])* #[serde(default)] $key: Option<$type>,)*
 
-            /// What must hold. Each key is a matcher, and each must be proven by a break.
+            /// What must hold. Each key is a matcher. Every matcher must be proven by a break.
             #[serde(default)]
             expect: Option<WrittenExpect>,
-            /// Ask again until the expectation holds, at most this long: for what takes effect in its own time. In a break whose
-            /// declared failure is seen on the way there too (no connection, a 5xx answer), all of it is waited out.
+            /// Try again until the expectation holds, for at most this long. In a break the step waits for the whole
+            /// time if the declared failure can also occur temporarily (no connection, a 5xx answer).
             #[serde(default)]
             eventually: Option<Span>,
-            /// So many tries in a row must hold, within the time of `eventually`: for what comes and goes on the way.
+            /// The number of tries in a row that must hold, within `eventually`, for states that do not settle at once.
             #[serde(default)]
             #[schemars(range(min = 2, max = 1000))]
             stays: Option<u16>,
-            /// The expectation must hold in every try during this span. With `eventually` it must first come to hold within that
-            /// time, and then stay so.
+            /// The expectation must hold in every try for this long. With `eventually`, this begins when it first holds.
             #[serde(default)]
             consistently: Option<Span>,
-            /// Values for later steps, by name: JSON pointers into the whole answer as the record has it, for example
-            /// `/evidence/chain/0/serial` or `/reply/http/status`; an HTTP body that is JSON lies at `/reply/http/json`. Later
-            /// steps write `{{ id.name }}`. One that must not be seen is `{ path: /json/pointer, secret: true }`.
+            /// Values for later steps (`{{ id.name }}`), by name: JSON pointers into the whole answer as the record has it,
+            /// for example `/evidence/chain/0/serial`, `/reply/http/status`, or `/reply/http/json` for a body that is JSON.
+            /// For a secret value write `{ path: /json/pointer, secret: true }`.
             #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
             capture: IndexMap<String, Capture>,
-            /// What the step shows is an attack, and that it succeeds is a known hole of this build: a finding of the report.
+            /// The step performs an attack that is known to succeed in this build. The report lists it as a finding.
             #[serde(default)]
             vulnerable: Option<Vulnerable>,
-            /// When a step within a `repeat` begins: `2s` after the step before it, or at a moment drawn from the repeat's seed,
-            /// `{ random: 3s }`.
+            /// When a step within a `repeat` begins: `2s` after the previous step, or `{ random: 3s }`, a random delay.
             #[serde(default)]
             after: Option<After>,
         }
@@ -320,12 +319,12 @@ macro_rules! actions {
                 $(if let Some(it) = file.$key {
                     action.get_or_insert(Action::$name(it));
                 })*
-                let action = action.ok_or_else(|| format!("step `{id}` does nothing"))?;
+                let action = action.ok_or_else(|| format!("step `{id}` has no action"))?;
                 Ok(Self { id, from, needs, action, expect, eventually, stays, consistently, capture, vulnerable, after })
             }
         }
 
-        /// What of a scenario's types gives exactly one of several keys.
+        /// The rules of the scenario's types that need exactly one of several keys.
         pub(super) const ONE_OF: &[Option<OneOf>] = &[Some(STEP), $(<$type as Kinded>::ONE_OF),*];
     };
 }
@@ -333,86 +332,87 @@ macro_rules! actions {
 actions! {
     /// Resolve a name.
     Dns dns: DnsStep,
-    /// Do a TLS handshake and read the chain.
+    /// Make a TLS handshake and read the certificate chain.
     Tls tls: TlsStep,
-    /// Send one HTTP request: no redirects, no retries.
+    /// Send one HTTP request, without redirects and retries.
     Http http: HttpStep,
-    /// One S3 operation by the AWS SDK for Rust.
+    /// Do one S3 operation with the AWS SDK for Rust.
     S3 s3: S3Step,
     /// Sign a URL; the step's value is the URL.
     Presign presign: PresignStep,
-    /// Exchange a web identity token for credentials, for later steps' `as`.
+    /// Exchange a web identity token for credentials. Later steps use the credentials with `as`.
     Sts sts: StsStep,
-    /// Look at a web identity token, and check its signature against the keys that its issuer publishes.
+    /// Decode a web identity token, and check its signature against the keys that its issuer publishes.
     Jwt jwt: JwtStep,
-    /// Run a program of one's own.
+    /// Run a program of your own.
     Script script: ScriptStep,
-    /// Let a client that applications use sign, speak S3, or open a URL.
+    /// Run a client that applications use: it signs a URL, speaks S3, or opens a URL.
     Client client: ClientStep,
-    /// Look at an SQLite database, through the container that holds it.
+    /// Look at an SQLite database through the container that holds it.
     Sqlite sqlite: SqliteStep,
-    /// Look at the objects of a replica, and at the age of the newest.
+    /// Look at the objects of a replica, and at the age of the newest object.
     Replica replica: ReplicaStep,
     /// Look at a Kubernetes object.
     Resource resource: ResourceStep,
-    /// Read what containers wrote. With `eventually` the log is followed.
+    /// Read what containers wrote. With `eventually`, the log is followed.
     Log log: LogStep,
-    /// Look at the events that Kubernetes recorded of an object. With `eventually` they are watched.
+    /// Look at the events that Kubernetes recorded for an object. With `eventually`, they are watched.
     Event event: EventStep,
-    /// Apply Kubernetes objects (server-side).
+    /// Apply Kubernetes objects (server-side apply).
     Apply apply: ApplyStep,
     /// Change fields of a Kubernetes object.
     Patch patch: PatchStep,
     /// Delete a Kubernetes object, and wait until it is gone.
     Delete delete: DeleteStep,
-    /// Set the number of replicas, and wait until there are that many.
+    /// Set the number of replicas of a workload, and wait until that many are available.
     Scale scale: ScaleStep,
-    /// Replace every pod of a Deployment or `StatefulSet`, and wait for the new ones.
+    /// Replace every pod of a Deployment or `StatefulSet`, and wait for the new pods.
     Restart restart: RestartStep,
-    /// End a container's main process through the node's container runtime.
+    /// End the main process of a container through the node's container runtime.
     Kill kill: KillStep,
-    /// End a pod, as a crash does or as `kubectl delete` does, and keep what its containers said last.
+    /// End a pod as a crash does or as `kubectl delete` does, and keep the last log lines of its containers.
     End end: EndStep,
-    /// Put a new leaf into the Secret of a fixture's certificate; the step's value is its serial.
+    /// Put a new leaf certificate into the Secret of a fixture's certificate. The step's value is the new serial
+    /// number.
     Rotate rotate: RotateStep,
-    /// Start a prober: one question at a fixed rate, from here on until a `prober` step stops it.
+    /// Start a prober, which repeats one question at a fixed rate until a `prober` step stops it.
     Background background: BackgroundStep,
     /// Count what a prober has seen so far.
     Prober prober: ProberStep,
     /// Run a group of steps in rounds.
     Repeat repeat: RepeatStep,
-    /// Measure a number that was captured, or how far two are apart.
+    /// Measure a number that a step captured, or the difference of two.
     Measure measure: MeasureStep,
     /// Judge numbers that the rounds of a repeat captured.
     Figures figures: FiguresStep,
 }
 
-/// A step as it is meant: an id, and one thing to do. Whoever reads one has made sure that there is exactly one
-/// (`one_of`).
+/// A step with its parsed action: an id, and one thing to do. The `one_of` check must have accepted the value before it
+/// is deserialised.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "StepFile")]
 pub struct Step {
-    /// Its id, unique in the flow.
+    /// The id, unique in the flow.
     pub id: String,
-    /// The vantage that it looks from.
+    /// The vantage at which the step runs.
     pub from: Option<String>,
-    /// Steps that must have passed, beyond those that it refers to.
+    /// Steps that must have passed, in addition to those that it refers to.
     pub needs: Vec<StepRef>,
-    /// What it does.
+    /// The action.
     pub action: Action,
     /// What must hold.
     pub expect: Option<WrittenExpect>,
-    /// Ask again until that holds, at most this long.
+    /// Try again until the expectation holds, for at most this long.
     pub eventually: Option<Span>,
-    /// So many tries in a row must hold.
+    /// The number of tries in a row that must hold.
     pub stays: Option<u16>,
-    /// It must hold for this long.
+    /// How long the expectation must continue to hold.
     pub consistently: Option<Span>,
     /// Values for later steps: JSON pointers by name.
     pub capture: IndexMap<String, Capture>,
-    /// That what it shows succeeds is a known hole.
+    /// The known vulnerability, if the step performs an attack.
     pub vulnerable: Option<Vulnerable>,
-    /// When it begins, within a `repeat`.
+    /// When the step begins, within a `repeat`.
     pub after: Option<After>,
 }
 
@@ -422,17 +422,17 @@ impl Step {
         self.action.kind()
     }
 
-    /// What is the same for every step of its kind.
+    /// The properties that all steps of its kind share.
     pub fn nature(&self) -> Nature {
         self.kind().nature()
     }
 
-    /// The group of steps that it is, where it is one.
+    /// The group of steps, if this step is a `repeat`.
     pub fn repeat(&self) -> Option<&RepeatStep> {
         if let Action::Repeat(repeat) = &self.action { Some(repeat) } else { None }
     }
 
-    /// Shows every part of what it does and expects, with its pointer below the step.
+    /// Visits every part of the action and of the expectation, each with its JSON pointer below the step.
     pub fn see<'p>(&'p self, to: &mut See<'_, 'p>) {
         let mut at = String::new();
         self.action.see(&mut at, to);
@@ -458,26 +458,26 @@ const STEP: OneOf = OneOf {
     keys: Kind::KEYS,
     none: |it, all| {
         let id = it.value["id"].as_str().unwrap_or_default();
-        Wrong::value("/id", format!("step `{id}` does nothing"), format!("give it one of {all}"))
+        Wrong::value("/id", format!("step `{id}` has no action"), format!("add one of {all}"))
     },
     two: |it, first, second| {
         let id = it.value["id"].as_str().unwrap_or_default();
-        let message = format!("step `{id}` does two things: `{first}` and `{second}`");
-        Wrong::key(&format!("/{second}"), message, "make it two steps")
+        let message = format!("step `{id}` has two actions: `{first}` and `{second}`");
+        Wrong::key(&format!("/{second}"), message, "split it into two steps")
     },
 };
 
-/// The words for the operation of a step that must have exactly one.
+/// The error for a step without an operation.
 fn no_operation(it: &Place<'_>, what: &str, all: &str) -> Wrong {
-    Wrong::key("", format!("`{}` has no {what}", it.key), format!("give it one of {all}"))
+    Wrong::key("", format!("`{}` has no {what}", it.key), format!("add one of {all}"))
 }
 
 fn two_operations(it: &Place<'_>, what: &str, first: &str, second: &str) -> Wrong {
     let message = format!("`{}` has two {what}s: `{first}` and `{second}`", it.key);
-    Wrong::key(&format!("/{second}"), message, "make it two steps")
+    Wrong::key(&format!("/{second}"), message, "split it into two steps")
 }
 
-/// Implements the schema of a type by that of the type that it is written as.
+/// Gives a type the JSON schema of the type that is used to deserialise it.
 macro_rules! written_as {
     ($type:ident, $file:ident) => {
         impl schemars::JsonSchema for $type {

@@ -1,4 +1,4 @@
-//! `patch`: fields of an object that change.
+//! `patch`: changes fields of a Kubernetes object.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use crate::scenario::meaning::Judge;
 use crate::scenario::parts::{Parts, See, below, parts};
 use crate::scenario::template::{Template, Tree, Words};
 
-/// Change fields of one Kubernetes object: by `merge`, or by `json`.
+/// Change fields of one Kubernetes object, with `merge` or with `json`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "PatchStep")]
@@ -19,12 +19,12 @@ struct PatchFile {
     api_version: Template,
     /// `Secret`, `Deployment`, …
     kind: Template,
-    /// Its name.
+    /// The name of the object.
     name: Template,
-    /// Its namespace; the variant's where absent.
+    /// The namespace of the object. The default is the variant's namespace.
     #[serde(default)]
     namespace: Option<Template>,
-    /// A JSON merge patch (RFC 7396): the fields that differ; `null` takes one away, a list is replaced whole.
+    /// A JSON merge patch (RFC 7396) with the fields to change. `null` removes a field. A list replaces the whole list.
     #[serde(default)]
     merge: Option<Tree>,
     /// A JSON patch (RFC 6902): `[{ op: replace, path: /spec/replicas, value: 2 }]`.
@@ -32,7 +32,7 @@ struct PatchFile {
     json: Option<Vec<Tree>>,
 }
 
-/// Change fields of one Kubernetes object.
+/// Changes fields of one Kubernetes object.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "PatchFile")]
 pub struct PatchStep {
@@ -40,15 +40,15 @@ pub struct PatchStep {
     pub api_version: Template,
     /// `Secret`, `Deployment`, …
     pub kind: Template,
-    /// Its name.
+    /// The name of the object.
     pub name: Template,
-    /// Its namespace; the variant's where absent.
+    /// The namespace of the object. The default is the variant's namespace.
     pub namespace: Option<Template>,
-    /// What changes.
+    /// The changes.
     pub changes: Changes,
 }
 
-/// What a patch changes.
+/// The changes of a patch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Changes {
     /// A JSON merge patch (RFC 7396).
@@ -57,7 +57,7 @@ pub enum Changes {
     Json(Vec<Tree>),
 }
 
-/// The operations of a JSON patch (RFC 6902), and whether they carry a value.
+/// The operations of a JSON patch (RFC 6902), and whether each takes a value.
 const OPERATIONS: [(&str, bool); 6] =
     [("add", true), ("remove", false), ("replace", true), ("move", false), ("copy", false), ("test", true)];
 
@@ -85,7 +85,7 @@ impl TryFrom<PatchFile> for PatchStep {
 
     fn try_from(file: PatchFile) -> Result<Self, String> {
         let PatchFile { api_version, kind, name, namespace, merge, json } = file;
-        let changes = merge.map(Changes::Merge).or(json.map(Changes::Json)).ok_or("`patch` says nothing to change")?;
+        let changes = merge.map(Changes::Merge).or(json.map(Changes::Json)).ok_or("`patch` has no change")?;
         Ok(Self { api_version, kind, name, namespace, changes })
     }
 }
@@ -97,12 +97,12 @@ impl Kinded for PatchStep {
         what: "change",
         keys: &["merge", "json"],
         none: |_, _| {
-            let fix = "give it `merge:` (the fields that differ) or `json:` (a list of operations)";
-            Wrong::key("", "`patch` says nothing to change".to_owned(), fix)
+            let fix = "add `merge:` (the fields to change) or `json:` (a list of operations)";
+            Wrong::key("", "`patch` has no change".to_owned(), fix)
         },
         two: |_, _, second| {
             let message = "`patch` has both `merge` and `json`".to_owned();
-            Wrong::key(&format!("/{second}"), message, "make it two steps")
+            Wrong::key(&format!("/{second}"), message, "split it into two steps")
         },
     });
 }
@@ -112,8 +112,8 @@ impl Rules for PatchStep {
         match &self.changes {
             Changes::Merge(merge) => {
                 if merge.value().as_object().is_none_or(serde_json::Map::is_empty) {
-                    let error = judge.key_error("/patch/merge", "`merge` holds no field".to_owned());
-                    let fix = "write the fields that differ, for example `merge: { spec: { replicas: 2 } }`";
+                    let error = judge.key_error("/patch/merge", "`merge` has no field".to_owned());
+                    let fix = "write the fields to change, for example `merge: { spec: { replicas: 2 } }`";
                     errors.push(error.fix(fix));
                 }
             }
@@ -133,8 +133,8 @@ impl Rules for PatchStep {
 fn operation(at: &str, operation: &Value, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
     let names = OPERATIONS.map(|(name, _)| name);
     let Some(op) = operation["op"].as_str() else {
-        let error = judge.key_error(at, "an operation has no `op`".to_owned());
-        errors.push(error.fix(format!("give it one of {}", list(&names))));
+        let error = judge.key_error(at, "the operation has no `op`".to_owned());
+        errors.push(error.fix(format!("add `op:` with one of {}", list(&names))));
         return;
     };
     let Some((_, takes_value)) = OPERATIONS.iter().find(|(name, _)| *name == op) else {
@@ -145,12 +145,12 @@ fn operation(at: &str, operation: &Value, judge: &Judge<'_>, errors: &mut Vec<Di
     match operation["path"].as_str() {
         Some(path) if path.starts_with('/') => {}
         Some(path) => {
-            let error = judge.error(&format!("{at}/path"), format!("`{path}` is not a path"));
-            errors.push(error.fix("a path is a JSON pointer: `/spec/replicas`"));
+            let error = judge.error(&format!("{at}/path"), format!("`{path}` is not a JSON pointer"));
+            errors.push(error.fix("write a JSON pointer, for example `/spec/replicas`"));
         }
         None => {
             let error = judge.key_error(at, format!("the operation `{op}` has no `path`"));
-            errors.push(error.fix("add `path:`, a JSON pointer: `/spec/replicas`"));
+            errors.push(error.fix("add `path:` with a JSON pointer, for example `/spec/replicas`"));
         }
     }
     if *takes_value && operation.get("value").is_none() {
@@ -158,6 +158,6 @@ fn operation(at: &str, operation: &Value, judge: &Judge<'_>, errors: &mut Vec<Di
     }
     if matches!(op, "move" | "copy") && !operation["from"].is_string() {
         let error = judge.key_error(at, format!("the operation `{op}` has no `from`"));
-        errors.push(error.fix("add `from:`, a JSON pointer"));
+        errors.push(error.fix("add `from:` with a JSON pointer"));
     }
 }

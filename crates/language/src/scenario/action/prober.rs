@@ -1,4 +1,4 @@
-//! `prober`: what a prober has seen, counted.
+//! `prober`: counts what a prober has seen.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,10 +11,10 @@ use crate::scenario::parts::parts;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ProberStep {
-    /// Id of the `background` step.
+    /// The id of the `background` step.
     pub of: ProberOf,
-    /// Stop the prober, wait for the answers in flight, and count those too. With `eventually` it is stopped when the
-    /// expectation holds. What no step stops ends with the flow.
+    /// Stop the prober, wait for the answers in flight, and count them too. With `eventually`, the prober is stopped
+    /// when the expectation holds. A prober that no step stops ends with the flow.
     #[serde(default)]
     pub stop: bool,
 }

@@ -1,4 +1,4 @@
-//! `repeat`: a group of steps in rounds, with moments drawn from a seed.
+//! `repeat`: runs a group of steps in rounds. Random moments are drawn from a seed.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,26 +10,27 @@ use crate::scenario::meaning::Judge;
 use crate::scenario::parts::{Parts, See};
 use crate::scenario::template::Words;
 
-/// The word for the number of the round, from 1: `{{ round }}` within a repeat. No step or fixture may have it as its id.
+/// The name of the number of the round, which starts at 1: `{{ round }}` within a repeat. No step or fixture may have
+/// this id.
 pub const ROUND: &str = "round";
 
-/// Run a group of steps in rounds. A round in which a step does not pass is the last. What a step captures is one value
-/// within its round, and after the repeat the list of all rounds' values.
+/// Run a group of steps in rounds. If a step of a round does not pass, no further round is run. What a step captures is
+/// one value within its round. After the repeat it is the list of the values of all rounds.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RepeatStep {
-    /// How many rounds.
+    /// The number of rounds.
     #[schemars(range(min = 1, max = 1000))]
     pub times: u32,
-    /// What random moments are drawn from; without one it is drawn too, and reported. `--seed` overrides it.
+    /// The seed for random moments. Without it a seed is drawn and reported. `--seed` overrides it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// So many rounds may be void, and are run again: those in which an act could not be done as it was meant, since
-    /// something came in between. None where it is left out.
+    /// The number of rounds that may be void. A round is void if a change could not be made as intended because
+    /// something else interfered. Void rounds are run again. The default is 0.
     #[serde(default, skip_serializing_if = "is_none")]
     #[schemars(range(max = 1000))]
     pub void: u32,
-    /// The steps of a round. Their ids are unique in the scenario.
+    /// The steps of a round. Their ids are unique in the whole scenario.
     pub flow: Vec<Step>,
 }
 
@@ -42,22 +43,22 @@ fn is_none(count: &u32) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum After {
-    /// This long after the step before it.
+    /// This long after the previous step.
     Span(Span),
-    /// A moment drawn from the repeat's seed.
+    /// At a random moment, drawn from the repeat's seed.
     Random(Random),
 }
 
-/// A moment drawn from the repeat's seed.
+/// A random moment, drawn from the repeat's seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Random {
-    /// Somewhere within this span after the step before it.
+    /// The longest delay after the previous step. The delay is at least 0.
     pub random: Span,
 }
 
 impl After {
-    /// The span, and whether it is the longest there can be or the very one.
+    /// The delay, or the longest possible delay of a random moment.
     pub fn span(self) -> Span {
         match self {
             Self::Span(span) => span,
@@ -66,18 +67,18 @@ impl After {
     }
 }
 
-/// A step where it stands.
+/// A step, and its position in the scenario.
 #[derive(Clone, Debug)]
 pub struct Placed<'a> {
     /// The step.
     pub step: &'a Step,
-    /// Its JSON pointer in the scenario.
+    /// The JSON pointer of the step in the scenario.
     pub at: String,
-    /// The `repeat` step that it is in.
+    /// The `repeat` step that contains it.
     pub group: Option<&'a Step>,
 }
 
-/// Every step of a flow, those within a `repeat` right after the step that holds them: the order in which they begin.
+/// All steps of a flow in the order in which they begin. The steps of a `repeat` follow the `repeat` itself.
 pub fn placed(flow: &[Step]) -> Vec<Placed<'_>> {
     let mut all = Vec::new();
     for (index, step) in flow.iter().enumerate() {
@@ -95,7 +96,7 @@ pub fn placed(flow: &[Step]) -> Vec<Placed<'_>> {
 }
 
 impl Parts for RepeatStep {
-    /// Its steps are steps of their own.
+    /// The inner steps are visited as separate steps.
     fn see<'p>(&'p self, _: &mut String, _: &mut See<'_, 'p>) {}
 
     fn filled(&self, _: &Words<'_>) -> Result<Self, String> {
@@ -104,7 +105,7 @@ impl Parts for RepeatStep {
 }
 
 impl Kinded for RepeatStep {
-    // A round's failures are those of its steps.
+    // The steps of a round fail, not the repeat.
     const NATURE: Nature = Nature { effect: Effect::Groups, ..Nature::look(&[]) };
 }
 
@@ -118,15 +119,15 @@ impl Rules for RepeatStep {
         if let Some(group) = judge.group {
             let message = format!("`{}` is a repeat within the repeat `{}`", step.id, group.id);
             let error = judge.key_error("/repeat", message);
-            errors.push(error.fix("make it one repeat, with as many rounds as both"));
+            errors.push(error.fix("use one repeat; its number of rounds is the product of both"));
         }
         if self.flow.is_empty() {
-            let error = judge.key_error("/repeat/flow", format!("`{}` repeats nothing", step.id));
+            let error = judge.key_error("/repeat/flow", format!("`{}` has no steps", step.id));
             errors.push(error.fix("add a step to its `flow`"));
         }
         for (key, given) in [("eventually", step.eventually.is_some()), ("consistently", step.consistently.is_some())] {
             if given {
-                let message = format!("a repeat has no expectation of its own: `{key}` says nothing here");
+                let message = format!("a repeat has no expectation, so `{key}` has no effect here");
                 errors.push(judge.key_error(&format!("/{key}"), message).fix("move it to a step of its `flow`"));
             }
         }

@@ -1,4 +1,4 @@
-//! `replica`: a look at the objects of a replica.
+//! `replica`: looks at the objects of a replica.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,13 +9,13 @@ use crate::scenario::meaning::Judge;
 use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
-/// Look at a replica from the vantage: the objects below a prefix of a bucket, and the age of the newest.
+/// Look at a replica from the vantage: the objects below a prefix of a bucket, and the age of the newest object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ReplicaStep {
     /// `bucket` or `bucket/prefix`.
     pub of: Template,
-    /// Id of the store's fixture; where the scenario has one store only, it is that one.
+    /// The id of the store's fixture. It can be left out if the scenario has only one store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
 }
@@ -34,8 +34,8 @@ impl Rules for ReplicaStep {
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         judge.store("replica", self.store.as_deref(), errors);
         if self.of.starts_with('/') || self.of.is_empty() {
-            let error = judge.error("/replica/of", format!("`{}` names no bucket", self.of.as_str()));
-            errors.push(error.fix("write `bucket/prefix`, or `bucket` alone"));
+            let error = judge.error("/replica/of", format!("`{}` does not name a bucket", self.of.as_str()));
+            errors.push(error.fix("write `bucket` or `bucket/prefix`"));
         }
     }
 }

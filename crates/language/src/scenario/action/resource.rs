@@ -1,4 +1,4 @@
-//! `resource`: a look at a Kubernetes object.
+//! `resource`: looks at a Kubernetes object.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,9 +15,9 @@ pub struct ResourceStep {
     pub api_version: Template,
     /// `Service`, `Deployment`, …
     pub kind: Template,
-    /// Its name.
+    /// The name of the object.
     pub name: Template,
-    /// Its namespace; the variant's where absent.
+    /// The namespace of the object. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Template>,
 }

@@ -1,4 +1,4 @@
-//! `restart`: new pods for a workload.
+//! `restart`: replaces the pods of a workload.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,35 +11,35 @@ use crate::scenario::meaning::Judge;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
 
-/// Replace every pod of a Deployment or `StatefulSet`, as `kubectl rollout restart` does, and wait until the new ones are
-/// available and the old ones gone.
+/// Replace every pod of a Deployment or `StatefulSet`, as `kubectl rollout restart` does. Wait until the new pods are
+/// available and the old pods are gone.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "RestartStep")]
 struct RestartFile {
-    /// Name of the Deployment.
+    /// The name of the Deployment.
     #[serde(default)]
     deployment: Option<Template>,
-    /// Name of the `StatefulSet`.
+    /// The name of the `StatefulSet`.
     #[serde(default)]
     stateful_set: Option<Template>,
-    /// Its namespace; the variant's where absent.
+    /// The namespace of the workload. The default is the variant's namespace.
     #[serde(default)]
     namespace: Option<Template>,
-    /// How long it may take; 60s where absent.
+    /// The time limit. The default is 60s.
     #[serde(default)]
     within: Option<Span>,
 }
 
-/// Replace every pod of a workload.
+/// Replaces every pod of a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "RestartFile")]
 pub struct RestartStep {
     /// The workload.
     pub workload: Workload,
-    /// Its namespace; the variant's where absent.
+    /// The namespace of the workload. The default is the variant's namespace.
     pub namespace: Option<Template>,
-    /// How long it may take.
+    /// The time limit.
     pub within: Option<Span>,
 }
 

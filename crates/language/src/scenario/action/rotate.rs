@@ -1,4 +1,4 @@
-//! `rotate`: a new leaf for a certificate.
+//! `rotate`: issues a new leaf certificate.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,23 +10,23 @@ use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
-/// Put a new leaf, with a new key and serial, into the Secret of a fixture's certificate. The step's value is the new
-/// serial. What is not said is as the fixture has it.
+/// Put a new leaf certificate with a new key and serial number into the Secret of a fixture's certificate. The step's
+/// value is the new serial number. Fields that are left out keep the fixture's values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RotateStep {
-    /// Fixture and certificate: `store.serving`.
+    /// The fixture and its certificate: `store.serving`.
     pub certificate: String,
-    /// Id of the authority that issues it.
+    /// The id of the authority that issues it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// Beginning of validity, relative to the start of the run.
+    /// The start of validity, relative to the start of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Span>,
-    /// End of validity, relative to the start of the run.
+    /// The end of validity, relative to the start of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Span>,
-    /// DNS names and addresses it is valid for.
+    /// The DNS names and addresses for which it is valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Vec<Template>>,
 }
@@ -57,19 +57,19 @@ impl Rules for RotateStep {
         if let (Some(begins), Some(ends)) = (self.not_before, self.not_after)
             && begins >= ends
         {
-            let message = format!("the certificate ends ({ends}) before it begins ({begins})");
+            let message = format!("the validity of the certificate ends ({ends}) before it begins ({begins})");
             let error = judge.key_error("/rotate/not-after", message);
             errors.push(error.fix("both are relative to the start of the run"));
         }
         if self.names.as_ref().is_some_and(Vec::is_empty) {
-            let error = judge.key_error("/rotate/names", "a certificate for no name serves nobody".to_owned());
-            errors.push(error.fix("name at least one host, or leave `names` out to keep the fixture's"));
+            let error = judge.key_error("/rotate/names", "a certificate needs at least one name".to_owned());
+            errors.push(error.fix("add a host name, or remove `names` to keep the names of the fixture"));
         }
     }
 }
 
 impl RotateStep {
-    /// `fixture.certificate`, both of which must be there.
+    /// Checks that `fixture.certificate` names an existing certificate.
     fn check_certificate(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let named = self.certificate.as_str();
         let (fixtures, library) = (&judge.subject.scenario.fixtures, judge.subject.library);
@@ -81,9 +81,9 @@ impl RotateStep {
         }
         let fixture = named.split_once('.').map(|(fixture, _)| fixture);
         let message = match fixture.map(|id| (id, fixtures.get(id))) {
-            None => format!("`{named}` does not name a fixture's certificate"),
+            None => format!("`{named}` does not name a certificate of a fixture"),
             Some((id, None)) => format!("there is no fixture `{id}`"),
-            // An unknown fixture is told at its own place.
+            // An unknown fixture is reported where the fixture is declared.
             Some((_, Some(used))) if library.get(&used.fixture).is_none() => return,
             Some((id, Some(_))) => format!("fixture `{id}` has no certificate `{}`", &named[id.len() + 1..]),
         };

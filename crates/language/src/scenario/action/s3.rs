@@ -1,4 +1,4 @@
-//! `s3`: one operation of S3.
+//! `s3`: does one S3 operation.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -12,12 +12,12 @@ use crate::scenario::model::{CredentialsOf, Source};
 use crate::scenario::parts::{no_parts, parts};
 use crate::scenario::template::Template;
 
-/// One S3 operation: exactly one of the operations. Objects are written `bucket/key`.
+/// Do exactly one S3 operation. An object is written `bucket/key`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "S3Step")]
 struct S3File {
-    /// Id of the store's fixture; where the scenario has one store only, it is that one.
+    /// The id of the store's fixture. It can be left out if the scenario has only one store.
     #[serde(default)]
     store: Option<String>,
     /// Put an object: `bucket/key`.
@@ -38,60 +38,60 @@ struct S3File {
     /// Create a bucket.
     #[serde(default)]
     create_bucket: Option<Template>,
-    /// Begin a multipart upload of an object: `bucket/key`. Its id is `/reply/s3/upload_id`.
+    /// Start a multipart upload of an object: `bucket/key`. The upload id can be captured from `/reply/s3/upload_id`.
     #[serde(default)]
     create_upload: Option<Template>,
-    /// Complete a multipart upload of an object: `bucket/key`, with `upload` and `parts`.
+    /// Complete a multipart upload of an object: `bucket/key`. Needs `upload` and `parts`.
     #[serde(default)]
     complete_upload: Option<Template>,
     /// The id of the upload to complete.
     #[serde(default)]
     upload: Option<Template>,
-    /// The `ETag` of each part of the upload, the first part first.
+    /// The `ETag` of each part of the upload, in the order of the parts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     parts: Vec<Template>,
-    /// Content to put.
+    /// The content to put.
     #[serde(default)]
     body: Option<Template>,
-    /// Ask with the credentials that this earlier `sts` step gained, instead of the store's own.
+    /// Use the credentials that this earlier `sts` step returned, instead of the store's own.
     #[serde(default, rename = "as")]
     as_step: Option<CredentialsOf>,
-    /// What becomes of the session token of `as`.
+    /// What happens to the session token of the credentials of `as`.
     #[serde(default)]
     session_token: Option<SessionToken>,
-    /// Further headers, signed.
+    /// Additional headers. They are signed.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     headers: IndexMap<String, Template>,
-    /// Sign with this secret key instead of the store's: a client whose Secret is out of date.
+    /// Sign with this secret key instead of the store's, like a client with an outdated Secret.
     #[serde(default)]
     secret_key: Option<Template>,
 }
 
-/// One S3 operation.
+/// Does one S3 operation.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "S3File")]
 pub struct S3Step {
-    /// Id of the store's fixture, where the scenario has several.
+    /// The id of the store's fixture, if the scenario has several stores.
     pub store: Option<String>,
-    /// The operation, with the bucket or object that it works on.
+    /// The operation, with its bucket or object.
     pub operation: Keyed<Operation>,
     /// The id of the upload to complete.
     pub upload: Option<Template>,
     /// The `ETag` of each part of the upload.
     pub parts: Vec<Template>,
-    /// Content to put.
+    /// The content to put.
     pub body: Option<Template>,
-    /// Whose credentials it asks with.
+    /// The step whose credentials are used.
     pub as_step: Option<CredentialsOf>,
-    /// What becomes of their session token.
+    /// What happens to the session token of these credentials.
     pub session_token: Option<SessionToken>,
-    /// Further headers, signed.
+    /// Additional headers. They are signed.
     pub headers: IndexMap<String, Template>,
     /// The secret key to sign with instead of the store's.
     pub secret_key: Option<Template>,
 }
 
-/// An operation of S3.
+/// An S3 operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// `PutObject`
@@ -127,11 +127,11 @@ impl Key for Operation {
     }
 }
 
-/// What becomes of the session token of gained credentials.
+/// What happens to the session token of temporary credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SessionToken {
-    /// It is left out of the request, as by a client that knows only two keys.
+    /// The request leaves it out, like a client that supports only an access key and a secret key.
     Dropped,
 }
 
@@ -181,7 +181,7 @@ impl Rules for S3Step {
         [Source::Store].into_iter().chain(more).collect()
     }
 
-    /// Success is what a write is expected to have; what a look is expected to see must be said.
+    /// A write is expected to succeed. A read must say what it expects to see.
     fn needs_expect(&self) -> bool {
         matches!(self.operation.key, Operation::Get | Operation::Head | Operation::List)
     }
@@ -200,7 +200,7 @@ impl Rules for S3Step {
 }
 
 impl S3Step {
-    /// What is wrong with an operation, whoever does it. `at` is where it is written below the step.
+    /// Checks an operation of an `s3` step or of a client's task. `at` is its position below the step.
     pub(super) fn check_at(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         self.target(at, judge, errors);
         self.check_upload(at, judge, errors);
@@ -208,7 +208,7 @@ impl S3Step {
         match (self.operation.key, &self.body) {
             (Operation::Put, None) => {
                 let error = judge.key_error(&format!("/{at}/put"), "`put` has no `body`".to_owned());
-                errors.push(error.fix("add `body:` (content to put)"));
+                errors.push(error.fix("add `body:` with the content to put"));
             }
             (Operation::Put, _) | (_, None) => {}
             (_, Some(_)) => {
@@ -219,49 +219,52 @@ impl S3Step {
         judge.store(at, self.store.as_deref(), errors);
     }
 
-    /// `bucket/key`, `bucket[/prefix]` or `bucket`, as far as it can be judged before references are filled in.
+    /// Checks the form `bucket/key`, `bucket[/prefix]` or `bucket`. A text with references cannot be checked yet.
     fn target(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let target = self.operation.text.as_str();
         let fix = match self.operation.key {
             Operation::List | Operation::CreateBucket if self.operation.text.is_open() => return,
-            Operation::List | Operation::CreateBucket if target.contains("://") => "leave the scheme out: `bucket/key`",
+            Operation::List | Operation::CreateBucket if target.contains("://") => {
+                "write it without a scheme, for example `bucket`"
+            }
             Operation::List => match target.split_once('/') {
                 Some((bucket, _)) if !bucket.is_empty() => return,
                 None if !target.is_empty() => return,
                 _ => "write `bucket` or `bucket/prefix`",
             },
             Operation::CreateBucket if !target.is_empty() && !target.contains('/') => return,
-            Operation::CreateBucket => "write the name of a bucket alone",
+            Operation::CreateBucket => "write only the name of a bucket",
             _ => return self.operation.check_object(at, judge, errors),
         };
         let key = self.operation.key.key();
-        let error = judge.error(&format!("/{at}/{key}"), format!("`{target}` is not what `{key}` works on"));
+        let error = judge.error(&format!("/{at}/{key}"), format!("`{target}` is not a valid target for `{key}`"));
         errors.push(error.fix(fix));
     }
 
-    /// `upload` and `parts` belong to the one operation that completes an upload.
+    /// `upload` and `parts` are fields of `complete-upload` only.
     fn check_upload(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let operation = self.operation.key.key();
         let mut wrong = |key: &str, message: String, fix: &str| {
             errors.push(judge.key_error(&format!("/{at}/{key}"), message).fix(fix));
         };
         if at != "s3" && matches!(self.operation.key, Operation::CreateUpload | Operation::CompleteUpload) {
-            wrong(operation, format!("clients are not asked to `{operation}`"), "ask with an `s3` step");
+            wrong(operation, format!("a client cannot do `{operation}`"), "use an `s3` step");
         }
         if self.operation.key == Operation::CompleteUpload {
             if self.upload.is_none() {
-                let fix = "add `upload:`, captured where it was created: `capture: { upload: /reply/s3/upload_id }`";
-                wrong(operation, "it does not say which upload".to_owned(), fix);
+                let fix = "add `upload:` with the captured upload id: `capture: { upload: /reply/s3/upload_id }`";
+                wrong(operation, "`complete-upload` has no `upload`".to_owned(), fix);
             }
             if self.parts.is_empty() {
-                let fix = "add `parts:`, captured where they were sent: `capture: { etag: /reply/http/headers/etag }`";
+                let fix =
+                    "add `parts:` with the captured ETag of each part: `capture: { etag: /reply/http/headers/etag }`";
                 wrong(operation, "an upload without parts cannot be completed".to_owned(), fix);
             }
             return;
         }
         for (key, given) in [("upload", self.upload.is_some()), ("parts", !self.parts.is_empty())] {
             if given {
-                wrong(key, format!("`{operation}` takes no `{key}`"), "it belongs to `complete-upload`");
+                wrong(key, format!("`{operation}` takes no `{key}`"), "only `complete-upload` takes it; remove it");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `scale`: a number of replicas.
+//! `scale`: sets the number of replicas of a workload.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,39 +11,39 @@ use crate::scenario::meaning::Judge;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
 
-/// Set the number of replicas of a Deployment or `StatefulSet`, and wait until there are that many, all available.
+/// Set the number of replicas of a Deployment or `StatefulSet`, and wait until exactly that many are available.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "ScaleStep")]
 struct ScaleFile {
-    /// Name of the Deployment.
+    /// The name of the Deployment.
     #[serde(default)]
     deployment: Option<Template>,
-    /// Name of the `StatefulSet`.
+    /// The name of the `StatefulSet`.
     #[serde(default)]
     stateful_set: Option<Template>,
-    /// Its namespace; the variant's where absent.
+    /// The namespace of the workload. The default is the variant's namespace.
     #[serde(default)]
     namespace: Option<Template>,
-    /// How many there are to be.
+    /// The number of replicas.
     #[schemars(range(max = 100))]
     replicas: u16,
-    /// How long it may take; 60s where absent.
+    /// The time limit. The default is 60s.
     #[serde(default)]
     within: Option<Span>,
 }
 
-/// Set the number of replicas of a workload.
+/// Sets the number of replicas of a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "ScaleFile")]
 pub struct ScaleStep {
     /// The workload.
     pub workload: Workload,
-    /// Its namespace; the variant's where absent.
+    /// The namespace of the workload. The default is the variant's namespace.
     pub namespace: Option<Template>,
-    /// How many there are to be.
+    /// The number of replicas.
     pub replicas: u16,
-    /// How long it may take.
+    /// The time limit.
     pub within: Option<Span>,
 }
 

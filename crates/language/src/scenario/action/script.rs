@@ -1,4 +1,4 @@
-//! `script`: a program of the user's own.
+//! `script`: runs a program of the user.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -11,26 +11,28 @@ use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
 
-/// The image in which most programs are.
+/// The image that contains most programs.
 pub(super) const CLIENTS_IMAGE: &str = "clients";
 
-/// Run a program of one's own at the vantage, in a fresh folder that is its `HOME` and `TMPDIR`. It inherits nothing but
-/// `PATH`. At a vantage without an image: in the agent's image, which has no shell, or `outside` on the user's machine.
+/// Run a program of your own at the vantage, in a new folder that is its `HOME` and `TMPDIR`. It inherits only `PATH`
+/// from the environment. A vantage without an image runs it in the agent's image, which has no shell; `outside` without
+/// an image runs it on the user's machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ScriptStep {
-    /// Program and arguments. No shell is between: for one, write `[sh, -c, "…"]`. `{{ vantage.ca }}` is the path of a file
-    /// with the certificates that the vantage trusts; so is the variable `PARALLAX_CA_BUNDLE`.
+    /// The program and its arguments. They do not pass through a shell; for a shell write `[sh, -c, "…"]`. `{{
+    /// vantage.ca }}` is the path of a file with the certificates that the vantage trusts. The variable
+    /// `PARALLAX_CA_BUNDLE` has the same path.
     #[schemars(length(min = 1))]
     pub run: Vec<Template>,
-    /// Its environment.
+    /// Environment variables.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub env: IndexMap<String, Template>,
-    /// What it reads on standard input.
+    /// The text that the program reads on standard input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<Template>,
-    /// Id of a store's fixture: `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` are set to
-    /// reach it.
+    /// The id of a store's fixture. `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`
+    /// are set for that store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
 }
@@ -59,21 +61,22 @@ impl Rules for ScriptStep {
             judge.store("script", self.store.as_deref(), errors);
         }
         variables("/script/env", &self.env, judge, errors);
-        // Outside without an image is the user's own machine.
+        // `outside` without an image is the user's own machine.
         if let Some((id, vantage)) = judge.place()
             && vantage.pod.is_some()
             && vantage.image().is_none()
         {
-            let message = format!("there is no program in vantage `{id}`: it holds the agent alone");
+            let message = format!("vantage `{id}` has no programs: its image contains only the agent");
             errors.push(judge.error("/from", message).fix(judge.image_fix(CLIENTS_IMAGE)));
         }
     }
 }
 
-/// Names of variables that an environment can have.
+/// Checks the names of environment variables.
 pub(super) fn variables(at: &str, env: &IndexMap<String, Template>, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
     for name in env.keys().filter(|name| name.is_empty() || name.contains(['=', '\0', ' '])) {
-        let error = judge.key_error(&format!("{at}/{name}"), format!("`{name}` cannot be the name of a variable"));
-        errors.push(error.fix("letters, digits and underscores"));
+        let error = judge
+            .key_error(&format!("{at}/{name}"), format!("`{name}` is not a valid name of an environment variable"));
+        errors.push(error.fix("use only letters, digits and underscores"));
     }
 }

@@ -1,4 +1,4 @@
-//! `sqlite`: a look at a database.
+//! `sqlite`: looks at an SQLite database.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,18 +9,18 @@ use crate::scenario::meaning::Judge;
 use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
-/// Look at an SQLite database through the container that holds it, by `parallax-writer look`: rows, highest row,
-/// `integrity_check`.
+/// Look at an SQLite database with `parallax-writer look` in the container that holds it: the number of rows, the
+/// highest row, and `integrity_check`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SqliteStep {
-    /// Name of the pod.
+    /// The name of the pod.
     pub pod: Template,
-    /// Name of the container, one of the image `writer`.
+    /// The name of the container. Its image must be `writer`.
     pub container: Template,
-    /// Path of the database in it.
+    /// The path of the database in the container.
     pub database: Template,
-    /// Its namespace; the variant's where absent.
+    /// The namespace of the pod. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Template>,
 }
@@ -38,9 +38,9 @@ impl Rules for SqliteStep {
 
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         if !self.database.starts_with('/') && !self.database.is_open() {
-            let message = format!("`{}` is no path in a container", self.database.as_str());
+            let message = format!("`{}` is not an absolute path", self.database.as_str());
             let error = judge.error("/sqlite/database", message);
-            errors.push(error.fix("begin it with `/`, for example `/data/app.db`"));
+            errors.push(error.fix("write a path that begins with `/`, for example `/data/app.db`"));
         }
     }
 }

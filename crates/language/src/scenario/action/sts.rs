@@ -1,4 +1,4 @@
-//! `sts`: exchanging a token for credentials.
+//! `sts`: exchanges a token for credentials.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,25 +12,25 @@ use crate::scenario::model::{Source, TokenOf};
 use crate::scenario::parts::{Leaves, parts};
 use crate::scenario::template::Template;
 
-/// Exchange a token for credentials (`AssumeRoleWithWebIdentity`); later steps use them by `as: STEP`.
+/// Exchange a token for credentials (`AssumeRoleWithWebIdentity`). Later steps use the credentials with `as: STEP`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct StsStep {
-    /// Id of the store's fixture; where the scenario has one store only, it is that one.
+    /// The id of the store's fixture. It can be left out if the scenario has only one store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
-    /// ARN of the role to take on, for example `{{ oidc.role-arn }}`.
+    /// The ARN of the role to assume, for example `{{ oidc.role-arn }}`.
     pub role: Template,
-    /// The token; left out, the one that the kubelet projects into the vantage's pod.
+    /// The token to create. Without it, the step uses the token that the kubelet projects into the vantage's pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenSpec>,
-    /// The token that this earlier `jwt` or `sts` step was given, however old it is by now.
+    /// Use the token of this earlier `jwt` or `sts` step, even if the token has expired since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_of: Option<TokenOf>,
-    /// `DurationSeconds`; left out, the credentials live as long as the token.
+    /// `DurationSeconds`. Without it, the credentials are valid as long as the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Span>,
-    /// Ask this `https://host[:port]` instead of the store's endpoint.
+    /// Send the request to this `https://host[:port]` instead of the store's endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Template>,
 }
@@ -56,7 +56,7 @@ impl Rules for StsStep {
     }
 
     fn leaves(&self) -> &'static [Leaves] {
-        // The token of a pod stays in the pod.
+        // A token that is projected into a pod does not leave the pod.
         let given = self.token.is_some() || self.token_of.is_some();
         if given { &[Leaves::Credentials, Leaves::Token] } else { &[Leaves::Credentials] }
     }
@@ -68,7 +68,7 @@ impl Rules for StsStep {
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         judge.store("sts", self.store.as_deref(), errors);
         if self.endpoint.as_ref().is_some_and(|it| !it.starts_with("https://") && !it.is_open()) {
-            let error = judge.error("/sts/endpoint", "a token is sent by `https` only".to_owned());
+            let error = judge.error("/sts/endpoint", "a token is only sent over `https`".to_owned());
             errors.push(error.fix("write `https://host[:port]`"));
         }
         token::check("sts", self.token.as_ref(), self.token_of.as_ref(), judge, errors);

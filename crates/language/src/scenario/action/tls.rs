@@ -1,4 +1,4 @@
-//! `tls`: a TLS handshake.
+//! `tls`: makes a TLS handshake.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,16 +8,16 @@ use crate::scenario::model::Source;
 use crate::scenario::parts::{Leaves, parts};
 use crate::scenario::template::Template;
 
-/// Do a TLS handshake.
+/// Make a TLS handshake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TlsStep {
-    /// Name to resolve, connect to and verify.
+    /// The host name to resolve, to connect to and to verify.
     pub host: Template,
-    /// TCP port.
+    /// The TCP port.
     #[serde(default = "https_port")]
     pub port: u16,
-    /// Server name to send and verify instead of `host`.
+    /// The server name to send (SNI) and to verify instead of `host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<Template>,
 }

@@ -1,4 +1,4 @@
-//! Tokens that are made for a step: what `sts` and `jwt` say alike.
+//! The tokens that the harness creates for the steps `sts` and `jwt`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,31 +10,33 @@ use crate::scenario::model::{PodVantage, TokenOf};
 use crate::scenario::parts::{no_parts, parts};
 use crate::scenario::template::Template;
 
-/// The audience that AWS's SDKs and webhooks use.
+/// The default audience of the AWS SDKs and of the AWS pod identity webhook.
 pub const STS_AUDIENCE: &str = "sts.amazonaws.com";
 
-/// A token made for the step: by the apiserver's TokenRequest, or by the harness, which owns the cluster and its keys.
+/// A token for the step. The apiserver issues it (TokenRequest), or the harness signs it, because it owns the cluster
+/// and its keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TokenSpec {
-    /// The ServiceAccount in the variant's namespace that the token is for.
+    /// The ServiceAccount of the token, in the variant's namespace.
     pub service_account: Template,
-    /// Who it is for; `sts.amazonaws.com` where left out.
+    /// The audience of the token. The default is `sts.amazonaws.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<Template>,
-    /// When it ends, from now: `10m`; `-1h` is an hour ago, which only a minted token can be. An hour where left out.
+    /// When the token expires, relative to now: `10m`. The default is an hour. A time in the past (`-1h`) needs a
+    /// `signer` other than the apiserver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Span>,
-    /// Who signs it; the apiserver where left out.
+    /// Who signs the token. The default is the apiserver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signer: Option<Signer>,
     /// The secret of `signer: shared-secret`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Template>,
-    /// Id of a fixture that has a signing key: it signs, in the name of its issuer.
+    /// The id of a fixture with a signing key. The token is signed with that key and has the fixture's issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// The pod that the apiserver binds it to, as the kubelet's projected tokens are bound to theirs.
+    /// The pod that the apiserver binds the token to, as it does for the kubelet's projected tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<Template>,
 }
@@ -43,21 +45,23 @@ pub struct TokenSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signer {
-    /// The apiserver, asked by TokenRequest.
+    /// The apiserver, with a TokenRequest.
     #[default]
     Apiserver,
-    /// The harness, with the cluster's own key: for tokens that the apiserver would not give.
+    /// The harness, with the cluster's own key. Use it for tokens that the apiserver does not issue.
     Cluster,
     /// The harness, with a key that no cluster has.
     Foreign,
-    /// Nobody with a private key: HMAC with `secret`, and the audience as key id. MinIO takes its client secret for that.
+    /// The harness, with an HMAC of `secret` instead of a private key, and the audience as key id. MinIO accepts its
+    /// client secret as such a key.
     SharedSecret,
 }
 
 no_parts!(Signer);
 parts!(TokenSpec { service_account, audience, expires, signer, secret, issuer, pod });
 
-/// A token is the pod's own, that of an earlier step, or one that can be made. `action` is the key of the step's kind.
+/// Checks that the token is projected into the pod, comes from an earlier step, or can be created. `action` is the key
+/// of the step's kind.
 pub(super) fn check(
     action: &str,
     token: Option<&TokenSpec>,
@@ -77,7 +81,7 @@ pub(super) fn check(
         if let Some((id, _)) = judge.place().filter(|(_, spec)| !spec.pod.as_ref().is_some_and(projected)) {
             let message = format!("vantage `{id}` has no projected token");
             errors.push(judge.key_error(&format!("/{action}"), message).fix(format!(
-                "give the vantage one, `pod: {{ service-account: app }}`, or the step: `{action}: {{ token: {{ service-account: app }} }}`"
+                "add a ServiceAccount to the vantage, `pod: {{ service-account: app }}`, or a token to the step, `{action}: {{ token: {{ service-account: app }} }}`"
             )));
         }
         return;
@@ -86,28 +90,32 @@ pub(super) fn check(
     if let Some(issuer) = &token.issuer {
         check_issuer(action, issuer, judge, errors);
         if token.signer.is_some() {
-            let message = "`issuer` says who signs, and so does `signer`".to_owned();
+            let message = "`issuer` and `signer` both say who signs".to_owned();
             errors.push(judge.key_error(&format!("/{action}/token/signer"), message).fix("keep one of the two"));
         }
     }
     let by_apiserver = signer == Signer::Apiserver && token.issuer.is_none();
     if token.pod.is_some() && !by_apiserver {
-        let message = "only the apiserver binds a token to a pod".to_owned();
-        errors.push(judge.key_error(&format!("/{action}/token/pod"), message).fix("leave out who else signs"));
+        let message = "only the apiserver can bind a token to a pod".to_owned();
+        errors.push(
+            judge
+                .key_error(&format!("/{action}/token/pod"), message)
+                .fix("remove `signer` and `issuer`, or remove `pod`"),
+        );
     }
     let shortest_s = if by_apiserver { 600 } else { i64::MIN };
     if token.expires.is_some_and(|it| it.as_seconds() < shortest_s) {
-        let message = "the apiserver gives no token that lives less than ten minutes".to_owned();
+        let message = "the apiserver issues no token that is valid for less than ten minutes".to_owned();
         let error = judge.error(&format!("/{action}/token/expires"), message);
-        errors.push(error.fix("write 10m or more, or have the harness mint it: `signer: cluster`"));
+        errors.push(error.fix("write 10m or more, or let the harness sign it: `signer: cluster`"));
     }
     if (signer == Signer::SharedSecret) != token.secret.is_some() {
-        let message = "`secret` and `signer: shared-secret` go together".to_owned();
-        errors.push(judge.key_error(&format!("/{action}/token"), message).fix("add the other, or remove both"));
+        let message = "`secret` and `signer: shared-secret` need each other".to_owned();
+        errors.push(judge.key_error(&format!("/{action}/token"), message).fix("add the missing one, or remove both"));
     }
 }
 
-/// A fixture with a signing key.
+/// Checks that the issuer is a fixture with a signing key.
 fn check_issuer(action: &str, issuer: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
     let (fixtures, library) = (&judge.subject.scenario.fixtures, judge.subject.library);
     let signs = |name: &str| library.get(name).is_none_or(|it| it.file.signing_key);
@@ -115,6 +123,6 @@ fn check_issuer(action: &str, issuer: &str, judge: &Judge<'_>, errors: &mut Vec<
         return;
     }
     let known = fixtures.iter().filter(|(_, used)| signs(&used.fixture)).map(|(id, _)| id.as_str());
-    let error = judge.error(&format!("/{action}/token/issuer"), format!("`{issuer}` has no key that signs tokens"));
-    errors.push(error.fix(suggest(issuer, known, "fixtures with one")));
+    let error = judge.error(&format!("/{action}/token/issuer"), format!("`{issuer}` has no signing key"));
+    errors.push(error.fix(suggest(issuer, known, "fixtures with a signing key")));
 }

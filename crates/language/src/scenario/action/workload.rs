@@ -1,10 +1,10 @@
-//! A Deployment or a `StatefulSet`: what `scale` and `restart` work on.
+//! A Deployment or a `StatefulSet`, for the steps `scale` and `restart`.
 
 use super::{OneOf, Wrong};
 use crate::scenario::parts::{Parts, See, below};
 use crate::scenario::template::{Template, Words};
 
-/// A workload, by its name.
+/// A workload, identified by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Workload {
     /// A Deployment.
@@ -14,10 +14,10 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// The one that is given.
+    /// The workload that is present.
     pub(super) fn of(deployment: Option<Template>, stateful_set: Option<Template>) -> Result<Self, String> {
         let given = deployment.map(Self::Deployment).or(stateful_set.map(Self::StatefulSet));
-        given.ok_or_else(|| "it does not say of what".to_owned())
+        given.ok_or_else(|| "it has no workload".to_owned())
     }
 }
 
@@ -37,19 +37,19 @@ impl Parts for Workload {
     }
 }
 
-/// The rule that a type which works on a workload names exactly one.
+/// The rule that a step names exactly one workload.
 pub(super) const fn named_once(of: &'static str) -> OneOf {
     OneOf {
         of,
         what: "workload",
         keys: &["deployment", "stateful-set"],
         none: |it, _| {
-            let message = format!("`{}` does not say of what", it.key);
+            let message = format!("`{}` has no workload", it.key);
             Wrong::key("", message, "add `deployment: NAME` or `stateful-set: NAME`")
         },
         two: |it, _, second| {
             let message = format!("`{}` names two workloads", it.key);
-            Wrong::key(&format!("/{second}"), message, "make it two steps")
+            Wrong::key(&format!("/{second}"), message, "split it into two steps")
         },
     }
 }

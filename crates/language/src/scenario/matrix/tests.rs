@@ -1,4 +1,4 @@
-//! Expansion by example, and what it says of where things were written.
+//! Examples of expansions, and the places of the expanded parts.
 
 use insta::assert_snapshot;
 
@@ -8,13 +8,13 @@ fn expanded(text: &str) -> Document {
     let (document, errors) = Document::parse("scenario.yaml", text);
     assert_eq!(errors, []);
     let mut document = document.expect("a document");
-    expand(&mut document).expect("a matrix in order");
+    expand(&mut document).expect("a valid matrix");
     document
 }
 
-fn told(text: &str) -> String {
+fn messages(text: &str) -> String {
     let (document, _) = Document::parse("scenario.yaml", text);
-    let errors = expand(&mut document.expect("a document")).expect_err("a wrong matrix");
+    let errors = expand(&mut document.expect("a document")).expect_err("an invalid matrix");
     errors.iter().map(Diagnostic::on_one_line).collect::<Vec<_>>().join("\n")
 }
 
@@ -43,7 +43,7 @@ fn steps_and_breaks_are_expanded_with_their_references() {
 }
 
 #[test]
-fn every_part_knows_where_it_was_written() {
+fn every_expanded_part_keeps_its_place_in_the_file() {
     let document = expanded(SCENARIO);
     for (pointer, place) in [
         ("/flow/0/id", 5),
@@ -66,16 +66,16 @@ fn every_part_knows_where_it_was_written() {
 }
 
 #[test]
-fn a_product_that_no_one_would_wait_for_is_refused_before_it_is_made() {
+fn a_product_that_is_too_large_is_refused_before_it_is_built() {
     let values: Vec<String> = (0..100).map(|number| format!("v{number}")).collect();
     let axes: Vec<String> = (0..20).map(|axis| format!("  a{axis}: [{}]", values.join(", "))).collect();
     let all: Vec<String> = (0..20).map(|axis| format!("{{{{ matrix.a{axis} }}}}")).collect();
     let text = format!("matrix:\n{}\nflow:\n  - {{ id: a, x: \"{}\" }}\n", axes.join("\n"), all.join(""));
-    assert!(told(&text).contains("more than 200 steps"), "{}", told(&text));
+    assert!(messages(&text).contains("more than 200 steps"), "{}", messages(&text));
 }
 
 #[test]
-fn references_are_known_by_their_type_and_not_by_the_name_of_their_key() {
+fn references_are_found_by_type_and_not_by_the_name_of_the_key() {
     let text = r#"matrix:
   db: [one, two]
 flow:

@@ -1,4 +1,4 @@
-//! Whether a baseline asserts anything: a scenario that cannot fail is worse than none.
+//! Checks that a baseline asserts something. A scenario that cannot fail is worse than no scenario.
 
 use std::collections::HashSet;
 
@@ -10,15 +10,16 @@ use crate::scenario::action::Kind;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::model::{Placed, Step};
 
-/// Looks at baselines only: a break may well take away the step that used another's answer.
+/// Checks only baselines. A break may remove the step that uses the answer of another step.
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let scenario = subject.scenario;
     let mut errors = Vec::new();
     let steps = scenario.steps();
     if !scenario.flow.is_empty() && !steps.iter().any(|it| it.step.expect.is_some() || it.step.nature().asserts) {
-        let error =
-            subject.places.key_error("/flow", "nothing in this flow is expected, so it asserts nothing".to_owned());
-        errors.push(error.fix("add a step that looks at what the others did, with `expect:`"));
+        let error = subject
+            .places
+            .key_error("/flow", "no step of this flow has an expectation, so the flow asserts nothing".to_owned());
+        errors.push(error.fix("add a step with `expect:` that checks the effect of the other steps"));
     }
     let signs = |step: &Step| step.kind() == Kind::Presign;
     if !steps.iter().any(|it| signs(it.step)) {
@@ -28,10 +29,10 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     for Placed { step, at, .. } in steps.iter().filter(|it| signs(it.step)) {
         let unjudged = step.expect.is_none() && !scenario.breaks.values().any(|it| it.fails.contains_key(&step.id));
         if unjudged && !used.contains(&StepId::new(step.id.clone())) {
-            let message = format!("step `{}` signs a URL that no step opens, so it asserts nothing", step.id);
+            let message = format!("no step opens the URL of step `{}`, so the step asserts nothing", step.id);
             let error = subject.places.error(&format!("{at}/id"), message);
             errors.push(error.fix(format!(
-                "open it in a later step, for example `http: {{ get: \"{{{{ {} }}}}\" }}`, or take it out",
+                "open it in a later step, for example `http: {{ get: \"{{{{ {} }}}}\" }}`, or remove the step",
                 step.id
             )));
         }

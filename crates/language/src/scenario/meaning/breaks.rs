@@ -1,4 +1,4 @@
-//! Breaks: whether what a break expects can come about, and whether it can be told from another.
+//! Checks breaks: that the declared failures are possible, and that breaks can be distinguished.
 
 use std::collections::BTreeSet;
 
@@ -13,21 +13,21 @@ use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::document::{Document, join};
 use crate::scenario::model::{Break, CauseSpec, Scenario, Step, WrittenExpect};
 
-/// What a break says about the changed flow.
+/// A break together with what its rules need.
 pub struct Expectations<'a> {
-    /// Its id.
+    /// The id of the break.
     pub id: &'a str,
-    /// The break as written.
+    /// The break as it is written.
     pub spec: &'a Break,
-    /// The scenario as it was written.
+    /// The scenario without the change.
     pub baseline: &'a Scenario,
     /// The scenario with the change.
     pub changed: &'a Scenario,
     /// What the change touches.
     pub touches: &'a Touched,
-    /// The fixtures there are.
+    /// All fixtures.
     pub library: &'a Library,
-    /// The file.
+    /// The scenario's file.
     pub document: &'a Document,
 }
 
@@ -36,9 +36,8 @@ pub fn expectations(it: &Expectations<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     let at = join("/breaks", it.id);
     if it.spec.fails.is_empty() {
-        let error = it.document.key_error(&join(&at, "fails"), format!("the break `{}` lets nothing fail", it.id));
-        errors
-            .push(error.fix("name the steps that must fail, each with its cause: `fails: { STEP: { status: 403 } }`"));
+        let error = it.document.key_error(&join(&at, "fails"), format!("the break `{}` declares no failure", it.id));
+        errors.push(error.fix("add the steps that must fail, each with its cause: `fails: { STEP: { status: 403 } }`"));
     }
     errors.extend(super::readiness::check(it, &at));
     for (id, cause) in &it.spec.fails {
@@ -57,10 +56,10 @@ pub fn expectations(it: &Expectations<'_>) -> Vec<Diagnostic> {
             errors.push(it.missing(id, &pointer));
         } else if it.spec.fails.contains_key(id) {
             let error = it.document.error(&pointer, format!("step `{id}` is in both `fails` and `blocks`"));
-            errors.push(error.fix("a blocked step is not reached, so it cannot fail: keep one of the two"));
+            errors.push(error.fix("a blocked step is not run, so it cannot fail; remove it from one of the two"));
         }
     }
-    // Where a readiness fails, no step is reached, and that is said above.
+    // If a readiness condition fails, no step is run. That case is checked above.
     if !it.spec.fails.keys().any(|what| is_readiness(what)) {
         errors.extend(blocked(it, &at));
     }
@@ -71,7 +70,7 @@ impl Expectations<'_> {
     fn missing(&self, id: &str, pointer: &str) -> Diagnostic {
         if self.baseline.step(id).is_some() {
             let error = self.document.key_error(pointer, format!("step `{id}` is removed by this break"));
-            return error.fix("what is removed neither fails nor is blocked: leave it out");
+            return error.fix("a removed step neither fails nor is blocked; remove it here");
         }
         let steps = self.changed.steps();
         let known = steps.iter().map(|it| it.step.id.as_str());
@@ -79,7 +78,7 @@ impl Expectations<'_> {
     }
 }
 
-/// `blocks` holds exactly the steps that depend on a failing one.
+/// Checks that `blocks` lists exactly the steps that depend on a failing step.
 fn blocked(it: &Expectations<'_>, at: &str) -> Vec<Diagnostic> {
     let mut unreached: BTreeSet<&str> = it.spec.fails.keys().map(String::as_str).collect();
     let mut must: Vec<(&str, String)> = Vec::new();
@@ -96,16 +95,16 @@ fn blocked(it: &Expectations<'_>, at: &str) -> Vec<Diagnostic> {
     if !missing.is_empty() {
         let pointer = if it.spec.blocks.is_empty() { join(at, "fails") } else { join(at, "blocks") };
         let why = missing.iter().map(|(id, failing)| format!("`{id}` depends on `{failing}`"));
-        let message = format!("{}: not reached either", why.collect::<Vec<_>>().join(", "));
+        let message = format!("these steps are blocked too: {}", why.collect::<Vec<_>>().join(", "));
         let all: Vec<&str> = must.iter().map(|(id, _)| *id).collect();
         errors.push(it.document.key_error(&pointer, message).fix(format!("write `blocks: [{}]`", all.join(", "))));
     }
     for (index, id) in it.spec.blocks.iter().enumerate() {
         let known = it.changed.step(id).is_some() && !it.spec.fails.contains_key(id);
         if known && !must.iter().any(|(must, _)| must == id) {
-            let message = format!("step `{id}` depends on no step that fails, so it is not blocked");
+            let message = format!("step `{id}` does not depend on a failing step, so it is not blocked");
             let error = it.document.error(&format!("{at}/blocks/{index}"), message);
-            errors.push(error.fix(format!("leave it out, or give it `needs: [{}]`", first(&it.spec.fails))));
+            errors.push(error.fix(format!("remove it, or add `needs: [{}]` to the step", first(&it.spec.fails))));
         }
     }
     errors
@@ -120,36 +119,36 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
     let expect = step.expect.as_ref();
     if let Some(matcher) = &cause.mismatch {
         let given = expect.into_iter().flat_map(WrittenExpect::wanted).flat_map(|it| it.names());
-        // What was captured is a matcher too, and so is that it stays.
+        // A capture counts as a matcher, and so does `stays`.
         let captures = step.capture.keys().map(|name| format!("capture.{name}"));
         let given: Vec<String> = given.chain(captures).chain(step.stays.map(|_| "stays".to_owned())).collect();
         if !given.contains(matcher) {
-            let message = format!("`{}` does not expect `{matcher}`, so that cannot mismatch", step.id);
+            let message = format!("`{}` does not expect `{matcher}`, so this mismatch is not possible", step.id);
             let error = document.error(&join(at, "mismatch"), message);
-            errors.push(error.fix(suggest(matcher, given.iter().map(String::as_str), "it expects")));
+            errors.push(error.fix(suggest(matcher, given.iter().map(String::as_str), "its matchers")));
         }
     }
     if let (Some(faults), Some(expected)) = (&cause.dns, expect.and_then(|expect| expect.dns))
         && faults.0.contains(&expected)
     {
-        let message = format!("`{}` expects this fault, so it is no failure", step.id);
+        let message = format!("`{}` expects this fault, so it is not a failure", step.id);
         let error = document.error(&join(at, "dns"), message);
-        errors.push(error.fix("name the fault that comes instead, or `mismatch: dns` where the name then resolves"));
+        errors.push(error.fix("write the fault that occurs instead, or `mismatch: dns` if the name resolves"));
     }
     let expected = expect.and_then(|expect| expect.status);
     if cause.status.is_some() && cause.status == expected {
-        let message = format!("`{}` expects this status, so it is no failure", step.id);
-        errors.push(document.error(&join(at, "status"), message).fix("name the status that comes instead"));
+        let message = format!("`{}` expects this status, so it is not a failure", step.id);
+        errors.push(document.error(&join(at, "status"), message).fix("write the status that is returned instead"));
     }
     let succeeds = expect.and_then(|expect| expect.exit).unwrap_or_default();
     if cause.exit == Some(succeeds) {
-        let message = format!("`{}` expects this exit code, so it is no failure", step.id);
-        errors.push(document.error(&join(at, "exit"), message).fix("name the exit code that comes instead"));
+        let message = format!("`{}` expects this exit code, so it is not a failure", step.id);
+        errors.push(document.error(&join(at, "exit"), message).fix("write the exit code that is returned instead"));
     }
     errors
 }
 
-/// Whether a cause is one of those that `what` (an action, a readiness) can fail with.
+/// Checks that a cause is one of those with which `what` (an action or a readiness condition) can fail.
 pub(super) fn layers(
     document: &Document,
     at: &str,
@@ -161,30 +160,30 @@ pub(super) fn layers(
     let mut errors = Vec::new();
     let layers = cause.layers();
     if layers.is_empty() {
-        let error = document.key_error(at, format!("`{id}` must fail, but with which cause?"));
+        let error = document.key_error(at, format!("`{id}` must fail, but its cause is missing"));
         errors.push(error.fix(format!("`{what}` can fail with {}", list(possible))));
     }
     for layer in layers.iter().filter(|layer| !possible.contains(layer)) {
         let error = document.key_error(&join(at, layer), format!("`{what}` cannot fail with `{layer}`"));
         errors.push(error.fix(match (what, possible) {
-            ("repeat", _) => "it has no verdict of its own: name the step within it that fails".to_owned(),
-            (_, []) => "it only starts its probes: name the step that counts them".to_owned(),
+            ("repeat", _) => "a repeat itself does not fail; use the inner step that fails".to_owned(),
+            (_, []) => "this step only starts a prober; use the `prober` step that counts its probes".to_owned(),
             (_, possible) => format!("it can fail with {}", list(possible)),
         }));
     }
-    // A status and an error code are said by the same answer; all others exclude each other.
+    // A status and an error code can come from the same answer. All other layers exclude each other.
     let of_one_answer = |layer: &str| matches!(layer, "status" | "s3" | "sts");
     if let [first, rest @ ..] = layers.as_slice() {
         for layer in rest.iter().filter(|layer| !(of_one_answer(first) && of_one_answer(layer))) {
-            let error =
-                document.key_error(&join(at, layer), format!("a step fails with one cause: `{first}` or `{layer}`"));
+            let error = document
+                .key_error(&join(at, layer), format!("a step fails with only one cause, `{first}` or `{layer}`"));
             errors.push(error.fix("keep the first layer that fails"));
         }
     }
     errors
 }
 
-/// Breaks with equal `fails` and `blocks`: which fault was found could not be told.
+/// Finds breaks with equal `fails` and `blocks`. A run could not tell which of the two faults occurred.
 pub fn indistinguishable(document: &Document, breaks: &IndexMap<String, Break>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     let all: Vec<(&String, &Break)> = breaks.iter().collect();
@@ -195,9 +194,11 @@ pub fn indistinguishable(document: &Document, breaks: &IndexMap<String, Break>) 
         };
         if let Some((other, _)) = all[..index].iter().find(|(_, other)| !one.fails.is_empty() && same(other)) {
             let at = join(&join("/breaks", id), "fails");
-            let error = document
-                .key_error(&at, format!("the breaks `{other}` and `{id}` fail alike: they cannot be told apart"));
-            errors.push(error.fix("add `message:` to a cause, with words that only this fault brings"));
+            let error = document.key_error(
+                &at,
+                format!("the breaks `{other}` and `{id}` declare the same failures, so they cannot be distinguished"),
+            );
+            errors.push(error.fix("add `message:` to a cause, with a text that only this fault produces"));
         }
     }
     errors

@@ -1,4 +1,4 @@
-//! Matchers that nothing can fail: every text holds the empty one, and every object the empty one.
+//! Finds matchers that always hold: every text contains the empty text, and every object contains the empty object.
 
 use std::ops::Deref;
 
@@ -9,9 +9,9 @@ use crate::scenario::model::{CauseSpec, Expect, Placed, Shape, Wanted};
 
 use super::Subject;
 
-/// Matchers whose text says nothing, by name.
+/// The names of the matchers whose text is empty.
 ///
-/// A body is compared whole, and so is a header: these may be empty. What is of white space alone is as good as empty.
+/// A body and a header are compared as a whole, so they may be empty. A text of only white space counts as empty.
 pub fn empty_texts<Text, Tree, Chain>(expect: &Expect<Text, Tree, Chain>) -> Vec<&'static str>
 where
     Text: Deref<Target = str>,
@@ -24,7 +24,7 @@ where
     expect.wanted().iter().filter(|it| empty(it)).map(|it| it.matcher().name()).collect()
 }
 
-/// What a break declares with a text that says nothing.
+/// The names of the causes of a break whose text is empty.
 fn empty_causes(cause: &CauseSpec) -> Vec<&'static str> {
     let all = [
         ("s3", cause.s3.as_deref()),
@@ -34,15 +34,15 @@ fn empty_causes(cause: &CauseSpec) -> Vec<&'static str> {
         ("client", cause.client.as_deref()),
         ("message", cause.message.as_deref()),
     ];
-    says_nothing(&all)
+    blank_names(&all)
 }
 
-fn says_nothing(all: &[(&'static str, Option<&str>)]) -> Vec<&'static str> {
+fn blank_names(all: &[(&'static str, Option<&str>)]) -> Vec<&'static str> {
     let blank = |text: Option<&str>| text.is_some_and(|it| it.trim().is_empty());
     all.iter().filter(|(_, text)| blank(*text)).map(|(name, _)| *name).collect()
 }
 
-/// Looks at what each step expects.
+/// Checks the expectations of each step.
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     for Placed { step, at, .. } in subject.scenario.steps() {
@@ -50,28 +50,33 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
         let at = format!("{at}/expect");
         errors.extend(empty_texts(expect).into_iter().map(|name| empty(subject.places, &at, name)));
         if expect.headers.as_ref().is_some_and(indexmap::IndexMap::is_empty) {
-            let error = subject.places.key_error(&join(&at, "headers"), "`headers` names no header".to_owned());
-            errors.push(error.fix("write what a header must be, for example `headers: { content-type: text/plain }`"));
+            let error = subject.places.key_error(&join(&at, "headers"), "`headers` has no header".to_owned());
+            errors.push(error.fix("add a header with its value, for example `headers: { content-type: text/plain }`"));
         }
         let json = expect.json.as_ref().and_then(|it| it.value().as_object());
         if json.is_some_and(serde_json::Map::is_empty) {
-            let error = subject.places.key_error(&join(&at, "json"), "`json` holds no field".to_owned());
-            errors.push(error.fix("write the part that must be there, for example `json: { status: ok }`"));
+            let error = subject.places.key_error(&join(&at, "json"), "`json` has no field".to_owned());
+            errors.push(error.fix("add the part that the output must contain, for example `json: { status: ok }`"));
         }
         if expect.chain_length == Some(0) {
-            let message = "a server that is asked for its chain sends one certificate at the least".to_owned();
-            errors.push(subject.places.error(&join(&at, "chain-length"), message).fix("write how many it must send"));
+            let message = "a certificate chain has at least one certificate".to_owned();
+            errors.push(
+                subject
+                    .places
+                    .error(&join(&at, "chain-length"), message)
+                    .fix("write the number of certificates that the server must send"),
+            );
         }
     }
     errors
 }
 
-/// Looks at a cause that a break declares at `at`.
+/// Checks a cause that a break declares at `at`.
 pub(super) fn cause(places: &dyn Places, at: &str, cause: &CauseSpec) -> Vec<Diagnostic> {
     empty_causes(cause).into_iter().map(|name| empty(places, at, name)).collect()
 }
 
 fn empty(places: &dyn Places, at: &str, name: &str) -> Diagnostic {
-    let error = places.error(&join(at, name), format!("`{name}` is empty, so everything is as it says"));
-    error.fix("write the words that must be there, or leave it out")
+    let error = places.error(&join(at, name), format!("`{name}` is empty, so it always holds"));
+    error.fix("write the expected text, or remove it")
 }

@@ -1,4 +1,4 @@
-//! What S3 itself does not take: names of buckets that cannot be, and URLs that are to be valid for too long.
+//! Checks limits of S3 itself: the names of buckets, and the validity of signed URLs.
 
 use super::Subject;
 use crate::scenario::action::{Action, ClientStep, Task};
@@ -6,10 +6,10 @@ use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
 use crate::scenario::model::Placed;
 
-/// The longest that a signed URL may be valid, in seconds: seven days.
+/// The longest validity of a signed URL, in seconds: seven days.
 const LONGEST_URL_S: i64 = 7 * 24 * 3600;
 
-/// The buckets with which stores are to begin.
+/// Checks the names of the buckets that stores create.
 pub(super) fn buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     for (id, used) in &subject.scenario.fixtures {
@@ -18,16 +18,16 @@ pub(super) fn buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
         for (index, bucket) in listed.into_iter().flatten().enumerate() {
             let Some(name) = bucket.as_str().filter(|it| !it.contains("{{") && !is_bucket(it)) else { continue };
             let at = format!("{}/buckets/{index}", join("/fixtures", id));
-            let error = subject.places.error(&at, format!("no bucket can be called `{name}`"));
+            let error = subject.places.error(&at, format!("`{name}` is not a valid name of a bucket"));
             errors.push(error.fix(
-                "3 to 63 lower-case letters, digits, dots and dashes, beginning and ending with a letter or a digit",
+                "use 3 to 63 lower-case letters, digits, dots and dashes, and begin and end with a letter or a digit",
             ));
         }
     }
     errors
 }
 
-/// Whether S3 takes this as the name of a bucket.
+/// Whether S3 accepts this name for a bucket.
 fn is_bucket(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let of_name = |c: char| inner(c) || matches!(c, '-' | '.');
@@ -39,7 +39,7 @@ fn is_bucket(name: &str) -> bool {
         && name.parse::<std::net::Ipv4Addr>().is_err()
 }
 
-/// The URLs of a baseline that no store opens, where none of its steps expects a refusal.
+/// Finds URLs in a baseline that every store refuses, unless one of the steps expects a refusal.
 pub(super) fn urls(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let steps = subject.scenario.steps();
     let refusal = |it: &Placed<'_>| {
@@ -57,7 +57,7 @@ pub(super) fn urls(subject: &Subject<'_>) -> Vec<Diagnostic> {
             _ => continue,
         };
         if presign.expires.as_seconds() > LONGEST_URL_S {
-            let message = format!("a URL that is valid for {} is refused by every store", presign.expires);
+            let message = format!("every store refuses a URL that is valid for {}", presign.expires);
             let error = subject.places.error(&format!("{at}/{below}/expires"), message);
             errors.push(error.fix("write 7d or less, or expect the refusal: `expect: { status: 400 }`"));
         }
@@ -70,7 +70,7 @@ mod tests {
     use super::is_bucket;
 
     #[test]
-    fn names_of_buckets_are_those_of_s3() {
+    fn names_of_buckets_follow_the_rules_of_s3() {
         for (name, expected) in [
             ("docs", true),
             ("a.b-c9", true),

@@ -1,4 +1,5 @@
-//! What the schema cannot say: whether the parts of a scenario fit together. One file for each family of rules.
+//! The rules that a schema cannot express: whether the parts of a scenario are consistent. There is one file for each
+//! group of rules.
 
 mod assertions;
 mod breaks;
@@ -25,45 +26,45 @@ pub use readiness::is_readiness;
 pub use references::dependencies;
 pub use steps::Judge;
 
-/// A scenario (a baseline, or a break merged into it) with all that a rule needs to judge it.
+/// A scenario (a baseline, or a baseline with a change) and what the rules need to check it.
 pub struct Subject<'a> {
     /// The scenario.
     pub scenario: &'a Scenario,
-    /// The fixtures there are.
+    /// All fixtures.
     pub library: &'a Library,
-    /// Where its parts are written.
+    /// The places where its parts are written.
     pub places: &'a dyn Places,
 }
 
-/// Fixtures by id, as far as they are known at plan time.
+/// The resolved fixtures by id, as far as they are known at plan time.
 pub type Resolutions<'a> = BTreeMap<String, Resolved<'a>>;
 
-/// Namespace that references are resolved with when nothing is run.
+/// The namespace that is used to resolve references when nothing is run.
 const NO_NAMESPACE: &str = "namespace";
 
-/// A scenario that is too long to be judged.
+/// An error if the scenario is too long to be checked.
 pub fn too_long(subject: &Subject<'_>) -> Option<Diagnostic> {
     structure::too_long(subject)
 }
 
-/// A flow that is too long to be looked at step by step, by the number of its entries.
+/// An error if the flow has too many entries to be checked step by step.
 pub fn long_flow(length: usize, places: &dyn Places) -> Option<Diagnostic> {
     structure::long_flow(length, places)
 }
 
-/// What a scenario's fixtures resolve to, with what is wrong with them.
+/// Resolves the fixtures of a scenario, and returns the errors in them.
 pub fn fixtures<'a>(subject: &Subject<'a>) -> (Resolutions<'a>, Vec<Diagnostic>) {
     resolve(subject.library, subject.scenario, NO_NAMESPACE, subject.places)
 }
 
-/// Whether a baseline asserts anything.
+/// Checks that a baseline asserts something.
 pub fn assertions(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = assertions::check(subject);
     errors.extend(limits::urls(subject));
     errors
 }
 
-/// Everything else that is wrong with a scenario, breaks left out.
+/// Checks everything else about a scenario except its breaks.
 pub fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
     let mut errors = structure::check(subject);
     errors.extend(steps::check(subject));

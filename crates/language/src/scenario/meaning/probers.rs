@@ -1,4 +1,4 @@
-//! Probers: that somebody judges what they see, and counts one that there is.
+//! Checks that a later step judges each prober, and that each `prober` step refers to a started prober.
 
 use super::Subject;
 use crate::scenario::action::Action;
@@ -20,7 +20,7 @@ fn started(subject: &Subject<'_>, later: &[Placed<'_>], step: &Step, at: &str) -
     if later.iter().any(counts) {
         return None;
     }
-    let error = subject.places.error(&format!("{at}/id"), format!("nothing judges what prober `{}` sees", step.id));
+    let error = subject.places.error(&format!("{at}/id"), format!("no later step judges the prober `{}`", step.id));
     let fix = format!(
         "add a later step `{{ id: …, prober: {{ of: {}, stop: true }}, expect: {{ failures: 0, at-least: 50 }} }}`",
         step.id
@@ -39,12 +39,12 @@ fn counted(subject: &Subject<'_>, steps: &[Placed<'_>], index: usize, it: &Probe
     }
     Some(match flow.iter().find(|step| step.id == of) {
         Some(step) if !starts(step) => {
-            let error = subject.places.error(&at, format!("step `{of}` starts no prober"));
-            error.fix("name a `background` step")
+            let error = subject.places.error(&at, format!("step `{of}` does not start a prober"));
+            error.fix("use the id of a `background` step")
         }
         Some(_) => {
             let error = subject.places.error(&at, format!("prober `{of}` is counted before it is started"));
-            error.fix("steps run in order: move the `background` step before this one")
+            error.fix("steps run in order; move the `background` step before this one")
         }
         None => {
             let known = started().map(|step| step.id.as_str());

@@ -1,4 +1,5 @@
-//! Readiness of fixtures in `fails`: `store.ready`, a fixture's id, a dot, and the name of an entry of its `ready`.
+//! Readiness conditions in `fails`, such as `store.ready`: the id of a fixture, a dot, and the name of an entry of its
+//! `ready`.
 
 use super::breaks::{Expectations, layers};
 use crate::fixture::ReadyWhen;
@@ -7,29 +8,29 @@ use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::document::join;
 use crate::scenario::model::{CLUSTER_AUTHORITY, CLUSTER_READY};
 
-/// Whether a key of `fails` names a readiness: ids of steps hold no dot.
+/// Whether a key of `fails` refers to a readiness condition. Ids of steps contain no dot.
 pub fn is_readiness(what: &str) -> bool {
     what.contains('.')
 }
 
-/// What is waited for.
-enum Awaited<'a> {
+/// The subject of a readiness condition.
+enum Subject<'a> {
     /// The cluster itself.
     Cluster,
     /// An entry of a fixture's `ready`.
     Fixture(&'a ReadyWhen),
 }
 
-/// The causes with which a readiness can fail.
-fn causes(awaited: &Awaited<'_>) -> &'static [&'static str] {
+/// The causes with which a readiness condition can fail.
+fn causes(awaited: &Subject<'_>) -> &'static [&'static str] {
     match awaited {
-        Awaited::Cluster | Awaited::Fixture(ReadyWhen::Deployment(_) | ReadyWhen::Admission(_)) => &["resource"],
-        // Its pods may say what its health does not.
-        Awaited::Fixture(ReadyWhen::Store) => &["dns", "connect", "tls", "status", "s3", "resource"],
+        Subject::Cluster | Subject::Fixture(ReadyWhen::Deployment(_) | ReadyWhen::Admission(_)) => &["resource"],
+        // The state of its pods can show a cause that its health path does not.
+        Subject::Fixture(ReadyWhen::Store) => &["dns", "connect", "tls", "status", "s3", "resource"],
     }
 }
 
-/// Checks the readinesses that a break lets fail.
+/// Checks the readiness conditions that a break declares as failing.
 pub(super) fn check(it: &Expectations<'_>, at: &str) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     let fails = join(at, "fails");
@@ -43,47 +44,47 @@ pub(super) fn check(it: &Expectations<'_>, at: &str) -> Vec<Diagnostic> {
         }
     }
     if it.touches.fixtures.is_empty() && !it.touches.cluster {
-        let message = format!("nothing that this break changes can keep `{first}` from coming");
+        let message = format!("this break changes nothing that `{first}` depends on");
         let error = it.document.key_error(&join(&fails, first), message);
-        errors.push(error.fix("change a fixture or the cluster, or name the steps that fail"));
+        errors.push(error.fix("change a fixture or the cluster, or declare the steps that fail"));
     }
-    let fix = format!("where `{first}` does not come, the flow is not run: leave it out");
+    let fix = format!("the flow is not run if `{first}` fails; remove it");
     if let Some(step) = it.spec.fails.keys().find(|what| !is_readiness(what)) {
-        let error = it.document.key_error(&join(&fails, step), format!("step `{step}` is not reached"));
+        let error = it.document.key_error(&join(&fails, step), format!("step `{step}` is not run"));
         errors.push(error.fix(fix.clone()));
     }
     if !it.spec.blocks.is_empty() {
-        errors.push(it.document.key_error(&join(at, "blocks"), "none of the steps is reached".to_owned()).fix(fix));
+        errors.push(it.document.key_error(&join(at, "blocks"), "no step is run".to_owned()).fix(fix));
     }
     errors
 }
 
-/// The entry that a readiness names, or what is wrong with the name, with the fix.
-fn entry<'a>(it: &Expectations<'a>, what: &str) -> Result<Awaited<'a>, (String, String)> {
+/// The entry that a readiness condition refers to, or an error with its fix.
+fn entry<'a>(it: &Expectations<'a>, what: &str) -> Result<Subject<'a>, (String, String)> {
     let (id, name) = what.split_once('.').unwrap_or((what, ""));
     if id == CLUSTER_AUTHORITY {
-        let unknown = || (format!("`cluster` has no readiness `{name}`"), format!("it has one: `{CLUSTER_READY}`"));
-        return (what == CLUSTER_READY).then_some(Awaited::Cluster).ok_or_else(unknown);
+        let unknown = || (format!("`cluster` has no readiness condition `{name}`"), format!("write `{CLUSTER_READY}`"));
+        return (what == CLUSTER_READY).then_some(Subject::Cluster).ok_or_else(unknown);
     }
     let fixtures = &it.changed.fixtures;
     let Some(used) = fixtures.get(id) else {
         if it.baseline.fixtures.contains_key(id) {
-            let fix = "what is not there is not waited for: name the steps that fail".to_owned();
+            let fix = "a removed fixture has no readiness; declare the steps that fail".to_owned();
             return Err((format!("fixture `{id}` is removed by this break"), fix));
         }
         let known = fixtures.keys().map(String::as_str);
-        return Err((format!("there is no fixture `{id}` that could be ready"), suggest(id, known, "fixtures")));
+        return Err((format!("there is no fixture `{id}`"), suggest(id, known, "fixtures")));
     };
-    // An unknown fixture is told at its own place, and then nothing is known of its readiness.
-    let Some(fixture) = it.library.get(&used.fixture) else { return Ok(Awaited::Fixture(&ReadyWhen::Store)) };
+    // An unknown fixture is reported where the fixture is declared. Its readiness is not known then.
+    let Some(fixture) = it.library.get(&used.fixture) else { return Ok(Subject::Fixture(&ReadyWhen::Store)) };
     let entries = &fixture.file.ready;
-    entries.iter().find(|entry| entry.name == name).map(|entry| Awaited::Fixture(&entry.when)).ok_or_else(|| {
+    entries.iter().find(|entry| entry.name == name).map(|entry| Subject::Fixture(&entry.when)).ok_or_else(|| {
         let known = entries.iter().map(|entry| entry.name.as_str());
         let fix = if entries.is_empty() {
-            format!("a `{}` is not waited for: name the steps that fail", used.fixture)
+            format!("the fixture `{}` has no readiness conditions; declare the steps that fail", used.fixture)
         } else {
-            suggest(name, known, &format!("`{id}` has"))
+            suggest(name, known, &format!("readiness conditions of `{id}`"))
         };
-        (format!("`{id}` has no readiness `{name}`"), fix)
+        (format!("`{id}` has no readiness condition `{name}`"), fix)
     })
 }

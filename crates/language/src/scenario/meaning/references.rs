@@ -1,4 +1,4 @@
-//! What steps say about other steps and about fixtures.
+//! Checks the references of steps to other steps and to fixtures.
 
 use parallax_vocab::StepId;
 
@@ -10,8 +10,8 @@ use crate::scenario::model::{Placed, ROUND, Scenario, Step};
 use crate::scenario::parts::{Leaves, Part};
 use crate::scenario::template::{self, Reference};
 
-/// The steps that `step` depends on directly: those it names in templates, in `needs`, and wherever else it says the id of a
-/// step.
+/// The steps on which `step` depends directly: those in its templates, in `needs`, and in other fields that take the id
+/// of a step.
 pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
     let steps = scenario.steps();
     let find = |id: &str| steps.iter().find(|it| it.step.id == id);
@@ -19,8 +19,8 @@ pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
     let mut out: Vec<StepId> = Vec::new();
     let mut add = |id: &str| {
         let Some(named) = find(id) else { return };
-        // A repeat has no verdict of its own; and what a step within brings is whole when all rounds passed. So to need
-        // either is to need every step of the repeat, except within it.
+        // A repeat itself has no verdict, and the captures of its steps are complete only when all rounds have passed.
+        // So a step outside the repeat that depends on the repeat or on a step in it depends on all its steps.
         let group = if named.step.repeat().is_some() { Some(named.step) } else { named.group };
         let group = group.filter(|group| own.is_none_or(|own| own.id != group.id));
         let meant = |it: &&Placed<'_>| match group {
@@ -67,7 +67,7 @@ pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Di
                     }
                 },
                 Part::Plain(text) if text.contains("{{") => {
-                    wrong("nothing is filled in here".to_owned(), "write the word itself".to_owned());
+                    wrong("a template is not allowed here".to_owned(), "write the value itself".to_owned());
                 }
                 Part::Plain(_) => {}
                 Part::Step(other, leaves) => {
@@ -86,10 +86,10 @@ pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Di
     errors
 }
 
-/// What is wrong with naming a step that must have left something.
+/// What is wrong with a reference to a step that must provide a certain output.
 fn named(flow: &[Placed<'_>], index: usize, other: &str, leaves: Leaves) -> Option<(String, String)> {
     if leaves == Leaves::Prober {
-        // Told where probers are judged.
+        // The rules of probers check these references.
         return None;
     }
     if let Some(wrong) = earlier(flow, index, other) {
@@ -100,17 +100,19 @@ fn named(flow: &[Placed<'_>], index: usize, other: &str, leaves: Leaves) -> Opti
         return None;
     }
     let (what, fix) = match leaves {
-        Leaves::Credentials => ("gains no credentials", "name an `sts` step"),
-        Leaves::Token => {
-            ("was given no token", "name a `jwt` or `sts` step with `token:`; the token of a pod stays in the pod")
-        }
-        Leaves::Chain => ("sees no certificate chain", "name a `tls` or `http` step"),
+        Leaves::Credentials => ("returns no credentials", "use the id of an `sts` step"),
+        Leaves::Token => (
+            "has no token that can be used",
+            "use the id of a `jwt` or `sts` step with `token:`; a token that is projected into a pod does not leave the pod",
+        ),
+        Leaves::Chain => ("returns no certificate chain", "use the id of a `tls` or `http` step"),
         Leaves::Done | Leaves::Prober => return None,
     };
     Some((format!("step `{other}` {what}"), fix.to_owned()))
 }
 
-/// Environment variables of pods: they are set before anything runs, so only what is known beforehand can be in them.
+/// Checks environment variables of pods. They are set before anything runs, so they can use only values that are known
+/// at plan time.
 fn environments(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     let pods = subject.scenario.vantages.iter().filter_map(|(id, it)| Some((id, it.pod.as_ref()?)));
@@ -120,7 +122,7 @@ fn environments(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagno
         match template::references(text) {
             Err(wrong) => errors.push(subject.places.error(pointer, wrong.message).fix(wrong.fix)),
             Ok(references) => {
-                let wrong = references.iter().filter_map(|it| beforehand(subject, resolved, it));
+                let wrong = references.iter().filter_map(|it| unknown_at_plan_time(subject, resolved, it));
                 errors.extend(wrong.map(|(message, fix)| subject.places.error(pointer, message).fix(fix)));
             }
         }
@@ -128,7 +130,11 @@ fn environments(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagno
     errors
 }
 
-fn beforehand(subject: &Subject<'_>, resolved: &Resolutions<'_>, reference: &Reference) -> Option<(String, String)> {
+fn unknown_at_plan_time(
+    subject: &Subject<'_>,
+    resolved: &Resolutions<'_>,
+    reference: &Reference,
+) -> Option<(String, String)> {
     let path = reference.path();
     if !subject.scenario.fixtures.contains_key(&reference.name) {
         let known = subject.scenario.fixtures.keys().map(String::as_str);
@@ -137,7 +143,7 @@ fn beforehand(subject: &Subject<'_>, resolved: &Resolutions<'_>, reference: &Ref
             suggest(&reference.name, known, "fixtures"),
         ));
     }
-    // One that could not be resolved is told at its own place.
+    // A fixture that could not be resolved is reported where it is declared.
     let exports = &resolved.get(&reference.name)?.exports;
     let field = reference.field.as_deref().unwrap_or_default();
     if matches!(exports.get(field), Some(Export::Value(_))) {
@@ -145,50 +151,53 @@ fn beforehand(subject: &Subject<'_>, resolved: &Resolutions<'_>, reference: &Ref
     }
     let known = exports.iter().filter(|(_, it)| matches!(it, Export::Value(_))).map(|(name, _)| name.as_str());
     let message = format!("`{{{{ {path} }}}}` is not known before the pod starts");
-    Some((message, suggest(field, known, "known beforehand")))
+    Some((message, suggest(field, known, "values known before")))
 }
 
-/// What is wrong with naming step `id` from the step at `index`.
+/// What is wrong with a reference to step `id` from the step at `index`.
 fn earlier(flow: &[Placed<'_>], index: usize, id: &str) -> Option<(String, String)> {
     let group = flow[index].group;
     if group.is_some_and(|group| group.id == id) {
         return Some((
-            format!("`{id}` holds this step, and has no verdict of its own"),
-            "name an earlier step".to_owned(),
+            format!("`{id}` contains this step, so the step cannot wait for it"),
+            "use the id of an earlier step".to_owned(),
         ));
     }
     if flow[..index].iter().any(|it| it.step.id == id) {
         return None;
     }
     Some(if flow[index].step.id == id {
-        (format!("step `{id}` waits for itself"), "name an earlier step".to_owned())
+        (format!("step `{id}` waits for itself"), "use the id of an earlier step".to_owned())
     } else if flow.iter().any(|it| it.step.id == id) {
-        (format!("step `{id}` comes later"), "steps run in order: move it before this one".to_owned())
+        (format!("step `{id}` runs later"), "steps run in order; move it before this one".to_owned())
     } else {
         let before = flow[..index].iter().map(|it| it.step.id.as_str());
         (format!("there is no step `{id}`"), suggest(id, before, "earlier steps"))
     })
 }
 
-/// `{{ vantage.ca }}` is a path at the vantage, so only a program there can be told it.
+/// `{{ vantage.ca }}` is a path at the vantage, so only a program that runs there can use it.
 fn vantage_reference(pointer: &str, reference: &Reference) -> Option<(String, String)> {
     let path = reference.path();
     if reference.field.as_deref() != Some(template::VANTAGE_CA) {
-        let message = format!("`{{{{ {path} }}}}`: a vantage has no such value");
-        return Some((message, "write `{{ vantage.ca }}`: the path of the certificates that it trusts".to_owned()));
+        let message = format!("`{{{{ {path} }}}}`: a vantage has no such field");
+        return Some((
+            message,
+            "write `{{ vantage.ca }}`, the path of a file with the certificates that it trusts".to_owned(),
+        ));
     }
     let told = pointer.starts_with("/script/") || pointer.starts_with("/client/env/");
     let message =
         format!("`{{{{ {path} }}}}` is the path of a file at the vantage, which only a program there can read");
-    (!told).then(|| (message, "write it in a `script`, or in the `env` of a `client`".to_owned()))
+    (!told).then(|| (message, "use it in a `script`, or in the `env` of a `client`".to_owned()))
 }
 
-/// Of a variant there is one value.
+/// A variant has only one field.
 fn variant_reference(reference: &Reference) -> Option<(String, String)> {
     let wrong = reference.field.as_deref() != Some(template::NONCE);
     wrong.then(|| {
-        let message = format!("`{{{{ {} }}}}`: a variant has no such value", reference.path());
-        (message, "write `{{ variant.nonce }}`: a word that no other variant has".to_owned())
+        let message = format!("`{{{{ {} }}}}`: a variant has no such field", reference.path());
+        (message, "write `{{ variant.nonce }}`, a word that is unique to the variant".to_owned())
     })
 }
 
@@ -202,27 +211,27 @@ fn reference(
     let scenario = subject.scenario;
     let name = reference.name.as_str();
     if scenario.fixtures.contains_key(name) {
-        // One that could not be resolved is told at its own place.
+        // A fixture that could not be resolved is reported where it is declared.
         let exports: Vec<&str> = resolved.get(name)?.exports.keys().map(String::as_str).collect();
         return match &reference.field {
             Some(field) if exports.contains(&field.as_str()) => None,
             Some(field) => {
                 let fix = match crate::scenario::diagnostic::nearest(field, exports.iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`? It exports {}", list(&exports)),
-                    None => format!("it exports {}", list(&exports)),
+                    Some(near) => format!("did you mean `{near}`? Its exports: {}", list(&exports)),
+                    None => format!("its exports: {}", list(&exports)),
                 };
-                Some((format!("fixture `{name}` exports no `{field}`"), fix))
+                Some((format!("fixture `{name}` has no export `{field}`"), fix))
             }
             None => Some((
-                format!("`{{{{ {name} }}}}` names a fixture, not one of its values"),
-                format!("write `{{{{ {name}.export }}}}` with one of {}", list(&exports)),
+                format!("`{{{{ {name} }}}}` is a fixture, not one of its exports"),
+                format!("write `{{{{ {name}.EXPORT }}}}`, where EXPORT is one of {}", list(&exports)),
             )),
         };
     }
     if name == ROUND && reference.field.is_none() {
         let outside = || {
-            let message = format!("`{{{{ {ROUND} }}}}` is the number of a round, and this step is in none");
-            (message, "use it in a step of a `repeat`".to_owned())
+            let message = format!("`{{{{ {ROUND} }}}}` is the number of a round, but this step is not in a `repeat`");
+            (message, "use it only in a step of a `repeat`".to_owned())
         };
         return flow[index].group.is_none().then(outside);
     }
@@ -234,39 +243,39 @@ fn reference(
             .map(|step| step.id.as_str());
         let known = scenario.fixtures.keys().map(String::as_str).chain(steps);
         return Some((
-            format!("`{{{{ {} }}}}`: nothing is called `{name}`", reference.path()),
-            suggest(name, known, "what there is"),
+            format!("`{{{{ {} }}}}`: there is no fixture or earlier step `{name}`", reference.path()),
+            suggest(name, known, "known names"),
         ));
     };
     if position >= index {
         let message = format!("`{{{{ {name} }}}}` is used before step `{name}` has run");
-        return Some((message, "steps run in order: move that step before this one".to_owned()));
+        return Some((message, "steps run in order; move that step before this one".to_owned()));
     }
     let step = flow[position].step;
     match &reference.field {
         Some(field) if step.capture.contains_key(field) => None,
         Some(field) if step.action.rules().yields() && step.capture.is_empty() => {
-            Some((format!("step `{name}` yields one value, without `.{field}`"), format!("write `{{{{ {name} }}}}`")))
+            Some((format!("step `{name}` has only one value, without `.{field}`"), format!("write `{{{{ {name} }}}}`")))
         }
-        Some(field) => Some((format!("step `{name}` captures no `{field}`"), capturing(step, field))),
+        Some(field) => Some((format!("step `{name}` has no capture `{field}`"), capturing(step, field))),
         None if step.action.rules().yields() => None,
         None => {
             let fix = match step.capture.keys().next() {
-                Some(first) => format!("write `{{{{ {name}.{first} }}}}` for what it captures"),
+                Some(first) => format!("write `{{{{ {name}.{first} }}}}` for its captured value"),
                 None => format!(
-                    "a `presign` step yields its URL, a `rotate` step its serial; only to wait for a step, write `needs: [{name}]`"
+                    "only `presign` steps (the URL) and `rotate` steps (the serial number) have a value; to wait for a step, write `needs: [{name}]`"
                 ),
             };
-            Some((format!("step `{name}` yields no value"), fix))
+            Some((format!("step `{name}` has no value"), fix))
         }
     }
 }
 
-/// How to come by a capture that a step does not have.
+/// How to add a missing capture.
 fn capturing(step: &Step, field: &str) -> String {
     let captures: Vec<&str> = step.capture.keys().map(String::as_str).collect();
     if captures.is_empty() {
         return format!("add `capture: {{ {field}: /json/pointer }}` to that step");
     }
-    suggest(field, captures, "it captures")
+    suggest(field, captures, "its captures")
 }

@@ -1,4 +1,4 @@
-//! Moments: they belong to the steps of a round.
+//! Checks `after`. It is allowed only in the steps of a `repeat`.
 
 use super::Subject;
 use crate::scenario::diagnostic::Diagnostic;
@@ -13,14 +13,14 @@ fn after(subject: &Subject<'_>, step: &Step, at: &str, group: Option<&Step>) -> 
     let after = step.after?;
     let at = format!("{at}/after");
     if group.is_none() || step.repeat().is_some() {
-        let error = subject.places.key_error(&at, "`after` in a step that is in no round".to_owned());
-        return Some(
-            error.fix("a step waits with `eventually` for what it needs; moments belong to the steps of a `repeat`"),
-        );
+        let error = subject.places.key_error(&at, "`after` is allowed only in a step of a `repeat`".to_owned());
+        return Some(error.fix("remove `after`; to wait for a condition, use `eventually`"));
     }
     if after.span().as_millis() <= 0 {
-        let error = subject.places.key_error(&at, format!("{} after the step before it is no later", after.span()));
-        return Some(error.fix("write how long after, for example `2s` or `{ random: 3s }`"));
+        let error = subject
+            .places
+            .key_error(&at, format!("the delay after the previous step is {}, but must be positive", after.span()));
+        return Some(error.fix("write a positive delay, for example `2s` or `{ random: 3s }`"));
     }
     None
 }

@@ -1,4 +1,4 @@
-//! Each step alone: its vantage, its matchers, and what its kind has to say.
+//! Checks each step by itself: its vantage, its matchers, and the rules of its kind.
 
 use super::Subject;
 use crate::fixture::Fixture;
@@ -20,65 +20,70 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-/// One step under judgement.
+/// Checks one step.
 pub struct Judge<'a> {
-    /// The scenario that it is in.
+    /// The scenario that contains the step.
     pub subject: &'a Subject<'a>,
     /// The step.
     pub step: &'a Step,
-    /// The `repeat` step that it is in.
+    /// The `repeat` step that contains it.
     pub group: Option<&'a Step>,
     at: String,
 }
 
 impl<'a> Judge<'a> {
-    /// The same for what is written below a key of the step.
+    /// The same check for what is written below a key of the step.
     #[must_use]
     pub fn below(&self, key: &str) -> Self {
         Self { subject: self.subject, step: self.step, group: self.group, at: format!("{}/{key}", self.at) }
     }
 
-    /// Something is wrong with the value at this place below the step.
+    /// An error in the value at this place below the step.
     pub fn error(&self, below: &str, message: String) -> Diagnostic {
         self.subject.places.error(&format!("{}{below}", self.at), message)
     }
 
-    /// Something is wrong with the key at this place below the step.
+    /// An error in the key at this place below the step.
     pub fn key_error(&self, below: &str, message: String) -> Diagnostic {
         self.subject.places.key_error(&format!("{}{below}", self.at), message)
     }
 
-    /// The vantage of the step; one that is not known is told at its own place.
+    /// The vantage of the step. An unknown vantage is reported elsewhere.
     pub fn place(&self) -> Option<(&'a String, &'a VantageSpec)> {
         self.subject.scenario.vantages.get_key_value(self.step.from.as_deref()?)
     }
 
-    /// How the vantage of the step gets an image.
+    /// The fix that adds an image to the vantage of the step.
     pub fn image_fix(&self, image: &str) -> String {
         let (id, pod) = self.place().map_or(("…", true), |(id, vantage)| (id.as_str(), vantage.pod.is_some()));
         let place = if pod { "pod" } else { "outside" };
-        format!("give the vantage one: `{id}: {{ {place}: {{ image: {image}, … }} }}`")
+        format!("add an image to the vantage: `{id}: {{ {place}: {{ image: {image}, … }} }}`")
     }
 
-    /// Checks the time that a step gives itself.
+    /// Checks the time limit of a step.
     pub fn within(&self, act: &str, within: Option<Span>, errors: &mut Vec<Diagnostic>) {
         if let Some(within) = within.filter(|within| within.as_millis() <= 0) {
-            let error = self.error(&format!("/{act}/within"), format!("a deadline of {within} has passed already"));
-            errors.push(error.fix("write how long it may take at most, for example `30s`"));
+            let error = self.error(&format!("/{act}/within"), format!("a time limit of {within} has already passed"));
+            errors.push(error.fix("write a positive time limit, for example `30s`"));
         }
     }
 
-    /// Checks what names one pod, by name or labels.
+    /// Checks a reference to one pod, by name or by labels.
     pub fn pod(&self, act: &str, pod: &Template, errors: &mut Vec<Diagnostic>) {
         let named = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
         if !pod.is_open() && !named(pod) {
-            let error = self.error(&format!("/{act}/pod"), format!("`{}` is no pod", pod.as_str()));
-            errors
-                .push(error.fix("write its name, or labels that select it: `app=minio` (several: `app=db,role=main`)"));
+            let error =
+                self.error(&format!("/{act}/pod"), format!("`{}` is neither a name nor labels of a pod", pod.as_str()));
+            errors.push(
+                error.fix(
+                    "write the name of the pod, or labels that select it, such as `app=minio` or `app=db,role=main`",
+                ),
+            );
         }
     }
 
-    /// Checks the S3 store that a step asks: the named one, or the only one. `at` is where that is written.
+    /// Checks the S3 store of a step: the one with the given id, or the only store. `at` is the place of the step's
+    /// fields.
     pub fn store(&self, at: &str, named: Option<&str>, errors: &mut Vec<Diagnostic>) {
         let action = at.rsplit('/').next().unwrap_or(at);
         let fixtures = &self.subject.scenario.fixtures;
@@ -90,24 +95,27 @@ impl<'a> Judge<'a> {
             Some(name) if stores.contains(&name) => {}
             Some(name) => {
                 let message = match fixtures.get(name) {
-                    // An unknown fixture is told at its own place.
+                    // An unknown fixture is reported where the fixture is declared.
                     Some(used) if library.get(&used.fixture).is_none() => return,
-                    Some(used) => format!("`{name}` is a `{}`, which is no S3 store", used.fixture),
+                    Some(used) => format!("`{name}` is a `{}`, which is not an S3 store", used.fixture),
                     None => format!("there is no S3 store `{name}`"),
                 };
                 errors.push(self.error(&format!("/{at}/store"), message).fix(suggest(name, stores, "stores")));
             }
             None if stores.len() == 1 => {}
             None if stores.is_empty() => {
-                // Where a fixture is unknown, it may have been the store.
+                // An unknown fixture could be the store.
                 if fixtures.values().all(|used| library.get(&used.fixture).is_some()) {
-                    let error =
-                        self.key_error(&format!("/{at}"), format!("`{action}` in a scenario without an S3 store"));
+                    let error = self.key_error(
+                        &format!("/{at}"),
+                        format!("`{action}` needs an S3 store, but the scenario has none"),
+                    );
                     errors.push(error.fix("add one under `fixtures`, for example `store: { use: minio, … }`"));
                 }
             }
             None => {
-                let error = self.key_error(&format!("/{at}"), format!("`{action}` does not say which store it asks"));
+                let error = self
+                    .key_error(&format!("/{at}"), format!("`{action}` has no `store`, but the scenario has several"));
                 errors.push(error.fix(format!("add `store:` with one of {}", list(&stores))));
             }
         }
@@ -119,11 +127,11 @@ impl<'a> Judge<'a> {
         let known = vantages.keys().map(String::as_str);
         match &self.step.from {
             None if from_vantage => {
-                let error = self.error("/id", format!("step `{}` does not say where it looks from", self.step.id));
+                let error = self.error("/id", format!("step `{}` has no vantage", self.step.id));
                 errors.push(error.fix(format!("add `from:` with a vantage{}", known_list(known))));
             }
             Some(_) if !from_vantage => {
-                let error = self.key_error("/from", format!("`{kind}` looks from no vantage"));
+                let error = self.key_error("/from", format!("`{kind}` does not use a vantage"));
                 errors.push(error.fix("remove `from`"));
             }
             Some(from) if !vantages.contains_key(from) => {
@@ -134,39 +142,38 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// What any step may say, whatever it does.
+    /// Checks the fields that every kind of step has.
     fn fields(&self, errors: &mut Vec<Diagnostic>) {
         let (step, kind, nature) = (self.step, self.step.kind(), self.step.nature());
         if step.vulnerable.is_some() && step.expect.is_none() && !nature.asserts {
-            let error = self.key_error("/vulnerable", "`vulnerable` on a step that expects nothing".to_owned());
-            errors.push(error.fix("add `expect:` with what shows that the attack succeeds"));
+            let error = self.key_error("/vulnerable", "`vulnerable` needs an expectation".to_owned());
+            errors.push(error.fix("add `expect:` with what a successful attack returns"));
         }
-        // What starts or groups others says itself what is wrong with waiting.
+        // `background` and `repeat` check `eventually` and `consistently` themselves.
         let others = matches!(nature.effect, Effect::Starts | Effect::Groups);
-        let says_nothing = step.expect.is_none() && !nature.asserts && !others;
+        let no_expectation = step.expect.is_none() && !nature.asserts && !others;
         if let Some(eventually) = step.eventually {
             if eventually.as_millis() <= 0 {
-                let error = self.error("/eventually", format!("a deadline of {eventually} has passed already"));
-                errors.push(error.fix("write how long to wait at most, for example `30s`"));
+                let error = self.error("/eventually", format!("a time limit of {eventually} has already passed"));
+                errors.push(error.fix("write a positive time limit, for example `30s`"));
             } else if nature.effect == Effect::Changes {
-                let error = self.key_error("/eventually", format!("`{kind}` is done once"));
-                errors.push(error.fix("remove `eventually`: it waits by itself until it is done"));
-            } else if says_nothing {
-                let error = self.key_error("/eventually", "`eventually` without anything to wait for".to_owned());
+                let error = self.key_error("/eventually", format!("`{kind}` is done only once"));
+                errors.push(error.fix("remove `eventually`; the step already waits until the change is complete"));
+            } else if no_expectation {
+                let error = self.key_error("/eventually", "`eventually` needs an expectation to wait for".to_owned());
                 errors.push(error.fix("add `expect:`, or remove `eventually`"));
             }
         }
         if step.stays.is_some() && step.eventually.is_none() {
-            let error = self.key_error("/stays", "`stays` without a time in which it is tried".to_owned());
+            let error = self.key_error("/stays", "`stays` needs `eventually`".to_owned());
             errors.push(error.fix("add `eventually:`, for example `eventually: 10s`"));
         }
         if let Some(consistently) = step.consistently {
             if consistently.as_millis() <= 0 {
-                let error = self.error("/consistently", format!("nothing can be seen to hold for {consistently}"));
-                errors.push(error.fix("write how long it must hold, for example `5s`"));
-            } else if says_nothing {
-                let error =
-                    self.key_error("/consistently", "`consistently` without anything that must hold".to_owned());
+                let error = self.error("/consistently", format!("an expectation cannot hold for {consistently}"));
+                errors.push(error.fix("write a positive span, for example `5s`"));
+            } else if no_expectation {
+                let error = self.key_error("/consistently", "`consistently` needs an expectation".to_owned());
                 errors.push(error.fix("add `expect:`, or remove `consistently`"));
             }
         }
@@ -179,25 +186,25 @@ impl<'a> Judge<'a> {
         let Some(expect) = &self.step.expect else {
             if rules.needs_expect() && !self.step.nature().is_act() {
                 let error =
-                    self.error("/id", format!("step `{}` expects nothing, so it asserts nothing", self.step.id));
+                    self.error("/id", format!("step `{}` has no expectation, so it asserts nothing", self.step.id));
                 errors.push(error.fix(format!("add `expect:` with any of {}", list(&names))));
             }
             return;
         };
         let given = expect.given();
         if given.is_empty() {
-            let error = self.key_error("/expect", "`expect` is empty, so nothing is asserted".to_owned());
-            errors.push(error.fix(format!("`{kind}` takes {}", list(&names))));
+            let error = self.key_error("/expect", "`expect` is empty, so it asserts nothing".to_owned());
+            errors.push(error.fix(format!("`{kind}` accepts the matchers {}", list(&names))));
         }
         for matcher in given.iter().filter(|matcher| !takes.contains(matcher)) {
             let what = rules.operation().map_or_else(|| kind.to_string(), |operation| format!("{kind} {operation}"));
-            let message = format!("`{what}` cannot expect `{matcher}`");
+            let message = format!("`{what}` does not accept the matcher `{matcher}`");
             let fix = if kind == Kind::Repeat {
                 "move it to a step of its `flow`".to_owned()
             } else if takes.is_empty() {
-                "remove `expect`: it fails when it cannot be done".to_owned()
+                "remove `expect`; the step fails if the change does not succeed".to_owned()
             } else {
-                format!("it takes {}", list(&names))
+                format!("accepted matchers: {}", list(&names))
             };
             errors.push(self.key_error(&format!("/expect/{matcher}"), message).fix(fix));
         }
@@ -206,42 +213,47 @@ impl<'a> Judge<'a> {
     }
 
     fn values(&self, expect: &WrittenExpect, errors: &mut Vec<Diagnostic>) {
-        let holds_nothing = |it: &Tree| it.value().as_object().is_none_or(serde_json::Map::is_empty);
+        let no_fields = |it: &Tree| it.value().as_object().is_none_or(serde_json::Map::is_empty);
         if let Some((name, _)) = expect.headers.iter().flatten().find(|(name, _)| name.chars().any(char::is_uppercase))
         {
             let error =
                 self.key_error(&format!("/expect/headers/{name}"), format!("the header `{name}` is not in lower case"));
-            errors.push(error.fix(format!("write `{}`: HTTP does not tell them apart", name.to_lowercase())));
+            errors.push(error.fix(format!("write `{}`; header names are not case-sensitive", name.to_lowercase())));
         }
         let odd = |address: &&Template| !address.is_open() && address.parse::<std::net::IpAddr>().is_err();
         if let Some(address) = expect.address.as_ref().filter(odd) {
-            let error = self.error("/expect/address", format!("`{}` is not an address", address.as_str()));
+            let error = self.error("/expect/address", format!("`{}` is not an IP address", address.as_str()));
             errors.push(error.fix("write an IP address or a template, for example \"{{ store.cluster-ip }}\""));
         }
         if expect.dns.is_some() && expect.address.is_some() {
             let error = self.key_error("/expect/address", "a name that does not resolve has no address".to_owned());
-            errors.push(error.fix("keep one of `dns` and `address`"));
+            errors.push(error.fix("remove `dns` or `address`"));
         }
         if expect.client.is_some() && expect.given().len() > 1 {
-            let error =
-                self.key_error("/expect/client", "a client that tells no answer has nothing else to judge".to_owned());
-            errors.push(error.fix("keep `client` alone, or what the answer must be"));
+            let error = self.key_error(
+                "/expect/client",
+                "`client` expects that there is no answer, so no other matcher is possible".to_owned(),
+            );
+            errors.push(error.fix("remove `client`, or remove the other matchers"));
         }
         if expect.absent == Some(false) {
-            let error = self.error("/expect/absent", "`absent: false` says nothing about the object".to_owned());
-            errors.push(error.fix("write the part that must be there: `object: { … }`"));
+            let error = self.error("/expect/absent", "`absent: false` asserts nothing".to_owned());
+            errors.push(error.fix("write the part that the object must contain: `object: { … }`"));
         } else if expect.absent.is_some() && expect.object.is_some() {
             let error = self.key_error("/expect/object", "an object that must be absent has no fields".to_owned());
-            errors.push(error.fix("keep one of `absent` and `object`"));
+            errors.push(error.fix("remove `absent` or `object`"));
         }
-        if expect.claims.as_ref().is_some_and(holds_nothing) {
-            let error = self.key_error("/expect/claims", "`claims` holds no claim".to_owned());
-            errors.push(error.fix("write what the token must say, for example `claims: { aud: [sts.amazonaws.com] }`"));
+        if expect.claims.as_ref().is_some_and(no_fields) {
+            let error = self.key_error("/expect/claims", "`claims` has no claim".to_owned());
+            errors.push(
+                error.fix("add a claim that the token must have, for example `claims: { aud: [sts.amazonaws.com] }`"),
+            );
         }
-        if expect.object.as_ref().is_some_and(holds_nothing) {
-            let error = self.key_error("/expect/object", "`object` holds no field".to_owned());
-            errors
-                .push(error.fix("write the part that must be there, for example `object: { spec: { replicas: 1 } }`"));
+        if expect.object.as_ref().is_some_and(no_fields) {
+            let error = self.key_error("/expect/object", "`object` has no field".to_owned());
+            errors.push(
+                error.fix("add a field that the object must have, for example `object: { spec: { replicas: 1 } }`"),
+            );
         }
     }
 
@@ -259,32 +271,30 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// What is wrong with a bound of a span, and the fix.
+/// What is wrong with a bound of a span, and how to fix it.
 fn wrong_span(SpanBound { at_least, below }: SpanBound) -> Option<(String, &'static str)> {
     match (at_least, below) {
-        (None, None) => {
-            Some(("a bound without a limit holds always".to_owned(), "write `below:`, `at-least:` or both"))
-        }
+        (None, None) => Some(("a bound without limits always holds".to_owned(), "write `below:`, `at-least:` or both")),
         (Some(least), Some(below)) if least >= below => {
-            Some((format!("nothing is {least} or more and below {below}"), "make `below` the greater of the two"))
+            Some((format!("no value is at least {least} and below {below}"), "`below` must be greater than `at-least`"))
         }
         (None, Some(below)) if below.as_millis() <= 0 => {
-            Some((format!("nothing is below {below}"), "write the first span that is too long, for example `1s`"))
+            Some((format!("no span is below {below}"), "write a positive span, for example `1s`"))
         }
         _ => None,
     }
 }
 
-/// What is wrong with a bound of a number, and the fix.
+/// What is wrong with a bound of a number, and how to fix it.
 fn wrong_number(bound: NumberBound) -> Option<(String, &'static str)> {
     let wrong = match bound {
-        NumberBound { below: None, at_least: None } => "a bound without a limit holds always".to_owned(),
+        NumberBound { below: None, at_least: None } => "a bound without limits always holds".to_owned(),
         NumberBound { below: Some(below), at_least: Some(least) } if least >= below => {
-            format!("nothing is {least} or more and below {below}")
+            format!("no value is at least {least} and below {below}")
         }
         _ => return None,
     };
-    Some((wrong, "write `below:`, `at-least:` or both, `below` the greater"))
+    Some((wrong, "write `below:`, `at-least:` or both; `below` must be the greater"))
 }
 
 fn known_list<'a>(names: impl Iterator<Item = &'a str>) -> String {

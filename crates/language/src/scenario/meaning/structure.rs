@@ -1,4 +1,4 @@
-//! Ids, vantages and trust.
+//! Checks ids, vantages and trust.
 
 use std::collections::HashMap;
 
@@ -11,16 +11,17 @@ use crate::scenario::matrix::MATRIX;
 use crate::scenario::model::{CLUSTER_AUTHORITY, Placed, PodVantage, ROUND};
 use crate::scenario::template::{VANTAGE, VARIANT, is_name};
 
-/// How many entries a section may have: far more than a person reads, few enough for rules that compare each with each.
+/// The largest number of entries in a section. It is far more than a person reads, and few enough for rules that
+/// compare every pair of entries.
 const ENTRIES_LIMIT: usize = 200;
 
-/// First words of templates that stand for something else than a fixture or a step.
+/// The first words of templates that do not refer to a fixture or a step.
 const RESERVED: [&str; 4] = [VANTAGE, VARIANT, MATRIX, ROUND];
 
-/// The shortest life of a token that the apiserver takes for a projected volume, in seconds.
+/// The shortest lifetime of a projected token that the apiserver accepts, in seconds.
 const SHORTEST_TOKEN_S: i64 = 600;
 
-/// A section that is too long to be judged.
+/// An error if a section is too long to be checked.
 pub(super) fn too_long(subject: &Subject<'_>) -> Option<Diagnostic> {
     let it = subject.scenario;
     let sections = [
@@ -34,21 +35,21 @@ pub(super) fn too_long(subject: &Subject<'_>) -> Option<Diagnostic> {
     Some(too_many(subject.places, section))
 }
 
-/// A list of steps that is too long to be looked at one by one.
+/// An error if a list of steps is too long to be checked step by step.
 pub(super) fn long_flow(length: usize, places: &dyn Places) -> Option<Diagnostic> {
     (length > ENTRIES_LIMIT).then(|| too_many(places, "flow"))
 }
 
 fn too_many(places: &dyn Places, section: &str) -> Diagnostic {
     let error = places.key_error(&join("", section), format!("`{section}` has more than {ENTRIES_LIMIT} entries"));
-    error.fix("make it several scenarios")
+    error.fix("split the scenario into several")
 }
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = ids(subject);
     errors.extend(vantages(subject));
     if subject.scenario.flow.is_empty() {
-        let error = subject.places.key_error("/flow", "`flow` is empty: nothing is asserted".to_owned());
+        let error = subject.places.key_error("/flow", "`flow` is empty, so it asserts nothing".to_owned());
         errors.push(
             error.fix("add a step: `- { id: name, from: VANTAGE, dns: { name: HOST }, expect: { address: … } }`"),
         );
@@ -56,15 +57,16 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-/// Ids are words, and unique among steps and fixtures, which share the names of templates.
+/// Checks that ids are valid names. Steps and fixtures share the names of templates, so their ids must be unique
+/// together.
 fn ids(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let scenario = subject.scenario;
     let mut errors = Vec::new();
     let mut reserved = Vec::new();
     let mut word = |id: &str, error: &dyn Fn(String) -> Diagnostic| {
         if !is_name(id) {
-            let message = format!("`{id}` cannot be an id");
-            errors.push(error(message).fix("lower-case letters, digits and dashes, beginning with a letter"));
+            let message = format!("`{id}` is not a valid id");
+            errors.push(error(message).fix("use lower-case letters, digits and dashes, and begin with a letter"));
         }
     };
     for id in scenario.fixtures.keys() {
@@ -80,23 +82,21 @@ fn ids(subject: &Subject<'_>) -> Vec<Diagnostic> {
         word(id, &|message| subject.places.key_error(&join("/variants", id), message));
     }
     for id in scenario.variants.keys().filter(|id| scenario.breaks.contains_key(*id)) {
-        let message = format!("`{id}` is the id of a break too");
+        let message = format!("`{id}` is also the id of a break");
         let error = subject.places.key_error(&join("/variants", id), message);
-        reserved.push(error.fix("both are chosen and reported by their ids: give one of them another"));
+        reserved.push(error.fix("change one of the two ids; runs are selected and reported by them"));
     }
     if scenario.fixtures.contains_key(CLUSTER_AUTHORITY) {
-        let message = format!("`{CLUSTER_AUTHORITY}` is the cluster itself, so no fixture can have that id");
+        let message = format!("`{CLUSTER_AUTHORITY}` is the cluster itself, so a fixture cannot have this id");
         let error = subject.places.key_error(&join("/fixtures", CLUSTER_AUTHORITY), message);
-        reserved
-            .push(error.fix(format!("give it another id: `trust: [{CLUSTER_AUTHORITY}]` means the cluster's own CA")));
+        reserved.push(error.fix(format!("change the id; `trust: [{CLUSTER_AUTHORITY}]` means the cluster's own CA")));
     }
     let all = scenario.steps();
     let steps = all.iter().map(|it| (&it.step.id, format!("{}/id", it.at)));
     let named = scenario.fixtures.keys().map(|id| (id, join("/fixtures", id))).chain(steps);
     for (id, at) in named.filter(|(id, _)| RESERVED.contains(&id.as_str())) {
-        let error =
-            subject.places.key_error(&at, format!("`{id}` is a word of templates, so nothing can have that id"));
-        reserved.push(error.fix(format!("`{{{{ {id}.… }}}}` would mean both: give it another id")));
+        let error = subject.places.key_error(&at, format!("`{id}` is reserved for templates, so it cannot be an id"));
+        reserved.push(error.fix(format!("change the id; `{{{{ {id}.… }}}}` would be ambiguous")));
     }
     for Placed { step, at, .. } in &all {
         word(&step.id, &|message| subject.places.error(&format!("{at}/id"), message));
@@ -108,12 +108,10 @@ fn ids(subject: &Subject<'_>) -> Vec<Diagnostic> {
         let at = format!("{at}/id");
         if let Some(first) = steps.get(step.id.as_str()) {
             let error = subject.places.error(&at, format!("two steps have the id `{}`", step.id));
-            errors.push(
-                error.fix(format!("the other is step {} of the flow; give this one an id of its own", first + 1)),
-            );
+            errors.push(error.fix(format!("the other is step {} of the flow; change one of the two ids", first + 1)));
         } else if scenario.fixtures.contains_key(&step.id) {
-            let error = subject.places.error(&at, format!("`{}` is the id of a fixture too", step.id));
-            errors.push(error.fix(format!("`{{{{ {} }}}}` would mean both: give the step another id", step.id)));
+            let error = subject.places.error(&at, format!("`{}` is also the id of a fixture", step.id));
+            errors.push(error.fix(format!("change the id of the step; `{{{{ {} }}}}` would be ambiguous", step.id)));
         }
         steps.entry(&step.id).or_insert(index);
     }
@@ -129,21 +127,23 @@ fn vantages(subject: &Subject<'_>) -> Vec<Diagnostic> {
             (None, Some(outside)) => ("outside", &outside.trust),
             (Some(_), Some(_)) => {
                 let error = subject.places.key_error(&at, format!("vantage `{id}` is both `pod` and `outside`"));
-                errors.push(error.fix("make it two vantages"));
+                errors.push(error.fix("split it into two vantages"));
                 continue;
             }
             (None, None) => {
-                let error = subject.places.key_error(&at, format!("vantage `{id}` says neither `pod` nor `outside`"));
+                let error = subject.places.key_error(&at, format!("vantage `{id}` has neither `pod` nor `outside`"));
                 errors.push(error.fix(format!("write `{id}: {{ pod: {{}} }}` or `{id}: {{ outside: {{}} }}`")));
                 continue;
             }
         };
         if let Some(image) = vantage.image().filter(|image| !is_name(image)) {
-            let error = subject.places.error(&format!("{at}/{place}/image"), format!("`{image}` is no image's name"));
-            errors.push(error.fix("write a name of images.lock, for example `clients`, not a reference"));
+            let error = subject
+                .places
+                .error(&format!("{at}/{place}/image"), format!("`{image}` is not a valid name of an image"));
+            errors.push(error.fix("write a name from images.lock, for example `clients`, and not an image reference"));
         }
         for (index, authority) in trust.iter().enumerate() {
-            errors.extend(trusted(subject, authority, &format!("{at}/{place}/trust/{index}")));
+            errors.extend(check_trust(subject, authority, &format!("{at}/{place}/trust/{index}")));
         }
         if let Some(spec) = &vantage.pod {
             errors.extend(pod(subject, spec, &join(&at, "pod")));
@@ -152,11 +152,11 @@ fn vantages(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-/// What a pod's fields say to each other.
+/// Checks that the fields of a pod are consistent.
 fn pod(subject: &Subject<'_>, spec: &PodVantage, at: &str) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     for (index, authority) in spec.ca_bundle.iter().enumerate() {
-        errors.extend(trusted(subject, authority, &format!("{at}/ca-bundle/{index}")));
+        errors.extend(check_trust(subject, authority, &format!("{at}/ca-bundle/{index}")));
     }
     let of_the_token = [
         ("audience", spec.audience.is_some()),
@@ -165,27 +165,29 @@ fn pod(subject: &Subject<'_>, spec: &PodVantage, at: &str) -> Vec<Diagnostic> {
     ];
     for (key, given) in of_the_token {
         if given && spec.service_account.is_none() {
-            let error = subject.places.key_error(&join(at, key), format!("`{key}` without a token to have it"));
-            errors.push(error.fix("add `service-account:`, whose token is then projected into the pod"));
+            let error = subject
+                .places
+                .key_error(&join(at, key), format!("`{key}` has no effect, because the pod has no projected token"));
+            errors.push(error.fix("add `service-account:`; its token is then projected into the pod"));
         }
     }
     if spec.token_lifetime.is_some_and(|it| it.as_seconds() < SHORTEST_TOKEN_S) {
-        let message = "the apiserver gives no token that lives less than ten minutes".to_owned();
+        let message = "the apiserver issues no token that is valid for less than ten minutes".to_owned();
         errors.push(subject.places.error(&join(at, "token-lifetime"), message).fix("write 10m or more"));
     }
     errors
 }
 
-fn trusted(subject: &Subject<'_>, authority: &str, at: &str) -> Option<Diagnostic> {
+fn check_trust(subject: &Subject<'_>, authority: &str, at: &str) -> Option<Diagnostic> {
     if authority == CLUSTER_AUTHORITY {
         return None;
     }
     let fixtures = &subject.scenario.fixtures;
     let is_authority = |name: &str| subject.library.get(name).is_some_and(Fixture::is_authority);
     let message = match fixtures.get(authority) {
-        // An unknown fixture is told at its own place.
+        // An unknown fixture is reported where the fixture is declared.
         Some(used) if is_authority(&used.fixture) || subject.library.get(&used.fixture).is_none() => return None,
-        Some(used) => format!("`{authority}` is a `{}`, which is no certificate authority", used.fixture),
+        Some(used) => format!("`{authority}` is a `{}`, which is not a certificate authority", used.fixture),
         None => format!("there is no certificate authority `{authority}`"),
     };
     let known = fixtures.iter().filter(|(_, used)| is_authority(&used.fixture)).map(|(id, _)| id.as_str());

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A break: a change, and what must then be so.
+/// A break: a change, and the failures that it must cause.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Break {
@@ -15,28 +15,28 @@ pub struct Break {
     pub summary: Option<String>,
     /// What is changed.
     pub change: Change,
-    /// The steps that must fail, each with its cause; or the readiness of a fixture, `store.ready`: its id, a dot, and the
-    /// name of an entry of its `ready`; or `cluster.ready`, whose words are the node's. Where a readiness fails, the flow is
-    /// not run.
+    /// What must fail, each with its cause. A key is the id of a step; or a readiness condition of a fixture, such as
+    /// `store.ready` (the fixture's id, a dot, and the name of an entry of its `ready`); or `cluster.ready`, whose
+    /// messages come from the node. If a readiness condition fails, the flow is not run.
     pub fails: IndexMap<String, CauseSpec>,
-    /// The steps that are not reached because one they need failed.
+    /// The steps that are not run because a step that they depend on fails.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocks: Vec<String>,
 }
 
-/// A change under which everything must hold as it does in the baseline: another way to the same end.
+/// A change with which every expectation of the baseline must still hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Alternative {
-    /// One line that says what is otherwise in this variant.
+    /// One line that says what differs in this variant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
     /// What is changed.
     pub change: Change,
 }
 
-/// Changes of typed places by id. A mapping is merged into what stands there, `null` takes a field away, and the word
-/// `remove` takes the whole thing away.
+/// Changes to entries by their ids. A mapping is merged into the entry, `null` removes a field, and the word `remove`
+/// removes the whole entry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Change {
@@ -54,48 +54,50 @@ pub struct Change {
     pub cluster: Option<Value>,
 }
 
-/// The cause that a step must fail with: the first layer that fails, and what is said there. Every key given must hold.
+/// The cause with which a step must fail: the first layer that fails, and its details. All keys that are present must
+/// hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CauseSpec {
     /// The name cannot be resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<OneOrMore<DnsFault>>,
-    /// No TCP connection.
+    /// No TCP connection can be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect: Option<ConnectFault>,
-    /// The handshake fails.
+    /// The TLS handshake fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsFault>,
-    /// This status instead of the expected one.
+    /// The answer has this status instead of the expected one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 100, max = 599))]
     pub status: Option<u16>,
-    /// This S3 error code.
+    /// The answer has this S3 error code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<String>,
-    /// This error code of the security token service.
+    /// The answer has this error code of the security token service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sts: Option<String>,
     /// This matcher does not hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mismatch: Option<String>,
-    /// The object is missing or refused; the words that must be in the reason.
+    /// The object is missing, or the change is refused. The reason must contain this text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
     /// The program ends with this exit code instead of the expected one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 255))]
     pub exit: Option<i32>,
-    /// The client refuses to send, is not there, or tells no answer but words of its own; words that must be in them.
+    /// The client refuses to send, is missing, or returns an error text instead of an answer. The text must contain
+    /// this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
-    /// Words that the server's or library's message must hold.
+    /// The message of the server or the library must contain this text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// One word, or a list of which any will do.
+/// One value, or a list of alternatives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OneOrMore<T>(pub Vec<T>);
 
@@ -131,7 +133,7 @@ impl<T: JsonSchema> JsonSchema for OneOrMore<T> {
 }
 
 impl CauseSpec {
-    /// The layers that are given: everything but `message`.
+    /// The layers that are present: every key except `message`.
     pub fn layers(&self) -> Vec<&'static str> {
         let Self { dns, connect, tls, status, s3, sts, mismatch, resource, exit, client, message: _ } = self;
         let all = [

@@ -1,26 +1,26 @@
-//! What a step captures.
+//! Captures: values of a step's answer for later steps.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A value for later steps: where it is, and whether it is a secret.
+/// A value for later steps: its position in the answer, and whether it is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capture {
-    /// JSON pointer into the whole answer.
+    /// A JSON pointer into the whole answer.
     pub path: String,
-    /// Whether record and reports show only a digest of it.
+    /// Whether the record and the reports show only a digest of it.
     pub secret: bool,
 }
 
-/// A value for later steps that may be a secret.
+/// A value for later steps that can be secret.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct CaptureSpec {
-    /// JSON pointer into the whole answer.
+    /// A JSON pointer into the whole answer.
     path: String,
-    /// Record and reports show only a digest of it, and it is redacted wherever else it appears. What is captured from the
-    /// `data` of a Secret is so without this.
+    /// The record and the reports show only a digest of the value, and it is redacted everywhere else. Values from the
+    /// `data` of a Secret are always secret.
     #[serde(default)]
     secret: bool,
 }

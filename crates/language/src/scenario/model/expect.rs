@@ -1,4 +1,4 @@
-//! What must hold of a step: the values of matchers, as they are written and as they are filled in.
+//! The expectations of a step: the values of its matchers, as they are written and with their references replaced.
 
 use indexmap::IndexMap;
 use parallax_vocab::DnsFault;
@@ -12,45 +12,45 @@ use crate::scenario::duration::Span;
 use crate::scenario::parts::{Parts, no_parts};
 use crate::scenario::template::{Template, Tree, Words};
 
-/// A bound of a span: one of the two, or both.
+/// A bound of a span, with one limit or both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SpanBound {
-    /// It must be shorter than this.
+    /// The span must be shorter than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<Span>,
-    /// It must be as long as this or longer.
+    /// The span must be at least this long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least: Option<Span>,
 }
 
-/// A bound of a number: one of the two, or both.
+/// A bound of a number, with one limit or both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NumberBound {
-    /// It must be less than this.
+    /// The number must be less than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<f64>,
-    /// It must be this or more.
+    /// The number must be at least this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least: Option<f64>,
 }
 
 no_parts!(SpanBound, NumberBound);
 
-/// What must hold, as a scenario writes it: texts may refer to what is known later.
+/// An expectation as it is written in a scenario. Its texts can contain references.
 pub type WrittenExpect = Expect<Template, Tree, ChainOf>;
 
 /// The value of a matcher as it is written.
 pub(super) trait Written: Parts {
-    /// What it is once its references are replaced.
+    /// The type of the value after its references are replaced.
     type Filled;
 
-    /// The value with every reference replaced.
+    /// Replaces every reference.
     fn fill(&self, words: &Words<'_>) -> Result<Self::Filled, String>;
 }
 
-/// Values that refer to nothing.
+/// Types without references.
 macro_rules! plain {
     ($($type:ty),* $(,)?) => {
         $(impl Written for $type {

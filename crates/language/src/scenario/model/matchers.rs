@@ -1,8 +1,8 @@
-//! The table of the matchers. A matcher is one row, and all that there is of it comes from that row: the key of `expect` with
-//! its schema, which kinds of step take it, what is filled in, what can be wrong with its value, and what the judge observes
-//! ([`Wanted`], which it matches without a default).
+//! The table of matchers. A matcher is one row, and everything about it comes from that row: its key in `expect` with
+//! its schema, the kinds of step that take it, the references in it, the checks of its value, and what the judge
+//! observes. The judge matches on [`Wanted`] without a default arm, so the compiler finds a missing case.
 //!
-//! The rows stand in the order in which matchers are judged: the first that does not hold is the cause.
+//! The order of the rows is the order in which matchers are judged. The first matcher that does not hold is the cause.
 
 use std::fmt;
 use std::ops::Deref;
@@ -18,55 +18,55 @@ use super::expect::{NumberBound, SpanBound, Written as _, WrittenExpect};
 use crate::scenario::parts::{Parts as _, See, below};
 use crate::scenario::template::Words;
 
-/// What matchers read, and steps bring.
+/// The parts of an answer. Matchers read them, and kinds of step provide them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The status of an answer, and a store's error code.
     Store,
     /// The answer of the security token service.
     TokenService,
-    /// A token, and what vouches for it.
+    /// A token, and the result of the check of its signature.
     Token,
-    /// What a name resolves to.
+    /// The addresses of a name.
     Name,
-    /// A connection: where it went, and the certificates that were sent.
+    /// A connection: its address, and the certificates that the server sent.
     Connection,
     /// The headers of an answer.
     Headers,
     /// The body of an answer.
     Body,
-    /// What a listing holds.
+    /// The keys in a listing.
     Listing,
-    /// What a client of others says where it tells no answer.
+    /// The error text of a foreign client that returns no answer.
     Client,
-    /// How a program ended, and what it wrote.
+    /// The exit code and the output of a program.
     Program,
-    /// A Kubernetes object, or that there is none.
+    /// A Kubernetes object, or its absence.
     Object,
     /// The events of an object.
     Events,
-    /// What containers wrote.
+    /// The lines that containers wrote.
     Log,
-    /// What a prober counted.
+    /// The counts of a prober.
     Prober,
-    /// The numbers of rounds.
+    /// The numbers that rounds captured.
     Figures,
     /// One number.
     Measure,
-    /// A database.
+    /// The result of a look at a database.
     Database,
     /// The objects of a replica.
     Replica,
 }
 
-/// What kind of value a matcher has, for rules that hold for all values of a kind.
+/// The kind of a matcher's value, for rules that apply to all values of a kind.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Shape<'a> {
-    /// Words that must be there: an empty text would be in everything.
+    /// A text that must be contained. An empty text would always be contained.
     Words(&'a str),
-    /// A whole text, which may be empty.
+    /// A text that is compared as a whole. It may be empty.
     Whole,
-    /// A value under each of several names, each of which is a matcher.
+    /// Several values by name. Each of them is a matcher.
     Each,
     /// A part of a larger value.
     Part,
@@ -74,7 +74,7 @@ pub enum Shape<'a> {
     Span(SpanBound),
     /// A bound of a number.
     Number(NumberBound),
-    /// A value that can say nothing wrong.
+    /// A value for which no rule is needed.
     Plain,
 }
 
@@ -84,7 +84,7 @@ macro_rules! matchers {
         $(#[schemars($($schema:tt)*)])?
         $name:ident $key:literal $field:ident: $type:ty, $shape:ident, [$($source:ident),+];
     )*) => {
-        /// What must hold: every key that is given. Which keys a step takes depends on what it does.
+        /// What must hold. All keys that are present must hold. The kind of the step decides which keys it takes.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(
             deny_unknown_fields,
@@ -101,30 +101,30 @@ macro_rules! matchers {
             )*
         }
 
-        /// The matchers.
+        /// The key of a matcher.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Matcher {
             $($(#[doc = $doc])+ $name,)*
         }
 
-        /// A matcher that is given, with what it expects.
+        /// A matcher that is present, with its expected value.
         #[derive(Debug)]
         pub enum Wanted<'a, Text = String, Tree = Value, Chain = String> {
             $($(#[doc = $doc])+ $name(&'a $type),)*
         }
 
         impl Matcher {
-            /// All of them, in the order in which they are judged.
+            /// All matchers, in the order in which they are judged.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// Its key in `expect`.
+            /// The key in `expect`.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => $key,)*
                 }
             }
 
-            /// What it reads: any of these.
+            /// The sources that it can read. One of them is enough.
             pub fn reads(self) -> &'static [Source] {
                 match self {
                     $(Self::$name => &[$(Source::$source),+],)*
@@ -133,7 +133,7 @@ macro_rules! matchers {
         }
 
         impl<Text, Tree, Chain> Expect<Text, Tree, Chain> {
-            /// What is given, in the order in which it is judged.
+            /// The matchers that are present, in the order in which they are judged.
             pub fn wanted(&self) -> Vec<Wanted<'_, Text, Tree, Chain>> {
                 let mut wanted = Vec::new();
                 $(wanted.extend(self.$field.as_ref().map(Wanted::$name));)*
@@ -148,7 +148,7 @@ macro_rules! matchers {
         }
 
         impl<Text, Tree, Chain> Wanted<'_, Text, Tree, Chain> {
-            /// Which matcher it is.
+            /// The key of the matcher.
             pub fn matcher(&self) -> Matcher {
                 match self {
                     $(Self::$name(_) => Matcher::$name,)*
@@ -157,7 +157,7 @@ macro_rules! matchers {
         }
 
         impl<Text: Deref<Target = str>, Tree, Chain: Deref<Target = str>> Wanted<'_, Text, Tree, Chain> {
-            /// What kind of value it has.
+            /// The kind of its value.
             pub fn shape(&self) -> Shape<'_> {
                 match self {
                     $(Self::$name(it) => matchers!(@$shape it),)*
@@ -166,12 +166,12 @@ macro_rules! matchers {
         }
 
         impl WrittenExpect {
-            /// Shows every part that refers to something, with its pointer.
+            /// Visits every part that can contain a reference, with its pointer.
             pub fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
                 $(below(at, stringify!($field), |at| self.$field.see(at, to));)*
             }
 
-            /// What must hold, with every reference replaced.
+            /// The expectation with every reference replaced.
             pub fn filled(&self, words: &Words<'_>) -> Result<Expect, String> {
                 Ok(Expect { $($field: self.$field.as_ref().map(|it| it.fill(words)).transpose()?),* })
             }
@@ -187,88 +187,92 @@ macro_rules! matchers {
 }
 
 matchers! {
-    /// HTTP status code (`http`, `s3`).
+    /// The HTTP status code (`http`, `s3`).
     #[schemars(range(min = 100, max = 599))]
     Status "status" status: u16, plain, [Store, TokenService];
-    /// S3 error code (`http`, `s3`).
+    /// The S3 error code (`http`, `s3`).
     S3 "s3" s3: Text, words, [Store];
-    /// Error code of the security token service (`sts`).
+    /// The error code of the security token service (`sts`).
     Sts "sts" sts: Text, words, [TokenService];
-    /// Some event has this reason (`event`): `FailedMount`.
+    /// At least one event has this reason (`event`): `FailedMount`.
     Reason "reason" reason: Text, words, [Events];
-    /// The server's message holds this text (`sts`), or some event's does (`event`). Where `reason` is given too, it is the same event's.
+    /// The server's message contains this text (`sts`), or the message of at least one event does (`event`). With
+    /// `reason`, one event must have both.
     Message "message" message: Text, words, [TokenService, Events];
-    /// A part of the token's claims, as `object` has it (`jwt`).
+    /// A part of the token's claims, compared as `object` is (`jwt`).
     Claims "claims" claims: Tree, part, [Token];
-    /// Whether the published keys vouch for the token (`jwt`).
+    /// Whether the published keys verify the token's signature (`jwt`).
     Signature "signature" signature: Signature, plain, [Token];
-    /// The name must not resolve, and the resolver must say this (`dns`).
+    /// The name must not resolve, and the resolver must give this answer (`dns`).
     Dns "dns" dns: DnsFault, plain, [Name];
-    /// The client must tell no answer, and these words must be among its own (`client`): what it is known to be unable to do.
+    /// The client must return no answer, and its error text must contain this text (`client`). Use it for what a client
+    /// is known not to support.
     Client "client" client: Text, words, [Client];
-    /// The only address that the name has (`dns`), or that was connected to (`tls`, `http`).
+    /// The only address of the name (`dns`), or the address of the connection (`tls`, `http`).
     Address "address" address: Text, words, [Name, Connection];
-    /// How many certificates the server sends (`tls`, `http`).
+    /// The number of certificates that the server sends (`tls`, `http`).
     ChainLength "chain-length" chain_length: usize, plain, [Connection];
     /// A name in the server's leaf certificate (`tls`, `http`).
     CertificateName "certificate-name" certificate_name: Text, words, [Connection];
-    /// Serial number of the server's leaf certificate (`tls`, `http`), lower-case hexadecimal, as a `rotate` step yields it.
+    /// The serial number of the server's leaf certificate (`tls`, `http`), in lower-case hexadecimal, like the value of
+    /// a `rotate` step.
     Serial "serial" serial: Text, words, [Connection];
-    /// The chain that the server sends is the one that this earlier `tls` or `http` step saw: same leaf, same issuers.
+    /// The server sends the same certificate chain that this earlier `tls` or `http` step saw: the same leaf and
+    /// issuers.
     SameChainAs "same-chain-as" same_chain_as: Chain, words, [Connection];
-    /// Headers of the answer (`http`), names in lower case.
+    /// Headers of the answer (`http`). Their names are in lower case.
     Headers "headers" headers: IndexMap<String, Text>, each, [Headers];
     /// The whole body (`http`, `s3 get`).
     Body "body" body: Text, whole, [Body];
-    /// Keys that a listing holds, exactly (`s3 list`).
+    /// The exact list of the keys in a listing (`s3 list`).
     Keys "keys" keys: Vec<Text>, plain, [Listing];
-    /// The exit code (`script`); 128 and the signal's number where a signal ended it. 0 where nothing is said.
+    /// The exit code (`script`). A program that a signal ended has 128 plus the number of the signal. The default is 0.
     #[schemars(range(min = 0, max = 255))]
     Exit "exit" exit: i32, plain, [Program];
-    /// Words that standard output holds (`script`).
+    /// Standard output contains this text (`script`).
     Stdout "stdout" stdout: Text, words, [Program];
-    /// Words that standard error holds (`script`).
+    /// Standard error contains this text (`script`).
     Stderr "stderr" stderr: Text, words, [Program];
-    /// A part of the JSON that standard output is (`script`), compared as `object` is.
+    /// Standard output is JSON and contains this part (`script`). It is compared as `object` is.
     Json "json" json: Tree, part, [Program];
-    /// A part of the object: every field given must be there and equal (`resource`). Entries of a list that have a
-    /// `type` or `name` are found by it, wherever they stand; other lists are compared whole.
+    /// A part of the object (`resource`): every given field must exist and be equal. Entries of a list that have a
+    /// `type` or a `name` are matched by it, in any position. Other lists are compared as a whole.
     Object "object" object: Tree, part, [Object];
-    /// `true`: there must be no such object (`resource`).
+    /// `true`: the object must not exist (`resource`).
     Absent "absent" absent: bool, plain, [Object];
-    /// Some line holds this text (`log`).
+    /// At least one line contains this text (`log`).
     Line "line" line: Text, words, [Log];
-    /// No line holds this text (`log`).
+    /// No line contains this text (`log`).
     NoLine "no-line" no_line: Text, words, [Log];
-    /// How many probes failed so far, exactly (`prober`).
+    /// The exact number of failed probes so far (`prober`).
     Failures "failures" failures: u64, plain, [Prober];
-    /// The longest time between two successful probes: the outage that a client sees (`prober`). The prober's beginning
-    /// and its end bound it too.
+    /// The longest time between two successful probes, which is the outage that a client sees (`prober`). The start and
+    /// the end of the prober count as limits too.
     LongestGap "longest-gap" longest_gap: SpanBound, span, [Prober];
-    /// How many different leaf certificates the probes met, exactly (`prober`).
+    /// The exact number of different leaf certificates that the probes saw (`prober`).
     Serials "serials" serials: usize, plain, [Prober];
-    /// Probes that have an outcome, at the least (`prober`).
+    /// The smallest number of completed probes (`prober`).
     AtLeast "at-least" at_least: u64, plain, [Prober];
-    /// How many numbers there are, exactly (`figures`).
+    /// The exact number of values (`figures`).
     Count "count" count: usize, plain, [Figures];
-    /// The median (`figures`); of an even count, the lower of the two in the middle.
+    /// The median (`figures`). For an even number of values it is the lower of the two in the middle.
     Median "median" median: NumberBound, number, [Figures];
-    /// The greatest (`figures`).
+    /// The greatest value (`figures`).
     Worst "worst" worst: NumberBound, number, [Figures];
-    /// What `PRAGMA integrity_check` says (`sqlite`): `ok`.
+    /// The result of `PRAGMA integrity_check` (`sqlite`): `ok`.
     Integrity "integrity" integrity: Text, words, [Database];
-    /// How many rows the database holds (`sqlite`).
+    /// The number of rows in the database (`sqlite`).
     Rows "rows" rows: NumberBound, number, [Database];
-    /// How many objects the replica has (`replica`).
+    /// The number of objects of the replica (`replica`).
     Objects "objects" objects: NumberBound, number, [Replica];
-    /// How long ago the newest object of the replica was written (`replica`).
+    /// The age of the newest object of the replica (`replica`).
     Newest "newest" newest: SpanBound, span, [Replica];
-    /// The number that is measured (`measure`).
+    /// The measured number (`measure`).
     Value "value" value: NumberBound, number, [Measure];
 }
 
 impl Matcher {
-    /// Those that read any of these.
+    /// The matchers that read any of these sources.
     pub fn reading(sources: &[Source]) -> Vec<Self> {
         Self::ALL.iter().copied().filter(|it| it.reads().iter().any(|source| sources.contains(source))).collect()
     }
@@ -281,14 +285,14 @@ impl fmt::Display for Matcher {
 }
 
 impl<Text, Tree, Chain> Expect<Text, Tree, Chain> {
-    /// The matchers that are given.
+    /// The keys of the matchers that are present.
     pub fn given(&self) -> Vec<Matcher> {
         self.wanted().iter().map(Wanted::matcher).collect()
     }
 }
 
 impl<Text, Tree, Chain> Wanted<'_, Text, Tree, Chain> {
-    /// Its names in verdicts: each header is a matcher.
+    /// The names in verdicts. Each header is a matcher of its own.
     pub fn names(&self) -> Vec<String> {
         match self {
             Self::Headers(all) => all.keys().map(|header| format!("{}.{header}", self.matcher())).collect(),
@@ -302,7 +306,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_matcher_has_the_name_under_which_scenarios_write_it() {
+    fn a_matcher_has_the_name_of_its_key_in_scenarios() {
         for matcher in Matcher::ALL {
             let field = matcher.name().replace('-', "_");
             assert!(format!("{:?}", Expect::<String>::default()).contains(&format!("{field}: None")), "{matcher}");

@@ -1,7 +1,7 @@
-//! A scenario as it is written: one strict YAML file, typed.
+//! The types of a scenario file: one strict YAML file.
 //!
-//! These types are the language. The JSON Schema that editors use and the loader checks against is generated from
-//! them, so a field's documentation here is what a person sees at the keyboard.
+//! These types are the language. The JSON Schema for editors and for the loader's check is generated from them, so an
+//! editor shows the documentation of a field to its user.
 
 mod breaks;
 mod capture;
@@ -31,68 +31,69 @@ pub use super::action::{
     TlsStep, TokenSpec, Workload, placed,
 };
 
-/// The word for the cluster's own certificate authority, which signs what the apiserver serves. No fixture may have it as
-/// its id.
+/// The name of the cluster's own certificate authority, which signs the apiserver's certificate. No fixture may have
+/// this id.
 pub const CLUSTER_AUTHORITY: &str = "cluster";
 
-/// What a break names whose cluster does not start.
+/// The key in `fails` of a break whose cluster does not start.
 pub const CLUSTER_READY: &str = "cluster.ready";
 
-/// A scenario: a baseline in which every expectation holds, and breaks, each of which says what must then fail.
+/// A scenario: a baseline in which every expectation holds, and breaks, each with the failures that it must cause.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Scenario {
-    /// Name of the scenario: the same as its folder.
+    /// The name of the scenario, equal to the name of its folder.
     pub name: String,
     /// One line that says what holds when the scenario passes.
     pub summary: String,
-    /// Words to select scenarios by.
+    /// Words by which scenarios can be selected.
     #[serde(default)]
     pub labels: Vec<String>,
-    /// What must be to be had where the scenario runs. Where it is not, the scenario is skipped, and the report says why.
+    /// What must be available to run the scenario. If it is not available, the scenario is skipped, and the report says
+    /// why.
     #[serde(default, skip_serializing_if = "Requires::is_empty")]
     pub requires: Requires,
-    /// What the cluster must be like. Scenarios that ask for the same share one.
+    /// The properties that the cluster must have. Scenarios with the same properties share a cluster.
     #[serde(default)]
     pub cluster: ClusterTraits,
-    /// The environment, by id: reusable parts with their parameters.
+    /// The environment: fixtures by id, with their parameters.
     #[serde(default)]
     pub fixtures: IndexMap<String, FixtureUse>,
-    /// The places to look from, by id.
+    /// The places from which questions are asked, by id.
     #[serde(default)]
     pub vantages: IndexMap<String, VantageSpec>,
-    /// Axes with their values, for steps that are written once and done for each value: a step that says
-    /// `{{ matrix.AXIS }}` becomes one step for each value, with the id `ID-VALUE`, and so do the steps that refer to it.
+    /// Axes with their values. A step that contains `{{ matrix.AXIS }}` becomes one step for each value, with the id
+    /// `ID-VALUE`. So do the steps that refer to it.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub matrix: IndexMap<String, Values>,
-    /// Whether each answer of a store counts only where the store's own trace confirms who asked; else the report says how
-    /// many answers nobody confirmed.
+    /// Whether the store's own trace must confirm who asked for each answer. Without it, the report gives the number of
+    /// answers that were not confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Confirmation>,
-    /// What is done and expected, in order.
+    /// The steps, in order.
     pub flow: Vec<Step>,
-    /// Small declared changes, by id, under which everything must hold as it does in the baseline.
+    /// Small changes, by id, with which every expectation of the baseline must still hold.
     #[serde(default)]
     pub variants: IndexMap<String, Alternative>,
-    /// Small declared changes, by id, each with what must then fail and why.
+    /// Small changes, by id, each with the failures that it must cause.
     #[serde(default)]
     pub breaks: IndexMap<String, Break>,
 }
 
-/// What a store's trace has to say of its answers.
+/// The role of a store's trace in the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Confirmation {
-    /// An answer that it does not confirm fails the step.
+    /// An answer that the trace does not confirm fails the step.
     Required,
 }
 
-/// What a scenario cannot do without, and no recipe makes.
+/// What a scenario requires and no recipe can build.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Requires {
-    /// Names of images that exist only as they are published (`images/images.lock`): somebody's own build, which nobody else
-    /// can make from packages.
+    /// The names of images that are only available as published images (`images/images.lock`), such as a vendor's own
+    /// build that cannot be rebuilt from packages.
     #[serde(default)]
     pub published: Vec<String>,
 }
@@ -104,54 +105,55 @@ impl Requires {
     }
 }
 
-/// The values of an axis: at least one, each a part of ids.
+/// The values of an axis. There is at least one, and each becomes a part of ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Values(#[schemars(length(min = 1))] pub Vec<String>);
 
 impl Scenario {
-    /// Every step with its place, those within a `repeat` right after the step that holds them.
+    /// All steps with their positions. The steps of a `repeat` follow the `repeat` itself.
     pub fn steps(&self) -> Vec<Placed<'_>> {
         placed(&self.flow)
     }
 
-    /// A step by its id.
+    /// The step with this id.
     pub fn step(&self, id: &str) -> Option<&Step> {
         self.steps().into_iter().map(|it| it.step).find(|step| step.id == id)
     }
 }
 
-/// What a scenario needs of its cluster.
+/// The properties that a scenario requires of its cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ClusterTraits {
-    /// Who may read the issuer's documents (`/.well-known/openid-configuration` and the keys) without saying who they
-    /// are. Where it is left out, what the fixtures need.
+    /// Who may read the discovery documents of the ServiceAccount issuer (`/.well-known/openid-configuration` and the
+    /// keys) without authentication. The default is what the fixtures require.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
-    /// Arguments of the kube-apiserver, `flag=value` without dashes, as `--kube-apiserver-arg` takes them.
+    /// Arguments for the kube-apiserver, as `flag=value` without dashes, like those of `--kube-apiserver-arg`.
     #[serde(default)]
     pub apiserver_args: Vec<String>,
-    /// Arguments of the kubelet, as `--kubelet-arg` takes them.
+    /// Arguments for the kubelet, like those of `--kubelet-arg`.
     #[serde(default)]
     pub kubelet_args: Vec<String>,
-    /// Further names or addresses in the apiserver's certificate, as `--tls-san` takes them.
+    /// Additional names or addresses for the apiserver's certificate, like those of `--tls-san`.
     #[serde(default)]
     pub tls_san: Vec<String>,
-    /// The name under which the apiserver is published outside the cluster, at port 6443: the edge passes TLS through.
+    /// The host name under which the apiserver is published outside the cluster, at port 6443. The edge passes TLS
+    /// through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<String>,
 }
 
-/// How far the apiserver is open to those who do not say who they are. A rule (RBAC) must still allow what they ask.
+/// How far the apiserver accepts requests without authentication. An RBAC rule must still allow the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Discovery {
-    /// Not at all, as k3s starts.
+    /// Not at all, which is the default of k3s.
     None,
-    /// The two discovery paths only, by an `AuthenticationConfiguration`.
+    /// Only for the two discovery paths, with an `AuthenticationConfiguration`.
     Narrow,
-    /// Everywhere, by `anonymous-auth=true`.
+    /// For all paths, with `anonymous-auth=true`.
     Anonymous,
 }
 
@@ -159,9 +161,9 @@ pub enum Discovery {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "serde_json::Map<String, Value>", into = "serde_json::Map<String, Value>")]
 pub struct FixtureUse {
-    /// Name of the fixture, a folder in `fixtures/`.
+    /// The name of the fixture, a folder in `fixtures/`.
     pub fixture: String,
-    /// Its parameters; checked against what the fixture declares.
+    /// The parameters. They are checked against the declaration in the fixture.
     pub parameters: serde_json::Map<String, Value>,
 }
 
@@ -195,7 +197,7 @@ impl JsonSchema for FixtureUse {
             "description": "A fixture and its parameters: `{ use: minio, host: minio.example.com }`.",
             "type": "object",
             "required": ["use"],
-            "properties": { "use": { "type": "string", "description": "Name of the fixture, a folder in `fixtures/`." } }
+            "properties": { "use": { "type": "string", "description": "The name of the fixture, a folder in `fixtures/`." } }
         })
     }
 }

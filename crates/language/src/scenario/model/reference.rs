@@ -1,5 +1,5 @@
-//! References to steps, as types: what follows a step (a matrix, what is blocked, the check that there is such a step) finds
-//! them by it, whatever their key is called.
+//! Types for references to steps. The matrix, the calculation of blocked steps and the check that the step exists find
+//! references by these types, whatever their keys are.
 
 use std::fmt;
 use std::ops::Deref;
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::scenario::parts::{Leaves, Part, Parts, See};
 use crate::scenario::template::Words;
 
-/// The keyword with which the unpublished schema marks the id of another step.
+/// The keyword that marks the id of another step in the internal schema.
 pub const STEP_REFERENCE: &str = "x-step-reference";
 
-/// A type for the id of an earlier step that must have left something.
+/// Defines a type for the id of an earlier step that must provide a certain output.
 macro_rules! step_reference {
     ($(#[$doc:meta])* $name:ident, $leaves:expr) => {
         $(#[$doc])*
@@ -67,12 +67,12 @@ step_reference!(
     Leaves::Done
 );
 step_reference!(
-    /// The id of a step that gained credentials.
+    /// The id of a step that returned credentials.
     CredentialsOf,
     Leaves::Credentials
 );
 step_reference!(
-    /// The id of a step that was given a token.
+    /// The id of a step with a token.
     TokenOf,
     Leaves::Token
 );
