@@ -84,7 +84,7 @@ fn conditions_of(object: &DynamicObject) -> Vec<String> {
 /// The existing pods that an object owns, directly or through a `ReplicaSet`, and what blocks the deletion of each.
 async fn pods(scope: &Scope<'_>, uid: &str) -> Vec<String> {
     let all = ListParams::default();
-    let sets: Api<ReplicaSet> = Api::namespaced(scope.client.clone(), scope.namespace);
+    let sets: Api<ReplicaSet> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
     let owned = |owners: &[OwnerReference], of: &BTreeSet<String>| owners.iter().any(|it| of.contains(&it.uid));
     let mut owners = BTreeSet::from([uid.to_owned()]);
     let sets = sets.list(&all).await.noted("list what lies between an object and its pods");
@@ -92,7 +92,7 @@ async fn pods(scope: &Scope<'_>, uid: &str) -> Vec<String> {
     let between: Vec<String> =
         sets.iter().filter(|it| owned(it.owner_references(), &owners)).filter_map(ResourceExt::uid).collect();
     owners.extend(between);
-    let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
+    let pods: Api<Pod> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
     let Some(pods) = pods.list(&all).await.noted("list pods") else {
         return vec!["its pods cannot be listed".to_owned()];
     };

@@ -18,18 +18,16 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::delete::gone;
-use super::kill::{RUNTIME_NAMESPACE, find};
+use super::kill::{PURPOSE, find};
 use super::{ActError, Done, FIELD_MANAGER, Scope};
 use crate::cluster::{Ended, until};
-use parallax_engine::{Engine, lines};
+use parallax_engine::lines;
 use parallax_language::scenario::model::{Ending, Signal};
 use parallax_language::scenario::target::Which;
 use parallax_record::{Noted as _, in_full};
 
 /// The finalizer that keeps the pod's object.
 const FINALIZER: &str = "parallax.local/held";
-/// The time limit for the container runtime to deliver signals.
-const DELIVERED_WITHIN: Duration = Duration::from_secs(20);
 /// The number of last lines that are kept for each container.
 const LINES: usize = 12;
 /// The stream of a followed log ends with its container. If it does not end within this time, the lines up to then are the last ones.
@@ -40,10 +38,10 @@ const LOG_ENDS_WITHIN: Duration = Duration::from_secs(3);
 /// # Errors
 ///
 /// Fails if the pod does not exist or does not run, if a killed container has another exit code than 137, and if the
-/// end is not seen in time. In any case the finalizer is removed again.
-pub async fn end(scope: &Scope<'_>, engine: &Engine, node: &str, which: &Which, how: Ending) -> Result<Done, ActError> {
+/// end is not seen in time. In any case the finalizer is removed again. A crash also fails if the node is not ours.
+pub async fn end(scope: &Scope<'_>, which: &Which, how: Ending) -> Result<Done, ActError> {
     let deadline = Instant::now() + scope.within;
-    let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
+    let pods: Api<Pod> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
     let pod = find(scope, &pods, which).await?;
     let name = pod.name_any();
     let title = format!("pod {name} in namespace {}", scope.namespace);
@@ -54,7 +52,7 @@ pub async fn end(scope: &Scope<'_>, engine: &Engine, node: &str, which: &Which, 
     let logs: Vec<_> = runs.keys().map(|container| follow(&pods, &name, container)).collect();
     let logs = futures::future::join_all(logs).await;
     hold(&pods, &pod, &title, true).await?;
-    let ended = Box::pin(end_held(scope, engine, node, &pods, &pod, how, deadline)).await;
+    let ended = Box::pin(end_held(scope, &pods, &pod, how, deadline)).await;
     let released = hold(&pods, &pod, &title, false).await;
     let mut seen = ended?;
     released?;
@@ -105,8 +103,6 @@ struct Seen {
 
 async fn end_held(
     scope: &Scope<'_>,
-    engine: &Engine,
-    node: &str,
     pods: &Api<Pod>,
     pod: &Pod,
     how: Ending,
@@ -118,7 +114,10 @@ async fn end_held(
     let began_unix_ms = unix_ms();
     let delete = match how {
         Ending::Crash => {
-            kill(engine, node, runs.values(), &title).await?;
+            let own = scope.cluster.own(PURPOSE)?;
+            if let Some(said) = own.kill_at_once(runs.values().map(String::as_str)).await? {
+                return Err(ActError::cause(&title, format!("the runtime says {said}")));
+            }
             DeleteParams::default().grace_period(0)
         }
         Ending::Clean => DeleteParams::default(),
@@ -151,21 +150,6 @@ async fn end_held(
         containers.insert(status.name.clone(), json!({ "exit-code": end.exit_code, "finished": finished }));
     }
     Ok(Seen { began_unix_ms, containers, void })
-}
-
-/// Kills the main processes of all containers at the same time, through the container runtime of their node.
-async fn kill(engine: &Engine, node: &str, ids: impl Iterator<Item = &String>, title: &str) -> Result<(), ActError> {
-    let one = |id: &String| {
-        let id = id.split_once("://").map_or(id.as_str(), |(_, id)| id);
-        format!("ctr --namespace {RUNTIME_NAMESPACE} tasks kill --signal SIGKILL {id} &")
-    };
-    let script = format!("{} wait", ids.map(one).collect::<Vec<_>>().join(" "));
-    let delivered = engine.exec(node, &["sh", "-c", &script], DELIVERED_WITHIN).await?;
-    // The shell's `wait` succeeds even if a job failed, so a failure shows only in the output.
-    if !delivered.output.trim().is_empty() {
-        return Err(ActError::cause(title, format!("the runtime says {}", delivered.output.trim())));
-    }
-    Ok(())
 }
 
 /// Adds or removes the finalizer. Removing it from a pod that no longer exists succeeds.

@@ -5,8 +5,7 @@ use parallax_vocab::event::Failure;
 
 use crate::apply::ApplyError;
 use crate::certs::CertError;
-use crate::cluster::is_transient;
-use parallax_engine::EngineError;
+use crate::cluster::{ClusterError, is_transient};
 use parallax_record::in_full;
 
 /// Why an action did not take effect.
@@ -37,19 +36,9 @@ pub enum ActError {
     /// A certificate could not be made.
     #[error(transparent)]
     Certificate(#[from] CertError),
-    /// The engine could not run a command in the node's container.
+    /// The owner's side of the cluster failed, or the cluster belongs to somebody else.
     #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The node's container runtime did not carry out a command.
-    #[error("`{command}` on the node ended with {code}: {said}")]
-    Runtime {
-        /// The command.
-        command: String,
-        /// Its exit code.
-        code: i64,
-        /// What it wrote.
-        said: String,
-    },
+    Cluster(#[from] ClusterError),
 }
 
 impl ActError {
@@ -81,7 +70,7 @@ impl ActError {
             Self::Apply(error) => error.is_transient(),
             Self::Api { source, .. } => is_transient(source),
             Self::Unseen { .. } => true,
-            Self::Cause(_) | Self::Certificate(_) | Self::Engine(_) | Self::Runtime { .. } => false,
+            Self::Cause(_) | Self::Certificate(_) | Self::Cluster(_) => false,
         }
     }
 
@@ -89,8 +78,8 @@ impl ActError {
     pub fn failure(&self) -> Failure {
         match self {
             Self::Apply(error) => error.failure(),
-            Self::Engine(error) => Failure { what: error.to_string(), fix: error.fix(), evidence: error.evidence() },
-            Self::Cause(_) | Self::Api { .. } | Self::Unseen { .. } | Self::Certificate(_) | Self::Runtime { .. } => {
+            Self::Cluster(error) => error.failure(),
+            Self::Cause(_) | Self::Api { .. } | Self::Unseen { .. } | Self::Certificate(_) => {
                 Failure { what: self.to_string(), fix: None, evidence: Vec::new() }
             }
         }

@@ -1,7 +1,5 @@
 //! `kill`: ends a container's main process, through the node's container runtime.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
@@ -9,18 +7,9 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{ActError, Done, Scope};
-use crate::cluster::{Ended, until};
-use parallax_engine::Engine;
+use crate::cluster::{Ended, Signalled, until};
 use parallax_language::scenario::model::Signal;
 use parallax_language::scenario::target::Which;
-
-/// The containerd namespace in which the kubelet keeps its containers.
-pub(super) const RUNTIME_NAMESPACE: &str = "k8s.io";
-/// containerd's messages about a task that has already ended (`errdefs.ErrNotFound`, and the shim's own message).
-const ENDED: [&str; 2] = ["not found", "process already finished"];
-/// The time limit for the runtime to deliver a signal. The wait for the end that follows has the deadline of the
-/// action.
-const DELIVERED_WITHIN: Duration = Duration::from_secs(20);
 
 /// The process to end, and the signal.
 #[derive(Clone, Debug)]
@@ -33,30 +22,28 @@ pub struct Victim {
     pub signal: Signal,
 }
 
-/// Ends a container's main process and waits until its end appears in the pod's status. Published k3s and the
-/// source-built node both have containerd's `ctr` on the path, with their own socket as its default.
+/// The operation that needs the cluster's owner.
+pub(super) const PURPOSE: &str = "end a process through the runtime of its node";
+
+/// Ends a container's main process and waits until its end appears in the pod's status.
 ///
 /// # Errors
 ///
-/// Fails if the pod or the container does not exist or does not run, if SIGKILL leaves another exit code than 137, and
-/// if no end is seen: the first process of a PID namespace ignores a signal for which it has no handler.
-pub async fn kill(scope: &Scope<'_>, engine: &Engine, node: &str, victim: &Victim) -> Result<Done, ActError> {
+/// Fails if the node is not ours, if the pod or the container does not exist or does not run, if SIGKILL leaves another
+/// exit code than 137, and if no end is seen: the first process of a PID namespace ignores a signal for which it has no
+/// handler.
+pub async fn kill(scope: &Scope<'_>, victim: &Victim) -> Result<Done, ActError> {
     let deadline = Instant::now() + scope.within;
-    let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
+    let pods: Api<Pod> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
     let pod = find(scope, &pods, &victim.pod).await?;
     let name = pod.name_any();
     let title = format!("container {} of pod {name} in namespace {}", victim.container, scope.namespace);
     let id = running(&pod, &victim.container).map_err(|why| ActError::cause(&title, why))?;
-    let runtime_id = id.split_once("://").map_or(id.as_str(), |(_, id)| id);
     let signal = victim.signal.name();
-    let command = ["ctr", "--namespace", RUNTIME_NAMESPACE, "tasks", "kill", "--signal", signal, runtime_id];
-    let delivered = engine.exec(node, &command, DELIVERED_WITHIN).await?;
+    let own = scope.cluster.own(PURPOSE)?;
     // The container ended, or its pod was deleted, after its status was read.
-    if delivered.code != 0 && ENDED.iter().any(|said| delivered.output.contains(said)) {
+    if own.signal(&id, signal).await? == Signalled::NotRunning {
         return Err(ActError::cause(&title, "it does not run"));
-    }
-    if delivered.code != 0 {
-        return Err(ActError::Runtime { command: command.join(" "), code: delivered.code, said: delivered.output });
     }
     let ended = {
         let (container, id) = (victim.container.clone(), id.clone());

@@ -16,8 +16,9 @@ mod workload;
 
 use std::time::Duration;
 
-use kube::Client;
 use parallax_vocab::course::Moment;
+
+use crate::cluster::Access;
 
 pub use self::delete::delete;
 pub use self::end::end;
@@ -53,8 +54,8 @@ pub struct Done {
 /// The cluster, and where in it an action takes place.
 #[derive(Clone, Copy)]
 pub struct Scope<'a> {
-    /// The Kubernetes client.
-    pub client: &'a Client,
+    /// The cluster.
+    pub cluster: &'a Access,
     /// The namespace of objects that do not set their own.
     pub namespace: &'a str,
     /// The time limit.

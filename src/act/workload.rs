@@ -49,7 +49,7 @@ impl Workload {
     /// The API of its kind with untyped objects, because `scale` and `restart` change the same fields in both kinds.
     pub(super) fn api(&self, scope: &Scope<'_>) -> Api<DynamicObject> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", self.kind()));
-        Api::namespaced_with(scope.client.clone(), scope.namespace, &resource)
+        Api::namespaced_with(scope.cluster.client.clone(), scope.namespace, &resource)
     }
 
     /// Waits until the workload has reached the desired state of its newest generation: the number of pods is right,
@@ -69,14 +69,14 @@ impl Workload {
         let settled = async {
             let rolled = match self {
                 Self::Deployment(name) => {
-                    let api: Api<Deployment> = Api::namespaced(scope.client.clone(), scope.namespace);
+                    let api: Api<Deployment> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
                     let rolled = move |it: Option<&Deployment>| {
                         it.is_some_and(|it| State::of_deployment(it).is_settled(generation))
                     };
                     is_met(until(&api, name, rolled, deadline).await)
                 }
                 Self::StatefulSet(name) => {
-                    let api: Api<StatefulSet> = Api::namespaced(scope.client.clone(), scope.namespace);
+                    let api: Api<StatefulSet> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
                     let rolled =
                         move |it: Option<&StatefulSet>| it.is_some_and(|it| State::of_set(it).is_settled(generation));
                     is_met(until(&api, name, rolled, deadline).await)
@@ -90,7 +90,7 @@ impl Workload {
         let ended = Box::pin(async {
             tokio::select! {
                 settled = settled => Ok(settled),
-                why = hopeless::pod(scope.client.clone(), scope.namespace, only.clone(), &concerns, None) => Err(why),
+                why = hopeless::pod(scope.cluster.client.clone(), scope.namespace, only.clone(), &concerns, None) => Err(why),
             }
         });
         match ended.await {
@@ -117,18 +117,18 @@ impl Workload {
         let title = self.title(scope.namespace);
         let counts = match self {
             Self::Deployment(name) => {
-                let api: Api<Deployment> = Api::namespaced(scope.client.clone(), scope.namespace);
+                let api: Api<Deployment> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
                 api.get_opt(name).await.map(|it| it.as_ref().map(State::of_deployment))
             }
             Self::StatefulSet(name) => {
-                let api: Api<StatefulSet> = Api::namespaced(scope.client.clone(), scope.namespace);
+                let api: Api<StatefulSet> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
                 api.get_opt(name).await.map(|it| it.as_ref().map(State::of_set))
             }
         };
         let counts = counts.map_err(ActError::of(&title, "get"))?;
         let within = within(scope.within);
         let Some(state) = counts else { return Ok(Some(format!("it does not exist, {within}"))) };
-        let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
+        let pods: Api<Pod> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
         let pods = pods.list(&ListParams::default().labels(selector)).await;
         let pods = pods.map_err(ActError::of(&title, "list the pods of"))?.items;
         let ends: Vec<String> =
@@ -201,7 +201,7 @@ impl State {
 
 /// Waits until no selected pod is being deleted, because a workload's status does not count such pods.
 async fn pods_gone(scope: &Scope<'_>, selected: &watcher::Config) {
-    let pods: Api<Pod> = Api::namespaced(scope.client.clone(), scope.namespace);
+    let pods: Api<Pod> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
     let mut seen = Box::pin(watcher(pods, selected.clone()).backoff(pauses()));
     let mut leaving: BTreeMap<String, bool> = BTreeMap::new();
     let mut listed = false;

@@ -1,98 +1,134 @@
-//! The Kubernetes client, and what else a kubeconfig says.
+//! A cluster as everybody but its owner sees it: the client, how its network looks from outside, and, where the harness owns
+//! it, the way to its owner.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use kube::Client;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
-use parallax_vocab::Secret;
-use serde_json::Value;
+use parallax_vocab::question::View;
 
-use super::transport;
+use super::error::ClusterError;
+use super::own::Own;
+use parallax_engine::Life;
 
-/// A connection, its TLS included, is made by then, or the apiserver does not answer.
-const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
-
-/// Where a test has put something before the apiserver (`address:port`), as `tests/it/e2e/unanswered.rs` does.
-const BEFORE_APISERVER: &str = "PARALLAX_TEST_APISERVER";
-
-/// Where the apiserver is met that is published there.
-pub(super) fn met_at(published: SocketAddr) -> SocketAddr {
-    let before = std::env::var(BEFORE_APISERVER).ok();
-    before.and_then(|it| it.parse().ok()).unwrap_or(published)
+/// A cluster that answers. A plain value: dropping it removes nothing.
+#[derive(Clone)]
+pub struct Access {
+    /// Its name in the plan.
+    pub name: String,
+    /// The Kubernetes client, as cluster administrator.
+    pub client: Client,
+    /// The certificate authority of its apiserver (PEM).
+    pub authority: String,
+    /// The issuer of its ServiceAccounts' tokens.
+    pub issuer: String,
+    /// How this process sees the network outside the cluster: whom it asks for names, and where its packets go. It trusts nothing.
+    pub outside: View,
+    /// How a container outside the cluster sees that network.
+    pub beside: View,
+    /// The address under which the outside world sees the edge, where there is one.
+    pub edge: Option<IpAddr>,
+    /// The address in whose name requests of pods leave the cluster, where it is known.
+    pub egress: Option<IpAddr>,
+    /// Its owner's side; none for a cluster that belongs to somebody else.
+    pub(super) own: Option<Arc<Own>>,
 }
 
-/// The kubeconfig that a node wrote, as it holds on this machine: the apiserver where its port is published.
-pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, String> {
-    let mut kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| error.to_string())?;
-    for cluster in &mut kubeconfig.clusters {
-        if let Some(cluster) = &mut cluster.cluster {
-            cluster.server = Some(format!("https://{published}"));
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access").field("name", &self.name).field("own", &self.own).finish_non_exhaustive()
+    }
+}
+
+impl Access {
+    /// The owner's side of the cluster.
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster belongs to somebody else; `purpose` says what is then impossible: `end a process on its node`.
+    pub fn own(&self, purpose: &str) -> Result<&Own, ClusterError> {
+        let not_owned = || ClusterError::NotOwned { cluster: self.name.clone(), purpose: purpose.to_owned() };
+        self.own.as_deref().ok_or_else(not_owned)
+    }
+
+    /// The address of the container that a fixture put beside the cluster.
+    pub fn address_beside(&self, namespace: &str, fixture: &str) -> Option<IpAddr> {
+        self.own.as_ref()?.neighbour(namespace, fixture).map(|it| it.container.address)
+    }
+
+    /// The lives of the containers beside the cluster that an environment stands on, each with what it is called in words.
+    pub async fn lives_beside(
+        &self,
+        namespace: &str,
+        fixtures: impl Iterator<Item = &str>,
+        images: impl Iterator<Item = &str>,
+    ) -> Result<Vec<(String, Life)>, ClusterError> {
+        match &self.own {
+            Some(own) => own.lives_beside(namespace, fixtures, images).await,
+            None => Ok(Vec::new()),
         }
     }
-    Ok(kubeconfig)
-}
 
-/// A client for a kubeconfig. No proxy of the caller's environment is used, and each call ends in time
-/// ([`transport`]).
-pub async fn client(kubeconfig: Kubeconfig) -> Result<Client, String> {
-    let options = KubeConfigOptions::default();
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| error.to_string())?;
-    config.proxy_url = None;
-    config.default_retry = false;
-    config.connect_timeout = Some(CONNECTS_WITHIN);
-    let client = Client::try_from(config).map_err(|error| error.to_string())?;
-    Ok(transport::bounded(client, transport::CALL_WITHIN))
-}
+    /// Resolves when the cluster is lost, which only its owner sees at once.
+    pub async fn lost(&self) -> ClusterError {
+        match &self.own {
+            Some(own) => own.exited().await,
+            None => std::future::pending().await,
+        }
+    }
 
-/// The certificate authority of the apiserver (PEM), as the kubeconfig that a node wrote embeds it.
-pub fn authority(kubeconfig: &str) -> Result<String, String> {
-    let kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| error.to_string())?;
-    let mut clusters = kubeconfig.clusters.into_iter().filter_map(|it| it.cluster);
-    let data = clusters.find_map(|it| it.certificate_authority_data);
-    let data = data.ok_or("no cluster of it has certificate-authority-data")?;
-    let bytes = STANDARD.decode(data).map_err(|error| format!("certificate-authority-data: {error}"))?;
-    String::from_utf8(bytes).map_err(|error| format!("certificate-authority-data is not PEM: {error}"))
-}
-
-/// The secrets of a kubeconfig's users: private keys (PEM), tokens and passwords.
-pub(super) fn secrets(kubeconfig: &Kubeconfig) -> Vec<Secret> {
-    let kubeconfig = serde_json::to_value(kubeconfig).unwrap_or_default();
-    let users = kubeconfig.get("users").and_then(Value::as_array).into_iter().flatten().filter_map(|it| it.get("user"));
-    let texts = users.flat_map(|user| {
-        let text = |name: &str| user.get(name).and_then(Value::as_str);
-        let key = text("client-key-data").and_then(|data| STANDARD.decode(data).ok());
-        let key = key.and_then(|bytes| String::from_utf8(bytes).ok());
-        [key, text("token").map(str::to_owned), text("password").map(str::to_owned)]
-    });
-    texts.flatten().map(Secret::new).collect()
+    /// Bounds a wait of the cluster; past it the last lines of a node of ours are the evidence.
+    pub async fn within<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        wait: impl Future<Output = T>,
+    ) -> Result<T, ClusterError> {
+        if let Ok(value) = tokio::time::timeout(limit, wait).await {
+            return Ok(value);
+        }
+        let lines = match &self.own {
+            Some(own) => own.last_lines().await,
+            None => Vec::new(),
+        };
+        Err(ClusterError::Deadline {
+            cluster: self.name.clone(),
+            what: what.to_owned(),
+            within_s: limit.as_secs(),
+            lines,
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::testing::{apiserver, status};
 
-    #[test]
-    fn what_a_user_signs_in_with_is_a_secret() {
-        let text = "apiVersion: v1\nkind: Config\nusers:\n- name: a\n  user: { client-key-data: cGVtCg== }\n- name: b\n  user: { token: t }\n";
-        let found = secrets(&Kubeconfig::from_yaml(text).expect("a kubeconfig"));
-        assert_eq!(found.iter().map(Secret::expose).collect::<Vec<_>>(), ["pem\n", "t"]);
-    }
-
-    #[test]
-    fn the_authority_is_the_embedded_one() {
-        let text =
-            |cluster: &str| format!("apiVersion: v1\nkind: Config\nclusters:\n- name: default\n  cluster: {cluster}\n");
-        let good = text("{ server: 'https://127.0.0.1:6443', certificate-authority-data: cGVtCg== }");
-        assert_eq!(authority(&good).as_deref(), Ok("pem\n"));
-        for (cluster, named) in [
-            ("{ server: 'https://127.0.0.1:6443' }", "no cluster of it has"),
-            ("{ certificate-authority-data: '%' }", "certificate-authority-data"),
-        ] {
-            let error = authority(&text(cluster)).expect_err(named);
-            assert!(error.contains(named), "{error}");
-        }
+    #[tokio::test]
+    async fn a_cluster_of_somebody_else_is_used_without_its_owner() {
+        let (client, _server) = apiserver(Duration::from_secs(5), |_, _| status(404, "not found")).await;
+        let access = Access {
+            name: "theirs".to_owned(),
+            client,
+            authority: String::new(),
+            issuer: String::new(),
+            outside: View::default(),
+            beside: View::default(),
+            edge: None,
+            egress: None,
+            own: None,
+        };
+        let refused = access.own("end a process on its node").map(drop).expect_err("nobody owns it").failure();
+        assert_eq!(refused.what, "cluster theirs is not the harness's own: cannot end a process on its node");
+        assert!(refused.fix.is_some());
+        assert_eq!(access.address_beside("n", "store"), None);
+        let lives = access.lives_beside("n", ["store"].into_iter(), std::iter::empty()).await.expect("there are none");
+        assert!(lives.is_empty(), "{lives:?}");
+        let (soon, never) = (Duration::from_millis(10), std::future::pending::<()>());
+        assert!(tokio::time::timeout(soon, access.lost()).await.is_err(), "only an owner knows of a node's end");
+        let late = access.within("a ready node", soon, never).await.expect_err("it never comes").failure();
+        assert_eq!((late.what.contains("a ready node"), late.evidence), (true, Vec::new()));
     }
 }

@@ -50,6 +50,24 @@ pub enum ClusterError {
         /// Its last lines.
         lines: Vec<String>,
     },
+    /// The node's container runtime did not do as it was told.
+    #[error("`{command}` on the node ended with {code}: {said}")]
+    Runtime {
+        /// The command.
+        command: String,
+        /// Its exit code.
+        code: i64,
+        /// What it wrote.
+        said: String,
+    },
+    /// Only the owner of a cluster can do this, and it belongs to somebody else.
+    #[error("cluster {cluster} is not the harness's own: cannot {purpose}")]
+    NotOwned {
+        /// Which cluster.
+        cluster: String,
+        /// What needs its owner.
+        purpose: String,
+    },
 }
 
 impl ClusterError {
@@ -64,7 +82,8 @@ impl ClusterError {
                 Some("read the node's last lines; `parallax doctor` says what this machine lacks".to_owned()),
                 lines.clone(),
             ),
-            Self::Kubeconfig { .. } | Self::Api { .. } => (None, Vec::new()),
+            Self::NotOwned { .. } => (Some("run this on a cluster that Parallax starts itself".to_owned()), Vec::new()),
+            Self::Kubeconfig { .. } | Self::Api { .. } | Self::Runtime { .. } => (None, Vec::new()),
         };
         Failure { what: self.to_string(), fix, evidence }
     }

@@ -1,22 +1,32 @@
-//! A cluster: k3s in a container, its outside world beside it, and the one Kubernetes client.
+//! A cluster: [`Access`], which is what everybody uses of one, and [`Own`], the owner's side of one that the harness started as
+//! k3s in a container with its outside world beside it.
+//!
+//! **Architecture Invariant:** only the owner's side (`node`, `own`, `runtime`, and `run::own`) knows containers, air-gap folders,
+//! `ctr` and ports published on loopback. Whoever needs it asks [`Access::own`], which a foreign cluster refuses with a reason.
 //!
 //! **Architecture Invariant:** only this room builds a Kubernetes client. The published `rancher/k3s` image and the
 //! source-built node image are started in exactly the same way; the contract between them is docs/facts.md#k3s.
 
 mod access;
 mod error;
+mod kubeconfig;
 mod node;
+mod own;
 mod ready;
+mod runtime;
 mod selector;
 #[cfg(test)]
 mod testing;
 mod transport;
 mod until;
 
-pub use access::{authority, client, outside};
+pub use access::Access;
 pub use error::ClusterError;
-pub use node::{Beside, Cluster, ISSUER, Images, NODE_NAME, UP_WITHIN};
+pub use kubeconfig::{authority, client, outside};
+pub use node::{Beside, Images, UP_WITHIN, start};
+pub use own::{Own, questions};
 pub use ready::{nodes_ready, service_account_ready};
+pub use runtime::Signalled;
 pub use selector::selector;
 pub use transport::is_transient;
 pub use until::{Ended, Pauses, answers, pauses, until};

@@ -3,25 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
 use parallax_vocab::Secret;
+use parallax_vocab::question::View;
 use serde_json::{Value, json};
 
-use super::access;
+use super::access::Access;
 use super::error::ClusterError;
+use super::kubeconfig;
+use super::own::Own;
 use crate::certs::Issuer;
 use crate::world::{Neighbour, World, outside};
-use parallax_engine::{Bind, Container, ContainerSpec, InlineFile, Network, Port, Ready, Site, available_memory_mib};
+use parallax_engine::{Bind, ContainerSpec, InlineFile, Network, Port, Ready, Site, available_memory_mib};
 use parallax_language::scenario::model::Discovery;
 use parallax_plan::{ClusterPlan, custom_config_map};
-use parallax_record::Noted as _;
 
 /// Port of the apiserver.
 const API_PORT: u16 = 6443;
-/// Lines of the node's log that accompany an error.
-const EVIDENCE_LINES: usize = 40;
 /// What k3s prints when its server is up.
 const READY_LINE: &str = "k3s is up and running";
 /// How long a node may take from its container's start to that line. Cold disks and two cores included.
@@ -31,15 +31,12 @@ const MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
 const AIRGAP_IMAGES: &str = "/var/lib/rancher/k3s/agent/images";
 const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
 /// The name that a node of ours has, so that scenarios can name its object.
-pub const NODE_NAME: &str = "node";
-/// Where k3s keeps the keys that sign ServiceAccounts' tokens: the current one, and (first made, or the only) the old.
-const TOKEN_KEYS: [&str; 2] =
-    ["/var/lib/rancher/k3s/server/tls/service.current.key", "/var/lib/rancher/k3s/server/tls/service.key"];
+const NODE_NAME: &str = "node";
 /// Where k3s finds the authority of its apiserver, if it is not to make one (certificate and key).
 const SERVER_AUTHORITY: [&str; 2] =
     ["/var/lib/rancher/k3s/server/tls/server-ca.crt", "/var/lib/rancher/k3s/server/tls/server-ca.key"];
 /// The issuer of ServiceAccounts' tokens on k3s (docs/facts.md#issuer-and-discovery).
-pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const AUTHENTICATION: &str = "/etc/parallax/authentication.yaml";
 const RESOLV_CONF: &str = "/etc/parallax/resolv.conf";
 
@@ -76,136 +73,62 @@ pub struct Beside {
     pub authority: Option<Issuer>,
 }
 
-/// A running cluster. A plain value: dropping it removes nothing.
-#[derive(Clone)]
-pub struct Cluster {
-    /// Its name in the plan.
-    pub name: String,
-    /// The certificate authority of its apiserver (PEM).
-    pub authority: String,
-    /// A kubeconfig of the cluster's administrator for this machine; JSON, which is YAML.
-    pub kubeconfig: Secret,
-    /// What it signs in with, for redaction.
-    pub secrets: Vec<Secret>,
-    /// The Kubernetes client, as cluster administrator.
-    pub client: Client,
-    /// Its outside world.
-    pub world: World,
-    /// Its node.
-    pub node: Container,
-    /// Places outside it that need an image, by image name.
-    pub outside: BTreeMap<String, Container>,
-    /// The engine's network that all of these are on.
-    pub network: Network,
-}
-
-impl std::fmt::Debug for Cluster {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("name", &self.name).field("node", &self.node).finish_non_exhaustive()
+/// Starts the world and the node on a network, beside what stands there already, and returns when the apiserver answers.
+pub async fn start(
+    site: &Site,
+    plan: &ClusterPlan,
+    images: &Images,
+    beside: Beside,
+    say: &(dyn Fn(&str) + Send + Sync),
+) -> Result<Access, ClusterError> {
+    let Beside { network, neighbours, authority } = beside;
+    let node_what = Own::node_of(plan);
+    say("starting the world (name server and edge)");
+    let node_name = site.name_of(&node_what);
+    let world = World::start(site, plan, &images.agent, &network.name, &node_name, neighbours).await?;
+    say("starting the node");
+    let mut spec = node_spec(site, &node_what, plan, images, (&network, &world));
+    if let Some(authority) = &authority {
+        let file = |path: &str, mode, text: &str| InlineFile { mode, ..text_file(path, text) };
+        let [certificate, key] = SERVER_AUTHORITY;
+        spec.files.push(file(certificate, 0o644, authority.root_pem()));
+        spec.files.push(file(key, 0o600, authority.key_pem().expose()));
     }
-}
-
-impl Cluster {
-    /// Starts the world and the node on a network, beside what stands there already, and returns when the apiserver
-    /// answers.
-    pub async fn start(
-        site: &Site,
-        plan: &ClusterPlan,
-        images: &Images,
-        beside: Beside,
-        say: &(dyn Fn(&str) + Send + Sync),
-    ) -> Result<Self, ClusterError> {
-        let Beside { network, neighbours, authority } = beside;
-        let node_what = Self::node_of(plan);
-        say("starting the world (name server and edge)");
-        let node_name = site.name_of(&node_what);
-        let world = World::start(site, plan, &images.agent, &network.name, &node_name, neighbours).await?;
-        say("starting the node");
-        let mut spec = node_spec(site, &node_what, plan, images, (&network, &world));
-        if let Some(authority) = &authority {
-            let file = |path: &str, mode, text: &str| InlineFile { mode, ..text_file(path, text) };
-            let [certificate, key] = SERVER_AUTHORITY;
-            spec.files.push(file(certificate, 0o644, authority.root_pem()));
-            spec.files.push(file(key, 0o600, authority.key_pem().expose()));
-        }
-        let wanted = plan.outside_images();
-        let wanted = images.outside.iter().filter(|(name, _)| wanted.contains(name.as_str()));
-        let wanted = wanted.map(|(name, reference)| (name.clone(), reference.clone())).collect();
-        let beside = outside::start(site, &plan.name, &wanted, &network.name, &world);
-        let (node, beside) = futures::future::try_join(site.start(spec), beside).await?;
-        let cluster = |reason: String| ClusterError::Kubeconfig { cluster: plan.name.clone(), reason };
-        let kubeconfig = site.engine().read_file(&node.name, KUBECONFIG).await?;
-        let kubeconfig = String::from_utf8(kubeconfig).map_err(|error| cluster(error.to_string()))?;
-        let published = node.tcp(API_PORT).ok_or_else(|| cluster(format!("port {API_PORT} is not published")))?;
-        let authority = access::authority(&kubeconfig).map_err(cluster)?;
-        let outside = access::outside(&kubeconfig, access::met_at(published)).map_err(cluster)?;
-        let secrets = access::secrets(&outside);
-        let kubeconfig = serde_json::to_string(&outside).map_err(|error| cluster(error.to_string()))?;
-        let client = access::client(outside).await.map_err(cluster)?;
-        let name = plan.name.clone();
-        Ok(Self {
-            name,
-            authority,
-            kubeconfig: Secret::new(kubeconfig),
+    let wanted = plan.outside_images();
+    let wanted = images.outside.iter().filter(|(name, _)| wanted.contains(name.as_str()));
+    let wanted = wanted.map(|(name, reference)| (name.clone(), reference.clone())).collect();
+    let beside = outside::start(site, &plan.name, &wanted, &network.name, &world);
+    let (node, outside) = futures::future::try_join(site.start(spec), beside).await?;
+    let cluster = |reason: String| ClusterError::Kubeconfig { cluster: plan.name.clone(), reason };
+    let written = site.engine().read_file(&node.name, KUBECONFIG).await?;
+    let written = String::from_utf8(written).map_err(|error| cluster(error.to_string()))?;
+    let published = node.tcp(API_PORT).ok_or_else(|| cluster(format!("port {API_PORT} is not published")))?;
+    let authority = kubeconfig::authority(&written).map_err(cluster)?;
+    let on_this_machine = kubeconfig::outside(&written, kubeconfig::met_at(published)).map_err(cluster)?;
+    let secrets = kubeconfig::secrets(&on_this_machine);
+    let as_json = serde_json::to_string(&on_this_machine).map_err(|error| cluster(error.to_string()))?;
+    let client = kubeconfig::client(on_this_machine).await.map_err(cluster)?;
+    Ok(Access {
+        name: plan.name.clone(),
+        client,
+        authority,
+        issuer: ISSUER.to_owned(),
+        outside: View { name_servers: vec![world.name_server()], detours: world.detours(), ..View::default() },
+        // On the cluster's own network the edge is at its real address.
+        beside: View { name_servers: vec![world.name_server_within()], ..View::default() },
+        edge: Some(world.address()),
+        // What a pod sends out of the cluster, the node sends on in its own name.
+        egress: Some(node.address),
+        own: Some(Arc::new(Own {
+            engine: site.engine().clone(),
+            name: plan.name.clone(),
+            kubeconfig: Secret::new(as_json),
             secrets,
-            client,
             world,
             node,
-            outside: beside,
-            network,
-        })
-    }
-
-    /// What the node's container is within the run.
-    pub fn node_of(plan: &ClusterPlan) -> String {
-        format!("{}-node", plan.name)
-    }
-
-    /// Resolves when the node's container ends, which is always an error.
-    pub async fn exited(&self, site: &Site) -> ClusterError {
-        match site.engine().wait_exit(&self.node.name).await {
-            Ok(code) => {
-                let lines = self.last_lines(site).await;
-                ClusterError::NodeExited { cluster: self.name.clone(), code, lines }
-            }
-            Err(error) => error.into(),
-        }
-    }
-
-    /// The private key that signs ServiceAccounts' tokens, PEM: the harness owns the cluster.
-    pub async fn token_key(&self, site: &Site) -> Result<Secret, ClusterError> {
-        let [current, only] = TOKEN_KEYS;
-        let bytes = match site.engine().read_file(&self.node.name, current).await.noted("read the newest token key") {
-            Some(bytes) => bytes,
-            None => site.engine().read_file(&self.node.name, only).await?,
-        };
-        Ok(Secret::new(String::from_utf8_lossy(&bytes).into_owned()))
-    }
-
-    /// Bounds a wait of the cluster; past it the node's last lines are the evidence.
-    pub async fn within<T>(
-        &self,
-        site: &Site,
-        what: &str,
-        limit: Duration,
-        wait: impl Future<Output = T>,
-    ) -> Result<T, ClusterError> {
-        match tokio::time::timeout(limit, wait).await {
-            Ok(value) => Ok(value),
-            Err(_) => Err(ClusterError::Deadline {
-                cluster: self.name.clone(),
-                what: what.to_owned(),
-                within_s: limit.as_secs(),
-                lines: self.last_lines(site).await,
-            }),
-        }
-    }
-
-    /// What the node said last, for evidence.
-    async fn last_lines(&self, site: &Site) -> Vec<String> {
-        let lines = site.engine().logs(&self.node.name, EVIDENCE_LINES).await;
-        lines.unwrap_or_else(|error| vec![format!("(the node's log cannot be read: {error})")])
-    }
+            outside,
+        })),
+    })
 }
 
 /// The node's container: everything that must be so before its first process runs, DNS rules included.

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use parallax_vocab::answer::{JwtReply, Reply};
 use parallax_vocab::question::{JwtQuestion, Probe, StsQuestion};
-use parallax_vocab::{Cause, Question, millis};
+use parallax_vocab::{Cause, Question, StoreKind, millis};
 use time::OffsetDateTime;
 
 use super::environment::Stage;
 use crate::probe::logs::{self, LogQuestion};
-use parallax_explain::{Chain, web_identity};
+use parallax_explain::{Chain, log_words, web_identity};
 use parallax_language::scenario::Action;
 use parallax_language::scenario::model::Step;
 use parallax_language::scenario::target::LogTarget;
@@ -19,10 +19,6 @@ use parallax_record::Noted as _;
 
 /// An explanation is worth this much time, and no more.
 const WITHIN: Duration = Duration::from_secs(3);
-/// What MinIO logs about a provider that it cannot use, and about the roles that it made
-/// (docs/facts.md#openid-provider-in-minio).
-const COMPLAINT: &str = "Unable to initialize OpenID";
-const ROLE: &str = "arn:minio:iam:";
 
 /// The broken link, where a step that exchanges a token failed.
 pub(super) async fn broken_link(
@@ -33,30 +29,34 @@ pub(super) async fn broken_link(
     cause: &Cause,
 ) -> Option<String> {
     let Probe::Sts(asked) = &question.probe else { return None };
+    let named = if let Action::Sts(sts) = &step.action { sts.store.as_deref() } else { None };
+    let store = stage.scene.store(named).ok();
+    let kind = store.map_or(StoreKind::default(), |(_, store)| store.kind);
     let looked = async {
-        let (written, token) = tokio::join!(written(stage, step), token(stage, variant, step, question, asked));
+        let fixture = store.map(|(fixture, _)| fixture);
+        let (written, token) =
+            tokio::join!(written(stage, fixture, kind), token(stage, variant, step, question, asked));
         let (complaint, roles) = written;
         let now = OffsetDateTime::now_utc().unix_timestamp();
         Chain { role: asked.role_arn.clone(), roles, complaint, token, now }
     };
     let chain = tokio::time::timeout(WITHIN, looked).await.unwrap_or_default();
-    web_identity(&chain, cause)
+    web_identity(kind, &chain, cause)
 }
 
 /// The last complaint about a provider, and the roles that were made.
-async fn written(stage: &Stage<'_>, step: &Step) -> (Option<String>, Vec<String>) {
+async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (Option<String>, Vec<String>) {
     let (mut complaint, mut roles) = (None, Vec::new());
-    let named = if let Action::Sts(sts) = &step.action { sts.store.as_deref() } else { None };
-    let Ok((fixture, _)) = stage.scene.store(named) else { return (complaint, roles) };
+    let (Some(fixture), Some(words)) = (fixture, log_words(kind)) else { return (complaint, roles) };
     let workload = stage.scene.plan.fixtures[fixture].ready.iter().find_map(|ready| match &ready.when {
         parallax_language::fixture::ReadyWhen::Deployment(name) => Some(name.clone()),
         parallax_language::fixture::ReadyWhen::Store | parallax_language::fixture::ReadyWhen::Admission(_) => None,
     });
     let mut look = |line: &str| {
-        if let Some(at) = line.find(COMPLAINT) {
+        if let Some(at) = line.find(words.complaint) {
             complaint = Some(line[at..].trim().to_owned());
         }
-        roles.extend(line.split_whitespace().filter(|word| word.starts_with(ROLE)).map(str::to_owned));
+        roles.extend(line.split_whitespace().filter(|word| word.starts_with(words.role)).map(str::to_owned));
     };
     if let Ok(lines) = stage.written_beside(fixture, |_| true).await {
         for line in &lines.lines {

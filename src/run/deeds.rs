@@ -193,23 +193,23 @@ mod tests {
 
     fn pod(name: &str, owner: (&str, &str)) -> Pod {
         let owner = json!({ "apiVersion": "apps/v1", "kind": owner.0, "name": owner.1, "uid": "" });
-        let metadata = json!({ "name": name, "labels": { "app": "minio" }, "ownerReferences": [owner] });
+        let metadata = json!({ "name": name, "labels": { "app": "store" }, "ownerReferences": [owner] });
         serde_json::from_value(json!({ "metadata": metadata })).expect("a pod")
     }
 
     #[test]
     fn what_a_flow_ends_it_means() {
-        let of_deployment = pod("minio-5f6-abcde", ("ReplicaSet", "minio-5f6"));
+        let of_deployment = pod("store-5f6-abcde", ("ReplicaSet", "store-5f6"));
         let of_set = pod("db-0", ("StatefulSet", "db"));
         for (step, means_deployment, means_set) in [
-            (json!({ "restart": { "deployment": "minio" } }), true, false),
+            (json!({ "restart": { "deployment": "store" } }), true, false),
             (json!({ "scale": { "stateful-set": "db", "replicas": 0 } }), false, true),
             (json!({ "kill": { "pod": "db-0", "container": "app" } }), false, true),
-            (json!({ "kill": { "pod": "app=minio", "container": "app" } }), true, true),
+            (json!({ "kill": { "pod": "app=store", "container": "app" } }), true, true),
             (json!({ "end": { "pod": "app=other", "how": "clean" } }), false, false),
-            (json!({ "end": { "pod": "app=minio", "how": "clean", "namespace": "other" } }), false, false),
-            (json!({ "delete": { "api-version": "apps/v1", "kind": "Deployment", "name": "minio" } }), true, false),
-            (json!({ "delete": { "api-version": "v1", "kind": "Secret", "name": "minio" } }), false, false),
+            (json!({ "end": { "pod": "app=store", "how": "clean", "namespace": "other" } }), false, false),
+            (json!({ "delete": { "api-version": "apps/v1", "kind": "Deployment", "name": "store" } }), true, false),
+            (json!({ "delete": { "api-version": "v1", "kind": "Secret", "name": "store" } }), false, false),
             (json!({ "apply": { "objects": [{ "kind": "StatefulSet", "metadata": { "name": "db" } }] } }), false, true),
             (
                 json!({ "apply": { "objects": [{ "kind": "Deployment", "metadata": { "name": "min" } }] } }),

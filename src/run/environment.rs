@@ -9,7 +9,7 @@ use futures::stream::FuturesUnordered;
 use parallax_vocab::answer::Reply;
 use parallax_vocab::event::{Failure, Outcome, Witness};
 use parallax_vocab::question::{DnsQuestion, Probe, View};
-use parallax_vocab::{Answer, millis};
+use parallax_vocab::{Answer, Secret, WitnessKind, millis};
 
 use kube::api::DynamicObject;
 use time::OffsetDateTime;
@@ -22,11 +22,11 @@ use super::reset::{self, Found};
 use super::scene::Scene;
 use super::slots::Slot;
 use super::witness::StoreWitness;
-use super::{Context, flow, neighbours, reached, readiness, store};
-use crate::apply::{self, Applier, Belongings, Declared, Unready};
+use super::{Context, flow, reached, readiness, store};
+use crate::apply::{self, Applier, ApplyError, Belongings, Declared, Unready};
 use crate::certs::write_private;
-use crate::cluster::Cluster;
-use crate::probe::{ContainerSession, PodSession, Vantage};
+use crate::cluster::Access;
+use crate::probe::{PodSession, Vantage};
 use parallax_engine::Written;
 use parallax_language::fixture::{Contributions, ReadyWhen};
 use parallax_language::scenario::model::VantageSpec;
@@ -72,9 +72,8 @@ impl Stage<'_> {
         fixture: &str,
         counts: impl Fn(OffsetDateTime) -> bool,
     ) -> Result<Written, String> {
-        let beside = self.scene.neighbour(fixture).ok_or_else(|| format!("`{fixture}` has no container"))?;
-        let (engine, name) = (self.context.site.engine(), &beside.container.name);
-        engine.logs_when(name, LINES_BESIDE, counts).await.map_err(|error| error.to_string())
+        let own = self.scene.cluster.own("read what containers beside it write").map_err(|why| why.to_string())?;
+        own.written_beside((&self.scene.plan.namespace, fixture), LINES_BESIDE, counts).await
     }
 
     /// Whether an object was there before the environment's first flow began: the set-up made it, or somebody else before. The
@@ -88,18 +87,6 @@ impl Stage<'_> {
     /// Whether a store's trace broke off since an instant, as it does where the store ends.
     pub(super) fn a_trace_broke_since(&self, began: Duration) -> bool {
         self.witnesses.iter().any(|(_, witness)| !witness.watched_since(began))
-    }
-
-    /// The containers beside the cluster that the flows stand on: what each is called, and its name in the engine.
-    pub(super) fn beside_the_cluster(&self) -> Vec<(String, String)> {
-        let plan = self.scene.plan;
-        let fixtures = plan.fixtures.keys().filter_map(|it| Some((it, self.scene.neighbour(it)?)));
-        let fixtures = fixtures
-            .map(|(it, beside)| (format!("the container of `{it}` beside the cluster"), beside.container.name.clone()));
-        let outside = plan.outside.iter().filter_map(|it| Some((it, self.scene.cluster.outside.get(it)?)));
-        let outside = outside
-            .map(|(it, container)| (format!("the container of image {it} beside the cluster"), container.name.clone()));
-        fixtures.chain(outside).collect()
     }
 
     /// Where a vantage asks from.
@@ -132,8 +119,10 @@ impl Stage<'_> {
             return None;
         }
         let Some((store, traced)) = futures::future::select_ok(asked).await.ok().map(|(traced, _)| traced) else {
+            // One of the stores tells nobody who asks it: it may be the one that answered.
+            let silent = self.scene.stores().any(|(id, _)| self.witnesses.iter().all(|(witnessed, _)| witnessed != id));
             // A store that was restarted since took its trace with it: nothing was seen, which says nothing.
-            if self.witnesses.iter().any(|(_, witness)| !witness.watched_since(began)) {
+            if silent || self.witnesses.iter().any(|(_, witness)| !witness.watched_since(began)) {
                 return None;
             }
             return Some(Witness {
@@ -145,11 +134,10 @@ impl Stage<'_> {
         };
         let pod_addresses: Vec<&str> =
             self.scene.environment.pods.values().map(|(_, address)| address.as_str()).collect();
-        // What a pod sends out of the cluster, the node sends on in its own name.
-        let node = self.scene.cluster.node.address.to_string();
-        let outside = self.scene.neighbour(store).is_some();
+        let egress = self.scene.cluster.egress.map(|it| it.to_string());
+        let outside = self.scene.address_beside(store).is_some();
         let agrees = match variant.pods.get(from) {
-            inside if outside => inside.is_some() == (traced.source == node),
+            inside if outside => inside.is_some() == (egress.as_ref() == Some(&traced.source)),
             Some(pod) => {
                 let own = self.scene.environment.pods.get(pod).map(|(_, address)| address.as_str());
                 own == Some(traced.source.as_str())
@@ -166,7 +154,7 @@ impl Stage<'_> {
 pub(super) async fn run(
     context: &Context,
     applier: &Applier,
-    cluster: &Cluster,
+    cluster: &Access,
     plan: &EnvironmentPlan,
     belongings: Option<Belongings>,
     wide: &Mutex<()>,
@@ -204,7 +192,7 @@ pub(super) fn given_up(context: &Context, plan: &EnvironmentPlan, failure: &Fail
 async fn in_environment(
     context: &Context,
     applier: &Applier,
-    cluster: &Cluster,
+    cluster: &Access,
     plan: &EnvironmentPlan,
     belongings: Option<Belongings>,
     setting_up: Slot,
@@ -218,7 +206,7 @@ async fn in_environment(
     let environment = async {
         let belongings = match belongings {
             Some(belongings) => belongings,
-            None => neighbours::prepare(context, plan)?,
+            None => prepare(context, plan)?,
         };
         apply::bring_up(applier, plan, belongings, context.site.run(), &cluster.authority, &declared).await
     };
@@ -278,6 +266,12 @@ async fn in_environment(
     Ok(())
 }
 
+/// Makes what an environment is made with; its secrets are registered before they are used.
+pub(super) fn prepare(context: &Context, plan: &EnvironmentPlan) -> Result<Belongings, ApplyError> {
+    let redact = |secret: &Secret| context.redactor.register(secret);
+    apply::prepare(plan, context.start, &redact)
+}
+
 /// What a person needs to ask from outside what the scenario asks, when the environment is left standing.
 fn keep_authorities(context: &Context, scene: &Scene<'_>) {
     for (id, issuer) in &scene.environment.certificates.issuers {
@@ -286,14 +280,14 @@ fn keep_authorities(context: &Context, scene: &Scene<'_>) {
             context.sink.warn(error.to_string());
             continue;
         }
-        let detours = scene.cluster.world.detours();
+        let Ok(own) = scene.cluster.own("meet its edge on this machine") else { continue };
         for edge in &scene.plan.edges {
-            let Some(detour) = detours.iter().find(|it| it.from.port() == edge.port) else { continue };
+            let Some(met) = own.edge_on_this_machine(edge.port) else { continue };
             context.sink.note(format!(
                 "`curl --cacert {} --connect-to {host}:{}:{} https://{host}` asks from outside",
                 path.display(),
                 edge.port,
-                detour.to,
+                met,
                 host = edge.host,
             ));
         }
@@ -316,10 +310,8 @@ async fn stage<'a>(
         Ok::<_, RunError>((vantage.clone(), session))
     });
     let beside = scene.plan.outside.iter().map(|image| async {
-        let container =
-            scene.cluster.outside.get(image).expect("a cluster starts a container for each image that is named");
-        let session = ContainerSession::open(context.site.engine(), &container.name).await?;
-        Ok::<_, RunError>((image.clone(), Vantage::Container(session)))
+        let own = scene.cluster.own("ask from a container beside it")?;
+        Ok::<_, RunError>((image.clone(), own.vantage(image).await?))
     });
     let stores: Vec<store::Wanted<'_>> =
         scene.plan.fixtures.iter().flat_map(|(fixture, it)| wanted(fixture, it)).collect();
@@ -327,7 +319,7 @@ async fn stage<'a>(
         let namespace = &scene.plan.namespace;
         context
             .sink
-            .note(format!("store {fixture} in namespace {namespace} has no witness: nothing waits for it to be whole"));
+            .note(format!("store {fixture} in namespace {namespace} has no readiness: nothing waits for it to be whole, and nobody confirms who asks it"));
     }
     let ready = async {
         let unready = stores_unready(applier, &scene, &stores, declared).await?;
@@ -372,9 +364,9 @@ async fn stores_unready(
     Ok(unready)
 }
 
-/// Opens the traces of the stores, by fixture.
+/// Opens the traces of the stores that have one, by fixture.
 async fn witnesses(scene: &Scene<'_>, stores: &[store::Wanted<'_>]) -> Result<Vec<(String, StoreWitness)>, RunError> {
-    try_join_all(stores.iter().map(|it| async {
+    let opened = try_join_all(stores.iter().map(|it| async {
         let (id, wanted) = (it.fixture, it.store);
         let failed = |reason: String| RunError::Store {
             store: id.to_owned(),
@@ -383,13 +375,18 @@ async fn witnesses(scene: &Scene<'_>, stores: &[store::Wanted<'_>]) -> Result<Ve
             reason,
             evidence: Vec::new(),
         };
+        if wanted.witness == WitnessKind::None {
+            return Ok(None);
+        }
         let access = scene.access(id, wanted).map_err(&failed)?;
         let view = scene.pinned(id, wanted);
         // The trace's first word comes with the first request: so one is made, instead of waiting for a keep-alive.
-        let (opened, ()) = tokio::join!(StoreWitness::open(view, &access), store::nudge(scene, id, wanted));
-        Ok((id.to_owned(), opened.map_err(failed)?))
+        let opening = StoreWitness::open(wanted.witness, view, &access);
+        let (opened, ()) = tokio::join!(opening, store::nudge(scene, id, wanted));
+        Ok::<_, RunError>(opened.map_err(failed)?.map(|witness| (id.to_owned(), witness)))
     }))
-    .await
+    .await?;
+    Ok(opened.into_iter().flatten().collect())
 }
 
 /// Waits until CoreDNS answers this pod.

@@ -32,10 +32,9 @@ impl Lives {
         let namespace = &stage.scene.plan.namespace;
         let pods = lives::pods(stage.applier.client(), namespace).await;
         let pods = pods.map_err(|source| ApplyError::Api { doing: format!("list the pods of {namespace}"), source })?;
-        let mut beside = Vec::new();
-        for (title, name) in stage.beside_the_cluster() {
-            beside.push((title, stage.context.site.engine().life(&name).await?));
-        }
+        let fixtures = stage.scene.plan.fixtures.keys().map(String::as_str);
+        let images = stage.scene.plan.outside.iter().map(String::as_str);
+        let beside = stage.scene.cluster.lives_beside(namespace, fixtures, images).await?;
         Ok(Self { pods, beside })
     }
 

@@ -17,7 +17,7 @@ mod kept;
 mod limit;
 mod lives;
 mod machine;
-mod neighbours;
+mod own;
 mod probers;
 mod question;
 mod reached;

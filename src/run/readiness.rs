@@ -8,10 +8,9 @@ use parallax_vocab::event::{Outcome, READINESS, StepEnded, VariantStarted, Verdi
 use parallax_vocab::{Cause, EventKind, StepId, millis};
 
 use super::Context;
-use super::error::RunError;
+use super::own::NodeEnded;
 use super::scene::Scene;
 use crate::apply::{Declared, Unready};
-use crate::cluster::{Cluster, ClusterError, UP_WITHIN};
 use parallax_judge::StepResult;
 use parallax_language::scenario::model::CLUSTER_READY;
 use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
@@ -34,15 +33,14 @@ pub(super) fn not_ready(unready: &[Unready]) -> String {
 
 /// The cluster that did not start because its node ended by itself, where a variant declares that it is not to start:
 /// what the node said is the cause.
-pub(super) fn of_cluster(context: &Context, plan: &ClusterPlan, error: &RunError, waited: Duration) -> Option<Unready> {
+pub(super) fn of_cluster(plan: &ClusterPlan, ended: &NodeEnded, waited: Duration) -> Option<Unready> {
     let fails =
         || plan.environments.iter().flat_map(|it| &it.variants).filter_map(|it| it.variant.fails.get(CLUSTER_READY));
     fails().next()?;
-    let RunError::Cluster(ClusterError::Engine(engine)) = error else { return None };
-    let (end, lines) = engine.ended(&context.site.name_of(&Cluster::node_of(plan)))?;
+    let NodeEnded { how, lines, within } = ended;
     let cause = |line: &str| Cause::Resource {
         resource: format!("the node of cluster {}", plan.name),
-        detail: format!("it {end}: {}", line.trim()),
+        detail: format!("it {how}: {}", line.trim()),
     };
     let declared = |line: &&String| fails().any(|spec| parallax_judge::matches(spec, &cause(line)));
     let told = lines.iter().find(declared).or_else(|| lines.iter().rfind(|line| !line.trim().is_empty()));
@@ -50,8 +48,8 @@ pub(super) fn of_cluster(context: &Context, plan: &ClusterPlan, error: &RunError
         what: CLUSTER_READY.to_owned(),
         cause: cause(told.map_or("it said nothing", String::as_str)),
         waited,
-        within: UP_WITHIN,
-        evidence: lines.to_vec(),
+        within: *within,
+        evidence: lines.clone(),
     })
 }
 

@@ -90,7 +90,7 @@ async fn taken_away(stage: &Stage<'_>, deeds: &Deeds, which: fn(&serde_json::Val
         if there.is_none_or(|it| it.metadata.uid != object.metadata.uid) {
             continue;
         }
-        let scope = Scope { client: stage.applier.client(), namespace, within: GONE_WITHIN };
+        let scope = Scope { cluster: stage.scene.cluster, namespace, within: GONE_WITHIN };
         match Box::pin(act::delete(&scope, &api, &title, name)).await {
             Ok(_) => {}
             Err(ActError::Cause(cause)) => {

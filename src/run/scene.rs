@@ -1,13 +1,14 @@
 //! A scene: one environment as its steps see it. Names, values, stores, and how each vantage sees the network.
 
+use std::net::IpAddr;
+
 use parallax_vocab::program::CA_BUNDLE;
 use parallax_vocab::question::{S3Access, View};
 
 use super::kept::Kept;
 use crate::apply::Environment;
-use crate::cluster::Cluster;
+use crate::cluster::Access;
 use crate::tokens::Key;
-use crate::world::Neighbour;
 use parallax_language::fixture::{Export, Store};
 use parallax_language::scenario::model::{CLUSTER_AUTHORITY, VantageSpec};
 use parallax_language::scenario::template::{self, Reference};
@@ -18,7 +19,7 @@ use parallax_plan::EnvironmentPlan;
 pub(super) struct Scene<'a> {
     pub(super) plan: &'a EnvironmentPlan,
     pub(super) environment: &'a Environment,
-    pub(super) cluster: &'a Cluster,
+    pub(super) cluster: &'a Access,
 }
 
 impl<'a> Scene<'a> {
@@ -37,22 +38,24 @@ impl<'a> Scene<'a> {
                 let value = self.environment.fields.get(&(reference.name.clone(), field.clone())).cloned();
                 value.ok_or_else(|| format!("{kind} {name} has no {pointer}"))
             }
-            Export::EdgeAddress => Ok(self.cluster.world.address().to_string()),
+            Export::EdgeAddress => {
+                let edge = self.cluster.edge.map(|it| it.to_string());
+                edge.ok_or_else(|| format!("cluster {} has no edge", self.cluster.name))
+            }
             Export::PublicKey => {
                 let key = self.environment.signing_keys.get(&reference.name).and_then(Key::public);
                 key.map(ToString::to_string).ok_or_else(|| format!("`{}` has no signing key", reference.name))
             }
             Export::ContainerAddress => {
-                let beside = self.neighbour(&reference.name).map(|it| it.container.address.to_string());
-                beside.ok_or_else(|| format!("`{}` has no container", reference.name))
+                let beside = self.address_beside(&reference.name);
+                beside.map(|it| it.to_string()).ok_or_else(|| format!("`{}` has no container", reference.name))
             }
         }
     }
 
-    /// The container that a fixture put beside the cluster.
-    pub(super) fn neighbour(&self, fixture: &str) -> Option<&Neighbour> {
-        let mut all = self.cluster.world.neighbours().iter();
-        all.find(|it| it.namespace == self.plan.namespace && it.fixture == fixture)
+    /// The address of the container that a fixture put beside the cluster.
+    pub(super) fn address_beside(&self, fixture: &str) -> Option<IpAddr> {
+        self.cluster.address_beside(&self.plan.namespace, fixture)
     }
 
     /// How a vantage sees the network.
@@ -72,20 +75,14 @@ impl<'a> Scene<'a> {
             return View { trust, ..View::default() };
         }
         if vantage.outside_image().is_some() {
-            // On the cluster's own network the edge is at its real address.
-            let name_servers = vec![self.cluster.world.name_server_within()];
-            return View { trust, name_servers, ..View::default() };
+            return View { trust, ..self.cluster.beside.clone() };
         }
         View { trust, ..self.outside() }
     }
 
     /// How the harness itself sees the network: as an outside vantage, trusting nothing yet.
     pub(super) fn outside(&self) -> View {
-        View {
-            name_servers: vec![self.cluster.world.name_server()],
-            detours: self.cluster.world.detours(),
-            ..View::default()
-        }
+        self.cluster.outside.clone()
     }
 
     /// How set-up traffic reaches a store: it accepts exactly the certificate that the plan had issued, so that a break

@@ -100,7 +100,8 @@ async fn answers(
         }
     }
     for (name, policy) in &store.policies {
-        let made = parallax_probe::admin::put_policy(view.clone(), &access()?, name, &policy.to_string()).await;
+        let (view, access, policy) = (view.clone(), access()?, policy.to_string());
+        let made = parallax_probe::store::put_policy(store.kind, view, &access, name, &policy).await;
         made.map_err(|why| failed(scene, fixture, &format!("policy {name} cannot be made"), why.to_string()))?;
     }
     Ok(None)
@@ -191,7 +192,7 @@ pub(super) async fn until(
         if settled || hopeless || began.elapsed() >= bound.within {
             return Ok(Some(last));
         }
-        // Nothing can be watched here: neither MinIO's health nor the node's packet rules give notice.
+        // Nothing can be watched here: neither a store's health nor the node's packet rules give notice.
         tokio::time::sleep(AGAIN_AFTER).await;
     }
 }

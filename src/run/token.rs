@@ -5,7 +5,6 @@ use time::OffsetDateTime;
 
 use super::error::RunError;
 use super::step::Attempt;
-use crate::cluster::ISSUER;
 use crate::tokens::{self, Claims, Key, Wanted};
 use parallax_language::fixture::Export;
 use parallax_language::scenario::model::{STS_AUDIENCE, Signer, TokenOf, TokenSpec};
@@ -49,7 +48,7 @@ async fn make(it: &Attempt<'_>, spec: &TokenSpec) -> Result<Secret, RunError> {
             return Ok(tokens::request(client, &Wanted { namespace, account, audience, expires_s, pod }).await?);
         }
         (None, Signer::Cluster) => {
-            let key = stage.scene.cluster.token_key(&stage.context.site).await?;
+            let key = stage.scene.cluster.own("read the key that signs its tokens")?.token_key().await?;
             stage.context.redactor.register(&key);
             made = Key::rsa(key)?;
             &made
@@ -66,7 +65,7 @@ async fn make(it: &Attempt<'_>, spec: &TokenSpec) -> Result<Secret, RunError> {
     let exported = spec.issuer.as_ref().and_then(|id| stage.scene.plan.fixtures.get(id)?.exports.get("issuer"));
     let issuer = match exported {
         Some(Export::Value(issuer)) => issuer.clone(),
-        _ => ISSUER.to_owned(),
+        _ => stage.scene.cluster.issuer.clone(),
     };
     let now = OffsetDateTime::now_utc().unix_timestamp();
     // One that has ended was issued before it ended.

@@ -1,10 +1,11 @@
-//! The server-side witness: what the store's own trace says of who asked.
+//! The server-side witness: what the trace of a store says of who asked, for stores whose fixture declares one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indexmap::IndexMap;
-use parallax_probe::trace::{self, Trace, TraceEvent, Traced};
+use parallax_probe::store::{self, Trace, TraceEvent, Traced};
+use parallax_vocab::WitnessKind;
 use parallax_vocab::question::{S3Access, View};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -17,7 +18,7 @@ const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
 const IDLE_TIMES: u64 = 3;
 /// A store that is never idle for so long is asked without end, and says nothing of one request.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
-/// MinIO sends the head of its answer with the first thing it has to tell: a request, or a keep-alive each second.
+/// The head of a trace may come with the first thing that there is to tell: a request, or a keep-alive each second.
 const OPENS_WITHIN: Duration = Duration::from_secs(10);
 /// Requests kept of one store, the newest: a witness is asked for right after the answer.
 const KEPT: usize = 4096;
@@ -50,9 +51,9 @@ struct Shared {
 }
 
 impl StoreWitness {
-    /// Opens the trace. It is open when this returns: whatever is asked from now on is seen.
-    pub(super) async fn open(view: View, access: &S3Access) -> Result<Self, String> {
-        let lines = opened(view.clone(), access).await?;
+    /// Opens the trace. It is open when this returns: whatever is asked from now on is seen. None where there is no witness.
+    pub(super) async fn open(kind: WitnessKind, view: View, access: &S3Access) -> Result<Option<Self>, String> {
+        let Some(lines) = opened(kind, view.clone(), access).await? else { return Ok(None) };
         let shared = Arc::new(Shared::default());
         shared.pins().extend(view.pin.clone());
         let (send, news) = watch::channel(News { since: now(), idle: 0 });
@@ -62,11 +63,11 @@ impl StoreWitness {
             loop {
                 kept.follow(&mut lines, &send).await;
                 send.send_modify(|news| news.since = None);
-                lines = kept.again(&view, &access).await;
+                lines = kept.again(kind, &view, &access).await;
                 send.send_modify(|news| news.since = now());
             }
         });
-        Ok(Self { shared, news, task })
+        Ok(Some(Self { shared, news, task }))
     }
 
     /// A further certificate under which the store may be met when the trace has to be opened again.
@@ -131,12 +132,13 @@ impl Shared {
     }
 
     /// Opens the trace anew, under whichever certificate the store now has. The witness's end ends this too.
-    async fn again(&self, view: &View, access: &S3Access) -> Trace {
+    async fn again(&self, kind: WitnessKind, view: &View, access: &S3Access) -> Trace {
         loop {
             let pins = self.pins().clone();
             for pin in pins.into_iter().rev().map(Some).chain(view.pin.is_none().then_some(None)) {
-                match opened(View { pin, ..view.clone() }, access).await {
-                    Ok(lines) => return lines,
+                match opened(kind, View { pin, ..view.clone() }, access).await {
+                    Ok(Some(lines)) => return lines,
+                    Ok(None) => return std::future::pending().await,
                     Err(why) => tracing::debug!(why, "the trace of a store does not open"),
                 }
             }
@@ -151,8 +153,8 @@ fn now() -> Option<Duration> {
     SystemTime::now().duration_since(UNIX_EPOCH).ok()
 }
 
-async fn opened(view: View, access: &S3Access) -> Result<Trace, String> {
-    tokio::time::timeout(OPENS_WITHIN, trace::open(view, access))
+async fn opened(kind: WitnessKind, view: View, access: &S3Access) -> Result<Option<Trace>, String> {
+    tokio::time::timeout(OPENS_WITHIN, store::trace(kind, view, access))
         .await
         .map_err(|_| "the trace did not open in time".to_owned())?
         .map_err(|cause| cause.to_string())

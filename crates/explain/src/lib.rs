@@ -3,13 +3,16 @@
 //! **Architecture Invariant:** pure, and computed from the record alone: the question, the answer, the cause, and what
 //! the run found out while it held the secrets ([`signature`]).
 
+mod minio;
 mod refusal;
 mod sentence;
 pub mod signature;
+mod store;
 mod unready;
 mod url;
 mod web_identity;
 
 pub use sentence::{Subject, of_step, sentence};
+pub use store::{LogWords, log_words};
 pub use url::{Line, dissect};
 pub use web_identity::{Chain, web_identity};

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::Subject;
 use super::signature::words;
+use super::store;
 
 /// Clocks that differ by less count as equal, because the date of an answer has whole seconds and the answer takes time
 /// to arrive.
@@ -26,10 +27,10 @@ pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<
         "" if detail.contains("HTTP request to an HTTPS server") => {
             format!("the answer is {status} ({detail}); the store speaks TLS at this port: ask it by https")
         }
-        "" if status == 503 && asked.object.starts_with("minio/health/") => {
-            "the answer is 503: the store is up and does not call itself ready; as long as it cannot use its OpenID provider it is `iam-offline`, and its log says why".to_owned()
+        "" => {
+            let not_ready = store::not_ready(status, &asked.object);
+            not_ready.unwrap_or_else(|| format!("the answer is {status} ({detail})"))
         }
-        "" => format!("the answer is {status} ({detail})"),
         "SignatureDoesNotMatch" => format!(
             "{says}: what it saw is not what was signed; compare host, port, path, query, region and secret key"
         ),

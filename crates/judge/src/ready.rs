@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     fn failed(what: &str, detail: &str) -> StepResult {
-        let cause = Cause::Resource { resource: "Deployment minio".to_owned(), detail: detail.to_owned() };
+        let cause = Cause::Resource { resource: "Deployment store".to_owned(), detail: detail.to_owned() };
         let (place, sentence) = ("f:1".to_owned(), "why".to_owned());
         StepResult {
             step: what.to_owned(),

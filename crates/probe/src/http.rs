@@ -49,7 +49,7 @@ pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result
 fn reply(received: Received) -> HttpReply {
     // Checked for every status: S3 answers 200 to some operations before it knows whether they succeed.
     let in_body = s3_error::parse(&received.body);
-    let s3_error = in_body.or_else(|| s3_error::in_headers(received.status, &received.headers));
+    let s3_error = in_body.or_else(|| crate::store::error_in_headers(received.status, &received.headers));
     HttpReply {
         status: received.status,
         headers: plain(&received.headers),

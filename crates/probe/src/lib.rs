@@ -6,7 +6,6 @@
 //! from `/etc/hosts`. A program that a probe runs inherits only `PATH`. Each question uses a new connection, and
 //! evidence is recorded even if the probe fails.
 
-pub mod admin;
 mod certificate;
 mod client;
 mod clock;
@@ -15,17 +14,18 @@ pub mod contents;
 mod dial;
 mod http;
 mod jwt;
+mod minio;
 mod names;
 mod presign;
 mod prober;
 mod program;
 mod s3;
 mod s3_error;
+pub mod store;
 mod sts;
 mod target;
 mod tls;
 mod token;
-pub mod trace;
 mod trail;
 mod trust;
 mod xml;

@@ -61,7 +61,7 @@ pub(crate) async fn answer(question: &S3Question, dialler: Dialler) -> Result<S3
         reply.status = status;
     }
     if reply.error.is_none() {
-        reply.error = s3_error::in_headers(reply.status, &headers);
+        reply.error = crate::store::error_in_headers(reply.status, &headers);
     }
     reply.request_id = header(&headers, "x-amz-request-id");
     reply.etag = header(&headers, "etag").map(|etag| etag.trim_matches('"').to_owned());

@@ -1,7 +1,5 @@
-//! S3's error document `<Error><Code>…</Code><Message>…</Message>…</Error>`, and the headers that replace it in an
-//! answer without a body.
+//! S3's error document `<Error><Code>…</Code><Message>…</Message>…</Error>`.
 
-use http::HeaderMap;
 use parallax_vocab::answer::S3Error;
 use parallax_vocab::question::S3Operation;
 
@@ -20,29 +18,9 @@ pub(crate) fn already_exists(operation: &S3Operation, code: &str) -> bool {
     matches!(operation, S3Operation::CreateBucket { .. }) && code == "BucketAlreadyOwnedByYou"
 }
 
-/// The error in the headers with which `MinIO` answers HEAD requests, whose answers have no body
-/// (`cmd/api-response.go`, `writeErrorResponseHeadersOnly`).
-pub(crate) fn in_headers(status: u16, headers: &HeaderMap) -> Option<S3Error> {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let code = header("x-minio-error-code").filter(|_| status >= 400)?.to_owned();
-    let message = header("x-minio-error-desc").unwrap_or_default().trim_matches('"').to_owned();
-    Some(S3Error { code, message })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_refusal_without_a_body_says_its_code_in_headers() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(in_headers(403, &headers), None);
-        headers.insert("x-minio-error-code", "AccessDenied".parse().expect("a value"));
-        headers.insert("x-minio-error-desc", "\"Request has expired\"".parse().expect("a value"));
-        let expected = S3Error { code: "AccessDenied".to_owned(), message: "Request has expired".to_owned() };
-        assert_eq!(in_headers(403, &headers), Some(expected));
-        assert_eq!(in_headers(200, &headers), None);
-    }
 
     #[test]
     fn codes_and_messages_are_read() {

@@ -65,7 +65,7 @@ fn reply(status: u16, body: &[u8]) -> StsReply {
         session_token: Secret::new(credential("SessionToken").unwrap_or_default()),
         expires: credential("Expiration").unwrap_or_default(),
     });
-    // MinIO answers with an S3 error document if the request did not reach its token service.
+    // Some stores answer with an S3 error document if the request did not reach their token service.
     let error = ["ErrorResponse/Error", "Error"].into_iter().find_map(|at| {
         let code = text(&format!("{at}/Code"))?;
         Some(StsError { code, message: text(&format!("{at}/Message")).unwrap_or_default() })
@@ -106,13 +106,13 @@ mod tests {
     fn a_form_is_encoded_and_says_only_what_is_asked() {
         let question = StsQuestion {
             endpoint: "https://a".to_owned(),
-            role_arn: "arn:minio:iam:::role/x".to_owned(),
+            role_arn: "arn:aws:iam::1:role/x".to_owned(),
             token: TokenSource::Value(Secret::new("t")),
             duration_s: None,
             policy: None,
         };
         let form = form(&question, &Secret::new("a.b+c"));
-        assert!(form.contains("RoleArn=arn%3Aminio%3Aiam%3A%3A%3Arole%2Fx"), "{form}");
+        assert!(form.contains("RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fx"), "{form}");
         assert!(form.contains("WebIdentityToken=a.b%2Bc") && !form.contains("DurationSeconds"), "{form}");
     }
 }

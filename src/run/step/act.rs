@@ -55,7 +55,7 @@ impl Attempt<'_> {
 
     fn scope<'n>(&'n self, namespace: &'n str) -> Scope<'n> {
         let within = within(self.step).unwrap_or(act::WITHIN);
-        Scope { client: self.stage.applier.client(), namespace, within }
+        Scope { cluster: self.stage.scene.cluster, namespace, within }
     }
 }
 
@@ -112,16 +112,14 @@ impl Acts for KillStep {
         let scope = it.scope(it.namespace_or(self.namespace.as_ref()));
         let victim =
             Victim { pod: Which::parse(&self.pod), container: self.container.to_string(), signal: self.signal };
-        let (engine, node) = (it.stage.context.site.engine(), &it.stage.scene.cluster.node.name);
-        Ok(act::kill(&scope, engine, node, &victim).await?)
+        Ok(act::kill(&scope, &victim).await?)
     }
 }
 
 impl Acts for EndStep {
     async fn act(&self, it: &Attempt<'_>) -> Result<Done, RunError> {
         let scope = it.scope(it.namespace_or(self.namespace.as_ref()));
-        let (engine, node) = (it.stage.context.site.engine(), &it.stage.scene.cluster.node.name);
-        Ok(act::end(&scope, engine, node, &Which::parse(&self.pod), self.how).await?)
+        Ok(act::end(&scope, &Which::parse(&self.pod), self.how).await?)
     }
 }
 

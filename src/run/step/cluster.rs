@@ -15,7 +15,6 @@ use crate::probe::logs::{self, Line, LogError, LogQuestion};
 use crate::run::concealed;
 use crate::run::environment::LINES_BESIDE;
 use crate::run::error::RunError;
-use crate::world;
 use parallax_engine::{LINE_LIMIT_BYTES, Written};
 use parallax_judge::{LogLook, Looked, ObjectEvent};
 use parallax_language::scenario::model::{EventStep, Expect, LogStep, ResourceStep};
@@ -157,15 +156,15 @@ impl Attempt<'_> {
 
     /// What the outside world was asked.
     async fn world_log(&self, since: Option<OffsetDateTime>, expect: Option<&Expect>) -> Result<Tried, RunError> {
-        let world = self.stage.scene.cluster.world.container();
-        let lines = self.stage.context.site.engine().logs(world, WORLD_LINES).await?;
+        let own = self.stage.scene.cluster.own("read what its outside world was asked")?;
+        let lines = own.asked_outside(WORLD_LINES).await?;
         let ms = |it: OffsetDateTime| u64::try_from(it.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
         let since_ms = since.map_or(0, ms);
         let others = self.apart.others();
         let others_ms = ms(others.start)..ms(others.end);
         let mut look = LogLook::new(expect);
         of_engine(&mut look, &lines, lines.len(), WORLD_LINES);
-        for line in world::questions(&lines, |at| at >= since_ms && !others_ms.contains(&at)) {
+        for line in crate::cluster::questions(&lines, |at| at >= since_ms && !others_ms.contains(&at)) {
             look.take(&line);
         }
         Ok(read_in(look, expect, WORLD.to_owned(), None))

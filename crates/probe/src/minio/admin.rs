@@ -23,7 +23,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 const KEEP_BYTES: usize = 4096;
 
 /// Creates or replaces a named policy (JSON).
-pub async fn put_policy(view: View, access: &S3Access, name: &str, policy: &str) -> Result<(), Cause> {
+pub(crate) async fn put_policy(view: View, access: &S3Access, name: &str, policy: &str) -> Result<(), Cause> {
     let name: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
     let path = format!("/minio/admin/v3/add-canned-policy?name={name}");
     let dialler = Dialler::new(view, Trail::begin(), Instant::now() + WITHIN);

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use parallax_vocab::Secret;
 use parallax_vocab::event::Failure;
 
-use super::Context;
-use super::error::RunError;
-use super::images::Supplied;
-use crate::apply::{self, ApplyError, Belongings};
+use crate::apply::{ApplyError, Belongings};
 use crate::certs::Issuer;
+use crate::run::error::RunError;
+use crate::run::images::Supplied;
+use crate::run::{Context, environment};
 use crate::world::{self, Neighbour};
 use parallax_language::fixture::{Authority, KeyType};
 use parallax_language::scenario::model::CLUSTER_AUTHORITY;
@@ -67,12 +66,6 @@ pub(super) async fn start(
     beside
 }
 
-/// Makes what an environment is made with; its secrets are registered before they are used.
-pub(super) fn prepare(context: &Context, plan: &EnvironmentPlan) -> Result<Belongings, ApplyError> {
-    let redact = |secret: &Secret| context.redactor.register(secret);
-    apply::prepare(plan, context.start, &redact)
-}
-
 async fn of_environment(
     context: &Context,
     cluster: &str,
@@ -80,7 +73,7 @@ async fn of_environment(
     supplied: &Supplied,
     (network, authority): (&str, Option<&Issuer>),
 ) -> Result<(Belongings, Vec<Neighbour>), RunError> {
-    let belongings = prepare(context, plan)?;
+    let belongings = environment::prepare(context, plan)?;
     let mut standing = Vec::new();
     for (fixture, contributions) in &plan.fixtures {
         for wanted in &contributions.containers {

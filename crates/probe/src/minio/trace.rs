@@ -15,9 +15,10 @@ use parallax_vocab::event::Arrived;
 use parallax_vocab::question::{S3Access, View};
 use serde_json::Value;
 
-use crate::admin::authorise;
+use super::admin::authorise;
 use crate::dial::Dialler;
 use crate::invalid;
+use crate::store::{Ended, TraceEvent, Traced};
 use crate::target::Target;
 use crate::trail::Trail;
 
@@ -33,55 +34,16 @@ const PATH: &str = "/minio/admin/v3/trace?s3=true&internal=true";
 /// SHA-256 of nothing.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// What the store reports about one request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Traced {
-    /// `x-amz-request-id` of its answer.
-    pub request_id: String,
-    /// Source address, without the port.
-    pub source: String,
-    /// `Host` as it arrived.
-    pub host: String,
-    /// The request as it arrived.
-    pub arrived: Arrived,
-}
-
-/// The next item of the trace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TraceEvent {
-    /// The store served a request.
-    Request(Traced),
-    /// A keep-alive: when the store sent it, it had reported all the requests that it had served.
-    Idle,
-}
-
-/// Why a trace ended.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Ended {
-    /// The store closed it.
-    #[error("the store ended its trace")]
-    Over,
-    /// Not even a keep-alive came.
-    #[error("the store's trace was silent for {} s", SILENT_AT_MOST.as_secs())]
-    Silent,
-    /// The connection broke.
-    #[error("the store's trace broke off: {0}")]
-    Broken(String),
-    /// The data is not a trace.
-    #[error("the store's trace is not valid: {0}")]
-    Garbled(String),
-}
-
 /// An open trace. Dropping it closes the connection.
 #[derive(Debug)]
-pub struct Trace {
+pub(crate) struct Trace {
     body: hyper::body::Incoming,
     documents: Documents,
     connection: tokio::task::JoinHandle<()>,
 }
 
 /// Opens the trace of the store at `access`, with an administrator's credentials.
-pub async fn open(view: View, access: &S3Access) -> Result<Trace, Cause> {
+pub(crate) async fn open(view: View, access: &S3Access) -> Result<Trace, Cause> {
     let dialler = Dialler::new(view, Trail::begin(), Instant::now() + OPENS_WITHIN);
     let uri = format!("{}{PATH}", access.endpoint).parse().map_err(|why| invalid(format!("{why}")))?;
     let target = Target::of(&uri)?;
@@ -116,14 +78,16 @@ pub async fn open(view: View, access: &S3Access) -> Result<Trace, Cause> {
 
 impl Trace {
     /// The next item, or why the trace ended.
-    pub async fn next(&mut self) -> Result<TraceEvent, Ended> {
+    pub(crate) async fn next(&mut self) -> Result<TraceEvent, Ended> {
         loop {
             while let Some(document) = self.documents.next()? {
                 if let Some(traced) = traced(&document) {
                     return Ok(TraceEvent::Request(traced));
                 }
             }
-            let frame = tokio::time::timeout(SILENT_AT_MOST, self.body.frame()).await.map_err(|_| Ended::Silent)?;
+            let frame = tokio::time::timeout(SILENT_AT_MOST, self.body.frame())
+                .await
+                .map_err(|_| Ended::Silent { for_s: SILENT_AT_MOST.as_secs() })?;
             let frame = frame.ok_or(Ended::Over)?.map_err(|why| Ended::Broken(why.to_string()))?;
             let Ok(data) = frame.into_data() else { continue };
             if self.documents.is_between() && data.trim_ascii().is_empty() {

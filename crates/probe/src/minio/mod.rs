@@ -1,0 +1,31 @@
+//! What is known of MinIO beyond S3: its admin API, its trace, and the headers in which it says why it refuses.
+
+pub(crate) mod admin;
+pub(crate) mod trace;
+
+use http::HeaderMap;
+use parallax_vocab::answer::S3Error;
+
+/// What it says in headers where an answer may have no body, to HEAD (`cmd/api-response.go`, `writeErrorResponseHeadersOnly`).
+pub(crate) fn error_in_headers(status: u16, headers: &HeaderMap) -> Option<S3Error> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let code = header("x-minio-error-code").filter(|_| status >= 400)?.to_owned();
+    let message = header("x-minio-error-desc").unwrap_or_default().trim_matches('"').to_owned();
+    Some(S3Error { code, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_without_a_body_says_its_code_in_headers() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(error_in_headers(403, &headers), None);
+        headers.insert("x-minio-error-code", "AccessDenied".parse().expect("a value"));
+        headers.insert("x-minio-error-desc", "\"Request has expired\"".parse().expect("a value"));
+        let expected = S3Error { code: "AccessDenied".to_owned(), message: "Request has expired".to_owned() };
+        assert_eq!(error_in_headers(403, &headers), Some(expected));
+        assert_eq!(error_in_headers(200, &headers), None);
+    }
+}

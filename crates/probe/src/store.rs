@@ -1,0 +1,92 @@
+//! Requests to a store beyond S3, as its fixture declares. Only this file knows which module implements which kind.
+
+use http::HeaderMap;
+use parallax_vocab::answer::S3Error;
+use parallax_vocab::event::Arrived;
+use parallax_vocab::question::{S3Access, View};
+use parallax_vocab::{Cause, StoreKind, WitnessKind};
+
+use crate::{invalid, minio};
+
+/// Creates or replaces a named policy (JSON).
+pub async fn put_policy(kind: StoreKind, view: View, access: &S3Access, name: &str, policy: &str) -> Result<(), Cause> {
+    match kind {
+        StoreKind::Minio => minio::admin::put_policy(view, access, name, policy).await,
+        StoreKind::S3 => {
+            Err(invalid("S3 has no policies by name; say in the store's fixture whose API it has: `kind`"))
+        }
+    }
+}
+
+/// The error in the headers of an answer without a body. The store's kind is not known here, so the headers of every kind are read.
+pub(crate) fn error_in_headers(status: u16, headers: &HeaderMap) -> Option<S3Error> {
+    minio::error_in_headers(status, headers)
+}
+
+/// What the store reports about one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// `x-amz-request-id` of its answer.
+    pub request_id: String,
+    /// Source address, without the port.
+    pub source: String,
+    /// `Host` as it arrived.
+    pub host: String,
+    /// The request as it arrived.
+    pub arrived: Arrived,
+}
+
+/// The next item of the trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TraceEvent {
+    /// The store served a request.
+    Request(Traced),
+    /// A keep-alive: when the store sent it, it had reported all the requests that it had served.
+    Idle,
+}
+
+/// Why a trace ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// The store closed it.
+    #[error("the store ended its trace")]
+    Over,
+    /// Not even a keep-alive came.
+    #[error("the store's trace was silent for {for_s} s")]
+    Silent {
+        /// The silence, in seconds.
+        for_s: u64,
+    },
+    /// The connection broke.
+    #[error("the store's trace broke off: {0}")]
+    Broken(String),
+    /// The data is not a trace.
+    #[error("the store's trace is not valid: {0}")]
+    Garbled(String),
+}
+
+/// An open trace of a store. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct Trace(Of);
+
+#[derive(Debug)]
+enum Of {
+    Minio(minio::trace::Trace),
+}
+
+/// Opens the trace of the store at `access`, with an administrator's credentials. It shows every request that is sent after this
+/// function returned. `None` if the store has no witness.
+pub async fn trace(witness: WitnessKind, view: View, access: &S3Access) -> Result<Option<Trace>, Cause> {
+    match witness {
+        WitnessKind::None => Ok(None),
+        WitnessKind::MinioTrace => Ok(Some(Trace(Of::Minio(minio::trace::open(view, access).await?)))),
+    }
+}
+
+impl Trace {
+    /// The next item, or why the trace ended.
+    pub async fn next(&mut self) -> Result<TraceEvent, Ended> {
+        let Of::Minio(trace) = &mut self.0;
+        trace.next().await
+    }
+}

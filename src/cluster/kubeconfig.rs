@@ -1,0 +1,98 @@
+//! What a kubeconfig says, and the Kubernetes client for it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kube::Client;
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use parallax_vocab::Secret;
+use serde_json::Value;
+
+use super::transport;
+
+/// A connection, its TLS included, is made by then, or the apiserver does not answer.
+const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Where a test has put something before the apiserver (`address:port`), as `tests/it/e2e/unanswered.rs` does.
+const BEFORE_APISERVER: &str = "PARALLAX_TEST_APISERVER";
+
+/// Where the apiserver is met that is published there.
+pub(super) fn met_at(published: SocketAddr) -> SocketAddr {
+    let before = std::env::var(BEFORE_APISERVER).ok();
+    before.and_then(|it| it.parse().ok()).unwrap_or(published)
+}
+
+/// The kubeconfig that a node wrote, as it holds on this machine: the apiserver where its port is published.
+pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, String> {
+    let mut kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| error.to_string())?;
+    for cluster in &mut kubeconfig.clusters {
+        if let Some(cluster) = &mut cluster.cluster {
+            cluster.server = Some(format!("https://{published}"));
+        }
+    }
+    Ok(kubeconfig)
+}
+
+/// A client for a kubeconfig. No proxy of the caller's environment is used, and each call ends in time
+/// ([`transport`]).
+pub async fn client(kubeconfig: Kubeconfig) -> Result<Client, String> {
+    let options = KubeConfigOptions::default();
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| error.to_string())?;
+    config.proxy_url = None;
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECTS_WITHIN);
+    let client = Client::try_from(config).map_err(|error| error.to_string())?;
+    Ok(transport::bounded(client, transport::CALL_WITHIN))
+}
+
+/// The certificate authority of the apiserver (PEM), as the kubeconfig that a node wrote embeds it.
+pub fn authority(kubeconfig: &str) -> Result<String, String> {
+    let kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| error.to_string())?;
+    let mut clusters = kubeconfig.clusters.into_iter().filter_map(|it| it.cluster);
+    let data = clusters.find_map(|it| it.certificate_authority_data);
+    let data = data.ok_or("no cluster of it has certificate-authority-data")?;
+    let bytes = STANDARD.decode(data).map_err(|error| format!("certificate-authority-data: {error}"))?;
+    String::from_utf8(bytes).map_err(|error| format!("certificate-authority-data is not PEM: {error}"))
+}
+
+/// The secrets of a kubeconfig's users: private keys (PEM), tokens and passwords.
+pub(super) fn secrets(kubeconfig: &Kubeconfig) -> Vec<Secret> {
+    let kubeconfig = serde_json::to_value(kubeconfig).unwrap_or_default();
+    let users = kubeconfig.get("users").and_then(Value::as_array).into_iter().flatten().filter_map(|it| it.get("user"));
+    let texts = users.flat_map(|user| {
+        let text = |name: &str| user.get(name).and_then(Value::as_str);
+        let key = text("client-key-data").and_then(|data| STANDARD.decode(data).ok());
+        let key = key.and_then(|bytes| String::from_utf8(bytes).ok());
+        [key, text("token").map(str::to_owned), text("password").map(str::to_owned)]
+    });
+    texts.flatten().map(Secret::new).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_user_signs_in_with_is_a_secret() {
+        let text = "apiVersion: v1\nkind: Config\nusers:\n- name: a\n  user: { client-key-data: cGVtCg== }\n- name: b\n  user: { token: t }\n";
+        let found = secrets(&Kubeconfig::from_yaml(text).expect("a kubeconfig"));
+        assert_eq!(found.iter().map(Secret::expose).collect::<Vec<_>>(), ["pem\n", "t"]);
+    }
+
+    #[test]
+    fn the_authority_is_the_embedded_one() {
+        let text =
+            |cluster: &str| format!("apiVersion: v1\nkind: Config\nclusters:\n- name: default\n  cluster: {cluster}\n");
+        let good = text("{ server: 'https://127.0.0.1:6443', certificate-authority-data: cGVtCg== }");
+        assert_eq!(authority(&good).as_deref(), Ok("pem\n"));
+        for (cluster, named) in [
+            ("{ server: 'https://127.0.0.1:6443' }", "no cluster of it has"),
+            ("{ certificate-authority-data: '%' }", "certificate-authority-data"),
+        ] {
+            let error = authority(&text(cluster)).expect_err(named);
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}

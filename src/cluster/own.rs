@@ -1,0 +1,155 @@
+//! The owner's side of a cluster that the harness started: its node, its outside world, and what stands beside it. Everything
+//! here needs the containers themselves, so nothing of it is to be had of somebody else's cluster.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use parallax_vocab::Secret;
+use time::OffsetDateTime;
+
+use super::error::ClusterError;
+use crate::probe::{ContainerSession, ProbeError, Vantage};
+use crate::world::{self, Neighbour, World};
+use parallax_engine::{Container, Engine, Executed, Life, Written};
+use parallax_plan::ClusterPlan;
+use parallax_record::Noted as _;
+
+/// Lines of the node's log that accompany an error.
+const EVIDENCE_LINES: usize = 40;
+/// Where k3s keeps the keys that sign ServiceAccounts' tokens: the current one, and (first made, or the only) the old.
+const TOKEN_KEYS: [&str; 2] =
+    ["/var/lib/rancher/k3s/server/tls/service.current.key", "/var/lib/rancher/k3s/server/tls/service.key"];
+
+/// What the owner of a cluster has in hand.
+#[derive(Debug)]
+pub struct Own {
+    pub(super) engine: Engine,
+    /// The cluster's name in the plan.
+    pub(super) name: String,
+    pub(super) kubeconfig: Secret,
+    pub(super) secrets: Vec<Secret>,
+    pub(super) world: World,
+    pub(super) node: Container,
+    /// Places outside the cluster that need an image, by image name.
+    pub(super) outside: BTreeMap<String, Container>,
+}
+
+impl Own {
+    /// What the node's container is within the run.
+    pub fn node_of(plan: &ClusterPlan) -> String {
+        format!("{}-node", plan.name)
+    }
+
+    /// A kubeconfig of the cluster's administrator for this machine; JSON, which is YAML.
+    pub fn kubeconfig(&self) -> &Secret {
+        &self.kubeconfig
+    }
+
+    /// What the administrator signs in with, for redaction.
+    pub fn secrets(&self) -> &[Secret] {
+        &self.secrets
+    }
+
+    /// The containers that belong to the cluster and end with it: the node first. Those of vantages are not among them.
+    pub fn containers(&self) -> impl Iterator<Item = &str> {
+        let beside = self.world.neighbours().iter().map(|it| it.container.name.as_str());
+        [self.node.name.as_str(), self.world.container()].into_iter().chain(beside)
+    }
+
+    /// Where on this machine a port of the edge is met.
+    pub fn edge_on_this_machine(&self, port: u16) -> Option<SocketAddr> {
+        self.world.detours().iter().find(|it| it.from.port() == port).map(|it| it.to)
+    }
+
+    /// The private key that signs ServiceAccounts' tokens, PEM.
+    pub async fn token_key(&self) -> Result<Secret, ClusterError> {
+        let [current, only] = TOKEN_KEYS;
+        let bytes = match self.engine.read_file(&self.node.name, current).await.noted("read the newest token key") {
+            Some(bytes) => bytes,
+            None => self.engine.read_file(&self.node.name, only).await?,
+        };
+        Ok(Secret::new(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// The last lines of the outside world's log: every question that its name server was asked.
+    pub async fn asked_outside(&self, tail: usize) -> Result<Vec<String>, ClusterError> {
+        Ok(self.engine.logs(self.world.container(), tail).await?)
+    }
+
+    /// What the container that a fixture put beside the cluster wrote, of its last lines those whose instant counts.
+    pub async fn written_beside(
+        &self,
+        (namespace, fixture): (&str, &str),
+        tail: usize,
+        counts: impl Fn(OffsetDateTime) -> bool,
+    ) -> Result<Written, String> {
+        let beside = self.neighbour(namespace, fixture).ok_or_else(|| format!("`{fixture}` has no container"))?;
+        let written = self.engine.logs_when(&beside.container.name, tail, counts).await;
+        written.map_err(|error| error.to_string())
+    }
+
+    /// The vantage in the container of an image outside the cluster.
+    ///
+    /// # Panics
+    ///
+    /// Where the plan of the cluster does not name the image: each that it names has a container.
+    pub async fn vantage(&self, image: &str) -> Result<Vantage, ProbeError> {
+        let container = self.outside.get(image).expect("a cluster starts a container for each image that is named");
+        Ok(Vantage::Container(ContainerSession::open(&self.engine, &container.name).await?))
+    }
+
+    pub(super) async fn lives_beside(
+        &self,
+        namespace: &str,
+        fixtures: impl Iterator<Item = &str>,
+        images: impl Iterator<Item = &str>,
+    ) -> Result<Vec<(String, Life)>, ClusterError> {
+        let fixtures = fixtures.filter_map(|it| Some((it, self.neighbour(namespace, it)?)));
+        let fixtures = fixtures.map(|(it, beside)| {
+            (format!("the container of `{it}` beside the cluster"), beside.container.name.as_str())
+        });
+        let images = images.filter_map(|it| Some((it, self.outside.get(it)?)));
+        let images = images.map(|(it, container)| {
+            (format!("the container of image {it} beside the cluster"), container.name.as_str())
+        });
+        let mut lives = Vec::new();
+        for (title, container) in fixtures.chain(images) {
+            lives.push((title, self.engine.life(container).await?));
+        }
+        Ok(lives)
+    }
+
+    /// The container that a fixture of a namespace put beside the cluster.
+    pub(super) fn neighbour(&self, namespace: &str, fixture: &str) -> Option<&Neighbour> {
+        let mut all = self.world.neighbours().iter();
+        all.find(|it| it.namespace == namespace && it.fixture == fixture)
+    }
+
+    /// Runs a command on the node.
+    pub(super) async fn exec(&self, command: &[&str], within: Duration) -> Result<Executed, ClusterError> {
+        Ok(self.engine.exec(&self.node.name, command, within).await?)
+    }
+
+    /// Resolves when the node's container ends, which is always an error.
+    pub(super) async fn exited(&self) -> ClusterError {
+        match self.engine.wait_exit(&self.node.name).await {
+            Ok(code) => {
+                let lines = self.last_lines().await;
+                ClusterError::NodeExited { cluster: self.name.clone(), code, lines }
+            }
+            Err(error) => error.into(),
+        }
+    }
+
+    /// What the node said last, for evidence.
+    pub(super) async fn last_lines(&self) -> Vec<String> {
+        let lines = self.engine.logs(&self.node.name, EVIDENCE_LINES).await;
+        lines.unwrap_or_else(|error| vec![format!("(the node's log cannot be read: {error})")])
+    }
+}
+
+/// The DNS questions in the outside world's log ([`Own::asked_outside`]) whose instant counts, one sentence each.
+pub fn questions(lines: &[String], counts: impl Fn(u64) -> bool) -> Vec<String> {
+    world::questions(lines, counts)
+}
