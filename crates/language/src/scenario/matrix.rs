@@ -440,13 +440,13 @@ fn mentioned(
     for (pointer, reference) in references(step, at).into_iter().filter(|(_, it)| it.name == MATRIX) {
         let path = reference.path();
         match reference.field {
-            Some(axis) if axes.iter().any(|(name, _)| *name == axis) => mentioned.push(axis),
-            Some(axis) => {
-                let error = document.error(&pointer, format!("`{{{{ {path} }}}}`: there is no axis `{axis}`"));
+            Some(name) if axes.iter().any(|(known, _)| *known == name) => mentioned.push(name),
+            Some(name) => {
+                let error = document.error(&pointer, format!("`{{{{ {path} }}}}`: there is no axis `{name}`"));
                 errors.push(error.fix(if axes.is_empty() {
-                    format!("add `matrix: {{ {axis}: [ … ] }}` to the scenario")
+                    format!("add `matrix: {{ {name}: [ … ] }}` to the scenario")
                 } else {
-                    suggest(&axis, axes.iter().map(|(name, _)| name.as_str()), "axes")
+                    suggest(&name, axes.iter().map(|(known, _)| known.as_str()), "axes")
                 }));
             }
             None => {
