@@ -188,11 +188,10 @@ fn http_question(step: &HttpStep) -> Result<HttpQuestion, String> {
         None => step.request.text.to_string(),
     };
     Ok(HttpQuestion {
-        method: step.request.key.name(),
-        url,
         host: step.host.as_ref().map(ToString::to_string),
         headers: texts(&step.headers),
         body: step.body.as_ref().map(ToString::to_string),
+        ..HttpQuestion::new(step.request.key.name(), url)
     })
 }
 

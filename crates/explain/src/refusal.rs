@@ -265,13 +265,11 @@ mod tests {
         let url = format!(
             "https://minio.example.com/photos/a.txt?X-Amz-Credential={credential}&X-Amz-Date={date}&X-Amz-Expires={expires}&X-Amz-Signature=[redacted]"
         );
-        let (method, headers) = ("GET".to_owned(), BTreeMap::new());
-        question(Probe::Http(HttpQuestion { method, url, host: None, headers, body: None }))
+        question(Probe::Http(HttpQuestion::new("GET", url)))
     }
 
     fn plain() -> Question {
-        let (method, url) = ("GET".to_owned(), "https://minio.example.com/photos/a.txt".to_owned());
-        question(Probe::Http(HttpQuestion { method, url, host: None, headers: BTreeMap::new(), body: None }))
+        question(Probe::Http(HttpQuestion::new("GET", "https://minio.example.com/photos/a.txt")))
     }
 
     fn get() -> Question {

@@ -91,7 +91,7 @@ fn words(error: &(dyn std::error::Error + 'static)) -> String {
 
 fn reply(signed: &PresignedRequest) -> PresignReply {
     let headers: BTreeMap<_, _> = signed.headers().map(|(k, v)| (k.to_lowercase(), v.to_owned())).collect();
-    PresignReply { url: signed.uri().to_owned(), headers, method: signed.method().to_owned() }
+    PresignReply { headers, ..PresignReply::new(signed.method(), signed.uri()) }
 }
 
 fn by_sigv4(question: &PresignQuestion, at: SystemTime) -> Result<PresignReply, Cause> {
@@ -123,7 +123,7 @@ fn by_sigv4(question: &PresignQuestion, at: SystemTime) -> Result<PresignReply, 
         .body(())
         .map_err(|why| failed(why.to_string()))?;
     instructions.apply_to_request_http1x(&mut request);
-    Ok(PresignReply { url: request.uri().to_string(), headers: BTreeMap::new(), method: question.method.clone() })
+    Ok(PresignReply::new(question.method.clone(), request.uri().to_string()))
 }
 
 /// The URL without its signature, path style.

@@ -150,6 +150,27 @@ pub enum Reply {
     Run(RunReply),
 }
 
+impl Reply {
+    /// What in it gives access to whoever reads it, and is known by no name or look of its own.
+    pub fn secrets(&self) -> Vec<Secret> {
+        match self {
+            Self::Sts(StsReply { credentials: Some(it), .. }) => {
+                // The access key too, as those that the harness makes up.
+                vec![Secret::new(it.access_key.clone()), it.secret_key.clone(), it.session_token.clone()]
+            }
+            // A URL's signature is known by its look.
+            Self::Presign(PresignReply { url: _, headers: _, method: _ })
+            | Self::Sts(_)
+            | Self::Dns(_)
+            | Self::Tls(_)
+            | Self::Http(_)
+            | Self::S3(_)
+            | Self::Jwt(_)
+            | Self::Run(_) => Vec::new(),
+        }
+    }
+}
+
 /// Addresses of a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -268,6 +289,13 @@ pub struct PresignReply {
     pub headers: BTreeMap<String, String>,
     /// Method that was signed.
     pub method: String,
+}
+
+impl PresignReply {
+    /// A URL that is opened without further ado.
+    pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
+        Self { method: method.into(), url: url.into(), headers: BTreeMap::new() }
+    }
 }
 
 /// An answer of the security token service.

@@ -134,6 +134,14 @@ pub struct HttpQuestion {
     pub body: Option<String>,
 }
 
+impl HttpQuestion {
+    /// A request without host, headers or body. With struct update syntax, code that uses it need not change when
+    /// `HttpQuestion` gets a field.
+    pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
+        Self { method: method.into(), url: url.into(), host: None, headers: BTreeMap::new(), body: None }
+    }
+}
+
 /// The store's endpoint and the client's credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -267,6 +275,20 @@ pub struct PresignQuestion {
     /// Further query parameters to sign, for example `response-content-disposition`.
     #[serde(default)]
     pub query: BTreeMap<String, String>,
+}
+
+impl PresignQuestion {
+    /// Signed now, with nothing further.
+    pub fn new(
+        access: S3Access,
+        method: impl Into<String>,
+        bucket: impl Into<String>,
+        key: impl Into<String>,
+        expires_s: u64,
+    ) -> Self {
+        let (method, bucket, key) = (method.into(), bucket.into(), key.into());
+        Self { access, method, bucket, key, expires_s, signed_at_s: 0, query: BTreeMap::new() }
+    }
 }
 
 /// Where a web identity token comes from.

@@ -171,15 +171,9 @@ async fn a_failure_below_http_keeps_its_type() {
 
 async fn presign(expires_s: u64, signed_at_s: i64, query: &[(&str, &str)]) -> PresignReply {
     let query: BTreeMap<_, _> = query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    let question = PresignQuestion {
-        access: access("https://minio.example.com"),
-        method: "PUT".to_owned(),
-        bucket: "photos".to_owned(),
-        key: "a b/ü.txt".to_owned(),
-        expires_s,
-        signed_at_s,
-        query,
-    };
+    let access = access("https://minio.example.com");
+    let question = PresignQuestion::new(access, "PUT", "photos", "a b/ü.txt", expires_s);
+    let question = PresignQuestion { signed_at_s, query, ..question };
     let answer = ask(View::default(), Probe::Presign(question)).await;
     match answer.outcome {
         Ok(Reply::Presign(reply)) => reply,
@@ -210,14 +204,6 @@ async fn the_signing_instant_can_be_shifted() {
 
 #[tokio::test]
 async fn a_method_that_cannot_be_presigned_is_a_client_error() {
-    let question = PresignQuestion {
-        access: access("https://minio.example.com"),
-        method: "POST".to_owned(),
-        bucket: "b".to_owned(),
-        key: "k".to_owned(),
-        expires_s: 60,
-        signed_at_s: 0,
-        query: BTreeMap::new(),
-    };
+    let question = PresignQuestion::new(access("https://minio.example.com"), "POST", "b", "k", 60);
     assert_eq!(kind(&ask(View::default(), Probe::Presign(question)).await), "client");
 }

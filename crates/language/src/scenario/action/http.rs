@@ -118,13 +118,13 @@ parts!(HttpStep { request as "", host, path, headers, body });
 
 impl Kinded for HttpStep {
     const NATURE: Nature = Nature::probe(&["dns", "connect", "tls", "status", "s3", "mismatch", "client"]);
-    const ONE_OF: Option<OneOf> = Some(OneOf {
+    const ONE_OF: &'static [OneOf] = &[OneOf {
         of: "HttpStep",
         what: "method",
         keys: &["get", "put", "head", "post", "delete"],
         none: |it, all| no_operation(it, "method", all),
         two: |it, first, second| two_operations(it, "method", first, second),
-    });
+    }];
 }
 
 impl Rules for HttpStep {
@@ -150,6 +150,14 @@ impl Rules for HttpStep {
 }
 
 impl HttpStep {
+    /// What of it a foreign client does not do: the key, why, and the fix.
+    pub(super) fn beyond_clients(&self) -> Vec<(&'static str, &'static str, &'static str)> {
+        let Self { request: _, host: _, path, headers: _, body: _ } = self;
+        let proxy = "use an `http` step to test a proxy that changes the path";
+        let path = path.is_some().then_some(("path", "a client always sends the path of the URL", proxy));
+        path.into_iter().collect()
+    }
+
     /// What comes back, whoever asked.
     pub(super) fn of_answer(&self) -> impl Iterator<Item = Source> + use<> {
         let body = (self.request.key != Method::Head).then_some(Source::Body);

@@ -99,13 +99,13 @@ impl TryFrom<PresignFile> for PresignStep {
 
 impl Kinded for PresignStep {
     const NATURE: Nature = Nature::probe(&["client"]);
-    const ONE_OF: Option<OneOf> = Some(OneOf {
+    const ONE_OF: &'static [OneOf] = &[OneOf {
         of: "PresignStep",
         what: "method",
         keys: &["get", "put", "head", "delete"],
         none: |it, all| no_operation(it, "method", all),
         two: |it, first, second| two_operations(it, "method", first, second),
-    });
+    }];
 }
 
 impl Rules for PresignStep {
@@ -122,7 +122,20 @@ impl Rules for PresignStep {
     }
 }
 
+/// The longest that a signed URL may be valid, in seconds: seven days.
+const LONGEST_URL_S: i64 = 7 * 24 * 3600;
+
 impl PresignStep {
+    /// The method that it signs for.
+    pub fn method(&self) -> Method {
+        self.request.key
+    }
+
+    /// Whether every store refuses what it signs, because it is to be valid for too long.
+    pub fn is_valid_too_long(&self) -> bool {
+        self.expires.as_seconds() > LONGEST_URL_S
+    }
+
     /// What is wrong with it, whoever signs. `at` is where it is written below the step.
     pub(super) fn check_at(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         self.request.check_object(at, judge, errors);
