@@ -23,20 +23,20 @@ const AGENT: &str = concat!("parallax-probe/", env!("CARGO_PKG_VERSION"));
 
 /// Answers an HTTP question.
 pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result<HttpReply, Cause> {
-    let uri: Uri = question.url.parse().map_err(|why| invalid(format!("`{}` is not a URL: {why}", question.url)))?;
+    // Each field is named, so that the compiler reports a new one.
+    let HttpQuestion { method, url, host, headers, body } = question;
+    let uri: Uri = url.parse().map_err(|why| invalid(format!("`{url}` is not a URL: {why}")))?;
     let target = Target::of(&uri)?;
-    let body = Bytes::from(question.body.clone().unwrap_or_default());
+    let body = Bytes::from(body.clone().unwrap_or_default());
     let mut request = Request::new(Full::new(body));
-    *request.method_mut() = question
-        .method
-        .parse::<Method>()
-        .map_err(|why| invalid(format!("`{}` is not a method: {why}", question.method)))?;
+    *request.method_mut() =
+        method.parse::<Method>().map_err(|why| invalid(format!("`{method}` is not a method: {why}")))?;
     request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
-    if let Some(host) = &question.host {
+    if let Some(host) = host {
         let bad = |why| invalid(format!("host `{host}` cannot be sent: {why}"));
         request.headers_mut().insert(HOST, host.parse().map_err(bad)?);
     }
-    for (name, value) in &question.headers {
+    for (name, value) in headers {
         let bad = |why: &dyn Error| invalid(format!("header `{name}` cannot be sent: {why}"));
         let key: HeaderName = name.parse().map_err(|why| bad(&why))?;
         request.headers_mut().insert(key, value.parse().map_err(|why| bad(&why))?);

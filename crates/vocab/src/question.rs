@@ -254,17 +254,17 @@ pub enum S3Operation {
     },
 }
 
-/// Sign a URL (SigV4 in the query).
+/// Sign a URL (SigV4 in the query), or a form (SigV4 in its fields).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PresignQuestion {
     /// Store and credentials.
     pub access: S3Access,
-    /// `GET`, `PUT`, `HEAD` or `DELETE`.
+    /// `GET`, `PUT`, `HEAD` or `DELETE`; `POST` with a `policy`.
     pub method: String,
     /// Bucket name.
     pub bucket: String,
-    /// Object key.
+    /// Object key; of a policy, what it must begin with, where it leaves the rest open.
     pub key: String,
     /// Validity in seconds. The SDK refuses more than seven days; the probe then signs with `aws-sigv4`, so that a
     /// scenario can show how the server refuses the URL.
@@ -275,6 +275,24 @@ pub struct PresignQuestion {
     /// Further query parameters to sign, for example `response-content-disposition`.
     #[serde(default)]
     pub query: BTreeMap<String, String>,
+    /// Sign what a form may send, instead of a URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PostPolicy>,
+}
+
+/// What a form may send (S3 POST policy), beside bucket and time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostPolicy {
+    /// The least and the greatest length of the file, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_length_range: Option<[u64; 2]>,
+    /// Fields that must have this value; the signed form holds them.
+    #[serde(default)]
+    pub equals: BTreeMap<String, String>,
+    /// Fields whose value must begin so.
+    #[serde(default)]
+    pub starts_with: BTreeMap<String, String>,
 }
 
 impl PresignQuestion {
@@ -287,7 +305,7 @@ impl PresignQuestion {
         expires_s: u64,
     ) -> Self {
         let (method, bucket, key) = (method.into(), bucket.into(), key.into());
-        Self { access, method, bucket, key, expires_s, signed_at_s: 0, query: BTreeMap::new() }
+        Self { access, method, bucket, key, expires_s, signed_at_s: 0, query: BTreeMap::new(), policy: None }
     }
 }
 

@@ -9,7 +9,7 @@ mod dns;
 mod end;
 mod event;
 mod figures;
-mod http;
+pub mod http;
 mod jwt;
 mod keyed;
 mod kill;
