@@ -6,16 +6,18 @@ use indexmap::IndexMap;
 use parallax_vocab::Secret;
 use parallax_vocab::program::{ClientQuestion, ClientTask, RunQuestion};
 use parallax_vocab::question::{
-    DnsQuestion, HttpQuestion, JwtQuestion, PostPolicy, PresignQuestion, Probe, S3Access, S3Operation, S3Question,
-    StsQuestion, TlsQuestion, TokenSource,
+    DnsQuestion, Form, FormFile, HttpQuestion, JwtQuestion, PostPolicy, PresignQuestion, Probe, S3Access, S3Operation,
+    S3Question, StsQuestion, TlsQuestion, TokenSource,
 };
 
 use super::kept::Kept;
 use super::scene::Scene;
 use crate::apply::TOKEN_FILE;
+use parallax_language::scenario::action::http;
 use parallax_language::scenario::action::presign::{KeyRule, PostForm, Signs};
 use parallax_language::scenario::clients::Client;
 use parallax_language::scenario::duration::Span;
+use parallax_language::scenario::model::reference::FieldsOf;
 use parallax_language::scenario::model::{
     ClientStep, CredentialsOf, DnsStep, HttpStep, JwtStep, Keyed, Operation, PresignStep, ReplicaStep, S3Step,
     ScriptStep, SessionToken, StsStep, Task, TlsStep,
@@ -54,8 +56,8 @@ impl Asks for TlsStep {
 }
 
 impl Asks for HttpStep {
-    fn probe(&self, _: &Asking<'_>) -> Result<Probe, String> {
-        http_question(self).map(Probe::Http)
+    fn probe(&self, asking: &Asking<'_>) -> Result<Probe, String> {
+        http_question(self, asking).map(Probe::Http)
     }
 }
 
@@ -122,7 +124,7 @@ impl Asks for ClientStep {
         let task = match &self.task {
             Task::Presign(presign) => ClientTask::Presign(presign_question(presign, asking)?),
             Task::S3(s3) => ClientTask::S3(s3_question(s3, asking)?),
-            Task::Http(http) => ClientTask::Http(http_question(http)?),
+            Task::Http(http) => ClientTask::Http(http_question(http, asking)?),
         };
         let mut env = declared(asking.place);
         env.extend(variables(&self.env));
@@ -183,9 +185,9 @@ impl Asking<'_> {
     }
 }
 
-fn http_question(step: &HttpStep) -> Result<HttpQuestion, String> {
+fn http_question(step: &HttpStep, asking: &Asking<'_>) -> Result<HttpQuestion, String> {
     // Each field is named, here and of the question, so that none is left out.
-    let HttpStep { request, host, path, headers, body } = step;
+    let HttpStep { request, host, path, headers, body, form, fields_of, file } = step;
     let url = match path {
         Some(path) => with_path(&request.text, path)?,
         None => request.text.to_string(),
@@ -196,7 +198,33 @@ fn http_question(step: &HttpStep) -> Result<HttpQuestion, String> {
         host: host.as_ref().map(ToString::to_string),
         headers: texts(headers),
         body: body.as_ref().map(ToString::to_string),
+        form: form_of(form, fields_of.as_ref(), file.as_ref(), asking)?,
     })
+}
+
+fn form_of(
+    form: &IndexMap<String, Template>,
+    fields_of: Option<&FieldsOf>,
+    file: Option<&http::FormFile>,
+    asking: &Asking<'_>,
+) -> Result<Option<Form>, String> {
+    if form.is_empty() && fields_of.is_none() && file.is_none() {
+        return Ok(None);
+    }
+    let mut fields = match fields_of {
+        Some(of) => {
+            let signed = asking.kept.presigned.get(&**of).ok_or_else(|| format!("step `{of}` signed no form"))?;
+            signed.1.fields.clone()
+        }
+        None => BTreeMap::new(),
+    };
+    fields.extend(texts(form));
+    let file = file.map(|it| FormFile {
+        name: it.name.to_string(),
+        content_type: it.content_type.as_deref().unwrap_or("application/octet-stream").to_owned(),
+        body: it.body.to_string(),
+    });
+    Ok(Some(Form { fields, file }))
 }
 
 /// A URL with another path, byte for byte, and everything else as it was.

@@ -132,13 +132,39 @@ pub struct HttpQuestion {
     /// Request body, UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+    /// Send this form instead of a body, as `multipart/form-data`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Form>,
+}
+
+/// A form as a browser sends it: the fields first, the file last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Form {
+    /// Names and values.
+    pub fields: BTreeMap<String, String>,
+    /// The file, sent as the field `file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FormFile>,
+}
+
+/// The file of a form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FormFile {
+    /// Its name at the sender's.
+    pub name: String,
+    /// Its media type.
+    pub content_type: String,
+    /// UTF-8 content.
+    pub body: String,
 }
 
 impl HttpQuestion {
     /// A request without host, headers or body. With struct update syntax, code that uses it need not change when
     /// `HttpQuestion` gets a field.
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
-        Self { method: method.into(), url: url.into(), host: None, headers: BTreeMap::new(), body: None }
+        Self { method: method.into(), url: url.into(), host: None, headers: BTreeMap::new(), body: None, form: None }
     }
 }
 

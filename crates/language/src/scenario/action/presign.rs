@@ -12,7 +12,7 @@ use crate::scenario::document::join;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::CredentialsOf;
-use crate::scenario::parts::{Parts, See, below, no_parts, parts};
+use crate::scenario::parts::{Leaves, Parts, See, below, no_parts, parts};
 use crate::scenario::template::{Template, Words};
 
 /// Sign a URL: exactly one of `get`, `put`, `head` and `delete`, with `bucket/key`. Or sign a form: `post`, with what the form
@@ -244,6 +244,13 @@ impl Rules for PresignStep {
 
     fn yields(&self) -> bool {
         true
+    }
+
+    fn leaves(&self) -> &'static [Leaves] {
+        match self.signs {
+            Signs::Url(_) => &[],
+            Signs::Form(_) => &[Leaves::Fields],
+        }
     }
 
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {

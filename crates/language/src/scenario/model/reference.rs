@@ -24,6 +24,8 @@ pub enum Leaves {
     Token,
     /// The certificate chain that the server sent.
     Chain,
+    /// The fields of the form that it signed.
+    Fields,
     /// The prober that it started.
     Prober,
 }
@@ -39,6 +41,7 @@ impl Leaves {
                 "use the id of a `jwt` or `sts` step with `token:`; a token that is projected into a pod does not leave the pod",
             )),
             Self::Chain => Some(("returns no certificate chain", "use the id of a `tls` or `http` step")),
+            Self::Fields => Some(("signs no form", "use the id of a `presign` step with `post`")),
             Self::Done | Self::Prober => None,
         }
     }
@@ -111,6 +114,11 @@ step_reference!(
     /// The id of a step that saw a certificate chain.
     ChainOf,
     Leaves::Chain
+);
+step_reference!(
+    /// The id of a step that signed a form.
+    FieldsOf,
+    Leaves::Fields
 );
 step_reference!(
     /// The id of a step that started a prober.
