@@ -63,13 +63,7 @@ async fn with_fake(version: u32) -> (Result<Session, ProbeError>, DuplexStream, 
 }
 
 fn get(url: &str, deadline_ms: u64) -> Question {
-    let probe = Probe::Http(HttpQuestion {
-        method: "GET".to_owned(),
-        url: url.to_owned(),
-        host: None,
-        headers: BTreeMap::new(),
-        body: None,
-    });
+    let probe = Probe::Http(HttpQuestion::new("GET", url));
     Question { view: View::default(), deadline_ms, probe }
 }
 
@@ -94,15 +88,7 @@ fn access() -> S3Access {
 async fn the_agent_answers_as_this_process_does() {
     let (session, _, ended) = with_agent().await;
     assert!(!session.hello().host.is_empty());
-    let presign = Probe::Presign(PresignQuestion {
-        access: access(),
-        method: "GET".to_owned(),
-        bucket: "photos".to_owned(),
-        key: "a.txt".to_owned(),
-        expires_s: 60,
-        signed_at_s: 0,
-        query: BTreeMap::new(),
-    });
+    let presign = Probe::Presign(PresignQuestion::new(access(), "GET", "photos", "a.txt", 60));
     let question = Question { view: View::default(), deadline_ms: 5_000, probe: presign };
     let refused = get("http://127.0.0.1:1/", 5_000);
     let (url, here, there, both) = tokio::join!(

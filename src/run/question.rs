@@ -6,18 +6,21 @@ use indexmap::IndexMap;
 use parallax_vocab::Secret;
 use parallax_vocab::program::{ClientQuestion, ClientTask, RunQuestion};
 use parallax_vocab::question::{
-    DnsQuestion, HttpQuestion, JwtQuestion, PresignQuestion, Probe, S3Access, S3Operation, S3Question, StsQuestion,
-    TlsQuestion, TokenSource,
+    DnsQuestion, Form, FormFile, HttpQuestion, JwtQuestion, PostPolicy, PresignQuestion, Probe, S3Access, S3Operation,
+    S3Question, StsQuestion, TlsQuestion, TokenSource,
 };
 
 use super::kept::Kept;
 use super::scene::Scene;
 use crate::apply::TOKEN_FILE;
+use parallax_language::scenario::action::http;
+use parallax_language::scenario::action::presign::{KeyRule, PostForm, Signs};
 use parallax_language::scenario::clients::Client;
 use parallax_language::scenario::duration::Span;
+use parallax_language::scenario::model::reference::FieldsOf;
 use parallax_language::scenario::model::{
-    ClientStep, CredentialsOf, DnsStep, HttpStep, JwtStep, Operation, PresignStep, ReplicaStep, S3Step, ScriptStep,
-    SessionToken, StsStep, Task, TlsStep,
+    ClientStep, CredentialsOf, DnsStep, HttpStep, JwtStep, Keyed, Operation, PresignStep, ReplicaStep, S3Step,
+    ScriptStep, SessionToken, StsStep, Task, TlsStep,
 };
 use parallax_language::scenario::parts::Parts;
 use parallax_language::scenario::template::Template;
@@ -53,8 +56,8 @@ impl Asks for TlsStep {
 }
 
 impl Asks for HttpStep {
-    fn probe(&self, _: &Asking<'_>) -> Result<Probe, String> {
-        http_question(self).map(Probe::Http)
+    fn probe(&self, asking: &Asking<'_>) -> Result<Probe, String> {
+        http_question(self, asking).map(Probe::Http)
     }
 }
 
@@ -121,7 +124,7 @@ impl Asks for ClientStep {
         let task = match &self.task {
             Task::Presign(presign) => ClientTask::Presign(presign_question(presign, asking)?),
             Task::S3(s3) => ClientTask::S3(s3_question(s3, asking)?),
-            Task::Http(http) => ClientTask::Http(http_question(http)?),
+            Task::Http(http) => ClientTask::Http(http_question(http, asking)?),
         };
         let mut env = declared(asking.place);
         env.extend(variables(&self.env));
@@ -182,18 +185,46 @@ impl Asking<'_> {
     }
 }
 
-fn http_question(step: &HttpStep) -> Result<HttpQuestion, String> {
-    let url = match &step.path {
-        Some(path) => with_path(&step.request.text, path)?,
-        None => step.request.text.to_string(),
+fn http_question(step: &HttpStep, asking: &Asking<'_>) -> Result<HttpQuestion, String> {
+    // Each field is named, here and of the question, so that none is left out.
+    let HttpStep { request, host, path, headers, body, form, fields_of, file } = step;
+    let url = match path {
+        Some(path) => with_path(&request.text, path)?,
+        None => request.text.to_string(),
     };
     Ok(HttpQuestion {
-        method: step.request.key.name(),
+        method: request.key.name(),
         url,
-        host: step.host.as_ref().map(ToString::to_string),
-        headers: texts(&step.headers),
-        body: step.body.as_ref().map(ToString::to_string),
+        host: host.as_ref().map(ToString::to_string),
+        headers: texts(headers),
+        body: body.as_ref().map(ToString::to_string),
+        form: form_of(form, fields_of.as_ref(), file.as_ref(), asking)?,
     })
+}
+
+fn form_of(
+    form: &IndexMap<String, Template>,
+    fields_of: Option<&FieldsOf>,
+    file: Option<&http::FormFile>,
+    asking: &Asking<'_>,
+) -> Result<Option<Form>, String> {
+    if form.is_empty() && fields_of.is_none() && file.is_none() {
+        return Ok(None);
+    }
+    let mut fields = match fields_of {
+        Some(of) => {
+            let signed = asking.kept.presigned.get(&**of).ok_or_else(|| format!("step `{of}` signed no form"))?;
+            signed.1.fields.clone()
+        }
+        None => BTreeMap::new(),
+    };
+    fields.extend(texts(form));
+    let file = file.map(|it| FormFile {
+        name: it.name.to_string(),
+        content_type: it.content_type.as_deref().unwrap_or("application/octet-stream").to_owned(),
+        body: it.body.to_string(),
+    });
+    Ok(Some(Form { fields, file }))
 }
 
 /// A URL with another path, byte for byte, and everything else as it was.
@@ -231,27 +262,50 @@ fn s3_question(step: &S3Step, asking: &Asking<'_>) -> Result<S3Question, String>
 }
 
 fn presign_question(step: &PresignStep, asking: &Asking<'_>) -> Result<PresignQuestion, String> {
-    let target = step.request.text.as_str();
-    let (bucket, key) = target.split_once('/').ok_or_else(|| format!("`{target}` is not bucket/key"))?;
-    let mut access = asking.access(step.store.as_deref(), step.as_step.as_ref(), false)?;
-    if let Some(endpoint) = &step.endpoint {
+    // Each field is named, here and of the question, so that none is left out.
+    let PresignStep { store, signs, expires, signed, endpoint, region, secret_key, query, as_step } = step;
+    let (bucket, key, policy) = match signs {
+        Signs::Url(Keyed { text, .. }) => {
+            let (bucket, key) = text.split_once('/').ok_or_else(|| format!("`{text}` is not bucket/key"))?;
+            (bucket, key, None)
+        }
+        Signs::Form(form) => (form.bucket.as_str(), form.key.text.as_str(), Some(policy_of(form))),
+    };
+    let mut access = asking.access(store.as_deref(), as_step.as_ref(), false)?;
+    if let Some(endpoint) = endpoint {
         access.endpoint = endpoint.to_string();
     }
-    if let Some(region) = &step.region {
+    if let Some(region) = region {
         access.region = region.to_string();
     }
-    if let Some(secret) = &step.secret_key {
+    if let Some(secret) = secret_key {
         access.secret_key = Secret::new(secret.as_str());
     }
     Ok(PresignQuestion {
         access,
-        method: step.request.key.name(),
+        method: step.method().name(),
         bucket: bucket.to_owned(),
         key: key.to_owned(),
-        expires_s: u64::try_from(step.expires.as_seconds()).map_err(|_| "`expires` is negative".to_owned())?,
-        signed_at_s: step.signed.map_or(0, Span::as_seconds),
-        query: texts(&step.query),
+        expires_s: u64::try_from(expires.as_seconds()).map_err(|_| "`expires` is negative".to_owned())?,
+        signed_at_s: signed.map_or(0, Span::as_seconds),
+        query: texts(query),
+        policy,
     })
+}
+
+fn policy_of(form: &PostForm) -> PostPolicy {
+    let PostForm { bucket: _, key, content_length_range, equals, starts_with } = form;
+    let mut policy = PostPolicy {
+        content_length_range: content_length_range.map(|it| [it.least, it.most]),
+        equals: texts(equals),
+        starts_with: texts(starts_with),
+    };
+    let of_key = match key.key {
+        KeyRule::Key => &mut policy.equals,
+        KeyRule::Prefix => &mut policy.starts_with,
+    };
+    of_key.insert("key".to_owned(), key.text.to_string());
+    policy
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ async fn answers(
     let within = ready.within.to_duration();
     let view = scene.pinned(fixture, store);
     let url = format!("{}{}", store.endpoint, store.health);
-    let health = HttpQuestion { method: "GET".to_owned(), url: url.clone(), host: None, headers: none(), body: None };
+    let health = HttpQuestion::new("GET", url.clone());
     let bound = Bound { within, declared, hopeless: never };
     let health = Probe::Http(health);
     let unwell = until(&bound, &Vantage::Outside, &view, &health, |reply| match reply {

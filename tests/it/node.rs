@@ -314,13 +314,7 @@ impl Apiserver {
 
     /// The status and the body.
     async fn get(&self, path: &str) -> (u16, String) {
-        let question = HttpQuestion {
-            method: "GET".to_owned(),
-            url: format!("https://{}{path}", self.published),
-            host: None,
-            headers: BTreeMap::default(),
-            body: None,
-        };
+        let question = HttpQuestion::new("GET", format!("https://{}{path}", self.published));
         let answer = self.ask(Probe::Http(question)).await;
         match answer.outcome {
             Ok(Reply::Http(http)) => (http.status, http.body),

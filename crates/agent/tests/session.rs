@@ -133,23 +133,9 @@ fn nothing_is_inherited_from_the_environment() {
     let tls = |name: &str| {
         Probe::Tls(TlsQuestion { host: "127.0.0.1".to_owned(), port: 443, server_name: Some(name.to_owned()) })
     };
-    let presign = PresignQuestion {
-        access: access.clone(),
-        method: "GET".to_owned(),
-        bucket: "photos".to_owned(),
-        key: "a.txt".to_owned(),
-        expires_s: 60,
-        signed_at_s: 0,
-        query: BTreeMap::new(),
-    };
+    let presign = PresignQuestion::new(access.clone(), "GET", "photos", "a.txt", 60);
     let list = S3Operation::List { bucket: "photos".to_owned(), prefix: String::new() };
-    let get = HttpQuestion {
-        method: "GET".to_owned(),
-        url: format!("http://{at}/"),
-        host: None,
-        headers: BTreeMap::new(),
-        body: None,
-    };
+    let get = HttpQuestion::new("GET", format!("http://{at}/"));
     let pinned = View { pin: Some(leaf(&view.trust[0])), ..view.clone() };
     let questions = [
         (&view, tls("minio.example.com")),
@@ -191,13 +177,7 @@ fn questions_are_answered_concurrently_and_the_agent_ends_with_its_input() {
     let mut agent = Agent::start(&[]);
     let url = format!("http://{}/", silent.local_addr().unwrap());
     for (request, deadline_ms) in [(1, 1_500), (2, 100), (3, 100)] {
-        let get = HttpQuestion {
-            method: "GET".to_owned(),
-            url: url.clone(),
-            host: None,
-            headers: BTreeMap::new(),
-            body: None,
-        };
+        let get = HttpQuestion::new("GET", url.clone());
         let question = Box::new(Question { view: View::default(), deadline_ms, probe: Probe::Http(get) });
         agent.input.write_all(&wire::encode(&ToAgent::Ask { request, question }).unwrap()).unwrap();
     }

@@ -3,6 +3,7 @@
 //! **Architecture Invariant:** pure, and computed from the record alone: the question, the answer, the cause, and what
 //! the run found out while it held the secrets ([`signature`]).
 
+mod form;
 mod minio;
 mod refusal;
 mod sentence;

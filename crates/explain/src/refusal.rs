@@ -8,6 +8,7 @@ use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 use url::Url;
 
 use super::Subject;
+use super::form;
 use super::signature::words;
 use super::store;
 
@@ -20,6 +21,9 @@ pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<
     let says = format!("the store answers {status} {code}");
     if let Some(finding) = subject.signature {
         return format!("{says}: {}", words::sentence(finding));
+    }
+    if let Some(why) = form::sentence(&says, code, detail, subject) {
+        return why;
     }
     let asked = Asked::of(subject);
     let detail = detail.trim_end_matches('.');
@@ -95,7 +99,12 @@ impl Asked {
         match subject.question.map(|it| &it.probe) {
             Some(Probe::Http(http)) => Self::of_url(&http.url).map_or_else(Self::default, |mut asked| {
                 let named = http.headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"));
-                asked.anonymous = asked.access_key.is_none() && !named;
+                let form = http.form.as_ref().filter(|form| form::is_signed(form));
+                asked.anonymous = asked.access_key.is_none() && !named && form.is_none();
+                if let Some(form) = form {
+                    asked.access_key = form::field(form, "x-amz-credential").and_then(first).map(str::to_owned);
+                    asked.temporary = form::field(form, "x-amz-security-token").is_some();
+                }
                 asked
             }),
             Some(Probe::S3(s3)) => Self {
@@ -127,6 +136,11 @@ impl Asked {
             temporary: parameter("x-amz-security-token").is_some(),
         })
     }
+}
+
+/// The access key of a credential.
+fn first(credential: &str) -> Option<&str> {
+    credential.split('/').next()
 }
 
 fn object(operation: &S3Operation) -> String {
@@ -193,7 +207,7 @@ fn region(detail: &str, asked: &Asked) -> String {
 }
 
 /// Describes the difference between the clocks of the store and the client, if it is too large.
-fn clocks(subject: &Subject<'_>) -> Option<String> {
+pub(super) fn clocks(subject: &Subject<'_>) -> Option<String> {
     let apart = store_clock(subject)? - client_clock(subject)?;
     let place = subject.from.unwrap_or("the client");
     let way = if apart.is_negative() { "behind" } else { "ahead of" };
@@ -201,13 +215,13 @@ fn clocks(subject: &Subject<'_>) -> Option<String> {
 }
 
 /// The store's clock when it answered.
-fn store_clock(subject: &Subject<'_>) -> Option<OffsetDateTime> {
+pub(super) fn store_clock(subject: &Subject<'_>) -> Option<OffsetDateTime> {
     let Some(Reply::Http(http)) = subject.answer.and_then(|it| it.reply()) else { return None };
     OffsetDateTime::parse(&http.headers.get("date")?.replace("GMT", "+0000"), &Rfc2822).ok()
 }
 
 /// The client's clock when the answer arrived.
-fn client_clock(subject: &Subject<'_>) -> Option<OffsetDateTime> {
+pub(super) fn client_clock(subject: &Subject<'_>) -> Option<OffsetDateTime> {
     let evidence = &subject.answer?.evidence;
     let ms = i128::from(evidence.started_unix_ms) + i128::from(evidence.took_us / 1000);
     OffsetDateTime::from_unix_timestamp_nanos(ms * 1_000_000).ok()
@@ -265,13 +279,11 @@ mod tests {
         let url = format!(
             "https://minio.example.com/photos/a.txt?X-Amz-Credential={credential}&X-Amz-Date={date}&X-Amz-Expires={expires}&X-Amz-Signature=[redacted]"
         );
-        let (method, headers) = ("GET".to_owned(), BTreeMap::new());
-        question(Probe::Http(HttpQuestion { method, url, host: None, headers, body: None }))
+        question(Probe::Http(HttpQuestion::new("GET", url)))
     }
 
     fn plain() -> Question {
-        let (method, url) = ("GET".to_owned(), "https://minio.example.com/photos/a.txt".to_owned());
-        question(Probe::Http(HttpQuestion { method, url, host: None, headers: BTreeMap::new(), body: None }))
+        question(Probe::Http(HttpQuestion::new("GET", "https://minio.example.com/photos/a.txt")))
     }
 
     fn get() -> Question {

@@ -83,9 +83,8 @@ impl Outcome {
         let missing = |what: &str| invalid(format!("{} returned no {what}", question.client));
         match &question.task {
             ClientTask::Presign(presign) => Ok(Reply::Presign(PresignReply {
-                url: self.url.ok_or_else(|| missing("URL"))?,
                 headers: self.headers,
-                method: presign.method.clone(),
+                ..PresignReply::new(presign.method.clone(), self.url.ok_or_else(|| missing("URL"))?)
             })),
             ClientTask::Http(_) => self.http().ok_or_else(|| missing("status")).map(Reply::Http),
             ClientTask::S3(s3) => self.s3(&s3.operation).ok_or_else(|| missing("status")).map(Reply::S3),
@@ -168,13 +167,7 @@ mod tests {
     }
 
     fn http() -> ClientTask {
-        ClientTask::Http(HttpQuestion {
-            method: "GET".to_owned(),
-            url: "https://a.example".to_owned(),
-            host: None,
-            headers: BTreeMap::new(),
-            body: None,
-        })
+        ClientTask::Http(HttpQuestion::new("GET", "https://a.example"))
     }
 
     fn list() -> ClientTask {

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 
-use ::http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, USER_AGENT};
+use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, USER_AGENT};
 use ::http::{HeaderMap, Method, Request, Uri};
 use aws_lc_rs::digest;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt as _;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use parallax_vocab::answer::{BODY_LIMIT_BYTES, HttpReply};
-use parallax_vocab::question::HttpQuestion;
+use parallax_vocab::question::{Form, FormFile, HttpQuestion};
 use parallax_vocab::{Cause, ConnectFault};
+use reqwest::multipart;
 
 use crate::dial::{Dialler, Io, tls_cause};
 use crate::target::Target;
@@ -23,20 +25,28 @@ const AGENT: &str = concat!("parallax-probe/", env!("CARGO_PKG_VERSION"));
 
 /// Answers an HTTP question.
 pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result<HttpReply, Cause> {
-    let uri: Uri = question.url.parse().map_err(|why| invalid(format!("`{}` is not a URL: {why}", question.url)))?;
+    // Each field is named, so that the compiler reports a new one.
+    let HttpQuestion { method, url, host, headers, body, form } = question;
+    let uri: Uri = url.parse().map_err(|why| invalid(format!("`{url}` is not a URL: {why}")))?;
     let target = Target::of(&uri)?;
-    let body = Bytes::from(question.body.clone().unwrap_or_default());
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = question
-        .method
-        .parse::<Method>()
-        .map_err(|why| invalid(format!("`{}` is not a method: {why}", question.method)))?;
+    let mut request = Request::new(Full::default());
+    *request.method_mut() =
+        method.parse::<Method>().map_err(|why| invalid(format!("`{method}` is not a method: {why}")))?;
     request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
-    if let Some(host) = &question.host {
+    if let Some(host) = host {
         let bad = |why| invalid(format!("host `{host}` cannot be sent: {why}"));
         request.headers_mut().insert(HOST, host.parse().map_err(bad)?);
     }
-    for (name, value) in &question.headers {
+    *request.body_mut() = Full::new(match form {
+        Some(form) => {
+            let (content_type, body) = encoded(form).await?;
+            // Before the question's own headers: one that is to be wrong replaces it.
+            request.headers_mut().insert(CONTENT_TYPE, content_type);
+            body
+        }
+        None => Bytes::from(body.clone().unwrap_or_default()),
+    });
+    for (name, value) in headers {
         let bad = |why: &dyn Error| invalid(format!("header `{name}` cannot be sent: {why}"));
         let key: HeaderName = name.parse().map_err(|why| bad(&why))?;
         request.headers_mut().insert(key, value.parse().map_err(|why| bad(&why))?);
@@ -44,6 +54,25 @@ pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result
     *request.uri_mut() = uri;
     let received = exchange(dialler, &target, request, BODY_LIMIT_BYTES).await?;
     Ok(reply(received))
+}
+
+/// A form as a browser sends it: its media type, which names the boundary, and its body.
+async fn encoded(form: &Form) -> Result<(HeaderValue, Bytes), Cause> {
+    let bad = |why: &dyn Error| invalid(format!("the form cannot be sent: {why}"));
+    // As browsers do, which write names as they are.
+    let mut parts = multipart::Form::new().percent_encode_noop();
+    for (name, value) in &form.fields {
+        parts = parts.text(name.clone(), value.clone());
+    }
+    if let Some(FormFile { name, content_type, body }) = &form.file {
+        let file = multipart::Part::text(body.clone()).file_name(name.clone());
+        parts = parts.part("file", file.mime_str(content_type).map_err(|why| bad(&why))?);
+    }
+    let content_type = format!("multipart/form-data; boundary={}", parts.boundary());
+    let content_type = content_type.parse().map_err(|why| bad(&why))?;
+    // Whole, so that its length is declared: S3 takes no other.
+    let body: BytesMut = parts.into_stream().try_collect().await.map_err(|why| bad(&why))?;
+    Ok((content_type, body.freeze()))
 }
 
 fn reply(received: Received) -> HttpReply {

@@ -1,10 +1,12 @@
-//! Presigned URLs: `SigV4` in the query. Signing is offline: the endpoint only determines the host in the URL.
+//! Presigned URLs: `SigV4` in the query; and signed forms: `SigV4` over a policy, in the fields of the form. Signing is
+//! offline: the endpoint only determines the host in the URL.
 //!
 //! The SDK signs whatever it can, because applications sign with an SDK. What it refuses to sign (more than seven days,
-//! additional query parameters) is signed by `aws-sigv4` with S3's rules, so that scenarios can show the server's
+//! additional query parameters, forms) is signed by `aws-sigv4` with S3's rules, so that scenarios can show the server's
 //! answer.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
@@ -20,10 +22,14 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use parallax_vocab::Cause;
-use parallax_vocab::answer::PresignReply;
+use aws_smithy_types::base64;
+use parallax_vocab::answer::{FORM_SIGNATURE, PresignReply};
 use parallax_vocab::percent::encoded;
-use parallax_vocab::question::PresignQuestion;
+use parallax_vocab::question::{PostPolicy, PresignQuestion, S3Access};
+use parallax_vocab::{Cause, Secret};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::macros::format_description;
 
 use crate::{invalid, s3};
 
@@ -32,10 +38,14 @@ const SDK_LIMIT_S: u64 = 7 * 24 * 3600;
 /// Answers a presign question.
 pub(crate) async fn answer(question: &PresignQuestion) -> Result<PresignReply, Cause> {
     let method = question.method.as_str();
-    if !["GET", "PUT", "HEAD", "DELETE"].contains(&method) {
-        return Err(invalid(format!("cannot presign `{method}`; GET, PUT, HEAD and DELETE can be presigned")));
-    }
     let at = instant(SystemTime::now(), question.signed_at_s)?;
+    if let ("POST", Some(policy)) = (method, &question.policy) {
+        return form(question, policy, at);
+    }
+    if !["GET", "PUT", "HEAD", "DELETE"].contains(&method) || question.policy.is_some() {
+        let can = "GET, PUT, HEAD and DELETE can be presigned, and POST with a policy";
+        return Err(invalid(format!("cannot presign `{method}`; {can}")));
+    }
     if question.expires_s <= SDK_LIMIT_S && question.query.is_empty() {
         by_sdk(question, at).await
     } else {
@@ -84,14 +94,14 @@ impl HttpConnector for Offline {
     }
 }
 
-fn words(error: &(dyn std::error::Error + 'static)) -> String {
+fn words(error: &(dyn Error + 'static)) -> String {
     let inner = error.source().map(|source| format!(": {source}")).unwrap_or_default();
     format!("{error}{inner}")
 }
 
 fn reply(signed: &PresignedRequest) -> PresignReply {
     let headers: BTreeMap<_, _> = signed.headers().map(|(k, v)| (k.to_lowercase(), v.to_owned())).collect();
-    PresignReply { url: signed.uri().to_owned(), headers, method: signed.method().to_owned() }
+    PresignReply { headers, ..PresignReply::new(signed.method(), signed.uri()) }
 }
 
 fn by_sigv4(question: &PresignQuestion, at: SystemTime) -> Result<PresignReply, Cause> {
@@ -123,7 +133,7 @@ fn by_sigv4(question: &PresignQuestion, at: SystemTime) -> Result<PresignReply, 
         .body(())
         .map_err(|why| failed(why.to_string()))?;
     instructions.apply_to_request_http1x(&mut request);
-    Ok(PresignReply { url: request.uri().to_string(), headers: BTreeMap::new(), method: question.method.clone() })
+    Ok(PresignReply::new(question.method.clone(), request.uri().to_string()))
 }
 
 /// The URL without its signature, path style.
@@ -138,4 +148,71 @@ fn unsigned(question: &PresignQuestion) -> Result<String, Cause> {
         url.push_str(&encoded(value, false));
     }
     Ok(url)
+}
+
+/// Signs a form: its fields are the policy, the signature, and those to which the policy gives a value.
+fn form(question: &PresignQuestion, policy: &PostPolicy, at: SystemTime) -> Result<PresignReply, Cause> {
+    s3::config(&question.access)?;
+    let failed = |why: &dyn Error| invalid(format!("could not sign a form for {}: {why}", question.bucket));
+    let S3Access { endpoint, region, access_key, secret_key, session_token } = &question.access;
+    let signed = OffsetDateTime::from(at);
+    let valid = i64::try_from(question.expires_s).map_err(|why| failed(&why))?;
+    let end = signed.checked_add(time::Duration::seconds(valid));
+    let end = end.ok_or_else(|| invalid(format!("a form cannot be valid for {valid} s from {signed}")))?;
+    let shown = |at: OffsetDateTime, as_written| at.format(as_written).map_err(|why| failed(&why));
+    let date = shown(signed, format_description!("[year][month][day]T[hour][minute][second]Z"))?;
+    let expiration = shown(end, format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"))?;
+
+    let mut fields = policy.equals.clone();
+    let day = &date[..8];
+    let mut add = |name: &str, value: String| fields.insert(name.to_owned(), value);
+    add("x-amz-algorithm", "AWS4-HMAC-SHA256".to_owned());
+    add("x-amz-credential", format!("{access_key}/{day}/{region}/s3/aws4_request"));
+    add("x-amz-date", date.clone());
+    if let Some(token) = session_token {
+        add("x-amz-security-token", token.expose().to_owned());
+    }
+    let equal = fields.iter().map(|(name, value)| json!({ name: value }));
+    let begin = policy.starts_with.iter().map(|(name, prefix)| json!(["starts-with", format!("${name}"), prefix]));
+    let length = policy.content_length_range.map(|[least, most]| json!(["content-length-range", least, most]));
+    let conditions: Vec<Value> =
+        [json!({ "bucket": question.bucket })].into_iter().chain(equal).chain(begin).chain(length).collect();
+    let document = json!({ "expiration": expiration, "conditions": conditions }).to_string();
+    let policy = base64::encode(document);
+    fields.insert(FORM_SIGNATURE.to_owned(), of_policy(secret_key, at, region, &policy));
+    fields.insert("policy".to_owned(), policy);
+    let url = format!("{}/{}", endpoint.trim_end_matches('/'), encoded(&question.bucket, false));
+    Ok(PresignReply { fields, ..PresignReply::new("POST", url) })
+}
+
+/// The signature of a policy, which is signed as it is sent: in base64.
+fn of_policy(secret_key: &Secret, at: SystemTime, region: &str, policy: &str) -> String {
+    let key = v4::generate_signing_key(secret_key.expose(), at, region, "s3");
+    v4::calculate_signature(key, policy.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The policy of AWS's own example ("Browser-Based Upload using HTTP POST"), of which AWS tells the signature.
+    const POLICY: &[&str] = &[
+        "eyAiZXhwaXJhdGlvbiI6ICIyMDE1LTEyLTMwVDEyOjAwOjAwLjAwMFoiLA0KICAiY29uZGl0aW9ucyI6IFsNCiAgICB7ImJ1Y2tl",
+        "dCI6ICJzaWd2NGV4YW1wbGVidWNrZXQifSwNCiAgICBbInN0YXJ0cy13aXRoIiwgIiRrZXkiLCAidXNlci91c2VyMS8iXSwNCiAg",
+        "ICB7ImFjbCI6ICJwdWJsaWMtcmVhZCJ9LA0KICAgIHsic3VjY2Vzc19hY3Rpb25fcmVkaXJlY3QiOiAiaHR0cDovL3NpZ3Y0ZXhh",
+        "bXBsZWJ1Y2tldC5zMy5hbWF6b25hd3MuY29tL3N1Y2Nlc3NmdWxfdXBsb2FkLmh0bWwifSwNCiAgICBbInN0YXJ0cy13aXRoIiwg",
+        "IiRDb250ZW50LVR5cGUiLCAiaW1hZ2UvIl0sDQogICAgeyJ4LWFtei1tZXRhLXV1aWQiOiAiMTQzNjUxMjM2NTEyNzQifSwNCiAg",
+        "ICB7IngtYW16LXNlcnZlci1zaWRlLWVuY3J5cHRpb24iOiAiQUVTMjU2In0sDQogICAgWyJzdGFydHMtd2l0aCIsICIkeC1hbXot",
+        "bWV0YS10YWciLCAiIl0sDQoNCiAgICB7IngtYW16LWNyZWRlbnRpYWwiOiAiQUtJQUlPU0ZPRE5ON0VYQU1QTEUvMjAxNTEyMjkv",
+        "dXMtZWFzdC0xL3MzL2F3czRfcmVxdWVzdCJ9LA0KICAgIHsieC1hbXotYWxnb3JpdGhtIjogIkFXUzQtSE1BQy1TSEEyNTYifSwN",
+        "CiAgICB7IngtYW16LWRhdGUiOiAiMjAxNTEyMjlUMDAwMDAwWiIgfQ0KICBdDQp9",
+    ];
+
+    #[test]
+    fn a_policy_is_signed_as_aws_signs_it() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_451_347_200);
+        let secret = Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
+        let signature = of_policy(&secret, at, "us-east-1", &POLICY.concat());
+        assert_eq!(signature, "8afdbf4008c03f22c2cd3cdb72e4afbb1f6a588f3255ac628749a66d7f09699e");
+    }
 }

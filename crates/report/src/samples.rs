@@ -115,13 +115,10 @@ pub(super) fn step(variant: &str, id: &str, line: u32) -> StepEnded {
         question: Some(Question {
             view: View::default(),
             deadline_ms: 10_000,
-            probe: Probe::Http(HttpQuestion {
-                method: "GET".into(),
-                url: "https://minio-1.r5f09a2c1.example.com/photos/a.txt?X-Amz-Signature=[redacted]".into(),
-                host: None,
-                headers: BTreeMap::new(),
-                body: None,
-            }),
+            probe: Probe::Http(HttpQuestion::new(
+                "GET",
+                "https://minio-1.r5f09a2c1.example.com/photos/a.txt?X-Amz-Signature=[redacted]",
+            )),
         }),
         answer: None,
         witness: None,

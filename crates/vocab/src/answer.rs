@@ -150,6 +150,25 @@ pub enum Reply {
     Run(RunReply),
 }
 
+impl Reply {
+    /// What in it gives access to whoever reads it, and is known by no name or look of its own.
+    pub fn secrets(&self) -> Vec<Secret> {
+        match self {
+            Self::Sts(StsReply { credentials: Some(it), .. }) => {
+                // The access key too, as those that the harness makes up.
+                vec![Secret::new(it.access_key.clone()), it.secret_key.clone(), it.session_token.clone()]
+            }
+            // A URL's signature is known by its look, that of a form only where its field is named.
+            Self::Presign(PresignReply { url: _, headers: _, method: _, fields }) => {
+                fields.get(FORM_SIGNATURE).map(Secret::new).into_iter().collect()
+            }
+            Self::Sts(_) | Self::Dns(_) | Self::Tls(_) | Self::Http(_) | Self::S3(_) | Self::Jwt(_) | Self::Run(_) => {
+                Vec::new()
+            }
+        }
+    }
+}
+
 /// Addresses of a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -257,17 +276,30 @@ pub struct Survey {
     pub newest_age_ms: Option<u64>,
 }
 
-/// A signed URL.
+/// A signed URL, or a signed form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PresignReply {
-    /// The URL with its signature.
+    /// The URL with its signature; of a form, where it is sent.
     pub url: String,
     /// Headers that the client which opens the URL must send.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     /// Method that was signed.
     pub method: String,
+    /// What a form must send, beside what its policy leaves open.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
+}
+
+/// The field of a form that holds its signature.
+pub const FORM_SIGNATURE: &str = "x-amz-signature";
+
+impl PresignReply {
+    /// A URL that is opened without further ado.
+    pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
+        Self { method: method.into(), url: url.into(), headers: BTreeMap::new(), fields: BTreeMap::new() }
+    }
 }
 
 /// An answer of the security token service.

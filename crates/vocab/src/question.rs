@@ -132,6 +132,40 @@ pub struct HttpQuestion {
     /// Request body, UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+    /// Send this form instead of a body, as `multipart/form-data`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Form>,
+}
+
+/// A form as a browser sends it: the fields first, the file last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Form {
+    /// Names and values.
+    pub fields: BTreeMap<String, String>,
+    /// The file, sent as the field `file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FormFile>,
+}
+
+/// The file of a form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FormFile {
+    /// Its name at the sender's.
+    pub name: String,
+    /// Its media type.
+    pub content_type: String,
+    /// UTF-8 content.
+    pub body: String,
+}
+
+impl HttpQuestion {
+    /// A request without host, headers or body. With struct update syntax, code that uses it need not change when
+    /// `HttpQuestion` gets a field.
+    pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
+        Self { method: method.into(), url: url.into(), host: None, headers: BTreeMap::new(), body: None, form: None }
+    }
 }
 
 /// The store's endpoint and the client's credentials.
@@ -246,17 +280,17 @@ pub enum S3Operation {
     },
 }
 
-/// Sign a URL (SigV4 in the query).
+/// Sign a URL (SigV4 in the query), or a form (SigV4 in its fields).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PresignQuestion {
     /// Store and credentials.
     pub access: S3Access,
-    /// `GET`, `PUT`, `HEAD` or `DELETE`.
+    /// `GET`, `PUT`, `HEAD` or `DELETE`; `POST` with a `policy`.
     pub method: String,
     /// Bucket name.
     pub bucket: String,
-    /// Object key.
+    /// Object key; of a policy, what it must begin with, where it leaves the rest open.
     pub key: String,
     /// Validity in seconds. The SDK refuses more than seven days; the probe then signs with `aws-sigv4`, so that a
     /// scenario can show how the server refuses the URL.
@@ -267,6 +301,38 @@ pub struct PresignQuestion {
     /// Further query parameters to sign, for example `response-content-disposition`.
     #[serde(default)]
     pub query: BTreeMap<String, String>,
+    /// Sign what a form may send, instead of a URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PostPolicy>,
+}
+
+/// What a form may send (S3 POST policy), beside bucket and time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostPolicy {
+    /// The least and the greatest length of the file, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_length_range: Option<[u64; 2]>,
+    /// Fields that must have this value; the signed form holds them.
+    #[serde(default)]
+    pub equals: BTreeMap<String, String>,
+    /// Fields whose value must begin so.
+    #[serde(default)]
+    pub starts_with: BTreeMap<String, String>,
+}
+
+impl PresignQuestion {
+    /// Signed now, with nothing further.
+    pub fn new(
+        access: S3Access,
+        method: impl Into<String>,
+        bucket: impl Into<String>,
+        key: impl Into<String>,
+        expires_s: u64,
+    ) -> Self {
+        let (method, bucket, key) = (method.into(), bucket.into(), key.into());
+        Self { access, method, bucket, key, expires_s, signed_at_s: 0, query: BTreeMap::new(), policy: None }
+    }
 }
 
 /// Where a web identity token comes from.

@@ -1,7 +1,7 @@
 //! `dns`, `tls`, `http`, `s3`, `presign`, `sts`, `jwt`, `script`, `client` and `replica`: a question to a vantage, and who the store saw
 //! asking it.
 
-use parallax_vocab::answer::{Reply, S3Reply, StsReply};
+use parallax_vocab::answer::{Reply, S3Reply};
 use parallax_vocab::course::Moment;
 use parallax_vocab::event::{Witness, is_of_a_store};
 use parallax_vocab::{Answer, Cause, Question, Secret, millis};
@@ -53,12 +53,8 @@ fn newest(answer: &Answer) -> Option<Moment> {
 
 /// Makes the secrets of an answer known, before anybody can write them down.
 fn redact(it: &Attempt<'_>, answer: &Answer) {
-    let Ok(Reply::Sts(StsReply { credentials: Some(credentials), .. })) = &answer.outcome else { return };
-    let redactor = &it.stage.context.redactor;
-    // As the access keys that the harness makes up are.
-    redactor.register(&Secret::new(credentials.access_key.clone()));
-    for secret in [&credentials.secret_key, &credentials.session_token] {
-        redactor.register(secret);
+    for secret in answer.reply().iter().flat_map(|it| it.secrets()) {
+        it.stage.context.redactor.register(&secret);
     }
 }
 

@@ -27,13 +27,9 @@ pub(super) async fn annotations(namespace: &str, name: &str) -> Result<BTreeMap<
         std::fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))
     };
     let authorization = format!("Bearer {}", read("token")?.trim());
-    let probe = Probe::Http(HttpQuestion {
-        method: "GET".to_owned(),
-        url: format!("{APISERVER}/api/v1/namespaces/{namespace}/serviceaccounts/{name}"),
-        host: None,
-        headers: BTreeMap::from([("authorization".to_owned(), authorization)]),
-        body: None,
-    });
+    let url = format!("{APISERVER}/api/v1/namespaces/{namespace}/serviceaccounts/{name}");
+    let headers = BTreeMap::from([("authorization".to_owned(), authorization)]);
+    let probe = Probe::Http(HttpQuestion { headers, ..HttpQuestion::new("GET", url) });
     let view = View { trust: vec![read("ca.crt")?], ..View::default() };
     let answer = parallax_probe::ask(&Question { view, deadline_ms: WITHIN_MS, probe }).await;
     let reply = match answer.outcome {

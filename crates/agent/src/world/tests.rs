@@ -124,13 +124,7 @@ async fn names_of_the_edge_do_not_exist_for_the_cluster() {
 async fn a_name_leads_through_the_edge_to_the_backend_and_is_logged() {
     let (at, pem) = backend().await;
     let world = World::start(&at.to_string()).await;
-    let question = HttpQuestion {
-        method: "GET".to_owned(),
-        url: format!("https://{HOST}/"),
-        host: None,
-        headers: BTreeMap::new(),
-        body: None,
-    };
+    let question = HttpQuestion::new("GET", format!("https://{HOST}/"));
     let answer = world.ask(&pem, Probe::Http(question)).await;
     let Ok(Reply::Http(reply)) = &answer.outcome else { panic!("{answer:?}") };
     assert_eq!((reply.status, reply.body.as_str()), (200, "hello"));

@@ -70,7 +70,7 @@ pub(super) fn check(scenario: &Value, places: &dyn Places) -> Vec<Diagnostic> {
 fn walk(value: &Value, form: Form, at: &str, places: &dyn Places, errors: &mut Vec<Diagnostic>) {
     match value {
         Value::Object(map) => {
-            let rules = ONE_OF.iter().flatten().filter(|rule| form.is(rule.of));
+            let rules = ONE_OF.iter().copied().flatten().filter(|rule| form.is(rule.of));
             rules.for_each(|rule| exactly_one(rule, value, at, places, errors));
             for (key, it) in map {
                 let form = form.below(key);

@@ -7,6 +7,7 @@ use parallax_vocab::answer::Signature;
 
 use super::document::join;
 use super::duration::Span;
+pub use super::model::Leaves;
 use super::template::{Template, Tree, Words};
 
 /// A part that can contain a reference.
@@ -18,21 +19,6 @@ pub enum Part<'a> {
     Plain(&'a str),
     /// The id of another step, and the output that this step must provide.
     Step(&'a str, Leaves),
-}
-
-/// What a step provides for later steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leaves {
-    /// Only that it has passed.
-    Done,
-    /// Credentials.
-    Credentials,
-    /// The token that it used.
-    Token,
-    /// The certificate chain that the server sent.
-    Chain,
-    /// The prober that it started.
-    Prober,
 }
 
 /// A visitor. It gets the pointer of each part, and the part.

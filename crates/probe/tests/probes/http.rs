@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use parallax_vocab::answer::BODY_LIMIT_BYTES;
-use parallax_vocab::question::{Detour, HttpQuestion};
+use parallax_vocab::question::{Detour, Form, FormFile, HttpQuestion};
 use parallax_vocab::{Cause, Probe, Question, View};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -66,6 +66,56 @@ async fn bodies_go_out_whole_and_come_back_bounded() {
     assert_eq!((reply.body.len(), reply.body_bytes), (BODY_LIMIT_BYTES, size as u64));
     // The digest of 65546 times `x`, by sha256sum.
     assert_eq!(reply.body_sha256, "328b2e588f5a99ee7c2f6c7c1be2cc589ab36d8b1e1ea65fee8ad6fac0750452");
+}
+
+#[tokio::test]
+async fn a_form_goes_out_as_a_browser_sends_it() {
+    let at = server::tcp(|mut stream| async move {
+        let (head, mut body) = {
+            let text = server::head(&mut stream).await;
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            (head.to_owned(), body.as_bytes().to_vec())
+        };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
+        while body.len() < length {
+            assert_ne!(stream.read_buf(&mut body).await.unwrap(), 0, "the body is not whole");
+        }
+        let answer = format!("HTTP/1.1 200 OK\r\n\r\n{head}\n\n{}", String::from_utf8(body).unwrap());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    })
+    .await;
+    let sent = async |headers: &[(&str, &str)]| {
+        let fields = [("key", "inbox/ä b.txt"), ("Content-Type", "text/plain"), ("policy", "e30=")];
+        let form = Form {
+            fields: fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            file: Some(FormFile {
+                name: "ü \"a\".txt".to_owned(),
+                content_type: "image/png".to_owned(),
+                body: "hello\r\n".to_owned(),
+            }),
+        };
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let url = format!("http://{at}/photos");
+        let question = HttpQuestion { form: Some(form), headers, ..HttpQuestion::new("POST", url) };
+        http_reply(&ask(View::default(), Probe::Http(question)).await).body.clone()
+    };
+    let whole = sent(&[]).await;
+    let (head, body) = whole.split_once("\n\n").unwrap();
+    let boundary = head.lines().find_map(|line| line.strip_prefix("content-type: multipart/form-data; boundary="));
+    let boundary = boundary.unwrap_or_else(|| panic!("{head}"));
+    let named = "Content-Disposition: form-data; name=";
+    let expected = [
+        format!("{named}\"Content-Type\"\r\n\r\ntext/plain\r\n"),
+        format!("{named}\"key\"\r\n\r\ninbox/ä b.txt\r\n"),
+        format!("{named}\"policy\"\r\n\r\ne30=\r\n"),
+        format!("{named}\"file\"; filename=\"ü \\\"a\\\".txt\"\r\nContent-Type: image/png\r\n\r\nhello\r\n\r\n"),
+    ];
+    let expected: String = expected.iter().map(|part| format!("--{boundary}\r\n{part}")).collect();
+    assert_eq!(body, format!("{expected}--{boundary}--\r\n"));
+
+    // A header of the question stands in its place.
+    let whole = sent(&[("Content-Type", "text/plain")]).await;
+    assert!(whole.contains("content-type: text/plain") && !whole.contains("boundary="), "{whole}");
 }
 
 #[tokio::test]

@@ -27,13 +27,7 @@ fn tls(host: &str, port: u16) -> Probe {
 }
 
 fn get(url: &str) -> HttpQuestion {
-    HttpQuestion {
-        method: "GET".to_owned(),
-        url: url.to_owned(),
-        host: None,
-        headers: std::collections::BTreeMap::new(),
-        body: None,
-    }
+    HttpQuestion::new("GET", url)
 }
 
 /// The address to which test names resolve. Nothing listens there; detours redirect connections to the test servers.

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use parallax_vocab::answer::{PresignReply, S3Reply};
-use parallax_vocab::question::{PresignQuestion, S3Access, S3Operation, S3Question};
+use parallax_vocab::question::{PostPolicy, PresignQuestion, S3Access, S3Operation, S3Question};
 use parallax_vocab::{Answer, Cause, Probe, Reply, Secret, View};
+use time::macros::format_description;
 use tokio::io::AsyncWriteExt as _;
 
 use super::names::NameServer;
@@ -171,15 +172,9 @@ async fn a_failure_below_http_keeps_its_type() {
 
 async fn presign(expires_s: u64, signed_at_s: i64, query: &[(&str, &str)]) -> PresignReply {
     let query: BTreeMap<_, _> = query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    let question = PresignQuestion {
-        access: access("https://minio.example.com"),
-        method: "PUT".to_owned(),
-        bucket: "photos".to_owned(),
-        key: "a b/ü.txt".to_owned(),
-        expires_s,
-        signed_at_s,
-        query,
-    };
+    let access = access("https://minio.example.com");
+    let question = PresignQuestion::new(access, "PUT", "photos", "a b/ü.txt", expires_s);
+    let question = PresignQuestion { signed_at_s, query, ..question };
     let answer = ask(View::default(), Probe::Presign(question)).await;
     match answer.outcome {
         Ok(Reply::Presign(reply)) => reply,
@@ -209,15 +204,60 @@ async fn the_signing_instant_can_be_shifted() {
 }
 
 #[tokio::test]
-async fn a_method_that_cannot_be_presigned_is_a_client_error() {
-    let question = PresignQuestion {
-        access: access("https://minio.example.com"),
-        method: "POST".to_owned(),
-        bucket: "b".to_owned(),
-        key: "k".to_owned(),
-        expires_s: 60,
-        signed_at_s: 0,
-        query: BTreeMap::new(),
+async fn a_form_holds_what_its_policy_says_and_who_signed_it() {
+    let pairs = |all: &[(&str, &str)]| all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let policy = PostPolicy {
+        content_length_range: Some([1, 32]),
+        equals: pairs(&[("success_action_status", "201")]),
+        starts_with: pairs(&[("key", "inbox/"), ("Content-Type", "text/")]),
     };
+    let access = S3Access { session_token: Some(Secret::new("token")), ..access("https://minio.example.com/") };
+    let question = PresignQuestion {
+        policy: Some(policy),
+        signed_at_s: -3600,
+        ..PresignQuestion::new(access, "POST", "photos", "inbox/", 300)
+    };
+    let answer = ask(View::default(), Probe::Presign(question.clone())).await;
+    let Ok(Reply::Presign(reply)) = answer.outcome else { panic!("{answer:?}") };
+    assert_eq!((reply.method.as_str(), reply.url.as_str()), ("POST", "https://minio.example.com/photos"));
+    let date = &reply.fields["x-amz-date"];
+    let credential = format!("key/{}/us-east-1/s3/aws4_request", &date[..8]);
+    let document = aws_smithy_types::base64::decode(&reply.fields["policy"]).unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+    assert_eq!(
+        document["conditions"],
+        serde_json::json!([
+            { "bucket": "photos" },
+            { "success_action_status": "201" },
+            { "x-amz-algorithm": "AWS4-HMAC-SHA256" },
+            { "x-amz-credential": credential },
+            { "x-amz-date": date },
+            { "x-amz-security-token": "token" },
+            ["starts-with", "$Content-Type", "text/"],
+            ["starts-with", "$key", "inbox/"],
+            ["content-length-range", 1, 32],
+        ])
+    );
+    // What the policy leaves open is no field of the signed form.
+    let names: Vec<_> = reply.fields.keys().map(String::as_str).collect();
+    let signed = ["policy", "success_action_status", "x-amz-algorithm", "x-amz-credential", "x-amz-date"];
+    assert_eq!(names, [&signed[..], &["x-amz-security-token", "x-amz-signature"]].concat());
+    let instant = |text: &str, form| time::PrimitiveDateTime::parse(text, form).unwrap().assume_utc();
+    let signed = instant(date, format_description!("[year][month][day]T[hour][minute][second]Z"));
+    let end = document["expiration"].as_str().unwrap();
+    let end = instant(end, format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"));
+    assert_eq!(end - signed, time::Duration::minutes(5));
+    let ago = time::OffsetDateTime::now_utc() - signed;
+    assert!((3600..3700).contains(&ago.whole_seconds()), "{ago}");
+    assert_eq!(Reply::Presign(reply.clone()).secrets(), [Secret::new(&reply.fields["x-amz-signature"])]);
+
+    // A policy is of a form alone.
+    let url = PresignQuestion { method: "PUT".to_owned(), ..question };
+    assert_eq!(kind(&ask(View::default(), Probe::Presign(url)).await), "client");
+}
+
+#[tokio::test]
+async fn a_method_that_cannot_be_presigned_is_a_client_error() {
+    let question = PresignQuestion::new(access("https://minio.example.com"), "POST", "b", "k", 60);
     assert_eq!(kind(&ask(View::default(), Probe::Presign(question)).await), "client");
 }

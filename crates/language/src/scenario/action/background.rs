@@ -106,7 +106,7 @@ impl TryFrom<BackgroundFile> for BackgroundStep {
 impl Kinded for BackgroundStep {
     // A prober's failures are counted. A `prober` step judges the count.
     const NATURE: Nature = Nature { effect: Effect::Starts, ..Nature::probe(&[]) };
-    const ONE_OF: Option<OneOf> = Some(OneOf {
+    const ONE_OF: &'static [OneOf] = &[OneOf {
         of: "BackgroundStep",
         what: "probe",
         keys: &["dns", "tls", "http"],
@@ -115,7 +115,7 @@ impl Kinded for BackgroundStep {
             let message = format!("`background` has two probes: `{first}` and `{second}`");
             Wrong::key(&format!("/{second}"), message, "start two probers")
         },
-    });
+    }];
 }
 
 impl Rules for BackgroundStep {

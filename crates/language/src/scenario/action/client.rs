@@ -109,7 +109,7 @@ impl TryFrom<ClientFile> for ClientStep {
 
 impl Kinded for ClientStep {
     const NATURE: Nature = Nature::probe(&["status", "s3", "mismatch", "client", "exit"]);
-    const ONE_OF: Option<OneOf> = Some(OneOf {
+    const ONE_OF: &'static [OneOf] = &[OneOf {
         of: "ClientStep",
         what: "task",
         keys: &["presign", "s3", "http"],
@@ -122,7 +122,7 @@ impl Kinded for ClientStep {
             let message = format!("`client` has two tasks: `{first}` and `{second}`");
             Wrong::key(&format!("/{second}"), message, "split it into two steps")
         },
-    });
+    }];
 }
 
 impl Rules for ClientStep {
@@ -189,13 +189,19 @@ impl ClientStep {
         match &self.task {
             Task::Presign(presign) => {
                 presign.check_at("client/presign", judge, errors);
-                let method = presign.request.key.key();
+                let method = presign.method().key();
                 if !client.signs.contains(&method) {
                     let message = format!("`{}` cannot sign a URL for {}", client.name, method.to_uppercase());
                     let who = CLIENTS.iter().filter(|it| it.signs.contains(&method)).map(|it| it.name);
                     let note = if client.note.is_empty() { String::new() } else { format!("{}; ", client.note) };
+                    let who: Vec<&str> = who.collect();
+                    let fix = if who.is_empty() {
+                        "no client can; use a `presign` step".to_owned()
+                    } else {
+                        format!("these clients can: {}", list(&who))
+                    };
                     let error = judge.key_error(&format!("/client/presign/{method}"), message);
-                    errors.push(error.fix(format!("{note}these clients can: {}", list(&who.collect::<Vec<_>>()))));
+                    errors.push(error.fix(format!("{note}{fix}")));
                 }
             }
             Task::S3(s3) => {
@@ -208,10 +214,9 @@ impl ClientStep {
             }
             Task::Http(http) => {
                 http.check_at("client/http", judge, errors);
-                if http.path.is_some() {
-                    let error =
-                        judge.key_error("/client/http/path", "a client always sends the path of the URL".to_owned());
-                    errors.push(error.fix("use an `http` step to test a proxy that changes the path"));
+                for (key, why, fix) in http.beyond_clients() {
+                    let error = judge.key_error(&format!("/client/http/{key}"), why.to_owned());
+                    errors.push(error.fix(fix));
                 }
                 able("http", client, |it| it.http, judge, errors);
             }

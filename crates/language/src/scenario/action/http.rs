@@ -9,6 +9,7 @@ use super::{Kinded, Nature, OneOf, Rules, no_operation, two_operations, written_
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::Source;
+use crate::scenario::model::reference::FieldsOf;
 use crate::scenario::parts::{Leaves, parts};
 use crate::scenario::template::Template;
 
@@ -44,6 +45,29 @@ struct HttpFile {
     /// Request body.
     #[serde(default)]
     body: Option<Template>,
+    /// Send a form (`multipart/form-data`, as a browser sends it): names and values of its fields. One that `fields-of`
+    /// has too is replaced.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    form: IndexMap<String, Template>,
+    /// Send the fields of the form that this earlier `presign: { post: … }` step signed.
+    #[serde(default)]
+    fields_of: Option<FieldsOf>,
+    /// The file of the form, sent last, as the field `file`.
+    #[serde(default)]
+    file: Option<FormFile>,
+}
+
+/// The file of a form.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FormFile {
+    /// Its name, for example `cat.png`.
+    pub name: Template,
+    /// Its media type; `application/octet-stream` where it is not said. S3 stores the field `Content-Type` and not this one.
+    #[serde(default)]
+    pub content_type: Option<Template>,
+    /// Its content.
+    pub body: Template,
 }
 
 /// Send one HTTP request.
@@ -60,6 +84,12 @@ pub struct HttpStep {
     pub headers: IndexMap<String, Template>,
     /// Request body.
     pub body: Option<Template>,
+    /// Fields of a form.
+    pub form: IndexMap<String, Template>,
+    /// Whose signed fields the form has.
+    pub fields_of: Option<FieldsOf>,
+    /// The file of the form.
+    pub file: Option<FormFile>,
 }
 
 /// A method of HTTP.
@@ -102,7 +132,7 @@ impl TryFrom<HttpFile> for HttpStep {
     type Error = String;
 
     fn try_from(file: HttpFile) -> Result<Self, String> {
-        let HttpFile { get, put, head, post, delete, host, path, headers, body } = file;
+        let HttpFile { get, put, head, post, delete, host, path, headers, body, form, fields_of, file } = file;
         let request = Keyed::first([
             (Method::Get, get),
             (Method::Put, put),
@@ -110,21 +140,22 @@ impl TryFrom<HttpFile> for HttpStep {
             (Method::Post, post),
             (Method::Delete, delete),
         ])?;
-        Ok(Self { request, host, path, headers, body })
+        Ok(Self { request, host, path, headers, body, form, fields_of, file })
     }
 }
 
-parts!(HttpStep { request as "", host, path, headers, body });
+parts!(HttpStep { request as "", host, path, headers, body, form, fields_of, file });
+parts!(FormFile { name, content_type, body });
 
 impl Kinded for HttpStep {
     const NATURE: Nature = Nature::probe(&["dns", "connect", "tls", "status", "s3", "mismatch", "client"]);
-    const ONE_OF: Option<OneOf> = Some(OneOf {
+    const ONE_OF: &'static [OneOf] = &[OneOf {
         of: "HttpStep",
         what: "method",
         keys: &["get", "put", "head", "post", "delete"],
         none: |it, all| no_operation(it, "method", all),
         two: |it, first, second| two_operations(it, "method", first, second),
-    });
+    }];
 }
 
 impl Rules for HttpStep {
@@ -150,6 +181,22 @@ impl Rules for HttpStep {
 }
 
 impl HttpStep {
+    /// What of it a foreign client does not do: the key, why, and the fix.
+    pub(super) fn beyond_clients(&self) -> Vec<(&'static str, &'static str, &'static str)> {
+        let Self { request: _, host: _, path, headers: _, body: _, form: _, fields_of: _, file: _ } = self;
+        let proxy = "use an `http` step to test a proxy that changes the path";
+        let path = path.is_some().then_some(("path", "a client always sends the path of the URL", proxy));
+        let form = self.keys_of_form().map(|key| (key, "a client sends no form", "use an `http` step"));
+        path.into_iter().chain(form).collect()
+    }
+
+    /// The keys of the step that make it send a form.
+    fn keys_of_form(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let given =
+            [("form", !self.form.is_empty()), ("fields-of", self.fields_of.is_some()), ("file", self.file.is_some())];
+        given.into_iter().filter_map(|(key, given)| given.then_some(key))
+    }
+
     /// What comes back, whoever asked.
     pub(super) fn of_answer(&self) -> impl Iterator<Item = Source> + use<> {
         let body = (self.request.key != Method::Head).then_some(Source::Body);
@@ -166,6 +213,16 @@ impl HttpStep {
         if self.body.is_some() && !matches!(self.request.key, Method::Put | Method::Post) {
             let error = judge.key_error(&format!("/{at}/body"), format!("`{method}` sends no body"));
             errors.push(error.fix("what must come back goes into `expect: { body: … }`"));
+        }
+        for key in self.keys_of_form() {
+            let at_key = format!("/{at}/{key}");
+            if self.request.key != Method::Post {
+                let error = judge.key_error(&at_key, format!("`{method}` sends no form"));
+                errors.push(error.fix("a form is sent by `post`"));
+            } else if self.body.is_some() {
+                let error = judge.key_error(&at_key, "a form is the whole body of a request".to_owned());
+                errors.push(error.fix("leave `body` out; the file of a form is `file: { name: a.txt, body: … }`"));
+            }
         }
     }
 }

@@ -9,14 +9,14 @@ mod dns;
 mod end;
 mod event;
 mod figures;
-mod http;
+pub mod http;
 mod jwt;
 mod keyed;
 mod kill;
 mod log;
 mod measure;
 mod patch;
-mod presign;
+pub mod presign;
 mod prober;
 mod repeat;
 mod replica;
@@ -144,8 +144,8 @@ pub enum Implied {
 pub trait Kinded: Rules {
     /// The properties that all steps of the kind share.
     const NATURE: Nature;
-    /// The set of keys of which a step must have exactly one.
-    const ONE_OF: Option<OneOf> = None;
+    /// The sets of keys, of the step and of its parts, of which exactly one key must be given.
+    const ONE_OF: &'static [OneOf] = &[];
 }
 
 /// What follows from the fields of a step.
@@ -325,7 +325,7 @@ macro_rules! actions {
         }
 
         /// The rules of the scenario's types that need exactly one of several keys.
-        pub(super) const ONE_OF: &[Option<OneOf>] = &[Some(STEP), $(<$type as Kinded>::ONE_OF),*];
+        pub(super) const ONE_OF: &[&[OneOf]] = &[&[STEP], $(<$type as Kinded>::ONE_OF),*];
     };
 }
 

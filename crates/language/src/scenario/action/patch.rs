@@ -92,7 +92,7 @@ impl TryFrom<PatchFile> for PatchStep {
 
 impl Kinded for PatchStep {
     const NATURE: Nature = Nature::act();
-    const ONE_OF: Option<OneOf> = Some(OneOf {
+    const ONE_OF: &'static [OneOf] = &[OneOf {
         of: "PatchStep",
         what: "change",
         keys: &["merge", "json"],
@@ -104,7 +104,7 @@ impl Kinded for PatchStep {
             let message = "`patch` has both `merge` and `json`".to_owned();
             Wrong::key(&format!("/{second}"), message, "split it into two steps")
         },
-    });
+    }];
 }
 
 impl Rules for PatchStep {

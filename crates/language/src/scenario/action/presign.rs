@@ -1,20 +1,22 @@
-//! `presign`: signing a URL.
+//! `presign`: signing a URL, or a form.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::http::Method;
-use super::keyed::Keyed;
-use super::{Kinded, Nature, OneOf, Rules, no_operation, two_operations, written_as};
+use super::keyed::{Key, Keyed};
+use super::{Kinded, Nature, OneOf, Rules, Wrong, no_operation, two_operations, written_as};
 use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::document::join;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::CredentialsOf;
-use crate::scenario::parts::parts;
-use crate::scenario::template::Template;
+use crate::scenario::parts::{Leaves, Parts, See, below, no_parts, parts};
+use crate::scenario::template::{Template, Words};
 
-/// Sign a URL: exactly one of the methods, with `bucket/key`.
+/// Sign a URL: exactly one of `get`, `put`, `head` and `delete`, with `bucket/key`. Or sign a form: `post`, with what the form
+/// may send.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "PresignStep")]
@@ -34,7 +36,11 @@ struct PresignFile {
     /// A URL to DELETE `bucket/key`.
     #[serde(default)]
     delete: Option<Template>,
-    /// How long the URL is valid, for example `5m`.
+    /// A form that sends a file to a bucket (S3 POST policy). The step's value is the URL that it is sent to; an `http` step
+    /// takes its fields by `fields-of`.
+    #[serde(default)]
+    post: Option<PostForm>,
+    /// How long the URL or the form is valid, for example `5m`.
     expires: Span,
     /// When it is signed, relative to now: `-1h` is an hour ago.
     #[serde(default)]
@@ -56,15 +62,123 @@ struct PresignFile {
     as_step: Option<CredentialsOf>,
 }
 
-/// Sign a URL.
+/// What a signed form may send. S3 refuses every field that is not named here, but for the file and what the signature adds.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "PostForm")]
+struct PostFormFile {
+    /// The bucket that it is sent to.
+    bucket: Template,
+    /// The object's key. It is among the fields of the signed form.
+    #[serde(default)]
+    key: Option<Template>,
+    /// What the object's key begins with. Who sends the form chooses the rest, in the field `key`.
+    #[serde(default)]
+    key_prefix: Option<Template>,
+    /// How long the file may be, in bytes.
+    #[serde(default)]
+    content_length_range: Option<LengthRange>,
+    /// Further fields and their values, for example `success_action_status: "201"`. They are among the fields of the signed form.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    equals: IndexMap<String, Template>,
+    /// Further fields and what their values begin with, for example `Content-Type: image/`. Who sends the form writes them.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    starts_with: IndexMap<String, Template>,
+}
+
+/// What a signed form may send.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "PostFormFile")]
+pub struct PostForm {
+    /// The bucket.
+    pub bucket: Template,
+    /// The object's key, or what it begins with.
+    pub key: Keyed<KeyRule>,
+    /// How long the file may be.
+    pub content_length_range: Option<LengthRange>,
+    /// Fields and their values.
+    pub equals: IndexMap<String, Template>,
+    /// Fields and what their values begin with.
+    pub starts_with: IndexMap<String, Template>,
+}
+
+/// What a policy says of the object's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyRule {
+    /// It is this.
+    Key,
+    /// It begins so.
+    Prefix,
+}
+
+impl Key for KeyRule {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Prefix => "key-prefix",
+        }
+    }
+}
+
+/// How long a file may be, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LengthRange {
+    /// The least.
+    #[serde(default)]
+    pub least: u64,
+    /// The most.
+    pub most: u64,
+}
+
+written_as!(PostForm, PostFormFile);
+parts!(PostForm { bucket, key as "", content_length_range, equals, starts_with });
+no_parts!(LengthRange);
+
+impl TryFrom<PostFormFile> for PostForm {
+    type Error = String;
+
+    fn try_from(file: PostFormFile) -> Result<Self, String> {
+        let PostFormFile { bucket, key, key_prefix, content_length_range, equals, starts_with } = file;
+        let key = Keyed::first([(KeyRule::Key, key), (KeyRule::Prefix, key_prefix)])?;
+        Ok(Self { bucket, key, content_length_range, equals, starts_with })
+    }
+}
+
+/// What is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signs {
+    /// A URL: the method, with `bucket/key`.
+    Url(Keyed<Method>),
+    /// A form.
+    Form(PostForm),
+}
+
+impl Parts for Signs {
+    fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
+        match self {
+            Self::Url(it) => it.see(at, to),
+            Self::Form(it) => below(at, "post", |at| it.see(at, to)),
+        }
+    }
+
+    fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
+        Ok(match self {
+            Self::Url(it) => Self::Url(it.filled(words)?),
+            Self::Form(it) => Self::Form(it.filled(words)?),
+        })
+    }
+}
+
+/// Sign a URL, or a form.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "PresignFile")]
 pub struct PresignStep {
     /// Id of the store's fixture, where the scenario has several.
     pub store: Option<String>,
-    /// The method, with `bucket/key`.
-    pub request: Keyed<Method>,
-    /// How long the URL is valid.
+    /// What it signs.
+    pub signs: Signs,
+    /// How long that is valid.
     pub expires: Span,
     /// When it is signed, relative to now.
     pub signed: Option<Span>,
@@ -82,30 +196,45 @@ pub struct PresignStep {
 
 written_as!(PresignStep, PresignFile);
 parts!(PresignStep {
-    store, request as "", expires, signed, endpoint, region, secret_key, query, as_step as "as",
+    store, signs as "", expires, signed, endpoint, region, secret_key, query, as_step as "as",
 });
 
 impl TryFrom<PresignFile> for PresignStep {
     type Error = String;
 
     fn try_from(file: PresignFile) -> Result<Self, String> {
-        let PresignFile { store, get, put, head, delete, expires, signed, .. } = file;
+        let PresignFile { store, get, put, head, delete, post, expires, signed, .. } = file;
         let methods = [(Method::Get, get), (Method::Put, put), (Method::Head, head), (Method::Delete, delete)];
-        let request = Keyed::first(methods)?;
+        let signs = match post {
+            Some(form) => Signs::Form(form),
+            None => Signs::Url(Keyed::first(methods)?),
+        };
         let PresignFile { endpoint, region, secret_key, query, as_step, .. } = file;
-        Ok(Self { store, request, expires, signed, endpoint, region, secret_key, query, as_step })
+        Ok(Self { store, signs, expires, signed, endpoint, region, secret_key, query, as_step })
     }
 }
 
 impl Kinded for PresignStep {
     const NATURE: Nature = Nature::probe(&["client"]);
-    const ONE_OF: Option<OneOf> = Some(OneOf {
-        of: "PresignStep",
-        what: "method",
-        keys: &["get", "put", "head", "delete"],
-        none: |it, all| no_operation(it, "method", all),
-        two: |it, first, second| two_operations(it, "method", first, second),
-    });
+    const ONE_OF: &'static [OneOf] = &[
+        OneOf {
+            of: "PresignStep",
+            what: "method",
+            keys: &["get", "put", "head", "delete", "post"],
+            none: |it, all| no_operation(it, "method", all),
+            two: |it, first, second| two_operations(it, "method", first, second),
+        },
+        OneOf {
+            of: "PostForm",
+            what: "key",
+            keys: &["key", "key-prefix"],
+            none: |it, all| no_operation(it, "key", all),
+            two: |it, first, second| {
+                let message = format!("`{}` has two keys: `{first}` and `{second}`", it.key);
+                Wrong::key(&format!("/{second}"), message, "leave one of them out")
+            },
+        },
+    ];
 }
 
 impl Rules for PresignStep {
@@ -117,20 +246,93 @@ impl Rules for PresignStep {
         true
     }
 
+    fn leaves(&self) -> &'static [Leaves] {
+        match self.signs {
+            Signs::Url(_) => &[],
+            Signs::Form(_) => &[Leaves::Fields],
+        }
+    }
+
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         self.check_at("presign", judge, errors);
     }
 }
 
+/// The longest that a signed URL may be valid, in seconds: seven days.
+const LONGEST_URL_S: i64 = 7 * 24 * 3600;
+
 impl PresignStep {
+    /// The method that it signs for.
+    pub fn method(&self) -> Method {
+        match &self.signs {
+            Signs::Url(request) => request.key,
+            Signs::Form(_) => Method::Post,
+        }
+    }
+
+    /// Whether every store refuses what it signs, because it is to be valid for too long. Of a policy the end is signed, and any
+    /// end is taken.
+    pub fn is_valid_too_long(&self) -> bool {
+        matches!(self.signs, Signs::Url(_)) && self.expires.as_seconds() > LONGEST_URL_S
+    }
+
     /// What is wrong with it, whoever signs. `at` is where it is written below the step.
     pub(super) fn check_at(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
-        self.request.check_object(at, judge, errors);
+        let what = match &self.signs {
+            Signs::Url(request) => {
+                request.check_object(at, judge, errors);
+                "URL"
+            }
+            Signs::Form(form) => {
+                form.check_at(&format!("{at}/post"), judge, errors);
+                if !self.query.is_empty() {
+                    let error = judge.key_error(&format!("/{at}/query"), "a form has no query".to_owned());
+                    errors.push(error.fix("write fields below `post`, in `equals` or `starts-with`"));
+                }
+                "form"
+            }
+        };
         if self.expires.as_millis() < 1000 {
-            let message = format!("a URL cannot be valid for {}", self.expires);
+            let message = format!("a {what} cannot be valid for {}", self.expires);
             let fix = "write how long it is valid, 1s or more; for an expired one sign in the past: `signed: -1h`";
             errors.push(judge.error(&format!("/{at}/expires"), message).fix(fix));
         }
         judge.store(at, self.store.as_deref(), errors);
+    }
+}
+
+/// Fields that the signature fills in, and those that a policy has keys of their own for.
+const OF_THE_SIGNATURE: [&str; 8] = [
+    "bucket",
+    "key",
+    "policy",
+    "x-amz-algorithm",
+    "x-amz-credential",
+    "x-amz-date",
+    "x-amz-security-token",
+    "x-amz-signature",
+];
+
+impl PostForm {
+    fn check_at(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+        let bucket = self.bucket.as_str();
+        if !self.bucket.is_open() && (bucket.is_empty() || bucket.contains('/')) {
+            let error = judge.error(&format!("/{at}/bucket"), format!("`{bucket}` is not a bucket"));
+            errors.push(error.fix("write its name alone; the object's key goes into `key` or `key-prefix`"));
+        }
+        if let Some(LengthRange { least, most }) = self.content_length_range
+            && least > most
+        {
+            let message = format!("no file has {least} bytes or more and {most} or fewer");
+            let error = judge.error(&format!("/{at}/content-length-range"), message);
+            errors.push(error.fix("`least` is the smaller one"));
+        }
+        for (key, fields) in [("equals", &self.equals), ("starts-with", &self.starts_with)] {
+            for name in fields.keys().filter(|name| OF_THE_SIGNATURE.contains(&name.to_lowercase().as_str())) {
+                let message = format!("the field `{name}` is filled in by this step");
+                let error = judge.key_error(&join(&format!("/{at}/{key}"), name), message);
+                errors.push(error.fix("`bucket`, `key` and `key-prefix` say what it is to be; leave it out here"));
+            }
+        }
     }
 }

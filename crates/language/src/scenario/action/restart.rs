@@ -57,7 +57,7 @@ impl TryFrom<RestartFile> for RestartStep {
 
 impl Kinded for RestartStep {
     const NATURE: Nature = Nature::act();
-    const ONE_OF: Option<OneOf> = Some(workload::named_once("RestartStep"));
+    const ONE_OF: &'static [OneOf] = &[workload::named_once("RestartStep")];
 }
 
 impl Rules for RestartStep {

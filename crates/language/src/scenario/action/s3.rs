@@ -162,13 +162,13 @@ impl TryFrom<S3File> for S3Step {
 impl Kinded for S3Step {
     const NATURE: Nature =
         Nature { asserts: true, ..Nature::probe(&["dns", "connect", "tls", "status", "s3", "mismatch", "client"]) };
-    const ONE_OF: Option<OneOf> = Some(OneOf {
+    const ONE_OF: &'static [OneOf] = &[OneOf {
         of: "S3Step",
         what: "operation",
         keys: &["put", "get", "head", "delete", "list", "create-bucket", "create-upload", "complete-upload"],
         none: |it, all| no_operation(it, "operation", all),
         two: |it, first, second| two_operations(it, "operation", first, second),
-    });
+    }];
 }
 
 impl Rules for S3Step {

@@ -61,7 +61,7 @@ impl TryFrom<ScaleFile> for ScaleStep {
 
 impl Kinded for ScaleStep {
     const NATURE: Nature = Nature::act();
-    const ONE_OF: Option<OneOf> = Some(workload::named_once("ScaleStep"));
+    const ONE_OF: &'static [OneOf] = &[workload::named_once("ScaleStep")];
 }
 
 impl Rules for ScaleStep {

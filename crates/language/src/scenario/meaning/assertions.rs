@@ -8,7 +8,7 @@ use super::Subject;
 use super::references::dependencies;
 use crate::scenario::action::Kind;
 use crate::scenario::diagnostic::Diagnostic;
-use crate::scenario::model::{Placed, Step};
+use crate::scenario::model::{Leaves, Placed, Step};
 
 /// Checks only baselines. A break may remove the step that uses the answer of another step.
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
@@ -29,12 +29,16 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     for Placed { step, at, .. } in steps.iter().filter(|it| signs(it.step)) {
         let unjudged = step.expect.is_none() && !scenario.breaks.values().any(|it| it.fails.contains_key(&step.id));
         if unjudged && !used.contains(&StepId::new(step.id.clone())) {
-            let message = format!("no step opens the URL of step `{}`, so the step asserts nothing", step.id);
+            let id = &step.id;
+            let (message, verb, example) = if step.action.rules().leaves().contains(&Leaves::Fields) {
+                let example = format!("`http: {{ post: \"{{{{ {id} }}}}\", fields-of: {id}, file: … }}`");
+                (format!("no step sends the form of step `{id}`, so the step asserts nothing"), "send", example)
+            } else {
+                let example = format!("`http: {{ get: \"{{{{ {id} }}}}\" }}`");
+                (format!("no step opens the URL of step `{id}`, so the step asserts nothing"), "open", example)
+            };
             let error = subject.places.error(&format!("{at}/id"), message);
-            errors.push(error.fix(format!(
-                "open it in a later step, for example `http: {{ get: \"{{{{ {} }}}}\" }}`, or remove the step",
-                step.id
-            )));
+            errors.push(error.fix(format!("{verb} it in a later step, for example {example}, or remove the step")));
         }
     }
     errors

@@ -6,9 +6,6 @@ use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
 use crate::scenario::model::Placed;
 
-/// The longest validity of a signed URL, in seconds: seven days.
-const LONGEST_URL_S: i64 = 7 * 24 * 3600;
-
 /// Checks the names of the buckets that stores create.
 pub(super) fn buckets(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
@@ -56,7 +53,7 @@ pub(super) fn urls(subject: &Subject<'_>) -> Vec<Diagnostic> {
             Action::Client(ClientStep { task: Task::Presign(it), .. }) => ("client/presign", it),
             _ => continue,
         };
-        if presign.expires.as_seconds() > LONGEST_URL_S {
+        if presign.is_valid_too_long() {
             let message = format!("every store refuses a URL that is valid for {}", presign.expires);
             let error = subject.places.error(&format!("{at}/{below}/expires"), message);
             errors.push(error.fix("write 7d or less, or expect the refusal: `expect: { status: 400 }`"));

@@ -95,19 +95,10 @@ fn named(flow: &[Placed<'_>], index: usize, other: &str, leaves: Leaves) -> Opti
     if let Some(wrong) = earlier(flow, index, other) {
         return Some(wrong);
     }
-    let left = |it: &Placed<'_>| leaves == Leaves::Done || it.step.action.rules().leaves().contains(&leaves);
-    if flow.iter().all(|it| it.step.id != other || left(it)) {
+    let (what, fix) = leaves.lacking()?;
+    if flow.iter().all(|it| it.step.id != other || it.step.action.rules().leaves().contains(&leaves)) {
         return None;
     }
-    let (what, fix) = match leaves {
-        Leaves::Credentials => ("returns no credentials", "use the id of an `sts` step"),
-        Leaves::Token => (
-            "has no token that can be used",
-            "use the id of a `jwt` or `sts` step with `token:`; a token that is projected into a pod does not leave the pod",
-        ),
-        Leaves::Chain => ("returns no certificate chain", "use the id of a `tls` or `http` step"),
-        Leaves::Done | Leaves::Prober => return None,
-    };
     Some((format!("step `{other}` {what}"), fix.to_owned()))
 }
 

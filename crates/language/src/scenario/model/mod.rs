@@ -7,7 +7,7 @@ mod breaks;
 mod capture;
 mod expect;
 mod matchers;
-mod reference;
+pub mod reference;
 mod vantage;
 mod vulnerable;
 
@@ -20,7 +20,7 @@ pub use self::breaks::{Alternative, Break, CauseSpec, Change, OneOrMore};
 pub use self::capture::Capture;
 pub use self::expect::{NumberBound, SpanBound, WrittenExpect};
 pub use self::matchers::{Expect, Matcher, Shape, Source, Wanted};
-pub use self::reference::{ChainOf, CredentialsOf, ProberOf, STEP_REFERENCE, StepRef, TokenOf};
+pub use self::reference::{ChainOf, CredentialsOf, Leaves, ProberOf, STEP_REFERENCE, StepRef, TokenOf};
 pub use self::vantage::{OutsideVantage, PodVantage, VantageSpec};
 pub use self::vulnerable::Vulnerable;
 pub use super::action::{

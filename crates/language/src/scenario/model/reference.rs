@@ -7,11 +7,45 @@ use std::ops::Deref;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::parts::{Leaves, Part, Parts, See};
+use crate::scenario::parts::{Part, Parts, See};
 use crate::scenario::template::Words;
 
 /// The keyword that marks the id of another step in the internal schema.
 pub const STEP_REFERENCE: &str = "x-step-reference";
+
+/// What a step provides for later steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaves {
+    /// Only that it has passed.
+    Done,
+    /// Credentials.
+    Credentials,
+    /// The token that it used.
+    Token,
+    /// The certificate chain that the server sent.
+    Chain,
+    /// The fields of the form that it signed.
+    Fields,
+    /// The prober that it started.
+    Prober,
+}
+
+impl Leaves {
+    /// The message for a step that does not provide this, and the fix. `None` where every step provides it, or where another
+    /// check reports it.
+    pub fn lacking(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Credentials => Some(("returns no credentials", "use the id of an `sts` step")),
+            Self::Token => Some((
+                "has no token that can be used",
+                "use the id of a `jwt` or `sts` step with `token:`; a token that is projected into a pod does not leave the pod",
+            )),
+            Self::Chain => Some(("returns no certificate chain", "use the id of a `tls` or `http` step")),
+            Self::Fields => Some(("signs no form", "use the id of a `presign` step with `post`")),
+            Self::Done | Self::Prober => None,
+        }
+    }
+}
 
 /// Defines a type for the id of an earlier step that must provide a certain output.
 macro_rules! step_reference {
@@ -80,6 +114,11 @@ step_reference!(
     /// The id of a step that saw a certificate chain.
     ChainOf,
     Leaves::Chain
+);
+step_reference!(
+    /// The id of a step that signed a form.
+    FieldsOf,
+    Leaves::Fields
 );
 step_reference!(
     /// The id of a step that started a prober.

@@ -1,0 +1,142 @@
+//! What a store's refusal of a form means: what the form's policy says, with what the form sends.
+
+use parallax_vocab::answer::FORM_SIGNATURE;
+use parallax_vocab::question::{Form, HttpQuestion, Probe};
+
+use super::Subject;
+use super::refusal::{client_clock, clocks, instant, shown, span, store_clock};
+
+/// Why a form was refused; none where no form with a policy was sent, or where any request is refused so.
+pub(super) fn sentence(says: &str, code: &str, detail: &str, subject: &Subject<'_>) -> Option<String> {
+    let Some(Probe::Http(HttpQuestion { url, form: Some(form), .. })) = subject.question.map(|it| &it.probe) else {
+        return None;
+    };
+    field(form, "policy")?;
+    let why = match code {
+        "AccessDenied" if detail.contains("Policy expired") => expired(form, subject),
+        "AccessDenied" if detail.contains("must appear in the list of policy conditions") => {
+            let name = detail.split('"').nth(1).unwrap_or("of it");
+            format!(
+                "the form sends the field {name}, which its policy does not name; leave it out, or sign a policy that takes it"
+            )
+        }
+        "AccessDenied" => match Condition::of(detail) {
+            Some(condition) => condition.failed(form),
+            None if detail.contains("Policy Condition failed") => against_policy(form),
+            None => format!(
+                "the form is as its policy says, and who signed it may not write to {url}; allow it in a policy of that user, role or bucket"
+            ),
+        },
+        "EntityTooLarge" | "EntityTooSmall" => {
+            let length = form.file.as_ref().map_or(0, |file| file.body.len());
+            let way = if code == "EntityTooLarge" { "at most" } else { "at least" };
+            format!(
+                "the file has {length} bytes, and the form's policy says how many it has {way}; send another file, or sign another content-length-range"
+            )
+        }
+        "SignatureDoesNotMatch" => "the signature is not that of the policy that arrived; compare the secret key, and the fields policy, x-amz-credential and x-amz-date, which must arrive as they were signed. Host and path of a form are not signed".to_owned(),
+        _ => return None,
+    };
+    Some(format!("{says}: {why}"))
+}
+
+/// Whether a form says who signed it.
+pub(super) fn is_signed(form: &Form) -> bool {
+    field(form, FORM_SIGNATURE).is_some()
+}
+
+/// A field, whatever the case of its name.
+pub(super) fn field<'a>(form: &'a Form, name: &str) -> Option<&'a str> {
+    form.fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+}
+
+fn expired(form: &Form, subject: &Subject<'_>) -> String {
+    let signed = field(form, "x-amz-date").and_then(instant);
+    let now = store_clock(subject).or_else(|| client_clock(subject));
+    let signed = signed.map(|at| {
+        let ago = now.map(|now| now - at).filter(|it| it.is_positive());
+        let ago = ago.map(|it| format!(", {} before the store looked", span(it)));
+        format!(": it was signed at {}{}", shown(at), ago.unwrap_or_default())
+    });
+    let (signed, clocks) = (signed.unwrap_or_default(), clocks(subject).unwrap_or_default());
+    format!("the time of the form's policy is over{signed}{clocks}; sign a new one, or for longer")
+}
+
+/// What the form itself says, for a store that does not tell which condition failed. What the signature added is in order.
+fn against_policy(form: &Form) -> String {
+    let own = |name: &str| name != "policy" && (!name.starts_with("x-amz-") || name.starts_with("x-amz-meta-"));
+    let fields = form.fields.iter().filter(|(name, _)| own(&name.to_lowercase()));
+    let sent: Vec<String> = fields.map(|(name, value)| format!("{name} `{value}`")).collect();
+    let sent = if sent.is_empty() { "no field of its own".to_owned() } else { sent.join(", ") };
+    format!(
+        "the form does not keep to its policy; it sends {sent}: compare that with what the policy allows, or sign another"
+    )
+}
+
+/// The condition that failed, where the store tells it: `[starts-with, $key, inbox/]`.
+struct Condition<'a> {
+    begins: bool,
+    field: &'a str,
+    value: &'a str,
+}
+
+impl<'a> Condition<'a> {
+    fn of(detail: &'a str) -> Option<Self> {
+        let condition = detail.split_once("Policy Condition failed: [")?.1;
+        let (operator, rest) = condition.split_once(", ")?;
+        let (field, value) = rest.split_once(", ")?;
+        let value = value.rsplit_once(']').map_or(value, |(value, _)| value);
+        Some(Self { begins: operator == "starts-with", field: field.trim_start_matches('$'), value })
+    }
+
+    fn failed(&self, form: &Form) -> String {
+        let Self { begins, field: name, value } = self;
+        let sends = match field(form, name) {
+            Some(sent) => format!("the form sends `{sent}` as {name}"),
+            None => format!("the form sends no {name}"),
+        };
+        let takes = if *begins { "what begins with" } else { "the value" };
+        format!("{sends}, and its policy takes {takes} `{value}` alone; send that, or sign another policy")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use parallax_vocab::question::{FormFile, Question, View};
+
+    use super::*;
+
+    #[test]
+    fn every_refusal_of_a_form_has_its_sentence() {
+        let condition =
+            |it: &str| format!("Access Denied. (Invalid according to Policy: Policy Condition failed: {it})");
+        let unknown = "Access Denied. (Each form field that you specify in a form must appear in the list of policy conditions. \"X-Amz-Meta-Owner\" not specified in the policy.)";
+        let over = "Access Denied. (Invalid according to Policy: Policy expired)";
+        let mut text = String::new();
+        for (code, detail) in [
+            ("AccessDenied", over.to_owned()),
+            ("AccessDenied", "Access Denied. (Invalid according to Policy: Policy Condition failed)".to_owned()),
+            ("AccessDenied", condition("[starts-with, $key, inbox/]")),
+            ("AccessDenied", condition("[eq, $Content-Type, text/plain]")),
+            ("AccessDenied", unknown.to_owned()),
+            ("AccessDenied", "Access Denied.".to_owned()),
+            ("EntityTooLarge", "…".to_owned()),
+            ("EntityTooSmall", "…".to_owned()),
+            ("SignatureDoesNotMatch", "…".to_owned()),
+        ] {
+            let fields = [("Key", "outbox/a.txt"), ("policy", "[redacted]"), ("x-amz-date", "20261122T140000Z")];
+            let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let (name, content_type) = ("a.txt".to_owned(), "text/plain".to_owned());
+            let file = Some(FormFile { name, content_type, body: "hello".to_owned() });
+            let form = Some(Form { fields, file });
+            let http = HttpQuestion { form, ..HttpQuestion::new("POST", "https://minio.example.com/photos") };
+            let question = Question { view: View::default(), deadline_ms: 1000, probe: Probe::Http(http) };
+            let (question, answer) = (Some(&question), None);
+            let subject = Subject { step: "s", from: Some("app"), inside: true, question, answer, signature: None };
+            writeln!(text, "{}", sentence(code, code, &detail, &subject).expect("a sentence")).expect("writes");
+        }
+        insta::assert_snapshot!(text);
+    }
+}
