@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn a_policy_is_signed_as_aws_signs_it() {
-        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_451_347_200);
+        // The day of AWS's example, 2015-12-29.
+        let at = SystemTime::UNIX_EPOCH + Duration::from_hours(16_798 * 24);
         let secret = Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
         let signature = of_policy(&secret, at, "us-east-1", &POLICY.concat());
         assert_eq!(signature, "8afdbf4008c03f22c2cd3cdb72e4afbb1f6a588f3255ac628749a66d7f09699e");

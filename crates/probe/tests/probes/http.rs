@@ -110,7 +110,7 @@ async fn a_form_goes_out_as_a_browser_sends_it() {
         format!("{named}\"policy\"\r\n\r\ne30=\r\n"),
         format!("{named}\"file\"; filename=\"ü \\\"a\\\".txt\"\r\nContent-Type: image/png\r\n\r\nhello\r\n\r\n"),
     ];
-    let expected: String = expected.iter().map(|part| format!("--{boundary}\r\n{part}")).collect();
+    let expected = expected.map(|part| format!("--{boundary}\r\n{part}")).concat();
     assert_eq!(body, format!("{expected}--{boundary}--\r\n"));
 
     // A header of the question stands in its place.

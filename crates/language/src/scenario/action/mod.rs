@@ -243,7 +243,7 @@ macro_rules! actions {
                 }
             }
 
-            /// What follows from its fields.
+            /// The rules of this action: its matchers, outputs and checks.
             pub fn rules(&self) -> &dyn Rules {
                 match self {
                     $(Self::$name(it) => it,)*

@@ -151,7 +151,7 @@ pub enum Signs {
     /// A URL: the method, with `bucket/key`.
     Url(Keyed<Method>),
     /// A form.
-    Form(PostForm),
+    Form(Box<PostForm>),
 }
 
 impl Parts for Signs {
@@ -165,7 +165,7 @@ impl Parts for Signs {
     fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
         Ok(match self {
             Self::Url(it) => Self::Url(it.filled(words)?),
-            Self::Form(it) => Self::Form(it.filled(words)?),
+            Self::Form(it) => Self::Form(Box::new(it.filled(words)?)),
         })
     }
 }
@@ -184,7 +184,7 @@ pub struct PresignStep {
     pub signed: Option<Span>,
     /// What it is signed for instead of the store's endpoint.
     pub endpoint: Option<Template>,
-    /// The region instead of the store's.
+    /// The region to sign for. Left out, it is the store's.
     pub region: Option<Template>,
     /// The secret key instead of the store's.
     pub secret_key: Option<Template>,
@@ -206,7 +206,7 @@ impl TryFrom<PresignFile> for PresignStep {
         let PresignFile { store, get, put, head, delete, post, expires, signed, .. } = file;
         let methods = [(Method::Get, get), (Method::Put, put), (Method::Head, head), (Method::Delete, delete)];
         let signs = match post {
-            Some(form) => Signs::Form(form),
+            Some(form) => Signs::Form(Box::new(form)),
             None => Signs::Url(Keyed::first(methods)?),
         };
         let PresignFile { endpoint, region, secret_key, query, as_step, .. } = file;
