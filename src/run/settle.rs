@@ -128,7 +128,7 @@ async fn come_to_hold(
             }
             tried => tried?,
         };
-        let is_timeout = tried.judgement.cause.as_ref().is_some_and(Cause::is_timeout);
+        let is_timeout = tried.is_cut || tried.judgement.cause.as_ref().is_some_and(Cause::is_timeout);
         // A try of a busy machine needs what the one before it needed, and half as much again.
         let enough = ENOUGH.max(took.mul_f32(1.5));
         if let Some(before) = before.take().filter(|_| over && left < enough && is_timeout) {

@@ -134,7 +134,9 @@ impl Attempt<'_> {
             extent.unread.into_iter().for_each(|what| look.not_read(what));
             Ok(())
         };
-        let missing = match tokio::time::timeout(patience.left, read).await {
+        let read = tokio::time::timeout(patience.left, read).await;
+        let is_cut = read.is_err() && look.last().next().is_none();
+        let missing = match read {
             Ok(Err(LogError::None(why))) => Some(why),
             Ok(Err(error @ LogError::Api { .. })) => return Err(error.into()),
             Err(_) if !patience.follow => {
@@ -151,7 +153,7 @@ impl Attempt<'_> {
         let who = it.container.as_ref().unwrap_or(&it.of);
         let what =
             found_at.zip(look.found()).map(|(unix_ms, line)| Moment { unix_ms, what: format!("{who} says {line}") });
-        Ok(Tried { moments: what.into_iter().collect(), ..read_in(look, expect, title, missing) })
+        Ok(Tried { is_cut, moments: what.into_iter().collect(), ..read_in(look, expect, title, missing) })
     }
 
     /// What the outside world was asked.

@@ -85,6 +85,8 @@ pub(super) struct Tried {
     pub(super) void: Option<String>,
     /// What failed cannot come to hold any more, however often it is tried.
     pub(super) decided: bool,
+    /// The try's time ended before anything was seen, though the failure is not a timeout by its kind.
+    pub(super) is_cut: bool,
 }
 
 impl Tried {

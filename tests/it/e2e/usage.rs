@@ -7,7 +7,7 @@ const FILE: &str = "scenarios/presign/presigned-url/scenario.yaml";
 #[test]
 fn a_misspelt_key_is_shown_with_its_place_and_starts_nothing() {
     let project = Project::presigned_url();
-    project.change(FILE, "summary: The URL's time is over", "sumary: over");
+    project.change(FILE, "summary: The URL has expired", "sumary: over");
     let output = project.parallax(&["e2e"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
