@@ -23,7 +23,7 @@ use parallax_record::in_full;
 /// The apiserver serves a new kind within a second or so.
 const KIND_WITHIN: Duration = Duration::from_secs(30);
 
-/// Between two tries of admission.
+/// The pause between two tries of admission: the apiserver does not signal when a webhook can be reached.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// A try of admission that begins before the deadline may end so much later.
 const LAST_TRY: Duration = Duration::from_secs(5);

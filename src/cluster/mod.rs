@@ -24,9 +24,11 @@ pub use access::Access;
 pub use error::ClusterError;
 pub use kubeconfig::{authority, client, outside};
 pub use node::{Beside, Images, UP_WITHIN, start};
-pub use own::{Own, questions};
+pub use own::Own;
 pub use ready::{nodes_ready, service_account_ready};
 pub use runtime::Signalled;
 pub use selector::selector;
+
+pub use crate::world::questions;
 pub use transport::is_transient;
 pub use until::{Ended, Pauses, answers, pauses, until};

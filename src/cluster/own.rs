@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::error::ClusterError;
 use crate::probe::{ContainerSession, ProbeError, Vantage};
-use crate::world::{self, Neighbour, World};
+use crate::world::{Neighbour, World};
 use parallax_engine::{Container, Engine, Executed, Life, Written};
 use parallax_plan::ClusterPlan;
 use parallax_record::Noted as _;
@@ -147,9 +147,4 @@ impl Own {
         let lines = self.engine.logs(&self.node.name, EVIDENCE_LINES).await;
         lines.unwrap_or_else(|error| vec![format!("(the node's log cannot be read: {error})")])
     }
-}
-
-/// The DNS questions in the outside world's log ([`Own::asked_outside`]) whose instant counts, one sentence each.
-pub fn questions(lines: &[String], counts: impl Fn(u64) -> bool) -> Vec<String> {
-    world::questions(lines, counts)
 }

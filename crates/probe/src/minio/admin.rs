@@ -6,7 +6,7 @@ use aws_lc_rs::digest;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request};
 use http_body_util::Full;
 use parallax_vocab::question::{S3Access, View};
 use parallax_vocab::{Cause, millis};
@@ -27,16 +27,9 @@ pub(crate) async fn put_policy(view: View, access: &S3Access, name: &str, policy
     let name: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
     let path = format!("/minio/admin/v3/add-canned-policy?name={name}");
     let dialler = Dialler::new(view, Trail::begin(), Instant::now() + WITHIN);
-    let uri: http::Uri = format!("{}{path}", access.endpoint).parse().map_err(|why| invalid(format!("{why}")))?;
-    let target = Target::of(&uri)?;
     let body = Bytes::from(policy.to_owned());
     let sha256 = hex::encode(digest::digest(&digest::SHA256, &body));
-    let mut request = Request::put(path)
-        .header(http::header::HOST, target.host_header())
-        .header("x-amz-content-sha256", &sha256)
-        .body(Full::new(body))
-        .map_err(|why| invalid(why.to_string()))?;
-    authorise(&mut request, &target, access, sha256)?;
+    let (target, request) = request(access, Method::PUT, &path, Full::new(body), sha256)?;
     let received = tokio::time::timeout(WITHIN, exchange(&dialler, &target, request, KEEP_BYTES)).await;
     let waited_ms = millis(WITHIN);
     let received = received.map_err(|_| Cause::Deadline { waited_ms, detail: "no answer".to_owned() })??;
@@ -47,13 +40,29 @@ pub(crate) async fn put_policy(view: View, access: &S3Access, name: &str, policy
     Err(Cause::Status { status: received.status, s3: None, detail })
 }
 
-/// Signs a request whose URI is a path; `sha256` is the digest of its body.
-pub(crate) fn authorise<B>(
-    request: &mut Request<B>,
-    target: &Target,
+/// A signed request for a path of the admin API, and where it is sent; `sha256` is the digest of its body.
+pub(super) fn request<B>(
     access: &S3Access,
+    method: Method,
+    path: &str,
+    body: B,
     sha256: String,
-) -> Result<(), Cause> {
+) -> Result<(Target, Request<B>), Cause> {
+    let uri: http::Uri = format!("{}{path}", access.endpoint).parse().map_err(|why| invalid(format!("{why}")))?;
+    let target = Target::of(&uri)?;
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(http::header::HOST, target.host_header())
+        .header("x-amz-content-sha256", &sha256)
+        .body(body)
+        .map_err(|why| invalid(why.to_string()))?;
+    authorise(&mut request, &target, access, sha256)?;
+    Ok((target, request))
+}
+
+/// Signs a request whose URI is a path; `sha256` is the digest of its body.
+fn authorise<B>(request: &mut Request<B>, target: &Target, access: &S3Access, sha256: String) -> Result<(), Cause> {
     let wrong = |why: String| invalid(format!("the request to the admin API cannot be signed: {why}"));
     let identity = crate::s3::credentials(access).into();
     let parameters = v4::SigningParams::builder()

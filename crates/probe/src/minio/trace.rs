@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Request;
+use http::Method;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use parallax_vocab::Cause;
@@ -15,11 +15,9 @@ use parallax_vocab::event::Arrived;
 use parallax_vocab::question::{S3Access, View};
 use serde_json::Value;
 
-use super::admin::authorise;
+use super::admin;
 use crate::dial::Dialler;
-use crate::invalid;
 use crate::store::{Ended, TraceEvent, Traced};
-use crate::target::Target;
 use crate::trail::Trail;
 
 /// Time limit for opening the trace. Reading it has no limit.
@@ -45,14 +43,8 @@ pub(crate) struct Trace {
 /// Opens the trace of the store at `access`, with an administrator's credentials.
 pub(crate) async fn open(view: View, access: &S3Access) -> Result<Trace, Cause> {
     let dialler = Dialler::new(view, Trail::begin(), Instant::now() + OPENS_WITHIN);
-    let uri = format!("{}{PATH}", access.endpoint).parse().map_err(|why| invalid(format!("{why}")))?;
-    let target = Target::of(&uri)?;
-    let mut request = Request::get(PATH)
-        .header(http::header::HOST, target.host_header())
-        .header("x-amz-content-sha256", EMPTY_SHA256)
-        .body(Empty::<Bytes>::new())
-        .map_err(|why| invalid(why.to_string()))?;
-    authorise(&mut request, &target, access, EMPTY_SHA256.to_owned())?;
+    let body = Empty::<Bytes>::new();
+    let (target, request) = admin::request(access, Method::GET, PATH, body, EMPTY_SHA256.to_owned())?;
     let stream: Box<dyn crate::dial::Io> = if target.tls {
         Box::new(dialler.tls(&target.host, target.port, &target.host, &["http/1.1"]).await?)
     } else {
