@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indexmap::IndexMap;
 use parallax_probe::store::{self, Trace, TraceEvent, Traced};
-use parallax_vocab::WitnessKind;
 use parallax_vocab::question::{S3Access, View};
+use parallax_vocab::{Cause, WitnessKind, millis};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -23,7 +23,7 @@ const OPENS_WITHIN: Duration = Duration::from_secs(10);
 /// Requests kept of one store, the newest: a witness is asked for right after the answer.
 const KEPT: usize = 4096;
 
-/// Between two tries to open the trace of a store that is being restarted: it gives no notice.
+/// Between two tries to open the trace of a store that is new or is being restarted: it gives no notice.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Follows one store's trace until dropped; of a store that is restarted, from its new beginning on.
@@ -53,7 +53,16 @@ struct Shared {
 impl StoreWitness {
     /// Opens the trace. It is open when this returns: whatever is asked from now on is seen. None where there is no witness.
     pub(super) async fn open(kind: WitnessKind, view: View, access: &S3Access) -> Result<Option<Self>, String> {
-        let Some(lines) = opened(kind, view.clone(), access).await? else { return Ok(None) };
+        let began = Instant::now();
+        let lines = loop {
+            match opened(kind, view.clone(), access).await {
+                Ok(Some(lines)) => break lines,
+                Ok(None) => return Ok(None),
+                // A pod may reach a new store a moment before the node routes the connections of others to it.
+                Err(Cause::Connect { .. }) if began.elapsed() < OPENS_WITHIN => tokio::time::sleep(AGAIN_AFTER).await,
+                Err(cause) => return Err(cause.to_string()),
+            }
+        };
         let shared = Arc::new(Shared::default());
         shared.pins().extend(view.pin.clone());
         let (send, news) = watch::channel(News { since: now(), idle: 0 });
@@ -139,7 +148,7 @@ impl Shared {
                 match opened(kind, View { pin, ..view.clone() }, access).await {
                     Ok(Some(lines)) => return lines,
                     Ok(None) => return std::future::pending().await,
-                    Err(why) => tracing::debug!(why, "the trace of a store does not open"),
+                    Err(why) => tracing::debug!(%why, "the trace of a store does not open"),
                 }
             }
             // A store that comes back gives no notice here.
@@ -153,11 +162,9 @@ fn now() -> Option<Duration> {
     SystemTime::now().duration_since(UNIX_EPOCH).ok()
 }
 
-async fn opened(kind: WitnessKind, view: View, access: &S3Access) -> Result<Option<Trace>, String> {
-    tokio::time::timeout(OPENS_WITHIN, store::trace(kind, view, access))
-        .await
-        .map_err(|_| "the trace did not open in time".to_owned())?
-        .map_err(|cause| cause.to_string())
+async fn opened(kind: WitnessKind, view: View, access: &S3Access) -> Result<Option<Trace>, Cause> {
+    let late = |_| Cause::Deadline { waited_ms: millis(OPENS_WITHIN), detail: "the trace did not open".to_owned() };
+    tokio::time::timeout(OPENS_WITHIN, store::trace(kind, view, access)).await.map_err(late)?
 }
 
 impl Drop for StoreWitness {
