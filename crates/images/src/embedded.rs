@@ -48,6 +48,7 @@ const FILES: &[(&str, &str)] = shipped![
     "busybox/recipe.yaml",
     "coredns/recipe.yaml",
     "envoy/recipe.yaml",
+    "haproxy/recipe.yaml",
     "images.lock",
     "litestream-0.3/recipe.yaml",
     "litestream-0.5.11/recipe.yaml",
