@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use testcontainers::bollard::{API_DEFAULT_VERSION, Docker};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::error::{EngineError, said};
 use super::facts::Facts;
 use super::find::Endpoint;
-use super::identity::{host_name, kernel_release};
+use super::identity::{host_name, kernel_release, unix_seconds};
 
 /// The limit of one call. The client library's own limit of 120 s is too short to load a large image on a slow disk.
 const CALL_LIMIT: Duration = Duration::from_mins(15);
@@ -70,6 +72,12 @@ impl Engine {
         )
     }
 
+    /// What time it is by the clock of its machine, in seconds since 1970; by ours, if it does not say.
+    pub(super) async fn time(&self) -> Result<u64, EngineError> {
+        let info = self.docker.info().await.map_err(EngineError::call("ask the engine for its time".to_owned()))?;
+        Ok(info.system_time.as_deref().and_then(seconds_of).unwrap_or_else(unix_seconds))
+    }
+
     /// What it reported about itself when it was connected.
     pub fn facts(&self) -> &Facts {
         &self.facts
@@ -92,6 +100,11 @@ fn client(endpoint: &Endpoint) -> Result<Docker, testcontainers::bollard::errors
     }
 }
 
+/// Seconds since 1970 of a time as engines write it: `2026-11-27T03:40:00.123456789Z`.
+fn seconds_of(time: &str) -> Option<u64> {
+    OffsetDateTime::parse(time, &Rfc3339).ok()?.unix_timestamp().try_into().ok()
+}
+
 /// Whether the engine's machine has this host name and this kernel release.
 fn is_same(facts: &Facts, host: &str, kernel: &str) -> bool {
     !host.is_empty() && facts.host == host && facts.kernel == kernel
@@ -100,6 +113,13 @@ fn is_same(facts: &Facts, host: &str, kernel: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_engines_time_is_read_in_any_zone() {
+        assert_eq!(seconds_of("1970-01-02T00:00:01.123456789Z"), Some(86_401));
+        assert_eq!(seconds_of("1970-01-02T02:00:01.5+02:00"), Some(86_401));
+        assert_eq!(seconds_of("yesterday"), None);
+    }
 
     #[test]
     fn an_engine_of_another_machine_is_not_here() {

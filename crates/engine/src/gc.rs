@@ -1,7 +1,8 @@
 //! Removes the objects of killed runs, and nothing else.
 //!
 //! The label of an object names its owner, so this works even without ledgers. It spares runs whose process is alive,
-//! runs that are kept on purpose, and, for one day, runs whose process is not visible from here.
+//! runs that are kept on purpose, and, for one day, runs whose process is not visible from here. Such a run may be another
+//! machine's, whose clock is not ours: its age is the difference of two moments of the engine's own clock.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +10,9 @@ use parallax_vocab::RunId;
 
 use super::connect::Engine;
 use super::error::EngineError;
-use super::identity::{LABEL_CREATED, LABEL_OWNER, LABEL_RUN, LABEL_STANDING, Liveness, Owner, unix_seconds};
+use super::identity::{LABEL_OWNER, LABEL_RUN, LABEL_STANDING, Liveness, Owner, unix_seconds};
 use super::ledger::StateDir;
-use super::sweep::{Swept, Unfinished};
+use super::sweep::{Labelled, Swept, Unfinished};
 
 /// How long a run is spared if its process may be alive on another machine or in another container.
 const UNSEEN_IS_SPARED_SECONDS: u64 = 24 * 60 * 60;
@@ -55,11 +56,27 @@ pub enum Collected {
 #[derive(Clone, Debug, Default)]
 struct Traces {
     owner: Option<Owner>,
-    /// The time of its newest object or ledger, in seconds since 1970.
-    newest: u64,
+    /// When the engine made its newest object, by the engine's clock.
+    made: Option<u64>,
+    /// When its ledger was begun, by this machine's clock.
+    begun: u64,
     standing: bool,
     swept: bool,
     has_objects: bool,
+}
+
+/// What time it is, in seconds since 1970.
+#[derive(Clone, Copy, Debug)]
+struct Now {
+    engine: u64,
+    here: u64,
+}
+
+impl Traces {
+    /// How many seconds ago its last sign of life was, as far as can be told without comparing two clocks.
+    fn age(&self, now: Now) -> u64 {
+        self.made.map_or_else(|| now.here.saturating_sub(self.begun), |made| now.engine.saturating_sub(made))
+    }
 }
 
 /// Sweeps every dead run that the engine or the ledgers know.
@@ -68,14 +85,15 @@ pub async fn gc(engine: &Engine, state: &StateDir) -> Result<Collection, EngineE
     for run in state.runs()? {
         let Some(file) = state.run_file(&run).filter(|file| same_engine(&file.endpoint, engine)) else { continue };
         let traces = runs.entry(run.clone()).or_default();
-        traces.newest = traces.newest.max(file.created);
+        traces.begun = file.created;
         traces.owner = Some(file.owner);
         traces.standing |= state.is_standing(&run);
         traces.swept = state.is_swept(&run);
     }
+    let now = Now { engine: engine.time().await?, here: unix_seconds() };
     let mut collection = Collection::default();
     for (run, traces) in runs {
-        if let Some(why) = why_spared(&traces, engine.is_here(), unix_seconds()) {
+        if let Some(why) = why_spared(&traces, engine.is_here(), now) {
             collection.runs.push((run, Collected::Spared(why)));
             continue;
         }
@@ -99,7 +117,7 @@ fn same_engine(endpoint: &str, engine: &Engine) -> bool {
 
 async fn traces_of_labels(engine: &Engine) -> Result<BTreeMap<RunId, Traces>, EngineError> {
     let mut runs: BTreeMap<RunId, Traces> = BTreeMap::new();
-    for (_, labels) in engine.labelled(LABEL_RUN).await? {
+    for Labelled { labels, made, .. } in engine.labelled(LABEL_RUN).await? {
         let Some(run) = labels.get(LABEL_RUN) else { continue };
         let traces = runs.entry(RunId::new(run)).or_default();
         traces.has_objects = true;
@@ -107,20 +125,18 @@ async fn traces_of_labels(engine: &Engine) -> Result<BTreeMap<RunId, Traces>, En
         if let Some(owner) = labels.get(LABEL_OWNER).and_then(|owner| owner.parse().ok()) {
             traces.owner = Some(owner);
         }
-        if let Some(created) = labels.get(LABEL_CREATED).and_then(|created| created.parse().ok()) {
-            traces.newest = traces.newest.max(created);
-        }
+        traces.made = traces.made.max(made);
     }
     Ok(runs)
 }
 
 /// The reason why a run is spared; none if it is to be removed.
-fn why_spared(traces: &Traces, here: bool, now: u64) -> Option<String> {
+fn why_spared(traces: &Traces, here: bool, now: Now) -> Option<String> {
     if traces.standing {
         return Some("it was left standing on purpose".to_owned());
     }
     let liveness = traces.owner.as_ref().map_or(Liveness::Unknown, |owner| owner.liveness(here));
-    let age = now.saturating_sub(traces.newest);
+    let age = traces.age(now);
     match liveness {
         Liveness::Living => Some("its process lives".to_owned()),
         Liveness::Unknown if age < UNSEEN_IS_SPARED_SECONDS => {
@@ -146,17 +162,23 @@ mod tests {
         };
         let elsewhere: Owner =
             format!("another-boot:{}", living.to_string().split_once(':').unwrap().1).parse().unwrap();
-        let now = 1_000_000;
-        let traces = |owner: Option<&Owner>, newest| Traces { owner: owner.cloned(), newest, ..Traces::default() };
         let day = UNSEEN_IS_SPARED_SECONDS;
+        // This machine's clock is more than a day before the engine's, and says nothing of what the engine made.
+        let now = Now { engine: 1_000_000, here: 1_000_000 + day + 3_600 };
+        let made =
+            |owner: Option<&Owner>, made| Traces { owner: owner.cloned(), made: Some(made), ..Traces::default() };
+        let begun = |owner: Option<&Owner>, begun| Traces { owner: owner.cloned(), begun, ..Traces::default() };
         let cases = [
-            ("living", traces(Some(&living), 0), true, Some("lives")),
-            ("dead", traces(Some(&dead), now), true, None),
-            ("dead but standing", Traces { standing: true, ..traces(Some(&dead), now) }, true, Some("standing")),
-            ("elsewhere, young", traces(Some(&elsewhere), now - 60), false, Some("1 min old")),
-            ("elsewhere, old", traces(Some(&elsewhere), now - day), false, None),
-            ("nobody's, young", traces(None, now - 120), true, Some("2 min old")),
-            ("nobody's, old", traces(None, 0), true, None),
+            ("living", made(Some(&living), 0), true, Some("lives")),
+            ("dead", made(Some(&dead), now.engine), true, None),
+            ("dead but standing", Traces { standing: true, ..made(Some(&dead), now.engine) }, true, Some("standing")),
+            ("elsewhere, young", made(Some(&elsewhere), now.engine - 60), false, Some("1 min old")),
+            ("elsewhere, old", made(Some(&elsewhere), now.engine - day), false, None),
+            ("elsewhere, of a clock ahead", made(Some(&elsewhere), now.engine + 60), false, Some("0 min old")),
+            ("nobody's, young", made(None, now.engine - 120), true, Some("2 min old")),
+            ("nobody's, old", made(None, 0), true, None),
+            ("a ledger alone, young", begun(Some(&elsewhere), now.here - 60), false, Some("1 min old")),
+            ("a ledger alone, old", begun(Some(&elsewhere), now.here - day), false, None),
         ];
         for (case, traces, here, expected) in cases {
             let why = why_spared(&traces, here, now);

@@ -14,6 +14,7 @@ use testcontainers::bollard::query_parameters::{
     EventsOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
     RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder, WaitContainerOptionsBuilder,
 };
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::connect::Engine;
@@ -73,6 +74,16 @@ impl std::fmt::Display for Remaining {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}: {}; `{}` removes it", self.entry.kind, self.entry.name, self.why, self.command())
     }
+}
+
+/// An object that carries a label.
+#[derive(Clone, Debug)]
+pub(super) struct Labelled {
+    pub(super) entry: Entry,
+    /// All its labels.
+    pub(super) labels: HashMap<String, String>,
+    /// When the engine made it, in seconds since 1970 by the engine's clock.
+    pub(super) made: Option<u64>,
 }
 
 impl Swept {
@@ -149,7 +160,7 @@ impl Engine {
     /// The objects of a run that exist: by label, and by the names in its ledger.
     async fn existing(&self, run: &RunId, ledger: &[Entry]) -> Result<BTreeSet<Entry>, EngineError> {
         let mut found: BTreeSet<Entry> =
-            self.labelled(&format!("{LABEL_RUN}={run}")).await?.into_iter().map(|(entry, _)| entry).collect();
+            self.labelled(&format!("{LABEL_RUN}={run}")).await?.into_iter().map(|found| found.entry).collect();
         for entry in ledger {
             if !found.contains(entry) && self.exists(entry).await? {
                 found.insert(entry.clone());
@@ -158,8 +169,8 @@ impl Engine {
         Ok(found)
     }
 
-    /// All objects with a label (`key` or `key=value`), with all their labels.
-    pub(super) async fn labelled(&self, label: &str) -> Result<Vec<(Entry, HashMap<String, String>)>, EngineError> {
+    /// All objects with a label (`key` or `key=value`).
+    pub(super) async fn labelled(&self, label: &str) -> Result<Vec<Labelled>, EngineError> {
         let filters = HashMap::from([("label", vec![label])]);
         let containers = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         let networks = ListNetworksOptionsBuilder::default().filters(&filters).build();
@@ -170,18 +181,25 @@ impl Engine {
             self.docker.list_volumes(Some(volumes)),
         )
         .map_err(EngineError::call(format!("list what carries the label {label}")))?;
+        let labelled = |kind, name, labels: Option<HashMap<String, String>>, made: Option<i64>| Labelled {
+            entry: Entry { kind, name },
+            labels: labels.unwrap_or_default(),
+            made: made.and_then(|seconds| seconds.try_into().ok()),
+        };
         let containers = containers.into_iter().filter_map(|container| {
             let name = container.names.and_then(|names| names.into_iter().next())?;
-            Some((Kind::Container, name.trim_start_matches('/').to_owned(), container.labels))
+            let name = name.trim_start_matches('/').to_owned();
+            Some(labelled(Kind::Container, name, container.labels, container.created))
         });
-        let networks = networks.into_iter().filter_map(|network| Some((Kind::Network, network.name?, network.labels)));
-        let volumes = volumes.volumes.into_iter().flatten();
-        let volumes = volumes.map(|volume| (Kind::Volume, volume.name, Some(volume.labels)));
-        Ok(containers
-            .chain(networks)
-            .chain(volumes)
-            .map(|(kind, name, labels)| (Entry { kind, name }, labels.unwrap_or_default()))
-            .collect())
+        let networks = networks.into_iter().filter_map(|network| {
+            let made = network.created.map(OffsetDateTime::unix_timestamp);
+            Some(labelled(Kind::Network, network.name?, network.labels, made))
+        });
+        let volumes = volumes.volumes.into_iter().flatten().map(|volume| {
+            let made = volume.created_at.map(OffsetDateTime::unix_timestamp);
+            labelled(Kind::Volume, volume.name, Some(volume.labels), made)
+        });
+        Ok(containers.chain(networks).chain(volumes).collect())
     }
 
     async fn exists(&self, entry: &Entry) -> Result<bool, EngineError> {
