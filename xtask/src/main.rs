@@ -7,6 +7,7 @@ mod cargo;
 mod catalogue;
 mod ci;
 mod e2e;
+mod faults;
 mod fuzz;
 mod lint;
 mod mutate;
@@ -56,6 +57,13 @@ enum Task {
         #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Bring about each fault of docs/reliability.md for real, as root, and write its table; exit 1 where a row is otherwise.
+    #[command(disable_help_flag = true)]
+    Faults {
+        /// Parts of rows' names; `--list` shows them, `--help` the rest.
+        #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Run the scenarios repeatedly, each time in another random order. Exits 1 if a variant failed in any run, or had
     /// another verdict when it ran alone.
     Soak(soak::Arguments),
@@ -86,6 +94,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Bare(args) => bare::run(&args),
         Task::Bench { args } => bench::run(&args),
+        Task::Faults { args } => faults::run(&args),
         Task::Soak(arguments) => soak::run(&arguments),
         Task::Mutate(args) => mutate::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),

@@ -1,0 +1,41 @@
+//! What all rows stand on: the harness, the engine's socket, and where the user's cache is.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::left::docker;
+
+/// The harness and the machine.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    /// The built `parallax`.
+    pub(crate) program: PathBuf,
+    /// The engine's socket.
+    pub(crate) socket: PathBuf,
+    /// The cache of images, which runs share.
+    pub(crate) cache: PathBuf,
+}
+
+impl Bench {
+    pub(crate) fn new(program: &Path) -> Result<Self> {
+        let program = program.canonicalize().with_context(|| format!("failed to find {}", program.display()))?;
+        // Namespaces, mounts and other users' processes: each is one row's fault or more.
+        ensure!(rustix::process::geteuid().is_root(), "the faults are brought about as root");
+        let host = docker(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"])?;
+        let host = host.trim();
+        let socket =
+            host.strip_prefix("unix://").with_context(|| format!("the engine is at {host}, not at a socket"))?;
+        Ok(Self { program, socket: PathBuf::from(socket), cache: cache()? })
+    }
+}
+
+/// The user's cache, as the harness finds it.
+fn cache() -> Result<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let below = |path: PathBuf| path.join("parallax");
+    set("PARALLAX_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(below))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/parallax")))
+        .context("neither PARALLAX_CACHE nor XDG_CACHE_HOME nor HOME says where the cache is")
+}

@@ -1,0 +1,68 @@
+//! A socket that leads to the engine's, as `ssh -L` or socat forward one: for whoever may not open the engine's own, and for a
+//! machine that is not the engine's.
+
+use std::fs::Permissions;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+/// Forwards each connection to `at` until this process ends; anybody may connect. Gives the name as in `DOCKER_HOST`.
+pub(crate) fn forward(at: &Path, engine: PathBuf) -> Result<String> {
+    let listener = UnixListener::bind(at).with_context(|| format!("failed to listen at {}", at.display()))?;
+    std::fs::set_permissions(at, Permissions::from_mode(0o666))?;
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            // One that cannot be led on is closed, which its client sees.
+            if let Ok(server) = UnixStream::connect(&engine) {
+                join(client, server);
+            }
+        }
+    });
+    Ok(format!("unix://{}", at.display()))
+}
+
+/// Carries both ways, and hands on that one side has said all.
+fn join(client: UnixStream, server: UnixStream) {
+    let (Ok(from_client), Ok(from_server)) = (client.try_clone(), server.try_clone()) else { return };
+    std::thread::spawn(move || carry(from_client, server));
+    std::thread::spawn(move || carry(from_server, client));
+}
+
+fn carry(mut from: UnixStream, mut to: UnixStream) {
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    // It may be closed already.
+    drop(to.shutdown(Shutdown::Write));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_are_heard_to_their_ends() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = folder.path().join("engine");
+        let listener = UnixListener::bind(&engine).expect("a socket");
+        forward(&folder.path().join("forwarded"), engine).expect("a socket");
+        let mut client = UnixStream::connect(folder.path().join("forwarded")).expect("it listens");
+        client.write_all(b"question").expect("it takes it");
+        client.shutdown(Shutdown::Write).expect("it is open");
+        let (mut server, _) = listener.accept().expect("it is led on");
+        let mut heard = String::new();
+        server.read_to_string(&mut heard).expect("text");
+        server.write_all(b"answer").expect("it takes it");
+        drop(server);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).expect("text");
+        assert_eq!((heard.as_str(), answer.as_str()), ("question", "answer"));
+    }
+}

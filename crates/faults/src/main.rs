@@ -1,0 +1,109 @@
+//! What `cargo xtask faults` does: each row of the table in `docs/reliability.md` is a fault that is brought about for real while
+//! the built harness runs. A row declares what is right (the exit code, words that are said, nothing left behind), and the command
+//! is red where a row was otherwise.
+
+mod bench;
+mod forward;
+mod left;
+mod page;
+mod project;
+mod row;
+mod rows;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser;
+
+use crate::bench::Bench;
+use crate::page::Line;
+use crate::row::Row;
+
+/// Brings about each fault for real, and writes down what the harness said and left behind.
+#[derive(Debug, Parser)]
+struct Cli {
+    /// The harness.
+    #[arg(long, value_name = "PROGRAM")]
+    parallax: PathBuf,
+    /// The page that holds the table, between its two marks.
+    #[arg(long, value_name = "FILE", default_value = "docs/reliability.md")]
+    page: PathBuf,
+    /// Show the rows, and do nothing.
+    #[arg(long)]
+    list: bool,
+    /// Only rows whose name holds one of these; the others' lines stay as they are.
+    #[arg(value_name = "FILTER")]
+    filter: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// Whether every row that ran was as declared.
+fn run(cli: &Cli) -> Result<bool> {
+    let chosen = |row: &&Row| cli.filter.is_empty() || cli.filter.iter().any(|part| row.name.contains(part.as_str()));
+    let all = rows::all();
+    let rows: Vec<&Row> = all.iter().filter(chosen).collect();
+    ensure!(!rows.is_empty(), "no row's name holds {}; --list shows them", cli.filter.join(" or "));
+    if cli.list {
+        for row in rows {
+            say(&format!("{:24} {}", row.name, row.fault));
+        }
+        return Ok(true);
+    }
+    let bench = Bench::new(&cli.parallax)?;
+    let mut lines: Vec<Line> = Vec::new();
+    let mut wrong = 0;
+    for row in rows {
+        say(&format!("{}: {}", row.name, row.fault));
+        // A row that cannot be brought about is red as one that is otherwise; the rows after it say what they have to say.
+        let judged = match (row.run)(&bench, row) {
+            Ok(seen) if seen.is_empty() => vec![Err("the fault never came about".to_owned())],
+            Ok(seen) => seen.iter().map(|it| row.judge(it)).collect(),
+            Err(error) => vec![Err(format!("{error:#}"))],
+        };
+        for judged in judged {
+            match judged {
+                Ok(line) => {
+                    say(&format!("  ok       {}: exit {}, {}", line.when, line.exit, line.said));
+                    lines.push(line);
+                }
+                Err(why) => {
+                    say(&format!("  WRONG    {why}"));
+                    wrong += 1;
+                }
+            }
+        }
+    }
+    say(&format!("{} as declared, {wrong} otherwise", lines.len()));
+    if wrong > 0 {
+        say(&format!("{} was not written", cli.page.display()));
+        return Ok(false);
+    }
+    write(&cli.page, &all, &lines)?;
+    Ok(true)
+}
+
+/// Puts the lines into the page's table.
+fn write(path: &Path, all: &[Row], lines: &[Line]) -> Result<()> {
+    let page = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
+    let names: Vec<&str> = all.iter().map(|row| row.name).collect();
+    let page = page::with(&page, &names, lines).with_context(|| format!("{}", path.display()))?;
+    std::fs::write(path, page).with_context(|| format!("failed to write {}", path.display()))
+}
+
+/// A line for whoever waits.
+fn say(line: &str) {
+    // Nobody may be there to read it; that is no reason to stop.
+    drop(writeln!(std::io::stdout(), "{line}"));
+}

@@ -1,0 +1,52 @@
+//! A disk that is full: where the ledger is, where images are kept.
+
+use anyhow::Result;
+
+use crate::bench::Bench;
+use crate::project::{Project, Run};
+use crate::row::{Row, Seen};
+
+use super::SMALLEST;
+
+/// Of a file system in memory: a file takes whole pages of 4 KiB.
+const STATE: &str = "4k";
+const CACHE: &str = "4m";
+
+pub(super) fn rows() -> [Row; 2] {
+    [
+        Row {
+            name: "disk-state",
+            fault: "The disk of the ledger is full",
+            code: Some(3),
+            says: &["No space left on device", "ledger.jsonl", "(exit 3,"],
+            run: |bench, _| {
+                let project = Project::of("smallest", SMALLEST)?;
+                let command = project.e2e_on_small(bench, &project.state(), STATE, "")?;
+                let run = Run::start(command, &project)?;
+                Ok(vec![run.end("at the first entry of the ledger")?])
+            },
+        },
+        Row {
+            name: "disk-cache",
+            fault: "The disk of the image cache is full",
+            code: Some(3),
+            says: &["No space left on device", "PARALLAX_CACHE", "(exit 3,"],
+            run: |bench, _| cache(bench),
+        },
+    ]
+}
+
+/// An image that must be built, where there is no room for it. What the user's cache has is at hand all the same.
+fn cache(bench: &Bench) -> Result<Vec<Seen>> {
+    let project = Project::of("smallest", SMALLEST)?;
+    project.own_images()?;
+    let recipe = project.path("images/agent/recipe.yaml");
+    let text = std::fs::read_to_string(&recipe)?;
+    anyhow::ensure!(text.matches("workdir: /tmp").count() == 1, "the agent's recipe has no `workdir: /tmp` to change");
+    std::fs::write(&recipe, text.replace("workdir: /tmp", "workdir: /"))?;
+    let small = project.path("cache");
+    let link = "cp --recursive --symbolic-link \"$CACHE/layers\" \"$CACHE/images\" \"$AT/\" && ";
+    let mut command = project.e2e_on_small(bench, &small, CACHE, link)?;
+    command.args(["--lock", "project"]).env("PARALLAX_CACHE", &small).env("CACHE", &bench.cache);
+    Ok(vec![Run::start(command, &project)?.end("while an image is written into it")?])
+}

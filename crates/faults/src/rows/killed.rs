@@ -1,0 +1,97 @@
+//! SIGKILL after each entry of the ledger: that is before each object that a run makes, and before its flow.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::SMALLEST;
+use crate::bench::Bench;
+use crate::left;
+use crate::project::{Project, Run, eventually, ran};
+use crate::row::{Row, Seen};
+
+/// More objects than the smallest scenario can need.
+const MOST: usize = 40;
+/// A reaper sweeps at once; the engine may be busy with what it was asked for last.
+const SWEPT_WITHIN: Duration = Duration::from_mins(2);
+/// Between two looks at the ledger: the engine takes longer for any object.
+const LOOK_AT_LEDGER: Duration = Duration::from_millis(1);
+
+pub(super) fn rows() -> [Row; 2] {
+    [
+        Row {
+            name: "killed",
+            fault: "SIGKILL of the harness",
+            code: None,
+            says: &[],
+            run: |bench, _| after_each_entry(bench, the_reaper_sweeps),
+        },
+        Row {
+            name: "killed-both",
+            fault: "SIGKILL of the harness and of its reaper, then `parallax gc`",
+            code: None,
+            says: &["run RUN: "],
+            run: |bench, _| after_each_entry(bench, gc_sweeps),
+        },
+    ]
+}
+
+type Then = fn(&Bench, &Project, Run, &str) -> Result<Seen>;
+
+/// Runs again and again, ending each run one entry later, until one ends by itself.
+fn after_each_entry(bench: &Bench, then: Then) -> Result<Vec<Seen>> {
+    let mut all = Vec::new();
+    for entry in 1..=MOST {
+        let project = Project::of("smallest", SMALLEST)?;
+        let mut run = project.e2e(bench, &[])?;
+        while run.entries() < entry && !run.has_ended()? {
+            std::thread::sleep(LOOK_AT_LEDGER);
+        }
+        if run.has_ended()? {
+            let seen = run.end("not at all")?;
+            ensure!(seen.code == Some(0), "a run that nobody killed ended otherwise:\n{}", seen.text);
+            return Ok(all);
+        }
+        let text = std::fs::read_to_string(left::ledger(&project.state(), &run.id).join("ledger.jsonl"))?;
+        let last = text.lines().nth(entry - 1).map(serde_json::from_str::<serde_json::Value>);
+        let last = last.context("the entry is gone")??;
+        let name = last["name"].as_str().unwrap_or_default().replace(&format!("parallax-{}-", run.id), "");
+        let when = format!("after entry {entry} of the ledger ({} {name})", last["kind"].as_str().unwrap_or_default());
+        all.push(then(bench, &project, run, &when)?);
+    }
+    bail!("a run of the smallest scenario made more than {MOST} objects")
+}
+
+fn the_reaper_sweeps(_: &Bench, project: &Project, run: Run, when: &str) -> Result<Seen> {
+    run.signal(Signal::KILL)?;
+    let id = run.id.clone();
+    let mut seen = run.end(when)?;
+    if !eventually(SWEPT_WITHIN, || left::is_swept(&project.state(), &id) && left::processes(&id).is_empty()) {
+        seen.wrong.push(format!("the reaper had not swept after {} s", SWEPT_WITHIN.as_secs()));
+    }
+    seen.left = left::objects(&id)?;
+    seen.left.extend(left::processes(&id));
+    Ok(seen)
+}
+
+fn gc_sweeps(bench: &Bench, project: &Project, run: Run, when: &str) -> Result<Seen> {
+    let reaper = left::reaper(&run.id).and_then(Pid::from_raw).context("the run has no reaper")?;
+    kill_process(reaper, Signal::KILL).context("the reaper was gone before it was killed")?;
+    run.signal(Signal::KILL)?;
+    let id = run.id.clone();
+    let mut seen = run.end(when)?;
+    let (code, said) = ran(project.parallax(bench, &["gc"]))?;
+    if code != Some(0) {
+        seen.wrong.push(format!("`gc` ended with {code:?}: {said}"));
+    }
+    // Others' runs are not of this row.
+    let ours: Vec<&str> = said.lines().filter(|line| line.contains(&id)).collect();
+    seen.text = ours.join("\n").replace(&id, "RUN");
+    seen.left = left::objects(&id)?;
+    seen.left.extend(left::processes(&id));
+    if left::ledger(&project.state(), &id).exists() {
+        seen.left.insert(format!("ledger of run {id}"));
+    }
+    Ok(seen)
+}

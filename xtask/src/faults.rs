@@ -1,0 +1,14 @@
+//! `cargo xtask faults`: builds the harness and what brings faults about, and starts that.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::cargo;
+
+/// Runs `parallax-faults` with the arguments given.
+pub(crate) fn run(args: &[String]) -> Result<bool> {
+    let parallax = cargo::build()?;
+    let mut command = Command::new(parallax.with_file_name("parallax-faults"));
+    cargo::succeeds(command.arg("--parallax").arg(&parallax).args(args))
+}
