@@ -19,6 +19,6 @@ pub(super) fn again(project: Option<&Path>, args: &Report) -> Result<Exit, CliEr
     let events = parallax_record::read(&record)?;
     let folder = if record.is_dir() { record.as_path() } else { record.parent().unwrap_or(Path::new(".")) };
     let junit = args.junit.clone().unwrap_or_else(|| folder.join("junit.xml"));
-    session::publish(&Summary::from_events(&events), &junit, &folder.join("report.html"))?;
-    Ok(Exit::AsExpected)
+    let (_, written) = session::publish(Summary::from_events(&events), None, &junit, &folder.join("report.html"));
+    written.map(|()| Exit::AsExpected)
 }

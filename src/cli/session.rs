@@ -113,11 +113,11 @@ pub(super) async fn run(
     if let Err(error) = past.keep(&project.root) {
         printer::word(&format!("warning: what this run took is not kept for the next: {error}"));
     }
-    let written = publish(&summary, &directory.join("junit.xml"), &directory.join("report.html"));
-    if let Some(error) = all.error {
+    if let Some(error) = &all.error {
         printer::error(&error.to_string());
     }
-    let exit = summary.exit();
+    let unwritten = all.error.map(|error| error.to_string());
+    let (exit, written) = publish(summary, unwritten, &directory.join("junit.xml"), &directory.join("report.html"));
     match written {
         // A missing report must be noticed, but must not hide a verdict.
         Err(error) if exit == Exit::AsExpected => Err(error),
@@ -164,23 +164,31 @@ where
     if cancel.is_cancelled() { Ok(Exit::Interrupted) } else { result }
 }
 
-/// Prints the summary and writes the files that tools read.
-pub(super) fn publish(summary: &Summary, junit_path: &Path, page_path: &Path) -> Result<(), CliError> {
+/// Writes the files that tools read and prints the summary. Gives the exit code that the summary tells: a run whose record
+/// (`unwritten` says why) or whose reports could not be written is no pass.
+pub(super) fn publish(
+    summary: Summary,
+    unwritten: Option<String>,
+    junit_path: &Path,
+    page_path: &Path,
+) -> (Exit, Result<(), CliError>) {
     let command = std::env::var("PARALLAX_COMMAND").unwrap_or_else(|_| Style::default().command);
     let style = Style { colour: colour_wanted(), command };
-    let written = junit::write(summary, junit_path).and(page::write(summary, &style.command, page_path));
+    // What the reports tell is what the summary tells, wherever both can be written.
+    let summary = summary.unwritten(unwritten);
+    let written = junit::write(&summary, junit_path).and(page::write(&summary, &style.command, page_path));
+    let summary = summary.unwritten(written.as_ref().err().map(ToString::to_string));
     if std::env::var("GITHUB_ACTIONS").is_ok_and(|value| value == "true") {
-        for line in github::annotations(summary) {
+        for line in github::annotations(&summary) {
             printer::word(&line);
         }
     }
     let github = match std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
-        Some(path) => append(Path::new(&path), &github::markdown(summary, &style.command)),
+        Some(path) => append(Path::new(&path), &github::markdown(&summary, &style.command)),
         None => Ok(()),
     };
-    printer::data(&render(summary, &style));
-    written?;
-    github
+    printer::data(&render(&summary, &style));
+    (summary.exit(), written.map_err(CliError::from).and(github))
 }
 
 fn append(path: &Path, text: &str) -> Result<(), CliError> {

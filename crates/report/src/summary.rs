@@ -325,6 +325,19 @@ impl Summary {
         }
     }
 
+    /// The same run, where what shows its verdicts could not be written, if `why` says so. A pass without evidence is an error of
+    /// the harness; a verdict that is red stays, so that nothing hides it.
+    #[must_use]
+    pub fn unwritten(mut self, why: Option<String>) -> Self {
+        if let (Some(what), Some(ended)) = (why, &mut self.ended)
+            && ended.exit == Exit::AsExpected
+        {
+            ended.exit = Exit::Harness;
+            ended.failure = Some(Failure { what, fix: None, evidence: Vec::new() });
+        }
+        self
+    }
+
     /// The last event of a run. `failure` tells why the run itself failed, `interrupted` whether it was interrupted.
     pub fn ending(&self, proof: Proof, failure: Option<Failure>, interrupted: bool, took_ms: u64) -> RunEnded {
         let exit = Exit::Interrupted;

@@ -40,6 +40,28 @@ fn a_run_that_only_skips_is_accepted_where_somebody_says_so() {
 }
 
 #[test]
+fn a_pass_whose_record_or_reports_could_not_be_written_is_no_pass() {
+    let why = || Some("cannot write record.jsonl: no space".to_owned());
+    for (name, events, exit, totals) in runs() {
+        let summary = Summary::from_events(&events);
+        assert_eq!(summary.clone().unwritten(None).exit(), exit, "{name}");
+        let summary = summary.unwritten(why()).unwritten(why());
+        if exit != Exit::AsExpected {
+            // Nothing hides a verdict that is there.
+            assert_eq!((summary.exit(), summary.totals()), (exit, totals), "{name}");
+            continue;
+        }
+        let totals = Totals { failed: totals.failed + 1, ..totals };
+        assert_eq!((summary.exit(), summary.totals()), (Exit::Harness, totals), "{name}");
+        let text = render(&summary, &Style::default());
+        for part in ["cannot write record.jsonl: no space", "(exit 3,", &format!("{} passed, 1 failed", totals.passed)] {
+            assert!(text.contains(part), "{name}: {part:?} is not in\n{text}");
+        }
+        assert!(!text.contains("exit 0"), "{name}: {text}");
+    }
+}
+
+#[test]
 fn terminal() {
     for (name, events, ..) in runs() {
         let style = Style { colour: false, command: "cargo xtask e2e".into() };

@@ -1,4 +1,4 @@
-//! A disk that is full: where the ledger is, where images are kept.
+//! A disk that is full: where the record is written, where the ledger is, where images are kept.
 
 use anyhow::Result;
 
@@ -9,11 +9,23 @@ use crate::row::{Row, Seen};
 use super::SMALLEST;
 
 /// Of a file system in memory: a file takes whole pages of 4 KiB.
+const RECORD: &str = "4k";
 const STATE: &str = "4k";
 const CACHE: &str = "4m";
 
-pub(super) fn rows() -> [Row; 2] {
+pub(super) fn rows() -> [Row; 3] {
     [
+        Row {
+            name: "disk-record",
+            fault: "The disk of the record is full",
+            code: Some(3),
+            says: &["record.jsonl", "No space left on device", "--out", "(exit 3,", "1 passed, 1 failed, 0 skipped"],
+            run: |bench, _| {
+                let project = Project::of("smallest", SMALLEST)?;
+                let command = project.e2e_on_small(bench, &project.path("target/e2e"), RECORD, "")?;
+                Ok(vec![Run::start(command, &project)?.end("a few lines into the record")?])
+            },
+        },
         Row {
             name: "disk-state",
             fault: "The disk of the ledger is full",
