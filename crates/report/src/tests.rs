@@ -54,7 +54,8 @@ fn a_pass_whose_record_or_reports_could_not_be_written_is_no_pass() {
         let totals = Totals { failed: totals.failed + 1, ..totals };
         assert_eq!((summary.exit(), summary.totals()), (Exit::Harness, totals), "{name}");
         let text = render(&summary, &Style::default());
-        for part in ["cannot write record.jsonl: no space", "(exit 3,", &format!("{} passed, 1 failed", totals.passed)] {
+        for part in ["cannot write record.jsonl: no space", "(exit 3,", &format!("{} passed, 1 failed", totals.passed)]
+        {
             assert!(text.contains(part), "{name}: {part:?} is not in\n{text}");
         }
         assert!(!text.contains("exit 0"), "{name}: {text}");
