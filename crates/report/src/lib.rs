@@ -34,7 +34,7 @@ pub use summary::{CleanUp, Counted, Scenario, SetUp, Summary, Totals, Variant};
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The file could not be written.
-    #[error("failed to write {path}: {source}")]
+    #[error("failed to write {path}: {source}; free some space or choose another place")]
     Write {
         /// The file.
         path: String,

@@ -13,7 +13,7 @@ const RECORD: &str = "4k";
 const STATE: &str = "4k";
 const CACHE: &str = "4m";
 
-pub(super) fn rows() -> [Row; 3] {
+pub(super) fn rows() -> [Row; 4] {
     [
         Row {
             name: "disk-record",
@@ -21,9 +21,30 @@ pub(super) fn rows() -> [Row; 3] {
             code: Some(3),
             says: &["record.jsonl", "No space left on device", "--out", "(exit 3,", "1 passed, 1 failed, 0 skipped"],
             run: |bench, _| {
-                let project = Project::of("smallest", SMALLEST)?;
+                // As many steps as it takes to pass the 4 KiB.
+                let step =
+                    |number: usize| SMALLEST.lines().last().map(|it| it.replace("seen", &format!("seen-{number}")));
+                let steps: Vec<String> = (0..20).filter_map(step).collect();
+                let project = Project::of("smallest", &format!("{SMALLEST}{}\n", steps.join("\n")))?;
                 let command = project.e2e_on_small(bench, &project.path("target/e2e"), RECORD, "")?;
                 Ok(vec![Run::start(command, &project)?.end("a few lines into the record")?])
+            },
+        },
+        Row {
+            name: "disk-reports",
+            fault: "The disk of the reports is full",
+            code: Some(3),
+            says: &[
+                "junit.xml",
+                "No space left on device",
+                "choose another place",
+                "(exit 3,",
+                "1 passed, 1 failed, 0 skipped",
+            ],
+            run: |bench, _| {
+                let project = Project::of("smallest", SMALLEST)?;
+                let command = project.e2e_on_small(bench, &project.path("target/e2e"), RECORD, "")?;
+                Ok(vec![Run::start(command, &project)?.end("after the record")?])
             },
         },
         Row {
