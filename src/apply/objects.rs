@@ -8,6 +8,7 @@ use parallax_vocab::Secret;
 use serde_json::{Value, json};
 
 use crate::certs::{Issuer, Leaf};
+use crate::cluster::AGENT_TAINT;
 use crate::probe::AGENT_PATH;
 use parallax_language::fixture::Credentials;
 use parallax_language::scenario::Span;
@@ -144,6 +145,10 @@ pub(super) fn agent_pod(name: &str, image: &str, spec: &PodVantage) -> Value {
             "securityContext": { "runAsUser": user },
             "resources": { "requests": { "cpu": "5m", "memory": "16Mi" }, "limits": { "memory": "64Mi" } },
         }));
+    }
+    if let Some(node) = &spec.node {
+        fields["nodeSelector"] = json!({ "kubernetes.io/hostname": node });
+        fields["tolerations"] = json!([{ "key": AGENT_TAINT, "operator": "Exists", "effect": "NoSchedule" }]);
     }
     if let Some(account) = &spec.service_account {
         fields["serviceAccountName"] = json!(account);

@@ -5,10 +5,12 @@
 
 mod authority;
 mod leaf;
+mod random;
 mod store;
 
 pub use authority::Issuer;
 pub use leaf::Leaf;
+pub use random::random;
 pub use store::{Bundle, issue, write_private};
 
 /// Why a certificate could not be made.

@@ -57,6 +57,13 @@ impl Access {
         self.own.as_ref()?.neighbour(namespace, fixture).map(|it| it.container.address)
     }
 
+    /// The address in whose name requests of pods of a node leave the cluster; without a node, of pods that may run on
+    /// the server only.
+    pub fn egress_of(&self, node: Option<&str>) -> Option<IpAddr> {
+        let agent = self.own.as_ref().zip(node).and_then(|(own, node)| own.agents.get(node));
+        agent.map(|it| it.address).or(self.egress)
+    }
+
     /// The lives of the containers beside the cluster that an environment stands on, each with what it is called in words.
     pub async fn lives_beside(
         &self,

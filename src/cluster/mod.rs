@@ -23,7 +23,7 @@ mod until;
 pub use access::Access;
 pub use error::ClusterError;
 pub use kubeconfig::{authority, client, outside};
-pub use node::{Beside, Images, UP_WITHIN, start};
+pub use node::{AGENT_TAINT, Beside, Images, UP_WITHIN, start};
 pub use own::Own;
 pub use ready::{nodes_ready, service_account_ready};
 pub use runtime::Signalled;

@@ -14,10 +14,10 @@ use super::access::Access;
 use super::error::ClusterError;
 use super::kubeconfig;
 use super::own::Own;
-use crate::certs::Issuer;
+use crate::certs::{Issuer, random};
 use crate::world::{Neighbour, World, outside};
-use parallax_engine::{Bind, ContainerSpec, InlineFile, Network, Port, Ready, Site, available_memory_mib};
-use parallax_language::scenario::model::Discovery;
+use parallax_engine::{Bind, Container, ContainerSpec, InlineFile, Network, Port, Ready, Site, available_memory_mib};
+use parallax_language::scenario::model::{Discovery, SERVER_NODE};
 use parallax_plan::{ClusterPlan, custom_config_map};
 
 /// Port of the apiserver.
@@ -30,8 +30,17 @@ pub const UP_WITHIN: Duration = Duration::from_mins(2);
 const MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
 const AIRGAP_IMAGES: &str = "/var/lib/rancher/k3s/agent/images";
 const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
-/// The name that a node of ours has, so that scenarios can name its object.
-const NODE_NAME: &str = "node";
+/// The key of the taint that keeps pods that do not ask for it away from a further node.
+pub const AGENT_TAINT: &str = "parallax.dev/agent";
+/// The secret that the nodes of a cluster share, and its length.
+const TOKEN: &str = "/etc/parallax/token";
+const TOKEN_CHARACTERS: usize = 32;
+/// The authorities of a server, and where an agent has them. Published k3s fetches them itself, and the source-built agent
+/// needs them beforehand (docs/facts.md#source-built-node).
+const AUTHORITIES: [(&str, &str); 2] = [
+    ("/var/lib/rancher/k3s/server/tls/server-ca.crt", "/var/lib/rancher/k3s/agent/server-ca.crt"),
+    ("/var/lib/rancher/k3s/server/tls/client-ca.crt", "/var/lib/rancher/k3s/agent/client-ca.crt"),
+];
 /// Where k3s finds the authority of its apiserver, if it is not to make one (certificate and key).
 const SERVER_AUTHORITY: [&str; 2] =
     ["/var/lib/rancher/k3s/server/tls/server-ca.crt", "/var/lib/rancher/k3s/server/tls/server-ca.key"];
@@ -87,7 +96,12 @@ pub async fn start(
     let node_name = site.name_of(&node_what);
     let world = World::start(site, plan, &images.agent, &network.name, &node_name, neighbours).await?;
     say("starting the node");
+    let token = (!plan.traits.agents.is_empty()).then(|| random(TOKEN_CHARACTERS));
     let mut spec = node_spec(site, &node_what, plan, images, (&network, &world));
+    if let Some(token) = &token {
+        spec.command.push(format!("--token-file={TOKEN}"));
+        spec.files.push(token_file(token));
+    }
     if let Some(authority) = &authority {
         let file = |path: &str, mode, text: &str| InlineFile { mode, ..text_file(path, text) };
         let [certificate, key] = SERVER_AUTHORITY;
@@ -105,7 +119,12 @@ pub async fn start(
     let published = node.tcp(API_PORT).ok_or_else(|| cluster(format!("port {API_PORT} is not published")))?;
     let authority = kubeconfig::authority(&written).map_err(cluster)?;
     let on_this_machine = kubeconfig::outside(&written, kubeconfig::met_at(published)).map_err(cluster)?;
-    let secrets = kubeconfig::secrets(&on_this_machine);
+    let mut secrets = kubeconfig::secrets(&on_this_machine);
+    let agents = match &token {
+        Some(token) => start_agents(site, plan, images, (&network, &world, &node), token).await?,
+        None => BTreeMap::new(),
+    };
+    secrets.extend(token);
     let as_json = serde_json::to_string(&on_this_machine).map_err(|error| cluster(error.to_string()))?;
     let client = kubeconfig::client(on_this_machine).await.map_err(cluster)?;
     Ok(Access {
@@ -126,12 +145,47 @@ pub async fn start(
             secrets,
             world,
             node,
+            agents,
             outside,
         })),
     })
 }
 
-/// The node's container: everything that must be so before its first process runs, DNS rules included.
+/// Starts the further nodes. Whether they join shows later, by their objects.
+async fn start_agents(
+    site: &Site,
+    plan: &ClusterPlan,
+    images: &Images,
+    (network, world, server): (&Network, &World, &Container),
+    token: &Secret,
+) -> Result<BTreeMap<String, Container>, ClusterError> {
+    let mut authorities = Vec::new();
+    for (of_server, of_agent) in AUTHORITIES {
+        let bytes = site.engine().read_file(&server.name, of_server).await?;
+        authorities.push(InlineFile { path: of_agent.to_owned(), mode: 0o644, bytes });
+    }
+    let all = plan.traits.agents.iter().map(|agent| {
+        let mut spec = machine_spec(site, &Own::agent_of(plan, &agent.name), plan, images, (network, world));
+        let url = agent.server.clone().unwrap_or_else(|| format!("https://{SERVER_NODE}:{API_PORT}"));
+        let taint = format!("--node-taint={AGENT_TAINT}=true:NoSchedule");
+        spec.command = ["agent".to_owned(), format!("--server={url}"), format!("--token-file={TOKEN}"), taint].into();
+        spec.command.push(format!("--node-name={}", agent.name));
+        spec.command.push(format!("--resolv-conf={RESOLV_CONF}"));
+        spec.command.extend(plan.traits.kubelet_args.iter().map(|it| format!("--kubelet-arg={it}")));
+        spec.files.push(token_file(token));
+        spec.files.extend(authorities.iter().cloned());
+        // It finds what stands beside the cluster by the names that these have outside.
+        spec.dns = vec![world.address()];
+        async move { Ok::<_, ClusterError>((agent.name.clone(), site.start(spec).await?)) }
+    });
+    Ok(futures::future::try_join_all(all).await?.into_iter().collect())
+}
+
+fn token_file(token: &Secret) -> InlineFile {
+    InlineFile { path: TOKEN.to_owned(), mode: 0o600, bytes: token.expose().as_bytes().to_vec() }
+}
+
+/// The container of the server: everything that must be so before its first process runs, DNS rules included.
 fn node_spec(
     site: &Site,
     what: &str,
@@ -139,8 +193,31 @@ fn node_spec(
     images: &Images,
     (network, world): (&Network, &World),
 ) -> ContainerSpec {
-    let mut spec = ContainerSpec::new(what, &images.node, &network.name);
+    let mut spec = machine_spec(site, what, plan, images, (network, world));
     spec.command = arguments(plan);
+    spec.hostname = Some(SERVER_NODE.to_owned());
+    spec.ports = vec![Port::tcp(API_PORT)];
+    // First in order: manifests are applied by name, and CoreDNS must find its rules.
+    let address = |namespace: &str, fixture: &str| address_of(world, namespace, fixture);
+    spec.files.push(manifest("00-parallax-coredns-custom", &custom_config_map(plan, &address)));
+    if plan.traits.discovery == Some(Discovery::Narrow) {
+        // JSON is YAML.
+        spec.files.push(text_file(AUTHENTICATION, &narrow_opening().to_string()));
+    }
+    spec.ready = Ready::LogLine(READY_LINE.to_owned());
+    spec.ready_within = UP_WITHIN;
+    spec
+}
+
+/// The container of a node, whatever it is in the cluster.
+fn machine_spec(
+    site: &Site,
+    what: &str,
+    plan: &ClusterPlan,
+    images: &Images,
+    (network, world): (&Network, &World),
+) -> ContainerSpec {
+    let mut spec = ContainerSpec::new(what, &images.node, &network.name);
     spec.privileged = true;
     spec.private_cgroup_namespace = true;
     spec.tmpfs = [("/run", ""), ("/var/run", "")].map(|(path, options)| (path.to_owned(), options.to_owned())).into();
@@ -154,7 +231,6 @@ fn node_spec(
         }
         None => spec.volumes.extend(UNPACKED.map(str::to_owned)),
     }
-    spec.ports = vec![Port::tcp(API_PORT)];
     // A node unpacks all that it is given: gigabytes, where it is a browser that no pod of its own needs.
     let named = plan.images();
     spec.binds = images
@@ -167,20 +243,7 @@ fn node_spec(
             read_only: true,
         })
         .collect();
-    spec.files = vec![
-        text_file(RESOLV_CONF, &format!("nameserver {}\n", world.address())),
-        // First in order: manifests are applied by name, and CoreDNS must find its rules.
-        manifest(
-            "00-parallax-coredns-custom",
-            &custom_config_map(plan, &|namespace, fixture| address_of(world, namespace, fixture)),
-        ),
-    ];
-    if plan.traits.discovery == Some(Discovery::Narrow) {
-        // JSON is YAML.
-        spec.files.push(text_file(AUTHENTICATION, &narrow_opening().to_string()));
-    }
-    spec.ready = Ready::LogLine(READY_LINE.to_owned());
-    spec.ready_within = UP_WITHIN;
+    spec.files = vec![text_file(RESOLV_CONF, &format!("nameserver {}\n", world.address()))];
     spec
 }
 
@@ -199,7 +262,7 @@ fn arguments(plan: &ClusterPlan) -> Vec<String> {
     let mut pass = |flag: &str, values: &[String]| {
         arguments.extend(values.iter().map(|value| format!("{flag}={value}")));
     };
-    pass("--node-name", &[NODE_NAME.to_owned()]);
+    pass("--node-name", &[SERVER_NODE.to_owned()]);
     pass("--tls-san", &["127.0.0.1".to_owned()]);
     pass("--tls-san", &plan.traits.tls_san);
     let opening = match plan.traits.discovery {

@@ -12,6 +12,7 @@ use super::error::ClusterError;
 use crate::probe::{ContainerSession, ProbeError, Vantage};
 use crate::world::{Neighbour, World};
 use parallax_engine::{Container, Engine, Executed, Life, Written};
+use parallax_language::scenario::model::SERVER_NODE;
 use parallax_plan::ClusterPlan;
 use parallax_record::Noted as _;
 
@@ -31,6 +32,8 @@ pub struct Own {
     pub(super) secrets: Vec<Secret>,
     pub(super) world: World,
     pub(super) node: Container,
+    /// The further nodes, by name.
+    pub(super) agents: BTreeMap<String, Container>,
     /// Places outside the cluster that need an image, by image name.
     pub(super) outside: BTreeMap<String, Container>,
 }
@@ -41,20 +44,26 @@ impl Own {
         format!("{}-node", plan.name)
     }
 
+    /// What the container of a further node is within the run.
+    pub fn agent_of(plan: &ClusterPlan, agent: &str) -> String {
+        format!("{}-agent-{agent}", plan.name)
+    }
+
     /// A kubeconfig of the cluster's administrator for this machine; JSON, which is YAML.
     pub fn kubeconfig(&self) -> &Secret {
         &self.kubeconfig
     }
 
-    /// What the administrator signs in with, for redaction.
+    /// What the administrator and further nodes sign in with, for redaction.
     pub fn secrets(&self) -> &[Secret] {
         &self.secrets
     }
 
-    /// The containers that belong to the cluster and end with it: the node first. Those of vantages are not among them.
+    /// The containers that belong to the cluster and end with it: the nodes first. Those of vantages are not among them.
     pub fn containers(&self) -> impl Iterator<Item = &str> {
         let beside = self.world.neighbours().iter().map(|it| it.container.name.as_str());
-        [self.node.name.as_str(), self.world.container()].into_iter().chain(beside)
+        let agents = self.agents.values().map(|it| it.name.as_str());
+        agents.chain([self.node.name.as_str(), self.world.container()]).chain(beside)
     }
 
     /// Where on this machine a port of the edge is met.
@@ -86,6 +95,19 @@ impl Own {
     ) -> Result<Written, String> {
         let beside = self.neighbour(namespace, fixture).ok_or_else(|| format!("`{fixture}` has no container"))?;
         let written = self.engine.logs_when(&beside.container.name, tail, counts).await;
+        written.map_err(|error| error.to_string())
+    }
+
+    /// What a node wrote, of its last lines those whose instant counts.
+    pub async fn written_by_node(
+        &self,
+        node: &str,
+        tail: usize,
+        counts: impl Fn(OffsetDateTime) -> bool,
+    ) -> Result<Written, String> {
+        let container = if node == SERVER_NODE { Some(&self.node) } else { self.agents.get(node) };
+        let container = container.ok_or_else(|| format!("the cluster has no node `{node}`"))?;
+        let written = self.engine.logs_when(&container.name, tail, counts).await;
         written.map_err(|error| error.to_string())
     }
 

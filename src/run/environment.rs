@@ -76,6 +76,16 @@ impl Stage<'_> {
         own.written_beside((&self.scene.plan.namespace, fixture), LINES_BESIDE, counts).await
     }
 
+    /// What a node wrote so far, of the instants that count.
+    pub(super) async fn written_by_node(
+        &self,
+        node: &str,
+        counts: impl Fn(OffsetDateTime) -> bool,
+    ) -> Result<Written, String> {
+        let own = self.scene.cluster.own("read what its nodes write").map_err(|why| why.to_string())?;
+        own.written_by_node(node, LINES_BESIDE, counts).await
+    }
+
     /// Whether an object was there before the environment's first flow began: the set-up made it, or somebody else before. The
     /// apiserver tells whole seconds.
     pub(super) fn had(&self, object: &DynamicObject, first: OffsetDateTime) -> bool {
@@ -134,7 +144,8 @@ impl Stage<'_> {
         };
         let pod_addresses: Vec<&str> =
             self.scene.environment.pods.values().map(|(_, address)| address.as_str()).collect();
-        let egress = self.scene.cluster.egress.map(|it| it.to_string());
+        let node = variant.pods.get(from).and_then(|pod| self.scene.plan.pods.get(pod)?.node.as_deref());
+        let egress = self.scene.cluster.egress_of(node).map(|it| it.to_string());
         let outside = self.scene.address_beside(store).is_some();
         let agrees = match variant.pods.get(from) {
             inside if outside => inside.is_some() == (egress.as_ref() == Some(&traced.source)),

@@ -67,7 +67,14 @@ impl Neighbour {
             };
             Some(InlineFile { path: path.clone(), mode, bytes: text.as_bytes().to_vec() })
         });
-        spec.files = files.collect();
+        let texts = wanted.texts.iter().map(|(path, text)| InlineFile {
+            path: path.clone(),
+            mode: 0o644,
+            bytes: text.as_bytes().to_vec(),
+        });
+        spec.files = files.chain(texts).collect();
+        // The other containers find it by this name.
+        spec.hostname = Some(wanted.host.clone());
         spec.ports = vec![Port::tcp(wanted.port)];
         site.start(spec).await
     }

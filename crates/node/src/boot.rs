@@ -6,6 +6,8 @@
 //! certificates ─► apiserver ─► ready ─┤
 //!                                     └─► controllers, scheduler, manifests, CoreDNS
 //! ```
+//!
+//! An agent starts in another way ([`agent`]).
 
 use std::future::Future;
 use std::path::Path;
@@ -25,22 +27,22 @@ use crate::error::NodeError;
 use crate::say::{Clock, say};
 use crate::settings::{Node, Settings};
 use crate::supervise::{Component, Stage, Supervisor, log_path, tail};
-use crate::{components, coredns, dns, files, images, kubeconfig, machine, paths, pki, probe};
+use crate::{agent, approve, components, coredns, dns, files, images, kubeconfig, machine, paths, pki, probe, routes};
 
 /// Time limit for one phase of the start.
 const PHASE_LIMIT: Duration = Duration::from_mins(2);
 /// Pause between two attempts where no event can be awaited.
-const RETRY: Duration = Duration::from_millis(20);
+pub(crate) const RETRY: Duration = Duration::from_millis(20);
 
-const CONTAINERD: Component =
+pub(crate) const CONTAINERD: Component =
     Component { name: "containerd", program: "containerd", stage: Stage::Base, environment: true };
 const ETCD: Component = Component { name: "etcd", program: "etcd", stage: Stage::Base, environment: false };
 const APISERVER: Component =
     Component { name: "kube-apiserver", program: "kube-apiserver", stage: Stage::Server, environment: false };
 const CONTROLLER_MANAGER: Component = client("kube-controller-manager");
 const SCHEDULER: Component = client("kube-scheduler");
-const KUBELET: Component = client("kubelet");
-const PROXY: Component = client("kube-proxy");
+pub(crate) const KUBELET: Component = client("kubelet");
+pub(crate) const PROXY: Component = client("kube-proxy");
 
 const fn client(name: &'static str) -> Component {
     Component { name, program: name, stage: Stage::Client, environment: false }
@@ -58,7 +60,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), NodeError> {
             Ok(())
         }
         Some(end) = ends.recv() => Err(end),
-        Err(error) = start(settings, &supervisor, clock) => Err(error),
+        Err(error) = start_either(settings, &supervisor, clock) => Err(error),
     };
     // If a component ended and the start failed at the same time, the component is the reason.
     let outcome = match (outcome, ends.recv().now_or_never().flatten()) {
@@ -80,6 +82,13 @@ fn stop_signal() -> Result<impl Future<Output = ()>, NodeError> {
     })
 }
 
+async fn start_either(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Result<(), NodeError> {
+    match &settings.join {
+        None => Box::pin(start(settings, supervisor, clock)).await,
+        Some(join) => Box::pin(agent::start(settings, join, supervisor, clock)).await,
+    }
+}
+
 /// Starts everything, then applies manifests until the node stops. It returns only on an error.
 async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Result<(), NodeError> {
     refuse_unsupported_files()?;
@@ -89,14 +98,18 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     let node = machine::node(settings)?;
     machine::prepare()?;
     write_files(settings, &node)?;
+    write_network(&settings.cluster_range.first_node().to_string())?;
     supervisor.start(CONTAINERD, &["--config".to_owned(), paths::own("containerd.toml")])?;
     supervisor.start(ETCD, &components::etcd())?;
     machine::masquerade(settings.cluster_range)?;
     machine::reject_unknown_service_addresses(settings.service_range)?;
     pki::prepare(Path::new("/"), settings, &node)?;
     write_kubeconfigs(settings)?;
+    if let Some(token) = &settings.token {
+        files::write_private(&paths::own(components::TOKENS), &files::tokens(token))?;
+    }
     supervisor.start(APISERVER, &components::apiserver(settings, &node))?;
-    let client = api_client().await?;
+    let client = api_client(paths::credential("admin")).await?;
 
     let (served, serving) = tokio::sync::oneshot::channel();
     let kubelet = async {
@@ -148,12 +161,19 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
         }
         Ok::<(), NodeError>(())
     };
-    tokio::try_join!(up, deployer.run().map(Ok))?;
+    let agents = async {
+        if settings.token.is_some() {
+            let routes = routes::keep(client.clone(), node.name.clone());
+            tokio::join!(approve::run(client.clone()), routes);
+        }
+        Ok(())
+    };
+    tokio::try_join!(up, deployer.run().map(Ok), agents)?;
     Ok(())
 }
 
 /// Returns an error for a file of k3s that this node would ignore silently.
-fn refuse_unsupported_files() -> Result<(), NodeError> {
+pub(crate) fn refuse_unsupported_files() -> Result<(), NodeError> {
     for (path, fix) in [
         (paths::REGISTRIES, "put archives of the images into /var/lib/rancher/k3s/agent/images instead"),
         (paths::CONFIG_FOLDER, "put its settings into /etc/rancher/k3s/config.yaml instead"),
@@ -165,12 +185,12 @@ fn refuse_unsupported_files() -> Result<(), NodeError> {
     Ok(())
 }
 
-fn write_files(settings: &Settings, node: &Node) -> Result<(), NodeError> {
+/// Writes the configuration of containerd and the kubelet.
+pub(crate) fn write_files(settings: &Settings, node: &Node) -> Result<(), NodeError> {
     let root = machine::containerd_root(settings.snapshotter)?;
     let resolv_conf = machine::resolv_conf(settings, node)?;
     for (path, text) in [
         (paths::own("containerd.toml"), files::containerd_config(root, settings.snapshotter)),
-        (format!("{}/10-parallax.conflist", paths::CNI_CONFIG), files::network_config(settings)),
         (paths::own("kubelet.yaml"), files::kubelet_config(settings, &resolv_conf, machine::cgroup_v1())),
     ] {
         std::fs::write(&path, text).map_err(NodeError::file("write", path))?;
@@ -178,9 +198,16 @@ fn write_files(settings: &Settings, node: &Node) -> Result<(), NodeError> {
     Ok(())
 }
 
+/// Writes the configuration of the pods' network. The kubelet reports the node as Ready only when it exists.
+pub(crate) fn write_network(pods: &str) -> Result<(), NodeError> {
+    let path = format!("{}/10-parallax.conflist", paths::CNI_CONFIG);
+    std::fs::write(&path, files::network_config(pods)).map_err(NodeError::file("write", path))
+}
+
 fn write_kubeconfigs(settings: &Settings) -> Result<(), NodeError> {
-    let by_path =
-        |stem: &str| kubeconfig::by_path(&paths::tls("server-ca.crt"), &format!("{stem}.crt"), &format!("{stem}.key"));
+    let by_path = |stem: &str| {
+        kubeconfig::by_path(None, &paths::tls("server-ca.crt"), &format!("{stem}.crt"), &format!("{stem}.key"))
+    };
     for (path, stem) in [
         (paths::credential("admin"), paths::tls("client-admin")),
         (paths::credential("controller"), paths::tls("client-controller")),
@@ -198,13 +225,13 @@ fn write_kubeconfigs(settings: &Settings) -> Result<(), NodeError> {
     kubeconfig::write(paths::KUBECONFIG, &admin, settings.kubeconfig_mode)
 }
 
-async fn api_client() -> Result<Client, NodeError> {
+/// A client of the apiserver with a kubeconfig.
+pub(crate) async fn api_client(path: String) -> Result<Client, NodeError> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| NodeError::Client(error);
-    let path = paths::credential("admin");
     let kubeconfig = Kubeconfig::read_from(path).map_err(|error| failed(error.into()))?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
     let mut config = config.map_err(|error| failed(error.into()))?;
-    // The connection is on loopback; proxy variables of the container must not apply.
+    // Proxy variables of the container must not apply.
     config.proxy_url = None;
     Client::try_from(config).map_err(|error| failed(error.into()))
 }
@@ -219,6 +246,9 @@ async fn first_manifests(settings: &Settings, node: &Node, client: &Client) -> R
     if settings.coredns {
         deployer.add("CoreDNS", coredns::dependencies(settings, node));
     }
+    if settings.token.is_some() {
+        deployer.add("agents", approve::rights());
+    }
     deployer.pass().await;
     if settings.coredns {
         deployer.add("CoreDNS", vec![coredns::deployment(node)]);
@@ -228,7 +258,10 @@ async fn first_manifests(settings: &Settings, node: &Node, client: &Client) -> R
 }
 
 /// Retries until `ready` returns true, for at most [`PHASE_LIMIT`].
-async fn reach<F: Future<Output = bool>>(what: &'static str, ready: impl Fn() -> F) -> Result<(), NodeError> {
+pub(crate) async fn reach<F: Future<Output = bool>>(
+    what: &'static str,
+    ready: impl Fn() -> F,
+) -> Result<(), NodeError> {
     let tries = async {
         while !ready().await {
             tokio::time::sleep(RETRY).await;

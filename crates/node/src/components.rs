@@ -16,6 +16,11 @@ pub(crate) const ETCD_ADDRESS: &str = "127.0.0.1:2379";
 /// Where kube-proxy reports when it last wrote its rules.
 pub(crate) const PROXY_METRICS: &str = "127.0.0.1:10249";
 
+/// File, in the folder of this program, with the tokens that the apiserver accepts.
+pub(crate) const TOKENS: &str = "tokens.csv";
+/// The kubelet's kubeconfig with which an agent's kubelet asks for its certificate.
+pub(crate) const BOOTSTRAP: &str = "bootstrap.kubeconfig";
+
 const LOOPBACK: &str = "127.0.0.1";
 
 /// The issuer of ServiceAccount tokens, unless the user names another.
@@ -79,6 +84,9 @@ pub(crate) fn apiserver(settings: &Settings, node: &Node) -> Vec<String> {
     if !settings.apiserver.iter().any(|argument| argument.name() == "authentication-config") {
         defaults.push(("anonymous-auth", "false".to_owned()));
     }
+    if settings.token.is_some() {
+        defaults.push(("token-auth-file", own(TOKENS)));
+    }
     merge(&defaults, &settings.apiserver)
 }
 
@@ -132,7 +140,7 @@ pub(crate) fn scheduler(settings: &Settings) -> Vec<String> {
 
 /// The kubelet's arguments; the rest of its settings is a file ([`crate::files::kubelet_config`]).
 pub(crate) fn kubelet(settings: &Settings, node: &Node) -> Vec<String> {
-    let defaults = [
+    let mut defaults = vec![
         ("config", own("kubelet.yaml")),
         ("hostname-override", node.name.clone()),
         // Nothing reads the containers' resource usage, and collecting it every ten seconds is a tenth of the kubelet's
@@ -140,9 +148,20 @@ pub(crate) fn kubelet(settings: &Settings, node: &Node) -> Vec<String> {
         ("housekeeping-interval", "1m".to_owned()),
         ("kubeconfig", agent("kubelet.kubeconfig")),
         ("node-ip", node.address.to_string()),
-        ("tls-cert-file", agent("serving-kubelet.crt")),
-        ("tls-private-key-file", agent("serving-kubelet.key")),
     ];
+    match &settings.join {
+        None => {
+            defaults.push(("tls-cert-file", agent("serving-kubelet.crt")));
+            defaults.push(("tls-private-key-file", agent("serving-kubelet.key")));
+        }
+        // The kubelet of an agent asks the apiserver for both of its certificates.
+        Some(join) => {
+            defaults.push(("bootstrap-kubeconfig", agent(BOOTSTRAP)));
+            if !join.taints.is_empty() {
+                defaults.push(("register-with-taints", join.taints.join(",")));
+            }
+        }
+    }
     merge(&defaults, &settings.kubelet)
 }
 

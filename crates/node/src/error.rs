@@ -33,6 +33,11 @@ pub(crate) enum NodeError {
     /// A k3s file that this image does not read.
     #[error("{0} exists, but this source-built node does not read it; {1}")]
     NotSupported(&'static str, &'static str),
+    /// A file that an agent needs beforehand does not exist.
+    #[error(
+        "{0} does not exist; a source-built agent does not fetch it: put the cluster's certificate there, which its server has in /var/lib/rancher/k3s/server/tls"
+    )]
+    NoAuthority(String),
     /// Certificates cannot be made or read.
     #[error(transparent)]
     Pki(#[from] PkiError),

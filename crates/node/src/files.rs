@@ -1,7 +1,12 @@
-//! Generates the configuration files of containerd, the network plugins and the kubelet, without I/O.
+//! Generates the configuration files of containerd, the network plugins, the kubelet and the apiserver.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 
 use serde_json::json;
 
+use crate::error::NodeError;
 use crate::paths;
 use crate::settings::{Settings, Snapshotter};
 
@@ -34,9 +39,22 @@ state = "/run/containerd"
     )
 }
 
+/// The tokens that the apiserver accepts, as CSV (`token,user,uid,"groups"`): the one with which agents join. Its group may
+/// ask for certificates and do nothing else.
+pub(crate) fn tokens(token: &str) -> String {
+    format!("{token},{user},{user},\"{group}\"\n", user = crate::approve::USER, group = crate::approve::GROUP)
+}
+
+/// Writes a file that only root may read.
+pub(crate) fn write_private(path: &str, text: &str) -> Result<(), NodeError> {
+    let mut options = File::options();
+    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(NodeError::file("write", path))
+}
+
 /// The pods' network: a routed link for each pod. Unlike a bridge it needs no `br_netfilter` on the host for a pod to
 /// reach its neighbour through a Service.
-pub(crate) fn network_config(settings: &Settings) -> String {
+pub(crate) fn network_config(pods: &str) -> String {
     let config = json!({
         "cniVersion": "1.0.0",
         "name": "parallax",
@@ -48,7 +66,7 @@ pub(crate) fn network_config(settings: &Settings) -> String {
                 "ipam": {
                     "type": "host-local",
                     "dataDir": "/run/cni",
-                    "ranges": [[{ "subnet": settings.cluster_range.first_node().to_string() }]],
+                    "ranges": [[{ "subnet": pods }]],
                     "routes": [{ "dst": "0.0.0.0/0" }],
                 },
             },
@@ -60,13 +78,14 @@ pub(crate) fn network_config(settings: &Settings) -> String {
 
 /// The kubelet's configuration. JSON is YAML.
 pub(crate) fn kubelet_config(settings: &Settings, resolv_conf: &str, cgroup_v1: bool) -> String {
+    let client_authority = if settings.join.is_some() { paths::agent } else { paths::tls }("client-ca.crt");
     let mut config = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "authentication": {
             "anonymous": { "enabled": false },
             "webhook": { "enabled": true },
-            "x509": { "clientCAFile": paths::tls("client-ca.crt") },
+            "x509": { "clientCAFile": client_authority },
         },
         "authorization": { "mode": "Webhook" },
         "cgroupDriver": "cgroupfs",
@@ -91,6 +110,12 @@ pub(crate) fn kubelet_config(settings: &Settings, resolv_conf: &str, cgroup_v1: 
         // (docs/facts.md#cgroup-v1).
         config["failCgroupV1"] = false.into();
     }
+    if settings.join.is_some() {
+        // With rotation, the kubelet asks for its first certificate, too, until it gets one; without, it gives up after
+        // a minute.
+        config["rotateCertificates"] = true.into();
+        config["serverTLSBootstrap"] = true.into();
+    }
     format!("{config:#}\n")
 }
 
@@ -98,6 +123,7 @@ pub(crate) fn kubelet_config(settings: &Settings, resolv_conf: &str, cgroup_v1: 
 mod tests {
     use super::*;
     use crate::flags::tests::settings;
+    use crate::settings::Join;
 
     #[test]
     fn the_kubelet_reads_the_resolv_conf_that_was_asked_for() {
@@ -111,8 +137,21 @@ mod tests {
     }
 
     #[test]
-    fn pods_get_the_first_part_of_the_cluster_range() {
-        assert!(network_config(&settings(&["--cluster-cidr=10.99.0.0/16"])).contains("\"10.99.0.0/24\""));
+    fn the_kubelet_of_an_agent_asks_for_its_certificates() {
+        let mut settings = settings(&[]);
+        let of_server = kubelet_config(&settings, "/x", false);
+        let join = Join { server: "https://node:6443".to_owned(), token: "t".to_owned(), taints: Vec::new() };
+        settings.join = Some(join);
+        let of_agent = kubelet_config(&settings, "/x", false);
+        for key in ["rotateCertificates", "serverTLSBootstrap"] {
+            assert!(!of_server.contains(key) && of_agent.contains(&format!("\"{key}\": true")), "{key}");
+        }
+        assert!(of_agent.contains("/agent/client-ca.crt") && of_server.contains("/server/tls/client-ca.crt"));
+    }
+
+    #[test]
+    fn a_nodes_pods_get_its_own_range() {
+        assert!(network_config("10.42.1.0/24").contains("\"10.42.1.0/24\""));
     }
 
     #[test]

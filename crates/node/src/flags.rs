@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::arguments::Argument;
 use crate::network::Range;
 use crate::paths;
-use crate::settings::{Settings, Snapshotter};
+use crate::settings::{Join, Settings, Snapshotter};
 
 /// k3s's packaged components other than CoreDNS. This image contains none of them.
 const ABSENT: [&str; 4] = ["local-storage", "metrics-server", "servicelb", "traefik"];
@@ -45,6 +45,18 @@ struct Line {
 enum Command {
     /// Run the control plane and the node.
     Server(Box<Server>),
+    /// Run a further node of a cluster.
+    Agent(Box<Agent>),
+}
+
+impl Command {
+    /// Its name on the command line, and the config file that it reads.
+    fn name_and_config(&self) -> (&'static str, &str) {
+        match self {
+            Self::Server(it) => ("server", &it.config),
+            Self::Agent(it) => ("agent", &it.config),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +110,12 @@ struct Server {
     /// Name of the node; by default the host name.
     #[arg(long)]
     node_name: Option<String>,
+    /// Secret with which agents join; without one, none can join.
+    #[arg(long, short = 't')]
+    token: Option<String>,
+    /// File that contains the secret.
+    #[arg(long)]
+    token_file: Option<String>,
     /// Accepted and without effect: this image has no network policy controller.
     #[arg(long)]
     disable_network_policy: bool,
@@ -107,6 +125,41 @@ struct Server {
     /// Accepted and without effect: this image has no Helm controller.
     #[arg(long)]
     disable_helm_controller: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+struct Agent {
+    /// Config file with the same names as these flags; flags override it, lists are joined.
+    #[arg(long, short = 'c', default_value = paths::CONFIG)]
+    config: String,
+    /// URL of the apiserver: `https://name:6443`. Kubelet and kube-proxy use it as it is.
+    #[arg(long, short = 's')]
+    server: Option<String>,
+    /// Secret of the cluster.
+    #[arg(long, short = 't')]
+    token: Option<String>,
+    /// File that contains the secret.
+    #[arg(long)]
+    token_file: Option<String>,
+    /// Argument for the kubelet.
+    #[arg(long)]
+    kubelet_arg: Vec<Argument>,
+    /// Argument for kube-proxy.
+    #[arg(long)]
+    kube_proxy_arg: Vec<Argument>,
+    /// containerd's snapshotter.
+    #[arg(long, default_value = "overlayfs")]
+    snapshotter: Snapshotter,
+    /// `resolv.conf` for pods with dnsPolicy Default.
+    #[arg(long)]
+    resolv_conf: Option<String>,
+    /// Name of the node; by default the host name.
+    #[arg(long)]
+    node_name: Option<String>,
+    /// Taint with which the node registers: `key=value:NoSchedule`.
+    #[arg(long)]
+    node_taint: Vec<String>,
 }
 
 /// Reads the command line of this process, and the config file that it names.
@@ -119,40 +172,36 @@ pub(crate) fn from_process() -> Result<Settings, FlagsError> {
     })
 }
 
-/// Computes the settings. `read` returns the text of a config file, or `None` if the default one does not exist.
-fn from_line(
-    line: &[String],
-    read: impl FnOnce(&str) -> std::io::Result<Option<String>>,
-) -> Result<Settings, FlagsError> {
-    let first = Line::try_parse_from(line)?;
-    let Command::Server(given) = first.command;
-    let path = given.config.clone();
-    let text = read(&path).map_err(|source| FlagsError::Read { path: path.clone(), source })?;
-    let Some(text) = text else { return settle(*given) };
+/// Computes the settings. `read` returns the text of a file, or `None` if it is the default config file and does not
+/// exist.
+fn from_line(line: &[String], read: impl Fn(&str) -> std::io::Result<Option<String>>) -> Result<Settings, FlagsError> {
+    let given = Line::try_parse_from(line)?.command;
+    let (name, path) = given.name_and_config();
+    let text = read(path).map_err(|source| FlagsError::Read { path: path.to_owned(), source })?;
+    let Some(text) = text else { return settle(given, &read) };
 
     // As in k3s: the file's settings come before the flags, so that a later value overrides and lists are joined.
+    let wrong = |reason: String| FlagsError::Config { path: path.to_owned(), reason };
     let mut joined: Vec<String> = line.iter().take(1).cloned().collect();
-    joined.push("server".to_owned());
-    joined.extend(config_flags(&text).map_err(|reason| FlagsError::Config { path: path.clone(), reason })?);
-    let server = line.iter().position(|word| word == "server").map_or(line.len(), |at| at + 1);
-    joined.extend_from_slice(&line[server..]);
+    joined.push(name.to_owned());
+    joined.extend(config_flags(name, &text).map_err(wrong)?);
+    let flags = line.iter().position(|word| word == name).map_or(line.len(), |at| at + 1);
+    joined.extend_from_slice(&line[flags..]);
     // The flags alone were valid above, so an error here comes from the file.
-    let both = Line::try_parse_from(&joined)
-        .map_err(|error| FlagsError::Config { path, reason: error.to_string().trim_end().to_owned() })?;
-    let Command::Server(both) = both.command;
-    settle(*both)
+    let both = Line::try_parse_from(&joined).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
+    settle(both.command, &read)
 }
 
 /// Turns the text of a config file into flags.
-fn config_flags(text: &str) -> Result<Vec<String>, String> {
+fn config_flags(subcommand: &str, text: &str) -> Result<Vec<String>, String> {
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
     let map: Map<String, Value> = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
     let command = Line::command();
-    let server = command.find_subcommand("server").expect("the subcommand is declared above");
+    let declared = command.find_subcommand(subcommand).expect("the subcommand is declared above");
     let known = |key: &str| {
-        server.get_arguments().any(|argument| {
+        declared.get_arguments().any(|argument| {
             argument.get_long() == Some(key)
                 || argument.get_visible_aliases().is_some_and(|aliases| aliases.contains(&key))
         })
@@ -179,8 +228,61 @@ fn config_flags(text: &str) -> Result<Vec<String>, String> {
     Ok(flags)
 }
 
+type Read<'a> = &'a dyn Fn(&str) -> std::io::Result<Option<String>>;
+
+fn settle(given: Command, read: Read<'_>) -> Result<Settings, FlagsError> {
+    match given {
+        Command::Server(given) => settle_server(*given, read),
+        Command::Agent(given) => settle_agent(*given, read),
+    }
+}
+
+/// The secret that agents and their server share, from the flag or the file. Of k3s's long form,
+/// `K10<hash>::<user>:<password>`, only the password is used.
+fn token(given: Option<String>, file: Option<String>, read: Read<'_>) -> Result<Option<String>, FlagsError> {
+    let text = match (given, file) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            return Err(FlagsError::Contradiction("--token and --token-file exclude each other".to_owned()));
+        }
+        (Some(token), None) => token,
+        (None, Some(path)) => match read(&path) {
+            Ok(text) => text.unwrap_or_default(),
+            Err(source) => return Err(FlagsError::Read { path, source }),
+        },
+    };
+    let text = text.trim();
+    let password = if text.starts_with("K10") { text.rsplit(':').next().unwrap_or(text) } else { text };
+    // The apiserver reads it from a file with commas between the columns.
+    if password.is_empty() || password.contains(|c: char| c.is_whitespace() || matches!(c, ',' | '"')) {
+        return Err(FlagsError::Contradiction(
+            "the token is empty, or contains a space, a comma or a quote".to_owned(),
+        ));
+    }
+    Ok(Some(password.to_owned()))
+}
+
+fn settle_agent(given: Agent, read: Read<'_>) -> Result<Settings, FlagsError> {
+    let required = |flag: &str| FlagsError::Contradiction(format!("--{flag} is required"));
+    let server = given.server.ok_or_else(|| required("server"))?;
+    if !server.starts_with("https://") {
+        return Err(FlagsError::Contradiction(format!("--server {server} is not a URL that begins with https://")));
+    }
+    let token = token(given.token, given.token_file, read)?.ok_or_else(|| required("token"))?;
+    let mut line = Line::try_parse_from(["k3s", "server"])?;
+    // An agent has the defaults of a server for everything that k3s's agents learn from their server.
+    let Command::Server(defaults) = &mut line.command else { unreachable!("the subcommand is `server`") };
+    defaults.kubelet_arg = given.kubelet_arg;
+    defaults.kube_proxy_arg = given.kube_proxy_arg;
+    defaults.snapshotter = given.snapshotter;
+    defaults.resolv_conf = given.resolv_conf;
+    defaults.node_name = given.node_name;
+    let joined = Join { server: server.trim_end_matches('/').to_owned(), token, taints: given.node_taint };
+    Ok(Settings { join: Some(joined), ..settle(line.command, read)? })
+}
+
 /// Checks combinations of settings, which clap cannot check.
-fn settle(given: Server) -> Result<Settings, FlagsError> {
+fn settle_server(given: Server, read: Read<'_>) -> Result<Settings, FlagsError> {
     let cluster_dns = given.cluster_dns.unwrap_or_else(|| Settings::default_dns(given.service_cidr));
     if !given.service_cidr.contains(cluster_dns) {
         return Err(FlagsError::Contradiction(format!(
@@ -213,6 +315,8 @@ fn settle(given: Server) -> Result<Settings, FlagsError> {
         snapshotter: given.snapshotter,
         resolv_conf: given.resolv_conf,
         node_name: given.node_name,
+        token: token(given.token, given.token_file, read)?,
+        join: None,
     })
 }
 
@@ -235,6 +339,48 @@ pub(crate) mod tests {
     fn with_config(flags: &[&str], config: Option<&str>) -> Result<Settings, FlagsError> {
         let line: Vec<String> = ["k3s", "server"].iter().chain(flags).map(ToString::to_string).collect();
         from_line(&line, |_| Ok(config.map(str::to_owned)))
+    }
+
+    /// Settings of `k3s agent FLAGS` with these files.
+    fn agent(flags: &[&str], files: &[(&str, &str)]) -> Result<Settings, FlagsError> {
+        let line: Vec<String> = ["k3s", "agent"].iter().chain(flags).map(ToString::to_string).collect();
+        from_line(&line, |path| Ok(files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned())))
+    }
+
+    #[test]
+    fn an_agent_joins_by_url_and_token() {
+        let join = |server: &str, token: &str, taints: &[&str]| Join {
+            server: server.to_owned(),
+            token: token.to_owned(),
+            taints: taints.iter().map(ToString::to_string).collect(),
+        };
+        let config = (paths::CONFIG, "server: https://a.example:6443\ntoken: K10abc::server:secret\n");
+        for (flags, files, expected) in [
+            (&["--server=https://node:6443/", "--token=t"][..], &[][..], join("https://node:6443", "t", &[])),
+            (
+                &["-s", "https://node:6443", "--token-file=/t", "--node-taint=a=b:NoSchedule"],
+                &[("/t", "t\n")],
+                join("https://node:6443", "t", &["a=b:NoSchedule"]),
+            ),
+            (&[], &[config], join("https://a.example:6443", "secret", &[])),
+        ] {
+            let settings = agent(flags, files).expect("valid");
+            assert_eq!(settings.join, Some(expected));
+        }
+        for (flags, files, named) in [
+            (&["--token=t"][..], &[][..], "--server is required"),
+            (&["--server=https://node:6443"], &[], "--token is required"),
+            (&["--server=http://node:6443", "--token=t"], &[], "begins with https://"),
+            (&["--server=https://node:6443", "--token=t", "--token-file=/t"], &[], "exclude each other"),
+            (&["--server=https://node:6443", "--token=a,b"], &[], "a comma"),
+            (&["--server=https://node:6443", "--token-file=/t"], &[("/t", " \n")], "the token is empty"),
+            (&["--tls-san=x"], &[], "--tls-san"),
+            (&[], &[(paths::CONFIG, "tls-san: [x]\n")], "unknown key `tls-san`"),
+        ] {
+            let error = agent(flags, files).expect_err(named).to_string();
+            assert!(error.contains(named), "{flags:?} {files:?}: {error}");
+        }
+        assert_eq!(settings(&["--token=K10abc::server:secret"]).token.as_deref(), Some("secret"));
     }
 
     #[test]

@@ -36,12 +36,18 @@ pub(crate) fn embedded(ca: &str, certificate: &str, key: &str) -> Value {
     )
 }
 
-/// A kubeconfig that names the files of CA, certificate and key.
-pub(crate) fn by_path(ca: &str, certificate: &str, key: &str) -> Value {
+/// A kubeconfig that names the files of CA, certificate and key. Without a server it is for the apiserver of this node.
+pub(crate) fn by_path(url: Option<&str>, ca: &str, certificate: &str, key: &str) -> Value {
+    let url = url.map_or_else(server, str::to_owned);
     kubeconfig(
-        &json!({ "certificate-authority": ca, "server": server() }),
+        &json!({ "certificate-authority": ca, "server": url }),
         &json!({ "client-certificate": certificate, "client-key": key }),
     )
+}
+
+/// A kubeconfig that names the file of the CA and contains a token.
+pub(crate) fn by_token(url: &str, ca: &str, token: &str) -> Value {
+    kubeconfig(&json!({ "certificate-authority": ca, "server": url }), &json!({ "token": token }))
 }
 
 /// Writes a kubeconfig with a file mode, as JSON, which kubectl and kube read as YAML.

@@ -1,4 +1,4 @@
-//! The init of the source-built node image: `k3s server` from upstream components.
+//! The init of the source-built node image: `k3s server` and `k3s agent` from upstream components.
 //!
 //! Where the published k3s image cannot be had, this binary is `/bin/k3s` of an image that behaves like k3s as far as
 //! scenarios use it: flags, paths, ConfigMap names and defaults (docs/facts.md#k3s). `parallax-node` computes the
@@ -11,9 +11,17 @@
 //! without a usable `resolv.conf`, names outside the cluster fail at once instead of going to a public resolver;
 //! CoreDNS reads the API at the node's address; logs are files under `/var/log/parallax-node`.
 //!
+//! `k3s agent` is a further node. It differs from k3s in how it joins: it needs the cluster's two CAs beforehand, in
+//! `agent/server-ca.crt` and `agent/client-ca.crt`, as an installer of nodes puts them there; kubelet and kube-proxy get
+//! their certificates from the apiserver itself ([`approve`]); they always use the URL of `--server`, so there is no load
+//! balancer on the node; the ranges of pods and services and the domain are k3s's defaults. Of a token's long form, the hash
+//! of the CA is not checked.
+//!
 //! **Invariant**: when a component ends, the container ends, and standard error names the component, its exit status
 //! and its last lines. Nothing is restarted, because for a test a half-working cluster is worse than none.
 
+mod agent;
+mod approve;
 mod arguments;
 mod boot;
 mod components;
@@ -31,6 +39,7 @@ mod paths;
 mod pki;
 mod probe;
 mod reaper;
+mod routes;
 mod say;
 mod settings;
 mod supervise;

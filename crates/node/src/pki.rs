@@ -171,7 +171,8 @@ impl Writer<'_> {
     }
 }
 
-fn failed(name: &str) -> impl FnOnce(rcgen::Error) -> PkiError {
+/// Adapts an error of rcgen; `name` is the certificate's.
+pub(crate) fn failed(name: &str) -> impl FnOnce(rcgen::Error) -> PkiError {
     let name = name.to_owned();
     move |source| PkiError::Certificate { name, source }
 }

@@ -8,7 +8,7 @@ use crate::network::Range;
 /// The default address of the name server: `.10` of the services' range.
 const DNS_ADDRESS: u8 = 10;
 
-/// A server's settings.
+/// The settings of a server or an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// Whether CoreDNS is deployed.
@@ -43,6 +43,21 @@ pub(crate) struct Settings {
     pub(crate) resolv_conf: Option<String>,
     /// Node name; the host name if absent.
     pub(crate) node_name: Option<String>,
+    /// On a server: the secret with which agents join.
+    pub(crate) token: Option<String>,
+    /// On an agent: the cluster that it joins.
+    pub(crate) join: Option<Join>,
+}
+
+/// The cluster that an agent joins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Join {
+    /// URL of the apiserver.
+    pub(crate) server: String,
+    /// The cluster's secret.
+    pub(crate) token: String,
+    /// Taints with which the node registers.
+    pub(crate) taints: Vec<String>,
 }
 
 /// Snapshotters that this image has.

@@ -159,6 +159,9 @@ impl Wants {
         traits.tls_san = joined(needed(|it| &it.tls_san), traits.tls_san);
         // Of several flags with the same name the last one counts, which is the scenario's own.
         traits.apiserver_args = joined(needed(|it| &it.apiserver_args), traits.apiserver_args);
+        for agent in &mut traits.agents {
+            agent.server = agent.server.take().map(|it| pods::filled_text(&it, &fixtures));
+        }
         traits.discovery = traits.discovery.filter(|it| *it != Discovery::None);
         let wide = fixtures.values().flat_map(|it| &it.cluster_objects).map(|it| &it.manifest);
         let mut objects: Vec<String> =

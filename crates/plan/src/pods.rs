@@ -3,6 +3,7 @@
 //! Variants that share an environment share pods that are equal. What a probe trusts is part of each question;
 //! everything else belongs to the pod.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster::VariantPlan;
@@ -35,17 +36,20 @@ pub(super) fn of(
     (pods, accounts)
 }
 
-/// The pod with the values that its environment variables refer to. The loader has checked that these are known in
-/// advance.
+/// The pod with the values that its environment variables refer to.
 fn filled(pod: &PodVantage, fixtures: &BTreeMap<String, Contributions>) -> PodVantage {
+    let env = pod.env.iter().map(|(name, text)| (name.clone(), filled_text(text, fixtures)));
+    PodVantage { env: env.collect(), ..pod.clone() }
+}
+
+/// A text with the values that it refers to. The loader has checked that these are known in advance.
+pub(super) fn filled_text<C: Borrow<Contributions>>(text: &str, fixtures: &BTreeMap<String, C>) -> String {
     let value = |reference: &template::Reference| {
-        let fixture = fixtures.get(&reference.name);
+        let fixture = fixtures.get(&reference.name).map(Borrow::borrow);
         match fixture.and_then(|it| it.exports.get(reference.field.as_deref().unwrap_or_default())) {
             Some(Export::Value(value)) => Ok::<_, template::Malformed>(value.clone()),
             _ => Ok(String::new()),
         }
     };
-    let env = pod.env.iter();
-    let env = env.map(|(name, text)| (name.clone(), template::render(text, value).unwrap_or_else(|_| text.clone())));
-    PodVantage { env: env.collect(), ..pod.clone() }
+    template::render(text, value).unwrap_or_else(|_| text.to_owned())
 }

@@ -37,6 +37,10 @@ fn write(text: &mut fmt::Formatter<'_>, plan: &Plan, expected: &Expected) -> fmt
             Some(Discovery::Anonymous) => writeln!(text, "  apiserver open to anybody (anonymous-auth)")?,
             Some(Discovery::None) | None => {}
         }
+        for agent in &cluster.traits.agents {
+            let at = agent.server.as_deref().unwrap_or("the server's own address");
+            writeln!(text, "  node {} joins at {at}", agent.name)?;
+        }
         for object in cluster.objects() {
             writeln!(text, "  object {object}")?;
         }

@@ -91,7 +91,9 @@ fn keep_kubeconfig(context: &Context, name: &str, own: &Own) {
 /// not start, of which either may be missing.
 pub(super) async fn keep_evidence(context: &Context, plan: &ClusterPlan) {
     let engine = context.site.engine();
-    for (what, container) in [("world", World::of(plan)), ("node", Own::node_of(plan))] {
+    let agents = plan.traits.agents.iter().map(|it| (format!("agent-{}", it.name), Own::agent_of(plan, &it.name)));
+    let own = [("world".to_owned(), World::of(plan)), ("node".to_owned(), Own::node_of(plan))];
+    for (what, container) in own.into_iter().chain(agents) {
         let lines = match engine.logs(&context.site.name_of(&container), WORLD_LINES).await {
             Ok(lines) => lines,
             Err(error) => {

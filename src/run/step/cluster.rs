@@ -93,9 +93,14 @@ impl Attempt<'_> {
         let client = self.stage.applier.client();
         let mut look = LogLook::new(expect);
         let mut found_at: Option<u64> = None;
-        if let LogTarget::Beside(fixture) = &question.target {
-            let counts = |at| question.since.is_none_or(|since| at >= since) && !question.without.contains(&at);
-            let written = self.stage.written_beside(fixture, counts).await.map_err(|reason| self.wrong(reason))?;
+        let counts = |at| question.since.is_none_or(|since| at >= since) && !question.without.contains(&at);
+        let of_engine_itself = match &question.target {
+            LogTarget::Beside(fixture) => Some(self.stage.written_beside(fixture, counts).await),
+            LogTarget::Node(name) => Some(self.stage.written_by_node(name, counts).await),
+            LogTarget::Deployment(_) | LogTarget::StatefulSet(_) | LogTarget::Pod(_) => None,
+        };
+        if let Some(written) = of_engine_itself {
+            let written = written.map_err(|reason| self.wrong(reason))?;
             let Written { lines, read } = written;
             of_engine(&mut look, &lines, read, LINES_BESIDE);
             for line in &lines {

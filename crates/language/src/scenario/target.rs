@@ -11,13 +11,15 @@ pub enum LogTarget {
     Pod(String),
     /// The container that a fixture runs outside the cluster.
     Beside(String),
+    /// A node of the cluster.
+    Node(String),
 }
 
 /// The name of the name server outside the cluster, which logs each question.
 pub const WORLD: &str = "world";
 
 /// How to write the target of a `log` step.
-const LOG_FORM: &str = "write `deployment/NAME`, `stateful-set/NAME`, `pod/NAME`, `beside/FIXTURE` for a container outside the cluster, or `world`";
+const LOG_FORM: &str = "write `deployment/NAME`, `stateful-set/NAME`, `pod/NAME`, `beside/FIXTURE` for a container outside the cluster, `node/NAME` for a node, or `world`";
 /// How to write the target of an `event` step.
 const EVENT_FORM: &str = "write kind and name, `Deployment/minio`, or kind and labels, `Pod/app=minio`";
 
@@ -34,6 +36,7 @@ impl LogTarget {
             "stateful-set" => Ok(Self::StatefulSet(name.to_owned())),
             "pod" => Ok(Self::Pod(name.to_owned())),
             "beside" => Ok(Self::Beside(name.to_owned())),
+            "node" => Ok(Self::Node(name.to_owned())),
             _ => Err(LOG_FORM.to_owned()),
         }
     }
@@ -44,6 +47,7 @@ impl LogTarget {
             Self::Deployment(name) => ("Deployment", name),
             Self::StatefulSet(name) => ("StatefulSet", name),
             Self::Pod(name) => ("Pod", name),
+            Self::Node(name) => return format!("node {name}"),
             Self::Beside(name) => return format!("the container of {name} outside the cluster"),
         };
         format!("{kind} {name} in namespace {namespace}")
@@ -124,6 +128,7 @@ mod tests {
             ("stateful-set/db", Some(LogTarget::StatefulSet("db".to_owned()))),
             ("pod/db-0", Some(LogTarget::Pod("db-0".to_owned()))),
             ("beside/store", Some(LogTarget::Beside("store".to_owned()))),
+            ("node/far", Some(LogTarget::Node("far".to_owned()))),
             ("Deployment/minio", None),
             ("minio", None),
             ("pod/", None),

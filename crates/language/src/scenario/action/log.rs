@@ -15,7 +15,8 @@ use crate::scenario::template::Template;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LogStep {
     /// The workload whose log is read: `deployment/minio`, `stateful-set/db` or `pod/db-0`. `beside/store` is the
-    /// container that the fixture `store` runs outside the cluster. `world` is the name server outside the cluster,
+    /// container that the fixture `store` runs outside the cluster. `node/far` is the node `far` itself; an agent shows its
+    /// kubelet's errors there until it has joined. `world` is the name server outside the cluster,
     /// which every pod asks through CoreDNS; its log has a line for each question: `10.89.0.3 asked for
     /// sts.us-east-1.amazonaws.com A: no-such-name`.
     pub of: Template,
@@ -66,6 +67,14 @@ impl Rules for LogStep {
         if let Ok(LogTarget::Beside(id)) = LogTarget::parse(&self.of) {
             self.check_beside(&id, judge, errors);
         }
+        if let Ok(LogTarget::Node(name)) = LogTarget::parse(&self.of) {
+            self.one_log(judge, errors);
+            let nodes = &judge.subject.scenario.cluster;
+            if !nodes.nodes().any(|it| it == name) {
+                let error = judge.error("/log/of", format!("the cluster has no node `{name}`"));
+                errors.push(error.fix(suggest(&name, nodes.nodes(), "nodes")));
+            }
+        }
         let no_line = judge.step.expect.as_ref().is_some_and(|expect| expect.no_line.is_some());
         if no_line && judge.step.eventually.is_some() {
             let error = judge
@@ -76,13 +85,18 @@ impl Rules for LogStep {
 }
 
 impl LogStep {
-    fn check_beside(&self, id: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+    /// A container that the engine runs has one log.
+    fn one_log(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         for (key, given) in [("container", self.container.is_some()), ("previous", self.previous)] {
             if given {
-                let message = format!("a container outside the cluster has one log, so `{key}` has no effect");
-                errors.push(judge.key_error(&format!("/log/{key}"), message).fix("remove `{key}`"));
+                let message = format!("such a container has one log, so `{key}` has no effect");
+                errors.push(judge.key_error(&format!("/log/{key}"), message).fix(format!("remove `{key}`")));
             }
         }
+    }
+
+    fn check_beside(&self, id: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+        self.one_log(judge, errors);
         let (fixtures, library) = (&judge.subject.scenario.fixtures, judge.subject.library);
         let beside = |name: &str| library.get(name).is_none_or(|it| !it.file.containers.is_empty());
         if !fixtures.get(id).is_some_and(|used| beside(&used.fixture)) {

@@ -102,14 +102,20 @@ fn named(flow: &[Placed<'_>], index: usize, other: &str, leaves: Leaves) -> Opti
     Some((format!("step `{other}` {what}"), fix.to_owned()))
 }
 
-/// Checks environment variables of pods. They are set before anything runs, so they can use only values that are known
-/// at plan time.
+/// Checks environment variables of pods and URLs of agents. They are set before anything runs, so they can use only
+/// values that are known at plan time.
 fn environments(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     let pods = subject.scenario.vantages.iter().filter_map(|(id, it)| Some((id, it.pod.as_ref()?)));
-    for (id, name, text) in pods.flat_map(|(id, pod)| pod.env.iter().map(move |(name, text)| (id, name, text))) {
-        let pointer = join(&join(&format!("{}/pod/env", join("/vantages", id)), name), "");
-        let pointer = pointer.trim_end_matches('/');
+    let of_pods = pods.flat_map(|(id, pod)| {
+        let at = move |name| join(&format!("{}/pod/env", join("/vantages", id)), name);
+        pod.env.iter().map(move |(name, text)| (at(name), text))
+    });
+    let agents = subject.scenario.cluster.agents.iter().enumerate();
+    let of_agents =
+        agents.filter_map(|(index, it)| Some((format!("/cluster/agents/{index}/server"), it.server.as_ref()?)));
+    for (pointer, text) in of_pods.chain(of_agents) {
+        let pointer = pointer.as_str();
         match template::references(text) {
             Err(wrong) => errors.push(subject.places.error(pointer, wrong.message).fix(wrong.fix)),
             Ok(references) => {
@@ -141,7 +147,7 @@ fn unknown_at_plan_time(
         return None;
     }
     let known = exports.iter().filter(|(_, it)| matches!(it, Export::Value(_))).map(|(name, _)| name.as_str());
-    let message = format!("`{{{{ {path} }}}}` is not known before the pod starts");
+    let message = format!("`{{{{ {path} }}}}` is not known beforehand");
     Some((message, suggest(field, known, "values known before")))
 }
 

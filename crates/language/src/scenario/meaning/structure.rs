@@ -8,7 +8,7 @@ use crate::scenario::check::Places;
 use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::document::join;
 use crate::scenario::matrix::MATRIX;
-use crate::scenario::model::{CLUSTER_AUTHORITY, Placed, PodVantage, ROUND};
+use crate::scenario::model::{CLUSTER_AUTHORITY, Placed, PodVantage, ROUND, SERVER_NODE};
 use crate::scenario::template::{VANTAGE, VARIANT, is_name};
 
 /// The largest number of entries in a section. It is far more than a person reads, and few enough for rules that
@@ -48,6 +48,7 @@ fn too_many(places: &dyn Places, section: &str) -> Diagnostic {
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = ids(subject);
     errors.extend(vantages(subject));
+    errors.extend(agents(subject));
     if subject.scenario.flow.is_empty() {
         let error = subject.places.key_error("/flow", "`flow` is empty, so it asserts nothing".to_owned());
         errors.push(
@@ -171,9 +172,30 @@ fn pod(subject: &Subject<'_>, spec: &PodVantage, at: &str) -> Vec<Diagnostic> {
             errors.push(error.fix("add `service-account:`; its token is then projected into the pod"));
         }
     }
+    if let Some(node) = spec.node.as_deref().filter(|node| !subject.scenario.cluster.nodes().any(|it| it == *node)) {
+        let error = subject.places.error(&join(at, "node"), format!("the cluster has no node `{node}`"));
+        errors.push(error.fix(suggest(node, subject.scenario.cluster.nodes(), "nodes")));
+    }
     if spec.token_lifetime.is_some_and(|it| it.as_seconds() < SHORTEST_TOKEN_S) {
         let message = "the apiserver issues no token that is valid for less than ten minutes".to_owned();
         errors.push(subject.places.error(&join(at, "token-lifetime"), message).fix("write 10m or more"));
+    }
+    errors
+}
+
+/// Checks the names of further nodes.
+fn agents(subject: &Subject<'_>) -> Vec<Diagnostic> {
+    let names: Vec<&str> = subject.scenario.cluster.nodes().collect();
+    let mut errors = Vec::new();
+    for (index, name) in names.iter().enumerate().skip(1) {
+        let at = format!("/cluster/agents/{}/name", index - 1);
+        if !is_name(name) {
+            let error = subject.places.error(&at, format!("`{name}` is not a valid name of a node"));
+            errors.push(error.fix("use lower-case letters, digits and dashes, and begin with a letter"));
+        } else if names[..index].contains(name) {
+            let error = subject.places.error(&at, format!("two nodes have the name `{name}`"));
+            errors.push(error.fix(format!("use another name; the server is `{SERVER_NODE}`")));
+        }
     }
     errors
 }

@@ -38,6 +38,9 @@ pub const CLUSTER_AUTHORITY: &str = "cluster";
 /// The key in `fails` of a break whose cluster does not start.
 pub const CLUSTER_READY: &str = "cluster.ready";
 
+/// The name of a cluster's first node, which is its server; containers beside the cluster resolve it, too.
+pub const SERVER_NODE: &str = "node";
+
 /// A scenario: a baseline in which every expectation holds, and breaks, each with the failures that it must cause.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -143,6 +146,28 @@ pub struct ClusterTraits {
     /// through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<String>,
+    /// Further nodes, each in a container of its own. The first node, `node`, is the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<AgentNode>,
+}
+
+/// A further node, started with `k3s agent`. It has a taint, so that only pods that name it run there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AgentNode {
+    /// The name of the node.
+    pub name: String,
+    /// The URL at which it joins and always reaches the apiserver, like that of `--server`; it may be a value that a
+    /// fixture exports. The default is the server's own address, `https://node:6443`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+}
+
+impl ClusterTraits {
+    /// The names of all nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(SERVER_NODE).chain(self.agents.iter().map(|it| it.name.as_str()))
+    }
 }
 
 /// How far the apiserver accepts requests without authentication. An RBAC rule must still allow the request.

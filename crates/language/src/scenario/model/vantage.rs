@@ -60,6 +60,10 @@ pub struct PodVantage {
     /// Environment variables of its container.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub env: IndexMap<String, String>,
+    /// The node on which the pod runs: `node`, or one of the cluster's `agents`. By default the scheduler decides; it
+    /// places no pod on an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// The image of the pod (`images/images.lock`), with the programs that steps run there: `clients`, `browser`. The
     /// default is the agent's image, which has no other program.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,0 +1,33 @@
+//! Random secrets.
+
+use parallax_vocab::Secret;
+
+/// What random values are made of: letters and digits; nothing that a shell, a URL or a YAML file would have to quote. There is
+/// no `e`, since MinIO takes a value that begins with `env` for an address to fetch it from
+/// (docs/facts.md#values-that-begin-with-env), which one run in a hundred met.
+const ALPHABET: &[u8; 32] = b"abcdfghijkmnpqrstuvwxyz023456789";
+
+/// A secret of so many characters.
+///
+/// # Panics
+///
+/// If the system has no random source.
+pub fn random(length: usize) -> Secret {
+    let mut bytes = vec![0_u8; length];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system's random source answers");
+    Secret::new(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_secrets_have_their_length_and_differ() {
+        let (a, b) = (random(24), random(24));
+        assert_eq!(a.expose().len(), 24);
+        assert_ne!(a, b);
+        assert!(a.expose().chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()));
+        assert!(!ALPHABET.contains(&b'e'), "a value could begin with `env`");
+    }
+}
