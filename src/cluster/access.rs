@@ -1,5 +1,5 @@
-//! A cluster as everybody but its owner sees it: the client, how its network looks from outside, and, where the harness owns
-//! it, the way to its owner.
+//! Access to a cluster for code that does not own it: the client, and how the cluster's network looks from outside. If
+//! the harness started the cluster, the owner's side is reachable from here too.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::error::ClusterError;
 use super::own::Own;
 use parallax_engine::Life;
 
-/// A cluster that answers. A plain value: dropping it removes nothing.
+/// A cluster whose apiserver answers. This is a plain value: dropping it removes nothing.
 #[derive(Clone)]
 pub struct Access {
     /// Its name in the plan.
@@ -23,15 +23,16 @@ pub struct Access {
     pub authority: String,
     /// The issuer of its ServiceAccounts' tokens.
     pub issuer: String,
-    /// How this process sees the network outside the cluster: whom it asks for names, and where its packets go. It trusts nothing.
+    /// How this process sees the network outside the cluster: which name servers it asks, and where its connections are
+    /// redirected. The view contains no trusted authorities.
     pub outside: View,
     /// How a container outside the cluster sees that network.
     pub beside: View,
-    /// The address under which the outside world sees the edge, where there is one.
+    /// The address of the edge on the network outside the cluster, if there is an edge.
     pub edge: Option<IpAddr>,
-    /// The address in whose name requests of pods leave the cluster, where it is known.
+    /// The source address of pods' requests after they leave the cluster, if it is known.
     pub egress: Option<IpAddr>,
-    /// Its owner's side; none for a cluster that belongs to somebody else.
+    /// The owner's side; `None` if the harness did not start the cluster.
     pub(super) own: Option<Arc<Own>>,
 }
 
@@ -46,13 +47,14 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// Where the cluster belongs to somebody else; `purpose` says what is then impossible: `end a process on its node`.
+    /// If the harness does not own the cluster. `purpose` says what is then impossible, for example `end a process on
+    /// its node`.
     pub fn own(&self, purpose: &str) -> Result<&Own, ClusterError> {
         let not_owned = || ClusterError::NotOwned { cluster: self.name.clone(), purpose: purpose.to_owned() };
         self.own.as_deref().ok_or_else(not_owned)
     }
 
-    /// The address of the container that a fixture put beside the cluster.
+    /// The address of the container that a fixture started beside the cluster.
     pub fn address_beside(&self, namespace: &str, fixture: &str) -> Option<IpAddr> {
         self.own.as_ref()?.neighbour(namespace, fixture).map(|it| it.container.address)
     }
@@ -77,7 +79,7 @@ impl Access {
         }
     }
 
-    /// Resolves when the cluster is lost, which only its owner sees at once.
+    /// Resolves when the cluster is lost. Only an owner sees this at once: for other clusters it never resolves.
     pub async fn lost(&self) -> ClusterError {
         match &self.own {
             Some(own) => own.exited().await,
@@ -85,7 +87,8 @@ impl Access {
         }
     }
 
-    /// Bounds a wait of the cluster; past it the last lines of a node of ours are the evidence.
+    /// Limits the time of a wait for the cluster. If the limit is exceeded, the error contains the last log lines of
+    /// the node, provided that the harness owns the node.
     pub async fn within<T>(
         &self,
         what: &str,

@@ -4,7 +4,7 @@ use parallax_vocab::event::Failure;
 
 use parallax_engine::EngineError;
 
-/// Why there is no cluster. None of these says anything about the system under test.
+/// Why a cluster cannot be started or used. None of these errors says anything about the system under test.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// The engine could not start a container.
@@ -28,7 +28,7 @@ pub enum ClusterError {
         /// The client's reason.
         source: Box<kube::Error>,
     },
-    /// Something did not come about in time.
+    /// Something did not happen before its deadline.
     #[error("cluster {cluster}: {what} did not come about within {within_s} s")]
     Deadline {
         /// Which cluster.
@@ -50,17 +50,17 @@ pub enum ClusterError {
         /// Its last lines.
         lines: Vec<String>,
     },
-    /// The node's container runtime did not do as it was told.
+    /// A command of the node's container runtime failed.
     #[error("`{command}` on the node ended with {code}: {said}")]
     Runtime {
         /// The command.
         command: String,
         /// Its exit code.
         code: i64,
-        /// What it wrote.
+        /// Its output.
         said: String,
     },
-    /// Only the owner of a cluster can do this, and it belongs to somebody else.
+    /// Only the owner of a cluster can do this, and the harness does not own it.
     #[error("cluster {cluster} is not the harness's own: cannot {purpose}")]
     NotOwned {
         /// Which cluster.
@@ -71,7 +71,7 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
-    /// The failure as a person reads it.
+    /// The failure as it is shown to the user.
     pub fn failure(&self) -> Failure {
         let (fix, evidence) = match self {
             Self::Engine(error) => {
@@ -89,8 +89,8 @@ impl ClusterError {
     }
 }
 
-/// The fix where a node's lines show that the machine's limit of inotify instances was reached: other runs' nodes count
-/// too, so it cannot be known beforehand.
+/// The fix, if a node's log shows that the machine's limit of inotify instances was reached. This cannot be predicted
+/// before the start, because the nodes of other runs count too.
 fn limit_reached(lines: &[String]) -> Option<String> {
     let reached = lines.iter().any(|line| line.contains("inotify") && line.contains("too many open files"));
     reached.then(|| {

@@ -1,4 +1,4 @@
-//! What a kubeconfig says, and the Kubernetes client for it.
+//! Reads and adapts a kubeconfig, and builds the Kubernetes client for it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,19 +12,22 @@ use serde_json::Value;
 
 use super::transport;
 
-/// A connection, its TLS included, is made by then, or the apiserver does not answer.
+/// Time limit for opening a connection, including TLS. After it the apiserver counts as not answering.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Where a test has put something before the apiserver (`address:port`), as `tests/it/e2e/unanswered.rs` does.
+/// The variable with the address (`address:port`) of a proxy that a test puts in front of the apiserver, as
+/// `tests/it/e2e/unanswered.rs` does.
 const BEFORE_APISERVER: &str = "PARALLAX_TEST_APISERVER";
 
-/// Where the apiserver is met that is published there.
+/// The address at which the harness connects to an apiserver with this published address: the test's proxy, if there is
+/// one.
 pub(super) fn met_at(published: SocketAddr) -> SocketAddr {
     let before = std::env::var(BEFORE_APISERVER).ok();
     before.and_then(|it| it.parse().ok()).unwrap_or(published)
 }
 
-/// The kubeconfig that a node wrote, as it holds on this machine: the apiserver where its port is published.
+/// The kubeconfig that a node wrote, changed for use on this machine: its server is the published port of the
+/// apiserver.
 pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, String> {
     let mut kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| error.to_string())?;
     for cluster in &mut kubeconfig.clusters {
@@ -35,8 +38,8 @@ pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, St
     Ok(kubeconfig)
 }
 
-/// A client for a kubeconfig. No proxy of the caller's environment is used, and each call ends in time
-/// ([`transport`]).
+/// A client for a kubeconfig. It ignores the proxy variables of the caller's environment, and each of its calls has a
+/// time limit ([`transport`]).
 pub async fn client(kubeconfig: Kubeconfig) -> Result<Client, String> {
     let options = KubeConfigOptions::default();
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| error.to_string())?;
@@ -47,7 +50,7 @@ pub async fn client(kubeconfig: Kubeconfig) -> Result<Client, String> {
     Ok(transport::bounded(client, transport::CALL_WITHIN))
 }
 
-/// The certificate authority of the apiserver (PEM), as the kubeconfig that a node wrote embeds it.
+/// The certificate authority of the apiserver (PEM), which is embedded in the kubeconfig that a node wrote.
 pub fn authority(kubeconfig: &str) -> Result<String, String> {
     let kubeconfig = Kubeconfig::from_yaml(kubeconfig).map_err(|error| error.to_string())?;
     let mut clusters = kubeconfig.clusters.into_iter().filter_map(|it| it.cluster);

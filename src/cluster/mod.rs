@@ -1,8 +1,9 @@
-//! A cluster: [`Access`], which is what everybody uses of one, and [`Own`], the owner's side of one that the harness started as
-//! k3s in a container with its outside world beside it.
+//! Clusters. [`Access`] is the part that all other code uses. [`Own`] is the owner's side of a cluster that the harness
+//! started: k3s in a container, with its world beside it.
 //!
-//! **Architecture Invariant:** only the owner's side (`node`, `own`, `runtime`, and `run::own`) knows containers, air-gap folders,
-//! `ctr` and ports published on loopback. Whoever needs it asks [`Access::own`], which a foreign cluster refuses with a reason.
+//! **Architecture Invariant:** only the owner's side (`node`, `own`, `runtime`, and `run::own`) knows containers,
+//! air-gap folders, `ctr` and ports published on loopback. Code that needs them calls [`Access::own`], which returns an
+//! error with a reason if the harness does not own the cluster.
 //!
 //! **Architecture Invariant:** only this room builds a Kubernetes client. The published `rancher/k3s` image and the
 //! source-built node image are started in exactly the same way; the contract between them is docs/facts.md#k3s.

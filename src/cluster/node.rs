@@ -22,9 +22,10 @@ use parallax_plan::{ClusterPlan, custom_config_map};
 
 /// Port of the apiserver.
 const API_PORT: u16 = 6443;
-/// What k3s prints when its server is up.
+/// The log line that k3s prints when its server is up.
 const READY_LINE: &str = "k3s is up and running";
-/// How long a node may take from its container's start to that line. Cold disks and two cores included.
+/// How long a node may take from its container's start to [`READY_LINE`]. This is enough for a machine with two cores
+/// and a cold disk cache.
 pub const UP_WITHIN: Duration = Duration::from_mins(2);
 /// Where k3s looks for manifests and images (docs/facts.md#paths-and-flags-of-k3s).
 const MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
@@ -49,10 +50,10 @@ const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const AUTHENTICATION: &str = "/etc/parallax/authentication.yaml";
 const RESOLV_CONF: &str = "/etc/parallax/resolv.conf";
 
-/// What the node unpacks and writes for its pods: gone with it, so nothing need reach a disk. containerd waits for the disk
-/// at each step of each container.
+/// The folders in which the node unpacks images and writes its pods' files. They are removed with the node, so they
+/// need not be on a disk. Memory is faster, because containerd waits for the disk at each step of each container.
 const UNPACKED: [&str; 2] = ["/var/lib/rancher/k3s/agent/containerd", "/var/lib/kubelet"];
-/// With so much memory free, it is kept in memory.
+/// If at least this much memory is available, the [`UNPACKED`] folders are kept in memory.
 const IN_MEMORY_MIB: u64 = 8 * 1024;
 
 /// The images that a cluster is started with.
@@ -62,27 +63,28 @@ pub struct Images {
     pub node: String,
     /// The agent image, for the world.
     pub agent: String,
-    /// References of the images that places outside the cluster are in, by image name.
+    /// References of the images of vantages outside the cluster, by image name.
     pub outside: BTreeMap<String, String>,
-    /// Image archives for the node's airgap folder, by image name. A cluster gets those that its plan names.
+    /// Image archives for the node's air-gap folder, by image name. A cluster gets those that its plan names.
     pub archives: Vec<(String, PathBuf)>,
-    /// Names of those that every node gets.
+    /// Names of the archives that every node gets.
     pub everywhere: BTreeSet<String>,
 }
 
-/// What is there before a cluster starts.
+/// What exists before a cluster starts.
 #[derive(Debug)]
 pub struct Beside {
     /// The engine's network.
     pub network: Network,
-    /// What stands on it.
+    /// The fixtures' containers that already run on the network.
     pub neighbours: Vec<Neighbour>,
-    /// Who issues the apiserver's certificate, where something beside the cluster trusts it beforehand; else the cluster
-    /// makes its own.
+    /// The authority that issues the apiserver's certificate, if a container beside the cluster must trust it before
+    /// the cluster starts. With `None`, the cluster creates its own authority.
     pub authority: Option<Issuer>,
 }
 
-/// Starts the world and the node on a network, beside what stands there already, and returns when the apiserver answers.
+/// Starts the world and the node on the network of `beside`, where fixtures' containers may already run. Returns when
+/// k3s reports that its server is up.
 pub async fn start(
     site: &Site,
     plan: &ClusterPlan,
@@ -133,10 +135,10 @@ pub async fn start(
         authority,
         issuer: ISSUER.to_owned(),
         outside: View { name_servers: vec![world.name_server()], detours: world.detours(), ..View::default() },
-        // On the cluster's own network the edge is at its real address.
+        // Containers on the cluster's network reach the edge at its real address, so they need no detours.
         beside: View { name_servers: vec![world.name_server_within()], ..View::default() },
         edge: Some(world.address()),
-        // What a pod sends out of the cluster, the node sends on in its own name.
+        // The node replaces a pod's source address with its own when a packet leaves the cluster.
         egress: Some(node.address),
         own: Some(Arc::new(Own {
             engine: site.engine().clone(),
@@ -247,13 +249,13 @@ fn machine_spec(
     spec
 }
 
-/// The address of what a fixture put beside the cluster.
+/// The address of the container that a fixture started beside the cluster.
 fn address_of(world: &World, namespace: &str, fixture: &str) -> Option<IpAddr> {
     let mut all = world.neighbours().iter();
     all.find(|it| it.namespace == namespace && it.fixture == fixture).map(|it| it.container.address)
 }
 
-/// `k3s server` with what the harness needs and the plan's traits.
+/// The arguments of `k3s server`: those that the harness needs and those of the plan's traits.
 fn arguments(plan: &ClusterPlan) -> Vec<String> {
     let mut arguments: Vec<String> =
         ["server", "--disable", "traefik,servicelb,metrics-server,local-storage", "--resolv-conf", RESOLV_CONF]
@@ -271,17 +273,18 @@ fn arguments(plan: &ClusterPlan) -> Vec<String> {
         Some(Discovery::Anonymous) => vec!["anonymous-auth=true".to_owned()],
     };
     if !opening.is_empty() {
-        // Its default is the node's address, which need not be in the certificate (docs/facts.md#issuer-and-discovery).
+        // The default URI has the node's address, which need not be in the certificate
+        // (docs/facts.md#issuer-and-discovery).
         pass("--kube-apiserver-arg", &[format!("service-account-jwks-uri={ISSUER}/openid/v1/jwks")]);
     }
     pass("--kube-apiserver-arg", &opening);
-    // After the opening: of equal names the last one counts.
+    // The traits' flags come after `opening`: if a flag is given twice, the last one counts.
     pass("--kube-apiserver-arg", &plan.traits.apiserver_args);
     pass("--kubelet-arg", &plan.traits.kubelet_args);
     arguments
 }
 
-/// Nobody in particular may ask for the two discovery paths, and for nothing else (docs/facts.md#issuer-and-discovery).
+/// Allows anonymous requests to the two discovery paths and to nothing else (docs/facts.md#issuer-and-discovery).
 fn narrow_opening() -> Value {
     json!({
         "apiVersion": "apiserver.config.k8s.io/v1",

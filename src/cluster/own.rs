@@ -1,5 +1,6 @@
-//! The owner's side of a cluster that the harness started: its node, its outside world, and what stands beside it. Everything
-//! here needs the containers themselves, so nothing of it is to be had of somebody else's cluster.
+//! The owner's side of a cluster that the harness started: its node, its world, and the containers beside it.
+//! Everything here needs access to these containers, so none of it is available for a cluster that the harness does not
+//! own.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,13 +17,14 @@ use parallax_language::scenario::model::SERVER_NODE;
 use parallax_plan::ClusterPlan;
 use parallax_record::Noted as _;
 
-/// Lines of the node's log that accompany an error.
+/// How many of the last lines of the node's log an error contains.
 const EVIDENCE_LINES: usize = 40;
-/// Where k3s keeps the keys that sign ServiceAccounts' tokens: the current one, and (first made, or the only) the old.
+/// Where k3s keeps the keys that sign ServiceAccounts' tokens. The first file exists only after a rotation and has the
+/// current key. The second file has the key that k3s created first.
 const TOKEN_KEYS: [&str; 2] =
     ["/var/lib/rancher/k3s/server/tls/service.current.key", "/var/lib/rancher/k3s/server/tls/service.key"];
 
-/// What the owner of a cluster has in hand.
+/// The containers and secrets of a cluster that the harness owns.
 #[derive(Debug)]
 pub struct Own {
     pub(super) engine: Engine,
@@ -39,7 +41,7 @@ pub struct Own {
 }
 
 impl Own {
-    /// What the node's container is within the run.
+    /// The name of the node's container within the run.
     pub fn node_of(plan: &ClusterPlan) -> String {
         format!("{}-node", plan.name)
     }
@@ -66,7 +68,7 @@ impl Own {
         agents.chain([self.node.name.as_str(), self.world.container()]).chain(beside)
     }
 
-    /// Where on this machine a port of the edge is met.
+    /// The address on this machine at which a port of the edge is published.
     pub fn edge_on_this_machine(&self, port: u16) -> Option<SocketAddr> {
         self.world.detours().iter().find(|it| it.from.port() == port).map(|it| it.to)
     }
@@ -81,12 +83,13 @@ impl Own {
         Ok(Secret::new(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// The last lines of the outside world's log: every question that its name server was asked.
+    /// The last `tail` lines of the world's log, which has a line for each question to its name server.
     pub async fn asked_outside(&self, tail: usize) -> Result<Vec<String>, ClusterError> {
         Ok(self.engine.logs(self.world.container(), tail).await?)
     }
 
-    /// What the container that a fixture put beside the cluster wrote, of its last lines those whose instant counts.
+    /// The log of the container that a fixture started beside the cluster: of the last `tail` lines, those for whose
+    /// instant `counts` is true.
     pub async fn written_beside(
         &self,
         (namespace, fixture): (&str, &str),
@@ -115,7 +118,7 @@ impl Own {
     ///
     /// # Panics
     ///
-    /// Where the plan of the cluster does not name the image: each that it names has a container.
+    /// If the plan of the cluster does not name the image. Each image that the plan names has a container.
     pub async fn vantage(&self, image: &str) -> Result<Vantage, ProbeError> {
         let container = self.outside.get(image).expect("a cluster starts a container for each image that is named");
         Ok(Vantage::Container(ContainerSession::open(&self.engine, &container.name).await?))
@@ -142,7 +145,7 @@ impl Own {
         Ok(lives)
     }
 
-    /// The container that a fixture of a namespace put beside the cluster.
+    /// The container that a fixture of a namespace started beside the cluster.
     pub(super) fn neighbour(&self, namespace: &str, fixture: &str) -> Option<&Neighbour> {
         let mut all = self.world.neighbours().iter();
         all.find(|it| it.namespace == namespace && it.fixture == fixture)
@@ -164,7 +167,7 @@ impl Own {
         }
     }
 
-    /// What the node said last, for evidence.
+    /// The last lines of the node's log, as evidence for an error.
     pub(super) async fn last_lines(&self) -> Vec<String> {
         let lines = self.engine.logs(&self.node.name, EVIDENCE_LINES).await;
         lines.unwrap_or_else(|error| vec![format!("(the node's log cannot be read: {error})")])

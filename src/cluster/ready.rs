@@ -1,4 +1,4 @@
-//! When a cluster is ready. Each of these watches; none polls.
+//! Waits until a cluster is ready. Each function uses a watch; none polls.
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Node, ServiceAccount};
@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::until::{Ended, pauses, until};
 use parallax_record::in_full;
 
-/// Resolves when a node says that it is ready; the caller bounds it. A watch that breaks, as they do while a node starts,
-/// is begun again.
+/// Resolves when a node reports that it is ready. The caller sets the time limit. A watch that breaks is started again,
+/// because watches often break while a node starts.
 pub async fn nodes_ready(client: Client) {
     let nodes: Api<Node> = Api::all(client);
     let mut seen = Box::pin(watcher(nodes, watcher::Config::default()).backoff(pauses()).applied_objects());
@@ -21,7 +21,7 @@ pub async fn nodes_ready(client: Client) {
             Err(error) => tracing::debug!(error = in_full(&error), "the watch of the nodes broke and is begun again"),
         }
     }
-    // The end of a stream says nothing about a node.
+    // The end of the stream does not mean that a node is ready.
     std::future::pending::<()>().await;
 }
 
@@ -30,7 +30,7 @@ fn is_ready(node: &Node) -> bool {
     conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True")
 }
 
-/// Waits until a namespace has its default ServiceAccount: before, no pod can be created there.
+/// Waits until a namespace has its default ServiceAccount. No pod can be created in the namespace before that.
 pub async fn service_account_ready(client: Client, namespace: &str, deadline: Instant) -> Ended<ServiceAccount> {
     let accounts: Api<ServiceAccount> = Api::namespaced(client, namespace);
     until(&accounts, "default", |it: Option<&ServiceAccount>| it.is_some(), deadline).await

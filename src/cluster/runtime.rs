@@ -1,5 +1,6 @@
-//! The container runtime of a node of ours: the one way to a container's main process that does not go through the apiserver.
-//! Published k3s and the source-built node both have containerd's `ctr` on the path, with their own socket as its default.
+//! The container runtime of a node that the harness owns. It is the only way to signal a container's main process
+//! without the apiserver. The published k3s image and the source-built node both have containerd's `ctr` in `PATH`, and
+//! its default socket is the node's own.
 
 use std::time::Duration;
 
@@ -8,22 +9,23 @@ use super::own::Own;
 
 /// The namespace in which the kubelet keeps its containers in containerd.
 const NAMESPACE: &str = "k8s.io";
-/// What containerd says of a task that has ended (`errdefs.ErrNotFound`, and the shim's own words).
+/// How containerd reports a task that has ended (`errdefs.ErrNotFound`, and the message of the shim).
 const ENDED: [&str; 2] = ["not found", "process already finished"];
 /// How long the runtime may take to deliver a signal.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(20);
 
-/// What became of a signal.
+/// The result of sending a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signalled {
     /// The runtime delivered it.
     Delivered,
-    /// The container does not run.
+    /// The container is not running.
     NotRunning,
 }
 
 impl Own {
-    /// Sends a signal to the main process of a container, which a pod's status names: `containerd://ID`.
+    /// Sends a signal to the main process of a container. `container_id` is the id from the pod's status:
+    /// `containerd://ID`.
     pub async fn signal(&self, container_id: &str, signal: &str) -> Result<Signalled, ClusterError> {
         let command = ["ctr", "--namespace", NAMESPACE, "tasks", "kill", "--signal", signal, bare(container_id)];
         let delivered = self.exec(&command, DELIVERED_WITHIN).await?;
@@ -36,7 +38,8 @@ impl Own {
         Err(ClusterError::Runtime { command: command.join(" "), code: delivered.code, said: delivered.output })
     }
 
-    /// Kills the main processes of containers at once. What comes back is what the runtime complains of.
+    /// Kills the main processes of several containers at the same time. Returns the runtime's error output, if it wrote
+    /// any.
     pub async fn kill_at_once(
         &self,
         container_ids: impl Iterator<Item = &str>,
@@ -44,7 +47,7 @@ impl Own {
         let one = |id: &str| format!("ctr --namespace {NAMESPACE} tasks kill --signal SIGKILL {} &", bare(id));
         let script = format!("{} wait", container_ids.map(one).collect::<Vec<_>>().join(" "));
         let delivered = self.exec(&["sh", "-c", &script], DELIVERED_WITHIN).await?;
-        // `wait` succeeds whatever its jobs did: what the runtime complains of is written.
+        // `wait` without arguments succeeds even if a job failed, so only the output shows a failure.
         let said = delivered.output.trim();
         Ok((!said.is_empty()).then(|| said.to_owned()))
     }

@@ -1,10 +1,10 @@
-//! A workload's selector, as the apiserver takes it in a query.
+//! Converts a workload's selector into the form that the apiserver accepts in a query.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::Selector;
 
-/// The labels by which a workload finds its pods. In a query the empty selector means all pods; of a workload it means
-/// none, and is an error.
+/// The label selector by which a workload finds its pods. An empty selector is an error: for a workload it selects no
+/// pods, but in a query it selects all pods.
 pub fn selector(of: LabelSelector) -> Result<String, String> {
     let labels = Selector::try_from(of).map_err(|why| format!("its selector: {why}"))?.to_string();
     if labels.is_empty() { Err("its selector selects nothing".to_owned()) } else { Ok(labels) }

@@ -1,4 +1,4 @@
-//! An apiserver for tests: it does with each request what it is told.
+//! A fake apiserver for tests. The test decides how it handles each request.
 
 use std::time::Duration;
 
@@ -10,21 +10,22 @@ use tokio::task::JoinSet;
 
 use super::transport;
 
-/// What becomes of a request.
+/// How the fake apiserver handles a request.
 #[derive(Clone, Debug)]
 pub(super) enum Does {
-    /// The connection is reset.
+    /// Reset the connection.
     Reset,
-    /// It is answered, and the connection ends.
+    /// Send this status and body, then close the connection.
     Answer(u16, String),
-    /// The answer begins with this, and does not end.
+    /// Send this beginning of a body, and never end the answer.
     Begin(String),
-    /// Nothing.
+    /// Keep the connection open and send nothing.
     Nothing,
 }
 
-/// A client of an apiserver that does with the n-th request, of which the first line is given, what `script` says. It ends with
-/// the set. Its calls are bounded by `within`.
+/// Starts a fake apiserver and returns a client for it. `script` gets the number of a request (the first is 1) and its
+/// first line, and decides how it is handled. The server stops when the returned set is dropped. `within` limits each
+/// call of the client.
 pub(super) async fn apiserver(
     within: Duration,
     script: impl Fn(usize, &str) -> Does + Send + Sync + 'static,
@@ -71,7 +72,7 @@ pub(super) async fn apiserver(
     (transport::bounded(Client::try_from(config).unwrap(), within), tasks)
 }
 
-/// A status of the apiserver.
+/// An answer with a Kubernetes `Status` object.
 pub(super) fn status(code: u16, message: &str) -> Does {
     let reason = if code == 404 { "NotFound" } else { "X" };
     let body = serde_json::json!({

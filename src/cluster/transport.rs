@@ -1,8 +1,9 @@
-//! How calls to the apiserver end: each is bounded, and tried again for a moment where that is safe.
+//! Time limits and retries for calls to the apiserver. Each call has a time limit, and is retried a few times if that
+//! is safe.
 //!
-//! The client's own policy is switched off: it sleeps through a steady 503 for minutes, and gives up at once where a
-//! connection is reset. Watches, followed logs and exec sessions have deadlines of their own; only their beginning is
-//! this module's.
+//! kube's own retry policy is switched off: it retries a constant 503 for minutes, and gives up at once if a connection
+//! is reset. Watches, followed logs and exec sessions have their own deadlines; this module only handles how they
+//! start.
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -17,10 +18,11 @@ use tokio::time::Instant;
 
 use parallax_record::in_full;
 
-/// A call that is no stream has ended by then, its body included: nothing that is asked for takes the apiserver a second.
+/// Time limit for a call that is not a stream, including its body. It is generous: the apiserver answers all our calls
+/// within a second.
 pub(super) const CALL_WITHIN: Duration = Duration::from_secs(30);
-/// The pauses before a call is made again. Long enough for the pause that the apiserver asks for where it has too much to
-/// do (one second), and short beside the deadline of any step.
+/// The pauses before each retry of a call. In total they are longer than the pause that an overloaded apiserver asks
+/// for (one second), and much shorter than the deadline of any step.
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(50), Duration::from_millis(150), Duration::from_millis(400), Duration::from_secs(1)];
 
@@ -33,8 +35,9 @@ struct Unanswered {
     within: Duration,
 }
 
-/// Whether an error says nothing about what was asked for: no answer came, or the apiserver had too much to do or was
-/// itself out of order. Where a webhook is to blame the apiserver says 500 too, but that is the cluster's own doing.
+/// Whether an error says nothing about the requested object: no answer came, or the apiserver was overloaded or failed
+/// itself. The apiserver also answers 500 if a webhook fails. That is not transient, because the webhook belongs to the
+/// system under test.
 pub fn is_transient(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => {
@@ -49,13 +52,13 @@ pub fn is_transient(error: &kube::Error) -> bool {
     }
 }
 
-/// A client whose calls are bounded.
+/// A client whose calls have a time limit.
 pub(super) fn bounded(client: Client, within: Duration) -> Client {
     let namespace = client.default_namespace().to_owned();
     Client::new(Bounded { client, within }, namespace)
 }
 
-/// The service between the client that the harness uses and the one that holds the connections.
+/// The service between the client that the harness uses and the inner client, which owns the connections.
 struct Bounded {
     client: Client,
     within: Duration,
@@ -67,7 +70,7 @@ impl tower_service::Service<Request<Body>> for Bounded {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, kube::Error>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), kube::Error>> {
-        // The inner client waits for its own readiness when it sends.
+        // Nothing to wait for: the inner client waits until it is ready when it sends.
         Poll::Ready(Ok(()))
     }
 
@@ -77,7 +80,7 @@ impl tower_service::Service<Request<Body>> for Bounded {
     }
 }
 
-/// Sends a request, and sends it again where it failed in a way that may pass and where twice is the same as once.
+/// Sends a request. Sends it again if the failure may be temporary and the request can safely be repeated.
 async fn send(client: &Client, request: Request<Body>, within: Duration) -> Result<Response<Body>, kube::Error> {
     let call = Call::of(&request, within);
     let deadline = Instant::now() + within;
@@ -93,13 +96,13 @@ async fn send(client: &Client, request: Request<Body>, within: Duration) -> Resu
             return sent;
         }
         tracing::debug!(method = %call.method, path = call.path, %why, "the apiserver is asked again");
-        // The apiserver gives no notice when it can be reached again.
+        // There is no event to wait for: the apiserver does not signal that it is reachable again.
         tokio::time::sleep(*pause).await;
         next = Some(copy);
     }
 }
 
-/// One try. The body of a call that is no stream is read here, so that it is within the bound too.
+/// One try. If the call is not a stream, its body is read here, so that the time limit includes it.
 async fn once(client: &Client, request: Request<Body>, call: &Call) -> Result<Response<Body>, kube::Error> {
     let response = client.send(request).await?;
     if call.streams {
@@ -109,7 +112,7 @@ async fn once(client: &Client, request: Request<Body>, call: &Call) -> Result<Re
     Ok(Response::from_parts(parts, Body::from(body.collect_bytes().await?)))
 }
 
-/// The same request once more, where its body is at hand.
+/// A copy of a request; `None` if its body is a stream and cannot be copied.
 fn copy(request: &Request<Body>) -> Option<Request<Body>> {
     let mut copy = Request::new(request.body().try_clone()?);
     *copy.method_mut() = request.method().clone();
@@ -120,16 +123,16 @@ fn copy(request: &Request<Body>) -> Option<Request<Body>> {
     Some(copy)
 }
 
-/// What there is to know of a request before it is sent.
+/// The properties of a request that decide its time limit and its retries.
 struct Call {
     method: Method,
     path: String,
     within: Duration,
-    /// Its answer comes bit by bit: a log, a watch, or a connection that is upgraded.
+    /// The answer is a stream: a log, a watch, or an upgraded connection.
     streams: bool,
-    /// Its answer may begin late: a container that is followed may be silent for long.
+    /// The answer may start late: a followed container may write nothing for a long time.
     silent: bool,
-    /// To do it twice is the same as to do it once.
+    /// The request is idempotent.
     repeatable: bool,
 }
 
@@ -167,7 +170,7 @@ impl Call {
         })
     }
 
-    /// Why the call is to be made again, if it is.
+    /// The reason to retry the call; `None` if it must not be retried.
     fn again(&self, sent: &Result<Response<Body>, kube::Error>) -> Option<String> {
         match sent {
             Ok(response) => {
@@ -176,7 +179,7 @@ impl Call {
                 let out = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT);
                 (busy || (out && self.repeatable)).then(|| status.to_string())
             }
-            // Where there was no connection nothing was sent.
+            // If no connection was made, nothing was sent, so every request can be repeated.
             Err(error) if never_sent(error) || (self.repeatable && is_transient(error)) => Some(in_full(error)),
             Err(_) => None,
         }
@@ -204,7 +207,8 @@ mod tests {
     use super::*;
     use crate::cluster::testing::{Does, apiserver, status};
 
-    /// A client whose first requests come to this, and all others to an answer; and how many were made.
+    /// A client of a fake apiserver that handles the first requests as `does` says and answers all others with 200; and
+    /// the number of requests so far.
     async fn first(does: Vec<Does>) -> (Client, Arc<AtomicUsize>, tokio::task::JoinSet<()>) {
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&asked);
@@ -259,7 +263,7 @@ mod tests {
                 assert!(is_transient(&error), "{error:?}");
                 assert_eq!(asked.load(Ordering::Relaxed), 1, "{method} {kind}");
             }
-            // Nothing was done of what the apiserver had no time for.
+            // With 429 the apiserver has not carried out the request, so it is repeated.
             let (client, asked, _server) = first(vec![status(429, "slower")]).await;
             ask(&client, method, kind).await.expect("the second time");
             assert_eq!(asked.load(Ordering::Relaxed), 2);

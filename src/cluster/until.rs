@@ -1,4 +1,5 @@
-//! The one wait for an object: watched until a condition holds, whatever becomes of the watch in between.
+//! The only function that waits for an object: it watches the object until a condition holds, even if the watch breaks
+//! in between.
 
 use std::fmt::Debug;
 use std::pin::pin;
@@ -16,27 +17,29 @@ use tokio::time::Instant;
 use super::transport::is_transient;
 use parallax_record::in_full;
 
-/// The pauses before a watch that broke is begun again: the shortest and the longest.
+/// The shortest and the longest pause before a broken watch is started again.
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
-/// The last look at the deadline may take this long.
+/// How long a single request may take that is made at the deadline, or to see whether the apiserver answers.
 const LOOK_WITHIN: Duration = Duration::from_secs(3);
 
 /// How a wait ended.
 #[derive(Debug)]
 pub enum Ended<K> {
-    /// The condition holds for this; none where the object does not exist.
+    /// The condition holds for this object; `None` if the object does not exist.
     Met(Option<K>),
-    /// At the deadline the apiserver answered, and the condition did not hold for this.
+    /// At the deadline the apiserver answered, and the condition did not hold for this object (`None` if it does not
+    /// exist).
     NotMet(Option<K>),
-    /// At the deadline the apiserver could not be asked, and why: this says nothing about the object.
+    /// At the deadline the apiserver did not answer, for this reason. This says nothing about the object.
     Unseen(String),
 }
 
-/// Waits until a condition holds for an object, or for its absence.
+/// Waits until a condition holds for an object or for its absence.
 ///
-/// A watch that fails is begun again after a pause. At the deadline the object is looked at once more: a watch is as
-/// silent where nothing happens as where nobody answers, and only the first may be blamed on the system under test.
+/// A watch that fails is started again after a pause. At the deadline the object is requested once more. A watch
+/// without events can mean that nothing changed or that the apiserver does not answer, and only the first is a fault of
+/// the system under test.
 pub async fn until<K>(api: &Api<K>, name: &str, condition: impl Condition<K>, deadline: Instant) -> Ended<K>
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
@@ -50,10 +53,10 @@ where
                 Err(error) => tracing::debug!(name, error = in_full(&error), "a watch broke and is begun again"),
             }
         }
-        // The end of a stream says nothing about the object.
+        // The end of the stream does not mean that the condition holds.
         std::future::pending().await
     };
-    // Boxed: the watch's buffers would stand in every future around this one.
+    // Boxed, so that the watch's buffers do not enlarge every future that awaits this one.
     if let Ok(object) = tokio::time::timeout_at(deadline, Box::pin(watched)).await {
         return Ended::Met(object);
     }
@@ -65,11 +68,12 @@ where
     }
 }
 
-/// Whether the apiserver answers now, and why not: what nobody said may not have happened, or was not to be heard.
+/// Whether the apiserver answers now; the error says why not. Callers use it when they received no event: either
+/// nothing happened, or the apiserver could not report it.
 pub async fn answers(client: &Client) -> Result<(), String> {
     match tokio::time::timeout(LOOK_WITHIN, client.apiserver_version()).await {
         Ok(Err(error)) if is_transient(&error) => Err(in_full(&error)),
-        // A refusal is an answer too.
+        // A refusal is also an answer.
         Ok(_) => Ok(()),
         Err(_) => Err(silent()),
     }
@@ -79,18 +83,18 @@ fn silent() -> String {
     format!("the apiserver has not answered within {} s", LOOK_WITHIN.as_secs())
 }
 
-/// The pauses between two tries of a watch, each twice as long as the one before it. kube's own grow to half a minute, which is
-/// longer than most waits last.
+/// The pauses between two tries of a watch. Each pause is twice as long as the previous one, up to two seconds. kube's
+/// own pauses grow to half a minute, which is longer than most waits.
 #[derive(Clone, Debug)]
 pub struct Pauses(Duration);
 
-/// The pauses of a watch that begins.
+/// The pauses for a new watch.
 pub fn pauses() -> Pauses {
     Pauses(SHORTEST)
 }
 
 impl Pauses {
-    /// The next one.
+    /// The next pause.
     pub fn pause(&mut self) -> Duration {
         let pause = self.0;
         self.0 = LONGEST.min(pause * 2);
@@ -152,7 +156,7 @@ mod tests {
             _ if watches(line) && number > 14 => {
                 Does::Begin(format!("{}\n", json!({ "type": "ADDED", "object": map() })))
             }
-            // It ends at once: that is no news of the object.
+            // The watch ends at once, which says nothing about the object.
             _ if watches(line) => Does::Answer(200, String::new()),
             _ => listed(),
         })
@@ -173,7 +177,7 @@ mod tests {
         let ended = until(&Api::<ConfigMap>::namespaced(client.clone(), "n"), "a", there, soon()).await;
         assert!(matches!(ended, Ended::NotMet(None)), "{ended:?}");
 
-        // The watch is as silent; the apiserver is gone.
+        // Again the watch has no events, but now the apiserver does not answer.
         let (client, _server) = apiserver(BOUND, |_, line| match line {
             line if watches(line) => Does::Begin(String::new()),
             line if line.contains("/a") => Does::Nothing,
