@@ -1,8 +1,8 @@
-//! Rules in the Corefile itself, as a person writes them who edits `ConfigMap` coredns.
+//! Writes DNS rules into the Corefile itself, as an administrator does who edits the `ConfigMap` coredns.
 //!
 //! k3s owns that `ConfigMap` and applies its own manifest again at each start, which undoes the change
 //! (docs/facts.md#coredns-on-k3s). So `coredns-custom` is the better place. CoreDNS takes a while to read a changed
-//! Corefile, so it is restarted.
+//! Corefile, so it is restarted here.
 
 use std::time::Duration;
 
@@ -23,14 +23,15 @@ const NAMESPACE: &str = "kube-system";
 const NAME: &str = "coredns";
 /// The key of the Corefile.
 const KEY: &str = "Corefile";
-/// The line with which the server block begins that answers for everything.
+/// The first line of the server block that answers for all names.
 const BLOCK: &str = ".:53 {";
-/// Told to the Deployment, so that its pods are replaced.
+/// The annotation that is set on the Deployment's pod template, so that its pods are replaced.
 const ANNOTATION: &str = "io.parallax/corefile";
-/// CoreDNS is deployed while the node comes up; from a cold node this is a long wait.
+/// Time limit for each wait. It is long because k3s deploys CoreDNS while the node starts, which takes long on a cold
+/// machine.
 const WITHIN: Duration = Duration::from_secs(90);
 
-/// Writes rules into the Corefile and waits until a CoreDNS that has read them answers.
+/// Writes rules into the Corefile, restarts CoreDNS and waits until the new pods are available.
 pub async fn write_into_corefile(client: &Client, rules: &[&DnsRule]) -> Result<(), ApplyError> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
     let there = until(&maps, NAME, |it: Option<&ConfigMap>| corefile(it).is_some(), Instant::now() + WITHIN);
@@ -69,7 +70,7 @@ fn corefile(map: Option<&ConfigMap>) -> Option<&str> {
     map?.data.as_ref()?.get(KEY).map(String::as_str)
 }
 
-/// The Corefile with rules at the beginning of the server block that answers for everything.
+/// The Corefile with rules at the beginning of the server block that answers for all names.
 fn with_rules(text: &str, rules: &[&DnsRule]) -> Option<String> {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let block = lines.iter().position(|line| line.trim() == BLOCK)?;

@@ -1,4 +1,4 @@
-//! Bringing up one environment: its namespace, secrets, fixtures and pods to look from.
+//! Brings up one environment: its namespace, secrets, fixtures and vantage pods.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,14 +26,14 @@ use parallax_language::fixture::{Export, ReadyWhen};
 use parallax_language::scenario::model::CLUSTER_AUTHORITY;
 use parallax_plan::EnvironmentPlan;
 
-/// How long a namespace may take to get its ServiceAccount and its pods to look from. Images are on the node already.
+/// How long a namespace may take to get its ServiceAccount and its vantage pods. The images are already on the node.
 const PODS_WITHIN: Duration = Duration::from_mins(1);
-/// The image of a vantage that names none.
+/// The image of a vantage that does not name an image.
 const AGENT_IMAGE: &str = "agent";
 /// Names of vantage pods begin like this.
 const VANTAGE_PREFIX: &str = "vantage-";
 
-/// An environment that stands.
+/// An environment that has been brought up.
 #[derive(Debug)]
 pub struct Environment {
     /// Its namespace.
@@ -46,15 +46,15 @@ pub struct Environment {
     pub signing_keys: BTreeMap<String, Key>,
     /// Exports that name an object's field, by fixture id and export.
     pub fields: BTreeMap<(String, String), String>,
-    /// The uids of the objects that the fixtures brought.
+    /// The UIDs of the objects that were applied for the fixtures.
     pub made: BTreeSet<String>,
-    /// Pods to look from, by their name in the plan: name and address.
+    /// The name and the address of each vantage pod, by the vantage's name in the plan.
     pub pods: BTreeMap<String, (String, String)>,
-    /// Workloads that did not become ready. Where there are any, nothing else is to be looked at.
+    /// Entries of `ready` that were not met. If there are any, the steps of the flow must not run.
     pub unready: Vec<Unready>,
 }
 
-/// What is made for an environment before anything of it exists.
+/// The certificates, credentials and keys that are generated for an environment before it is brought up.
 #[derive(Debug)]
 pub struct Belongings {
     /// Its certificates.
@@ -65,7 +65,8 @@ pub struct Belongings {
     pub signing_keys: BTreeMap<String, Key>,
 }
 
-/// Issues an environment's certificates and makes up its credentials. Secrets are handed to `redact` before they are used.
+/// Issues an environment's certificates and generates its credentials. Each secret is passed to `redact` before it is
+/// used.
 pub fn prepare(
     plan: &EnvironmentPlan,
     start: OffsetDateTime,
@@ -83,8 +84,8 @@ pub fn prepare(
     Ok(belongings)
 }
 
-/// Makes everything that the plan says, side by side as far as one thing does not need another, and waits until the
-/// fixtures' workloads and the pods to look from are ready, or until what is `declared` to fail has failed.
+/// Creates all objects of the plan, concurrently where one does not need another. Waits until the fixtures' workloads
+/// and the vantage pods are ready, or until the failures in `declared` have been observed.
 pub async fn bring_up(
     applier: &Applier,
     plan: &EnvironmentPlan,
@@ -157,7 +158,8 @@ async fn apply_all(
     for edge in &plan.edges {
         manifests.push((objects::edge_service(edge), format!("edge of {}", edge.fixture)));
     }
-    // Kinds come first, then what pods stand on: one that does not find its Secret is told so, and waits out a pause.
+    // Kinds come first, then the objects that pods need. A pod that starts before its Secret exists fails, and the
+    // kubelet tries it again only after a pause.
     let (kinds, others): (Vec<_>, Vec<_>) = manifests.iter().partition(|(manifest, _)| is_kind(manifest));
     let (stood_on, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|(manifest, _)| is_stood_on(manifest));
     let mut objects = Vec::new();
@@ -178,8 +180,8 @@ async fn apply_all(
     Ok(objects)
 }
 
-/// Waits side by side for the workloads that fixtures wait for, as long as there is anything to be learnt. What comes
-/// back did not become ready.
+/// Waits concurrently for the `ready` entries of all fixtures, until all have ended or [`Declared::settled`] holds.
+/// Returns the entries that were not met.
 async fn unready(
     applier: &Applier,
     plan: &EnvironmentPlan,
@@ -210,12 +212,12 @@ async fn unready(
     Ok(unready)
 }
 
-/// Whether it brings a kind, of which other objects may be.
+/// Whether the object defines a kind, which other objects may have.
 fn is_kind(manifest: &Value) -> bool {
     manifest["kind"].as_str() == Some("CustomResourceDefinition")
 }
 
-/// Whether a pod that begins before the object exists would have to begin again.
+/// Whether a pod may fail to start if this object does not exist yet.
 fn is_stood_on(manifest: &Value) -> bool {
     let kinds = ["ConfigMap", "Secret", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
     manifest["kind"].as_str().is_some_and(|kind| kinds.contains(&kind))
@@ -236,7 +238,7 @@ async fn vantage_pods(
         }
         Ended::Unseen(reason) => return Err(ApplyError::Watch { what: what.to_owned(), reason }),
     }
-    // The namespace's own comes from its controller; it is never ours to apply.
+    // Kubernetes creates the account `default` itself, so the harness never applies it.
     for account in plan.service_accounts.iter().filter(|name| *name != "default") {
         applier.apply(&objects::service_account(account), &plan.namespace, "ServiceAccount of a vantage").await?;
     }

@@ -1,4 +1,4 @@
-//! What can go wrong when an environment is made.
+//! What can go wrong when an environment is brought up.
 
 use parallax_vocab::event::Failure;
 
@@ -7,7 +7,7 @@ use crate::cluster::is_transient;
 use crate::tokens::TokenError;
 use parallax_record::in_full;
 
-/// Why an environment is not as the plan says.
+/// Why an environment could not be brought up as planned.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The apiserver refused an object.
@@ -20,7 +20,7 @@ pub enum ApplyError {
         /// The client's reason.
         source: Box<kube::Error>,
     },
-    /// An object is not one.
+    /// A manifest is not a valid Kubernetes object.
     #[error("{place}: {reason}")]
     NotAnObject {
         /// Where it is declared.
@@ -49,14 +49,14 @@ pub enum ApplyError {
         what: String,
         /// The namespace.
         namespace: String,
-        /// How long was waited, in seconds.
+        /// How long the harness waited, in seconds.
         within_s: u64,
-        /// The last thing that was seen.
+        /// The last observed state.
         reason: String,
         /// States, events and log lines of the namespace.
         evidence: Vec<String>,
     },
-    /// Something cannot become ready, however long one waits.
+    /// Something cannot become ready, no matter how long the harness waits.
     #[error("{what} in namespace {namespace} cannot become ready: {reason}")]
     Hopeless {
         /// The fixture's expectation, for example `store.ready`.
@@ -68,7 +68,7 @@ pub enum ApplyError {
         /// States, events and log lines of the namespace.
         evidence: Vec<String>,
     },
-    /// The apiserver could not be asked.
+    /// A request to the apiserver failed.
     #[error("cannot {doing}: {}", in_full(source))]
     Api {
         /// What was being done.
@@ -76,7 +76,7 @@ pub enum ApplyError {
         /// The client's reason.
         source: Box<kube::Error>,
     },
-    /// Something that the set-up stands on did not come in time.
+    /// Something that the set-up needs did not exist in time.
     #[error("{what} was not there after {within_s} s")]
     Late {
         /// What was waited for.
@@ -84,7 +84,7 @@ pub enum ApplyError {
         /// How long, in seconds.
         within_s: u64,
     },
-    /// Something could not be looked at any more, so that nothing is known of it.
+    /// An object could not be observed any more, so its state is unknown.
     #[error("nothing is known of {what}: {reason}")]
     Watch {
         /// What was watched.
@@ -95,7 +95,8 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    /// A refusal of an object by the apiserver; where it did not answer, or could not, the harness's own error.
+    /// The error for an object that could not be applied. If the apiserver did not answer or failed itself, this is an
+    /// error of the harness and not a refusal.
     pub(super) fn refused(resource: String, place: &str, source: Box<kube::Error>) -> Self {
         if is_transient(&source) {
             return Self::Api { doing: format!("apply {resource} ({place})"), source };
@@ -103,7 +104,7 @@ impl ApplyError {
         Self::Refused { resource, place: place.to_owned(), source }
     }
 
-    /// Whether it says nothing about what was asked for, and asking again may bring an answer.
+    /// Whether the error says nothing about the requested object, so that another try may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Api { source, .. } => is_transient(source),
@@ -112,7 +113,7 @@ impl ApplyError {
         }
     }
 
-    /// The failure as a person reads it.
+    /// The failure as it is shown to the user.
     pub fn failure(&self) -> Failure {
         let (fix, evidence) = match self {
             Self::NotReady { evidence, .. } | Self::Hopeless { evidence, .. } => {

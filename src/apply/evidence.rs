@@ -1,4 +1,4 @@
-//! Evidence: what a namespace looks like when something in it did not become ready. Taken before teardown.
+//! Evidence: the state of a namespace when something in it did not become ready. It is collected before teardown.
 
 use std::time::Duration;
 
@@ -6,14 +6,15 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::api::{ListParams, LogParams};
 use kube::{Api, Client};
 
-/// Lines of log for each container.
+/// How many log lines are collected for each container.
 const LOG_LINES: i64 = 12;
-/// Lines in all.
+/// How many lines of evidence are collected in total.
 const LIMIT: usize = 60;
-/// Evidence is worth a little time, not more.
+/// Time limit for collecting evidence. Missing evidence is better than a long delay.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// States of pods, warnings, and last lines of containers that are not ready; never an error, because it accompanies one.
+/// The states and last log lines of pods that are not ready, and the namespace's warnings. It never returns an error,
+/// because its result is part of an error.
 pub async fn namespace(client: &Client, namespace: &str) -> Vec<String> {
     let mut lines = Vec::new();
     if tokio::time::timeout(WITHIN, collect(client, namespace, &mut lines)).await.is_err() {

@@ -1,8 +1,9 @@
-//! Which pods are beyond hope: states that no waiting changes, so that a wrong image fails in seconds.
+//! Detects pods in states from which they cannot recover by waiting. So, for example, a wrong image name fails a
+//! variant within seconds and not at a deadline.
 //!
 //! The reasons are the kubelet's (`pkg/kubelet/images/types.go`, `pkg/kubelet/container/sync_result.go`) and, for
-//! `StartError`, containerd's. A missing Secret or `ConfigMap` counts too, because those are applied before what reads
-//! them.
+//! `StartError`, containerd's. A missing Secret or `ConfigMap` counts too, because the harness applies these before the
+//! pods that read them.
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -13,7 +14,7 @@ use super::words;
 use crate::cluster::pauses;
 use parallax_record::Noted as _;
 
-/// A container that waits for one of these waits for ever.
+/// A container that waits for one of these reasons waits for ever.
 const FINAL: [&str; 7] = [
     "CreateContainerConfigError",
     "CreateContainerError",
@@ -23,14 +24,16 @@ const FINAL: [&str; 7] = [
     "ErrImagePull",
     "ImagePullBackOff",
 ];
-/// How the reason of one of these ends where the kubelet itself was behind, with its copy of a Secret or `ConfigMap`: it
-/// tries again (`pkg/kubelet/util/manager/watch_based_manager.go`).
+/// How the message of such a reason ends if only the kubelet's copy of a Secret or `ConfigMap` was not up to date. Then
+/// the kubelet tries again (`pkg/kubelet/util/manager/watch_based_manager.go`).
 const BEHIND: &str = "timed out waiting for the condition";
-/// A first crash may be a race with what the program needs; by the second restart it is a habit.
+/// A crashing container counts as unrecoverable from this number of restarts. The first crash may only mean that
+/// something that the program needs was not ready yet.
 const RESTARTS: i32 = 2;
 
-/// Resolves when one of the selected pods that are of concern is beyond hope, with the reason; otherwise never. Of one
-/// that crashes, the reason ends with its last line, or with the last of those that are `wanted`.
+/// Resolves with the reason when one of the selected pods, for which `concerns` is true, cannot recover; otherwise
+/// never. If a container crashes, the reason ends with the last line of its log that is `wanted`, or with the last
+/// line.
 pub(crate) async fn pod(
     client: Client,
     namespace: &str,
@@ -41,7 +44,7 @@ pub(crate) async fn pod(
     let pods: Api<Pod> = Api::namespaced(client, namespace);
     let mut seen = Box::pin(watcher(pods.clone(), selected).backoff(pauses()).applied_objects());
     while let Some(event) = seen.next().await {
-        // A watch that broke is begun again by the stream.
+        // After an error, the stream starts the watch again.
         let Some(pod) = event.noted("watch pods without a break") else { continue };
         if !concerns(&pod) {
             continue;
@@ -54,19 +57,19 @@ pub(crate) async fn pod(
     std::future::pending().await
 }
 
-/// What is certain of a container.
+/// Why a container cannot recover.
 #[derive(Debug, PartialEq, Eq)]
 struct Why {
     pod: String,
     container: String,
     reason: String,
-    /// Whether it ran, so that it may have said why.
+    /// Whether the container ran, so that its log may contain the reason.
     crashed: bool,
 }
 
-/// Why a pod will never be ready, where that is certain.
+/// Why a pod will never be ready; `None` if it may still become ready.
 fn verdict(pod: &Pod) -> Option<Why> {
-    // What is being replaced may be in any state.
+    // A pod that is being deleted may be in any state.
     if pod.metadata.deletion_timestamp.is_some() {
         return None;
     }

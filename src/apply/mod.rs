@@ -1,4 +1,4 @@
-//! Applying: what the plan says, made into Kubernetes objects, and waited for.
+//! Turns the plan into Kubernetes objects, applies them, and waits until they are ready.
 //!
 //! Only this room and `act` change a cluster.
 

@@ -1,4 +1,5 @@
-//! Objects that the harness itself adds to an environment, and the image names in all of them.
+//! The objects that the harness itself adds to an environment. Also replaces names of images and authorities in all
+//! manifests.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +16,14 @@ use parallax_language::scenario::Span;
 use parallax_language::scenario::model::{PodVantage, STS_AUDIENCE};
 use parallax_plan::EdgePlan;
 
-/// Where SDKs look for the token, as AWS's webhook has it.
+/// The folder of the projected token. It is the same folder that AWS's webhook uses, so SDKs find the token there.
 const TOKEN_FOLDER: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";
-/// The token's file in a vantage's pod.
+/// The path of the token file in a vantage's pod.
 pub const TOKEN_FILE: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount/token";
-/// How long the projected token lives where nothing is said, in seconds: AWS's webhook asks for a day.
+/// The lifetime of the projected token in seconds if the vantage sets none. AWS's webhook also uses one day.
 const TOKEN_LIFETIME_S: i64 = 86_400;
 
-/// The namespace of an environment.
+/// The Namespace object of an environment.
 pub(super) fn namespace(name: &str, run: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Namespace",
@@ -30,7 +31,7 @@ pub(super) fn namespace(name: &str, run: &str) -> Value {
     })
 }
 
-/// A certificate as the Secret that ingresses and MinIO mount.
+/// A Secret with a certificate, in the form that ingresses and MinIO mount.
 pub(crate) fn tls_secret(name: &str, leaf: &Leaf) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
@@ -39,7 +40,7 @@ pub(crate) fn tls_secret(name: &str, leaf: &Leaf) -> Value {
     })
 }
 
-/// Random credentials.
+/// A Secret with random credentials. In its files, `$KEY` is replaced by the value of the key.
 pub(super) fn credentials_secret(wanted: &Credentials, values: &BTreeMap<String, Secret>) -> Value {
     let filled = |text: &String| {
         values.iter().fold(text.clone(), |text, (key, value)| text.replace(&format!("${key}"), value.expose()))
@@ -53,8 +54,7 @@ pub(super) fn credentials_secret(wanted: &Credentials, values: &BTreeMap<String,
     })
 }
 
-/// The Service through which an edge reaches its pods. `Local` keeps the node from forwarding the connection on, so
-/// that the store sees it come from outside the pod network.
+/// The Service through which an edge reaches its pods.
 pub(super) fn edge_service(edge: &EdgePlan) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
@@ -72,7 +72,7 @@ pub(super) fn service_account(name: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name } })
 }
 
-/// The certificates that a pod's programs are to trust.
+/// A ConfigMap with the certificates that the programs of a pod must trust.
 pub(super) fn ca_bundle(pod: &str, pem: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
@@ -80,7 +80,8 @@ pub(super) fn ca_bundle(pod: &str, pem: &str) -> Value {
     })
 }
 
-/// Certificates to trust, by the name that cert-manager and the cluster's own ConfigMap give them.
+/// A ConfigMap with certificates to trust under the key `ca.crt`, which cert-manager and the cluster's own ConfigMap
+/// use too.
 pub(super) fn trust_bundle(name: &str, pem: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
@@ -88,7 +89,7 @@ pub(super) fn trust_bundle(name: &str, pem: &str) -> Value {
     })
 }
 
-/// A pod that is only ever created as a dry run: what admission makes of it.
+/// A pod that is only created as a dry run, to see how admission changes it.
 pub(super) fn tried_pod(service_account: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -97,8 +98,8 @@ pub(super) fn tried_pod(service_account: &str) -> Value {
     })
 }
 
-/// A pod to look from: the agent, what its vantage asks for, and nothing that it does not need. An image with programs gets
-/// the memory that they take, a browser's included.
+/// The pod of a vantage: the agent and the settings of the vantage. A vantage with an image of its own gets enough
+/// memory for the image's programs, including a browser.
 pub(super) fn agent_pod(name: &str, image: &str, spec: &PodVantage) -> Value {
     let memory = if spec.image.is_some() { "1Gi" } else { "256Mi" };
     let env: Vec<Value> = spec.env.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
@@ -162,8 +163,8 @@ pub(super) fn agent_pod(name: &str, image: &str, spec: &PodVantage) -> Value {
     pod
 }
 
-/// Puts references in the place of names of images.lock, wherever a container names its image. The loader has checked
-/// that fixtures name no other.
+/// Replaces each container's image name from images.lock by the image's reference. The loader has already checked that
+/// fixtures use only these names.
 pub(super) fn set_images(manifest: &mut Value, images: &BTreeMap<String, String>) {
     match manifest {
         Value::Object(fields) => {
@@ -183,7 +184,7 @@ pub(super) fn set_images(manifest: &mut Value, images: &BTreeMap<String, String>
     }
 }
 
-/// Puts the root of an authority, as the apiserver takes it, wherever `caBundle` names one by its id.
+/// Replaces each authority id in a `caBundle` by the authority's root certificate, encoded as the apiserver expects it.
 pub(super) fn set_authorities(manifest: &mut Value, issuers: &BTreeMap<String, Issuer>) {
     match manifest {
         Value::Object(fields) => {

@@ -1,5 +1,5 @@
-//! Waiting for workloads, by watches; given up before the deadline where a pod says that waiting is in vain, or where
-//! the failure that was declared is seen.
+//! Waits for workloads by watches. A wait ends before its deadline if the state of a pod shows that the workload will
+//! never be ready, or if the declared failure is observed.
 
 use std::time::Duration;
 
@@ -20,14 +20,16 @@ use crate::cluster::{Ended, is_transient, pauses, selector, until};
 use parallax_language::fixture::Admission;
 use parallax_record::in_full;
 
-/// The apiserver serves a new kind within a second or so.
+/// Time limit until the apiserver serves a new kind; it usually needs about a second.
 const KIND_WITHIN: Duration = Duration::from_secs(30);
 
-/// The pause between two tries of admission: the apiserver does not signal when a webhook can be reached.
+/// The pause between two tries of admission. Tries are needed because the apiserver does not signal that a webhook can
+/// be reached.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// A try of admission that begins before the deadline may end so much later.
+/// A try of admission that begins before the deadline may end at most this long after it.
 const LAST_TRY: Duration = Duration::from_secs(5);
-/// Before it is in force, admission does nothing either: a declared cause must last this long.
+/// How long a declared cause must last before it counts. A policy or webhook that is not yet in force looks the same as
+/// one that fails.
 const SETTLES_AFTER: Duration = Duration::from_secs(10);
 
 /// A Deployment that is waited for.
@@ -39,12 +41,13 @@ pub(super) struct Awaited<'a> {
     /// The expectation: `store.deployment`.
     pub(super) what: String,
     pub(super) within: Duration,
-    /// Where it is declared to fail: whether a cause is the declared one.
+    /// Whether a cause is the declared one; `None` if this wait is not declared to fail.
     pub(super) declared: Option<&'a Accepts<'a>>,
 }
 
-/// Waits until a Deployment has every replica available at its newest generation. What comes back is why not: at the
-/// deadline, as soon as one of its pods is beyond hope ([`hopeless`]), or as soon as one says what was declared.
+/// Waits until every replica of a Deployment is available at its newest generation. Otherwise returns the reason: at
+/// the deadline, as soon as one of its pods cannot recover ([`hopeless`]), or as soon as a log line of a pod matches
+/// the declared cause.
 pub(super) async fn deployment(it: &Awaited<'_>) -> Result<Option<Unready>, ApplyError> {
     let api: Api<Deployment> = Api::namespaced(it.client.clone(), it.namespace);
     let began = Instant::now();
@@ -63,7 +66,8 @@ pub(super) async fn deployment(it: &Awaited<'_>) -> Result<Option<Unready>, Appl
     Ok(Some(Unready { what: it.what.clone(), cause, waited, within: it.within, evidence }))
 }
 
-/// Resolves when waiting is in vain, with the reason. Of a Deployment that is not there (yet), nothing can be said.
+/// Resolves with the reason when the Deployment cannot become ready any more. Never resolves for a Deployment that does
+/// not exist (yet), because it has no pods to look at.
 async fn in_vain(it: &Awaited<'_>, api: &Api<Deployment>, resource: &str) -> String {
     let Some(selector) = known_selector(api, it.name).await else { return std::future::pending().await };
     let pods = watcher::Config::default().labels(&selector);
@@ -77,8 +81,9 @@ async fn in_vain(it: &Awaited<'_>, api: &Api<Deployment>, resource: &str) -> Str
     }
 }
 
-/// Waits until admission adds to a pod what it is to add; `it` names the pod's ServiceAccount. The apiserver gives no notice
-/// when a policy or a webhook comes into force: so pods are tried, as dry runs, which store nothing.
+/// Waits until admission adds the expected field to a pod; `it` names the pod's ServiceAccount. The apiserver does not
+/// signal that a policy or a webhook has come into force. So the function creates pods as dry runs, which store
+/// nothing.
 pub(super) async fn admission(it: &Awaited<'_>, wanted: &Admission) -> Result<Option<Unready>, ApplyError> {
     let api: Api<DynamicObject> =
         Api::namespaced_with(it.client.clone(), it.namespace, &ApiResource::erase::<Pod>(&()));
@@ -88,7 +93,7 @@ pub(super) async fn admission(it: &Awaited<'_>, wanted: &Admission) -> Result<Op
     let began = Instant::now();
     let deadline = began + it.within;
     let cause = loop {
-        // A try that the deadline cuts off is one that was not answered.
+        // A try that the deadline cuts off counts as not answered.
         let tried = timeout_at(deadline + LAST_TRY, api.create(&parameters, &pod)).await;
         let detail = match tried {
             Ok(Ok(pod)) if pod.data.pointer(&wanted.adds).is_some() => return Ok(None),
@@ -117,7 +122,7 @@ pub(super) async fn admission(it: &Awaited<'_>, wanted: &Admission) -> Result<Op
     Ok(Some(Unready { what: it.what.clone(), cause, waited: began.elapsed(), within: it.within, evidence }))
 }
 
-/// Waits until the apiserver serves a kind that was defined just now.
+/// Waits until the apiserver serves a kind whose definition was just applied.
 pub(super) async fn kind(client: &Client, name: &str) -> Result<(), ApplyError> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     match until(&api, name, conditions::is_crd_established(), Instant::now() + KIND_WITHIN).await {
@@ -140,13 +145,13 @@ async fn at_the_deadline(it: &Awaited<'_>, seen: Option<&Deployment>) -> String 
     format!("after {} s {}{says}", it.within.as_secs(), replicas(seen))
 }
 
-/// The labels by which a Deployment finds its pods.
+/// The label selector by which a Deployment finds its pods.
 fn selector_of(deployment: &Deployment) -> Option<String> {
     selector(deployment.spec.as_ref()?.selector.clone()).ok()
 }
 
-/// The same of a Deployment that is to be looked up; none where it is not there or selects nothing. As long as the
-/// apiserver does not answer it is asked again: the caller bounds it.
+/// Gets a Deployment and returns its label selector; `None` if it does not exist or selects nothing. Asks again for as
+/// long as the apiserver does not answer; the caller sets the time limit.
 async fn known_selector(api: &Api<Deployment>, name: &str) -> Option<String> {
     let mut pauses = pauses();
     loop {
@@ -154,13 +159,13 @@ async fn known_selector(api: &Api<Deployment>, name: &str) -> Option<String> {
             Ok(found) => return selector_of(&found?),
             Err(error) => tracing::debug!(name, error = in_full(&error), "a Deployment is looked up again"),
         }
-        // The apiserver gives no notice when it can be reached again.
+        // There is no event to wait for: the apiserver does not signal that it is reachable again.
         tokio::time::sleep(pauses.pause()).await;
     }
 }
 
-/// Resolves when a pod of a Deployment says what makes a declared cause, with that cause; otherwise never. For what is
-/// watched by other means than the Deployment, as a store's own health.
+/// Resolves with the cause when a log line of a Deployment's pod matches a declared cause; otherwise never. It is for
+/// readiness that is not observed at the Deployment, such as a store's own health.
 pub async fn said_by(client: &Client, namespace: &str, name: &str, declared: &Accepts<'_>) -> Cause {
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let Some(selector) = known_selector(&api, name).await else { return std::future::pending().await };
@@ -170,7 +175,7 @@ pub async fn said_by(client: &Client, namespace: &str, name: &str, declared: &Ac
     words::cause(&resource, &line)
 }
 
-/// The error for something whose pods are beyond hope, with the namespace's state as evidence.
+/// The error for something whose pods cannot recover, with the namespace's state as evidence.
 pub(super) async fn cannot_be_ready(client: &Client, namespace: &str, what: &str, reason: String) -> ApplyError {
     ApplyError::Hopeless {
         what: what.to_owned(),

@@ -1,4 +1,4 @@
-//! Server-side apply of any object.
+//! Server-side apply for objects of any kind.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use serde_json::Value;
 use super::error::ApplyError;
 use parallax_language::scenario::target::Which;
 
-/// The field manager under which everything is applied.
+/// The field manager of everything that the harness applies.
 const FIELD_MANAGER: &str = "parallax";
 
-/// Objects that are there.
+/// Existing objects of one kind.
 #[derive(Clone, Debug)]
 pub struct Names {
     /// Their names.
     pub names: Vec<String>,
-    /// The namespace of their events.
+    /// The namespace in which their events are recorded.
     pub events: String,
 }
 
-/// Applies objects of any kind that the cluster knew when this was made.
+/// Applies objects of any kind that the cluster has. The kinds are discovered once, when the applier is created.
 #[derive(Clone)]
 pub struct Applier {
     client: Client,
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Applier {
 }
 
 impl Applier {
-    /// Asks the cluster which kinds it has. `images` maps names of images.lock to references.
+    /// Discovers the cluster's kinds. `images` maps names of images.lock to references.
     pub async fn new(client: Client, images: BTreeMap<String, String>) -> Result<Self, ApplyError> {
         let kinds = Discovery::new(client.clone()).run_aggregated().await;
         let kinds = kinds.map_err(|source| ApplyError::Api {
@@ -49,7 +49,7 @@ impl Applier {
         Ok(Self { client, kinds: Arc::new(kinds), images: Arc::new(images) })
     }
 
-    /// The client it applies with.
+    /// The client with which objects are applied.
     pub fn client(&self) -> &Client {
         &self.client
     }
@@ -59,7 +59,8 @@ impl Applier {
         self.images.get(name).map(String::as_str)
     }
 
-    /// Applies one object; without a namespace of its own it goes into `namespace`. Returns it as the cluster holds it.
+    /// Applies one object. If the object names no namespace, it is created in `namespace`. Returns the object as the
+    /// cluster stored it.
     pub async fn apply(&self, manifest: &Value, namespace: &str, place: &str) -> Result<DynamicObject, ApplyError> {
         let mut manifest = manifest.clone();
         super::objects::set_images(&mut manifest, &self.images);
@@ -80,7 +81,7 @@ impl Applier {
         })
     }
 
-    /// Gets one object, with its name in words: kind, name, and the namespace where the kind lives in one.
+    /// Gets one object and its title for messages: the kind, the name, and the namespace if the kind is namespaced.
     pub async fn get(
         &self,
         api_version: &str,
@@ -97,7 +98,7 @@ impl Applier {
         Ok((title, as_json))
     }
 
-    /// The API of one object's kind, with the object's name in words.
+    /// The API of one object's kind, and the object's title for messages.
     pub async fn locate(
         &self,
         api_version: &str,
@@ -114,8 +115,8 @@ impl Applier {
         Ok((title, self.api(&resource, &capabilities, namespace)))
     }
 
-    /// The names of the objects of a kind that are there, and the namespace in which events of them are recorded; none
-    /// where the cluster knows no such kind.
+    /// The names of the existing objects of a kind, and the namespace in which their events are recorded; `None` if the
+    /// cluster does not have the kind.
     pub async fn names(&self, kind: &str, namespace: &str, which: &Which) -> Result<Option<Names>, ApplyError> {
         let groups = self.kinds.groups_alphabetical();
         let Some((resource, capabilities)) = groups.iter().find_map(|group| group.recommended_kind(kind)) else {
@@ -130,7 +131,7 @@ impl Applier {
             doing: format!("list {} in namespace {namespace}", resource.plural),
             source: Box::new(source),
         })?;
-        // What lives in no namespace has its events in this one.
+        // Events of cluster-scoped objects are recorded in the namespace `default`.
         let events = if capabilities.scope == Scope::Cluster { "default" } else { namespace };
         let names = found.items.into_iter().filter_map(|it| it.metadata.name).collect();
         Ok(Some(Names { names, events: events.to_owned() }))
@@ -150,7 +151,7 @@ impl Applier {
         })
     }
 
-    /// Kinds that came after the discovery (from a CRD) are asked for one by one.
+    /// Finds a kind. Kinds that were added after the discovery (by a CRD) are requested individually.
     async fn resolve(&self, gvk: &GroupVersionKind) -> Result<(ApiResource, ApiCapabilities), Box<kube::Error>> {
         match self.kinds.resolve_gvk(gvk) {
             Some(found) => Ok(found),
@@ -166,7 +167,7 @@ impl Applier {
     }
 }
 
-/// An object's name in words, with its namespace where its kind lives in one.
+/// An object's title for messages, with its namespace if the kind is namespaced.
 fn title(capabilities: &ApiCapabilities, kind: &str, namespace: &str, name: &str) -> String {
     match capabilities.scope {
         Scope::Cluster => format!("{kind} {name}"),

@@ -1,4 +1,4 @@
-//! Taking an environment down while others run: its namespace is deleted, and nobody waits for that.
+//! Takes an environment down while others run: requests the deletion of its namespace without waiting for the end.
 
 use std::time::Duration;
 
@@ -14,14 +14,15 @@ use super::error::ApplyError;
 use crate::cluster::until;
 use parallax_record::Noted as _;
 
-/// The apiserver has taken the request by then, or the namespace goes with its cluster.
+/// Time limit for the deletion request. If it fails, the namespace is removed later together with its cluster.
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
-/// A namespace's controller has looked at what is left in it by then.
+/// How long to wait until the namespace controller has reported what is left in the namespace.
 const LOOKED_WITHIN: Duration = Duration::from_secs(3);
-/// At most so many objects that hold a namespace are named.
+/// At most this many of the objects that block a namespace's deletion are named.
 const NAMED: usize = 5;
 
-/// Asks for the deletion of an environment's namespace. What is in it goes on its own, and frees the node.
+/// Requests the deletion of an environment's namespace. Kubernetes then deletes its objects in the background, which
+/// frees resources of the node.
 pub async fn take_down(applier: &Applier, namespace: &str) -> Result<(), ApplyError> {
     let api: Api<Namespace> = Api::all(applier.client().clone());
     let in_background = DeleteParams::background();
@@ -38,13 +39,13 @@ pub async fn take_down(applier: &Applier, namespace: &str) -> Result<(), ApplyEr
     }
 }
 
-/// What holds a namespace that was to be deleted: objects with finalizers that nobody takes away, and kinds that the
-/// apiserver could not list or delete. Nothing where it is gone, or where its pods are merely ending.
+/// What blocks the requested deletion of a namespace: objects whose finalizers are not removed, and kinds that the
+/// apiserver could not list or delete. The list is empty if the namespace is gone or if its pods are just terminating.
 pub async fn held_by(client: &Client, namespace: &str) -> Result<Vec<String>, ApplyError> {
     let doing =
         |source| ApplyError::Api { doing: format!("ask what holds namespace {namespace}"), source: Box::new(source) };
     let api: Api<Namespace> = Api::all(client.clone());
-    // Its controller says what is left when it has looked for the first time.
+    // The namespace controller sets conditions when it has looked at the namespace for the first time.
     let looked = |it: Option<&Namespace>| it.is_none_or(|it| !conditions(it).is_empty());
     drop(until(&api, namespace, looked, Instant::now() + LOOKED_WITHIN).await);
     let Some(found) = api.get_opt(namespace).await.map_err(doing)? else { return Ok(Vec::new()) };
@@ -68,23 +69,24 @@ fn conditions(namespace: &Namespace) -> &[NamespaceCondition] {
     namespace.status.as_ref().and_then(|it| it.conditions.as_deref()).unwrap_or_default()
 }
 
-/// Whether the namespace controller only says that pods are still ending: they count as content for a while, and as a failure
-/// where they were to end at once and it looks again before they have (`pkg/controller/namespace/deletion`).
+/// Whether a condition only says that pods are still terminating, so that it disappears without help. The namespace
+/// controller reports such pods as remaining content. It reports them as a failure if it expected them to end at once
+/// and they still exist when it looks again (`pkg/controller/namespace/deletion`).
 fn passes_by_itself(kind: &str, says: &str) -> bool {
     let still_there = says.contains("unexpected items still remain in namespace") && says.ends_with("Resource=pods");
     kind == "NamespaceContentRemaining" || (kind == "NamespaceDeletionContentFailure" && still_there)
 }
 
-/// Every object of the namespace that is to be deleted and has finalizers, of whatever kind.
+/// All objects of the namespace, of any kind, that are marked for deletion and have finalizers.
 async fn with_finalizers(client: &Client, namespace: &str) -> Result<Vec<String>, kube::Error> {
     let mut found = Vec::new();
-    // Anew: a finalizer is most often on an object of a kind that a fixture brought along.
+    // The kinds are discovered again, because the finalizer is most often on an object of a kind that a fixture added.
     let kinds = Discovery::new(client.clone()).run_aggregated().await?;
     let kinds = kinds.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
     let kinds = kinds.filter(|(_, it)| it.scope == Scope::Namespaced && it.supports_operation(verbs::LIST));
     for (resource, _) in kinds {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-        // A kind that cannot be listed (metrics without a server) holds nothing that could be named.
+        // Skip a kind that cannot be listed (such as metrics without a metrics server): its objects cannot be named.
         let Some(objects) = api.list(&ListParams::default()).await.noted("list a kind") else { continue };
         for object in objects {
             let finalizers = object.metadata.finalizers.unwrap_or_default();

@@ -1,4 +1,5 @@
-//! A fixture's readiness that does not come: what the system under test does wrong, so a cause, and no error of ours.
+//! A fixture that does not become ready. This is a fault of the system under test, so it is a cause and not an error of
+//! the harness.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,9 +13,9 @@ pub struct Unready {
     pub what: String,
     /// Why it was not met.
     pub cause: Cause,
-    /// How long it was waited for.
+    /// How long the harness waited.
     pub waited: Duration,
-    /// How long it would have been waited for.
+    /// The time limit of the wait.
     pub within: Duration,
     /// States, events and log lines of the namespace.
     pub evidence: Vec<String>,
@@ -23,7 +24,7 @@ pub struct Unready {
 /// Whether a cause is the one that was declared.
 pub type Accepts<'a> = Box<dyn Fn(&Cause) -> bool + Send + Sync + 'a>;
 
-/// The readinesses that are declared to fail, by `fixture.name`.
+/// The entries of `ready` that are declared to fail, by `fixture.name`.
 #[derive(Default)]
 pub struct Declared<'a>(BTreeMap<String, Accepts<'a>>);
 
@@ -34,18 +35,18 @@ impl std::fmt::Debug for Declared<'_> {
 }
 
 impl<'a> Declared<'a> {
-    /// Adds a readiness that is to fail with a cause that `accepts` takes.
+    /// Declares that a `ready` entry must fail with a cause that `accepts` accepts.
     pub fn add(&mut self, what: &str, accepts: Accepts<'a>) {
         self.0.insert(what.to_owned(), accepts);
     }
 
-    /// What is declared of a readiness; none where it is to come.
+    /// The declared cause of a `ready` entry; `None` if the entry must be met.
     pub fn of(&self, what: &str) -> Option<&Accepts<'a>> {
         self.0.get(what)
     }
 
-    /// Whether nothing more needs to be waited for, once these did not come: one that is not declared settles the
-    /// matter at once, declared ones when all of them are seen.
+    /// Whether the wait can end, given the entries that were not met so far. A failure that is not declared ends it at
+    /// once. Declared failures end it when all of them have been observed.
     pub fn settled(&self, unready: &[Unready]) -> bool {
         let seen = |what: &String| unready.iter().any(|it| it.what == *what);
         unready.iter().any(|it| !self.0.contains_key(&it.what)) || (!unready.is_empty() && self.0.keys().all(seen))

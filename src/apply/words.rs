@@ -1,4 +1,4 @@
-//! What containers say: the last words of one that ended, and the words by which a declared failure is known.
+//! Log lines of containers: the last line of a container that ended, and the lines that show a declared failure.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -16,20 +16,20 @@ use tokio::time::Instant;
 use crate::cluster::{pauses, until};
 use parallax_record::{Noted as _, in_full};
 
-/// Lines of a log that are looked through for a reason.
+/// How many of the last lines of a log are searched for a reason.
 const TAIL_LINES: i64 = 40;
-/// Bytes of a log that are followed.
+/// How many bytes of a log are read while it is followed.
 const FOLLOWED_BYTES: i64 = 4 * 1024 * 1024;
-/// Of a longer line that is quoted the beginning and the end are kept, in characters: programs of Go tell the first cause
-/// last.
+/// How many characters are quoted from the beginning and from the end of a long line. The end matters because Go
+/// programs print the first cause last.
 const QUOTE_ENDS: (usize, usize) = (100, 260);
-/// A container that runs and says the declared words has this long to become ready in spite of them.
+/// How long a running container has to become ready although its log has a line with the declared cause.
 const IN_SPITE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Whether a cause, made of a line, is what is looked for.
+/// Whether a log line makes the cause that the caller looks for.
 pub(super) type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
 
-/// The line that tells most of why a container ended: the last one that is wanted, else the last one there is.
+/// The log line that best explains why a container ended: the last one that is `wanted`, otherwise the last one.
 pub(super) async fn last(pods: &Api<Pod>, pod: &str, container: &str, wanted: Option<Wanted<'_>>) -> Option<String> {
     let parameters =
         LogParams { container: Some(container.to_owned()), tail_lines: Some(TAIL_LINES), ..LogParams::default() };
@@ -54,7 +54,7 @@ fn quoted(line: &str) -> String {
     format!("{head} ... {tail}")
 }
 
-/// In words, what the first container of the selected pods that is not ready does, with its last line.
+/// Describes the first container of the selected pods that is not ready: its state and the last line of its log.
 pub(super) async fn of_unready(client: &Client, namespace: &str, selector: &str) -> Option<String> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let found = pods.list(&ListParams::default().labels(selector)).await;
@@ -68,8 +68,8 @@ pub(super) async fn of_unready(client: &Client, namespace: &str, selector: &str)
     Some(format!("container {} of pod {pod}: {}{says}", container.name, state.trim_end()))
 }
 
-/// Resolves when a container of the selected pods has said wanted words, and has ended after them or did not become
-/// ready in spite of them: with the container, the pod and the line. Otherwise never.
+/// Resolves when a container of the selected pods has logged a wanted line and then has either ended or not become
+/// ready in time. Returns the container, the pod and the line as text. Otherwise never resolves.
 pub(super) async fn said(client: &Client, namespace: &str, selector: &str, wanted: Wanted<'_>) -> String {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let selected = watcher::Config::default().labels(selector);
@@ -93,12 +93,13 @@ pub(super) async fn said(client: &Client, namespace: &str, selector: &str, wante
         }
     };
     let ended = |pod: Option<&Pod>| !pod.is_some_and(|it| runs(it, &line.instance));
-    // Whether it ended or outlasted the time, it was not ready in between: the caller watches for that.
+    // The result does not matter. The container has ended or is not ready: otherwise the caller, which watches
+    // readiness, would have cancelled this future.
     drop(until(&pods, &line.pod, ended, Instant::now() + IN_SPITE_WITHIN).await);
     format!("container {} of pod {}: {}", line.container, line.pod, quoted(line.text.trim()))
 }
 
-/// The cause that a deployment's words make.
+/// The cause of a workload that is not ready.
 pub(super) fn cause(resource: &str, detail: &str) -> Cause {
     Cause::Resource { resource: resource.to_owned(), detail: detail.to_owned() }
 }
@@ -126,7 +127,8 @@ fn follow<'a>(pods: &Api<Pod>, pod: &Pod, container: &str, instance: String) -> 
         log.map(futures::io::AsyncBufReadExt::lines)
     };
     let lines = futures::stream::once(opened).try_flatten();
-    // A log that breaks off has said what it said; a container that begins again is followed anew.
+    // Ignore a log that breaks off: its earlier lines were already checked. If the container starts again, the log of
+    // the new instance is followed.
     let lines = lines.filter_map(|line| std::future::ready(line.noted("follow what a container says")));
     lines
         .map(move |text| Line { pod: pod.clone(), container: container.clone(), instance: instance.clone(), text })
@@ -138,7 +140,7 @@ fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     status.flat_map(|it| it.init_container_statuses.iter().chain(&it.container_statuses).flatten())
 }
 
-/// Containers that have something to say, with the id of what runs or ran last.
+/// The containers of a pod that have a log, each with the id of the instance that runs or ran last.
 fn instances(pod: &Pod) -> impl Iterator<Item = (&str, String)> {
     containers(pod).filter_map(|it| Some((it.name.as_str(), instance(it)?)))
 }

@@ -24,7 +24,7 @@ use parallax_plan::{ClusterPlan, custom_config_map};
 const API_PORT: u16 = 6443;
 /// The log line that k3s prints when its server is up.
 const READY_LINE: &str = "k3s is up and running";
-/// How long a node may take from its container's start to [`READY_LINE`]. This is enough for a machine with two cores
+/// How long a node may take from its container's start to `READY_LINE`. This is enough for a machine with two cores
 /// and a cold disk cache.
 pub const UP_WITHIN: Duration = Duration::from_mins(2);
 /// Where k3s looks for manifests and images (docs/facts.md#paths-and-flags-of-k3s).

@@ -1,9 +1,9 @@
-//! Reads the world's log as evidence.
+//! Reads evidence from the world's log.
 
 use parallax_vocab::world::Entry;
 
-/// The DNS questions in a log whose instant (milliseconds since the Unix epoch) counts, one sentence each: who asked, for
-/// which name, and the answer.
+/// The DNS questions in a log for whose instant (milliseconds since the Unix epoch) `counts` is true. Each is one
+/// sentence: who asked, for which name, and the answer.
 pub fn questions(lines: &[String], counts: impl Fn(u64) -> bool) -> Vec<String> {
     let entries = lines.iter().filter_map(|line| serde_json::from_str::<Entry>(line).ok());
     let question = |entry| match entry {

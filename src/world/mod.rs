@@ -63,7 +63,7 @@ impl World {
         Ok(Self { container: site.start(spec).await?, ports, neighbours })
     }
 
-    /// What a cluster's container is within the run.
+    /// The name of a cluster's world container within the run.
     pub fn of(cluster: &ClusterPlan) -> String {
         format!("{}-world", cluster.name)
     }

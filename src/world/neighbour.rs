@@ -32,7 +32,7 @@ pub struct Belongings<'a> {
     pub secrets: BTreeMap<(&'a str, &'a str), &'a str>,
     /// Certificates by name.
     pub leaves: BTreeMap<&'a str, &'a Leaf>,
-    /// The authority of the cluster's apiserver, PEM, where that is known beforehand.
+    /// The authority of the cluster's apiserver (PEM), if it is known before the cluster starts.
     pub cluster_authority: Option<&'a str>,
 }
 

@@ -8,8 +8,8 @@ use super::World;
 use crate::probe::AGENT_PATH;
 use parallax_engine::{Container, ContainerSpec, EngineError, Site};
 
-/// Starts one container for each image; the agent in it waits for questions. Names resolve there as they do outside the
-/// cluster, and the edge has its real address.
+/// Starts one container for each image; the agent in it waits for questions. Names resolve in the container as they do
+/// outside the cluster, and the edge is reached at its real address.
 pub async fn start(
     site: &Site,
     cluster: &str,
