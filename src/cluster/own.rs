@@ -19,8 +19,8 @@ use parallax_record::Noted as _;
 
 /// How many of the last lines of the node's log an error contains.
 const EVIDENCE_LINES: usize = 40;
-/// Where k3s keeps the keys that sign ServiceAccounts' tokens. The first file exists only after a rotation and has the
-/// current key. The second file has the key that k3s created first.
+/// Where k3s keeps the keys that sign ServiceAccounts' tokens. The first file has the current key. If it does not
+/// exist, the second file has the only key.
 const TOKEN_KEYS: [&str; 2] =
     ["/var/lib/rancher/k3s/server/tls/service.current.key", "/var/lib/rancher/k3s/server/tls/service.key"];
 

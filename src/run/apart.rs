@@ -1,5 +1,6 @@
-//! What a variant may see of an environment that others used before it: all that was written before any flow began, and what was
-//! written since its own began. So it sees what it would see alone.
+//! Separates the variants that share an environment. A variant may see events and log lines from before the first flow
+//! and from its own flow, but not from other variants' flows. So it sees what it would see in an environment of its
+//! own.
 
 use std::collections::BTreeSet;
 
@@ -16,34 +17,34 @@ use crate::probe::events;
 #[derive(Clone, Debug)]
 pub(super) struct Fresh {
     at: OffsetDateTime,
-    /// The events that were there, where any flow looks at events and others come after it.
+    /// The events that existed; empty if no flow looks at events or if there is only one variant.
     events: BTreeSet<String>,
 }
 
-/// What one variant sees of its environment.
+/// What one variant may see of its environment.
 #[derive(Clone, Debug)]
 pub(super) struct Apart {
     /// When the environment's first flow began.
     pub(super) first: OffsetDateTime,
-    /// When this variant's began.
+    /// When this variant's flow began.
     began: OffsetDateTime,
-    /// Events of flows before it.
+    /// Events of earlier variants' flows, which this variant must not see.
     pub(super) hidden: BTreeSet<String>,
 }
 
 impl Fresh {
-    /// Looks at an environment in which no flow has begun.
+    /// Records the state of an environment in which no flow has begun.
     pub(super) async fn of(stage: &Stage<'_>) -> Result<Self, RunError> {
         let events = if stage.scene.plan.variants.len() > 1 { known(stage).await? } else { BTreeSet::new() };
         Ok(Self { at: OffsetDateTime::now_utc(), events })
     }
 
-    /// What the first variant sees: everything.
+    /// The first variant may see everything.
     pub(super) fn first(&self) -> Apart {
         Apart { first: self.at, began: self.at, hidden: BTreeSet::new() }
     }
 
-    /// What a variant sees that begins now, after others.
+    /// What a variant may see whose flow begins now, after others.
     pub(super) async fn next(&self, stage: &Stage<'_>) -> Result<Apart, RunError> {
         let hidden = known(stage).await?.difference(&self.events).cloned().collect();
         Ok(Apart { first: self.at, began: OffsetDateTime::now_utc(), hidden })
@@ -57,7 +58,7 @@ impl Apart {
     }
 }
 
-/// The events that are there, of all namespaces that the flows look into; none where no flow looks at events.
+/// The existing events in all namespaces in which the flows look for events; empty if no flow looks at events.
 async fn known(stage: &Stage<'_>) -> Result<BTreeSet<String>, RunError> {
     let plan = stage.scene.plan;
     let steps = plan.variants.iter().flat_map(|it| it.variant.scenario.steps());
@@ -66,7 +67,7 @@ async fn known(stage: &Stage<'_>) -> Result<BTreeSet<String>, RunError> {
         _ => None,
     };
     let looks: Vec<Option<String>> = steps.filter_map(|it| of_step(it.step)).collect();
-    // Of what lives in no namespace events are in this one.
+    // Events of cluster-scoped objects are recorded in the namespace `default`.
     let named = looks.iter().filter_map(|it| it.as_deref()).chain(["default"]);
     let namespaces: BTreeSet<&str> = named.chain([plan.namespace.as_str()]).collect();
     let mut known = BTreeSet::new();

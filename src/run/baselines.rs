@@ -1,4 +1,5 @@
-//! When the steps of this run's baselines came to hold: before that, a baseline too sees what a break may declare.
+//! Records how long the steps of this run's baselines took until they held. Before that moment, a baseline too can show
+//! the failure that a break declares.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,15 +7,16 @@ use std::time::Duration;
 
 use parallax_vocab::VariantId;
 
-/// A baseline is not seen to hold for the first time to the moment: so much later it does for certain.
+/// Safety margin: the moment at which a baseline first holds is not known exactly, but it certainly holds this much
+/// later.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// How long each step of a baseline took to come to hold, by scenario and step.
+/// How long each step of a baseline took until it held, by scenario and step.
 #[derive(Debug, Default)]
 pub(crate) struct Baselines(Mutex<BTreeMap<(String, String), Duration>>);
 
 impl Baselines {
-    /// Takes note of a step that holds, where its variant is a baseline.
+    /// Records that a step holds, if its variant is a baseline.
     pub(super) fn held(&self, variant: &VariantId, step: &str, took: Duration) {
         if !variant.as_str().contains('+') {
             let key = (variant.as_str().to_owned(), step.to_owned());
@@ -22,8 +24,8 @@ impl Baselines {
         }
     }
 
-    /// How long a declared cause must be seen in a break's step that has `within` to come to hold: past the time that its
-    /// baseline took, or to the end where that is not known.
+    /// How long a declared cause must last in a break's step whose time limit is `within`: longer than the same step of
+    /// the baseline took until it held. If that is not known, the cause must last until the time limit.
     pub(super) fn past(&self, variant: &VariantId, step: &str, within: Duration) -> Duration {
         let scenario = variant.as_str().split('+').next().unwrap_or_default();
         let key = (scenario.to_owned(), step.to_owned());
@@ -41,10 +43,11 @@ mod tests {
         let (baselines, within) = (Baselines::default(), Duration::from_secs(30));
         let past = |step: &str| baselines.past(&"a/s+b".into(), step, within).as_secs();
         assert_eq!(past("dead"), 30);
-        // A break says nothing of how its baseline goes.
+        // Another break is not a baseline, so it is not recorded.
         baselines.held(&"a/s+other".into(), "dead", Duration::ZERO);
         assert_eq!(past("dead"), 30);
-        // The token's life of 8 s, and the break that makes it 9 s: the answer on the way is none of the break's.
+        // For example, a token lives 8 s and a break makes it 9 s. Both variants fail for 8 s, so this failure does not
+        // come from the break.
         baselines.held(&"a/s".into(), "dead", Duration::from_secs(8));
         assert_eq!(past("dead"), 16);
         baselines.held(&"a/s".into(), "quick", Duration::from_millis(20));

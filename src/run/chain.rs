@@ -1,5 +1,5 @@
-//! Looking at the chain of web identity after an exchange failed, for the explainer: what the store wrote, and what the
-//! token says. Only looks; whatever cannot be found out is left open.
+//! Collects facts about web identity for the explainer after a token exchange failed: the store's log, and the token's
+//! claims. It changes nothing, and facts that cannot be found out are left out.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use parallax_language::scenario::target::LogTarget;
 use parallax_plan::VariantPlan;
 use parallax_record::Noted as _;
 
-/// An explanation is worth this much time, and no more.
+/// Time limit for collecting the facts of an explanation.
 const WITHIN: Duration = Duration::from_secs(3);
 
-/// The broken link, where a step that exchanges a token failed.
+/// The broken link of the chain of web identity, if the failed step exchanges a token.
 pub(super) async fn broken_link(
     stage: &Stage<'_>,
     variant: &VariantPlan,
@@ -44,7 +44,7 @@ pub(super) async fn broken_link(
     web_identity(kind, &chain, cause)
 }
 
-/// The last complaint about a provider, and the roles that were made.
+/// From the store's log: the last error about an identity provider, and the roles that the store created.
 async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (Option<String>, Vec<String>) {
     let (mut complaint, mut roles) = (None, Vec::new());
     let (Some(fixture), Some(words)) = (fixture, log_words(kind)) else { return (complaint, roles) };
@@ -69,7 +69,7 @@ async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (
         let without = OffsetDateTime::UNIX_EPOCH..OffsetDateTime::UNIX_EPOCH;
         let question =
             LogQuestion { target, namespace, container: None, previous: false, since: None, without, whole: false };
-        // What cannot be read is left open.
+        // If the log cannot be read, its facts are left out.
         let read = logs::read(stage.applier.client(), &question, |line| look(&line.text));
         read.await.noted("read what the store wrote of its providers");
     }
@@ -78,8 +78,8 @@ async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (
     (complaint, roles)
 }
 
-/// What the token says, and whether its issuer vouches for it, asked from the same place: with the cluster's own CA,
-/// because the place's trust is not what is in question here.
+/// The token's claims, and whether its issuer confirms it, asked from the same vantage. The question also trusts the
+/// cluster's own CA, so that missing trust of the vantage does not hide the answer.
 async fn token(
     stage: &Stage<'_>,
     variant: &VariantPlan,

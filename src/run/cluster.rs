@@ -1,4 +1,4 @@
-//! One cluster's life.
+//! Starts one cluster, runs its environments, and removes it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,11 +15,13 @@ use crate::cluster::{self, Access, nodes_ready};
 use parallax_language::fixture::{DnsPlace, DnsRule};
 use parallax_plan::ClusterPlan;
 
-/// How long a node may take to be ready once its apiserver answers.
+/// How long a node may take to become ready after its apiserver answers.
 const NODE_WITHIN: Duration = Duration::from_secs(90);
-/// How long a cluster may take to say what holds its namespaces.
+/// How long a cluster may take to report what blocks the deletion of its namespaces.
 const HELD_WITHIN: Duration = Duration::from_secs(10);
-/// Runs a cluster's variants. Where the cluster fails, those of them that are without a verdict are told its own reason.
+
+/// Runs a cluster's variants. If the cluster fails, its reason becomes the outcome of those variants that have no
+/// verdict yet.
 pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -> Result<(), RunError> {
     let result = live(context, plan, supplied).await;
     if let Err(error) = &result {
@@ -28,10 +30,10 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
     result
 }
 
-/// Starts a cluster and runs its environments side by side, as many as there are places for.
+/// Starts a cluster and runs its environments concurrently, as many as there are free slots.
 async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -> Result<(), RunError> {
     let _standing = context.clusters.take(plan.urgency).await;
-    // A node that starts takes as much of the machine as an environment does.
+    // A starting node needs as much processor time as an environment that is brought up, so it takes a slot too.
     let starting = context.jobs.take(plan.urgency).await;
     let setup = context.sink.setup(
         format!("cluster/{}", plan.name),
@@ -65,7 +67,8 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         }
     };
     setup.progress("the node's readiness");
-    // Environments begin while the node is still becoming ready: their objects are stored, their pods follow.
+    // Environments are brought up while the node is still becoming ready. The apiserver already stores their objects,
+    // and the pods start later.
     let ready = async {
         let ready = node_ready(&cluster).await;
         match &ready {
@@ -104,8 +107,8 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
     result
 }
 
-/// Says which namespaces could not go, and why: a cluster of a person's own would keep them. This one goes with all that
-/// is in it, so nobody waits.
+/// Warns about namespaces whose deletion is blocked, with the reason: in a cluster that is not removed, they would
+/// remain. This cluster is removed with all its namespaces, so nothing waits for their deletion.
 async fn tell_what_is_held(context: &Context, cluster: &Access, plan: &ClusterPlan) {
     if let Err(reason) = cluster::answers(&cluster.client).await {
         context.sink.warn(format!("cluster {} cannot be asked whether its namespaces go: {reason}", cluster.name));

@@ -1,4 +1,4 @@
-//! What a Secret of the cluster holds: it is compared and captured, and only digests of it are told.
+//! Conceals the values of Kubernetes Secrets. Steps can compare and capture them, but only their digests are reported.
 
 use std::sync::LazyLock;
 
@@ -9,25 +9,26 @@ use serde_json::{Map, Value};
 
 use parallax_record::Redactor;
 
-/// Where a Secret keeps what is secret.
+/// The fields of a Secret that contain secret values.
 const FIELDS: [&str; 2] = ["data", "stringData"];
 /// `kubectl apply` writes the whole object, its data included, into this annotation.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Of this process alone, so that a digest says nothing about a short secret to whoever can try all of them.
+/// The key of the digests. It is random for each process, so that nobody can find a short secret by computing the
+/// digests of all candidates.
 static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
     hmac::Key::generate(hmac::HMAC_SHA256, &aws_lc_rs::rand::SystemRandom::new())
         .expect("the system's random source answers")
 });
 
-/// What stands for a secret value where something is told. Equal values have equal digests within a run.
+/// The digest that is reported in place of a secret value. Equal values have equal digests within a run.
 pub(super) fn digest(value: &Value) -> Value {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let tag = hmac::sign(&KEY, text.as_bytes());
     Value::String(format!("digest:{}", hex::encode(&tag.as_ref()[..8])))
 }
 
-/// The same value, with a digest for each thing that a Secret within it holds.
+/// A copy of `value` in which each secret value of each Secret is replaced by its digest.
 pub(super) fn told(value: &Value) -> Value {
     match value {
         Value::Object(fields) if is_secret(fields) => Value::Object(told_of(fields)),
@@ -37,7 +38,8 @@ pub(super) fn told(value: &Value) -> Value {
     }
 }
 
-/// What is expected of a Secret, as [`told`] makes it of one that is there.
+/// The expected fields of a Secret with digests in place of values, so that they can be compared with the result of
+/// [`told`].
 pub(super) fn expected(value: &Value) -> Value {
     value.as_object().map_or_else(|| value.clone(), |fields| Value::Object(told_of(fields)))
 }
@@ -54,7 +56,7 @@ fn told_of(fields: &Map<String, Value>) -> Map<String, Value> {
     told
 }
 
-/// Whether what lies at a JSON pointer is within what a Secret holds.
+/// Whether a JSON pointer points into the secret values of a Secret.
 pub(super) fn is_within(whole: &Value, pointer: &str) -> bool {
     let mut at = whole;
     for token in pointer.split('/').skip(1) {
@@ -74,14 +76,14 @@ pub(super) fn is_within(whole: &Value, pointer: &str) -> bool {
     false
 }
 
-/// Makes known what the Secrets within `value` hold, as it is written there and decoded, so that it is redacted wherever
-/// else it appears.
+/// Registers the values of all Secrets within `value` with the redactor, in decoded form, so that they are redacted
+/// wherever else they appear.
 pub(super) fn register(redactor: &Redactor, value: &Value) {
     match value {
         Value::Object(fields) if is_secret(fields) => {
             for (name, held) in FIELDS.iter().filter_map(|name| Some((*name, fields.get(*name)?.as_object()?))) {
                 for text in held.values().filter_map(Value::as_str) {
-                    // The redactor knows the base64 of what it knows.
+                    // The redactor also finds the base64 form of a registered value.
                     let decoded = STANDARD.decode(text).ok().filter(|_| name == "data");
                     let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
                     redactor.register_found(decoded.as_deref().unwrap_or(text));

@@ -1,4 +1,4 @@
-//! One environment's life: brought up, looked at from every vantage by its variants, taken down.
+//! Brings one environment up, runs its variants in it, and takes it down.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -32,32 +32,33 @@ use parallax_language::fixture::{Contributions, ReadyWhen};
 use parallax_language::scenario::model::VantageSpec;
 use parallax_plan::{EnvironmentPlan, VariantPlan};
 
-/// A name that every cluster knows: CoreDNS answers a pod when it answers this.
+/// A name that every cluster has. If CoreDNS answers a pod's question for it, the name service works for the pod.
 const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";
-/// Lines of what a container beside the cluster wrote that are looked through.
+/// How many of the last log lines of a container beside the cluster are read.
 pub(super) const LINES_BESIDE: usize = 10_000;
-/// CoreDNS is deployed while the environment comes up; from a cold node this is the longest wait.
+/// How long CoreDNS may take to answer. k3s deploys it while the environment is brought up; on a cold node this is the
+/// longest wait.
 const DNS_WITHIN: Duration = Duration::from_secs(90);
 
-/// The container of a vantage's pod in which its questions are asked.
+/// The container of a vantage's pod whose agent asks the questions.
 const AGENT_CONTAINER: &str = "agent";
 
-/// Where a flow is played: the scene, with the vantages to ask from and the stores' witnesses.
+/// Everything that a flow runs against: the scene, the open vantages, and the stores' witnesses.
 pub(super) struct Stage<'a> {
     pub(super) context: &'a Context,
     pub(super) scene: Scene<'a>,
     pub(super) applier: &'a Applier,
     outside: Vantage,
-    /// By the pod's name.
+    /// Vantages in pods, by the pod's name in the plan.
     pods: BTreeMap<String, Vantage>,
-    /// In containers outside the cluster, by image.
+    /// Vantages in containers outside the cluster, by image.
     beside: BTreeMap<String, Vantage>,
-    /// By the id of the store's fixture.
+    /// Witnesses, by the id of the store's fixture.
     witnesses: Vec<(String, StoreWitness)>,
 }
 
 impl Stage<'_> {
-    /// A further certificate under which the store of a fixture may from now on be met.
+    /// Tells a store's witness about another certificate (DER) that the store may present from now on.
     pub(super) fn trust_also(&self, fixture: &str, certificate: &str, der: &[u8]) {
         let store = self.scene.plan.fixtures.get(fixture).and_then(|it| it.store.as_ref());
         if store.is_some_and(|it| it.certificate.as_deref() == Some(certificate)) {
@@ -66,7 +67,8 @@ impl Stage<'_> {
         }
     }
 
-    /// What the container that a fixture put beside the cluster wrote so far, of the instants that count.
+    /// The log so far of the container that a fixture started beside the cluster: the lines for whose instant `counts`
+    /// is true.
     pub(super) async fn written_beside(
         &self,
         fixture: &str,
@@ -94,12 +96,12 @@ impl Stage<'_> {
         by_set_up || made.is_some_and(|at| at < first.unix_timestamp())
     }
 
-    /// Whether a store's trace broke off since an instant, as it does where the store ends.
+    /// Whether a store's trace broke off since `began`. It breaks off, for example, when the store ends.
     pub(super) fn a_trace_broke_since(&self, began: Duration) -> bool {
         self.witnesses.iter().any(|(_, witness)| !witness.watched_since(began))
     }
 
-    /// Where a vantage asks from.
+    /// The open vantage with this id in a variant.
     pub(super) fn vantage(&self, variant: &VariantPlan, id: &str) -> &Vantage {
         if let Some(pod) = variant.pods.get(id) {
             return self.pods.get(pod).expect("the plan makes a pod for every pod vantage");
@@ -110,11 +112,11 @@ impl Stage<'_> {
         }
     }
 
-    /// What the store that answered says of who asked.
+    /// Where the request came from, according to the trace of the store that answered it.
     pub(super) async fn witness(&self, variant: &VariantPlan, from: &str, answer: &Answer) -> Option<Witness> {
         let (id, refused) = match answer.reply()? {
             Reply::S3(s3) => (s3.request_id.clone()?, s3.status >= 400),
-            // Its query may hold a token: the request itself is not kept.
+            // The query of an STS request may contain a token, so the request itself is not recorded.
             Reply::Sts(sts) => (sts.request_id.clone()?, false),
             Reply::Http(http) => (http.headers.get("x-amz-request-id")?.clone(), http.status >= 400),
             _ => return None,
@@ -129,9 +131,9 @@ impl Stage<'_> {
             return None;
         }
         let Some((store, traced)) = futures::future::select_ok(asked).await.ok().map(|(traced, _)| traced) else {
-            // One of the stores tells nobody who asks it: it may be the one that answered.
+            // A store without a witness may be the one that answered.
             let silent = self.scene.stores().any(|(id, _)| self.witnesses.iter().all(|(witnessed, _)| witnessed != id));
-            // A store that was restarted since took its trace with it: nothing was seen, which says nothing.
+            // If a trace was interrupted since, for example by a restart of the store, a missing request says nothing.
             if silent || self.witnesses.iter().any(|(_, witness)| !witness.watched_since(began)) {
                 return None;
             }
@@ -160,8 +162,8 @@ impl Stage<'_> {
     }
 }
 
-/// Brings an environment up, runs its variants one after the other, and says how each ended. An environment that
-/// cannot be had is an error of its variants, and of nothing else.
+/// Brings an environment up, runs its variants one after the other, and reports how each ended. If the environment
+/// cannot be brought up, only its own variants end with an error.
 pub(super) async fn run(
     context: &Context,
     applier: &Applier,
@@ -170,7 +172,8 @@ pub(super) async fn run(
     belongings: Option<Belongings>,
     wide: &Mutex<()>,
 ) {
-    // What a flow applies to the whole cluster the others would see: those that do run one after the other, set-up and all.
+    // Cluster-wide objects of one flow would be visible to other environments. So environments whose flows apply such
+    // objects run one after the other, including their set-up.
     let _alone = if plan.applies_wide() { Some(wide.lock().await) } else { None };
     let _standing = context.environments.take(plan.urgency).await;
     let setting_up = context.jobs.take(plan.urgency).await;
@@ -183,23 +186,24 @@ pub(super) async fn run(
             context.verdicts.say(&variant.id, outcome, millis(began.elapsed()));
         }
     }
-    // Of an apiserver that did not answer just now nothing more is asked: the cluster goes as a whole.
+    // If the apiserver did not answer just now, do not ask it again: the namespace is removed with the cluster.
     if !context.options.keep && !silent {
-        // What it held of the node is for the environments that still come.
+        // The deletion frees resources of the node for the environments that follow.
         if let Err(error) = apply::take_down(applier, &plan.namespace).await {
             context.sink.warn(error.to_string());
         }
     }
 }
 
-/// Says of an environment that could not even begin why.
+/// Reports the variants of an environment that could not be started, with the reason.
 pub(super) fn given_up(context: &Context, plan: &EnvironmentPlan, failure: &Failure) {
     for variant in &plan.variants {
         context.verdicts.say(&variant.id, Outcome::Error { failure: failure.clone() }, 0);
     }
 }
 
-/// The error says from which variant on nothing could be said.
+/// Brings the environment up and runs its variants. The error contains the index of the first variant that has no
+/// verdict.
 async fn in_environment(
     context: &Context,
     applier: &Applier,
@@ -277,13 +281,15 @@ async fn in_environment(
     Ok(())
 }
 
-/// Makes what an environment is made with; its secrets are registered before they are used.
+/// Generates the certificates and credentials of an environment. Its secrets are registered with the redactor before
+/// they are used.
 pub(super) fn prepare(context: &Context, plan: &EnvironmentPlan) -> Result<Belongings, ApplyError> {
     let redact = |secret: &Secret| context.redactor.register(secret);
     apply::prepare(plan, context.start, &redact)
 }
 
-/// What a person needs to ask from outside what the scenario asks, when the environment is left standing.
+/// For an environment that is kept: writes its root certificates into the run's folder, and notes the `curl` command
+/// with which a user can send the scenario's requests from outside.
 fn keep_authorities(context: &Context, scene: &Scene<'_>) {
     for (id, issuer) in &scene.environment.certificates.issuers {
         let path = context.options.directory.join(format!("{}-{id}.pem", scene.plan.namespace));
@@ -305,7 +311,8 @@ fn keep_authorities(context: &Context, scene: &Scene<'_>) {
     }
 }
 
-/// Opens the vantages and waits until the stores are ready for each of them; or says which stores are not.
+/// Opens the vantages and waits until the stores are ready and reachable from each of them. Otherwise returns the
+/// stores that are not ready.
 async fn stage<'a>(
     context: &'a Context,
     applier: &'a Applier,
@@ -314,7 +321,7 @@ async fn stage<'a>(
 ) -> Result<Result<Stage<'a>, (Scene<'a>, Vec<Unready>)>, RunError> {
     let sessions = scene.environment.pods.iter().map(|(vantage, (pod, _))| async {
         let client = applier.client().clone();
-        // Boxed: the streams' buffers would stand in every future around this one.
+        // Boxed, so that the streams' buffers do not enlarge every future that awaits this one.
         let session = Box::pin(PodSession::open(client, &scene.plan.namespace, pod, Some(AGENT_CONTAINER))).await?;
         let session = Vantage::Pod(session);
         name_service(&scene, pod, &session).await?;
@@ -349,13 +356,14 @@ async fn stage<'a>(
     Ok(Ok(Stage { context, scene, applier, outside: Vantage::Outside, pods, beside, witnesses }))
 }
 
-/// The store of a fixture, with the readiness that it answers for.
+/// The store of a fixture, with each `ready` entry that waits for the store.
 fn wanted<'a>(fixture: &'a str, it: &'a Contributions) -> impl Iterator<Item = store::Wanted<'a>> {
     let ready = it.ready.iter().filter(|ready| ready.when == ReadyWhen::Store);
     ready.filter_map(move |ready| it.store.as_ref().map(|store| store::Wanted { fixture, store, ready }))
 }
 
-/// Waits side by side for the stores, as long as there is anything to be learnt. What comes back is not ready.
+/// Waits concurrently for the stores, until all waits have ended or [`Declared::settled`] holds. Returns the stores
+/// that are not ready.
 async fn stores_unready(
     applier: &Applier,
     scene: &Scene<'_>,
@@ -391,7 +399,7 @@ async fn witnesses(scene: &Scene<'_>, stores: &[store::Wanted<'_>]) -> Result<Ve
         }
         let access = scene.access(id, wanted).map_err(&failed)?;
         let view = scene.pinned(id, wanted);
-        // The trace's first word comes with the first request: so one is made, instead of waiting for a keep-alive.
+        // The trace opens with its first event. Sending a request is faster than waiting for a keep-alive.
         let opening = StoreWitness::open(wanted.witness, view, &access);
         let (opened, ()) = tokio::join!(opening, store::nudge(scene, id, wanted));
         Ok::<_, RunError>(opened.map_err(failed)?.map(|witness| (id.to_owned(), witness)))
@@ -400,7 +408,7 @@ async fn witnesses(scene: &Scene<'_>, stores: &[store::Wanted<'_>]) -> Result<Ve
     Ok(opened.into_iter().flatten().collect())
 }
 
-/// Waits until CoreDNS answers this pod.
+/// Waits until CoreDNS answers a question from this pod.
 async fn name_service(scene: &Scene<'_>, pod: &str, session: &Vantage) -> Result<(), RunError> {
     let question = Probe::Dns(DnsQuestion { name: KNOWN_NAME.to_owned() });
     let bound = store::Bound { within: DNS_WITHIN, declared: None, hopeless: store::never };

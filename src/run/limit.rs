@@ -1,4 +1,4 @@
-//! The time that a whole run may take.
+//! The time limit of a whole run.
 
 use std::time::Duration;
 
@@ -8,26 +8,26 @@ use tokio_util::sync::CancellationToken;
 use super::error::RunError;
 use parallax_record::Sink;
 
-/// Ends a run when its time is over, as an interruption does.
+/// Ends a run when its time is over, in the same way as an interruption.
 #[derive(Debug)]
 pub(super) struct Limit {
-    /// Cancelled when somebody interrupts the run, or its time is over.
+    /// Cancelled when the user interrupts the run or when its time is over.
     pub(super) cancel: CancellationToken,
     given: Option<Duration>,
     interrupted: CancellationToken,
-    /// The clock; it ends with this.
+    /// The timer task; it stops when this value is dropped.
     _clock: JoinSet<()>,
 }
 
 impl Limit {
-    /// Begins to count, where there is a limit.
+    /// Starts the timer, if there is a limit.
     pub(super) fn new(given: Option<Duration>, sink: &Sink, interrupted: &CancellationToken) -> Self {
         let cancel = interrupted.child_token();
         let mut clock = JoinSet::new();
         if let Some(given) = given {
             let (sink, cancel) = (sink.clone(), cancel.clone());
             clock.spawn(async move {
-                // The limit is one of time: there is nothing else to wait for.
+                // A sleep is right here, because only the time itself matters.
                 tokio::time::sleep(given).await;
                 sink.note(format!("the run's time of {} s is over: cleaning up", given.as_secs()));
                 cancel.cancel();
@@ -36,7 +36,7 @@ impl Limit {
         Self { cancel, given, interrupted: interrupted.clone(), _clock: clock }
     }
 
-    /// Why the run ended: what looks like an interruption, and was none, was the end of its time.
+    /// Why the run ended. An interruption that the user did not request means that the time was over.
     pub(super) fn reason(&self, error: RunError) -> RunError {
         match (error, self.given) {
             (RunError::Interrupted, Some(given)) if !self.interrupted.is_cancelled() => {

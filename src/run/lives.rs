@@ -1,5 +1,5 @@
-//! Whether the environment of a flow lived through it: a store or an agent that died on its own makes every answer of the flow
-//! one of something else, whatever was declared.
+//! Checks that the containers of an environment survived a flow. If a store or an agent ended on its own, the flow's
+//! answers say nothing about the declared change, so they get no verdict.
 
 use std::time::{Duration, Instant};
 
@@ -13,21 +13,22 @@ use crate::probe::lives;
 use parallax_engine::Life;
 use parallax_plan::VariantPlan;
 
-/// The kubelet looks at its containers once a second and tells what it saw: an end is known so much later at most.
+/// How long it takes at most until the end of a container is visible: the kubelet checks its containers once a second
+/// and then reports their state.
 const TOLD_WITHIN: Duration = Duration::from_secs(3);
-/// Between two looks for an end that is not told yet.
+/// The pause between two checks for an end that may not be reported yet.
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
 
-/// What ran when no flow had begun.
+/// The containers that ran before the first flow began.
 #[derive(Debug)]
 pub(super) struct Lives {
     pods: Vec<Pod>,
-    /// Containers beside the cluster, by what they are called in words.
+    /// Containers beside the cluster, each with a title that people can read.
     beside: Vec<(String, Life)>,
 }
 
 impl Lives {
-    /// Looks at an environment.
+    /// Reads the state of an environment's containers.
     pub(super) async fn of(stage: &Stage<'_>) -> Result<Self, RunError> {
         let namespace = &stage.scene.plan.namespace;
         let pods = lives::pods(stage.applier.client(), namespace).await;
@@ -38,8 +39,8 @@ impl Lives {
         Ok(Self { pods, beside })
     }
 
-    /// What ended on its own since. A silence that a step has just seen may be an end that nobody has told of yet: then
-    /// `silence` says when that was.
+    /// What has ended on its own since. If a step just got no answer, a container may have ended without being reported
+    /// yet. `silence` is the time of that step; the check is repeated until the end must have been reported.
     pub(super) async fn ended(
         &self,
         stage: &Stage<'_>,
@@ -52,7 +53,7 @@ impl Lives {
             if !ended.is_empty() || silence.is_none_or(|it| it.elapsed() > TOLD_WITHIN) {
                 return Ok(ended);
             }
-            // What is waited for is that nothing comes: no watch tells that.
+            // Polling, because a watch cannot show that nothing happens.
             tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
@@ -66,7 +67,7 @@ impl Lives {
     }
 }
 
-/// The error of a variant in which something ended on its own. `seen` is what its steps came to.
+/// The error of a variant in which something ended on its own. `seen` describes the results of its steps.
 pub(super) async fn died(stage: &Stage<'_>, variant: &VariantPlan, ended: Vec<String>, seen: Vec<String>) -> RunError {
     let namespace = stage.scene.plan.namespace.clone();
     let mut evidence = seen;

@@ -1,4 +1,4 @@
-//! The machine: the engine, found or installed, and what will fail on it later, said now.
+//! The machine: finds or installs the engine, and reports problems that would make the run fail later.
 
 use futures::future::BoxFuture;
 
@@ -10,12 +10,13 @@ use parallax_provision::{Tool, Use};
 use parallax_record::Sink;
 
 const GIB: u64 = 1024 * 1024 * 1024;
-/// Room that a run needs for images and containers, from a look at a whole run: node 0.5 GB, layers and archives 1 GB.
+/// Free disk space that a run needs for images and containers. Measured in a full run: 0.5 GB for the node, 1 GB for
+/// layers and archives.
 const FREE_DISK_BYTES: u64 = 3 * GIB;
-/// Memory below which a cluster with a store does not come up.
+/// Below this amount of memory, a cluster with a store does not start.
 const MEMORY_BYTES: u64 = 2 * GIB;
 
-/// Clusters that stand at once in a run of everything.
+/// How many clusters exist at the same time in a run of all scenarios.
 const CLUSTERS: u64 = 4;
 
 /// The engine of a run.
@@ -26,7 +27,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Finds the engine, or installs one where that was allowed, and says what will fail or hurt.
+    /// Finds the engine, or installs one if `provision` allows it. Reports problems as errors and warnings.
     pub async fn find(sink: &Sink, provision: bool) -> Result<Self, RunError> {
         let setup = sink.setup("engine", "the container engine");
         match Self::found(sink, provision).await {
@@ -68,12 +69,12 @@ impl Machine {
     }
 }
 
-/// The engine's endpoint; where none answers and `provision` is set, one is installed and started first.
+/// The engine's endpoint. If no engine answers and `provision` is set, an engine is installed and started first.
 pub async fn ensure_engine(sink: &Sink, provision: bool) -> Result<Endpoint, RunError> {
     Ok(install::ensure_engine(provision, &RealSurroundings, sink).await?)
 }
 
-/// Toolchains for image recipes, installed where that was allowed.
+/// Toolchains for image recipes. Missing ones are installed if `provision` allows it.
 #[derive(Debug)]
 pub(crate) struct Toolchains {
     pub(crate) provision: bool,

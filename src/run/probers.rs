@@ -1,4 +1,4 @@
-//! The probers of one flow: they end with it, however it ends.
+//! The probers of one flow. They end with the flow, no matter how it ends.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use tokio::sync::Mutex;
 use crate::probe::Prober;
 use parallax_judge::{Expected, Seen};
 
-/// The probers that run, by the id of the step that started them.
+/// The running probers, by the id of the step that started them.
 #[derive(Debug, Default)]
 pub(super) struct Probers(Mutex<BTreeMap<String, Running>>);
 
-/// One prober, and what a success is for it.
+/// One prober, and what counts as a success for it.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) prober: Prober,
@@ -20,7 +20,7 @@ pub(super) struct Running {
 }
 
 impl Probers {
-    /// Keeps a prober; one that was started by the same step before ends.
+    /// Stores a prober. A prober that the same step started earlier is ended.
     pub(super) async fn keep(&self, step: &str, running: Running) {
         let before = self.0.lock().await.insert(step.to_owned(), running);
         if let Some(before) = before {
@@ -28,12 +28,12 @@ impl Probers {
         }
     }
 
-    /// All of them, by step: a flow asks one at a time.
+    /// All probers, by step. A lock is enough because a flow uses one prober at a time.
     pub(super) async fn lock(&self) -> tokio::sync::MutexGuard<'_, BTreeMap<String, Running>> {
         self.0.lock().await
     }
 
-    /// Ends all of them. Where the session is gone, so are they.
+    /// Ends all probers. Probers whose session has ended are already gone.
     pub(super) async fn end(self) {
         let probers = self.0.into_inner().into_values();
         futures::future::join_all(probers.map(|it| it.prober.end())).await;

@@ -1,4 +1,4 @@
-//! From a step to a question: one for each kind that asks a vantage.
+//! Builds the question of a step, for each kind that asks a vantage.
 
 use std::collections::BTreeMap;
 
@@ -25,18 +25,18 @@ use parallax_language::scenario::model::{
 use parallax_language::scenario::parts::Parts;
 use parallax_language::scenario::template::Template;
 
-/// What a question is made of, beside the step.
+/// What is needed to build a question, in addition to the step.
 pub(super) struct Asking<'a> {
     pub(super) scene: &'a Scene<'a>,
-    /// What earlier steps gained.
+    /// The results of earlier steps.
     pub(super) kept: &'a Kept,
-    /// The step's own token, where it does not take the pod's.
+    /// The step's own token; `None` if it uses the pod's token file.
     pub(super) token: Option<Secret>,
-    /// The environment that the vantage declares, for the programs that run there.
+    /// The environment variables that the vantage declares for the programs that run there.
     pub(super) place: &'a IndexMap<String, String>,
 }
 
-/// A kind that asks a vantage. Its references are replaced before it is asked what its question is.
+/// A kind of step that asks a vantage. Its references are replaced before `probe` is called.
 pub(super) trait Asks: Parts {
     /// The question.
     fn probe(&self, asking: &Asking<'_>) -> Result<Probe, String>;
@@ -140,7 +140,7 @@ impl Asks for ClientStep {
     }
 }
 
-/// The variables by which the AWS SDKs and tools reach a store.
+/// The environment variables that tell AWS SDKs and tools how to reach a store.
 fn store_variables(scene: &Scene<'_>, store: &str) -> Result<BTreeMap<String, Secret>, String> {
     let (fixture, store) = scene.store(Some(store))?;
     let access = scene.access(fixture, store)?;
@@ -170,7 +170,8 @@ impl Asking<'_> {
         self.token.clone().map_or_else(|| TokenSource::File(TOKEN_FILE.to_owned()), TokenSource::Value)
     }
 
-    /// A store's access, with the credentials of an earlier step where those are named.
+    /// Access to a store, with the temporary credentials of step `of` if it is given. `dropped` leaves out the session
+    /// token.
     fn access(&self, named: Option<&str>, of: Option<&CredentialsOf>, dropped: bool) -> Result<S3Access, String> {
         let (fixture, store) = self.scene.store(named)?;
         let access = self.scene.access(fixture, store)?;
@@ -186,7 +187,7 @@ impl Asking<'_> {
 }
 
 fn http_question(step: &HttpStep, asking: &Asking<'_>) -> Result<HttpQuestion, String> {
-    // Each field is named, here and of the question, so that none is left out.
+    // All fields of the step and of the question are named, so that a new field cannot be forgotten.
     let HttpStep { request, host, path, headers, body, form, fields_of, file } = step;
     let url = match path {
         Some(path) => with_path(&request.text, path)?,
@@ -227,7 +228,7 @@ fn form_of(
     Ok(Some(Form { fields, file }))
 }
 
-/// A URL with another path, byte for byte, and everything else as it was.
+/// Replaces the path of a URL and changes nothing else. The new path is used byte for byte, without encoding.
 fn with_path(url: &str, path: &str) -> Result<String, String> {
     let (scheme, rest) = url.split_once("://").ok_or_else(|| format!("`{url}` is not a URL"))?;
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -262,7 +263,7 @@ fn s3_question(step: &S3Step, asking: &Asking<'_>) -> Result<S3Question, String>
 }
 
 fn presign_question(step: &PresignStep, asking: &Asking<'_>) -> Result<PresignQuestion, String> {
-    // Each field is named, here and of the question, so that none is left out.
+    // All fields of the step and of the question are named, so that a new field cannot be forgotten.
     let PresignStep { store, signs, expires, signed, endpoint, region, secret_key, query, as_step } = step;
     let (bucket, key, policy) = match signs {
         Signs::Url(Keyed { text, .. }) => {

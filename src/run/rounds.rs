@@ -1,4 +1,4 @@
-//! Rounds of a repeat: the seed, and the moments that are drawn from it.
+//! The rounds of a `repeat`: the seed, and the random start times that are drawn from it.
 
 use std::time::Duration;
 
@@ -10,24 +10,25 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{After, RepeatStep, Step};
 
-/// A repeat under way.
+/// The state of a running `repeat`.
 #[derive(Clone, Debug)]
 pub(super) struct Rounds {
     of: String,
     times: u32,
     seed: u64,
-    /// The round, from 1.
+    /// The number of the current round; the first is 1.
     pub(super) number: u32,
     /// How many rounds were void.
     pub(super) void: u32,
     void_at_most: u32,
-    /// Whether the next round is the same once more, and whether the round under way is such a one.
+    /// Whether the next round repeats a void one (`pending`), and whether the current round does (`repeated`).
     pending: bool,
     repeated: bool,
 }
 
 impl Rounds {
-    /// Before the first round. `seed` overrides the scenario's; `drawn` is for one that has none.
+    /// The state before the first round. `seed` overrides the scenario's seed; `drawn` is used if there is no other
+    /// seed.
     pub(super) fn new(step: &Step, repeat: &RepeatStep, seed: Option<u64>, drawn: u64) -> Self {
         let seed = seed.or(repeat.seed).unwrap_or(drawn);
         Self {
@@ -42,30 +43,31 @@ impl Rounds {
         }
     }
 
-    /// Begins the next round, while there is one.
+    /// Begins the next round. Returns whether there is one.
     pub(super) fn next(&mut self) -> bool {
         self.repeated = std::mem::take(&mut self.pending);
         self.number += u32::from(!self.repeated);
         self.number <= self.times
     }
 
-    /// Whether a round may still be void.
+    /// Whether another round may be void without being an error.
     pub(super) fn may_be_void(&self) -> bool {
         self.void < self.void_at_most
     }
 
-    /// The round was void: the next is the same once more, with moments of its own.
+    /// Records that the round was void: the next round has the same number, but its own random start times.
     pub(super) fn was_void(&mut self) {
         self.void += 1;
         self.pending = true;
     }
 
-    /// What the moments of the round under way are drawn by: its number, or one past the last where it is run again.
+    /// The number from which the current round's start times are drawn: the round's number. A repeated round uses a
+    /// number after the last round, so that the start times of the other rounds do not change.
     fn draw(&self) -> u32 {
         if self.repeated { self.times + self.void } else { self.number }
     }
 
-    /// What is said of it when it begins.
+    /// The note that is shown when the repeat begins.
     pub(super) fn in_words(&self) -> String {
         format!(
             "`{}` runs {} rounds by seed {}; `--seed {}` draws the same moments again",
@@ -73,20 +75,20 @@ impl Rounds {
         )
     }
 
-    /// The round as the record has it, with the time after which this step begins.
+    /// The round as it is recorded, with the delay before this step begins.
     pub(super) fn round(&self, step: &Step) -> Round {
         let after = step.after.map(|after| self.moment(step, after));
         let after_ms = after.map(millis);
         Round { of: self.of.clone(), number: self.number, times: self.times, seed: self.seed, after_ms }
     }
 
-    /// When a step of this round begins. It depends on the seed, the round and the step's id, and on nothing that comes
-    /// before it: a step that is added does not move the others.
+    /// The delay before a step of this round begins. It depends only on the seed, the round and the step's id, so a
+    /// step that is added does not change the delays of the others.
     fn moment(&self, step: &Step, after: After) -> Duration {
         let longest = after.span().to_duration();
         let After::Random(_) = after else { return longest };
         let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
-        // FNV-1a: the same on every machine and in every version.
+        // FNV-1a, because it gives the same result on every machine and in every version.
         let stream = step
             .id
             .bytes()

@@ -1,4 +1,4 @@
-//! A scene: one environment as its steps see it. Names, values, stores, and how each vantage sees the network.
+//! A scene: one environment as its steps see it, with names, values, stores, and the network view of each vantage.
 
 use std::net::IpAddr;
 
@@ -23,10 +23,10 @@ pub(super) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    /// What a reference stands for: an export of a fixture, or what an earlier step left.
+    /// The value of a reference: an export of a fixture, or a result of an earlier step.
     pub(super) fn value(&self, reference: &Reference, kept: &Kept) -> Result<String, String> {
         if reference.name == template::VANTAGE {
-            // The path is known at the vantage alone, which puts it in this one's place.
+            // This path is a placeholder. Only the vantage knows the real path, and it replaces the placeholder.
             return Ok(CA_BUNDLE.to_owned());
         }
         let fixture = self.plan.fixtures.get(&reference.name);
@@ -53,7 +53,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// The address of the container that a fixture put beside the cluster.
+    /// The address of the container that a fixture started beside the cluster.
     pub(super) fn address_beside(&self, fixture: &str) -> Option<IpAddr> {
         self.cluster.address_beside(&self.plan.namespace, fixture)
     }
@@ -80,13 +80,13 @@ impl<'a> Scene<'a> {
         View { trust, ..self.outside() }
     }
 
-    /// How the harness itself sees the network: as an outside vantage, trusting nothing yet.
+    /// How the harness itself sees the network: like an outside vantage without trusted authorities.
     pub(super) fn outside(&self) -> View {
         self.cluster.outside.clone()
     }
 
-    /// How set-up traffic reaches a store: it accepts exactly the certificate that the plan had issued, so that a break
-    /// of the certificate reaches the expectation and does not die here.
+    /// How the set-up connects to a store. It accepts exactly the certificate that was issued for the store, even if a
+    /// break makes that certificate invalid. So the break fails a step and not the set-up.
     pub(super) fn pinned(&self, fixture: &str, store: &Store) -> View {
         let certificate = store
             .certificate
@@ -95,7 +95,7 @@ impl<'a> Scene<'a> {
         View { pin: certificate.map(|leaf| leaf.der.clone()), ..self.outside() }
     }
 
-    /// The store that a step means: the named one, or the only one.
+    /// The store of a step: the named one, or the only one.
     pub(super) fn store(&self, named: Option<&str>) -> Result<(&'a str, &'a Store), String> {
         let mut stores = self.stores();
         match named {

@@ -1,4 +1,5 @@
-//! How often a step is tried: once; with `eventually` until it holds; with `consistently` as long as it must hold.
+//! Decides how often a step is tried: once; with `eventually`, until it holds; with `consistently`, for as long as it
+//! must hold.
 
 use std::time::{Duration, Instant};
 
@@ -11,34 +12,36 @@ use parallax_language::scenario::Action;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{CauseSpec, Step};
 
-/// A step without `eventually` must be settled within this time, and so must each try while it must go on to hold.
+/// Time limit of a step without `eventually`, and of each try of `consistently`.
 const STEP_WITHIN: Duration = Duration::from_secs(15);
-/// Between two tries of a step with `eventually`: what it waits for takes effect in its own time and gives no notice.
+/// The pause between two tries of a step. Polling is needed because there is no event for the effect that the step
+/// waits for.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// With less than this left no try is begun: it would end by its own haste, and that would be taken for the cause.
+/// If less time than this is left, no further try starts: it would fail only because of its short deadline, and this
+/// timeout would be taken for the cause.
 const LEAST: Duration = Duration::from_secs(1);
-/// A try that had so much time was not cut short by the step's end, and nothing decisive is what it saw.
+/// A try that had at least this much time was not cut short by the end of the step, so its timeout counts as a result.
 const ENOUGH: Duration = Duration::from_secs(5);
-/// What a try may take past what is left of its step: an answer that comes at the deadline has its way back, its witness
-/// and its evidence before it. Past it nothing that was asked answers, and the harness says so.
+/// How long a try may continue after its step's time is over. An answer that comes at the deadline still has to be
+/// transferred, and its witness and evidence collected. After this time the harness reports that nothing answered.
 const GRACE: Duration = Duration::from_secs(8);
 
-/// The tries of a step: how many, and what the last one brought.
+/// The tries of a step: their number and the result of the last one.
 #[derive(Default)]
 pub(super) struct Settled {
     pub(super) attempts: u32,
     pub(super) last: Option<Tried>,
     pub(super) held: Option<Held>,
-    /// How many tries in a row held at the end, where more than one had to.
+    /// How many tries in a row held at the end, if the step has `stays`.
     pub(super) in_row: Option<u32>,
 }
 
-/// Tries that hold one after the other.
+/// Counts tries in a row that hold.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     wanted: u32,
     held: u32,
-    /// The most that there were.
+    /// The longest row so far.
     most: u32,
 }
 
@@ -47,14 +50,14 @@ impl Row {
         Self { wanted: wanted.map_or(1, u32::from), held: 0, most: 0 }
     }
 
-    /// Takes a try; whether it is the last that is wanted.
+    /// Counts a try. Returns whether the row is long enough.
     fn take(&mut self, holds: bool) -> bool {
         self.held = if holds { self.held + 1 } else { 0 };
         self.most = self.most.max(self.held);
         self.held >= self.wanted
     }
 
-    /// Why a row that is too short does not hold.
+    /// The cause if the row is too short.
     fn broken(self) -> Cause {
         Cause::Mismatch {
             matcher: "stays".to_owned(),
@@ -64,20 +67,21 @@ impl Row {
     }
 }
 
-/// The longest that a try may take. `eventually` says how long tries go on. A look with no answer before it has at least the
-/// time of a step without `eventually`: one second for the first look of a busy machine would judge the machine. A step that
-/// waits within its try has what is left.
+/// The time limit of a try: what is left of the step's time. The first try of a look has at least the time of a step
+/// without `eventually`, because with a short `eventually` a slow machine could fail the step. This does not apply to
+/// steps that wait within their try.
 fn longest(step: &Step, left: Duration, is_first: bool) -> Duration {
     let waits = step.nature().is_act() || matches!(step.action, Action::Log(_) | Action::Event(_));
     if is_first && !waits { left.max(STEP_WITHIN) } else { left }
 }
 
-/// The longest that a step may take to come to hold.
+/// How long a step may take until it holds.
 pub(super) fn within(step: &Step) -> Duration {
     step.eventually.map(Span::to_duration).or_else(|| act_within(step)).unwrap_or(STEP_WITHIN)
 }
 
-/// Tries a step until it is settled. `declared` is the cause with which it must fail here.
+/// Tries a step until its result is final. `declared` is the cause with which the step must fail in this variant, if
+/// any.
 pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -> Result<Settled, RunError> {
     let mut row = Row::of(attempt.step.stays);
     let (attempts, mut tried) = Box::pin(come_to_hold(attempt, declared, &mut row)).await?;
@@ -94,12 +98,16 @@ pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -
     }
 }
 
-/// Tries until the expectation holds, the declared failure is there to stay, or the time is over. Only a step with `eventually`
-/// is tried more than once. A declared failure may come after it held for a while, where it must hold for longer. It proves
-/// nothing while the baseline may still be on its way through it: it must be seen once more when the baseline would hold, and
-/// one that heals by its kind at the end of the time. What the try before the end saw stands, where the end cut the last one
-/// short. A try in which the apiserver could not be asked is none of these: it is made again, and is
-/// the harness's error where it was the last.
+/// Tries a step until the expectation holds, the declared failure is permanent, or the time is over. Only a step with
+/// `eventually` is tried more than once.
+///
+/// - The declared failure may also come after the step held for a while. So in a break a step that holds is tried again.
+/// - A declared failure proves nothing as long as the baseline could show the same failure. So it must be seen in two tries
+///   in a row, and still at the time at which the baseline holds. A cause that can heal must last until the end of the
+/// time.
+/// - If the end of the time cuts the last try short, the result of the previous try is kept.
+/// - A try during which the apiserver does not answer has no result and is repeated. If it was the last try, it is an error
+///   of the harness.
 async fn come_to_hold(
     attempt: Attempt<'_>,
     declared: Option<&CauseSpec>,
@@ -129,7 +137,7 @@ async fn come_to_hold(
             tried => tried?,
         };
         let is_timeout = tried.is_cut || tried.judgement.cause.as_ref().is_some_and(Cause::is_timeout);
-        // A try of a busy machine needs what the one before it needed, and half as much again.
+        // On a busy machine a try needs about as long as the previous one, so allow one and a half times that.
         let enough = ENOUGH.max(took.mul_f32(1.5));
         if let Some(before) = before.take().filter(|_| over && left < enough && is_timeout) {
             return Ok((attempts, before));
@@ -156,12 +164,13 @@ async fn come_to_hold(
             return Ok((attempts, tried));
         }
         before = Some(tried);
-        // A declared effect with a deadline of its own: there is nothing that could be watched.
+        // Polling: there is nothing to watch for the effect that the step waits for.
         tokio::time::sleep(AGAIN_AFTER).await;
     }
 }
 
-/// One try, within what is left of the step: the one place that ends what does not end by itself.
+/// One try with a hard time limit: what is left of the step's time, plus [`GRACE`]. This is the only place that ends a
+/// try that does not end by itself.
 async fn bounded(attempt: Attempt<'_>) -> Result<Tried, RunError> {
     let overdue = |_| RunError::Overdue {
         place: attempt.place.to_owned(),
@@ -172,13 +181,13 @@ async fn bounded(attempt: Attempt<'_>) -> Result<Tried, RunError> {
     tokio::time::timeout(attempt.left + GRACE, attempt.run()).await.map_err(overdue)?
 }
 
-/// Tries on until the span is over or one try breaks it.
+/// Repeats the tries of `consistently` until the span is over or a try fails.
 async fn stay(attempt: Attempt<'_>, span: Duration, mut settled: Settled) -> Result<Settled, RunError> {
     let began = Instant::now();
     let span_ms = millis(span);
     let mut held = Held { span_ms, held_ms: 0, tries: 1, broke: None };
     while held.broke.is_none() && began.elapsed() < span {
-        // Looking again is the only way to see that nothing changes.
+        // Only repeated tries can show that nothing changes.
         tokio::time::sleep(AGAIN_AFTER).await;
         settled.attempts += 1;
         let tried = match bounded(Attempt { left: STEP_WITHIN, ..attempt }).await {
@@ -209,7 +218,7 @@ mod tests {
             (None, &[false, true], true),
             (Some(3), &[true, true], false),
             (Some(3), &[true, true, true], true),
-            // A server that flaps: never two in a row.
+            // A server that alternates between working and failing: never two in a row.
             (Some(2), &[true, false, true, false, true], false),
             (Some(2), &[true, false, true, true], true),
             (Some(2), &[true, true, false], false),

@@ -1,5 +1,5 @@
-//! Scenarios that cannot run here, because an image that exists only as it is published cannot be had: they are skipped,
-//! each with that reason, before anything is started.
+//! Skips scenarios that cannot run on this machine, because they require a published image that cannot be obtained and
+//! that has no recipe. They are skipped with this reason before anything starts.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,17 +12,17 @@ use super::{Context, images};
 use parallax_images::ImageError;
 use parallax_plan::{Plan, VariantPlan};
 
-/// Which skips are no mistake.
+/// Which skips are accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Skips {
-    /// A skip that nobody expects is an error of the run.
+    /// Whether a skip that is not expected is an error.
     pub denied: bool,
-    /// Scenarios of which it is expected, whatever the reason.
+    /// Scenarios that may be skipped for any reason.
     pub expected: Vec<String>,
 }
 
 impl Skips {
-    /// What to say of a variant that cannot run here, because of these.
+    /// The outcome of a variant that cannot run because these images are missing.
     fn outcome(&self, scenario: &str, lacks: &[&Lack]) -> Outcome {
         let reason = lacks.iter().map(|it| it.failure.what.as_str()).collect::<Vec<_>>().join("; ");
         if self.expected.iter().any(|it| it == scenario) {
@@ -40,15 +40,15 @@ impl Skips {
     }
 }
 
-/// Why an image cannot be had.
+/// Why an image cannot be obtained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lack {
     pub(super) failure: Failure,
-    /// Whether a registry says that there is none. All else is a fault of the machine.
+    /// Whether a registry answered that the image does not exist. Any other reason is a fault of the machine.
     unpublished: bool,
 }
 
-/// The plan without what cannot run here. Of each variant that is left out it is said why.
+/// The plan without the variants that cannot run here. The outcome of each removed variant is reported with its reason.
 pub(super) async fn possible<'a>(
     context: &Context,
     machine: &Machine,
@@ -68,7 +68,7 @@ pub(super) async fn possible<'a>(
     Ok(Cow::Owned(without(plan, &lacking)))
 }
 
-/// The images that scenarios require as they are published and that cannot be had, each with the reason.
+/// The published images that scenarios require and that cannot be obtained, each with the reason.
 pub(super) async fn lacking(
     plan: &Plan,
     obtain: impl AsyncFn(&str) -> Result<(), ImageError>,
@@ -99,7 +99,7 @@ fn lacks<'a>(variant: &VariantPlan, lacking: &'a BTreeMap<String, Lack>) -> Vec<
     variant.variant.scenario.requires.published.iter().filter_map(|name| lacking.get(name)).collect()
 }
 
-/// The plan without the variants that require what is lacking.
+/// The plan without the variants that require a missing image.
 pub(super) fn without(plan: &Plan, lacking: &BTreeMap<String, Lack>) -> Plan {
     let mut plan = plan.clone();
     for cluster in &mut plan.clusters {
@@ -126,7 +126,7 @@ mod tests {
             |denied, expected: &[&str]| Skips { denied, expected: expected.iter().map(|&it| it.into()).collect() };
         for (skips, unpublished, skipped) in [
             (skips(false, &[]), true, true),
-            // A network that is not there leaves nothing out.
+            // A missing network is an error, not a skip.
             (skips(false, &[]), false, false),
             (skips(true, &[]), true, false),
             (skips(true, &["other"]), true, false),

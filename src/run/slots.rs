@@ -1,11 +1,12 @@
-//! Places that are given away by urgency: what the run as a whole waits for longest goes first.
+//! A semaphore whose free slots go to the most urgent waiter first. The urgency is higher for work that the run as a
+//! whole waits for longest.
 
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// A number of places. Whoever wants one says how urgent that is; of equal ones, the first to ask goes first.
+/// A limited number of slots. Each waiter has an urgency; among equal ones, the first to ask gets a slot first.
 #[derive(Debug)]
 pub(crate) struct Slots {
     state: Arc<Mutex<State>>,
@@ -18,7 +19,7 @@ struct State {
     waiting: BinaryHeap<Waiting>,
 }
 
-/// A place that is held until it is dropped.
+/// A slot, which is held until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
     state: Arc<Mutex<State>>,
@@ -32,12 +33,12 @@ struct Waiting {
 }
 
 impl Slots {
-    /// So many places, all free.
+    /// This number of slots (at least one), all free.
     pub(crate) fn new(number: usize) -> Self {
         Self { state: Arc::new(Mutex::new(State { free: number.max(1), asked: 0, waiting: BinaryHeap::new() })) }
     }
 
-    /// Waits for a place. Dropping the future gives up the turn.
+    /// Waits for a slot. Dropping the future leaves the queue.
     pub(crate) async fn take(&self, urgency: u64) -> Slot {
         let taken = {
             let mut state = locked(&self.state);
@@ -72,7 +73,7 @@ impl Drop for Slot {
             if next.give.is_closed() {
                 continue;
             }
-            // A receiver that goes away just now drops the slot, which passes it on.
+            // If the receiver is dropped at this moment, the slot is dropped too and goes to the next waiter.
             drop(next.give.send(Self { state: Arc::clone(&self.state) }));
             return;
         }
@@ -146,7 +147,7 @@ mod tests {
         let held = stays.as_mut().now_or_never().expect("the place is passed on");
         let mut late = Box::pin(slots.take(1));
         assert!(late.as_mut().now_or_never().is_none());
-        // Given to one that goes away before it looks: the next to ask finds it free.
+        // The slot goes to a waiter that is dropped before it takes it. So the slot must be free again.
         drop(held);
         drop(late);
         assert!(slots.take(0).now_or_never().is_some());

@@ -1,4 +1,5 @@
-//! The server-side witness: what the trace of a store says of who asked, for stores whose fixture declares one.
+//! The server-side witness: reads from a store's trace which address sent a request. Only stores whose fixture declares
+//! a witness have one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,22 +12,27 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// The trace follows the answer by milliseconds, by more where the machine is busy: a request is missing from it when,
-/// this long after the answer, the store has said [`IDLE_TIMES`] times that it has nothing more to tell.
+/// The trace shows a request some milliseconds after its answer, or later on a busy machine. A request counts as
+/// missing if this time has passed since the answer and the store has sent [`IDLE_TIMES`] keep-alives, which mean that
+/// the trace is complete so far.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
-/// A keep-alive comes each second; the first may have been on its way before the answer was.
+/// The store sends a keep-alive each second. More than one is needed, because the first may have been sent before the
+/// answer.
 const IDLE_TIMES: u64 = 3;
-/// A store that is never idle for so long is asked without end, and says nothing of one request.
+/// After this time the harness stops waiting. A store that has sent no keep-alives for so long is constantly busy, and
+/// its trace says nothing about one request.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
-/// The head of a trace may come with the first thing that there is to tell: a request, or a keep-alive each second.
+/// Time limit for opening a trace. A store may send the response headers only together with the first event, which is a
+/// request or a keep-alive.
 const OPENS_WITHIN: Duration = Duration::from_secs(10);
-/// Requests kept of one store, the newest: a witness is asked for right after the answer.
+/// How many requests of one store are kept; the oldest are dropped. This is enough because the witness is needed right
+/// after the answer.
 const KEPT: usize = 4096;
 
-/// Between two tries to open the trace of a store that is new or is being restarted: it gives no notice.
+/// The pause between two tries to open the trace of a store that is new or restarting. There is no event to wait for.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
-/// Follows one store's trace until dropped; of a store that is restarted, from its new beginning on.
+/// Follows one store's trace until it is dropped. After a restart of the store, it opens the trace again.
 #[derive(Debug)]
 pub(super) struct StoreWitness {
     shared: Arc<Shared>,
@@ -34,10 +40,10 @@ pub(super) struct StoreWitness {
     task: JoinHandle<()>,
 }
 
-/// How far the trace has come.
+/// The progress of the trace.
 #[derive(Clone, Copy, Debug, Default)]
 struct News {
-    /// Since when the trace is followed without a gap, since the Unix epoch; none while it is not.
+    /// The time since the Unix epoch from which the trace has been followed without a gap; `None` while it is not open.
     since: Option<Duration>,
     /// Keep-alives so far.
     idle: u64,
@@ -46,19 +52,20 @@ struct News {
 #[derive(Debug, Default)]
 struct Shared {
     seen: Mutex<IndexMap<String, Traced>>,
-    /// Certificates under which the store may be met, the newest last.
+    /// Certificates (DER) that the store may present, the newest last.
     pins: Mutex<Vec<Vec<u8>>>,
 }
 
 impl StoreWitness {
-    /// Opens the trace. It is open when this returns: whatever is asked from now on is seen. None where there is no witness.
+    /// Opens the trace. When this returns, the trace is open and shows every later request. Returns `None` if the store
+    /// has no witness.
     pub(super) async fn open(kind: WitnessKind, view: View, access: &S3Access) -> Result<Option<Self>, String> {
         let began = Instant::now();
         let lines = loop {
             match opened(kind, view.clone(), access).await {
                 Ok(Some(lines)) => break lines,
                 Ok(None) => return Ok(None),
-                // A pod may reach a new store a moment before the node routes the connections of others to it.
+                // Pods may reach a new store a moment before the node routes outside connections to it.
                 Err(Cause::Connect { .. }) if began.elapsed() < OPENS_WITHIN => tokio::time::sleep(AGAIN_AFTER).await,
                 Err(cause) => return Err(cause.to_string()),
             }
@@ -79,17 +86,18 @@ impl StoreWitness {
         Ok(Some(Self { shared, news, task }))
     }
 
-    /// A further certificate under which the store may be met when the trace has to be opened again.
+    /// Adds a certificate that the store may present when the trace has to be opened again.
     pub(super) fn trust_also(&self, der: Vec<u8>) {
         self.shared.pins().push(der);
     }
 
-    /// Whether every request since then would have been seen.
+    /// Whether the trace has been followed without a gap since `began`, so that it would show every request.
     pub(super) fn watched_since(&self, began: Duration) -> bool {
         self.news.borrow().since.is_some_and(|since| since <= began)
     }
 
-    /// What the store saw of a request that it has answered; `None` when its trace does not show it, or is not open.
+    /// What the trace shows of a request that the store has answered; `None` if the trace does not show the request or
+    /// is not open.
     pub(super) async fn of(&self, request_id: &str) -> Option<Traced> {
         let mut news = self.news.clone();
         let (idle_before, not_before) = (news.borrow().idle, Instant::now() + FOLLOWS_WITHIN);
@@ -117,7 +125,7 @@ impl Shared {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what the trace shows, until it ends.
+    /// Stores the requests that the trace shows, until the trace ends.
     async fn follow(&self, lines: &mut Trace, send: &watch::Sender<News>) {
         loop {
             let told = match lines.next().await {
@@ -135,12 +143,13 @@ impl Shared {
                 }
                 seen.insert(traced.request_id.clone(), traced);
             }
-            // Not under the lock: whoever waits holds the channel's while it looks into the map.
+            // The map's lock must be free here: a waiting task holds the channel's lock while it reads the map.
             send.send_modify(|news| news.idle += u64::from(idle));
         }
     }
 
-    /// Opens the trace anew, under whichever certificate the store now has. The witness's end ends this too.
+    /// Opens the trace again, whichever of the known certificates the store now presents. Dropping the witness ends
+    /// this loop.
     async fn again(&self, kind: WitnessKind, view: &View, access: &S3Access) -> Trace {
         loop {
             let pins = self.pins().clone();
@@ -151,13 +160,13 @@ impl Shared {
                     Err(why) => tracing::debug!(%why, "the trace of a store does not open"),
                 }
             }
-            // A store that comes back gives no notice here.
+            // There is no event to wait for: the store does not signal that it is back.
             tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
 }
 
-/// Since the Unix epoch.
+/// The time since the Unix epoch.
 fn now() -> Option<Duration> {
     SystemTime::now().duration_since(UNIX_EPOCH).ok()
 }
@@ -222,7 +231,7 @@ mod tests {
         });
         while !asked.is_finished() {
             send.send_modify(|news| news.idle += 1);
-            // As the store does, again and again until the question has its answer.
+            // A store sends keep-alives all the time; this test sends them until the question is answered.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert_eq!(asked.await.expect("it ends"), None);

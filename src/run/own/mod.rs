@@ -1,6 +1,6 @@
-//! The owner's side of a run: what stands beside a cluster, the start of its node, its end, and what is kept of it.
+//! The owner's side of a run: starts the containers beside a cluster and its node, stops them, and keeps their logs.
 //!
-//! A cluster of somebody else's has nothing of this: it is an [`Access`] that was not started here.
+//! None of this applies to a cluster that the harness does not own: that is an [`Access`] that was not started here.
 
 mod neighbours;
 
@@ -19,17 +19,18 @@ use crate::cluster::{self, Access, ClusterError, Own, UP_WITHIN};
 use crate::world::World;
 use parallax_plan::ClusterPlan;
 
-/// Lines of the world's log that are looked through for evidence.
+/// How many of the last lines of the world's and the node's logs are kept as evidence.
 const WORLD_LINES: usize = 5_000;
 
 /// A cluster that was started.
 pub(super) struct Started {
     pub(super) cluster: Access,
-    /// Certificates and credentials that were made beforehand, by namespace, or why the environment cannot be had.
+    /// By namespace, the certificates and credentials that were generated before the cluster started, or why the
+    /// environment cannot be brought up.
     pub(super) belongings: BTreeMap<String, Result<Belongings, Failure>>,
 }
 
-/// Starts what stands beside a cluster, then the cluster. Its secrets are registered.
+/// Starts the containers beside a cluster, then the cluster, and registers the cluster's secrets with the redactor.
 pub(super) async fn start(
     context: &Context,
     plan: &ClusterPlan,
@@ -51,23 +52,23 @@ pub(super) async fn start(
 
 /// A node that ended by itself before its cluster was up.
 pub(super) struct NodeEnded {
-    /// How: its exit code in words.
+    /// How it ended: its exit code in words.
     pub(super) how: String,
-    /// What it said last.
+    /// Its last log lines.
     pub(super) lines: Vec<String>,
-    /// How long it had.
+    /// The time limit for its start.
     pub(super) within: Duration,
 }
 
-/// Whether that is why the cluster did not start.
+/// How the node ended, if that is why the cluster did not start.
 pub(super) fn node_ended(context: &Context, plan: &ClusterPlan, error: &RunError) -> Option<NodeEnded> {
     let RunError::Cluster(ClusterError::Engine(engine)) = error else { return None };
     let (how, lines) = engine.ended(&context.site.name_of(&Own::node_of(plan)))?;
     Some(NodeEnded { how: how.to_string(), lines: lines.to_vec(), within: UP_WITHIN })
 }
 
-/// Takes a finished cluster away, so that the next has the machine and its disk: an unpacked image is there once for each
-/// cluster. The sweep at the end takes what is left.
+/// Removes the containers of a finished cluster, so that the next cluster has their memory and disk space: each cluster
+/// has its own unpacked copy of the images. The sweep at the end removes what is left.
 pub(super) async fn stop(context: &Context, cluster: &Access) {
     let Ok(own) = cluster.own("take it away") else { return };
     for container in own.containers() {
@@ -78,7 +79,7 @@ pub(super) async fn stop(context: &Context, cluster: &Access) {
     }
 }
 
-/// What a person needs to walk into a cluster that is left standing.
+/// Writes the kubeconfig of a cluster that is kept into the run's folder, and notes how to use it.
 fn keep_kubeconfig(context: &Context, name: &str, own: &Own) {
     let path = context.options.directory.join(format!("{name}.kubeconfig"));
     match write_private(&path, own.kubeconfig().expose().as_bytes()) {
@@ -87,8 +88,8 @@ fn keep_kubeconfig(context: &Context, name: &str, own: &Own) {
     }
 }
 
-/// Writes down what the outside world was asked and what the node said, before both are taken away; also of a cluster that did
-/// not start, of which either may be missing.
+/// Writes the DNS questions to the world and the node's log into the run's folder, before the containers are removed.
+/// This is also called for a cluster that did not start; then either container may be missing.
 pub(super) async fn keep_evidence(context: &Context, plan: &ClusterPlan) {
     let engine = context.site.engine();
     let agents = plan.traits.agents.iter().map(|it| (format!("agent-{}", it.name), Own::agent_of(plan, &it.name)));
@@ -103,7 +104,7 @@ pub(super) async fn keep_evidence(context: &Context, plan: &ClusterPlan) {
         };
         let lines = if what == "world" { cluster::questions(&lines, |_| true) } else { lines };
         let path = context.options.directory.join(format!("{}-{what}.log", plan.name));
-        // What is there under this name, a link for example, is not written into.
+        // Remove an existing file of this name first, so that a symbolic link is not followed.
         drop(std::fs::remove_file(&path));
         let text = context.redactor.text(&lines.join("\n"));
         if let Err(error) = write_private(&path, text.as_bytes()) {

@@ -1,4 +1,5 @@
-//! What fixtures put beside a cluster, started before it: CoreDNS must know its addresses when it starts.
+//! Starts the fixtures' containers beside a cluster. They start before the cluster, because CoreDNS must know their
+//! addresses when it starts.
 
 use std::collections::BTreeMap;
 
@@ -15,16 +16,17 @@ use parallax_language::fixture::{Authority, KeyType};
 use parallax_language::scenario::model::CLUSTER_AUTHORITY;
 use parallax_plan::{ClusterPlan, EnvironmentPlan};
 
-/// What stands beside a cluster, and what was made for the environments that it belongs to.
+/// The containers beside a cluster, and the certificates and credentials of their environments.
 #[derive(Default)]
 pub(super) struct Beside {
-    /// The containers that run.
+    /// The running containers.
     pub(super) standing: Vec<Neighbour>,
-    /// Certificates and credentials by namespace, or why the environment cannot be had.
+    /// Certificates and credentials by namespace, or why the environment cannot be brought up.
     pub(super) belongings: BTreeMap<String, Result<Belongings, Failure>>,
 }
 
-/// The authority of a cluster's apiserver, where something beside it trusts that one: then it must be there beforehand.
+/// Creates the authority of a cluster's apiserver, if a container beside the cluster trusts it: such a container needs
+/// the authority before the cluster starts.
 pub(super) fn authority(context: &Context, plan: &ClusterPlan) -> Result<Option<Issuer>, ApplyError> {
     let trusted = plan.containers().any(|(_, it)| it.files.values().any(|it| it.certificate == CLUSTER_AUTHORITY));
     if !trusted {
@@ -41,7 +43,7 @@ pub(super) fn authority(context: &Context, plan: &ClusterPlan) -> Result<Option<
     Ok(Some(issuer))
 }
 
-/// Starts the containers of all environments side by side. One that does not start is an error of its environment alone.
+/// Starts the containers of all environments concurrently. If a container does not start, only its environment fails.
 pub(super) async fn start(
     context: &Context,
     plan: &ClusterPlan,
@@ -96,7 +98,7 @@ async fn of_environment(
     Ok((belongings, standing))
 }
 
-/// What belongs to one fixture.
+/// The secrets and certificates of one fixture.
 fn of_fixture<'a>(fixture: &str, all: &'a Belongings, authority: Option<&'a Issuer>) -> world::Belongings<'a> {
     let credentials = all.credentials.iter().filter(|((id, _), _)| id == fixture);
     let secrets = credentials.flat_map(|((_, name), values)| {
