@@ -1,4 +1,5 @@
-//! What a flow did to its environment: which pods it meant to end, what it made, and whether it may have written to a store.
+//! Records what a flow did to its environment: which pods it ended on purpose, which objects it created, and whether it
+//! may have written to a store.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,10 +13,10 @@ use parallax_language::scenario::template::{Template, Tree};
 use parallax_vocab::program::ClientTask;
 use parallax_vocab::question::{Probe, S3Operation};
 
-/// Kinds that run programs.
+/// Kinds of objects that run programs.
 const RUN: [&str; 7] = ["Pod", "Deployment", "StatefulSet", "ReplicaSet", "DaemonSet", "Job", "CronJob"];
 
-/// An object that a step acts on; what it stands for may end by that.
+/// An object that a step changes. Its pods may end because of that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Acted {
     namespace: String,
@@ -23,16 +24,16 @@ struct Acted {
     which: Which,
 }
 
-/// The deeds of one flow.
+/// What one flow did.
 #[derive(Debug, Default)]
 pub(super) struct Deeds(Mutex<Done>);
 
 #[derive(Debug, Default)]
 struct Done {
     acted: Vec<Acted>,
-    /// What it brought into being, as the apiserver answered first.
+    /// The objects that the flow created, as the apiserver returned them the first time.
     made: Vec<DynamicObject>,
-    /// What it applied although it was there, in words.
+    /// Titles of the objects that the flow applied and that existed before the flow.
     changed: Vec<String>,
     wrote: bool,
 }
@@ -42,22 +43,22 @@ impl Deeds {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of what is about to be done, its references filled in. `namespace` is the variant's.
+    /// Records an action before it is carried out. Its references are already replaced. `namespace` is the variant's.
     pub(super) fn note(&self, action: &Action, namespace: &str) {
         self.done().acted.extend(acted_on(action, namespace));
     }
 
-    /// Takes note of a question that is about to be asked.
+    /// Records a question before it is asked.
     pub(super) fn asks(&self, probe: &Probe) {
         if may_write(probe) {
             self.done().wrote = true;
         }
     }
 
-    /// Takes note of an object that was applied. `there` says whether it was there before this flow.
+    /// Records an object that was applied. `there` says whether it existed before this flow.
     pub(super) fn applied(&self, object: &DynamicObject, there: bool) {
         let mut done = self.done();
-        // What runs may do anything to a store.
+        // A program that runs may write to a store.
         done.wrote |= object.types.as_ref().is_some_and(|it| RUN.contains(&it.kind.as_str()));
         if done.made.iter().any(|it| it.metadata.uid == object.metadata.uid) {
             return;
@@ -70,27 +71,27 @@ impl Deeds {
         }
     }
 
-    /// What the flow brought into being.
+    /// The objects that the flow created.
     pub(super) fn made(&self) -> Vec<DynamicObject> {
         self.done().made.clone()
     }
 
-    /// What the flow applied although it was there before it.
+    /// The titles of objects that existed before the flow and that it applied.
     pub(super) fn changed(&self) -> Vec<String> {
         self.done().changed.clone()
     }
 
-    /// Whether anything was asked that may have changed what a store holds.
+    /// Whether the flow may have changed the contents of a store.
     pub(super) fn wrote(&self) -> bool {
         self.done().wrote
     }
 
-    /// Whether the flow acted on nothing.
+    /// Whether the flow changed no objects.
     pub(super) fn is_empty(&self) -> bool {
         self.done().acted.is_empty()
     }
 
-    /// Whether the flow meant a pod of the variant's namespace, by itself or by what it belongs to.
+    /// Whether the flow acted on a pod of the variant's namespace, either on the pod itself or on its owner.
     pub(super) fn mean(&self, pod: &Pod, namespace: &str) -> bool {
         self.done().acted.iter().any(|it| it.namespace == namespace && it.means(pod))
     }
@@ -103,7 +104,7 @@ impl Acted {
             Which::Name(name) if self.kind == "Pod" => pod.metadata.name.as_ref() == Some(name),
             Which::Name(name) => pod.owner_references().iter().any(|owner| {
                 let direct = owner.kind == self.kind && owner.name == *name;
-                // A Deployment owns its pods by a ReplicaSet, which has its name and a hash.
+                // A Deployment owns its pods through a ReplicaSet, whose name is the Deployment's name and a hash.
                 let by_set = owner.kind == "ReplicaSet" && self.kind == "Deployment";
                 direct || by_set && owner.name.rsplit_once('-').is_some_and(|(of, _)| of == name)
             }),
@@ -111,7 +112,7 @@ impl Acted {
     }
 }
 
-/// Whether labels are selected; of a requirement that is none of equality it is taken that they are.
+/// Whether a selector selects a pod. Requirements other than equality are assumed to match.
 fn selects(selector: &str, pod: &Pod) -> bool {
     selector.split(',').all(|it| match it.split_once('=') {
         Some((key, value)) if !key.contains(['!', ' ']) => {
@@ -121,7 +122,8 @@ fn selects(selector: &str, pod: &Pod) -> bool {
     })
 }
 
-/// Whether a question may change what a store holds. Nobody knows what a program does.
+/// Whether a question may change the contents of a store. A program is assumed to do so, because its effects are
+/// unknown.
 fn may_write(probe: &Probe) -> bool {
     let by_s3 = |operation: &S3Operation| match operation {
         S3Operation::Get { .. } | S3Operation::Head { .. } | S3Operation::List { .. } | S3Operation::Survey { .. } => {

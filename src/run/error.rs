@@ -1,4 +1,4 @@
-//! Why a run could not say anything about the system under test.
+//! Errors because of which a run, or a part of it, says nothing about the system under test.
 
 use parallax_vocab::VariantId;
 use parallax_vocab::event::Failure;
@@ -15,31 +15,31 @@ use parallax_images::ImageError;
 /// A failure of the harness, the engine or the machine.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The engine.
+    /// The container engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// An image.
+    /// An image could not be obtained or built.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// A cluster.
+    /// A cluster could not be started or used.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// An environment.
+    /// An environment could not be brought up, or a request to the apiserver failed.
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    /// An act that could not be done.
+    /// A change to the cluster could not be carried out.
     #[error(transparent)]
     Act(#[from] ActError),
-    /// A probe that could not be asked.
+    /// A question could not be asked at its vantage.
     #[error(transparent)]
     Probe(#[from] ProbeError),
-    /// A log that could not be read.
+    /// A log could not be read.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// A token that a step asks for.
+    /// The token for a step could not be created.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// The store's set-up traffic was refused or did not come through.
+    /// A request of the set-up to a store was refused or did not arrive.
     #[error("store {store} in namespace {namespace}: {doing}: {reason}")]
     Store {
         /// The fixture.
@@ -48,12 +48,12 @@ pub enum RunError {
         namespace: String,
         /// What was being done.
         doing: String,
-        /// What came back.
+        /// The answer or error.
         reason: String,
         /// States, events and log lines of the namespace.
         evidence: Vec<String>,
     },
-    /// A machine that cannot do it.
+    /// The machine lacks something that the run needs.
     #[error("{what}")]
     Machine {
         /// What is missing.
@@ -61,7 +61,7 @@ pub enum RunError {
         /// What to do about it.
         fix: String,
     },
-    /// A step could not be made into a question; the loader should have refused it.
+    /// A step cannot be carried out as it is written, through no fault of the system under test.
     #[error("{place}: step `{step}`: {reason}")]
     Step {
         /// `file:line`.
@@ -71,27 +71,27 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
-    /// Something that a flow stands on ended on its own.
+    /// Something that a flow depends on ended on its own.
     #[error("in namespace {namespace}, during `{variant}`, something ended that nobody ended: {}", ended.join("; "))]
     Died {
-        /// In whose flow it was seen.
+        /// The variant in whose flow this was noticed.
         variant: VariantId,
         /// The namespace.
         namespace: String,
         /// What ended, and how.
         ended: Vec<String>,
-        /// What the steps came to; states, events and log lines of the namespace.
+        /// The results of the steps; states, events and log lines of the namespace.
         evidence: Vec<String>,
     },
-    /// What a flow did to its environment cannot be undone for the next.
+    /// The changes that a flow made to its environment cannot be undone for the next variant.
     #[error("in namespace {namespace}, between two variants: {what}")]
     Left {
         /// The namespace.
         namespace: String,
-        /// What is left, and why.
+        /// What could not be undone, and why.
         what: String,
     },
-    /// Something that a step asks does not answer: the apiserver, an agent, the engine.
+    /// The apiserver, an agent or the engine does not answer a step, long after the step's time is over.
     #[error(
         "{place}: step `{step}` has not ended {grace_s} s after its time of {within_s} s was over: what it asks does not answer"
     )]
@@ -100,17 +100,17 @@ pub enum RunError {
         place: String,
         /// The step.
         step: String,
-        /// The step's own time, in seconds.
+        /// The step's own time limit, in seconds.
         within_s: u64,
-        /// How long was waited past it, in seconds.
+        /// How long the harness waited after that, in seconds.
         grace_s: u64,
     },
-    /// The run's own time was over before it ended.
+    /// The run's time limit was reached before the run ended.
     #[error("the run's time of {limit_s} s (--timeout) was over")]
     TimeOver {
-        /// How long the run might take, in seconds.
+        /// The time limit, in seconds.
         limit_s: u64,
-        /// Variants that have no verdict.
+        /// The variants that have no verdict.
         without: Vec<VariantId>,
     },
     /// The run was interrupted.
@@ -119,7 +119,7 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether it says nothing about what was asked for, and asking again may bring an answer.
+    /// Whether the error says nothing about the requested object, so that another try may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Apply(error) => error.is_transient(),
@@ -130,12 +130,12 @@ impl RunError {
         }
     }
 
-    /// Whether somebody who was asked did not answer at all.
+    /// Whether the error means that something did not answer at all.
     pub(super) fn is_silence(&self) -> bool {
         self.is_transient() || matches!(self, Self::Overdue { .. })
     }
 
-    /// With the variants that it leaves without a verdict.
+    /// Adds the variants without a verdict to an error about the time limit; returns any other error unchanged.
     pub(super) fn naming(self, variants: &[&VariantId]) -> Self {
         match self {
             Self::TimeOver { limit_s, .. } => {
@@ -145,7 +145,7 @@ impl RunError {
         }
     }
 
-    /// The failure as a person reads it.
+    /// The failure as it is shown to the user.
     pub fn failure(&self) -> Failure {
         match self {
             Self::Engine(error) => Failure { what: error.to_string(), fix: error.fix(), evidence: error.evidence() },

@@ -1,6 +1,6 @@
-//! A variant's flow: the order of its steps, what is blocked, how often a step is tried, and what is kept.
+//! Runs a variant's flow: the order of its steps, blocked steps, rounds, and the results that later steps use.
 //!
-//! What one try of a step does is in `run::step`, a file for each family of kinds.
+//! A single try of a step is in `run::step`, with one file for each group of similar kinds.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -27,8 +27,8 @@ use parallax_language::scenario::model::{RepeatStep, Step, Vulnerable};
 use parallax_plan::VariantPlan;
 use parallax_record::Noted as _;
 
-/// Runs a variant and says how each step and the whole ended. `lives` is what ran before any flow of the environment. What
-/// comes back is what the flow did to it.
+/// Runs a variant and reports how each step and the variant ended. `lives` has the containers that ran before any flow
+/// of the environment. Returns what the flow did to the environment.
 pub(super) async fn run(
     stage: &Stage<'_>,
     variant: &VariantPlan,
@@ -52,7 +52,7 @@ pub(super) async fn run(
     let broke = deeds.is_empty() && stage.a_trace_broke_since(began_unix);
     let silence = if broke { Some(Instant::now()) } else { flow.silence };
     probers.end().await;
-    // Of an apiserver that does not answer nothing more is asked.
+    // If the apiserver does not answer, do not ask it again.
     if !results.as_ref().is_err_and(RunError::is_silence) {
         let ended = Box::pin(lives.ended(stage, &deeds, silence)).await;
         match (&results, ended) {
@@ -75,7 +75,7 @@ pub(super) async fn run(
     Ok(deeds)
 }
 
-/// A word that no other variant of this run has, nor this one in another run.
+/// A word that is different for each variant and for each run.
 fn nonce(stage: &Stage<'_>, variant: &VariantPlan) -> String {
     let of = format!("{} {}", stage.context.options.id, variant.id);
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, of.as_bytes());
@@ -91,7 +91,7 @@ struct Flow<'a> {
     kept: Kept,
     /// Steps that failed or were blocked.
     not_passed: BTreeSet<String>,
-    /// When a step last saw nobody answer, or something that is not whole.
+    /// When a step last failed with a cause that the end of a container may explain, such as no answer.
     silence: Option<Instant>,
 }
 
@@ -107,7 +107,7 @@ impl Flow<'_> {
         Ok(results)
     }
 
-    /// Runs a group of steps in rounds, up to the first in which one does not pass.
+    /// Runs a group of steps in rounds, up to and including the first round in which a step does not pass.
     async fn rounds(&mut self, step: &Step, repeat: &RepeatStep) -> Result<Vec<StepResult>, RunError> {
         let context = self.stage.context;
         let drawn = u64::try_from(context.start.unix_timestamp()).unwrap_or_default();
@@ -142,7 +142,8 @@ impl Flow<'_> {
         Ok(results)
     }
 
-    /// Runs a step. Beside its result, why it says nothing, where it may be void and is.
+    /// Runs a step. Returns its result and, if the step makes its round void, the reason. If `may_be_void` is false, a
+    /// void step fails instead.
     async fn step(
         &mut self,
         step: &Step,
@@ -159,7 +160,7 @@ impl Flow<'_> {
         let blocked_by: Vec<StepId> = needed.into_iter().filter(|it| self.not_passed.contains(it.as_str())).collect();
         let settled = if blocked_by.is_empty() {
             if let Some(after_ms) = round.as_ref().and_then(|it| it.after_ms) {
-                // The scenario says when this begins: the moment itself is what is tested.
+                // A sleep is right here, because the scenario tests this exact start time.
                 tokio::time::sleep(Duration::from_millis(after_ms)).await;
             }
             let attempt = self.attempt(step, &place, within);
@@ -237,39 +238,39 @@ impl Flow<'_> {
             blocked_by,
             place: place.clone(),
         };
-        // From what is recorded, so that the record alone gives the same sentence (`parallax explain`).
+        // The sentence is made from the recorded event, so that `parallax explain` makes the same one from the record.
         let sentence = if cause.is_some() { parallax_explain::of_step(&ended) } else { String::new() };
         self.stage.context.sink.say(EventKind::StepEnded(Box::new(ended)));
         let void = void.filter(|_| verdict == Verdict::Passed);
         Ok((StepResult { step: step.id.clone(), verdict, cause, missed, place, sentence }, void))
     }
 
-    /// One try of a step that has so much time.
+    /// One try of a step with the time limit `left`.
     fn attempt<'b>(&'b self, step: &'b Step, place: &'b str, left: Duration) -> Attempt<'b> {
         let Self { stage, variant, probers, deeds, apart, .. } = *self;
         Attempt { stage, variant, step, kept: &self.kept, probers, deeds, apart, place, left }
     }
 
-    /// Why the store refused a signature, found out while the secrets are at hand.
+    /// Finds out why the store refused a signature. This must happen during the run, because it needs the secrets.
     async fn signature(&self, tried: Option<&Tried>) -> Option<SignatureFinding> {
         let tried = tried?;
         let (question, answer) = (tried.question.as_ref()?, tried.answer.as_ref()?);
         tried.judgement.cause.as_ref()?;
         let presigned = &self.kept.presigned;
         let case = signature::case(&self.stage.scene, question, answer, tried.witness.as_ref(), presigned)?;
-        // Thousands of signatures are tried: on a thread of its own, so that no other flow waits meanwhile.
+        // This computes thousands of signatures, so it runs on its own thread and does not delay other flows.
         let found = tokio::task::spawn_blocking(move || case.finding()).await;
         found.noted("find out why a signature was refused")
     }
 
-    /// Which link of the chain of web identity is to blame, where an exchange failed.
+    /// The broken link in the chain of web identity, if a token exchange failed.
     async fn broken_link(&self, step: &Step, tried: Option<&Tried>, cause: Option<&Cause>) -> Option<String> {
         let question = tried?.question.as_ref()?;
         chain::broken_link(self.stage, self.variant, step, question, cause?).await
     }
 }
 
-/// A known hole that was seen open.
+/// The finding for a known vulnerability that a step has demonstrated.
 fn finding(hole: &Vulnerable) -> Finding {
     let Vulnerable { advisory, means, instead } = hole.clone();
     Finding { advisory, means, instead }

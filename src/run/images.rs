@@ -19,20 +19,20 @@ use parallax_record::Sink;
 
 /// The image of the agent and of the world.
 const AGENT: &str = "agent";
-/// Images that a source-built node needs in its airgap folder; a published one brings its own.
+/// Images that a source-built node needs in its air-gap folder. The published node image contains its own.
 const OF_THE_NODE: [&str; 2] = ["coredns", "pause"];
 
-/// What a run's clusters are made of.
+/// The images that a run's clusters are started with.
 #[derive(Debug)]
 pub(super) struct Supplied {
     pub(super) cluster: cluster::Images,
-    /// Whether the node is the published k3s.
+    /// Whether the node image is the published k3s.
     pub(super) published: bool,
     /// References by image name, for manifests.
     pub(super) references: BTreeMap<String, String>,
 }
 
-/// The images that a plan needs, and in what form.
+/// The images that a plan needs, and whether each is needed in the engine, as an archive, or both.
 pub fn wants(plan: &Plan) -> Vec<Want> {
     let want = |name: &str, engine, archive| Want { name: name.to_owned(), engine, archive };
     let mut wanted = vec![want(NODE, true, false), want(AGENT, true, true)];
@@ -45,7 +45,7 @@ pub fn wants(plan: &Plan) -> Vec<Want> {
     wanted
 }
 
-/// Builds images by their recipes, all that have one where `names` is empty.
+/// Builds the named images from their recipes. If `names` is empty, builds all images that have a recipe.
 pub async fn build_images(
     recipes: &Recipes,
     names: &[String],
@@ -59,7 +59,8 @@ pub async fn build_images(
     parallax_images::build(&request, names, sink, cancel).await.map(drop)
 }
 
-/// Obtains what a run of a plan needs, beforehand. What only scenarios need that are skipped without it is left out, and said.
+/// Obtains the images for a later run of a plan. A published image that cannot be obtained is left out with a note,
+/// together with the other images of the scenarios that require it.
 pub async fn fetch(
     recipes: &Recipes,
     policy: K3s,
@@ -79,7 +80,7 @@ pub async fn fetch(
     supply(&wants(&skipped::without(plan, &lacking)), sink).await
 }
 
-/// Obtains images by the lock of `recipes`, each from the first source that has it.
+/// Obtains images as `images.lock` of `recipes` declares them, each from the first source that has it.
 pub async fn supply_of(
     recipes: &Recipes,
     policy: K3s,
@@ -94,11 +95,11 @@ pub async fn supply_of(
     obtain_all(&request, wanted, sink, cancel).await
 }
 
-/// Where images come from, whatever is asked for.
+/// The sources and tools from which all images are obtained.
 struct Supplies {
     cache: Cache,
     lock: Lock,
-    /// Where our own static programs are, for image layers.
+    /// The folder of the project's own static programs, for image layers.
     binaries: PathBuf,
     tools: Toolchains,
     registries: Registries,
@@ -130,13 +131,13 @@ impl Supplies {
     }
 }
 
-/// An image that exists only as it is published, for a node's folder.
+/// A request for a published image without a recipe, for a node's air-gap folder.
 fn published(name: &str) -> Want {
     Want { name: name.to_owned(), engine: false, archive: true }
 }
 
-/// Obtains an image that exists only as it is published. Nothing is said of it: that it cannot be had is no failure of the
-/// run, but a reason to skip.
+/// Obtains a published image without a recipe. Progress and failure are not reported: a failure is not an error of the
+/// run, but a reason to skip scenarios.
 pub(super) async fn obtain_published(context: &Context, machine: &Machine, name: &str) -> Result<(), ImageError> {
     let options = &context.options;
     let (wanted, sink, cancel) = ([published(name)], Sink::silent(), context.cancel.clone());
@@ -145,7 +146,7 @@ pub(super) async fn obtain_published(context: &Context, machine: &Machine, name:
     supplied.map(drop)
 }
 
-/// Obtains what a plan needs.
+/// Obtains the images that a plan needs.
 pub(super) async fn obtain(context: &Context, machine: &Machine, plan: &Plan) -> Result<Supplied, RunError> {
     let options = &context.options;
     let obtained = supply_of(

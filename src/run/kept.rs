@@ -1,4 +1,4 @@
-//! What a flow keeps of its steps for those that come later, and how it fills in `{{ }}`.
+//! The results of a flow's steps that later steps can refer to, and the replacement of `{{ }}`.
 
 use std::collections::BTreeMap;
 
@@ -16,42 +16,42 @@ use parallax_language::scenario::model::{Expect, ROUND, Step, WrittenExpect};
 use parallax_language::scenario::parts::Parts;
 use parallax_language::scenario::template::{Reference, Template, VARIANT};
 
-/// What later steps refer to.
+/// The results of earlier steps.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Kept {
-    /// What `{{ variant.nonce }}` stands for.
+    /// The value of `{{ variant.nonce }}`.
     nonce: String,
-    /// What `{{ step }}` stands for.
+    /// The value of `{{ STEP }}`, by step.
     yielded: BTreeMap<String, String>,
-    /// What `{{ step.name }}` stands for.
+    /// The value of `{{ STEP.NAME }}`, by step and name.
     captured: BTreeMap<String, BTreeMap<String, Value>>,
     /// When each step ended.
     ended: BTreeMap<String, OffsetDateTime>,
-    /// What `as: STEP` asks with.
+    /// The temporary credentials for `as: STEP`, by step.
     credentials: BTreeMap<String, TemporaryCredentials>,
-    /// The tokens that steps were given.
+    /// The tokens that steps used, by step.
     tokens: BTreeMap<String, Secret>,
-    /// URLs that were signed, each with how.
+    /// The signed URLs and forms, each with its question, by step.
     pub(super) presigned: Presigned,
-    /// What the rounds of the repeat under way captured, by step and name.
+    /// The values that the rounds of the current repeat captured, by step and name.
     collected: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
-    /// The same before the round under way, for one that turns out void.
+    /// A copy of `collected` from before the current round; it is restored if the round is void.
     before: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
-    /// How many rounds of the repeat that a step is in were void.
+    /// How many rounds were void, by the id of a step inside the repeat.
     void: BTreeMap<String, u32>,
-    /// What `{{ round }}` stands for.
+    /// The value of `{{ round }}`.
     round: Option<u32>,
-    /// What matchers compare with.
+    /// Earlier observations that matchers compare with.
     pub(super) seen: Seen,
 }
 
 impl Kept {
-    /// Nothing yet, but the variant's own word.
+    /// No results yet, only the variant's nonce.
     pub(super) fn of(nonce: String) -> Self {
         Self { nonce, ..Self::default() }
     }
 
-    /// Keeps what later steps refer to.
+    /// Stores the results of a step that later steps can refer to.
     pub(super) fn keep(&mut self, step: &Step, tried: &Tried) {
         if !tried.captured.is_empty() {
             self.captured.insert(step.id.clone(), tried.captured.clone());
@@ -88,39 +88,39 @@ impl Kept {
         }
     }
 
-    /// When a step ended; none where it has not run.
+    /// When a step ended; `None` if it has not run.
     pub(super) fn ended(&self, step: &str) -> Option<OffsetDateTime> {
         self.ended.get(step).copied()
     }
 
-    /// The credentials that an `sts` step gained.
+    /// The temporary credentials that an `sts` step received.
     pub(super) fn credentials(&self, step: &str) -> Option<&TemporaryCredentials> {
         self.credentials.get(step)
     }
 
-    /// The token that an `sts` or `jwt` step was given.
+    /// The token that an `sts` or `jwt` step used.
     pub(super) fn token(&self, step: &str) -> Option<&Secret> {
         self.tokens.get(step)
     }
 
-    /// From now on steps are those of this round.
+    /// Begins a round: from now on, captured values belong to this round.
     pub(super) fn begin_round(&mut self, number: u32) {
         self.round = Some(number);
         self.before.clone_from(&self.collected);
     }
 
-    /// The round does not count: what it captured is forgotten.
+    /// Discards the values that the current round captured, because the round is void.
     pub(super) fn void_round(&mut self) {
         self.collected.clone_from(&self.before);
     }
 
-    /// How many rounds were void of the repeat whose values a text refers to.
+    /// How many rounds were void in the repeat to whose values a text refers.
     pub(super) fn void_of(&self, text: &Template) -> u32 {
         let references = text.references().unwrap_or_default();
         references.iter().find_map(|it| self.void.get(&it.name)).copied().unwrap_or(0)
     }
 
-    /// The rounds are over: what they captured is from now on the list of all.
+    /// Ends the rounds: from now on, a captured name refers to the list of the values of all rounds.
     pub(super) fn end_rounds(&mut self, void: u32) {
         self.round = None;
         for (step, values) in std::mem::take(&mut self.collected) {
@@ -130,7 +130,7 @@ impl Kept {
         }
     }
 
-    /// What a reference to a step stands for.
+    /// The value of a reference to a step, the round or the variant's nonce.
     pub(super) fn value(&self, reference: &Reference) -> Result<String, String> {
         let value = match &reference.field {
             Some(_) if reference.name == VARIANT => Some(self.nonce.clone()),
@@ -142,12 +142,12 @@ impl Kept {
     }
 }
 
-/// A captured value within a text: a text as it is, everything else as JSON.
+/// A captured value as it is inserted into a text: a string without quotes, everything else as JSON.
 fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A scene with what was kept so far: everything that `{{ }}` can stand for.
+/// A scene and the results so far: everything that `{{ }}` can refer to.
 #[derive(Clone, Copy)]
 pub(super) struct Words<'a> {
     pub(super) scene: &'a Scene<'a>,
@@ -155,12 +155,12 @@ pub(super) struct Words<'a> {
 }
 
 impl Words<'_> {
-    /// The same with the references in all its texts replaced.
+    /// A copy of `it` in which the references in all texts are replaced.
     pub(super) fn fill<T: Parts>(&self, it: &T) -> Result<T, String> {
         it.filled(&|reference| self.scene.value(reference, self.kept))
     }
 
-    /// What must hold, with the references in all its texts replaced.
+    /// The expectation with the references in all its texts replaced.
     pub(super) fn expect(&self, expect: &WrittenExpect) -> Result<Expect, String> {
         expect.filled(&|reference| self.scene.value(reference, self.kept))
     }

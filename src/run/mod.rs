@@ -1,7 +1,7 @@
-//! Driving a run: engine, images, clusters, environments, flows, and the end of it all.
+//! Drives a run: engine, images, clusters, environments, flows, and the clean-up.
 //!
-//! Whatever happens here is said into the sink; verdicts are events, and what this room returns is only how the run
-//! itself ended.
+//! Everything that happens here is sent to the sink as events, including verdicts. The return value only says how the
+//! run itself ended.
 
 mod apart;
 mod baselines;
@@ -60,32 +60,32 @@ use parallax_images::{K3s, Recipes};
 use parallax_plan::{AtOnce, Plan};
 use parallax_record::{Redactor, Sink};
 
-/// What a run is asked to do.
+/// The options of a run.
 #[derive(Debug)]
 pub struct Options {
     /// The run's id.
     pub id: RunId,
     /// The run's own folder.
     pub directory: PathBuf,
-    /// Whose images.lock and recipes it goes by.
+    /// The images.lock and the recipes to use.
     pub recipes: Recipes,
     /// Which node image to use.
     pub k3s: K3s,
     /// Whether missing tools may be installed.
     pub provision: bool,
-    /// Leave everything standing.
+    /// Whether to keep clusters and containers after the run (`--keep`).
     pub keep: bool,
-    /// How much is under way at once.
+    /// How many jobs, environments and clusters may run at the same time.
     pub at_once: AtOnce,
-    /// Which skips are no mistake.
+    /// Which skips are accepted.
     pub skips: Skips,
-    /// What random moments are drawn from, instead of what scenarios say.
+    /// The seed of random start times; it overrides the seeds of scenarios.
     pub seed: Option<u64>,
-    /// How long the whole run may take; then it ends as when it is interrupted.
+    /// Time limit of the whole run. When it is over, the run ends in the same way as when it is interrupted.
     pub timeout: Option<Duration>,
 }
 
-/// Everything that every part of a run needs.
+/// The state that all parts of a run share.
 pub(crate) struct Context {
     pub(crate) options: Options,
     pub(crate) site: Site,
@@ -93,21 +93,21 @@ pub(crate) struct Context {
     pub(crate) redactor: Redactor,
     pub(crate) cancel: CancellationToken,
     pub(crate) verdicts: Arc<Verdicts>,
-    /// When baselines came to hold.
+    /// How long the baselines' steps took until they held.
     pub(crate) baselines: Baselines,
     pub(crate) start: OffsetDateTime,
-    /// For what takes processors: an environment that comes up, a node that starts. A flow, which waits most of its time,
-    /// takes none.
+    /// Slots for work that needs processor time: an environment that is brought up, or a node that starts. A flow needs
+    /// no slot, because it waits most of the time.
     pub(crate) jobs: Slots,
-    /// For environments that stand, which take memory.
+    /// Slots for environments that exist, because they need memory.
     pub(crate) environments: Slots,
-    /// For clusters that stand.
+    /// Slots for clusters that exist.
     pub(crate) clusters: Slots,
-    /// How many containers were taken away before the end, with their clusters.
+    /// How many containers were removed before the clean-up, together with their finished clusters.
     pub(crate) taken_away: AtomicUsize,
 }
 
-/// Runs a plan to its end, clean-up included. The error is why the run itself failed.
+/// Runs a plan to its end, including the clean-up. The error says why the run itself failed.
 pub async fn e2e(
     options: Options,
     plan: &Plan,
@@ -168,7 +168,7 @@ async fn with_plan(
 }
 
 async fn everything(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Result<(), RunError> {
-    // Builds hear of an interruption themselves: they have tools to stop and files to take away.
+    // Builds handle an interruption themselves, because they have to stop tools and remove files.
     let possible = skipped::possible(context, machine, plan).await?.into_owned();
     if possible.clusters.is_empty() {
         return Ok(());
@@ -178,7 +178,7 @@ async fn everything(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> R
         return Err(RunError::Interrupted);
     }
     let supplied = Arc::new(supplied?);
-    // A thread for each, so that what one computes stretches no other's times.
+    // Each cluster has its own thread, so that computing in one cluster does not lengthen times measured in another.
     let mut clusters = JoinSet::new();
     for cluster in possible.clusters {
         let (context, supplied) = (Arc::clone(context), Arc::clone(&supplied));
@@ -191,7 +191,7 @@ async fn everything(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> R
             })
         });
     }
-    // Every cluster is run to its end, so that one that cannot start hides no verdict of another.
+    // Every cluster runs to its end, so that a cluster that cannot start does not prevent verdicts of the others.
     let mut result = Ok(());
     while let Some(ended) = clusters.join_next().await {
         match ended {

@@ -1,5 +1,5 @@
-//! Waiting until pods reach every Service of their namespace: a flow that begins before takes the set-up's race for a fault
-//! of the system under test.
+//! Waits until the vantage pods reach every Service of their namespace. If a flow begins earlier, a race of the set-up
+//! looks like a fault of the system under test.
 
 use std::time::{Duration, Instant};
 
@@ -15,16 +15,17 @@ use super::scene::Scene;
 use crate::apply::ApplyError;
 use crate::probe::Vantage;
 
-/// The label by which the endpoints of a Service are found.
+/// The label with the name of the Service to which an EndpointSlice belongs.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
-/// Between two tries: neither a process that begins to listen nor the node's packet rules give notice.
+/// The pause between two tries. There is no event to wait for when a process begins to listen or when the node's packet
+/// rules change.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// A port that is not there after this time is left to the flow, whose steps say what is wrong with it.
+/// After this time the flow starts even if a port cannot be reached. Its steps then show what is wrong.
 const WITHIN: Duration = Duration::from_secs(20);
-/// A Service has no endpoints for a moment after its pod is ready (docs/facts.md#services-and-addresses). One without after this
-/// time has none: nobody is to answer there, and nothing is waited for.
+/// A Service has no endpoints for a moment after its pod is ready (docs/facts.md#services-and-addresses). If it still
+/// has no endpoint after this time, nothing is meant to answer there, so the wait ends.
 const ENDPOINT_WITHIN: Duration = Duration::from_secs(3);
-/// One try, in milliseconds.
+/// Time limit of one try, in milliseconds.
 const QUESTION_MS: u64 = 5_000;
 
 /// A port of a Service, at the address that pods use.
@@ -35,8 +36,8 @@ struct Published {
     port: u16,
 }
 
-/// Waits until each vantage in a pod gets a connection at each port of each Service with endpoints. By address, so that DNS
-/// plays no part, and whatever the peer says then: that a process listens is all that is waited for.
+/// Waits until each vantage in a pod can connect to each port of each Service with endpoints. It connects by address,
+/// so that DNS does not matter. Any answer of the peer is accepted, because it is enough that a process listens.
 pub(super) async fn by(scene: &Scene<'_>, client: &kube::Client, vantages: &[&Vantage]) -> Result<(), RunError> {
     if vantages.is_empty() {
         return Ok(());
@@ -50,7 +51,7 @@ pub(super) async fn by(scene: &Scene<'_>, client: &kube::Client, vantages: &[&Va
     Ok(())
 }
 
-/// The TCP ports of a Service of the scenario's own that selects pods.
+/// The TCP ports of a Service that selects pods and has a cluster address.
 fn published(service: &Service) -> Vec<Published> {
     let name = service.metadata.name.clone().unwrap_or_default();
     let Some(spec) = &service.spec else { return Vec::new() };
@@ -122,7 +123,7 @@ mod tests {
             service(serde_json::json!({ "clusterIP": "10.43.0.7", "selector": { "app": "store" }, "ports": ports }));
         let port = |port| Published { service: "store".into(), address: "10.43.0.7".into(), port };
         assert_eq!(both, [port(443), port(9001)]);
-        // Without pods of its own, or without an address, there is nothing that could be waited for.
+        // A Service without a selector or without an address is not waited for.
         assert!(service(serde_json::json!({ "clusterIP": "10.43.0.7", "ports": ports })).is_empty());
         let headless = serde_json::json!({ "clusterIP": "None", "selector": { "app": "store" }, "ports": ports });
         assert!(service(headless).is_empty());

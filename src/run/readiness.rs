@@ -1,5 +1,5 @@
-//! Readiness as an expectation: what breaks declare of it, and the verdict of variants whose environment did not become
-//! ready. The flow of such a variant is not run.
+//! Readiness as an expectation: the failures that breaks declare for it, and the verdicts of variants whose environment
+//! did not become ready. The flow of such a variant is not run.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use parallax_judge::StepResult;
 use parallax_language::scenario::model::CLUSTER_READY;
 use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 
-/// The readinesses that the variants of an environment declare to fail. Only a break with an environment of its own
-/// can declare one, so there is one variant then.
+/// The `ready` entries that the variants of an environment declare to fail. Only a break with an environment of its own
+/// can declare one, so in that case there is only one variant.
 pub(super) fn declared(plan: &EnvironmentPlan) -> Declared<'_> {
     let mut declared = Declared::default();
     for (what, spec) in plan.variants.iter().flat_map(|it| it.variant.readiness_fails()) {
@@ -25,14 +25,14 @@ pub(super) fn declared(plan: &EnvironmentPlan) -> Declared<'_> {
     declared
 }
 
-/// What did not become ready, as the end of the set-up says it.
+/// The message for the end of a set-up in which something did not become ready.
 pub(super) fn not_ready(unready: &[Unready]) -> String {
     let names: Vec<&str> = unready.iter().map(|it| it.what.as_str()).collect();
     format!("{} did not become ready", names.join(", "))
 }
 
-/// The cluster that did not start because its node ended by itself, where a variant declares that it is not to start:
-/// what the node said is the cause.
+/// For a cluster that did not start because its node ended: the failed readiness, if a variant declares that the
+/// cluster must not start. The cause is a line of the node's log.
 pub(super) fn of_cluster(plan: &ClusterPlan, ended: &NodeEnded, waited: Duration) -> Option<Unready> {
     let fails =
         || plan.environments.iter().flat_map(|it| &it.variants).filter_map(|it| it.variant.fails.get(CLUSTER_READY));
@@ -53,14 +53,14 @@ pub(super) fn of_cluster(plan: &ClusterPlan, ended: &NodeEnded, waited: Duration
     })
 }
 
-/// Says the verdicts of variants whose cluster did not start.
+/// Reports the verdicts of variants whose cluster did not start.
 pub(super) fn judge_cluster(context: &Context, plan: &ClusterPlan, unready: &Unready) {
     for environment in &plan.environments {
         judge_in(context, &plan.name, environment, std::slice::from_ref(unready));
     }
 }
 
-/// Says the verdicts of variants whose environment did not become ready.
+/// Reports the verdicts of variants whose environment did not become ready.
 pub(super) fn judge(context: &Context, scene: &Scene<'_>, unready: &[Unready]) {
     judge_in(context, &scene.cluster.name, scene.plan, unready);
 }
@@ -73,7 +73,8 @@ fn judge_in(context: &Context, cluster: &str, plan: &EnvironmentPlan, unready: &
     }
 }
 
-/// Where a readiness was to fail and everything is ready, says that; whether it did.
+/// Reports the verdicts of variants that declare a readiness to fail, although everything became ready. Returns whether
+/// there are any.
 pub(super) fn came(context: &Context, scene: &Scene<'_>) -> bool {
     let all = scene.plan.variants.iter();
     let disappointed: Vec<&VariantPlan> = all.filter(|it| it.variant.readiness_fails().next().is_some()).collect();

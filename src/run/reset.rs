@@ -1,4 +1,5 @@
-//! Between two variants of one environment: what a flow made is taken away, so that the next begins where the first began.
+//! Cleans up between two variants of one environment: removes what a flow created, so that the next flow begins in the
+//! same state as the first.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,18 +15,19 @@ use crate::act::{self, ActError, Scope};
 use crate::apply::ApplyError;
 use parallax_language::fixture::{Store, is_cluster_scoped};
 
-/// What a flow applied is gone within this time, or the environment is not what it was.
+/// How long the deletion of an object that a flow applied may take. If it takes longer, the environment cannot be used
+/// again.
 const GONE_WITHIN: Duration = Duration::from_mins(1);
 
-/// What there was before the first flow of an environment.
+/// The contents of an environment's stores before its first flow.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// By the fixture of the store.
+    /// The contents, by the id of the store's fixture.
     stores: BTreeMap<String, Contents>,
 }
 
 impl Found {
-    /// Looks at the stores of an environment that several variants use.
+    /// Reads the contents of the stores, if several variants use the environment.
     pub(super) async fn of(stage: &Stage<'_>) -> Result<Self, RunError> {
         if stage.scene.plan.variants.len() < 2 {
             return Ok(Self::default());
@@ -40,7 +42,8 @@ impl Found {
         Ok(Self { stores: try_join_all(looks).await?.into_iter().collect() })
     }
 
-    /// Takes away what a flow made. What cannot be put back is an error: no verdict may stand on it.
+    /// Removes what a flow created. It is an error if something cannot be restored, because the next verdict would
+    /// depend on it.
     pub(super) async fn put_back(&self, stage: &Stage<'_>, deeds: &Deeds) -> Result<(), RunError> {
         if let Some(title) = deeds.changed().first() {
             let what = format!("{title} was there before the flow applied it, and nobody knows what it was");
@@ -68,12 +71,12 @@ impl Found {
     }
 }
 
-/// Takes away what belongs to the whole cluster, so that the next environment does not find it.
+/// Removes a flow's cluster-scoped objects, so that they do not affect the next environment.
 pub(super) async fn wide_taken_away(stage: &Stage<'_>, deeds: &Deeds) -> Result<(), RunError> {
     taken_away(stage, deeds, is_cluster_scoped).await
 }
 
-/// Deletes the objects that a flow brought into being, the newest first.
+/// Deletes the objects that a flow created and for which `which` is true, the newest first.
 async fn taken_away(stage: &Stage<'_>, deeds: &Deeds, which: fn(&serde_json::Value) -> bool) -> Result<(), RunError> {
     let own = &stage.scene.plan.namespace;
     for object in deeds.made().into_iter().rev() {
@@ -85,7 +88,7 @@ async fn taken_away(stage: &Stage<'_>, deeds: &Deeds, which: fn(&serde_json::Val
         let namespace = object.metadata.namespace.as_ref().unwrap_or(own);
         let (title, api) = stage.applier.locate(&types.api_version, &types.kind, namespace, name).await?;
         let asked = |source| ApplyError::Api { doing: format!("get {title}"), source: Box::new(source) };
-        // What a flow deleted itself, and what another made under its name since, is not its own any more.
+        // Skip an object that the flow deleted itself, or that somebody else has since created under the same name.
         let there = api.get_opt(name).await.map_err(asked)?;
         if there.is_none_or(|it| it.metadata.uid != object.metadata.uid) {
             continue;

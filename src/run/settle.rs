@@ -101,13 +101,12 @@ pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -
 /// Tries a step until the expectation holds, the declared failure is permanent, or the time is over. Only a step with
 /// `eventually` is tried more than once.
 ///
-/// - The declared failure may also come after the step held for a while. So in a break a step that holds is tried again.
-/// - A declared failure proves nothing as long as the baseline could show the same failure. So it must be seen in two tries
-///   in a row, and still at the time at which the baseline holds. A cause that can heal must last until the end of the
-/// time.
+/// - A step that is declared to fail is tried again while it holds, because the failure may come later.
+/// - A declared failure proves nothing as long as the baseline could show the same failure. So it must be seen in two
+///   tries in a row, and still at the time at which the baseline holds. A cause that can heal must last until the end.
 /// - If the end of the time cuts the last try short, the result of the previous try is kept.
-/// - A try during which the apiserver does not answer has no result and is repeated. If it was the last try, it is an error
-///   of the harness.
+/// - A try during which the apiserver does not answer has no result and is repeated. If it was the last try, it is an
+///   error of the harness.
 async fn come_to_hold(
     attempt: Attempt<'_>,
     declared: Option<&CauseSpec>,

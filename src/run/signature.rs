@@ -1,6 +1,6 @@
-//! Asking why the store refused a signature, while the run holds the secrets.
+//! Finds out why a store refused a signature, while the run still has the secrets.
 //!
-//! Here is only what is known, gathered from the flow; [`parallax_explain::signature`] does the finding.
+//! This module only collects the facts from the flow; [`parallax_explain::signature`] analyses them.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ use parallax_vocab::{Answer, Question, Secret, StepId};
 use super::scene::Scene;
 use parallax_explain::signature::{Case, Guesses, SignedRequest, investigate};
 
-/// Codes with which a store says that a signature does not fit the request.
+/// Error codes by which a store says that a signature does not match the request.
 const CODES: [&str; 2] = ["SignatureDoesNotMatch", "XAmzContentSHA256Mismatch"];
-/// `AccessDenied` says it too, in these words.
+/// The message of an `AccessDenied` error that means the same.
 const UNSIGNED_HEADERS: &str = "which were not signed";
 
-/// URLs that steps of this flow signed.
+/// The URLs and forms that steps of this flow signed, by step.
 pub(super) type Presigned = BTreeMap<String, (PresignQuestion, PresignReply)>;
 
-/// All that is known of a refused request, apart from the flow that it comes from.
+/// The facts about a refused request. It borrows nothing from the flow, so that another thread can analyse it.
 pub(super) struct Known {
     seen: SignedRequest,
     seen_by: SeenBy,
@@ -34,7 +34,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// What is wrong with its signature. Takes its time.
+    /// Finds out what is wrong with the signature. This can take long.
     pub(super) fn finding(self) -> SignatureFinding {
         let finding = investigate(&Case {
             seen: &self.seen,
@@ -49,7 +49,7 @@ impl Known {
     }
 }
 
-/// What is known of a refused request; none where its signature is not why it was refused.
+/// The facts about a refused request; `None` if it was not refused because of its signature.
 pub(super) fn case(
     scene: &Scene<'_>,
     question: &Question,
@@ -93,7 +93,8 @@ pub(super) fn case(
     }
 }
 
-/// The SDK signs as it sends: what it signed is known by what it was asked to do.
+/// The facts about a request of the SDK. The SDK signs a request when it sends it, so the signed parts are derived from
+/// the operation.
 fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option<Known> {
     let seen = SignedRequest::arrived(arrived, None)?;
     let S3Access { endpoint, .. } = &s3.access;
@@ -107,7 +108,8 @@ fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option
         | S3Operation::Head { bucket, key }
         | S3Operation::CreateUpload { bucket, key }
         | S3Operation::Delete { bucket, key } => (format!("/{bucket}/{key}"), ""),
-        // Only set-up does the one, and of the other the list of parts is written by the SDK.
+        // `PutBucketPolicy` is only used by the set-up. The body of `CompleteUpload` is written by the SDK, so it is
+        // not known here.
         S3Operation::PutBucketPolicy { .. } | S3Operation::CompleteUpload { .. } => return None,
     };
     let mut all = vec![host.to_owned()];
@@ -124,8 +126,8 @@ fn of_operation(scene: &Scene<'_>, s3: &S3Question, arrived: &Arrived) -> Option
     })
 }
 
-/// The step that signed a URL: the one with its signature, else the one that signed at that instant for that object or
-/// host.
+/// The step that signed a URL: the step with the same signature, otherwise one that signed the same path at the same
+/// time.
 fn signer<'a>(
     sent: &SignedRequest,
     presigned: &'a Presigned,
@@ -137,13 +139,13 @@ fn signer<'a>(
     same.or(like).map(|(id, it, _)| (id, it))
 }
 
-/// The secret key that the store was given for an access key.
+/// The secret key that belongs to an access key in a store of the scenario.
 fn store_secret(scene: &Scene<'_>, access_key: &str) -> Option<Secret> {
     let mut all = scene.stores().filter_map(|(id, store)| scene.access(id, store).ok());
     all.find(|access| access.access_key == access_key).map(|access| access.secret_key)
 }
 
-/// Names under which a signer may know the stores.
+/// Host names that a signer may have used for the stores.
 fn hosts(scene: &Scene<'_>) -> Vec<String> {
     let endpoints = scene.stores().map(|(_, store)| store.endpoint.clone());
     let exports = scene.plan.fixtures.values().flat_map(|fixture| fixture.exports.values());

@@ -1,4 +1,4 @@
-//! A store's own readiness and buckets, over the pinned path.
+//! Waits until a store is ready and creates its buckets, over a pinned connection.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,17 +13,19 @@ use crate::apply::{self, Accepts, Unready};
 use crate::probe::{ProbeError, Vantage};
 use parallax_language::fixture::{self, ReadyWhen, Store};
 
-/// Between two questions to something that cannot be watched: the store's health, the first answer of a name server.
+/// The pause between two questions about something that cannot be watched: a store's health, or a name server's first
+/// answer.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// One question of the set-up may take this long, in milliseconds.
+/// Time limit of one question of the set-up, in milliseconds.
 const QUESTION_MS: u64 = 5_000;
-/// A refusal that stays the same for so many questions is there to stay: two seconds of them.
+/// A refusal counts as permanent after this number of questions in a row, which is two seconds.
 const REFUSALS: u32 = 40;
-/// A store that begins refuses connections and says 503 for a moment too: a declared cause must last this long.
+/// How long a declared cause must last before it counts. A healthy store also refuses connections and answers 503 for a
+/// moment while it starts.
 const SETTLES_AFTER: Duration = Duration::from_secs(10);
 
-/// Waits until the store says that it is wholly ready, then makes its buckets. What comes back is why not: at the
-/// deadline, or as soon as what was declared is seen.
+/// Waits until the store reports that it is ready, then creates its buckets. Otherwise returns the reason: at the
+/// deadline, after a permanent refusal, or as soon as the declared cause is observed.
 pub(super) async fn ready(
     scene: &Scene<'_>,
     client: &kube::Client,
@@ -43,7 +45,7 @@ pub(super) async fn ready(
     Ok(Some(Unready { what, cause, waited: elapsed, within: wanted.ready.within.to_duration(), evidence }))
 }
 
-/// A store, and the readiness that is waited for.
+/// A store, and its `ready` entry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) fixture: &'a str,
@@ -51,7 +53,8 @@ pub(super) struct Wanted<'a> {
     pub(super) ready: &'a fixture::Ready,
 }
 
-/// Asks for the store's health and for its buckets; gives the cause for which one of them is not to be had.
+/// Asks for the store's health and creates its buckets and policies. Returns the cause if the store is not healthy or a
+/// bucket cannot be created.
 async fn answers(
     scene: &Scene<'_>,
     wanted: &Wanted<'_>,
@@ -107,7 +110,7 @@ async fn answers(
     Ok(None)
 }
 
-/// Resolves when the store's pods say what was declared; otherwise never.
+/// Resolves with the cause when a log line of the store's pods matches the declared cause; otherwise never.
 async fn said(scene: &Scene<'_>, client: &kube::Client, wanted: &Wanted<'_>, declared: Option<&Accepts<'_>>) -> Cause {
     let Some(declared) = declared else { return std::future::pending().await };
     let readiness = &scene.plan.fixtures[wanted.fixture].ready;
@@ -139,7 +142,7 @@ fn none() -> BTreeMap<String, String> {
     BTreeMap::new()
 }
 
-/// Asks the store something harmless, whatever it answers.
+/// Sends the store a harmless request and ignores the answer.
 pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
     let Ok(access) = scene.access(fixture, store) else { return };
     let operation = S3Operation::Head { bucket: "parallax".to_owned(), key: "nudge".to_owned() };
@@ -148,27 +151,29 @@ pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
     drop(Vantage::Outside.ask(question).await);
 }
 
-/// How long to ask, and what ends it sooner.
+/// How long to repeat a question, and what ends this earlier.
 pub(super) struct Bound<'a> {
     /// At most this long.
     pub(super) within: Duration,
-    /// The cause that was declared, where one was: seen for [`SETTLES_AFTER`] without a break, it is what there is.
+    /// The declared cause, if any. Once it has been observed without interruption for [`SETTLES_AFTER`], it is the
+    /// result.
     pub(super) declared: Option<&'a Accepts<'a>>,
-    /// Which causes stay as they are, however long one asks.
+    /// Whether a cause is permanent, so that asking again does not help.
     pub(super) hopeless: fn(&Cause) -> bool,
 }
 
-/// No cause is there to stay.
+/// Treats no cause as permanent.
 pub(super) fn never(_: &Cause) -> bool {
     false
 }
 
-/// What a store that answers refuses for good: every 4xx but those that ask for patience.
+/// Whether a refusal of a running store is permanent: every 4xx status except those that ask the client to try again
+/// later.
 fn is_final(cause: &Cause) -> bool {
     matches!(cause, Cause::Status { status, .. } if (400..500).contains(status) && !matches!(status, 408 | 425 | 429))
 }
 
-/// Asks again and again until `accept` takes the reply; gives the last cause where it never did.
+/// Repeats a question until `accept` accepts the reply. Returns the last cause if that does not happen in time.
 pub(super) async fn until(
     bound: &Bound<'_>,
     vantage: &Vantage,
@@ -186,13 +191,13 @@ pub(super) async fn until(
         let is_declared = bound.declared.is_some_and(|accepts| accepts(&last));
         as_declared = is_declared.then(|| as_declared.unwrap_or_else(Instant::now));
         let settled = as_declared.is_some_and(|since| since.elapsed() >= SETTLES_AFTER);
-        // A store that has only just begun may not know its own root yet.
+        // A store that has just started may not know its root credentials yet, so one refusal is not enough.
         refused = if (bound.hopeless)(&last) { refused + 1 } else { 0 };
         let hopeless = refused >= REFUSALS && !is_declared;
         if settled || hopeless || began.elapsed() >= bound.within {
             return Ok(Some(last));
         }
-        // Nothing can be watched here: neither a store's health nor the node's packet rules give notice.
+        // Polling, because neither a store's health nor the node's packet rules can be watched.
         tokio::time::sleep(AGAIN_AFTER).await;
     }
 }

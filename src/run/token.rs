@@ -1,4 +1,4 @@
-//! The token that a step asks for.
+//! Creates the token that a step declares.
 
 use parallax_vocab::Secret;
 use time::OffsetDateTime;
@@ -9,12 +9,14 @@ use crate::tokens::{self, Claims, Key, Wanted};
 use parallax_language::fixture::Export;
 use parallax_language::scenario::model::{STS_AUDIENCE, Signer, TokenOf, TokenSpec};
 
-/// How long a token lives where nothing is said, in seconds.
+/// The lifetime of a token in seconds, if the step does not set one.
 const LIFETIME_S: i64 = 3600;
-/// A minted token is this old, in seconds: clocks of containers are the machine's, but its seconds are cut off.
+/// A minted token was issued this many seconds ago. Containers use the machine's clock, but the times in a token are
+/// cut off to whole seconds.
 const AGE_S: i64 = 5;
 
-/// The token of the step's own, where it asks for one; made for each try, because its instants are relative to now.
+/// The step's own token, if it declares one. A new token is created for each try, because its times are relative to
+/// now.
 pub(super) async fn of_step(
     it: &Attempt<'_>,
     spec: Option<&TokenSpec>,
@@ -68,7 +70,7 @@ async fn make(it: &Attempt<'_>, spec: &TokenSpec) -> Result<Secret, RunError> {
         _ => stage.scene.cluster.issuer.clone(),
     };
     let now = OffsetDateTime::now_utc().unix_timestamp();
-    // One that has ended was issued before it ended.
+    // A token that has already expired must have been issued before it expired.
     let issued_at = (now - AGE_S).min(now + expires_s - LIFETIME_S.min(60));
     let claims = Claims { issuer, namespace, account, audience, issued_at, expires_at: now + expires_s };
     Ok(key.sign(&claims)?)

@@ -1,4 +1,4 @@
-//! Each variant's one verdict.
+//! Reports the verdict of each variant exactly once.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,8 @@ use super::error::RunError;
 use parallax_plan::VariantPlan;
 use parallax_record::Sink;
 
-/// Says how variants ended, each once: what was found out stays said when the run fails or is interrupted later.
+/// Reports how variants ended. Only the first report of a variant counts, so a verdict remains valid when the run fails
+/// or is interrupted later.
 #[derive(Debug)]
 pub(crate) struct Verdicts {
     sink: Sink,
@@ -22,7 +23,7 @@ impl Verdicts {
         Self { sink, said: Mutex::default() }
     }
 
-    /// Says how a variant ended, unless that was said before; whether it was said now.
+    /// Reports how a variant ended, unless this was already reported. Returns whether it was reported now.
     pub(crate) fn say(&self, variant: &VariantId, outcome: Outcome, took_ms: u64) -> bool {
         let first = self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(variant.clone());
         if first {
@@ -31,8 +32,8 @@ impl Verdicts {
         first
     }
 
-    /// Says of those of the variants that are without a verdict why they have none; the record then holds one for each. What
-    /// comes back is which these are.
+    /// Reports all given variants that have no verdict yet as interrupted or failed with `error`, so that the record
+    /// has an outcome for each variant. Returns these variants.
     pub(crate) fn give_up<'a>(
         &self,
         variants: impl Iterator<Item = &'a VariantPlan>,

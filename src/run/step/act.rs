@@ -1,5 +1,5 @@
-//! `apply`, `patch`, `delete`, `scale`, `restart`, `kill`, `end` and `rotate`: from a step to an act, and what follows from it
-//! for the rest of the flow.
+//! `apply`, `patch`, `delete`, `scale`, `restart`, `kill`, `end` and `rotate`: carries out the change of a step, and
+//! records it for the rest of the flow.
 
 use std::time::Duration;
 
@@ -19,15 +19,16 @@ use parallax_language::scenario::parts::Parts;
 use parallax_language::scenario::target::Which;
 use parallax_language::scenario::template::{Template, Tree};
 
-/// How long a step may take that acts; none for one that does not.
+/// Time limit of a step that changes something; `None` for other steps.
 pub(in crate::run) fn within(step: &Step) -> Option<Duration> {
     step.nature().is_act().then(|| step.action.rules().within().map_or(act::WITHIN, Span::to_duration))
 }
 
-/// Does what the step says. What the cluster refuses, and what does not come about, is the step's cause.
+/// Carries out the step. If the cluster refuses the change, or if its effect does not happen in time, that is the
+/// step's cause.
 pub(super) async fn run<T: Acts>(it: &Attempt<'_>, step: &T) -> Result<Tried, RunError> {
     it.deeds.note(&it.fill(&it.step.action)?, it.namespace());
-    // Boxed: what acts watch with would stand in every future around this one.
+    // Boxed, so that the watches' buffers do not enlarge every future that awaits this one.
     match Box::pin(async { it.fill(step)?.act(it).await }).await {
         Ok(done) => {
             let Done { value, told, said, moments, void } = done;
@@ -41,14 +42,14 @@ pub(super) async fn run<T: Acts>(it: &Attempt<'_>, step: &T) -> Result<Tried, Ru
     }
 }
 
-/// A kind that changes the environment. Its references are replaced before it acts.
+/// A kind of step that changes the environment. Its references are replaced before `act` is called.
 pub(super) trait Acts: Parts {
-    /// Does it, and waits until it has come about.
+    /// Carries out the change and waits until it has taken effect.
     async fn act(&self, it: &Attempt<'_>) -> Result<Done, RunError>;
 }
 
 impl Attempt<'_> {
-    /// The namespace that is named, or the variant's.
+    /// The namespace that the step names, or the variant's.
     fn namespace_or<'n>(&'n self, said: Option<&'n Template>) -> &'n str {
         said.map_or_else(|| self.namespace(), Template::as_str)
     }
@@ -130,13 +131,13 @@ impl Acts for RotateStep {
             let contributions = scene.plan.fixtures.get(fixture)?;
             Some((fixture, contributions.certificates.iter().find(|it| it.name == name)?))
         });
-        // A fixture may have made no certificate of that name with the parameters of this variant.
+        // With the parameters of this variant, the fixture may not have a certificate of this name.
         let (fixture, planned) =
             planned.ok_or_else(|| it.wrong(format!("there is no certificate `{}`", self.certificate)))?;
         let context = it.stage.context;
         let issuers = &scene.environment.certificates.issuers;
         let leaf = act::reissue(planned, self, issuers, context.start).map_err(ActError::from)?;
-        // Set-up traffic must reach the store under whichever of its certificates it serves when it is asked.
+        // Connections of the harness's set-up must accept both the old and the new certificate of the store.
         it.stage.trust_also(fixture, &planned.name, &leaf.der);
         let redact = |secret: &parallax_vocab::Secret| context.redactor.register(secret);
         Ok(act::rotate(it.stage.applier, it.namespace(), &planned.secret, &leaf, &redact).await?)

@@ -1,5 +1,5 @@
-//! `resource`, `log` and `event`: a look at an object, at what containers wrote, at an object's events. With `eventually` logs and events are followed
-//! as they come; what is not there is then only known at the deadline.
+//! `resource`, `log` and `event`: look at an object, at the logs of containers, or at the events of an object. With
+//! `eventually`, logs and events are followed; that something is missing is then known only at the deadline.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,33 +20,34 @@ use parallax_judge::{LogLook, Looked, ObjectEvent};
 use parallax_language::scenario::model::{EventStep, Expect, LogStep, ResourceStep};
 use parallax_language::scenario::target::{EventTarget, LogTarget, WORLD};
 
-/// How many events are told.
+/// How many of the last events are reported.
 const EVENTS_TOLD: usize = 20;
 
-/// How many of the world's last lines are read: a client that asks and asks again must not fill the memory.
+/// How many of the last lines of the world's log are read. The limit protects the memory from a client that asks very
+/// often.
 const WORLD_LINES: usize = 100_000;
 
-/// How long the instant before a line is, with a space.
+/// The longest time stamp that the engine puts before a log line, including the space after it, in bytes.
 const INSTANT_BYTES: usize = 40;
 
-/// The deadline of one try, and whether to wait for it.
+/// How much time one try has, and whether it follows logs and events until then.
 #[derive(Clone, Copy)]
 struct Patience {
     left: Duration,
     follow: bool,
 }
 
-/// A look at an object.
+/// Looks at an object.
 pub(super) async fn resource(it: &Attempt<'_>, step: &ResourceStep) -> Result<Tried, RunError> {
     it.resource(step, it.expect()?.as_ref()).await
 }
 
-/// A look at what containers wrote.
+/// Looks at the logs of containers.
 pub(super) async fn log(it: &Attempt<'_>, step: &LogStep) -> Result<Tried, RunError> {
     it.log(step, it.expect()?.as_ref(), it.patience()).await
 }
 
-/// A look at an object's events.
+/// Looks at an object's events.
 pub(super) async fn event(it: &Attempt<'_>, step: &EventStep) -> Result<Tried, RunError> {
     it.event(step, it.expect()?.as_ref(), it.patience()).await
 }
@@ -59,7 +60,7 @@ impl Attempt<'_> {
     async fn resource(&self, it: &ResourceStep, expect: Option<&Expect>) -> Result<Tried, RunError> {
         let namespace = it.namespace.as_deref().unwrap_or_else(|| self.namespace());
         let (title, object) = self.stage.applier.get(&it.api_version, &it.kind, namespace, &it.name).await?;
-        // Of a Secret digests are compared: equal where what they stand for is.
+        // For a Secret, digests are compared instead of values; equal values have equal digests.
         let blind = it.kind.as_str() == "Secret";
         let expect = expect.cloned().map(|mut expect| {
             expect.object = expect.object.map(|object| if blind { concealed::expected(&object) } else { object });
@@ -109,8 +110,9 @@ impl Attempt<'_> {
             return Ok(read_in(look, expect, title, None));
         }
         let read = async {
-            // What has ended writes no more: it is read again until there is such an instance. What must be in no line is
-            // known only at the end of all lines, and not while they are followed.
+            // A previous instance writes no more, so its log is not followed: the step is tried again until such an
+            // instance exists. `no-line` is known only after the last line, so it cannot be judged while a log is
+            // followed.
             if patience.follow && !it.previous && expect.is_some_and(|it| it.line.is_some()) {
                 let take = |line: &Line| {
                     look.take(&line.text);
@@ -149,7 +151,7 @@ impl Attempt<'_> {
             }
             Ok(Ok(())) => None,
             Err(_) => {
-                // Silence may be the log's or the apiserver's.
+                // No new lines can mean that nothing was written or that the apiserver does not answer.
                 self.answers(&title).await?;
                 look.not_read("its end was not reached in time");
                 None
@@ -161,7 +163,7 @@ impl Attempt<'_> {
         Ok(Tried { is_cut, moments: what.into_iter().collect(), ..read_in(look, expect, title, missing) })
     }
 
-    /// What the outside world was asked.
+    /// Looks at the DNS questions that the world was asked.
     async fn world_log(&self, since: Option<OffsetDateTime>, expect: Option<&Expect>) -> Result<Tried, RunError> {
         let own = self.stage.scene.cluster.own("read what its outside world was asked")?;
         let lines = own.asked_outside(WORLD_LINES).await?;
@@ -203,11 +205,11 @@ impl Attempt<'_> {
             let mut unsure: Vec<ObjectEvent> = Vec::new();
             let follow = events::follow(client, &question, async |event| {
                 unsure.push(event);
-                // An object that came since: its labels are asked for again.
+                // The event may belong to a new object, so list the objects with these labels again.
                 if question.name.is_none() && unsure.iter().any(|it| !names.contains(&it.object)) {
                     match applier.names(&target.kind, namespace, &target.which).await {
                         Ok(more) => names.extend(more.into_iter().flat_map(|it| it.names)),
-                        // With the next event, or at the deadline, all of them are looked at again.
+                        // The next event, or the deadline, tries this again for all events so far.
                         Err(error) => {
                             tracing::debug!(%error, "whose event it is could not be asked");
                             return false;
@@ -220,7 +222,8 @@ impl Attempt<'_> {
                 parallax_judge::judge_look(expect, &looked).cause.is_none()
             });
             if tokio::time::timeout(patience.left, follow).await.is_err() {
-                // Silence may be the object's or the apiserver's; where that answers, what was seen is what there is.
+                // No new events can mean that nothing happened or that the apiserver does not answer. If it answers,
+                // the events so far are complete.
                 self.answers(&title).await?;
                 if !unsure.is_empty() {
                     let more = applier.names(&target.kind, namespace, &target.which).await?;
@@ -248,24 +251,25 @@ impl Attempt<'_> {
         Ok(Tried { told, other: Some(said), ..Tried::looked(expect, looked) })
     }
 
-    /// Makes sure that somebody answers who could have said more: the error is the harness's.
+    /// Makes sure that the apiserver still answers. If it does not, that is an error of the harness.
     async fn answers(&self, what: &str) -> Result<(), RunError> {
         let answers = crate::cluster::answers(self.stage.applier.client()).await;
         answers.map_err(|reason| ApplyError::Watch { what: what.to_owned(), reason }.into())
     }
 }
 
-/// How much of a container's log the engine gave: at most so many of its last lines.
+/// Records how much of a container's log was read from the engine: at most its last `most` lines.
 fn of_engine(look: &mut LogLook, lines: &[String], read: usize, most: usize) {
     if read >= most {
         look.not_read(format!("only its last {most} lines were read"));
     }
-    // What was cut may have been longer by its instant, which was taken off since.
+    // A line that was cut had its time stamp then, which has been removed since, so the length is compared with a
+    // margin.
     lines.iter().filter(|it| it.len() + INSTANT_BYTES >= LINE_LIMIT_BYTES).for_each(|_| look.was_cut());
     look.read_whole(1);
 }
 
-/// What a log came to.
+/// The result of a look at a log.
 fn read_in(log: LogLook, expect: Option<&Expect>, resource: String, missing: Option<String>) -> Tried {
     let unseen = if log.forbids() { log.unseen() } else { Vec::new() };
     let told: Vec<String> = unseen.into_iter().chain(log.last().map(str::to_owned)).collect();

@@ -1,4 +1,4 @@
-//! `sqlite`: a look at a database, through the container that holds it.
+//! `sqlite`: reads a database by a program that runs in the container with the database.
 
 use kube::Api;
 use parallax_vocab::{Cause, millis};
@@ -10,7 +10,7 @@ use crate::run::error::RunError;
 use parallax_judge::{Judgement, Looked};
 use parallax_language::scenario::model::SqliteStep;
 
-/// The program that looks, in the image `writer`.
+/// The program in the image `writer` that reads the database.
 const PROGRAM: &str = "/parallax-writer";
 
 pub(super) async fn run(it: &Attempt<'_>, sqlite: &SqliteStep) -> Result<Tried, RunError> {

@@ -1,4 +1,4 @@
-//! `measure` and `figures`: numbers that were captured, alone and of all rounds.
+//! `measure` judges a captured number; `figures` judges the statistics of a number from all rounds.
 
 use serde_json::json;
 

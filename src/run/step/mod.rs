@@ -1,4 +1,4 @@
-//! One try of a step: what it does, by its kind, and what it brought. A file for each family of kinds.
+//! One try of a step: what it does, by its kind, and its result. There is one file for each group of similar kinds.
 
 mod act;
 mod cluster;
@@ -33,7 +33,7 @@ use parallax_language::scenario::model::{Expect, Step, VantageSpec};
 use parallax_language::scenario::parts::Parts;
 use parallax_plan::VariantPlan;
 
-/// One try of one step, with all that it needs.
+/// One try of one step, with everything that it needs.
 #[derive(Clone, Copy)]
 pub(super) struct Attempt<'a> {
     pub(super) stage: &'a Stage<'a>,
@@ -42,7 +42,7 @@ pub(super) struct Attempt<'a> {
     pub(super) kept: &'a Kept,
     pub(super) probers: &'a Probers,
     pub(super) deeds: &'a Deeds,
-    /// What of the environment is the variant's own.
+    /// What the variant may see of its environment.
     pub(super) apart: &'a Apart,
     /// `file:line`.
     pub(super) place: &'a str,
@@ -50,59 +50,60 @@ pub(super) struct Attempt<'a> {
     pub(super) left: Duration,
 }
 
-/// What one try of a step brought.
+/// The result of one try of a step.
 #[derive(Debug, Default)]
 pub(super) struct Tried {
-    /// What was asked, where a vantage was.
+    /// The question, if a vantage was asked.
     pub(super) question: Option<Question>,
-    /// What came back of it.
+    /// The answer to the question.
     pub(super) answer: Option<Answer>,
-    /// What came back where no vantage was asked: an object, a script's output, what an act did.
+    /// The result if no vantage was asked: an object, events, log lines, or what an act did.
     pub(super) other: Option<Value>,
-    /// What `{{ step }}` stands for, where an act yields something.
+    /// The value of `{{ STEP }}`, if an act produces one.
     pub(super) value: Option<String>,
-    /// What a person should see besides, a line each.
+    /// Additional lines to show to the user.
     pub(super) told: Vec<String>,
-    /// Who asked, as the store saw it.
+    /// Where the request came from, according to the store.
     pub(super) witness: Option<Witness>,
-    /// What was expected, its references replaced.
+    /// The expectation with its references replaced.
     pub(super) expect: Option<Box<Expect>>,
-    /// What was looked at where no vantage was asked and no prober counted.
+    /// The observation if the step asked no vantage and counted no prober.
     pub(super) looked: Option<Box<Looked>>,
-    /// What that means.
+    /// The judgement of the result.
     pub(super) judgement: Judgement,
-    /// What was captured of it.
+    /// The captured values, by name.
     pub(super) captured: BTreeMap<String, Value>,
-    /// The names of those that are secret.
+    /// The names of captured values that are secret.
     pub(super) secret: BTreeSet<String>,
-    /// What a prober's outcomes come to.
+    /// The summary of a prober's outcomes.
     pub(super) tally: Option<Tally>,
-    /// What happened at which instant.
+    /// Events with the time at which each happened.
     pub(super) moments: Vec<Moment>,
-    /// What the numbers of rounds come to, where they have a name.
+    /// The statistics of the numbers from all rounds, if the step names them.
     pub(super) figure: Option<Figure>,
-    /// Why it was not done as it was meant, so that it says nothing.
+    /// Why the try could not be carried out as intended, so that its round is void.
     pub(super) void: Option<String>,
-    /// What failed cannot come to hold any more, however often it is tried.
+    /// Whether a failure is final: the step cannot hold any more, no matter how often it is tried.
     pub(super) decided: bool,
-    /// The try's time ended before anything was seen, though the failure is not a timeout by its kind.
+    /// Whether the time was over before anything was observed. Then the failure counts as a timeout, although its cause
+    /// is of another kind.
     pub(super) is_cut: bool,
 }
 
 impl Tried {
-    /// A try of which there is nothing to say but whether it did.
+    /// A try that has a judgement and no other result.
     pub(super) fn judged(judgement: Judgement) -> Self {
         Self { judgement, ..Self::default() }
     }
 
-    /// A try that looked at something without a vantage, and what of that is as expected.
+    /// A try that observed something without a vantage, judged by the expectation.
     pub(super) fn looked(expect: Option<&Expect>, looked: Looked) -> Self {
         let judgement = parallax_judge::judge_look(expect, &looked);
         let (expect, looked) = (expect.cloned().map(Box::new), Some(Box::new(looked)));
         Self { expect, looked, ..Self::judged(judgement) }
     }
 
-    /// What it was judged by, for the record: what was expected, and what was looked at.
+    /// The expectation and the observation, as they are recorded.
     pub(super) fn judged_by(&self) -> (Option<Value>, Option<Value>) {
         let expect = self.expect.as_ref().and_then(|it| serde_json::to_value(it).ok());
         (expect, self.looked.as_ref().and_then(|it| serde_json::to_value(it).ok()))
@@ -110,7 +111,7 @@ impl Tried {
 }
 
 impl<'a> Attempt<'a> {
-    /// Does what the step says, once. A failure of the system under test is in the judgement; the error is one of the
+    /// Carries out the step once. A failure of the system under test is in the judgement; the error is one of the
     /// harness.
     pub(super) async fn run(&self) -> Result<Tried, RunError> {
         let mut tried = match &self.step.action {
@@ -146,7 +147,7 @@ impl<'a> Attempt<'a> {
             Action::Prober(it) => prober::count(self, it).await,
             Action::Measure(it) => figures::measure(self, &self.fill(it)?),
             Action::Figures(it) => figures::run(self, it),
-            // Its steps are run, one by one.
+            // The flow runs the steps of a repeat individually.
             Action::Repeat(_) => Ok(Tried::default()),
         }?;
         if !self.step.capture.is_empty() {
@@ -158,7 +159,8 @@ impl<'a> Attempt<'a> {
         Ok(tried)
     }
 
-    /// Which of the values that were captured are secret; these are made known before anybody can write them down.
+    /// The names of the captured values that are secret. These values are registered with the redactor before they can
+    /// be written anywhere.
     fn secret(&self, whole: &Value, captured: &BTreeMap<String, Value>) -> BTreeSet<String> {
         let secret = self.step.capture.iter().filter(|(_, it)| it.secret || concealed::is_within(whole, &it.path));
         let secret: BTreeSet<String> = secret.map(|(name, _)| name.clone()).collect();
@@ -173,14 +175,14 @@ impl<'a> Attempt<'a> {
         secret
     }
 
-    /// The vantage that the step looks from, by its id.
+    /// The vantage from which the step asks, with its id.
     pub(super) fn vantage(&self) -> Result<(&'a str, &'a VantageSpec), RunError> {
         let from = self.step.from.as_deref().unwrap_or_default();
         let vantage = self.variant.variant.scenario.vantages.get(from);
         Ok((from, vantage.ok_or_else(|| self.wrong(format!("`{from}` is not a vantage")))?))
     }
 
-    /// What `{{ }}` stands for here.
+    /// The values that `{{ }}` can refer to in this step.
     pub(super) fn words(&self) -> Words<'a> {
         Words { scene: &self.stage.scene, kept: self.kept }
     }
@@ -190,7 +192,7 @@ impl<'a> Attempt<'a> {
         self.words().fill(it).map_err(|reason| self.wrong(reason))
     }
 
-    /// What the step expects, with its references replaced.
+    /// The step's expectation with its references replaced.
     pub(super) fn expect(&self) -> Result<Option<Expect>, RunError> {
         let expect = self.step.expect.as_ref().map(|it| self.words().expect(it)).transpose();
         let expect = expect.map_err(|reason| self.wrong(reason))?;
@@ -198,7 +200,7 @@ impl<'a> Attempt<'a> {
         Ok(expect)
     }
 
-    /// A reference may turn out empty. What is expected would then be so whatever is seen, or never.
+    /// Returns an error if a reference made a text of the expectation empty: such an expectation holds always or never.
     fn says_something(&self, expect: &Expect) -> Result<(), RunError> {
         match empty_texts(expect).first() {
             Some(name) => Err(self.wrong(format!("`{name}` is empty once its references are filled in"))),
@@ -211,7 +213,7 @@ impl<'a> Attempt<'a> {
         &self.stage.scene.plan.namespace
     }
 
-    /// A step that cannot be done here, through no fault of the system under test.
+    /// The error for a step that cannot be carried out, through no fault of the system under test.
     pub(super) fn wrong(&self, reason: String) -> RunError {
         RunError::Step { place: self.place.to_owned(), step: self.step.id.clone(), reason }
     }

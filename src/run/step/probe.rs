@@ -1,5 +1,5 @@
-//! `dns`, `tls`, `http`, `s3`, `presign`, `sts`, `jwt`, `script`, `client` and `replica`: a question to a vantage, and who the store saw
-//! asking it.
+//! `dns`, `tls`, `http`, `s3`, `presign`, `sts`, `jwt`, `script`, `client` and `replica`: ask a vantage a question, and
+//! check by the store's witness where the request came from.
 
 use parallax_vocab::answer::{Reply, S3Reply};
 use parallax_vocab::course::Moment;
@@ -13,7 +13,7 @@ use parallax_judge::{Expected, Judgement};
 use parallax_language::scenario::action::Implied;
 use parallax_language::scenario::model::Confirmation;
 
-/// Asks what the step asks. `token` is the one that was made for it.
+/// Asks the question of a step. `token` is the token that was created for it.
 pub(super) async fn run<T: Asks>(it: &Attempt<'_>, step: &T, token: Option<Secret>) -> Result<Tried, RunError> {
     let (from, vantage) = it.vantage()?;
     let pod = it.variant.pods.get(from).and_then(|name| it.stage.scene.plan.pods.get(name));
@@ -44,21 +44,22 @@ pub(super) async fn run<T: Asks>(it: &Attempt<'_>, step: &T, token: Option<Secre
     Ok(Tried { question, answer, witness, expect, moments, ..Tried::judged(judgement) })
 }
 
-/// When the newest object of a replica was written.
+/// The time at which the newest object of a replica was written.
 fn newest(answer: &Answer) -> Option<Moment> {
     let Ok(Reply::S3(S3Reply { survey: Some(survey), .. })) = &answer.outcome else { return None };
     let what = format!("the store has {}", survey.newest_key.as_ref()?);
     Some(Moment { unix_ms: u64::try_from(survey.newest_unix_ms?).ok()?, what })
 }
 
-/// Makes the secrets of an answer known, before anybody can write them down.
+/// Registers the secrets of an answer with the redactor, before they can be written anywhere.
 fn redact(it: &Attempt<'_>, answer: &Answer) {
     for secret in answer.reply().iter().flat_map(|it| it.secrets()) {
         it.stage.context.redactor.register(&secret);
     }
 }
 
-/// An answer that came from elsewhere than the vantage says nothing about the vantage, however well it reads.
+/// Fails the step if the request came from elsewhere than the vantage: then even a good answer says nothing about the
+/// vantage.
 fn disagreement(judgement: Judgement, witness: Option<&Witness>) -> Judgement {
     match (witness, &judgement.cause) {
         (Some(witness), None) if !witness.agrees => {
@@ -73,7 +74,7 @@ fn disagreement(judgement: Judgement, witness: Option<&Witness>) -> Judgement {
     }
 }
 
-/// Where it is required that the store confirms who asked, its silence is no confirmation.
+/// Fails the step if the store did not confirm the request. It is called if the scenario requires this confirmation.
 fn unconfirmed(judgement: Judgement, question: &Question, answer: &Answer) -> Judgement {
     let of_a_store = answer.reply().is_some_and(|reply| is_of_a_store(reply, Some(question)));
     if judgement.cause.is_some() || !of_a_store {

@@ -1,4 +1,4 @@
-//! `background` starts a prober; `prober` counts what it has seen.
+//! `background` starts a prober; `prober` counts the prober's outcomes so far.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +36,7 @@ pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Resu
     Ok(Tried { question: Some(question), ..Tried::default() })
 }
 
-/// What a prober keeps of an answer, beyond what it keeps of each.
+/// The parts of an answer that a prober keeps in addition to those that it always keeps.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Kept {
     headers: BTreeSet<String>,
@@ -44,7 +44,7 @@ struct Kept {
 }
 
 impl Kept {
-    /// What the matchers read.
+    /// The parts that the matchers of an expectation read.
     fn of(expect: Option<&Expect>) -> Self {
         let mut kept = Self::default();
         for wanted in expect.into_iter().flat_map(Expect::wanted) {
@@ -55,7 +55,8 @@ impl Kept {
                         kept.headers.extend(names.map(|(name, _)| name.to_lowercase()));
                     }
                     Source::Body => kept.body = true,
-                    // Kept of each answer: a store's, a name's and a connection's. For the others no prober asks.
+                    // The prober always keeps what `Store`, `Name` and `Connection` read. No prober asks for the
+                    // others.
                     Source::Store
                     | Source::Name
                     | Source::Connection
@@ -85,7 +86,8 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
     let Running { prober, expected, seen } = running;
     let expect = it.expect()?.unwrap_or_default();
     let judged = |series: &Series| judged(&expect, parallax_judge::tally(series, expected, seen));
-    // One that is waited for goes on until it is as expected; then what was in flight is counted too.
+    // With `eventually`, the prober continues until its count is as expected. Only then it is stopped, and the
+    // questions in flight are counted too.
     if step.stop && it.step.eventually.is_some() {
         let tried = judged(prober.read().await?);
         if tried.judgement.cause.is_some() {
