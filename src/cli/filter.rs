@@ -214,10 +214,11 @@ fn last(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-/// `*` stands for any text without `/`, `**` for any text. However many stars there are, each part of the pattern is
-/// compared once with each place of the text. (In `globset`, `**` stands for whole parts of a path alone.)
+/// Whether a pattern matches a text. `*` matches any text without `/`, `**` any text. Each part of the pattern is
+/// compared only once with each position of the text, so many stars do not make it slow. `globset` is not used because
+/// its `**` matches only whole parts of a path.
 fn glob(pattern: &str, text: &str) -> bool {
-    // Where in the text the pattern may have come so far.
+    // The positions in the text that the pattern may have reached so far.
     let mut reached = BTreeSet::from([0]);
     let mut rest = pattern;
     while let Some(next) = rest.chars().next() {
@@ -361,7 +362,7 @@ mod tests {
         ] {
             assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
         }
-        // Each star anew at each place would take longer than anybody waits.
+        // An algorithm that tries each star again at each position would not end in reasonable time.
         assert!(!glob(&"*a".repeat(30), &format!("{}b", "a".repeat(60))));
     }
 

@@ -119,7 +119,7 @@ pub(super) async fn run(
     let unwritten = all.error.map(|error| error.to_string());
     let (exit, written) = publish(summary, unwritten, &directory.join("junit.xml"), &directory.join("report.html"));
     match written {
-        // A missing report must be noticed, but must not hide a verdict.
+        // A missing report must be reported, but the exit code of a worse verdict has priority.
         Err(error) if exit == Exit::AsExpected => Err(error),
         Err(error) => {
             printer::error(&error.to_string());

@@ -70,7 +70,7 @@ impl Past {
         let folder = path.parent().unwrap_or(root);
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
         std::fs::create_dir_all(folder).map_err(failed)?;
-        // Readable by its owner alone, until it has its name and after.
+        // A temporary file is readable only by its owner, also after it gets its final name.
         let mut whole = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
         whole.write_all(text.as_bytes()).map_err(failed)?;
         whole.persist(&path).map(drop).map_err(|error| failed(error.error))

@@ -20,7 +20,7 @@ pub struct Unchanged {
 }
 
 impl Unchanged {
-    /// All of them.
+    /// All breaks that may be left out.
     pub fn all(&self) -> BTreeSet<VariantId> {
         self.since_run.keys().chain(&self.since_main).cloned().collect()
     }

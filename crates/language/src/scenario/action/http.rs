@@ -1,4 +1,4 @@
-//! `http`: one HTTP request.
+//! `http`: sends one HTTP request.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -33,10 +33,10 @@ struct HttpFile {
     /// DELETE this URL.
     #[serde(default)]
     delete: Option<Template>,
-    /// Send this as `Host` (`name` or `name:port`) to the place that the URL names: what a proxy on the way does that rewrites it.
+    /// Send this `Host` header (`name` or `name:port`) instead of the URL's, as a proxy does that rewrites the header.
     #[serde(default)]
     host: Option<Template>,
-    /// Send this path instead of the URL's: what a proxy on the way does that adds a prefix, takes one off, or encodes anew.
+    /// Send this path instead of the URL's, as a proxy does that adds or removes a prefix, or encodes the path again.
     #[serde(default)]
     path: Option<Template>,
     /// Further headers.
@@ -45,8 +45,8 @@ struct HttpFile {
     /// Request body.
     #[serde(default)]
     body: Option<Template>,
-    /// Send a form (`multipart/form-data`, as a browser sends it): names and values of its fields. One that `fields-of`
-    /// has too is replaced.
+    /// Send a form (`multipart/form-data`, as a browser sends it): names and values of its fields. They replace fields
+    /// of the same name from `fields-of`.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     form: IndexMap<String, Template>,
     /// Send the fields of the form that this earlier `presign: { post: … }` step signed.
@@ -63,7 +63,7 @@ struct HttpFile {
 pub struct FormFile {
     /// Its name, for example `cat.png`.
     pub name: Template,
-    /// Its media type; `application/octet-stream` where it is not said. S3 stores the field `Content-Type` and not this one.
+    /// Its media type; the default is `application/octet-stream`. S3 stores the field `Content-Type` and not this one.
     #[serde(default)]
     pub content_type: Option<Template>,
     /// Its content.
@@ -74,7 +74,7 @@ pub struct FormFile {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "HttpFile")]
 pub struct HttpStep {
-    /// The method, with the URL that it is sent to.
+    /// The method and the URL.
     pub request: Keyed<Method>,
     /// The `Host` that is sent instead of the URL's.
     pub host: Option<Template>,
@@ -86,13 +86,13 @@ pub struct HttpStep {
     pub body: Option<Template>,
     /// Fields of a form.
     pub form: IndexMap<String, Template>,
-    /// Whose signed fields the form has.
+    /// The earlier `presign` step whose signed fields the form sends.
     pub fields_of: Option<FieldsOf>,
     /// The file of the form.
     pub file: Option<FormFile>,
 }
 
-/// A method of HTTP.
+/// An HTTP method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// `GET`
@@ -120,7 +120,7 @@ impl Key for Method {
 }
 
 impl Method {
-    /// As HTTP writes it.
+    /// The method's name in HTTP, in upper case.
     pub fn name(self) -> String {
         self.key().to_uppercase()
     }
@@ -181,7 +181,7 @@ impl Rules for HttpStep {
 }
 
 impl HttpStep {
-    /// What of it a foreign client does not do: the key, why, and the fix.
+    /// The keys of this step that a foreign client does not support: each with the reason and the fix.
     pub(super) fn beyond_clients(&self) -> Vec<(&'static str, &'static str, &'static str)> {
         let Self { request: _, host: _, path, headers: _, body: _, form: _, fields_of: _, file: _ } = self;
         let proxy = "use an `http` step to test a proxy that changes the path";
@@ -190,20 +190,20 @@ impl HttpStep {
         path.into_iter().chain(form).collect()
     }
 
-    /// The keys of the step that make it send a form.
+    /// The given keys because of which the step sends a form.
     fn keys_of_form(&self) -> impl Iterator<Item = &'static str> + use<> {
         let given =
             [("form", !self.form.is_empty()), ("fields-of", self.fields_of.is_some()), ("file", self.file.is_some())];
         given.into_iter().filter_map(|(key, given)| given.then_some(key))
     }
 
-    /// What comes back, whoever asked.
+    /// What the answer contains, whether the harness or a client sent the request.
     pub(super) fn of_answer(&self) -> impl Iterator<Item = Source> + use<> {
         let body = (self.request.key != Method::Head).then_some(Source::Body);
         [Source::Store, Source::Headers].into_iter().chain(body)
     }
 
-    /// What is wrong with a request, whoever sends it. `at` is where it is written below the step.
+    /// Finds mistakes that do not depend on who sends the request. `at` is the path of this action below the step.
     pub(super) fn check_at(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let (method, url) = (self.request.key.key(), &self.request.text);
         if !(url.starts_with("https://") || url.starts_with("http://") || url.starts_with("{{")) {

@@ -1,4 +1,4 @@
-//! `presign`: signing a URL, or a form.
+//! `presign`: signs a URL or a form.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -15,8 +15,8 @@ use crate::scenario::model::CredentialsOf;
 use crate::scenario::parts::{Leaves, Parts, See, below, no_parts, parts};
 use crate::scenario::template::{Template, Words};
 
-/// Sign a URL: exactly one of `get`, `put`, `head` and `delete`, with `bucket/key`. Or sign a form: `post`, with what the form
-/// may send.
+/// Sign a URL: exactly one of `get`, `put`, `head` and `delete`, with `bucket/key`. Or sign a form: `post`, with the fields
+/// that the form may send.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "PresignStep")]
@@ -36,13 +36,13 @@ struct PresignFile {
     /// A URL to DELETE `bucket/key`.
     #[serde(default)]
     delete: Option<Template>,
-    /// A form that sends a file to a bucket (S3 POST policy). The step's value is the URL that it is sent to; an `http` step
-    /// takes its fields by `fields-of`.
+    /// A form that sends a file to a bucket (S3 POST policy). The step's value is the URL to which the form is sent. An `http`
+    /// step uses its fields by `fields-of`.
     #[serde(default)]
     post: Option<PostForm>,
     /// How long the URL or the form is valid, for example `5m`.
     expires: Span,
-    /// When it is signed, relative to now: `-1h` is an hour ago.
+    /// The time of signing, relative to now: `-1h` is an hour ago.
     #[serde(default)]
     signed: Option<Span>,
     /// Sign for this `https://host[:port]` instead of the store's endpoint.
@@ -51,7 +51,7 @@ struct PresignFile {
     /// Sign for this region instead of the store's.
     #[serde(default)]
     region: Option<Template>,
-    /// Sign with this secret key instead of the store's: a signer whose Secret is out of date.
+    /// Sign with this secret key instead of the store's, as a signer does whose Secret is out of date.
     #[serde(default)]
     secret_key: Option<Template>,
     /// Further query parameters to sign.
@@ -62,52 +62,52 @@ struct PresignFile {
     as_step: Option<CredentialsOf>,
 }
 
-/// What a signed form may send. S3 refuses every field that is not named here, but for the file and what the signature adds.
+/// The fields that a signed form may send. S3 refuses all other fields, except the file and the fields of the signature.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "PostForm")]
 struct PostFormFile {
-    /// The bucket that it is sent to.
+    /// The bucket to which the form is sent.
     bucket: Template,
-    /// The object's key. It is among the fields of the signed form.
+    /// The object's key. The signed form contains it as a field.
     #[serde(default)]
     key: Option<Template>,
-    /// What the object's key begins with. Who sends the form chooses the rest, in the field `key`.
+    /// The prefix of the object's key. The sender of the form chooses the rest, in the field `key`.
     #[serde(default)]
     key_prefix: Option<Template>,
-    /// How long the file may be, in bytes.
+    /// The permitted size of the file, in bytes.
     #[serde(default)]
     content_length_range: Option<LengthRange>,
-    /// Further fields and their values, for example `success_action_status: "201"`. They are among the fields of the signed form.
+    /// Further fields and their values, for example `success_action_status: "201"`. The signed form contains them.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     equals: IndexMap<String, Template>,
-    /// Further fields and what their values begin with, for example `Content-Type: image/`. Who sends the form writes them.
+    /// Further fields and the prefixes of their values, for example `Content-Type: image/`. The sender of the form adds them.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     starts_with: IndexMap<String, Template>,
 }
 
-/// What a signed form may send.
+/// The fields that a signed form may send.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "PostFormFile")]
 pub struct PostForm {
     /// The bucket.
     pub bucket: Template,
-    /// The object's key, or what it begins with.
+    /// The object's key, or its prefix.
     pub key: Keyed<KeyRule>,
-    /// How long the file may be.
+    /// The permitted size of the file.
     pub content_length_range: Option<LengthRange>,
-    /// Fields and their values.
+    /// Fields with fixed values.
     pub equals: IndexMap<String, Template>,
-    /// Fields and what their values begin with.
+    /// Fields with the prefixes of their values.
     pub starts_with: IndexMap<String, Template>,
 }
 
-/// What a policy says of the object's key.
+/// How a policy restricts the object's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRule {
-    /// It is this.
+    /// The key is fixed.
     Key,
-    /// It begins so.
+    /// The key has a fixed prefix.
     Prefix,
 }
 
@@ -120,14 +120,14 @@ impl Key for KeyRule {
     }
 }
 
-/// How long a file may be, in bytes.
+/// The permitted size of a file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LengthRange {
-    /// The least.
+    /// The smallest size.
     #[serde(default)]
     pub least: u64,
-    /// The most.
+    /// The largest size.
     pub most: u64,
 }
 
@@ -176,21 +176,21 @@ impl Parts for Signs {
 pub struct PresignStep {
     /// Id of the store's fixture, where the scenario has several.
     pub store: Option<String>,
-    /// What it signs.
+    /// The URL or the form to sign.
     pub signs: Signs,
-    /// How long that is valid.
+    /// How long the URL or the form is valid.
     pub expires: Span,
     /// When it is signed, relative to now.
     pub signed: Option<Span>,
-    /// What it is signed for instead of the store's endpoint.
+    /// The endpoint to sign for, instead of the store's.
     pub endpoint: Option<Template>,
-    /// The region to sign for. Left out, it is the store's.
+    /// The region to sign for; by default the store's.
     pub region: Option<Template>,
-    /// The secret key instead of the store's.
+    /// The secret key to sign with, instead of the store's.
     pub secret_key: Option<Template>,
     /// Further query parameters to sign.
     pub query: IndexMap<String, Template>,
-    /// Whose credentials it signs with.
+    /// The earlier `sts` step with whose credentials it signs.
     pub as_step: Option<CredentialsOf>,
 }
 
@@ -262,7 +262,7 @@ impl Rules for PresignStep {
 const LONGEST_URL_S: i64 = 7 * 24 * 3600;
 
 impl PresignStep {
-    /// The method that it signs for.
+    /// The HTTP method of the signed request.
     pub fn method(&self) -> Method {
         match &self.signs {
             Signs::Url(request) => request.key,
@@ -270,13 +270,13 @@ impl PresignStep {
         }
     }
 
-    /// Whether every store refuses what it signs, because it is to be valid for too long. Of a policy the end is signed, and any
-    /// end is taken.
+    /// Whether every store refuses the signed URL because it is valid for too long. A form has no such limit: its
+    /// policy contains the time at which it expires, and stores accept any time.
     pub fn is_valid_too_long(&self) -> bool {
         matches!(self.signs, Signs::Url(_)) && self.expires.as_seconds() > LONGEST_URL_S
     }
 
-    /// What is wrong with it, whoever signs. `at` is where it is written below the step.
+    /// Finds mistakes that do not depend on who signs. `at` is the path of this action below the step.
     pub(super) fn check_at(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let what = match &self.signs {
             Signs::Url(request) => {
@@ -301,7 +301,7 @@ impl PresignStep {
     }
 }
 
-/// Fields that the signature fills in, and those that a policy has keys of their own for.
+/// Fields that signing fills in, and fields that have their own keys in `post`.
 const OF_THE_SIGNATURE: [&str; 8] = [
     "bucket",
     "key",
