@@ -34,6 +34,7 @@ struct HttpFile {
     #[serde(default)]
     delete: Option<Template>,
     /// Send this `Host` header (`name` or `name:port`) instead of the URL's, as a proxy does that rewrites the header.
+    /// The request still goes to the URL's address.
     #[serde(default)]
     host: Option<Template>,
     /// Send this path instead of the URL's, as a proxy does that adds or removes a prefix, or encodes the path again.

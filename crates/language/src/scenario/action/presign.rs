@@ -15,8 +15,8 @@ use crate::scenario::model::CredentialsOf;
 use crate::scenario::parts::{Leaves, Parts, See, below, no_parts, parts};
 use crate::scenario::template::{Template, Words};
 
-/// Sign a URL: exactly one of `get`, `put`, `head` and `delete`, with `bucket/key`. Or sign a form: `post`, with the fields
-/// that the form may send.
+/// Sign a URL: exactly one of `get`, `put`, `head` and `delete`, with `bucket/key`. Or sign a form: `post`, with the
+/// fields that the form may send.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "PresignStep")]
@@ -36,8 +36,8 @@ struct PresignFile {
     /// A URL to DELETE `bucket/key`.
     #[serde(default)]
     delete: Option<Template>,
-    /// A form that sends a file to a bucket (S3 POST policy). The step's value is the URL to which the form is sent. An `http`
-    /// step uses its fields by `fields-of`.
+    /// A form that sends a file to a bucket (S3 POST policy). The step's value is the URL to which the form is sent. An
+    /// `http` step uses its fields by `fields-of`.
     #[serde(default)]
     post: Option<PostForm>,
     /// How long the URL or the form is valid, for example `5m`.
@@ -62,7 +62,7 @@ struct PresignFile {
     as_step: Option<CredentialsOf>,
 }
 
-/// The fields that a signed form may send. S3 refuses all other fields, except the file and the fields of the signature.
+/// The fields that a signed form may send. S3 refuses all others, except the file and the fields of the signature.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "PostForm")]
