@@ -14,7 +14,7 @@ use super::error::ApplyError;
 use crate::cluster::until;
 use parallax_record::Noted as _;
 
-/// Time limit for the deletion request. If it fails, the namespace is removed later together with its cluster.
+/// Time limit for the deletion request. If the request fails, the namespace is removed later together with its cluster.
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
 /// How long to wait until the namespace controller has reported what is left in the namespace.
 const LOOKED_WITHIN: Duration = Duration::from_secs(3);

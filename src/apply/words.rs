@@ -23,7 +23,7 @@ const FOLLOWED_BYTES: i64 = 4 * 1024 * 1024;
 /// How many characters are quoted from the beginning and from the end of a long line. The end matters because Go
 /// programs print the first cause last.
 const QUOTE_ENDS: (usize, usize) = (100, 260);
-/// How long a running container has to become ready although its log has a line with the declared cause.
+/// How long a running container whose log shows the declared cause may take to become ready anyway.
 const IN_SPITE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Whether a log line makes the cause that the caller looks for.

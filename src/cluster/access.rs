@@ -79,7 +79,7 @@ impl Access {
         }
     }
 
-    /// Resolves when the cluster is lost. Only an owner sees this at once: for other clusters it never resolves.
+    /// Resolves when the cluster's node ends. Only the owner can observe this, so for other clusters it never resolves.
     pub async fn lost(&self) -> ClusterError {
         match &self.own {
             Some(own) => own.exited().await,

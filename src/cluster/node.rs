@@ -1,4 +1,4 @@
-//! Starting a cluster's node.
+//! Starts a cluster's world and node.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -297,7 +297,7 @@ fn narrow_opening() -> Value {
 }
 
 fn manifest(name: &str, object: &Value) -> InlineFile {
-    // JSON is YAML.
+    // JSON is valid YAML.
     text_file(&format!("{MANIFESTS}/{name}.yaml"), &object.to_string())
 }
 

@@ -160,7 +160,7 @@ impl Flow<'_> {
         let blocked_by: Vec<StepId> = needed.into_iter().filter(|it| self.not_passed.contains(it.as_str())).collect();
         let settled = if blocked_by.is_empty() {
             if let Some(after_ms) = round.as_ref().and_then(|it| it.after_ms) {
-                // A sleep is right here, because the scenario tests this exact start time.
+                // The scenario declares this start time, so a sleep is correct.
                 tokio::time::sleep(Duration::from_millis(after_ms)).await;
             }
             let attempt = self.attempt(step, &place, within);

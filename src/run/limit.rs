@@ -27,7 +27,7 @@ impl Limit {
         if let Some(given) = given {
             let (sink, cancel) = (sink.clone(), cancel.clone());
             clock.spawn(async move {
-                // A sleep is right here, because only the time itself matters.
+                // This waits for the time itself, so a sleep is correct.
                 tokio::time::sleep(given).await;
                 sink.note(format!("the run's time of {} s is over: cleaning up", given.as_secs()));
                 cancel.cancel();

@@ -53,7 +53,7 @@ impl Lives {
             if !ended.is_empty() || silence.is_none_or(|it| it.elapsed() > TOLD_WITHIN) {
                 return Ok(ended);
             }
-            // Polling, because a watch cannot show that nothing happens.
+            // This polls, because a watch cannot show that nothing happens.
             tokio::time::sleep(AGAIN_AFTER).await;
         }
     }

@@ -163,7 +163,7 @@ async fn come_to_hold(
             return Ok((attempts, tried));
         }
         before = Some(tried);
-        // Polling: there is nothing to watch for the effect that the step waits for.
+        // This polls, because there is no event for the effect that the step waits for.
         tokio::time::sleep(AGAIN_AFTER).await;
     }
 }

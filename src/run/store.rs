@@ -197,7 +197,7 @@ pub(super) async fn until(
         if settled || hopeless || began.elapsed() >= bound.within {
             return Ok(Some(last));
         }
-        // Polling, because neither a store's health nor the node's packet rules can be watched.
+        // This polls, because neither a store's health nor the node's packet rules can be watched.
         tokio::time::sleep(AGAIN_AFTER).await;
     }
 }

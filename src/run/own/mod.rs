@@ -88,8 +88,9 @@ fn keep_kubeconfig(context: &Context, name: &str, own: &Own) {
     }
 }
 
-/// Writes the DNS questions to the world and the node's log into the run's folder, before the containers are removed.
-/// This is also called for a cluster that did not start; then either container may be missing.
+/// Writes two logs into the run's folder before their containers are removed: the DNS questions that the world
+/// received, and the node's log. This is also called for a cluster that did not start; then either container may be
+/// missing.
 pub(super) async fn keep_evidence(context: &Context, plan: &ClusterPlan) {
     let engine = context.site.engine();
     let agents = plan.traits.agents.iter().map(|it| (format!("agent-{}", it.name), Own::agent_of(plan, &it.name)));

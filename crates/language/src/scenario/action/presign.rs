@@ -81,7 +81,7 @@ struct PostFormFile {
     /// Further fields and their values, for example `success_action_status: "201"`. The signed form contains them.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     equals: IndexMap<String, Template>,
-    /// Further fields and the prefixes of their values, for example `Content-Type: image/`. The sender of the form adds them.
+    /// Further fields and the prefixes of their values, for example `Content-Type: image/`. The sender adds them.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     starts_with: IndexMap<String, Template>,
 }
