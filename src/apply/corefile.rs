@@ -35,7 +35,7 @@ const WITHIN: Duration = Duration::from_secs(90);
 pub async fn write_into_corefile(client: &Client, rules: &[&DnsRule]) -> Result<(), ApplyError> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
     let there = until(&maps, NAME, |it: Option<&ConfigMap>| corefile(it).is_some(), Instant::now() + WITHIN);
-    let map = came("ConfigMap coredns", there.await)?;
+    let map = met_in_time("ConfigMap coredns", there.await)?;
     let Some(text) = corefile(map.as_ref()).and_then(|text| with_rules(text, rules)) else {
         return Err(ApplyError::NotAnObject {
             place: format!("ConfigMap {NAME} in namespace {NAMESPACE}"),
@@ -51,14 +51,14 @@ pub async fn write_into_corefile(client: &Client, rules: &[&DnsRule]) -> Result<
     maps.patch(NAME, &parameters, &Patch::Merge(&patch)).await.map_err(|why| refused("ConfigMap", why))?;
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
     let there = until(&deployments, NAME, |it: Option<&Deployment>| it.is_some(), Instant::now() + WITHIN);
-    came("Deployment coredns", there.await)?;
+    met_in_time("Deployment coredns", there.await)?;
     let patch = json!({ "spec": { "template": { "metadata": { "annotations": { ANNOTATION: "rules" } } } } });
     deployments.patch(NAME, &parameters, &Patch::Merge(&patch)).await.map_err(|why| refused("Deployment", why))?;
     let restarted = until(&deployments, NAME, is_available, Instant::now() + WITHIN);
-    came("the restart of CoreDNS", restarted.await).map(drop)
+    met_in_time("the restart of CoreDNS", restarted.await).map(drop)
 }
 
-fn came<K>(what: &str, ended: Ended<K>) -> Result<Option<K>, ApplyError> {
+fn met_in_time<K>(what: &str, ended: Ended<K>) -> Result<Option<K>, ApplyError> {
     match ended {
         Ended::Met(object) => Ok(object),
         Ended::NotMet(_) => Err(ApplyError::Late { what: what.to_owned(), within_s: WITHIN.as_secs() }),

@@ -161,9 +161,10 @@ async fn apply_all(
     // Kinds come first, then the objects that pods need. A pod that starts before its Secret exists fails, and the
     // kubelet tries it again only after a pause.
     let (kinds, others): (Vec<_>, Vec<_>) = manifests.iter().partition(|(manifest, _)| is_kind(manifest));
-    let (stood_on, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|(manifest, _)| is_stood_on(manifest));
+    let (needed_by_pods, others): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|(manifest, _)| is_needed_by_pods(manifest));
     let mut objects = Vec::new();
-    for together in [kinds, stood_on, others] {
+    for together in [kinds, needed_by_pods, others] {
         let with_authorities: Vec<_> = together
             .iter()
             .map(|(manifest, place)| {
@@ -218,7 +219,7 @@ fn is_kind(manifest: &Value) -> bool {
 }
 
 /// Whether a pod may fail to start if this object does not exist yet.
-fn is_stood_on(manifest: &Value) -> bool {
+fn is_needed_by_pods(manifest: &Value) -> bool {
     let kinds = ["ConfigMap", "Secret", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
     manifest["kind"].as_str().is_some_and(|kind| kinds.contains(&kind))
 }

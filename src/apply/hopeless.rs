@@ -26,7 +26,7 @@ const FINAL: [&str; 7] = [
 ];
 /// How the message of such a reason ends if only the kubelet's copy of a Secret or `ConfigMap` was not up to date. Then
 /// the kubelet tries again (`pkg/kubelet/util/manager/watch_based_manager.go`).
-const BEHIND: &str = "timed out waiting for the condition";
+const CACHE_IS_BEHIND: &str = "timed out waiting for the condition";
 /// A crashing container counts as unrecoverable from this number of restarts. The first crash may only mean that
 /// something that the program needs was not ready yet.
 const RESTARTS: i32 = 2;
@@ -92,7 +92,7 @@ fn of_container(status: &ContainerStatus) -> Option<(String, bool)> {
     let waiting = now.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
     let says = waiting.message.as_deref().unwrap_or_default();
-    if FINAL.contains(&reason) && !says.ends_with(BEHIND) {
+    if FINAL.contains(&reason) && !says.ends_with(CACHE_IS_BEHIND) {
         return Some((format!("{reason}: {says}"), false));
     }
     if reason == "CrashLoopBackOff" && status.restart_count >= RESTARTS {

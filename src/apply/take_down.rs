@@ -19,7 +19,7 @@ const ASKED_WITHIN: Duration = Duration::from_secs(5);
 /// How long to wait until the namespace controller has reported what is left in the namespace.
 const LOOKED_WITHIN: Duration = Duration::from_secs(3);
 /// At most this many of the objects that block a namespace's deletion are named.
-const NAMED: usize = 5;
+const NAMED_AT_MOST: usize = 5;
 
 /// Requests the deletion of an environment's namespace. Kubernetes then deletes its objects in the background, which
 /// frees resources of the node.
@@ -96,8 +96,8 @@ async fn with_finalizers(client: &Client, namespace: &str) -> Result<Vec<String>
             }
         }
     }
-    let more = found.len().saturating_sub(NAMED);
-    found.truncate(NAMED);
+    let more = found.len().saturating_sub(NAMED_AT_MOST);
+    found.truncate(NAMED_AT_MOST);
     if more > 0 {
         found.push(format!("and {more} more"));
     }

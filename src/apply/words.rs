@@ -24,7 +24,7 @@ const FOLLOWED_BYTES: i64 = 4 * 1024 * 1024;
 /// programs print the first cause last.
 const QUOTE_ENDS: (usize, usize) = (100, 260);
 /// How long a running container whose log shows the declared cause may take to become ready anyway.
-const IN_SPITE_WITHIN: Duration = Duration::from_secs(10);
+const READY_ANYWAY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Whether a log line makes the cause that the caller looks for.
 pub(super) type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
@@ -34,10 +34,10 @@ pub(super) async fn last(pods: &Api<Pod>, pod: &str, container: &str, wanted: Op
     let parameters =
         LogParams { container: Some(container.to_owned()), tail_lines: Some(TAIL_LINES), ..LogParams::default() };
     let text = pods.logs(pod, &parameters).await.noted("read the last words of a container")?;
-    telling(&text, wanted).map(quoted)
+    decisive_line(&text, wanted).map(quoted)
 }
 
-fn telling<'a>(text: &'a str, wanted: Option<Wanted<'_>>) -> Option<&'a str> {
+fn decisive_line<'a>(text: &'a str, wanted: Option<Wanted<'_>>) -> Option<&'a str> {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty()).rev();
     let of_interest = wanted.and_then(|wanted| lines().find(|line| wanted(line)));
     of_interest.or_else(|| lines().next())
@@ -95,7 +95,7 @@ pub(super) async fn said(client: &Client, namespace: &str, selector: &str, wante
     let ended = |pod: Option<&Pod>| !pod.is_some_and(|it| runs(it, &line.instance));
     // The result does not matter. The container has ended or is not ready: otherwise the caller, which watches
     // readiness, would have cancelled this future.
-    drop(until(&pods, &line.pod, ended, Instant::now() + IN_SPITE_WITHIN).await);
+    drop(until(&pods, &line.pod, ended, Instant::now() + READY_ANYWAY_WITHIN).await);
     format!("container {} of pod {}: {}", line.container, line.pod, quoted(line.text.trim()))
 }
 
@@ -173,10 +173,10 @@ mod tests {
     fn the_line_that_tells_most_is_the_wanted_one_or_the_last() {
         let text = "begins\nFATAL: no such key\n  usage: minio\n\n";
         let wants = |words: &'static str| move |line: &str| line.contains(words);
-        assert_eq!(telling(text, None), Some("usage: minio"));
-        assert_eq!(telling(text, Some(&wants("no such key"))), Some("FATAL: no such key"));
-        assert_eq!(telling(text, Some(&wants("never said"))), Some("usage: minio"));
-        assert_eq!(telling("\n\n", None), None);
+        assert_eq!(decisive_line(text, None), Some("usage: minio"));
+        assert_eq!(decisive_line(text, Some(&wants("no such key"))), Some("FATAL: no such key"));
+        assert_eq!(decisive_line(text, Some(&wants("never said"))), Some("usage: minio"));
+        assert_eq!(decisive_line("\n\n", None), None);
         let long = format!("begin{}end", "x".repeat(QUOTE_ENDS.0 + QUOTE_ENDS.1));
         let short = quoted(&long);
         assert!(short.starts_with("begin") && short.contains(" ... ") && short.ends_with("end"), "{short}");

@@ -32,7 +32,7 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
 
 /// Starts a cluster and runs its environments concurrently, as many as there are free slots.
 async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -> Result<(), RunError> {
-    let _standing = context.clusters.take(plan.urgency).await;
+    let _slot = context.clusters.take(plan.urgency).await;
     // A starting node needs as much processor time as an environment that is brought up, so it takes a slot too.
     let starting = context.jobs.take(plan.urgency).await;
     let setup = context.sink.setup(
@@ -98,7 +98,7 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         result = try_join(ready, environments) => result.map(drop),
     };
     if result.is_ok() && !context.options.keep {
-        tell_what_is_held(context, &cluster, plan).await;
+        warn_of_blocked_deletions(context, &cluster, plan).await;
     }
     own::keep_evidence(context, plan).await;
     if !context.options.keep {
@@ -109,7 +109,7 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
 
 /// Warns about namespaces whose deletion is blocked, with the reason: in a cluster that is not removed, they would
 /// remain. This cluster is removed with all its namespaces, so nothing waits for their deletion.
-async fn tell_what_is_held(context: &Context, cluster: &Access, plan: &ClusterPlan) {
+async fn warn_of_blocked_deletions(context: &Context, cluster: &Access, plan: &ClusterPlan) {
     if let Err(reason) = cluster::answers(&cluster.client).await {
         context.sink.warn(format!("cluster {} cannot be asked whether its namespaces go: {reason}", cluster.name));
         return;

@@ -31,7 +31,7 @@ pub(super) fn digest(value: &Value) -> Value {
 /// A copy of `value` in which each secret value of each Secret is replaced by its digest.
 pub(super) fn told(value: &Value) -> Value {
     match value {
-        Value::Object(fields) if is_secret(fields) => Value::Object(told_of(fields)),
+        Value::Object(fields) if is_secret(fields) => Value::Object(with_digests(fields)),
         Value::Object(fields) => Value::Object(fields.iter().map(|(key, value)| (key.clone(), told(value))).collect()),
         Value::Array(items) => Value::Array(items.iter().map(told).collect()),
         other => other.clone(),
@@ -41,19 +41,20 @@ pub(super) fn told(value: &Value) -> Value {
 /// The expected fields of a Secret with digests in place of values, so that they can be compared with the result of
 /// [`told`].
 pub(super) fn expected(value: &Value) -> Value {
-    value.as_object().map_or_else(|| value.clone(), |fields| Value::Object(told_of(fields)))
+    value.as_object().map_or_else(|| value.clone(), |fields| Value::Object(with_digests(fields)))
 }
 
-fn told_of(fields: &Map<String, Value>) -> Map<String, Value> {
-    let told = fields.iter().map(|(key, value)| {
+fn with_digests(fields: &Map<String, Value>) -> Map<String, Value> {
+    let digested = fields.iter().map(|(key, value)| {
         let value = if FIELDS.contains(&key.as_str()) { digests(value) } else { value.clone() };
         (key.clone(), value)
     });
-    let mut told: Map<String, Value> = told.collect();
-    if let Some(applied) = told.get_mut("metadata").and_then(|it| it.get_mut("annotations")?.get_mut(LAST_APPLIED)) {
+    let mut digested: Map<String, Value> = digested.collect();
+    if let Some(applied) = digested.get_mut("metadata").and_then(|it| it.get_mut("annotations")?.get_mut(LAST_APPLIED))
+    {
         *applied = digest(applied);
     }
-    told
+    digested
 }
 
 /// Whether a JSON pointer points into the secret values of a Secret.

@@ -175,7 +175,7 @@ pub(super) async fn run(
     // Cluster-wide objects of one flow would be visible to other environments. So environments whose flows apply such
     // objects run one after the other, including their set-up.
     let _alone = if plan.applies_wide() { Some(wide.lock().await) } else { None };
-    let _standing = context.environments.take(plan.urgency).await;
+    let _slot = context.environments.take(plan.urgency).await;
     let setting_up = context.jobs.take(plan.urgency).await;
     let began = Instant::now();
     let mut silent = false;

@@ -15,7 +15,7 @@ use parallax_plan::VariantPlan;
 
 /// How long it takes at most until the end of a container is visible: the kubelet checks its containers once a second
 /// and then reports their state.
-const TOLD_WITHIN: Duration = Duration::from_secs(3);
+const REPORTED_WITHIN: Duration = Duration::from_secs(3);
 /// The pause between two checks for an end that may not be reported yet.
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
 
@@ -50,7 +50,7 @@ impl Lives {
         loop {
             let now = Self::of(stage).await?;
             let ended = self.lost(&now, |pod| deeds.mean(pod, &stage.scene.plan.namespace));
-            if !ended.is_empty() || silence.is_none_or(|it| it.elapsed() > TOLD_WITHIN) {
+            if !ended.is_empty() || silence.is_none_or(|it| it.elapsed() > REPORTED_WITHIN) {
                 return Ok(ended);
             }
             // This polls, because a watch cannot show that nothing happens.

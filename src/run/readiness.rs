@@ -43,10 +43,10 @@ pub(super) fn of_cluster(plan: &ClusterPlan, ended: &NodeEnded, waited: Duration
         detail: format!("it {how}: {}", line.trim()),
     };
     let declared = |line: &&String| fails().any(|spec| parallax_judge::matches(spec, &cause(line)));
-    let told = lines.iter().find(declared).or_else(|| lines.iter().rfind(|line| !line.trim().is_empty()));
+    let decisive = lines.iter().find(declared).or_else(|| lines.iter().rfind(|line| !line.trim().is_empty()));
     Some(Unready {
         what: CLUSTER_READY.to_owned(),
-        cause: cause(told.map_or("it said nothing", String::as_str)),
+        cause: cause(decisive.map_or("it said nothing", String::as_str)),
         waited,
         within: *within,
         evidence: lines.clone(),
@@ -77,12 +77,12 @@ fn judge_in(context: &Context, cluster: &str, plan: &EnvironmentPlan, unready: &
 /// there are any.
 pub(super) fn came(context: &Context, scene: &Scene<'_>) -> bool {
     let all = scene.plan.variants.iter();
-    let disappointed: Vec<&VariantPlan> = all.filter(|it| it.variant.readiness_fails().next().is_some()).collect();
-    for variant in &disappointed {
+    let did_not_fail: Vec<&VariantPlan> = all.filter(|it| it.variant.readiness_fails().next().is_some()).collect();
+    for variant in &did_not_fail {
         started(context, &scene.cluster.name, scene.plan, variant);
         end(context, variant, &[], &[]);
     }
-    !disappointed.is_empty()
+    !did_not_fail.is_empty()
 }
 
 fn started(context: &Context, cluster: &str, plan: &EnvironmentPlan, variant: &VariantPlan) {

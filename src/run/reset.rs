@@ -49,7 +49,7 @@ impl Found {
             let what = format!("{title} was there before the flow applied it, and nobody knows what it was");
             return Err(RunError::Left { namespace: stage.scene.plan.namespace.clone(), what });
         }
-        taken_away(stage, deeds, |_| true).await?;
+        delete_created(stage, deeds, |_| true).await?;
         if deeds.wrote() {
             let stores = stage.scene.stores();
             try_join_all(stores.map(|(fixture, store)| self.store_put_back(stage, fixture, store))).await?;
@@ -73,11 +73,15 @@ impl Found {
 
 /// Removes a flow's cluster-scoped objects, so that they do not affect the next environment.
 pub(super) async fn wide_taken_away(stage: &Stage<'_>, deeds: &Deeds) -> Result<(), RunError> {
-    taken_away(stage, deeds, is_cluster_scoped).await
+    delete_created(stage, deeds, is_cluster_scoped).await
 }
 
 /// Deletes the objects that a flow created and for which `which` is true, the newest first.
-async fn taken_away(stage: &Stage<'_>, deeds: &Deeds, which: fn(&serde_json::Value) -> bool) -> Result<(), RunError> {
+async fn delete_created(
+    stage: &Stage<'_>,
+    deeds: &Deeds,
+    which: fn(&serde_json::Value) -> bool,
+) -> Result<(), RunError> {
     let own = &stage.scene.plan.namespace;
     for object in deeds.made().into_iter().rev() {
         let kind = object.types.as_ref().map(|it| serde_json::json!({ "kind": it.kind }));

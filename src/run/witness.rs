@@ -21,13 +21,13 @@ const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
 const IDLE_TIMES: u64 = 3;
 /// After this time the harness stops waiting. A store that has sent no keep-alives for so long is constantly busy, and
 /// its trace says nothing about one request.
-const TOLD_WITHIN: Duration = Duration::from_secs(30);
+const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 /// Time limit for opening a trace. A store may send the response headers only together with the first event, which is a
 /// request or a keep-alive.
 const OPENS_WITHIN: Duration = Duration::from_secs(10);
 /// How many requests of one store are kept; the oldest are dropped. This is enough because the witness is needed right
 /// after the answer.
-const KEPT: usize = 4096;
+const KEPT_REQUESTS: usize = 4096;
 
 /// The pause between two tries to open the trace of a store that is new or restarting. There is no event to wait for.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -36,13 +36,13 @@ const AGAIN_AFTER: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct StoreWitness {
     shared: Arc<Shared>,
-    news: watch::Receiver<News>,
+    news: watch::Receiver<Progress>,
     task: JoinHandle<()>,
 }
 
 /// The progress of the trace.
 #[derive(Clone, Copy, Debug, Default)]
-struct News {
+struct Progress {
     /// The time since the Unix epoch from which the trace has been followed without a gap; `None` while it is not open.
     since: Option<Duration>,
     /// Keep-alives so far.
@@ -72,7 +72,7 @@ impl StoreWitness {
         };
         let shared = Arc::new(Shared::default());
         shared.pins().extend(view.pin.clone());
-        let (send, news) = watch::channel(News { since: now(), idle: 0 });
+        let (send, news) = watch::channel(Progress { since: now(), idle: 0 });
         let (kept, access) = (Arc::clone(&shared), access.clone());
         let task = tokio::spawn(async move {
             let mut lines = lines;
@@ -101,11 +101,11 @@ impl StoreWitness {
     pub(super) async fn of(&self, request_id: &str) -> Option<Traced> {
         let mut news = self.news.clone();
         let (idle_before, not_before) = (news.borrow().idle, Instant::now() + FOLLOWS_WITHIN);
-        let told = |news: &News| {
+        let is_decided = |news: &Progress| {
             let silent = news.idle >= idle_before + IDLE_TIMES && Instant::now() >= not_before;
             self.get(request_id).is_some() || silent || news.since.is_none()
         };
-        if tokio::time::timeout(TOLD_WITHIN, news.wait_for(told)).await.is_err() {
+        if tokio::time::timeout(GIVE_UP_AFTER, news.wait_for(is_decided)).await.is_err() {
             tracing::debug!(request_id, "the store's trace was never idle, and did not show a request");
         }
         self.get(request_id)
@@ -126,19 +126,19 @@ impl Shared {
     }
 
     /// Stores the requests that the trace shows, until the trace ends.
-    async fn follow(&self, lines: &mut Trace, send: &watch::Sender<News>) {
+    async fn follow(&self, lines: &mut Trace, send: &watch::Sender<Progress>) {
         loop {
-            let told = match lines.next().await {
-                Ok(told) => told,
+            let event = match lines.next().await {
+                Ok(event) => event,
                 Err(why) => {
                     tracing::info!(%why, "the trace of a store is opened again");
                     return;
                 }
             };
-            let idle = matches!(told, TraceEvent::Idle);
-            if let TraceEvent::Request(traced) = told {
+            let idle = matches!(event, TraceEvent::Idle);
+            if let TraceEvent::Request(traced) = event {
                 let mut seen = self.seen();
-                if seen.len() == KEPT {
+                if seen.len() == KEPT_REQUESTS {
                     seen.shift_remove_index(0);
                 }
                 seen.insert(traced.request_id.clone(), traced);
@@ -188,8 +188,8 @@ mod tests {
 
     use super::*;
 
-    fn witness(followed: bool) -> (Arc<StoreWitness>, watch::Sender<News>) {
-        let (send, news) = watch::channel(News { since: followed.then(now).flatten(), idle: 0 });
+    fn witness(followed: bool) -> (Arc<StoreWitness>, watch::Sender<Progress>) {
+        let (send, news) = watch::channel(Progress { since: followed.then(now).flatten(), idle: 0 });
         let witness = StoreWitness { shared: Arc::default(), news, task: tokio::spawn(std::future::pending()) };
         (Arc::new(witness), send)
     }

@@ -21,7 +21,7 @@ use parallax_language::scenario::model::{EventStep, Expect, LogStep, ResourceSte
 use parallax_language::scenario::target::{EventTarget, LogTarget, WORLD};
 
 /// How many of the last events are reported.
-const EVENTS_TOLD: usize = 20;
+const EVENTS_REPORTED: usize = 20;
 
 /// How many of the last lines of the world's log are read. The limit protects the memory from a client that asks very
 /// often.
@@ -245,7 +245,7 @@ impl Attempt<'_> {
         }
         let gone = seen.is_empty() && names.is_empty();
         let missing = gone.then(|| "it does not exist, and no event of it is there".to_owned());
-        let told = seen.iter().rev().take(EVENTS_TOLD).rev().map(ToString::to_string).collect();
+        let told = seen.iter().rev().take(EVENTS_REPORTED).rev().map(ToString::to_string).collect();
         let said = json!({ "events": seen });
         let looked = Looked::Events { resource: title, events: seen, missing };
         Ok(Tried { told, other: Some(said), ..Tried::looked(expect, looked) })
