@@ -85,7 +85,7 @@ mod tests {
     use parallax_language::fixture::DnsPlace;
 
     #[test]
-    fn rules_stand_in_the_block_that_answers_for_everything() {
+    fn rules_are_written_into_the_block_that_answers_for_all_names() {
         let (from, to) = ("a.example.com".to_owned(), "a.b.svc.cluster.local".to_owned());
         let rule = DnsRule { from, to, place: DnsPlace::Corefile };
         let text = "x:53 {\n}\n.:53 {\n    errors\n}\nimport custom/*.server\n";

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_waiting_cannot_mend_is_beyond_hope() {
+    fn only_states_that_waiting_cannot_change_are_unrecoverable() {
         let waits = |reason: &str| json!({"waiting": {"reason": reason, "message": "why"}});
         let exited = |reason: &str| json!({"terminated": {"exitCode": 1, "reason": reason, "message": "no such file"}});
         let behind = "failed to sync secret cache: timed out waiting for the condition";
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_is_being_replaced_says_nothing() {
+    fn a_pod_that_is_being_deleted_has_no_verdict() {
         let mut pod = pod(&json!({"waiting": {"reason": "RunContainerError"}}), &json!({}), 0);
         assert!(verdict(&pod).is_some());
         pod.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).expect("an instant");

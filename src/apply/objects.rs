@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_credentials_holds_the_values_of_its_keys() {
+    fn a_credentials_file_contains_the_values_of_its_keys() {
         let wanted = Credentials {
             name: "root".to_owned(),
             secret: "s".to_owned(),

@@ -109,7 +109,7 @@ mod tests {
     use super::passes_by_itself;
 
     #[test]
-    fn only_pods_that_are_ending_pass_by_themselves() {
+    fn only_terminating_pods_disappear_without_help() {
         let pods = "Failed to delete all resource types, 1 remaining: unexpected items still remain in namespace: a for gvr: \
                     /v1, Resource=pods";
         let leases = pods.replace("/v1, Resource=pods", "coordination.k8s.io/v1, Resource=leases");

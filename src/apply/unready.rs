@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_declared_settles_at_once_and_what_is_declared_when_all_of_it_is_seen() {
+    fn an_undeclared_failure_ends_the_wait_at_once_declared_ones_when_all_are_seen() {
         let mut declared = Declared::default();
         declared.add("a.deployment", Box::new(|_| true));
         declared.add("b.deployment", Box::new(|_| true));

@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_that_tells_most_is_the_wanted_one_or_the_last() {
+    fn the_decisive_line_is_the_wanted_one_or_the_last() {
         let text = "begins\nFATAL: no such key\n  usage: minio\n\n";
         let wants = |words: &'static str| move |line: &str| line.contains(words);
         assert_eq!(decisive_line(text, None), Some("usage: minio"));
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn each_instance_of_a_container_is_told_apart() {
+    fn each_instance_of_a_container_has_its_own_id() {
         let status = |state, last, id| {
             json!({"name": "minio", "image": "", "imageID": "", "ready": false, "restartCount": 0,
                 "state": state, "lastState": last, "containerID": id})

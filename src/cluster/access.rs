@@ -117,7 +117,7 @@ mod tests {
     use crate::cluster::testing::{apiserver, status};
 
     #[tokio::test]
-    async fn a_cluster_of_somebody_else_is_used_without_its_owner() {
+    async fn a_cluster_that_the_harness_does_not_own_can_be_used() {
         let (client, _server) = apiserver(Duration::from_secs(5), |_, _| status(404, "not found")).await;
         let access = Access {
             name: "theirs".to_owned(),

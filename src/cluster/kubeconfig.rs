@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_user_signs_in_with_is_a_secret() {
+    fn the_credentials_of_a_kubeconfig_user_are_secrets() {
         let text = "apiVersion: v1\nkind: Config\nusers:\n- name: a\n  user: { client-key-data: cGVtCg== }\n- name: b\n  user: { token: t }\n";
         let found = secrets(&Kubeconfig::from_yaml(text).expect("a kubeconfig"));
         assert_eq!(found.iter().map(Secret::expose).collect::<Vec<_>>(), ["pem\n", "t"]);

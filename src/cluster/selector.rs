@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_selector_is_taken_whole_and_the_empty_one_selects_nothing() {
+    fn a_selector_is_converted_completely_and_an_empty_one_is_an_error() {
         for (of, expected) in [
             (json!({"matchLabels": {"a": "b"}}), Ok("a=b")),
             (json!({"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}), Ok("a in (b)")),

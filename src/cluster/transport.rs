@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_may_pass_is_asked_again_where_twice_is_the_same_as_once() {
+    async fn idempotent_requests_are_retried_after_transient_failures() {
         for (does, tries) in [
             (vec![], 1),
             (vec![Does::Reset, Does::Reset], 3),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_would_be_done_twice_is_not_asked_again() {
+    async fn requests_that_are_not_idempotent_are_not_retried() {
         for (method, kind) in [
             (Method::POST, "application/json"),
             (Method::DELETE, "application/json"),
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_steady_refusal_ends_within_seconds() {
+    async fn retries_of_a_constant_failure_end_within_seconds() {
         let (client, asked, _server) = first(vec![Does::Reset; 100]).await;
         let began = Instant::now();
         let error = get(&client).await.expect_err("it is always reset");
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_nobody_answers_ends() {
+    async fn a_call_without_an_answer_ends() {
         for does in [Does::Nothing, Does::Begin("{".to_owned())] {
             let (client, _server) = apiserver(Duration::from_millis(200), move |_, _| does.clone()).await;
             let error = get(&client).await.expect_err("nobody answers");
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_cluster_itself_does_wrong_is_no_passing_trouble() {
+    fn failures_of_the_cluster_itself_are_not_transient() {
         let error = |code: u16, message: &str| {
             let status = json!({ "status": "Failure", "message": message, "reason": "X", "code": code });
             kube::Error::Api(Box::new(serde_json::from_value(status).expect("a status")))

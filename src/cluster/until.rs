@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_watch_that_breaks_is_begun_again() {
+    async fn a_watch_that_breaks_is_started_again() {
         let (client, _server) = apiserver(BOUND, |number, line| match number {
             1..=7 => Does::Reset,
             8 | 11 => status(500, "etcdserver: leader changed"),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_come_is_told_from_what_nobody_saw() {
+    async fn an_unmet_condition_is_distinguished_from_a_silent_apiserver() {
         let (client, _server) = apiserver(BOUND, |_, line| match line {
             line if watches(line) => Does::Begin(String::new()),
             line if line.contains("/a") => status(404, "not found"),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_came_unseen_is_seen_at_the_deadline() {
+    async fn a_change_that_the_watch_missed_is_seen_at_the_deadline() {
         let (client, _server) = apiserver(BOUND, |_, line| match line {
             line if watches(line) => Does::Begin(String::new()),
             line if line.contains("/a") => Does::Answer(200, map().to_string()),

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_that_the_baseline_passes_through_must_outlast_it() {
+    fn a_declared_cause_must_last_longer_than_the_baseline_shows_it() {
         let (baselines, within) = (Baselines::default(), Duration::from_secs(30));
         let past = |step: &str| baselines.past(&"a/s+b".into(), step, within).as_secs();
         assert_eq!(past("dead"), 30);

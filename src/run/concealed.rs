@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_secret_only_digests_are_told_and_equal_values_stay_equal() {
+    fn only_digests_of_a_secret_are_reported_and_equal_values_stay_equal() {
         let secret = json!({
             "kind": "Secret", "type": "Opaque", "data": { "a": "Yg==", "b": "Yg==", "c": "Yw==" },
             "metadata": { "name": "n", "annotations": { LAST_APPLIED: "{\"data\":{\"a\":\"Yg==\"}}" } },
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_captured_from_a_secret_is_known_to_be_one() {
+    fn a_value_captured_from_a_secret_counts_as_secret() {
         let whole = json!({ "objects": [
             { "kind": "Secret", "data": { "key": "a2V5", "data": "x" }, "metadata": { "name": "n" } },
             { "kind": "ConfigMap", "data": { "key": "k" } },
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_secret_holds_is_redacted_elsewhere_unless_it_is_a_plain_word() {
+    fn secret_values_are_redacted_elsewhere_unless_they_are_plain_words() {
         let redactor = Redactor::default();
         let encoded = STANDARD.encode("canary-9f8e7d6c5b4a");
         register(&redactor, &json!({ "kind": "Secret", "data": { "key": encoded, "namespace": "ZGVmYXVsdA==" } }));

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_flow_ends_it_means() {
+    fn a_flow_means_the_pods_of_the_objects_that_it_acts_on() {
         let of_deployment = pod("store-5f6-abcde", ("ReplicaSet", "store-5f6"));
         let of_set = pod("db-0", ("StatefulSet", "db"));
         for (step, means_deployment, means_set) in [

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_end_of_the_time_is_told_from_an_interruption() {
+    async fn the_time_limit_is_distinguished_from_an_interruption() {
         let interrupted = CancellationToken::new();
         let limit = Limit::new(Some(Duration::from_millis(10)), &Sink::silent(), &interrupted);
         limit.cancel.cancelled().await;

@@ -23,7 +23,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub(super) struct Lives {
     pods: Vec<Pod>,
-    /// Containers beside the cluster, each with a title that people can read.
+    /// The state of each container beside the cluster, with a title for messages.
     beside: Vec<(String, Life)>,
 }
 

@@ -314,7 +314,7 @@ mod tests {
     use super::with_path;
 
     #[test]
-    fn another_path_leaves_the_rest_of_a_url_as_it_was() {
+    fn with_path_changes_only_the_path_of_a_url() {
         for (url, expected) in [
             ("https://a:8443/b/c%20d?X-Amz-Date=1&x=%2F", "https://a:8443/s3/b?X-Amz-Date=1&x=%2F"),
             ("https://a?x=/y", "https://a/s3/b?x=/y"),

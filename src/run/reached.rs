@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_tcp_port_of_a_service_that_selects_pods_is_waited_for() {
+    fn published_has_every_tcp_port_of_a_service_that_selects_pods() {
         let service = |spec: serde_json::Value| {
             let object = serde_json::json!({ "metadata": { "name": "store" }, "spec": spec });
             published(&serde_json::from_value(object).expect("is a Service"))

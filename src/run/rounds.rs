@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_draws_the_same_moments_on_every_machine() {
+    fn a_seed_gives_the_same_start_times_on_every_machine() {
         let (seed, drawn) = moments(Some(42), None);
         assert_eq!((seed, drawn.clone()), (42, vec![2295, 2817, 2352]));
         assert_eq!(moments(Some(42), None).1, drawn);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_void_round_is_run_again_with_another_moment_and_moves_no_other() {
+    fn a_void_round_gets_a_new_start_time_and_changes_no_other() {
         let (mut rounds, step) = rounds(Some(42), None);
         rounds.void_at_most = 1;
         let (mut drawn, mut numbers) = (Vec::new(), Vec::new());
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_depends_on_the_step_and_a_plain_span_is_itself() {
+    fn a_start_time_depends_on_the_step_unless_it_is_fixed() {
         let (mut rounds, mut step) = rounds(Some(42), None);
         assert!(rounds.next());
         let first = rounds.round(&step).after_ms;

@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_and_goes_does_not_stay() {
+    fn only_enough_tries_in_a_row_satisfy_stays() {
         let table: [(Option<u16>, &[bool], bool); 6] = [
             (None, &[false, true], true),
             (Some(3), &[true, true], false),

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_skip_is_one_where_it_is_expected_or_where_there_is_no_such_image() {
+    fn a_variant_is_skipped_if_that_is_expected_or_if_the_image_does_not_exist() {
         let lack = |unpublished| Lack {
             failure: Failure { what: "why".to_owned(), fix: None, evidence: Vec::new() },
             unpublished,

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_most_urgent_goes_first_and_of_equals_the_first() {
+    fn the_most_urgent_waiter_gets_a_slot_first_then_the_earliest() {
         let slots = Slots::new(1);
         let held = slots.take(0).now_or_never().expect("it is free");
         let mut waiting = [(3, 'a'), (7, 'b'), (7, 'c'), (1, 'd')].map(|(urgency, name)| {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_up_waiting_takes_no_place_away() {
+    fn a_waiter_that_gives_up_does_not_lose_a_slot() {
         let slots = Slots::new(1);
         let held = slots.take(0).now_or_never().expect("it is free");
         let mut gone = Box::pin(slots.take(9));

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_is_said_once_and_the_first_stays() {
+    fn only_the_first_verdict_of_a_variant_is_reported() {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let taker = Arc::clone(&heard);
         let verdicts = Verdicts::new(Sink::new(move |event| taker.lock().unwrap().push(event)));

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_the_trace_shows_is_known_whether_it_comes_before_or_after_the_question() {
+    async fn a_traced_request_is_found_whether_it_arrives_before_or_after_the_lookup() {
         let (witness, send) = witness(true);
         witness.shared.seen().insert("a".to_owned(), traced("a"));
         assert_eq!(witness.of("a").await, Some(traced("a")));
@@ -216,14 +216,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_trace_that_is_not_open_is_not_waited_for() {
+    async fn a_lookup_does_not_wait_for_a_closed_trace() {
         let (witness, send) = witness(false);
         assert_eq!(witness.of("a").await, None);
         drop(send);
     }
 
     #[tokio::test]
-    async fn a_request_is_missing_when_the_store_has_nothing_more_to_tell() {
+    async fn a_request_is_missing_when_the_store_only_sends_keep_alives() {
         let (witness, send) = witness(true);
         let asked = tokio::spawn({
             let witness = Arc::clone(&witness);

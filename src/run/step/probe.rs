@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_stores_answer_needs_its_word() {
+    fn only_the_answer_of_a_store_needs_its_confirmation() {
         let probe = Probe::Dns(DnsQuestion { name: "a.example.org".to_owned() });
         let question = Question { view: View::default(), deadline_ms: 1, probe };
         let answer = |outcome| Answer { outcome, evidence: Evidence::default() };
