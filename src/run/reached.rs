@@ -15,7 +15,7 @@ use super::scene::Scene;
 use crate::apply::ApplyError;
 use crate::probe::Vantage;
 
-/// The label with the name of the Service to which an EndpointSlice belongs.
+/// The label with the name of the Service to which an `EndpointSlice` belongs.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// The pause between two tries. There is no event to wait for when a process begins to listen or when the node's packet
 /// rules change.
