@@ -105,12 +105,14 @@ pub enum Command {
         after_long_help = "Examples:\n  parallax report\n  parallax report target/e2e/r5f09a2c1\n  parallax report record.jsonl --junit out.xml"
     )]
     Report(Report),
-    /// Say why steps failed, from a run's record alone; or take a presigned URL apart, offline.
+    /// Explain why steps failed, from a run's record alone; or what is wrong with a presigned URL, offline.
     ///
-    /// Of a record: every step that failed or was blocked, with its sentence and what proves it. Scenario files are not
-    /// read. Of a URL: the host, object, region and time that it is signed for; its credentials are not shown.
+    /// From a record: every step that failed or was blocked, with its sentence and what proves it. Scenario files are not
+    /// read. From a URL: the host, object, region and time that it is signed for, and hints; its credentials are not
+    /// shown. With --saw and a line of somebody's log: what differs between the URL and the request, and with
+    /// --secret-env a proof that nothing else does.
     #[command(
-        after_long_help = "Examples:\n  parallax explain                                    the last run\n  parallax explain record.jsonl outside               one step\n  parallax explain target/e2e/r5f09a2c1 presign/presigned-url+expired\n  parallax explain 'https://minio.example.com/photos/a.txt?X-Amz-Algorithm=...'"
+        after_long_help = "Examples:\n  parallax explain                                    the last run\n  parallax explain record.jsonl outside               one step\n  parallax explain target/e2e/r5f09a2c1 presign/presigned-url+expired\n  parallax explain 'https://minio.example.com/photos/a.txt?X-Amz-Algorithm=...'\n  parallax explain URL --saw '10.0.0.1 - - [...] \"GET /s3/photos/a.txt?X-Amz-... HTTP/1.1\" 403 421'\n  mc admin trace -v store | parallax explain URL --saw - --secret-env MINIO_ROOT_PASSWORD"
     )]
     Explain(Explain),
     /// Write the JSON schemas of scenario and fixture files, for editors.
@@ -395,6 +397,19 @@ pub struct Explain {
     /// Only this scenario, variant or step.
     #[arg(value_name = "VARIANT|STEP")]
     pub only: Option<String>,
+    /// What somebody's log shows of the request, to be compared with the URL; `@FILE` reads a file, `-` standard input.
+    ///
+    /// It may be `METHOD URL`, the head of a request (as `curl -v` prints it), a line of the access log of nginx, Apache,
+    /// Traefik, Envoy or `HAProxy`, or the request's lines of `mc admin trace -v`. What the text does not show counts as
+    /// unchanged.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub saw: Option<String>,
+    /// The environment variable with the secret key that signed. With it the comparison becomes a proof.
+    #[arg(long, value_name = "VAR", requires = "saw")]
+    pub secret_env: Option<String>,
+    /// The method that the URL was signed for, if the URL does not say it.
+    #[arg(long, value_name = "METHOD", requires = "saw")]
+    pub method: Option<String>,
 }
 
 /// Arguments of `schema` and `docs`.

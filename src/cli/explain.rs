@@ -1,19 +1,28 @@
-//! `parallax explain`: explains why steps failed, from a record alone, or what a presigned URL contains.
+//! `parallax explain`: explains why steps failed, from a record alone, or what a presigned URL contains and
+//! how it differs from what a log shows.
 
 use std::fmt::Write as _;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::CliError;
 use super::args::Explain;
 use super::report::latest;
-use parallax_explain as room;
+use parallax_explain::{self as room, saw};
 use parallax_language::scenario::diagnostic::nearest;
 use parallax_report::{Summary, explanation};
+use parallax_vocab::Secret;
+
+/// The number of bytes of what was seen that are read. One request is shorter.
+const LONGEST: u64 = 1 << 20;
 
 /// The explanation as text.
 pub(super) fn explain(project: Option<&Path>, args: &Explain) -> Result<String, CliError> {
     match &args.what {
-        Some(what) if what.contains("://") || what.contains("X-Amz-") => url(what),
+        Some(what) if what.contains("://") || what.contains("X-Amz-") => url(what, args),
+        _ if args.saw.is_some() => Err(CliError::Usage(
+            "--saw compares with a presigned URL: give the URL, in quotes, as the first argument".to_owned(),
+        )),
         what => of_record(&what.as_ref().map_or_else(|| latest(project), PathBuf::from), args.only.as_deref()),
     }
 }
@@ -29,10 +38,43 @@ fn of_record(path: &Path, only: Option<&str>) -> Result<String, CliError> {
     })
 }
 
-fn url(url: &str) -> Result<String, CliError> {
-    let lines = room::dissect(url, time::OffsetDateTime::now_utc()).map_err(CliError::Usage)?;
+fn url(url: &str, args: &Explain) -> Result<String, CliError> {
+    let mut lines = room::dissect(url, time::OffsetDateTime::now_utc()).map_err(CliError::Usage)?;
+    if let Some(saw) = &args.saw {
+        let saw = saw::read(&shown(saw)?, url).map_err(CliError::Usage)?;
+        let secret = args.secret_env.as_deref().map(secret).transpose()?;
+        let known = saw::Known { method: args.method.as_deref(), secret: secret.as_ref() };
+        lines.extend(saw::compare(url, &saw, known).map_err(CliError::Usage)?);
+    }
     Ok(lines.iter().fold(String::new(), |mut text, (label, what)| {
         let _ = writeln!(text, "{label:<10} {what}");
         text
     }))
+}
+
+/// The text of `--saw`.
+fn shown(argument: &str) -> Result<String, CliError> {
+    let unreadable = |what: &str, error: &std::io::Error| CliError::Usage(format!("{what} cannot be read: {error}"));
+    let mut text = String::new();
+    match argument.strip_prefix('@') {
+        Some(file) => {
+            let file_at = std::fs::File::open(file).map_err(|error| unreadable(file, &error))?;
+            file_at.take(LONGEST).read_to_string(&mut text).map_err(|error| unreadable(file, &error))?;
+        }
+        None if argument == "-" => {
+            let input = std::io::stdin().lock().take(LONGEST).read_to_string(&mut text);
+            input.map_err(|error| unreadable("standard input", &error))?;
+        }
+        None => argument.clone_into(&mut text),
+    }
+    Ok(text)
+}
+
+fn secret(variable: &str) -> Result<Secret, CliError> {
+    let value = std::env::var(variable).ok().filter(|it| !it.is_empty());
+    value.map(Secret::new).ok_or_else(|| {
+        CliError::Usage(format!(
+            "the environment variable {variable} is not set: export the secret key that signed the URL"
+        ))
+    })
 }

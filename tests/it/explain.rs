@@ -61,3 +61,36 @@ fn a_presigned_url_is_explained_without_its_credentials() {
     explain(&[url]).success().stdout(says);
     explain(&["https://minio.example.com/photos/a.txt"]).code(2).stderr(contains("not presigned"));
 }
+
+#[test]
+fn a_url_is_compared_with_what_a_log_shows() {
+    let query = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE123%2F20201122%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Date=20201122T150000Z&X-Amz-Expires=300&X-Amz-SignedHeaders=host&X-Amz-Signature=5ec4e75ec4e7";
+    let url = format!("https://minio.example.com/s3/photos/a.txt?{query}");
+    let line = format!("10.42.0.1 - - [x] \"GET /photos/a.txt?{query} HTTP/1.1\" 403 421");
+    let secret_free = || contains("5ec4e7").not().and(contains("AKIDEXAMPLE123").not());
+    let says = || contains("without the prefix `/s3`").and(contains("not shown  host, signature, headers"));
+    explain(&[&url, "--saw", &line]).success().stdout(says().and(secret_free()).and(contains("--secret-env VAR")));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("access.log");
+    std::fs::write(&file, &line).expect("written");
+    explain(&[&url, "--saw", &format!("@{}", file.display())]).success().stdout(says());
+    let mut piped = Command::cargo_bin("parallax").expect("the binary is built with the tests");
+    piped.args(["explain", &url, "--saw", "-", "--secret-env", "THE_KEY"]).env("THE_KEY", "canary-of-a-key");
+    let says = says().and(contains("the given secret key did not make this signature")).and(contains("canary").not());
+    piped.write_stdin(line).assert().success().stdout(says);
+}
+
+#[test]
+fn what_cannot_be_compared_is_a_usage_error() {
+    let url = "https://h/b/k?X-Amz-Signature=1&X-Amz-Credential=a/20201122/r/s3/aws4_request&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-SignedHeaders=host";
+    for (args, says) in [
+        (vec![RECORD, "--saw", "GET /"], "give the URL, in quotes"),
+        (vec![url, "--saw", "nothing of the kind"], "no request is found"),
+        (vec![url, "--saw", "@no-such-file"], "no-such-file cannot be read"),
+        (vec![url, "--saw", "GET /", "--secret-env", "PARALLAX_NO_SUCH"], "PARALLAX_NO_SUCH is not set"),
+        (vec![url, "--secret-env", "X"], "--saw"),
+        (vec!["https://h/b/k?X-Amz-Signature=1", "--saw", "GET /"], "not presigned with SigV4"),
+    ] {
+        explain(&args).code(2).stderr(contains(says)).stdout("");
+    }
+}

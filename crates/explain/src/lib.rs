@@ -4,8 +4,10 @@
 //! the run found out while it held the secrets ([`signature`]).
 
 mod form;
+mod hints;
 mod minio;
 mod refusal;
+pub mod saw;
 mod sentence;
 pub mod signature;
 mod store;

@@ -4,6 +4,7 @@ use parallax_vocab::percent::decoded;
 use time::{Duration, OffsetDateTime};
 use url::Url;
 
+use super::hints::{Parts, hints};
 use super::refusal::{instant, shown, span};
 
 /// A label and its value in the URL.
@@ -74,6 +75,9 @@ pub fn dissect(text: &str, now: OffsetDateTime) -> Result<Vec<Line>, String> {
     if !parameters.is_empty() {
         lines.push(("query", format!("signed too, unless added later: {}", parameters.join(", "))));
     }
+    let ends = get("X-Amz-Date").and_then(instant).zip(get("X-Amz-Expires").and_then(|it| it.parse::<u32>().ok()));
+    let ends = ends.and_then(|(at, valid)| at.checked_add(Duration::seconds(i64::from(valid))));
+    lines.extend(hints(&Parts { text: text.trim(), host, pairs: &pairs, ends }));
     if url.scheme() == "http" {
         lines.push(("careful", "http: whoever sees the URL on its way may open it".to_owned()));
     }

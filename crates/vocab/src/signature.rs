@@ -56,6 +56,8 @@ pub enum SeenBy {
     Store,
     /// The sender's: changes on the way are not known.
     Sender,
+    /// That of a log somewhere on the way: what follows it is not known.
+    Log,
 }
 
 /// Whether the signer used the store's secret key.

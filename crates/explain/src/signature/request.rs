@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use parallax_vocab::Secret;
 use parallax_vocab::event::Arrived;
 use parallax_vocab::percent::{RESERVED, decoded, encoded};
 use parallax_vocab::signature::SignatureForm;
@@ -71,6 +72,11 @@ impl SignedRequest {
         let host = arrived.headers.get("host").map(String::as_str).unwrap_or_default();
         let path = traced_path(&arrived.path, sent_path);
         Self::assemble(&arrived.method, host, path, &arrived.query, &arrived.headers)
+    }
+
+    /// The signature that this request must have with a secret key, hexadecimal.
+    pub fn signature_with(&self, secret: &Secret) -> String {
+        super::canonical::signature(self, secret.expose())
     }
 
     fn assemble(

@@ -10,14 +10,7 @@ const VALUE_LIMIT: usize = 80;
 
 /// What is wrong with a signature, without the leading "the store answers …".
 pub(crate) fn sentence(finding: &SignatureFinding) -> String {
-    let mut clauses = Vec::new();
-    if finding.secret == SecretFinding::Other {
-        clauses.push(
-            "the secret key that signed is not the one that the store holds for this access key: give the signer the store's (a rotated Secret, or that of another store?)"
-                .to_owned(),
-        );
-    }
-    clauses.extend(finding.differs.iter().map(|it| clause(it, finding)));
+    let clauses = clauses(finding);
     let rest = rest(finding);
     let wrong = match clauses.as_slice() {
         [] => return rest.unwrap_or_default(),
@@ -31,6 +24,19 @@ pub(crate) fn sentence(finding: &SignatureFinding) -> String {
     rest.map_or(wrong.clone(), |rest| format!("{wrong}; {rest}"))
 }
 
+/// What is wrong, one clause for each fault that is known.
+pub(crate) fn clauses(finding: &SignatureFinding) -> Vec<String> {
+    let mut clauses = Vec::new();
+    if finding.secret == SecretFinding::Other {
+        clauses.push(
+            "the secret key that signed is not the one that the store holds for this access key: give the signer the store's (a rotated Secret, or that of another store?)"
+                .to_owned(),
+        );
+    }
+    clauses.extend(finding.differs.iter().map(|it| clause(it, finding)));
+    clauses
+}
+
 /// The conclusion that the differences and the secret do not cover.
 fn rest(finding: &SignatureFinding) -> Option<String> {
     let nothing_differs = finding.differs.is_empty();
@@ -41,6 +47,10 @@ fn rest(finding: &SignatureFinding) -> Option<String> {
         ),
         (SecretFinding::Same | SecretFinding::Unknown, true, SeenBy::Sender) if nothing_differs => Some(
             "the signature is right for the request as it was sent, so something on the way changes it; the store's trace does not show it: compare there host, path, query and headers"
+                .to_owned(),
+        ),
+        (SecretFinding::Same | SecretFinding::Unknown, true, SeenBy::Log) if nothing_differs => Some(
+            "the signature is right for the request as the log shows it, so something behind what wrote the log changes it"
                 .to_owned(),
         ),
         (_, true, _) => None,
@@ -70,6 +80,7 @@ fn clause(it: &Difference, finding: &SignatureFinding) -> String {
     let saw = match finding.seen_by {
         SeenBy::Store => "the store saw",
         SeenBy::Sender => "what was sent has",
+        SeenBy::Log => "the log shows",
     };
     let made = if it.sent_so { "it was already sent so" } else { "something on the way changed it" };
     let (signed, seen) = (shown(&it.signed), shown(&it.seen));

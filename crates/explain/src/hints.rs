@@ -1,0 +1,165 @@
+//! What a presigned URL itself shows of trouble to come, without a server.
+
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use time::OffsetDateTime;
+
+use super::refusal::{shown, span};
+use super::url::Line;
+
+/// CRC32 of an empty body, which SDKs put into a URL for PUT.
+const EMPTY_CRC32: &str = "AAAAAA==";
+/// Endings of names that only a cluster, or only one network, knows.
+const INNER: [&str; 5] = [".svc", ".cluster.local", ".local", ".internal", ".localhost"];
+
+/// The parts of a URL that the hints are about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts<'a> {
+    /// The URL as it was given.
+    pub(super) text: &'a str,
+    /// Host without its port.
+    pub(super) host: &'a str,
+    /// Decoded parameters.
+    pub(super) pairs: &'a [(String, String)],
+    /// When its own validity ends, if it says so.
+    pub(super) ends: Option<OffsetDateTime>,
+}
+
+/// One line for each hint.
+pub(super) fn hints(parts: &Parts<'_>) -> Vec<Line> {
+    let all = [reach(parts.host), port(parts.text), checksum(parts.pairs), token(parts)];
+    let careful = all.into_iter().flatten().chain(raw(parts.text));
+    careful.map(|it| ("careful", it)).collect()
+}
+
+/// A host that browsers and applications elsewhere cannot reach.
+fn reach(host: &str) -> Option<String> {
+    let sign = "the host is signed, so sign for the name that both sides use";
+    if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        let inner = match address {
+            IpAddr::V4(it) => it.is_private() || it.is_loopback() || it.is_link_local(),
+            IpAddr::V6(it) => it.is_loopback() || it.is_unique_local() || it.is_unicast_link_local(),
+        };
+        return inner.then(|| format!("{host} is a private address, which opens in its own network only: {sign}"));
+    }
+    let host = host.trim_end_matches('.').to_lowercase();
+    if !host.contains('.') || INNER.iter().any(|it| host.ends_with(it)) {
+        return Some(format!("only the DNS of one cluster or network knows the name {host}: {sign}"));
+    }
+    None
+}
+
+/// A default port that is written out. Clients leave it out of `Host`, and some signers do not.
+fn port(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let default = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    authority.ends_with(default).then(|| {
+        format!("{default} is written out: if the signer signed it, a client that leaves the default port out of Host breaks the signature; give the signer an endpoint without it")
+    })
+}
+
+/// Characters that something on the way tends to change.
+fn raw(text: &str) -> Vec<String> {
+    let Some((_, rest)) = text.split_once("://") else { return Vec::new() };
+    let at = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (path, query) = rest[at..].split_once('?').unwrap_or((&rest[at..], ""));
+    let mut all = Vec::new();
+    if path.contains("//") {
+        all.push("the key has `//`: proxies and clients fold slashes (nginx: `merge_slashes off`)".to_owned());
+    }
+    if query.contains(';') {
+        all.push(
+            "the query has a raw `;`, which some servers take for a separator and others refuse: encode it as %3B"
+                .to_owned(),
+        );
+    }
+    if path.contains('+') || query.contains('+') {
+        all.push(
+            "there is a raw `+`, which some read as a space: sign with %2B for a plus, and %20 for a space".to_owned(),
+        );
+    }
+    if path.to_lowercase().contains("%25") {
+        all.push(
+            "the path has an encoded `%`: a proxy that decodes it once and passes it on changes the key".to_owned(),
+        );
+    }
+    all
+}
+
+/// A checksum that was computed before there was a body.
+fn checksum(pairs: &[(String, String)]) -> Option<String> {
+    let is_empty =
+        |(name, value): &(String, String)| name.eq_ignore_ascii_case("x-amz-checksum-crc32") && value == EMPTY_CRC32;
+    pairs.iter().any(is_empty).then(|| {
+        "the checksum of an empty body is signed (x-amz-checksum-crc32=AAAAAA==): strict stores refuse any other body; sign with AWS_REQUEST_CHECKSUM_CALCULATION=when_required".to_owned()
+    })
+}
+
+/// When the session token ends: the URL ends with it. MinIO's tokens are JWTs, which say so.
+fn token(parts: &Parts<'_>) -> Option<String> {
+    let named = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("x-amz-security-token");
+    let (_, token) = parts.pairs.iter().find(named)?;
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    let exp = OffsetDateTime::from_unix_timestamp(claims.get("exp")?.as_i64()?).ok()?;
+    let ends = parts.ends?;
+    if exp < ends {
+        let (exp_at, early) = (shown(exp), span(ends - exp));
+        return Some(format!(
+            "the session token ends at {exp_at}, {early} before the URL: sign with credentials that live longer, or for less time"
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    fn of(text: &str) -> Vec<String> {
+        let url = url::Url::parse(text).expect("a URL");
+        let pairs: Vec<(String, String)> = url.query_pairs().map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
+        let ends = Some(datetime!(2026-11-29 15:00:00 UTC));
+        let parts = Parts { text, host: url.host_str().expect("a host"), pairs: &pairs, ends };
+        hints(&parts).into_iter().map(|(_, what)| what).collect()
+    }
+
+    #[test]
+    fn each_hint_has_its_url() {
+        // {"exp":1795708800}, which is 2026-11-26 16:00:00 UTC
+        let token = format!("h.{}.s", URL_SAFE_NO_PAD.encode(r#"{"exp":1795708800}"#));
+        let late = format!("h.{}.s", URL_SAFE_NO_PAD.encode(r#"{"exp":1895708800}"#));
+        for (url, says) in [
+            ("https://minio.apps.svc/b/k".to_owned(), "only the DNS of one cluster"),
+            ("https://minio.apps.svc.cluster.local:9000/b/k".to_owned(), "only the DNS of one cluster"),
+            ("http://minio:9000/b/k".to_owned(), "only the DNS of one cluster"),
+            ("http://10.43.0.7:9000/b/k".to_owned(), "a private address"),
+            ("http://[::1]/b/k".to_owned(), "a private address"),
+            ("https://s3.example.com:443/b/k".to_owned(), ":443 is written out"),
+            ("http://s3.example.com:80/b/k".to_owned(), ":80 is written out"),
+            ("https://s3.example.com/b//k".to_owned(), "`//`"),
+            ("https://s3.example.com/b/k?a=1;b=2".to_owned(), "raw `;`"),
+            ("https://s3.example.com/b/a+b".to_owned(), "raw `+`"),
+            ("https://s3.example.com/b/a%2541".to_owned(), "an encoded `%`"),
+            ("https://s3.example.com/b/k?x-amz-checksum-crc32=AAAAAA%3D%3D".to_owned(), "of an empty body"),
+            (format!("https://s3.example.com/b/k?X-Amz-Security-Token={token}"), "2 d 23 h before the URL"),
+        ] {
+            let hints = of(&url);
+            assert!(matches!(hints.as_slice(), [only] if only.contains(says)), "{url}: {hints:?}");
+        }
+        for url in [
+            "https://s3.example.com/b/a%20b.txt?x-amz-checksum-crc32=yZRlqg%3D%3D".to_owned(),
+            "https://s3.example.com:9000/b/k".to_owned(),
+            "http://203.0.113.7/b/k".to_owned(),
+            format!("https://s3.example.com/b/k?X-Amz-Security-Token={late}"),
+            "https://s3.example.com/b/k?X-Amz-Security-Token=opaque".to_owned(),
+        ] {
+            assert_eq!(of(&url), Vec::<String>::new(), "{url}");
+        }
+    }
+}

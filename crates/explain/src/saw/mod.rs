@@ -1,0 +1,202 @@
+//! Compares a presigned URL with what somebody's log shows of the request: what differs, and whether that is all.
+//!
+//! People hold a URL and one line of a log. The comparison needs neither a server nor a secret; with the secret key it
+//! becomes a proof, by the same search that a run uses ([`crate::signature`]).
+
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use parallax_vocab::Secret;
+use parallax_vocab::event::Arrived;
+use parallax_vocab::signature::{SecretFinding, SeenBy};
+
+use super::signature::{Case, Guesses, SignedRequest, investigate, words};
+use super::url::Line;
+pub use read::{Saw, Source, read};
+
+/// Methods that a URL can be signed for.
+const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
+/// The length of a signature, in hexadecimal digits. A log that hides it shows something else.
+const SIGNATURE_LENGTH: usize = 64;
+
+/// What the person knows beside the URL.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// The method that the URL was signed for. The URL itself does not contain it.
+    pub method: Option<&'a str>,
+    /// The secret key that signed.
+    pub secret: Option<&'a Secret>,
+}
+
+/// Compares; the error says why that is not possible.
+pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Vec<Line>, String> {
+    let url = url.trim();
+    let plain = SignedRequest::sent("GET", url, None, &BTreeMap::new());
+    let names = plain.map(|it| it.signed_headers).unwrap_or_default();
+    // The values of signed headers are not in the URL: what was sent is the only value that can be verified.
+    let mut headers = saw.headers.clone().unwrap_or_default();
+    headers.retain(|name, _| names.contains(name));
+    let signed_for = |method: &str| SignedRequest::sent(method, url, None, &headers);
+    let not_signed = || "the URL is not presigned with SigV4: nothing can be compared".to_owned();
+    let (method, method_known) = method_of(url, saw, known, &signed_for);
+    let signed = signed_for(&method).ok_or_else(not_signed)?;
+    let (query, hidden) = query_of(saw, url);
+    let seen = seen_of(saw, &signed, url, &query).ok_or_else(not_signed)?;
+
+    let mut lines = vec![("seen", title(saw))];
+    if seen.date != signed.date && seen.signature != signed.signature {
+        lines.push((
+            "wrong",
+            format!(
+                "this is another URL: its signature was made at {}, the one of the given URL at {}",
+                seen.date, signed.date
+            ),
+        ));
+        return Ok(lines);
+    }
+    let mut missing = Vec::new();
+    missing.extend(saw.host.is_none().then_some("host"));
+    missing.extend(hidden);
+    missing.extend(saw.headers.is_none().then_some("headers"));
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        lines.push(("not shown", format!("{missing}: taken as they were signed, so they can still differ")));
+    }
+    let by_headers = by_headers(saw, &signed);
+    let refused_anyway = !by_headers.is_empty();
+    lines.extend(by_headers);
+
+    let finding = investigate(&Case {
+        seen: &seen,
+        seen_by: if saw.source == Source::MinioTrace { SeenBy::Store } else { SeenBy::Log },
+        sent: None,
+        signed: Some(&signed),
+        guesses: Guesses::default(),
+        store_secret: known.secret,
+        signer_secret: None,
+    });
+    let clauses = words::clauses(&finding);
+    let differs = !clauses.is_empty();
+    lines.extend(clauses.into_iter().map(|it| ("differs", it)));
+    if !method_known {
+        let text = format!("the URL does not say for which method it was signed; {method} is assumed, as it was seen");
+        lines.push(("method", format!("{text}: give --method, or the secret key by --secret-env")));
+    }
+    lines.push(match (known.secret, finding.proven, differs) {
+        (None, _, true) => {
+            ("proof", "none without the secret key: --secret-env VAR verifies that nothing else differs".to_owned())
+        }
+        (None, _, false) if refused_anyway => {
+            ("proof", "none without the secret key: --secret-env VAR verifies the signature too".to_owned())
+        }
+        (None, _, false) => (
+            "proof",
+            "nothing that is shown differs; give the secret key by --secret-env VAR to learn whether the signature is right"
+                .to_owned(),
+        ),
+        (Some(_), true, true) => ("proof", "with this put back the signature is valid: nothing else differs".to_owned()),
+        (Some(_), true, false) if refused_anyway => {
+            ("proof", "the signature itself is valid for the request as it is shown".to_owned())
+        }
+        (Some(_), true, false) => ("proof", right_as_seen(saw)),
+        (Some(_), false, _) if finding.valid_as_signed == Some(false) && finding.secret != SecretFinding::Same => (
+            "proof",
+            "the given secret key did not make this signature, for the URL as it is: it is another key, or the URL was changed before it was sent, or a signed header is not shown"
+                .to_owned(),
+        ),
+        (Some(_), false, _) => ("proof", "even with this put back the signature is not valid: more was changed".to_owned()),
+    });
+    Ok(lines)
+}
+
+/// What it means that the signature is valid for exactly what was seen.
+fn right_as_seen(saw: &Saw) -> String {
+    let next = if saw.source == Source::MinioTrace {
+        "the store holds another secret key for this access key, or the URL is refused for another reason"
+    } else {
+        "what wrote this is not where the request is changed; look further on, towards the store (`mc admin trace -v`)"
+    };
+    format!("the signature is valid for the request as it is shown: {next}")
+}
+
+fn title(saw: &Saw) -> String {
+    let host = saw.host.as_ref().map(|it| format!(" at {it}")).unwrap_or_default();
+    let status = saw.status.map(|it| format!(", answered {it}")).unwrap_or_default();
+    format!("{}: {} {}{host}{status}", saw.source, saw.method, saw.path)
+}
+
+/// The method that the URL was signed for, and whether that is known: the user says it, the secret key proves it, or the
+/// SDK's `x-id` names the operation.
+fn method_of(
+    url: &str,
+    saw: &Saw,
+    known: Known<'_>,
+    signed_for: &dyn Fn(&str) -> Option<SignedRequest>,
+) -> (String, bool) {
+    if let Some(method) = known.method {
+        return (method.to_uppercase(), true);
+    }
+    let right = |method: &&str| {
+        let signed = signed_for(method);
+        known.secret.zip(signed).is_some_and(|(secret, signed)| signed.signature_with(secret) == signed.signature)
+    };
+    if let Some(method) = METHODS.into_iter().find(|it| right(it)) {
+        return (method.to_owned(), true);
+    }
+    let operation = url.split(['?', '&']).find_map(|it| it.strip_prefix("x-id=")).unwrap_or_default();
+    let named = ["Get", "Put", "Head", "Post", "Delete"].into_iter().find(|it| operation.starts_with(it));
+    let named = named.map(str::to_uppercase).or_else(|| (operation == "UploadPart").then(|| "PUT".to_owned()));
+    named.map_or_else(|| (saw.method.clone(), false), |method| (method, true))
+}
+
+/// The query that was seen, and which parts of it the text does not show. A log that leaves the query out, or hides the
+/// signature, says nothing about them.
+fn query_of(saw: &Saw, url: &str) -> (String, Vec<&'static str>) {
+    let of_url = url.split('#').next().unwrap_or_default().split_once('?').map(|(_, query)| query).unwrap_or_default();
+    let Some(query) = saw.query.as_deref().filter(|it| !it.is_empty()) else {
+        return (of_url.to_owned(), vec!["query"]);
+    };
+    let own =
+        |pair: &&str| pair.to_lowercase().starts_with("x-amz-") && !pair.to_lowercase().starts_with("x-amz-checksum");
+    let signature = query.split('&').find(|it| it.to_lowercase().starts_with("x-amz-signature="));
+    let value = signature.and_then(|it| it.split_once('=')).map(|(_, value)| value).unwrap_or_default();
+    if value.len() == SIGNATURE_LENGTH && value.bytes().all(|it| it.is_ascii_hexdigit()) {
+        return (query.to_owned(), Vec::new());
+    }
+    let others = query.split('&').filter(|it| !own(it));
+    (of_url.split('&').filter(own).chain(others).collect::<Vec<_>>().join("&"), vec!["signature"])
+}
+
+fn seen_of(saw: &Saw, signed: &SignedRequest, url: &str, query: &str) -> Option<SignedRequest> {
+    let host = saw.host.clone().unwrap_or_else(|| signed.host.clone());
+    let mut headers: BTreeMap<String, String> = saw.headers.clone().unwrap_or_default();
+    // Only a URL's own signature is compared; `by_headers` reports a second one.
+    headers.remove("authorization");
+    headers.insert("host".to_owned(), host.clone());
+    if saw.source == Source::MinioTrace {
+        let path = url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+        let arrived = Arrived { method: saw.method.clone(), path: saw.path.clone(), query: query.to_owned(), headers };
+        return SignedRequest::arrived(&arrived, path.and_then(|it| it.split(['?', '#']).next()));
+    }
+    SignedRequest::sent(&saw.method, &format!("https://{host}{}?{query}", saw.path), Some(&host), &headers)
+}
+
+/// What the headers alone show: a signed header that is not there, and a second signature.
+fn by_headers(saw: &Saw, signed: &SignedRequest) -> Vec<Line> {
+    let Some(headers) = &saw.headers else { return Vec::new() };
+    let mut lines = Vec::new();
+    let absent = signed.signed_headers.iter().filter(|it| *it != "host" && !headers.contains_key(*it));
+    lines.extend(absent.map(|name| {
+        ("differs", format!("the header {name} is signed and was not sent: send it with the value that was signed"))
+    }));
+    if headers.contains_key("authorization") {
+        lines.push((
+            "differs",
+            "the request has an Authorization header beside the URL's own signature: a store refuses two of them, so let nothing add it (a browser's session, a proxy's basic authentication)".to_owned(),
+        ));
+    }
+    lines
+}

@@ -1,0 +1,203 @@
+//! Reads one request from what a person can paste: a request's head, an access log's line, or a trace.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What wrote the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A method and a URL or a path.
+    Request,
+    /// The head of an HTTP request: from `curl -v`, a browser, or an application's log.
+    Head,
+    /// A line of an access log: nginx, Apache, Traefik and others in the common or combined format.
+    AccessLine,
+    /// A line of Envoy's default access log, which ends with the host.
+    Envoy,
+    /// A line of `HAProxy`'s `option httplog`.
+    HaProxy,
+    /// `mc admin trace -v`: the only one that shows what the store itself saw.
+    MinioTrace,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Request => "a request",
+            Self::Head => "the head of a request",
+            Self::AccessLine => "an access log's line",
+            Self::Envoy => "a line of Envoy's access log",
+            Self::HaProxy => "a line of HAProxy's log",
+            Self::MinioTrace => "the store's trace",
+        })
+    }
+}
+
+/// A request as a log shows it. What is `None` is not in the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saw {
+    /// What wrote the text.
+    pub source: Source,
+    /// Method, in upper case.
+    pub method: String,
+    /// `Host`, or the host of an absolute URL.
+    pub host: Option<String>,
+    /// Path as the text shows it.
+    pub path: String,
+    /// Query as the text shows it, without `?`.
+    pub query: Option<String>,
+    /// Headers with lower-case names.
+    pub headers: Option<BTreeMap<String, String>>,
+    /// Status of the answer.
+    pub status: Option<u16>,
+}
+
+/// Methods of S3 and of browsers. Another word at the beginning of a line is not a request.
+const METHODS: [&str; 7] = ["GET", "PUT", "HEAD", "POST", "DELETE", "OPTIONS", "PATCH"];
+/// The number of slashes between the five times that `HAProxy` writes.
+const HAPROXY_SLASHES: usize = 4;
+/// Quoted fields that follow the request in Envoy's default format, and the index of the host.
+const ENVOY_FIELDS: (usize, usize) = (5, 3);
+
+/// Reads a request; the error says what a text may look like. Of several requests, the one with the URL's signature
+/// counts, otherwise the first.
+pub fn read(text: &str, url: &str) -> Result<Saw, String> {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
+    let mut all = traces(&lines);
+    if all.is_empty() {
+        all.extend(head(&lines));
+    }
+    if all.is_empty() {
+        all.extend(lines.iter().filter_map(|line| access_line(line)));
+    }
+    let signature = url.split(['?', '&']).find(|it| it.to_lowercase().starts_with("x-amz-signature="));
+    let has = |it: &Saw| it.query.as_ref().zip(signature).is_some_and(|(query, signature)| query.contains(signature));
+    let index = all.iter().position(has).unwrap_or_default();
+    if index < all.len() {
+        return Ok(all.swap_remove(index));
+    }
+    Err("no request is found in what was seen: give `METHOD URL`, the head of a request (as `curl -v` prints it), a line of an access log with the request in quotes (nginx, Apache, Traefik, Envoy, HAProxy), or the request's lines of `mc admin trace -v`".to_owned())
+}
+
+/// `mc admin trace -v` prints a block of lines for each request. Each line starts with the host or the node's name.
+fn traces(lines: &[&str]) -> Vec<Saw> {
+    let begin = |line: &&str| line.contains("[REQUEST ");
+    let starts = lines.iter().enumerate().filter(|(_, line)| begin(line)).map(|(index, _)| index);
+    starts
+        .filter_map(|start| {
+            let rest = &lines[start + 1..];
+            let end = rest.iter().position(begin).unwrap_or(rest.len());
+            trace(lines[start], &rest[..end])
+        })
+        .collect()
+}
+
+fn trace(first: &str, rest: &[&str]) -> Option<Saw> {
+    let node = first.split("[REQUEST ").next().unwrap_or_default().trim_end();
+    let of_node = |line: &&str| line.strip_prefix(node).map_or(*line, str::trim_start).to_owned();
+    let rest: Vec<String> = rest.iter().map(of_node).collect();
+    let end = rest.iter().position(|line| line.starts_with("[RESPONSE]")).unwrap_or(rest.len());
+    // The path is shown decoded, so it can contain spaces.
+    let (method, target) = rest.first()?.split_once(' ')?;
+    if !METHODS.contains(&method) {
+        return None;
+    }
+    let status = rest.get(end + 1).and_then(|line| status(line.split(' ').next()?));
+    let headers = headers(rest.get(1..end)?.iter().map(String::as_str));
+    Some(assembled(Source::MinioTrace, method, target, Some(headers), status))
+}
+
+/// The head of a request. `curl -v` puts `>` before each line, and `<` before those of the answer.
+fn head(lines: &[&str]) -> Option<Saw> {
+    let of_curl = lines.iter().any(|line| line.strip_prefix("> ").is_some_and(|it| request(it).is_some()));
+    let sent = |line: &&str| {
+        if of_curl { line.strip_prefix('>').map(|it| it.trim().to_owned()) } else { Some((*line).to_owned()) }
+    };
+    let sent: Vec<String> = lines.iter().filter_map(sent).collect();
+    let (method, target) = request(sent.first()?)?;
+    if sent.len() == 1 && !of_curl {
+        return Some(assembled(Source::Request, method, target, None, None));
+    }
+    let answered = lines.iter().filter_map(|line| line.trim_start_matches(['<', ' ']).strip_prefix("HTTP/"));
+    let status = answered.filter_map(|it| status(it.split(' ').nth(1)?)).next_back();
+    Some(assembled(Source::Head, method, target, Some(headers(sent[1..].iter().map(String::as_str))), status))
+}
+
+/// A line with the request in quotes.
+fn access_line(line: &str) -> Option<Saw> {
+    let fields: Vec<&str> = line.split('"').collect();
+    let quoted = || fields.iter().enumerate().filter(|(index, _)| index % 2 == 1);
+    let (at, (method, target)) = quoted().find_map(|(index, field)| Some((index, request(field)?)))?;
+    let after = fields.get(at + 1).and_then(|it| status(it.split_whitespace().next()?));
+    let before = fields[..at].concat();
+    let mut tokens = before.split_whitespace().skip_while(|it| !are_haproxys_times(it)).skip(1);
+    if let Some(code) = tokens.next().and_then(status) {
+        return Some(assembled(Source::HaProxy, method, target, None, Some(code)));
+    }
+    let others: Vec<&str> = quoted().filter(|(index, _)| *index > at).map(|(_, field)| *field).collect();
+    let (count, host) = ENVOY_FIELDS;
+    let envoy = line.starts_with('[') && others.len() >= count;
+    let mut saw = assembled(if envoy { Source::Envoy } else { Source::AccessLine }, method, target, None, after);
+    if envoy && others[host] != "-" {
+        saw.host.get_or_insert_with(|| others[host].to_owned());
+    }
+    Some(saw)
+}
+
+fn are_haproxys_times(token: &str) -> bool {
+    token.matches('/').count() == HAPROXY_SLASHES && token.bytes().all(|it| it.is_ascii_digit() || b"/-+".contains(&it))
+}
+
+/// Method and target of a request's first line, with or without the version of HTTP.
+fn request(line: &str) -> Option<(&str, &str)> {
+    let mut words = line.split_whitespace();
+    let (method, target) = (words.next()?, words.next()?);
+    let version = words.next().is_none_or(|it| it.starts_with("HTTP/"));
+    let is_target = target.starts_with('/') || target.contains("://");
+    (METHODS.contains(&method) && is_target && version && words.next().is_none()).then_some((method, target))
+}
+
+/// Headers of lines `Name: value`; values of equal names are joined, as servers do.
+fn headers<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::<String, String>::new();
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        // HTTP/2's `:authority` is its `Host`.
+        let (name, value) = match name {
+            "" if value.starts_with("authority:") => ("host", &value["authority:".len()..]),
+            name => (name.trim(), value),
+        };
+        if name.is_empty() || name.contains(char::is_whitespace) {
+            continue;
+        }
+        let value = value.trim();
+        all.entry(name.to_lowercase())
+            .and_modify(|it| *it = format!("{it},{value}"))
+            .or_insert_with(|| value.to_owned());
+    }
+    all
+}
+
+fn status(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|it| (100..600).contains(it))
+}
+
+fn assembled(
+    source: Source,
+    method: &str,
+    target: &str,
+    headers: Option<BTreeMap<String, String>>,
+    status: Option<u16>,
+) -> Saw {
+    let (of_url, target) = match target.split_once("://") {
+        Some((_, rest)) => {
+            let end = rest.find(['/', '?']).unwrap_or(rest.len());
+            (Some(rest[..end].to_owned()), &rest[end..])
+        }
+        None => (None, target),
+    };
+    let target = target.split('#').next().unwrap_or_default();
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query.to_owned())));
+    let host = headers.as_ref().and_then(|it| it.get("host").cloned()).or(of_url);
+    let path = if path.is_empty() { "/" } else { path }.to_owned();
+    Saw { source, method: method.to_owned(), host, path, query, headers, status }
+}

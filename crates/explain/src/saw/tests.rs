@@ -1,0 +1,178 @@
+//! Each form of a log, and each fault as it is found in one of them, with and without the secret key.
+
+use std::fmt::Write as _;
+
+use super::*;
+
+const SECRET: &str = "correct-horse-battery-staple";
+const PATH: &str = "/docs/a%20b.txt";
+
+/// A URL that is signed for a host, a method and a path.
+fn signed(method: &str, host: &str, path: &str, more: &str) -> String {
+    let own = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE%2F20261122%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20261122T150000Z&X-Amz-Expires=300&X-Amz-SignedHeaders=host";
+    let unsigned = format!("https://{host}{path}?{own}{more}");
+    let request = SignedRequest::sent(method, &format!("{unsigned}&X-Amz-Signature=0"), None, &BTreeMap::new());
+    let signature = request.expect("a signed request").signature_with(&Secret::new(SECRET));
+    format!("{unsigned}&X-Amz-Signature={signature}")
+}
+
+fn query(url: &str) -> &str {
+    url.split_once('?').expect("a query").1
+}
+
+fn url() -> String {
+    signed("GET", "s3.example.com", PATH, "")
+}
+
+#[test]
+fn each_form_of_a_log_is_read() {
+    let url = url();
+    let q = query(&url);
+    let mut text = String::new();
+    for (name, log) in [
+        ("method and url", format!("GET {url}")),
+        ("method and path", format!("GET {PATH}?{q}")),
+        ("head", format!("GET {PATH}?{q} HTTP/1.1\r\nHost: s3.example.com\r\nAccept: */*\r\n\r\n")),
+        (
+            "curl",
+            format!(
+                "* Connected\n> GET {PATH}?{q} HTTP/1.1\n> Host: s3.example.com\n> Accept: */*\n>\n< HTTP/1.1 403 Forbidden\n< Server: MinIO"
+            ),
+        ),
+        ("curl, HTTP/2", format!("> GET {PATH}?{q} HTTP/2\n> Host: s3.example.com\n< HTTP/2 403")),
+        ("http/2 names", format!("GET {PATH}?{q} HTTP/2\n:authority: s3.example.com")),
+        (
+            "nginx",
+            format!(
+                "10.42.0.1 - - [22/Nov/2026:15:00:02 +0000] \"GET {PATH}?{q} HTTP/1.1\" 403 421 \"-\" \"curl/8.5.0\""
+            ),
+        ),
+        (
+            "nginx, query left out",
+            format!("10.42.0.1 - - [22/Nov/2026:15:00:02 +0000] \"GET {PATH} HTTP/1.1\" 403 421"),
+        ),
+        (
+            "traefik",
+            format!(
+                "10.42.0.1 - - [22/Nov/2026:15:00:02 +0000] \"GET {PATH}?{q} HTTP/2.0\" 403 421 \"-\" \"-\" 7 \"minio@kubernetes\" \"https://10.42.0.9:9000\" 3ms"
+            ),
+        ),
+        (
+            "envoy",
+            format!(
+                "[2026-11-22T15:00:02.000Z] \"GET {PATH}?{q} HTTP/1.1\" 403 - 0 421 3 2 \"10.42.0.1\" \"curl/8.5.0\" \"5e2b\" \"minio.apps.svc\" \"10.42.0.9:9000\""
+            ),
+        ),
+        (
+            "haproxy",
+            format!(
+                "haproxy[8]: 10.42.0.1:4242 [22/Nov/2026:15:00:02.000] public~ minio/one 0/0/1/2/3 403 421 - - ---- 1/1/0/0/0 0/0 \"GET {PATH}?{q} HTTP/1.1\""
+            ),
+        ),
+        (
+            "trace",
+            format!(
+                "s3.example.com [REQUEST s3.GetObject] [2026-11-22T15:00:02.000] [Client IP: 10.42.0.1]\ns3.example.com GET /docs/a b.txt?{q}\ns3.example.com Proto: HTTP/1.1\ns3.example.com Host: s3.example.com\ns3.example.com User-Agent: curl\ns3.example.com\ns3.example.com [RESPONSE] [2026-11-22T15:00:02.001] [ Duration 1ms ]\ns3.example.com 403 Forbidden\ns3.example.com Server: MinIO"
+            ),
+        ),
+    ] {
+        let saw = read(&log, &url).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let shown = saw.query.as_deref().map_or("none", |it| if it == q { "whole" } else { "another" });
+        let headers = saw.headers.as_ref().map(|it| it.keys().cloned().collect::<Vec<_>>().join(" "));
+        writeln!(text, "{name}: {}; query {shown}; headers {headers:?}", title(&saw)).expect("written");
+        let secret = Secret::new(SECRET);
+        let lines = compare(&url, &saw, Known { method: None, secret: Some(&secret) }).expect("compared");
+        for (label, what) in &lines[1..] {
+            writeln!(text, "  {label}: {what}").expect("written");
+        }
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn what_is_no_request_says_what_it_may_be() {
+    for text in
+        ["", "\n\n", "hello", "403 Forbidden", "GET", "FETCH /a", "GET a b c", "\"GET\"", "> \n>", "[REQUEST x]"]
+    {
+        let error = read(text, &url()).expect_err(text);
+        assert!(error.contains("mc admin trace -v"), "{text}: {error}");
+    }
+}
+
+#[test]
+fn each_fault_is_found_and_proven() {
+    let url = url();
+    let (q, long) = (query(&url), "a".repeat(64));
+    let put = signed("PUT", "s3.example.com", PATH, "");
+    let stripped = signed("GET", "s3.example.com", "/s3/docs/a%20b.txt", "");
+    let head = |method: &str, path: &str, query: &str, more: &str| {
+        format!("{method} {path}?{query} HTTP/1.1\nHost: s3.example.com\n{more}")
+    };
+    let mut text = String::new();
+    for (name, url, log) in [
+        ("host", &url, format!("GET {PATH}?{q} HTTP/1.1\nHost: minio.apps.svc:9000")),
+        ("port", &url, format!("GET {PATH}?{q} HTTP/1.1\nHost: s3.example.com:9000")),
+        ("method", &put, head("POST", PATH, query(&put), "")),
+        ("prefix taken off", &stripped, head("GET", PATH, query(&stripped), "")),
+        ("encoded twice", &url, head("GET", "/docs/a%2520b.txt", q, "")),
+        ("query added", &url, head("GET", PATH, &format!("{q}&utm_source=mail"), "")),
+        (
+            "payload declared",
+            &url,
+            head(
+                "GET",
+                PATH,
+                q,
+                "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            ),
+        ),
+        ("two signatures", &url, head("GET", PATH, q, "Authorization: Basic eA==")),
+        ("expiry changed", &url, head("GET", PATH, &q.replace("Expires=300", "Expires=900"), "")),
+        (
+            "another url",
+            &url,
+            head(
+                "GET",
+                PATH,
+                &q.replace("20261122T150000Z", "20261122T160000Z")
+                    .replace(q.rsplit('=').next().expect("a signature"), &long),
+                "",
+            ),
+        ),
+        (
+            "signature hidden",
+            &url,
+            format!("\"GET {PATH}?{}&x=1 HTTP/1.1\" 403", q.split("&X-Amz-Signature").next().expect("a query")),
+        ),
+    ] {
+        let saw = read(&log, url).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (right, wrong) = (Secret::new(SECRET), Secret::new("another"));
+        for (with, secret) in [("no secret", None), ("the secret", Some(&right)), ("another", Some(&wrong))] {
+            writeln!(text, "{name}, {with}").expect("written");
+            for (label, what) in &compare(url, &saw, Known { method: None, secret }).expect("compared")[1..] {
+                writeln!(text, "  {label}: {what}").expect("written");
+            }
+        }
+    }
+    assert!(!text.contains(SECRET) && !text.contains("AKIDEXAMPLE"), "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn of_several_requests_the_urls_own_is_taken() {
+    let (own, other) = (url(), signed("GET", "s3.example.com", "/docs/other.txt", ""));
+    let line = |url: &str| format!("\"GET /docs/x?{} HTTP/1.1\" 403", query(url));
+    let block = |url: &str, host: &str| {
+        format!(
+            "{host} [REQUEST s3.GetObject] [at] [Client IP: 10.0.0.1]\n{host} GET /docs/a b.txt?{}\n{host} Host: {host}\n{host} [RESPONSE] [at]\n{host} 403 Forbidden\n",
+            query(url)
+        )
+    };
+    let lines = format!("{}\nno request\n{}\n{}", line(&other), line(&own), line(&other));
+    let saw = read(&lines, &own).expect("a request");
+    assert_eq!(saw.query.as_deref(), Some(query(&own)));
+    let trace = format!("{}\n{}\n{}", block(&other, "one"), block(&own, "two"), block(&other, "three"));
+    assert_eq!(read(&trace, &own).expect("a request").host.as_deref(), Some("two"));
+    // None of them has the signature: the comparison says so.
+    assert_eq!(read(&block(&other, "one"), &own).expect("a request").host.as_deref(), Some("one"));
+}
