@@ -98,7 +98,7 @@ fn checksum(pairs: &[(String, String)]) -> Option<String> {
     })
 }
 
-/// When the session token ends: the URL ends with it. MinIO's tokens are JWTs, which say so.
+/// When the session token ends: the URL ends with it. A token that is a JWT says so.
 fn token(parts: &Parts<'_>) -> Option<String> {
     let named = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("x-amz-security-token");
     let (_, token) = parts.pairs.iter().find(named)?;

@@ -71,7 +71,7 @@ pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Vec<Line>, Stri
 
     let finding = investigate(&Case {
         seen: &seen,
-        seen_by: if saw.source == Source::MinioTrace { SeenBy::Store } else { SeenBy::Log },
+        seen_by: if saw.source == Source::StoreTrace { SeenBy::Store } else { SeenBy::Log },
         sent: None,
         signed: Some(&signed),
         guesses: Guesses::default(),
@@ -114,7 +114,7 @@ pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Vec<Line>, Stri
 
 /// What it means that the signature is valid for exactly what was seen.
 fn right_as_seen(saw: &Saw) -> String {
-    let next = if saw.source == Source::MinioTrace {
+    let next = if saw.source == Source::StoreTrace {
         "the store holds another secret key for this access key, or the URL is refused for another reason"
     } else {
         "what wrote this is not where the request is changed; look further on, towards the store (`mc admin trace -v`)"
@@ -176,7 +176,7 @@ fn seen_of(saw: &Saw, signed: &SignedRequest, url: &str, query: &str) -> Option<
     // Only a URL's own signature is compared; `by_headers` reports a second one.
     headers.remove("authorization");
     headers.insert("host".to_owned(), host.clone());
-    if saw.source == Source::MinioTrace {
+    if saw.source == Source::StoreTrace {
         let path = url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
         let arrived = Arrived { method: saw.method.clone(), path: saw.path.clone(), query: query.to_owned(), headers };
         return SignedRequest::arrived(&arrived, path.and_then(|it| it.split(['?', '#']).next()));

@@ -17,7 +17,7 @@ pub enum Source {
     /// A line of `HAProxy`'s `option httplog`.
     HaProxy,
     /// `mc admin trace -v`: the only one that shows what the store itself saw.
-    MinioTrace,
+    StoreTrace,
 }
 
 impl fmt::Display for Source {
@@ -28,7 +28,7 @@ impl fmt::Display for Source {
             Self::AccessLine => "an access log's line",
             Self::Envoy => "a line of Envoy's access log",
             Self::HaProxy => "a line of HAProxy's log",
-            Self::MinioTrace => "the store's trace",
+            Self::StoreTrace => "the store's trace",
         })
     }
 }
@@ -104,7 +104,7 @@ fn trace(first: &str, rest: &[&str]) -> Option<Saw> {
     }
     let status = rest.get(end + 1).and_then(|line| status(line.split(' ').next()?));
     let headers = headers(rest.get(1..end)?.iter().map(String::as_str));
-    Some(assembled(Source::MinioTrace, method, target, Some(headers), status))
+    Some(assembled(Source::StoreTrace, method, target, Some(headers), status))
 }
 
 /// The head of a request. `curl -v` puts `>` before each line, and `<` before those of the answer.

@@ -36,7 +36,7 @@ fn each_form_of_a_log_is_read() {
         (
             "curl",
             format!(
-                "* Connected\n> GET {PATH}?{q} HTTP/1.1\n> Host: s3.example.com\n> Accept: */*\n>\n< HTTP/1.1 403 Forbidden\n< Server: MinIO"
+                "* Connected\n> GET {PATH}?{q} HTTP/1.1\n> Host: s3.example.com\n> Accept: */*\n>\n< HTTP/1.1 403 Forbidden\n< Server: store"
             ),
         ),
         ("curl, HTTP/2", format!("> GET {PATH}?{q} HTTP/2\n> Host: s3.example.com\n< HTTP/2 403")),
@@ -72,7 +72,7 @@ fn each_form_of_a_log_is_read() {
         (
             "trace",
             format!(
-                "s3.example.com [REQUEST s3.GetObject] [2026-11-22T15:00:02.000] [Client IP: 10.42.0.1]\ns3.example.com GET /docs/a b.txt?{q}\ns3.example.com Proto: HTTP/1.1\ns3.example.com Host: s3.example.com\ns3.example.com User-Agent: curl\ns3.example.com\ns3.example.com [RESPONSE] [2026-11-22T15:00:02.001] [ Duration 1ms ]\ns3.example.com 403 Forbidden\ns3.example.com Server: MinIO"
+                "s3.example.com [REQUEST s3.GetObject] [2026-11-22T15:00:02.000] [Client IP: 10.42.0.1]\ns3.example.com GET /docs/a b.txt?{q}\ns3.example.com Proto: HTTP/1.1\ns3.example.com Host: s3.example.com\ns3.example.com User-Agent: curl\ns3.example.com\ns3.example.com [RESPONSE] [2026-11-22T15:00:02.001] [ Duration 1ms ]\ns3.example.com 403 Forbidden\ns3.example.com Server: store"
             ),
         ),
     ] {
