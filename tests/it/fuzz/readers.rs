@@ -87,7 +87,7 @@ fn events(bytes: &[u8]) -> String {
     let page = page::render(&summary, "parallax e2e").map_or_else(|error| error.to_string(), |_| String::new());
     let junit = junit::render(&summary).map_or_else(|error| error.to_string(), |_| String::new());
     let markdown = github::markdown(&summary, "parallax e2e");
-    let explained = explanation::explanation(&summary, None).unwrap_or_default();
+    let explained = explanation::explanation(&summary, None, true).unwrap_or_default();
     let lines = |text: &str| text.lines().count() % 11;
     format!("{:?} {page} {junit} {} {}", summary.totals(), lines(&markdown), lines(&explained))
 }
