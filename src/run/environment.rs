@@ -150,11 +150,16 @@ impl Stage<'_> {
         let node = variant.pods.get(from).and_then(|pod| self.scene.plan.pods.get(pod)?.node.as_deref());
         let egress = self.scene.cluster.egress_of(node).map(|it| it.to_string());
         let outside = self.scene.address_beside(store).is_some();
+        // What a pod sends to a balancer beside the cluster leaves the cluster first, unless kube-proxy takes a short cut.
+        let met = answer.evidence.peer.map(|it| it.ip());
+        let mut fixtures = self.scene.plan.fixtures.keys();
+        let through = met.is_some() && fixtures.any(|fixture| self.scene.address_beside(fixture) == met);
+        let from_the_node = egress.as_ref() == Some(&traced.source);
         let agrees = match variant.pods.get(from) {
-            inside if outside => inside.is_some() == (egress.as_ref() == Some(&traced.source)),
+            inside if outside => inside.is_some() == from_the_node,
             Some(pod) => {
                 let own = self.scene.environment.pods.get(pod).map(|(_, address)| address.as_str());
-                own == Some(traced.source.as_str())
+                own == Some(traced.source.as_str()) || through && from_the_node
             }
             None => !pod_addresses.contains(&traced.source.as_str()),
         };
