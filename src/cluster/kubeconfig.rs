@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use parallax_vocab::Secret;
+use parallax_vocab::question::Identity;
 use serde_json::Value;
 
 use super::transport;
@@ -60,6 +61,21 @@ pub fn authority(kubeconfig: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| format!("certificate-authority-data is not PEM: {error}"))
 }
 
+/// The certificate and key of the first user of a kubeconfig that has both.
+pub(super) fn identity(kubeconfig: &str) -> Result<Identity, String> {
+    let kubeconfig: Value = serde_json::from_str(kubeconfig).map_err(|error| error.to_string())?;
+    let text = |user: &Value, name: &str| {
+        let data = STANDARD.decode(user.get(name)?.as_str()?).ok()?;
+        String::from_utf8(data).ok()
+    };
+    let users = kubeconfig.get("users").and_then(Value::as_array).into_iter().flatten().filter_map(|it| it.get("user"));
+    let mut all = users.filter_map(|user| {
+        let chain = text(user, "client-certificate-data")?;
+        Some(Identity { chain, key: Secret::new(text(user, "client-key-data")?) })
+    });
+    all.next().ok_or_else(|| "no user of the cluster's kubeconfig signs in with a certificate".to_owned())
+}
+
 /// The secrets of a kubeconfig's users: private keys (PEM), tokens and passwords.
 pub(super) fn secrets(kubeconfig: &Kubeconfig) -> Vec<Secret> {
     let kubeconfig = serde_json::to_value(kubeconfig).unwrap_or_default();
@@ -76,6 +92,15 @@ pub(super) fn secrets(kubeconfig: &Kubeconfig) -> Vec<Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        let both = r#"{"users":[{"user":{"token":"t"}},{"user":{"client-certificate-data":"Y3J0","client-key-data":"a2V5"}}]}"#;
+        let found = identity(both).expect("a certificate");
+        assert_eq!((found.chain.as_str(), found.key.expose()), ("crt", "key"));
+        let half = r#"{"users":[{"user":{"client-certificate-data":"Y3J0"}}]}"#;
+        assert!(identity(half).expect_err("no key").contains("no user"));
+    }
 
     #[test]
     fn the_credentials_of_a_kubeconfig_user_are_secrets() {

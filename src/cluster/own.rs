@@ -7,9 +7,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use parallax_vocab::Secret;
+use parallax_vocab::question::Identity;
 use time::OffsetDateTime;
 
 use super::error::ClusterError;
+use super::kubeconfig;
 use crate::probe::{ContainerSession, ProbeError, Vantage};
 use crate::world::{Neighbour, World};
 use parallax_engine::{Container, Engine, Executed, Life, Written};
@@ -54,6 +56,11 @@ impl Own {
     /// A kubeconfig of the cluster's administrator for this machine; JSON, which is YAML.
     pub fn kubeconfig(&self) -> &Secret {
         &self.kubeconfig
+    }
+
+    /// The certificate with which the administrator signs in.
+    pub fn administrator(&self) -> Result<Identity, String> {
+        kubeconfig::identity(self.kubeconfig.expose())
     }
 
     /// What the administrator and further nodes sign in with, for redaction.

@@ -13,7 +13,7 @@ use parallax_vocab::question::{
 use super::kept::Kept;
 use super::scene::Scene;
 use crate::apply::TOKEN_FILE;
-use parallax_language::scenario::action::http;
+use parallax_language::scenario::action::http::{self, ClientCertificate};
 use parallax_language::scenario::action::presign::{KeyRule, PostForm, Signs};
 use parallax_language::scenario::clients::Client;
 use parallax_language::scenario::duration::Span;
@@ -40,6 +40,11 @@ pub(super) struct Asking<'a> {
 pub(super) trait Asks: Parts {
     /// The question.
     fn probe(&self, asking: &Asking<'_>) -> Result<Probe, String>;
+
+    /// Whose certificate is presented to a server that asks for one.
+    fn presents(&self) -> Option<ClientCertificate> {
+        None
+    }
 }
 
 impl Asks for DnsStep {
@@ -58,6 +63,10 @@ impl Asks for TlsStep {
 impl Asks for HttpStep {
     fn probe(&self, asking: &Asking<'_>) -> Result<Probe, String> {
         http_question(self, asking).map(Probe::Http)
+    }
+
+    fn presents(&self) -> Option<ClientCertificate> {
+        self.client_certificate
     }
 }
 
@@ -188,7 +197,11 @@ impl Asking<'_> {
 
 fn http_question(step: &HttpStep, asking: &Asking<'_>) -> Result<HttpQuestion, String> {
     // All fields of the step and of the question are named, so that a new field cannot be forgotten.
-    let HttpStep { request, host, path, headers, body, form, fields_of, file } = step;
+    let HttpStep { request, host, path, headers, body, form, fields_of, file, token: _, client_certificate: _ } = step;
+    let mut headers = texts(headers);
+    if let Some(token) = &asking.token {
+        headers.insert("Authorization".to_owned(), format!("Bearer {}", token.expose()));
+    }
     let url = match path {
         Some(path) => with_path(&request.text, path)?,
         None => request.text.to_string(),
@@ -197,7 +210,7 @@ fn http_question(step: &HttpStep, asking: &Asking<'_>) -> Result<HttpQuestion, S
         method: request.key.name(),
         url,
         host: host.as_ref().map(ToString::to_string),
-        headers: texts(headers),
+        headers,
         body: body.as_ref().map(ToString::to_string),
         form: form_of(form, fields_of.as_ref(), file.as_ref(), asking)?,
     })

@@ -19,8 +19,8 @@ pub struct Neighbour {
     pub fixture: String,
     /// The name outside.
     pub host: String,
-    /// The ports outside.
-    pub ports: Vec<u16>,
+    /// The port outside.
+    pub port: u16,
     /// The container.
     pub container: parallax_engine::Container,
 }
@@ -32,6 +32,8 @@ pub struct Belongings<'a> {
     pub secrets: BTreeMap<(&'a str, &'a str), &'a str>,
     /// Certificates by name.
     pub leaves: BTreeMap<&'a str, &'a Leaf>,
+    /// Root certificates of authorities by id (PEM).
+    pub roots: BTreeMap<&'a str, &'a str>,
     /// The authority of the cluster's apiserver (PEM), if it is known before the cluster starts.
     pub cluster_authority: Option<&'a str>,
 }
@@ -59,7 +61,11 @@ impl Neighbour {
                 let bytes = belongings.cluster_authority?.as_bytes().to_vec();
                 return Some(InlineFile { path: path.clone(), mode: 0o644, bytes });
             }
-            let leaf = belongings.leaves.get(it.certificate.as_str())?;
+            let Some(leaf) = belongings.leaves.get(it.certificate.as_str()) else {
+                // It is not a certificate of the fixture but the id of an authority, which has only a root.
+                let root = belongings.roots.get(it.certificate.as_str()).filter(|_| it.part == Part::Root)?;
+                return Some(InlineFile { path: path.clone(), mode: 0o644, bytes: root.as_bytes().to_vec() });
+            };
             let (text, mode) = match it.part {
                 Part::Chain => (leaf.chain_pem.as_str(), 0o644),
                 Part::Key => (leaf.key_pem.expose(), 0o600),
@@ -70,21 +76,18 @@ impl Neighbour {
         let texts = wanted.texts.iter().map(|(path, text)| InlineFile {
             path: path.clone(),
             mode: 0o644,
-            // A template loses the last line feed, without which HAProxy takes a file for truncated.
-            bytes: format!("{}\n", text.trim_end_matches('\n')).into_bytes(),
+            bytes: text.as_bytes().to_vec(),
         });
         spec.files = files.chain(texts).collect();
         // The other containers find it by this name.
         spec.hostname = Some(wanted.host.clone());
-        spec.ports = wanted.ports().map(Port::tcp).collect();
+        spec.ports = vec![Port::tcp(wanted.port)];
         site.start(spec).await
     }
 
-    /// How the harness reaches it: connections to its address are redirected to the ports published on loopback.
-    pub fn detours(&self) -> impl Iterator<Item = Detour> {
-        self.ports.iter().filter_map(|port| {
-            let from = SocketAddr::new(self.container.address, *port);
-            self.container.tcp(*port).map(|to| Detour { from, to })
-        })
+    /// How the harness reaches it: connections to its address are redirected to the port published on loopback.
+    pub fn detour(&self) -> Option<Detour> {
+        let from = SocketAddr::new(self.container.address, self.port);
+        self.container.tcp(self.port).map(|to| Detour { from, to })
     }
 }

@@ -122,7 +122,13 @@ fn nothing_is_inherited_from_the_environment() {
     let (at, pem) = server();
     let from = "127.0.0.1:443".parse().unwrap();
     // Names below `localhost` need no server: the resolver answers them itself.
-    let view = View { trust: vec![pem], pin: None, name_servers: vec![], detours: vec![Detour { from, to: at }] };
+    let view = View {
+        trust: vec![pem],
+        pin: None,
+        name_servers: vec![],
+        detours: vec![Detour { from, to: at }],
+        identity: None,
+    };
     let access = S3Access {
         endpoint: "https://127.0.0.1".to_owned(),
         region: "us-east-1".to_owned(),

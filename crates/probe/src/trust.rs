@@ -8,7 +8,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
@@ -27,7 +27,17 @@ pub(crate) fn client(view: &View, alpn: &[&str]) -> Result<(ClientConfig, Shown)
         algorithms: provider.signature_verification_algorithms,
         shown: shown.clone(),
     };
-    let mut config = builder(provider)?.with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
+    let checked = builder(provider)?.with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match &view.identity {
+        None => checked.with_no_client_auth(),
+        Some(identity) => {
+            let unusable = |why: &dyn std::fmt::Display| invalid(format!("the client certificate is unusable: {why}"));
+            let chain = CertificateDer::pem_slice_iter(identity.chain.as_bytes()).collect::<Result<Vec<_>, _>>();
+            let chain = chain.map_err(|why| unusable(&why))?;
+            let key = PrivateKeyDer::from_pem_slice(identity.key.expose().as_bytes()).map_err(|why| unusable(&why))?;
+            checked.with_client_auth_cert(chain, key).map_err(|why| unusable(&why))?
+        }
+    };
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     Ok((config, shown))
 }
@@ -134,6 +144,8 @@ pub(crate) fn sort(error: &Error, chain_seen: bool) -> TlsFault {
 mod tests {
     use std::time::Duration;
 
+    use parallax_vocab::Secret;
+    use parallax_vocab::question::Identity;
     use rustls::{AlertDescription, InvalidMessage};
 
     use super::*;
@@ -160,6 +172,29 @@ mod tests {
         assert_eq!(sort(&garbage, false), TlsFault::NotTls);
         assert_eq!(sort(&garbage, true), TlsFault::Handshake);
         assert_eq!(sort(&Error::AlertReceived(AlertDescription::UnrecognisedName), false), TlsFault::Handshake);
+    }
+
+    #[test]
+    fn a_client_certificate_needs_its_own_key() {
+        let pair = || {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let params = rcgen::CertificateParams::new(vec!["client".to_owned()]).unwrap();
+            (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+        };
+        let ((chain, key), (_, other)) = (pair(), pair());
+        for (chain, key, usable) in [
+            (chain.clone(), key.clone(), true),
+            (chain.clone(), other, false),
+            (String::new(), key, false),
+            (chain, String::new(), false),
+        ] {
+            let identity = Some(Identity { chain, key: Secret::new(key) });
+            let made = client(&View { identity, ..View::default() }, &[]);
+            match made {
+                Ok((config, _)) => assert!(usable && config.client_auth_cert_resolver.has_certs()),
+                Err(cause) => assert!(!usable && cause.to_string().contains("client certificate"), "{cause}"),
+            }
+        }
     }
 
     #[test]

@@ -38,6 +38,19 @@ pub struct View {
     /// vantage reaches a port that the engine published on loopback.
     #[serde(default)]
     pub detours: Vec<Detour>,
+    /// What is presented to a server that asks for a client certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+}
+
+/// A client certificate with its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// The certificate and its intermediates, PEM.
+    pub chain: String,
+    /// The private key, PEM.
+    pub key: Secret,
 }
 
 /// A redirected TCP connection.

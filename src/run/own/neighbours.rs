@@ -90,7 +90,7 @@ async fn of_environment(
                 namespace: plan.namespace.clone(),
                 fixture: fixture.clone(),
                 host: wanted.host.clone(),
-                ports: wanted.ports().collect(),
+                port: wanted.port,
                 container: started.await?,
             });
         }
@@ -107,6 +107,7 @@ fn of_fixture<'a>(fixture: &str, all: &'a Belongings, authority: Option<&'a Issu
     let leaves = all.certificates.leaves.iter().filter(|((id, _), _)| id == fixture);
     world::Belongings {
         secrets: secrets.collect(),
+        roots: all.certificates.issuers.iter().map(|(id, it)| (id.as_str(), it.root_pem())).collect(),
         leaves: leaves.map(|((_, name), leaf)| (name.as_str(), leaf)).collect(),
         cluster_authority: authority.map(Issuer::root_pem),
     }

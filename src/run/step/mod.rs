@@ -117,7 +117,10 @@ impl<'a> Attempt<'a> {
         let mut tried = match &self.step.action {
             Action::Dns(it) => probe::run(self, it, None).await,
             Action::Tls(it) => probe::run(self, it, None).await,
-            Action::Http(it) => probe::run(self, it, None).await,
+            Action::Http(it) => {
+                let token = token::of_step(self, it.token.as_deref(), None).await?;
+                probe::run(self, it, token).await
+            }
             Action::S3(it) => probe::run(self, it, None).await,
             Action::Presign(it) => probe::run(self, it, None).await,
             Action::Sts(it) => {

@@ -11,6 +11,7 @@ use crate::run::error::RunError;
 use crate::run::question::{Asking, Asks};
 use parallax_judge::{Expected, Judgement};
 use parallax_language::scenario::action::Implied;
+use parallax_language::scenario::action::http::ClientCertificate;
 use parallax_language::scenario::model::Confirmation;
 
 /// Asks the question of a step. `token` is the token that was created for it.
@@ -19,12 +20,22 @@ pub(super) async fn run<T: Asks>(it: &Attempt<'_>, step: &T, token: Option<Secre
     let pod = it.variant.pods.get(from).and_then(|name| it.stage.scene.plan.pods.get(name));
     let place = pod.map(|pod| pod.env.clone()).unwrap_or_default();
     let asking = Asking { scene: &it.stage.scene, kept: it.kept, token, place: &place };
-    let probe = it.fill(step)?.probe(&asking).map_err(|reason| it.wrong(reason))?;
-    let view = it.stage.scene.view(vantage);
+    let filled = it.fill(step)?;
+    let probe = filled.probe(&asking).map_err(|reason| it.wrong(reason))?;
+    let mut view = it.stage.scene.view(vantage);
+    view.identity = match filled.presents() {
+        Some(ClientCertificate::Administrator) => {
+            let own = it.stage.scene.cluster.own("sign in with its administrator's certificate")?;
+            Some(own.administrator().map_err(|reason| it.wrong(reason))?)
+        }
+        None => None,
+    };
     let deadline_ms = millis(it.left);
-    let question = Question { view, deadline_ms, probe };
+    let mut question = Question { view, deadline_ms, probe };
     it.deeds.asks(&question.probe);
     let answer = it.stage.vantage(it.variant, from).ask(question.clone()).await?;
+    // Nothing that is judged needs the key.
+    question.view.identity = None;
     redact(it, &answer);
     let expected = match it.expect()? {
         Some(expect) => Expected::Declared(Box::new(expect)),

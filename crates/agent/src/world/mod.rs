@@ -4,7 +4,6 @@
 //! network the machine is connected to.
 
 mod edge;
-mod host;
 mod log;
 mod names;
 mod sni;

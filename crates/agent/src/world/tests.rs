@@ -59,6 +59,7 @@ impl World {
             pin: None,
             name_servers: vec![self.running.at.0],
             detours: vec![Detour { from, to: self.edge() }],
+            identity: None,
         };
         parallax_probe::ask(&Question { view, deadline_ms: 10_000, probe }).await
     }

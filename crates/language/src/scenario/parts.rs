@@ -132,6 +132,16 @@ impl<T: Parts> Parts for Option<T> {
     }
 }
 
+impl<T: Parts> Parts for Box<T> {
+    fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
+        self.as_ref().see(at, to);
+    }
+
+    fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
+        self.as_ref().filled(words).map(Self::new)
+    }
+}
+
 impl<T: Parts> Parts for Vec<T> {
     fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
         for (index, it) in self.iter().enumerate() {

@@ -5,12 +5,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::keyed::{Key, Keyed};
+use super::token::{self, TokenSpec};
 use super::{Kinded, Nature, OneOf, Rules, no_operation, two_operations, written_as};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::Source;
 use crate::scenario::model::reference::FieldsOf;
-use crate::scenario::parts::{Leaves, parts};
+use crate::scenario::parts::{Leaves, no_parts, parts};
 use crate::scenario::template::Template;
 
 /// Send one HTTP request: exactly one of the methods, with its URL.
@@ -56,6 +57,20 @@ struct HttpFile {
     /// The file of the form, sent last, as the field `file`.
     #[serde(default)]
     file: Option<FormFile>,
+    /// Send this token as `Authorization: Bearer`. The apiserver accepts one with `audience: k3s`.
+    #[serde(default)]
+    token: Option<Box<TokenSpec>>,
+    /// Present this certificate to a server that asks for one.
+    #[serde(default)]
+    client_certificate: Option<ClientCertificate>,
+}
+
+/// Whose certificate a client presents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientCertificate {
+    /// The cluster's administrator, as in the kubeconfig that the cluster writes.
+    Administrator,
 }
 
 /// The file of a form.
@@ -91,6 +106,10 @@ pub struct HttpStep {
     pub fields_of: Option<FieldsOf>,
     /// The file of the form.
     pub file: Option<FormFile>,
+    /// The token that is sent.
+    pub token: Option<Box<TokenSpec>>,
+    /// The certificate that is presented.
+    pub client_certificate: Option<ClientCertificate>,
 }
 
 /// An HTTP method.
@@ -133,7 +152,22 @@ impl TryFrom<HttpFile> for HttpStep {
     type Error = String;
 
     fn try_from(file: HttpFile) -> Result<Self, String> {
-        let HttpFile { get, put, head, post, delete, host, path, headers, body, form, fields_of, file } = file;
+        let HttpFile {
+            get,
+            put,
+            head,
+            post,
+            delete,
+            host,
+            path,
+            headers,
+            body,
+            form,
+            fields_of,
+            file,
+            token,
+            client_certificate,
+        } = file;
         let request = Keyed::first([
             (Method::Get, get),
             (Method::Put, put),
@@ -141,11 +175,12 @@ impl TryFrom<HttpFile> for HttpStep {
             (Method::Post, post),
             (Method::Delete, delete),
         ])?;
-        Ok(Self { request, host, path, headers, body, form, fields_of, file })
+        Ok(Self { request, host, path, headers, body, form, fields_of, file, token, client_certificate })
     }
 }
 
-parts!(HttpStep { request as "", host, path, headers, body, form, fields_of, file });
+no_parts!(ClientCertificate);
+parts!(HttpStep { request as "", host, path, headers, body, form, fields_of, file, token, client_certificate });
 parts!(FormFile { name, content_type, body });
 
 impl Kinded for HttpStep {
@@ -172,8 +207,20 @@ impl Rules for HttpStep {
         Some(self.request.key.key())
     }
 
+    fn token(&self) -> Option<&TokenSpec> {
+        self.token.as_deref()
+    }
+
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         self.check_at("http", judge, errors);
+        if self.token.is_some() {
+            token::check("http", self.token.as_deref(), None, judge, errors);
+            let given = self.headers.keys().find(|name| name.eq_ignore_ascii_case("authorization"));
+            if let Some(name) = given {
+                let message = "`token` and this header both say who asks".to_owned();
+                errors.push(judge.key_error(&format!("/http/headers/{name}"), message).fix("keep one of the two"));
+            }
+        }
         if self.path.as_ref().is_some_and(|path| !path.starts_with('/') && !path.starts_with("{{")) {
             let error = judge.error("/http/path", "a path does not begin with `/`".to_owned());
             errors.push(error.fix("write the whole path that is sent, for example `/s3/photos/a.txt`"));
@@ -184,11 +231,25 @@ impl Rules for HttpStep {
 impl HttpStep {
     /// The keys of this step that a foreign client does not support: each with the reason and the fix.
     pub(super) fn beyond_clients(&self) -> Vec<(&'static str, &'static str, &'static str)> {
-        let Self { request: _, host: _, path, headers: _, body: _, form: _, fields_of: _, file: _ } = self;
+        let Self {
+            request: _,
+            host: _,
+            path,
+            headers: _,
+            body: _,
+            form: _,
+            fields_of: _,
+            file: _,
+            token,
+            client_certificate,
+        } = self;
         let proxy = "use an `http` step to test a proxy that changes the path";
         let path = path.is_some().then_some(("path", "a client always sends the path of the URL", proxy));
         let form = self.keys_of_form().map(|key| (key, "a client sends no form", "use an `http` step"));
-        path.into_iter().chain(form).collect()
+        let signs_in = [("token", token.is_some()), ("client-certificate", client_certificate.is_some())];
+        let signs_in = signs_in.into_iter().filter(|(_, given)| *given);
+        let signs_in = signs_in.map(|(key, _)| (key, "a client does not sign in with it", "use an `http` step"));
+        path.into_iter().chain(form).chain(signs_in).collect()
     }
 
     /// The given keys because of which the step sends a form.

@@ -165,7 +165,7 @@ impl Parts for Signs {
     fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
         Ok(match self {
             Self::Url(it) => Self::Url(it.filled(words)?),
-            Self::Form(it) => Self::Form(Box::new(it.filled(words)?)),
+            Self::Form(it) => Self::Form(it.filled(words)?),
         })
     }
 }
