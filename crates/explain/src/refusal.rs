@@ -1,7 +1,7 @@
 //! Explains a store's refusal from its error code, the request and the answer.
 
 use parallax_vocab::Reply;
-use parallax_vocab::question::{Probe, S3Operation};
+use parallax_vocab::question::{HttpQuestion, Probe, S3Operation};
 use time::format_description::well_known::Rfc2822;
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
@@ -97,16 +97,20 @@ struct Asked {
 impl Asked {
     fn of(subject: &Subject<'_>) -> Self {
         match subject.question.map(|it| &it.probe) {
-            Some(Probe::Http(http)) => Self::of_url(&http.url).map_or_else(Self::default, |mut asked| {
-                let named = http.headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"));
-                let form = http.form.as_ref().filter(|form| form::is_signed(form));
-                asked.anonymous = asked.access_key.is_none() && !named && form.is_none();
-                if let Some(form) = form {
-                    asked.access_key = form::field(form, "x-amz-credential").and_then(first).map(str::to_owned);
-                    asked.temporary = form::field(form, "x-amz-security-token").is_some();
-                }
-                asked
-            }),
+            Some(Probe::Http(http)) => {
+                // Each part of a request is named here, so that a new one that can carry a signature is not forgotten.
+                let HttpQuestion { url, headers, form, method: _, host: _, body: _ } = http;
+                Self::of_url(url).map_or_else(Self::default, |mut asked| {
+                    let named = headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"));
+                    let form = form.as_ref().filter(|form| form::is_signed(form));
+                    asked.anonymous = asked.access_key.is_none() && !named && form.is_none();
+                    if let Some(form) = form {
+                        asked.access_key = form::field(form, "x-amz-credential").and_then(first).map(str::to_owned);
+                        asked.temporary = form::field(form, "x-amz-security-token").is_some();
+                    }
+                    asked
+                })
+            }
             Some(Probe::S3(s3)) => Self {
                 object: object(&s3.operation),
                 access_key: Some(s3.access.access_key.clone()),
@@ -114,7 +118,16 @@ impl Asked {
                 temporary: s3.access.session_token.is_some(),
                 ..Self::default()
             },
-            _ => Self::default(),
+            Some(
+                Probe::Dns(_)
+                | Probe::Tls(_)
+                | Probe::Presign(_)
+                | Probe::Sts(_)
+                | Probe::Jwt(_)
+                | Probe::Run(_)
+                | Probe::Client(_),
+            )
+            | None => Self::default(),
         }
     }
 

@@ -37,20 +37,18 @@ const SDK_LIMIT_S: u64 = 7 * 24 * 3600;
 
 /// Answers a presign question.
 pub(crate) async fn answer(question: &PresignQuestion) -> Result<PresignReply, Cause> {
-    let method = question.method.as_str();
-    let at = instant(SystemTime::now(), question.signed_at_s)?;
-    if let ("POST", Some(policy)) = (method, &question.policy) {
+    // Each part is named here: a new one must decide who can sign it.
+    let PresignQuestion { method, policy, expires_s, signed_at_s, query, access: _, bucket: _, key: _ } = question;
+    let method = method.as_str();
+    let at = instant(SystemTime::now(), *signed_at_s)?;
+    if let ("POST", Some(policy)) = (method, policy) {
         return form(question, policy, at);
     }
-    if !["GET", "PUT", "HEAD", "DELETE"].contains(&method) || question.policy.is_some() {
+    if !["GET", "PUT", "HEAD", "DELETE"].contains(&method) || policy.is_some() {
         let can = "GET, PUT, HEAD and DELETE can be presigned, and POST with a policy";
         return Err(invalid(format!("cannot presign `{method}`; {can}")));
     }
-    if question.expires_s <= SDK_LIMIT_S && question.query.is_empty() {
-        by_sdk(question, at).await
-    } else {
-        by_sigv4(question, at)
-    }
+    if *expires_s <= SDK_LIMIT_S && query.is_empty() { by_sdk(question, at).await } else { by_sigv4(question, at) }
 }
 
 fn instant(now: SystemTime, shift_s: i64) -> Result<SystemTime, Cause> {

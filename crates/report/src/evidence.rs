@@ -4,7 +4,7 @@ use parallax_vocab::answer::{Certificate, Reply};
 use parallax_vocab::course::Round;
 use parallax_vocab::event::{Arrived, Matched, StepEnded, Verdict};
 use parallax_vocab::program::ClientTask;
-use parallax_vocab::question::{Probe, Question};
+use parallax_vocab::question::{Form, HttpQuestion, PresignQuestion, Probe, Question};
 use parallax_vocab::signature::{SecretFinding, SignatureFinding};
 use parallax_vocab::tally::Tally;
 use parallax_vocab::{Answer, Cause};
@@ -216,10 +216,11 @@ fn asked_of(probe: &Probe) -> String {
             Some(name) => format!("a handshake with {}:{} as {name}", tls.host, tls.port),
             None => format!("a handshake with {}:{}", tls.host, tls.port),
         },
-        Probe::Http(http) => match &http.host {
-            Some(host) => format!("{} {} with Host {host}", http.method, http.url),
-            None => format!("{} {}", http.method, http.url),
-        },
+        Probe::Http(HttpQuestion { method, url, host, form, headers: _, body: _ }) => {
+            let host = host.as_ref().map(|it| format!(" with Host {it}")).unwrap_or_default();
+            let form = form.as_ref().map(with_form).unwrap_or_default();
+            format!("{method} {url}{host}{form}")
+        }
         Probe::S3(s3) => {
             let operation = serde_json::to_value(&s3.operation).unwrap_or_default();
             let (name, at) = operation.as_object().and_then(|fields| fields.iter().next()).map_or(
@@ -236,11 +237,28 @@ fn asked_of(probe: &Probe) -> String {
             Some(issuer) => format!("the token's claims, and its keys at {issuer}"),
             None => "the token's claims, and its issuer's keys".to_owned(),
         },
-        Probe::Presign(presign) => {
-            format!("a URL for {} {}/{} at {}", presign.method, presign.bucket, presign.key, presign.access.endpoint)
+        Probe::Presign(PresignQuestion {
+            access,
+            method,
+            bucket,
+            key,
+            policy,
+            expires_s: _,
+            signed_at_s: _,
+            query: _,
+        }) => {
+            let what = if policy.is_some() { "a form" } else { "a URL" };
+            format!("{what} for {method} {bucket}/{key} at {}", access.endpoint)
         }
         Probe::Run(_) | Probe::Client(_) => String::new(),
     }
+}
+
+/// The names of a form's fields and its file. The values hold a signature.
+fn with_form(form: &Form) -> String {
+    let Form { fields, file } = form;
+    let names: Vec<&str> = fields.keys().map(String::as_str).chain(file.as_ref().map(|_| "file")).collect();
+    format!(" with the form fields {}", names.join(", "))
 }
 
 fn in_short(certificate: &Certificate) -> String {

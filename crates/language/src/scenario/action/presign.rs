@@ -270,6 +270,21 @@ impl PresignStep {
         }
     }
 
+    /// What is said of this step if no other step uses what it signs: the message, and the fix.
+    pub(in crate::scenario) fn unused(&self, id: &str) -> (String, String) {
+        let (what, verb, example) = match &self.signs {
+            Signs::Url(_) => ("opens the URL", "open", format!("`http: {{ get: \"{{{{ {id} }}}}\" }}`")),
+            Signs::Form(_) => {
+                let example = format!("`http: {{ post: \"{{{{ {id} }}}}\", fields-of: {id}, file: … }}`");
+                ("sends the form", "send", example)
+            }
+        };
+        (
+            format!("no step {what} of step `{id}`, so the step asserts nothing"),
+            format!("{verb} it in a later step, for example {example}, or remove the step"),
+        )
+    }
+
     /// Whether every store refuses the signed URL because it is valid for too long. A form has no such limit: its
     /// policy contains the time at which it expires, and stores accept any time.
     pub fn is_valid_too_long(&self) -> bool {
