@@ -29,6 +29,7 @@ pub fn reissue(
         not_before: step.not_before.unwrap_or(planned.not_before),
         not_after: step.not_after.unwrap_or(planned.not_after),
         secret: planned.secret.clone(),
+        reversed: planned.reversed,
     };
     let issuer = issuers.get(&wanted.issuer);
     let issuer =
@@ -88,6 +89,7 @@ mod tests {
             not_before: span("-1h"),
             not_after: span("30d"),
             secret: "s".to_owned(),
+            reversed: false,
         };
         let step = |issuer: Option<&str>| RotateStep {
             certificate: "store.serving".to_owned(),

@@ -7,17 +7,12 @@ use kube::api::{DeleteParams, DynamicObject, ListParams};
 use kube::discovery::{Scope, verbs};
 use kube::{Api, Client, Discovery};
 
-use tokio::time::Instant;
-
 use super::Applier;
 use super::error::ApplyError;
-use crate::cluster::until;
 use parallax_record::Noted as _;
 
 /// Time limit for the deletion request. If the request fails, the namespace is removed later together with its cluster.
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
-/// How long to wait until the namespace controller has reported what is left in the namespace.
-const LOOKED_WITHIN: Duration = Duration::from_secs(3);
 /// At most this many of the objects that block a namespace's deletion are named.
 const NAMED_AT_MOST: usize = 5;
 
@@ -40,14 +35,13 @@ pub async fn take_down(applier: &Applier, namespace: &str) -> Result<(), ApplyEr
 }
 
 /// What blocks the requested deletion of a namespace: objects whose finalizers are not removed, and kinds that the
-/// apiserver could not list or delete. The list is empty if the namespace is gone or if its pods are just terminating.
+/// apiserver could not list or delete. The list is empty if the namespace is gone, if its pods are just terminating, or if
+/// the namespace controller has not looked at it: it does so five seconds after the request at the earliest
+/// (`namespaceDeletionGracePeriod` in `pkg/controller/namespace`).
 pub async fn held_by(client: &Client, namespace: &str) -> Result<Vec<String>, ApplyError> {
     let doing =
         |source| ApplyError::Api { doing: format!("ask what holds namespace {namespace}"), source: Box::new(source) };
     let api: Api<Namespace> = Api::all(client.clone());
-    // The namespace controller sets conditions when it has looked at the namespace for the first time.
-    let looked = |it: Option<&Namespace>| it.is_none_or(|it| !conditions(it).is_empty());
-    drop(until(&api, namespace, looked, Instant::now() + LOOKED_WITHIN).await);
     let Some(found) = api.get_opt(namespace).await.map_err(doing)? else { return Ok(Vec::new()) };
     let holds = conditions(&found).iter().filter(|it| it.status == "True");
     let (mut held, mut by_finalizers) = (Vec::new(), false);

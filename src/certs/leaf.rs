@@ -11,7 +11,7 @@ use parallax_language::fixture::Certificate;
 /// A server certificate with its key.
 #[derive(Clone, Debug)]
 pub struct Leaf {
-    /// The leaf and the intermediates as PEM, in the order in which a server sends them.
+    /// The leaf and the intermediates as PEM, in the order in which a server sends them unless that is to be wrong.
     pub chain_pem: String,
     /// The private key as PKCS#8 PEM.
     pub key_pem: Secret,
@@ -49,7 +49,11 @@ impl Leaf {
         let serial = parsed_serial(certificate.der());
         Ok(Self {
             serial,
-            chain_pem: format!("{}{}", certificate.pem(), issuer.chain_pem()),
+            chain_pem: if wanted.reversed {
+                format!("{}{}", issuer.chain_pem(), certificate.pem())
+            } else {
+                format!("{}{}", certificate.pem(), issuer.chain_pem())
+            },
             key_pem: Secret::new(key.serialize_pem()),
             root_pem,
             der: certificate.der().to_vec(),

@@ -65,6 +65,7 @@ mod tests {
             not_before: "-2h".parse().expect("span"),
             not_after: "-1h".parse().expect("span"),
             secret: "s".to_owned(),
+            reversed: false,
         };
         BTreeMap::from([
             ("ca".to_owned(), Contributions { authorities: vec![authority], ..Contributions::default() }),

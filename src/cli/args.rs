@@ -107,8 +107,8 @@ pub enum Command {
     Report(Report),
     /// Explain why steps failed, from a run's record alone; or what is wrong with a presigned URL, offline.
     ///
-    /// From a record: every step that failed or was blocked, with its sentence and what proves it. Scenario files are not
-    /// read. From a URL: the host, object, region and time that it is signed for, and hints; its credentials are not
+    /// From a record: each step that failed or was blocked in a variant that is not as declared (with --all, or of the
+    /// named variant or step, in every variant), with its sentence and what proves it. Scenario files are not read. From a URL: the host, object, region and time that it is signed for, and hints; its credentials are not
     /// shown. With --saw and a line of somebody's log: what differs between the URL and the request, and with
     /// --secret-env a proof that nothing else does.
     #[command(
@@ -397,6 +397,9 @@ pub struct Explain {
     /// Only this scenario, variant or step.
     #[arg(value_name = "VARIANT|STEP")]
     pub only: Option<String>,
+    /// Explain the steps that failed as declared, too.
+    #[arg(long)]
+    pub all: bool,
     /// What somebody's log shows of the request, to be compared with the URL; `@FILE` reads a file, `-` standard input.
     ///
     /// It may be `METHOD URL`, the head of a request (as `curl -v` prints it), a line of the access log of nginx, Apache,

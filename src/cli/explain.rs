@@ -23,13 +23,14 @@ pub(super) fn explain(project: Option<&Path>, args: &Explain) -> Result<String, 
         _ if args.saw.is_some() => Err(CliError::Usage(
             "--saw compares with a presigned URL: give the URL, in quotes, as the first argument".to_owned(),
         )),
-        what => of_record(&what.as_ref().map_or_else(|| latest(project), PathBuf::from), args.only.as_deref()),
+        what => of_record(&what.as_ref().map_or_else(|| latest(project), PathBuf::from), args),
     }
 }
 
-fn of_record(path: &Path, only: Option<&str>) -> Result<String, CliError> {
+fn of_record(path: &Path, args: &Explain) -> Result<String, CliError> {
+    let only = args.only.as_deref();
     let summary = Summary::from_events(&parallax_record::read(path)?);
-    explanation::explanation(&summary, only).ok_or_else(|| {
+    explanation::explanation(&summary, only, args.all).ok_or_else(|| {
         let only = only.unwrap_or_default();
         let names = explanation::names(&summary);
         let hint = nearest(only, names.iter().map(String::as_str)).map(|it| format!("; did you mean `{it}`?"));

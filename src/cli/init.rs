@@ -18,16 +18,18 @@ next:
   parallax e2e     runs it; needs a container engine (`parallax doctor` says whether there is one)
 ";
 
-/// Writes the project's files to `folder`. If one of them already exists, none is written.
+/// Writes the project's files to `folder`. A folder that holds scenarios is a project already; a file that exists is left
+/// as it is.
 pub(super) fn init(folder: &Path) -> Result<Exit, CliError> {
     if folder.join("scenarios").exists() {
         return Err(CliError::Usage(format!("{} holds scenarios/ already; nothing was written", folder.display())));
     }
-    if let Some((path, _)) = FILES.iter().find(|(path, _)| folder.join(path).exists()) {
-        return Err(CliError::Usage(format!("{path} is there already; nothing was written")));
-    }
     for (path, text) in FILES {
         let file = folder.join(path);
+        if file.exists() {
+            printer::word(&left(path, text, &file));
+            continue;
+        }
         let made = file.parent().map_or(Ok(()), fs::create_dir_all);
         let written = made.and_then(|()| fs::write(&file, text));
         written.map_err(|error| CliError::Harness(format!("failed to write {}: {error}", file.display())))?;
@@ -35,4 +37,17 @@ pub(super) fn init(folder: &Path) -> Result<Exit, CliError> {
     }
     printer::word(NEXT.trim_end());
     Ok(Exit::AsExpected)
+}
+
+/// What is said of a file that is there, and which of its lines are missing.
+fn left(path: &str, text: &str, file: &Path) -> String {
+    let there = fs::read_to_string(file).unwrap_or_default();
+    // `target`, `/target` and `target/` all leave out the folder.
+    let bare = |line: &str| line.trim().trim_matches('/').to_owned();
+    let missing: Vec<&str> = text.lines().filter(|line| there.lines().all(|it| bare(it) != bare(line))).collect();
+    if missing.is_empty() {
+        format!("left {path} as it is")
+    } else {
+        format!("left {path} as it is; add the line `{}`", missing.join("`, `"))
+    }
 }

@@ -63,6 +63,9 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         Err(error) => {
             setup.failed(error.failure());
             own::keep_evidence(context, plan).await;
+            if !context.options.keep {
+                own::stop(context, &cluster).await;
+            }
             return Err(error.into());
         }
     };
@@ -78,15 +81,16 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         ready
     };
     let rules: Vec<&DnsRule> = plan.dns_rules().filter(|rule| rule.place == DnsPlace::Corefile).collect();
-    let wide = tokio::sync::Mutex::new(());
+    let shared = environment::Shared::of(plan);
     let environments = async {
         if !rules.is_empty() {
             Box::pin(apply::write_into_corefile(&cluster.client, &rules)).await?;
         }
         let all = plan.environments.iter().map(|it| match belongings.remove(&it.namespace).transpose() {
-            Ok(belongings) => environment::run(context, &applier, &cluster, it, belongings, &wide).left_future(),
+            Ok(belongings) => environment::run(context, &applier, &cluster, it, belongings, &shared).left_future(),
             Err(failure) => {
                 environment::given_up(context, it, &failure);
+                shared.ended();
                 std::future::ready(()).right_future()
             }
         });
@@ -108,7 +112,8 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
 }
 
 /// Warns about namespaces whose deletion is blocked, with the reason: in a cluster that is not removed, they would
-/// remain. This cluster is removed with all its namespaces, so nothing waits for their deletion.
+/// remain. This cluster is removed with all its namespaces, so nothing waits for their deletion: those that the
+/// namespace controller has not looked at yet are not judged.
 async fn warn_of_blocked_deletions(context: &Context, cluster: &Access, plan: &ClusterPlan) {
     if let Err(reason) = cluster::answers(&cluster.client).await {
         context.sink.warn(format!("cluster {} cannot be asked whether its namespaces go: {reason}", cluster.name));

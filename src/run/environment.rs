@@ -1,6 +1,7 @@
 //! Brings one environment up, runs its variants in it, and takes it down.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
@@ -30,7 +31,7 @@ use crate::probe::{PodSession, Vantage};
 use parallax_engine::Written;
 use parallax_language::fixture::{Contributions, ReadyWhen};
 use parallax_language::scenario::model::VantageSpec;
-use parallax_plan::{EnvironmentPlan, VariantPlan};
+use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 
 /// A name that every cluster has. If CoreDNS answers a pod's question for it, the name service works for the pod.
 const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";
@@ -149,16 +150,41 @@ impl Stage<'_> {
         let node = variant.pods.get(from).and_then(|pod| self.scene.plan.pods.get(pod)?.node.as_deref());
         let egress = self.scene.cluster.egress_of(node).map(|it| it.to_string());
         let outside = self.scene.address_beside(store).is_some();
+        // What a pod sends to a balancer beside the cluster leaves the cluster first, unless kube-proxy takes a short cut.
+        let met = answer.evidence.peer.map(|it| it.ip());
+        let mut fixtures = self.scene.plan.fixtures.keys();
+        let through = met.is_some() && fixtures.any(|fixture| self.scene.address_beside(fixture) == met);
+        let from_the_node = egress.as_ref() == Some(&traced.source);
         let agrees = match variant.pods.get(from) {
-            inside if outside => inside.is_some() == (egress.as_ref() == Some(&traced.source)),
+            inside if outside => inside.is_some() == from_the_node,
             Some(pod) => {
                 let own = self.scene.environment.pods.get(pod).map(|(_, address)| address.as_str());
-                own == Some(traced.source.as_str())
+                own == Some(traced.source.as_str()) || through && from_the_node
             }
             None => !pod_addresses.contains(&traced.source.as_str()),
         };
         let request = refused.then_some(traced.arrived);
         Some(Witness { source: traced.source, host: traced.host, agrees, request })
+    }
+}
+
+/// What the environments of one cluster share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// Held by an environment whose flows apply cluster-wide objects.
+    wide: Mutex<()>,
+    /// The number of environments that have not ended.
+    open: AtomicUsize,
+}
+
+impl Shared {
+    pub(super) fn of(plan: &ClusterPlan) -> Self {
+        Self { wide: Mutex::new(()), open: AtomicUsize::new(plan.environments.len()) }
+    }
+
+    /// Counts an environment as ended; says whether it was the last one.
+    pub(super) fn ended(&self) -> bool {
+        self.open.fetch_sub(1, Ordering::Relaxed) == 1
     }
 }
 
@@ -170,11 +196,11 @@ pub(super) async fn run(
     cluster: &Access,
     plan: &EnvironmentPlan,
     belongings: Option<Belongings>,
-    wide: &Mutex<()>,
+    shared: &Shared,
 ) {
     // Cluster-wide objects of one flow would be visible to other environments. So environments whose flows apply such
     // objects run one after the other, including their set-up.
-    let _alone = if plan.applies_wide() { Some(wide.lock().await) } else { None };
+    let _alone = if plan.applies_wide() { Some(shared.wide.lock().await) } else { None };
     let _slot = context.environments.take(plan.urgency).await;
     let setting_up = context.jobs.take(plan.urgency).await;
     let began = Instant::now();
@@ -186,8 +212,10 @@ pub(super) async fn run(
             context.verdicts.say(&variant.id, outcome, millis(began.elapsed()));
         }
     }
-    // If the apiserver did not answer just now, do not ask it again: the namespace is removed with the cluster.
-    if !context.options.keep && !silent {
+    let is_last = shared.ended();
+    // If the apiserver did not answer just now, do not ask it again: the namespace is removed with the cluster, as is that
+    // of the last environment.
+    if !context.options.keep && !silent && !is_last {
         // The deletion frees resources of the node for the environments that follow.
         if let Err(error) = apply::take_down(applier, &plan.namespace).await {
             context.sink.warn(error.to_string());

@@ -98,7 +98,7 @@ impl World {
     pub fn detours(&self) -> Vec<Detour> {
         let detour =
             |port: &u16| Detour { from: SocketAddr::new(self.address(), *port), to: self.published(Port::tcp(*port)) };
-        let neighbours = self.neighbours.iter().filter_map(Neighbour::detour);
+        let neighbours = self.neighbours.iter().flat_map(Neighbour::detours);
         self.ports.iter().map(detour).chain(neighbours).collect()
     }
 

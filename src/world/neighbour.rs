@@ -19,8 +19,8 @@ pub struct Neighbour {
     pub fixture: String,
     /// The name outside.
     pub host: String,
-    /// The port outside.
-    pub port: u16,
+    /// The ports outside.
+    pub ports: Vec<u16>,
     /// The container.
     pub container: parallax_engine::Container,
 }
@@ -76,18 +76,21 @@ impl Neighbour {
         let texts = wanted.texts.iter().map(|(path, text)| InlineFile {
             path: path.clone(),
             mode: 0o644,
-            bytes: text.as_bytes().to_vec(),
+            // A template loses the last line feed, without which HAProxy takes a file for truncated.
+            bytes: format!("{}\n", text.trim_end_matches('\n')).into_bytes(),
         });
         spec.files = files.chain(texts).collect();
         // The other containers find it by this name.
         spec.hostname = Some(wanted.host.clone());
-        spec.ports = vec![Port::tcp(wanted.port)];
+        spec.ports = wanted.ports().map(Port::tcp).collect();
         site.start(spec).await
     }
 
-    /// How the harness reaches it: connections to its address are redirected to the port published on loopback.
-    pub fn detour(&self) -> Option<Detour> {
-        let from = SocketAddr::new(self.container.address, self.port);
-        self.container.tcp(self.port).map(|to| Detour { from, to })
+    /// How the harness reaches it: connections to its address are redirected to the ports published on loopback.
+    pub fn detours(&self) -> impl Iterator<Item = Detour> {
+        self.ports.iter().filter_map(|port| {
+            let from = SocketAddr::new(self.container.address, *port);
+            self.container.tcp(*port).map(|to| Detour { from, to })
+        })
     }
 }

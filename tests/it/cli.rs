@@ -144,6 +144,17 @@ fn init_writes_a_scenario_that_lints_and_plans() {
 }
 
 #[test]
+fn init_in_a_repository_leaves_its_files_and_says_what_they_lack() {
+    for (has, says) in [("/target\n", "left .gitignore as it is\n"), ("*.log\n", "as it is; add the line `/target/`")] {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        fs::write(dir.path().join(".gitignore"), has).expect("writes");
+        let says = contains(says).and(contains("wrote scenarios/first/scenario.yaml"));
+        parallax(dir.path()).arg("init").assert().success().stderr(says);
+        assert_eq!(fs::read_to_string(dir.path().join(".gitignore")).expect("reads"), has);
+    }
+}
+
+#[test]
 fn the_readme_shows_the_scenario_that_init_writes() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     parallax(dir.path()).arg("init").assert().success();

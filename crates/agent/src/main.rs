@@ -2,9 +2,10 @@
 //!
 //! `session` answers the harness's questions over the standard streams of an exec; `hold` keeps a vantage's pod alive;
 //! `world` is the external network of a cluster: a name server and a TLS proxy (the edge); `inject` is an admission
-//! webhook that adds to pods what web identity needs.
+//! webhook that adds to pods what web identity needs; `balance` is the controller that gives a Service its balancer.
 
 mod addresses;
+mod balance;
 mod hold;
 mod inject;
 mod probers;
@@ -33,6 +34,8 @@ enum Command {
     World,
     /// Serve the admission webhook that adds token, role and endpoints to pods of annotated ServiceAccounts
     Inject(inject::Arguments),
+    /// Configure an HAProxy outside the cluster for the Services of type LoadBalancer of a namespace
+    Balance(balance::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
                     Command::Hold => hold::until_signal().await,
                     Command::World => world::serve().await,
                     Command::Inject(arguments) => inject::serve(&arguments).await,
+                    Command::Balance(arguments) => balance::serve(&arguments).await,
                 }
             });
             // A read of standard input may still block its thread; the exit must not wait for it.

@@ -345,7 +345,7 @@ fn refuse_conflicts(cluster: &ClusterPlan) -> Result<(), PlanError> {
         let hosts = environment.fixtures.values().flat_map(|it| &it.dns_hosts);
         let hosts = hosts.map(|host| format!("the DNS entry for {}", host.name));
         let beside = environment.fixtures.values().flat_map(|it| &it.containers);
-        let beside = beside.map(|it| format!("the name {}:{} outside", it.host, it.port));
+        let beside = beside.flat_map(|it| it.ports().map(move |port| format!("the name {}:{port} outside", it.host)));
         for what in rules.chain(edges).chain(hosts).chain(beside) {
             let claimant = claimant.clone();
             if let Some(first) = claims.insert(what.clone(), claimant.clone()) {

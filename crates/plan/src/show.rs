@@ -51,7 +51,9 @@ fn write(text: &mut fmt::Formatter<'_>, plan: &Plan, expected: &Expected) -> fmt
             writeln!(text, "  dns {} -> the container of {}", host.name, host.address_of)?;
         }
         for (id, container) in cluster.containers() {
-            writeln!(text, "  beside it {}:{} ({id}, image {})", container.host, container.port, container.image)?;
+            let ports: Vec<String> = container.ports().map(|port| port.to_string()).collect();
+            let ports = ports.join(",");
+            writeln!(text, "  beside it {}:{ports} ({id}, image {})", container.host, container.image)?;
         }
         for edge in cluster.edges() {
             writeln!(

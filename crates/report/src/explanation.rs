@@ -2,14 +2,15 @@
 
 use std::fmt::Write as _;
 
-use parallax_vocab::event::{Failure, Outcome, StepEnded, Verdict};
+use parallax_vocab::StepId;
+use parallax_vocab::event::{Failure, Outcome, Problem, StepEnded, Verdict};
 
 use super::evidence;
 use super::summary::{Summary, Variant};
 
-/// Explains every failed and blocked step. With `only`, explains those of the scenario, variant or step of that name.
-/// Returns `None` if nothing has that name.
-pub fn explanation(summary: &Summary, only: Option<&str>) -> Option<String> {
+/// Explains the failed and blocked steps of each variant that is not as declared; with `all`, those of every variant. With
+/// `only`, explains those of the scenario, variant or step of that name. Returns `None` if nothing has that name.
+pub fn explanation(summary: &Summary, only: Option<&str>, all: bool) -> Option<String> {
     let mut text = String::new();
     let mut named = only.is_none();
     for setup in summary.setups.iter().filter(|_| only.is_none()) {
@@ -24,11 +25,19 @@ pub fn explanation(summary: &Summary, only: Option<&str>) -> Option<String> {
             let meant = |step: &&StepEnded| whole || only == Some(step.step.as_str());
             let steps: Vec<&StepEnded> = variant.steps.iter().filter(meant).collect();
             named |= whole || !steps.is_empty();
+            // A break fails where it says, usually by the dozen: whoever asks for no name looks for what is not so.
+            if only.is_none() && !all && matches!(variant.outcome, Some(Outcome::AsExpected)) {
+                continue;
+            }
             explain_variant(&mut text, variant, &steps, whole);
         }
     }
     if text.is_empty() {
-        text.push_str("no step failed or was blocked\n");
+        text.push_str(if only.is_none() && !all {
+            "every variant that ended is as declared; --all explains the steps that failed as declared, too\n"
+        } else {
+            "no step failed or was blocked\n"
+        });
     }
     named.then_some(text)
 }
@@ -49,7 +58,13 @@ fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], w
         Some(Outcome::Error { failure }) if whole => Some(failure),
         _ => None,
     };
-    if explained.is_empty() && failure.is_none() {
+    // A problem of a step that passed: it was to fail.
+    let passed = |step: &StepId| explained.iter().all(|it| it.step != *step);
+    let problems: Vec<&Problem> = match &variant.outcome {
+        Some(Outcome::NotAsExpected { problems }) if whole => problems.iter().filter(|it| passed(&it.step)).collect(),
+        _ => Vec::new(),
+    };
+    if explained.is_empty() && failure.is_none() && problems.is_empty() {
         return;
     }
     let ended = match &variant.outcome {
@@ -67,6 +82,10 @@ fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], w
         for (label, what) in evidence::lines(step) {
             labelled(text, label, &what);
         }
+    }
+    for problem in problems {
+        line(text, 2, &problem.sentence);
+        labelled(text, "place", &problem.place);
     }
     if let Some(failure) = failure {
         failed(text, failure);
@@ -112,7 +131,7 @@ mod tests {
             ("killed", samples::killed()),
         ] {
             let summary = Summary::from_events(&events);
-            let _ = writeln!(text, "== {name}\n{}", explanation(&summary, None).expect("all are meant"));
+            let _ = writeln!(text, "== {name}\n{}", explanation(&summary, None, true).expect("all are meant"));
         }
         insta::assert_snapshot!(text);
     }
@@ -120,13 +139,22 @@ mod tests {
     #[test]
     fn one_variant_or_one_step_can_be_asked_for() {
         let summary = Summary::from_events(&samples::all_good());
-        let one = explanation(&summary, Some("presign/presigned-url+no-rewrite")).expect("is there");
+        let one = explanation(&summary, Some("presign/presigned-url+no-rewrite"), false).expect("is there");
         assert!(one.contains("`inside`") && one.contains("`outside`"), "{one}");
-        let one = explanation(&summary, Some("inside")).expect("is there");
+        let one = explanation(&summary, Some("inside"), false).expect("is there");
         assert!(one.contains("`inside`") && !one.contains("`outside`"), "{one}");
-        assert_eq!(explanation(&summary, Some("presign/presigned-url+")), None);
-        let passed = Summary::from_events(&samples::break_did_not_break());
-        assert_eq!(explanation(&passed, None).as_deref(), Some("no step failed or was blocked\n"));
+        assert_eq!(explanation(&summary, Some("presign/presigned-url+"), false), None);
         assert!(names(&summary).contains(&"inside".to_owned()));
+    }
+
+    #[test]
+    fn without_a_name_only_what_is_not_as_declared_is_explained() {
+        let well = Summary::from_events(&samples::all_good());
+        let text = explanation(&well, None, false).expect("all are meant");
+        assert!(text.contains("--all") && !text.contains("no-rewrite"), "{text}");
+        // A step that was to fail and passed has no cause to explain, and is what a person looks for.
+        let wrong = Summary::from_events(&samples::break_did_not_break());
+        let text = explanation(&wrong, None, false).expect("all are meant");
+        assert!(text.contains("NOT as declared") && text.contains("`inside`"), "{text}");
     }
 }

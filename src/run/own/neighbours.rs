@@ -90,7 +90,7 @@ async fn of_environment(
                 namespace: plan.namespace.clone(),
                 fixture: fixture.clone(),
                 host: wanted.host.clone(),
-                port: wanted.port,
+                ports: wanted.ports().collect(),
                 container: started.await?,
             });
         }

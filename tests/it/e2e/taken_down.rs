@@ -22,12 +22,12 @@ flow:
     expect: { object: { kind: Namespace } }
     consistently: 1s
 ";
-const WATCHING: &str = r"name: c-watching
-summary: The namespaces of those before are going or gone
+const WATCHING: &str = r#"name: c-watching
+summary: The namespaces of those before are terminating or gone, and the namespace controller has looked at them
 flow:
   - { id: gone, resource: { api-version: v1, kind: Namespace, name: b-plain }, eventually: 1m, expect: { absent: true } }
-  - { id: going, resource: { api-version: v1, kind: Namespace, name: a-holding }, expect: { object: { status: { phase: Terminating } } } }
-";
+  - { id: going, resource: { api-version: v1, kind: Namespace, name: a-holding }, eventually: 1m, expect: { object: { status: { phase: Terminating, conditions: [{ type: NamespaceFinalizersRemaining, status: "True" }] } } } }
+"#;
 
 #[test]
 fn an_environment_is_removed_while_others_run_and_the_object_that_blocks_it_is_named() {

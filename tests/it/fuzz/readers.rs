@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use parallax_explain::saw;
 use parallax_judge::{Expected, Seen, judge, tally};
 use parallax_report::{Summary, explanation, github, junit, page, terminal};
 
@@ -28,6 +29,7 @@ pub(super) const READERS: &[Reader] = &[
     Reader { name: "scenario", read: scenario, seeds: scenarios },
     Reader { name: "record", read: events, seeds: records },
     Reader { name: "frame", read: frames, seeds: framed },
+    Reader { name: "saw", read: saw, seeds: seen },
 ];
 
 static LIBRARY: LazyLock<Library> = LazyLock::new(Library::shipped);
@@ -87,7 +89,7 @@ fn events(bytes: &[u8]) -> String {
     let page = page::render(&summary, "parallax e2e").map_or_else(|error| error.to_string(), |_| String::new());
     let junit = junit::render(&summary).map_or_else(|error| error.to_string(), |_| String::new());
     let markdown = github::markdown(&summary, "parallax e2e");
-    let explained = explanation::explanation(&summary, None).unwrap_or_default();
+    let explained = explanation::explanation(&summary, None, true).unwrap_or_default();
     let lines = |text: &str| text.lines().count() % 11;
     format!("{:?} {page} {junit} {} {}", summary.totals(), lines(&markdown), lines(&explained))
 }
@@ -179,4 +181,44 @@ fn framed() -> Vec<Vec<u8>> {
     lines.push(hello.to_string().into_bytes());
     let streams = vec![[encode(&ToAgent::Heartbeat).unwrap(), encode(&page).unwrap()].concat()];
     lines.into_iter().chain(streams).collect()
+}
+
+/// A presigned URL in the first line, and what a log shows in the others: `parallax explain URL --saw -`.
+fn saw(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let (url, log) = text.split_once('\n').unwrap_or((&text, ""));
+    let labels = |lines: Vec<(&'static str, String)>| lines.iter().map(|it| it.0).collect::<Vec<_>>().join(" ");
+    let dissected = parallax_explain::dissect(url, time::OffsetDateTime::UNIX_EPOCH).map_or_else(|it| it, labels);
+    let secret = parallax_vocab::Secret::new("a key");
+    let compared = saw::read(log, url).and_then(|seen| {
+        let known = [None, Some(&secret)].map(|secret| saw::Known { method: None, secret });
+        let source = seen.source.to_string();
+        let lines = known.map(|it| saw::compare(url, &seen, it).map(labels));
+        let [open, proven] = lines;
+        Ok(format!("{source} {} {}", open?, proven?))
+    });
+    format!("{dissected} {}", compared.unwrap_or_else(|it| it.chars().take(40).collect()))
+}
+
+fn seen() -> Vec<Vec<u8>> {
+    let query = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE%2F20261122%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20261122T150000Z&X-Amz-Expires=300&X-Amz-SignedHeaders=content-type%3Bhost&x-id=GetObject&X-Amz-Signature=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let path = "/docs/a%20b.txt";
+    let logs = [
+        format!("GET https://s3.example.com:443{path}?{query}"),
+        format!(
+            "PUT {path}?{query} HTTP/1.1\r\nHost: s3.example.com\r\nContent-Type: text/plain\r\nAuthorization: Basic eA=="
+        ),
+        format!("> GET {path}?{query} HTTP/2\n> :authority: s3.example.com\n< HTTP/2 403"),
+        format!("10.0.0.1 - - [at] \"GET /s3{path}?{query} HTTP/1.1\" 403 421 \"-\" \"curl\""),
+        format!(
+            "[at] \"GET {path} HTTP/1.1\" 403 - 0 1 3 2 \"10.0.0.1\" \"curl\" \"id\" \"minio.apps.svc\" \"10.0.0.9:9000\""
+        ),
+        format!(
+            "proxy[8]: 10.0.0.1:1 [at] public~ minio/one 0/0/1/2/3 403 421 - - ---- 1/1/0/0/0 0/0 \"GET {path}?{query} HTTP/1.1\""
+        ),
+        format!(
+            "h [REQUEST s3.GetObject] [at] [Client IP: 10.0.0.1]\nh GET /docs/a b.txt?{query}\nh Host: h\nh X-Amz-Content-Sha256: abc\nh [RESPONSE] [at]\nh 403 Forbidden"
+        ),
+    ];
+    logs.into_iter().map(|log| format!("https://s3.example.com{path}?{query}\n{log}").into_bytes()).collect()
 }

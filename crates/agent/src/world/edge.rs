@@ -1,6 +1,6 @@
 //! The edge: passes TLS connections through, without decrypting them, to the backend that belongs to port and server
 //! name. It takes the place of an ingress or a load balancer. It has no key, so a client sees the store's own
-//! certificate.
+//! certificate. A connection with plain HTTP goes to the backend of its first `Host`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,10 +12,11 @@ use parallax_vocab::world::{EdgeRule, Entry};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::host::{self, Head};
 use super::log::Log;
 use super::sni::{self, Hello};
 
-/// Time limit for the client's hello.
+/// Time limit for the client's hello, or for the head of its request.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
 /// Time limit for resolving and connecting to a backend. It is longer than the deadlines of clients, so that on a
 /// machine under load the client's own deadline ends the attempt and determines the cause.
@@ -81,7 +82,9 @@ async fn pass(mut client: TcpStream, routes: &Routes, passed: &mut Passed) -> io
     passed.bytes_in = hello.len() as u64;
     passed.sni.clone_from(&name);
     let Some(backend) = name.as_ref().and_then(|name| routes.get(name)) else {
-        client.write_all(&UNRECOGNIZED_NAME).await?;
+        if !host::is_http(&hello) {
+            client.write_all(&UNRECOGNIZED_NAME).await?;
+        }
         client.shutdown().await?;
         return Err(io::Error::other("no rule for this server name"));
     };
@@ -97,12 +100,21 @@ async fn pass(mut client: TcpStream, routes: &Routes, passed: &mut Passed) -> io
     Ok(())
 }
 
-/// Reads the `ClientHello`, and keeps its bytes for the backend.
+/// Reads the `ClientHello`, or the head of an HTTP request, and keeps its bytes for the backend.
 async fn hello(client: &mut TcpStream) -> io::Result<(Option<String>, Vec<u8>)> {
     let mut bytes = Vec::with_capacity(2048);
     loop {
         if client.read_buf(&mut bytes).await? == 0 {
             return Err(io::Error::other(format!("closed after {} bytes, before the hello was complete", bytes.len())));
+        }
+        if host::is_http(&bytes) {
+            match host::read(&bytes) {
+                Head::Asks(name) => return Ok((name, bytes)),
+                Head::Incomplete if bytes.len() > sni::HELLO_LIMIT_BYTES => {
+                    return Err(io::Error::other(format!("head longer than {} bytes", sni::HELLO_LIMIT_BYTES)));
+                }
+                Head::Incomplete => continue,
+            }
         }
         match sni::read(&bytes) {
             Hello::Asks(name) => return Ok((name, bytes)),

@@ -4,6 +4,7 @@
 //! network the machine is connected to.
 
 mod edge;
+mod host;
 mod log;
 mod names;
 mod sni;

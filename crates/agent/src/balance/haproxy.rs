@@ -1,0 +1,123 @@
+//! HAProxy's runtime API, over TCP: one connection for each command.
+//!
+//! The names below are those of the configuration in `fixtures/load-balancer/fixture.yaml`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::wanted::Port;
+
+/// The name of the one certificate in HAProxy's memory.
+const CERTIFICATE: &str = "served.pem";
+/// The list of the certificates that all ports serve.
+const LIST: &str = "/etc/haproxy/served.list";
+/// Time limit for one command.
+const COMMAND_LIMIT: Duration = Duration::from_secs(5);
+/// HAProxy's answers are a few lines.
+const ANSWER_LIMIT_BYTES: u64 = 64 * 1024;
+
+/// An HAProxy.
+pub(super) struct Haproxy {
+    api: SocketAddr,
+}
+
+impl Haproxy {
+    pub(super) fn at(address: IpAddr, port: u16) -> Self {
+        Self { api: SocketAddr::new(address, port) }
+    }
+
+    /// Stops listening at a port: connections are refused, those that exist stay.
+    pub(super) async fn close(&self, port: u16) -> Result<()> {
+        self.order(&format!("disable frontend port-{port}"), Expected::NothingOr("already disabled")).await
+    }
+
+    /// Listens at a port.
+    pub(super) async fn open(&self, port: u16) -> Result<()> {
+        self.order(&format!("enable frontend port-{port}"), Expected::NothingOr("already enabled")).await
+    }
+
+    /// Serves this certificate and key from now on. The change is one transaction: a handshake gets the old or the new one.
+    pub(super) async fn certificate(&self, pem: &str, is_first: bool) -> Result<()> {
+        if is_first {
+            self.order(&format!("new ssl cert {CERTIFICATE}"), Expected::Text("New empty certificate store")).await?;
+        }
+        // An empty line ends the payload.
+        let lines: String = pem.lines().filter(|it| !it.trim().is_empty()).flat_map(|it| [it, "\n"]).collect();
+        self.order(&format!("set ssl cert {CERTIFICATE} <<\n{lines}"), Expected::Text("Transaction")).await?;
+        self.order(&format!("commit ssl cert {CERTIFICATE}"), Expected::Text("Success!")).await?;
+        if is_first {
+            self.order(&format!("add ssl crt-list {LIST} {CERTIFICATE}"), Expected::Text("Success!")).await?;
+        }
+        Ok(())
+    }
+
+    /// Serves no certificate any more.
+    pub(super) async fn no_certificate(&self) -> Result<()> {
+        self.order(&format!("del ssl crt-list {LIST} {CERTIFICATE}"), Expected::Text("deleted")).await?;
+        self.order(&format!("del ssl cert {CERTIFICATE}"), Expected::Text("deleted")).await
+    }
+
+    /// Forgets what an earlier controller left, if there was one: nothing listens, and no certificate is served.
+    pub(super) async fn reset(&self, ports: &[u16]) -> Result<()> {
+        for port in ports {
+            self.close(*port).await?;
+        }
+        self.order(&format!("del ssl crt-list {LIST} {CERTIFICATE}"), Expected::Text("")).await?;
+        self.order(&format!("del ssl cert {CERTIFICATE}"), Expected::Text("")).await
+    }
+
+    /// Sends the requests of a port to a node port.
+    pub(super) async fn backend(&self, port: &Port, node: IpAddr) -> Result<()> {
+        let server = format!("nodes-{}/node", port.number);
+        let at = format!("set server {server} addr {node} port {}", port.at_nodes);
+        // The answer tells what changed, or that nothing did.
+        self.order(&at, Expected::Text("")).await?;
+        self.order(&format!("set server {server} state ready"), Expected::Nothing).await
+    }
+
+    /// Ends TLS at a port, or passes what comes there on as it is.
+    pub(super) async fn tls(&self, port: &Port) -> Result<()> {
+        let Port { number: port, ends_tls, .. } = port;
+        self.order(&format!("clear map virt@tls-{port}"), Expected::Nothing).await?;
+        if *ends_tls {
+            self.order(&format!("add map virt@tls-{port} {port} 1"), Expected::Nothing).await?;
+        }
+        Ok(())
+    }
+
+    async fn order(&self, command: &str, expected: Expected) -> Result<()> {
+        let title = command.lines().next().unwrap_or_default();
+        let answer = tokio::time::timeout(COMMAND_LIMIT, self.answer(command)).await;
+        let answer = answer
+            .with_context(|| format!("HAProxy did not answer `{title}` in {} s", COMMAND_LIMIT.as_secs()))?
+            .with_context(|| format!("failed to ask HAProxy `{title}`"))?;
+        let answer = answer.trim();
+        let holds = match expected {
+            Expected::Nothing => answer.is_empty(),
+            Expected::NothingOr(text) => answer.is_empty() || answer.contains(text),
+            Expected::Text(text) => answer.contains(text),
+        };
+        ensure!(holds, "HAProxy refused `{title}`: {answer}");
+        Ok(())
+    }
+
+    async fn answer(&self, command: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(self.api).await?;
+        stream.write_all(format!("{command}\n").as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut answer = String::new();
+        stream.take(ANSWER_LIMIT_BYTES).read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+}
+
+/// What HAProxy answers if it did what it was told.
+enum Expected {
+    Nothing,
+    NothingOr(&'static str),
+    Text(&'static str),
+}

@@ -1,0 +1,351 @@
+//! `balance`: gives a Service of type `LoadBalancer` its balancer, as a cloud's controller does. It watches the Services
+//! and Secrets of its namespace and configures an HAProxy outside the cluster through HAProxy's runtime API.
+//!
+//! Annotations of the Service name the ports at which TLS ends and the Secret with the certificate. A Secret that cannot
+//! be served is not published: an event of the Service says why, and what was served before stays. When the controller
+//! starts it closes all ports, because it does not know who opened them.
+
+mod certificate;
+mod haproxy;
+mod wanted;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use futures::{Stream, StreamExt as _, stream};
+use k8s_openapi::api::core::v1::{Secret, Service};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, Resource as _};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::{hold, log_error};
+use haproxy::Haproxy;
+use wanted::Wanted;
+
+/// After a failure that no event of the cluster ends: HAProxy or the apiserver did not answer.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// Time limit for the balancer's name.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The arguments of the controller.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The namespace whose Services it serves
+    #[arg(long)]
+    namespace: String,
+    /// HAProxy's runtime API, `name:port`; the address of the name is the balancer's address
+    #[arg(long)]
+    haproxy: String,
+    /// The ports that HAProxy listens on
+    #[arg(long, value_delimiter = ',', required = true)]
+    ports: Vec<u16>,
+    /// The address of a node, at which HAProxy reaches the node ports
+    #[arg(long)]
+    node: IpAddr,
+    /// The annotation that lists the ports at which TLS ends
+    #[arg(long)]
+    ports_annotation: String,
+    /// The annotation that names the Secret with the certificate
+    #[arg(long)]
+    secret_annotation: String,
+    /// When a certificate counts as changed
+    #[arg(long, value_enum)]
+    reload: Reload,
+    /// How a changed certificate replaces the one that is served
+    #[arg(long, value_enum)]
+    replace: Replace,
+    /// How long a listener is away while it is replaced, in milliseconds
+    #[arg(long, default_value_t = 0)]
+    replace_takes_ms: u64,
+    /// The `ipMode` of the Service's status
+    #[arg(long)]
+    ip_mode: String,
+    /// The port that accepts connections once the controller works
+    #[arg(long, default_value_t = 8080)]
+    ready_port: u16,
+}
+
+/// When a certificate counts as changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Reload {
+    /// When the content of the Secret is another.
+    ByContent,
+    /// When the annotation names another Secret.
+    ByName,
+}
+
+/// How a changed certificate replaces the one that is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Replace {
+    /// The listener stays and gets the new certificate.
+    InPlace,
+    /// The listener is removed, and a new one is made.
+    NewListener,
+}
+
+/// A Secret that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Served {
+    name: String,
+    pem: String,
+}
+
+impl Reload {
+    /// Whether `wanted` counts as another certificate than `served`.
+    fn differs(self, served: Option<&Served>, wanted: &Served) -> bool {
+        served.is_none_or(|served| match self {
+            Self::ByContent => served.pem != wanted.pem,
+            Self::ByName => served.name != wanted.name,
+        })
+    }
+}
+
+/// Serves until the process gets a signal to stop.
+pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
+    // The one provider that the whole build has; kube asks for the default.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let client = Client::try_default().await.context("failed to find the apiserver")?;
+    let (host, port) = arguments.haproxy.rsplit_once(':').context("--haproxy is not name:port")?;
+    let port = port.parse().context("--haproxy is not name:port")?;
+    let addresses = parallax_probe::resolve(host, RESOLVE_LIMIT).await;
+    let addresses = addresses.map_err(|cause| anyhow::anyhow!("failed to resolve {host}: {cause}"))?;
+    let address = *addresses.first().with_context(|| format!("{host} has no address"))?;
+    let haproxy = Haproxy::at(address, port);
+    haproxy.reset(&arguments.ports).await?;
+    // The kubelet's probe asks only whether this port accepts, which the system does by itself.
+    let ready = TcpListener::bind((Ipv4Addr::UNSPECIFIED, arguments.ready_port)).await;
+    let _ready = ready.with_context(|| format!("failed to listen at port {}", arguments.ready_port))?;
+    let controller = Controller {
+        services: Api::namespaced(client.clone(), &arguments.namespace),
+        secrets: Api::namespaced(client.clone(), &arguments.namespace),
+        recorder: Recorder::new(client, Reporter::from("load-balancer")),
+        arguments,
+        haproxy,
+        address,
+    };
+    tokio::select! {
+        () = controller.run() => Ok(()),
+        stopped = hold::until_signal() => stopped,
+    }
+}
+
+struct Controller<'a> {
+    services: Api<Service>,
+    secrets: Api<Secret>,
+    recorder: Recorder,
+    arguments: &'a Arguments,
+    haproxy: Haproxy,
+    address: IpAddr,
+}
+
+/// What the controller has done, by which it knows what is left to do.
+#[derive(Default)]
+struct Done {
+    /// The uid of the Service that has the balancer.
+    owner: Option<String>,
+    served: Option<Served>,
+    open: Vec<wanted::Port>,
+    /// The last event of each Service by uid, so that it is not repeated.
+    said: BTreeMap<String, String>,
+    /// The value of the annotation that asked for the last pause.
+    paused: Option<String>,
+}
+
+/// What a Service asks for, and the certificate for it.
+struct Order {
+    ports: Vec<wanted::Port>,
+    certificate: Option<Served>,
+}
+
+impl Controller<'_> {
+    /// Adjusts the balancer after each change of a Service or a Secret.
+    async fn run(&self) {
+        let mut done = Done::default();
+        let mut changes = std::pin::pin!(stream::select(changes(&self.services), changes(&self.secrets)));
+        let mut again = false;
+        loop {
+            tokio::select! {
+                change = changes.next() => if change.is_none() { return },
+                // Neither HAProxy nor the apiserver gives notice when it answers again.
+                () = tokio::time::sleep(AGAIN_AFTER), if again => {}
+            }
+            again = self.adjust(&mut done).await.inspect_err(|why| log_error(&format!("{why:#}"))).is_err();
+        }
+    }
+
+    async fn adjust(&self, done: &mut Done) -> Result<()> {
+        let listed = self.services.list(&ListParams::default()).await.context("failed to list Services")?;
+        let type_of = |it: &Service| it.spec.as_ref().and_then(|it| it.type_.clone());
+        let mut balanced: Vec<Service> =
+            listed.items.into_iter().filter(|it| type_of(it).as_deref() == Some("LoadBalancer")).collect();
+        // A balancer has one Service; the oldest comes first.
+        balanced.sort_by_key(|it| (it.metadata.creation_timestamp.clone(), it.metadata.name.clone()));
+        let is_there = |uid: &String| balanced.iter().any(|it| it.metadata.uid.as_ref() == Some(uid));
+        if done.owner.as_ref().is_some_and(|uid| !is_there(uid)) {
+            self.withdraw(done).await?;
+        }
+        for service in &balanced {
+            let uid = service.metadata.uid.clone().unwrap_or_default();
+            let ensured = match self.order(service).await? {
+                Err(why) => Err(why),
+                Ok(_) if done.owner.as_ref().is_some_and(|owner| *owner != uid) => {
+                    Err("the balancer belongs to another Service".to_owned())
+                }
+                Ok(order) => {
+                    done.owner = Some(uid.clone());
+                    self.carry_out(service, order, done).await?;
+                    Ok(())
+                }
+            };
+            self.say(service, &uid, ensured, done).await?;
+        }
+        Ok(())
+    }
+
+    /// What a Service asks for, or what is wrong with it.
+    async fn order(&self, service: &Service) -> Result<Result<Order, String>> {
+        let annotations = (self.arguments.ports_annotation.as_str(), self.arguments.secret_annotation.as_str());
+        let Wanted { ports, secret } = match Wanted::of(service, annotations, &self.arguments.ports) {
+            Ok(wanted) => wanted,
+            Err(why) => return Ok(Err(why)),
+        };
+        let Some(name) = secret else { return Ok(Ok(Order { ports, certificate: None })) };
+        let found = self.secrets.get_opt(&name).await.with_context(|| format!("failed to get Secret {name}"))?;
+        let Some(found) = found else { return Ok(Err(format!("secrets \"{name}\" not found"))) };
+        let checked = certificate::pem(&found).map_err(|why| format!("secret \"{name}\": {why}"));
+        Ok(checked.map(|pem| Order { ports, certificate: Some(Served { name, pem }) }))
+    }
+
+    /// Makes the balancer do what a Service asks for.
+    async fn carry_out(&self, service: &Service, order: Order, done: &mut Done) -> Result<()> {
+        if let Some(wanted) = &order.certificate
+            && self.arguments.reload.differs(done.served.as_ref(), wanted)
+        {
+            if done.served.is_some() && self.arguments.replace == Replace::NewListener {
+                self.away(done, Duration::from_millis(self.arguments.replace_takes_ms)).await?;
+            }
+            self.haproxy.certificate(&wanted.pem, done.served.is_none()).await?;
+            done.served = order.certificate;
+        }
+        if done.open != order.ports {
+            for port in done.open.iter().filter(|it| !order.ports.contains(it)) {
+                self.haproxy.close(port.number).await?;
+            }
+            for port in &order.ports {
+                self.haproxy.backend(port, self.arguments.node).await?;
+                self.haproxy.tls(port).await?;
+            }
+            done.open = order.ports;
+        }
+        for port in &done.open {
+            self.haproxy.open(port.number).await?;
+        }
+        let pause = service.metadata.annotations.as_ref().and_then(|it| it.get(wanted::PAUSE_ANNOTATION)).cloned();
+        if let Some(text) = pause.filter(|it| done.paused.as_ref() != Some(it)) {
+            let pause_ms =
+                text.parse().with_context(|| format!("{} is not a number: {text}", wanted::PAUSE_ANNOTATION))?;
+            done.paused = Some(text);
+            self.away(done, Duration::from_millis(pause_ms)).await?;
+            for port in &done.open {
+                self.haproxy.open(port.number).await?;
+            }
+        }
+        self.status(service).await
+    }
+
+    /// Closes all open ports, and returns after `how_long`.
+    async fn away(&self, done: &Done, how_long: Duration) -> Result<()> {
+        for port in &done.open {
+            self.haproxy.close(port.number).await?;
+        }
+        // The time itself is what is asked for.
+        tokio::time::sleep(how_long).await;
+        Ok(())
+    }
+
+    /// Takes back what a Service had that is gone.
+    async fn withdraw(&self, done: &mut Done) -> Result<()> {
+        for port in &done.open {
+            self.haproxy.close(port.number).await?;
+        }
+        if done.served.is_some() {
+            self.haproxy.no_certificate().await?;
+        }
+        *done = Done::default();
+        Ok(())
+    }
+
+    /// Writes the balancer's address into the Service's status.
+    async fn status(&self, service: &Service) -> Result<()> {
+        let name = service.metadata.name.as_deref().unwrap_or_default();
+        let status = json!({ "status": { "loadBalancer": { "ingress": [
+            { "ip": self.address.to_string(), "ipMode": self.arguments.ip_mode },
+        ] } } });
+        let written = service.status.as_ref().and_then(|it| it.load_balancer.as_ref());
+        let written = written.and_then(|it| it.ingress.as_ref()).and_then(|it| it.first());
+        if written.is_some_and(|it| it.ip.as_deref() == Some(&self.address.to_string())) {
+            return Ok(());
+        }
+        let done = self.services.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await;
+        done.map(drop).with_context(|| format!("failed to write the status of Service {name}"))
+    }
+
+    /// Records an event of the Service, in the words of Kubernetes' own service controller, unless it is the last one.
+    async fn say(&self, service: &Service, uid: &str, ensured: Result<(), String>, done: &mut Done) -> Result<()> {
+        let (reason, type_, note) = match ensured {
+            Ok(()) => ("EnsuredLoadBalancer", EventType::Normal, "Ensured load balancer".to_owned()),
+            Err(why) => {
+                let note = format!("Error syncing load balancer: failed to ensure load balancer: {why}");
+                ("SyncLoadBalancerFailed", EventType::Warning, note)
+            }
+        };
+        if done.said.get(uid) == Some(&note) {
+            return Ok(());
+        }
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note.clone()),
+            action: "EnsureLoadBalancer".to_owned(),
+            secondary: None,
+        };
+        self.recorder.publish(&event, &service.object_ref(&())).await.context("failed to record an event")?;
+        done.said.insert(uid.to_owned(), note);
+        Ok(())
+    }
+}
+
+/// An item for each change of an object of this kind, and for each attempt to watch again.
+fn changes<K>(api: &Api<K>) -> impl Stream<Item = ()> + use<K>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+{
+    watcher(api.clone(), watcher::Config::default()).default_backoff().map(|event| {
+        if let Err(why) = event {
+            log_error(&format!("a watch ended: {why}"));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_new_by_its_content_or_by_its_name() {
+        let served = |name: &str, pem: &str| Served { name: name.to_owned(), pem: pem.to_owned() };
+        let first = served("one", "1");
+        for (wanted, by_content, by_name) in
+            [(served("one", "1"), false, false), (served("one", "2"), true, false), (served("two", "1"), false, true)]
+        {
+            assert_eq!(Reload::ByContent.differs(Some(&first), &wanted), by_content, "{wanted:?}");
+            assert_eq!(Reload::ByName.differs(Some(&first), &wanted), by_name, "{wanted:?}");
+        }
+        assert!(Reload::ByContent.differs(None, &first) && Reload::ByName.differs(None, &first));
+    }
+}

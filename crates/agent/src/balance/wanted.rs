@@ -1,0 +1,101 @@
+//! Reads from a Service what its balancer has to do, without I/O.
+
+use k8s_openapi::api::core::v1::Service;
+
+/// Asks for a pause of the balancer, in milliseconds: nothing listens for that long. Another value asks for another pause.
+pub(super) const PAUSE_ANNOTATION: &str = "load-balancer.parallax/pause-ms";
+
+/// A port of the balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Port {
+    /// The number that clients use.
+    pub(super) number: u16,
+    /// The port of the nodes behind it.
+    pub(super) at_nodes: u16,
+    /// Whether TLS ends at it.
+    pub(super) ends_tls: bool,
+}
+
+/// What a Service asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Its ports.
+    pub(super) ports: Vec<Port>,
+    /// The Secret with the certificate, if TLS ends at a port.
+    pub(super) secret: Option<String>,
+}
+
+impl Wanted {
+    /// Reads the annotations (ports at which TLS ends, Secret) and the ports of a Service. `listening` are the ports that
+    /// the balancer can have.
+    pub(super) fn of(service: &Service, annotations: (&str, &str), listening: &[u16]) -> Result<Self, String> {
+        let annotation = |name: &str| service.metadata.annotations.as_ref().and_then(|it| it.get(name));
+        let (ports_annotation, secret_annotation) = annotations;
+        let mut tls = Vec::new();
+        for text in annotation(ports_annotation).into_iter().flat_map(|it| it.split(',')) {
+            let port: u16 = text.trim().parse().map_err(|_| format!("{ports_annotation}: \"{text}\" is not a port"))?;
+            tls.push(port);
+        }
+        let secret = annotation(secret_annotation).filter(|it| !it.is_empty()).cloned();
+        if secret.is_none() && !tls.is_empty() {
+            return Err(format!("{ports_annotation} needs {secret_annotation}"));
+        }
+        let specified = service.spec.iter().flat_map(|it| it.ports.iter().flatten());
+        let mut ports = Vec::new();
+        for it in specified {
+            let port = u16::try_from(it.port).ok().filter(|port| listening.contains(port));
+            let port = port.ok_or_else(|| format!("port {} is not a port of this balancer", it.port))?;
+            let at_nodes = it.node_port.and_then(|it| u16::try_from(it).ok());
+            let at_nodes = at_nodes.ok_or_else(|| format!("port {port} has no node port"))?;
+            ports.push(Port { number: port, at_nodes, ends_tls: tls.contains(&port) });
+        }
+        if let Some(port) = tls.iter().find(|port| !ports.iter().any(|it| it.number == **port)) {
+            return Err(format!("{ports_annotation}: the Service has no port {port}"));
+        }
+        Ok(Self { ports, secret: secret.filter(|_| !tls.is_empty()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn ports_and_secret_come_from_annotations_and_spec() {
+        let of = |annotations: serde_json::Value| {
+            let service = json!({
+                "metadata": { "name": "s3", "annotations": annotations },
+                "spec": { "type": "LoadBalancer", "ports": [
+                    { "port": 443, "nodePort": 30443 }, { "port": 80, "nodePort": 30080 },
+                ] },
+            });
+            let service = serde_json::from_value(service).expect("a Service");
+            Wanted::of(&service, ("ports", "secret"), &[443, 80])
+        };
+        let ports = |tls: bool| {
+            vec![
+                Port { number: 443, at_nodes: 30443, ends_tls: tls },
+                Port { number: 80, at_nodes: 30080, ends_tls: false },
+            ]
+        };
+        let served = Wanted { ports: ports(true), secret: Some("cert".to_owned()) };
+        assert_eq!(of(json!({ "ports": "443", "secret": "cert" })), Ok(served));
+        let plain = Wanted { ports: ports(false), secret: None };
+        assert_eq!(of(json!({})), Ok(plain.clone()));
+        assert_eq!(of(json!({ "secret": "cert" })), Ok(plain));
+        assert_eq!(of(json!({ "ports": "443" })), Err("ports needs secret".to_owned()));
+        let wrong = |text: &str| of(json!({ "ports": text, "secret": "cert" })).expect_err("is refused");
+        assert_eq!(wrong("443, x"), "ports: \" x\" is not a port");
+        assert_eq!(wrong("8443"), "ports: the Service has no port 8443");
+    }
+
+    #[test]
+    fn a_port_that_the_balancer_does_not_have_is_refused() {
+        let service = json!({ "metadata": {}, "spec": { "ports": [{ "port": 8080, "nodePort": 30000 }] } });
+        let service = serde_json::from_value(service).expect("a Service");
+        let wrong = Wanted::of(&service, ("ports", "secret"), &[443]);
+        assert_eq!(wrong, Err("port 8080 is not a port of this balancer".to_owned()));
+    }
+}
