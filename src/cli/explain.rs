@@ -2,7 +2,7 @@
 //! how it differs from what a log shows.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
+use std::io::{BufRead as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::CliError;
@@ -42,7 +42,7 @@ fn of_record(path: &Path, args: &Explain) -> Result<String, CliError> {
 fn url(url: &str, args: &Explain) -> Result<String, CliError> {
     let mut lines = room::dissect(url, time::OffsetDateTime::now_utc()).map_err(CliError::Usage)?;
     if let Some(saw) = &args.saw {
-        let saw = saw::read(&shown(saw)?, url).map_err(CliError::Usage)?;
+        let saw = saw::read(&shown(saw, url)?, url).map_err(CliError::Usage)?;
         let secret = args.secret_env.as_deref().map(secret).transpose()?;
         let known = saw::Known { method: args.method.as_deref(), secret: secret.as_ref() };
         lines.extend(saw::compare(url, &saw, known).map_err(CliError::Usage)?);
@@ -54,7 +54,7 @@ fn url(url: &str, args: &Explain) -> Result<String, CliError> {
 }
 
 /// The text of `--saw`.
-fn shown(argument: &str) -> Result<String, CliError> {
+fn shown(argument: &str, url: &str) -> Result<String, CliError> {
     let unreadable = |what: &str, error: &std::io::Error| CliError::Usage(format!("{what} cannot be read: {error}"));
     let mut text = String::new();
     match argument.strip_prefix('@') {
@@ -63,8 +63,14 @@ fn shown(argument: &str) -> Result<String, CliError> {
             file_at.take(LONGEST).read_to_string(&mut text).map_err(|error| unreadable(file, &error))?;
         }
         None if argument == "-" => {
-            let input = std::io::stdin().lock().take(LONGEST).read_to_string(&mut text);
-            input.map_err(|error| unreadable("standard input", &error))?;
+            let mut input = std::io::stdin().lock().take(LONGEST);
+            // A store's trace does not end: once the answer to this URL's request is in it, there is nothing to wait for.
+            while !saw::is_answered(&text, url) {
+                let line = input.read_line(&mut text).map_err(|error| unreadable("standard input", &error))?;
+                if line == 0 {
+                    break;
+                }
+            }
         }
         None => argument.clone_into(&mut text),
     }

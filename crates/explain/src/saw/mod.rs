@@ -15,7 +15,7 @@ use parallax_vocab::signature::{SecretFinding, SeenBy};
 
 use super::signature::{Case, Guesses, SignedRequest, investigate, words};
 use super::url::Line;
-pub use read::{Saw, Source, read};
+pub use read::{Saw, Source, is_answered, read};
 
 /// Methods that a URL can be signed for.
 const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];

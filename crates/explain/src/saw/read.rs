@@ -70,13 +70,27 @@ pub fn read(text: &str, url: &str) -> Result<Saw, String> {
     if all.is_empty() {
         all.extend(lines.iter().filter_map(|line| access_line(line)));
     }
-    let signature = url.split(['?', '&']).find(|it| it.to_lowercase().starts_with("x-amz-signature="));
-    let has = |it: &Saw| it.query.as_ref().zip(signature).is_some_and(|(query, signature)| query.contains(signature));
-    let index = all.iter().position(has).unwrap_or_default();
+    let index = all.iter().position(|it| is_of(it, url)).unwrap_or_default();
     if index < all.len() {
         return Ok(all.swap_remove(index));
     }
     Err("no request is found in what was seen: give `METHOD URL`, the head of a request (as `curl -v` prints it), a line of an access log with the request in quotes (nginx, Apache, Traefik, Envoy, HAProxy), or the request's lines of `mc admin trace -v`".to_owned())
+}
+
+/// Whether the text ends with the status that a store's trace shows for the request of this URL.
+pub fn is_answered(text: &str, url: &str) -> bool {
+    // Only the line after this one can complete a request.
+    if !text.trim_end().rsplit('\n').nth(1).is_some_and(|line| line.contains("[RESPONSE]")) {
+        return false;
+    }
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    traces(&lines).last().is_some_and(|it| it.status.is_some() && is_of(it, url))
+}
+
+/// Whether a request has the signature of this URL.
+fn is_of(saw: &Saw, url: &str) -> bool {
+    let signature = url.split(['?', '&']).find(|it| it.to_lowercase().starts_with("x-amz-signature="));
+    saw.query.as_ref().zip(signature).is_some_and(|(query, signature)| query.contains(signature))
 }
 
 /// `mc admin trace -v` prints a block of lines for each request. Each line starts with the host or the node's name.
