@@ -254,6 +254,8 @@ impl Controller<'_> {
             for port in &done.open {
                 self.haproxy.open(port.number).await?;
             }
+            let note = format!("Paused load balancer for {pause_ms} ms");
+            self.publish(service, ("PausedLoadBalancer", EventType::Normal, &note)).await?;
         }
         self.status(service).await
     }
@@ -307,16 +309,20 @@ impl Controller<'_> {
         if done.said.get(uid) == Some(&note) {
             return Ok(());
         }
+        self.publish(service, (reason, type_, &note)).await?;
+        done.said.insert(uid.to_owned(), note);
+        Ok(())
+    }
+
+    async fn publish(&self, service: &Service, (reason, type_, note): (&str, EventType, &str)) -> Result<()> {
         let event = Event {
             type_,
             reason: reason.to_owned(),
-            note: Some(note.clone()),
+            note: Some(note.to_owned()),
             action: "EnsureLoadBalancer".to_owned(),
             secondary: None,
         };
-        self.recorder.publish(&event, &service.object_ref(&())).await.context("failed to record an event")?;
-        done.said.insert(uid.to_owned(), note);
-        Ok(())
+        self.recorder.publish(&event, &service.object_ref(&())).await.context("failed to record an event")
     }
 }
 
