@@ -55,21 +55,21 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// The processor time of this thread: other processes use this machine too, and a thread that waits for them is not slow.
+fn worked() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).expect("processor time is not negative")
+}
+
 /// The fault of a reader with this input, and a hash of the kind of the result.
 fn fault(reader: &Reader, input: &[u8]) -> (Option<String>, u64) {
     let try_it = || {
-        let began = Instant::now();
+        let began = worked();
         let result = catch_unwind(AssertUnwindSafe(|| (reader.read)(input)));
-        (result, began.elapsed())
+        (result, worked().saturating_sub(began))
     };
-    let (result, mut took) = try_it();
+    let (result, took) = try_it();
     let Ok(result) = result else { return (Some("it panicked".to_owned()), 0) };
-    // Other processes use this machine too. The shortest of three times is the best estimate for the reader.
-    for _ in 0..2 {
-        if took > LIMIT {
-            took = took.min(try_it().1);
-        }
-    }
     let slow = (took > LIMIT).then(|| format!("it took {} ms", took.as_millis()));
     let mut shape = DefaultHasher::new();
     result.chars().filter(|c| !c.is_ascii_digit()).collect::<String>().hash(&mut shape);
@@ -94,8 +94,8 @@ fn a_reader_that_panics_or_takes_too_long_is_caught() {
     let panics = Reader { name: "panics", read: |_| panic!("on purpose"), seeds: Vec::new };
     assert_eq!(fault(&panics, b"x").0.as_deref(), Some("it panicked"));
     let slow = |_: &[u8]| {
-        let until = Instant::now() + LIMIT + Duration::from_millis(50);
-        while Instant::now() < until {
+        let until = worked() + LIMIT + Duration::from_millis(50);
+        while worked() < until {
             std::hint::spin_loop();
         }
         String::new()
@@ -116,8 +116,9 @@ fn no_mutated_input_makes_a_reader_fail() {
         let shapes = run.shapes.lock().unwrap().len();
         let found = run.faults.into_inner().unwrap();
         eprintln!(
-            "{}: {} inputs in {:.1?}, {shapes} shapes of answers, {} faults",
+            "{}: {}{} inputs in {:.1?}, {shapes} shapes of answers, {} faults",
             reader.name,
+            if found.is_empty() { "" } else { "at most " },
             inputs / READERS.len(),
             began.elapsed(),
             found.len()
