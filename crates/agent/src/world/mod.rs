@@ -49,8 +49,12 @@ async fn start(config: &WorldConfig, log: Log) -> anyhow::Result<Running> {
     let address = own.context("this container has no address; give one in the configuration")?;
     let listen = config.listen.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
 
-    let mut server =
-        Server::new(Names { zone: Zone::new(config, address), cluster: config.cluster.clone(), log: log.clone() });
+    let mut server = Server::new(Names {
+        zone: Zone::new(config, address),
+        cluster: config.cluster.clone(),
+        found: names::Found::default(),
+        log: log.clone(),
+    });
     let at = SocketAddr::new(listen, config.dns_port);
     let udp = UdpSocket::bind(at).await.with_context(|| format!("failed to listen for DNS at {at}/udp"))?;
     let at = udp.local_addr().context("the DNS socket has no address")?;

@@ -1,7 +1,7 @@
 //! The name server: turns the zone's verdicts into DNS answers, and logs each question.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, SOA};
@@ -10,6 +10,7 @@ use hickory_server::net::runtime::Time;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
 use parallax_vocab::world::Entry;
+use tokio::sync::Mutex;
 
 use super::log::Log;
 use super::zone::{Asked, Verdict, Zone, plain};
@@ -22,11 +23,19 @@ const PAYLOAD_BYTES: u16 = 1232;
 /// Time limit for the engine's resolver. If it does not answer, the client counts as outside.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long the cluster's addresses are remembered. A prober asks a hundred times a second; a question of our own for each
+/// would take longer than clients wait once the engine's resolver is slow.
+const REMEMBERED: Duration = Duration::from_secs(1);
+
+/// The cluster's addresses, and when they were found.
+pub(crate) type Found = Mutex<Option<(Instant, Vec<IpAddr>)>>;
+
 /// Answers from the zone.
 pub(crate) struct Names {
     pub(crate) zone: Zone,
     /// The container in which the cluster runs.
     pub(crate) cluster: Option<String>,
+    pub(crate) found: Found,
     pub(crate) log: Log,
 }
 
@@ -39,12 +48,19 @@ impl Names {
         self.zone.look_up(name, asked(kind))
     }
 
-    /// Whether a question comes from the cluster. The name is resolved each time, because the cluster starts after this
-    /// container and may be restarted.
+    /// Whether a question comes from the cluster. The name is resolved again and again, because the cluster starts after
+    /// this container and may be restarted. Questions that come meanwhile wait for the one lookup.
     async fn is_cluster(&self, source: IpAddr) -> bool {
         let Some(cluster) = &self.cluster else { return false };
-        let addresses = parallax_probe::resolve(cluster, LOOKUP_LIMIT).await;
-        addresses.is_ok_and(|addresses| addresses.contains(&source))
+        let mut found = self.found.lock().await;
+        let fresh = found.as_ref().filter(|(when, _)| when.elapsed() < REMEMBERED);
+        if let Some((_, addresses)) = fresh {
+            return addresses.contains(&source);
+        }
+        let Ok(addresses) = parallax_probe::resolve(cluster, LOOKUP_LIMIT).await else { return false };
+        let is_cluster = addresses.contains(&source);
+        *found = Some((Instant::now(), addresses));
+        is_cluster
     }
 }
 
