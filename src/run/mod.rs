@@ -207,7 +207,7 @@ async fn clean_up(site: &Site, sink: &Sink, taken_away: usize) {
     let swept = site.close().await;
     sink.say(EventKind::CleanedUp {
         removed: swept.removed.len() + taken_away,
-        remaining: swept.remaining.iter().map(parallax_engine::Remaining::command).collect(),
+        remaining: swept.commands(),
         took_ms: millis(began.elapsed()),
     });
 }

@@ -25,12 +25,13 @@ pub struct Collection {
 }
 
 impl Collection {
-    /// The objects that still exist although their run is dead.
-    pub fn remaining(&self) -> impl Iterator<Item = &super::sweep::Remaining> {
-        self.runs.iter().flat_map(|(_, collected)| match collected {
-            Collected::Swept(swept) => swept.remaining.as_slice(),
-            Collected::Spared(_) => &[],
-        })
+    /// The commands that remove what still exists, or may exist, although its run is dead.
+    pub fn commands(&self) -> Vec<String> {
+        let of = |collected: &Collected| match collected {
+            Collected::Swept(swept) => swept.commands(),
+            Collected::Spared(_) => Vec::new(),
+        };
+        self.runs.iter().flat_map(|(_, collected)| of(collected)).collect()
     }
 
     /// How many objects were removed.
@@ -102,7 +103,7 @@ pub async fn gc(engine: &Engine, state: &StateDir) -> Result<Collection, EngineE
             continue;
         }
         let swept = engine.sweep(&run, &state.entries(&run), Unfinished::Maybe).await;
-        if swept.remaining.is_empty() {
+        if swept.is_clean() {
             state.forget(&run)?;
         }
         collection.runs.push((run, Collected::Swept(swept)));

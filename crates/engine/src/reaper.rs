@@ -91,7 +91,7 @@ pub fn main(run: &RunId, endpoint: &str, state: &Path) -> Result<Option<Swept>, 
         let engine = Engine::connect(&Endpoint::given(endpoint)).await?;
         Ok::<_, EngineError>(engine.sweep(run, &state.entries(run), Unfinished::Maybe).await)
     })?;
-    if swept.remaining.is_empty() {
+    if swept.is_clean() {
         state.mark_swept(run)?;
     }
     Ok(Some(swept))

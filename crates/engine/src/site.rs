@@ -127,7 +127,7 @@ impl Site {
         let ended = tokio::time::timeout(CREATIONS_END_WITHIN, self.0.tasks.wait()).await.is_ok();
         let unfinished = if ended { Unfinished::None } else { Unfinished::Maybe };
         let swept = self.0.engine.sweep(&self.0.run, &self.0.ledger.entries(), unfinished).await;
-        if swept.remaining.is_empty() {
+        if swept.is_clean() {
             // If the ledger cannot be removed, the next gc examines the run once more, which is harmless.
             let _ = self.0.ledger.state().forget(&self.0.run);
         }

@@ -45,8 +45,23 @@ pub enum Unfinished {
 pub struct Swept {
     /// The objects that were removed.
     pub removed: BTreeSet<Entry>,
-    /// The objects that still exist.
+    /// The objects that still exist, as far as they are known.
     pub remaining: Vec<Remaining>,
+    /// Why further objects of the run may exist: no search has shown that there are none.
+    pub unsure: Option<String>,
+}
+
+impl Swept {
+    /// Whether nothing of the run exists any more. Only then may its ledger be forgotten.
+    pub fn is_clean(&self) -> bool {
+        self.remaining.is_empty() && self.unsure.is_none()
+    }
+
+    /// The commands that remove what is left, or may be left.
+    pub fn commands(&self) -> Vec<String> {
+        let search_again = self.unsure.iter().map(|why| format!("parallax gc  # {why}"));
+        self.remaining.iter().map(Remaining::command).chain(search_again).collect()
+    }
 }
 
 /// An object that could not be removed.
@@ -102,6 +117,7 @@ impl Engine {
             let why = format!("not removed within {} s", SWEEP_WITHIN.as_secs());
             let left = ledger.iter().filter(|entry| !swept.removed.contains(entry)).cloned();
             swept.remaining = Swept::failed(left, &why);
+            swept.unsure = Some(format!("the search for what is left did not end within {} s", SWEEP_WITHIN.as_secs()));
         }
         swept
     }
@@ -115,6 +131,8 @@ impl Engine {
                 Err(error) => {
                     let left = ledger.iter().filter(|entry| !swept.removed.contains(entry)).cloned();
                     swept.remaining = Swept::failed(left, &error.to_string());
+                    // An object without an entry in the ledger is found by its label alone.
+                    swept.unsure = Some(format!("the search for what is left failed: {error}"));
                     return;
                 }
             };
@@ -136,6 +154,7 @@ impl Engine {
                 return;
             }
         }
+        swept.unsure = Some(format!("{LOOKS} searches in a row found objects of the run"));
     }
 
     /// Removes all containers in parallel, then the networks that they were attached to, then the volumes.
@@ -263,3 +282,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -193,7 +193,8 @@ impl ImageError {
             Self::Binary { .. } => {
                 "build it as `cargo xtask e2e` does: statically, beside the `parallax` program".to_owned()
             }
-            Self::NotPublished { .. } | Self::Unreachable { .. } => {
+            Self::Unreachable { why, .. } => pull_fix(why),
+            Self::NotPublished { .. } => {
                 "connect to a registry, or `docker load` the image, or use `--k3s auto` or `--k3s built`".to_owned()
             }
             Self::Cache { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
@@ -210,6 +211,29 @@ impl ImageError {
         };
         Some(fix)
     }
+}
+
+/// The likely fix for a failed pull, chosen by what registry or engine said. Another image source helps in each case.
+fn pull_fix(why: &str) -> String {
+    const SIGNS: [(&[&str], &str); 4] = [
+        (
+            &["toomanyrequests", "too many requests", "429"],
+            "wait, or sign in by `docker login`: the registry limits how much one may pull without an account",
+        ),
+        (
+            &["unauthorized", "authentication required", "denied"],
+            "sign in by `docker login`, or look at the image's name: registries hide what one may not see",
+        ),
+        (
+            &["no space left on device"],
+            "free some space where the engine keeps its images: `docker system df` shows it",
+        ),
+        (&["unexpected eof", "connection reset", "no answer within", "timeout"], "try again: the registry broke off"),
+    ];
+    let why = why.to_lowercase();
+    let sign = SIGNS.iter().find(|(words, _)| words.iter().any(|word| why.contains(word)));
+    let first = sign.map_or("connect to a registry", |(_, fix)| fix);
+    format!("{first}; or `docker load` the image, or use `--k3s auto` or `--k3s built`, which build what has a recipe")
 }
 
 /// The likely fix for a failed build step, chosen by what its tool printed.
@@ -289,5 +313,20 @@ mod tests {
         assert!(fix(away).is_some_and(|fix| fix.contains("Maven's settings")));
         assert!(fix("Could not find artifact x:s3:jar:99").is_some_and(|fix| fix.contains("has no such version")));
         assert_eq!(fix("./main.go:9:2: undefined: x"), None);
+    }
+
+    #[test]
+    fn what_a_registry_said_leads_to_the_fix() {
+        for (why, says) in [
+            ("toomanyrequests: You have reached your pull rate limit", "docker login"),
+            ("unauthorized: authentication required", "look at the image's name"),
+            ("write /var/lib/docker/tmp/x: no space left on device", "docker system df"),
+            ("unexpected EOF", "try again"),
+            ("no answer within 10 s", "try again"),
+            ("Get \"https://quay.io/v2/\": dial tcp: lookup quay.io: no such host", "connect to a registry"),
+        ] {
+            let fix = pull_fix(why);
+            assert!(fix.contains(says) && fix.contains("--k3s built"), "{why}: {fix}");
+        }
     }
 }

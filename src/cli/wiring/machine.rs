@@ -156,7 +156,7 @@ pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError
             Collected::Spared(why) => sink.note(format!("run {run}: left alone, {why}")),
         }
     }
-    let remaining: Vec<String> = collection.remaining().map(parallax_engine::Remaining::command).collect();
+    let remaining = collection.commands();
     for command in &remaining {
         sink.warn(format!("something could not be removed; {command}"));
     }
@@ -180,7 +180,7 @@ pub async fn down(run: Option<String>, sink: Sink, _cancel: CancellationToken) -
     };
     let engine = connected(&sink, false).await?;
     let swept = engine.sweep(&run, &state.entries(&run), parallax_engine::Unfinished::None).await;
-    let remaining: Vec<String> = swept.remaining.iter().map(parallax_engine::Remaining::command).collect();
+    let remaining = swept.commands();
     for command in &remaining {
         sink.warn(format!("something could not be removed; {command}"));
     }
