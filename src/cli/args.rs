@@ -344,6 +344,16 @@ pub enum ImagesCommand {
         #[arg(long)]
         provision: bool,
     },
+    /// Remove built images that no present recipe makes, from the engine and from the cache.
+    ///
+    /// Each change of a recipe, or of this program, makes images with new tags; the old ones stay. Images that a container
+    /// uses stay, too, and so do cached files that were used in the last hour. Do not prune while another project's run
+    /// begins.
+    Prune {
+        /// Whose images.lock and recipes to go by.
+        #[arg(long, value_enum, default_value_t = LockOf::Auto)]
+        lock: LockOf,
+    },
     /// Build images by their recipes; no registry is asked.
     Build {
         /// Names as in images/images.lock; without any, all.

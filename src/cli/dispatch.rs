@@ -58,6 +58,13 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
                 })
                 .await
             }
+            ImagesCommand::Prune { lock } => {
+                let recipes = wiring::recipes(&project()?, lock)?;
+                session::watched(|sink, cancel| async move {
+                    wiring::images_prune(&recipes, sink, cancel).await.map(|text| say(&text))
+                })
+                .await
+            }
             ImagesCommand::Build { names, lock, provision } => {
                 let recipes = wiring::recipes(&project()?, lock)?;
                 session::watched(|sink, cancel| wiring::images_build(recipes, names, provision, sink, cancel)).await

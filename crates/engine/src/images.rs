@@ -1,11 +1,13 @@
 //! Images in the engine: inspect, load, save and pull.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use testcontainers::bollard::query_parameters::{
-    CreateImageOptionsBuilder, ImportImageOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
+    CreateImageOptionsBuilder, ImportImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptions,
+    RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::codec::{BytesCodec, FramedRead};
@@ -90,6 +92,27 @@ impl Engine {
         match self.docker.remove_image(reference, Some(options), None).await {
             Ok(_) => Ok(()),
             Err(error) if status(&error) == Some(404) => Ok(()),
+            Err(source) => Err(EngineError::Call { doing: format!("remove image {reference}"), source }),
+        }
+    }
+
+    /// The references of the images whose repository matches a pattern, as in `docker images PATTERN`; sorted.
+    pub async fn images_of(&self, pattern: &str) -> Result<Vec<String>, EngineError> {
+        let filters = HashMap::from([("reference", vec![pattern])]);
+        let options = ListImagesOptionsBuilder::default().filters(&filters).build();
+        let listed = self.docker.list_images(Some(options)).await;
+        let listed = listed.map_err(EngineError::call(format!("list the images {pattern}")))?;
+        let mut references: Vec<String> = listed.into_iter().flat_map(|it| it.repo_tags).collect();
+        references.sort();
+        Ok(references)
+    }
+
+    /// Removes an image unless a container uses it. Returns whether it is gone.
+    pub async fn remove_unused_image(&self, reference: &str) -> Result<bool, EngineError> {
+        match self.docker.remove_image(reference, None::<RemoveImageOptions>, None).await {
+            Ok(_) => Ok(true),
+            Err(error) if status(&error) == Some(404) => Ok(true),
+            Err(error) if status(&error) == Some(409) => Ok(false),
             Err(source) => Err(EngineError::Call { doing: format!("remove image {reference}"), source }),
         }
     }

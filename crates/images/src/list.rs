@@ -121,6 +121,28 @@ pub async fn build(
     obtain(&request, &wants, sink, cancel).await
 }
 
+/// A pattern of the references that built images have in the engine.
+pub const BUILT: &str = "parallax.local/*";
+
+/// The references of built images in `all` that no present recipe makes: other inputs made them earlier. If a recipe cannot
+/// be hashed now (its program is not built), no image of its name counts as old.
+pub fn outdated(lock: &Lock, binaries: &Path, cache: &Cache, all: &[String]) -> Vec<String> {
+    let mut current = BTreeSet::new();
+    let mut unknown = BTreeSet::new();
+    for entry in &lock.images {
+        match Prepared::new(lock, entry, binaries, cache) {
+            Ok(Some(prepared)) => drop(current.insert(prepared.tag)),
+            Ok(None) => {}
+            Err(_) => drop(unknown.insert(entry.name.value.clone())),
+        }
+    }
+    let name = |reference: &str| {
+        let path = reference.rsplit('/').next().unwrap_or_default();
+        path.split(':').next().unwrap_or_default().to_owned()
+    };
+    all.iter().filter(|it| !current.contains(*it) && !unknown.contains(&name(it))).cloned().collect()
+}
+
 /// Removes files from the cache that no present recipe makes, the oldest first, until at most `spare_bytes` of such
 /// files are left.
 pub fn prune(lock: &Lock, binaries: &Path, cache: &Cache, spare_bytes: u64) -> Result<Pruned, ImageError> {

@@ -145,6 +145,24 @@ pub async fn images_build(
     Ok(Exit::AsExpected)
 }
 
+/// Removes built images that no present recipe makes.
+pub async fn images_prune(recipes: &Recipes, sink: Sink, _cancel: CancellationToken) -> Result<String, CliError> {
+    let cache = Cache::open()?;
+    let lock = Lock::of(recipes, &cache)?;
+    let binaries = parallax_images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let engine = connected(&sink, false).await?;
+    let all = engine.images_of(parallax_images::BUILT).await.map_err(engine_error)?;
+    let (mut removed, mut used) = (0, 0);
+    for reference in parallax_images::outdated(&lock, &binaries, &cache, &all) {
+        let gone = engine.remove_unused_image(&reference).await.map_err(engine_error)?;
+        *(if gone { &mut removed } else { &mut used }) += 1;
+    }
+    let pruned = parallax_images::prune(&lock, &binaries, &cache, 0)?;
+    let kept = if used == 0 { String::new() } else { format!("; containers use {used} more") };
+    let megabytes = pruned.bytes / 1_000_000;
+    Ok(format!("{removed} images of the engine removed{kept}, and {megabytes} MB of the cache\n"))
+}
+
 /// Removes what killed runs left.
 pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     let engine = connected(&sink, false).await?;

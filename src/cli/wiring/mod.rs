@@ -11,7 +11,8 @@ mod unchanged;
 pub use at_once::at_once;
 pub use consent::{check_host_programs, recipes};
 pub use machine::{
-    before_anything, doctor, down, e2e, fresh_run_id, gc, images_build, images_fetch, images_list, reaper, remaining,
+    before_anything, doctor, down, e2e, fresh_run_id, gc, images_build, images_fetch, images_list, images_prune,
+    reaper, remaining,
 };
 pub use past::Past;
 pub use prints::{Prints, prints};

@@ -45,7 +45,7 @@ async fn a_search_that_failed_is_not_taken_for_an_empty_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("engine.sock");
     broken(&socket, 500);
-    let endpoint = Endpoint::given(&format!("unix://{}", socket.display()));
+    let endpoint = Endpoint::given(format!("unix://{}", socket.display()));
     let engine = Engine::connect(&endpoint).await.expect("it answers");
     // The ledger is empty, so only the search by label could find something.
     let swept = engine.sweep(&RunId::new("r1"), &[], Unfinished::None).await;

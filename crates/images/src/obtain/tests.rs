@@ -284,3 +284,18 @@ async fn a_fault_ends_the_others_and_leaves_nothing_half_done() {
     let left = fs::read_dir(machine.cache.root().join("tmp")).expect("listed").count();
     assert_eq!(left, 0);
 }
+
+#[tokio::test]
+async fn images_of_earlier_recipes_are_outdated_and_no_others() {
+    let machine = Machine::new(Registry::IsAway);
+    let built = machine.obtain(K3s::Built).await.expect("the built set is at hand");
+    assert!(!built.is_empty());
+    let lock = &machine.lock;
+    let rows = crate::list(lock, machine.folder.path(), &machine.cache, None).await.expect("is listed");
+    let current: Vec<String> = rows.iter().filter_map(|row| row.built.clone()).collect();
+    let old: Vec<String> =
+        current.iter().map(|it| format!("{}0", &it[..it.len() - 1])).filter(|it| !current.contains(it)).collect();
+    assert!(!old.is_empty());
+    let all: Vec<String> = current.iter().chain(&old).cloned().collect();
+    assert_eq!(crate::outdated(lock, machine.folder.path(), &machine.cache, &all), old);
+}
