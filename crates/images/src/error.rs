@@ -215,7 +215,7 @@ impl ImageError {
 
 /// The likely fix for a failed pull, chosen by what registry or engine said. Another image source helps in each case.
 fn pull_fix(why: &str) -> String {
-    const SIGNS: [(&[&str], &str); 4] = [
+    const SIGNS: &[(&[&str], &str)] = &[
         (
             &["toomanyrequests", "too many requests", "429"],
             "wait, or sign in by `docker login`: the registry limits how much one may pull without an account",
@@ -230,15 +230,13 @@ fn pull_fix(why: &str) -> String {
         ),
         (&["unexpected eof", "connection reset", "no answer within", "timeout"], "try again: the registry broke off"),
     ];
-    let why = why.to_lowercase();
-    let sign = SIGNS.iter().find(|(words, _)| words.iter().any(|word| why.contains(word)));
-    let first = sign.map_or("connect to a registry", |(_, fix)| fix);
+    let first = fix_of(SIGNS, why).unwrap_or("connect to a registry");
     format!("{first}; or `docker load` the image, or use `--k3s auto` or `--k3s built`, which build what has a recipe")
 }
 
 /// The likely fix for a failed build step, chosen by what its tool printed.
 fn step_fix(lines: &[String]) -> Option<String> {
-    const SIGNS: [(&[&str], &str); 6] = [
+    const SIGNS: &[(&[&str], &str)] = &[
         (&["no space left on device"], "free some disk space, or set PARALLAX_CACHE to a folder on a larger disk"),
         (
             &["do not match the hashes", "eintegrity"],
@@ -272,8 +270,13 @@ fn step_fix(lines: &[String]) -> Option<String> {
         ),
         (&["missing go.sum entry", "updates to go.mod needed"], "run `go mod tidy` in the recipe's module folder"),
     ];
-    let text = lines.join("\n").to_lowercase();
-    SIGNS.iter().find(|(signs, _)| signs.iter().any(|sign| text.contains(sign))).map(|(_, fix)| (*fix).to_owned())
+    fix_of(SIGNS, &lines.join("\n")).map(str::to_owned)
+}
+
+/// The fix beside the first group of signs of which the text, in any case, contains one.
+fn fix_of<'a>(signs: &[(&[&str], &'a str)], text: &str) -> Option<&'a str> {
+    let text = text.to_lowercase();
+    signs.iter().find(|(words, _)| words.iter().any(|word| text.contains(word))).map(|(_, fix)| *fix)
 }
 
 /// Formats `file:line:column`, as far as line and column are known.

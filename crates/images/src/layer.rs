@@ -19,7 +19,7 @@ const LAYER_DOMAIN: &str = "parallax layer 1";
 const IMAGE_DOMAIN: &str = "parallax image 1";
 /// The registry in the tags of built images. No such host exists, so an engine that lacks an image cannot pull a
 /// different one instead.
-const REGISTRY: &str = "parallax.local";
+pub(super) const REGISTRY: &str = "parallax.local";
 
 /// An image's recipe, with all hashes that are computed from it.
 #[derive(Debug)]

@@ -36,7 +36,7 @@ pub use binaries::beside_this_program;
 pub use cache::{Cache, Pruned, SPARE_BYTES};
 pub use embedded::Recipes;
 pub use error::ImageError;
-pub use list::{BUILT, Place, Row, build, list, outdated, prune};
+pub use list::{Place, Present, Row, build, list};
 pub use lock::{Entry, Lock, NODE};
 pub use obtain::{Obtained, Request, Want, obtain};
 pub use recipe::{Config, Recipe};

@@ -1,13 +1,13 @@
 //! The user's commands for images: list them, build them, and prune the cache.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
 use super::cache::{Cache, Pruned};
 use super::error::ImageError;
-use super::layer::{For, Prepared};
+use super::layer::{For, Prepared, REGISTRY};
 use super::lock::Lock;
 use super::obtain::{Obtained, Request, Want, obtain};
 use super::store::ImageStore;
@@ -121,39 +121,53 @@ pub async fn build(
     obtain(&request, &wants, sink, cancel).await
 }
 
-/// A pattern of the references that built images have in the engine.
-pub const BUILT: &str = "parallax.local/*";
-
-/// The references of built images in `all` that no present recipe makes: other inputs made them earlier. If a recipe cannot
-/// be hashed now (its program is not built), no image of its name counts as old.
-pub fn outdated(lock: &Lock, binaries: &Path, cache: &Cache, all: &[String]) -> Vec<String> {
-    let mut current = BTreeSet::new();
-    let mut unknown = BTreeSet::new();
-    for entry in &lock.images {
-        match Prepared::new(lock, entry, binaries, cache) {
-            Ok(Some(prepared)) => drop(current.insert(prepared.tag)),
-            Ok(None) => {}
-            Err(_) => drop(unknown.insert(entry.name.value.clone())),
-        }
-    }
-    let name = |reference: &str| {
-        let path = reference.rsplit('/').next().unwrap_or_default();
-        path.split(':').next().unwrap_or_default().to_owned()
-    };
-    all.iter().filter(|it| !current.contains(*it) && !unknown.contains(&name(it))).cloned().collect()
+/// What the present recipes make. It is read once, because megabytes are hashed for it.
+#[derive(Debug, Default)]
+pub struct Present {
+    /// References of built images.
+    tags: BTreeSet<String>,
+    /// Their files in the cache.
+    files: BTreeSet<PathBuf>,
+    /// Images whose recipe cannot be hashed now, because its program is not built.
+    unknown: BTreeSet<String>,
 }
 
-/// Removes files from the cache that no present recipe makes, the oldest first, until at most `spare_bytes` of such
-/// files are left.
-pub fn prune(lock: &Lock, binaries: &Path, cache: &Cache, spare_bytes: u64) -> Result<Pruned, ImageError> {
-    let mut keep = BTreeSet::new();
-    for entry in &lock.images {
-        // If a recipe cannot be hashed now (its program is not built), `keep` does not contain its files. Only their
-        // age protects them.
-        if let Ok(Some(prepared)) = Prepared::new(lock, entry, binaries, cache) {
-            keep.extend([For::Engine, For::Node].map(|of| prepared.archive(of)));
-            keep.extend(prepared.layers);
+impl Present {
+    /// Reads and hashes all recipes.
+    pub fn of(lock: &Lock, binaries: &Path, cache: &Cache) -> Self {
+        let mut present = Self::default();
+        for entry in &lock.images {
+            match Prepared::new(lock, entry, binaries, cache) {
+                Ok(Some(prepared)) => {
+                    present.files.extend([For::Engine, For::Node].map(|of| prepared.archive(of)));
+                    present.files.extend(prepared.layers);
+                    present.tags.insert(prepared.tag);
+                }
+                Ok(None) => {}
+                Err(_) => drop(present.unknown.insert(entry.name.value.clone())),
+            }
         }
+        present
     }
-    cache.prune(&keep, spare_bytes)
+
+    /// A pattern of the references that built images have in the engine.
+    pub fn pattern() -> String {
+        format!("{REGISTRY}/*")
+    }
+
+    /// The references of built images in `all` that no present recipe makes: other inputs made them earlier. No image of a
+    /// name whose recipe cannot be hashed counts as old.
+    pub fn outdated(&self, all: &[String]) -> Vec<String> {
+        let name = |reference: &str| {
+            let path = reference.rsplit('/').next().unwrap_or_default();
+            path.split(':').next().unwrap_or_default().to_owned()
+        };
+        all.iter().filter(|it| !self.tags.contains(*it) && !self.unknown.contains(&name(it))).cloned().collect()
+    }
+
+    /// Removes files from the cache that no present recipe makes, the oldest first, until at most `spare_bytes` of such
+    /// files are left. Only their age protects the files of a recipe that cannot be hashed.
+    pub fn prune(&self, cache: &Cache, spare_bytes: u64) -> Result<Pruned, ImageError> {
+        cache.prune(&self.files, spare_bytes)
+    }
 }

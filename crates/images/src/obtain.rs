@@ -108,7 +108,8 @@ async fn prepare(request: &Request<'_>, entry: &Entry) -> Result<Result<Option<P
 
 /// Removes old layers from the cache after a build has made new ones.
 fn tidy(request: &Request<'_>, sink: &Sink) {
-    match super::prune(request.lock, request.binaries, request.cache, SPARE_BYTES) {
+    let present = super::Present::of(request.lock, request.binaries, request.cache);
+    match present.prune(request.cache, SPARE_BYTES) {
         Ok(pruned) if pruned.files > 0 => {
             sink.note(format!("removed {} MB of unused layers from the image cache", pruned.bytes / 1_000_000));
         }

@@ -13,7 +13,7 @@ use crate::cli::printer::is_ci;
 use crate::cli::{CliError, Ended, Run, printer};
 use crate::run::{self, Machine, RunError};
 use parallax_engine::{Collected, Endpoint, Engine, RealSurroundings, StateDir, Surroundings as _};
-use parallax_images::{Cache, ImageStore, Lock, Place, Recipes};
+use parallax_images::{Cache, ImageStore, Lock, Place, Present, Recipes};
 use parallax_language::scenario::Span;
 use parallax_plan::Plan;
 use parallax_provision::{Standing, Use, ensure_tools};
@@ -151,13 +151,14 @@ pub async fn images_prune(recipes: &Recipes, sink: Sink, _cancel: CancellationTo
     let lock = Lock::of(recipes, &cache)?;
     let binaries = parallax_images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
     let engine = connected(&sink, false).await?;
-    let all = engine.images_of(parallax_images::BUILT).await.map_err(engine_error)?;
+    let all = engine.images_of(&Present::pattern()).await.map_err(engine_error)?;
+    let present = Present::of(&lock, &binaries, &cache);
     let (mut removed, mut used) = (0, 0);
-    for reference in parallax_images::outdated(&lock, &binaries, &cache, &all) {
+    for reference in present.outdated(&all) {
         let gone = engine.remove_unused_image(&reference).await.map_err(engine_error)?;
         *(if gone { &mut removed } else { &mut used }) += 1;
     }
-    let pruned = parallax_images::prune(&lock, &binaries, &cache, 0)?;
+    let pruned = present.prune(&cache, 0)?;
     let kept = if used == 0 { String::new() } else { format!("; containers use {used} more") };
     let megabytes = pruned.bytes / 1_000_000;
     Ok(format!("{removed} images of the engine removed{kept}, and {megabytes} MB of the cache\n"))

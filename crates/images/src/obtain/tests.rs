@@ -297,5 +297,5 @@ async fn images_of_earlier_recipes_are_outdated_and_no_others() {
         current.iter().map(|it| format!("{}0", &it[..it.len() - 1])).filter(|it| !current.contains(it)).collect();
     assert!(!old.is_empty());
     let all: Vec<String> = current.iter().chain(&old).cloned().collect();
-    assert_eq!(crate::outdated(lock, machine.folder.path(), &machine.cache, &all), old);
+    assert_eq!(crate::Present::of(lock, machine.folder.path(), &machine.cache).outdated(&all), old);
 }
