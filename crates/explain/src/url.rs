@@ -75,8 +75,7 @@ pub fn dissect(text: &str, now: OffsetDateTime) -> Result<Vec<Line>, String> {
     if !parameters.is_empty() {
         lines.push(("query", format!("signed too, unless added later: {}", parameters.join(", "))));
     }
-    let ends = get("X-Amz-Date").and_then(instant).zip(get("X-Amz-Expires").and_then(|it| it.parse::<u32>().ok()));
-    let ends = ends.and_then(|(at, valid)| at.checked_add(Duration::seconds(i64::from(valid))));
+    let ends = get("X-Amz-Date").and_then(instant).and_then(|at| validity(at, get("X-Amz-Expires"))).map(|it| it.1);
     lines.extend(hints(&Parts { text: text.trim(), host, pairs: &pairs, ends }));
     if url.scheme() == "http" {
         lines.push(("careful", "http: whoever sees the URL on its way may open it".to_owned()));
@@ -84,12 +83,17 @@ pub fn dissect(text: &str, now: OffsetDateTime) -> Result<Vec<Line>, String> {
     Ok(lines)
 }
 
+/// How long a URL is valid, and until when.
+fn validity(at: OffsetDateTime, expires: Option<&str>) -> Option<(Duration, OffsetDateTime)> {
+    let valid = Duration::seconds(i64::from(expires?.parse::<u32>().ok()?));
+    Some((valid, at.checked_add(valid)?))
+}
+
 fn times(date: Option<&str>, expires: Option<&str>, now: OffsetDateTime) -> Vec<Line> {
     let Some(at) = date.and_then(instant) else {
         return vec![("wrong", "X-Amz-Date is missing or damaged: the store will refuse it".to_owned())];
     };
-    let valid = expires.and_then(|it| it.parse::<u32>().ok()).map(|it| Duration::seconds(i64::from(it)));
-    let Some((valid, end)) = valid.and_then(|valid| Some((valid, at.checked_add(valid)?))) else {
+    let Some((valid, end)) = validity(at, expires) else {
         return vec![
             ("signed at", shown(at)),
             ("wrong", "X-Amz-Expires is missing or not a number: the store will refuse it".to_owned()),

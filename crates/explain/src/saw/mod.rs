@@ -161,8 +161,7 @@ fn query_of(saw: &Saw, url: &str) -> (String, Vec<&'static str>) {
     };
     let own =
         |pair: &&str| pair.to_lowercase().starts_with("x-amz-") && !pair.to_lowercase().starts_with("x-amz-checksum");
-    let signature = query.split('&').find(|it| it.to_lowercase().starts_with("x-amz-signature="));
-    let value = signature.and_then(|it| it.split_once('=')).map(|(_, value)| value).unwrap_or_default();
+    let value = read::signature(query).and_then(|it| it.split_once('=')).map(|(_, value)| value).unwrap_or_default();
     if value.len() == SIGNATURE_LENGTH && value.bytes().all(|it| it.is_ascii_hexdigit()) {
         return (query.to_owned(), Vec::new());
     }

@@ -89,8 +89,13 @@ pub fn is_answered(text: &str, url: &str) -> bool {
 
 /// Whether a request has the signature of this URL.
 fn is_of(saw: &Saw, url: &str) -> bool {
-    let signature = url.split(['?', '&']).find(|it| it.to_lowercase().starts_with("x-amz-signature="));
-    saw.query.as_ref().zip(signature).is_some_and(|(query, signature)| query.contains(signature))
+    let query = url.split_once('?').map(|(_, query)| query).unwrap_or_default();
+    saw.query.as_deref().zip(signature(query)).is_some_and(|(seen, signature)| seen.contains(signature))
+}
+
+/// The parameter of a query that is its signature, with its name.
+pub(super) fn signature(query: &str) -> Option<&str> {
+    query.split('&').find(|it| it.to_lowercase().starts_with("x-amz-signature="))
 }
 
 /// `mc admin trace -v` prints a block of lines for each request. Each line starts with the host or the node's name.
