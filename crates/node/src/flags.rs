@@ -53,18 +53,46 @@ impl Command {
     /// Its name on the command line, and the config file that it reads.
     fn name_and_config(&self) -> (&'static str, &str) {
         match self {
-            Self::Server(it) => ("server", &it.config),
-            Self::Agent(it) => ("agent", &it.config),
+            Self::Server(it) => ("server", &it.common.config),
+            Self::Agent(it) => ("agent", &it.common.config),
         }
     }
+}
+
+// What a server and an agent have in common. A doc comment here would become the text of their `--help`.
+#[derive(Debug, Args)]
+struct Common {
+    /// Config file with the same names as these flags; flags override it, lists are joined.
+    #[arg(long, short = 'c', default_value = paths::CONFIG)]
+    config: String,
+    /// Argument for the kubelet.
+    #[arg(long)]
+    kubelet_arg: Vec<Argument>,
+    /// Argument for kube-proxy.
+    #[arg(long)]
+    kube_proxy_arg: Vec<Argument>,
+    /// containerd's snapshotter.
+    #[arg(long, default_value = "overlayfs")]
+    snapshotter: Snapshotter,
+    /// `resolv.conf` for pods with dnsPolicy Default, and for CoreDNS.
+    #[arg(long)]
+    resolv_conf: Option<String>,
+    /// Name of the node; by default the host name.
+    #[arg(long)]
+    node_name: Option<String>,
+    /// Secret with which agents join. At a server without one, none can join.
+    #[arg(long, short = 't')]
+    token: Option<String>,
+    /// File that contains the secret.
+    #[arg(long)]
+    token_file: Option<String>,
 }
 
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
 struct Server {
-    /// Config file with the same names as these flags; flags override it, lists are joined.
-    #[arg(long, short = 'c', default_value = paths::CONFIG)]
-    config: String,
+    #[command(flatten)]
+    common: Common,
     /// Do not deploy these parts: coredns, servicelb, traefik, local-storage, metrics-server.
     #[arg(long, value_delimiter = ',', value_parser = ["coredns", "local-storage", "metrics-server", "servicelb", "traefik"])]
     disable: Vec<String>,
@@ -80,12 +108,6 @@ struct Server {
     /// Argument for kube-scheduler.
     #[arg(long)]
     kube_scheduler_arg: Vec<Argument>,
-    /// Argument for the kubelet.
-    #[arg(long)]
-    kubelet_arg: Vec<Argument>,
-    /// Argument for kube-proxy.
-    #[arg(long)]
-    kube_proxy_arg: Vec<Argument>,
     /// Mode of the kubeconfig, octal.
     #[arg(long, default_value = "0600", value_parser = octal)]
     write_kubeconfig_mode: u32,
@@ -101,21 +123,6 @@ struct Server {
     /// Domain of the cluster.
     #[arg(long, default_value = "cluster.local")]
     cluster_domain: String,
-    /// containerd's snapshotter.
-    #[arg(long, default_value = "overlayfs")]
-    snapshotter: Snapshotter,
-    /// `resolv.conf` for CoreDNS and for pods with dnsPolicy Default.
-    #[arg(long)]
-    resolv_conf: Option<String>,
-    /// Name of the node; by default the host name.
-    #[arg(long)]
-    node_name: Option<String>,
-    /// Secret with which agents join; without one, none can join.
-    #[arg(long, short = 't')]
-    token: Option<String>,
-    /// File that contains the secret.
-    #[arg(long)]
-    token_file: Option<String>,
     /// Accepted and without effect: this image has no network policy controller.
     #[arg(long)]
     disable_network_policy: bool,
@@ -130,33 +137,11 @@ struct Server {
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
 struct Agent {
-    /// Config file with the same names as these flags; flags override it, lists are joined.
-    #[arg(long, short = 'c', default_value = paths::CONFIG)]
-    config: String,
+    #[command(flatten)]
+    common: Common,
     /// URL of the apiserver: `https://name:6443`. Kubelet and kube-proxy use it as it is.
     #[arg(long, short = 's')]
     server: Option<String>,
-    /// Secret of the cluster.
-    #[arg(long, short = 't')]
-    token: Option<String>,
-    /// File that contains the secret.
-    #[arg(long)]
-    token_file: Option<String>,
-    /// Argument for the kubelet.
-    #[arg(long)]
-    kubelet_arg: Vec<Argument>,
-    /// Argument for kube-proxy.
-    #[arg(long)]
-    kube_proxy_arg: Vec<Argument>,
-    /// containerd's snapshotter.
-    #[arg(long, default_value = "overlayfs")]
-    snapshotter: Snapshotter,
-    /// `resolv.conf` for pods with dnsPolicy Default.
-    #[arg(long)]
-    resolv_conf: Option<String>,
-    /// Name of the node; by default the host name.
-    #[arg(long)]
-    node_name: Option<String>,
     /// Taint with which the node registers: `key=value:NoSchedule`.
     #[arg(long)]
     node_taint: Vec<String>,
@@ -239,8 +224,8 @@ fn settle(given: Command, read: Read<'_>) -> Result<Settings, FlagsError> {
 
 /// The secret that agents and their server share, from the flag or the file. Of k3s's long form,
 /// `K10<hash>::<user>:<password>`, only the password is used.
-fn token(given: Option<String>, file: Option<String>, read: Read<'_>) -> Result<Option<String>, FlagsError> {
-    let text = match (given, file) {
+fn token(given: &Common, read: Read<'_>) -> Result<Option<String>, FlagsError> {
+    let text = match (given.token.clone(), given.token_file.clone()) {
         (None, None) => return Ok(None),
         (Some(_), Some(_)) => {
             return Err(FlagsError::Contradiction("--token and --token-file exclude each other".to_owned()));
@@ -268,15 +253,12 @@ fn settle_agent(given: Agent, read: Read<'_>) -> Result<Settings, FlagsError> {
     if !server.starts_with("https://") {
         return Err(FlagsError::Contradiction(format!("--server {server} is not a URL that begins with https://")));
     }
-    let token = token(given.token, given.token_file, read)?.ok_or_else(|| required("token"))?;
+    let token = token(&given.common, read)?.ok_or_else(|| required("token"))?;
     let mut line = Line::try_parse_from(["k3s", "server"])?;
     // An agent has the defaults of a server for everything that k3s's agents learn from their server.
     let Command::Server(defaults) = &mut line.command else { unreachable!("the subcommand is `server`") };
-    defaults.kubelet_arg = given.kubelet_arg;
-    defaults.kube_proxy_arg = given.kube_proxy_arg;
-    defaults.snapshotter = given.snapshotter;
-    defaults.resolv_conf = given.resolv_conf;
-    defaults.node_name = given.node_name;
+    // An agent joins with its token. Only a server admits others with one.
+    defaults.common = Common { token: None, token_file: None, ..given.common };
     let joined = Join { server: server.trim_end_matches('/').to_owned(), token, taints: given.node_taint };
     Ok(Settings { join: Some(joined), ..settle(line.command, read)? })
 }
@@ -297,6 +279,7 @@ fn settle_server(given: Server, read: Read<'_>) -> Result<Settings, FlagsError> 
             given.cluster_cidr, given.service_cidr
         )));
     }
+    let token = token(&given.common, read)?;
     let disabled = |part: &str| given.disable.iter().any(|name| name == part);
     Ok(Settings {
         coredns: !disabled("coredns"),
@@ -305,17 +288,17 @@ fn settle_server(given: Server, read: Read<'_>) -> Result<Settings, FlagsError> 
         apiserver: given.kube_apiserver_arg,
         controller_manager: given.kube_controller_manager_arg,
         scheduler: given.kube_scheduler_arg,
-        kubelet: given.kubelet_arg,
-        proxy: given.kube_proxy_arg,
+        kubelet: given.common.kubelet_arg,
+        proxy: given.common.kube_proxy_arg,
         kubeconfig_mode: given.write_kubeconfig_mode,
         cluster_range: given.cluster_cidr,
         service_range: given.service_cidr,
         cluster_dns,
         cluster_domain: given.cluster_domain,
-        snapshotter: given.snapshotter,
-        resolv_conf: given.resolv_conf,
-        node_name: given.node_name,
-        token: token(given.token, given.token_file, read)?,
+        snapshotter: given.common.snapshotter,
+        resolv_conf: given.common.resolv_conf,
+        node_name: given.common.node_name,
+        token,
         join: None,
     })
 }

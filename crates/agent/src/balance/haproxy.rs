@@ -57,8 +57,7 @@ impl Haproxy {
 
     /// Serves no certificate any more.
     pub(super) async fn no_certificate(&self) -> Result<()> {
-        self.order(&format!("del ssl crt-list {LIST} {CERTIFICATE}"), Expected::Text("deleted")).await?;
-        self.order(&format!("del ssl cert {CERTIFICATE}"), Expected::Text("deleted")).await
+        self.delete_certificate("deleted").await
     }
 
     /// Forgets what an earlier controller left, if there was one: nothing listens, and no certificate is served.
@@ -66,8 +65,13 @@ impl Haproxy {
         for port in ports {
             self.close(*port).await?;
         }
-        self.order(&format!("del ssl crt-list {LIST} {CERTIFICATE}"), Expected::Text("")).await?;
-        self.order(&format!("del ssl cert {CERTIFICATE}"), Expected::Text("")).await
+        self.delete_certificate("").await
+    }
+
+    /// Takes the certificate off the list, and then out of memory. Each answer must contain the text.
+    async fn delete_certificate(&self, answer: &'static str) -> Result<()> {
+        self.order(&format!("del ssl crt-list {LIST} {CERTIFICATE}"), Expected::Text(answer)).await?;
+        self.order(&format!("del ssl cert {CERTIFICATE}"), Expected::Text(answer)).await
     }
 
     /// Sends the requests of a port to a node port.
