@@ -1,4 +1,4 @@
-//! What all rows stand on: the harness, the engine's socket, and where the user's cache is.
+//! What every row needs: the harness, the engine's socket, and the path of the user's cache.
 
 use std::path::{Path, PathBuf};
 
@@ -13,14 +13,14 @@ pub(crate) struct Bench {
     pub(crate) program: PathBuf,
     /// The engine's socket.
     pub(crate) socket: PathBuf,
-    /// The cache of images, which runs share.
+    /// The image cache, which all runs share.
     pub(crate) cache: PathBuf,
 }
 
 impl Bench {
     pub(crate) fn new(program: &Path) -> Result<Self> {
         let program = program.canonicalize().with_context(|| format!("failed to find {}", program.display()))?;
-        // Namespaces, mounts and other users' processes: each is one row's fault or more.
+        // Most rows need root: they use namespaces, mounts and the processes of other users.
         ensure!(rustix::process::geteuid().is_root(), "the faults are brought about as root");
         let host = docker(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"])?;
         let host = host.trim();
@@ -30,7 +30,7 @@ impl Bench {
     }
 }
 
-/// The user's cache, as the harness finds it.
+/// Finds the user's cache in the same way as the harness.
 fn cache() -> Result<PathBuf> {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let below = |path: PathBuf| path.join("parallax");

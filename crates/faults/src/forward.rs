@@ -1,5 +1,5 @@
-//! A socket that leads to the engine's, as `ssh -L` or socat forward one: for whoever may not open the engine's own, and for a
-//! machine that is not the engine's.
+//! A socket that forwards to the engine's socket, as `ssh -L` or socat does. It is for processes that may not open
+//! the engine's own socket, and for a program that runs as if on another machine.
 
 use std::fs::Permissions;
 use std::io::{Read, Write};
@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-/// Forwards each connection to `at` until this process ends; anybody may connect. Gives the name as in `DOCKER_HOST`.
+/// Forwards each connection to `at` until this process ends. Any user may connect. Returns the address as
+/// `DOCKER_HOST` takes it.
 pub(crate) fn forward(at: &Path, engine: PathBuf) -> Result<String> {
     let listener = UnixListener::bind(at).with_context(|| format!("failed to listen at {}", at.display()))?;
     std::fs::set_permissions(at, Permissions::from_mode(0o666))?;
     std::thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
-            // One that cannot be led on is closed, which its client sees.
+            // If the engine cannot be reached, the connection is dropped, and the client sees that it closes.
             if let Ok(server) = UnixStream::connect(&engine) {
                 join(client, server);
             }
@@ -25,7 +26,7 @@ pub(crate) fn forward(at: &Path, engine: PathBuf) -> Result<String> {
     Ok(format!("unix://{}", at.display()))
 }
 
-/// Carries both ways, and hands on that one side has said all.
+/// Copies bytes in both directions. When one side ends its output, the other side sees the end.
 fn join(client: UnixStream, server: UnixStream) {
     let (Ok(from_client), Ok(from_server)) = (client.try_clone(), server.try_clone()) else { return };
     std::thread::spawn(move || carry(from_client, server));
@@ -39,7 +40,7 @@ fn carry(mut from: UnixStream, mut to: UnixStream) {
             break;
         }
     }
-    // It may be closed already.
+    // The connection may be closed already.
     drop(to.shutdown(Shutdown::Write));
 }
 

@@ -1,4 +1,5 @@
-//! What a run has left behind, as the engine's own client and `/proc` show it: witnesses that are independent of the code under test.
+//! Finds what a run has left behind. It asks the engine's own client and `/proc`, which are independent of the code
+//! under test.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,19 +8,20 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-/// Runs the engine's client and gives what it prints.
+/// Runs the engine's client and returns its standard output.
 pub(crate) fn docker(args: &[&str]) -> Result<String> {
     let output = Command::new("docker").args(args).output().context("failed to start the client `docker`")?;
     ensure!(output.status.success(), "docker {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Containers, networks and volumes of a run as `KIND NAME`: those that carry its label, and those with its id in their name.
+/// The containers, networks and volumes of a run as `KIND NAME`: those with the run's label, and those with its id in
+/// their name.
 pub(crate) fn objects(run: &str) -> Result<BTreeSet<String>> {
     objects_by(run, docker)
 }
 
-/// The same, of an engine that is asked otherwise.
+/// Like [`objects`], with another way to call the engine's client.
 pub(crate) fn objects_by(run: &str, docker: impl Fn(&[&str]) -> Result<String>) -> Result<BTreeSet<String>> {
     let lists: [(&str, &[&str]); 3] = [
         ("container", &["ps", "--all", "--no-trunc", "--format", "{{.Names}}"]),
@@ -36,12 +38,12 @@ pub(crate) fn objects_by(run: &str, docker: impl Fn(&[&str]) -> Result<String>) 
     Ok(found)
 }
 
-/// Processes whose command line names a run: its reaper, or what it started.
+/// The processes whose command line contains a run's id: its reaper and what the run started.
 pub(crate) fn processes(run: &str) -> BTreeSet<String> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let of = entries.filter_map(|entry| {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        // What has ended and waits to be reaped has no command line.
+        // A zombie has no command line.
         let words = fs::read(entry.path().join("cmdline")).ok()?;
         let words = String::from_utf8_lossy(&words).replace('\0', " ");
         words.contains(run).then(|| format!("process {pid} {}", words.trim()))
@@ -54,7 +56,7 @@ pub(crate) fn reaper(run: &str) -> Option<i32> {
     processes(run).iter().find(|it| it.contains(&format!(" reaper {run} ")))?.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Whether a run's ledger says that there is nothing of it any more: by its mark, or by being gone.
+/// Whether a run's ledger shows that nothing of the run is left: it has the mark `swept`, or the ledger is gone.
 pub(crate) fn is_swept(state: &Path, run: &str) -> bool {
     let folder = ledger(state, run);
     !folder.exists() || folder.join("swept").exists()

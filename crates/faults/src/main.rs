@@ -1,6 +1,6 @@
-//! What `cargo xtask faults` does: each row of the table in `docs/reliability.md` is a fault that is brought about for real while
-//! the built harness runs. A row declares what is right (the exit code, words that are said, nothing left behind), and the command
-//! is red where a row was otherwise.
+//! Implements `cargo xtask faults`. Each row of the table in `docs/reliability.md` is a real fault, which this
+//! program causes while the built harness runs. A row declares the right result: the exit code, words in the output,
+//! and nothing left behind. The command fails if a row differs from what it declares.
 
 mod bench;
 mod forward;
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether every row that ran was as declared.
+/// Returns whether every row that ran was as declared.
 fn run(cli: &Cli) -> Result<bool> {
     let chosen = |row: &&Row| cli.filter.is_empty() || cli.filter.iter().any(|part| row.name.contains(part.as_str()));
     let all = rows::all();
@@ -66,7 +66,7 @@ fn run(cli: &Cli) -> Result<bool> {
     let mut wrong = 0;
     for row in rows {
         say(&format!("{}: {}", row.name, row.fault));
-        // A row that cannot be brought about is red as one that is otherwise; the rows after it say what they have to say.
+        // A fault that cannot be caused counts as a failed row. The rows after it still run.
         let judged = match (row.run)(&bench, row) {
             Ok(seen) if seen.is_empty() => vec![Err("the fault never came about".to_owned())],
             Ok(seen) => seen.iter().map(|it| row.judge(it)).collect(),
@@ -94,7 +94,7 @@ fn run(cli: &Cli) -> Result<bool> {
     Ok(true)
 }
 
-/// Puts the lines into the page's table.
+/// Writes the lines into the page's table.
 fn write(path: &Path, all: &[Row], lines: &[Line]) -> Result<()> {
     let page = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
     let names: Vec<&str> = all.iter().map(|row| row.name).collect();
@@ -102,8 +102,8 @@ fn write(path: &Path, all: &[Row], lines: &[Line]) -> Result<()> {
     std::fs::write(path, page).with_context(|| format!("failed to write {}", path.display()))
 }
 
-/// A line for whoever waits.
+/// Prints a line of progress.
 fn say(line: &str) {
-    // Nobody may be there to read it; that is no reason to stop.
+    // The reader may have closed the pipe. That is no reason to stop.
     drop(writeln!(std::io::stdout(), "{line}"));
 }

@@ -1,4 +1,4 @@
-//! The table within its page, between two marks; what stands around it is written by hand.
+//! Replaces the table in the page, between two marks. The text outside the marks is written by hand.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -13,13 +13,13 @@ pub(crate) struct Line {
     pub(crate) name: String,
     /// What goes wrong.
     pub(crate) fault: String,
-    /// When it was brought about.
+    /// When the fault was caused.
     pub(crate) when: String,
-    /// How the harness ended.
+    /// The exit code of the harness, or `SIGKILL`.
     pub(crate) exit: String,
-    /// One line of what it said.
+    /// One line of its output.
     pub(crate) said: String,
-    /// What it left.
+    /// What it left behind.
     pub(crate) left: String,
 }
 
@@ -31,8 +31,8 @@ impl Line {
     }
 }
 
-/// The page with these lines in place of those of the same rows. Lines of rows that did not run stay; those of rows that are no
-/// more go; all come in the order of `names`.
+/// Returns the page with these lines in place of the old lines of the same rows. The lines of rows that did not run
+/// stay. The lines of rows that no longer exist are removed. The order is that of `names`.
 pub(crate) fn with(page: &str, names: &[&str], lines: &[Line]) -> Result<String> {
     let (before, rest) = page.split_once(BEGIN).with_context(|| format!("it lacks the mark {BEGIN}"))?;
     let (old, after) = rest.split_once(END).with_context(|| format!("it lacks the mark {END}"))?;
@@ -53,7 +53,7 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }
 
-/// What a program said, as it was said.
+/// Formats a program's output as code.
 fn code(text: &str) -> String {
     if text.contains('`') { format!("`` {} ``", cell(text)) } else { format!("`{}`", cell(text)) }
 }

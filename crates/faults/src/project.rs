@@ -1,4 +1,4 @@
-//! A project of one row's own, and runs in it.
+//! A project for one row only, and runs in it.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
@@ -17,19 +17,19 @@ use crate::bench::Bench;
 use crate::left;
 use crate::row::Seen;
 
-/// Longer than any run here takes on a busy machine.
+/// Longer than any run of a row takes on a busy machine.
 const RUN_WITHIN: Duration = Duration::from_mins(5);
-/// What another process does is known by its effect alone; so often it is looked for.
+/// The interval between two checks for an effect of another process.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// A folder with scenarios, ledgers of its own, and the reports of its runs.
+/// A folder with scenarios, its own ledgers, and the reports of its runs.
 #[derive(Debug)]
 pub(crate) struct Project {
     folder: TempDir,
 }
 
 impl Project {
-    /// With one scenario.
+    /// Creates a project with one scenario.
     pub(crate) fn of(name: &str, text: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("parallax-faults-").tempdir().context("no temporary folder")?;
         let project = Self { folder };
@@ -38,7 +38,7 @@ impl Project {
         Ok(project)
     }
 
-    /// Gives it recipes of its own, which begin as ours.
+    /// Gives the project its own recipes, which start as a copy of the repository's.
     pub(crate) fn own_images(&self) -> Result<()> {
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images"), &self.path("images"))
     }
@@ -47,12 +47,13 @@ impl Project {
         self.folder.path().join(inside)
     }
 
-    /// Where its runs' ledgers are.
+    /// The folder of its runs' ledgers.
     pub(crate) fn state(&self) -> PathBuf {
         self.path("state")
     }
 
-    /// A command in this project, with ledgers of its own and without what a caller's shell says of terminals and CI.
+    /// A command in this project with the project's own ledgers. It does not get the caller's environment variables
+    /// for terminals and CI.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.folder.path()).env("XDG_STATE_HOME", self.state()).stdin(Stdio::null());
@@ -62,20 +63,21 @@ impl Project {
         command
     }
 
-    /// `parallax` with arguments.
+    /// A command that runs `parallax` with these arguments.
     pub(crate) fn parallax(&self, bench: &Bench, args: &[&str]) -> Command {
         let mut command = self.command(&bench.program);
         command.args(args);
         command
     }
 
-    /// Starts `parallax e2e` with the node that is built from its parts: the same everywhere.
+    /// Starts `parallax e2e` with the node that is built from its parts, because that node is the same on every
+    /// machine.
     pub(crate) fn e2e(&self, bench: &Bench, args: &[&str]) -> Result<Run> {
         Run::start(self.parallax(bench, &[E2E, args].concat()), self)
     }
 
-    /// `parallax e2e` in a mount namespace of its own, in which a small file system is mounted at `at`. `prepare` is a line of
-    /// shell that runs there first.
+    /// A command that runs `parallax e2e` in its own mount namespace, where a small file system is mounted at `at`.
+    /// `prepare` is shell code that runs there first.
     pub(crate) fn e2e_on_small(&self, bench: &Bench, at: &Path, size: &str, prepare: &str) -> Result<Command> {
         fs::create_dir_all(at)?;
         let script = format!("mount -t tmpfs -o size={size},mode=700 tmpfs \"$AT\" && {prepare} exec \"$@\"");
@@ -84,7 +86,8 @@ impl Project {
         Ok(command)
     }
 
-    /// A line of shell in namespaces of its own, which is to end with `exec "$@"`: what is run there comes as arguments.
+    /// A shell command in its own namespaces. It must end with `exec "$@"`: the program to run there comes as
+    /// arguments.
     pub(crate) fn within(&self, namespaces: &[&str], script: &str) -> Command {
         let mut command = self.command("unshare");
         command.args(namespaces).args(["--propagation", "private", "sh", "-c", script, "sh"]);
@@ -92,7 +95,7 @@ impl Project {
     }
 }
 
-/// How every run is started.
+/// The arguments that start every run.
 const E2E: &[&str] = &["e2e", "--k3s", "built"];
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -109,7 +112,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A run under way. Dropping it kills it, and its reaper cleans.
+/// A run in progress. Dropping it kills the run, and then its reaper cleans up.
 #[derive(Debug)]
 pub(crate) struct Run {
     child: Child,
@@ -123,7 +126,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Starts a prepared command, and learns the run's id from its first lines.
+    /// Starts a prepared command, and reads the run's id from its first lines.
     pub(crate) fn start(mut command: Command, project: &Project) -> Result<Self> {
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.with_context(|| format!("failed to start {}", command.get_program().display()))?;
@@ -131,7 +134,7 @@ impl Run {
         if let Some(stderr) = child.stderr.take() {
             std::thread::spawn(move || {
                 for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                    // Nobody may listen any more; the pipe must be read all the same.
+                    // The receiver may be gone. The pipe must still be read, or the harness blocks.
                     drop(said.send(line));
                 }
             });
@@ -153,7 +156,7 @@ impl Run {
         Ok(run)
     }
 
-    /// Waits for a line that holds `part`.
+    /// Waits for a line that contains `part`.
     pub(crate) fn wait_for(&mut self, part: &str) -> Result<String> {
         let deadline = Instant::now() + RUN_WITHIN;
         loop {
@@ -167,35 +170,36 @@ impl Run {
         }
     }
 
-    /// Whether the record holds an event of a step: `step-ended`, say. That one began is shown and not recorded.
+    /// Whether the record holds an event of a step, for example `step-ended`. The start of a step is shown and not
+    /// recorded.
     pub(crate) fn has(&self, event: &str, step: &str) -> bool {
         let text = fs::read_to_string(self.folder.join("record.jsonl")).unwrap_or_default();
-        // The last line may not be whole yet.
+        // The last line may be incomplete.
         let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let mut of_step = events.filter(|it| it["event"][event]["step"] == step);
         of_step.next().is_some()
     }
 
-    /// Waits for a step's beginning or end.
+    /// Waits until the record holds an event of a step.
     pub(crate) fn wait_for_step(&mut self, event: &str, step: &str) -> Result<()> {
         let came = eventually(Duration::from_mins(3), || self.has(event, step));
         ensure!(came, "{event} of {step} did not come:\n{}", self.said_so_far());
         Ok(())
     }
 
-    /// What it has said, for an error.
+    /// Its output so far, for an error.
     fn said_so_far(&mut self) -> String {
         self.heard.extend(self.lines.try_iter());
         self.heard.join("\n")
     }
 
-    /// How many objects its ledger names.
+    /// The number of entries in its ledger.
     pub(crate) fn entries(&self) -> usize {
         let text = fs::read_to_string(left::ledger(&self.state, &self.id).join("ledger.jsonl"));
         text.map_or(0, |text| text.matches('\n').count())
     }
 
-    /// The engine's name of the node of its only cluster.
+    /// The engine's name of the node of the run's only cluster.
     pub(crate) fn node(&self) -> Result<String> {
         let label = format!("label=io.parallax.run={}", self.id);
         let what = "label=io.parallax.what=c1-node";
@@ -208,12 +212,12 @@ impl Run {
         kill_process(Pid::from_child(&self.child), signal).context("failed to signal the harness")
     }
 
-    /// Whether it has ended.
+    /// Whether the run has ended.
     pub(crate) fn has_ended(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_some())
     }
 
-    /// Waits for its end, and for its reaper's, and looks for what is left.
+    /// Waits until the run and its reaper have ended, and then looks for what is left.
     pub(crate) fn end(mut self, when: &str) -> Result<Seen> {
         let mut status = None;
         eventually(RUN_WITHIN, || {
@@ -233,7 +237,7 @@ impl Run {
         Ok(seen)
     }
 
-    /// What is left of it now.
+    /// What is left of the run now.
     pub(crate) fn left(&self) -> Result<std::collections::BTreeSet<String>> {
         let mut left = left::objects(&self.id)?;
         left.extend(left::processes(&self.id));
@@ -243,7 +247,7 @@ impl Run {
         Ok(left)
     }
 
-    /// A text without what differs from run to run.
+    /// Removes from a text what differs from run to run.
     pub(crate) fn plain(&self, text: &str) -> String {
         plain(text, &self.id, self.state.parent().unwrap_or(Path::new("/nowhere")))
     }
@@ -256,7 +260,7 @@ impl Drop for Run {
     }
 }
 
-/// Waits for what another process does: there is nothing to await but its effect.
+/// Waits for an effect of another process. There is no event to wait for, so it checks again and again.
 pub(crate) fn eventually(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + within;
     while !holds() {
@@ -268,7 +272,7 @@ pub(crate) fn eventually(within: Duration, mut holds: impl FnMut() -> bool) -> b
     true
 }
 
-/// Runs a command to its end: its code, and all that it said, as it said it.
+/// Runs a command to its end. Returns its exit code and its complete output.
 pub(crate) fn ran(mut command: Command) -> Result<(Option<i32>, String)> {
     let output = command.stdin(Stdio::null()).output();
     let output = output.with_context(|| format!("failed to start {}", command.get_program().display()))?;
@@ -278,12 +282,12 @@ pub(crate) fn ran(mut command: Command) -> Result<(Option<i32>, String)> {
 
 fn read(mut from: impl Read) -> String {
     let mut text = Vec::new();
-    // What came before a pipe broke was said.
+    // What was read before an error is output too.
     drop(from.read_to_end(&mut text));
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// A text without the run's id, its folder and its times.
+/// Replaces the run's id, its folder and its times in a text.
 fn plain(text: &str, id: &str, folder: &Path) -> String {
     let mut plain = String::new();
     let text = text.replace(id, "RUN").replace(&folder.display().to_string(), "PROJECT");

@@ -1,4 +1,4 @@
-//! A row of the table: a fault, and what is right.
+//! A row of the table: a fault and the right result.
 
 use std::collections::BTreeSet;
 
@@ -7,37 +7,37 @@ use anyhow::Result;
 use crate::bench::Bench;
 use crate::page::Line;
 
-/// A fault, how it is brought about, and what is right then.
+/// A fault, how to cause it, and the right result.
 pub(crate) struct Row {
     /// A short name.
     pub(crate) name: &'static str,
     /// What goes wrong, for a reader of the table.
     pub(crate) fault: &'static str,
-    /// The code that is right; none where SIGKILL ends the harness.
+    /// The right exit code. `None` if SIGKILL ends the harness.
     pub(crate) code: Option<i32>,
-    /// What must be said. The line of the table is the first that holds the first of these.
+    /// Texts that the output must contain. The table shows the first line that contains the first of them.
     pub(crate) says: &'static [&'static str],
-    /// Brings it about, once or more often.
+    /// Causes the fault, once or several times.
     pub(crate) run: fn(&Bench, &Row) -> Result<Vec<Seen>>,
 }
 
-/// What was seen of a fault.
+/// What was observed after a fault.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// When it was brought about.
+    /// When the fault was caused.
     pub(crate) when: String,
-    /// How the harness ended; none after a signal.
+    /// The exit code of the harness. `None` if a signal ended it.
     pub(crate) code: Option<i32>,
-    /// All that was said, by the harness or by `gc` after it, without what differs from run to run.
+    /// The complete output of the harness, or of `gc` after it, without what differs from run to run.
     pub(crate) text: String,
-    /// What was left: containers, networks, volumes, processes, ledgers.
+    /// What was left behind: containers, networks, volumes, processes, ledgers.
     pub(crate) left: BTreeSet<String>,
-    /// What else was not as it must be.
+    /// Other differences from what the row declares.
     pub(crate) wrong: Vec<String>,
 }
 
 impl Row {
-    /// The line of the table, or all that is otherwise than declared.
+    /// Returns the line of the table, or all differences from what the row declares.
     pub(crate) fn judge(&self, seen: &Seen) -> Result<Line, String> {
         let mut wrong = seen.wrong.clone();
         if seen.code != self.code {
@@ -64,7 +64,7 @@ impl Row {
     }
 }
 
-/// A line without the time and the kind that stand before it while a run is under way.
+/// Removes the time and the kind from the start of a line, which the harness prints while a run is in progress.
 fn words(line: &str) -> &str {
     let line = line.trim();
     ["  note  ", "  warning  ", "  FAILED: "]

@@ -1,4 +1,4 @@
-//! What lives beside a run: a second run of its project, and a `gc` that cannot see whose it is.
+//! What happens next to a run: a second run of its project, and a `gc` that cannot see which process owns the run.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,14 +16,14 @@ use crate::left::{self, docker};
 use crate::project::{Project, ran};
 use crate::row::{Row, Seen};
 
-/// Whoever owns nothing.
+/// The user id of `nobody`, who owns no files.
 const NOBODY: &str = "65534";
-/// More than the day for which `gc` spares what it cannot see.
+/// More than one day. For one day `gc` spares the objects of a run whose process it cannot see.
 const CLOCK_IS_OFF: Duration = Duration::from_hours(25);
-/// Looks for other processes where others' are hidden, as a user who may look at none of root's.
+/// Runs a program as a user who cannot see root's processes in `/proc`.
 const HIDDEN: &str = "mount -t proc -o hidepid=2 proc /proc && \
     exec setpriv --reuid \"$NOBODY\" --regid \"$NOBODY\" --clear-groups \"$@\"";
-/// Another machine, as far as a program can tell: its name, its boot, its own id.
+/// Simulates another machine: a different host name, boot id and machine id.
 const ELSEWHERE: &str = "echo elsewhere > /proc/sys/kernel/hostname && \
     mount --bind \"$BOOT\" /proc/sys/kernel/random/boot_id && \
     if [ -e /etc/machine-id ]; then mount --bind \"$MACHINE\" /etc/machine-id; fi && exec \"$@\"";
@@ -74,11 +74,11 @@ fn two_runs(bench: &Bench) -> Result<Vec<Seen>> {
     Ok(all)
 }
 
-/// While a run lives: what a `gc` does that is started so.
+/// Starts a run, then runs `gc` while the run is in progress. `gc` returns the command for it.
 fn while_one_lives(bench: &Bench, gc: impl Fn(&Project, &str) -> Result<Command>) -> Result<Vec<Seen>> {
     let project = Project::of("held", HELD)?;
     let forwarded = forward(&project.path("engine.sock"), bench.socket.clone())?;
-    // Whoever may not look into a folder of root's may start what is in this one.
+    // A folder from which a user without access to root's folders can start the program.
     fs::set_permissions(project.path(""), fs::Permissions::from_mode(0o755))?;
     fs::copy(&bench.program, project.path("parallax"))?;
     let mut run = project.e2e(bench, &[])?;
@@ -116,7 +116,7 @@ fn forwarded(bench: &Bench) -> Result<Vec<Seen>> {
     while_one_lives(bench, elsewhere)
 }
 
-/// `gc` of another machine.
+/// Runs `gc` as if on another machine.
 fn elsewhere(project: &Project, forwarded: &str) -> Result<Command> {
     let (boot, machine) = (project.path("boot_id"), project.path("machine-id"));
     fs::write(&boot, "00000000-0000-4000-8000-000000000000\n")?;
@@ -127,8 +127,8 @@ fn elsewhere(project: &Project, forwarded: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// A run's network as a machine makes it whose clock is that far behind: only the labels tell of its clock, the rest is the
-/// engine's. This machine's own clock is not touched.
+/// Creates the network of a run as a machine creates it whose clock is 25 hours slow. Only the labels come from that
+/// machine's clock; the rest comes from the engine. The clock of this machine is not changed.
 fn clock(bench: &Bench) -> Result<Vec<Seen>> {
     let project = Project::of("held", HELD)?;
     let forwarded = forward(&project.path("engine.sock"), bench.socket.clone())?;
@@ -149,7 +149,8 @@ fn clock(bench: &Bench) -> Result<Vec<Seen>> {
     docker(&make)?;
     let ran = elsewhere(&project, &forwarded).and_then(ran);
     let there = left::objects(&id);
-    // It is nobody's now, and goes with this row, however `gc` went. Where `gc` took it, there is nothing to remove.
+    // No run owns the network now, so this row removes it whether `gc` failed or not. If `gc` removed it, there is
+    // nothing to remove.
     let removed = docker(&["network", "rm", &name]);
     let ((code, said), there) = (ran?, there?);
     let mut seen = Seen { when: "while the other machine's run lives".to_owned(), code, ..Seen::default() };

@@ -1,4 +1,4 @@
-//! A disk that is full: where the record is written, where the ledger is, where images are kept.
+//! A full disk: the disk of the record, of the ledger, or of the image cache.
 
 use anyhow::Result;
 
@@ -8,7 +8,7 @@ use crate::row::{Row, Seen};
 
 use super::SMALLEST;
 
-/// Of a file system in memory: a file takes whole pages of 4 KiB.
+/// The sizes of file systems in memory, where a file takes whole pages of 4 KiB.
 const RECORD: &str = "4k";
 const STATE: &str = "4k";
 const CACHE: &str = "4m";
@@ -21,7 +21,7 @@ pub(super) fn rows() -> [Row; 4] {
             code: Some(3),
             says: &["record.jsonl", "No space left on device", "--out", "(exit 3,", "1 passed, 1 failed, 0 skipped"],
             run: |bench, _| {
-                // As many steps as it takes to pass the 4 KiB.
+                // Enough steps to exceed the 4 KiB.
                 let step =
                     |number: usize| SMALLEST.lines().last().map(|it| it.replace("seen", &format!("seen-{number}")));
                 let steps: Vec<String> = (0..20).filter_map(step).collect();
@@ -69,7 +69,7 @@ pub(super) fn rows() -> [Row; 4] {
     ]
 }
 
-/// An image that must be built, where there is no room for it. What the user's cache has is at hand all the same.
+/// An image must be built, and there is no space for it. What the user's cache holds is available through links.
 fn cache(bench: &Bench) -> Result<Vec<Seen>> {
     let project = Project::of("smallest", SMALLEST)?;
     project.own_images()?;

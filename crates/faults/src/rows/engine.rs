@@ -1,5 +1,5 @@
-//! The engine is restarted while a run is under way: an engine of this row's own, in namespaces of its own, so that no other run
-//! and no firewall rule of the machine's engine is touched.
+//! The engine is restarted during a run. This row starts its own engine in its own namespaces, so that it affects no
+//! other run and no firewall rule of the machine's engine.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use crate::left;
 use crate::project::{Project, Run, eventually, ran};
 use crate::row::{Row, Seen};
 
-/// An engine stops its containers before it ends, each in up to ten seconds.
+/// An engine stops its containers before it ends, and each may take up to ten seconds.
 const STOPS_WITHIN: Duration = Duration::from_mins(1);
 const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
-/// Holds the namespaces. The other engine's sockets are not to be seen in them.
+/// Holds the namespaces. The sockets of the machine's engine are hidden in them.
 const HOLD: &str = "ip link set lo up && mount -t tmpfs tmpfs /run && echo held && exec sleep infinity";
 
 pub(super) fn rows() -> [Row; 1] {
@@ -45,7 +45,7 @@ fn restarted(bench: &Bench) -> Result<Vec<Seen>> {
     engine.begin(&project)?;
     let id = run.id.clone();
     let mut seen = run.end("between two steps of a flow")?;
-    // A run that came to its clean-up while there was no engine says what remains, and this removes it.
+    // If the run's clean-up found no engine, the run reports what remains. `gc` removes it.
     let (code, said) = ran(parallax(&engine, &["gc"]))?;
     if code != Some(0) {
         seen.wrong.push(format!("`gc` ended with {code:?}: {said}"));
@@ -59,7 +59,7 @@ fn restarted(bench: &Bench) -> Result<Vec<Seen>> {
     Ok(vec![seen])
 }
 
-/// An engine within namespaces that end with this value.
+/// An engine in its own namespaces, which end when this value is dropped.
 struct Engine {
     namespaces: Child,
     process: Option<Child>,
@@ -82,7 +82,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// A command of the project within the namespaces; the program and its arguments are to follow.
+    /// A command of the project in the namespaces. The caller adds the program and its arguments.
     fn within(&self, project: &Project) -> Command {
         let mut command = project.command("nsenter");
         let holder = self.namespaces.id().to_string();
@@ -106,7 +106,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends the engine as its service manager does.
+    /// Ends the engine with SIGTERM, as its service manager does.
     fn stop(&mut self) -> Result<()> {
         let Some(mut engine) = self.process.take() else { return Ok(()) };
         kill_process(Pid::from_child(&engine), Signal::TERM).context("failed to end the engine")?;
@@ -118,7 +118,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The engine's client, asked of this engine.
+    /// Runs the engine's client against this engine.
     fn docker(&self, args: &[&str]) -> Result<String> {
         left::docker(&[&["--host", &self.host], args].concat())
     }

@@ -1,4 +1,5 @@
-//! SIGKILL after each entry of the ledger: that is before each object that a run makes, and before its flow.
+//! SIGKILL after each entry of the ledger. The harness writes an entry before it makes the object, so each kill comes
+//! before one object or before the flow.
 
 use std::time::Duration;
 
@@ -11,11 +12,11 @@ use crate::left;
 use crate::project::{Project, Run, eventually, ran};
 use crate::row::{Row, Seen};
 
-/// More objects than the smallest scenario can need.
+/// More objects than the smallest scenario needs.
 const MOST: usize = 40;
-/// A reaper sweeps at once; the engine may be busy with what it was asked for last.
+/// A reaper sweeps at once, but the engine may still be busy with the last request of the run.
 const SWEPT_WITHIN: Duration = Duration::from_mins(2);
-/// Between two looks at the ledger: the engine takes longer for any object.
+/// The interval between two reads of the ledger. The engine takes longer than this to make any object.
 const LOOK_AT_LEDGER: Duration = Duration::from_millis(1);
 
 pub(super) fn rows() -> [Row; 2] {
@@ -39,7 +40,7 @@ pub(super) fn rows() -> [Row; 2] {
 
 type Then = fn(&Bench, &Project, Run, &str) -> Result<Seen>;
 
-/// Runs again and again, ending each run one entry later, until one ends by itself.
+/// Repeats the run, and kills it one entry later each time, until a run ends before it is killed.
 fn after_each_entry(bench: &Bench, then: Then) -> Result<Vec<Seen>> {
     let mut all = Vec::new();
     for entry in 1..=MOST {
@@ -85,7 +86,7 @@ fn gc_sweeps(bench: &Bench, project: &Project, run: Run, when: &str) -> Result<S
     if code != Some(0) {
         seen.wrong.push(format!("`gc` ended with {code:?}: {said}"));
     }
-    // Others' runs are not of this row.
+    // The lines about other runs are not part of this row.
     let ours: Vec<&str> = said.lines().filter(|line| line.contains(&id)).collect();
     seen.text = ours.join("\n").replace(&id, "RUN");
     seen.left = left::objects(&id)?;

@@ -1,4 +1,4 @@
-//! The rows, in the table's order.
+//! The rows, in the order of the table.
 
 mod beside;
 mod disk;
@@ -30,7 +30,7 @@ flow:
   - { id: seen, resource: { api-version: v1, kind: Namespace, name: default }, expect: { object: { kind: Namespace } } }
 ";
 
-/// A flow that stands still until somebody ends the run.
+/// A flow that waits until the run is ended from outside.
 pub(crate) const HELD: &str = r"name: held
 summary: A flow that waits until the run is ended
 flow:

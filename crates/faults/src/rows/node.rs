@@ -1,4 +1,5 @@
-//! A node that stands still, or ends: the harness's own trouble, and no verdict.
+//! A node that is paused or ends. This is an error of the environment: the run must give no verdict about the system
+//! under test.
 
 use anyhow::Result;
 
@@ -7,7 +8,7 @@ use crate::left::docker;
 use crate::project::{Project, Run};
 use crate::row::{Row, Seen};
 
-/// Asks the apiserver, asks somebody else for a while, and asks the apiserver again.
+/// Asks the apiserver, then a DNS server for some seconds, and then the apiserver again.
 pub(super) const ASKS: &str = r"name: asks
 summary: A step after something happened to the node
 vantages:
@@ -18,7 +19,7 @@ flow:
   - { id: asks, needs: [still], resource: { api-version: v1, kind: Namespace, name: default }, expect: { object: { kind: Namespace } } }
 ";
 
-/// Reads a log for a line that does not come.
+/// Waits for a line that never comes in a log.
 const READS: &str = r#"name: reads
 summary: A log is read for a line that does not come
 flow:
@@ -74,7 +75,7 @@ pub(super) fn rows() -> [Row; 3] {
     ]
 }
 
-/// Runs a scenario to a step's beginning or end, does something, and sees how it ends.
+/// Runs a scenario until an event of a step, causes the fault, and waits for the end of the run.
 fn once(
     bench: &Bench,
     (name, text): (&str, &str),

@@ -1,4 +1,5 @@
-//! A registry that is there and of no use. The engine pulls from it as from any; it is a few lines on loopback.
+//! A registry that is reachable and does not work: a small server on loopback, from which the engine pulls as from
+//! any registry.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -10,7 +11,7 @@ use crate::bench::Bench;
 use crate::project::Project;
 use crate::row::{Row, Seen};
 
-/// A pod of an image that only that registry could have.
+/// A pod with an image that only this registry offers.
 const PULLS: &str = r"name: pulls
 summary: A pod whose image must be pulled
 vantages:
@@ -18,12 +19,12 @@ vantages:
 flow:
   - { id: asks, from: app, dns: { name: kubernetes.default.svc.cluster.local }, expect: { address: 10.43.0.1 } }
 ";
-/// The first byte of TLS, which engines try first: they go on without it where the registry is on loopback.
+/// The first byte of a TLS handshake. Engines try TLS first, and continue without it if the registry is on loopback.
 const HANDSHAKE: u8 = 22;
-/// Nobody is kept longer than that by a registry of ours.
+/// The longest time for which the registry keeps a connection open.
 const CLIENT_WAITS: Duration = Duration::from_mins(2);
 
-/// What the registry does with whoever asks it for an image.
+/// What the registry does with a request.
 #[derive(Clone, Copy, Debug)]
 enum Does {
     TooMany,
@@ -78,7 +79,7 @@ fn pulls(bench: &Bench, does: Does, when: &str) -> Result<Vec<Seen>> {
     Ok(vec![seen])
 }
 
-/// Listens until this process ends; gives its port.
+/// Listens until this process ends. Returns the port.
 fn registry(does: Does) -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port on loopback")?;
     let port = listener.local_addr()?.port();
@@ -90,14 +91,14 @@ fn registry(does: Does) -> Result<u16> {
     Ok(port)
 }
 
-/// One connection, to its first answer. That it breaks off is no concern of a broken registry.
+/// Handles one connection up to its first answer. Errors are ignored, because the registry is meant to be broken.
 fn serve(mut client: TcpStream, does: Does) {
     drop(client.set_read_timeout(Some(CLIENT_WAITS)));
     let mut request = [0; 8 * 1024];
     let Ok(read @ 1..) = client.read(&mut request) else { return };
     let answer = match does {
         Does::Nothing => {
-            // Until the other side gives up.
+            // Waits until the client gives up.
             while let Ok(1..) = client.read(&mut request) {}
             return;
         }

@@ -1,4 +1,5 @@
-//! The store out of memory within a break that declares that it cannot be connected to: no proof of the break.
+//! The kernel kills the store for lack of memory during a break that declares a refused connection. This must not
+//! count as proof of the break.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::left::docker;
 use crate::project::{Project, eventually};
 use crate::row::{Row, Seen};
 
-/// Its break is as declared when the store is gone, which the break does not bring about.
+/// The break declares what a missing store shows, but the break itself does not stop the store.
 const STORE: &str = r#"name: store
 summary: A store that is asked after a while
 fixtures:
@@ -29,8 +30,9 @@ breaks:
     fails: { asked: { connect: refused } }
 "#;
 
-/// Lets the store have no more memory than it has, and takes some within its own cgroup: the kernel ends the store, which is the
-/// largest there. Both layouts of cgroups have one file for what is used, one for the most, and one to move a process.
+/// Limits the store's cgroup to the memory that it uses now plus 8 MiB, and then allocates memory inside the same
+/// cgroup. The kernel kills the store, which is the largest process there. Both versions of cgroups have a file for
+/// the use, one for the limit, and one that moves a process.
 const STARVE: &str = r#"
 for id in $(ctr --namespace k8s.io containers ls --quiet 'labels."io.kubernetes.container.name"==minio'); do
   pid=$(ctr --namespace k8s.io tasks ls | while read -r task its state; do [ "$task" = "$id" ] && [ "$state" = RUNNING ] && echo "$its"; done)
@@ -67,7 +69,8 @@ fn starved(bench: &Bench) -> Result<Vec<Seen>> {
     run.wait_for_step("step-ended", "begun")?;
     let node = run.node()?;
     let mut starved = 0;
-    // What is ended again and again is begun more and more slowly: it is away when it is asked.
+    // The kubelet restarts a container that ends repeatedly with growing delays, so the store is down when the step
+    // asks.
     let asked = eventually(Duration::from_mins(2), || {
         starved += docker(&["exec", &node, "bash", "-c", STARVE]).map_or(0, |said| said.matches("starved").count());
         run.has("step-ended", "asked")
