@@ -11,7 +11,8 @@ use parallax_language::fixture::Certificate;
 /// A server certificate with its key.
 #[derive(Clone, Debug)]
 pub struct Leaf {
-    /// The leaf and the intermediates as PEM, in the order in which a server sends them unless that is to be wrong.
+    /// The leaf and the intermediates as PEM, in the order in which a server sends them, or in a deliberately wrong
+    /// order.
     pub chain_pem: String,
     /// The private key as PKCS#8 PEM.
     pub key_pem: Secret,

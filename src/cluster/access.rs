@@ -59,14 +59,14 @@ impl Access {
         self.own.as_ref()?.neighbour(namespace, fixture).map(|it| it.container.address)
     }
 
-    /// The address in whose name requests of pods of a node leave the cluster; without a node, of pods that may run on
-    /// the server only.
+    /// The source address of requests from pods of a node after they leave the cluster. Without a node: of pods that
+    /// run only on the server.
     pub fn egress_of(&self, node: Option<&str>) -> Option<IpAddr> {
         let agent = self.own.as_ref().zip(node).and_then(|(own, node)| own.agents.get(node));
         agent.map(|it| it.address).or(self.egress)
     }
 
-    /// The lives of the containers beside the cluster that an environment stands on, each with what it is called in words.
+    /// The states of the containers outside the cluster that an environment uses, each with a title for messages.
     pub async fn lives_beside(
         &self,
         namespace: &str,

@@ -176,7 +176,7 @@ async fn start_agents(
         spec.command.extend(plan.traits.kubelet_args.iter().map(|it| format!("--kubelet-arg={it}")));
         spec.files.push(token_file(token));
         spec.files.extend(authorities.iter().cloned());
-        // It finds what stands beside the cluster by the names that these have outside.
+        // The node finds the containers outside the cluster by their names on the external network.
         spec.dns = vec![world.address()];
         async move { Ok::<_, ClusterError>((agent.name.clone(), site.start(spec).await?)) }
     });
@@ -233,7 +233,8 @@ fn machine_spec(
         }
         None => spec.volumes.extend(UNPACKED.map(str::to_owned)),
     }
-    // A node unpacks all that it is given: gigabytes, where it is a browser that no pod of its own needs.
+    // A node unpacks every archive that it gets, so it gets only the images that its pods use. A browser's image
+    // alone takes gigabytes.
     let named = plan.images();
     spec.binds = images
         .archives

@@ -79,7 +79,7 @@ impl Stage<'_> {
         own.written_beside((&self.scene.plan.namespace, fixture), LINES_BESIDE, counts).await
     }
 
-    /// What a node wrote so far, of the instants that count.
+    /// The log of a node so far: the lines whose time satisfies `counts`.
     pub(super) async fn written_by_node(
         &self,
         node: &str,
@@ -89,8 +89,8 @@ impl Stage<'_> {
         own.written_by_node(node, LINES_BESIDE, counts).await
     }
 
-    /// Whether an object was there before the environment's first flow began: the set-up made it, or somebody else before. The
-    /// apiserver tells whole seconds.
+    /// Whether an object existed before the environment's first flow began: the set-up made it, or another client
+    /// before that. The apiserver reports times in whole seconds.
     pub(super) fn had(&self, object: &DynamicObject, first: OffsetDateTime) -> bool {
         let made = object.metadata.creation_timestamp.as_ref().map(|it| it.0.as_second());
         let by_set_up = object.metadata.uid.as_ref().is_some_and(|it| self.scene.environment.made.contains(it));

@@ -10,7 +10,7 @@ pub(crate) fn say(line: &str) {
     drop(writeln!(std::io::stderr().lock(), "{line}"));
 }
 
-/// How a part ended.
+/// How one part of an xtask task ended, for example clippy in `lint`.
 pub(crate) enum End {
     Ok,
     Failed,

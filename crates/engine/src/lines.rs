@@ -1,4 +1,4 @@
-//! Bytes as lines of bounded length, whoever writes them: a container, a tool, an agent.
+//! Splits bytes of a container, a tool or an agent into lines of bounded length.
 //!
 //! `LinesCodec` refuses a line that is too long and a byte that is not UTF-8. Here a line is cut and a byte is replaced:
 //! what a program prints before it fails is the evidence, and one strange byte must not take it away.

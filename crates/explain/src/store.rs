@@ -5,7 +5,7 @@ use parallax_vocab::StoreKind;
 use crate::minio;
 use crate::web_identity::Chain;
 
-/// By which words a line of a store's log tells of web identity.
+/// Texts that show that a line of a store's log is about web identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogWords {
     /// How a complaint about a provider begins.

@@ -273,7 +273,7 @@ fn step_fix(lines: &[String]) -> Option<String> {
     fix_of(SIGNS, &lines.join("\n")).map(str::to_owned)
 }
 
-/// The fix beside the first group of signs of which the text, in any case, contains one.
+/// Returns the fix for the first group with a pattern that occurs in the text, ignoring case.
 fn fix_of<'a>(signs: &[(&[&str], &'a str)], text: &str) -> Option<&'a str> {
     let text = text.to_lowercase();
     signs.iter().find(|(words, _)| words.iter().any(|word| text.contains(word))).map(|(_, fix)| *fix)

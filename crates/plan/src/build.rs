@@ -322,8 +322,8 @@ fn namespace(path: &str, break_id: Option<&str>, taken: &mut BTreeSet<String>) -
     }
 }
 
-/// Refuses a cluster of which two environments claim the same cluster-wide thing: a DNS name, an outside name, or an
-/// object with different content.
+/// Returns an error if two environments of a cluster claim the same cluster-wide thing: a DNS name, an outside name,
+/// or an object with different content.
 fn refuse_conflicts(cluster: &ClusterPlan) -> Result<(), PlanError> {
     let mut claims: BTreeMap<String, String> = BTreeMap::new();
     let mut objects: BTreeMap<String, (&Value, String)> = BTreeMap::new();

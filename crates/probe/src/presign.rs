@@ -193,7 +193,7 @@ fn of_policy(secret_key: &Secret, at: SystemTime, region: &str, policy: &str) ->
 mod tests {
     use super::*;
 
-    /// The policy of AWS's own example ("Browser-Based Upload using HTTP POST"), of which AWS tells the signature.
+    /// The policy of AWS's own example ("Browser-Based Upload using HTTP POST"), whose signature AWS documents.
     const POLICY: &[&str] = &[
         "eyAiZXhwaXJhdGlvbiI6ICIyMDE1LTEyLTMwVDEyOjAwOjAwLjAwMFoiLA0KICAiY29uZGl0aW9ucyI6IFsNCiAgICB7ImJ1Y2tl",
         "dCI6ICJzaWd2NGV4YW1wbGVidWNrZXQifSwNCiAgICBbInN0YXJ0cy13aXRoIiwgIiRrZXkiLCAidXNlci91c2VyMS8iXSwNCiAg",

@@ -25,7 +25,8 @@ pub fn explanation(summary: &Summary, only: Option<&str>, all: bool) -> Option<S
             let meant = |step: &&StepEnded| whole || only == Some(step.step.as_str());
             let steps: Vec<&StepEnded> = variant.steps.iter().filter(meant).collect();
             named |= whole || !steps.is_empty();
-            // A break fails where it says, usually by the dozen: whoever asks for no name looks for what is not so.
+            // A break fails as declared, often in many steps. A reader who names no step looks for what is not as
+            // declared.
             if only.is_none() && !all && matches!(variant.outcome, Some(Outcome::AsExpected)) {
                 continue;
             }

@@ -151,7 +151,7 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// What in it gives access to whoever reads it, and is known by no name or look of its own.
+    /// Secrets in the reply that neither a pattern nor a field name reveals.
     pub fn secrets(&self) -> Vec<Secret> {
         match self {
             Self::Sts(StsReply { credentials: Some(it), .. }) => {
@@ -280,7 +280,7 @@ pub struct Survey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PresignReply {
-    /// The URL with its signature; of a form, where it is sent.
+    /// The signed URL. For a form: the URL to which it is sent.
     pub url: String,
     /// Headers that the client which opens the URL must send.
     #[serde(default)]

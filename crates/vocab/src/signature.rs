@@ -56,7 +56,7 @@ pub enum SeenBy {
     Store,
     /// The sender's: changes on the way are not known.
     Sender,
-    /// That of a log somewhere on the way: what follows it is not known.
+    /// The request as a log on the way shows it. What happens after that log is not known.
     Log,
 }
 

@@ -79,7 +79,8 @@ pub fn read(text: &str, url: &str) -> Result<Saw, String> {
 
 /// Whether the text ends with the status that a store's trace shows for the request of this URL.
 pub fn is_answered(text: &str, url: &str) -> bool {
-    // Only the line after this one can complete a request.
+    // A request is complete one line after its `[RESPONSE]` line. If the last line but one is not a `[RESPONSE]`
+    // line, nothing new is complete.
     if !text.trim_end().rsplit('\n').nth(1).is_some_and(|line| line.contains("[RESPONSE]")) {
         return false;
     }
