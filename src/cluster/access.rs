@@ -62,8 +62,8 @@ impl Access {
     /// The source address of requests from pods of a node after they leave the cluster. Without a node: of pods that
     /// run only on the server.
     pub fn egress_of(&self, node: Option<&str>) -> Option<IpAddr> {
-        let agent = self.own.as_ref().zip(node).and_then(|(own, node)| own.agents.get(node));
-        agent.map(|it| it.address).or(self.egress)
+        let agent = self.own.as_ref().zip(node).and_then(|(own, node)| own.agents.0.get(node)?.address());
+        agent.or(self.egress)
     }
 
     /// The states of the containers outside the cluster that an environment uses, each with a title for messages.
@@ -79,7 +79,15 @@ impl Access {
         }
     }
 
-    /// Resolves when the cluster's node ends. Only the owner can observe this, so for other clusters it never resolves.
+    /// The lives of the further nodes, by name.
+    pub async fn lives_of_nodes(&self) -> Result<Vec<(String, Life)>, ClusterError> {
+        match &self.own {
+            Some(own) => own.lives_of_nodes().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Resolves when the cluster's server ends. Only the owner can observe this, so for other clusters it never resolves.
     pub async fn lost(&self) -> ClusterError {
         match &self.own {
             Some(own) => own.exited().await,

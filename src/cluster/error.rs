@@ -60,6 +60,14 @@ pub enum ClusterError {
         /// Its output.
         said: String,
     },
+    /// The cluster was started without such a node.
+    #[error("cluster {cluster} has no further node {node}")]
+    NoNode {
+        /// Which cluster.
+        cluster: String,
+        /// Which node.
+        node: String,
+    },
     /// Only the owner of a cluster can do this, and the harness does not own it.
     #[error("cluster {cluster} is not the harness's own: cannot {purpose}")]
     NotOwned {
@@ -83,7 +91,9 @@ impl ClusterError {
                 lines.clone(),
             ),
             Self::NotOwned { .. } => (Some("run this on a cluster that Parallax starts itself".to_owned()), Vec::new()),
-            Self::Kubeconfig { .. } | Self::Api { .. } | Self::Runtime { .. } => (None, Vec::new()),
+            Self::Kubeconfig { .. } | Self::Api { .. } | Self::Runtime { .. } | Self::NoNode { .. } => {
+                (None, Vec::new())
+            }
         };
         Failure { what: self.to_string(), fix, evidence }
     }

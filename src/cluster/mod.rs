@@ -9,6 +9,7 @@
 //! source-built node image are started in exactly the same way; the contract between them is docs/facts.md#k3s.
 
 mod access;
+mod agents;
 mod error;
 mod kubeconfig;
 mod node;
@@ -22,6 +23,7 @@ mod transport;
 mod until;
 
 pub use access::Access;
+pub use agents::NotSo;
 pub use error::ClusterError;
 pub use kubeconfig::{authority, client, outside};
 pub use node::{AGENT_TAINT, Beside, Images, UP_WITHIN, start};

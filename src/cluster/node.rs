@@ -11,6 +11,7 @@ use parallax_vocab::question::View;
 use serde_json::{Value, json};
 
 use super::access::Access;
+use super::agents::{Agent, Agents};
 use super::error::ClusterError;
 use super::kubeconfig;
 use super::own::Own;
@@ -124,7 +125,7 @@ pub async fn start(
     let mut secrets = kubeconfig::secrets(&on_this_machine);
     let agents = match &token {
         Some(token) => start_agents(site, plan, images, (&network, &world, &node), token).await?,
-        None => BTreeMap::new(),
+        None => Agents::default(),
     };
     secrets.extend(token);
     let as_json = serde_json::to_string(&on_this_machine).map_err(|error| cluster(error.to_string()))?;
@@ -153,14 +154,14 @@ pub async fn start(
     })
 }
 
-/// Starts the further nodes. Whether they join shows later, by their objects.
+/// Starts the further nodes, except late ones. Whether they join shows later, by their objects.
 async fn start_agents(
     site: &Site,
     plan: &ClusterPlan,
     images: &Images,
     (network, world, server): (&Network, &World, &Container),
     token: &Secret,
-) -> Result<BTreeMap<String, Container>, ClusterError> {
+) -> Result<Agents, ClusterError> {
     let mut authorities = Vec::new();
     for (of_server, of_agent) in AUTHORITIES {
         let bytes = site.engine().read_file(&server.name, of_server).await?;
@@ -178,9 +179,12 @@ async fn start_agents(
         spec.files.extend(authorities.iter().cloned());
         // The node finds the containers outside the cluster by their names on the external network.
         spec.dns = vec![world.address()];
-        async move { Ok::<_, ClusterError>((agent.name.clone(), site.start(spec).await?)) }
+        (agent.name.clone(), Agent::of(site, spec), agent.late)
     });
-    Ok(futures::future::try_join_all(all).await?.into_iter().collect())
+    let all: Vec<(String, Agent, bool)> = all.collect();
+    let now = all.iter().filter(|(_, _, late)| !late).map(|(_, agent, _)| agent.start());
+    futures::future::try_join_all(now).await?;
+    Ok(Agents(all.into_iter().map(|(name, agent, _)| (name, agent)).collect()))
 }
 
 fn token_file(token: &Secret) -> InlineFile {
@@ -281,6 +285,7 @@ fn arguments(plan: &ClusterPlan) -> Vec<String> {
     pass("--kube-apiserver-arg", &opening);
     // The traits' flags come after `opening`: if a flag is given twice, the last one counts.
     pass("--kube-apiserver-arg", &plan.traits.apiserver_args);
+    pass("--kube-controller-manager-arg", &plan.traits.controller_manager_args);
     pass("--kubelet-arg", &plan.traits.kubelet_args);
     arguments
 }

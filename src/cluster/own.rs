@@ -10,6 +10,7 @@ use parallax_vocab::Secret;
 use parallax_vocab::question::Identity;
 use time::OffsetDateTime;
 
+use super::agents::{Agent, Agents};
 use super::error::ClusterError;
 use super::kubeconfig;
 use crate::probe::{ContainerSession, ProbeError, Vantage};
@@ -37,7 +38,7 @@ pub struct Own {
     pub(super) world: World,
     pub(super) node: Container,
     /// The further nodes, by name.
-    pub(super) agents: BTreeMap<String, Container>,
+    pub(super) agents: Agents,
     /// Places outside the cluster that need an image, by image name.
     pub(super) outside: BTreeMap<String, Container>,
 }
@@ -71,7 +72,7 @@ impl Own {
     /// The containers that belong to the cluster and end with it: the nodes first. Those of vantages are not among them.
     pub fn containers(&self) -> impl Iterator<Item = &str> {
         let beside = self.world.neighbours().iter().map(|it| it.container.name.as_str());
-        let agents = self.agents.values().map(|it| it.name.as_str());
+        let agents = self.agents.0.values().map(Agent::container);
         agents.chain([self.node.name.as_str(), self.world.container()]).chain(beside)
     }
 
@@ -115,9 +116,10 @@ impl Own {
         tail: usize,
         counts: impl Fn(OffsetDateTime) -> bool,
     ) -> Result<Written, String> {
-        let container = if node == SERVER_NODE { Some(&self.node) } else { self.agents.get(node) };
+        let agent = || self.agents.0.get(node).map(Agent::container);
+        let container = if node == SERVER_NODE { Some(self.node.name.as_str()) } else { agent() };
         let container = container.ok_or_else(|| format!("the cluster has no node `{node}`"))?;
-        let written = self.engine.logs_when(&container.name, tail, counts).await;
+        let written = self.engine.logs_when(container, tail, counts).await;
         written.map_err(|error| error.to_string())
     }
 

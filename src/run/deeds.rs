@@ -1,6 +1,7 @@
 //! Records what a flow did to its environment: which pods it ended on purpose, which objects it created, and whether it
 //! may have written to a store.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Pod;
@@ -31,6 +32,8 @@ pub(super) struct Deeds(Mutex<Done>);
 #[derive(Debug, Default)]
 struct Done {
     acted: Vec<Acted>,
+    /// The nodes that the flow ends or starts.
+    nodes: BTreeSet<String>,
     /// The objects that the flow created, as the apiserver returned them the first time.
     made: Vec<DynamicObject>,
     /// Titles of the objects that the flow applied and that existed before the flow.
@@ -45,7 +48,9 @@ impl Deeds {
 
     /// Records an action before it is carried out. Its references are already replaced. `namespace` is the variant's.
     pub(super) fn note(&self, action: &Action, namespace: &str) {
-        self.done().acted.extend(acted_on(action, namespace));
+        let mut done = self.done();
+        done.acted.extend(acted_on(action, namespace));
+        done.nodes.extend(action.rules().node().map(ToString::to_string));
     }
 
     /// Records a question before it is asked.
@@ -88,12 +93,21 @@ impl Deeds {
 
     /// Whether the flow changed no objects.
     pub(super) fn is_empty(&self) -> bool {
-        self.done().acted.is_empty()
+        let done = self.done();
+        done.acted.is_empty() && done.nodes.is_empty()
     }
 
-    /// Whether the flow acted on a pod of the variant's namespace, either on the pod itself or on its owner.
+    /// Whether the flow acted on a pod of the variant's namespace: on the pod itself, on its owner, or on its node.
     pub(super) fn mean(&self, pod: &Pod, namespace: &str) -> bool {
-        self.done().acted.iter().any(|it| it.namespace == namespace && it.means(pod))
+        let done = self.done();
+        let node = pod.spec.as_ref().and_then(|it| it.node_name.as_ref());
+        node.is_some_and(|it| done.nodes.contains(it))
+            || done.acted.iter().any(|it| it.namespace == namespace && it.means(pod))
+    }
+
+    /// Whether the flow ended or started this node.
+    pub(super) fn mean_node(&self, name: &str) -> bool {
+        self.done().nodes.contains(name)
     }
 }
 
@@ -166,8 +180,8 @@ fn acted_on(action: &Action, own: &str) -> Vec<Acted> {
         Workload::StatefulSet(name) => named(namespace, "StatefulSet", name),
     };
     match action {
-        Action::Kill(it) => vec![pod(it.namespace.as_ref(), &it.pod)],
-        Action::End(it) => vec![pod(it.namespace.as_ref(), &it.pod)],
+        Action::Kill(it) => it.pod.iter().map(|name| pod(it.namespace.as_ref(), name)).collect(),
+        Action::End(it) => it.pod.iter().map(|name| pod(it.namespace.as_ref(), name)).collect(),
         Action::Scale(it) => vec![workload(it.namespace.as_ref(), &it.workload)],
         Action::Restart(it) => vec![workload(it.namespace.as_ref(), &it.workload)],
         Action::Delete(it) => vec![named(it.namespace.as_ref(), &it.kind, &it.name)],
@@ -226,6 +240,27 @@ mod tests {
             deeds.note(&step.action, "own");
             assert_eq!(deeds.mean(&of_deployment, "own"), means_deployment, "{step:?}");
             assert_eq!(deeds.mean(&of_set, "own"), means_set, "{step:?}");
+        }
+    }
+
+    #[test]
+    fn a_flow_that_ends_a_node_means_the_node_and_its_pods() {
+        let at = |node: &str| {
+            let mut pod = pod("db-0", ("StatefulSet", "db"));
+            pod.spec = serde_json::from_value(json!({ "nodeName": node, "containers": [] })).expect("a pod's spec");
+            pod
+        };
+        for step in [
+            json!({ "id": "a", "kill": { "node": "far" } }),
+            json!({ "id": "a", "end": { "node": "far", "how": "clean" } }),
+            json!({ "id": "a", "start": { "node": "far" } }),
+        ] {
+            let step: Step = serde_json::from_value(step).expect("a step");
+            let deeds = Deeds::default();
+            deeds.note(&step.action, "own");
+            assert!(deeds.mean(&at("far"), "own") && deeds.mean_node("far"), "{step:?}");
+            assert!(!deeds.mean(&at("node"), "own") && !deeds.mean_node("node"), "{step:?}");
+            assert!(!deeds.is_empty(), "{step:?}");
         }
     }
 }

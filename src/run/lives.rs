@@ -1,4 +1,4 @@
-//! Checks that the containers of an environment survived a flow. If a store or an agent ended on its own, the flow's
+//! Checks that the containers of an environment, and the further nodes, survived a flow. If one of them ended on its own, the flow's
 //! answers say nothing about the declared change, so they get no verdict.
 
 use std::time::{Duration, Instant};
@@ -25,6 +25,8 @@ pub(super) struct Lives {
     pods: Vec<Pod>,
     /// The state of each container beside the cluster, with a title for messages.
     beside: Vec<(String, Life)>,
+    /// The state of each further node, by name.
+    nodes: Vec<(String, Life)>,
 }
 
 impl Lives {
@@ -36,7 +38,8 @@ impl Lives {
         let fixtures = stage.scene.plan.fixtures.keys().map(String::as_str);
         let images = stage.scene.plan.outside.iter().map(String::as_str);
         let beside = stage.scene.cluster.lives_beside(namespace, fixtures, images).await?;
-        Ok(Self { pods, beside })
+        let nodes = stage.scene.cluster.lives_of_nodes().await?;
+        Ok(Self { pods, beside, nodes })
     }
 
     /// What has ended on its own since. If a step just got no answer, a container may have ended without being reported
@@ -49,7 +52,7 @@ impl Lives {
     ) -> Result<Vec<String>, RunError> {
         loop {
             let now = Self::of(stage).await?;
-            let ended = self.lost(&now, |pod| deeds.mean(pod, &stage.scene.plan.namespace));
+            let ended = self.lost(&now, deeds, &stage.scene.plan.namespace);
             if !ended.is_empty() || silence.is_none_or(|it| it.elapsed() > REPORTED_WITHIN) {
                 return Ok(ended);
             }
@@ -58,8 +61,12 @@ impl Lives {
         }
     }
 
-    fn lost(&self, now: &Self, meant: impl Fn(&Pod) -> bool) -> Vec<String> {
-        let mut ended = lives::ended(&self.pods, &now.pods, meant);
+    fn lost(&self, now: &Self, deeds: &Deeds, namespace: &str) -> Vec<String> {
+        let mut ended = lives::ended(&self.pods, &now.pods, |pod| deeds.mean(pod, namespace));
+        for ((name, before), (_, now)) in self.nodes.iter().zip(&now.nodes) {
+            let how = before.ended(now).filter(|_| !deeds.mean_node(name));
+            ended.extend(how.map(|how| format!("node {name}: {how}")));
+        }
         for ((title, before), (_, now)) in self.beside.iter().zip(&now.beside) {
             ended.extend(before.ended(now).map(|how| format!("{title}: {how}")));
         }

@@ -171,7 +171,8 @@ async fn range_of(client: &Client, name: &str) -> String {
 /// Shows the kubelet's errors, as k3s does, because they say why a node does not join.
 async fn relay_errors() -> std::convert::Infallible {
     let path = log_path(KUBELET.name);
-    let mut read_to = 0;
+    // A node that was started again finds what its kubelet wrote before.
+    let mut read_to = tokio::fs::metadata(&path).await.map_or(0, |it| it.len());
     loop {
         tokio::time::sleep(AGAIN_AFTER).await;
         // The log does not exist before the kubelet is started.

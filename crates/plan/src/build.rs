@@ -137,9 +137,9 @@ fn drafts<'a>(
 struct Wants {
     traits: ClusterTraits,
     objects: Vec<String>,
-    /// The id of the environment that requires that its cluster does not start. No other environment may share this
-    /// cluster.
-    without_cluster: Option<String>,
+    /// The id of the environment that requires that its cluster does not start, or whose flow ends or starts a node. No
+    /// other environment may share this cluster.
+    alone: Option<String>,
 }
 
 impl Wants {
@@ -172,9 +172,10 @@ impl Wants {
         objects.extend(applied.filter(|it| fixture::is_cluster_scoped(it)).map(Value::to_string));
         objects.sort();
         objects.dedup();
-        let without_cluster =
-            draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY)).then(|| draft.id.clone());
-        Ok(Self { traits, objects, without_cluster })
+        let acts_on_a_node =
+            |it: &Variant| it.scenario.steps().iter().any(|it| it.step.action.rules().node().is_some());
+        let alone = draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY) || acts_on_a_node(it));
+        Ok(Self { traits, objects, alone: alone.then(|| draft.id.clone()) })
     }
 }
 

@@ -22,9 +22,11 @@ impl fmt::Display for Words<'_> {
 fn write(text: &mut fmt::Formatter<'_>, plan: &Plan, expected: &Expected) -> fmt::Result {
     for cluster in &plan.clusters {
         writeln!(text, "cluster {}{}", cluster.name, time(expected.clusters.get(&cluster.name)))?;
-        for (what, arguments) in
-            [("apiserver", &cluster.traits.apiserver_args), ("kubelet", &cluster.traits.kubelet_args)]
-        {
+        for (what, arguments) in [
+            ("apiserver", &cluster.traits.apiserver_args),
+            ("controller-manager", &cluster.traits.controller_manager_args),
+            ("kubelet", &cluster.traits.kubelet_args),
+        ] {
             for argument in arguments {
                 writeln!(text, "  {what} --{argument}")?;
             }
@@ -39,7 +41,8 @@ fn write(text: &mut fmt::Formatter<'_>, plan: &Plan, expected: &Expected) -> fmt
         }
         for agent in &cluster.traits.agents {
             let at = agent.server.as_deref().unwrap_or("the server's own address");
-            writeln!(text, "  node {} joins at {at}", agent.name)?;
+            let late = if agent.late { ", when a step starts it" } else { "" };
+            writeln!(text, "  node {} joins at {at}{late}", agent.name)?;
         }
         for object in cluster.objects() {
             writeln!(text, "  object {object}")?;

@@ -30,7 +30,7 @@ fn step(step: &Step) -> u64 {
     }
     let by_kind = match step.kind() {
         Kind::Scale | Kind::Restart => 5_000,
-        Kind::Kill | Kind::End | Kind::Delete => 3_000,
+        Kind::Kill | Kind::End | Kind::Delete | Kind::Start => 3_000,
         Kind::Rotate => 20_000,
         Kind::Client | Kind::Script => 1_500,
         Kind::Log | Kind::Event => 900,

@@ -1,4 +1,4 @@
-//! `apply`, `patch`, `delete`, `scale`, `restart`, `kill`, `end` and `rotate`: carries out the change of a step, and
+//! `apply`, `patch`, `delete`, `scale`, `restart`, `kill`, `end`, `start` and `rotate`: carries out the change of a step, and
 //! records it for the rest of the flow.
 
 use std::time::Duration;
@@ -13,7 +13,8 @@ use crate::run::error::RunError;
 use parallax_judge::Judgement;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{
-    self, ApplyStep, Changes, DeleteStep, EndStep, KillStep, PatchStep, RestartStep, RotateStep, ScaleStep, Step,
+    self, ApplyStep, Changes, DeleteStep, EndStep, KillStep, PatchStep, RestartStep, RotateStep, ScaleStep, StartStep,
+    Step,
 };
 use parallax_language::scenario::parts::Parts;
 use parallax_language::scenario::target::Which;
@@ -111,8 +112,13 @@ impl Acts for RestartStep {
 impl Acts for KillStep {
     async fn act(&self, it: &Attempt<'_>) -> Result<Done, RunError> {
         let scope = it.scope(it.namespace_or(self.namespace.as_ref()));
-        let victim =
-            Victim { pod: Which::parse(&self.pod), container: self.container.to_string(), signal: self.signal };
+        if let Some(node) = &self.node {
+            return Ok(act::kill_node(&scope, node).await?);
+        }
+        let (Some(pod), Some(container)) = (&self.pod, &self.container) else {
+            return Err(it.wrong("`kill` names neither a node nor a container of a pod".to_owned()));
+        };
+        let victim = Victim { pod: Which::parse(pod), container: container.to_string(), signal: self.signal };
         Ok(act::kill(&scope, &victim).await?)
     }
 }
@@ -120,7 +126,17 @@ impl Acts for KillStep {
 impl Acts for EndStep {
     async fn act(&self, it: &Attempt<'_>) -> Result<Done, RunError> {
         let scope = it.scope(it.namespace_or(self.namespace.as_ref()));
-        Ok(act::end(&scope, &Which::parse(&self.pod), self.how).await?)
+        match (&self.node, &self.pod) {
+            (Some(node), _) => Ok(act::end_node(&scope, node, self.how).await?),
+            (None, Some(pod)) => Ok(act::end(&scope, &Which::parse(pod), self.how).await?),
+            (None, None) => Err(it.wrong("`end` names neither a node nor a pod".to_owned())),
+        }
+    }
+}
+
+impl Acts for StartStep {
+    async fn act(&self, it: &Attempt<'_>) -> Result<Done, RunError> {
+        Ok(act::start_node(&it.scope(it.namespace()), &self.node).await?)
     }
 }
 

@@ -145,6 +145,7 @@ impl<'a> Attempt<'a> {
             Action::Restart(it) => act::run(self, it).await,
             Action::Kill(it) => act::run(self, it).await,
             Action::End(it) => act::run(self, it).await,
+            Action::Start(it) => act::run(self, it).await,
             Action::Rotate(it) => act::run(self, it).await,
             Action::Background(it) => prober::start(self, &self.fill(it)?).await,
             Action::Prober(it) => prober::count(self, it).await,

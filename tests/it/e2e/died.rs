@@ -9,6 +9,7 @@ use serial_test::serial;
 
 use super::bench::{Ended, Project, eventually, lists, no_engine, reserve};
 use super::unanswered::node;
+use crate::engine::bench::docker;
 
 /// A scenario whose break would pass if the store is gone, although the break does not cause that.
 const STORE: &str = r#"name: store
@@ -39,6 +40,20 @@ vantages:
 flow:
   - { id: begun-agent, from: app, dns: { name: kubernetes.default.svc.cluster.local }, expect: { address: 10.43.0.1 } }
   - { id: still, needs: [begun-agent], from: host, dns: { name: nothing.example.org }, expect: { dns: no-such-name }, consistently: 10s }
+";
+
+/// A scenario whose second node dies.
+const NODE: &str = r"name: node
+summary: A second node that is there
+cluster: { agents: [{ name: far }] }
+vantages:
+  host: { outside: {} }
+flow:
+  - id: begun-node
+    resource: { api-version: v1, kind: Node, name: far }
+    expect: { object: { status: { conditions: [{ type: Ready, status: 'True' }] } } }
+    eventually: 45s
+  - { id: still, needs: [begun-node], from: host, dns: { name: nothing.example.org }, expect: { dns: no-such-name }, consistently: 5s }
 ";
 
 /// A scenario that ends the store itself. That is not an accident.
@@ -112,4 +127,24 @@ fn a_container_that_dies_during_a_flow_gives_no_verdict() {
     assert_died(&ended, "agent", "container agent of pod vantage-app");
     assert_eq!(*ended.outcome("meant"), Outcome::AsExpected, "{}", ended.stdout);
     assert_eq!(lists(&[&id]), before);
+}
+
+#[test]
+#[serial(engine)]
+fn a_further_node_that_dies_during_a_flow_gives_no_verdict() {
+    if no_engine() {
+        return;
+    }
+    let _reserved = reserve(1);
+    let project = Project::new();
+    project.scenario("node", NODE);
+    let run = project.e2e(&["node"]);
+    let id = run.id.clone();
+    run.wait_for_step("begun-node");
+    let (run_label, what) = (format!("label=io.parallax.run={id}"), "label=io.parallax.what=c1-agent-far");
+    let agent = docker(&["ps", "--filter", &run_label, "--filter", what, "--format", "{{.Names}}"]);
+    docker(&["kill", agent.trim()]);
+    let ended = run.end();
+    ended.assert_code(3);
+    assert_died(&ended, "node", "node far");
 }

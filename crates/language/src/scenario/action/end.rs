@@ -1,22 +1,27 @@
-//! `end`: ends a pod.
+//! `end`: ends a pod, or removes a node.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kinded, Nature, Rules};
+use super::{Kinded, Nature, OneOf, Rules, node};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
 use crate::scenario::parts::{no_parts, parts};
 use crate::scenario::template::Template;
 /// End a pod, wait until it is gone, and keep the last log lines of its containers. A finalizer keeps the pod's object
-/// until its status shows that every container has ended. So no new pod of the same name starts earlier.
+/// until its status shows that every container has ended. So no new pod of the same name starts earlier. With `node`,
+/// remove a further node from the cluster: its container ends, and then its Node object is deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct EndStep {
     /// The name of the pod, or labels that select exactly one pod: `app=db`.
-    pub pod: Template,
-    /// How the pod ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Template>,
+    /// The name of a further node of the cluster (`agents`), instead of a pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Template>,
+    /// How it ends.
     pub how: Ending,
     /// The namespace of the pod. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,23 +31,26 @@ pub struct EndStep {
     pub within: Option<Span>,
 }
 
-/// How a pod ends.
+/// How a pod or a node ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ending {
     /// As if its node crashed: every container is killed through the node's container runtime (exit code 137), and the
     /// pod is deleted at once without a grace period. If the kubelet restarts a container in between, the step does not
-    /// count. Within a `repeat` such a round is void and is run again.
+    /// count. Within a `repeat` such a round is void and is run again. A node is killed, and its Node object is deleted,
+    /// as a cloud does whose machine is gone.
     Crash,
-    /// As with `kubectl delete`: every container receives its stop signal and has the pod's grace period to end.
+    /// As with `kubectl delete`: every container receives its stop signal and has the pod's grace period to end. A node is
+    /// drained first, as with `kubectl drain`: it takes no new pods, and its pods are evicted, except those of `DaemonSets`.
     Clean,
 }
 
 no_parts!(Ending);
-parts!(EndStep { pod, how, namespace, within });
+parts!(EndStep { pod, node, how, namespace, within });
 
 impl Kinded for EndStep {
     const NATURE: Nature = Nature::act();
+    const ONE_OF: &'static [OneOf] = &[node::pod_or_node("EndStep")];
 }
 
 impl Rules for EndStep {
@@ -50,8 +58,18 @@ impl Rules for EndStep {
         self.within
     }
 
+    fn node(&self) -> Option<&Template> {
+        self.node.as_ref()
+    }
+
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         judge.within("end", self.within, errors);
-        judge.pod("end", &self.pod, errors);
+        if let Some(pod) = &self.pod {
+            judge.pod("end", pod, errors);
+        }
+        if let Some(name) = &self.node {
+            judge.agent("end", name, errors);
+            node::refuse("end", &[("namespace", self.namespace.is_some())], judge, errors);
+        }
     }
 }

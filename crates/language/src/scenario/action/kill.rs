@@ -1,25 +1,32 @@
-//! `kill`: ends the main process of a container.
+//! `kill`: ends the main process of a container, or a whole node.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kinded, Nature, Rules};
+use super::{Kinded, Nature, OneOf, Rules, node};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
 use crate::scenario::parts::{no_parts, parts};
 use crate::scenario::template::Template;
 /// End the main process of a container through the node's container runtime, without a grace period, and wait until the
-/// container has ended. The kubelet then restarts the container according to the pod's restart policy.
+/// container has ended. The kubelet then restarts the container according to the pod's restart policy. With `node`, end
+/// everything on a further node at once, as if it lost power; its Node object stays, and it does not come back before a
+/// `start`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct KillStep {
     /// The name of the pod, or labels that select exactly one pod: `app=minio`.
-    pub pod: Template,
-    /// The name of the container.
-    pub container: Template,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Template>,
+    /// The name of the container in the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Template>,
+    /// The name of a further node of the cluster (`agents`), instead of a pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Template>,
     /// The namespace of the pod. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Template>,
@@ -74,10 +81,11 @@ impl fmt::Display for Signal {
 }
 
 no_parts!(Signal);
-parts!(KillStep { pod, container, namespace, signal, within });
+parts!(KillStep { pod, container, node, namespace, signal, within });
 
 impl Kinded for KillStep {
     const NATURE: Nature = Nature::act();
+    const ONE_OF: &'static [OneOf] = &[node::pod_or_node("KillStep")];
 }
 
 impl Rules for KillStep {
@@ -85,8 +93,27 @@ impl Rules for KillStep {
         self.within
     }
 
+    fn node(&self) -> Option<&Template> {
+        self.node.as_ref()
+    }
+
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         judge.within("kill", self.within, errors);
-        judge.pod("kill", &self.pod, errors);
+        if let Some(pod) = &self.pod {
+            judge.pod("kill", pod, errors);
+            if self.container.is_none() {
+                let error = judge.key_error("/kill", "`kill` names a pod, but no container".to_owned());
+                errors.push(error.fix("add `container:` with the name of one of the pod's containers"));
+            }
+        }
+        if let Some(name) = &self.node {
+            judge.agent("kill", name, errors);
+            let of_pods = [
+                ("container", self.container.is_some()),
+                ("namespace", self.namespace.is_some()),
+                ("signal", !self.signal.is_kill()),
+            ];
+            node::refuse("kill", &of_pods, judge, errors);
+        }
     }
 }

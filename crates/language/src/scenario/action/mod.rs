@@ -15,6 +15,8 @@ mod keyed;
 mod kill;
 mod log;
 mod measure;
+mod nature;
+mod node;
 mod patch;
 pub mod presign;
 mod prober;
@@ -27,6 +29,7 @@ mod s3;
 mod scale;
 mod script;
 mod sqlite;
+mod start;
 mod sts;
 mod tls;
 mod token;
@@ -52,6 +55,7 @@ pub use self::keyed::{Key, Keyed};
 pub use self::kill::{KillStep, Signal};
 pub use self::log::LogStep;
 pub use self::measure::MeasureStep;
+pub use self::nature::{Effect, Nature};
 pub use self::patch::{Changes, PatchStep};
 pub use self::presign::PresignStep;
 pub use self::prober::ProberStep;
@@ -64,6 +68,7 @@ pub use self::s3::{Operation, S3Step, SessionToken};
 pub use self::scale::ScaleStep;
 pub use self::script::ScriptStep;
 pub use self::sqlite::SqliteStep;
+pub use self::start::StartStep;
 pub use self::sts::StsStep;
 pub use self::tls::TlsStep;
 pub use self::token::{STS_AUDIENCE, Signer, TokenSpec};
@@ -74,62 +79,7 @@ use super::meaning::Judge;
 use super::model::{Capture, Source, StepRef, Vulnerable, WrittenExpect};
 use super::one_of::{OneOf, Place, Wrong};
 use super::parts::{Leaves, Parts, See, below};
-use super::template::{Tree, Words};
-
-/// What a kind of step does to the environment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Nothing: it observes, and returns an answer.
-    Looks,
-    /// It applies objects. Applying them again has no further effect.
-    Applies,
-    /// It changes the environment, so no other variant can start in it.
-    Changes,
-    /// Nothing: it starts a prober, which other steps judge.
-    Starts,
-    /// What its inner steps do.
-    Groups,
-}
-
-/// The properties that all steps of a kind share.
-#[derive(Clone, Copy, Debug)]
-pub struct Nature {
-    /// Whether it runs at a vantage. Other kinds ask the apiserver, or read what an earlier step saw.
-    pub from_vantage: bool,
-    /// What it does to the environment.
-    pub effect: Effect,
-    /// Whether it asserts something without an `expect`: that a store or a token service accepts the request.
-    pub asserts: bool,
-    /// The causes that it can fail with, as keys of a `fails` entry.
-    pub causes: &'static [&'static str],
-}
-
-impl Nature {
-    /// A kind that asks a question from a vantage.
-    const fn probe(causes: &'static [&'static str]) -> Self {
-        Self { from_vantage: true, effect: Effect::Looks, asserts: false, causes }
-    }
-
-    /// A kind that observes without a vantage.
-    const fn look(causes: &'static [&'static str]) -> Self {
-        Self { from_vantage: false, ..Self::probe(causes) }
-    }
-
-    /// A kind that changes the environment. It takes no `expect`: it fails if the change does not succeed.
-    const fn act() -> Self {
-        Self { effect: Effect::Changes, ..Self::look(&["resource"]) }
-    }
-
-    /// Whether it changes the environment.
-    pub fn is_act(&self) -> bool {
-        matches!(self.effect, Effect::Applies | Effect::Changes)
-    }
-
-    /// Whether it returns an answer from which values can be captured.
-    pub fn answers(&self) -> bool {
-        matches!(self.effect, Effect::Looks | Effect::Changes)
-    }
-}
+use super::template::{Template, Tree, Words};
 
 /// What a step expects without an `expect`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +138,11 @@ pub trait Rules {
     /// The objects that it applies.
     fn objects(&self) -> &[Tree] {
         &[]
+    }
+
+    /// The node that it ends or starts, if it does.
+    fn node(&self) -> Option<&Template> {
+        None
     }
 
     /// The time limit that the step sets, if it sets one.
@@ -368,10 +323,13 @@ actions! {
     Scale scale: ScaleStep,
     /// Replace every pod of a Deployment or `StatefulSet`, and wait for the new pods.
     Restart restart: RestartStep,
-    /// End the main process of a container through the node's container runtime.
+    /// End the main process of a container through the node's container runtime, or a whole node.
     Kill kill: KillStep,
-    /// End a pod as a crash does or as `kubectl delete` does, and keep the last log lines of its containers.
+    /// End a pod as a crash does or as `kubectl delete` does, and keep the last log lines of its containers; or remove a
+    /// node.
     End end: EndStep,
+    /// Start a node that does not run.
+    Start start: StartStep,
     /// Put a new leaf certificate into the Secret of a fixture's certificate. The step's value is the new serial
     /// number.
     Rotate rotate: RotateStep,

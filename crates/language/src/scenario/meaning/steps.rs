@@ -5,7 +5,9 @@ use crate::fixture::Fixture;
 use crate::scenario::action::{Effect, Kind};
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::duration::Span;
-use crate::scenario::model::{Matcher, NumberBound, Placed, Shape, SpanBound, Step, VantageSpec, WrittenExpect};
+use crate::scenario::model::{
+    Matcher, NumberBound, Placed, SERVER_NODE, Shape, SpanBound, Step, VantageSpec, WrittenExpect,
+};
 use crate::scenario::template::{Template, Tree};
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
@@ -79,6 +81,19 @@ impl<'a> Judge<'a> {
                     "write the name of the pod, or labels that select it, such as `app=minio` or `app=db,role=main`",
                 ),
             );
+        }
+    }
+
+    /// Checks a reference to a further node of the cluster. The server cannot end: the cluster would end with it.
+    pub fn agent(&self, act: &str, node: &Template, errors: &mut Vec<Diagnostic>) {
+        let agents = &self.subject.scenario.cluster.agents;
+        let known = || agents.iter().map(|it| it.name.as_str());
+        if !node.is_open() && !known().any(|it| it == node.as_str()) {
+            let message = match node.as_str() {
+                SERVER_NODE => format!("`{SERVER_NODE}` is the server, and the cluster would end with it"),
+                other => format!("the cluster has no further node `{other}`"),
+            };
+            errors.push(self.error(&format!("/{act}/node"), message).fix(suggest(node, known(), "further nodes")));
         }
     }
 

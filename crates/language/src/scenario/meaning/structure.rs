@@ -176,6 +176,12 @@ fn pod(subject: &Subject<'_>, spec: &PodVantage, at: &str) -> Vec<Diagnostic> {
         let error = subject.places.error(&join(at, "node"), format!("the cluster has no node `{node}`"));
         errors.push(error.fix(suggest(node, subject.scenario.cluster.nodes(), "nodes")));
     }
+    let late = subject.scenario.cluster.agents.iter().filter(|it| it.late);
+    if let Some(node) = late.map(|it| &it.name).find(|it| spec.node.as_ref() == Some(it)) {
+        let message = format!("node `{node}` does not exist yet when the pods of vantages are created");
+        let error = subject.places.error(&join(at, "node"), message);
+        errors.push(error.fix("name another node, or remove `late` from this one"));
+    }
     if spec.token_lifetime.is_some_and(|it| it.as_seconds() < SHORTEST_TOKEN_S) {
         let message = "the apiserver issues no token that is valid for less than ten minutes".to_owned();
         errors.push(subject.places.error(&join(at, "token-lifetime"), message).fix("write 10m or more"));

@@ -27,8 +27,8 @@ pub use super::action::{
     After, ApplyStep, BackgroundStep, Changes, ClientStep, DeleteStep, DnsStep, EndStep, Ending, EventStep,
     FiguresStep, HttpStep, JwtStep, Key, Keyed, KillStep, LogStep, MeasureStep, Method, Operation, PatchStep, Placed,
     PresignStep, ProberStep, Probing, ROUND, Random, RepeatStep, ReplicaStep, ResourceStep, RestartStep, RotateStep,
-    S3Step, STS_AUDIENCE, ScaleStep, ScriptStep, SessionToken, Signal, Signer, SqliteStep, Step, StsStep, Task,
-    TlsStep, TokenSpec, Workload, placed,
+    S3Step, STS_AUDIENCE, ScaleStep, ScriptStep, SessionToken, Signal, Signer, SqliteStep, StartStep, Step, StsStep,
+    Task, TlsStep, TokenSpec, Workload, placed,
 };
 
 /// The name of the cluster's own certificate authority, which signs the apiserver's certificate. No fixture may have
@@ -136,6 +136,10 @@ pub struct ClusterTraits {
     /// Arguments for the kube-apiserver, as `flag=value` without dashes, like those of `--kube-apiserver-arg`.
     #[serde(default)]
     pub apiserver_args: Vec<String>,
+    /// Arguments for the kube-controller-manager, like those of `--kube-controller-manager-arg`, for example
+    /// `node-monitor-grace-period=15s`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controller_manager_args: Vec<String>,
     /// Arguments for the kubelet, like those of `--kubelet-arg`.
     #[serde(default)]
     pub kubelet_args: Vec<String>,
@@ -161,6 +165,9 @@ pub struct AgentNode {
     /// fixture exports. The default is the server's own address, `https://node:6443`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
+    /// Whether the node joins late: it does not exist before a step starts it (`start`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
 }
 
 impl ClusterTraits {
