@@ -1,8 +1,8 @@
 //! Parallax: an end-to-end test harness for S3 storage in Kubernetes.
 //!
-//! This crate holds what has effects on a cluster, and the command line. `certs`, `world`, `cluster`, `apply`, `act`, `probe` and
-//! `tokens` each do one thing; `run` drives them; `cli` is the person's side. What decides without effects, and what deals with
-//! containers and images, are crates of their own: see `ARCHITECTURE.md`.
+//! This crate holds the command line and everything that has effects on a cluster. `certs`, `world`, `cluster`,
+//! `apply`, `act`, `probe` and `tokens` each do one thing; `run` calls them; `cli` is the interface to the user.
+//! Decisions without effects, and the work with containers and images, are in separate crates: see `ARCHITECTURE.md`.
 
 pub mod act;
 pub mod apply;

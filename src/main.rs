@@ -7,7 +7,7 @@ use clap::Parser as _;
 use parallax::cli::{self, Cli, CliError};
 use parallax_vocab::event::Exit;
 
-/// What still runs when a command has ended gets this long.
+/// How long work that still runs at the end of a command may continue.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {

@@ -2,9 +2,9 @@
 
 use parallax_vocab::Secret;
 
-/// What random values are made of: letters and digits; nothing that a shell, a URL or a YAML file would have to quote. There is
-/// no `e`, since MinIO takes a value that begins with `env` for an address to fetch it from
-/// (docs/facts.md#values-that-begin-with-env), which one run in a hundred met.
+/// The alphabet of random values: letters and digits, which need no quotes in a shell, a URL or a YAML file. It has
+/// no `e`, because MinIO treats a value that begins with `env` as an address to fetch the value from
+/// (docs/facts.md#values-that-begin-with-env). With `e`, this happened in one run of a hundred.
 const ALPHABET: &[u8; 32] = b"abcdfghijkmnpqrstuvwxyz023456789";
 
 /// A secret of so many characters.

@@ -54,7 +54,7 @@ impl Access {
         self.own.as_deref().ok_or_else(not_owned)
     }
 
-    /// The address of the container that a fixture started beside the cluster.
+    /// The address of the container that a fixture started outside the cluster.
     pub fn address_beside(&self, namespace: &str, fixture: &str) -> Option<IpAddr> {
         self.own.as_ref()?.neighbour(namespace, fixture).map(|it| it.container.address)
     }

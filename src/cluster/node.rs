@@ -32,7 +32,7 @@ pub const UP_WITHIN: Duration = Duration::from_mins(2);
 const MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
 const AIRGAP_IMAGES: &str = "/var/lib/rancher/k3s/agent/images";
 const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";
-/// The key of the taint that keeps pods that do not ask for it away from a further node.
+/// The key of the taint of a further node. It keeps away the pods that do not tolerate it.
 pub const AGENT_TAINT: &str = "parallax.dev/agent";
 /// The secret that the nodes of a cluster share, and its length.
 const TOKEN: &str = "/etc/parallax/token";
@@ -43,7 +43,7 @@ const AUTHORITIES: [(&str, &str); 2] = [
     ("/var/lib/rancher/k3s/server/tls/server-ca.crt", "/var/lib/rancher/k3s/agent/server-ca.crt"),
     ("/var/lib/rancher/k3s/server/tls/client-ca.crt", "/var/lib/rancher/k3s/agent/client-ca.crt"),
 ];
-/// Where k3s finds the authority of its apiserver, if it is not to make one (certificate and key).
+/// Where k3s finds the certificate and the key of its apiserver's authority, if k3s must not create its own.
 const SERVER_AUTHORITY: [&str; 2] =
     ["/var/lib/rancher/k3s/server/tls/server-ca.crt", "/var/lib/rancher/k3s/server/tls/server-ca.key"];
 /// The issuer of ServiceAccounts' tokens on k3s (docs/facts.md#issuer-and-discovery).
@@ -191,7 +191,8 @@ fn token_file(token: &Secret) -> InlineFile {
     InlineFile { path: TOKEN.to_owned(), mode: 0o600, bytes: token.expose().as_bytes().to_vec() }
 }
 
-/// The container of the server: everything that must be so before its first process runs, DNS rules included.
+/// The container of the server. It has everything that must exist before its first process runs, including the DNS
+/// rules.
 fn node_spec(
     site: &Site,
     what: &str,
@@ -203,7 +204,8 @@ fn node_spec(
     spec.command = arguments(plan);
     spec.hostname = Some(SERVER_NODE.to_owned());
     spec.ports = vec![Port::tcp(API_PORT)];
-    // First in order: manifests are applied by name, and CoreDNS must find its rules.
+    // The file name sorts first, because manifests are applied in the order of their names and CoreDNS must find its
+    // rules.
     let address = |namespace: &str, fixture: &str| address_of(world, namespace, fixture);
     spec.files.push(manifest("00-parallax-coredns-custom", &custom_config_map(plan, &address)));
     if plan.traits.discovery == Some(Discovery::Narrow) {
@@ -215,7 +217,7 @@ fn node_spec(
     spec
 }
 
-/// The container of a node, whatever it is in the cluster.
+/// The container of a node, for a server and for an agent.
 fn machine_spec(
     site: &Site,
     what: &str,

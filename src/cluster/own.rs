@@ -49,12 +49,12 @@ impl Own {
         format!("{}-node", plan.name)
     }
 
-    /// What the container of a further node is within the run.
+    /// The role of a further node's container in the run. It is part of the container's name.
     pub fn agent_of(plan: &ClusterPlan, agent: &str) -> String {
         format!("{}-agent-{agent}", plan.name)
     }
 
-    /// A kubeconfig of the cluster's administrator for this machine; JSON, which is YAML.
+    /// A kubeconfig of the cluster's administrator for use on this machine. It is JSON, which is valid YAML.
     pub fn kubeconfig(&self) -> &Secret {
         &self.kubeconfig
     }
@@ -64,12 +64,13 @@ impl Own {
         kubeconfig::identity(self.kubeconfig.expose())
     }
 
-    /// What the administrator and further nodes sign in with, for redaction.
+    /// The credentials of the administrator and of further nodes, for redaction.
     pub fn secrets(&self) -> &[Secret] {
         &self.secrets
     }
 
-    /// The containers that belong to the cluster and end with it: the nodes first. Those of vantages are not among them.
+    /// The containers that belong to the cluster and end with it, the nodes first. Containers of vantages are not
+    /// included.
     pub fn containers(&self) -> impl Iterator<Item = &str> {
         let beside = self.world.neighbours().iter().map(|it| it.container.name.as_str());
         let agents = self.agents.0.values().map(Agent::container);
@@ -96,8 +97,8 @@ impl Own {
         Ok(self.engine.logs(self.world.container(), tail).await?)
     }
 
-    /// The log of the container that a fixture started beside the cluster: of the last `tail` lines, those for whose
-    /// instant `counts` is true.
+    /// The log of the container that a fixture started outside the cluster: those of the last `tail` lines whose time
+    /// satisfies `counts`.
     pub async fn written_beside(
         &self,
         (namespace, fixture): (&str, &str),
@@ -109,7 +110,7 @@ impl Own {
         written.map_err(|error| error.to_string())
     }
 
-    /// What a node wrote, of its last lines those whose instant counts.
+    /// The log of a node: those of the last `tail` lines whose time satisfies `counts`.
     pub async fn written_by_node(
         &self,
         node: &str,

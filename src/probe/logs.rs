@@ -19,7 +19,7 @@ use instance::Reader;
 use parallax_language::scenario::target::LogTarget;
 use parallax_record::in_full;
 
-/// A longer log is not read to its end, and says nothing.
+/// The longest log that is read to its end. A longer log gives no result.
 const LIMIT_BYTES: usize = 32 * 1024 * 1024;
 
 /// Selects a log, and which part of it is read.

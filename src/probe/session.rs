@@ -33,7 +33,7 @@ const GRACE: Duration = Duration::from_secs(3);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// The number of questions that may wait to be written.
 const QUEUE: usize = 64;
-/// Lines of standard error that are kept, and how much of one.
+/// How many lines of standard error are kept, and how many bytes of each line.
 const STDERR_LINES: usize = 5;
 const STDERR_LINE_BYTES: usize = 512;
 

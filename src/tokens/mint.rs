@@ -75,7 +75,7 @@ impl Key {
         Ok(Self::Rsa { pem, id, public })
     }
 
-    /// The public half as a JSON Web Key; a shared secret has none.
+    /// The public half as a JSON Web Key. A shared secret has no public half.
     pub fn public(&self) -> Option<&Value> {
         match self {
             Self::Rsa { public, .. } => Some(public),

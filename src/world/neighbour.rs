@@ -1,4 +1,4 @@
-//! Containers beside the cluster that have a name: a store in the office, a site on the internet.
+//! Containers with a host name outside the cluster, such as a store in an office or a site on the internet.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -62,7 +62,7 @@ impl Neighbour {
                 return Some(InlineFile { path: path.clone(), mode: 0o644, bytes });
             }
             let Some(leaf) = belongings.leaves.get(it.certificate.as_str()) else {
-                // It is not a certificate of the fixture but the id of an authority, which has only a root.
+                // This id does not name a certificate of the fixture. It names an authority, which has only a root.
                 let root = belongings.roots.get(it.certificate.as_str()).filter(|_| it.part == Part::Root)?;
                 return Some(InlineFile { path: path.clone(), mode: 0o644, bytes: root.as_bytes().to_vec() });
             };
@@ -76,7 +76,7 @@ impl Neighbour {
         let texts = wanted.texts.iter().map(|(path, text)| InlineFile {
             path: path.clone(),
             mode: 0o644,
-            // A template loses the last line feed, without which HAProxy takes a file for truncated.
+            // The template engine drops the last newline. Without it HAProxy treats the file as truncated.
             bytes: format!("{}\n", text.trim_end_matches('\n')).into_bytes(),
         });
         spec.files = files.chain(texts).collect();

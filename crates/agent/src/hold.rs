@@ -20,7 +20,7 @@ pub(crate) async fn until_signal() -> anyhow::Result<()> {
     }
 }
 
-/// Reaps all children that have ended: one signal may stand for several.
+/// Reaps all children that have ended, because one signal can report several of them.
 fn reap() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }

@@ -72,7 +72,8 @@ impl Engine {
         )
     }
 
-    /// What time it is by the clock of its machine, in seconds since 1970; by ours, if it does not say.
+    /// The current time by the clock of the engine's machine, in seconds since 1970. If the engine does not report
+    /// it, the time of this machine.
     pub(super) async fn time(&self) -> Result<u64, EngineError> {
         let info = self.docker.info().await.map_err(EngineError::call("ask the engine for its time".to_owned()))?;
         Ok(info.system_time.as_deref().and_then(seconds_of).unwrap_or_else(unix_seconds))

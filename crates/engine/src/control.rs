@@ -33,7 +33,7 @@ impl Engine {
     }
 
     /// Removes a container with its anonymous volumes, even while it runs. A container that does not exist is not an
-    /// error; the error tells why the container still exists.
+    /// error. The error gives the reason why the container still exists.
     pub async fn take_away(&self, name: &str) -> Result<(), String> {
         self.remove(Kind::Container, name).await
     }

@@ -1,8 +1,9 @@
 //! Removes the objects of killed runs, and nothing else.
 //!
 //! The label of an object names its owner, so this works even without ledgers. It spares runs whose process is alive,
-//! runs that are kept on purpose, and, for one day, runs whose process is not visible from here. Such a run may be another
-//! machine's, whose clock is not ours: its age is the difference of two moments of the engine's own clock.
+//! runs that are kept on purpose, and, for one day, runs whose process is not visible from here. Such a run may
+//! belong to another machine with another clock. So its age is the difference of two times from the engine's own
+//! clock.
 
 use std::collections::BTreeMap;
 
@@ -57,16 +58,16 @@ pub enum Collected {
 #[derive(Clone, Debug, Default)]
 struct Traces {
     owner: Option<Owner>,
-    /// When the engine made its newest object, by the engine's clock.
+    /// When the engine created the newest object of the run, by the engine's clock.
     made: Option<u64>,
-    /// When its ledger was begun, by this machine's clock.
+    /// When the ledger of the run was created, by this machine's clock.
     begun: u64,
     standing: bool,
     swept: bool,
     has_objects: bool,
 }
 
-/// What time it is, in seconds since 1970.
+/// The current time by both clocks, in seconds since 1970.
 #[derive(Clone, Copy, Debug)]
 struct Now {
     engine: u64,
@@ -74,7 +75,7 @@ struct Now {
 }
 
 impl Traces {
-    /// How many seconds ago its last sign of life was, as far as can be told without comparing two clocks.
+    /// The time since the last sign of life, in seconds. Both times come from the same clock.
     fn age(&self, now: Now) -> u64 {
         self.made.map_or_else(|| now.here.saturating_sub(self.begun), |made| now.engine.saturating_sub(made))
     }
@@ -155,7 +156,7 @@ mod tests {
     fn only_dead_runs_are_swept() {
         let living = Owner::this_process().unwrap();
         let dead: Owner = {
-            // An owner with this process's id but another start time: that process is dead.
+            // The owner has this process's id but another start time, so its process is dead.
             let text = living.to_string();
             let mut parts: Vec<&str> = text.split(':').collect();
             parts[2] = "1";
@@ -164,7 +165,8 @@ mod tests {
         let elsewhere: Owner =
             format!("another-boot:{}", living.to_string().split_once(':').unwrap().1).parse().unwrap();
         let day = UNSEEN_IS_SPARED_SECONDS;
-        // This machine's clock is more than a day before the engine's, and says nothing of what the engine made.
+        // This machine's clock differs from the engine's by more than a day, so it does not show the age of what the
+        // engine created.
         let now = Now { engine: 1_000_000, here: 1_000_000 + day + 3_600 };
         let made =
             |owner: Option<&Owner>, made| Traces { owner: owner.cloned(), made: Some(made), ..Traces::default() };

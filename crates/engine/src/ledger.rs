@@ -83,7 +83,7 @@ impl StateDir {
         Ok(Self(state.join("parallax")))
     }
 
-    /// A given folder, for example that of a test.
+    /// The state directory at a given path, for example for a test.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }

@@ -4,8 +4,9 @@
 //! beforehand what will fail later ([`preflight`]), starts the containers of a run ([`Site`]), and removes them, even
 //! after SIGKILL ([`reaper`], [`gc()`]).
 //!
-//! testcontainers creates and starts the containers (`start`), since this project must use it. All else (networks, exec,
-//! logs, images, removal) goes to the engine by the client that testcontainers itself uses, bollard.
+//! testcontainers creates and starts the containers (`start`), because this project is required to use it. For
+//! everything else (networks, exec, logs, images, removal) this crate calls bollard, the client that testcontainers
+//! itself uses.
 //!
 //! **Architecture invariant:** only this module names Docker, testcontainers or bollard. It returns names, addresses
 //! and plain values; dropping them removes nothing. Each object is in the ledger *before* it is created, and has labels

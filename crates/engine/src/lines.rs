@@ -17,7 +17,7 @@ pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
 pub struct CutLine {
     /// The text.
     pub text: String,
-    /// Whether it went on past the end of `text`.
+    /// Whether the line was longer than `text`, so that its rest is lost.
     pub cut: bool,
 }
 
@@ -42,13 +42,13 @@ impl LineCutter {
         Self { limit_bytes, ends: b"\n", line: Vec::new(), cut: false }
     }
 
-    /// The same for a tool that shows its progress: a carriage return ends a line too.
+    /// For a tool that shows its progress: a carriage return ends a line too.
     #[must_use]
     pub fn at_returns(self) -> Self {
         Self { ends: b"\n\r", ..self }
     }
 
-    /// Takes bytes to the end of the line, and returns how many these are, with the line where it is whole.
+    /// Reads bytes up to the end of the line. Returns how many bytes it read, and the line if it is complete.
     pub fn take(&mut self, bytes: &[u8]) -> (usize, Option<CutLine>) {
         let end = bytes.iter().position(|byte| self.ends.contains(byte));
         let part = &bytes[..end.unwrap_or(bytes.len())];
@@ -58,7 +58,7 @@ impl LineCutter {
         (part.len() + usize::from(end.is_some()), end.map(|_| self.line()))
     }
 
-    /// What is left when nothing follows: a last line without an end.
+    /// Returns the last line, which has no line end, after the input has ended.
     pub fn rest(&mut self) -> Option<CutLine> {
         (!self.line.is_empty()).then(|| self.line())
     }
@@ -85,7 +85,8 @@ impl Decoder for LineCutter {
     }
 }
 
-/// Cuts a stream into lines. One that breaks ends with its error, and not like one that is over.
+/// Cuts a stream into lines. If the stream breaks, the last item is its error, so that a broken stream differs from a
+/// complete one.
 pub fn lines(reader: impl AsyncBufRead + Send + 'static) -> impl Stream<Item = io::Result<CutLine>> + Send + 'static {
     let state = Some((Box::pin(reader), LineCutter::default()));
     futures::stream::unfold(state, async |state| {

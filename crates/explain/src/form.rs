@@ -1,4 +1,4 @@
-//! What a store's refusal of a form means: what the form's policy says, with what the form sends.
+//! Explains why a store refused a form: compares the form's policy with what the form sends.
 
 use parallax_vocab::answer::FORM_SIGNATURE;
 use parallax_vocab::question::{Form, HttpQuestion, Probe};
@@ -6,7 +6,8 @@ use parallax_vocab::question::{Form, HttpQuestion, Probe};
 use super::Subject;
 use super::refusal::{client_clock, clocks, instant, shown, span, store_clock};
 
-/// Why a form was refused; none where no form with a policy was sent, or where any request is refused so.
+/// Why a form was refused. `None` if the request is not a form with a policy, or if the refusal is not specific to
+/// forms.
 pub(super) fn sentence(says: &str, code: &str, detail: &str, subject: &Subject<'_>) -> Option<String> {
     let Some(Probe::Http(HttpQuestion { url, form: Some(form), .. })) = subject.question.map(|it| &it.probe) else {
         return None;
@@ -40,12 +41,12 @@ pub(super) fn sentence(says: &str, code: &str, detail: &str, subject: &Subject<'
     Some(format!("{says}: {why}"))
 }
 
-/// Whether a form says who signed it.
+/// Whether a form carries a signature.
 pub(super) fn is_signed(form: &Form) -> bool {
     field(form, FORM_SIGNATURE).is_some()
 }
 
-/// A field, whatever the case of its name.
+/// The value of a field. The case of its name does not matter.
 pub(super) fn field<'a>(form: &'a Form, name: &str) -> Option<&'a str> {
     form.fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
@@ -62,7 +63,8 @@ fn expired(form: &Form, subject: &Subject<'_>) -> String {
     format!("the time of the form's policy is over{signed}{clocks}; sign a new one, or for longer")
 }
 
-/// What the form itself says, for a store that does not tell which condition failed. What the signature added is in order.
+/// The explanation for a store that does not report which condition failed. Fields that the signature added are left
+/// out, because they are correct.
 fn against_policy(form: &Form) -> String {
     let own = |name: &str| name != "policy" && (!name.starts_with("x-amz-") || name.starts_with("x-amz-meta-"));
     let fields = form.fields.iter().filter(|(name, _)| own(&name.to_lowercase()));
@@ -73,7 +75,7 @@ fn against_policy(form: &Form) -> String {
     )
 }
 
-/// The condition that failed, where the store tells it: `[starts-with, $key, inbox/]`.
+/// The condition that failed, from the store's message: `[starts-with, $key, inbox/]`.
 struct Condition<'a> {
     begins: bool,
     field: &'a str,

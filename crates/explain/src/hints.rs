@@ -1,4 +1,4 @@
-//! What a presigned URL itself shows of trouble to come, without a server.
+//! Problems that a presigned URL itself shows before a request is sent.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use super::url::Line;
 
 /// CRC32 of an empty body, which SDKs put into a URL for PUT.
 const EMPTY_CRC32: &str = "AAAAAA==";
-/// Endings of names that only a cluster, or only one network, knows.
+/// Name endings that only a cluster or one network can resolve.
 const INNER: [&str; 5] = [".svc", ".cluster.local", ".local", ".internal", ".localhost"];
 
 /// The parts of a URL that the hints are about.
@@ -23,7 +23,7 @@ pub(super) struct Parts<'a> {
     pub(super) host: &'a str,
     /// Decoded parameters.
     pub(super) pairs: &'a [(String, String)],
-    /// When its own validity ends, if it says so.
+    /// When the validity of the URL itself ends, if the URL states it.
     pub(super) ends: Option<OffsetDateTime>,
 }
 
@@ -61,7 +61,7 @@ fn port(text: &str) -> Option<String> {
     })
 }
 
-/// Characters that something on the way tends to change.
+/// Finds characters that proxies or programs on the way often change.
 fn raw(text: &str) -> Vec<String> {
     let Some((_, rest)) = text.split_once("://") else { return Vec::new() };
     let at = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -98,7 +98,7 @@ fn checksum(pairs: &[(String, String)]) -> Option<String> {
     })
 }
 
-/// When the session token ends: the URL ends with it. A token that is a JWT says so.
+/// When the session token ends, because the URL ends with it. Only a token that is a JWT shows its end.
 fn token(parts: &Parts<'_>) -> Option<String> {
     let named = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("x-amz-security-token");
     let (_, token) = parts.pairs.iter().find(named)?;

@@ -1,4 +1,4 @@
-//! MinIO's own words: its health, and the refusals of its token service.
+//! Explains MinIO's own messages: its health answers, and the refusals of its token service.
 //!
 //! The token service gives the same answer for different faults (an unknown role, an unreachable provider). So each
 //! link is examined by itself: the store's log about its provider, the roles that the store has, the claims of the
@@ -9,18 +9,18 @@ use parallax_vocab::answer::Signature;
 use crate::store::LogWords;
 use crate::web_identity::Chain;
 
-/// What it logs about a provider that it cannot use, and about the roles that it made
+/// The log texts about a provider that MinIO cannot use, and about the roles that it made
 /// (docs/facts.md#openid-provider-in-minio).
 pub(crate) const LOG_WORDS: LogWords = LogWords { complaint: "Unable to initialize OpenID", role: "arn:minio:iam:" };
 
-/// What an answer without a body means, asked for its health; `path` is without the slash before it.
+/// Explains an answer without a body at a health path. `path` has no leading slash.
 pub(crate) fn not_ready(status: u16, path: &str) -> Option<String> {
     (status == 503 && path.starts_with("minio/health/")).then(|| {
         "the answer is 503: the store is up and does not call itself ready; as long as it cannot use its OpenID provider it is `iam-offline`, and its log says why".to_owned()
     })
 }
 
-/// Links in the order in which the chain uses them: the first broken one hides the others.
+/// Checks the links in the order in which the chain uses them, because the first broken link hides the others.
 pub(crate) fn refused(chain: &Chain, detail: &str) -> Option<String> {
     // The store could not use a provider, and has no role since.
     if let Some(complaint) = chain.complaint.as_deref().filter(|_| chain.roles.is_empty()) {
@@ -183,7 +183,7 @@ mod tests {
         let expired = sts("Token is expired");
         assert!(web_identity(StoreKind::Minio, &Chain::default(), &expired).is_some());
         assert_eq!(web_identity(StoreKind::S3, &Chain::default(), &expired), None);
-        // The token's file is the pod's, whatever store is asked.
+        // The token's file belongs to the pod, so the kind of the store does not matter.
         let unreadable = Cause::Client { detail: "the token /t cannot be read: No such file".to_owned() };
         assert!(web_identity(StoreKind::S3, &Chain::default(), &unreadable).is_some());
     }

@@ -1,4 +1,4 @@
-//! The words of each kind of store. Here alone is known which module has which kind's.
+//! The log texts and error texts of each kind of store. Only this file knows which module holds those of which kind.
 
 use parallax_vocab::StoreKind;
 
@@ -14,7 +14,7 @@ pub struct LogWords {
     pub role: &'static str,
 }
 
-/// The words of a kind of store; none where it is not known how it logs.
+/// The log texts of a kind of store. `None` if the log format of this kind is not known.
 pub fn log_words(kind: StoreKind) -> Option<LogWords> {
     match kind {
         StoreKind::Minio => Some(minio::LOG_WORDS),
@@ -22,7 +22,7 @@ pub fn log_words(kind: StoreKind) -> Option<LogWords> {
     }
 }
 
-/// What a kind's token service means by a refusal.
+/// Explains a refusal by the token service of this kind of store.
 pub(crate) fn refused(kind: StoreKind, chain: &Chain, detail: &str) -> Option<String> {
     match kind {
         StoreKind::Minio => minio::refused(chain, detail),
@@ -30,7 +30,7 @@ pub(crate) fn refused(kind: StoreKind, chain: &Chain, detail: &str) -> Option<St
     }
 }
 
-/// What an answer without a body means that a store gave at a path of its health. The path tells whose it is.
+/// Explains an answer without a body from a store's health path. The path shows the kind of the store.
 pub(crate) fn not_ready(status: u16, path: &str) -> Option<String> {
     minio::not_ready(status, path)
 }

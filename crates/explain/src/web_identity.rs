@@ -1,5 +1,5 @@
-//! Web identity: which link of the chain from the ServiceAccount's token to the store's credentials is broken, in one
-//! sentence with the fix. Each kind of store refuses in its own words.
+//! Finds the broken link in the chain from the ServiceAccount's token to the store's credentials, and describes it in
+//! one sentence with the fix. Each kind of store has its own error texts.
 
 use parallax_vocab::answer::JwtReply;
 use parallax_vocab::{Cause, StoreKind};
@@ -21,7 +21,8 @@ pub struct Chain {
     pub now: i64,
 }
 
-/// The broken link and its fix; `None` if the fault is outside this chain, or if the messages of the store's kind are not known.
+/// The broken link and its fix. `None` if the fault is outside this chain, or if the error texts of this kind of
+/// store are not known.
 pub fn web_identity(kind: StoreKind, chain: &Chain, cause: &Cause) -> Option<String> {
     match cause {
         Cause::Client { detail } if detail.contains("cannot be read") => Some(unreadable(detail)),

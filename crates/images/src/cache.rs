@@ -225,7 +225,8 @@ impl Cache {
 
 /// The cache's folder, according to environment variables.
 fn folder(set: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    // By the XDG specification a relative path counts as none: another folder for each place where a run starts.
+    // The XDG specification says that a relative path is invalid. Such a path would name another folder for each
+    // working directory.
     let absolute = |name: &str| set(name).filter(|path| path.is_absolute());
     set("PARALLAX_CACHE")
         .or_else(|| absolute("XDG_CACHE_HOME").map(|cache| cache.join("parallax")))

@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_mins(20);
 
 /// One root file system.
 pub(super) struct DebianBuild<'a> {
-    /// The image that it is for.
+    /// The image that the layer belongs to.
     pub(super) image: &'a str,
     /// The layer.
     pub(super) debian: &'a Debian,

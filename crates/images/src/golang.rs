@@ -23,7 +23,7 @@ const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
 
 /// One build.
 pub(super) struct GoBuild<'a> {
-    /// The image that it is for.
+    /// The image that the layer belongs to.
     pub(super) image: &'a str,
     /// The layer.
     pub(super) go: &'a Go,

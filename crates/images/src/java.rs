@@ -71,7 +71,7 @@ fn sources(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
     Ok(tree::files_below(folder)?.into_iter().filter(|(path, _)| is_source(path)).collect())
 }
 
-/// The instruction for writing the list anew.
+/// The instruction that tells the user how to write the list again.
 pub(super) fn anew(folder: &str) -> String {
     let copy = COPY.join(" ");
     format!("write it with `mvn {copy} && (cd {JARS} && sha256sum *.jar) > {SUMS} && rm -r {JARS}` in {folder}")
@@ -107,7 +107,7 @@ fn faults(listed: &Sums, came: &Sums) -> Vec<String> {
 
 /// One set of jars and the classes that use them.
 pub(super) struct MavenBuild<'a> {
-    /// The image that it is for.
+    /// The image that the layer belongs to.
     pub(super) image: &'a str,
     /// The layer.
     pub(super) maven: &'a Maven,

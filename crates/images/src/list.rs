@@ -55,7 +55,7 @@ pub async fn list(
     for entry in &lock.images {
         let name = entry.name.value.clone();
         let inputs = (lock.clone(), entry.clone(), binaries.to_owned(), cache.clone());
-        // On a thread for blocking work: there are megabytes to hash, and other tasks must not wait.
+        // This runs on a thread for blocking work, because it hashes megabytes and must not delay other tasks.
         let prepared = tokio::task::spawn_blocking(move || {
             let (lock, entry, binaries, cache) = inputs;
             Prepared::new(&lock, &entry, &binaries, &cache)
@@ -121,7 +121,7 @@ pub async fn build(
     obtain(&request, &wants, sink, cancel).await
 }
 
-/// What the present recipes make. It is read once, because megabytes are hashed for it.
+/// The layers and images that the present recipes make. They are read once, because this hashes megabytes.
 #[derive(Debug, Default)]
 pub struct Present {
     /// References of built images.
@@ -155,8 +155,8 @@ impl Present {
         format!("{REGISTRY}/*")
     }
 
-    /// The references of built images in `all` that no present recipe makes: other inputs made them earlier. No image of a
-    /// name whose recipe cannot be hashed counts as old.
+    /// The references of the built images in `all` that no present recipe makes, because their inputs have changed.
+    /// An image whose recipe cannot be hashed is never among them.
     pub fn outdated(&self, all: &[String]) -> Vec<String> {
         let name = |reference: &str| {
             let path = reference.rsplit('/').next().unwrap_or_default();

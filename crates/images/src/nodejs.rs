@@ -47,7 +47,7 @@ pub(super) fn inputs(folder: &Path) -> [(String, PathBuf); 2] {
 
 /// One set of packages.
 pub(super) struct NpmBuild<'a> {
-    /// The image that it is for.
+    /// The image that the layer belongs to.
     pub(super) image: &'a str,
     /// The layer.
     pub(super) npm: &'a Npm,

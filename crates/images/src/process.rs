@@ -33,7 +33,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// One step.
 pub(super) struct Step<'a> {
-    /// The image that it is for.
+    /// The image that the step belongs to.
     pub(super) image: &'a str,
     /// What it does, as part of a sentence: `go install example.com/x@v1`.
     pub(super) title: String,

@@ -74,7 +74,7 @@ fn said(error: EngineError) -> String {
 pub struct Registries(Mutex<Option<String>>);
 
 impl Registries {
-    /// Why no registry is contacted any more, if so.
+    /// The reason why no registry is contacted any more, if there is one.
     pub(super) fn out_of_reach(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -60,7 +60,7 @@ impl Pypi {
 
 /// One set of wheels.
 pub(super) struct PypiBuild<'a> {
-    /// The image that it is for.
+    /// The image that the layer belongs to.
     pub(super) image: &'a str,
     /// The layer.
     pub(super) pypi: &'a Pypi,
@@ -181,7 +181,7 @@ fn unpack(pypi: &Pypi, wheel: &Path, into: &Path, cancel: &CancellationToken) ->
     Ok(entries)
 }
 
-/// The path in the image of a file of a wheel, and whether the file is executable. None if the file is left out.
+/// The path in the image of a file of a wheel, and whether the file is executable. `None` if the file is left out.
 fn place(pypi: &Pypi, path: &str) -> Option<(String, bool)> {
     if let Some(to) = pypi.programs.get(path) {
         return Some((to.clone(), true));

@@ -5,8 +5,8 @@
 //! kube-proxy's certificate ─► the node's range of pods ─┴─► network ─► routes, kube-proxy
 //! ```
 //!
-//! Everything goes to the URL that `--server` names, verified with the cluster's CA in `agent/server-ca.crt`, which must be
-//! there. Until the cluster accepts the agent, it tries again, as k3s does, and shows the kubelet's errors.
+//! Every connection goes to the URL in `--server`. It is verified with the cluster's CA in `agent/server-ca.crt`,
+//! which must exist. The agent tries again until the cluster accepts it, as k3s does, and shows the kubelet's errors.
 
 use std::path::Path;
 use std::time::Duration;
@@ -155,7 +155,7 @@ fn in_full(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     text
 }
 
-/// The range that the cluster has given to this node's pods, once the kubelet has registered the node.
+/// The address range of this node's pods. The cluster assigns it after the kubelet has registered the node.
 async fn range_of(client: &Client, name: &str) -> String {
     let nodes: Api<KubeNode> = Api::all(client.clone());
     loop {
@@ -168,7 +168,7 @@ async fn range_of(client: &Client, name: &str) -> String {
     }
 }
 
-/// Shows the kubelet's errors, as k3s does, because they say why a node does not join.
+/// Shows the kubelet's errors, as k3s does, because they show why a node does not join.
 async fn relay_errors() -> std::convert::Infallible {
     let path = log_path(KUBELET.name);
     // A node that was started again finds what its kubelet wrote before.
@@ -191,8 +191,8 @@ async fn relay_errors() -> std::convert::Infallible {
     }
 }
 
-/// The errors among the whole lines of a part of a log, and the length of these lines. klog begins a line with the first
-/// letter of its severity and the month and day.
+/// The errors in the complete lines of a part of a log, and the length of these lines. klog begins a line with the
+/// first letter of its severity, the month and the day.
 fn whole_errors(bytes: &[u8]) -> (Vec<String>, u64) {
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     // A line that fills the whole part is skipped.

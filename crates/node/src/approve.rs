@@ -1,8 +1,9 @@
-//! Signs agents in: they ask the apiserver for the certificates of their kubelet and their kube-proxy with the cluster's
-//! token (`certificates.k8s.io`), and the server approves what an agent may have. The controller-manager signs it.
+//! Approves certificates of agents. An agent uses the cluster's token to request certificates for its kubelet and its
+//! kube-proxy (`certificates.k8s.io`). The server approves what an agent may have, and the controller-manager signs
+//! it.
 //!
-//! k3s hands these certificates out at paths of its own beside the apiserver. Here, kubelet and apiserver need no other
-//! server for that, as in clusters that kubeadm or kops made.
+//! k3s issues these certificates from its own server next to the apiserver. Here no such server is needed, as in
+//! clusters from kubeadm or kops.
 
 use futures::StreamExt as _;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
@@ -28,7 +29,7 @@ const SERVING_SIGNER: &str = "kubernetes.io/kubelet-serving";
 const NODE_PREFIX: &str = "system:node:";
 const NODES: &str = "system:nodes";
 
-/// The rule by which the token may ask for certificates.
+/// The rule that allows the token to request certificates.
 pub(crate) fn rights() -> Vec<Value> {
     vec![json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -60,8 +61,8 @@ pub(crate) async fn run(client: Client) {
     }
 }
 
-/// Whether the one who asks may have the certificate: the token those of a kubelet and of kube-proxy for requests, and a
-/// kubelet its own for serving.
+/// Whether the requester may have the certificate. The token may have client certificates of a kubelet and of
+/// kube-proxy. A kubelet may have its own serving certificate.
 fn may_have(spec: &CertificateSigningRequestSpec) -> bool {
     let Some((name, organisation)) = subject(&spec.request.0) else { return false };
     let by_token = spec.groups.iter().flatten().any(|group| group == GROUP);
@@ -74,7 +75,7 @@ fn may_have(spec: &CertificateSigningRequestSpec) -> bool {
     }
 }
 
-/// Common name and organisation of a request; `None` if it cannot be read.
+/// The common name and the organisation in a request. `None` if the request cannot be parsed.
 fn subject(pem: &[u8]) -> Option<(String, Option<String>)> {
     let request = CertificateSigningRequestParams::from_pem(std::str::from_utf8(pem).ok()?).ok()?;
     let subject = &request.params.distinguished_name;

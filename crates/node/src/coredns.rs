@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::components::API_PORT;
 use crate::settings::{Node, Settings};
 
-/// The image; imported like any other.
+/// The CoreDNS image. It is imported in the same way as any other image.
 pub(crate) const IMAGE: &str = "rancher/mirrored-coredns-coredns:1.12.4";
 /// Namespace of all objects here.
 pub(crate) const NAMESPACE: &str = "kube-system";
@@ -108,13 +108,14 @@ pub(crate) fn deployment(node: &Node) -> Value {
                 "spec": {
                     "serviceAccountName": "coredns",
                     "priorityClassName": "system-cluster-critical",
-                    // The kubelet's resolv.conf: where `forward` goes.
+                    // With the kubelet's resolv.conf, because `forward` uses its name servers.
                     "dnsPolicy": "Default",
                     "nodeSelector": { "kubernetes.io/os": "linux" },
                     "tolerations": [
                         { "key": "CriticalAddonsOnly", "operator": "Exists" },
                         { "key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule" },
-                        // Scheduled while the node is not Ready yet; the kubelet starts it when it can.
+                        // The pod is scheduled while the node is not Ready yet. The kubelet starts it as soon as it
+                        // can.
                         { "key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoSchedule" },
                     ],
                     "containers": [container(node)],
@@ -140,8 +141,8 @@ fn container(node: &Node) -> Value {
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "args": ["-conf", "/etc/coredns/Corefile"],
-        // The apiserver's own address, not its Service: so CoreDNS need not wait for kube-proxy, and cannot open a
-        // connection before the rules exist, which would never reach the apiserver.
+        // The apiserver's own address instead of its Service. So CoreDNS need not wait for kube-proxy. A connection
+        // to the Service that is opened before the rules exist would never reach the apiserver.
         "env": [
             { "name": "KUBERNETES_SERVICE_HOST", "value": node.address },
             { "name": "KUBERNETES_SERVICE_PORT", "value": API_PORT.to_string() },

@@ -34,7 +34,7 @@ pub(crate) async fn answers(server: Ipv4Addr, name: &str) -> bool {
 fn question(name: &str) -> Vec<u8> {
     let mut packet = HEADER.to_vec();
     for label in name.split('.').filter(|label| !label.is_empty()) {
-        // Labels have at most 63 bytes; a longer one is cut and then simply not found.
+        // A label has at most 63 bytes. A longer label is cut, and its name is then not found.
         let bytes = &label.as_bytes()[..label.len().min(63)];
         packet.push(u8::try_from(bytes.len()).unwrap_or(63));
         packet.extend_from_slice(bytes);

@@ -10,7 +10,7 @@ use crate::error::NodeError;
 use crate::paths;
 use crate::settings::{Settings, Snapshotter};
 
-/// The image of every pod's first container; imported like any other.
+/// The image of every pod's first container. It is imported in the same way as any other image.
 pub(crate) const PAUSE_IMAGE: &str = "rancher/mirrored-pause:3.6";
 
 /// containerd's configuration.
@@ -39,8 +39,8 @@ state = "/run/containerd"
     )
 }
 
-/// The tokens that the apiserver accepts, as CSV (`token,user,uid,"groups"`): the one with which agents join. Its group may
-/// ask for certificates and do nothing else.
+/// The tokens that the apiserver accepts, as CSV (`token,user,uid,"groups"`). The only token is the one with which
+/// agents join. Its group may request certificates and do nothing else.
 pub(crate) fn tokens(token: &str) -> String {
     format!("{token},{user},{user},\"{group}\"\n", user = crate::approve::USER, group = crate::approve::GROUP)
 }
@@ -111,8 +111,8 @@ pub(crate) fn kubelet_config(settings: &Settings, resolv_conf: &str, cgroup_v1: 
         config["failCgroupV1"] = false.into();
     }
     if settings.join.is_some() {
-        // With rotation, the kubelet asks for its first certificate, too, until it gets one; without, it gives up after
-        // a minute.
+        // With rotation, the kubelet repeats the request for its first certificate until it gets one. Without
+        // rotation, it gives up after a minute.
         config["rotateCertificates"] = true.into();
         config["serverTLSBootstrap"] = true.into();
     }

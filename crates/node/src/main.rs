@@ -11,11 +11,11 @@
 //! without a usable `resolv.conf`, names outside the cluster fail at once instead of going to a public resolver;
 //! CoreDNS reads the API at the node's address; logs are files under `/var/log/parallax-node`.
 //!
-//! `k3s agent` is a further node. It differs from k3s in how it joins: it needs the cluster's two CAs beforehand, in
-//! `agent/server-ca.crt` and `agent/client-ca.crt`, as an installer of nodes puts them there; kubelet and kube-proxy get
-//! their certificates from the apiserver itself ([`approve`]); they always use the URL of `--server`, so there is no load
-//! balancer on the node; the ranges of pods and services and the domain are k3s's defaults. Of a token's long form, the hash
-//! of the CA is not checked.
+//! `k3s agent` is a further node. It joins in another way than with k3s. It needs the cluster's two CAs before it
+//! starts, in `agent/server-ca.crt` and `agent/client-ca.crt`, where an installer of nodes puts them. The kubelet and
+//! kube-proxy get their certificates from the apiserver itself ([`approve`]). They always use the URL of `--server`,
+//! so the node has no load balancer. The ranges of pods and services and the domain are k3s's defaults. The hash of
+//! the CA in a long token is not checked.
 //!
 //! **Invariant**: when a component ends, the container ends, and standard error names the component, its exit status
 //! and its last lines. Nothing is restarted, because for a test a half-working cluster is worse than none.

@@ -111,7 +111,7 @@ impl Writer<'_> {
         self.root.join(format!("{}.{suffix}", stem.trim_start_matches('/')))
     }
 
-    /// RSA, as k3s has it: tokens are then RS256, which every OpenID client must support.
+    /// An RSA key, as in k3s. Tokens are then signed with RS256, which every OpenID client must support.
     fn token_key(&self) -> Result<(), PkiError> {
         let path = self.path(&paths::tls("service"), "key");
         if path.exists() {

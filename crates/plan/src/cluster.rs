@@ -42,7 +42,7 @@ impl Plan {
         self.clusters.iter().flat_map(ClusterPlan::outside_images).collect()
     }
 
-    /// Names of the images of the containers that fixtures start beside clusters.
+    /// Names of the images of the containers that fixtures start outside clusters.
     pub fn container_images(&self) -> BTreeSet<&str> {
         self.clusters.iter().flat_map(ClusterPlan::container_images).collect()
     }
@@ -107,12 +107,12 @@ impl ClusterPlan {
         all.collect()
     }
 
-    /// Names of the images of the containers that fixtures start beside the cluster.
+    /// Names of the images of the containers that fixtures start outside the cluster.
     pub fn container_images(&self) -> BTreeSet<&str> {
         self.containers().map(|(_, it)| it.image.as_str()).collect()
     }
 
-    /// Containers that fixtures start beside the cluster, each with its fixture.
+    /// Containers that fixtures start outside the cluster, each with its fixture.
     pub fn containers(&self) -> impl Iterator<Item = (&str, &Container)> {
         let fixtures = self.environments.iter().flat_map(|it| &it.fixtures);
         fixtures.flat_map(|(id, it)| it.containers.iter().map(move |container| (id.as_str(), container)))

@@ -139,8 +139,8 @@ fn what_clusters_wait_for_is_the_more_urgent() {
         arranged.clusters.iter().map(|it| (it.urgency, longest(it))).collect::<Vec<_>>()
     };
     assert_eq!(urgencies(1), [(42_000, 37_000), (28_000, 23_000), (14_000, 9_000)]);
-    // The second cluster has more work than the one after it and keeps its place. The first passes its place on, as the
-    // third would.
+    // The second cluster has more work than the one after it, so it keeps its place. The first cluster passes its
+    // place on, and so would the third.
     assert_eq!(urgencies(3), [(28_000, 23_000), (14_000, 9_000), (14_000, 9_000)]);
 }
 

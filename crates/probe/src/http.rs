@@ -40,7 +40,7 @@ pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result
     *request.body_mut() = Full::new(match form {
         Some(form) => {
             let (content_type, body) = encoded(form).await?;
-            // Before the question's own headers: one that is to be wrong replaces it.
+            // Set before the question's own headers, so that a deliberately wrong header of the question replaces it.
             request.headers_mut().insert(CONTENT_TYPE, content_type);
             body
         }
@@ -59,7 +59,7 @@ pub(crate) async fn answer(question: &HttpQuestion, dialler: &Dialler) -> Result
 /// A form as a browser sends it: its media type, which names the boundary, and its body.
 async fn encoded(form: &Form) -> Result<(HeaderValue, Bytes), Cause> {
     let bad = |why: &dyn Error| invalid(format!("the form cannot be sent: {why}"));
-    // As browsers do, which write names as they are.
+    // Browsers send names without percent-encoding.
     let mut parts = multipart::Form::new().percent_encode_noop();
     for (name, value) in &form.fields {
         parts = parts.text(name.clone(), value.clone());
@@ -70,7 +70,7 @@ async fn encoded(form: &Form) -> Result<(HeaderValue, Bytes), Cause> {
     }
     let content_type = format!("multipart/form-data; boundary={}", parts.boundary());
     let content_type = content_type.parse().map_err(|why| bad(&why))?;
-    // Whole, so that its length is declared: S3 takes no other.
+    // The body is collected first, so that its length can be declared. S3 accepts no form without a length.
     let body: BytesMut = parts.into_stream().try_collect().await.map_err(|why| bad(&why))?;
     Ok((content_type, body.freeze()))
 }

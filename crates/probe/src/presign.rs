@@ -148,7 +148,7 @@ fn unsigned(question: &PresignQuestion) -> Result<String, Cause> {
     Ok(url)
 }
 
-/// Signs a form: its fields are the policy, the signature, and those to which the policy gives a value.
+/// Signs a form. Its fields are the policy, the signature, and the fields to which the policy gives a value.
 fn form(question: &PresignQuestion, policy: &PostPolicy, at: SystemTime) -> Result<PresignReply, Cause> {
     s3::config(&question.access)?;
     let failed = |why: &dyn Error| invalid(format!("could not sign a form for {}: {why}", question.bucket));
@@ -183,7 +183,7 @@ fn form(question: &PresignQuestion, policy: &PostPolicy, at: SystemTime) -> Resu
     Ok(PresignReply { fields, ..PresignReply::new("POST", url) })
 }
 
-/// The signature of a policy, which is signed as it is sent: in base64.
+/// The signature of a policy. It covers the base64 text of the policy, which is what the form sends.
 fn of_policy(secret_key: &Secret, at: SystemTime, region: &str, policy: &str) -> String {
     let key = v4::generate_signing_key(secret_key.expose(), at, region, "s3");
     v4::calculate_signature(key, policy.as_bytes())

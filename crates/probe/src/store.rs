@@ -41,7 +41,7 @@ pub struct Traced {
 pub enum TraceEvent {
     /// The store served a request.
     Request(Traced),
-    /// A keep-alive: when the store sent it, it had reported all the requests that it had served.
+    /// A keep-alive: when the store sent it, it had reported all requests that it had served.
     Idle,
 }
 
@@ -51,7 +51,7 @@ pub enum Ended {
     /// The store closed it.
     #[error("the store ended its trace")]
     Over,
-    /// Not even a keep-alive came.
+    /// The store did not send even a keep-alive.
     #[error("the store's trace was silent for {for_s} s")]
     Silent {
         /// The silence, in seconds.

@@ -99,7 +99,7 @@ impl Recorder {
             .spawn(move || writer.run(&receive, began))
             .map_err(|source| RecordError::Write { path: shown, source })?;
         let recorder = Self { send: send.clone(), thread: Some(thread), redactor, began };
-        // After the end of the record the writer is gone, and what is still said has nowhere to go.
+        // The writer ends with the record. An event that is sent later is dropped.
         let sink = Sink::new(move |kind| {
             drop(send.send(Message::Said { at_ms: millis(began.elapsed()), kind: Box::new(kind) }));
         });
@@ -121,7 +121,7 @@ impl Recorder {
         drop(self.send.send(Message::Attach(live)));
     }
 
-    /// Writes one last event, made from all that was recorded, and ends the record.
+    /// Writes one last event, which is made from all recorded events, and ends the record.
     pub fn finish(mut self, last: impl FnOnce(&[Event]) -> EventKind + Send + 'static) -> Recorded {
         self.end(Some(Box::new(last))).unwrap_or_else(|| Recorded { events: Vec::new(), error: None })
     }

@@ -8,8 +8,9 @@ use parallax_vocab::event::{Failure, Outcome, Problem, StepEnded, Verdict};
 use super::evidence;
 use super::summary::{Summary, Variant};
 
-/// Explains the failed and blocked steps of each variant that is not as declared; with `all`, those of every variant. With
-/// `only`, explains those of the scenario, variant or step of that name. Returns `None` if nothing has that name.
+/// Explains the failed and blocked steps of each variant that is not as declared. With `all`, it explains those of
+/// every variant. With `only`, it explains those of the scenario, variant or step with that name. Returns `None` if
+/// nothing has that name.
 pub fn explanation(summary: &Summary, only: Option<&str>, all: bool) -> Option<String> {
     let mut text = String::new();
     let mut named = only.is_none();
@@ -153,7 +154,7 @@ mod tests {
         let well = Summary::from_events(&samples::all_good());
         let text = explanation(&well, None, false).expect("all are meant");
         assert!(text.contains("--all") && !text.contains("no-rewrite"), "{text}");
-        // A step that was to fail and passed has no cause to explain, and is what a person looks for.
+        // A step that passes although it should fail has no cause to explain, but the user looks for it.
         let wrong = Summary::from_events(&samples::break_did_not_break());
         let text = explanation(&wrong, None, false).expect("all are meant");
         assert!(text.contains("NOT as declared") && text.contains("`inside`"), "{text}");

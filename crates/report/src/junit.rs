@@ -1,8 +1,8 @@
 //! The JUnit report. Scenarios are suites and variants are cases, so that it counts what the summary counts
 //! ([`Summary::totals`]). The case's output shows what each step saw.
 //!
-//! A break that did as declared is a success. A failure's type tells who is responsible: `expectation` is the system
-//! under test, `harness` is the harness, the engine or the machine. If the run itself failed and no variant
+//! A break that failed as declared is a success. A failure's type shows who is responsible: `expectation` is the
+//! system under test, `harness` is the harness, the engine or the machine. If the run itself failed and no variant
 //! did, the suite `environment` has one case for it.
 
 use std::fmt::Write as _;
@@ -33,7 +33,7 @@ pub fn write(summary: &Summary, path: &Path) -> Result<(), ReportError> {
 }
 
 /// The suite for the environment. Its output shows how each set-up step ended. It has one case only if the run failed
-/// and no variant did: that is the one failure that the totals count then.
+/// and no variant did, because the totals then count one failure.
 fn environment(summary: &Summary) -> TestSuite {
     let mut suite = TestSuite::new("environment");
     let mut text = String::new();

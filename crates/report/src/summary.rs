@@ -325,8 +325,8 @@ impl Summary {
         }
     }
 
-    /// The same run, where what shows its verdicts could not be written, if `why` says so. A pass without evidence is an error of
-    /// the harness; a verdict that is red stays, so that nothing hides it.
+    /// Returns the same run after its record or reports could not be written, with the reason in `why`. A pass
+    /// without evidence becomes an error of the harness. A red verdict stays, so that nothing hides it.
     #[must_use]
     pub fn unwritten(mut self, why: Option<String>) -> Self {
         if let (Some(what), Some(ended)) = (why, &mut self.ended)

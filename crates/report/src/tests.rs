@@ -47,7 +47,7 @@ fn a_pass_whose_record_or_reports_could_not_be_written_is_no_pass() {
         assert_eq!(summary.clone().unwritten(None).exit(), exit, "{name}");
         let summary = summary.unwritten(why()).unwritten(why());
         if exit != Exit::AsExpected {
-            // Nothing hides a verdict that is there.
+            // A write error does not hide a red verdict.
             assert_eq!((summary.exit(), summary.totals()), (exit, totals), "{name}");
             continue;
         }

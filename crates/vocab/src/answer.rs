@@ -155,10 +155,10 @@ impl Reply {
     pub fn secrets(&self) -> Vec<Secret> {
         match self {
             Self::Sts(StsReply { credentials: Some(it), .. }) => {
-                // The access key too, as those that the harness makes up.
+                // The access key is registered too, like the access keys that the harness creates.
                 vec![Secret::new(it.access_key.clone()), it.secret_key.clone(), it.session_token.clone()]
             }
-            // A URL's signature is known by its look, that of a form only where its field is named.
+            // A pattern finds the signature of a URL. The signature of a form is found only where its field is named.
             Self::Presign(PresignReply { url: _, headers: _, method: _, fields }) => {
                 fields.get(FORM_SIGNATURE).map(Secret::new).into_iter().collect()
             }
@@ -287,7 +287,7 @@ pub struct PresignReply {
     pub headers: BTreeMap<String, String>,
     /// Method that was signed.
     pub method: String,
-    /// What a form must send, beside what its policy leaves open.
+    /// The fields that a form must send. The policy may allow more fields.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
 }

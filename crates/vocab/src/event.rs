@@ -52,7 +52,7 @@ pub enum EventKind {
     SetupProgress {
         /// The set-up's id.
         id: String,
-        /// What it is doing now.
+        /// What the set-up step is doing now.
         text: String,
     },
     /// A set-up step ended.

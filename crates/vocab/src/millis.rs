@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Whole milliseconds of a duration; what no number holds is the greatest.
+/// A duration in whole milliseconds. A duration that is too long for the type becomes the largest value.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

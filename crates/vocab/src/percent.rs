@@ -4,15 +4,15 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 /// All but RFC 3986's unreserved characters.
 pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The same in a path, whose slashes stay.
+/// The reserved characters of a path, which keeps its slashes.
 const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
-/// Encodes what is reserved; in a path the slashes stay.
+/// Percent-encodes the reserved characters of a text. In a path the slashes stay.
 pub fn encoded(text: &str, keep_slash: bool) -> String {
     utf8_percent_encode(text, if keep_slash { RESERVED_IN_PATH } else { RESERVED }).to_string()
 }
 
-/// Decodes; what is no escape stays as it is.
+/// Decodes percent-encoded characters. An invalid escape stays as it is.
 pub fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

@@ -303,7 +303,7 @@ pub struct PresignQuestion {
     pub method: String,
     /// Bucket name.
     pub bucket: String,
-    /// Object key; of a policy, what it must begin with, where it leaves the rest open.
+    /// Object key. With a policy, the prefix of the key if the policy leaves the rest open.
     pub key: String,
     /// Validity in seconds. The SDK refuses more than seven days; the probe then signs with `aws-sigv4`, so that a
     /// scenario can show how the server refuses the URL.
@@ -314,28 +314,28 @@ pub struct PresignQuestion {
     /// Further query parameters to sign, for example `response-content-disposition`.
     #[serde(default)]
     pub query: BTreeMap<String, String>,
-    /// Sign what a form may send, instead of a URL.
+    /// Sign the permission to send a form, instead of a URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PostPolicy>,
 }
 
-/// What a form may send (S3 POST policy), beside bucket and time.
+/// What a form may send (S3 POST policy), in addition to the bucket and the time limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PostPolicy {
     /// The least and the greatest length of the file, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_length_range: Option<[u64; 2]>,
-    /// Fields that must have this value; the signed form holds them.
+    /// Fields that must have exactly this value. The signed form contains them.
     #[serde(default)]
     pub equals: BTreeMap<String, String>,
-    /// Fields whose value must begin so.
+    /// Fields whose value must begin with this text.
     #[serde(default)]
     pub starts_with: BTreeMap<String, String>,
 }
 
 impl PresignQuestion {
-    /// Signed now, with nothing further.
+    /// A question that signs at the current time, without further query parameters and without a policy.
     pub fn new(
         access: S3Access,
         method: impl Into<String>,

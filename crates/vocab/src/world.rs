@@ -53,8 +53,8 @@ pub enum NameTarget {
     Edge,
     /// These addresses.
     Addresses(Vec<IpAddr>),
-    /// These addresses, but NXDOMAIN for questions from the cluster: pods know the name by the cluster's own DNS rule,
-    /// or not at all.
+    /// These addresses, but NXDOMAIN for questions from the cluster: pods can resolve the name only by the cluster's
+    /// own DNS rule.
     Outside(Vec<IpAddr>),
 }
 

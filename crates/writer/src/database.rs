@@ -61,7 +61,7 @@ fn is_damaged(error: &anyhow::Error) -> bool {
     matches!(code, Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt))
 }
 
-/// The state of an open database. One without our table has no rows.
+/// The state of an open database. A database without our table has no rows.
 pub(crate) fn contents(connection: &Connection) -> anyhow::Result<Contents> {
     let integrity: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
     if !connection.table_exists(None, "entries")? {

@@ -224,7 +224,7 @@ impl Reader {
         let request = http::Request::get(path).body(Vec::new()).ok()?;
         let listing = match self.client.request_text(request).await {
             Ok(listing) => listing,
-            // The folder went with the pod; that its log is gone is reported where it is opened.
+            // The folder was removed with the pod. The code that opens the log reports that the log is gone.
             Err(kube::Error::Api(status)) if status.code == 404 => return None,
             Err(error) => {
                 let Instance { pod, container, .. } = it;

@@ -20,7 +20,6 @@ use super::sni::{self, Hello};
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
 /// Time limit for resolving and connecting to a backend. It is longer than the deadlines of clients, so that on a
 /// machine under load the client's own deadline ends the attempt and determines the cause.
-// A client's own deadline is shorter: on a busy machine the edge must not be the one that gives up.
 const DIAL_LIMIT: Duration = Duration::from_secs(20);
 /// Pause after a failed accept; the usual reason is that no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -54,7 +54,7 @@ async fn a_search_that_failed_is_not_taken_for_an_empty_one() {
     let commands = swept.commands();
     assert!(matches!(commands.as_slice(), [only] if only.starts_with("parallax gc  # the search")), "{commands:?}");
     assert!(commands[0].contains("its database is locked"), "{commands:?}");
-    // What the ledger names may be left, too.
+    // Objects in the ledger may also be left.
     let entry = Entry { kind: Kind::Container, name: "node".to_owned() };
     let swept = engine.sweep(&RunId::new("r1"), &[entry], Unfinished::None).await;
     assert_eq!(swept.commands().first().map(String::as_str), Some("docker rm -fv node"));

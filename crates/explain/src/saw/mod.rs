@@ -1,6 +1,6 @@
-//! Compares a presigned URL with what somebody's log shows of the request: what differs, and whether that is all.
+//! Compares a presigned URL with the request in a log: lists the differences, and shows whether these are all.
 //!
-//! People hold a URL and one line of a log. The comparison needs neither a server nor a secret; with the secret key it
+//! Users have a URL and one line of a log. The comparison needs neither a server nor a secret. With the secret key it
 //! becomes a proof, by the same search that a run uses ([`crate::signature`]).
 
 mod read;
@@ -22,7 +22,7 @@ const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
 /// The length of a signature, in hexadecimal digits. A log that hides it shows something else.
 const SIGNATURE_LENGTH: usize = 64;
 
-/// What the person knows beside the URL.
+/// What the user knows in addition to the URL.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Known<'a> {
     /// The method that the URL was signed for. The URL itself does not contain it.
@@ -31,7 +31,7 @@ pub struct Known<'a> {
     pub secret: Option<&'a Secret>,
 }
 
-/// Compares; the error says why that is not possible.
+/// Compares the URL with the request. The error explains why the two cannot be compared.
 pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Vec<Line>, String> {
     let url = url.trim();
     let plain = SignedRequest::sent("GET", url, None, &BTreeMap::new());
@@ -112,7 +112,7 @@ pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Vec<Line>, Stri
     Ok(lines)
 }
 
-/// What it means that the signature is valid for exactly what was seen.
+/// The meaning of a signature that is valid for exactly the request in the log.
 fn right_as_seen(saw: &Saw) -> String {
     let next = if saw.source == Source::StoreTrace {
         "the store holds another secret key for this access key, or the URL is refused for another reason"
@@ -183,7 +183,7 @@ fn seen_of(saw: &Saw, signed: &SignedRequest, url: &str, query: &str) -> Option<
     SignedRequest::sent(&saw.method, &format!("https://{host}{}?{query}", saw.path), Some(&host), &headers)
 }
 
-/// What the headers alone show: a signed header that is not there, and a second signature.
+/// Findings from the headers alone: a signed header that is missing, and a second signature.
 fn by_headers(saw: &Saw, signed: &SignedRequest) -> Vec<Line> {
     let Some(headers) = &saw.headers else { return Vec::new() };
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! Each form of a log, and each fault as it is found in one of them, with and without the secret key.
+//! Each form of a log, and each fault in one of these forms, with and without the secret key.
 
 use std::fmt::Write as _;
 
@@ -173,13 +173,13 @@ fn of_several_requests_the_urls_own_is_taken() {
     assert_eq!(saw.query.as_deref(), Some(query(&own)));
     let trace = format!("{}\n{}\n{}", block(&other, "one"), block(&own, "two"), block(&other, "three"));
     assert_eq!(read(&trace, &own).expect("a request").host.as_deref(), Some("two"));
-    // A trace that is still being written: the first line after which nothing is missing.
+    // A trace that is still being written is complete after its last response line.
     let answered = |text: &str| {
         let ends = text.match_indices('\n').map(|(at, _)| at + 1);
         ends.clone().position(|end| is_answered(&text[..end], &own))
     };
     assert_eq!(answered(&trace), Some(10), "{trace}");
     assert_eq!(answered(&block(&other, "one")), None);
-    // None of them has the signature: the comparison says so.
+    // No request has the signature of the URL. The comparison reports this.
     assert_eq!(read(&block(&other, "one"), &own).expect("a request").host.as_deref(), Some("one"));
 }

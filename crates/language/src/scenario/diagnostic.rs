@@ -35,7 +35,7 @@ pub struct Diagnostic {
     pub mark: Range<usize>,
     /// What is wrong, in lower case and without a full stop.
     pub message: String,
-    /// The text beside the mark.
+    /// The label at the mark.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// The likely fix.
@@ -58,7 +58,7 @@ impl Diagnostic {
         }
     }
 
-    /// Sets the text beside the mark.
+    /// Sets the label at the mark.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(bounded(label.into()));

@@ -14,7 +14,7 @@ use super::schema::Form;
 pub struct OneOf {
     /// The name of the type in the schema.
     pub of: &'static str,
-    /// A name for what the keys are, for messages.
+    /// What the keys are, in words for messages.
     pub what: &'static str,
     /// The keys.
     pub keys: &'static [&'static str],

@@ -113,7 +113,7 @@ async fn a_form_goes_out_as_a_browser_sends_it() {
     let expected = expected.map(|part| format!("--{boundary}\r\n{part}")).concat();
     assert_eq!(body, format!("{expected}--{boundary}--\r\n"));
 
-    // A header of the question stands in its place.
+    // A header of the question replaces it.
     let whole = sent(&[("Content-Type", "text/plain")]).await;
     assert!(whole.contains("content-type: text/plain") && !whole.contains("boundary="), "{whole}");
 }

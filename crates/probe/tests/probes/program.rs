@@ -100,7 +100,8 @@ async fn what_a_program_leaves_in_the_background_ends_with_it() {
 async fn what_leaves_the_group_ends_with_it_too() {
     for script in [
         "setsid sleep 600 >&2 & echo $!",
-        // In another folder, its environment still names the program's folder; without one, it is still in that folder.
+        // The next process works in another folder, but its environment names the program's folder. The last process
+        // has no such variable, but it works in that folder.
         "cd / && setsid sleep 600 >&2 & echo $!",
         "env -i setsid sleep 600 >&2 & echo $!",
     ] {

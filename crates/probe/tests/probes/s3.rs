@@ -238,7 +238,7 @@ async fn a_form_holds_what_its_policy_says_and_who_signed_it() {
             ["content-length-range", 1, 32],
         ])
     );
-    // What the policy leaves open is no field of the signed form.
+    // The signed form has no field for what the policy leaves open.
     let names: Vec<_> = reply.fields.keys().map(String::as_str).collect();
     let signed = ["policy", "success_action_status", "x-amz-algorithm", "x-amz-credential", "x-amz-date"];
     assert_eq!(names, [&signed[..], &["x-amz-security-token", "x-amz-signature"]].concat());
@@ -251,7 +251,7 @@ async fn a_form_holds_what_its_policy_says_and_who_signed_it() {
     assert!((3600..3700).contains(&ago.whole_seconds()), "{ago}");
     assert_eq!(Reply::Presign(reply.clone()).secrets(), [Secret::new(&reply.fields["x-amz-signature"])]);
 
-    // A policy is of a form alone.
+    // Only a form can have a policy.
     let url = PresignQuestion { method: "PUT".to_owned(), ..question };
     assert_eq!(kind(&ask(View::default(), Probe::Presign(url)).await), "client");
 }

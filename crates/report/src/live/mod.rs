@@ -36,7 +36,8 @@ fn said(event: &EventKind) -> Option<(&str, String)> {
     Some((id, in_a_line(&text)))
 }
 
-/// A text of others, made inert. Its further lines are indented, so that they cannot look like lines of ours.
+/// A text from outside the harness, made inert. Its further lines are indented, so that they cannot look like our own
+/// lines.
 fn in_a_line(text: &str) -> String {
     inert(text).replace('\n', "\n          ")
 }

@@ -252,7 +252,7 @@ impl HttpStep {
         path.into_iter().chain(form).chain(signs_in).collect()
     }
 
-    /// The given keys because of which the step sends a form.
+    /// The keys of the step that make it send a form.
     fn keys_of_form(&self) -> impl Iterator<Item = &'static str> + use<> {
         let given =
             [("form", !self.form.is_empty()), ("fields-of", self.fields_of.is_some()), ("file", self.file.is_some())];

@@ -270,7 +270,7 @@ impl PresignStep {
         }
     }
 
-    /// What is said of this step if no other step uses what it signs: the message, and the fix.
+    /// The message and the fix for a step whose URL or form no other step uses.
     pub(in crate::scenario) fn unused(&self, id: &str) -> (String, String) {
         let (what, verb, example) = match &self.signs {
             Signs::Url(_) => ("opens the URL", "open", format!("`http: {{ get: \"{{{{ {id} }}}}\" }}`")),
