@@ -11,7 +11,8 @@ use parallax_vocab::event::Exit;
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    // Before anything can open a TLS connection: one provider in the whole process.
+    // This comes first, because nothing may open a TLS connection before the process's only TLS provider is
+    // installed.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         cli::printer::error("another TLS provider was installed before ours");
         return code(Exit::Harness);

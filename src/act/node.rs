@@ -16,7 +16,7 @@ use parallax_language::scenario::model::Ending;
 /// The operation that needs the cluster's owner.
 const PURPOSE: &str = "end or start one of its nodes";
 
-/// Ends a node as a loss of power does. Its Node object stays.
+/// Kills a node like a loss of power does. Its Node object stays.
 ///
 /// # Errors
 ///
@@ -28,7 +28,7 @@ pub async fn kill_node(scope: &Scope<'_>, name: &str) -> Result<Done, ActError> 
     Ok(done(name, at, "is killed"))
 }
 
-/// Removes a node from the cluster: ends it, drained before if it ends cleanly, and deletes its Node object.
+/// Removes a node from the cluster: ends it and deletes its Node object. If it ends cleanly, it is drained first.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ pub async fn start_node(scope: &Scope<'_>, name: &str) -> Result<Done, ActError>
     Ok(Done { said: json!({ "node": name, "address": address }), ..done })
 }
 
-/// Keeps new pods from a node, evicts its pods, and waits until they are gone.
+/// Cordons a node, evicts its pods, and waits until they are gone.
 async fn drain(scope: &Scope<'_>, name: &str, deadline: Instant) -> Result<(), ActError> {
     let client = &scope.cluster.client;
     let title = title(name);
@@ -99,14 +99,14 @@ async fn drain(scope: &Scope<'_>, name: &str, deadline: Instant) -> Result<(), A
     Ok(())
 }
 
-/// Whether `kubectl drain` evicts a pod: it leaves those of `DaemonSets`, which would come back, and those of the node
-/// itself.
+/// Whether `kubectl drain` evicts a pod. It leaves pods of `DaemonSets`, which would be created again, and static
+/// pods of the node.
 fn is_evicted(pod: &Pod) -> bool {
     let of_set = pod.owner_references().iter().any(|it| it.kind == "DaemonSet");
     !of_set && !pod.annotations().contains_key("kubernetes.io/config.mirror")
 }
 
-/// Limits an operation of the engine by the time of the step.
+/// Limits an operation of the engine by the remaining time of the step.
 async fn bounded<T>(
     scope: &Scope<'_>,
     name: &str,

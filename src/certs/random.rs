@@ -7,7 +7,7 @@ use parallax_vocab::Secret;
 /// (docs/facts.md#values-that-begin-with-env). With `e`, this happened in one run of a hundred.
 const ALPHABET: &[u8; 32] = b"abcdfghijkmnpqrstuvwxyz023456789";
 
-/// A secret of so many characters.
+/// A secret with this number of characters.
 ///
 /// # Panics
 ///

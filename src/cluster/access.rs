@@ -79,7 +79,7 @@ impl Access {
         }
     }
 
-    /// The lives of the further nodes, by name.
+    /// The state of each further node, by name.
     pub async fn lives_of_nodes(&self) -> Result<Vec<(String, Life)>, ClusterError> {
         match &self.own {
             Some(own) => own.lives_of_nodes().await,

@@ -1,4 +1,4 @@
-//! The further nodes of a cluster, which a flow may end and start.
+//! The further nodes of a cluster. A flow may end and start them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use super::error::ClusterError;
 use super::own::Own;
 use parallax_engine::{ContainerSpec, Life, Site};
 
-/// How long a node has to stop its components before they are killed.
+/// How long a node may take to stop its components before they are killed.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The further nodes, by name.
@@ -23,7 +23,8 @@ pub(super) struct Agent {
     spec: ContainerSpec,
     /// The container's name in the engine.
     container: String,
-    /// Its address when it was last started; none if it does not exist yet. A start can change it.
+    /// Its address when it was last started. `None` if the container does not exist yet. A new start can change the
+    /// address.
     address: Mutex<Option<IpAddr>>,
 }
 
@@ -33,7 +34,7 @@ impl Agent {
         Self { site: site.clone(), spec, container, address: Mutex::default() }
     }
 
-    /// Starts the container: creates it, or starts it again with what it had on its disk.
+    /// Starts the container: creates it, or starts the existing one with the content of its disk.
     pub(super) async fn start(&self) -> Result<IpAddr, ClusterError> {
         let exists = self.present().is_some();
         let container = if exists {
@@ -62,7 +63,7 @@ impl Agent {
     }
 }
 
-/// Acts on a node that does not run, or that runs already.
+/// The error of an operation on a node that does not run, or that runs already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotSo;
 
@@ -109,7 +110,7 @@ impl Own {
         Ok(Ok(agent.start().await?))
     }
 
-    /// The lives of the further nodes, by name. One that was never started does not run.
+    /// The state of each further node, by name. A node that was never started does not run.
     pub(super) async fn lives_of_nodes(&self) -> Result<Vec<(String, Life)>, ClusterError> {
         let mut lives = Vec::new();
         for (name, agent) in &self.agents.0 {

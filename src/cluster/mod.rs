@@ -1,5 +1,5 @@
 //! Clusters. [`Access`] is the part that all other code uses. [`Own`] is the owner's side of a cluster that the harness
-//! started: k3s in a container, with its world beside it.
+//! started: k3s in a container, and its external network (the *world*).
 //!
 //! **Architecture Invariant:** only the owner's side (`node`, `own`, `runtime`, and `run::own`) knows containers,
 //! air-gap folders, `ctr` and ports published on loopback. Code that needs them calls [`Access::own`], which returns an

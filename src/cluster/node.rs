@@ -79,7 +79,7 @@ pub struct Beside {
     pub network: Network,
     /// The fixtures' containers that already run on the network.
     pub neighbours: Vec<Neighbour>,
-    /// The authority that issues the apiserver's certificate, if a container beside the cluster must trust it before
+    /// The authority that issues the apiserver's certificate, if a container outside the cluster must trust it before
     /// the cluster starts. With `None`, the cluster creates its own authority.
     pub authority: Option<Issuer>,
 }
@@ -154,7 +154,8 @@ pub async fn start(
     })
 }
 
-/// Starts the further nodes, except late ones. Whether they join shows later, by their objects.
+/// Starts the further nodes, except late ones. It does not wait until they join, because their Node objects show that
+/// later.
 async fn start_agents(
     site: &Site,
     plan: &ClusterPlan,
@@ -256,7 +257,7 @@ fn machine_spec(
     spec
 }
 
-/// The address of the container that a fixture started beside the cluster.
+/// The address of the container that a fixture started outside the cluster.
 fn address_of(world: &World, namespace: &str, fixture: &str) -> Option<IpAddr> {
     let mut all = world.neighbours().iter();
     all.find(|it| it.namespace == namespace && it.fixture == fixture).map(|it| it.container.address)

@@ -155,7 +155,7 @@ impl Own {
         Ok(lives)
     }
 
-    /// The container that a fixture of a namespace started beside the cluster.
+    /// The container that a fixture of a namespace started outside the cluster.
     pub(super) fn neighbour(&self, namespace: &str, fixture: &str) -> Option<&Neighbour> {
         let mut all = self.world.neighbours().iter();
         all.find(|it| it.namespace == namespace && it.fixture == fixture)

@@ -1,6 +1,6 @@
 //! Vantages: the places where questions are asked, behind one interface.
 //!
-//! At an outside vantage, the probe runs in this process. In a pod, or in a container beside the cluster, it runs in
+//! At an outside vantage, the probe runs in this process. In a pod, or in a container outside the cluster, it runs in
 //! the agent, over one long-lived exec session. The code of the probe is the same everywhere (`parallax-probe`).
 //! [`logs`] and [`events`] are read directly from the apiserver and need no vantage.
 //!

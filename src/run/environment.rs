@@ -35,7 +35,7 @@ use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 
 /// A name that every cluster has. If CoreDNS answers a pod's question for it, the name service works for the pod.
 const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";
-/// How many of the last log lines of a container beside the cluster are read.
+/// How many of the last log lines of a container outside the cluster are read.
 pub(super) const LINES_BESIDE: usize = 10_000;
 /// How long CoreDNS may take to answer. k3s deploys it while the environment is brought up; on a cold node this is the
 /// longest wait.
@@ -68,8 +68,8 @@ impl Stage<'_> {
         }
     }
 
-    /// The log so far of the container that a fixture started beside the cluster: the lines for whose instant `counts`
-    /// is true.
+    /// The log so far of the container that a fixture started outside the cluster: the lines whose time satisfies
+    /// `counts`.
     pub(super) async fn written_beside(
         &self,
         fixture: &str,
@@ -150,7 +150,8 @@ impl Stage<'_> {
         let node = variant.pods.get(from).and_then(|pod| self.scene.plan.pods.get(pod)?.node.as_deref());
         let egress = self.scene.cluster.egress_of(node).map(|it| it.to_string());
         let outside = self.scene.address_beside(store).is_some();
-        // What a pod sends to a balancer beside the cluster leaves the cluster first, unless kube-proxy takes a short cut.
+        // A pod's request to a balancer outside the cluster leaves the cluster first, unless kube-proxy takes a short
+        // cut.
         let met = answer.evidence.peer.map(|it| it.ip());
         let mut fixtures = self.scene.plan.fixtures.keys();
         let through = met.is_some() && fixtures.any(|fixture| self.scene.address_beside(fixture) == met);

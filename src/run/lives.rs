@@ -1,5 +1,5 @@
-//! Checks that the containers of an environment, and the further nodes, survived a flow. If one of them ended on its own, the flow's
-//! answers say nothing about the declared change, so they get no verdict.
+//! Checks that the containers of an environment, and the further nodes, survived a flow. If one of them ended on its
+//! own, the flow's answers say nothing about the declared change, so they get no verdict.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub(super) struct Lives {
     pods: Vec<Pod>,
-    /// The state of each container beside the cluster, with a title for messages.
+    /// The state of each container outside the cluster, with a title for messages.
     beside: Vec<(String, Life)>,
     /// The state of each further node, by name.
     nodes: Vec<(String, Life)>,

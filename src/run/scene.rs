@@ -53,7 +53,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// The address of the container that a fixture started beside the cluster.
+    /// The address of the container that a fixture started outside the cluster.
     pub(super) fn address_beside(&self, fixture: &str) -> Option<IpAddr> {
         self.cluster.address_beside(&self.plan.namespace, fixture)
     }

@@ -53,7 +53,7 @@ impl World {
         ports.dedup();
         let mut spec = ContainerSpec::new(Self::of(cluster), image, network);
         spec.command = vec!["world".to_owned()];
-        // Containers beside the cluster find the edge by this name; the edge leads to the apiserver.
+        // Containers outside the cluster find the edge by this name; the edge leads to the apiserver.
         spec.hostname.clone_from(&cluster.traits.published);
         spec.env = BTreeMap::from([(CONFIG_ENV.to_owned(), json)]);
         spec.ports = ports.iter().map(|port| Port::tcp(*port)).collect();
@@ -88,12 +88,12 @@ impl World {
         SocketAddr::new(self.address(), DNS_PORT)
     }
 
-    /// The containers beside the cluster.
+    /// The containers outside the cluster.
     pub fn neighbours(&self) -> &[Neighbour] {
         &self.neighbours
     }
 
-    /// How the harness reaches the edge and the containers beside the cluster: connections to their addresses are
+    /// How the harness reaches the edge and the containers outside the cluster: connections to their addresses are
     /// redirected to the ports published on loopback.
     pub fn detours(&self) -> Vec<Detour> {
         let detour =

@@ -10,7 +10,7 @@ use parallax_engine::{ContainerSpec, EngineError, InlineFile, Port, Site};
 use parallax_language::fixture::{self, Part};
 use parallax_language::scenario::model::CLUSTER_AUTHORITY;
 
-/// A container beside the cluster, and the fixture that declares it.
+/// A container outside the cluster, and the fixture that declares it.
 #[derive(Clone, Debug)]
 pub struct Neighbour {
     /// Namespace of the environment that it belongs to.

@@ -89,7 +89,7 @@ fn raw(text: &str) -> Vec<String> {
     all
 }
 
-/// A checksum that was computed before there was a body.
+/// A checksum that was computed before the body existed.
 fn checksum(pairs: &[(String, String)]) -> Option<String> {
     let is_empty =
         |(name, value): &(String, String)| name.eq_ignore_ascii_case("x-amz-checksum-crc32") && value == EMPTY_CRC32;

@@ -22,7 +22,7 @@ pub(crate) fn not_ready(status: u16, path: &str) -> Option<String> {
 
 /// Checks the links in the order in which the chain uses them, because the first broken link hides the others.
 pub(crate) fn refused(chain: &Chain, detail: &str) -> Option<String> {
-    // The store could not use a provider, and has no role since.
+    // The store could not use its provider, so it has no role.
     if let Some(complaint) = chain.complaint.as_deref().filter(|_| chain.roles.is_empty()) {
         return Some(provider(complaint));
     }

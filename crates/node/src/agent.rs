@@ -34,7 +34,7 @@ use crate::{approve, components, files, images, kubeconfig, machine, paths, pki,
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Time limit of one attempt.
 const TRY_LIMIT: Duration = Duration::from_secs(10);
-/// At most so much of the kubelet's log is read at once.
+/// The most bytes of the kubelet's log that are read at once.
 const RELAY_BYTES: u64 = 64 * 1024;
 
 /// Starts everything, and keeps the routes until the node stops. It returns only on an error.
@@ -171,7 +171,7 @@ async fn range_of(client: &Client, name: &str) -> String {
 /// Shows the kubelet's errors, as k3s does, because they show why a node does not join.
 async fn relay_errors() -> std::convert::Infallible {
     let path = log_path(KUBELET.name);
-    // A node that was started again finds what its kubelet wrote before.
+    // Skip what the kubelet wrote before the node was started again.
     let mut read_to = tokio::fs::metadata(&path).await.map_or(0, |it| it.len());
     loop {
         tokio::time::sleep(AGAIN_AFTER).await;

@@ -21,7 +21,7 @@ pub(crate) const USER: &str = "k3s-agent";
 pub(crate) const GROUP: &str = "system:bootstrappers";
 /// The user of kube-proxy.
 pub(crate) const PROXY_USER: &str = "system:kube-proxy";
-/// Who signs the certificates of clients other than kubelets.
+/// The signer of client certificates other than those of kubelets.
 pub(crate) const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 
 const KUBELET_SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";

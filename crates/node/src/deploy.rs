@@ -139,7 +139,7 @@ fn files(folder: &Path) -> std::io::Result<Vec<(PathBuf, Stamp)>> {
     for entry in WalkDir::new(folder).follow_links(true) {
         let entry = match entry {
             Ok(entry) => entry,
-            // Gone again, or a link to nowhere, or one back to a folder that holds it.
+            // The entry was removed, or it is a broken link, or it is a link back to one of its parent folders.
             Err(error)
                 if error.depth() > 0 && !error.path().is_some_and(|path| path.is_dir() && !path.is_symlink()) =>
             {

@@ -257,7 +257,8 @@ fn settle_agent(given: Agent, read: Read<'_>) -> Result<Settings, FlagsError> {
     let mut line = Line::try_parse_from(["k3s", "server"])?;
     // An agent has the defaults of a server for everything that k3s's agents learn from their server.
     let Command::Server(defaults) = &mut line.command else { unreachable!("the subcommand is `server`") };
-    // An agent joins with its token. Only a server admits others with one.
+    // The token with which the agent joins is part of `joined`. The common token is the one with which a server
+    // admits agents.
     defaults.common = Common { token: None, token_file: None, ..given.common };
     let joined = Join { server: server.trim_end_matches('/').to_owned(), token, taints: given.node_taint };
     Ok(Settings { join: Some(joined), ..settle(line.command, read)? })

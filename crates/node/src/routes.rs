@@ -1,5 +1,5 @@
-//! Routes to the pods of other nodes: each node's range is routed to that node's address, as flannel's `host-gw` does it.
-//! The nodes of a cluster are on one network, so no packets need to be wrapped.
+//! Routes to the pods of other nodes: each node's range is routed to that node's address, as in flannel's `host-gw`
+//! mode. The nodes of a cluster are on one network, so packets need no encapsulation.
 
 use std::net::Ipv4Addr;
 use std::process::Stdio;

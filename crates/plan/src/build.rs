@@ -253,7 +253,7 @@ fn environment(
     Ok(EnvironmentPlan { hosts, fixtures, pods, service_accounts, outside, variants, ..environment })
 }
 
-/// Diagnostics for CoreDNS entries whose fixture has no container beside the cluster.
+/// Diagnostics for CoreDNS entries whose fixture has no container outside the cluster.
 fn hosts_without_container(
     loaded: &Loaded,
     variant: &Variant,

@@ -60,7 +60,7 @@ fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], w
         Some(Outcome::Error { failure }) if whole => Some(failure),
         _ => None,
     };
-    // A problem of a step that passed: it was to fail.
+    // The problem of a step that passed although it should fail.
     let passed = |step: &StepId| explained.iter().all(|it| it.step != *step);
     let problems: Vec<&Problem> = match &variant.outcome {
         Some(Outcome::NotAsExpected { problems }) if whole => problems.iter().filter(|it| passed(&it.step)).collect(),

@@ -95,8 +95,8 @@ struct Out<'a> {
 }
 
 impl<'a> Out<'a> {
-    /// Appends one line. If the text has several lines, it comes from a pod or a server. Its further lines are
-    /// indented, so that only our own lines begin at the margin.
+    /// Appends one line. If the text has several lines, it comes from outside the harness. Its further lines
+    /// are indented, so that only our own lines begin at the margin.
     fn line(&mut self, text: &str) {
         self.text.push_str(&text.trim_end().replace('\n', "\n      "));
         self.text.push('\n');

@@ -1,4 +1,4 @@
-//! Times as the record, questions and causes have them.
+//! Converts durations to the milliseconds of records, questions and causes.
 
 use std::time::Duration;
 

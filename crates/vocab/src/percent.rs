@@ -1,4 +1,5 @@
-//! Percent-encoding as RFC 3986 has it, and AWS for signatures: all but the unreserved characters, in upper-case digits.
+//! Percent-encoding by RFC 3986, which AWS uses for signatures: all characters except the unreserved ones are
+//! encoded, with upper-case hexadecimal digits.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 

@@ -1,4 +1,4 @@
-//! The owner's side of a run: starts the containers beside a cluster and its node, stops them, and keeps their logs.
+//! The owner's side of a run: starts the containers outside a cluster and its node, stops them, and keeps their logs.
 //!
 //! None of this applies to a cluster that the harness does not own: that is an [`Access`] that was not started here.
 
@@ -30,7 +30,7 @@ pub(super) struct Started {
     pub(super) belongings: BTreeMap<String, Result<Belongings, Failure>>,
 }
 
-/// Starts the containers beside a cluster, then the cluster, and registers the cluster's secrets with the redactor.
+/// Starts the containers outside a cluster, then the cluster, and registers the cluster's secrets with the redactor.
 pub(super) async fn start(
     context: &Context,
     plan: &ClusterPlan,

@@ -1,4 +1,4 @@
-//! Starts the fixtures' containers beside a cluster. They start before the cluster, because CoreDNS must know their
+//! Starts the fixtures' containers outside a cluster. They start before the cluster, because CoreDNS must know their
 //! addresses when it starts.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use parallax_language::fixture::{Authority, KeyType};
 use parallax_language::scenario::model::CLUSTER_AUTHORITY;
 use parallax_plan::{ClusterPlan, EnvironmentPlan};
 
-/// The containers beside a cluster, and the certificates and credentials of their environments.
+/// The containers outside a cluster, and the certificates and credentials of their environments.
 #[derive(Default)]
 pub(super) struct Beside {
     /// The running containers.
@@ -25,7 +25,7 @@ pub(super) struct Beside {
     pub(super) belongings: BTreeMap<String, Result<Belongings, Failure>>,
 }
 
-/// Creates the authority of a cluster's apiserver, if a container beside the cluster trusts it: such a container needs
+/// Creates the authority of a cluster's apiserver, if a container outside the cluster trusts it: such a container needs
 /// the authority before the cluster starts.
 pub(super) fn authority(context: &Context, plan: &ClusterPlan) -> Result<Option<Issuer>, ApplyError> {
     let trusted = plan.containers().any(|(_, it)| it.files.values().any(|it| it.certificate == CLUSTER_AUTHORITY));

@@ -174,7 +174,7 @@ impl Parts for Signs {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "PresignFile")]
 pub struct PresignStep {
-    /// Id of the store's fixture, where the scenario has several.
+    /// Id of the store's fixture, if the scenario has several stores.
     pub store: Option<String>,
     /// The URL or the form to sign.
     pub signs: Signs,

@@ -38,7 +38,7 @@ pub const CLUSTER_AUTHORITY: &str = "cluster";
 /// The key in `fails` of a break whose cluster does not start.
 pub const CLUSTER_READY: &str = "cluster.ready";
 
-/// The name of a cluster's first node, which is its server; containers beside the cluster resolve it, too.
+/// The name of a cluster's first node, which is its server; containers outside the cluster resolve it, too.
 pub const SERVER_NODE: &str = "node";
 
 /// A scenario: a baseline in which every expectation holds, and breaks, each with the failures that it must cause.
