@@ -48,8 +48,8 @@ pub struct Done {
     pub said: serde_json::Value,
     /// What happened at which time.
     pub moments: Vec<Moment>,
-    /// Why the round is void, if something prevented the action from being done as intended. It then says nothing, and
-    /// may be repeated.
+    /// Why the round is void, if something prevented the action from being done as intended. Such a round has no
+    /// result and may be repeated.
     pub void: Option<String>,
 }
 

@@ -55,7 +55,8 @@ impl Workload {
     /// Waits until the workload has reached the desired state of its newest generation: the number of pods is right,
     /// all pods are of the newest template and available, and no earlier pod exists.
     ///
-    /// `concerns` selects the pods whose failure ends the wait early. A pod that is to be replaced may be in any state.
+    /// `concerns` selects the pods whose failure ends the wait early. A pod that will be replaced may be in any
+    /// state.
     pub(super) async fn settled(
         &self,
         scope: &Scope<'_>,

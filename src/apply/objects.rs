@@ -98,8 +98,8 @@ pub(super) fn tried_pod(service_account: &str) -> Value {
     })
 }
 
-/// The pod of a vantage: the agent and the settings of the vantage. A vantage with an image of its own gets enough
-/// memory for the image's programs, including a browser.
+/// The pod of a vantage: the agent and the settings of the vantage. A vantage with its own image gets enough memory
+/// for the image's programs, including a browser.
 pub(super) fn agent_pod(name: &str, image: &str, spec: &PodVantage) -> Value {
     let memory = if spec.image.is_some() { "1Gi" } else { "256Mi" };
     let env: Vec<Value> = spec.env.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();

@@ -132,7 +132,7 @@ impl Stage<'_> {
             return None;
         }
         let Some((store, traced)) = futures::future::select_ok(asked).await.ok().map(|(traced, _)| traced) else {
-            // A store without a witness may be the one that answered.
+            // The answer may come from a store without a witness.
             let silent = self.scene.stores().any(|(id, _)| self.witnesses.iter().all(|(witnessed, _)| witnessed != id));
             // If a trace was interrupted since, for example by a restart of the store, a missing request says nothing.
             if silent || self.witnesses.iter().any(|(_, witness)| !witness.watched_since(began)) {
@@ -214,8 +214,8 @@ pub(super) async fn run(
         }
     }
     let is_last = shared.ended();
-    // If the apiserver did not answer just now, do not ask it again: the namespace is removed with the cluster, as is that
-    // of the last environment.
+    // If the apiserver just failed to answer, do not ask it again, because the namespace is removed together with the
+    // cluster. The same is true for the namespace of the last environment.
     if !context.options.keep && !silent && !is_last {
         // The deletion frees resources of the node for the environments that follow.
         if let Err(error) = apply::take_down(applier, &plan.namespace).await {

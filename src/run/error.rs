@@ -1,4 +1,4 @@
-//! Errors because of which a run, or a part of it, says nothing about the system under test.
+//! Errors after which a run, or a part of it, gives no verdict about the system under test.
 
 use parallax_vocab::VariantId;
 use parallax_vocab::event::Failure;

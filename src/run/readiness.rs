@@ -15,8 +15,8 @@ use parallax_judge::StepResult;
 use parallax_language::scenario::model::CLUSTER_READY;
 use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
 
-/// The `ready` entries that the variants of an environment declare to fail. Only a break with an environment of its own
-/// can declare one, so in that case there is only one variant.
+/// The `ready` entries that the variants of an environment declare to fail. Only a break with its own environment can
+/// declare one, so in that case there is only one variant.
 pub(super) fn declared(plan: &EnvironmentPlan) -> Declared<'_> {
     let mut declared = Declared::default();
     for (what, spec) in plan.variants.iter().flat_map(|it| it.variant.readiness_fails()) {

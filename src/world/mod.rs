@@ -36,8 +36,8 @@ pub struct World {
 }
 
 impl World {
-    /// Starts the world of a cluster. Its edge leads to `node`, a container name on the same network that need not
-    /// exist yet.
+    /// Starts the world of a cluster. Its edge forwards connections to `node`, the name of a container on the same
+    /// network, which need not exist yet.
     pub async fn start(
         site: &Site,
         cluster: &ClusterPlan,
@@ -53,7 +53,8 @@ impl World {
         ports.dedup();
         let mut spec = ContainerSpec::new(Self::of(cluster), image, network);
         spec.command = vec!["world".to_owned()];
-        // Containers outside the cluster find the edge by this name; the edge leads to the apiserver.
+        // Containers outside the cluster find the edge by this name. The edge forwards their connections to the
+        // apiserver.
         spec.hostname.clone_from(&cluster.traits.published);
         spec.env = BTreeMap::from([(CONFIG_ENV.to_owned(), json)]);
         spec.ports = ports.iter().map(|port| Port::tcp(*port)).collect();

@@ -71,7 +71,7 @@ pub enum EngineError {
         #[source]
         source: bollard::errors::Error,
     },
-    /// The engine does not have the image of a container that was to be started.
+    /// The engine does not have the image of a container that the harness starts.
     #[error("image {image} for container {name} is not in the engine")]
     ImageMissing {
         /// The image.
@@ -112,7 +112,7 @@ pub enum EngineError {
     /// The run is being cleaned up, so nothing new is started.
     #[error("{what} was not created: the run is being taken down")]
     Closing {
-        /// The object that was to be created.
+        /// The object that was not created.
         what: String,
     },
     /// Something did not happen in time.

@@ -132,7 +132,7 @@ async fn traces_of_labels(engine: &Engine) -> Result<BTreeMap<RunId, Traces>, En
     Ok(runs)
 }
 
-/// The reason why a run is spared; none if it is to be removed.
+/// The reason why a run is spared. `None` if the run must be removed.
 fn why_spared(traces: &Traces, here: bool, now: Now) -> Option<String> {
     if traces.standing {
         return Some("it was left standing on purpose".to_owned());

@@ -37,7 +37,7 @@ impl Default for LineCutter {
 }
 
 impl LineCutter {
-    /// Lines of at most so many bytes.
+    /// A cutter for lines of at most this many bytes.
     pub fn new(limit_bytes: usize) -> Self {
         Self { limit_bytes, ends: b"\n", line: Vec::new(), cut: false }
     }

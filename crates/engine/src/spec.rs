@@ -34,7 +34,7 @@ pub struct ContainerSpec {
     pub ports: Vec<Port>,
     /// Whether it is privileged: it may do everything on the engine's machine.
     pub privileged: bool,
-    /// Whether it has a cgroup namespace of its own.
+    /// Whether it has its own cgroup namespace.
     pub private_cgroup_namespace: bool,
     /// Small files, written before it starts.
     pub files: Vec<InlineFile>,

@@ -52,7 +52,7 @@ pub struct Swept {
 }
 
 impl Swept {
-    /// Whether nothing of the run exists any more. Only then may its ledger be forgotten.
+    /// Whether nothing of the run exists any more. Its ledger may be removed only in this case.
     pub fn is_clean(&self) -> bool {
         self.remaining.is_empty() && self.unsure.is_none()
     }

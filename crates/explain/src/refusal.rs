@@ -98,7 +98,8 @@ impl Asked {
     fn of(subject: &Subject<'_>) -> Self {
         match subject.question.map(|it| &it.probe) {
             Some(Probe::Http(http)) => {
-                // Each part of a request is named here, so that a new one that can carry a signature is not forgotten.
+                // All parts of a request are named here, so that a new part that can carry a signature is not
+                // forgotten.
                 let HttpQuestion { url, headers, form, method: _, host: _, body: _ } = http;
                 Self::of_url(url).map_or_else(Self::default, |mut asked| {
                     let named = headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"));

@@ -16,7 +16,7 @@ use super::digest;
 use super::recipe::Config;
 use super::tree::{Interruptible, header};
 
-/// The largest manifest that is read. One that Parallax wrote has a few hundred bytes.
+/// The largest manifest that is read. A manifest from Parallax has a few hundred bytes.
 const MANIFEST_LIMIT_BYTES: u64 = 64 * 1024;
 
 /// One image of `manifest.json`.

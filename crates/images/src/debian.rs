@@ -70,8 +70,8 @@ impl DebianBuild<'_> {
         let mut environment: Vec<(&'static str, OsString)> = vec![("SOURCE_DATE_EPOCH", "0".into())];
         let mut program = self.program.to_owned();
         if rustix::process::geteuid().is_root() {
-            // With root, files that a killed run leaves are in our scratch folder and are swept with it. Without root,
-            // mmdebstrap works in a user namespace of its own, which cannot access that folder.
+            // With root, files that a killed run leaves are in our scratch folder and are swept with it. Without
+            // root, mmdebstrap works in its own user namespace, which cannot access that folder.
             environment.push(("TMPDIR", self.scratch.into()));
             // mmdebstrap runs in its own mount and process-id namespaces. So its mounts and processes always end with
             // it: the remaining files can be removed, and no package is installed for a run that was killed.

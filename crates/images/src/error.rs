@@ -63,7 +63,7 @@ pub enum ImageError {
         /// The whole command, without paths of the machine, and its last lines.
         lines: Vec<String>,
     },
-    /// A Go module has another sum than the one that the recipe pins.
+    /// The sum of a Go module differs from the sum that the recipe pins.
     #[error("image {image}: module {module} has the sum {seen}, and the recipe pins {pinned}")]
     Sum {
         /// Which image.

@@ -38,7 +38,7 @@ pub struct Entry {
     /// The folder with `recipe.yaml`, in the folder of the lock.
     #[serde(default)]
     pub recipe: Option<Spanned<String>>,
-    /// More names that the built image gets, because something refers to it by them.
+    /// More names for the built image, because other software refers to it by these names.
     #[serde(default)]
     pub also: Vec<Spanned<String>>,
     /// The image whose published form contains this one. This one is needed only if the built form is used.

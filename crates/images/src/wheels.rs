@@ -164,7 +164,8 @@ fn unpack(pypi: &Pypi, wheel: &Path, into: &Path, cancel: &CancellationToken) ->
     let mut entries = Vec::new();
     for index in 0..archive.len() {
         let file = archive.by_index(index).map_err(io::Error::other)?;
-        // The wheel has the pinned hash, but one of its paths leads out of the target folder. Such a wheel is refused.
+        // The wheel has the pinned hash, but one of its paths points outside the target folder. Such a wheel is
+        // refused.
         let path = file.enclosed_name().and_then(|path| path.to_str().map(str::to_owned));
         let Some(path) = path else {
             return Err(io::Error::other(format!("{:?} leads out of the wheel", file.name())));

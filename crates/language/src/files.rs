@@ -102,8 +102,8 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, Refused> {
     Ok(paths)
 }
 
-/// Whether a name differs from `wanted` only in case or in `.yml` for `.yaml`. Such a file would be ignored without a
-/// word, so the caller reports it.
+/// Whether a name differs from `wanted` only in case or in `.yml` for `.yaml`. Such a file would be ignored silently,
+/// so the caller reports it.
 pub(crate) fn is_misspelt(name: &str, wanted: &str) -> bool {
     let stem = |name: &str| {
         let name = name.to_lowercase();

@@ -53,7 +53,7 @@ pub(crate) fn by_token(url: &str, ca: &str, token: &str) -> Value {
 /// Writes a kubeconfig with a file mode, as JSON, which kubectl and kube read as YAML.
 pub(crate) fn write(path: &str, config: &Value, mode: u32) -> Result<(), NodeError> {
     let written = Path::new(path).parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
-        // The file is private until its content is complete; only then its mode may become wider.
+        // The file is private until its content is complete. Only after that it may get a wider mode.
         let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         writeln!(file, "{config:#}")?;
         file.set_permissions(fs::Permissions::from_mode(mode))

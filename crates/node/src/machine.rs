@@ -138,9 +138,9 @@ pub(crate) fn containerd_root(snapshotter: Snapshotter) -> Result<&'static str, 
     Err(NodeError::NoOverlay(first, second))
 }
 
-/// The `resolv.conf` for pods with `dnsPolicy: Default`: the given one, or the container's own. If that names only
-/// loopback servers, which a pod cannot reach, a replacement is written with which every question fails at once. k3s
-/// uses a public resolver then; a test must not depend on one.
+/// The `resolv.conf` for pods with `dnsPolicy: Default`: the given one, or the container's own. A pod cannot reach
+/// loopback servers. If the file names only such servers, the node writes a replacement that makes every question
+/// fail at once. k3s uses a public resolver in this case, but a test must not depend on one.
 pub(crate) fn resolv_conf(settings: &Settings, node: &Node) -> Result<String, NodeError> {
     const CONTAINER: &str = "/etc/resolv.conf";
     if let Some(path) = &settings.resolv_conf {

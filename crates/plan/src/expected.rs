@@ -37,7 +37,7 @@ pub struct Expected {
     pub environments: BTreeMap<String, Option<f64>>,
     /// By variant.
     pub variants: BTreeMap<VariantId, Option<f64>>,
-    /// The number of environments of which some part has never run.
+    /// The number of environments with a part that has never run.
     pub unknown: usize,
 }
 

@@ -75,8 +75,8 @@ async fn by_sdk(question: &PresignQuestion, at: SystemTime) -> Result<PresignRep
     Ok(reply(&signed))
 }
 
-/// An HTTP client that sends nothing, for signing. Without it the SDK would make a client of its own, if the build
-/// contains one, which reads the machine's trust store; a pod has none.
+/// An HTTP client for signing, which sends nothing. Without it, the SDK would create its own client if the build
+/// contains one. That client reads the machine's trust store, which a pod does not have.
 #[derive(Clone, Debug)]
 struct Offline;
 

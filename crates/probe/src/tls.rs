@@ -1,4 +1,4 @@
-//! The TLS probe: a handshake and nothing more. The server's chain goes into the evidence, whether accepted or not.
+//! The TLS probe: it only makes a handshake. The server's chain is evidence, whether it is accepted or not.
 
 use parallax_vocab::Cause;
 use parallax_vocab::answer::TlsReply;

@@ -9,7 +9,7 @@ pub enum ProvisionError {
     /// Only root can install.
     #[error("{what} cannot be installed: that needs root, and this is user {uid}")]
     NotRoot {
-        /// What was to be installed.
+        /// The software to install.
         what: String,
         /// The user id of this process.
         uid: u32,
@@ -17,7 +17,7 @@ pub enum ProvisionError {
     /// Packages can be installed only on Debian and Ubuntu.
     #[error("{what} cannot be installed here: this is {system}, and only Debian and Ubuntu are known")]
     UnknownSystem {
-        /// What was to be installed.
+        /// The software to install.
         what: String,
         /// The name of the system.
         system: String,

@@ -1,8 +1,8 @@
 //! A copy of the machine's own apt sources for another suite.
 //!
 //! Only Debian's own archive is copied: sources of this machine's release that are signed by Debian's archive key, or
-//! that have no key of their own and Debian's components. Third-party sources are not copied, because they may not have
-//! the other suite.
+//! that name no key and have Debian's components. Third-party sources are not copied, because they may not have the
+//! other suite.
 
 use std::path::{Path, PathBuf};
 

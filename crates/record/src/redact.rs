@@ -45,9 +45,9 @@ static BY_FORM: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r#"(?i)(?P<keep>x-amz-(?:signature|security-token)%3D)(?:%25|%2[BF]|%3D|[^\s&"'<>`),;\\%])+"#,
         // The signature in a SigV4 Authorization header, anywhere in a text.
         r"(?P<keep>\bSignature=)[0-9a-fA-F]{16,}",
-        // A JSON Web Token, also one that was cut.
+        // A JSON Web Token, even if it was cut.
         r"eyJ[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*){0,2}",
-        // A private key, also one that was cut. Its newlines may be escaped.
+        // A private key, even if it was cut. Its newlines may be escaped.
         r"(?s)(?P<keep>-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)",
         // User name and password in a URL.
         r"(?P<keep>\b[a-z][a-z0-9+.-]*://)[^\s/@:?#\[\]]*:[^\s/@?#]+@",

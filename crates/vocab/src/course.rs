@@ -33,7 +33,7 @@ pub struct Course {
     /// The vulnerability that the step demonstrated, if its attack succeeded in this build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finding: Option<Finding>,
-    /// The advisory whose attack did not succeed, if the step was to demonstrate it.
+    /// The advisory whose attack the step tried without success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<String>,
     /// Statistics of a prober's outcomes.

@@ -41,7 +41,7 @@ pub enum EventKind {
         text: String,
     },
     /// A part of the environment is being set up: the engine, an image, the external network, a cluster, a namespace.
-    /// Each is a test case of its own in the reports.
+    /// Each part is a separate test case in the reports.
     SetupStarted {
         /// Stable id, for example `image/minio`, `cluster/c1`, `variant/presign/presigned-url/fixtures`.
         id: String,
@@ -226,7 +226,7 @@ pub struct StepEnded {
     /// Further details: captures, how long it held.
     #[serde(default, skip_serializing_if = "Course::is_empty")]
     pub course: Course,
-    /// Why the store refused a signature, as far as that was found out.
+    /// Why the store refused a signature, as far as the run found it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Box<SignatureFinding>>,
     /// Whether the vantage is a pod.

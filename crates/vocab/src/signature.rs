@@ -1,4 +1,4 @@
-//! Why a store refused a signature, as found out while the run still held the secrets.
+//! Why a store refused a signature. The run finds this out while it still has the secrets.
 //!
 //! The record holds no secret, so nobody can verify a signature from it. The run verifies (`crates/explain/src/signature`) and
 //! records the result; reports make their sentences from that.
@@ -30,9 +30,9 @@ pub struct SignatureFinding {
     pub differs: Vec<Difference>,
     /// Whether the signer's secret key is the store's.
     pub secret: SecretFinding,
-    /// Whether the signature is valid after exactly these parts are restored (with the signer's secret key, if that is
-    /// another one): then nothing else is wrong. If `false`, `differs` comes from a comparison of texts and may be
-    /// incomplete.
+    /// Whether the signature is valid after exactly these parts are restored (with the signer's secret key, if it
+    /// differs from the store's). If `true`, nothing else is wrong. If `false`, `differs` comes from a comparison of
+    /// texts and may be incomplete.
     pub proven: bool,
     /// The number of combinations that were verified.
     pub tried: u32,

@@ -36,7 +36,7 @@ pub enum ToAgent {
         request: u64,
         /// The prober's number.
         prober: u64,
-        /// What it is to do.
+        /// What the prober must do.
         order: ProberOrder,
     },
     /// Sent at intervals, so that the agent knows that the harness is alive.

@@ -1,5 +1,5 @@
 //! `resource`, `log` and `event`: look at an object, at the logs of containers, or at the events of an object. With
-//! `eventually`, logs and events are followed; that something is missing is then known only at the deadline.
+//! `eventually`, logs and events are followed. Then only the deadline shows that something is missing.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -86,7 +86,7 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
     let Running { prober, expected, seen } = running;
     let expect = it.expect()?.unwrap_or_default();
     let judged = |series: &Series| judged(&expect, parallax_judge::tally(series, expected, seen));
-    // With `eventually`, the prober continues until its count is as expected. Only then it is stopped, and the
+    // With `eventually`, the prober continues until its count is as expected. After that it is stopped, and the
     // questions in flight are counted too.
     if step.stop && it.step.eventually.is_some() {
         let tried = judged(prober.read().await?);

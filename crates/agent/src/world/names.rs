@@ -23,8 +23,8 @@ const PAYLOAD_BYTES: u16 = 1232;
 /// Time limit for the engine's resolver. If it does not answer, the client counts as outside.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long the cluster's addresses are remembered. A prober asks a hundred times a second; a question of our own for each
-/// would take longer than clients wait once the engine's resolver is slow.
+/// How long the cluster's addresses are remembered. A prober asks a hundred times a second. If each question caused a
+/// lookup, clients would time out as soon as the engine's resolver is slow.
 const REMEMBERED: Duration = Duration::from_secs(1);
 
 /// The cluster's addresses, and when they were found.

@@ -33,8 +33,8 @@ pub async fn ensure_engine(provision: bool, around: &dyn Surroundings, sink: &Si
     find(around)
 }
 
-/// The engine's package, and packages that it needs without depending on them. In newer releases the client, which
-/// users want, is in a package of its own.
+/// The engine's package, and packages that it needs without depending on them. In newer releases, the client that
+/// users want is in a separate package.
 fn engine_package(has_client: bool) -> Wanted {
     const ALONG: &[&str] = &[Tool::Iptables.package()];
     const CLIENT: &[&str] = &[Tool::Docker.package()];

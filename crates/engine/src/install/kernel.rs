@@ -7,7 +7,7 @@ use parallax_record::Sink;
 
 /// The kernel's limit for each user, counted over all containers. The default is 128.
 const INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
-/// Enough for some forty clusters at once.
+/// Enough for about forty clusters at the same time.
 const ENOUGH: u64 = 1024;
 
 /// Raises the limit of inotify instances if it is too low for several runs at once. Reports the change before it is

@@ -16,7 +16,7 @@ pub enum Source {
     Envoy,
     /// A line of `HAProxy`'s `option httplog`.
     HaProxy,
-    /// `mc admin trace -v`: the only one that shows what the store itself saw.
+    /// `mc admin trace -v`: the only source that shows what the store itself saw.
     StoreTrace,
 }
 

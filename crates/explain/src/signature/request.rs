@@ -28,7 +28,7 @@ pub struct SignedRequest {
     pub path: String,
     /// Decoded parameters without those of the signature itself, in the order in which they are signed.
     pub query: Vec<(String, String)>,
-    /// Signed headers, except those that have a field of their own. A name without a value means that the header is
+    /// Signed headers, except those that have their own field. A name without a value means that the header is
     /// absent.
     pub headers: BTreeMap<String, String>,
     /// Declared hash of the payload.
@@ -173,7 +173,7 @@ const OWN: [&str; 8] = [
     "x-amz-security-token",
     "x-amz-content-sha256",
 ];
-/// Signed headers that have a field of their own.
+/// Signed headers that have their own field.
 const FIELDS: [&str; 4] = ["host", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"];
 
 /// The parameters of a query, decoded like a server does: `+` is a space.

@@ -292,7 +292,7 @@ impl<Text, Tree, Chain> Expect<Text, Tree, Chain> {
 }
 
 impl<Text, Tree, Chain> Wanted<'_, Text, Tree, Chain> {
-    /// The names in verdicts. Each header is a matcher of its own.
+    /// The names in verdicts. Each header is a separate matcher.
     pub fn names(&self) -> Vec<String> {
         match self {
             Self::Headers(all) => all.keys().map(|header| format!("{}.{header}", self.matcher())).collect(),
