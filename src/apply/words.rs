@@ -93,8 +93,8 @@ pub(super) async fn said(client: &Client, namespace: &str, selector: &str, wante
         }
     };
     let ended = |pod: Option<&Pod>| !pod.is_some_and(|it| runs(it, &line.instance));
-    // The result does not matter. The container has ended or is not ready: otherwise the caller, which watches
-    // readiness, would have cancelled this future.
+    // The result does not matter. Here the container has ended or is not ready. If it became ready, the caller, which
+    // watches readiness, would cancel this future.
     drop(until(&pods, &line.pod, ended, Instant::now() + READY_ANYWAY_WITHIN).await);
     format!("container {} of pod {}: {}", line.container, line.pod, quoted(line.text.trim()))
 }

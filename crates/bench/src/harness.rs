@@ -30,7 +30,7 @@ impl Harness {
         Ok(Self { program })
     }
 
-    /// A command of the harness in a project.
+    /// A command that runs the harness in a project.
     pub(crate) fn command(&self, project: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(project).stdin(Stdio::null());

@@ -21,8 +21,9 @@ pub(super) const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// An engine's address, and the setting that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// In the form of `DOCKER_HOST`: `unix:///var/run/docker.sock`. With an engine that is reached over the network
-    /// (`tcp://host:2376`), existing runs can be removed but no run can be started ([`preflight`](super::preflight)).
+    /// The address in the form of `DOCKER_HOST`: `unix:///var/run/docker.sock`. With an engine that is reached over
+    /// the network (`tcp://host:2376`), existing runs can be removed but no run can be started
+    /// ([`preflight`](super::preflight)).
     pub host: String,
     /// The folder with `ca.pem`, `cert.pem` and `key.pem`, if the engine is reached over TLS.
     pub tls: Option<PathBuf>,

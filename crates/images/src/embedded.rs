@@ -67,8 +67,8 @@ const FILES: &[(&str, &str)] = shipped![
     "writer/recipe.yaml",
 ];
 
-/// The images.lock and the recipes that a run uses. They name programs that run privileged and as the user, so the user
-/// must decide whose they are.
+/// The images.lock and the recipes that a run uses. They name programs that run privileged and as the user, so the
+/// user must decide whose recipes are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipes {
     /// Those in `images/` of the project in this folder, or the shipped ones if it has none.

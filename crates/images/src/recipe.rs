@@ -57,7 +57,7 @@ pub struct Debian {
     pub suite: String,
     /// Packages in addition to Debian's essential ones.
     pub packages: Vec<String>,
-    /// How many packages the system has at least.
+    /// How much of a Debian system the layer contains.
     #[serde(default, skip_serializing_if = "DebianVariant::is_default")]
     pub variant: DebianVariant,
 }

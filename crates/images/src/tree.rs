@@ -84,7 +84,7 @@ pub(super) fn header(kind: EntryType, mode: u32, size_bytes: u64) -> Header {
     header
 }
 
-/// The real path of a path in a file system in which `/bin`, `/lib` and so on are links into `/usr`.
+/// Resolves a path in a file system in which `/bin`, `/lib` and so on are links into `/usr`.
 fn through_usr(path: &str) -> String {
     match path.split('/').next() {
         Some("bin" | "sbin" | "lib" | "lib32" | "lib64" | "libx32") => format!("usr/{path}"),

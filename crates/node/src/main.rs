@@ -1,7 +1,7 @@
 //! The init of the source-built node image: `k3s server` and `k3s agent` from upstream components.
 //!
-//! Where the published k3s image is not available, this binary is `/bin/k3s` of an image that behaves like k3s as far as
-//! scenarios use it: flags, paths, ConfigMap names and defaults (docs/facts.md#k3s). `parallax-node` computes the
+//! Where the published k3s image is not available, this binary is `/bin/k3s` of an image that behaves like k3s as far
+//! as scenarios use it: flags, paths, ConfigMap names and defaults (docs/facts.md#k3s). `parallax-node` computes the
 //! arguments of etcd, containerd, kube-apiserver, controller-manager, scheduler, kubelet and kube-proxy in pure
 //! functions ([`components`]), writes the certificates ([`pki`]), and runs the components ([`boot`], [`supervise`]).
 //!
