@@ -111,9 +111,9 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
     result
 }
 
-/// Warns about namespaces whose deletion is blocked, with the reason: in a cluster that is not removed, they would
-/// remain. This cluster is removed with all its namespaces, so nothing waits for their deletion: those that the
-/// namespace controller has not looked at yet are not judged.
+/// Warns about namespaces whose deletion is blocked, with the reason, because they would remain in a cluster that is
+/// not removed. This cluster is removed with all its namespaces, so the run does not wait for their deletion. It
+/// ignores namespaces that the namespace controller has not looked at yet.
 async fn warn_of_blocked_deletions(context: &Context, cluster: &Access, plan: &ClusterPlan) {
     if let Err(reason) = cluster::answers(&cluster.client).await {
         context.sink.warn(format!("cluster {} cannot be asked whether its namespaces go: {reason}", cluster.name));

@@ -114,7 +114,7 @@ impl Kept {
         self.collected.clone_from(&self.before);
     }
 
-    /// How many rounds were void in the repeat to whose values a text refers.
+    /// The number of void rounds in the repeat whose values a text refers to.
     pub(super) fn void_of(&self, text: &Template) -> u32 {
         let references = text.references().unwrap_or_default();
         references.iter().find_map(|it| self.void.get(&it.name)).copied().unwrap_or(0)

@@ -33,11 +33,11 @@ pub struct Facts {
     pub remote: bool,
     /// The folder in which it stores images and containers.
     pub root: String,
-    /// Free space in that folder; none if the folder is not on this machine.
+    /// Free space in that folder; `None` if the folder is not on this machine.
     pub free_disk_bytes: Option<u64>,
-    /// The kernel's limit of inotify instances for a user; none if the engine is on another machine.
+    /// The kernel's limit of inotify instances for a user; `None` if the engine is on another machine.
     pub inotify_instances: Option<u64>,
-    /// The kernel's limit of inotify watches for a user; none if the engine is on another machine.
+    /// The kernel's limit of inotify watches for a user; `None` if the engine is on another machine.
     pub inotify_watches: Option<u64>,
 }
 
@@ -72,7 +72,7 @@ impl Facts {
     }
 }
 
-/// Memory that is available to programs on this machine, in MiB; none if the kernel does not report it.
+/// Memory that is available to programs on this machine, in MiB; `None` if the kernel does not report it.
 pub fn available_memory_mib() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

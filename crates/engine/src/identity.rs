@@ -220,7 +220,7 @@ fn namespace_of(pid: &str) -> Option<String> {
     Some(link.to_str()?.trim_start_matches("pid:[").trim_end_matches(']').to_owned())
 }
 
-/// A process's start time in clock ticks since boot; none if it does not exist, or is a zombie.
+/// A process's start time in clock ticks since boot; `None` if it does not exist, or is a zombie.
 fn started(pid: u32) -> Option<u64> {
     start_time(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }

@@ -31,7 +31,7 @@ impl Default for PullLimits {
 }
 
 impl Engine {
-    /// The id (`sha256:…`) of an image; none if the engine does not have the image.
+    /// The id (`sha256:…`) of an image; `None` if the engine does not have the image.
     pub async fn image_id(&self, reference: &str) -> Result<Option<String>, EngineError> {
         match self.docker.inspect_image(reference).await {
             Ok(image) => Ok(image.id),

@@ -112,7 +112,7 @@ impl StateDir {
         Ok(runs)
     }
 
-    /// The content of a run's `run.json`; none if the file is missing or incomplete.
+    /// The content of a run's `run.json`; `None` if the file is missing or incomplete.
     pub fn run_file(&self, run: &RunId) -> Option<RunFile> {
         serde_json::from_str(&fs::read_to_string(self.run(run).join(RUN_FILE)).ok()?).ok()
     }

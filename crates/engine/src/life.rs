@@ -8,7 +8,7 @@ use super::error::{EngineError, status};
 /// The state of a container at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Life {
-    /// When the container was last started; none if the engine has no such container.
+    /// When the container was last started; `None` if the engine has no such container.
     began: Option<String>,
     runs: bool,
     exit_code: Option<i64>,
@@ -36,7 +36,7 @@ impl Life {
         }
     }
 
-    /// How the container ended between this state and `now`; none if it still runs, without a restart.
+    /// How the container ended between this state and `now`; `None` if it still runs, without a restart.
     pub fn ended(&self, now: &Self) -> Option<String> {
         if !self.runs || now.runs && now.began == self.began {
             return None;

@@ -97,7 +97,7 @@ impl Engine {
     }
 }
 
-/// The text of a line that begins with its timestamp; none if `counts` does not accept the timestamp.
+/// The text of a line that begins with its timestamp; `None` if `counts` does not accept the timestamp.
 fn when(line: &str, counts: impl Fn(OffsetDateTime) -> bool) -> Option<&str> {
     let (at, text) = line.split_once(' ').unwrap_or((line, ""));
     let at = OffsetDateTime::parse(at, &Rfc3339).ok()?;

@@ -42,7 +42,8 @@ pub fn environment_fits(endpoint: &Endpoint) -> bool {
 }
 
 /// Returns if the environment already names `endpoint`. Otherwise starts the same program again with the same
-/// arguments, in the same process (`exec`). Call it before any thread, file or child process that must not be lost.
+/// arguments, in the same process (`exec`). Call it before the program creates a thread, a file or a child process
+/// that must not be lost.
 pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
     if environment_fits(endpoint) {
         return Ok(());

@@ -60,7 +60,7 @@ pub struct Obtained {
     pub published: bool,
     /// Where it came from.
     pub source: Source,
-    /// Its archive, if one was wanted; none if another image contains this one.
+    /// Its archive, if one was wanted; `None` if another image contains this one.
     pub archive: Option<PathBuf>,
     /// Its id in the engine, or the digest of its config. Empty if another image contains this one, or if it is wanted
     /// in neither form.

@@ -9,7 +9,7 @@ use parallax_engine::{Engine, EngineError, PullLimits};
 
 /// The engine's images.
 pub trait ImageStore: Send + Sync {
-    /// The id of an image; none if the engine does not have the image.
+    /// The id of an image; `None` if the engine does not have the image.
     fn image_id<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<String>, String>>;
 
     /// Loads an archive. The image gets the names in the archive.

@@ -315,8 +315,8 @@ impl Summary {
             && !self.demands().allow_skips
     }
 
-    /// How the process ended. A record without a last event is a failure of the harness: whatever it has shown so far,
-    /// it cannot show that the rest holds.
+    /// How the process ended. A record without a last event is a failure of the harness, because it cannot show that
+    /// the rest of the run is as declared.
     pub fn exit(&self) -> Exit {
         match &self.ended {
             Some(ended) => ended.exit,

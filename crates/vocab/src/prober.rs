@@ -19,8 +19,8 @@ pub const OUTCOMES_LIMIT: usize = 200_000;
 pub const PAGE: usize = 8_000;
 /// The most different answers that are kept. All others count as one more kind, which is a failure.
 pub const KINDS_LIMIT: usize = 12;
-/// No number of a prober is larger. It is enough for a hundred days in microseconds and for a time since 1970 in
-/// milliseconds, and a sum of [`OUTCOMES_LIMIT`] such numbers fits into 64 bits.
+/// The largest number that a prober may report. It is enough for a hundred days in microseconds and for a time since
+/// 1970 in milliseconds, and a sum of [`OUTCOMES_LIMIT`] such numbers fits into 64 bits.
 const NUMBER_LIMIT: u64 = 1 << 43;
 /// At most this much of a body is compared, in bytes.
 pub const BODY_LIMIT_BYTES: usize = 4 * 1024;

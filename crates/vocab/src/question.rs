@@ -24,7 +24,7 @@ pub struct Question {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct View {
-    /// Trusted certificates, PEM. Nothing else is trusted; if the list is empty, no server is.
+    /// Trusted certificates, PEM. Nothing else is trusted. If the list is empty, no server is trusted.
     #[serde(default)]
     pub trust: Vec<String>,
     /// Accept exactly this leaf certificate (DER) and verify nothing else. The harness uses it for its own set-up
@@ -100,13 +100,13 @@ impl Probe {
         }
     }
 
-    /// Whether a program does it, which then describes failures in its own words.
+    /// Whether a program answers the question. It describes failures in its own words.
     pub fn is_program(&self) -> bool {
         matches!(self, Self::Run(_) | Self::Client(_))
     }
 }
 
-/// Resolve `name` as an absolute name. What `ndots` and the search path make of it is recorded separately.
+/// Resolve `name` as an absolute name. The result with `ndots` and the search path is recorded separately.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DnsQuestion {

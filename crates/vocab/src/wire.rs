@@ -67,7 +67,7 @@ pub enum FromAgent {
     Series {
         /// The number of the order.
         request: u64,
-        /// The series so far; none if there is no such prober.
+        /// The series so far; `None` if there is no such prober.
         series: Option<Box<Series>>,
     },
 }

@@ -16,7 +16,7 @@ pub fn choose(is_terminal: bool, is_ci: bool) -> Box<dyn Live> {
     if is_terminal && !is_ci { Box::new(Bars::new()) } else { Box::new(Plain::new(std::io::stderr())) }
 }
 
-/// The subject of an event and one line about what happened; none for events that are not shown as a line.
+/// The subject of an event and one line about what happened; `None` for events that are not shown as a line.
 fn said(event: &EventKind) -> Option<(&str, String)> {
     let (id, text): (&str, String) = match event {
         EventKind::Note { text } => ("note", text.clone()),
