@@ -14,7 +14,7 @@ use super::words;
 use crate::cluster::pauses;
 use parallax_record::Noted as _;
 
-/// A container that waits for one of these reasons waits for ever.
+/// A container that waits for one of these reasons never starts.
 const FINAL: [&str; 7] = [
     "CreateContainerConfigError",
     "CreateContainerError",

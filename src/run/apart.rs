@@ -1,6 +1,6 @@
-//! Separates the variants that share an environment. A variant may see events and log lines from before the first flow
-//! and from its own flow, but not from other variants' flows. So it sees what it would see in an environment of its
-//! own.
+//! Separates the variants that share an environment. A variant may see events and log lines from before the first
+//! flow and from its own flow, but not from other variants' flows. So it sees what it would see in its own
+//! environment.
 
 use std::collections::BTreeSet;
 

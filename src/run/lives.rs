@@ -13,8 +13,8 @@ use crate::probe::lives;
 use parallax_engine::Life;
 use parallax_plan::VariantPlan;
 
-/// How long it takes at most until the end of a container is visible: the kubelet checks its containers once a second
-/// and then reports their state.
+/// The longest time until the end of a container is visible: the kubelet checks its containers once a second and then
+/// reports their state.
 const REPORTED_WITHIN: Duration = Duration::from_secs(3);
 /// The pause between two checks for an end that may not be reported yet.
 const AGAIN_AFTER: Duration = Duration::from_millis(300);

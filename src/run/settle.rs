@@ -17,8 +17,8 @@ const STEP_WITHIN: Duration = Duration::from_secs(15);
 /// The pause between two tries of a step. Polling is needed because there is no event for the effect that the step
 /// waits for.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// If less time than this is left, no further try starts: it would fail only because of its short deadline, and this
-/// timeout would be taken for the cause.
+/// If less time than this is left, no further try starts. It would fail only because of its short deadline, and this
+/// timeout would be treated as the cause.
 const LEAST: Duration = Duration::from_secs(1);
 /// A try that had at least this much time was not cut short by the end of the step, so its timeout counts as a result.
 const ENOUGH: Duration = Duration::from_secs(5);

@@ -18,7 +18,7 @@ use super::process::Step;
 use super::recipe::{Maven, check_folder, check_path};
 use super::tree::{self, Entry};
 
-/// Limit for fetching some tens of jars, and on the first run as many for Maven itself.
+/// Limit for fetching a few dozen jars. The first run also fetches about as many for Maven itself.
 const LIMIT: Duration = Duration::from_mins(10);
 const POM: &str = "pom.xml";
 const SUMS: &str = "jars.sha256";

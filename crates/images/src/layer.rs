@@ -39,8 +39,8 @@ pub(super) struct Prepared {
 /// The receiver of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum For {
-    /// The engine: the archive has the image's own name only. The other names are those of published images: with them,
-    /// the engine would take this image for the published one from then on.
+    /// The engine: the archive has the image's own name only. The other names are those of published images. With
+    /// them, the engine would treat this image as the published one.
     Engine,
     /// A node's image folder: the archive has all names of the image.
     Node,

@@ -19,7 +19,7 @@ use super::process::Step;
 use super::recipe::{Pypi, check_name, check_path};
 use super::tree::{Entry, Interruptible};
 
-/// Limit of the download. A wheel has some tens of megabytes.
+/// Limit of the download. A wheel may have several dozen megabytes.
 const LIMIT: Duration = Duration::from_mins(10);
 /// The minor version of the newest glibc whose wheels are accepted: the glibc of the newest Debian that recipes name.
 const GLIBC_MINOR: u32 = 41;

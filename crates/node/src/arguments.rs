@@ -21,7 +21,7 @@ impl FromStr for Argument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // k3s takes the name without dashes; some users write them nevertheless.
+        // k3s accepts the name without dashes, but some users write them.
         let bare = text.trim_start_matches('-');
         let (name, value) = match bare.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),

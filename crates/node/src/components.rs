@@ -13,7 +13,7 @@ pub(crate) const ETCD_CLIENT: &str = "http://127.0.0.1:2379";
 pub(crate) const API_PORT: u16 = 6443;
 /// The address in [`ETCD_CLIENT`].
 pub(crate) const ETCD_ADDRESS: &str = "127.0.0.1:2379";
-/// Where kube-proxy reports when it last wrote its rules.
+/// The address of kube-proxy's metrics, which show when it last wrote its rules.
 pub(crate) const PROXY_METRICS: &str = "127.0.0.1:10249";
 
 /// File, in the folder of this program, with the tokens that the apiserver accepts.

@@ -25,8 +25,8 @@ const PIECE: usize = 8;
 /// A text with letters and digits that has at least this many bytes counts as random: no piece of it is a word that
 /// reports use.
 const RANDOM_FROM: usize = 12;
-/// For a secret that is longer than this (a key or a token), not every piece is stored, because a run has thousands of
-/// tokens. So a few bytes of it may remain next to a cut; they are too few to be of use.
+/// For a secret that is longer than this (a key or a token), not every piece is stored, because a run has thousands
+/// of tokens. So a few bytes of it may remain next to a cut. They are too few to be useful to an attacker.
 const SHORT: usize = 64;
 /// The shortest beginning of a secret that is removed before a mark of a cut, in bytes.
 const LEAST_BEGINNING: usize = 3;

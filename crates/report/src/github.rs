@@ -8,7 +8,7 @@ use super::summary::{Summary, Variant};
 use super::terminal::rerun;
 use super::{evidence, seconds};
 
-/// Renders the summary page. `command` is the command by which the person runs the harness.
+/// Renders the summary page. `command` is the command with which the user runs the harness.
 pub fn markdown(summary: &Summary, command: &str) -> String {
     let totals = summary.totals();
     let mut out = format!(

@@ -18,7 +18,7 @@ const TEMPLATE: &str = include_str!("page.html");
 /// The name of the template in error messages.
 const NAME: &str = "page.html";
 
-/// Renders the page. `command` is the command by which the person runs the harness.
+/// Renders the page. `command` is the command with which the user runs the harness.
 pub fn render(summary: &Summary, command: &str) -> Result<String, ReportError> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);

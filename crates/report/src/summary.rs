@@ -253,7 +253,7 @@ impl Summary {
     }
 
     /// Counts the variants, for every report. A run that failed without a failed variant counts as one failure, so
-    /// that no reader takes it for a success.
+    /// that no reader mistakes it for a success.
     pub fn totals(&self) -> Totals {
         let interrupted = self.interrupted();
         let mut totals = Totals::default();

@@ -11,7 +11,7 @@ use super::{evidence, figures, seconds};
 
 /// The most unproven matchers that are named.
 const UNPROVEN_SHOWN: usize = 5;
-/// The most causes that are named next to a break that did as declared.
+/// The most causes that are named next to a break that failed as declared.
 const CAUSES_SHOWN: usize = 2;
 /// The most lines of evidence that are shown for a failed set-up step.
 const LOG_LINES_SHOWN: usize = 20;
@@ -21,7 +21,7 @@ const LOG_LINES_SHOWN: usize = 20;
 pub struct Style {
     /// Whether to colour.
     pub colour: bool,
-    /// The command by which the person runs the harness: `cargo xtask e2e` in this repository, else `parallax e2e`.
+    /// The command with which the user runs the harness: `cargo xtask e2e` in this repository, else `parallax e2e`.
     pub command: String,
 }
 
@@ -389,7 +389,7 @@ fn tried_again(variant: &Variant) -> String {
     most.map_or(String::new(), |step| format!(", {} at try {}", step.step, step.tries_before() + 1))
 }
 
-/// What failed in a break that did as declared. Steps with the same cause are named together, and at most
+/// What failed in a break that failed as declared. Steps with the same cause are named together, and at most
 /// [`CAUSES_SHOWN`] causes.
 fn failed_in_short(variant: &Variant) -> String {
     let mut causes: IndexMap<String, Vec<&str>> = IndexMap::new();

@@ -296,7 +296,7 @@ pub struct PresignReply {
 pub const FORM_SIGNATURE: &str = "x-amz-signature";
 
 impl PresignReply {
-    /// A URL that is opened without further ado.
+    /// A signed URL that needs no additional headers.
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
         Self { method: method.into(), url: url.into(), headers: BTreeMap::new(), fields: BTreeMap::new() }
     }

@@ -151,7 +151,7 @@ pub struct Demands {
     pub allow_skips: bool,
 }
 
-/// A failure that a person can act on.
+/// A failure that the user can act on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failure {

@@ -60,7 +60,7 @@ fn is_mark(c: char) -> bool {
         )
 }
 
-/// Whether GitHub would take the text at `at` for a command: two colons and a word, with only white space before them
+/// Whether GitHub would treat the text at `at` as a command: two colons and a word, with only white space before them
 /// in the line.
 fn begins_command(text: &str, at: usize) -> bool {
     let Some(word) = text[at..].strip_prefix("::") else { return false };

@@ -101,9 +101,9 @@ impl Series {
     /// Appends a page to the series.
     ///
     /// # Errors
-    /// Says what is invalid in the page. The agent runs in an image that a scenario chooses, so its data is not
-    /// trusted: a page that announces another one for ever, or a number that no clock shows, would stop the harness and
-    /// not only the session.
+    /// Describes what is invalid in the page. The agent runs in an image that a scenario chooses, so its data is not
+    /// trusted. A page that always announces another one, or a number that no clock shows, would stop the whole
+    /// harness and not only the session.
     pub fn join(&mut self, page: Self) -> Result<(), String> {
         let Self { mut outcomes, mut kinds, .. } = std::mem::take(self);
         if page.more && page.outcomes.is_empty() {

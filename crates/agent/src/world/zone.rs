@@ -19,7 +19,7 @@ pub(crate) struct Zone {
 /// The verdict on one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// These addresses, of the family that was asked.
+    /// These addresses, of the address family in the question.
     Addresses(Vec<IpAddr>),
     /// The name exists and has no record of that type.
     NoData,

@@ -1,4 +1,4 @@
-//! Reads one request from what a person can paste: a request's head, an access log's line, or a trace.
+//! Reads one request from a text that the user pastes: a request's head, an access log's line, or a trace.
 
 use std::collections::BTreeMap;
 use std::fmt;
