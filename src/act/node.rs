@@ -32,8 +32,8 @@ pub async fn kill_node(scope: &Scope<'_>, name: &str) -> Result<Done, ActError> 
 ///
 /// # Errors
 ///
-/// Fails if the node does not run, if a pod cannot be evicted, as when a `PodDisruptionBudget` forbids it, or if a pod
-/// or the Node object is not gone in time.
+/// Fails if the node does not run. Fails if a pod cannot be evicted, for example because a `PodDisruptionBudget`
+/// forbids it. Fails if a pod or the Node object is not gone in time.
 pub async fn end_node(scope: &Scope<'_>, name: &str, how: Ending) -> Result<Done, ActError> {
     let deadline = Instant::now() + scope.within;
     let own = scope.cluster.own(PURPOSE)?;

@@ -1,9 +1,8 @@
 //! One long-lived session with an agent, over any three streams: those of an exec or of a child process.
 //!
-//! Standard output and standard error are read by separate tasks, because an exec carries all streams in one loop, and
-//! a stream that is not read blocks the others. The end of the session is signalled by its streams and also from
-//! outside (the watch of the pod, the exit of the process), because an exec can freeze without ending when its pod is
-//! deleted.
+//! Standard output and standard error are read by separate tasks. An exec carries all streams in one loop, so a
+//! stream that is not read blocks the others. The streams signal the end of the session. The watch of the pod, or the
+//! exit of the process, signals it too, because an exec can freeze without ending when its pod is deleted.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;

@@ -67,8 +67,8 @@ impl Row {
     }
 }
 
-/// The time limit of a try: what is left of the step's time. The first try of a look has at least the time of a step
-/// without `eventually`, because with a short `eventually` a slow machine could fail the step. This does not apply to
+/// The time limit of a try: what is left of the step's time. The first try of a look gets at least the time of a step
+/// without `eventually`. Otherwise a slow machine could fail a step with a short `eventually`. This does not apply to
 /// steps that wait within their try.
 fn longest(step: &Step, left: Duration, is_first: bool) -> Duration {
     let waits = step.nature().is_act() || matches!(step.action, Action::Log(_) | Action::Event(_));

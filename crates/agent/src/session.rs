@@ -1,8 +1,8 @@
 //! A session: questions in, answers out, several at the same time, in frames (`parallax_vocab::wire`).
 //!
-//! It ends when its input ends. It also ends when no frame arrives for so long that the harness must be gone, because
-//! the kubelet does not end an exec that has lost its client. A panic ends the session at once, with the message on
-//! standard error: a crash of the agent must never count as a cause.
+//! It ends when its input ends. It also ends when no frame arrives for so long that the harness must be gone: the
+//! kubelet does not end an exec that has lost its client. A panic ends the session at once, with the message on
+//! standard error, because a crash of the agent must never count as a cause.
 
 use std::sync::Arc;
 use std::time::Duration;

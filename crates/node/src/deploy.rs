@@ -1,8 +1,8 @@
 //! Applies manifests: CoreDNS, and every file in the manifests folder, also files that are added later.
 //!
-//! It works like k3s's deploy controller: a file is applied again when it changes, objects stay when their file is
-//! removed, a file `NAME.skip` excludes `NAME`, and an object that cannot be applied yet (its kind or namespace does
-//! not exist) is tried again as long as the node runs.
+//! It works like k3s's deploy controller. A file is applied again when it changes. Objects stay when their file is
+//! removed. A file `NAME.skip` excludes `NAME`. An object that cannot be applied yet, because its kind or namespace
+//! does not exist, is tried again as long as the node runs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

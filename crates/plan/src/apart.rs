@@ -14,9 +14,10 @@ use parallax_language::scenario::template::Tree;
 use parallax_language::scenario::{Action, Loaded, Variant};
 
 /// Groups the selected variants of a scenario by environment; each group has an id. The breaks that change only steps
-/// or what a vantage trusts share the baseline's environment. Every other break has its own environment. So does a
-/// break that changes what a step applies, and every break of a flow that changes its environment in a way that
-/// `run::reset` does not undo: one variant would miss what another one patched or deleted.
+/// or what a vantage trusts share the baseline's environment. Every other break has its own environment. A break that
+/// changes what a step applies also has its own environment. The same is true for every break of a flow that changes
+/// its environment in a way that `run::reset` does not undo: one variant would miss what another one patched or
+/// deleted.
 pub(super) fn environments<'a>(
     library: &Library,
     cache: &ExpansionCache,

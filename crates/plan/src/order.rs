@@ -58,8 +58,8 @@ impl Plan {
         self
     }
 
-    /// Adds to the urgency of each cluster and its environments the time of the clusters that wait for its place,
-    /// because these can start only after it ends. If a cluster has more work than all later clusters together, it
+    /// Adds to the urgency of each cluster and its environments the time of the clusters that wait for its place.
+    /// These can start only after the cluster ends. If a cluster has more work than all later clusters together, it
     /// keeps its place to the end and nothing waits for it.
     fn with_what_waits(&mut self, places: usize) {
         let own = |it: &ClusterPlan| it.urgency + longest(it);

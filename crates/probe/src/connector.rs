@@ -1,5 +1,5 @@
-//! An HTTP client for the AWS SDK that uses our own dialler. The SDK's requests so leave the same evidence as those of
-//! the other probes, and a failure below HTTP keeps its typed cause instead of becoming text in an SDK error.
+//! An HTTP client for the AWS SDK that uses our own dialler. So the SDK's requests leave the same evidence as those
+//! of the other probes. A failure below HTTP keeps its typed cause and does not become text in an SDK error.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

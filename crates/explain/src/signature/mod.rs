@@ -1,8 +1,8 @@
 //! Why a store refused a signature: a proof, not a guess.
 //!
-//! A signature covers parts of a request. While the run holds the secrets, [`investigate`] looks for the smallest set
-//! of parts that makes the signature valid again once they are restored to what was signed. Exactly these parts differ.
-//! The result goes into the record, and [`words`] makes the sentence from it.
+//! A signature covers parts of a request. While the run holds the secrets, [`investigate`] restores parts to what was
+//! signed, until the signature is valid again. It looks for the smallest set of such parts: exactly these parts
+//! differ. The result goes into the record, and [`words`] makes the sentence from it.
 //!
 //! **Architecture Invariant:** pure. The input is requests and secrets; the output is a finding without secrets.
 
