@@ -37,8 +37,9 @@ const LOG_ENDS_WITHIN: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 ///
-/// Fails if the pod does not exist or does not run, if a killed container has another exit code than 137, and if the
-/// end is not seen in time. In any case the finalizer is removed again. A crash also fails if the node is not ours.
+/// Fails if the pod does not exist or does not run. Fails if a killed container has another exit code than 137. Fails
+/// if the end is not seen in time. A crash also fails if the node is not ours. The finalizer is removed in every
+/// case.
 pub async fn end(scope: &Scope<'_>, which: &Which, how: Ending) -> Result<Done, ActError> {
     let deadline = Instant::now() + scope.within;
     let pods: Api<Pod> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);

@@ -29,9 +29,9 @@ pub(super) const PURPOSE: &str = "end a process through the runtime of its node"
 ///
 /// # Errors
 ///
-/// Fails if the node is not ours, if the pod or the container does not exist or does not run, if SIGKILL leaves another
-/// exit code than 137, and if no end is seen: the first process of a PID namespace ignores a signal for which it has no
-/// handler.
+/// Fails if the node is not ours, or if the pod or the container does not exist or does not run. Fails if SIGKILL
+/// leaves another exit code than 137. Fails if no end is seen: the first process of a PID namespace ignores a signal
+/// for which it has no handler.
 pub async fn kill(scope: &Scope<'_>, victim: &Victim) -> Result<Done, ActError> {
     let deadline = Instant::now() + scope.within;
     let pods: Api<Pod> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);

@@ -7,7 +7,7 @@ use time::{Duration, OffsetDateTime};
 use super::CertError;
 use parallax_language::fixture::{Authority, KeyType};
 
-/// How long before the start of the run a CA becomes valid, so that leaves that "expired a month ago" still chain to a
+/// How long before the start of the run a CA becomes valid. So a leaf that "expired a month ago" still chains to a
 /// valid CA.
 const BEFORE: Duration = Duration::days(365);
 /// How long after the start of the run a CA stays valid.

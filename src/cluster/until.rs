@@ -37,9 +37,9 @@ pub enum Ended<K> {
 
 /// Waits until a condition holds for an object or for its absence.
 ///
-/// A watch that fails is started again after a pause. At the deadline the object is requested once more. A watch
-/// without events can mean that nothing changed or that the apiserver does not answer, and only the first is a fault of
-/// the system under test.
+/// A watch that fails is started again after a pause. At the deadline the object is requested once more, because a
+/// watch without events has two possible reasons: nothing changed, or the apiserver does not answer. Only the first
+/// is a fault of the system under test.
 pub async fn until<K>(api: &Api<K>, name: &str, condition: impl Condition<K>, deadline: Instant) -> Ended<K>
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,

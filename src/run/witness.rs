@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// The trace shows a request some milliseconds after its answer, or later on a busy machine. A request counts as
-/// missing if this time has passed since the answer and the store has sent [`IDLE_TIMES`] keep-alives, which mean that
-/// the trace is complete so far.
+/// missing if two conditions hold: this time has passed since the answer, and the store has sent [`IDLE_TIMES`]
+/// keep-alives. Keep-alives mean that the trace is complete so far.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
 /// The store sends a keep-alive each second. More than one is needed, because the first may have been sent before the
 /// answer.

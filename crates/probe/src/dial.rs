@@ -39,8 +39,8 @@ impl Dialler {
         Self { view: Arc::new(view), trail, deadline }
     }
 
-    /// The part of the remaining time that one layer may use. It is not all of it, so that a timeout of the layer is
-    /// reported as its own cause and not as the question's deadline.
+    /// The part of the remaining time that one layer may use. The rest is kept back, so that a timeout of the layer
+    /// is reported as its own cause and not as the question's deadline.
     pub(crate) fn share(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now()) * 3 / 4
     }

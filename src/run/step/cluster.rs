@@ -263,8 +263,8 @@ fn of_engine(look: &mut LogLook, lines: &[String], read: usize, most: usize) {
     if read >= most {
         look.not_read(format!("only its last {most} lines were read"));
     }
-    // A line that was cut had its time stamp then, which has been removed since, so the length is compared with a
-    // margin.
+    // A line is cut while it still has its time stamp, and the time stamp is removed later. So the length is compared
+    // with a margin.
     lines.iter().filter(|it| it.len() + INSTANT_BYTES >= LINE_LIMIT_BYTES).for_each(|_| look.was_cut());
     look.read_whole(1);
 }
