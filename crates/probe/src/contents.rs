@@ -1,7 +1,7 @@
 //! Reads the contents of a store and restores them. The harness does this itself between two variants, not at a
 //! vantage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
@@ -20,8 +20,20 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// The most objects that one request may delete (S3's own limit).
 const AT_ONCE: usize = 1000;
 
-/// The contents of a store: the entity tags of its objects, by bucket and key.
-pub type Contents = BTreeMap<String, BTreeMap<String, String>>;
+/// The most pages of multipart uploads that are read, for each bucket.
+const PAGES_LIMIT: usize = 100;
+
+/// The contents of a store, by bucket.
+pub type Contents = BTreeMap<String, Bucket>;
+
+/// The contents of a bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bucket {
+    /// The entity tags of its objects, by key.
+    pub objects: BTreeMap<String, String>,
+    /// The multipart uploads that were begun and not completed: the key and the id of each.
+    pub uploads: BTreeSet<(String, String)>,
+}
 
 /// Lists everything in a store.
 pub async fn contents(view: View, access: &S3Access) -> Result<Contents, Cause> {
@@ -71,19 +83,51 @@ impl Store {
         let buckets = self.client.list_buckets().send().await.map_err(|it| self.cause(it.into()))?;
         let mut contents = Contents::new();
         for bucket in buckets.buckets().iter().filter_map(|it| it.name()) {
-            let objects = contents.entry(bucket.to_owned()).or_default();
+            let mut objects = BTreeMap::new();
             let listed = pages(&self.client, bucket, "", |object| {
                 let tag = object.e_tag().unwrap_or_default();
                 objects.extend(object.key().map(|key| (key.to_owned(), tag.to_owned())));
                 true
             });
             listed.await.map_err(|it| self.cause(it))?;
+            let uploads = self.uploads(bucket).await?;
+            contents.insert(bucket.to_owned(), Bucket { objects, uploads });
         }
         Ok(contents)
     }
 
+    /// The unfinished multipart uploads of a bucket. A store that does not implement their listing has none that can be
+    /// found.
+    async fn uploads(&self, bucket: &str) -> Result<BTreeSet<(String, String)>, Cause> {
+        let mut uploads = BTreeSet::new();
+        let (mut key, mut id) = (None, None);
+        for _ in 0..PAGES_LIMIT {
+            let page = self.client.list_multipart_uploads().bucket(bucket);
+            let page = page.set_key_marker(key.take()).set_upload_id_marker(id.take()).send().await;
+            let page = match page.map_err(Failed::from) {
+                Ok(page) => page,
+                Err(failed) if failed.error.as_ref().is_some_and(|it| it.code == "NotImplemented") => break,
+                Err(failed) => return Err(self.cause(failed)),
+            };
+            let found = page.uploads().iter().filter_map(|it| Some((it.key()?.to_owned(), it.upload_id()?.to_owned())));
+            uploads.extend(found);
+            if !page.is_truncated().unwrap_or_default() {
+                return Ok(uploads);
+            }
+            key = page.next_key_marker().map(str::to_owned);
+            id = page.next_upload_id_marker().map(str::to_owned);
+        }
+        if key.is_some() || id.is_some() {
+            return Err(invalid(format!("there are more than {PAGES_LIMIT} pages of multipart uploads in {bucket}")));
+        }
+        Ok(uploads)
+    }
+
     async fn restore(&self, found: &Contents) -> Result<Vec<String>, Cause> {
-        let Change { remove, drop, lost } = change(found, &self.contents().await?);
+        let Change { abort, remove, drop, lost } = change(found, &self.contents().await?);
+        for (bucket, key, id) in abort {
+            self.abort(&bucket, &key, &id).await?;
+        }
         for (bucket, keys) in &remove {
             for keys in keys.chunks(AT_ONCE) {
                 self.delete(bucket, keys).await?;
@@ -93,6 +137,16 @@ impl Store {
             self.client.delete_bucket().bucket(bucket).send().await.map_err(|it| self.cause(it.into()))?;
         }
         Ok(lost)
+    }
+
+    async fn abort(&self, bucket: &str, key: &str, id: &str) -> Result<(), Cause> {
+        let aborted = self.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await;
+        match aborted.map_err(Failed::from) {
+            Ok(_) => Ok(()),
+            // It was completed or aborted after it was listed.
+            Err(failed) if failed.error.as_ref().is_some_and(|it| it.code == "NoSuchUpload") => Ok(()),
+            Err(failed) => Err(self.cause(failed)),
+        }
     }
 
     async fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), Cause> {
@@ -117,6 +171,8 @@ impl Store {
 /// What must be done to restore the contents of a store.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Change {
+    /// Multipart uploads to abort: bucket, key, and id.
+    abort: Vec<(String, String, String)>,
     /// Objects to delete, by bucket.
     remove: BTreeMap<String, Vec<String>>,
     /// Buckets to delete.
@@ -127,10 +183,13 @@ struct Change {
 
 fn change(found: &Contents, now: &Contents) -> Change {
     let mut change = Change::default();
-    for (bucket, objects) in now {
+    for (bucket, now) in now {
         let kept = found.get(bucket);
-        let made = |key: &&String| kept.is_none_or(|kept| !kept.contains_key(*key));
-        let made: Vec<String> = objects.keys().filter(made).cloned().collect();
+        let begun = |upload: &&(String, String)| kept.is_none_or(|kept| !kept.uploads.contains(*upload));
+        let begun = now.uploads.iter().filter(begun);
+        change.abort.extend(begun.map(|(key, id)| (bucket.clone(), key.clone(), id.clone())));
+        let made = |key: &&String| kept.is_none_or(|kept| !kept.objects.contains_key(*key));
+        let made: Vec<String> = now.objects.keys().filter(made).cloned().collect();
         if !made.is_empty() {
             change.remove.insert(bucket.clone(), made);
         }
@@ -139,11 +198,11 @@ fn change(found: &Contents, now: &Contents) -> Change {
         }
     }
     for (bucket, kept) in found {
-        let Some(objects) = now.get(bucket) else {
+        let Some(now) = now.get(bucket) else {
             change.lost.push(format!("bucket {bucket} is gone"));
             continue;
         };
-        let lost = kept.iter().filter_map(|(key, tag)| match objects.get(key) {
+        let lost = kept.objects.iter().filter_map(|(key, tag)| match now.objects.get(key) {
             None => Some(format!("{bucket}/{key} is gone")),
             Some(now) if now != tag => Some(format!("{bucket}/{key} was overwritten")),
             Some(_) => None,
@@ -158,9 +217,24 @@ mod tests {
     use super::*;
 
     fn contents(of: &[(&str, &[(&str, &str)])]) -> Contents {
-        let objects =
-            |all: &[(&str, &str)]| all.iter().map(|(key, tag)| ((*key).to_owned(), (*tag).to_owned())).collect();
-        of.iter().map(|(bucket, all)| ((*bucket).to_owned(), objects(all))).collect()
+        let bucket = |all: &[(&str, &str)]| Bucket {
+            objects: all.iter().map(|(key, tag)| ((*key).to_owned(), (*tag).to_owned())).collect(),
+            uploads: BTreeSet::new(),
+        };
+        of.iter().map(|(name, all)| ((*name).to_owned(), bucket(all))).collect()
+    }
+
+    #[test]
+    fn only_uploads_that_a_flow_began_are_aborted() {
+        let uploads = |all: &[&str]| all.iter().map(|id| ("big".to_owned(), (*id).to_owned())).collect();
+        let of = |all: &[&str]| Bucket { uploads: uploads(all), ..Bucket::default() };
+        let found = Contents::from([("docs".to_owned(), of(&["of-a-fixture", "ended"]))]);
+        let now =
+            Contents::from([("docs".to_owned(), of(&["of-a-fixture", "begun"])), ("own".to_owned(), of(&["another"]))]);
+        let begun = |bucket: &str, id: &str| (bucket.to_owned(), "big".to_owned(), id.to_owned());
+        let change = change(&found, &now);
+        assert_eq!(change.abort, [begun("docs", "begun"), begun("own", "another")]);
+        assert_eq!((change.remove.len(), change.lost.len()), (0, 0));
     }
 
     #[test]
@@ -168,6 +242,7 @@ mod tests {
         let found = contents(&[("docs", &[("kept", "1"), ("overwritten", "1"), ("deleted", "1")]), ("gone", &[])]);
         let now = contents(&[("docs", &[("kept", "1"), ("overwritten", "2"), ("made", "1")]), ("own", &[("a", "1")])]);
         let expected = Change {
+            abort: Vec::new(),
             remove: BTreeMap::from([
                 ("docs".to_owned(), vec!["made".to_owned()]),
                 ("own".to_owned(), vec!["a".to_owned()]),

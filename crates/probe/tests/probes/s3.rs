@@ -2,7 +2,9 @@
 //! scenarios.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
+use parallax_probe::contents;
 use parallax_vocab::answer::{PresignReply, S3Reply};
 use parallax_vocab::question::{PostPolicy, PresignQuestion, S3Access, S3Operation, S3Question};
 use parallax_vocab::{Answer, Cause, Probe, Reply, Secret, View};
@@ -110,6 +112,66 @@ async fn a_listing_is_read_to_its_end_or_fails() {
         let answer = ask(View::default(), list(&endpoint)).await;
         assert!(matches!(&answer.outcome, Err(Cause::Client { detail }) if detail.contains(words)), "{answer:?}");
     }
+}
+
+/// A store with one bucket, in which a flow has begun a multipart upload. Returns its endpoint and the requests that it
+/// got.
+async fn with_uploads(listing: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let requests = asked.clone();
+    let at = server::tcp(move |mut stream| {
+        let requests = requests.clone();
+        async move {
+            let head = server::head(&mut stream).await;
+            let line = head.lines().next().unwrap_or_default().to_owned();
+            let (status, body) = match line.as_str() {
+                it if it.contains("uploadId=gone") => {
+                    ("404 Not Found", "<Error><Code>NoSuchUpload</Code><Message>x</Message></Error>")
+                }
+                it if it.starts_with("DELETE") => ("204 No Content", ""),
+                it if it.contains("key-marker=a") => ("200 OK", "<ListMultipartUploadsResult/>"),
+                it if it.contains("uploads") => ("200 OK", listing),
+                it if it.contains("list-type=2") => ("200 OK", "<ListBucketResult/>"),
+                _ => (
+                    "200 OK",
+                    "<ListAllMyBucketsResult><Buckets><Bucket><Name>docs</Name></Bucket></Buckets></ListAllMyBucketsResult>",
+                ),
+            };
+            let status = if body.contains("NotImplemented") { "501 Not Implemented" } else { status };
+            requests.lock().unwrap().push(line);
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (format!("http://{}", at.await), asked)
+}
+
+#[tokio::test]
+async fn what_a_flow_left_in_a_store_includes_its_uploads() {
+    let (endpoint, asked) = with_uploads(
+        "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated><NextKeyMarker>a</NextKeyMarker>\
+         <Upload><Key>a</Key><UploadId>begun</UploadId></Upload><Upload><Key>b</Key><UploadId>gone</UploadId></Upload>\
+         </ListMultipartUploadsResult>",
+    )
+    .await;
+    let before = contents::Contents::from([("docs".to_owned(), contents::Bucket::default())]);
+    let lost = contents::restore(View::default(), &access(&endpoint), &before).await;
+    assert_eq!(lost, Ok(Vec::new()));
+    let asked = asked.lock().unwrap();
+    let aborted = |id: &str| asked.iter().any(|it| it.starts_with("DELETE /docs/") && it.contains(id));
+    assert!(aborted("uploadId=begun") && aborted("uploadId=gone"), "{asked:?}");
+    assert!(asked.iter().any(|it| it.contains("key-marker=a")), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_lists_no_uploads_has_none() {
+    let refused = "<Error><Code>NotImplemented</Code><Message>x</Message></Error>";
+    let (endpoint, _) = with_uploads(refused).await;
+    let found = contents::contents(View::default(), &access(&endpoint)).await;
+    assert_eq!(found, Ok(contents::Contents::from([("docs".to_owned(), contents::Bucket::default())])));
+    // Another refusal is an error, because the next verdict would depend on what is left.
+    let (endpoint, _) = with_uploads("<Error><Code>AccessDenied</Code><Message>x</Message></Error>").await;
+    assert!(contents::contents(View::default(), &access(&endpoint)).await.is_err());
 }
 
 #[tokio::test]
