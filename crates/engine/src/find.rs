@@ -18,6 +18,9 @@ pub(super) const SILENT: &str = "nothing listens";
 /// The socket that Docker's packages use.
 pub(super) const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
+/// The source of an endpoint, or of a place that was tried, that is the default socket because the user chose no engine.
+pub(super) const BY_DEFAULT: &str = "default socket";
+
 /// An engine's address, and the setting that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -151,7 +154,7 @@ fn chosen(
 
 /// Tries the default socket, then those of rootless and desktop engines, when the user chose no engine.
 fn unchosen(around: &dyn Surroundings) -> Result<Endpoint, EngineError> {
-    let mut places = vec![("default socket", PathBuf::from(DEFAULT_SOCKET))];
+    let mut places = vec![(BY_DEFAULT, PathBuf::from(DEFAULT_SOCKET))];
     if let Some(runtime) = around.env("XDG_RUNTIME_DIR") {
         places.push(("rootless engine", Path::new(&runtime).join("docker.sock")));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::daemon;
 use crate::error::EngineError;
-use crate::find::{DEFAULT_SOCKET, Endpoint, Surroundings, find};
+use crate::find::{BY_DEFAULT, Endpoint, Surroundings, find};
 use parallax_provision::Release;
 use parallax_provision::System;
 use parallax_provision::Tool;
@@ -48,10 +48,10 @@ fn engine_package(has_client: bool) -> Wanted {
     }
 }
 
-/// Whether a missing engine may be started here: only at the default socket, because one elsewhere was chosen by the
-/// user.
+/// Whether a missing engine may be started here: only at the default socket, and only if the user chose no engine. A
+/// user who names that socket in `DOCKER_HOST` or in a context chose the engine behind it.
 fn is_ours_to_start(absent: &EngineError) -> bool {
-    matches!(absent, EngineError::NotFound { tried } if tried.iter().any(|one| one.place == DEFAULT_SOCKET))
+    matches!(absent, EngineError::NotFound { tried } if tried.iter().any(|one| one.source == BY_DEFAULT))
 }
 
 /// Whether a new enough dockerd is installed, so that it only needs to be started.
@@ -65,14 +65,18 @@ async fn is_installed() -> bool {
 mod tests {
     use super::*;
     use crate::error::Tried;
+    use crate::find::DEFAULT_SOCKET;
 
     #[test]
     fn only_the_default_engine_is_ours_to_start() {
-        let absent = |place: &str| EngineError::NotFound {
-            tried: vec![Tried { source: String::new(), place: place.to_owned(), said: "absent".to_owned() }],
+        let absent = |source: &str, place: &str| EngineError::NotFound {
+            tried: vec![Tried { source: source.to_owned(), place: place.to_owned(), said: "absent".to_owned() }],
         };
-        assert!(is_ours_to_start(&absent(DEFAULT_SOCKET)));
-        assert!(!is_ours_to_start(&absent("/somewhere/else.sock")));
+        assert!(is_ours_to_start(&absent(BY_DEFAULT, DEFAULT_SOCKET)));
+        assert!(!is_ours_to_start(&absent("rootless engine", "/somewhere/else.sock")));
+        // Whoever names the default socket has chosen it.
+        assert!(!is_ours_to_start(&absent("DOCKER_HOST", DEFAULT_SOCKET)));
+        assert!(!is_ours_to_start(&absent("context here, named by DOCKER_CONTEXT", DEFAULT_SOCKET)));
         let denied = EngineError::Denied { socket: DEFAULT_SOCKET.to_owned(), source_of: String::new() };
         assert!(!is_ours_to_start(&denied));
     }
