@@ -44,12 +44,25 @@ pub fn is_transient(error: &kube::Error) -> bool {
             let own = status.code == 429 || (500..600).contains(&status.code);
             own && !status.message.contains("webhook")
         }
-        kube::Error::Service(_)
-        | kube::Error::HyperError(_)
-        | kube::Error::ReadEvents(_)
-        | kube::Error::UpgradeConnection(_) => true,
+        kube::Error::Service(error) => !rejects_peer(error.as_ref()),
+        kube::Error::HyperError(_) | kube::Error::ReadEvents(_) | kube::Error::UpgradeConnection(_) => true,
         _ => false,
     }
+}
+
+/// Whether the TLS handshake failed in a way that does not change by itself, such as a certificate of another
+/// authority. k3s sends the alert `internal_error` while it still creates its certificate, so that alert is temporary.
+fn rejects_peer(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(tls) = error.downcast_ref() {
+            return !matches!(tls, rustls::Error::AlertReceived(rustls::AlertDescription::InternalError));
+        }
+        // The source of an `io::Error` is the source of what it wraps, not what it wraps.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = wrapped.map_or_else(|| error.source(), |it| Some(it as &(dyn StdError + 'static)));
+    }
+    false
 }
 
 /// A client whose calls have a time limit.
@@ -180,7 +193,7 @@ impl Call {
                 (busy || (out && self.repeatable)).then(|| status.to_string())
             }
             // If no connection was made, nothing was sent, so every request can be repeated.
-            Err(error) if never_sent(error) || (self.repeatable && is_transient(error)) => Some(in_full(error)),
+            Err(error) if is_transient(error) && (self.repeatable || never_sent(error)) => Some(in_full(error)),
             Err(_) => None,
         }
     }
@@ -287,6 +300,49 @@ mod tests {
             let error = get(&client).await.expect_err("nobody answers");
             assert!(is_transient(&error) && in_full(&error).contains("has not answered GET"), "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_peer_that_tls_rejects_is_not_asked_again() {
+        use rustls::{AlertDescription, CertificateError};
+        use std::io;
+
+        let in_io =
+            |tls: rustls::Error| kube::Error::Service(Box::new(io::Error::new(io::ErrorKind::InvalidData, tls)));
+        let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        for (error, transient) in [
+            (in_io(unknown.clone()), false),
+            (kube::Error::Service(Box::new(unknown)), false),
+            (in_io(rustls::Error::AlertReceived(AlertDescription::UnknownCA)), false),
+            (in_io(rustls::Error::AlertReceived(AlertDescription::InternalError)), true),
+            (kube::Error::Service(Box::new(io::Error::from(io::ErrorKind::ConnectionReset))), true),
+            (kube::Error::Service(Box::new(io::Error::from(io::ErrorKind::UnexpectedEof))), true),
+        ] {
+            assert_eq!(is_transient(&error), transient, "{error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_speaks_no_tls_is_not_asked_again() {
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        let (_, asked, mut server) = first(vec![]).await;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let at = listener.local_addr().expect("bound");
+        let counted = Arc::clone(&asked);
+        server.spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                counted.fetch_add(1, Ordering::Relaxed);
+                drop(tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await);
+            }
+        });
+        let mut config = kube::Config::new(format!("https://{at}").parse().expect("a URL"));
+        config.default_retry = false;
+        config.accept_invalid_certs = true;
+        let client = bounded(Client::try_from(config).expect("a client"), Duration::from_secs(5));
+        let error = get(&client).await.expect_err("no TLS");
+        assert!(!is_transient(&error), "{error:?}");
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
     }
 
     #[test]
