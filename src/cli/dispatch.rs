@@ -114,7 +114,8 @@ fn list(project: &Project, selected: &[VariantId], json: bool) -> Exit {
         let text = serde_json::to_string_pretty(&rows).expect("texts become JSON");
         return say_json(&format!("{text}\n"));
     }
-    let width = listed.iter().map(|row| row.variant.as_str().len()).max().unwrap_or(0);
+    // `format!` panics at a width above 65,535, and the longest name of a stranger's project can be longer.
+    let width = listed.iter().map(|row| row.variant.as_str().len()).max().unwrap_or(0).min(100);
     let text = listed.iter().fold(String::new(), |mut text, row| {
         let line = format!("{:<width$}  {}", row.variant.as_str(), row.summary);
         let _ = writeln!(text, "{}", line.trim_end());

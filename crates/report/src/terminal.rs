@@ -87,6 +87,10 @@ pub fn render(summary: &Summary, style: &Style) -> String {
     out.text
 }
 
+/// The column of names is at most this wide. A longer name moves the rest of its line. `format!` panics at a width above
+/// 65,535.
+const NAME_WIDTH: usize = 60;
+
 struct Out<'a> {
     style: &'a Style,
     text: String,
@@ -106,6 +110,7 @@ impl<'a> Out<'a> {
         let name = self.style.paint(Paint::Bold, &scenario.name);
         self.line(&name);
         let width = scenario.variants.iter().map(|variant| variant.short_name().len()).max().unwrap_or(0);
+        let width = width.min(NAME_WIDTH);
         for variant in &scenario.variants {
             let (word, paint) = verdict_of(variant, summary.interrupted());
             let word = self.style.paint(paint, &format!("{word:<7}"));
