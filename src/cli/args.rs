@@ -288,6 +288,9 @@ pub struct Lint {
     /// Only scenarios with this label, as for `e2e`; what cannot be read has none, and is told whatever its label.
     #[arg(long = "label", value_name = "LABEL")]
     pub labels: Vec<String>,
+    /// Exit 2 if there is a warning, too.
+    #[arg(long)]
+    pub deny_warnings: bool,
 }
 
 /// Arguments of `list`.

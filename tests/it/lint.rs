@@ -52,6 +52,7 @@ fn the_scenarios_of_the_repository_load_and_expand() {
     assert!(errors.is_empty(), "{}", diagnostic::render(&errors, false));
     assert!(!loaded.is_empty());
     for scenario in &loaded {
+        assert!(scenario.warnings.is_empty(), "{}", diagnostic::render(&scenario.warnings, false));
         for variant in &scenario.variants {
             if let Err(errors) = scenario.expand(&library, variant, "px") {
                 panic!("{}: {}", variant.id, diagnostic::render(&errors, false));

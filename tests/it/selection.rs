@@ -144,6 +144,18 @@ fn lint_accepts_paths_names_and_labels() {
     lint(&["scenarios/contract", "presigned-url"]).success().stdout(contains("2 scenarios and 1 break"));
     lint(&["presing"]).code(2).stderr(contains("did you mean `presign`?"));
     lint(&["./scenarios/none"]).code(2).stderr(contains("is not there"));
+
+    // A warning does not change the exit code, unless it is denied.
+    let scenario = "name: warned\nsummary: x\nvantages: { host: { outside: {} } }\nflow:\n  \
+        - { id: get, from: host, http: { get: \"http://one/\" }, expect: { status: 200 } }\nbreaks:\n  \
+        gone: { change: { flow: { get: { http: { get: \"http://two/\" } } } }, fails: { get: { connect: refused } } }\n";
+    let warned = project.path().join("scenarios/warned");
+    fs::create_dir_all(&warned).expect("made");
+    fs::write(warned.join("scenario.yaml"), scenario).expect("written");
+    let says = "no step of the break `gone` holds after the first failing one";
+    lint(&["warned"]).success().stderr(contains(says)).stdout(contains("are in order, with 1 warning"));
+    lint(&["warned", "--deny-warnings"]).code(2).stderr(contains(says));
+    lint(&["presigned-url", "--deny-warnings"]).success();
     fs::remove_dir_all(broken).expect("removed");
     lint(&["--label", "presign"]).success().stdout(contains("1 scenario and 1 break are in order"));
 }

@@ -23,7 +23,7 @@ pub(crate) fn run() -> bool {
         Ok(true)
     });
     if let Some(parallax) = built {
-        parts.run("scenario files", || cargo::succeeds(Command::new(&parallax).arg("lint")));
+        parts.run("scenario files", || cargo::succeeds(Command::new(&parallax).args(["lint", "--deny-warnings"])));
         parts.run("catalogue", || catalogue::run(&parallax, true));
         parts.run("schemas", || cargo::succeeds(Command::new(&parallax).args(["schema", "--check"])));
         parts.run("reference pages", || cargo::succeeds(Command::new(&parallax).args(["docs", "--check"])));

@@ -137,16 +137,29 @@ pub fn lint(root: &Path, args: &Lint) -> Result<Exit, CliError> {
     }
     let selected: BTreeSet<VariantId> = project.list().into_iter().map(|it| it.variant).collect();
     parallax_plan::check(&project.library, &project.scenarios, &selected).map_err(|error| shown(&error))?;
+    let warnings: Vec<Diagnostic> = project.scenarios.iter().flat_map(|it| it.warnings.iter().cloned()).collect();
+    if !warnings.is_empty() {
+        show(&warnings);
+    }
     let breaks: usize = project.scenarios.iter().map(|it| it.variants.len().saturating_sub(1)).sum();
     let plural = |number: usize| if number == 1 { "" } else { "s" };
     let scenarios = project.scenarios.len();
     printer::data(&format!(
-        "{scenarios} scenario{} and {breaks} break{} are in order\n",
+        "{scenarios} scenario{} and {breaks} break{} are in order{}\n",
         plural(scenarios),
-        plural(breaks)
+        plural(breaks),
+        warned(warnings.len())
     ));
     printer::data(&inert(&on_this_machine(&project, &selected.into_iter().collect::<Vec<_>>())));
-    Ok(Exit::AsExpected)
+    Ok(if args.deny_warnings && !warnings.is_empty() { Exit::Usage } else { Exit::AsExpected })
+}
+
+fn warned(warnings: usize) -> String {
+    match warnings {
+        0 => String::new(),
+        1 => ", with 1 warning".to_owned(),
+        n => format!(", with {n} warnings"),
+    }
 }
 
 /// The plan as text or JSON.

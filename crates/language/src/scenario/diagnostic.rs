@@ -19,10 +19,22 @@ const TEXT_BYTES: usize = 4_000;
 /// The longest name for which a similar known name is suggested, in bytes.
 const NAME_BYTES: usize = 100;
 
+/// Whether a diagnostic makes an input unusable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// The input is refused.
+    Error,
+    /// The input is used. What it says can mislead.
+    Warning,
+}
+
 /// One mistake in an input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Diagnostic {
+    /// Whether it makes the input unusable.
+    pub severity: Severity,
     /// The file, as the caller named it.
     pub file: String,
     /// The line, starting at 1.
@@ -47,6 +59,7 @@ impl Diagnostic {
     /// A diagnostic about a folder, or about a whole file that cannot be read.
     pub fn of_file(file: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
+            severity: Severity::Error,
             file: file.into(),
             line: 1,
             column: 1,
@@ -56,6 +69,12 @@ impl Diagnostic {
             label: None,
             fix: None,
         }
+    }
+
+    /// Makes it a warning.
+    #[must_use]
+    pub fn warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
     }
 
     /// Sets the label at the mark.
@@ -265,6 +284,13 @@ pub fn to_json(diagnostics: &[Diagnostic]) -> serde_json::Value {
 }
 
 impl miette::Diagnostic for Diagnostic {
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+    }
+
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         self.fix.as_ref().map(|fix| Box::new(fix) as Box<dyn fmt::Display>)
     }

@@ -29,6 +29,8 @@ pub struct Loaded {
     pub scenario: Scenario,
     /// The baseline, then the entries of `variants`, then the entries of `breaks`, each in the order of the file.
     pub variants: Vec<Variant>,
+    /// What `parallax lint` says about the file although it can be used.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// The baseline, or the baseline with one change.
@@ -106,16 +108,20 @@ impl Loaded {
                 Err(wrong) => errors.extend(wrong),
             }
         }
+        let mut warnings = Vec::new();
         for (id, spec) in &scenario.breaks {
             match builder.variant(id, spec) {
-                Ok(variant) => variants.push(variant),
+                Ok((variant, warned)) => {
+                    variants.push(variant);
+                    warnings.extend(warned);
+                }
                 Err(wrong) => errors.extend(wrong),
             }
         }
         errors.extend(baseline);
         errors.extend(meaning::indistinguishable(&document, &scenario.breaks));
         if errors.is_empty() {
-            Ok(Self { path: path.to_owned(), file: file.to_owned(), document, scenario, variants })
+            Ok(Self { path: path.to_owned(), file: file.to_owned(), document, scenario, variants, warnings })
         } else {
             Err(errors)
         }
@@ -239,18 +245,20 @@ impl VariantBuilder<'_> {
         Ok(self.build(id, spec.summary.as_deref(), changed, fails, blocks))
     }
 
-    /// Creates a variant in which steps must fail.
-    fn variant(&self, id: &str, spec: &Break) -> Result<Variant, Vec<Diagnostic>> {
+    /// Creates a variant in which steps must fail, with a warning about it.
+    fn variant(&self, id: &str, spec: &Break) -> Result<(Variant, Option<Diagnostic>), Vec<Diagnostic>> {
         let mut changed = self.changed(&join("/breaks", id))?;
         let (library, document, touches) = (self.library, self.document, &changed.touches);
         let (baseline, scenario) = (self.baseline, &changed.scenario);
         let expectations = Expectations { id, spec, baseline, changed: scenario, touches, library, document };
         let wrong = meaning::expectations(&expectations);
+        let warned = meaning::uncontrolled(&expectations);
         changed.errors.extend(wrong);
         if !changed.errors.is_empty() {
             return Err(changed.errors);
         }
-        Ok(self.build(id, spec.summary.as_deref(), changed, spec.fails.clone(), spec.blocks.clone()))
+        let variant = self.build(id, spec.summary.as_deref(), changed, spec.fails.clone(), spec.blocks.clone());
+        Ok((variant, warned))
     }
 
     fn build(

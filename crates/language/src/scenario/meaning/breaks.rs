@@ -63,6 +63,7 @@ pub fn expectations(it: &Expectations<'_>) -> Vec<Diagnostic> {
     if !it.spec.fails.keys().any(|what| is_readiness(what)) {
         errors.extend(blocked(it, &at));
     }
+    errors.extend(super::control::check(it));
     errors
 }
 

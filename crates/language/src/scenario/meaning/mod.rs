@@ -4,6 +4,7 @@
 mod assertions;
 mod breaks;
 mod captures;
+mod control;
 mod empty;
 mod limits;
 mod probers;
@@ -21,6 +22,7 @@ use super::model::Scenario;
 use crate::fixture::{Library, Resolved, resolve};
 
 pub use breaks::{Expectations, expectations, indistinguishable};
+pub use control::uncontrolled;
 pub use empty::empty_texts;
 pub use readiness::is_readiness;
 pub use references::dependencies;

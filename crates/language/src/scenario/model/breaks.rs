@@ -22,6 +22,14 @@ pub struct Break {
     /// The steps that are not run because a step that they depend on fails.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocks: Vec<String>,
+    /// Why no step can hold after the first failing one. Such a step is the control of the break: it shows that the
+    /// change caused the failure, and not another fault of the environment. `parallax lint` warns of a break that has
+    /// neither a control nor this reason. A failure with the error code of a store or of a token service, with a fault
+    /// of a certificate, or with a name that a name server does not have needs no control: only a peer that works can
+    /// cause it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub no_control: Option<String>,
 }
 
 /// A change with which every expectation of the baseline must still hold.

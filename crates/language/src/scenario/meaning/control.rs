@@ -1,0 +1,175 @@
+//! Checks that a break has a control: a step that holds after the first failing one.
+//!
+//! Without a control, a break whose environment fails for another reason can still be as declared. A failure of which
+//! the cause itself shows that the peer works is its own control.
+
+use parallax_vocab::{DnsFault, TlsFault};
+
+use super::breaks::Expectations;
+use super::readiness::is_readiness;
+use crate::scenario::action::{Action, ClientStep, Effect, Task};
+use crate::scenario::check::Places as _;
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::document::join;
+use crate::scenario::model::{CauseSpec, Step};
+
+/// An error if a break says that it has no control, but needs none or has one.
+pub(super) fn check(it: &Expectations<'_>) -> Option<Diagnostic> {
+    let reason = it.spec.no_control.as_ref()?;
+    let at = join(&join("/breaks", it.id), "no-control");
+    if reason.trim().is_empty() {
+        let error = it.document.error(&at, format!("the break `{}` has no control, but the reason is empty", it.id));
+        return Some(error.fix("write why no step can hold after the first failing one"));
+    }
+    let message = match needs_control(it) {
+        Ok(()) => return None,
+        Err(Spared::Ready) => "the flow is not run, so this break needs no control".to_owned(),
+        Err(Spared::Own(step)) => format!("the cause of `{step}` shows that its peer works, so it needs no control"),
+        Err(Spared::By(step)) => format!("step `{step}` holds after the first failing one, so there is a control"),
+    };
+    Some(it.document.key_error(&at, message).fix("remove `no-control`"))
+}
+
+/// A warning if a break needs a control and has none.
+pub fn uncontrolled(it: &Expectations<'_>) -> Option<Diagnostic> {
+    if it.spec.no_control.is_some() || it.spec.fails.is_empty() || needs_control(it).is_err() {
+        return None;
+    }
+    let at = join(&join("/breaks", it.id), "fails");
+    let message = format!(
+        "no step of the break `{}` holds after the first failing one, so another fault could cause the same failure",
+        it.id
+    );
+    let fix = "move a step behind it that the change does not affect, or say why none can hold: `no-control: REASON`";
+    Some(it.document.key_error(&at, message).warning().fix(fix))
+}
+
+/// Why a break needs no control.
+enum Spared {
+    /// A readiness condition fails, so the flow is not run.
+    Ready,
+    /// The cause of this step is its own control.
+    Own(String),
+    /// This step is the control.
+    By(String),
+}
+
+fn needs_control(it: &Expectations<'_>) -> Result<(), Spared> {
+    let fails = &it.spec.fails;
+    if fails.keys().any(|what| is_readiness(what)) {
+        return Err(Spared::Ready);
+    }
+    if let Some((step, _)) = fails.iter().find(|(_, cause)| comes_from_working_peer(cause)) {
+        return Err(Spared::Own(step.clone()));
+    }
+    let steps = it.changed.steps().into_iter().map(|it| it.step);
+    let after = steps.skip_while(|step| !fails.contains_key(&step.id));
+    let holds = |step: &&Step| !fails.contains_key(&step.id) && !it.spec.blocks.contains(&step.id) && asks(step);
+    after.into_iter().find(holds).map_or(Ok(()), |step| Err(Spared::By(step.id.clone())))
+}
+
+/// Whether only a peer that works can cause this failure: a store or a token service that returns its own error code, a
+/// server with the wrong certificate, or a name server that does not have the name.
+fn comes_from_working_peer(cause: &CauseSpec) -> bool {
+    let of_certificate = |fault: TlsFault| match fault {
+        TlsFault::UnknownAuthority
+        | TlsFault::Expired
+        | TlsFault::NotYetValid
+        | TlsFault::NameMismatch
+        | TlsFault::BadCertificate => true,
+        TlsFault::NotTls | TlsFault::Handshake => false,
+    };
+    let of_name = |fault: &DnsFault| match fault {
+        DnsFault::NoSuchName | DnsFault::NoAddress => true,
+        DnsFault::ServerFailure | DnsFault::Refused | DnsFault::Timeout => false,
+    };
+    let answered = cause.dns.as_ref().is_some_and(|it| it.0.iter().all(of_name));
+    answered || cause.s3.is_some() || cause.sts.is_some() || cause.tls.is_some_and(of_certificate)
+}
+
+/// Whether a step asks the environment something, or changes it. Signing and starting a prober do not, and a number
+/// that was measured before says nothing about the environment now.
+fn asks(step: &Step) -> bool {
+    let signs = matches!(&step.action, Action::Presign(_) | Action::Client(ClientStep { task: Task::Presign(_), .. }));
+    let computes = matches!(&step.action, Action::Measure(_) | Action::Figures(_));
+    let asks = matches!(step.nature().effect, Effect::Looks | Effect::Applies | Effect::Changes);
+    asks && !signs && !computes
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Library;
+    use crate::scenario::{Diagnostic, Loaded};
+
+    fn loaded(body: &str) -> Result<Loaded, Vec<Diagnostic>> {
+        let head = "name: s\nsummary: x\nvantages: { host: { outside: {} } }\n";
+        Loaded::read(&Library::shipped(), "s", "s.yaml", format!("{head}{body}").as_bytes())
+    }
+
+    const FLOW: &str = r#"
+flow:
+  - { id: before, from: host, dns: { name: a.example.com }, expect: { dns: no-such-name } }
+  - { id: asked, from: host, http: { get: "http://{{ A }}/" }, expect: { status: 200 } }
+  - { id: last, from: host, dns: { name: b.example.com }, expect: { dns: no-such-name } }
+"#;
+
+    fn warnings(breaks: &str) -> Vec<String> {
+        let flow = FLOW.replace("{{ A }}", "a.example.com");
+        let loaded = loaded(&format!("{flow}breaks:\n  b: {{ {breaks} }}\n")).unwrap_or_else(|it| panic!("{it:#?}"));
+        loaded.warnings.into_iter().map(|it| it.message).collect()
+    }
+
+    #[test]
+    fn a_break_needs_a_step_that_holds_after_the_first_failing_one() {
+        let other =
+            "change: { flow: { asked: { http: { get: \"http://other/\" } } } }, fails: { asked: { status: 500 } }";
+        assert_eq!(warnings(other), Vec::<String>::new());
+        // The step before it held before anything failed.
+        let removed = other.replace("flow: {", "flow: { last: remove,");
+        let found = warnings(&removed);
+        assert!(found.len() == 1 && found[0].contains("no step of the break `b` holds after"), "{found:?}");
+        // A step that fails or that is blocked is no control.
+        let fails = other.replace("fails: {", "fails: { last: { mismatch: dns },");
+        assert_eq!(warnings(&fails).len(), 1);
+        let blocked = other.replace("flow: {", "flow: { last: { needs: [asked] },") + ", blocks: [last]";
+        assert_eq!(warnings(&blocked).len(), 1);
+        // The reason ends the warning.
+        assert_eq!(warnings(&(removed + ", no-control: nothing else is there")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_cause_of_a_working_peer_is_its_own_control() {
+        for (cause, warns) in [
+            ("status: 403, s3: AccessDenied", false),
+            ("status: 403", true),
+            ("tls: expired", false),
+            ("tls: handshake", true),
+            ("dns: no-such-name", false),
+            ("dns: [no-such-name, server-failure]", true),
+            ("dns: timeout", true),
+            ("connect: refused", true),
+            ("mismatch: status", true),
+        ] {
+            let change = "flow: { last: remove, asked: { http: { get: \"https://other/\" } } }";
+            let found = warnings(&format!("change: {{ {change} }}, fails: {{ asked: {{ {cause} }} }}"));
+            assert_eq!(found.len(), usize::from(warns), "{cause}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_reason_without_need_or_without_words_is_an_error() {
+        let change = "change: { flow: { asked: { http: { get: \"http://other/\" } } } }";
+        for (rest, expected) in [
+            ("fails: { asked: { status: 500 } }, no-control: none", "step `last` holds after the first failing one"),
+            (
+                "fails: { asked: { s3: AccessDenied } }, no-control: none",
+                "the cause of `asked` shows that its peer works",
+            ),
+            ("fails: { asked: { status: 500 }, last: { mismatch: dns } }, no-control: ' '", "the reason is empty"),
+        ] {
+            let flow = FLOW.replace("{{ A }}", "a.example.com");
+            let errors = loaded(&format!("{flow}breaks:\n  b: {{ {change}, {rest} }}\n")).expect_err(rest);
+            assert!(errors.iter().any(|it| it.message.contains(expected)), "{rest}: {errors:#?}");
+        }
+    }
+}
