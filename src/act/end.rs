@@ -201,7 +201,8 @@ async fn follow(pods: &Api<Pod>, pod: &str, container: &str) -> Option<Log> {
     let last = Arc::new(Mutex::new(VecDeque::new()));
     let so_far = Arc::clone(&last);
     ended.spawn(async move {
-        while let Some(Ok(line)) = lines.next().await {
+        while let Some(line) = lines.next().await {
+            let Some(line) = line.noted("follow a log to its end") else { return };
             let mut last = so_far.lock().unwrap_or_else(PoisonError::into_inner);
             if last.len() == LINES {
                 last.pop_front();

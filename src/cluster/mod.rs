@@ -18,7 +18,7 @@ mod ready;
 mod runtime;
 mod selector;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod transport;
 mod until;
 

@@ -12,7 +12,7 @@ use super::transport;
 
 /// How the fake apiserver handles a request.
 #[derive(Clone, Debug)]
-pub(super) enum Does {
+pub(crate) enum Does {
     /// Reset the connection.
     Reset,
     /// Send this status and body, then close the connection.
@@ -26,7 +26,7 @@ pub(super) enum Does {
 /// Starts a fake apiserver and returns a client for it. `script` gets the number of a request (the first is 1) and its
 /// first line, and decides how it is handled. The server stops when the returned set is dropped. `within` limits each
 /// call of the client.
-pub(super) async fn apiserver(
+pub(crate) async fn apiserver(
     within: Duration,
     script: impl Fn(usize, &str) -> Does + Send + Sync + 'static,
 ) -> (Client, JoinSet<()>) {
@@ -73,7 +73,7 @@ pub(super) async fn apiserver(
 }
 
 /// An answer with a Kubernetes `Status` object.
-pub(super) fn status(code: u16, message: &str) -> Does {
+pub(crate) fn status(code: u16, message: &str) -> Does {
     let reason = if code == 404 { "NotFound" } else { "X" };
     let body = serde_json::json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message,

@@ -3,11 +3,20 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{Api, AttachParams};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use crate::cluster::is_transient;
+use parallax_record::in_full;
+
 /// The number of bytes that are kept of each output.
 const OUTPUT_LIMIT_BYTES: u64 = 64 * 1024;
+/// The kubelet's message if the container does not run (`GetExec` in `pkg/kubelet/kubelet_pods.go`).
+const NO_CONTAINER: &str = "container not found";
+/// The apiserver's messages if it does not reach the kubelet (`pkg/util/proxy` of apimachinery, and its successor for
+/// exec over WebSocket).
+const NO_KUBELET: [&str; 2] = ["error dialing backend", "error sending request"];
 
 /// The result of a program that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,20 +32,16 @@ pub struct Ran {
 /// Why a program gave no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotRan {
-    /// It could not be started, or the connection broke, with the reason in words: for example, the pod does not exist
-    /// or its container does not run.
+    /// It could not be started, with the reason in words: for example, the pod does not exist or its container does not
+    /// run.
     Failed(String),
+    /// The connection broke, or the apiserver or the kubelet did not answer. This says nothing about the container.
+    Lost(String),
     /// It had not ended at the deadline. This means only that the time was too short.
     Late {
         /// The time waited.
         waited: Duration,
     },
-}
-
-impl From<String> for NotRan {
-    fn from(why: String) -> Self {
-        Self::Failed(why)
-    }
 }
 
 /// Runs a program in a container.
@@ -53,10 +58,7 @@ pub async fn run(
 ) -> Result<Ran, NotRan> {
     let ran = async {
         let parameters = AttachParams::default().container(container).stdin(false).stdout(true).stderr(true);
-        let mut process = pods.exec(pod, command.iter().copied(), &parameters).await.map_err(|error| match error {
-            kube::Error::Api(status) if !status.message.is_empty() => NotRan::Failed(status.message.clone()),
-            other => NotRan::Failed(other.to_string()),
-        })?;
+        let mut process = pods.exec(pod, command.iter().copied(), &parameters).await.map_err(|it| refused(&it))?;
         let (out, err, status) = (process.stdout(), process.stderr(), process.take_status());
         let (stdout, stderr, status) = tokio::join!(read(out), read(err), async {
             match status {
@@ -64,18 +66,36 @@ pub async fn run(
                 None => None,
             }
         });
-        let status = status.ok_or_else(|| "the exec was cut off".to_owned())?;
-        if status.status.as_deref() == Some("Success") {
-            return Ok(Ran { exit: 0, stdout, stderr });
-        }
-        let causes = status.details.iter().flat_map(|it| it.causes.iter().flatten());
-        let code = causes.filter(|it| it.reason.as_deref() == Some("ExitCode")).find_map(|it| it.message.clone());
-        match code.and_then(|code| code.parse().ok()) {
-            Some(exit) => Ok(Ran { exit, stdout, stderr }),
-            None => Err(NotRan::Failed(status.message.unwrap_or_else(|| "the exec failed".to_owned()))),
-        }
+        Ok(Ran { exit: exit_code(status)?, stdout, stderr })
     };
     tokio::time::timeout(within, ran).await.map_err(|_| NotRan::Late { waited: within })?
+}
+
+/// What a failed request for an exec means. The apiserver passes on the kubelet's word that a container does not run as
+/// an error of its own (500), although it is about the container.
+fn refused(error: &kube::Error) -> NotRan {
+    match error {
+        kube::Error::Api(status) if !is_transient(error) || status.message.contains(NO_CONTAINER) => {
+            NotRan::Failed(if status.message.is_empty() { error.to_string() } else { status.message.clone() })
+        }
+        other if is_transient(other) => NotRan::Lost(in_full(other)),
+        other => NotRan::Failed(in_full(other)),
+    }
+}
+
+/// The exit code of a program, from the last message of its exec.
+fn exit_code(status: Option<Status>) -> Result<i32, NotRan> {
+    let status = status.ok_or_else(|| NotRan::Lost("the exec was cut off".to_owned()))?;
+    if status.status.as_deref() == Some("Success") {
+        return Ok(0);
+    }
+    let causes = status.details.iter().flat_map(|it| it.causes.iter().flatten());
+    let code = causes.filter(|it| it.reason.as_deref() == Some("ExitCode")).find_map(|it| it.message.clone());
+    if let Some(exit) = code.and_then(|code| code.parse().ok()) {
+        return Ok(exit);
+    }
+    let why = status.message.unwrap_or_else(|| "the exec failed".to_owned());
+    Err(if NO_KUBELET.iter().any(|it| why.contains(it)) { NotRan::Lost(why) } else { NotRan::Failed(why) })
 }
 
 /// Reads one output of a program. Only the beginning is kept, but the rest is read too, because an output that nobody
@@ -96,7 +116,43 @@ async fn read(output: Option<impl AsyncRead + Unpin>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_broken_exec_is_told_from_a_container_that_does_not_run() {
+        let lost = |it: &NotRan| matches!(it, NotRan::Lost(_));
+        let api = |code: u16, message: &str| {
+            let status = json!({ "status": "Failure", "code": code, "reason": "X", "message": message });
+            kube::Error::Api(Box::new(serde_json::from_value(status).expect("a status")))
+        };
+        let reset = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        for (error, expected) in [
+            (api(404, "pods \"db-0\" not found"), false),
+            (api(400, "container x is not valid for pod db-0"), false),
+            (api(500, "unable to upgrade connection: container not found (\"app\")"), false),
+            (api(500, "etcdserver: request timed out"), true),
+            (api(503, ""), true),
+            (kube::Error::Service(Box::new(reset())), true),
+        ] {
+            assert_eq!(lost(&refused(&error)), expected, "{error}");
+        }
+        let ended = |status: serde_json::Value| exit_code(Some(serde_json::from_value(status).expect("a status")));
+        let exited =
+            json!({ "status": "Failure", "details": { "causes": [{ "reason": "ExitCode", "message": "3" }] } });
+        assert_eq!(ended(exited), Ok(3));
+        assert_eq!(ended(json!({ "status": "Success" })), Ok(0));
+        for (message, expected) in [
+            ("error dialing backend: dial tcp 10.0.0.2:10250: connect: connection refused", true),
+            ("error sending request: Post \"https://10.0.0.2:10250/exec\": EOF", true),
+            ("unable to upgrade connection: container not found (\"app\")", false),
+        ] {
+            let told = ended(json!({ "status": "Failure", "code": 500, "message": message }));
+            assert_eq!(told.as_ref().err().map(lost), Some(expected), "{message}");
+        }
+        assert!(exit_code(None).is_err_and(|it| lost(&it)));
+    }
 
     #[tokio::test]
     async fn output_that_is_no_text_is_read_and_what_is_too_long_is_drained() {

@@ -69,6 +69,10 @@ pub enum LogError {
     /// Nothing exists that has this log. This is a fault of the system under test.
     #[error("{0}")]
     None(String),
+    /// The log cannot be read as the scenario asks: it does not say which container, or the log is longer than the
+    /// harness reads. This says nothing about the system under test.
+    #[error("{0}")]
+    Unclear(String),
     /// The request to the apiserver failed.
     #[error("the log of {what} cannot be read: {source}")]
     Api {
@@ -179,7 +183,7 @@ pub async fn follow(
 fn bounded(bytes: &mut usize, line: &str) -> Result<(), LogError> {
     *bytes += line.len() + 1;
     if *bytes > LIMIT_BYTES {
-        return Err(LogError::None(format!("its log is longer than {} MiB", LIMIT_BYTES >> 20)));
+        return Err(LogError::Unclear(format!("the log is longer than {} MiB, which is not read", LIMIT_BYTES >> 20)));
     }
     Ok(())
 }

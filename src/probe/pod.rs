@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -13,14 +14,14 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use parallax_vocab::{Answer, Question};
 
 use super::{Hello, ProbeError, Session};
-use crate::cluster::pauses;
+use crate::cluster::{is_transient, pauses};
 use parallax_record::Noted as _;
 
 /// The path of the agent in its image.
 pub const AGENT_PATH: &str = "/parallax-agent";
 
-/// The time limit for the apiserver to open the exec.
-const EXEC_LIMIT: Duration = Duration::from_secs(20);
+/// The time limit for opening a session, over all tries.
+const OPENS_WITHIN: Duration = Duration::from_secs(35);
 /// When the process has ended, the watch gets this long to report that its pod was deleted, which is the better reason.
 const WATCH_LIMIT: Duration = Duration::from_millis(1500);
 /// The size of the exec's buffers. kube's default of 1 KiB splits an answer into hundreds of iterations of one loop.
@@ -54,17 +55,26 @@ impl PodSession {
         if let Some(container) = container {
             params = params.container(container);
         }
-        let start = |why: String| ProbeError::Start { place: place.clone(), why };
-        let exec = tokio::time::timeout(EXEC_LIMIT, pods.exec(name, [AGENT_PATH, "session"], &params)).await;
-        let mut process = exec
-            .map_err(|_| start(format!("the apiserver opened no exec in {} s", EXEC_LIMIT.as_secs())))?
-            .map_err(|why| start(said(&why)))?;
-        let missing = || start("the exec came without its streams".to_owned());
-        let stdin = process.stdin().ok_or_else(missing)?;
-        let stdout = process.stdout().ok_or_else(missing)?;
-        let stderr = process.stderr().ok_or_else(missing)?;
-        let ended = ended(process, pods, name.to_owned(), container.map(str::to_owned));
-        Ok(Self { session: Arc::new(Session::open(place, stdin, stdout, stderr, ended).await?) })
+        let opened = Box::pin(tokio::time::timeout(OPENS_WITHIN, async {
+            let mut pauses = pauses();
+            loop {
+                match once(&place, &pods, name, container, &params).await {
+                    // No question is in flight, so a connection that broke is made again.
+                    Err(Broken { error, again: true }) => {
+                        tracing::debug!(%error, "a session is opened again");
+                        // There is no event to wait for: the apiserver gives no notice when it is reachable again.
+                        tokio::time::sleep(pauses.pause()).await;
+                    }
+                    Err(Broken { error, again: false }) => return Err(error),
+                    Ok(session) => return Ok(Self { session: Arc::new(session) }),
+                }
+            }
+        }));
+        let late = |_| ProbeError::Start {
+            place: place.clone(),
+            why: format!("the apiserver opened no session in {} s", OPENS_WITHIN.as_secs()),
+        };
+        opened.await.map_err(late)?
     }
 
     /// The agent's introduction.
@@ -91,6 +101,34 @@ impl PodSession {
     }
 }
 
+/// Why a session could not be opened.
+struct Broken {
+    error: ProbeError,
+    /// The connection to the apiserver broke, which says nothing about the pod.
+    again: bool,
+}
+
+/// Opens a session once.
+async fn once(
+    place: &str,
+    pods: &Api<Pod>,
+    name: &str,
+    container: Option<&str>,
+    params: &AttachParams,
+) -> Result<Session, Broken> {
+    let start = |why: String| ProbeError::Start { place: place.to_owned(), why };
+    let exec = pods.exec(name, [AGENT_PATH, "session"], params).await;
+    let mut process = exec.map_err(|why| Broken { again: is_transient(&why), error: start(said(&why)) })?;
+    let missing = || Broken { error: start("the exec came without its streams".to_owned()), again: false };
+    let stdin = process.stdin().ok_or_else(missing)?;
+    let stdout = process.stdout().ok_or_else(missing)?;
+    let stderr = process.stderr().ok_or_else(missing)?;
+    let cut = Arc::new(AtomicBool::new(false));
+    let ended = ended(process, pods.clone(), name.to_owned(), container.map(str::to_owned), Arc::clone(&cut));
+    let opened = Session::open(place, stdin, stdout, stderr, ended).await;
+    opened.map_err(|error| Broken { error, again: cut.load(Ordering::Relaxed) })
+}
+
 /// The apiserver's message, without the other fields of its status.
 fn said(error: &kube::Error) -> String {
     match error {
@@ -101,11 +139,25 @@ fn said(error: &kube::Error) -> String {
 
 /// Completes with the reason when the process or its pod is gone. It owns the exec, which therefore exists as long as
 /// this future.
-async fn ended(mut process: AttachedProcess, pods: Api<Pod>, name: String, container: Option<String>) -> String {
+///
+/// It sets `cut` if the connection broke.
+async fn ended(
+    mut process: AttachedProcess,
+    pods: Api<Pod>,
+    name: String,
+    container: Option<String>,
+    cut: Arc<AtomicBool>,
+) -> String {
     let status = process.take_status();
     let exited = async {
         match status {
-            Some(status) => status.await.map_or_else(|| Exit::Broken("the exec was cut off".to_owned()), exit),
+            Some(status) => status.await.map_or_else(
+                || {
+                    cut.store(true, Ordering::Relaxed);
+                    Exit::Broken("the exec was cut off".to_owned())
+                },
+                exit,
+            ),
             None => std::future::pending().await,
         }
     };
@@ -181,6 +233,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cluster::testing::{Does, apiserver, status};
 
     #[test]
     fn a_pod_that_goes_is_told_from_one_that_stands() {
@@ -208,6 +261,24 @@ mod tests {
             assert_eq!(verdict(Some(&pod), container).as_deref(), expected);
         }
         assert_eq!(verdict(None, None).as_deref(), Some("the pod was deleted"));
+    }
+
+    #[tokio::test]
+    async fn a_session_is_opened_again_when_the_connection_breaks() {
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let (client, _server) = apiserver(Duration::from_secs(5), move |number, _| {
+            counted.store(number, Ordering::Relaxed);
+            match number {
+                1 => Does::Reset,
+                2 => status(500, "etcdserver: leader changed"),
+                _ => status(404, "pods \"p\" not found"),
+            }
+        })
+        .await;
+        let error = PodSession::open(client, "n", "p", None).await.expect_err("there is no pod");
+        assert!(matches!(&error, ProbeError::Start { why, .. } if why.contains("not found")), "{error}");
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
     }
 
     #[tokio::test]

@@ -8,8 +8,9 @@ use parallax_vocab::question::{JwtQuestion, Probe, StsQuestion};
 use parallax_vocab::{Cause, Question, StoreKind, millis};
 use time::OffsetDateTime;
 
-use super::environment::Stage;
+use super::environment::{LINES_BESIDE, Stage};
 use crate::probe::logs::{self, LogQuestion};
+use parallax_engine::Written;
 use parallax_explain::{Chain, log_words, web_identity};
 use parallax_language::scenario::Action;
 use parallax_language::scenario::model::Step;
@@ -32,22 +33,22 @@ pub(super) async fn broken_link(
     let named = if let Action::Sts(sts) = &step.action { sts.store.as_deref() } else { None };
     let store = stage.scene.store(named).ok();
     let kind = store.map_or(StoreKind::default(), |(_, store)| store.kind);
-    let looked = async {
-        let fixture = store.map(|(fixture, _)| fixture);
-        let (written, token) =
-            tokio::join!(written(stage, fixture, kind), token(stage, variant, step, question, asked));
-        let (complaint, roles) = written;
-        let now = OffsetDateTime::now_utc().unix_timestamp();
-        Chain { role: asked.role_arn.clone(), roles, complaint, token, now }
-    };
-    let chain = tokio::time::timeout(WITHIN, looked).await.unwrap_or_default();
-    web_identity(kind, &chain, cause)
+    let fixture = store.map(|(fixture, _)| fixture);
+    let (written, token) = tokio::join!(
+        tokio::time::timeout(WITHIN, written(stage, fixture, kind)),
+        tokio::time::timeout(WITHIN, token(stage, variant, step, question, asked))
+    );
+    let (complaint, roles) = written.noted("read in time what the store wrote of its providers").unwrap_or_default();
+    let token = token.noted("ask in time what a token says").flatten();
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    web_identity(kind, &Chain { role: asked.role_arn.clone(), roles, complaint, token, now }, cause)
 }
 
-/// From the store's log: the last error about an identity provider, and the roles that the store created.
-async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (Option<String>, Vec<String>) {
+/// From the store's log: the last error about an identity provider, and the roles that the store created. The roles are
+/// `None` if a part of the log was not read: a role that is missing there may be in the rest.
+async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (Option<String>, Option<Vec<String>>) {
     let (mut complaint, mut roles) = (None, Vec::new());
-    let (Some(fixture), Some(words)) = (fixture, log_words(kind)) else { return (complaint, roles) };
+    let (Some(fixture), Some(words)) = (fixture, log_words(kind)) else { return (complaint, None) };
     let workload = stage.scene.plan.fixtures[fixture].ready.iter().find_map(|ready| match &ready.when {
         parallax_language::fixture::ReadyWhen::Deployment(name) => Some(name.clone()),
         parallax_language::fixture::ReadyWhen::Store | parallax_language::fixture::ReadyWhen::Admission(_) => None,
@@ -58,9 +59,16 @@ async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (
         }
         roles.extend(line.split_whitespace().filter(|word| word.starts_with(words.role)).map(str::to_owned));
     };
-    if let Ok(lines) = stage.written_beside(fixture, |_| true).await {
-        for line in &lines.lines {
-            look(line);
+    let mut whole = false;
+    if stage.scene.address_beside(fixture).is_some() {
+        match stage.written_beside(fixture, |_| true).await {
+            Ok(Written { lines, read }) => {
+                for line in &lines {
+                    look(line);
+                }
+                whole = read < LINES_BESIDE;
+            }
+            Err(why) => tracing::debug!(fixture, why, "cannot read what the store wrote of its providers"),
         }
     }
     let target = workload.and_then(|name| LogTarget::parse(&format!("deployment/{name}")).ok());
@@ -69,13 +77,14 @@ async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (
         let without = OffsetDateTime::UNIX_EPOCH..OffsetDateTime::UNIX_EPOCH;
         let question =
             LogQuestion { target, namespace, container: None, previous: false, since: None, without, whole: false };
-        // If the log cannot be read, its facts are left out.
         let read = logs::read(stage.applier.client(), &question, |line| look(&line.text));
-        read.await.noted("read what the store wrote of its providers");
+        let extent = read.await.noted("read what the store wrote of its providers");
+        whole = extent.is_some_and(|it| it.instances > 0 && it.unread.is_empty());
     }
     roles.sort();
     roles.dedup();
-    (complaint, roles)
+    let is_known = whole || !roles.is_empty();
+    (complaint, is_known.then_some(roles))
 }
 
 /// The token's claims, and whether its issuer confirms it, asked from the same vantage. The question also trusts the

@@ -22,7 +22,7 @@ use super::lives::Lives;
 use super::reset::{self, Found};
 use super::scene::Scene;
 use super::slots::Slot;
-use super::witness::StoreWitness;
+use super::witness::{Sight, StoreWitness};
 use super::{Context, flow, reached, readiness, store};
 use crate::apply::{self, Applier, ApplyError, Belongings, Declared, Unready};
 use crate::certs::write_private;
@@ -113,8 +113,15 @@ impl Stage<'_> {
         }
     }
 
-    /// Where the request came from, according to the trace of the store that answered it.
-    pub(super) async fn witness(&self, variant: &VariantPlan, from: &str, answer: &Answer) -> Option<Witness> {
+    /// Where the request came from, according to the trace of the store that answered it. It waits for the trace for
+    /// at most `within`.
+    pub(super) async fn witness(
+        &self,
+        variant: &VariantPlan,
+        from: &str,
+        answer: &Answer,
+        within: Duration,
+    ) -> Option<Witness> {
         let (id, refused) = match answer.reply()? {
             Reply::S3(s3) => (s3.request_id.clone()?, s3.status >= 400),
             // The query of an STS request may contain a token, so the request itself is not recorded.
@@ -124,16 +131,25 @@ impl Stage<'_> {
         };
         let id = id.as_str();
         let began = Duration::from_millis(answer.evidence.started_unix_ms);
-        let asked = self.witnesses.iter().map(|(store, witness)| {
-            Box::pin(async move { witness.of(id).await.map(|traced| (store.as_str(), traced)).ok_or(()) })
-        });
-        let asked: Vec<_> = asked.collect();
+        let asked =
+            self.witnesses.iter().map(|(store, witness)| async move { (store.as_str(), witness.of(id, within).await) });
+        let mut asked: FuturesUnordered<_> = asked.collect();
         if asked.is_empty() {
             return None;
         }
-        let Some((store, traced)) = futures::future::select_ok(asked).await.ok().map(|(traced, _)| traced) else {
+        let mut unknown = false;
+        let seen = loop {
+            match asked.next().await {
+                Some((store, Sight::Seen(traced))) => break Some((store, traced)),
+                Some((_, Sight::Unknown)) => unknown = true,
+                Some((_, Sight::Missing)) => {}
+                None => break None,
+            }
+        };
+        let Some((store, traced)) = seen else {
             // The answer may come from a store without a witness.
-            let silent = self.scene.stores().any(|(id, _)| self.witnesses.iter().all(|(witnessed, _)| witnessed != id));
+            let silent = unknown
+                || self.scene.stores().any(|(id, _)| self.witnesses.iter().all(|(witnessed, _)| witnessed != id));
             // If a trace was interrupted since, for example by a restart of the store, a missing request says nothing.
             if silent || self.witnesses.iter().any(|(_, witness)| !witness.watched_since(began)) {
                 return None;

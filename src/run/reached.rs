@@ -77,7 +77,10 @@ async fn reached(
         let probe = Probe::Tls(TlsQuestion { host, port: port.port, server_name: None });
         let question = Question { view: View::default(), deadline_ms: QUESTION_MS, probe };
         let answer = vantage.ask(question).await?;
-        if !matches!(answer.outcome, Err(Cause::Connect { .. })) || began.elapsed() >= WITHIN {
+        let Err(cause @ Cause::Connect { .. }) = answer.outcome else { return Ok(()) };
+        if began.elapsed() >= WITHIN {
+            let Published { service, address, port } = port;
+            tracing::debug!(service, address, port, %cause, "a flow begins although a Service is not reached");
             return Ok(());
         }
         if !has_endpoint && began.elapsed() >= ENDPOINT_WITHIN {

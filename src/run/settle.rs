@@ -25,6 +25,8 @@ const ENOUGH: Duration = Duration::from_secs(5);
 /// How long a try may continue after its step's time is over. An answer that comes at the deadline still has to be
 /// transferred, and its witness and evidence collected. After this time the harness reports that nothing answered.
 const GRACE: Duration = Duration::from_secs(8);
+/// The part of [`GRACE`] after which a try waits no longer for its witness.
+pub(super) const FOR_THE_WITNESS: Duration = Duration::from_secs(6);
 
 /// The tries of a step: their number and the result of the last one.
 #[derive(Default)]

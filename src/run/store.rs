@@ -12,6 +12,7 @@ use super::scene::Scene;
 use crate::apply::{self, Accepts, Unready};
 use crate::probe::{ProbeError, Vantage};
 use parallax_language::fixture::{self, ReadyWhen, Store};
+use parallax_record::Noted as _;
 
 /// The pause between two questions about something that cannot be watched: a store's health, or a name server's first
 /// answer.
@@ -144,11 +145,14 @@ fn none() -> BTreeMap<String, String> {
 
 /// Sends the store a harmless request and ignores the answer.
 pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
-    let Ok(access) = scene.access(fixture, store) else { return };
+    let access = match scene.access(fixture, store) {
+        Ok(access) => access,
+        Err(why) => return tracing::debug!(fixture, why, "a store is not nudged"),
+    };
     let operation = S3Operation::Head { bucket: "parallax".to_owned(), key: "nudge".to_owned() };
     let probe = Probe::S3(S3Question { access, operation, headers: none() });
     let question = Question { view: scene.pinned(fixture, store), deadline_ms: QUESTION_MS, probe };
-    drop(Vantage::Outside.ask(question).await);
+    Vantage::Outside.ask(question).await.noted("nudge a store");
 }
 
 /// How long to repeat a question, and what ends this earlier.

@@ -19,8 +19,8 @@ const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
 /// The store sends a keep-alive each second. More than one is needed, because the first may have been sent before the
 /// answer.
 const IDLE_TIMES: u64 = 3;
-/// After this time the harness stops waiting. A store that has sent no keep-alives for so long is constantly busy, and
-/// its trace says nothing about one request.
+/// After this time the harness stops waiting, or earlier if the step's time is over. A store that has sent no
+/// keep-alives for so long is constantly busy, and its trace says nothing about one request.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 /// Time limit for opening a trace. A store may send the response headers only together with the first event, which is a
 /// request or a keep-alive.
@@ -38,6 +38,17 @@ pub(super) struct StoreWitness {
     shared: Arc<Shared>,
     news: watch::Receiver<Progress>,
     task: JoinHandle<()>,
+}
+
+/// What a trace says about one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// The trace shows the request.
+    Seen(Traced),
+    /// The trace is complete and does not show the request.
+    Missing,
+    /// Nothing: the trace is not open, or the store was busy until the end of the wait.
+    Unknown,
 }
 
 /// The progress of the trace.
@@ -96,19 +107,29 @@ impl StoreWitness {
         self.news.borrow().since.is_some_and(|since| since <= began)
     }
 
-    /// What the trace shows of a request that the store has answered; `None` if the trace does not show the request or
-    /// is not open.
-    pub(super) async fn of(&self, request_id: &str) -> Option<Traced> {
+    /// What the trace shows of a request that the store has answered. It waits for at most `within`.
+    pub(super) async fn of(&self, request_id: &str, within: Duration) -> Sight {
         let mut news = self.news.clone();
         let (idle_before, not_before) = (news.borrow().idle, Instant::now() + FOLLOWS_WITHIN);
         let is_decided = |news: &Progress| {
             let silent = news.idle >= idle_before + IDLE_TIMES && Instant::now() >= not_before;
             self.get(request_id).is_some() || silent || news.since.is_none()
         };
-        if tokio::time::timeout(GIVE_UP_AFTER, news.wait_for(is_decided)).await.is_err() {
-            tracing::debug!(request_id, "the store's trace was never idle, and did not show a request");
+        let waited = tokio::time::timeout(within.min(GIVE_UP_AFTER), news.wait_for(is_decided)).await;
+        let is_open = match waited {
+            Ok(Ok(news)) => news.since.is_some(),
+            // The task that follows the trace has ended.
+            Ok(Err(_)) => false,
+            Err(_) => {
+                tracing::debug!(request_id, "the store's trace was never idle, and did not show a request");
+                false
+            }
+        };
+        match self.get(request_id) {
+            Some(traced) => Sight::Seen(traced),
+            None if is_open => Sight::Missing,
+            None => Sight::Unknown,
         }
-        self.get(request_id)
     }
 
     fn get(&self, request_id: &str) -> Option<Traced> {
@@ -188,6 +209,8 @@ mod tests {
 
     use super::*;
 
+    const LONG: Duration = Duration::from_mins(1);
+
     fn witness(followed: bool) -> (Arc<StoreWitness>, watch::Sender<Progress>) {
         let (send, news) = watch::channel(Progress { since: followed.then(now).flatten(), idle: 0 });
         let witness = StoreWitness { shared: Arc::default(), news, task: tokio::spawn(std::future::pending()) };
@@ -203,22 +226,31 @@ mod tests {
     async fn a_traced_request_is_found_whether_it_arrives_before_or_after_the_lookup() {
         let (witness, send) = witness(true);
         witness.shared.seen().insert("a".to_owned(), traced("a"));
-        assert_eq!(witness.of("a").await, Some(traced("a")));
+        assert_eq!(witness.of("a", LONG).await, Sight::Seen(traced("a")));
 
         let asked = tokio::spawn({
             let witness = Arc::clone(&witness);
-            async move { witness.of("b").await }
+            async move { witness.of("b", LONG).await }
         });
         tokio::task::yield_now().await;
         witness.shared.seen().insert("b".to_owned(), traced("b"));
         send.send_modify(|_| ());
-        assert_eq!(asked.await.expect("it ends"), Some(traced("b")));
+        assert_eq!(asked.await.expect("it ends"), Sight::Seen(traced("b")));
     }
 
     #[tokio::test]
     async fn a_lookup_does_not_wait_for_a_closed_trace() {
         let (witness, send) = witness(false);
-        assert_eq!(witness.of("a").await, None);
+        assert_eq!(witness.of("a", LONG).await, Sight::Unknown);
+        drop(send);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_never_idle_says_nothing_about_a_request() {
+        let (witness, send) = witness(true);
+        let began = Instant::now();
+        assert_eq!(witness.of("a", Duration::from_millis(20)).await, Sight::Unknown);
+        assert!(began.elapsed() < Duration::from_secs(10), "it does not outlast the step");
         drop(send);
     }
 
@@ -227,14 +259,14 @@ mod tests {
         let (witness, send) = witness(true);
         let asked = tokio::spawn({
             let witness = Arc::clone(&witness);
-            async move { witness.of("a").await }
+            async move { witness.of("a", LONG).await }
         });
         while !asked.is_finished() {
             send.send_modify(|news| news.idle += 1);
             // A store sends keep-alives all the time; this test sends them until the question is answered.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        assert_eq!(asked.await.expect("it ends"), None);
+        assert_eq!(asked.await.expect("it ends"), Sight::Missing);
         assert!(send.borrow().idle >= IDLE_TIMES);
     }
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use parallax_record::{Noted as _, Present as _};
 use parallax_vocab::RunId;
 use serde::{Deserialize, Serialize};
 
@@ -106,8 +107,10 @@ impl Owner {
     /// Searches `/proc` for the owner in a process-id namespace below this one. Its process id is different here; its
     /// start time is the same.
     fn lives_in_a_namespace_below(&self) -> bool {
-        let Ok(entries) = std::fs::read_dir("/proc") else { return false };
-        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).any(|pid| {
+        let Some(entries) = std::fs::read_dir("/proc").noted("list the processes") else { return false };
+        // A process may end while the folder is read.
+        let entries = entries.filter_map(|entry| entry.present("read an entry of the processes"));
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).any(|pid| {
             namespace_of(&pid.to_string()).is_some_and(|namespace| namespace == self.namespace)
                 && started(pid) == Some(self.started_ticks)
         })

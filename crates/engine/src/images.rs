@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use parallax_record::Present as _;
 use testcontainers::bollard::query_parameters::{
     CreateImageOptionsBuilder, ImportImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptions,
     RemoveImageOptionsBuilder, TagImageOptionsBuilder,
@@ -61,7 +62,7 @@ impl Engine {
         let written = self.save_to(reference, &partial).await;
         if let Err(error) = written {
             // The incomplete file is useless. If it cannot be removed, the first error still matters more.
-            let _ = tokio::fs::remove_file(&partial).await;
+            tokio::fs::remove_file(&partial).await.present("remove an incomplete image archive");
             return Err(error);
         }
         tokio::fs::rename(&partial, path).await.map_err(EngineError::file("write", path))

@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use parallax_record::{Noted as _, Present as _};
 use parallax_vocab::RunId;
 use serde::{Deserialize, Serialize};
 
@@ -107,21 +108,22 @@ impl StateDir {
             Err(error) => return Err(EngineError::File { doing: "read", path, source: error }),
         };
         let mut runs: Vec<RunId> =
-            entries.flatten().filter_map(|entry| entry.file_name().to_str().map(RunId::new)).collect();
+            entries.filter_map(|entry| entry.noted("list the runs")?.file_name().to_str().map(RunId::new)).collect();
         runs.sort();
         Ok(runs)
     }
 
     /// The content of a run's `run.json`; `None` if the file is missing or incomplete.
     pub fn run_file(&self, run: &RunId) -> Option<RunFile> {
-        serde_json::from_str(&fs::read_to_string(self.run(run).join(RUN_FILE)).ok()?).ok()
+        let text = fs::read_to_string(self.run(run).join(RUN_FILE)).present("read a run's file")?;
+        serde_json::from_str(&text).noted("understand a run's file")
     }
 
     /// The objects in a run's ledger. A last line that a crash cut short is left out: the engine was never asked for
     /// that object, because the line is synced first.
     pub fn entries(&self, run: &RunId) -> Vec<Entry> {
-        let text = fs::read_to_string(self.run(run).join(LEDGER_FILE)).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        let text = fs::read_to_string(self.run(run).join(LEDGER_FILE)).present("read a ledger").unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).noted("understand a line of a ledger")).collect()
     }
 
     /// Whether a run is kept on purpose after its process has ended.

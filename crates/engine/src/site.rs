@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parallax_record::Noted as _;
 use parallax_vocab::RunId;
 use testcontainers::bollard::models::NetworkCreateRequest;
 use tokio_util::sync::CancellationToken;
@@ -129,7 +130,7 @@ impl Site {
         let swept = self.0.engine.sweep(&self.0.run, &self.0.ledger.entries(), unfinished).await;
         if swept.is_clean() {
             // If the ledger cannot be removed, the next gc examines the run once more, which is harmless.
-            let _ = self.0.ledger.state().forget(&self.0.run);
+            self.0.ledger.state().forget(&self.0.run).noted("remove the ledger of a run");
         }
         swept
     }

@@ -23,14 +23,18 @@ pub(crate) fn not_ready(status: u16, path: &str) -> Option<String> {
 /// Checks the links in the order in which the chain uses them, because the first broken link hides the others.
 pub(crate) fn refused(chain: &Chain, detail: &str) -> Option<String> {
     // The store could not use its provider, so it has no role.
-    if let Some(complaint) = chain.complaint.as_deref().filter(|_| chain.roles.is_empty()) {
+    if let (Some(complaint), Some([])) = (chain.complaint.as_deref(), chain.roles.as_deref()) {
         return Some(provider(complaint));
     }
     let claims = chain.token.as_ref().map(|token| &token.claims);
     Some(if detail.contains("is not defined") {
-        match chain.roles.as_slice() {
-            [] => "the store has made no role yet: it has no OpenID provider (MINIO_IDENTITY_OPENID_CONFIG_URL and _ROLE_POLICY), or still waits for it".to_owned(),
-            roles => format!(
+        match chain.roles.as_deref() {
+            None => format!(
+                "the store knows no role {}, and its log could not be read; set AWS_ROLE_ARN to the role that its log names",
+                chain.role
+            ),
+            Some([]) => "the store has made no role yet: it has no OpenID provider (MINIO_IDENTITY_OPENID_CONFIG_URL and _ROLE_POLICY), or still waits for it".to_owned(),
+            Some(roles) => format!(
                 "the store knows no role {}; set AWS_ROLE_ARN to {}, which it made of its client id",
                 chain.role,
                 roles.join(" or ")
@@ -126,13 +130,13 @@ mod tests {
     fn each_broken_link_is_named_with_its_repair() {
         let sound = Chain {
             role: ROLE.to_owned(),
-            roles: vec![ROLE.to_owned()],
+            roles: Some(vec![ROLE.to_owned()]),
             complaint: None,
             token: Some(token("sts.amazonaws.com", Signature::Valid)),
             now: 1_060,
         };
         let offline = |complaint: &str| Chain {
-            roles: Vec::new(),
+            roles: Some(Vec::new()),
             complaint: Some(format!("Unable to initialize OpenID: {complaint}")),
             ..sound.clone()
         };
@@ -151,7 +155,8 @@ mod tests {
                 Chain { role: "arn:minio:iam:::role/nobody".to_owned(), ..sound.clone() },
                 undefined.clone(),
             ),
-            ("no-provider", Chain { roles: Vec::new(), ..sound.clone() }, undefined),
+            ("no-provider", Chain { roles: Some(Vec::new()), ..sound.clone() }, undefined.clone()),
+            ("log-not-read", Chain { roles: None, ..offline("dial tcp") }, undefined),
             ("wrong-audience", of("vault", Signature::Valid), sts("STS JWT Token has `azp` claim invalid, …")),
             ("foreign-signer", of("a", Signature::UnknownKey), sts("No public key found for kid k1")),
             ("other-issuer", sound.clone(), sts("No public key found for kid k1")),

@@ -11,8 +11,8 @@ use crate::store;
 pub struct Chain {
     /// The role that was asked for.
     pub role: String,
-    /// The roles that the store's log names.
-    pub roles: Vec<String>,
+    /// The roles that the store's log names; `None` if the log was not read to its end.
+    pub roles: Option<Vec<String>>,
     /// The store's last log line about a provider that it cannot use.
     pub complaint: Option<String>,
     /// The token's claims, and whether the issuer's keys verify it; `None` if that is not known.

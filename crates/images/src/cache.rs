@@ -11,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use parallax_record::{Noted as _, Present as _};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -112,9 +113,9 @@ impl Cache {
 
     /// Whether a file exists. If so, marks it as used now.
     pub(super) fn has(path: &Path) -> bool {
-        let Ok(file) = File::open(path) else { return false };
+        let Some(file) = File::open(path).present("open a file of the cache") else { return false };
         // A read-only cache is still useful; only the order of pruning is lost.
-        let _ = file.set_modified(SystemTime::now());
+        file.set_modified(SystemTime::now()).noted("mark a file of the cache as used");
         true
     }
 
@@ -205,8 +206,9 @@ impl Cache {
 
     /// Removes temporary folders whose process has ended. The next run tries again those that cannot be removed now.
     fn sweep(&self) {
-        let Ok(folders) = fs::read_dir(self.root.join("tmp")) else { return };
-        for folder in folders.flatten() {
+        let folders = fs::read_dir(self.root.join("tmp")).present("list the folders for work in progress");
+        for folder in folders.into_iter().flatten() {
+            let Some(folder) = folder.noted("list the folders for work in progress") else { continue };
             let path = folder.path();
             let abandoned = match File::open(path.join(".lock")) {
                 Ok(lock) => lock.try_lock().is_ok(),
@@ -217,7 +219,7 @@ impl Cache {
                     .is_ok_and(|made| made.elapsed().is_ok_and(|age| age > IN_USE)),
             };
             if abandoned {
-                let _ = fs::remove_dir_all(&path);
+                fs::remove_dir_all(&path).present("remove a folder for work in progress");
             }
         }
     }

@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use parallax_record::{Noted as _, Present as _};
+
 use super::error::ProvisionError;
 use super::system::System;
 
@@ -38,8 +40,9 @@ pub fn debian_sources(etc: &Path, suite: &str) -> Option<String> {
 pub(crate) fn read(etc_apt: &Path) -> Result<Vec<(PathBuf, String)>, ProvisionError> {
     let mut paths = vec![etc_apt.join("sources.list")];
     let parts = etc_apt.join("sources.list.d");
+    let entries = std::fs::read_dir(&parts).present("list the sources of apt").into_iter().flatten();
     let mut extra: Vec<PathBuf> =
-        std::fs::read_dir(&parts).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        entries.filter_map(|entry| Some(entry.noted("list the sources of apt")?.path())).collect();
     extra.sort();
     paths.extend(
         extra

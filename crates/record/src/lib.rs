@@ -12,7 +12,7 @@ mod redact;
 mod sink;
 mod writer;
 
-pub use log::{LOG_FILE, Log, Noted, in_full};
+pub use log::{LOG_FILE, Log, Noted, Present, in_full};
 pub use read::{parse, read};
 pub use redact::{Redactor, by_form};
 pub use sink::{Setup, Sink};

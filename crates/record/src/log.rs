@@ -149,6 +149,21 @@ impl<T, E: std::error::Error> Noted<T> for Result<T, E> {
     }
 }
 
+/// Reading what need not exist.
+pub trait Present<T> {
+    /// Returns the value, or `None` if it does not exist. Logs every other error: `what` failed.
+    fn present(self, what: &str) -> Option<T>;
+}
+
+impl<T> Present<T> for std::io::Result<T> {
+    fn present(self, what: &str) -> Option<T> {
+        match self {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            other => other.noted(what),
+        }
+    }
+}
+
 /// An error with the whole chain of its sources. The outer errors of a failed connection alone say nothing useful.
 pub fn in_full(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

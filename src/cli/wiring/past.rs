@@ -12,6 +12,7 @@ use super::prints::Prints;
 use parallax_engine::StateDir;
 use parallax_images::digest::Fields;
 use parallax_plan::{History, Plan};
+use parallax_record::{Noted as _, Present as _};
 use parallax_report::Summary;
 
 /// The stored data of a project.
@@ -41,8 +42,9 @@ pub struct Last {
 impl Past {
     /// The data of the project in `root`; empty if there is none, or if this version cannot read it.
     pub fn of(root: &Path) -> Self {
-        let text = file(root).and_then(|file| std::fs::read_to_string(file).ok());
-        text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+        let text = file(root).and_then(|file| std::fs::read_to_string(file).present("read the times of earlier runs"));
+        text.and_then(|text| serde_json::from_str(&text).noted("understand the times of earlier runs"))
+            .unwrap_or_default()
     }
 
     /// Adds the results and times of a run's variants. A skipped or interrupted variant is ignored.

@@ -118,7 +118,10 @@ impl Reader {
             (None, [only]) => only.name.clone(),
             (None, _) => {
                 let known = all().collect::<Vec<_>>().join(", ");
-                return Err(LogError::None(format!("its pods have several containers: say which of {known}")));
+                let what = self.what();
+                return Err(LogError::Unclear(format!(
+                    "the pods of {what} have several containers: say which of {known}, with `container`"
+                )));
             }
         };
         let status = pod.status.as_ref();

@@ -18,6 +18,7 @@ use crate::certs::write_private;
 use crate::cluster::{self, Access, ClusterError, Own, UP_WITHIN};
 use crate::world::World;
 use parallax_plan::ClusterPlan;
+use parallax_record::Present as _;
 
 /// How many of the last lines of the world's and the node's logs are kept as evidence.
 const WORLD_LINES: usize = 5_000;
@@ -106,7 +107,7 @@ pub(super) async fn keep_evidence(context: &Context, plan: &ClusterPlan) {
         let lines = if what == "world" { cluster::questions(&lines, |_| true) } else { lines };
         let path = context.options.directory.join(format!("{}-{what}.log", plan.name));
         // Remove an existing file of this name first, so that a symbolic link is not followed.
-        drop(std::fs::remove_file(&path));
+        std::fs::remove_file(&path).present("remove an earlier log");
         let text = context.redactor.text(&lines.join("\n"));
         if let Err(error) = write_private(&path, text.as_bytes()) {
             context.sink.warn(format!("cannot keep the {what}'s log in {}: {error}", path.display()));

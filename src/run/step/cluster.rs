@@ -146,6 +146,7 @@ impl Attempt<'_> {
         let missing = match read {
             Ok(Err(LogError::None(why))) => Some(why),
             Ok(Err(error @ LogError::Api { .. })) => return Err(error.into()),
+            Ok(Err(LogError::Unclear(reason))) => return Err(self.wrong(reason)),
             Err(_) if !patience.follow => {
                 return Err(self.wrong("the log could not be read to its end in time".to_owned()));
             }
@@ -252,7 +253,7 @@ impl Attempt<'_> {
     }
 
     /// Makes sure that the apiserver still answers. If it does not, that is an error of the harness.
-    async fn answers(&self, what: &str) -> Result<(), RunError> {
+    pub(super) async fn answers(&self, what: &str) -> Result<(), RunError> {
         let answers = crate::cluster::answers(self.stage.applier.client()).await;
         answers.map_err(|reason| ApplyError::Watch { what: what.to_owned(), reason }.into())
     }

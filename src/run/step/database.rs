@@ -5,6 +5,7 @@ use parallax_vocab::{Cause, millis};
 use serde_json::Value;
 
 use super::{Attempt, Tried};
+use crate::apply::ApplyError;
 use crate::probe::exec::{self, NotRan};
 use crate::run::error::RunError;
 use parallax_judge::{Judgement, Looked};
@@ -23,7 +24,10 @@ pub(super) async fn run(it: &Attempt<'_>, sqlite: &SqliteStep) -> Result<Tried, 
     let ran = match ran {
         Ok(ran) => ran,
         Err(NotRan::Failed(detail)) => return Ok(failed(Cause::Resource { resource, detail })),
+        Err(NotRan::Lost(reason)) => return Err(ApplyError::Watch { what: resource, reason }.into()),
         Err(NotRan::Late { waited }) => {
+            // The program may hang, or the apiserver does not answer, which says nothing about the database.
+            it.answers(&resource).await?;
             let waited_ms = millis(waited);
             let detail = format!("`{PROGRAM} look` still runs in {resource}");
             return Ok(failed(Cause::Deadline { waited_ms, detail }));

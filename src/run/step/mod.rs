@@ -32,6 +32,7 @@ use parallax_language::scenario::meaning::empty_texts;
 use parallax_language::scenario::model::{Expect, Step, VantageSpec};
 use parallax_language::scenario::parts::Parts;
 use parallax_plan::VariantPlan;
+use parallax_record::Noted as _;
 
 /// One try of one step, with everything that it needs.
 #[derive(Clone, Copy)]
@@ -105,8 +106,8 @@ impl Tried {
 
     /// The expectation and the observation, as they are recorded.
     pub(super) fn judged_by(&self) -> (Option<Value>, Option<Value>) {
-        let expect = self.expect.as_ref().and_then(|it| serde_json::to_value(it).ok());
-        (expect, self.looked.as_ref().and_then(|it| serde_json::to_value(it).ok()))
+        let expect = self.expect.as_ref().and_then(|it| serde_json::to_value(it).noted("record an expectation"));
+        (expect, self.looked.as_ref().and_then(|it| serde_json::to_value(it).noted("record an observation")))
     }
 }
 

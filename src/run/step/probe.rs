@@ -1,6 +1,8 @@
 //! `dns`, `tls`, `http`, `s3`, `presign`, `sts`, `jwt`, `script`, `client` and `replica`: ask a vantage a question, and
 //! check by the store's witness where the request came from.
 
+use std::time::Instant;
+
 use parallax_vocab::answer::{Reply, S3Reply};
 use parallax_vocab::course::Moment;
 use parallax_vocab::event::{Witness, is_of_a_store};
@@ -9,6 +11,7 @@ use parallax_vocab::{Answer, Cause, Question, Secret, millis};
 use super::{Attempt, Tried};
 use crate::run::error::RunError;
 use crate::run::question::{Asking, Asks};
+use crate::run::settle::FOR_THE_WITNESS;
 use parallax_judge::{Expected, Judgement};
 use parallax_language::scenario::action::Implied;
 use parallax_language::scenario::action::http::ClientCertificate;
@@ -16,6 +19,7 @@ use parallax_language::scenario::model::Confirmation;
 
 /// Asks the question of a step. `token` is the token that was created for it.
 pub(super) async fn run<T: Asks>(it: &Attempt<'_>, step: &T, token: Option<Secret>) -> Result<Tried, RunError> {
+    let began = Instant::now();
     let (from, vantage) = it.vantage()?;
     let pod = it.variant.pods.get(from).and_then(|name| it.stage.scene.plan.pods.get(name));
     let place = pod.map(|pod| pod.env.clone()).unwrap_or_default();
@@ -45,7 +49,8 @@ pub(super) async fn run<T: Asks>(it: &Attempt<'_>, step: &T, token: Option<Secre
         },
     };
     let judgement = parallax_judge::judge(&expected, &answer, &it.kept.seen);
-    let witness = it.stage.witness(it.variant, from, &answer).await;
+    let left = (began + it.left + FOR_THE_WITNESS).saturating_duration_since(Instant::now());
+    let witness = it.stage.witness(it.variant, from, &answer, left).await;
     let judgement = disagreement(judgement, witness.as_ref());
     let required = it.variant.variant.scenario.witness == Some(Confirmation::Required);
     let judgement = if required && witness.is_none() { unconfirmed(judgement, &question, &answer) } else { judgement };

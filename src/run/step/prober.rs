@@ -13,6 +13,7 @@ use crate::run::probers::Running;
 use crate::run::question::{Asking, Asks};
 use parallax_judge::{Counted, Expected};
 use parallax_language::scenario::model::{BackgroundStep, Expect, ProberStep, Probing, Source};
+use parallax_record::Noted as _;
 
 pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Result<Tried, RunError> {
     let asking = Asking { scene: &it.stage.scene, kept: it.kept, token: None, place: &IndexMap::new() };
@@ -99,6 +100,6 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
 
 fn judged(expect: &Expect, tally: Tally) -> Tried {
     let Counted { judgement, decided } = parallax_judge::judge_tally(expect, &tally);
-    let (other, expect) = (serde_json::to_value(&tally).ok(), Some(Box::new(expect.clone())));
+    let (other, expect) = (serde_json::to_value(&tally).noted("record a tally"), Some(Box::new(expect.clone())));
     Tried { other, tally: Some(tally), decided, expect, ..Tried::judged(judgement) }
 }

@@ -28,12 +28,13 @@ flow:
   - { id: stuck, needs: [still], STEP }
 ";
 /// The name of a scenario, its step, and the time limit of the step in seconds.
-const STEPS: [(&str, &str, u64); 3] = [
+const STEPS: [(&str, &str, u64); 4] = [
     (
         "looks",
         "resource: { api-version: v1, kind: Namespace, name: default }, expect: { object: { kind: Namespace } }",
         15,
     ),
+    ("reads", "sqlite: { pod: db-0, container: app, database: /data/app.db }, expect: { integrity: ok }", 15),
     ("applies", "apply: { objects: [{ apiVersion: v1, kind: ConfigMap, metadata: { name: a } }] }", 60),
     ("rotates", "rotate: { certificate: store.serving }", 60),
 ];
