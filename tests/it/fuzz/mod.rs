@@ -30,8 +30,10 @@ const SEED: &str = "PARALLAX_FUZZ_SEED";
 const FEW: usize = 3_000;
 /// The time limit for one input.
 const LIMIT: Duration = Duration::from_secs(1);
-/// A reader that takes this long is stuck. The test ends then and reports the input.
+/// A reader that has this much processor time, and does not answer, is stuck. The test ends then and reports the input.
 const STUCK: Duration = Duration::from_mins(1);
+/// A reader that has not answered after this long waits for something. No reader may wait, even on a machine under load.
+const WAITS: Duration = Duration::from_mins(15);
 /// The largest number of inputs in the pool.
 const POOL: usize = 4_000;
 
@@ -57,8 +59,16 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 /// The processor time of this thread: other processes use this machine too, and a thread that waits for them is not slow.
 fn worked() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).expect("processor time is not negative")
+    processor_time(rustix::time::ClockId::ThreadCPUTime)
+}
+
+/// The processor time of all threads.
+fn all_worked() -> Duration {
+    processor_time(rustix::time::ClockId::ProcessCPUTime)
+}
+
+fn processor_time(clock: rustix::time::ClockId) -> Duration {
+    Duration::try_from(rustix::time::clock_gettime(clock)).expect("processor time is not negative")
 }
 
 /// The fault of a reader with this input, and a hash of the kind of the result.
@@ -130,8 +140,24 @@ fn no_mutated_input_makes_a_reader_fail() {
     assert_eq!(faults, Vec::<String>::new());
 }
 
+/// When a worker started with an input: the time, and the processor time of all workers until then.
+#[derive(Clone, Copy)]
+struct Began(Instant, Duration);
+
+impl Began {
+    fn now() -> Self {
+        Self(Instant::now(), all_worked())
+    }
+
+    /// Whether a reader is stuck that started then, where this many workers share the processor time.
+    fn is_stuck(self, workers: usize) -> bool {
+        let shared = STUCK * u32::try_from(workers).unwrap_or(u32::MAX);
+        all_worked().saturating_sub(self.1) > shared || self.0.elapsed() > WAITS
+    }
+}
+
 /// The input that a worker reads, and the time at which it started.
-type Doing = Mutex<Option<(Instant, Vec<u8>)>>;
+type Doing = Mutex<Option<(Began, Vec<u8>)>>;
 
 /// The test of one reader.
 struct Run {
@@ -163,7 +189,7 @@ impl Run {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let doing: Vec<Doing> = (0..workers).map(|_| Mutex::new(None)).collect();
         std::thread::scope(|scope| {
-            let workers: Vec<_> = doing
+            let running: Vec<_> = doing
                 .iter()
                 .enumerate()
                 .map(|(worker, doing)| {
@@ -174,13 +200,16 @@ impl Run {
                     std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn_scoped(scope, work).unwrap()
                 })
                 .collect();
-            while !workers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            while !running.iter().all(std::thread::ScopedJoinHandle::is_finished) {
                 // Supervises the workers. The loop ends when they end.
                 std::thread::sleep(Duration::from_millis(100));
                 for slot in &doing {
-                    let stuck = slot.lock().unwrap().clone().filter(|(began, _)| began.elapsed() > STUCK);
+                    let stuck = slot.lock().unwrap().clone().filter(|(began, _)| began.is_stuck(workers));
                     if let Some((_, input)) = stuck {
-                        eprintln!("{}: no answer within {STUCK:?}", self.found(&input, "it never ended"));
+                        eprintln!(
+                            "{}: no answer within {STUCK:?} of processor time, or {WAITS:?}",
+                            self.found(&input, "it never ended")
+                        );
                         std::process::exit(101);
                     }
                 }
@@ -194,7 +223,7 @@ impl Run {
                 let pool = self.pool.lock().unwrap();
                 mutator.mutated(&pool, &mut random)
             };
-            *doing.lock().unwrap() = Some((Instant::now(), input.clone()));
+            *doing.lock().unwrap() = Some((Began::now(), input.clone()));
             let (fault, shape) = fault(self.reader, &input);
             *doing.lock().unwrap() = None;
             if let Some(fault) = fault {
