@@ -41,6 +41,14 @@ impl Engine {
         }
     }
 
+    /// The digests (`sha256:…`) of the manifests by which registries know an image.
+    pub async fn image_digests(&self, reference: &str) -> Result<Vec<String>, EngineError> {
+        let image = self.docker.inspect_image(reference).await;
+        let image = image.map_err(EngineError::call(format!("look for image {reference}")))?;
+        let digests = image.repo_digests.unwrap_or_default();
+        Ok(digests.iter().filter_map(|it| it.split_once('@')).map(|(_, digest)| digest.to_owned()).collect())
+    }
+
     /// Loads an image archive (in the form of `docker save`, or an OCI layout). Returns the engine's messages about
     /// what it loaded.
     pub async fn load_image(&self, path: &Path) -> Result<Vec<String>, EngineError> {

@@ -81,7 +81,7 @@ impl<'a> Workshop<'a> {
     async fn archive(&self, prepared: &Prepared, of: For, progress: &Progress<'_>) -> Result<(), ImageError> {
         let path = prepared.archive(of);
         let _lock = self.cache.lock(&file_name(&path), || progress.waits(), &self.cancel).await?;
-        if Cache::has(&path) {
+        if self.cache.has(&path).await {
             return Ok(());
         }
         progress.setup.progress("writing the image archive");
@@ -104,11 +104,11 @@ impl<'a> Workshop<'a> {
         progress: &Progress<'_>,
     ) -> Result<(), ImageError> {
         let path = &prepared.layers[index];
-        if Cache::has(path) {
+        if self.cache.has(path).await {
             return Ok(());
         }
         let _lock = self.cache.lock(&file_name(path), || progress.waits(), &self.cancel).await?;
-        if Cache::has(path) {
+        if self.cache.has(path).await {
             return Ok(());
         }
         let temporary = self.cache.temporary()?;
@@ -120,7 +120,7 @@ impl<'a> Workshop<'a> {
                 let finished = temporary.path().join("layer.tar");
                 let build = DebianBuild { image, debian, program: &program, scratch: temporary.path() };
                 build.run(&finished, &|line| progress.say(index, "debian", line), &self.cancel).await?;
-                return Cache::settle(&finished, path);
+                return Cache::keep(&finished, path).await;
             }
             Layer::Go(go) => {
                 let program = self.go(image, go, prepared, &temporary, index, progress).await?;
@@ -218,7 +218,7 @@ impl<'a> Workshop<'a> {
         match written {
             Err(_) if self.cancel.is_cancelled() => Err(ImageError::Cancelled),
             Err(error) => Err(ImageError::cache("write", name)(error)),
-            Ok(()) => Cache::settle(&finished, name),
+            Ok(()) => Cache::keep(&finished, name).await,
         }
     }
 }

@@ -9,12 +9,14 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use parallax_record::{Noted as _, Present as _};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use super::entry::{self, Entry};
 use super::error::ImageError;
 
 /// The interval in which a lock that another process holds is tried again. The kernel cannot tell an asynchronous task
@@ -32,6 +34,8 @@ pub const SPARE_BYTES: u64 = 3 * 1024 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
+    /// The files that were refused, one line each.
+    refused: Arc<Mutex<Vec<String>>>,
 }
 
 /// What a prune removed.
@@ -70,7 +74,7 @@ impl Cache {
 
     /// The cache in a given folder, which is created if it is missing. Removes what killed builds left.
     pub fn at(root: impl Into<PathBuf>) -> Result<Self, ImageError> {
-        let cache = Self { root: root.into() };
+        let cache = Self { root: root.into(), refused: Arc::default() };
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -81,6 +85,7 @@ impl Cache {
             let path = cache.root.join(folder);
             fs::create_dir_all(&path).map_err(ImageError::cache("make", &path))?;
         }
+        entry::prepare(&cache.root).map_err(ImageError::cache("use", &cache.root))?;
         cache.sweep();
         Ok(cache)
     }
@@ -111,12 +116,27 @@ impl Cache {
         self.root.join("recipes").join(hash)
     }
 
-    /// Whether a file exists. If so, marks it as used now.
-    pub(super) fn has(path: &Path) -> bool {
-        let Some(file) = File::open(path).present("open a file of the cache") else { return false };
-        // A read-only cache is still useful; only the order of pruning is lost.
-        file.set_modified(SystemTime::now()).noted("mark a file of the cache as used");
-        true
+    /// Whether a file exists and is what was put there. If so, marks it as used now. A file that somebody changed is
+    /// removed, so that it is made again.
+    pub(super) async fn has(&self, path: &Path) -> bool {
+        let file = path.to_owned();
+        // The file may have hundreds of megabytes.
+        let checked = tokio::task::spawn_blocking(move || entry::check(&file)).await;
+        match checked.expect("a verification does not panic") {
+            Entry::Whole => true,
+            Entry::Absent => false,
+            Entry::Refused(why) => {
+                let name = path.strip_prefix(&self.root).unwrap_or(path).display();
+                let line = format!("{name} in the image cache {why}; it is not used, and is made again");
+                self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                false
+            }
+        }
+    }
+
+    /// The files that were refused since the last call, one line each.
+    pub(super) fn refused(&self) -> Vec<String> {
+        std::mem::take(&mut *self.refused.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Creates a folder for work in progress.
@@ -132,7 +152,14 @@ impl Cache {
         Ok(Temporary { folder, _lock: lock })
     }
 
-    /// Renames a finished file to its final name.
+    /// Renames a finished file to its final name, and records its digest.
+    pub(super) async fn keep(finished: &Path, name: &Path) -> Result<(), ImageError> {
+        let (from, to) = (finished.to_owned(), name.to_owned());
+        let kept = tokio::task::spawn_blocking(move || entry::keep(&from, &to)).await;
+        kept.expect("hashing does not panic").map_err(ImageError::cache("name", name))
+    }
+
+    /// Renames a finished folder to its final name.
     pub(super) fn settle(finished: &Path, name: &Path) -> Result<(), ImageError> {
         fs::rename(finished, name).map_err(ImageError::cache("name", name))
     }
@@ -197,6 +224,7 @@ impl Cache {
                 break;
             }
             fs::remove_file(&path).map_err(ImageError::cache("remove", &path))?;
+            entry::remove(&path);
             left -= bytes;
             pruned.files += 1;
             pruned.bytes += bytes;

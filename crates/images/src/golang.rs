@@ -126,6 +126,9 @@ impl GoBuild<'_> {
             ("GOFLAGS", "-buildvcs=false".into()),
             ("GOINSECURE", NOTHING.into()),
             ("GONOSUMDB", NOTHING.into()),
+            // The oldest processors, which are Go's own defaults: an image also runs on another machine.
+            ("GOAMD64", "v1".into()),
+            ("GOARM64", "v8.0".into()),
             ("GOBIN", self.scratch.join("out").into()),
             ("GOTMPDIR", self.scratch.join("work").into()),
             // A compiler runs for seconds only, so below the memory limit garbage collection costs more than it gains.
@@ -244,6 +247,22 @@ mod tests {
             scratch: Path::new("/s"),
             jobs: 2,
         };
+        // The user's own settings (`GOFLAGS=-insecure GONOSUMDB=*`) neither weaken a check nor change what is built, and
+        // the machine still says where modules come from.
+        let environment = build.environment();
+        let set = |name: &str| environment.iter().find(|it| it.0 == name).and_then(|it| it.1.to_str());
+        for (name, value) in [
+            ("GOFLAGS", Some("-buildvcs=false")),
+            ("GOINSECURE", Some(NOTHING)),
+            ("GONOSUMDB", Some(NOTHING)),
+            ("GOWORK", Some("off")),
+            ("CGO_ENABLED", Some("0")),
+            ("GOAMD64", Some("v1")),
+            ("GOPROXY", None),
+            ("GOSUMDB", None),
+        ] {
+            assert_eq!(set(name), value, "{name}");
+        }
         let step = build.step(&["build"], ".", Some(Path::new("/s/out/program")), Some(Path::new("/r/kube")));
         assert_eq!(
             step.shown,

@@ -15,6 +15,7 @@ mod cache;
 mod debian;
 pub mod digest;
 mod embedded;
+mod entry;
 mod error;
 mod golang;
 mod java;

@@ -87,7 +87,11 @@ pub async fn obtain(
         images.push(Image { request, want, entry, prepared, workshop: &workshop, sink, decided, node: node.clone() });
     }
     drop(node_sender);
-    let obtained = first_fault(join_all(images.into_iter().map(Image::obtain)).await)?;
+    let obtained = first_fault(join_all(images.into_iter().map(Image::obtain)).await);
+    for refused in request.cache.refused() {
+        sink.warn(refused);
+    }
+    let obtained = obtained?;
     if obtained.iter().any(|image| matches!(image.source, Source::Built { .. })) {
         tidy(request, sink);
     }
@@ -162,7 +166,7 @@ impl Image<'_> {
             Err(within) => return Ok(within),
         };
         let published = match self.entry.published() {
-            Some(reference) if rule != Rule::Built => self.in_engine(reference).await?,
+            Some(reference) if rule != Rule::Built => self.as_locked(reference).await?,
             _ => None,
         };
         let built = match &self.prepared {
@@ -243,6 +247,19 @@ impl Image<'_> {
         decided.send_replace(Some(form));
     }
 
+    /// The id of the published image in the engine, if the engine has it, and if it is the one that the lock pins.
+    async fn as_locked(&self, reference: &str) -> Result<Option<String>, ImageError> {
+        let Some(id) = self.in_engine(reference).await? else { return Ok(None) };
+        let Some(digest) = self.entry.digest.as_ref().map(|digest| digest.value.as_str()) else { return Ok(Some(id)) };
+        let asked = self.unless_cancelled(self.request.store.digests(reference)).await?;
+        let digests = asked.map_err(|message| self.engine_fault("be asked for its digest", message))?;
+        if digests.iter().any(|it| it == digest) {
+            return Ok(Some(id));
+        }
+        self.sink.warn(format!("the engine's {reference} is not the image {digest} of images.lock; it is not used"));
+        Ok(None)
+    }
+
     /// The id of an image in the engine, if the engine has it.
     async fn in_engine(&self, reference: &str) -> Result<Option<String>, ImageError> {
         let asked = self.unless_cancelled(self.request.store.image_id(reference)).await?;
@@ -251,7 +268,7 @@ impl Image<'_> {
 
     /// The source of the built image, if it already exists in the forms that are wanted.
     async fn built_at_hand(&self, prepared: &Prepared) -> Result<Option<Source>, ImageError> {
-        if self.want.archive && !Cache::has(&prepared.archive(For::Node)) {
+        if self.want.archive && !self.request.cache.has(&prepared.archive(For::Node)).await {
             return Ok(None);
         }
         if !self.want.engine {
@@ -260,7 +277,7 @@ impl Image<'_> {
         if self.in_engine(&prepared.tag).await?.is_some() {
             return Ok(Some(Source::Engine));
         }
-        Ok(Cache::has(&prepared.archive(For::Engine)).then_some(Source::Cache))
+        Ok(self.request.cache.has(&prepared.archive(For::Engine)).await.then_some(Source::Cache))
     }
 
     async fn pull(&self, setup: &Setup) -> Result<Result<Source, String>, ImageError> {
@@ -317,7 +334,7 @@ impl Image<'_> {
         let what = path.file_stem().unwrap_or_default().to_string_lossy();
         let waits = || setup.progress("another run is saving it; waiting for that");
         let _lock = self.request.cache.lock(&what, waits, &self.workshop.cancel).await?;
-        if Cache::has(path) {
+        if self.request.cache.has(path).await {
             return Ok(());
         }
         setup.progress("saving it for the cluster's nodes");
@@ -325,7 +342,7 @@ impl Image<'_> {
         let finished = temporary.path().join("saved.tar");
         let saved = self.unless_cancelled(self.request.store.save(reference, &finished)).await?;
         saved.map_err(|message| self.engine_fault("save it", message))?;
-        Cache::settle(&finished, path)
+        Cache::keep(&finished, path).await
     }
 
     async fn built(&self, source: Source, setup: &Setup) -> Result<Obtained, ImageError> {

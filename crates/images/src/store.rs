@@ -12,6 +12,9 @@ pub trait ImageStore: Send + Sync {
     /// The id of an image; `None` if the engine does not have the image.
     fn image_id<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<String>, String>>;
 
+    /// The digests (`sha256:…`) under which registries know an image. An image that was loaded from an archive has none.
+    fn digests<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Vec<String>, String>>;
+
     /// Loads an archive. The image gets the names in the archive.
     fn load<'a>(&'a self, archive: &'a Path) -> BoxFuture<'a, Result<(), String>>;
 
@@ -31,6 +34,10 @@ pub trait ImageStore: Send + Sync {
 impl ImageStore for Engine {
     fn image_id<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<String>, String>> {
         Box::pin(async move { Engine::image_id(self, reference).await.map_err(said) })
+    }
+
+    fn digests<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Vec<String>, String>> {
+        Box::pin(async move { self.image_digests(reference).await.map_err(said) })
     }
 
     fn load<'a>(&'a self, archive: &'a Path) -> BoxFuture<'a, Result<(), String>> {

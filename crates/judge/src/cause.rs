@@ -60,7 +60,7 @@ pub fn describe(spec: &CauseSpec) -> String {
 
 #[cfg(test)]
 mod tests {
-    use parallax_vocab::{DnsFault, TlsFault};
+    use parallax_vocab::{ConnectFault, DnsFault, TlsFault};
 
     use super::*;
 
@@ -79,6 +79,10 @@ mod tests {
         };
         let (matcher, expected, seen) = ("body".to_owned(), "hello".to_owned(), "good bye".to_owned());
         let mismatch = Cause::Mismatch { matcher, expected, seen };
+        let connect = Cause::Connect { fault: ConnectFault::Refused, detail: String::new() };
+        let exit = Cause::Exit { exit: 3, detail: String::new() };
+        let (code, detail) = (Some("ExpiredToken".to_owned()), "too old".to_owned());
+        let token = Cause::Sts { status: 400, code, detail };
         let deadline = Cause::Deadline { waited_ms: 1, detail: String::new() };
         for (declared, cause, expected) in [
             (r#"{"dns":"no-such-name"}"#, &dns, true),
@@ -98,8 +102,36 @@ mod tests {
             (r#"{"dns":"no-such-name"}"#, &refused, false),
             (r#"{"message":"x"}"#, &refused, false),
             (r#"{"status":403}"#, &deadline, false),
+            (r#"{"connect":"refused"}"#, &connect, true),
+            (r#"{"connect":"timeout"}"#, &connect, false),
+            (r#"{"exit":3}"#, &exit, true),
+            (r#"{"exit":1}"#, &exit, false),
+            // An answer of the token service has its own code, and is none of the store.
+            (r#"{"sts":"ExpiredToken"}"#, &token, true),
+            (r#"{"status":400}"#, &token, true),
+            (r#"{"status":400,"sts":"ExpiredToken"}"#, &token, true),
+            (r#"{"status":403,"sts":"ExpiredToken"}"#, &token, false),
+            (r#"{"status":400,"sts":"AccessDenied"}"#, &token, false),
+            (r#"{"status":400,"s3":"ExpiredToken"}"#, &token, false),
+            (r#"{"sts":"ExpiredToken","s3":"ExpiredToken"}"#, &token, false),
+            (r#"{"message":"old"}"#, &token, false),
+            (r#"{"status":403,"sts":"AccessDenied"}"#, &refused, false),
         ] {
             assert_eq!(matches(&spec(declared), cause), expected, "{declared} against {cause}");
+        }
+    }
+
+    #[test]
+    fn a_declared_cause_is_described_with_all_that_it_says() {
+        for (declared, expected) in [
+            (r#"{"dns":["server-failure","no-such-name"]}"#, "dns: server-failure or no-such-name"),
+            (r#"{"connect":"refused"}"#, "connect: refused"),
+            (r#"{"status":403,"s3":"AccessDenied","message":"x"}"#, "status: 403, s3: AccessDenied, message: \"x\""),
+            (r#"{"sts":"ExpiredToken"}"#, "sts: ExpiredToken"),
+            (r#"{"mismatch":"body"}"#, "mismatch: body"),
+            (r#"{"exit":3}"#, "exit: 3"),
+        ] {
+            assert_eq!(describe(&spec(declared)), expected);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The project's own rules, which no other tool checks. Each rule has its own file.
 
+mod actions;
 mod citations;
 mod docs;
 mod hosts;
@@ -31,7 +32,8 @@ impl Finding {
 /// A rule checks one file: its path from the root, and its text.
 type Rule = fn(&str, &str) -> Vec<Finding>;
 
-const RULES: [Rule; 6] = [docs::check, hosts::check, paths::check, rooms::check, size::check, sleeps::check];
+const RULES: [Rule; 7] =
+    [actions::check, docs::check, hosts::check, paths::check, rooms::check, size::check, sleeps::check];
 
 /// The map of the rooms.
 const MAP: &str = "ARCHITECTURE.md";

@@ -224,6 +224,26 @@ fn a_wrong_secret_is_called_a_secret_and_nothing_else() {
 }
 
 #[test]
+fn a_key_is_blamed_only_as_far_as_it_is_known() {
+    let (secret, other, third) = (Secret::new(SECRET), Secret::new(OTHER), Secret::new("a-third-key-that-nobody-gave"));
+    let signed = of_url();
+    // Neither key makes the signature valid: where the two differ, that is what is known.
+    for (secrets, finding) in [([&other, &third], SecretFinding::Other), ([&other, &other], SecretFinding::Unknown)] {
+        let found = investigate(&case(&signed, &signed, secrets));
+        assert_eq!((found.secret, found.proven), (finding, false));
+    }
+    // The signer's key validates another request than the store saw, so the store's key may be the same.
+    let mut seen = signed.clone();
+    seen.host = "minio.foo.svc.cluster.local".to_owned();
+    let unknown = Case { store_secret: None, ..case(&seen, &signed, [&other, &secret]) };
+    let found = investigate(&unknown);
+    assert_eq!((named(&found), found.secret, found.proven), (vec![Part::Host], SecretFinding::Unknown, true));
+    // What only the sender saw may have changed on its way.
+    let sent = Case { seen_by: SeenBy::Sender, store_secret: None, ..case(&signed, &signed, [&other, &secret]) };
+    assert_eq!(investigate(&sent).secret, SecretFinding::Unknown);
+}
+
+#[test]
 fn of_a_stranger_s_url_the_usual_changes_are_found_by_the_signature_alone() {
     let secret = Secret::new(SECRET);
     let signed = of_url();

@@ -20,6 +20,10 @@ images:
   - { name: agent, for: probes, recipe: agent }
 ";
 
+/// The digest of each image of the fake registry, and another one.
+const OF_THE_REGISTRY: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+const ANOTHER: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
+
 /// How the fake registry answers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Registry {
@@ -52,6 +56,10 @@ impl Engine {
 impl ImageStore for Engine {
     fn image_id<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<String>, String>> {
         Box::pin(async move { Ok(self.images.lock().expect("not poisoned").get(reference).cloned()) })
+    }
+
+    fn digests<'a>(&'a self, _reference: &'a str) -> BoxFuture<'a, Result<Vec<String>, String>> {
+        Box::pin(async move { Ok(vec![OF_THE_REGISTRY.to_owned()]) })
     }
 
     fn load<'a>(&'a self, archive: &'a Path) -> BoxFuture<'a, Result<(), String>> {
@@ -169,7 +177,7 @@ impl Machine {
         let said = self.said.clone();
         let sink = Sink::new(move |event| {
             let text = match event {
-                EventKind::Note { text } => text,
+                EventKind::Note { text } | EventKind::Warning { text } => text,
                 EventKind::SetupEnded { id, error: Some(error), .. } => format!("{id}: {}", error.what),
                 _ => return,
             };
@@ -258,6 +266,42 @@ async fn a_built_image_is_never_in_the_engine_under_the_published_name() {
     let archive = pause.archive.as_ref().expect("an archive was wanted");
     assert_eq!(tags(archive), [pause.reference.as_str(), "rancher/pause:1"], "a node knows it by that name");
     assert!(pause.id.starts_with("sha256:"));
+}
+
+#[tokio::test]
+async fn an_archive_that_somebody_changed_is_built_again() {
+    let machine = Machine::new(Registry::IsAway);
+    machine.obtain(K3s::Auto).await.expect("built");
+    let images = fs::read_dir(machine.cache.root().join("images")).expect("listed").flatten();
+    let minio = images.map(|it| it.path()).find(|it| it.to_string_lossy().contains("/minio-")).expect("there");
+    let before = fs::read(&minio).expect("read");
+    let mut changed = before.clone();
+    *changed.last_mut().expect("not empty") ^= 1;
+    fs::write(&minio, changed).expect("written");
+    let sources = machine.obtain(K3s::Auto).await.expect("built");
+    assert!(sources.contains(&"minio: built, built".to_owned()), "{sources:?}");
+    assert_eq!(fs::read(&minio).expect("read"), before);
+    let said = machine.said.lock().expect("not poisoned").clone();
+    assert_eq!(said.iter().filter(|it| it.contains("in the image cache was changed")).count(), 1, "{said:?}");
+}
+
+#[tokio::test]
+async fn an_image_in_the_engine_must_be_the_one_that_the_lock_pins() {
+    for (digest, registry, expected) in [
+        (OF_THE_REGISTRY, Registry::IsAway, "minio: published, from engine"),
+        (ANOTHER, Registry::Serves, "minio: published, pulled"),
+        (ANOTHER, Registry::IsAway, "minio: built, built"),
+    ] {
+        let mut machine = Machine::new(registry);
+        let lock = LOCK.replace("'quay/minio:1'", &format!("'quay/minio:1', digest: '{digest}'"));
+        machine.lock = Lock::parse(machine.folder.path(), &lock).expect("valid");
+        machine.engine.add("quay/minio:1");
+        let sources = machine.obtain(K3s::Auto).await.expect("obtained");
+        assert!(sources.contains(&expected.to_owned()), "{digest}: {sources:?}");
+        let said = machine.said.lock().expect("not poisoned").clone();
+        let refused = said.iter().any(|it| it.contains("the engine's quay/minio:1 is not the image"));
+        assert_eq!(refused, digest == ANOTHER, "{said:?}");
+    }
 }
 
 #[tokio::test]

@@ -54,6 +54,18 @@ fn a_client_that_is_unable_must_say_why() {
 }
 
 #[test]
+fn a_matcher_is_missed_only_if_it_compared_something_and_did_not_hold() {
+    let missed = |expected: &Expected, answer: &Answer| {
+        judge(expected, answer, &Seen::default()).missed().map(|it| it.matcher.clone())
+    };
+    let both = declared(json!({"status": 200, "body": "hello"}));
+    assert_eq!(missed(&both, &http(200, None, "hello")), None);
+    assert_eq!(missed(&both, &http(200, None, "bye")).as_deref(), Some("body"));
+    let gone = Cause::Dns { fault: DnsFault::NoSuchName, detail: String::new() };
+    assert_eq!(missed(&both, &Answer { outcome: Err(gone), evidence: Evidence::default() }), None);
+}
+
+#[test]
 fn answers_are_judged_by_the_first_layer_that_differs() {
     let cases = [
         (json!({"status": 200, "body": "hello"}), http(200, None, "hello"), None),

@@ -1,0 +1,233 @@
+//! Verifies the files of the cache: that a file still is what was put there, and that nobody else can write it.
+//!
+//! Each file has a record with the SHA-256 of its content. A file whose inode, size and time of change are those of its
+//! last verification is not read again: only the kernel sets the time of change.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use parallax_record::{Noted as _, Present as _};
+use serde::{Deserialize, Serialize};
+
+use super::digest;
+
+/// The folder of the records, in the cache's folder.
+const RECORDS: &str = "digests";
+/// A file that was marked as used within this time is not marked again.
+const RECENT: Duration = Duration::from_mins(10);
+/// The mode of a file of the cache: only its owner can write it.
+const MODE: u32 = 0o644;
+
+/// What is known about a file of the cache.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Record {
+    /// The SHA-256 of its content; `None` for a file of a cache that is older than the records.
+    sha256: Option<String>,
+    /// The inode, size and time of change at the last verification.
+    seen: Option<String>,
+}
+
+/// The result of a verification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// There is no such file.
+    Absent,
+    /// The file is what was put there.
+    Whole,
+    /// The file is not usable, and why.
+    Refused(&'static str),
+}
+
+/// Creates the folder of the records. The files of a cache that has no such folder yet are adopted: their digests are
+/// computed at their first use.
+pub(super) fn prepare(root: &Path) -> io::Result<()> {
+    match fs::create_dir(root.join(RECORDS)) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made?,
+    }
+    for folder in ["layers", "images"] {
+        for file in fs::read_dir(root.join(folder))?.flatten() {
+            write(&file.path(), &Record::default())?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a finished file its final name, and records its digest.
+pub(super) fn keep(finished: &Path, name: &Path) -> io::Result<()> {
+    fs::set_permissions(finished, Permissions::from_mode(MODE))?;
+    let sha256 = Some(digest::of_file(finished)?);
+    // The record comes first: a file without one is refused, and is made again.
+    write(name, &Record { sha256: sha256.clone(), seen: None })?;
+    fs::rename(finished, name)?;
+    let seen = Some(seen(&name.symlink_metadata()?));
+    write(name, &Record { sha256, seen })
+}
+
+/// Verifies a file, and marks it as used now. A file that is refused is removed.
+pub(super) fn check(path: &Path) -> Entry {
+    let entry = verify(path).unwrap_or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Entry::Absent,
+        _ => Entry::Refused("cannot be read"),
+    });
+    if matches!(entry, Entry::Refused(_)) {
+        remove(path);
+    }
+    entry
+}
+
+/// Removes a file and its record. What cannot be removed is replaced when the file is made again.
+pub(super) fn remove(path: &Path) {
+    fs::remove_file(path).present("remove a file of the cache");
+    fs::remove_file(record_of(path)).present("remove the digest of a file of the cache");
+}
+
+fn verify(path: &Path) -> io::Result<Entry> {
+    let about = path.symlink_metadata()?;
+    if !about.is_file() || about.uid() != rustix::process::geteuid().as_raw() {
+        return Ok(Entry::Refused("is not a file of this user"));
+    }
+    let Some(mut record) = read(path) else { return Ok(Entry::Refused("has no digest")) };
+    if record.sha256.is_none() {
+        fs::set_permissions(path, Permissions::from_mode(MODE))?;
+    } else if about.mode() & 0o022 != 0 {
+        return Ok(Entry::Refused("could be written by others"));
+    }
+    let unchanged = record.sha256.is_some() && record.seen.as_ref() == Some(&seen(&about));
+    if !unchanged {
+        let now = digest::of_file(path)?;
+        if record.sha256.as_ref().is_some_and(|it| *it != now) {
+            return Ok(Entry::Refused("was changed"));
+        }
+        record.sha256 = Some(now);
+    }
+    let used = about.modified().ok().and_then(|it| it.elapsed().ok());
+    if used.is_none_or(|age| age > RECENT) {
+        // A read-only cache is still useful; only the order of pruning is lost.
+        let marked = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
+        marked.noted("mark a file of the cache as used");
+    }
+    record.seen = Some(seen(&path.symlink_metadata()?));
+    write(path, &record).noted("record the digest of a file of the cache");
+    Ok(Entry::Whole)
+}
+
+fn seen(about: &fs::Metadata) -> String {
+    format!("{}:{}:{}.{:09}", about.ino(), about.len(), about.ctime(), about.ctime_nsec())
+}
+
+fn record_of(path: &Path) -> PathBuf {
+    let root = path.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    root.join(RECORDS).join(path.file_name().unwrap_or_default()).with_extension("json")
+}
+
+fn read(path: &Path) -> Option<Record> {
+    serde_json::from_str(&fs::read_to_string(record_of(path)).ok()?).ok()
+}
+
+/// Writes a record by a temporary file, so that another process reads it whole.
+fn write(path: &Path, record: &Record) -> io::Result<()> {
+    let to = record_of(path);
+    let mut file = tempfile::NamedTempFile::new_in(to.parent().unwrap_or(Path::new(".")))?;
+    file.write_all(&serde_json::to_vec(record)?)?;
+    file.persist(to).map(drop).map_err(|error| error.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache() -> (tempfile::TempDir, PathBuf) {
+        let root = tempfile::tempdir().expect("a folder");
+        for folder in ["layers", "images"] {
+            fs::create_dir(root.path().join(folder)).expect("made");
+        }
+        prepare(root.path()).expect("prepared");
+        let path = root.path().join("layers/a.tar");
+        (root, path)
+    }
+
+    fn kept(root: &Path, path: &Path) {
+        let finished = root.join("finished");
+        fs::write(&finished, "content").expect("written");
+        keep(&finished, path).expect("kept");
+    }
+
+    /// Waits until the kernel's clock for files, which ticks every few milliseconds, is past the last change of a file.
+    fn tick(root: &Path, path: &Path) {
+        let changed = |path: &Path| {
+            let about = path.symlink_metadata().expect("there");
+            (about.ctime(), about.ctime_nsec())
+        };
+        let other = root.join("tick");
+        fs::write(&other, "").expect("written");
+        while changed(&other) <= changed(path) {
+            fs::write(&other, "").expect("written");
+        }
+    }
+
+    #[test]
+    fn a_file_that_changed_after_it_was_kept_is_refused_and_removed() {
+        let (root, path) = cache();
+        assert_eq!(check(&path), Entry::Absent);
+        let changes: [(&str, &dyn Fn()); 6] = [
+            ("was changed", &|| fs::write(&path, "CONTENT").expect("written")),
+            ("was changed", &|| fs::write(&path, "cont").expect("cut")),
+            ("has no digest", &|| fs::remove_file(record_of(&path)).expect("removed")),
+            ("could be written by others", &|| {
+                fs::set_permissions(&path, Permissions::from_mode(0o666)).expect("set");
+            }),
+            ("is not a file of this user", &|| {
+                fs::rename(&path, root.path().join("elsewhere")).expect("moved");
+                std::os::unix::fs::symlink(root.path().join("elsewhere"), &path).expect("linked");
+            }),
+            ("was changed", &|| {
+                // The time of the last change of the content is as before, but not the kernel's own.
+                let modified = path.metadata().expect("there").modified().expect("known");
+                fs::write(&path, "another").expect("written");
+                File::options().write(true).open(&path).expect("opens").set_modified(modified).expect("set");
+            }),
+        ];
+        for (why, change) in changes {
+            kept(root.path(), &path);
+            assert_eq!((check(&path), check(&path)), (Entry::Whole, Entry::Whole));
+            tick(root.path(), &path);
+            change();
+            assert_eq!(check(&path), Entry::Refused(why));
+            assert_eq!(check(&path), Entry::Absent, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_user_is_refused() {
+        let (root, path) = cache();
+        kept(root.path(), &path);
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(12345), None).expect("given away");
+            assert_eq!(check(&path), Entry::Refused("is not a file of this user"));
+        }
+    }
+
+    #[test]
+    fn the_files_of_an_older_cache_are_adopted_once() {
+        let root = tempfile::tempdir().expect("a folder");
+        for folder in ["layers", "images"] {
+            fs::create_dir(root.path().join(folder)).expect("made");
+        }
+        let path = root.path().join("layers/a.tar");
+        fs::write(&path, "content").expect("written");
+        fs::set_permissions(&path, Permissions::from_mode(0o664)).expect("set");
+        prepare(root.path()).expect("prepared");
+        assert_eq!(check(&path), Entry::Whole);
+        tick(root.path(), &path);
+        fs::write(&path, "changed").expect("written");
+        assert_eq!(check(&path), Entry::Refused("was changed"));
+        // Later there is no file without a record.
+        fs::write(&path, "content").expect("written");
+        prepare(root.path()).expect("prepared");
+        assert_eq!(check(&path), Entry::Refused("has no digest"));
+    }
+}
