@@ -11,5 +11,6 @@ pub mod cli;
 pub mod cluster;
 pub mod probe;
 pub mod run;
+pub mod standing;
 pub mod tokens;
 pub mod world;

@@ -8,7 +8,7 @@ use parallax_vocab::{VariantId, inert};
 
 use super::args::{Cli, Command, ImagesCommand, K3s, Selection};
 use super::wiring::{self, Project};
-use super::{CliError, choose, explain, init, pages, printer, report, session};
+use super::{CliError, choose, explain, init, pages, printer, report, session, standing};
 use parallax_images::Recipes;
 use parallax_language::scenario::schema;
 use parallax_record::Log;
@@ -24,7 +24,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
             let out = session::out_folder(&project.root, &options);
             let chosen = choose::choose(&project, &options.selection, (options.k3s, &recipes), &out).await?;
             wiring::check_host_programs(&project, &chosen.selected, options.allow_host_programs)?;
-            session::run(&project, chosen, recipes, options, &log).await
+            session::run(&project, chosen, recipes, options, &log, None).await
         }
         Command::Init => init::init(cli.project.as_deref().unwrap_or(Path::new("."))),
         Command::Lint(args) => wiring::lint(&project()?, &args),
@@ -70,7 +70,16 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
                 session::watched(|sink, cancel| wiring::images_build(recipes, names, provision, sink, cancel)).await
             }
         },
-        Command::Down(args) => session::watched(|sink, cancel| wiring::down(args.run, sink, cancel)).await,
+        Command::Up(args) => standing::up(&project()?, cli.verbose, &args).await,
+        Command::Hold(args) => standing::hold(&project()?, args, &log).await,
+        Command::Status => standing::status().await,
+        Command::Rerun(args) => standing::rerun(&args).await,
+        Command::Watch(args) => standing::watch(&args).await,
+        Command::Exec(args) => standing::exec(&args).await,
+        Command::Down(args) => match wiring::to_take_down(args.run)? {
+            wiring::Standing::Held(handle) => standing::down(&handle).await,
+            wiring::Standing::Left(run) => session::watched(|sink, cancel| wiring::down(run, sink, cancel)).await,
+        },
         Command::Gc => session::watched(wiring::gc).await,
         Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args, sink, cancel)).await,
         Command::Report(args) => report::again(project().ok().as_deref(), &args),

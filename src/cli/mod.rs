@@ -14,6 +14,7 @@ pub mod printer;
 mod report;
 mod session;
 pub mod signal;
+mod standing;
 pub mod wiring;
 
 pub use args::Cli;

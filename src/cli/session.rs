@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use parallax_vocab::event::{Demands, Exit, Failure, RECORD_FORMAT, RunStarted};
-use parallax_vocab::{EventKind, RunId, VariantId, millis};
+use parallax_vocab::{EventKind, RunId, StepId, VariantId, millis};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
@@ -16,8 +16,11 @@ use super::choose::Chosen;
 use super::printer::{self, colour_wanted, is_ci};
 use super::wiring::{self, Past, Project};
 use super::{CliError, signal};
+use crate::run::Standing;
+use crate::standing::{Handle, Host};
 use parallax_images::Recipes;
-use parallax_record::{Log, Recorder, Redactor, Sink};
+use parallax_plan::Plan;
+use parallax_record::{Live, Log, Mark, Recorder, Redactor, Sink};
 use parallax_report::terminal::{Style, render};
 use parallax_report::{Summary, github, junit, live, page};
 
@@ -36,7 +39,21 @@ pub struct Run {
     pub redactor: Redactor,
     /// Cancelled at the first Ctrl-C; the runner then stops, cleans up and returns.
     pub cancel: CancellationToken,
+    /// How its only variant stands after its flow.
+    pub standing: Option<Standing>,
 }
+
+/// A run whose only variant stands until it is taken down.
+#[derive(Debug)]
+pub(super) struct Stands {
+    /// The run's id: the process that started this one knows it.
+    pub(super) run: RunId,
+    /// The last step of the first flow.
+    pub(super) until: Option<StepId>,
+}
+
+/// The first line on standard output of a run that stands: it can be asked.
+pub(super) const LISTENING: &str = "listening";
 
 /// The result of the runner. Verdicts are in the events.
 #[derive(Debug, Default)]
@@ -52,6 +69,7 @@ pub(super) async fn run(
     recipes: Recipes,
     options: E2e,
     log: &Log,
+    stands: Option<Stands>,
 ) -> Result<Exit, CliError> {
     let whole = whole(project, &chosen.selected);
     if options.require_proof.is_some() && whole.is_empty() && options.selection.breaks != Breaks::Changed {
@@ -59,13 +77,19 @@ pub(super) async fn run(
             "--require-proof, but of no scenario chosen the run holds the baseline and every break".to_owned(),
         ));
     }
-    let id = wiring::fresh_run_id();
+    let id = stands.as_ref().map_or_else(wiring::fresh_run_id, |it| it.run.clone());
     let seed = options.shuffle.map(|given| given.unwrap_or_else(|| seed_of(&id)));
     let plan = wiring::arranged(project, &chosen.selected, seed, wiring::at_once(options.at_once))?;
     let directory = out_folder(&project.root, &options).join(id.as_str());
     let (sink, recorder) = Recorder::start(&directory)?;
     log.write_to(&directory, recorder.redactor())?;
-    recorder.attach(live::choose(std::io::stderr().is_terminal() && !log.is_shown(), is_ci()));
+    let display = live::choose(std::io::stderr().is_terminal() && !log.is_shown(), is_ci());
+    let mark = recorder.mark();
+    let (display, standing, host) = match stands {
+        Some(stands) => of_one_that_stands(project, &chosen.selected[0], (stands, &plan, &directory), (display, mark))?,
+        None => (display, None, None),
+    };
+    recorder.attach(display);
     let began = Instant::now();
     // Before the first output, because a user who sees that the run has started may already stop it.
     let cancel = watch_signals(&sink, Some(id.clone()))?;
@@ -87,8 +111,15 @@ pub(super) async fn run(
         sink.note(left_out);
     }
     let (k3s, proof_by) = (options.k3s, options.require_proof);
-    let run =
-        Run { id, directory: directory.clone(), options, sink, redactor: recorder.redactor(), cancel: cancel.clone() };
+    let run = Run {
+        id,
+        directory: directory.clone(),
+        options,
+        sink,
+        redactor: recorder.redactor(),
+        cancel: cancel.clone(),
+        standing,
+    };
     let prints = async {
         match chosen.prints {
             Some(prints) => prints,
@@ -118,6 +149,10 @@ pub(super) async fn run(
     }
     let unwritten = all.error.map(|error| error.to_string());
     let (exit, written) = publish(summary, unwritten, &directory.join("junit.xml"), &directory.join("report.html"));
+    if let Some(host) = host {
+        // Whoever took the variant down may look at the reports at once.
+        host.close().await;
+    }
     match written {
         // A missing report must be reported, but the exit code of a worse verdict has priority.
         Err(error) if exit == Exit::AsExpected => Err(error),
@@ -127,6 +162,32 @@ pub(super) async fn run(
         }
         Ok(()) => Ok(exit),
     }
+}
+
+/// The display of a run that stands, which also feeds other processes; how its variant stands; and the side that other
+/// processes ask.
+type OfOneThatStands = (Box<dyn Live>, Option<Standing>, Option<Host>);
+
+fn of_one_that_stands(
+    project: &Project,
+    variant: &VariantId,
+    (stands, plan, directory): (Stands, &Plan, &Path),
+    display: (Box<dyn Live>, Mark),
+) -> Result<OfOneThatStands, CliError> {
+    let file = project.list().into_iter().find(|it| it.variant == *variant).map(|it| it.file).unwrap_or_default();
+    let handle = Handle {
+        run: stands.run,
+        variant: variant.clone(),
+        file: file.into(),
+        project: project.root.clone(),
+        directory: directory.to_owned(),
+        process: std::process::id(),
+        since: OffsetDateTime::now_utc().unix_timestamp(),
+    };
+    let reload = wiring::reload(&project.root, variant, plan);
+    let (standing, host, feed) = wiring::open(&handle, (stands.until, reload), display)?;
+    printer::data(&format!("{LISTENING}\n"));
+    Ok((Box::new(feed), Some(standing), Some(host)))
 }
 
 /// Makes a seed from the run's id, which is random. 32 bits are enough for an order.

@@ -15,6 +15,7 @@ pub mod lives;
 pub mod logs;
 mod pod;
 mod prober;
+mod proxy;
 mod session;
 mod vantage;
 
@@ -22,6 +23,7 @@ pub use container::ContainerSession;
 pub use error::ProbeError;
 pub use pod::{AGENT_PATH, PodSession};
 pub use prober::Prober;
+pub use proxy::Proxy;
 pub use session::{Hello, Session};
 pub use vantage::Vantage;
 

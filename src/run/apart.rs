@@ -35,7 +35,7 @@ pub(super) struct Apart {
 impl Fresh {
     /// Records the state of an environment in which no flow has begun.
     pub(super) async fn of(stage: &Stage<'_>) -> Result<Self, RunError> {
-        let events = if stage.scene.plan.variants.len() > 1 { known(stage).await? } else { BTreeSet::new() };
+        let events = if stage.several_flows() { known(stage).await? } else { BTreeSet::new() };
         Ok(Self { at: OffsetDateTime::now_utc(), events })
     }
 

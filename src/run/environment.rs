@@ -19,13 +19,13 @@ use tokio::sync::Mutex;
 use super::apart::Fresh;
 use super::error::RunError;
 use super::lives::Lives;
+use super::reach::{self, Reach};
 use super::reset::{self, Found};
 use super::scene::Scene;
 use super::slots::Slot;
 use super::witness::{Sight, StoreWitness};
-use super::{Context, flow, reached, readiness, store};
+use super::{Context, flow, reached, readiness, standing, store};
 use crate::apply::{self, Applier, ApplyError, Belongings, Declared, Unready};
-use crate::certs::write_private;
 use crate::cluster::Access;
 use crate::probe::{PodSession, Vantage};
 use parallax_engine::Written;
@@ -100,6 +100,21 @@ impl Stage<'_> {
     /// Whether a store's trace broke off since `began`. It breaks off, for example, when the store ends.
     pub(super) fn a_trace_broke_since(&self, began: Duration) -> bool {
         self.witnesses.iter().any(|(_, witness)| !witness.watched_since(began))
+    }
+
+    /// Whether another flow may follow a flow in this environment.
+    pub(super) fn several_flows(&self) -> bool {
+        self.scene.plan.variants.len() > 1 || self.context.options.standing.is_some()
+    }
+
+    /// The certificates that the first outside vantage trusts, as PEM; if there is none, those of all authorities.
+    pub(super) fn outside_trust(&self) -> Vec<String> {
+        let scenario = &self.scene.plan.variants[0].variant.scenario;
+        if let Some(vantage) = scenario.vantages.values().find(|it| it.outside.is_some()) {
+            return self.scene.view(vantage).trust;
+        }
+        let issuers = self.scene.environment.certificates.issuers.values();
+        issuers.map(|it| it.root_pem().to_owned()).collect()
     }
 
     /// The open vantage with this id in a variant.
@@ -279,11 +294,12 @@ async fn in_environment(
     };
     let scene = Scene { plan, environment: &environment, cluster };
     if context.options.keep {
-        keep_authorities(context, &scene);
+        reach::keep_authorities(context, &scene);
     }
     if !scene.environment.unready.is_empty() {
         setup.done(readiness::not_ready(&scene.environment.unready));
         readiness::judge(context, &scene, &scene.environment.unready);
+        stand_unready(context, &scene, &scene.environment.unready).await;
         return Ok(());
     }
     setup.progress("sessions, name service and stores");
@@ -292,6 +308,7 @@ async fn in_environment(
         Ok(Err((scene, unready))) => {
             setup.done(readiness::not_ready(&unready));
             readiness::judge(context, &scene, &unready);
+            stand_unready(context, &scene, &unready).await;
             return Ok(());
         }
         Err(error) => {
@@ -307,6 +324,11 @@ async fn in_environment(
     let (lives, found, fresh) = futures::future::try_join3(Lives::of(&stage), Found::of(&stage), Fresh::of(&stage))
         .await
         .map_err(|it| (0, it))?;
+    if let Some(standing) = &context.options.standing {
+        standing::serve(&stage, standing, (&lives, &found, &fresh)).await.map_err(|it| (0, it))?;
+        join_all(stage.pods.into_values().chain(stage.beside.into_values()).map(Vantage::close)).await;
+        return Ok(());
+    }
     let mut apart = fresh.first();
     for (number, variant) in plan.variants.iter().enumerate() {
         let deeds = flow::run(&stage, variant, &lives, &apart).await.map_err(|error| (number, error))?;
@@ -326,34 +348,19 @@ async fn in_environment(
     Ok(())
 }
 
+/// If the run stands: leaves the environment as it is, with what is not ready in it, until the end is asked for.
+async fn stand_unready(context: &Context, scene: &Scene<'_>, unready: &[Unready]) {
+    if let Some(standing) = &context.options.standing {
+        let (reach, why) = (Reach::of_cluster(context, scene), readiness::not_ready(unready));
+        standing::serve_unready(standing, &reach, &format!("no step can run: {why}")).await;
+    }
+}
+
 /// Generates the certificates and credentials of an environment. Its secrets are registered with the redactor before
 /// they are used.
 pub(super) fn prepare(context: &Context, plan: &EnvironmentPlan) -> Result<Belongings, ApplyError> {
     let redact = |secret: &Secret| context.redactor.register(secret);
     apply::prepare(plan, context.start, &redact)
-}
-
-/// For an environment that is kept: writes its root certificates into the run's folder, and notes the `curl` command
-/// with which a user can send the scenario's requests from outside.
-fn keep_authorities(context: &Context, scene: &Scene<'_>) {
-    for (id, issuer) in &scene.environment.certificates.issuers {
-        let path = context.options.directory.join(format!("{}-{id}.pem", scene.plan.namespace));
-        if let Err(error) = write_private(&path, issuer.root_pem().as_bytes()) {
-            context.sink.warn(error.to_string());
-            continue;
-        }
-        let Ok(own) = scene.cluster.own("meet its edge on this machine") else { continue };
-        for edge in &scene.plan.edges {
-            let Some(met) = own.edge_on_this_machine(edge.port) else { continue };
-            context.sink.note(format!(
-                "`curl --cacert {} --connect-to {host}:{}:{} https://{host}` asks from outside",
-                path.display(),
-                edge.port,
-                met,
-                host = edge.host,
-            ));
-        }
-    }
 }
 
 /// Opens the vantages and waits until the stores are ready and reachable from each of them. Otherwise returns the

@@ -2,6 +2,7 @@
 //!
 //! A single try of a step is in `run::step`, with one file for each group of similar kinds.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -35,44 +36,10 @@ pub(super) async fn run(
     lives: &Lives,
     apart: &Apart,
 ) -> Result<Deeds, RunError> {
-    let (began, began_unix) = (Instant::now(), Duration::from_millis(parallax_probe::unix_ms()));
-    let sink = &stage.context.sink;
-    sink.say(EventKind::VariantStarted(VariantStarted {
-        variant: variant.id.clone(),
-        summary: variant.variant.summary.clone(),
-        cluster: stage.scene.cluster.name.clone(),
-        namespace: stage.scene.plan.namespace.clone(),
-        hosts: stage.scene.plan.hosts.clone(),
-        file: variant.file.clone(),
-    }));
-    let (probers, deeds) = (Probers::default(), Deeds::default());
-    let (kept, not_passed) = (Kept::of(nonce(stage, variant)), BTreeSet::new());
-    let mut flow = Flow { stage, variant, probers: &probers, deeds: &deeds, apart, kept, not_passed, silence: None };
-    let results = flow.steps(&variant.variant.scenario.flow).await;
-    let broke = deeds.is_empty() && stage.a_trace_broke_since(began_unix);
-    let silence = if broke { Some(Instant::now()) } else { flow.silence };
-    probers.end().await;
-    // If the apiserver does not answer, do not ask it again.
-    if !results.as_ref().is_err_and(RunError::is_silence) {
-        let ended = Box::pin(lives.ended(stage, &deeds, silence)).await;
-        match (&results, ended) {
-            (_, Ok(ended)) if !ended.is_empty() => {
-                let seen = match &results {
-                    Ok(results) => results.iter().map(|it| it.sentence.clone()).filter(|it| !it.is_empty()).collect(),
-                    Err(error) => vec![error.to_string()],
-                };
-                return Err(lives::died(stage, variant, ended, seen).await);
-            }
-            (Ok(_), Err(error)) => return Err(error),
-            _ => {}
-        }
-    }
-    let results = results?;
-    let inner = &variant.variant;
-    let problems = parallax_judge::problems(&inner.scenario.flow, &inner.fails, &inner.blocks, &results);
-    let outcome = if problems.is_empty() { Outcome::AsExpected } else { Outcome::NotAsExpected { problems } };
-    stage.context.verdicts.say(&variant.id, outcome, millis(began.elapsed()));
-    Ok(deeds)
+    let mut flow = Flow::begin(stage, Cow::Borrowed(variant), lives, apart);
+    let outcome = flow.whole().await?;
+    stage.context.verdicts.say(&variant.id, outcome, flow.took_ms());
+    Ok(flow.deeds)
 }
 
 /// A word that is different for each variant and for each run.
@@ -82,20 +49,114 @@ fn nonce(stage: &Stage<'_>, variant: &VariantPlan) -> String {
     digest.as_ref()[..4].iter().fold(String::from("n"), |word, byte| format!("{word}{byte:02x}"))
 }
 
-struct Flow<'a> {
+/// A flow and what it has left so far.
+pub(super) struct Flow<'a> {
     stage: &'a Stage<'a>,
-    variant: &'a VariantPlan,
-    probers: &'a Probers,
-    deeds: &'a Deeds,
+    pub(super) variant: Cow<'a, VariantPlan>,
+    lives: &'a Lives,
     apart: &'a Apart,
+    probers: Probers,
+    pub(super) deeds: Deeds,
     kept: Kept,
     /// Steps that failed or were blocked.
     not_passed: BTreeSet<String>,
     /// When a step last failed with a cause that the end of a container may explain, such as no answer.
     silence: Option<Instant>,
+    began: (Instant, Duration),
 }
 
-impl Flow<'_> {
+impl<'a> Flow<'a> {
+    /// Reports that a variant's flow begins. No step has run yet.
+    pub(super) fn begin(
+        stage: &'a Stage<'a>,
+        variant: Cow<'a, VariantPlan>,
+        lives: &'a Lives,
+        apart: &'a Apart,
+    ) -> Self {
+        stage.context.sink.say(EventKind::VariantStarted(VariantStarted {
+            variant: variant.id.clone(),
+            summary: variant.variant.summary.clone(),
+            cluster: stage.scene.cluster.name.clone(),
+            namespace: stage.scene.plan.namespace.clone(),
+            hosts: stage.scene.plan.hosts.clone(),
+            file: variant.file.clone(),
+        }));
+        Self {
+            kept: Kept::of(nonce(stage, &variant)),
+            stage,
+            variant,
+            lives,
+            apart,
+            probers: Probers::default(),
+            deeds: Deeds::default(),
+            not_passed: BTreeSet::new(),
+            silence: None,
+            began: (Instant::now(), Duration::from_millis(parallax_probe::unix_ms())),
+        }
+    }
+
+    /// How long ago the flow began, in milliseconds.
+    pub(super) fn took_ms(&self) -> u64 {
+        millis(self.began.0.elapsed())
+    }
+
+    /// Runs the whole flow and ends its probers. Says whether the variant is as declared; the error is one of the
+    /// harness, or says that something of the environment ended by itself.
+    pub(super) async fn whole(&mut self) -> Result<Outcome, RunError> {
+        let flow = self.variant.variant.scenario.flow.clone();
+        let results = self.steps(&flow).await;
+        let broke = self.deeds.is_empty() && self.stage.a_trace_broke_since(self.began.1);
+        let silence = if broke { Some(Instant::now()) } else { self.silence };
+        self.end_probers().await;
+        // If the apiserver does not answer, do not ask it again.
+        if !results.as_ref().is_err_and(RunError::is_silence) {
+            let ended = Box::pin(self.lives.ended(self.stage, &self.deeds, silence)).await;
+            match (&results, ended) {
+                (_, Ok(ended)) if !ended.is_empty() => {
+                    let seen = match &results {
+                        Ok(results) => {
+                            results.iter().map(|it| it.sentence.clone()).filter(|it| !it.is_empty()).collect()
+                        }
+                        Err(error) => vec![error.to_string()],
+                    };
+                    return Err(lives::died(self.stage, &self.variant, ended, seen).await);
+                }
+                (Ok(_), Err(error)) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(self.judged(&flow, &results?))
+    }
+
+    /// Runs some steps of the flow. Says whether their results are as declared.
+    pub(super) async fn part(&mut self, steps: &[Step]) -> Result<Outcome, RunError> {
+        // A step that runs again is not blocked by what it did before.
+        self.not_passed.retain(|id| steps.iter().all(|it| it.id != *id));
+        let results = self.steps(steps).await?;
+        Ok(self.judged(steps, &results))
+    }
+
+    /// The variant, when the flow is over.
+    pub(super) fn into_variant(self) -> VariantPlan {
+        self.variant.into_owned()
+    }
+
+    /// Ends the probers that the steps so far have started.
+    pub(super) async fn end_probers(&mut self) {
+        std::mem::take(&mut self.probers).end().await;
+    }
+
+    /// The outcome of the steps `flow` with these results.
+    fn judged(&self, flow: &[Step], results: &[StepResult]) -> Outcome {
+        let inner = &self.variant.variant;
+        let ran = |id: &String| results.iter().any(|it| it.step == *id);
+        let part = flow.len() < inner.scenario.flow.len();
+        let fails = inner.fails.iter().filter(|(id, _)| !part || ran(id));
+        let blocks: Vec<String> = inner.blocks.iter().filter(|id| !part || ran(id)).cloned().collect();
+        let problems = parallax_judge::problems(flow, fails, &blocks, results);
+        if problems.is_empty() { Outcome::AsExpected } else { Outcome::NotAsExpected { problems } }
+    }
+
     async fn steps(&mut self, steps: &[Step]) -> Result<Vec<StepResult>, RunError> {
         let mut results = Vec::new();
         for step in steps {
@@ -247,8 +308,9 @@ impl Flow<'_> {
 
     /// One try of a step with the time limit `left`.
     fn attempt<'b>(&'b self, step: &'b Step, place: &'b str, left: Duration) -> Attempt<'b> {
-        let Self { stage, variant, probers, deeds, apart, .. } = *self;
-        Attempt { stage, variant, step, kept: &self.kept, probers, deeds, apart, place, left }
+        let Self { stage, apart, .. } = *self;
+        let Self { variant, kept, probers, deeds, .. } = self;
+        Attempt { stage, variant, step, kept, probers, deeds, apart, place, left }
     }
 
     /// Finds out why the store refused a signature. This must happen during the run, because it needs the secrets.
@@ -266,7 +328,7 @@ impl Flow<'_> {
     /// The broken link in the chain of web identity, if a token exchange failed.
     async fn broken_link(&self, step: &Step, tried: Option<&Tried>, cause: Option<&Cause>) -> Option<String> {
         let question = tried?.question.as_ref()?;
-        chain::broken_link(self.stage, self.variant, step, question, cause?).await
+        chain::broken_link(self.stage, &self.variant, step, question, cause?).await
     }
 }
 

@@ -20,6 +20,7 @@ mod machine;
 mod own;
 mod probers;
 mod question;
+mod reach;
 mod reached;
 mod readiness;
 mod reset;
@@ -29,6 +30,7 @@ mod settle;
 mod signature;
 mod skipped;
 mod slots;
+pub mod standing;
 mod step;
 mod store;
 mod token;
@@ -54,6 +56,7 @@ use self::limit::Limit;
 pub use self::machine::{Machine, ensure_engine};
 pub use self::skipped::Skips;
 use self::slots::Slots;
+pub use self::standing::Standing;
 use self::verdicts::Verdicts;
 use parallax_engine::{Site, StateDir, reaper};
 use parallax_images::{K3s, Recipes};
@@ -75,6 +78,8 @@ pub struct Options {
     pub provision: bool,
     /// Whether to keep clusters and containers after the run (`--keep`).
     pub keep: bool,
+    /// How the run's only variant stands after its flow; `None` if it does not.
+    pub standing: Option<Standing>,
     /// How many jobs, environments and clusters may run at the same time.
     pub at_once: AtOnce,
     /// Which skips are accepted.

@@ -29,7 +29,7 @@ pub(super) struct Found {
 impl Found {
     /// Reads the contents of the stores, if several variants use the environment.
     pub(super) async fn of(stage: &Stage<'_>) -> Result<Self, RunError> {
-        if stage.scene.plan.variants.len() < 2 {
+        if !stage.several_flows() {
             return Ok(Self::default());
         }
         let looks = stage.scene.stores().map(|(fixture, store)| async move {

@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 pub use crate::clock::unix_ms;
 pub use crate::prober::Prober;
 use parallax_vocab::{Answer, Cause, Probe, Question, Reply, View};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::dial::Dialler;
 use crate::trail::Trail;
@@ -64,6 +65,17 @@ pub async fn resolve(name: &str, limit: Duration) -> Result<Vec<IpAddr>, Cause> 
     }
     let found = names::absolute(&View::default(), name, limit).await?;
     Ok(found.addresses)
+}
+
+/// Connects to `host:port` as somebody with this view of the network does, within `limit`. It is for programs that only
+/// know an HTTP proxy; the connection has no TLS of its own.
+pub async fn connect(
+    view: &View,
+    host: &str,
+    port: u16,
+    limit: Duration,
+) -> Result<impl AsyncRead + AsyncWrite + Unpin, Cause> {
+    Dialler::new(view.clone(), Trail::begin(), Instant::now() + limit).tcp(host, port).await
 }
 
 async fn answer(probe: &Probe, dialler: Dialler) -> Result<Reply, Cause> {

@@ -51,6 +51,7 @@ type Last = Box<dyn FnOnce(&[Event]) -> EventKind + Send>;
 enum Message {
     Said { at_ms: u64, kind: Box<EventKind> },
     Attach(Box<dyn Live>),
+    Reached(Sender<()>),
     End { at_ms: u64, last: Option<Last> },
 }
 
@@ -121,6 +122,11 @@ impl Recorder {
         drop(self.send.send(Message::Attach(live)));
     }
 
+    /// A mark that can be set behind everything that was said so far.
+    pub fn mark(&self) -> Mark {
+        Mark(self.send.clone())
+    }
+
     /// Writes one last event, which is made from all recorded events, and ends the record.
     pub fn finish(mut self, last: impl FnOnce(&[Event]) -> EventKind + Send + 'static) -> Recorded {
         self.end(Some(Box::new(last))).unwrap_or_else(|| Recorded { events: Vec::new(), error: None })
@@ -130,6 +136,20 @@ impl Recorder {
         let thread = self.thread.take()?;
         drop(self.send.send(Message::End { at_ms: millis(self.began.elapsed()), last }));
         thread.join().ok()
+    }
+}
+
+/// Tells when the writer has written and shown everything that was said before.
+#[derive(Clone, Debug)]
+pub struct Mark(Sender<Message>);
+
+impl Mark {
+    /// Blocks until the writer has come to this moment, or has ended.
+    pub fn wait(&self) {
+        let (send, receive) = channel();
+        if self.0.send(Message::Reached(send)).is_ok() {
+            let _ = receive.recv();
+        }
     }
 }
 
@@ -154,6 +174,8 @@ impl Writer {
             match receive.recv_timeout(Duration::from_millis(TICK_MS)) {
                 Ok(Message::Said { at_ms, kind }) => self.take(at_ms, *kind),
                 Ok(Message::Attach(live)) => self.live = Some(live),
+                // Nobody may wait any more.
+                Ok(Message::Reached(waiting)) => drop(waiting.send(())),
                 Ok(Message::End { at_ms, last }) => {
                     if let Some(last) = last {
                         let kind = last(&self.recorded.events);
@@ -275,6 +297,21 @@ mod tests {
         assert_eq!(seen, vec![note("password [redacted]"), progress, note("1 before"), note("closed")]);
         let mode = std::fs::metadata(run.join(RECORD_FILE)).expect("is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_mark_is_reached_when_everything_before_it_was_shown() {
+        let (sink, recorder) = Recorder::unrecorded().expect("starts");
+        let seen = Seen::default();
+        recorder.attach(Box::new(seen.clone()));
+        let mark = recorder.mark();
+        for number in 0..50 {
+            sink.note(number.to_string());
+        }
+        mark.wait();
+        assert_eq!(seen.0.lock().expect("no panic").len(), 50);
+        drop(recorder);
+        mark.wait();
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use parallax_vocab::StepId;
 use parallax_vocab::event::{Failure, Outcome, Problem, StepEnded, Verdict};
 
-use super::evidence;
 use super::summary::{Summary, Variant};
+use super::{evidence, seconds};
 
 /// Explains the failed and blocked steps of each variant that is not as declared. With `all`, it explains those of
 /// every variant. With `only`, it explains those of the scenario, variant or step with that name. Returns `None` if
@@ -79,11 +79,7 @@ fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], w
     };
     heading(text, variant.id.as_str(), ended);
     for step in explained {
-        line(text, 2, &parallax_explain::of_step(step));
-        labelled(text, "place", &step.place);
-        for (label, what) in evidence::lines(step) {
-            labelled(text, label, &what);
-        }
+        text.push_str(&explained_step(step));
     }
     for problem in problems {
         line(text, 2, &problem.sentence);
@@ -93,6 +89,28 @@ fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], w
         failed(text, failure);
     }
     text.push('\n');
+}
+
+/// A step that failed or was blocked: its sentence, its place and its evidence.
+pub fn explained_step(step: &StepEnded) -> String {
+    let mut text = String::new();
+    line(&mut text, 2, &parallax_explain::of_step(step));
+    labelled(&mut text, "place", &step.place);
+    for (label, what) in evidence::lines(step) {
+        labelled(&mut text, label, &what);
+    }
+    text
+}
+
+/// How a step ended, in one line.
+pub fn step_in_a_line(step: &StepEnded) -> String {
+    let verdict = match step.verdict {
+        Verdict::Passed => "ok",
+        Verdict::Failed => "failed",
+        Verdict::Blocked => "blocked",
+    };
+    let from = step.from.as_ref().map(|from| format!("  from {from}")).unwrap_or_default();
+    format!("{verdict:<7}  {}  {}{from}", step.step, seconds(step.took_ms))
 }
 
 fn failed(text: &mut String, failure: &Failure) {

@@ -113,6 +113,19 @@ impl Variant {
         }
     }
 
+    /// Adds the result of a step. In a variant that stands, a step may run again: then its last result counts.
+    fn take(&mut self, step: &StepEnded) {
+        let of_round = |it: &StepEnded| it.course.round.as_ref().map(|round| round.number);
+        let before = self
+            .steps
+            .iter_mut()
+            .find(|it| it.step == step.step && of_round(it) == of_round(step) && it.course.void.is_none());
+        match before {
+            Some(before) => *before = step.clone(),
+            None => self.steps.push(step.clone()),
+        }
+    }
+
     /// The break's name; `None` for the baseline.
     pub fn break_name(&self) -> Option<&str> {
         self.id.as_str().split_once('+').map(|(_, name)| name)
@@ -193,8 +206,13 @@ impl Summary {
                     None => self.setups.push(ended),
                 }
             }
-            EventKind::VariantStarted(started) => self.variant(&started.variant).started = Some(started.clone()),
-            EventKind::StepEnded(step) => self.variant(&step.variant).steps.push((**step).clone()),
+            EventKind::VariantStarted(started) => {
+                let variant = self.variant(&started.variant);
+                variant.started = Some(started.clone());
+                // A variant that stands may run again from its beginning.
+                variant.steps.clear();
+            }
+            EventKind::StepEnded(step) => self.variant(&step.variant).take(step),
             EventKind::VariantEnded(ended) => {
                 let variant = self.variant(&ended.variant);
                 variant.outcome = Some(ended.outcome.clone());

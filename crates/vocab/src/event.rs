@@ -462,4 +462,10 @@ impl Exit {
             Self::Interrupted => 130,
         }
     }
+
+    /// What a process's exit code means; `None` for a code that is none of them.
+    pub fn of_code(code: u8) -> Option<Self> {
+        let all = [Self::AsExpected, Self::NotAsExpected, Self::Usage, Self::Harness, Self::Interrupted];
+        all.into_iter().find(|it| it.code() == code)
+    }
 }

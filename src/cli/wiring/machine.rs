@@ -26,7 +26,7 @@ const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
 /// environment. A missing engine is reported later, where it can be recorded.
 pub fn before_anything(cli: &Cli) -> Result<(), CliError> {
     let needs_engine = match &cli.command {
-        Command::E2e(_) => true,
+        Command::E2e(_) | Command::Hold(_) => true,
         Command::Images(args) => !matches!(args.command, ImagesCommand::List),
         _ => false,
     };
@@ -53,6 +53,7 @@ pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
         k3s: policy(run.options.k3s),
         provision: run.options.provision,
         keep: run.options.keep,
+        standing: run.standing,
         at_once: super::at_once(run.options.at_once),
         skips: run::Skips {
             denied: run.options.deny_skips || is_ci() && !run.options.allow_skips,
@@ -183,20 +184,9 @@ pub async fn gc(sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError
     Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
-/// Removes what `--keep` left: the run with the given id, or the only one.
-pub async fn down(run: Option<String>, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
+/// Removes what `--keep` left of a run.
+pub async fn down(run: RunId, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     let state = StateDir::of_user().map_err(engine_error)?;
-    let standing: Vec<RunId> =
-        state.runs().map_err(engine_error)?.into_iter().filter(|run| state.is_standing(run)).collect();
-    let names = standing.iter().map(RunId::as_str).collect::<Vec<_>>().join(", ");
-    let run = match (run, standing.as_slice()) {
-        (Some(run), _) if standing.iter().any(|it| it.as_str() == run) => RunId::new(run),
-        (Some(run), []) => return Err(CliError::Usage(format!("run {run} does not stand; no run does"))),
-        (Some(run), _) => return Err(CliError::Usage(format!("run {run} does not stand; these do: {names}"))),
-        (None, []) => return Err(CliError::Usage("no run stands".to_owned())),
-        (None, [only]) => only.clone(),
-        (None, _) => return Err(CliError::Usage(format!("several runs stand; name one of them: {names}"))),
-    };
     let engine = connected(&sink, false).await?;
     let swept = engine.sweep(&run, &state.entries(&run), parallax_engine::Unfinished::None).await;
     let remaining = swept.commands();

@@ -6,6 +6,7 @@ mod machine;
 mod past;
 mod prints;
 mod project;
+mod standing;
 mod unchanged;
 
 pub use at_once::at_once;
@@ -17,4 +18,5 @@ pub use machine::{
 pub use past::Past;
 pub use prints::{Prints, prints};
 pub use project::{Listed, Project, arranged, lint, plan};
+pub use standing::{Standing, all_standing, ask, changes, flag, now, open, reload, standing, to_take_down};
 pub use unchanged::{Unchanged, unchanged};

@@ -62,6 +62,12 @@ impl Project {
         listed.collect()
     }
 
+    /// The steps of a variant's flow.
+    pub fn steps(&self, variant: &VariantId) -> Vec<String> {
+        let variants = self.scenarios.iter().flat_map(|it| &it.variants).filter(|it| it.id == *variant);
+        variants.flat_map(|it| &it.scenario.flow).map(|it| it.id.clone()).collect()
+    }
+
     /// The selected variants.
     pub fn select(&self, query: &filter::Query) -> Result<Vec<VariantId>, filter::FilterError> {
         let candidates = self.scenarios.iter().flat_map(|loaded| {
@@ -79,7 +85,7 @@ impl Project {
     }
 }
 
-fn read(root: &Path, paths: &[PathBuf]) -> (Project, Vec<Diagnostic>) {
+pub(super) fn read(root: &Path, paths: &[PathBuf]) -> (Project, Vec<Diagnostic>) {
     let (library, mut diagnostics) = Library::load(root);
     let (mut scenarios, errors) = scenario::load(&library, root, paths);
     diagnostics.extend(errors);

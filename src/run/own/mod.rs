@@ -45,7 +45,7 @@ pub(super) async fn start(
     let cluster = cluster::start(&context.site, plan, &supplied.cluster, before, say).await?;
     let own = cluster.own("register its secrets")?;
     own.secrets().iter().for_each(|secret| context.redactor.register(secret));
-    if context.options.keep {
+    if context.options.keep || context.options.standing.is_some() {
         keep_kubeconfig(context, &plan.name, own);
     }
     Ok(Started { cluster, belongings: beside.belongings })

@@ -14,6 +14,7 @@ mod machine;
 mod standing;
 mod taken_down;
 mod unanswered;
+mod up;
 mod usage;
 mod verdicts;
 mod workload;

@@ -1,7 +1,12 @@
 //! The command line. The comments here are the help that people read.
 
+mod images;
+mod standing;
+
 use std::path::PathBuf;
 
+pub use self::images::{Images, ImagesCommand};
+pub use self::standing::{Down, Exec, Hold, Rerun, Up, Which};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use parallax_language::scenario::Span;
 
@@ -29,6 +34,16 @@ Examples:
 
 The last line on standard output is `N passed, N failed, N skipped`.
 The record and the reports are in target/e2e/RUN; target/e2e/latest is the last run.
+";
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  parallax up presign/presigned-url                   the baseline
+  parallax up presign/presigned-url+no-rewrite        one break
+  parallax up presign/presigned-url --until upload    only the steps up to and including this one
+  parallax status                                     what stands, and how to reach it
+  parallax rerun outside                              one step again
+  parallax down                                       remove it
 ";
 
 /// End-to-end tests for S3 storage in Kubernetes, seen from inside and outside the cluster at once.
@@ -82,9 +97,42 @@ pub enum Command {
         after_long_help = "Examples:\n  parallax images list\n  parallax images fetch\n  parallax images build\n  parallax images build minio --provision"
     )]
     Images(Images),
-    /// Take down what `e2e --keep` left standing.
+    /// Bring one variant up, run its flow, and leave it standing, to look at it and to run its steps again.
+    ///
+    /// Prints how to reach it: lines for kubectl, aws, mc and curl that can be pasted into a shell. A process of its own
+    /// holds the environment until `parallax down`; the other commands find it by themselves.
+    #[command(after_long_help = UP_EXAMPLES)]
+    Up(Up),
+    /// Show what stands, what it does at this moment, and how to reach it.
+    #[command(after_long_help = "Examples:\n  parallax status")]
+    Status,
+    /// Run one step again, or the whole flow, against what `parallax up` left standing.
+    ///
+    /// One step runs as the environment is now, with what the steps before it left. The whole flow begins with an
+    /// environment that is put back: what the flow created is removed first. Exits 0 if what ran is as declared, else 1.
+    #[command(
+        after_long_help = "Examples:\n  parallax rerun\n  parallax rerun outside\n  parallax rerun outside --run r5f09a2c1"
+    )]
+    Rerun(Rerun),
+    /// Run the steps again each time the scenario's file is saved, from the first step that changed.
+    ///
+    /// What changed in the steps applies to what stands. If fixtures or pods changed, that is said: then take it down and
+    /// bring it up again.
+    #[command(after_long_help = "Examples:\n  parallax up presign/presigned-url && parallax watch")]
+    Watch(Which),
+    /// Run a program at a vantage of what stands: in that vantage's own pod, with its environment and its trust.
+    ///
+    /// The program finds the store by `AWS_*` variables, as a `script` step does. Exits as the program does.
+    #[command(
+        after_long_help = "Examples:\n  parallax exec --from app -- aws s3 ls\n  parallax exec --from app -- sh -c 'cat /etc/resolv.conf'"
+    )]
+    Exec(Exec),
+    /// Take down what `up` or `e2e --keep` left standing.
     #[command(after_long_help = "Examples:\n  parallax down\n  parallax down r5f09a2c1")]
     Down(Down),
+    /// Holds a variant that stands. Started by `up`.
+    #[command(hide = true)]
+    Hold(Hold),
     /// Remove what a killed run left behind.
     ///
     /// Finds containers, networks and volumes by the runs' ledgers and by label. Runs that still live are spared, and
@@ -319,64 +367,6 @@ pub struct Plan {
     /// As JSON.
     #[arg(long)]
     pub json: bool,
-}
-
-/// Arguments of `images`.
-#[derive(Clone, Debug, Args)]
-pub struct Images {
-    /// What to do with them.
-    #[command(subcommand)]
-    pub command: ImagesCommand,
-}
-
-/// What to do with images.
-#[derive(Clone, Debug, Subcommand)]
-pub enum ImagesCommand {
-    /// Show each image: reference, digest, recipe, and whether the engine has it.
-    List,
-    /// Obtain what a run of everything needs, each image from the first source that has it: the engine, the cache, a
-    /// registry, its recipe.
-    Fetch {
-        /// Which node image to use.
-        #[arg(long, value_enum, default_value_t = K3s::Auto)]
-        k3s: K3s,
-        /// Whose images.lock and recipes to go by.
-        #[arg(long, value_enum, default_value_t = LockOf::Auto)]
-        lock: LockOf,
-        /// Install and start what is missing, as for `e2e`.
-        #[arg(long)]
-        provision: bool,
-    },
-    /// Remove built images that no present recipe makes, from the engine and from the cache.
-    ///
-    /// Each change of a recipe, or of this program, makes images with new tags; the old ones stay. Images that a container
-    /// uses stay, too, and so do cached files that were used in the last hour. Do not prune while another project's run
-    /// begins.
-    Prune {
-        /// Whose images.lock and recipes to go by.
-        #[arg(long, value_enum, default_value_t = LockOf::Auto)]
-        lock: LockOf,
-    },
-    /// Build images by their recipes; no registry is asked.
-    Build {
-        /// Names as in images/images.lock; without any, all.
-        #[arg(value_name = "NAME")]
-        names: Vec<String>,
-        /// Whose images.lock and recipes to go by.
-        #[arg(long, value_enum, default_value_t = LockOf::Auto)]
-        lock: LockOf,
-        /// Install and start what is missing, as for `e2e`.
-        #[arg(long)]
-        provision: bool,
-    },
-}
-
-/// Arguments of `down`.
-#[derive(Clone, Debug, Args)]
-pub struct Down {
-    /// The run; needed where several stand.
-    #[arg(value_name = "RUN")]
-    pub run: Option<String>,
 }
 
 /// Arguments of `doctor`.

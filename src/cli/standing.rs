@@ -1,0 +1,300 @@
+//! Commands for a variant that stands: `up` brings it up in a process of its own, the others ask that process.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command as Process, Stdio};
+
+use parallax_vocab::event::{Exit, Verdict};
+use parallax_vocab::{Event, EventKind, StepId, inert};
+
+use super::args::{AtOnce, Breaks, E2e, Exec, Hold, Rerun, Selection, Up, Which};
+use super::session::{self, Stands};
+use super::wiring::{self, Project};
+use super::{CliError, choose, printer, signal};
+use crate::run::standing::{Answer, Request};
+use crate::standing::Handle;
+use parallax_record::Log;
+
+/// Brings a variant up in a process of its own, and says how to reach it.
+pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, CliError> {
+    // Mistakes are reported before a process is started.
+    chosen(&Project::load(project)?, args).await?;
+    let run = wiring::fresh_run_id();
+    let mut holder = Holder::start(project, verbose, run.as_str(), args)?;
+    let interrupted = signal::watch(|| printer::word(signal::CLEANING_UP), || {})
+        .map_err(|error| CliError::Harness(format!("failed to listen for signals: {error}")))?;
+    let listening = holder.listening();
+    let stands = async {
+        if !listening.await {
+            return None;
+        }
+        let handle = wiring::standing(Some(run.as_str())).ok()?;
+        // If it ends before it answers, its exit code and its messages say why.
+        let answer = wiring::ask(&handle, Request::Reach, |_| {}).await.ok()?;
+        Some((handle, answer))
+    };
+    let stands = tokio::select! {
+        stands = stands => stands,
+        () = interrupted.cancelled() => {
+            holder.interrupt();
+            None
+        }
+    };
+    let Some((handle, answer)) = stands else { return holder.wait().await };
+    printer::data(&inert(&format!("{}  run {}\n", handle.variant, handle.run)));
+    reached(answer)?;
+    printer::data(
+        "again     parallax rerun [STEP], parallax watch\nlook in   parallax exec --from VANTAGE -- COMMAND\nremove    parallax down\n",
+    );
+    Ok(Exit::AsExpected)
+}
+
+/// The one variant that `up` names.
+async fn chosen(project: &Project, args: &Up) -> Result<choose::Chosen, CliError> {
+    let breaks = if args.variant.contains('+') { Breaks::All } else { Breaks::None };
+    let selection = Selection { filters: vec![args.variant.clone()], breaks, ..Selection::default() };
+    let recipes = wiring::recipes(&project.root, args.lock)?;
+    let out = session::default_out(&project.root);
+    let chosen = choose::choose(project, &selection, (args.k3s, &recipes), &out).await?;
+    let [variant] = chosen.selected.as_slice() else {
+        let all: Vec<&str> = chosen.selected.iter().map(parallax_vocab::VariantId::as_str).collect();
+        return Err(CliError::Usage(format!("one variant stands at a time; name one of {}", all.join(", "))));
+    };
+    if let Some(until) = &args.until {
+        let steps = project.steps(variant);
+        if !steps.contains(until) {
+            let steps = steps.join(", ");
+            return Err(CliError::Usage(format!("{variant} has no step `{until}` of its own; it has {steps}")));
+        }
+    }
+    wiring::check_host_programs(project, &chosen.selected, args.allow_host_programs)?;
+    Ok(chosen)
+}
+
+/// The process that holds the environment.
+struct Holder(Child);
+
+impl Holder {
+    fn start(project: &Path, verbose: u8, run: &str, args: &Up) -> Result<Self, CliError> {
+        let failed =
+            |error| CliError::Harness(format!("failed to start a process that holds the environment: {error}"));
+        let mut command = Process::new(std::env::current_exe().map_err(failed)?);
+        command.arg("--project").arg(project).args((0..verbose).map(|_| "-v"));
+        command.args(["hold", "--id", run, &args.variant]);
+        for (name, value) in [("--k3s", wiring::flag(&args.k3s)), ("--lock", wiring::flag(&args.lock))] {
+            command.args([name, &value]);
+        }
+        if let Some(until) = &args.until {
+            command.args(["--until", until]);
+        }
+        if let Some(out) = &args.out {
+            command.arg("--out").arg(out);
+        }
+        command.args(args.provision.then_some("--provision"));
+        command.args(args.allow_host_programs.then_some("--allow-host-programs"));
+        // A group of its own: Ctrl-C in this terminal must not end what stands, once it stands.
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(failed)?;
+        if let Some(stderr) = child.stderr.take() {
+            std::thread::spawn(move || {
+                BufReader::new(stderr).lines().map_while(Result::ok).for_each(|it| printer::word(&it));
+            });
+        }
+        Ok(Self(child))
+    }
+
+    /// Whether the process can be asked: it says so with its first line. Otherwise it has ended.
+    fn listening(&mut self) -> impl Future<Output = bool> + use<> {
+        let stdout = self.0.stdout.take();
+        let read = tokio::task::spawn_blocking(move || {
+            let line = stdout.and_then(|it| BufReader::new(it).lines().next());
+            matches!(line, Some(Ok(line)) if line == session::LISTENING)
+        });
+        async { read.await.unwrap_or(false) }
+    }
+
+    fn interrupt(&self) {
+        let id = i32::try_from(self.0.id()).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(id) = id {
+            // It may have ended by itself.
+            let _ = rustix::process::kill_process(id, rustix::process::Signal::INT);
+        }
+    }
+
+    /// Waits for the end of the process.
+    async fn wait(mut self) -> Result<Exit, CliError> {
+        let ended = tokio::task::spawn_blocking(move || self.0.wait()).await;
+        let ended = ended.map_err(|error| CliError::Harness(error.to_string()))?;
+        let ended = ended.map_err(|error| CliError::Harness(error.to_string()))?;
+        Ok(ended.code().and_then(|code| u8::try_from(code).ok()).and_then(Exit::of_code).unwrap_or(Exit::Harness))
+    }
+}
+
+/// Holds a variant until it is taken down.
+pub(super) async fn hold(project: &Path, args: Hold, log: &Log) -> Result<Exit, CliError> {
+    let project = Project::load(project)?;
+    let chosen = chosen(&project, &args.up).await?;
+    let recipes = wiring::recipes(&project.root, args.up.lock)?;
+    let Up { variant, until, provision, k3s, lock, allow_host_programs, out } = args.up;
+    let options = E2e {
+        selection: Selection { filters: vec![variant], ..Selection::default() },
+        provision,
+        k3s,
+        lock,
+        allow_host_programs,
+        keep: false,
+        at_once: AtOnce::default(),
+        shuffle: None,
+        require_proof: None,
+        allow_skips: false,
+        deny_skips: true,
+        allow_skip: Vec::new(),
+        seed: None,
+        timeout: None,
+        out,
+    };
+    let stands = Stands { run: parallax_vocab::RunId::new(args.id), until: until.map(StepId::new) };
+    session::run(&project, chosen, recipes, options, log, Some(stands)).await
+}
+
+/// Shows what stands.
+pub(super) async fn status() -> Result<Exit, CliError> {
+    let all = wiring::all_standing()?;
+    if all.is_empty() {
+        printer::data("nothing stands; `parallax up SCENARIO` brings a variant up\n");
+    }
+    for handle in all {
+        let now = wiring::now(&handle).await?;
+        printer::data(&inert(&format!("{}  run {}  {now}\n", handle.variant, handle.run)));
+        printer::data(&inert(&format!(
+            "  project   {}\n  record    {}\n",
+            handle.project.display(),
+            handle.directory.display()
+        )));
+        if now.starts_with("stands") {
+            reached(wiring::ask(&handle, Request::Reach, |_| {}).await?)?;
+        }
+    }
+    Ok(Exit::AsExpected)
+}
+
+/// Runs a step, or the whole flow, again.
+pub(super) async fn rerun(args: &Rerun) -> Result<Exit, CliError> {
+    let handle = wiring::standing(args.of.run.as_deref())?;
+    let request = args.step.as_ref().map_or(Request::Flow, |step| Request::Step(StepId::new(step.clone())));
+    again(&handle, request).await
+}
+
+/// Runs what changed, each time the scenario's folder changes.
+pub(super) async fn watch(args: &Which) -> Result<Exit, CliError> {
+    let handle = wiring::standing(args.run.as_deref())?;
+    let file = handle.project.join(&handle.file);
+    let folder = file.parent().unwrap_or(&handle.project).to_owned();
+    let mut changes = wiring::changes(&folder)?;
+    printer::word(&format!("{}: runs again what changes in {}; Ctrl-C ends", handle.variant, folder.display()));
+    loop {
+        changes = changes.next().await?;
+        match again(&handle, Request::Reload).await {
+            Ok(_) => {}
+            // A mistake in the file: the next save may mend it.
+            Err(error @ CliError::Usage(_)) => printer::error(&error.to_string()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Runs a program at a vantage, and ends as it does.
+pub(super) async fn exec(args: &Exec) -> Result<Exit, CliError> {
+    let handle = wiring::standing(args.of.run.as_deref())?;
+    let request = Request::Run { from: args.from.clone(), argv: args.command.clone() };
+    match wiring::ask(&handle, request, |_| {}).await? {
+        Answer::Program(reply) => {
+            printer::data(&reply.stdout);
+            if !reply.stderr.is_empty() {
+                printer::word(reply.stderr.trim_end());
+            }
+            std::process::exit(reply.exit);
+        }
+        other => unexpected(other),
+    }
+}
+
+/// Takes a variant down: its process removes everything and ends.
+pub(super) async fn down(handle: &Handle) -> Result<Exit, CliError> {
+    let mut ended = None;
+    let answer = wiring::ask(handle, Request::End, |event| {
+        if let EventKind::CleanedUp { removed, remaining, .. } = &event.event {
+            ended = Some((*removed, remaining.clone()));
+        }
+    });
+    let answer = answer.await?;
+    let (Answer::Ends, Some((removed, remaining))) = (&answer, ended) else { return unexpected(answer) };
+    for command in &remaining {
+        printer::word(&inert(&format!("warning: something could not be removed; {command}")));
+    }
+    printer::data(&format!("run {}: {removed} objects removed\n", handle.run));
+    Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
+}
+
+async fn again(handle: &Handle, request: Request) -> Result<Exit, CliError> {
+    let mut ran = false;
+    let answer = wiring::ask(handle, request, |event| {
+        ran |= matches!(event.event, EventKind::StepEnded(_));
+        printer::data(&happened(event));
+    });
+    match answer.await? {
+        Answer::Ran(problems) if problems.is_empty() => {
+            printer::data(if ran { "as declared\n" } else { "no step changed\n" });
+            Ok(Exit::AsExpected)
+        }
+        Answer::Ran(problems) => {
+            for problem in problems {
+                printer::data(&inert(&format!("{}\n  place     {}\n", problem.sentence, problem.place)));
+            }
+            printer::data("NOT as declared\n");
+            Ok(Exit::NotAsExpected)
+        }
+        other => unexpected(other),
+    }
+}
+
+/// An event of a step as a person reads it; empty for all others.
+fn happened(event: &Event) -> String {
+    match &event.event {
+        EventKind::StepEnded(step) if step.verdict == Verdict::Passed => {
+            inert(&format!("  {}\n", parallax_report::explanation::step_in_a_line(step))).into_owned()
+        }
+        EventKind::StepEnded(step) => inert(&format!(
+            "  {}\n{}",
+            parallax_report::explanation::step_in_a_line(step),
+            parallax_report::explanation::explained_step(step)
+        ))
+        .into_owned(),
+        EventKind::Warning { text } => inert(&format!("warning: {text}\n")).into_owned(),
+        _ => String::new(),
+    }
+}
+
+fn reached(answer: Answer) -> Result<(), CliError> {
+    match answer {
+        Answer::Reach(lines) => {
+            let width = lines.iter().map(|(what, _)| what.chars().count()).max().unwrap_or(0);
+            for (what, line) in lines {
+                printer::data(&inert(&format!("  {what:<width$}  {line}\n")));
+            }
+            Ok(())
+        }
+        other => unexpected(other).map(drop),
+    }
+}
+
+fn unexpected(answer: Answer) -> Result<Exit, CliError> {
+    Err(match answer {
+        Answer::No(why) => CliError::Usage(why),
+        Answer::Failed(why) => CliError::Harness(why),
+        Answer::Ran(_) | Answer::Reach(_) | Answer::Program(_) | Answer::Ends => {
+            CliError::Harness("the process that holds the environment answered another question".to_owned())
+        }
+    })
+}

@@ -1,0 +1,137 @@
+//! An HTTP proxy on loopback that sees the network as an outside vantage does.
+//!
+//! It is for a person's own programs: the names of a standing environment exist in the world's name server only, and each
+//! program would have to be told of the ports that the engine published. All programs know `HTTPS_PROXY`.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parallax_vocab::View;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// Time limit for a client's request, and for the connection that it asks for.
+const WITHIN: Duration = Duration::from_secs(15);
+/// The largest head of a request.
+const HEAD_LIMIT: usize = 8 * 1024;
+const NOT_ALLOWED: &[u8] = b"HTTP/1.1 405 Method Not Allowed\r\nAllow: CONNECT\r\nContent-Length: 0\r\n\r\n";
+const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+
+/// A running proxy. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    _running: JoinSet<()>,
+}
+
+impl Proxy {
+    /// Starts a proxy on a free port of loopback.
+    pub async fn start(view: View) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let mut running = JoinSet::new();
+        running.spawn(serve(listener, Arc::new(view)));
+        Ok(Self { address, _running: running })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+async fn serve(listener: TcpListener, view: Arc<View>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((client, _)) => drop(connections.spawn(pass(client, Arc::clone(&view)))),
+                // No descriptor is free, for example. The clients that are served will return some.
+                Err(error) => {
+                    tracing::warn!(%error, "the proxy cannot accept a connection");
+                    // Nothing can be awaited: the kernel does not say when a descriptor is free again.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn pass(mut client: TcpStream, view: Arc<View>) {
+    if let Err(error) = tunnel(&mut client, &view).await {
+        tracing::debug!(%error, "a connection through the proxy ended");
+    }
+}
+
+async fn tunnel(client: &mut TcpStream, view: &View) -> io::Result<()> {
+    let head = tokio::time::timeout(WITHIN, head(client)).await??;
+    let Some((host, port)) = target(&head) else { return client.write_all(NOT_ALLOWED).await };
+    match parallax_probe::connect(view, host, port, WITHIN).await {
+        Ok(mut server) => {
+            client.write_all(ESTABLISHED).await?;
+            copy_bidirectional(client, &mut server).await.map(drop)
+        }
+        Err(cause) => {
+            let body = format!("{cause}\n");
+            let head = format!("HTTP/1.1 502 Bad Gateway\r\nContent-Length: {}\r\n\r\n", body.len());
+            client.write_all((head + &body).as_bytes()).await
+        }
+    }
+}
+
+/// Reads up to the empty line that ends a request's head.
+async fn head(client: &mut TcpStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() == HEAD_LIMIT {
+            return Err(io::Error::other("the head of the request is too long"));
+        }
+        head.push(client.read_u8().await?);
+    }
+    String::from_utf8(head).map_err(io::Error::other)
+}
+
+/// The host and the port that a request asks for.
+fn target(head: &str) -> Option<(&str, u16)> {
+    let (host, port) = head.strip_prefix("CONNECT ")?.split(' ').next()?.rsplit_once(':')?;
+    Some((host.trim_matches(['[', ']']), port.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_tunnel_has_a_target() {
+        assert_eq!(target("CONNECT a.example.com:443 HTTP/1.1\r\n\r\n"), Some(("a.example.com", 443)));
+        assert_eq!(target("CONNECT [::1]:9000 HTTP/1.1\r\n\r\n"), Some(("::1", 9000)));
+        for head in ["GET http://a/ HTTP/1.1\r\n", "CONNECT a HTTP/1.1\r\n", "CONNECT a:x HTTP/1.1\r\n", "", "CONNECT "]
+        {
+            assert_eq!(target(head), None, "{head:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_carries_bytes_and_nothing_else_is_served() {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("listens");
+        let to = server.local_addr().expect("an address");
+        let proxy = Proxy::start(View::default()).await.expect("starts");
+        let mut client = TcpStream::connect(proxy.address()).await.expect("connects");
+        client.write_all(format!("CONNECT {to} HTTP/1.1\r\nHost: x\r\n\r\nhello").as_bytes()).await.expect("asks");
+        let (mut met, _) = server.accept().await.expect("comes");
+        let mut seen = [0; 5];
+        met.read_exact(&mut seen).await.expect("reads");
+        assert_eq!(&seen, b"hello");
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.expect("reads");
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        let mut other = TcpStream::connect(proxy.address()).await.expect("connects");
+        other.write_all(b"GET http://192.0.2.1/ HTTP/1.1\r\n\r\n").await.expect("asks");
+        other.read_exact(&mut answer).await.expect("reads");
+        assert_eq!(&answer, b"HTTP/1.1 405");
+    }
+}

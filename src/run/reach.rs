@@ -1,0 +1,162 @@
+//! How a person reaches an environment that stands: lines that can be pasted into a shell, and the files they name.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use parallax_vocab::question::S3Access;
+
+use super::Context;
+use super::environment::Stage;
+use super::scene::Scene;
+use crate::certs::write_private;
+use crate::probe::Proxy;
+
+/// The lines, and what they need.
+#[derive(Debug)]
+pub(super) struct Reach {
+    /// What each line is for, and the line.
+    pub(super) lines: Vec<(String, String)>,
+    /// Files that hold secrets. They are removed with the environment.
+    secret: Vec<PathBuf>,
+    /// It ends with this.
+    proxy: Option<Proxy>,
+}
+
+impl Reach {
+    /// Only the cluster: for an environment in which something is not ready.
+    pub(super) fn of_cluster(context: &Context, scene: &Scene<'_>) -> Self {
+        let mut reach = Self { lines: Vec::new(), secret: Vec::new(), proxy: None };
+        let kubeconfig = context.options.directory.join(format!("{}.kubeconfig", scene.cluster.name));
+        let namespace = &scene.plan.namespace;
+        reach.line("cluster", format!("kubectl --kubeconfig {} -n {namespace} get pods", shown(&kubeconfig)));
+        reach.secret.push(kubeconfig);
+        reach
+    }
+
+    /// Writes the files, and starts the proxy by which programs of this machine reach the environment's names.
+    pub(super) async fn of(stage: &Stage<'_>) -> Self {
+        let (context, scene) = (stage.context, &stage.scene);
+        let (folder, namespace) = (&context.options.directory, &scene.plan.namespace);
+        let mut reach = Self::of_cluster(context, scene);
+        let proxy = match Proxy::start(scene.outside()).await {
+            Ok(proxy) => proxy,
+            Err(error) => {
+                context.sink.warn(format!("no proxy leads to the environment's names: {error}"));
+                return reach;
+            }
+        };
+        let trust = folder.join(format!("{namespace}-trust.pem"));
+        if let Err(error) = write_private(&trust, stage.outside_trust().join("").as_bytes()) {
+            context.sink.warn(error.to_string());
+            return reach;
+        }
+        for (id, store) in scene.stores().filter(|(_, store)| store.endpoint.starts_with("https://")) {
+            let Ok(access) = scene.access(id, store) else { continue };
+            let file = folder.join(format!("{namespace}-{id}.env"));
+            if let Err(error) = write_private(&file, variables(&access, &trust, &proxy).as_bytes()) {
+                context.sink.warn(error.to_string());
+                continue;
+            }
+            let begin = format!("( . {};", shown(&file));
+            reach.line(&format!("{id}, aws"), format!("{begin} aws s3 ls )"));
+            reach.line(&format!("{id}, mc"), format!("{begin} mc ls store )"));
+            let path = store.buckets.first().map(|bucket| format!("/{bucket}")).unwrap_or_default();
+            let signed = "--aws-sigv4 \"aws:amz:$AWS_REGION:s3\" -u \"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY\"";
+            reach.line(&format!("{id}, curl"), format!("{begin} curl -sS {signed} \"$AWS_ENDPOINT_URL{path}\" )"));
+            reach.secret.push(file);
+        }
+        reach.proxy = Some(proxy);
+        reach
+    }
+
+    fn line(&mut self, what: &str, line: String) {
+        self.lines.push((what.to_owned(), line));
+    }
+}
+
+impl Drop for Reach {
+    fn drop(&mut self) {
+        for file in &self.secret {
+            if let Err(error) = std::fs::remove_file(file) {
+                tracing::warn!(%error, "{} was not removed", file.display());
+            }
+        }
+    }
+}
+
+/// For an environment that is kept: writes its root certificates into the run's folder, and notes the `curl` command
+/// with which a user can send the scenario's requests from outside.
+pub(super) fn keep_authorities(context: &Context, scene: &Scene<'_>) {
+    for (id, issuer) in &scene.environment.certificates.issuers {
+        let path = context.options.directory.join(format!("{}-{id}.pem", scene.plan.namespace));
+        if let Err(error) = write_private(&path, issuer.root_pem().as_bytes()) {
+            context.sink.warn(error.to_string());
+            continue;
+        }
+        let Ok(own) = scene.cluster.own("meet its edge on this machine") else { continue };
+        for edge in &scene.plan.edges {
+            let Some(met) = own.edge_on_this_machine(edge.port) else { continue };
+            context.sink.note(format!(
+                "`curl --cacert {} --connect-to {host}:{}:{} https://{host}` asks from outside",
+                path.display(),
+                edge.port,
+                met,
+                host = edge.host,
+            ));
+        }
+    }
+}
+
+/// The variables by which tools find a store from this machine, as a file for a shell.
+fn variables(access: &S3Access, trust: &Path, proxy: &Proxy) -> String {
+    let (key, secret, trust) = (&access.access_key, access.secret_key.expose(), trust.display().to_string());
+    let with_key = access.endpoint.replacen("://", &format!("://{key}:{secret}@"), 1);
+    let proxy = format!("http://{}", proxy.address());
+    let variables = [
+        ("AWS_ENDPOINT_URL", access.endpoint.as_str()),
+        ("AWS_REGION", &access.region),
+        ("AWS_DEFAULT_REGION", &access.region),
+        ("AWS_ACCESS_KEY_ID", key),
+        ("AWS_SECRET_ACCESS_KEY", secret),
+        ("AWS_CA_BUNDLE", &trust),
+        ("CURL_CA_BUNDLE", &trust),
+        ("SSL_CERT_FILE", &trust),
+        ("MC_HOST_store", &with_key),
+        ("HTTPS_PROXY", &proxy),
+        ("https_proxy", &proxy),
+        ("NO_PROXY", ""),
+        ("no_proxy", ""),
+    ];
+    variables.iter().fold(String::new(), |mut text, (name, value)| {
+        writeln!(text, "export {name}={}", quoted(value)).expect("a String takes every write");
+        text
+    })
+}
+
+fn shown(path: &Path) -> String {
+    quoted(&path.display().to_string())
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_for_a_shell_stays_one_word() {
+        let table =
+            [("", "''"), ("/a/b-c.env", "/a/b-c.env"), ("/a b", "'/a b'"), ("it's", r"'it'\''s'"), ("$x", "'$x'")];
+        for (word, expected) in table {
+            assert_eq!(quoted(word), expected);
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Serves a variant that stands: its environment stays after its flow, and steps run again when another process asks.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parallax_vocab::answer::Reply;
+use parallax_vocab::event::{Outcome, Problem, VariantEnded};
+use parallax_vocab::program::RunReply;
+use parallax_vocab::{EventKind, Question, StepId, millis};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::apart::{Apart, Fresh};
+use super::environment::Stage;
+use super::error::RunError;
+use super::flow::Flow;
+use super::kept::Kept;
+use super::lives::Lives;
+use super::question::{Asking, Asks as _};
+use super::reach::Reach;
+use super::reset::Found;
+use parallax_language::scenario::action::ScriptStep;
+use parallax_language::scenario::template::Template;
+use parallax_plan::VariantPlan;
+
+/// Time limit of a program that `exec` runs.
+const PROGRAM_WITHIN: Duration = Duration::from_mins(10);
+
+/// How a run stands: it has one variant.
+#[derive(Debug)]
+pub struct Standing {
+    /// The last step of the first flow; `None` runs the whole flow.
+    pub until: Option<StepId>,
+    /// What other processes ask for, one after the other.
+    pub asked: Mutex<mpsc::Receiver<Asked>>,
+    /// Reads the scenario's file again.
+    pub reload: Reload,
+}
+
+/// Reads the scenario's file again. The error says why the variant that stands cannot become what the file says now.
+#[derive(Clone)]
+pub struct Reload(pub Arc<dyn Fn() -> Result<VariantPlan, String> + Send + Sync>);
+
+impl std::fmt::Debug for Reload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reload")
+    }
+}
+
+/// A request, and where its answer goes.
+#[derive(Debug)]
+pub struct Asked {
+    /// The request.
+    pub request: Request,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Answer>,
+}
+
+/// What another process asks of a variant that stands.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// How it can be reached.
+    Reach,
+    /// Run the flow again, from its beginning, in an environment that was put back.
+    Flow,
+    /// Run one step again.
+    Step(StepId),
+    /// Read the scenario's file again, and run what changed.
+    Reload,
+    /// Run a program at a vantage.
+    Run {
+        /// The vantage; needed if the scenario has several.
+        from: Option<String>,
+        /// The program and its arguments.
+        argv: Vec<String>,
+    },
+    /// Stop, and remove everything.
+    End,
+}
+
+/// The answer to a request.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Answer {
+    /// Steps have run, and this differs from what the scenario declares.
+    Ran(Vec<Problem>),
+    /// How the variant can be reached: what each line is for, and the line.
+    Reach(Vec<(String, String)>),
+    /// How a program ended.
+    Program(RunReply),
+    /// The run ends.
+    Ends,
+    /// The request cannot be met, and why.
+    No(String),
+    /// The harness or the machine failed.
+    Failed(String),
+}
+
+/// Runs the flow of a variant, and then what other processes ask for, until one of them asks for the end.
+pub(super) async fn serve(
+    stage: &Stage<'_>,
+    standing: &Standing,
+    (lives, found, fresh): (&Lives, &Found, &Fresh),
+) -> Result<(), RunError> {
+    let mut variant = Cow::Borrowed(&stage.scene.plan.variants[0]);
+    let mut asked = standing.asked.lock().await;
+    let reach = Reach::of(stage).await;
+    let mut apart = fresh.first();
+    let mut until = standing.until.as_ref();
+    let mut waiting: Option<oneshot::Sender<Answer>> = None;
+    loop {
+        let mut flow = Flow::begin(stage, variant, lives, &apart);
+        let last = until.take();
+        let outcome = Box::pin(first(&mut flow, last)).await;
+        let outcome = outcome.unwrap_or_else(|error| Outcome::Error { failure: error.failure() });
+        // A part of a flow has no verdict.
+        if last.is_none() {
+            verdict(stage, &flow, outcome.clone());
+        }
+        send(waiting.take(), ran(outcome));
+        let next = loop {
+            // The sender is gone when the session ends.
+            let Some(Asked { request, answer }) = asked.recv().await else { return Ok(()) };
+            let said = match request {
+                Request::Reach => Answer::Reach(reach.lines.clone()),
+                Request::Step(id) => Box::pin(again(&mut flow, &id)).await,
+                Request::Run { from, argv } => Box::pin(program(stage, &flow.variant, from.as_deref(), &argv)).await,
+                Request::Reload => Box::pin(reloaded(&mut flow, standing)).await,
+                Request::Flow => match Box::pin(put_back(stage, &mut flow, found, fresh)).await {
+                    Ok(next) => {
+                        waiting = Some(answer);
+                        break next;
+                    }
+                    Err(error) => Answer::No(format!("the flow cannot run again here: {error}")),
+                },
+                Request::End => {
+                    flow.end_probers().await;
+                    // Only a variant whose whole flow never ran has no verdict yet.
+                    stage.context.verdicts.say(&flow.variant.id, Outcome::Interrupted, flow.took_ms());
+                    send(Some(answer), Answer::Ends);
+                    return Ok(());
+                }
+            };
+            send(Some(answer), said);
+        };
+        variant = Cow::Owned(flow.into_variant());
+        apart = next;
+    }
+}
+
+/// Reports how the whole flow ended. It may run several times; its last verdict counts.
+fn verdict(stage: &Stage<'_>, flow: &Flow<'_>, outcome: Outcome) {
+    let (variant, took_ms) = (flow.variant.id.clone(), flow.took_ms());
+    if !stage.context.verdicts.say(&variant, outcome.clone(), took_ms) {
+        stage.context.sink.say(EventKind::VariantEnded(VariantEnded { variant, outcome, took_ms }));
+    }
+}
+
+/// Answers requests for an environment whose flow cannot run, because something in it did not become ready.
+pub(super) async fn serve_unready(standing: &Standing, reach: &Reach, why: &str) {
+    let mut asked = standing.asked.lock().await;
+    while let Some(Asked { request, answer }) = asked.recv().await {
+        let (said, ends) = match request {
+            Request::Reach => (Answer::Reach(reach.lines.clone()), false),
+            Request::End => (Answer::Ends, true),
+            Request::Flow | Request::Step(_) | Request::Reload | Request::Run { .. } => {
+                (Answer::No(why.to_owned()), false)
+            }
+        };
+        send(Some(answer), said);
+        if ends {
+            return;
+        }
+    }
+}
+
+/// Whoever asked may be gone.
+fn send(to: Option<oneshot::Sender<Answer>>, answer: Answer) {
+    if let Some(to) = to {
+        drop(to.send(answer));
+    }
+}
+
+fn ran(outcome: Outcome) -> Answer {
+    match outcome {
+        Outcome::NotAsExpected { problems } => Answer::Ran(problems),
+        Outcome::Error { failure } => Answer::Failed(failure.what),
+        Outcome::AsExpected | Outcome::Skipped { .. } | Outcome::Interrupted => Answer::Ran(Vec::new()),
+    }
+}
+
+fn said(result: Result<Outcome, RunError>) -> Answer {
+    result.map_or_else(|error| Answer::Failed(error.to_string()), ran)
+}
+
+/// Runs the flow, up to and including the step `until`.
+async fn first(flow: &mut Flow<'_>, until: Option<&StepId>) -> Result<Outcome, RunError> {
+    let steps = flow.variant.variant.scenario.flow.clone();
+    match until.and_then(|until| steps.iter().position(|it| it.id == until.as_str())) {
+        Some(last) => flow.part(&steps[..=last]).await,
+        None => flow.whole().await,
+    }
+}
+
+/// Runs one step again.
+async fn again(flow: &mut Flow<'_>, id: &StepId) -> Answer {
+    let scenario = &flow.variant.variant.scenario;
+    let Some(step) = scenario.flow.iter().find(|it| it.id == id.as_str()).cloned() else {
+        let steps: Vec<&str> = scenario.flow.iter().map(|it| it.id.as_str()).collect();
+        return Answer::No(format!("{} has no step `{id}` of its own; it has {}", flow.variant.id, steps.join(", ")));
+    };
+    said(flow.part(&[step]).await)
+}
+
+/// Takes over what the scenario's file says now, and runs the steps from the first that changed.
+async fn reloaded(flow: &mut Flow<'_>, standing: &Standing) -> Answer {
+    let reload = Arc::clone(&standing.reload.0);
+    // Reading the project's files and planning them is work for a thread of its own.
+    let new = match tokio::task::spawn_blocking(move || reload()).await {
+        Ok(Ok(new)) => new,
+        Ok(Err(why)) => return Answer::No(why),
+        Err(error) => return Answer::Failed(error.to_string()),
+    };
+    let first = first_changed(&flow.variant, &new);
+    let steps = new.variant.scenario.flow[first..].to_vec();
+    flow.variant = Cow::Owned(new);
+    said(flow.part(&steps).await)
+}
+
+/// The index of the first step that is not what it was. Anything else that changed concerns every step.
+fn first_changed(old: &VariantPlan, new: &VariantPlan) -> usize {
+    let without_flow = |plan: &VariantPlan| {
+        let mut value = plan.variant.value.clone();
+        value.as_object_mut().map(|it| it.remove("flow"));
+        value
+    };
+    let declared = |plan: &VariantPlan| (plan.variant.blocks.clone(), format!("{:?}", plan.variant.fails));
+    if without_flow(old) != without_flow(new) || declared(old) != declared(new) {
+        return 0;
+    }
+    let flow = |plan: &VariantPlan| plan.variant.value["flow"].as_array().cloned().unwrap_or_default();
+    let (old, new) = (flow(old), flow(new));
+    new.iter().zip(&old).take_while(|(new, old)| new == old).count()
+}
+
+/// Puts the environment back into the state before its first flow, and says what the next flow may see.
+async fn put_back(stage: &Stage<'_>, flow: &mut Flow<'_>, found: &Found, fresh: &Fresh) -> Result<Apart, RunError> {
+    flow.end_probers().await;
+    found.put_back(stage, &flow.deeds).await?;
+    fresh.next(stage).await
+}
+
+/// Runs a program at a vantage, with the environment variables that a `script` step would have there.
+async fn program(stage: &Stage<'_>, variant: &VariantPlan, from: Option<&str>, argv: &[String]) -> Answer {
+    let vantages = &variant.variant.scenario.vantages;
+    let all = || vantages.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let from = match (from, vantages.len()) {
+        (Some(from), _) if vantages.contains_key(from) => from,
+        (Some(from), _) => return Answer::No(format!("`{from}` is not a vantage; there are {}", all())),
+        (None, 1) => vantages.keys().next().expect("there is one").as_str(),
+        (None, _) => return Answer::No(format!("say from where with --from: {}", all())),
+    };
+    let vantage = &vantages[from];
+    if vantage.image().is_none() && vantage.pod.is_some() {
+        return Answer::No(format!(
+            "`{from}` has no programs: its image contains only the agent; give it one: `image: clients`"
+        ));
+    }
+    let pod = variant.pods.get(from).and_then(|name| stage.scene.plan.pods.get(name));
+    let place = pod.map(|pod| pod.env.clone()).unwrap_or_default();
+    let kept = Kept::default();
+    let asking = Asking { scene: &stage.scene, kept: &kept, token: None, place: &place };
+    let step = ScriptStep {
+        run: argv.iter().map(Template::plain).collect(),
+        env: indexmap::IndexMap::new(),
+        stdin: None,
+        store: stage.scene.store(None).ok().map(|(store, _)| store.to_owned()),
+    };
+    let probe = match step.probe(&asking) {
+        Ok(probe) => probe,
+        Err(why) => return Answer::No(why),
+    };
+    let question = Question { view: stage.scene.view(vantage), deadline_ms: millis(PROGRAM_WITHIN), probe };
+    match stage.vantage(variant, from).ask(question).await {
+        Ok(answer) => match answer.outcome {
+            Ok(Reply::Run(mut reply)) => {
+                // What a program prints may contain what its environment holds.
+                reply.stdout = stage.context.redactor.text(&reply.stdout);
+                reply.stderr = stage.context.redactor.text(&reply.stderr);
+                Answer::Program(reply)
+            }
+            Ok(_) => Answer::Failed("the vantage answered another question".to_owned()),
+            Err(cause) => Answer::Failed(cause.to_string()),
+        },
+        Err(error) => Answer::Failed(error.to_string()),
+    }
+}

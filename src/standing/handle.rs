@@ -1,0 +1,135 @@
+//! The handles on disk.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use parallax_vocab::{RunId, VariantId};
+use serde::{Deserialize, Serialize};
+
+use super::StandingError;
+
+/// What a process says of the variant that it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handle {
+    /// The run.
+    pub run: RunId,
+    /// The variant.
+    pub variant: VariantId,
+    /// The scenario's file.
+    pub file: PathBuf,
+    /// The project's root folder.
+    pub project: PathBuf,
+    /// The run's own folder.
+    pub directory: PathBuf,
+    /// The process.
+    pub process: u32,
+    /// Seconds since 1970.
+    pub since: i64,
+}
+
+/// The folder with the handles of one user.
+#[derive(Clone, Debug)]
+pub struct Handles(PathBuf);
+
+impl Handles {
+    /// The handles below a folder for state, as `parallax_engine::StateDir` names it.
+    pub fn below(state: &Path) -> Self {
+        Self(state.join("standing"))
+    }
+
+    /// The socket of a run.
+    pub(super) fn socket(&self, run: &RunId) -> PathBuf {
+        self.0.join(format!("{run}.sock"))
+    }
+
+    fn file(&self, run: &RunId) -> PathBuf {
+        self.0.join(format!("{run}.json"))
+    }
+
+    /// Creates the folder, for the user alone: whoever can write to a socket can run programs.
+    pub(super) fn create(&self) -> Result<(), StandingError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
+        made.map_err(|source| failed("create", &self.0, source))
+    }
+
+    /// Writes a handle.
+    pub(super) fn keep(&self, handle: &Handle) -> Result<(), StandingError> {
+        let path = self.file(&handle.run);
+        let text = serde_json::to_vec(handle).expect("a handle becomes JSON");
+        fs::write(&path, text).map_err(|source| failed("write", &path, source))
+    }
+
+    /// Removes a handle and its socket.
+    pub(super) fn forget(&self, run: &RunId) {
+        for path in [self.file(run), self.socket(run)] {
+            match fs::remove_file(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => tracing::warn!(%error, "{} was not removed", path.display()),
+            }
+        }
+    }
+
+    /// Every variant that stands, the oldest first. The handles of processes that are gone are removed.
+    pub fn all(&self) -> Result<Vec<Handle>, StandingError> {
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(failed("read", &self.0, source)),
+        };
+        let paths = entries.flatten().map(|it| it.path()).filter(|it| it.extension().is_some_and(|it| it == "json"));
+        let mut handles = Vec::new();
+        for path in paths {
+            // A process may remove its handle at any time.
+            let Some(handle) = fs::read(&path).ok().and_then(|it| serde_json::from_slice::<Handle>(&it).ok()) else {
+                continue;
+            };
+            if UnixStream::connect(self.socket(&handle.run)).is_ok() {
+                handles.push(handle);
+            } else {
+                self.forget(&handle.run);
+            }
+        }
+        handles.sort_by(|a, b| (a.since, a.run.as_str()).cmp(&(b.since, b.run.as_str())));
+        Ok(handles)
+    }
+}
+
+pub(super) fn failed(doing: &'static str, path: &Path, source: std::io::Error) -> StandingError {
+    StandingError::File { doing, path: path.display().to_string(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn only_handles_whose_process_answers_are_listed() {
+        let state = tempfile::tempdir().expect("a folder");
+        let handles = Handles::below(state.path());
+        assert_eq!(handles.all().expect("lists"), []);
+        handles.create().expect("creates");
+        let handle = |run: &str, since| Handle {
+            run: RunId::new(run),
+            variant: "a/b".into(),
+            file: "scenarios/a/b/scenario.yaml".into(),
+            project: "/p".into(),
+            directory: "/p/target/e2e/r1".into(),
+            process: 1,
+            since,
+        };
+        let [old, new, dead] = [handle("r2", 1), handle("r1", 2), handle("r3", 3)];
+        let _open = [&old, &new].map(|it| UnixListener::bind(handles.socket(&it.run)).expect("listens"));
+        drop(UnixListener::bind(handles.socket(&dead.run)).expect("listens"));
+        for it in [&new, &old, &dead] {
+            handles.keep(it).expect("writes");
+        }
+        assert_eq!(handles.all().expect("lists"), [old, new]);
+        assert!(!handles.file(&dead.run).exists() && !handles.socket(&dead.run).exists());
+    }
+}

@@ -1,0 +1,147 @@
+//! A variant that stands: `up`, and the commands that another process gives it, as a person types them.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use super::bench::{Project, lists, no_engine, reserve};
+
+const SCENARIO: &str = r"name: stands
+summary: A store that is used
+fixtures:
+  ca: { use: certificate-authority }
+  store: { use: minio, host: minio.example.com, tls: { issuer: ca }, buckets: [photos] }
+vantages:
+  app: { pod: { trust: [ca] } }
+  host: { outside: { trust: [ca] } }
+flow:
+  - { id: put, from: host, s3: { put: photos/a.txt, body: hello } }
+  - { id: got, from: host, s3: { get: photos/a.txt }, expect: { body: hello } }
+  - { id: missing, from: host, s3: { get: photos/b.txt }, expect: { status: 404 } }
+";
+
+/// Takes down what stands, also if the test fails.
+struct Down<'a>(&'a Project);
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.parallax(&["down"]).output();
+    }
+}
+
+/// The lines that a process writes.
+struct Lines(Receiver<String>);
+
+impl Lines {
+    fn of(from: impl Read + Send + 'static) -> Self {
+        let (send, receive) = channel();
+        std::thread::spawn(move || {
+            BufReader::new(from)
+                .lines()
+                .map_while(Result::ok)
+                .take_while(|line| send.send(line.clone()).is_ok())
+                .count()
+        });
+        Self(receive)
+    }
+
+    /// Waits for a line that contains `part`. Returns the lines up to it.
+    #[track_caller]
+    fn until(&self, part: &str) -> String {
+        let mut text = String::new();
+        while let Ok(line) = self.0.recv_timeout(Duration::from_mins(1)) {
+            text.push_str(&line);
+            text.push('\n');
+            if line.contains(part) {
+                return text;
+            }
+        }
+        panic!("no line with {part:?} came:\n{text}");
+    }
+}
+
+/// Runs a command and asserts its exit code. Returns its standard output.
+#[track_caller]
+fn run(project: &Project, args: &[&str], code: i32) -> String {
+    let ended = project.parallax(args).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(ended.status.code(), Some(code), "{args:?}\n{stderr}\n{stdout}");
+    format!("{stdout}{stderr}")
+}
+
+#[track_caller]
+fn assert_in(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
+    if no_engine() {
+        return;
+    }
+    let _reserved = reserve(1);
+    let project = Project::new();
+    project.scenario("stands", SCENARIO);
+    let before = lists(&[]);
+    assert_in(&run(&project, &["status"], 0), &["nothing stands"]);
+    assert_in(&run(&project, &["rerun"], 2), &["nothing stands; `parallax up SCENARIO` brings a variant up"]);
+    assert_in(&run(&project, &["up", "stands", "--until", "nosuch"], 2), &["it has put, got, missing"]);
+
+    let down = Down(&project);
+    let said = run(&project, &["up", "stands"], 0);
+    assert_in(&said, &["stands  run r", "kubectl --kubeconfig ", "parallax down"]);
+    let status = run(&project, &["status"], 0);
+    assert_in(&status, &["stands; step missing ran last", "aws s3 ls"]);
+
+    // The line for curl works when it is pasted.
+    let curl = status.lines().find_map(|line| line.split_once("store, curl")).unwrap().1.trim();
+    let pasted = Command::new("sh").args(["-c", curl]).output().unwrap();
+    let pasted = format!("{}{}", String::from_utf8_lossy(&pasted.stdout), String::from_utf8_lossy(&pasted.stderr));
+    assert_in(&pasted, &["<Name>photos</Name>", "<Key>a.txt</Key>"]);
+
+    let again = run(&project, &["rerun", "got"], 0);
+    assert_in(&again, &["ok       got", "as declared"]);
+    assert!(!again.contains("put"), "{again}");
+    assert_in(&run(&project, &["rerun"], 0), &["ok       put", "ok       got", "ok       missing", "as declared"]);
+    assert_in(&run(&project, &["rerun", "nosuch"], 2), &["stands has no step `nosuch`", "put, got, missing"]);
+
+    // A program sees the store, and what it prints is redacted.
+    let host = ["exec", "--from", "host", "--", "sh", "-c"];
+    let said = run(&project, &[&host[..], &["echo $AWS_ENDPOINT_URL $AWS_SECRET_ACCESS_KEY; exit 7"]].concat(), 7);
+    assert_in(&said, &["https://minio.example.com [redacted]"]);
+    assert_in(&run(&project, &["exec", "--", "ls"], 2), &["--from: app, host"]);
+    assert_in(&run(&project, &["exec", "--from", "app", "--", "ls"], 2), &["its image contains only the agent"]);
+
+    // A save runs what changed, from the first step that changed, and a mistake does not end the watching.
+    let mut watch = project.parallax(&["watch"]);
+    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let stderr = Lines::of(watch.stderr.take().unwrap());
+    let stdout = Lines::of(watch.stdout.take().unwrap());
+    stderr.until("runs again what changes");
+    let file = "scenarios/stands/scenario.yaml";
+    project.change(file, "status: 404", "status: 200");
+    let changed = stdout.until("NOT as declared");
+    assert_in(&changed, &["failed   missing", "status: expected 200, saw 404"]);
+    assert!(!changed.contains("got"), "{changed}");
+    project.change(file, "expect: { status: 200", "expects: { status: 200");
+    stderr.until("expects");
+    project.change(file, "expects: { status: 200", "expect: { status: 404");
+    assert_in(&stdout.until("as declared"), &["ok       missing"]);
+    project.change(file, "buckets: [photos]", "buckets: [photos, more]");
+    stderr.until("what stands cannot follow");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+
+    assert_in(&run(&project, &["down"], 0), &["objects removed"]);
+    assert_in(&run(&project, &["status"], 0), &["nothing stands"]);
+    std::mem::forget(down);
+    let folder = project.path("target/e2e/latest");
+    let left: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().flatten().map(|it| it.path()).collect();
+    let with = |extension: &str| left.iter().any(|it| it.extension().is_some_and(|it| it == extension));
+    assert!(with("html") && !with("env") && !with("kubeconfig"), "{left:?}");
+    assert_eq!(lists(&[]), before);
+}
