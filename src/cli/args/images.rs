@@ -17,13 +17,13 @@ pub struct Images {
 pub enum ImagesCommand {
     /// Show each image: reference, digest, recipe, and whether the engine has it.
     List,
-    /// Obtain what a run of everything needs, each image from the first source that has it: the engine, the cache, a
-    /// registry, its recipe.
+    /// Obtain the images of all scenarios, each from the first source that has it: the engine, the cache, a registry, its
+    /// recipe.
     Fetch {
         /// Which node image to use.
         #[arg(long, value_enum, default_value_t = K3s::Auto)]
         k3s: K3s,
-        /// Whose images.lock and recipes to go by.
+        /// Which images.lock and recipes to use.
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,
         /// Install and start what is missing, as for `e2e`.
@@ -36,7 +36,7 @@ pub enum ImagesCommand {
     /// uses stay, too, and so do cached files that were used in the last hour. Do not prune while another project's run
     /// begins.
     Prune {
-        /// Whose images.lock and recipes to go by.
+        /// Which images.lock and recipes to use.
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,
     },
@@ -45,7 +45,7 @@ pub enum ImagesCommand {
         /// Names as in images/images.lock; without any, all.
         #[arg(value_name = "NAME")]
         names: Vec<String>,
-        /// Whose images.lock and recipes to go by.
+        /// Which images.lock and recipes to use.
         #[arg(long, value_enum, default_value_t = LockOf::Auto)]
         lock: LockOf,
         /// Install and start what is missing, as for `e2e`.

@@ -54,11 +54,11 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "parallax", version, after_help = EXIT_CODES, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
-    /// Folder that holds `scenarios/`; else the nearest one upwards from here.
+    /// The folder that contains `scenarios/` [default: the nearest one, from the current folder upwards].
     #[arg(long, global = true, value_name = "DIR")]
     pub project: Option<PathBuf>,
-    /// Show what the harness does, on standard error: requests that are repeated, watches that break, what is given up.
-    /// Twice: each request to the apiserver too. A run's `harness.log` has all of it; `RUST_LOG` chooses for both.
+    /// Show what the harness does, on standard error: repeated requests, broken watches, ignored errors. Given twice: also
+    /// each request to the apiserver. The file `harness.log` of a run has all of it. `RUST_LOG` filters both.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// What to do.
@@ -97,68 +97,72 @@ pub enum Command {
         after_long_help = "Examples:\n  parallax images list\n  parallax images fetch\n  parallax images build\n  parallax images build minio --provision"
     )]
     Images(Images),
-    /// Bring one variant up, run its flow, and leave it standing, to look at it and to run its steps again.
+    /// Bring up one variant, run its flow, and keep it running, so that you can look inside and run its steps again.
     ///
-    /// Prints how to reach it: lines for kubectl, aws, mc and curl that can be pasted into a shell. A process of its own
-    /// holds the environment until `parallax down`; the other commands find it by themselves.
+    /// Prints how to reach it: lines for kubectl, aws, mc and curl that you can paste into a shell. A background process
+    /// keeps the environment until `parallax down`. The other commands find it by themselves.
     #[command(after_long_help = UP_EXAMPLES)]
     Up(Up),
-    /// Show what stands, what it does at this moment, and how to reach it.
+    /// Show the variants that `up` keeps running, what each one does at the moment, and how to reach it.
     #[command(after_long_help = "Examples:\n  parallax status")]
     Status,
-    /// Run one step again, or the whole flow, against what `parallax up` left standing.
+    /// Run one step again, or the whole flow, in the environment that `parallax up` keeps running.
     ///
-    /// One step runs as the environment is now, with what the steps before it left. The whole flow begins with an
-    /// environment that is put back: what the flow created is removed first. Exits 0 if what ran is as declared, else 1.
+    /// A step runs in the environment as it is now, with the results of earlier steps. Before the whole flow runs, the
+    /// objects that it created are removed. Exits 0 if the steps that ran are as declared, otherwise 1.
     #[command(
         after_long_help = "Examples:\n  parallax rerun\n  parallax rerun outside\n  parallax rerun outside --run r5f09a2c1"
     )]
     Rerun(Rerun),
     /// Run the steps again each time the scenario's file is saved, from the first step that changed.
     ///
-    /// What changed in the steps applies to what stands. If fixtures or pods changed, that is said: then take it down and
-    /// bring it up again.
+    /// Only changes of steps can be applied. If fixtures, vantages or traits changed, the command says so: then run
+    /// `parallax down` and `parallax up` again.
     #[command(after_long_help = "Examples:\n  parallax up presign/presigned-url && parallax watch")]
     Watch(Which),
-    /// Run a program at a vantage of what stands: in that vantage's own pod, with its environment and its trust.
+    /// Run a program at a vantage of a variant that `up` keeps running: in the vantage's pod, with its environment.
     ///
-    /// The program finds the store by `AWS_*` variables, as a `script` step does. Exits as the program does.
+    /// The program gets the `AWS_*` variables of the store, as a `script` step does. Exits with the program's exit code.
     #[command(
         after_long_help = "Examples:\n  parallax exec --from app -- aws s3 ls\n  parallax exec --from app -- sh -c 'cat /etc/resolv.conf'"
     )]
     Exec(Exec),
-    /// Take down what `up` or `e2e --keep` left standing.
+    /// Remove what `up` or `e2e --keep` keeps running.
     #[command(after_long_help = "Examples:\n  parallax down\n  parallax down r5f09a2c1")]
     Down(Down),
     /// Holds a variant that stands. Started by `up`.
     #[command(hide = true)]
     Hold(Hold),
-    /// Remove what a killed run left behind.
+    /// Remove what killed runs left behind.
     ///
-    /// Finds containers, networks and volumes by the runs' ledgers and by label. Runs that still live are spared, and
-    /// those that `e2e --keep` left standing.
+    /// Finds containers, networks and volumes by the ledgers of runs and by label. It does not touch runs whose process is
+    /// alive, or that `e2e --keep` keeps.
     Gc,
-    /// Say whether a run could work on this machine, and what would hurt.
+    /// Check whether a run can work on this machine, and what may cause problems.
     ///
-    /// Names every program that a run, an image recipe or a test looks for: where it is, what needs it, and what to do
-    /// where it is missing.
+    /// Lists every program that a run, an image recipe or a test looks for: its path, what needs it, and, if it is missing,
+    /// how to install it.
     #[command(
         after_long_help = "Examples:\n  parallax doctor\n  parallax doctor --provision            also install and start an engine (Debian or Ubuntu, as root)\n  parallax doctor --tests --provision    also what this repository's tests need"
     )]
     Doctor(Doctor),
     /// Make the reports of a recorded run again.
     ///
-    /// Prints the summary and writes report.html and junit.xml beside the record. Exits 0 when that worked, however the run ended.
+    /// Prints the summary, and writes report.html and junit.xml into the folder of the record. Exits 0 if that worked, no
+    /// matter how the run ended.
     #[command(
         after_long_help = "Examples:\n  parallax report\n  parallax report target/e2e/r5f09a2c1\n  parallax report record.jsonl --junit out.xml"
     )]
     Report(Report),
     /// Explain why steps failed, from a run's record alone; or what is wrong with a presigned URL, offline.
     ///
-    /// From a record: each step that failed or was blocked in a variant that is not as declared (with --all, or of the
-    /// named variant or step, in every variant), with its sentence and what proves it. Scenario files are not read. From a URL: the host, object, region and time that it is signed for, and hints; its credentials are not
-    /// shown. With --saw and a line of somebody's log: what differs between the URL and the request, and with
-    /// --secret-env a proof that nothing else does.
+    /// For a record: explains each step that failed or was blocked, with its evidence, in the variants that are not as
+    /// declared. With --all, or with the name of a variant or step, also in variants that are as declared. Scenario files
+    /// are not read.
+    ///
+    /// For a URL: shows the host, object, region and time for which it is signed, and hints. Credentials are not shown.
+    /// With --saw and a line of a log: shows the differences between the URL and the request. With --secret-env, proves
+    /// that there is no other difference.
     #[command(
         after_long_help = "Examples:\n  parallax explain                                    the last run\n  parallax explain record.jsonl outside               one step\n  parallax explain target/e2e/r5f09a2c1 presign/presigned-url+expired\n  parallax explain 'https://minio.example.com/photos/a.txt?X-Amz-Algorithm=...'\n  parallax explain URL --saw '10.0.0.1 - - [...] \"GET /s3/photos/a.txt?X-Amz-... HTTP/1.1\" 403 421'\n  mc admin trace -v store | parallax explain URL --saw - --secret-env MINIO_ROOT_PASSWORD"
     )]
@@ -185,54 +189,54 @@ pub struct E2e {
     /// Which variants.
     #[command(flatten)]
     pub selection: Selection,
-    /// Install and start what is missing: a container engine, toolchains for image builds. Debian or Ubuntu, as root;
-    /// each thing done is said.
+    /// Install and start what is missing: a container engine, and toolchains for image builds. This needs Debian or Ubuntu,
+    /// and root. Each installation is reported.
     #[arg(long)]
     pub provision: bool,
     /// Which node image to use.
     #[arg(long, value_enum, default_value_t = K3s::Auto)]
     pub k3s: K3s,
-    /// Whose images.lock and recipes to go by.
+    /// Which images.lock and recipes to use.
     #[arg(long, value_enum, default_value_t = LockOf::Auto)]
     pub lock: LockOf,
-    /// Let scenarios run programs on this machine itself, as the user who runs this: `script` at an `outside` vantage without
-    /// an image. `parallax plan` lists them.
+    /// Allow scenarios to run programs on this machine, under your account: a `script` at an `outside` vantage without an
+    /// image. `parallax plan` lists these programs.
     #[arg(long)]
     pub allow_host_programs: bool,
-    /// Leave everything standing at the end, with a kubeconfig and the authorities' certificates in the run's folder;
-    /// `parallax down` takes it down.
+    /// Remove nothing at the end. The run's folder then has a kubeconfig and the certificates of the authorities. `parallax
+    /// down` removes everything. To look into one variant, use `parallax up`.
     #[arg(long)]
     pub keep: bool,
-    /// How much is under way at once.
+    /// How much runs at the same time.
     #[command(flatten)]
     pub at_once: AtOnce,
-    /// Run environments and variants in a random order, drawn from SEED; without one a fresh seed is taken. It is printed,
-    /// and the same seed gives the same order. Verdicts must not depend on it.
+    /// Run environments and variants in a random order that depends on SEED. Without SEED, a new one is drawn and printed.
+    /// Verdicts must not depend on the order.
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
     pub shuffle: Option<Option<u64>>,
-    /// A matcher that is not shown to be able to fail makes the run red (exit 1): `any`, by a break that turned it red or by an
-    /// answer that was altered in one place and judged again; `faults`, by a break. Judged are scenarios of which the run
-    /// holds the baseline and every break.
+    /// Fail (exit 1) if a matcher is unproven. `any` accepts as proof that a break made the matcher fail, or that it failed
+    /// on an altered answer; `faults` accepts only a break. Only scenarios that run with the baseline and every break are
+    /// checked.
     #[arg(long, value_name = "BY", num_args = 0..=1, require_equals = true, default_missing_value = "any")]
     pub require_proof: Option<ProofBy>,
-    /// Accept a run in which everything was skipped; else it exits 3, for it says nothing.
+    /// Accept a run in which everything was skipped. Without this option it exits 3, because it tested nothing.
     #[arg(long)]
     pub allow_skips: bool,
-    /// A scenario that cannot run here, because an image exists nowhere, makes the run red (exit 3). So it is where `CI` is
-    /// set, unless `--allow-skips`.
+    /// Fail (exit 3) if a scenario cannot run because one of its images exists nowhere. This is the default if `CI` is set,
+    /// unless `--allow-skips` is given.
     #[arg(long, conflicts_with = "allow_skips")]
     pub deny_skips: bool,
-    /// Of this scenario a skip is expected, whatever keeps its images away.
+    /// This scenario may be skipped, for any reason.
     #[arg(long, value_name = "SCENARIO")]
     pub allow_skip: Vec<String>,
-    /// Draw the random moments of repeats from this, instead of from what scenarios say: a run reports its seeds.
+    /// The seed of the random delays in repeats. It overrides the seeds in scenarios. The report shows the seeds of a run.
     #[arg(long, value_name = "SEED")]
     pub seed: Option<u64>,
-    /// How long the whole run may take, for example `30m`. Then it ends as at Ctrl-C: it cleans up, says which variants have
-    /// no verdict, and exits 3.
+    /// Time limit of the whole run, for example `30m`. After it, the run ends as after Ctrl-C: it cleans up and reports which
+    /// variants have no verdict. It exits 3.
     #[arg(long, value_name = "DURATION", value_parser = positive)]
     pub timeout: Option<Span>,
-    /// Where the run's folder with record and reports goes [default: target/e2e in the project].
+    /// The folder in which the run creates its own folder with record and reports [default: target/e2e in the project].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
@@ -240,23 +244,23 @@ pub struct E2e {
 /// Parses a duration that is greater than zero.
 fn positive(text: &str) -> Result<Span, String> {
     let span: Span = text.parse()?;
-    if span.to_duration().is_zero() { Err(format!("`{text}` is no time at all")) } else { Ok(span) }
+    if span.to_duration().is_zero() { Err(format!("`{text}` is not longer than zero")) } else { Ok(span) }
 }
 
-/// How much is under way at once: the same for `e2e` and `plan`.
+/// How much runs at the same time: the same for `e2e` and `plan`.
 #[derive(Clone, Copy, Debug, Default, Args)]
 #[command(next_help_heading = "Load")]
 pub struct AtOnce {
-    /// How many environments (a namespace each) come up at once, on all clusters together, which is what keeps
-    /// processors busy; by default one and a half for each processor, and 8 at most. A node that starts counts as one.
+    /// How many environments (a namespace each) are brought up at the same time, on all clusters together. This is the work
+    /// that needs processors. By default one and a half for each processor, at most 8. A node that starts counts as one.
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
-    /// How many environments stand at once, on all clusters together: one whose steps wait takes memory and no processor.
-    /// By default as many as memory allows, and three for each processor at most.
+    /// The maximum number of environments that exist at the same time, on all clusters together. An environment whose steps
+    /// wait needs memory but no processor. By default as many as memory allows, at most three for each processor.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub environments: Option<u16>,
-    /// How many clusters stand at once; by default two more than there are processors, as far as memory allows. Further ones
-    /// start when others are done.
+    /// The maximum number of clusters that exist at the same time. By default two more than there are processors, if memory
+    /// allows. Further clusters start when others have ended.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub clusters: Option<u16>,
 }
@@ -269,24 +273,25 @@ pub struct Selection {
     /// (`presign/*`), or one break (`presign/presigned-url+no-rewrite`). Without any: everything.
     #[arg(value_name = "FILTER")]
     pub filters: Vec<String>,
-    /// Only scenarios with this label; `!LABEL` leaves those with it out. Several: any of the labels, none of the others.
+    /// Only scenarios with this label; `!LABEL` excludes scenarios with it. With several: any of the labels, and none of the
+    /// excluded ones.
     #[arg(long = "label", value_name = "LABEL")]
     pub labels: Vec<String>,
-    /// Only this break (or pattern) of the scenarios chosen; may be given several times.
+    /// Only this break (or pattern) of the chosen scenarios. It may be given several times.
     #[arg(long = "break", value_name = "NAME", conflicts_with = "breaks")]
     pub only_breaks: Vec<String>,
-    /// Which breaks to run beside the baselines.
+    /// Which breaks to run in addition to the baselines.
     ///
-    /// `changed` leaves out the breaks of a scenario only where there is evidence that it is as it was when they were
-    /// green: in their last run on this machine (the scenario's folder, its fixtures, the recipes and lock entries of its
-    /// images, the program itself and --k3s are all the same, by digest), or else on git's main (no file of the
-    /// scenario, its fixtures, of images/, or of the program where it is built from this project, differs between the
-    /// working tree and where the branch left origin/main, or main; on main itself that says nothing). A break whose
-    /// last run was red counts as changed. Where there is no evidence, it is run. What is left out is said.
+    /// `changed` leaves out the breaks of a scenario if there is evidence that nothing has changed since they were green.
+    /// One kind of evidence is their last run on this machine: the scenario's folder, its fixtures, the recipes and lock
+    /// entries of its images, the program and --k3s are the same, by digest. The other is git: no file of the scenario, of
+    /// its fixtures, of images/ or of the program differs between the working tree and the commit at which the branch left
+    /// origin/main or main; on main itself this is no evidence. A break that was red in its last run counts as changed.
+    /// Without evidence a break runs. The breaks that are left out are reported.
     #[arg(long, value_enum, value_name = "WHICH", default_value_t = Breaks::All)]
     pub breaks: Breaks,
-    /// Only variants that were red in the last run (its record is in target/e2e/latest, or in --out): failed, ended in an
-    /// error, or were never reached.
+    /// Only variants that were red in the last run: they failed, ended with an error, or did not run. The record of the last
+    /// run is in target/e2e/latest, or in --out.
     #[arg(long)]
     pub failed: bool,
 }
@@ -294,11 +299,11 @@ pub struct Selection {
 /// Which breaks are run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Breaks {
-    /// None: baselines only.
+    /// No breaks: baselines only.
     None,
-    /// Those of scenarios that changed since they were green.
+    /// The breaks of scenarios that changed since they were green.
     Changed,
-    /// All.
+    /// All breaks.
     #[default]
     All,
 }
@@ -306,24 +311,24 @@ pub enum Breaks {
 /// Which node image a run uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum K3s {
-    /// The published one where it can be had, else the one built from source; the report says which.
+    /// The published image if it is available, otherwise the one built from source. The report says which.
     #[default]
     Auto,
-    /// The published one; an error where it cannot be had.
+    /// The published image; an error if it is not available.
     Published,
-    /// The one built from source.
+    /// The image built from source.
     Built,
 }
 
-/// Whose images.lock and recipes a run goes by. They name images that run privileged, and tools that run on this machine.
+/// Which images.lock and recipes a run uses. They name images that run privileged, and tools that run on this machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LockOf {
-    /// The project's own where it has them; but where `CI` is set, only if they are the shipped ones.
+    /// Those of the project, if it has any. If `CI` is set, they must be equal to the shipped ones.
     #[default]
     Auto,
-    /// The project's own where it has them: you trust whoever wrote them.
+    /// Those of the project, if it has any. You trust their author.
     Project,
-    /// The shipped ones, whatever the project has.
+    /// The shipped ones, even if the project has others.
     Shipped,
 }
 
@@ -333,7 +338,7 @@ pub struct Lint {
     /// Files or folders, or scenarios by name, path or pattern as for `e2e`; without any, everything.
     #[arg(value_name = "PATH|FILTER")]
     pub paths: Vec<String>,
-    /// Only scenarios with this label, as for `e2e`; what cannot be read has none, and is told whatever its label.
+    /// Only scenarios with this label, as for `e2e`. A scenario that cannot be read is reported with any label.
     #[arg(long = "label", value_name = "LABEL")]
     pub labels: Vec<String>,
     /// Exit 2 if there is a warning, too.
@@ -358,7 +363,7 @@ pub struct Plan {
     /// Which variants.
     #[command(flatten)]
     pub selection: Selection,
-    /// How much is to be under way at once: the expected time depends on it.
+    /// How much runs at the same time. The expected time depends on it.
     #[command(flatten)]
     pub at_once: AtOnce,
     /// In the order of this seed, as for `e2e`.
@@ -372,7 +377,7 @@ pub struct Plan {
 /// Arguments of `doctor`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Doctor {
-    /// Install and start an engine where there is none.
+    /// Install and start a container engine if there is none.
     #[arg(long)]
     pub provision: bool,
     /// Look for the programs that this repository's tests need, too; with --provision, install those that are missing.
@@ -421,12 +426,12 @@ pub struct Explain {
 /// Arguments of `schema` and `docs`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Schema {
-    /// Write nothing; fail where a file is not what would be written.
+    /// Write nothing; fail if a file differs from what would be written.
     #[arg(long)]
     pub check: bool,
 }
 
-/// Arguments of `reaper`: whatever the engine room passes.
+/// Arguments of `reaper`, which the engine crate passes.
 #[derive(Clone, Debug, Args)]
 pub struct Reaper {
     /// Passed through.

@@ -21,13 +21,13 @@ pub struct Up {
     /// Which node image to use.
     #[arg(long, value_enum, default_value_t = K3s::Auto)]
     pub k3s: K3s,
-    /// Whose images.lock and recipes to go by.
+    /// Which images.lock and recipes to use.
     #[arg(long, value_enum, default_value_t = LockOf::Auto)]
     pub lock: LockOf,
     /// Let the scenario run programs on this machine itself, as for `e2e`.
     #[arg(long)]
     pub allow_host_programs: bool,
-    /// Where the run's folder goes [default: target/e2e in the project].
+    /// The folder in which the run creates its own folder [default: target/e2e in the project].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
@@ -46,7 +46,7 @@ pub struct Hold {
 /// Which of the variants that stand.
 #[derive(Clone, Debug, Args)]
 pub struct Which {
-    /// The run; required if several variants stand.
+    /// The run; required if several variants are kept.
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
 }
@@ -79,7 +79,7 @@ pub struct Exec {
 /// Arguments of `down`.
 #[derive(Clone, Debug, Args)]
 pub struct Down {
-    /// The run; required if several stand.
+    /// The run; required if several are kept.
     #[arg(value_name = "RUN")]
     pub run: Option<String>,
 }
