@@ -116,19 +116,23 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
 /// ignores namespaces that the namespace controller has not looked at yet.
 async fn warn_of_blocked_deletions(context: &Context, cluster: &Access, plan: &ClusterPlan) {
     if let Err(reason) = cluster::answers(&cluster.client).await {
-        context.sink.warn(format!("cluster {} cannot be asked whether its namespaces go: {reason}", cluster.name));
+        context
+            .sink
+            .warn(format!("cluster {} did not answer whether its namespaces can be deleted: {reason}", cluster.name));
         return;
     }
     let asked = plan.environments.iter().map(|it| apply::held_by(&cluster.client, &it.namespace));
     let Ok(all) = tokio::time::timeout(HELD_WITHIN, join_all(asked)).await else {
-        context.sink.warn(format!("cluster {} does not say in time whether its namespaces go", cluster.name));
+        context
+            .sink
+            .warn(format!("cluster {} did not answer in time whether its namespaces can be deleted", cluster.name));
         return;
     };
     for (environment, held) in plan.environments.iter().zip(all) {
         match held {
             Ok(held) if held.is_empty() => {}
             Ok(held) => context.sink.warn(format!(
-                "namespace {} does not go, for {}; in a cluster that stays, what sets the finalizer must take it away",
+                "namespace {} cannot be deleted, because {}; in a cluster that stays, the program that sets a finalizer must remove it",
                 environment.namespace,
                 held.join("; ")
             )),

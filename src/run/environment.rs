@@ -389,7 +389,7 @@ async fn stage<'a>(
         let namespace = &scene.plan.namespace;
         context
             .sink
-            .note(format!("store {fixture} in namespace {namespace} has no readiness: nothing waits for it to be whole, and nobody confirms who asks it"));
+            .note(format!("store {fixture} in namespace {namespace} declares no readiness: the run does not wait for it, and no trace confirms who sends it requests"));
     }
     let ready = async {
         let unready = stores_unready(applier, &scene, &stores, declared).await?;

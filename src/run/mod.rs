@@ -162,7 +162,10 @@ async fn with_plan(
     });
     let result = everything(&context, &machine, plan).await;
     if context.options.keep {
-        sink.note(format!("left standing as asked; `parallax down {}` takes it down", context.options.id));
+        sink.note(format!(
+            "nothing was removed, because of --keep; `parallax down {}` removes everything",
+            context.options.id
+        ));
         return result;
     }
     clean_up(&site, sink, context.taken_away.load(Ordering::Relaxed)).await;

@@ -46,7 +46,7 @@ impl Found {
     /// depend on it.
     pub(super) async fn put_back(&self, stage: &Stage<'_>, deeds: &Deeds) -> Result<(), RunError> {
         if let Some(title) = deeds.changed().first() {
-            let what = format!("{title} was there before the flow applied it, and nobody knows what it was");
+            let what = format!("{title} existed before the flow applied it, and its earlier state is unknown");
             return Err(RunError::Left { namespace: stage.scene.plan.namespace.clone(), what });
         }
         delete_created(stage, deeds, |_| true).await?;

@@ -34,7 +34,7 @@ pub(super) fn absent(looked: &Looked) -> Option<Matched> {
 pub(super) fn cause(resource: &str, expect: &Expect, object: &Value) -> Cause {
     let detail = match &expect.object {
         Some(part) => differences(part, object).iter().map(Difference::in_a_line).collect::<Vec<_>>().join("; "),
-        None => "it exists, and was to be absent".to_owned(),
+        None => "it exists, but is declared to be absent".to_owned(),
     };
     Cause::Resource { resource: resource.to_owned(), detail }
 }
@@ -220,7 +220,7 @@ mod tests {
         let there = judge_object("X", Some(&absent), Some(&json!({})));
         assert_eq!(
             there.cause.map(|it| it.to_string()).as_deref(),
-            Some("resource: X: it exists, and was to be absent")
+            Some("resource: X: it exists, but is declared to be absent")
         );
         assert_eq!((there.matchers[0].matcher.as_str(), there.matchers[0].held), ("absent", false));
     }

@@ -43,7 +43,7 @@ pub fn unready(
         problems.push(Problem {
             step: StepId::new(what.clone()),
             place: place(what),
-            sentence: format!("`{what}` was to fail and came: the change does not break it"),
+            sentence: format!("`{what}` was declared to fail, but became ready: the change does not break it"),
             expected: format!("failure with {}", describe(spec)),
             seen: "ready".to_owned(),
         });
@@ -81,7 +81,7 @@ mod tests {
             (&declared, vec![failed("store.deployment", "other words")], vec!["another cause"]),
             (&declared, vec![failed("store.ready", "x")], vec!["does not declare it"]),
             (&declared, vec![as_declared, failed("names.ready", "x")], vec!["does not declare it"]),
-            (&declared, vec![], vec!["was to fail and came"]),
+            (&declared, vec![], vec!["was declared to fail, but became ready"]),
             (&IndexMap::new(), vec![failed("store.ready", "x")], vec!["why"]),
             (&IndexMap::new(), vec![], vec![]),
         ];

@@ -67,14 +67,14 @@ pub fn problems<'a>(
             }
             (Some(_), Verdict::Passed) => {
                 format!(
-                    "`{id}` was to fail and passed: the change does not break it, or the expectation cannot see that it does"
+                    "`{id}` was declared to fail, but it passed: the change does not break it, or the expectation cannot see that it does"
                 )
             }
             (Some(_), Verdict::Blocked) => {
-                format!("`{id}` was to fail and was not reached: a step that it needs failed first")
+                format!("`{id}` was declared to fail, but it was not reached: a step that it needs failed first")
             }
             (None, Verdict::Blocked) if blocks.contains(id) => continue,
-            (None, _) if blocks.contains(id) => format!("`{id}` was to be blocked and was reached"),
+            (None, _) if blocks.contains(id) => format!("`{id}` was declared to be blocked, but it ran"),
             (None, Verdict::Passed) => continue,
             (None, Verdict::Failed) if is_break => {
                 format!("`{id}` failed too, and the break does not declare it: {}", result.sentence)
@@ -122,10 +122,10 @@ mod tests {
         let cases = [
             (Verdict::Failed, Some(cause.clone()), Verdict::Blocked, vec![]),
             (Verdict::Failed, Some(other), Verdict::Blocked, vec!["another cause"]),
-            (Verdict::Passed, None, Verdict::Blocked, vec!["was to fail and passed"]),
-            (Verdict::Blocked, None, Verdict::Blocked, vec!["was to fail and was not reached"]),
-            (Verdict::Failed, Some(cause.clone()), Verdict::Passed, vec!["was to be blocked and was reached"]),
-            (Verdict::Failed, Some(cause.clone()), Verdict::Failed, vec!["was to be blocked and was reached"]),
+            (Verdict::Passed, None, Verdict::Blocked, vec!["was declared to fail, but it passed"]),
+            (Verdict::Blocked, None, Verdict::Blocked, vec!["was declared to fail, but it was not reached"]),
+            (Verdict::Failed, Some(cause.clone()), Verdict::Passed, vec!["was declared to be blocked, but it ran"]),
+            (Verdict::Failed, Some(cause.clone()), Verdict::Failed, vec!["was declared to be blocked, but it ran"]),
         ];
         for (a, a_cause, b, expected) in cases {
             let results = [result("a", a, a_cause), result("b", b, None)];

@@ -71,7 +71,7 @@ pub(super) fn node_ended(context: &Context, plan: &ClusterPlan, error: &RunError
 /// Removes the containers of a finished cluster, so that the next cluster has their memory and disk space: each cluster
 /// has its own unpacked copy of the images. The sweep at the end removes what is left.
 pub(super) async fn stop(context: &Context, cluster: &Access) {
-    let Ok(own) = cluster.own("take it away") else { return };
+    let Ok(own) = cluster.own("remove it") else { return };
     for container in own.containers() {
         match context.site.engine().take_away(container).await {
             Ok(()) => drop(context.taken_away.fetch_add(1, Ordering::Relaxed)),
@@ -84,7 +84,7 @@ pub(super) async fn stop(context: &Context, cluster: &Access) {
 fn keep_kubeconfig(context: &Context, name: &str, own: &Own) {
     let path = context.options.directory.join(format!("{name}.kubeconfig"));
     match write_private(&path, own.kubeconfig().expose().as_bytes()) {
-        Ok(()) => context.sink.note(format!("`kubectl --kubeconfig {}` walks into the cluster", path.display())),
+        Ok(()) => context.sink.note(format!("`kubectl --kubeconfig {}` accesses the cluster", path.display())),
         Err(error) => context.sink.warn(error.to_string()),
     }
 }

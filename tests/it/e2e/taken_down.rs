@@ -54,7 +54,9 @@ fn an_environment_is_removed_while_others_run_and_the_object_that_blocks_it_is_n
         .collect();
     let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
     assert!(
-        warning.starts_with("namespace a-holding does not go, for ConfigMap blocker has finalizer example.com/hold;"),
+        warning.starts_with(
+            "namespace a-holding cannot be deleted, because ConfigMap blocker has finalizer example.com/hold;"
+        ),
         "{warning}"
     );
     assert_eq!(lists(&[&id]), before, "a blocked namespace is removed with its cluster");
