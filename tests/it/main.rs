@@ -6,6 +6,7 @@
 
 mod cli;
 mod e2e;
+mod edge;
 mod engine;
 mod explain;
 mod fuzz;

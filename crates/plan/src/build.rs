@@ -13,8 +13,10 @@ use parallax_language::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery
 use parallax_language::scenario::template::Tree;
 use parallax_language::scenario::{Diagnostic, Loaded, Variant, map_in_parallel};
 
-/// The first node port that the plan assigns. The apiserver's default range is 30000 to 32767.
-const FIRST_NODE_PORT: u16 = 30443;
+/// The first node port that the plan assigns. The apiserver's default range is 30000 to 32767, and it keeps the first 86
+/// for those who name a port: it gives them to other Services only when the rest is used up. A port beyond them may
+/// already belong to a Service of a flow that asked for none.
+const FIRST_NODE_PORT: u16 = 30000;
 /// The limit of environments on one cluster. Each edge needs a node port, and there are 2,300.
 const ENVIRONMENTS_LIMIT: usize = 500;
 /// Placeholder for the namespace of any environment.

@@ -28,6 +28,7 @@ use super::probers::Probers;
 use super::token;
 use parallax_judge::{Judgement, Looked};
 use parallax_language::scenario::Action;
+use parallax_language::scenario::action::Rules as _;
 use parallax_language::scenario::meaning::empty_texts;
 use parallax_language::scenario::model::{Expect, Step, VantageSpec};
 use parallax_language::scenario::parts::Parts;
@@ -133,7 +134,10 @@ impl<'a> Attempt<'a> {
                 probe::run(self, it, token).await
             }
             Action::Script(it) => probe::run(self, it, None).await,
-            Action::Client(it) => probe::run(self, it, None).await,
+            Action::Client(it) => {
+                let token = token::of_step(self, it.token(), None).await?;
+                probe::run(self, it, token).await
+            }
             Action::Replica(it) => probe::run(self, it, None).await,
             Action::Sqlite(it) => database::run(self, &self.fill(it)?).await,
             Action::Resource(it) => cluster::resource(self, &self.fill(it)?).await,

@@ -47,12 +47,12 @@ pub(crate) struct Arguments {
     /// The address of a node, at which HAProxy reaches the node ports
     #[arg(long)]
     node: IpAddr,
-    /// The annotation that lists the ports at which TLS ends
-    #[arg(long)]
-    ports_annotation: String,
-    /// The annotation that names the Secret with the certificate
-    #[arg(long)]
-    secret_annotation: String,
+    /// The annotations that list the ports at which TLS ends; the first that a Service has counts
+    #[arg(long, value_delimiter = ',', required = true)]
+    ports_annotations: Vec<String>,
+    /// The annotations that name the Secret with the certificate, in the same order
+    #[arg(long, value_delimiter = ',', required = true)]
+    secret_annotations: Vec<String>,
     /// When a certificate counts as changed
     #[arg(long, value_enum)]
     reload: Reload,
@@ -209,7 +209,8 @@ impl Controller<'_> {
 
     /// What a Service asks for, or what is wrong with it.
     async fn order(&self, service: &Service) -> Result<Result<Order, String>> {
-        let annotations = (self.arguments.ports_annotation.as_str(), self.arguments.secret_annotation.as_str());
+        let annotations =
+            wanted::spelling(service, &self.arguments.ports_annotations, &self.arguments.secret_annotations);
         let Wanted { ports, secret } = match Wanted::of(service, annotations, &self.arguments.ports) {
             Ok(wanted) => wanted,
             Err(why) => return Ok(Err(why)),
@@ -249,12 +250,12 @@ impl Controller<'_> {
         if let Some(text) = pause.filter(|it| done.paused.as_ref() != Some(it)) {
             let pause_ms =
                 text.parse().with_context(|| format!("{} is not a number: {text}", wanted::PAUSE_ANNOTATION))?;
+            let note = format!("Paused load balancer for {pause_ms} ms");
             done.paused = Some(text);
             self.away(done, Duration::from_millis(pause_ms)).await?;
             for port in &done.open {
                 self.haproxy.open(port.number).await?;
             }
-            let note = format!("Paused load balancer for {pause_ms} ms");
             self.publish(service, ("PausedLoadBalancer", EventType::Normal, &note)).await?;
         }
         self.status(service).await

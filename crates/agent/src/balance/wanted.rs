@@ -25,6 +25,15 @@ pub(super) struct Wanted {
     pub(super) secret: Option<String>,
 }
 
+/// The two annotations of a Service (ports at which TLS ends, Secret) as its cloud spells them: the first pair of which
+/// the Service has one, or else the first pair.
+pub(super) fn spelling<'a>(service: &Service, ports: &'a [String], secrets: &'a [String]) -> (&'a str, &'a str) {
+    let has = |name: &str| service.metadata.annotations.as_ref().is_some_and(|it| it.contains_key(name));
+    let mut all = ports.iter().map(String::as_str).zip(secrets.iter().map(String::as_str));
+    let first = all.clone().next().unwrap_or_default();
+    all.find(|(ports, secret)| has(ports) || has(secret)).unwrap_or(first)
+}
+
 impl Wanted {
     /// Reads the annotations (ports at which TLS ends, Secret) and the ports of a Service. `listening` are the ports that
     /// the balancer can have.
@@ -89,6 +98,21 @@ mod tests {
         let wrong = |text: &str| of(json!({ "ports": text, "secret": "cert" })).expect_err("is refused");
         assert_eq!(wrong("443, x"), "ports: \" x\" is not a port");
         assert_eq!(wrong("8443"), "ports: the Service has no port 8443");
+    }
+
+    #[test]
+    fn the_annotations_that_a_service_has_say_which_cloud_spells_them() {
+        let (ports, secrets) = (["a-ports", "b-ports"].map(str::to_owned), ["a-cert", "b-cert"].map(str::to_owned));
+        for (annotations, expected) in [
+            (json!({}), ("a-ports", "a-cert")),
+            (json!({ "b-ports": "443" }), ("b-ports", "b-cert")),
+            (json!({ "b-cert": "s" }), ("b-ports", "b-cert")),
+            (json!({ "a-cert": "s", "b-ports": "443" }), ("a-ports", "a-cert")),
+        ] {
+            let service = json!({ "metadata": { "annotations": annotations } });
+            let service = serde_json::from_value(service).expect("a Service");
+            assert_eq!(spelling(&service, &ports, &secrets), expected, "{annotations}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The clients that `client` steps can use, what each can do, and the variable that sets its trusted certificates.
 //!
-//! The programs are in `images/clients` and `images/browser`. The linter reports a task that a client cannot do, before
+//! The programs are in `images/clients`, `images/browser` and `images/kubectl`. The linter reports a task that a client cannot do, before
 //! anything starts.
 
 /// A client that applications use.
@@ -16,6 +16,10 @@ pub struct Client {
     pub s3: bool,
     /// Whether it opens URLs.
     pub http: bool,
+    /// Whether it can send a ServiceAccount's token.
+    pub token: bool,
+    /// The image that has its program (images.lock).
+    pub image: &'static str,
     /// An explanation for methods that it cannot sign.
     pub note: &'static str,
 }
@@ -25,16 +29,16 @@ const GET: &[&str] = &["get"];
 
 /// A client that signs and speaks S3.
 const fn s3(name: &'static str, trust_in: &'static str, signs: &'static [&'static str], note: &'static str) -> Client {
-    Client { name, trust_in, signs, s3: true, http: false, note }
+    Client { name, trust_in, signs, s3: true, http: false, token: false, image: "clients", note }
 }
 
 /// A client that opens URLs.
 const fn opener(name: &'static str, trust_in: &'static str) -> Client {
-    Client { name, trust_in, signs: &[], s3: false, http: true, note: "" }
+    Client { name, trust_in, signs: &[], s3: false, http: true, token: false, image: "clients", note: "" }
 }
 
 /// All clients.
-pub const CLIENTS: [Client; 10] = [
+pub const CLIENTS: [Client; 11] = [
     s3("aws-sdk-rust", "SSL_CERT_FILE", ANY, ""),
     s3("aws-cli", "AWS_CA_BUNDLE", GET, "`aws s3 presign` signs GET and nothing else"),
     s3("boto3", "AWS_CA_BUNDLE", ANY, ""),
@@ -46,7 +50,9 @@ pub const CLIENTS: [Client; 10] = [
     opener("curl", "CURL_CA_BUNDLE"),
     opener("reqwest", "SSL_CERT_FILE"),
     // Chromium reads an NSS database. The client's program creates it from the bundle.
-    opener("browser", "PARALLAX_CA_BUNDLE"),
+    Client { image: "browser", ..opener("browser", "PARALLAX_CA_BUNDLE") },
+    // Its kubeconfig has no CA data, so it trusts what its system trusts.
+    Client { image: "kubectl", token: true, ..opener("kubectl", "SSL_CERT_FILE") },
 ];
 
 impl Client {

@@ -4,8 +4,10 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::script::{CLIENTS_IMAGE, variables};
-use super::{HttpStep, Implied, Key, Kinded, Nature, OneOf, PresignStep, Rules, S3Step, Wrong, written_as};
+use super::script::variables;
+use super::{
+    HttpStep, Implied, Key, Kinded, Nature, OneOf, PresignStep, Rules, S3Step, TokenSpec, Wrong, token, written_as,
+};
 use crate::scenario::clients::{CLIENTS, Client};
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::meaning::Judge;
@@ -17,13 +19,14 @@ use crate::scenario::template::{Template, Words};
 const BROWSER: &str = "browser";
 
 /// Run a client that applications use, with exactly one task: `presign`, `s3` or `http`. The vantage's image must
-/// contain the client; the images `clients` and `browser` do.
+/// contain the client; the images `clients`, `browser` and `kubectl` do.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "ClientStep")]
 struct ClientFile {
     /// The client. `aws-sdk-rust`, `aws-cli`, `boto3`, `mc`, `aws-sdk-go-v2`, `aws-sdk-js-v3` and `aws-sdk-java-v2`
-    /// sign and speak S3. `curl`, `reqwest` and `browser` open URLs.
+    /// sign and speak S3. `curl`, `reqwest` and `browser` open URLs. `kubectl` opens URLs of an apiserver (`kubectl get
+    /// --raw`), with a kubeconfig without CA data, and with the `token` of the request.
     #[serde(rename = "use")]
     client: String,
     /// Sign a URL; the step's value is the URL.
@@ -152,6 +155,13 @@ impl Rules for ClientStep {
         matches!(self.task, Task::Presign(_))
     }
 
+    fn token(&self) -> Option<&TokenSpec> {
+        match &self.task {
+            Task::Http(http) => http.token.as_deref(),
+            Task::Presign(_) | Task::S3(_) => None,
+        }
+    }
+
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let Some(client) = Client::named(&self.client) else {
             let known = CLIENTS.iter().map(|it| it.name);
@@ -176,10 +186,9 @@ impl Rules for ClientStep {
         if let Some((id, vantage)) = judge.place()
             && vantage.image().is_none()
         {
-            let image = if client.name == BROWSER { BROWSER } else { CLIENTS_IMAGE };
             let error =
                 judge.error("/from", format!("vantage `{id}` has no image, so it does not contain `{}`", client.name));
-            errors.push(error.fix(judge.image_fix(image)));
+            errors.push(error.fix(judge.image_fix(client.image)));
         }
     }
 }
@@ -214,7 +223,10 @@ impl ClientStep {
             }
             Task::Http(http) => {
                 http.check_at("client/http", judge, errors);
-                for (key, why, fix) in http.beyond_clients() {
+                if client.token && http.token.is_some() {
+                    token::check("client/http", http.token.as_deref(), None, judge, errors);
+                }
+                for (key, why, fix) in http.beyond_clients(client.token) {
                     let error = judge.key_error(&format!("/client/http/{key}"), why.to_owned());
                     errors.push(error.fix(fix));
                 }

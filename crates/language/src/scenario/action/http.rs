@@ -229,8 +229,9 @@ impl Rules for HttpStep {
 }
 
 impl HttpStep {
-    /// The keys of this step that a foreign client does not support: each with the reason and the fix.
-    pub(super) fn beyond_clients(&self) -> Vec<(&'static str, &'static str, &'static str)> {
+    /// The keys of this step that a foreign client does not support: each with the reason and the fix. Few clients send a
+    /// ServiceAccount's token.
+    pub(super) fn beyond_clients(&self, sends_tokens: bool) -> Vec<(&'static str, &'static str, &'static str)> {
         let Self {
             request: _,
             host: _,
@@ -246,7 +247,8 @@ impl HttpStep {
         let proxy = "use an `http` step to test a proxy that changes the path";
         let path = path.is_some().then_some(("path", "a client always sends the path of the URL", proxy));
         let form = self.keys_of_form().map(|key| (key, "a client sends no form", "use an `http` step"));
-        let signs_in = [("token", token.is_some()), ("client-certificate", client_certificate.is_some())];
+        let signs_in =
+            [("token", token.is_some() && !sends_tokens), ("client-certificate", client_certificate.is_some())];
         let signs_in = signs_in.into_iter().filter(|(_, given)| *given);
         let signs_in = signs_in.map(|(key, _)| (key, "a client does not sign in with it", "use an `http` step"));
         path.into_iter().chain(form).chain(signs_in).collect()
