@@ -34,10 +34,23 @@ impl Npm {
         match std::fs::read_to_string(&lock) {
             // Otherwise npm would contact that host instead of the registry that the machine names.
             Ok(text) if text.contains("\"resolved\"") => Err(format!("{LOCK} names a registry's host; {again}")),
-            Ok(_) => Ok(()),
+            Ok(text) => match without_hash(&text) {
+                None => Ok(()),
+                Some(package) => Err(format!("{LOCK} holds no hash (`integrity`) of {package}; {again}")),
+            },
             Err(_) => Err(format!("folder {:?} holds no {LOCK}; {again}", self.folder)),
         }
     }
+}
+
+/// The first package of a lock file that npm would take without comparing a hash. npm itself reports a file that is not
+/// JSON. The entry with the empty name is the project.
+fn without_hash(lock: &str) -> Option<String> {
+    let lock: serde_json::Value = serde_json::from_str(lock).ok()?;
+    let packages = lock["packages"].as_object()?;
+    let unchecked =
+        |(name, package): &(&String, &serde_json::Value)| !name.is_empty() && !package["integrity"].is_string();
+    packages.iter().find(unchecked).map(|(name, _)| name.clone())
 }
 
 /// The files in the layer's folder that the layer is made from: path below the folder, and file.
@@ -121,6 +134,18 @@ mod tests {
         let step = build.step(Path::new("/s/project"));
         assert_eq!(step.shown, "npm ci --omit=dev --ignore-scripts --no-bin-links (in node)");
         assert!(!step.arguments.iter().any(|argument| argument.to_string_lossy().contains("registry")));
+    }
+
+    #[test]
+    fn each_package_of_a_lock_file_has_its_hash() {
+        for (packages, expected) in [
+            (r#""": {}, "node_modules/a": { "integrity": "sha512-x" }"#, None),
+            (r#""": {}, "node_modules/a": { "version": "1" }"#, Some("node_modules/a")),
+            (r#""node_modules/a": { "integrity": null }"#, Some("node_modules/a")),
+        ] {
+            let found = without_hash(&format!(r#"{{ "packages": {{ {packages} }} }}"#));
+            assert_eq!(found.as_deref(), expected, "{packages}");
+        }
     }
 
     #[test]

@@ -192,6 +192,12 @@ mod tests {
     }
 
     #[test]
+    fn a_log_is_altered_to_one_harmless_line_and_to_one_that_is_forbidden() {
+        let altered = |expect| look(expect, &["begin"]).others().len();
+        assert_eq!((altered(json!({"line": "begin"})), altered(json!({"no-line": "x509"}))), (1, 2));
+    }
+
+    #[test]
     fn a_line_is_there_or_it_is_not() {
         for (expect, lines, cause) in [
             (json!({"line": "ready"}), vec!["begin", "all ready", "end"], None),
@@ -210,6 +216,11 @@ mod tests {
                 json!({"line": "begin", "no-line": "x509"}),
                 vec!["begin", "x509: unknown authority", "end"],
                 Some(r#"no-line: expected "x509" in no line, saw in "x509: unknown authority""#),
+            ),
+            (
+                json!({"no-line": "x509"}),
+                vec!["x509: expired", "x509: unknown authority"],
+                Some(r#"no-line: expected "x509" in no line, saw in "x509: expired""#),
             ),
         ] {
             let judged = judged(&look(expect.clone(), &lines), None);

@@ -91,10 +91,42 @@ fn other_files(file: &Path) -> Option<Vec<(String, String)>> {
     let own = walk.filter_entry(|entry| !entry.file_type().is_dir() || !entry.path().join("scenario.yaml").exists());
     for (seen, entry) in own.enumerate() {
         let entry = entry.ok().filter(|_| seen < FILES_LIMIT)?;
-        if entry.file_type().is_file() && entry.path() != file {
+        // A link counts as what it leads to: a file elsewhere in the project belongs to the scenario, too. What is in a
+        // folder elsewhere is not known here.
+        let about = entry.path().metadata().ok()?;
+        if entry.file_type().is_symlink() && about.is_dir() {
+            return None;
+        }
+        if about.is_file() && entry.path() != file {
             let name = entry.path().strip_prefix(folder).ok()?.to_string_lossy().into_owned();
             files.push((name, of_file(entry.path()).ok()?));
         }
     }
     Some(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_link_in_a_scenarios_folder_counts_as_what_it_leads_to() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (own, shared) = (root.path().join("s"), root.path().join("shared"));
+        fs::create_dir_all(&own).expect("made");
+        fs::create_dir_all(&shared).expect("made");
+        let file = own.join("scenario.yaml");
+        fs::write(&file, "name: s").expect("written");
+        fs::write(shared.join("job.yaml"), "one").expect("written");
+        symlink("../shared/job.yaml", own.join("job.yaml")).expect("linked");
+        let before = other_files(&file).expect("readable");
+        assert_eq!(before.len(), 1);
+        fs::write(shared.join("job.yaml"), "two").expect("written");
+        assert_ne!(other_files(&file).expect("readable"), before);
+        symlink("../shared", own.join("all")).expect("linked");
+        assert_eq!(other_files(&file), None);
+    }
 }

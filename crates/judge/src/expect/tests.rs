@@ -12,6 +12,9 @@ fn what_was_found_is_seen_in_a_text_that_is_cut() {
     let quoted = quote_around(&long, "x509");
     assert!(quoted.starts_with("… \"aaa") && quoted.contains("aaa: x509: of nobody, bbb"), "{quoted}");
     assert_eq!(quote_around("brief, with x509", "x509"), "\"brief, with x509\"");
+    // A text that is quoted whole keeps its beginning.
+    let whole = format!("{} x509", "a".repeat(100));
+    assert_eq!(quote_around(&whole, "x509"), format!("\"{whole}\""));
     assert_eq!(quote_around(&long, "aa"), quote(&long));
 }
 
