@@ -57,7 +57,7 @@ pub(crate) fn project() -> TempDir {
 #[test]
 fn each_command_has_help_and_the_main_ones_have_examples_and_exit_codes() {
     let here = tempfile::tempdir().expect("a temporary folder");
-    let table: [(&[&str], &[&str]); 12] = [
+    let table: [(&[&str], &[&str]); 18] = [
         (&["--help"], &["Exit codes:", "130  interrupted", "e2e"]),
         (
             &["e2e", "--help"],
@@ -69,7 +69,13 @@ fn each_command_has_help_and_the_main_ones_have_examples_and_exit_codes() {
         (&["plan", "--help"], &["--json"]),
         (&["images", "--help"], &["list", "build"]),
         (&["images", "build", "--help"], &["--provision"]),
-        (&["gc", "--help"], &["spared"]),
+        (&["gc", "--help"], &["whose process is alive"]),
+        (&["up", "--help"], &["Examples:", "--until", "parallax down"]),
+        (&["rerun", "--help"], &["Examples:", "--run"]),
+        (&["watch", "--help"], &["Examples:"]),
+        (&["exec", "--help"], &["Examples:", "--from"]),
+        (&["status", "--help"], &["Examples:"]),
+        (&["down", "--help"], &["Examples:"]),
         (&["doctor", "--help"], &["--provision"]),
         (&["report", "--help"], &["--junit"]),
         (&["schema", "--help"], &["--check"]),
