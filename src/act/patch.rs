@@ -6,23 +6,27 @@ use serde_json::{Value, json};
 
 use super::{ActError, Done, FIELD_MANAGER};
 
-/// Patches an object and returns the new state. If `json` is a list of operations, it is a JSON patch, else a merge
-/// patch.
+/// Patches an object, or the subresource that is named, and returns the new state. If `json` is set, the change is a list
+/// of operations (a JSON patch), else a merge patch.
 pub async fn patch(
     api: &Api<DynamicObject>,
     title: &str,
     name: &str,
-    change: &Value,
-    json: bool,
+    subresource: Option<&str>,
+    (change, json): (&Value, bool),
 ) -> Result<Done, ActError> {
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let before = api.get(name).await.map_err(ActError::of(title, "get"))?.metadata.resource_version;
-    let patched = if json {
+    let patch = if json {
         let operations = serde_json::from_value(change.clone())
             .map_err(|error| ActError::cause(title, format!("the patch cannot be read: {error}")))?;
-        api.patch(name, &parameters, &Patch::<Value>::Json(operations)).await
+        Patch::Json(operations)
     } else {
-        api.patch(name, &parameters, &Patch::Merge(change)).await
+        Patch::Merge(change)
+    };
+    let patched = match subresource {
+        Some(part) => api.patch_subresource(part, name, &parameters, &patch).await,
+        None => api.patch(name, &parameters, &patch).await,
     };
     let patched = patched.map_err(ActError::of(title, "patch"))?;
     let changed = patched.metadata.resource_version != before;

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::error::ApplyError;
 use super::ready::Awaited;
 use super::{Applier, Declared, Unready, hopeless, objects, ready};
-use crate::certs::{self, Bundle, Issuer, random};
+use crate::certs::{self, Bundle, CertError, Issuer, random};
 use crate::cluster::{Ended, service_account_ready, until};
 use crate::tokens::{Key, TokenError};
 use parallax_language::fixture::{Export, ReadyWhen};
@@ -80,6 +80,9 @@ pub fn prepare(
     };
     let keys = belongings.certificates.leaves.values().map(|leaf| &leaf.key_pem);
     belongings.credentials.values().flat_map(BTreeMap::values).chain(keys).for_each(redact);
+    let issuing = plan.fixtures.values().flat_map(|it| &it.issuing);
+    let issuing = issuing.filter_map(|it| belongings.certificates.issuers.get(&it.authority)).map(Issuer::key_pem);
+    issuing.for_each(|key| redact(&key));
     belongings.signing_keys.values().for_each(|key| redact(&key.private()));
     Ok(belongings)
 }
@@ -139,6 +142,13 @@ async fn apply_all(
         for wanted in &contributions.certificates {
             let leaf = &environment.certificates.leaves[&(id.clone(), wanted.name.clone())];
             manifests.push((objects::tls_secret(&wanted.secret, leaf), format!("certificate {id}.{}", wanted.name)));
+        }
+        for wanted in &contributions.issuing {
+            let place = format!("issuing {id}.{}", wanted.name);
+            let issuer = environment.certificates.issuers.get(&wanted.authority);
+            let issuer = issuer
+                .ok_or_else(|| CertError::NoIssuer { certificate: place.clone(), issuer: wanted.authority.clone() })?;
+            manifests.push((objects::issuing_secret(&wanted.secret, issuer), place));
         }
         for wanted in &contributions.bundles {
             let issuers = &environment.certificates.issuers;

@@ -40,6 +40,17 @@ pub(crate) fn tls_secret(name: &str, leaf: &Leaf) -> Value {
     })
 }
 
+/// A Secret with which a program issues certificates in the name of an authority.
+pub(super) fn issuing_secret(name: &str, issuer: &Issuer) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": { "name": name },
+        "stringData": {
+            "tls.crt": issuer.issuing_pem(), "tls.key": issuer.key_pem().expose(), "ca.crt": issuer.root_pem(),
+        },
+    })
+}
+
 /// A Secret with random credentials. In its files, `$KEY` is replaced by the value of the key.
 pub(super) fn credentials_secret(wanted: &Credentials, values: &BTreeMap<String, Secret>) -> Value {
     let filled = |text: &String| {

@@ -24,7 +24,8 @@ pub struct Names {
     pub events: String,
 }
 
-/// Applies objects of any kind that the cluster has. The kinds are discovered once, when the applier is created.
+/// Applies objects of any kind that the cluster has. The kinds are discovered when the applier is created; a kind that is
+/// missing then is asked for again.
 #[derive(Clone)]
 pub struct Applier {
     client: Client,
@@ -41,11 +42,7 @@ impl std::fmt::Debug for Applier {
 impl Applier {
     /// Discovers the cluster's kinds. `images` maps names of images.lock to references.
     pub async fn new(client: Client, images: BTreeMap<String, String>) -> Result<Self, ApplyError> {
-        let kinds = Discovery::new(client.clone()).run_aggregated().await;
-        let kinds = kinds.map_err(|source| ApplyError::Api {
-            doing: "ask which kinds the cluster has".to_owned(),
-            source: Box::new(source),
-        })?;
+        let kinds = discovered(&client).await?;
         Ok(Self { client, kinds: Arc::new(kinds), images: Arc::new(images) })
     }
 
@@ -118,10 +115,7 @@ impl Applier {
     /// The names of the existing objects of a kind, and the namespace in which their events are recorded; `None` if the
     /// cluster does not have the kind.
     pub async fn names(&self, kind: &str, namespace: &str, which: &Which) -> Result<Option<Names>, ApplyError> {
-        let groups = self.kinds.groups_alphabetical();
-        let Some((resource, capabilities)) = groups.iter().find_map(|group| group.recommended_kind(kind)) else {
-            return Ok(None);
-        };
+        let Some((resource, capabilities)) = self.recommended(kind).await? else { return Ok(None) };
         let api = self.api(&resource, &capabilities, namespace);
         let only = match which {
             Which::Name(name) => ListParams::default().fields(&format!("metadata.name={name}")),
@@ -151,6 +145,15 @@ impl Applier {
         })
     }
 
+    /// Finds a kind by its name alone. If there is none, the kinds are discovered again: a CRD may have added it since.
+    async fn recommended(&self, kind: &str) -> Result<Option<(ApiResource, ApiCapabilities)>, ApplyError> {
+        let of = |kinds: &Discovery| kinds.groups_alphabetical().iter().find_map(|group| group.recommended_kind(kind));
+        if let Some(found) = of(&self.kinds) {
+            return Ok(Some(found));
+        }
+        Ok(of(&discovered(&self.client).await?))
+    }
+
     /// Finds a kind. Kinds that were added after the discovery (by a CRD) are requested individually.
     async fn resolve(&self, gvk: &GroupVersionKind) -> Result<(ApiResource, ApiCapabilities), Box<kube::Error>> {
         match self.kinds.resolve_gvk(gvk) {
@@ -165,6 +168,15 @@ impl Applier {
             Scope::Namespaced => Api::namespaced_with(self.client.clone(), namespace, resource),
         }
     }
+}
+
+/// All kinds of the cluster.
+async fn discovered(client: &Client) -> Result<Discovery, ApplyError> {
+    let kinds = Discovery::new(client.clone()).run_aggregated().await;
+    kinds.map_err(|source| ApplyError::Api {
+        doing: "ask which kinds the cluster has".to_owned(),
+        source: Box::new(source),
+    })
 }
 
 /// An object's title for messages, with its namespace if the kind is namespaced.

@@ -59,7 +59,12 @@ impl Issuer {
         self.intermediate_pem.as_deref().unwrap_or_default()
     }
 
-    /// The private key of a root without an intermediate, as PEM, for a cluster that issues certificates by itself.
+    /// The certificate that issues the leaves and those above it, as PEM, the root last.
+    pub fn issuing_pem(&self) -> String {
+        format!("{}{}", self.chain_pem(), self.root_pem)
+    }
+
+    /// The private key that issues the leaves, as PEM, for a program that issues certificates by itself.
     pub fn key_pem(&self) -> Secret {
         Secret::new(self.signer.key().serialize_pem())
     }

@@ -96,6 +96,24 @@ mod tests {
     }
 
     #[test]
+    fn what_issues_is_the_lowest_certificate_and_its_key() {
+        for (intermediate, length) in [(true, 2), (false, 1)] {
+            let bundle =
+                issue(&fixtures(intermediate, KeyType::EcdsaP256), OffsetDateTime::UNIX_EPOCH).expect("issues");
+            let (issuer, leaf) = (&bundle.issuers["ca"], &bundle.leaves[&("store".to_owned(), "serving".to_owned())]);
+            let pem = issuer.issuing_pem();
+            let chain: Vec<_> = Pem::iter_from_buffer(pem.as_bytes()).map(|pem| pem.expect("PEM")).collect();
+            assert_eq!(chain.len(), length);
+            assert!(pem.ends_with(issuer.root_pem()));
+            let first = chain[0].parse_x509().expect("X.509");
+            let (_, leaf) = X509Certificate::from_der(&leaf.der).expect("X.509");
+            assert_eq!(first.subject(), leaf.issuer());
+            let key = rcgen::KeyPair::from_pem(issuer.key_pem().expose()).expect("a key");
+            assert_eq!(first.public_key().subject_public_key.data.as_ref(), key.public_key_raw());
+        }
+    }
+
+    #[test]
     fn a_self_signed_certificate_is_its_own_root() {
         let mut fixtures = fixtures(true, KeyType::EcdsaP256);
         fixtures.get_mut("ca").expect("there").authorities[0].self_signed = true;

@@ -16,7 +16,7 @@ use super::archive::{self, Content};
 use super::cache::{Cache, Temporary};
 use super::debian::DebianBuild;
 use super::error::ImageError;
-use super::golang::GoBuild;
+use super::golang::{GoBuild, GoFilesBuild};
 use super::java::MavenBuild;
 use super::layer::{self, For, Prepared};
 use super::nodejs::NpmBuild;
@@ -125,6 +125,11 @@ impl<'a> Workshop<'a> {
             Layer::Go(go) => {
                 let program = self.go(image, go, prepared, &temporary, index, progress).await?;
                 vec![tree::Entry::File { path: go.to.clone(), source: program, executable: true }]
+            }
+            Layer::GoFiles(files) => {
+                let program = self.tool(image, Tool::Go).await?;
+                let build = GoFilesBuild { image, files, program: &program, scratch: temporary.path() };
+                build.run(&|line| progress.say(index, "go", line), &self.cancel).await?
             }
             Layer::Pypi(pypi) => {
                 let program = self.tool(image, Tool::Pip).await?;

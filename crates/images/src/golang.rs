@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::archive::architecture;
 use super::error::ImageError;
 use super::process::Step;
-use super::recipe::Go;
+use super::recipe::{Go, GoFiles, check_folder, check_path};
+use super::tree::{self, Entry};
 
 /// Limit of one build. A build of Kubernetes without a cache takes about ten minutes on one core, and several times
 /// that on a slow machine.
@@ -20,6 +21,60 @@ const BUILD_LIMIT: Duration = Duration::from_mins(40);
 const NOTHING: &str = "nothing.invalid";
 /// Limit of the download of one module.
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
+
+impl Go {
+    /// Checks the layer. The error is a sentence about what is wrong.
+    pub(super) fn check(&self, folder: &Path) -> Result<(), String> {
+        check_path(&self.to)?;
+        match (&self.module, &self.install) {
+            (Some(_), Some(_)) | (None, None) => {
+                return Err("a go layer has either `module` (a folder) or `install` (package@version)".to_owned());
+            }
+            (Some(module), None) => {
+                if self.sum.is_some() || self.of.is_some() {
+                    return Err("`sum` and `of` belong to `install`; a module beside the recipe has its go.sum".into());
+                }
+                check_folder(folder, module, Some("go.mod"))?;
+            }
+            (None, Some(install)) => {
+                check_pinned(install, self.sum.as_deref(), &self.module_of_install())?;
+            }
+        }
+        let one_word = |flag: &&String| flag.contains('\'');
+        match self.ldflags.iter().find(one_word) {
+            Some(flag) => Err(format!("linker flag {flag:?} has a quote, which cannot be passed on")),
+            None => Ok(()),
+        }
+    }
+
+    /// `module@version` of `install`.
+    fn module_of_install(&self) -> String {
+        let install = self.install.as_deref().unwrap_or_default();
+        let (package, version) = install.split_once('@').unwrap_or((install, ""));
+        format!("{}@{version}", self.of.as_deref().unwrap_or(package))
+    }
+}
+
+impl GoFiles {
+    /// Checks the layer. The error is a sentence about what is wrong.
+    pub(super) fn check(&self) -> Result<(), String> {
+        check_pinned(&self.module, Some(&self.sum), &self.module)?;
+        check_path(&self.from)?;
+        check_path(&self.to)
+    }
+}
+
+/// Checks that a published package has a version, and its module a sum.
+fn check_pinned(package: &str, sum: Option<&str>, module: &str) -> Result<(), String> {
+    let version = package.split_once('@').map(|(_, version)| version).unwrap_or_default();
+    if !version.starts_with('v') {
+        return Err(format!("{package:?} does not pin a version: package@v1.2.3"));
+    }
+    if !sum.is_some_and(|sum| sum.starts_with("h1:")) {
+        return Err(format!("`sum` is missing: the Sum that `go mod download -json {module}` prints"));
+    }
+    Ok(())
+}
 
 /// One build.
 pub(super) struct GoBuild<'a> {
@@ -56,7 +111,9 @@ impl GoBuild<'_> {
                 .await?;
             return Ok(program);
         }
-        self.check_sum(say, cancel).await?;
+        let (module, sum) = (self.go.module_of_install(), self.go.sum.as_deref().unwrap_or_default());
+        let of = Download { image: self.image, module: &module, sum, program: self.program, scratch: self.scratch };
+        of.run(self.environment(), say, cancel).await?;
         let install = self.go.install.as_deref().unwrap_or_default();
         self.step(&["install", "-v"], install, None, None).run(say, cancel).await?;
         let mut built = fs::read_dir(&out).map_err(ImageError::cache("list", &out))?.flatten();
@@ -114,18 +171,11 @@ impl GoBuild<'_> {
     }
 
     fn environment(&self) -> Vec<(&'static str, OsString)> {
-        vec![
+        let mut variables = environment();
+        variables.extend([
             ("CGO_ENABLED", "0".into()),
             ("GOOS", "linux".into()),
             ("GOARCH", architecture().into()),
-            ("GOWORK", "off".into()),
-            ("GO111MODULE", "on".into()),
-            // The user's settings of these variables would change what is built, or which sources are trusted. An empty
-            // value would not override the setting in Go's own file. Where modules come from is still set by the
-            // machine.
-            ("GOFLAGS", "-buildvcs=false".into()),
-            ("GOINSECURE", NOTHING.into()),
-            ("GONOSUMDB", NOTHING.into()),
             // The oldest processors, which are Go's own defaults: an image also runs on another machine.
             ("GOAMD64", "v1".into()),
             ("GOARM64", "v8.0".into()),
@@ -134,32 +184,87 @@ impl GoBuild<'_> {
             // A compiler runs for seconds only, so below the memory limit garbage collection costs more than it gains.
             ("GOGC", "off".into()),
             ("GOMEMLIMIT", memory_limit(memory_bytes(), self.jobs).to_string().into()),
-        ]
+        ]);
+        variables
     }
+}
 
-    /// Downloads the module and compares its sum with the one that the recipe pins, before anything is compiled.
-    async fn check_sum(
+/// The files of a folder of one module.
+pub(super) struct GoFilesBuild<'a> {
+    /// The image that it is for.
+    pub(super) image: &'a str,
+    /// The layer.
+    pub(super) files: &'a GoFiles,
+    /// The `go` program.
+    pub(super) program: &'a Path,
+    /// A scratch folder for this build only. The caller removes it.
+    pub(super) scratch: &'a Path,
+}
+
+impl GoFilesBuild<'_> {
+    /// Fetches the module and returns the layer's entries.
+    pub(super) async fn run(
         &self,
         say: &(dyn Fn(&str) + Send + Sync),
         cancel: &CancellationToken,
-    ) -> Result<(), ImageError> {
+    ) -> Result<Vec<Entry>, ImageError> {
+        let GoFiles { module, sum, from, to } = self.files;
+        let download = Download { image: self.image, module, sum, program: self.program, scratch: self.scratch };
+        let folder = download.run(environment(), say, cancel).await?.join(from);
+        entries(&folder, to).map_err(ImageError::cache("read", &folder))
+    }
+}
+
+/// The files of a folder, as entries below another one. An empty folder is an error: nothing could have been meant by it.
+fn entries(folder: &Path, to: &str) -> std::io::Result<Vec<Entry>> {
+    let files = tree::files_below(folder)?;
+    if files.is_empty() {
+        return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "the folder holds no files"));
+    }
+    let entry =
+        |(path, source): (String, PathBuf)| Entry::File { path: format!("{to}/{path}"), source, executable: false };
+    Ok(files.into_iter().map(entry).collect())
+}
+
+/// The download of one published module.
+struct Download<'a> {
+    image: &'a str,
+    /// `module@version`.
+    module: &'a str,
+    /// `h1:…` of the module.
+    sum: &'a str,
+    program: &'a Path,
+    scratch: &'a Path,
+}
+
+impl Download<'_> {
+    /// Downloads the module, and compares its sum with the one that the recipe pins before anything of it is used.
+    /// Returns the module's folder, which is read-only.
+    async fn run(
+        &self,
+        environment: Vec<(&'static str, OsString)>,
+        say: &(dyn Fn(&str) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<PathBuf, ImageError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Downloaded {
             #[serde(default)]
             sum: String,
             #[serde(default)]
+            dir: PathBuf,
+            #[serde(default)]
             error: Option<String>,
         }
-        let module = self.go.module_of_install();
+        let module = self.module;
         let shown = format!("go mod download -json {module}");
         let step = Step {
             image: self.image,
             title: shown.clone(),
             shown: shown.clone(),
             program: self.program.to_owned(),
-            arguments: ["mod", "download", "-json", &module].map(OsString::from).into(),
-            environment: self.environment(),
+            arguments: ["mod", "download", "-json", module].map(OsString::from).into(),
+            environment,
             folder: Some(self.scratch.to_owned()),
             output: None,
             limit: DOWNLOAD_LIMIT,
@@ -171,11 +276,11 @@ impl GoBuild<'_> {
         let json: String = json.cloned().chain(["}".to_owned()]).collect();
         let downloaded: Option<Downloaded> = serde_json::from_str(&json).ok();
         match downloaded {
-            Some(Downloaded { error: None, sum }) if Some(&sum) == self.go.sum.as_ref() => Ok(()),
-            Some(Downloaded { error: None, sum }) => Err(ImageError::Sum {
+            Some(Downloaded { error: None, sum, dir }) if sum == self.sum => Ok(dir),
+            Some(Downloaded { error: None, sum, .. }) => Err(ImageError::Sum {
                 image: self.image.to_owned(),
-                module,
-                pinned: self.go.sum.clone().unwrap_or_default(),
+                module: module.to_owned(),
+                pinned: self.sum.to_owned(),
                 seen: sum,
             }),
             other => Err(ImageError::Step {
@@ -186,6 +291,20 @@ impl GoBuild<'_> {
             }),
         }
     }
+}
+
+/// The settings under which every `go` command runs.
+fn environment() -> Vec<(&'static str, OsString)> {
+    vec![
+        ("GOWORK", "off".into()),
+        ("GO111MODULE", "on".into()),
+        // The user's settings of these variables would change what is built, or which sources are trusted. An empty
+        // value would not override the setting in Go's own file. Where modules come from is still set by the
+        // machine.
+        ("GOFLAGS", "-buildvcs=false".into()),
+        ("GOINSECURE", NOTHING.into()),
+        ("GONOSUMDB", NOTHING.into()),
+    ]
 }
 
 /// The memory in bytes that one compiler may use before it collects garbage. Two builds with `jobs` compilers each
@@ -226,6 +345,21 @@ mod tests {
             assert_eq!(memory_limit(machine, jobs), limit, "{machine} {jobs}");
         }
         assert!(memory_bytes() > GIB / 8, "{}", memory_bytes());
+    }
+
+    #[test]
+    fn the_files_of_a_module_go_below_one_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let none = entries(folder.path(), "kinds").expect_err("nothing there").to_string();
+        assert!(none.contains("holds no files"), "{none}");
+        std::fs::create_dir(folder.path().join("more")).expect("made");
+        for path in ["b.yaml", "more/a.yaml"] {
+            std::fs::write(folder.path().join(path), "x").expect("written");
+        }
+        let paths: Vec<_> =
+            entries(folder.path(), "kinds").expect("read").iter().map(|it| it.path().to_owned()).collect();
+        assert_eq!(paths, ["kinds/b.yaml", "kinds/more/a.yaml"]);
+        assert!(entries(&folder.path().join("nowhere"), "kinds").is_err());
     }
 
     #[test]

@@ -136,7 +136,7 @@ fn hash(layer: &Layer, recipe: &Recipe, binaries: &Path, image: &str) -> Result<
                 fields.add("content", digest::of_file(&file).map_err(unreadable(&file))?.as_bytes());
             }
         }
-        Layer::Links(_) | Layer::Directories(_) => {}
+        Layer::GoFiles(_) | Layer::Links(_) | Layer::Directories(_) => {}
     }
     // The recipe as a whole decides whether `bin/x` is written to `usr/bin/x`.
     if !matches!(layer, Layer::Debian(_)) && recipe.merged_usr() {
@@ -152,7 +152,9 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 /// The entries of a layer that needs no tool; `None` for a layer that needs one.
 pub(super) fn entries(layer: &Layer, recipe: &Recipe, binaries: &Path) -> std::io::Result<Option<Vec<Entry>>> {
     Ok(Some(match layer {
-        Layer::Debian(_) | Layer::Go(_) | Layer::Pypi(_) | Layer::Npm(_) | Layer::Maven(_) => return Ok(None),
+        Layer::Debian(_) | Layer::Go(_) | Layer::GoFiles(_) | Layer::Pypi(_) | Layer::Npm(_) | Layer::Maven(_) => {
+            return Ok(None);
+        }
         Layer::Cargo(cargo) => {
             vec![Entry::File { path: cargo.to.clone(), source: binaries.join(&cargo.binary), executable: true }]
         }

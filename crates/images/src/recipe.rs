@@ -33,6 +33,8 @@ pub enum Layer {
     Debian(Debian),
     /// A program built by the Go toolchain.
     Go(Go),
+    /// Files of a published Go module.
+    GoFiles(GoFiles),
     /// A static program of this workspace.
     Cargo(Cargo),
     /// Wheels of a Python package index.
@@ -113,6 +115,20 @@ pub struct Go {
     /// Linker flags in addition to `-s -w`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ldflags: Vec<String>,
+}
+
+/// The files of one folder of a published Go module, such as the manifests that belong to a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GoFiles {
+    /// `module@version`.
+    pub module: String,
+    /// `h1:…` of the module. It is checked before a file is used.
+    pub sum: String,
+    /// The folder in the module.
+    pub from: String,
+    /// The folder in the image.
+    pub to: String,
 }
 
 /// A static program of this workspace, built by the caller.
@@ -229,6 +245,7 @@ impl Layer {
         match self {
             Self::Debian(_) => "debian",
             Self::Go(_) => "go",
+            Self::GoFiles(_) => "go-files",
             Self::Cargo(_) => "cargo",
             Self::Pypi(_) => "pypi",
             Self::Npm(_) => "npm",
@@ -243,6 +260,7 @@ impl Layer {
         match self {
             Self::Debian(debian) => debian.check(index),
             Self::Go(go) => go.check(folder),
+            Self::GoFiles(files) => files.check(),
             Self::Cargo(cargo) => {
                 check_name("package", &cargo.package)?;
                 check_name("binary", &cargo.binary)?;
@@ -278,45 +296,6 @@ impl Debian {
                 Err(format!("{package:?} is not the name of a Debian package"))
             }
         })
-    }
-}
-
-impl Go {
-    fn check(&self, folder: &Path) -> Result<(), String> {
-        check_path(&self.to)?;
-        match (&self.module, &self.install) {
-            (Some(_), Some(_)) | (None, None) => {
-                return Err("a go layer has either `module` (a folder) or `install` (package@version)".to_owned());
-            }
-            (Some(module), None) => {
-                if self.sum.is_some() || self.of.is_some() {
-                    return Err("`sum` and `of` belong to `install`; a module beside the recipe has its go.sum".into());
-                }
-                check_folder(folder, module, Some("go.mod"))?;
-            }
-            (None, Some(install)) => {
-                let version = install.split_once('@').map(|(_, version)| version).unwrap_or_default();
-                if !version.starts_with('v') {
-                    return Err(format!("{install:?} does not pin a version: package@v1.2.3"));
-                }
-                if !self.sum.as_ref().is_some_and(|sum| sum.starts_with("h1:")) {
-                    let module = self.module_of_install();
-                    return Err(format!("`sum` is missing: the Sum that `go mod download -json {module}` prints"));
-                }
-            }
-        }
-        let one_word = |flag: &&String| flag.contains('\'');
-        match self.ldflags.iter().find(one_word) {
-            Some(flag) => Err(format!("linker flag {flag:?} has a quote, which cannot be passed on")),
-            None => Ok(()),
-        }
-    }
-
-    /// `module@version` of `install`.
-    pub(super) fn module_of_install(&self) -> String {
-        let install = self.install.as_deref().unwrap_or_default();
-        let (package, version) = install.split_once('@').unwrap_or((install, ""));
-        format!("{}@{version}", self.of.as_deref().unwrap_or(package))
     }
 }
 
@@ -411,6 +390,18 @@ mod tests {
                 "layers: [{ go: { install: x/y/z@v1.0.0, of: x/y, to: a } }]".to_owned(),
                 "`sum` is missing: the Sum that `go mod download -json x/y@v1.0.0` prints",
             ),
+            (
+                "layers: [{ go-files: { module: x/y, sum: 'h1:x', from: a, to: b } }]".to_owned(),
+                "\"x/y\" does not pin a version",
+            ),
+            (
+                "layers: [{ go-files: { module: x/y@v1.0.0, sum: '', from: a, to: b } }]".to_owned(),
+                "`sum` is missing: the Sum that `go mod download -json x/y@v1.0.0` prints",
+            ),
+            (
+                "layers: [{ go-files: { module: x/y@v1.0.0, sum: 'h1:x', from: ../a, to: b } }]".to_owned(),
+                "\"../a\" is not a path",
+            ),
             ("layers: [{ cargo: { package: p, binary: b, to: /bin/b } }]".to_owned(), "\"/bin/b\" is not a path"),
             ("layers: [{ pypi: { packages: {}, to: a } }]".to_owned(), "a pypi layer has no packages"),
             ("layers: [{ pypi: { packages: { boto3: [] }, to: a } }]".to_owned(), "\"boto3\" is not name==version"),
@@ -456,6 +447,7 @@ layers:
   - debian: { suite: trixie, packages: [containerd, g++] }
   - go: { module: kube, to: usr/local/bin/kube, tags: [providerless], ldflags: [-X, a.b=c] }
   - go: { install: x/y@v1.0.0, sum: 'h1:abc=', to: y }
+  - go-files: { module: x/y@v1.0.0, sum: 'h1:abc=', from: deploy/crds, to: kinds }
   - cargo: { package: parallax-node, binary: parallax-node, to: bin/k3s }
   - pypi: { packages: { a==1.0.post1: ['SHA'] }, to: lib, programs: { a/b: usr/bin/b } }
   - npm: { folder: node, to: opt/clients }
@@ -467,7 +459,7 @@ config: { entrypoint: [/bin/k3s], cmd: [server], env: { PATH: /bin }, workdir: /
 ";
         let recipe = Recipe::parse(folder.path(), &text.replace("SHA", SHA)).expect("valid");
         let kinds: Vec<_> = recipe.layers.iter().map(|layer| layer.value.kind()).collect();
-        let all = ["debian", "go", "go", "cargo", "pypi", "npm", "maven", "links", "files", "directories"];
+        let all = ["debian", "go", "go", "go-files", "cargo", "pypi", "npm", "maven", "links", "files", "directories"];
         assert_eq!(kinds, all);
         assert!(recipe.merged_usr());
     }

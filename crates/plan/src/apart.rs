@@ -68,7 +68,11 @@ fn fixture_objects(library: &Library, cache: &ExpansionCache, loaded: &Loaded) -
     let made = fixtures.values().flat_map(|it| {
         let certificates = it.certificates.iter().map(|it| of_kind("Secret", &it.secret));
         let credentials = it.credentials.iter().map(|it| of_kind("Secret", &it.secret));
-        certificates.chain(credentials).chain(it.bundles.iter().map(|it| of_kind("ConfigMap", &it.config_map)))
+        let issuing = it.issuing.iter().map(|it| of_kind("Secret", &it.secret));
+        certificates
+            .chain(credentials)
+            .chain(issuing)
+            .chain(it.bundles.iter().map(|it| of_kind("ConfigMap", &it.config_map)))
     });
     objects.chain(made).collect()
 }

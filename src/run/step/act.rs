@@ -14,7 +14,7 @@ use parallax_judge::Judgement;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{
     self, ApplyStep, Changes, DeleteStep, EndStep, KillStep, PatchStep, RestartStep, RotateStep, ScaleStep, StartStep,
-    Step,
+    Step, Subresource,
 };
 use parallax_language::scenario::parts::Parts;
 use parallax_language::scenario::target::Which;
@@ -83,7 +83,8 @@ impl Acts for PatchStep {
             Changes::Merge(merge) => (merge.value().clone(), false),
             Changes::Json(operations) => (operations.iter().map(Tree::value).cloned().collect(), true),
         };
-        Ok(act::patch(&api, &title, &self.name, &change, json).await?)
+        let part = self.subresource.map(Subresource::name);
+        Ok(act::patch(&api, &title, &self.name, part, (&change, json)).await?)
     }
 }
 

@@ -56,7 +56,7 @@ pub use self::kill::{KillStep, Signal};
 pub use self::log::LogStep;
 pub use self::measure::MeasureStep;
 pub use self::nature::{Effect, Nature};
-pub use self::patch::{Changes, PatchStep};
+pub use self::patch::{Changes, PatchStep, Subresource};
 pub use self::presign::PresignStep;
 pub use self::prober::ProberStep;
 pub use self::repeat::{After, Placed, ROUND, Random, RepeatStep, placed};

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Kinded, Nature, OneOf, Rules, Wrong, written_as};
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::meaning::Judge;
-use crate::scenario::parts::{Parts, See, below, parts};
+use crate::scenario::parts::{Parts, See, below, no_parts, parts};
 use crate::scenario::template::{Template, Tree, Words};
 
 /// Change fields of one Kubernetes object, with `merge` or with `json`.
@@ -24,6 +24,9 @@ struct PatchFile {
     /// The namespace of the object. The default is the variant's namespace.
     #[serde(default)]
     namespace: Option<Template>,
+    /// The part of the object that is changed. The API server ignores changes to a part that the patch does not name.
+    #[serde(default)]
+    subresource: Option<Subresource>,
     /// A JSON merge patch (RFC 7396) with the fields to change. `null` removes a field. A list replaces the whole list.
     #[serde(default)]
     merge: Option<Tree>,
@@ -44,8 +47,27 @@ pub struct PatchStep {
     pub name: Template,
     /// The namespace of the object. The default is the variant's namespace.
     pub namespace: Option<Template>,
+    /// The part of the object that is changed; by default, everything but the parts that are called subresources.
+    pub subresource: Option<Subresource>,
     /// The changes.
     pub changes: Changes,
+}
+
+/// A part of an object that is changed apart from the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subresource {
+    /// What controllers write: `status`.
+    Status,
+}
+
+impl Subresource {
+    /// Its name in the URL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+        }
+    }
 }
 
 /// The changes of a patch.
@@ -62,7 +84,8 @@ const OPERATIONS: [(&str, bool); 6] =
     [("add", true), ("remove", false), ("replace", true), ("move", false), ("copy", false), ("test", true)];
 
 written_as!(PatchStep, PatchFile);
-parts!(PatchStep { api_version, kind, name, namespace, changes as "" });
+no_parts!(Subresource);
+parts!(PatchStep { api_version, kind, name, namespace, subresource, changes as "" });
 
 impl Parts for Changes {
     fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
@@ -84,9 +107,9 @@ impl TryFrom<PatchFile> for PatchStep {
     type Error = String;
 
     fn try_from(file: PatchFile) -> Result<Self, String> {
-        let PatchFile { api_version, kind, name, namespace, merge, json } = file;
+        let PatchFile { api_version, kind, name, namespace, subresource, merge, json } = file;
         let changes = merge.map(Changes::Merge).or(json.map(Changes::Json)).ok_or("`patch` has no change")?;
-        Ok(Self { api_version, kind, name, namespace, changes })
+        Ok(Self { api_version, kind, name, namespace, subresource, changes })
     }
 }
 

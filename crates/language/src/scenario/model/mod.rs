@@ -28,7 +28,7 @@ pub use super::action::{
     FiguresStep, HttpStep, JwtStep, Key, Keyed, KillStep, LogStep, MeasureStep, Method, Operation, PatchStep, Placed,
     PresignStep, ProberStep, Probing, ROUND, Random, RepeatStep, ReplicaStep, ResourceStep, RestartStep, RotateStep,
     S3Step, STS_AUDIENCE, ScaleStep, ScriptStep, SessionToken, Signal, Signer, SqliteStep, StartStep, Step, StsStep,
-    Task, TlsStep, TokenSpec, Workload, placed,
+    Subresource, Task, TlsStep, TokenSpec, Workload, placed,
 };
 
 /// The name of the cluster's own certificate authority, which signs the apiserver's certificate. No fixture may have

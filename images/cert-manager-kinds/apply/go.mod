@@ -1,0 +1,3 @@
+module apply
+
+go 1.24.0
