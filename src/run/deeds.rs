@@ -11,8 +11,7 @@ use parallax_language::scenario::Action;
 use parallax_language::scenario::model::Workload;
 use parallax_language::scenario::target::Which;
 use parallax_language::scenario::template::{Template, Tree};
-use parallax_vocab::program::ClientTask;
-use parallax_vocab::question::{Probe, S3Operation};
+use parallax_vocab::question::Probe;
 
 /// Kinds of objects that run programs.
 const RUN: [&str; 7] = ["Pod", "Deployment", "StatefulSet", "ReplicaSet", "DaemonSet", "Job", "CronJob"];
@@ -55,7 +54,7 @@ impl Deeds {
 
     /// Records a question before it is asked.
     pub(super) fn asks(&self, probe: &Probe) {
-        if may_write(probe) {
+        if probe.may_write() {
             self.done().wrote = true;
         }
     }
@@ -136,34 +135,6 @@ fn selects(selector: &str, pod: &Pod) -> bool {
     })
 }
 
-/// Whether a question may change the contents of a store. A program is assumed to do so, because its effects are
-/// unknown.
-fn may_write(probe: &Probe) -> bool {
-    let by_s3 = |operation: &S3Operation| match operation {
-        S3Operation::Get { .. } | S3Operation::Head { .. } | S3Operation::List { .. } | S3Operation::Survey { .. } => {
-            false
-        }
-        S3Operation::CreateBucket { .. }
-        | S3Operation::PutBucketPolicy { .. }
-        | S3Operation::Put { .. }
-        | S3Operation::Delete { .. }
-        | S3Operation::CreateUpload { .. }
-        | S3Operation::CompleteUpload { .. } => true,
-    };
-    let by_http = |method: &str| !matches!(method, "GET" | "HEAD" | "OPTIONS");
-    match probe {
-        Probe::S3(s3) => by_s3(&s3.operation),
-        Probe::Http(http) => by_http(&http.method),
-        Probe::Client(client) => match &client.task {
-            ClientTask::Presign(_) => false,
-            ClientTask::S3(s3) => by_s3(&s3.operation),
-            ClientTask::Http(http) => by_http(&http.method),
-        },
-        Probe::Run(_) => true,
-        Probe::Dns(_) | Probe::Tls(_) | Probe::Presign(_) | Probe::Sts(_) | Probe::Jwt(_) => false,
-    }
-}
-
 fn acted_on(action: &Action, own: &str) -> Vec<Acted> {
     let acted = |namespace: Option<&str>, kind: &str, which: Which| Acted {
         namespace: namespace.unwrap_or(own).to_owned(),
@@ -196,7 +167,28 @@ fn acted_on(action: &Action, own: &str) -> Vec<Acted> {
             };
             it.objects.iter().filter_map(of_object).collect()
         }
-        _ => Vec::new(),
+        // A node is no object with pods, and a new certificate ends no pod.
+        Action::Start(_)
+        | Action::Rotate(_)
+        | Action::Dns(_)
+        | Action::Tls(_)
+        | Action::Http(_)
+        | Action::S3(_)
+        | Action::Presign(_)
+        | Action::Sts(_)
+        | Action::Jwt(_)
+        | Action::Script(_)
+        | Action::Client(_)
+        | Action::Sqlite(_)
+        | Action::Replica(_)
+        | Action::Resource(_)
+        | Action::Log(_)
+        | Action::Event(_)
+        | Action::Background(_)
+        | Action::Prober(_)
+        | Action::Repeat(_)
+        | Action::Measure(_)
+        | Action::Figures(_) => Vec::new(),
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use futures::future::{join_all, try_join_all};
 use futures::stream::FuturesUnordered;
-use parallax_vocab::answer::Reply;
 use parallax_vocab::event::{Failure, Outcome, Witness};
 use parallax_vocab::question::{DnsQuestion, Probe, View};
 use parallax_vocab::{Answer, Secret, WitnessKind, millis};
@@ -137,14 +136,8 @@ impl Stage<'_> {
         answer: &Answer,
         within: Duration,
     ) -> Option<Witness> {
-        let (id, refused) = match answer.reply()? {
-            Reply::S3(s3) => (s3.request_id.clone()?, s3.status >= 400),
-            // The query of an STS request may contain a token, so the request itself is not recorded.
-            Reply::Sts(sts) => (sts.request_id.clone()?, false),
-            Reply::Http(http) => (http.headers.get("x-amz-request-id")?.clone(), http.status >= 400),
-            _ => return None,
-        };
-        let id = id.as_str();
+        let reply = answer.reply()?;
+        let (id, refused) = (reply.request_id()?, reply.is_refusal_to_show());
         let began = Duration::from_millis(answer.evidence.started_unix_ms);
         let asked =
             self.witnesses.iter().map(|(store, witness)| async move { (store.as_str(), witness.of(id, within).await) });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use parallax_vocab::Secret;
 use parallax_vocab::answer::{Reply, StsReply, TemporaryCredentials};
-use parallax_vocab::question::{JwtQuestion, Probe, StsQuestion, TokenSource};
+use parallax_vocab::question::{Probe, TokenSource};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -66,11 +66,7 @@ impl Kept {
                 collected.entry(name.clone()).or_default().push(value.clone());
             }
         }
-        if let Some(
-            Probe::Sts(StsQuestion { token: TokenSource::Value(token), .. })
-            | Probe::Jwt(JwtQuestion { token: TokenSource::Value(token), .. }),
-        ) = tried.question.as_ref().map(|it| &it.probe)
-        {
+        if let Some(TokenSource::Value(token)) = tried.question.as_ref().and_then(|it| it.probe.token()) {
             self.tokens.insert(step.id.clone(), token.clone());
         }
         let Some(answer) = &tried.answer else { return };

@@ -8,7 +8,6 @@ use parallax_vocab::{Cause, millis};
 
 use super::error::RunError;
 use super::step::{Attempt, Tried, act_within};
-use parallax_language::scenario::Action;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{CauseSpec, Step};
 
@@ -73,7 +72,7 @@ impl Row {
 /// without `eventually`. Otherwise a slow machine could fail a step with a short `eventually`. This does not apply to
 /// steps that wait within their try.
 fn longest(step: &Step, left: Duration, is_first: bool) -> Duration {
-    let waits = step.nature().is_act() || matches!(step.action, Action::Log(_) | Action::Event(_));
+    let waits = step.nature().is_act() || step.action.follows();
     if is_first && !waits { left.max(STEP_WITHIN) } else { left }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use parallax_vocab::answer::{PresignReply, Reply};
+use parallax_vocab::answer::PresignReply;
 use parallax_vocab::event::{Arrived, Witness};
 use parallax_vocab::question::{PresignQuestion, Probe, S3Access, S3Operation, S3Question};
 use parallax_vocab::signature::{SeenBy, SignatureFinding};
@@ -57,11 +57,7 @@ pub(super) fn case(
     witness: Option<&Witness>,
     presigned: &Presigned,
 ) -> Option<Known> {
-    let error = match answer.reply()? {
-        Reply::Http(http) => http.s3_error.as_ref()?,
-        Reply::S3(s3) => s3.error.as_ref()?,
-        _ => return None,
-    };
+    let error = answer.reply()?.s3_error()?;
     let refused = CODES.contains(&error.code.as_str()) || error.message.contains(UNSIGNED_HEADERS);
     let arrived = witness.and_then(|it| it.request.as_ref());
     if !refused {
@@ -89,7 +85,14 @@ pub(super) fn case(
             })
         }
         Probe::S3(s3) => of_operation(scene, s3, arrived?),
-        _ => None,
+        // A foreign client signs by rules of its own. The others sign nothing.
+        Probe::Client(_)
+        | Probe::Run(_)
+        | Probe::Dns(_)
+        | Probe::Tls(_)
+        | Probe::Presign(_)
+        | Probe::Sts(_)
+        | Probe::Jwt(_) => None,
     }
 }
 

@@ -41,20 +41,21 @@ fn said(cause: &Cause) -> String {
 
 /// The declared cause in words.
 pub fn describe(spec: &CauseSpec) -> String {
+    let CauseSpec { dns, connect, tls, status, s3, sts, mismatch, resource, exit, client, message } = spec;
     let mut words = Vec::new();
-    if let Some(dns) = &spec.dns {
+    if let Some(dns) = dns {
         words.push(format!("dns: {}", dns.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")));
     }
-    words.extend(spec.connect.map(|it| format!("connect: {it}")));
-    words.extend(spec.tls.map(|it| format!("tls: {it}")));
-    words.extend(spec.status.map(|it| format!("status: {it}")));
-    words.extend(spec.s3.as_ref().map(|it| format!("s3: {it}")));
-    words.extend(spec.sts.as_ref().map(|it| format!("sts: {it}")));
-    words.extend(spec.mismatch.as_ref().map(|it| format!("mismatch: {it}")));
-    words.extend(spec.resource.as_ref().map(|it| format!("resource: {it}")));
-    words.extend(spec.exit.map(|it| format!("exit: {it}")));
-    words.extend(spec.client.as_ref().map(|it| format!("client: {it}")));
-    words.extend(spec.message.as_ref().map(|it| format!("message: {it:?}")));
+    words.extend(connect.map(|it| format!("connect: {it}")));
+    words.extend(tls.map(|it| format!("tls: {it}")));
+    words.extend(status.map(|it| format!("status: {it}")));
+    words.extend(s3.as_ref().map(|it| format!("s3: {it}")));
+    words.extend(sts.as_ref().map(|it| format!("sts: {it}")));
+    words.extend(mismatch.as_ref().map(|it| format!("mismatch: {it}")));
+    words.extend(resource.as_ref().map(|it| format!("resource: {it}")));
+    words.extend(exit.map(|it| format!("exit: {it}")));
+    words.extend(client.as_ref().map(|it| format!("client: {it}")));
+    words.extend(message.as_ref().map(|it| format!("message: {it:?}")));
     words.join(", ")
 }
 

@@ -82,7 +82,7 @@ impl<'a> Facts<'a> {
     pub(super) fn success(&self, expected: &Expected, expect: &Expect, reply: &Reply) -> Vec<Matched> {
         let refusal = expect.s3.is_some() || expect.sts.is_some() || expect.message.is_some();
         let looked_at = expect.body.is_some() || expect.headers.is_some() || expect.keys.is_some();
-        let of_store = matches!(reply, Reply::S3(_) | Reply::Sts(_));
+        let of_store = reply.is_of_a_store();
         let implied = match expected {
             Expected::Success => true,
             Expected::Declared(_) => expect.status.is_none() && !refusal && (of_store || looked_at),

@@ -11,7 +11,7 @@ use parallax_language::fixture::{ExpansionCache, Library, is_cluster_scoped};
 use parallax_language::scenario::action::Effect;
 use parallax_language::scenario::model::{ScriptStep, Step};
 use parallax_language::scenario::template::Tree;
-use parallax_language::scenario::{Action, Loaded, Variant};
+use parallax_language::scenario::{Loaded, Variant};
 
 /// Groups the selected variants of a scenario by environment; each group has an id. The breaks that change only steps
 /// or what a vantage trusts share the baseline's environment. Every other break has its own environment. A break that
@@ -96,7 +96,7 @@ fn can_be_undone(variant: &Variant, step: &Step, fixture_objects: &BTreeSet<(Str
         script.store.is_none() && !identity
     };
     let objects = step.action.rules().objects();
-    objects.iter().map(Tree::value).all(own) && !matches!(&step.action, Action::Script(it) if !program(it))
+    objects.iter().map(Tree::value).all(own) && step.action.program().is_none_or(program)
 }
 
 #[cfg(test)]

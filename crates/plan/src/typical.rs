@@ -34,7 +34,23 @@ fn step(step: &Step) -> u64 {
         Kind::Rotate => 20_000,
         Kind::Client | Kind::Script => 1_500,
         Kind::Log | Kind::Event => 900,
-        _ => STEP_MS,
+        Kind::Dns
+        | Kind::Tls
+        | Kind::Http
+        | Kind::S3
+        | Kind::Presign
+        | Kind::Sts
+        | Kind::Jwt
+        | Kind::Sqlite
+        | Kind::Replica
+        | Kind::Resource
+        | Kind::Apply
+        | Kind::Patch
+        | Kind::Background
+        | Kind::Prober
+        | Kind::Measure
+        | Kind::Figures
+        | Kind::Repeat => STEP_MS,
     };
     let held = step.consistently.map_or(0, |span| millis(span.to_duration()));
     held.saturating_add(by_kind)

@@ -151,6 +151,43 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// The id that the store gave the request. Its trace has the same id.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::S3(s3) => s3.request_id.as_deref(),
+            Self::Sts(sts) => sts.request_id.as_deref(),
+            Self::Http(http) => http.headers.get("x-amz-request-id").map(String::as_str),
+            Self::Dns(_) | Self::Tls(_) | Self::Presign(_) | Self::Jwt(_) | Self::Run(_) => None,
+        }
+    }
+
+    /// Whether it is a refusal whose request may be recorded as the store saw it.
+    pub fn is_refusal_to_show(&self) -> bool {
+        match self {
+            Self::S3(s3) => s3.status >= 400,
+            Self::Http(http) => http.status >= 400,
+            // The query of an STS request may contain a token.
+            Self::Sts(_) | Self::Dns(_) | Self::Tls(_) | Self::Presign(_) | Self::Jwt(_) | Self::Run(_) => false,
+        }
+    }
+
+    /// The store's error document.
+    pub fn s3_error(&self) -> Option<&S3Error> {
+        match self {
+            Self::Http(http) => http.s3_error.as_ref(),
+            Self::S3(s3) => s3.error.as_ref(),
+            Self::Sts(_) | Self::Dns(_) | Self::Tls(_) | Self::Presign(_) | Self::Jwt(_) | Self::Run(_) => None,
+        }
+    }
+
+    /// Whether only a store, or its token service, gives such a reply.
+    pub fn is_of_a_store(&self) -> bool {
+        match self {
+            Self::S3(_) | Self::Sts(_) => true,
+            Self::Http(_) | Self::Dns(_) | Self::Tls(_) | Self::Presign(_) | Self::Jwt(_) | Self::Run(_) => false,
+        }
+    }
+
     /// Secrets in the reply that neither a pattern nor a field name reveals.
     pub fn secrets(&self) -> Vec<Secret> {
         match self {

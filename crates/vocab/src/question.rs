@@ -94,15 +94,60 @@ impl Probe {
             Self::Http(http) => Some(http),
             Self::Client(client) => match &client.task {
                 ClientTask::Http(http) => Some(http),
-                _ => None,
+                ClientTask::S3(_) | ClientTask::Presign(_) => None,
             },
-            _ => None,
+            Self::Dns(_)
+            | Self::Tls(_)
+            | Self::S3(_)
+            | Self::Presign(_)
+            | Self::Sts(_)
+            | Self::Jwt(_)
+            | Self::Run(_) => None,
+        }
+    }
+
+    /// The token that is exchanged or read.
+    pub fn token(&self) -> Option<&TokenSource> {
+        match self {
+            Self::Sts(StsQuestion { token, .. }) | Self::Jwt(JwtQuestion { token, .. }) => Some(token),
+            Self::Dns(_)
+            | Self::Tls(_)
+            | Self::Http(_)
+            | Self::S3(_)
+            | Self::Presign(_)
+            | Self::Run(_)
+            | Self::Client(_) => None,
         }
     }
 
     /// Whether a program answers the question. It describes failures in its own words.
     pub fn is_program(&self) -> bool {
-        matches!(self, Self::Run(_) | Self::Client(_))
+        match self {
+            Self::Run(_) | Self::Client(_) => true,
+            Self::Dns(_)
+            | Self::Tls(_)
+            | Self::Http(_)
+            | Self::S3(_)
+            | Self::Presign(_)
+            | Self::Sts(_)
+            | Self::Jwt(_) => false,
+        }
+    }
+
+    /// Whether it may change the contents of a store. A program is assumed to do so, because its effects are unknown.
+    pub fn may_write(&self) -> bool {
+        let by_http = |method: &str| !matches!(method, "GET" | "HEAD" | "OPTIONS");
+        match self {
+            Self::S3(s3) => s3.operation.writes(),
+            Self::Http(http) => by_http(&http.method),
+            Self::Client(client) => match &client.task {
+                ClientTask::Presign(_) => false,
+                ClientTask::S3(s3) => s3.operation.writes(),
+                ClientTask::Http(http) => by_http(&http.method),
+            },
+            Self::Run(_) => true,
+            Self::Dns(_) | Self::Tls(_) | Self::Presign(_) | Self::Sts(_) | Self::Jwt(_) => false,
+        }
     }
 }
 
@@ -291,6 +336,21 @@ pub enum S3Operation {
         #[serde(default)]
         prefix: String,
     },
+}
+
+impl S3Operation {
+    /// Whether it may change the contents of a store.
+    fn writes(&self) -> bool {
+        match self {
+            Self::Get { .. } | Self::Head { .. } | Self::List { .. } | Self::Survey { .. } => false,
+            Self::CreateBucket { .. }
+            | Self::PutBucketPolicy { .. }
+            | Self::Put { .. }
+            | Self::Delete { .. }
+            | Self::CreateUpload { .. }
+            | Self::CompleteUpload { .. } => true,
+        }
+    }
 }
 
 /// Sign a URL (SigV4 in the query), or a form (SigV4 in its fields).

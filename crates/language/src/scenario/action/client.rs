@@ -148,11 +148,17 @@ impl Rules for ClientStep {
     }
 
     fn implied(&self) -> Implied {
-        if matches!(self.task, Task::S3(_)) { Implied::Success } else { Implied::Answer }
+        match &self.task {
+            Task::S3(_) => Implied::Success,
+            Task::Presign(_) | Task::Http(_) => Implied::Answer,
+        }
     }
 
     fn yields(&self) -> bool {
-        matches!(self.task, Task::Presign(_))
+        match &self.task {
+            Task::Presign(_) => true,
+            Task::S3(_) | Task::Http(_) => false,
+        }
     }
 
     fn token(&self) -> Option<&TokenSpec> {

@@ -8,6 +8,7 @@ mod delete;
 mod dns;
 mod end;
 mod event;
+mod facts;
 mod figures;
 pub mod http;
 mod jwt;

@@ -6,7 +6,7 @@ use parallax_vocab::StepId;
 
 use super::Subject;
 use super::references::dependencies;
-use crate::scenario::action::{Action, PresignStep};
+use crate::scenario::action::{Kind, PresignStep};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::model::{Placed, Step};
 
@@ -37,9 +37,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
+/// What signs by itself. The answer of a client needs an expectation in any case.
 fn signed_by(step: &Step) -> Option<&PresignStep> {
-    match &step.action {
-        Action::Presign(signs) => Some(signs),
-        _ => None,
-    }
+    step.action.signing().filter(|_| step.kind() == Kind::Presign).map(|(_, signs)| signs)
 }

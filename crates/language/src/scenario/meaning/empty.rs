@@ -5,7 +5,7 @@ use std::ops::Deref;
 use crate::scenario::check::Places;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
-use crate::scenario::model::{CauseSpec, Expect, Placed, Shape, Wanted};
+use crate::scenario::model::{CauseSpec, Expect, Fields, Matcher, Placed, Shape, Wanted};
 
 use super::Subject;
 
@@ -15,24 +15,35 @@ use super::Subject;
 pub fn empty_texts<Text, Tree, Chain>(expect: &Expect<Text, Tree, Chain>) -> Vec<&'static str>
 where
     Text: Deref<Target = str>,
+    Tree: Fields,
     Chain: Deref<Target = str>,
 {
     let empty = |wanted: &Wanted<'_, Text, Tree, Chain>| match wanted.shape() {
         Shape::Words(text) => text.trim().is_empty(),
-        Shape::Whole | Shape::Each | Shape::Part | Shape::Span(_) | Shape::Number(_) | Shape::Plain => false,
+        // A text that is filled in cannot make these empty.
+        Shape::Whole
+        | Shape::Span(_)
+        | Shape::Number(_)
+        | Shape::Plain
+        | Shape::Each(_)
+        | Shape::Fields(_)
+        | Shape::Part(_) => false,
     };
     expect.wanted().iter().filter(|it| empty(it)).map(|it| it.matcher().name()).collect()
 }
 
 /// The names of the causes of a break whose text is empty.
 fn empty_causes(cause: &CauseSpec) -> Vec<&'static str> {
+    // A new key is named here by the compiler. Those without a text cannot be empty.
+    let CauseSpec { s3, sts, mismatch, resource, client, message, dns: _, connect: _, tls: _, status: _, exit: _ } =
+        cause;
     let all = [
-        ("s3", cause.s3.as_deref()),
-        ("sts", cause.sts.as_deref()),
-        ("mismatch", cause.mismatch.as_deref()),
-        ("resource", cause.resource.as_deref()),
-        ("client", cause.client.as_deref()),
-        ("message", cause.message.as_deref()),
+        ("s3", s3.as_deref()),
+        ("sts", sts.as_deref()),
+        ("mismatch", mismatch.as_deref()),
+        ("resource", resource.as_deref()),
+        ("client", client.as_deref()),
+        ("message", message.as_deref()),
     ];
     blank_names(&all)
 }
@@ -49,14 +60,17 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
         let Some(expect) = &step.expect else { continue };
         let at = format!("{at}/expect");
         errors.extend(empty_texts(expect).into_iter().map(|name| empty(subject.places, &at, name)));
-        if expect.headers.as_ref().is_some_and(indexmap::IndexMap::is_empty) {
-            let error = subject.places.key_error(&join(&at, "headers"), "`headers` has no header".to_owned());
-            errors.push(error.fix("add a header with its value, for example `headers: { content-type: text/plain }`"));
-        }
-        let json = expect.json.as_ref().and_then(|it| it.value().as_object());
-        if json.is_some_and(serde_json::Map::is_empty) {
-            let error = subject.places.key_error(&join(&at, "json"), "`json` has no field".to_owned());
-            errors.push(error.fix("add the part that the output must contain, for example `json: { status: ok }`"));
+        for wanted in expect.wanted() {
+            let empty = match wanted.shape() {
+                Shape::Each(empty) | Shape::Fields(empty) | Shape::Part(empty) => empty,
+                Shape::Words(_) | Shape::Whole | Shape::Span(_) | Shape::Number(_) | Shape::Plain => false,
+            };
+            if empty {
+                let name = wanted.matcher().name();
+                let (what, fix) = without_fields(wanted.matcher());
+                let error = subject.places.key_error(&join(&at, name), format!("`{name}` has no {what}"));
+                errors.push(error.fix(fix));
+            }
         }
         if expect.chain_length == Some(0) {
             let message = "a certificate chain has at least one certificate".to_owned();
@@ -69,6 +83,23 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
         }
     }
     errors
+}
+
+/// What a matcher lacks whose value has no fields, and the fix with an example.
+fn without_fields(matcher: Matcher) -> (&'static str, &'static str) {
+    match matcher {
+        Matcher::Headers => {
+            ("header", "add a header with its value, for example `headers: { content-type: text/plain }`")
+        }
+        Matcher::Json => ("field", "add the part that the output must contain, for example `json: { status: ok }`"),
+        Matcher::Claims => {
+            ("claim", "add a claim that the token must have, for example `claims: { aud: [sts.amazonaws.com] }`")
+        }
+        Matcher::Object => {
+            ("field", "add a field that the object must have, for example `object: { spec: { replicas: 1 } }`")
+        }
+        _ => ("field", "add a field with the value that it must have"),
+    }
 }
 
 /// Checks a cause that a break declares at `at`.

@@ -1,7 +1,6 @@
 //! Checks limits of S3 itself: the names of buckets, and the validity of signed URLs.
 
 use super::Subject;
-use crate::scenario::action::{Action, ClientStep, Task};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
 use crate::scenario::model::Placed;
@@ -48,11 +47,7 @@ pub(super) fn urls(subject: &Subject<'_>) -> Vec<Diagnostic> {
     }
     let mut errors = Vec::new();
     for Placed { step, at, .. } in steps {
-        let (below, presign) = match &step.action {
-            Action::Presign(it) => ("presign", it),
-            Action::Client(ClientStep { task: Task::Presign(it), .. }) => ("client/presign", it),
-            _ => continue,
-        };
+        let Some((below, presign)) = step.action.signing() else { continue };
         if presign.is_valid_too_long() {
             let message = format!("every store refuses a URL that is valid for {}", presign.expires);
             let error = subject.places.error(&format!("{at}/{below}/expires"), message);

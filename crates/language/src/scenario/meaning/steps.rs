@@ -8,7 +8,7 @@ use crate::scenario::duration::Span;
 use crate::scenario::model::{
     Matcher, NumberBound, Placed, SERVER_NODE, Shape, SpanBound, Step, VantageSpec, WrittenExpect,
 };
-use crate::scenario::template::{Template, Tree};
+use crate::scenario::template::Template;
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
@@ -228,7 +228,6 @@ impl<'a> Judge<'a> {
     }
 
     fn values(&self, expect: &WrittenExpect, errors: &mut Vec<Diagnostic>) {
-        let no_fields = |it: &Tree| it.value().as_object().is_none_or(serde_json::Map::is_empty);
         if let Some((name, _)) = expect.headers.iter().flatten().find(|(name, _)| name.chars().any(char::is_uppercase))
         {
             let error =
@@ -258,18 +257,6 @@ impl<'a> Judge<'a> {
             let error = self.key_error("/expect/object", "an object that must be absent has no fields".to_owned());
             errors.push(error.fix("remove `absent` or `object`"));
         }
-        if expect.claims.as_ref().is_some_and(no_fields) {
-            let error = self.key_error("/expect/claims", "`claims` has no claim".to_owned());
-            errors.push(
-                error.fix("add a claim that the token must have, for example `claims: { aud: [sts.amazonaws.com] }`"),
-            );
-        }
-        if expect.object.as_ref().is_some_and(no_fields) {
-            let error = self.key_error("/expect/object", "`object` has no field".to_owned());
-            errors.push(
-                error.fix("add a field that the object must have, for example `object: { spec: { replicas: 1 } }`"),
-            );
-        }
     }
 
     fn bounds(&self, expect: &WrittenExpect, errors: &mut Vec<Diagnostic>) {
@@ -277,7 +264,9 @@ impl<'a> Judge<'a> {
             let wrong = match wanted.shape() {
                 Shape::Span(bound) => wrong_span(bound),
                 Shape::Number(bound) => wrong_number(bound),
-                Shape::Words(_) | Shape::Whole | Shape::Each | Shape::Part | Shape::Plain => None,
+                Shape::Words(_) | Shape::Whole | Shape::Plain | Shape::Each(_) | Shape::Fields(_) | Shape::Part(_) => {
+                    None
+                }
             };
             errors.extend(
                 wrong.map(|(message, fix)| self.key_error(&format!("/expect/{}", wanted.matcher()), message).fix(fix)),

@@ -66,16 +66,36 @@ pub enum Shape<'a> {
     Words(&'a str),
     /// A text that is compared as a whole. It may be empty.
     Whole,
-    /// Several values by name. Each of them is a matcher.
-    Each,
-    /// A part of a larger value.
-    Part,
+    /// Several values by name. Each of them is a matcher. `true`: there is none.
+    Each(bool),
+    /// Fields of a larger value. `true`: there is none, so it would always hold.
+    Fields(bool),
+    /// A part of a larger value, which need not have fields. `true`: it is a map without one.
+    Part(bool),
     /// A bound of a span.
     Span(SpanBound),
     /// A bound of a number.
     Number(NumberBound),
     /// A value for which no rule is needed.
     Plain,
+}
+
+/// A structured value, as it is written or with its references replaced.
+pub trait Fields {
+    /// The value.
+    fn tree(&self) -> &Value;
+}
+
+impl Fields for Value {
+    fn tree(&self) -> &Value {
+        self
+    }
+}
+
+impl Fields for crate::scenario::template::Tree {
+    fn tree(&self) -> &Value {
+        self.value()
+    }
 }
 
 macro_rules! matchers {
@@ -156,7 +176,7 @@ macro_rules! matchers {
             }
         }
 
-        impl<Text: Deref<Target = str>, Tree, Chain: Deref<Target = str>> Wanted<'_, Text, Tree, Chain> {
+        impl<Text: Deref<Target = str>, Tree: Fields, Chain: Deref<Target = str>> Wanted<'_, Text, Tree, Chain> {
             /// The kind of its value.
             pub fn shape(&self) -> Shape<'_> {
                 match self {
@@ -179,8 +199,9 @@ macro_rules! matchers {
     };
     (@words $it:ident) => { Shape::Words($it) };
     (@whole $it:ident) => {{ let _ = $it; Shape::Whole }};
-    (@each $it:ident) => {{ let _ = $it; Shape::Each }};
-    (@part $it:ident) => {{ let _ = $it; Shape::Part }};
+    (@each $it:ident) => { Shape::Each($it.is_empty()) };
+    (@fields $it:ident) => { Shape::Fields($it.tree().as_object().is_none_or(serde_json::Map::is_empty)) };
+    (@part $it:ident) => { Shape::Part($it.tree().as_object().is_some_and(serde_json::Map::is_empty)) };
     (@span $it:ident) => { Shape::Span(**$it) };
     (@number $it:ident) => { Shape::Number(**$it) };
     (@plain $it:ident) => {{ let _ = $it; Shape::Plain }};
@@ -200,7 +221,7 @@ matchers! {
     /// `reason`, one event must have both.
     Message "message" message: Text, words, [TokenService, Events];
     /// A part of the token's claims, compared as `object` is (`jwt`).
-    Claims "claims" claims: Tree, part, [Token];
+    Claims "claims" claims: Tree, fields, [Token];
     /// Whether the published keys verify the token's signature (`jwt`).
     Signature "signature" signature: Signature, plain, [Token];
     /// The name must not resolve, and the resolver must give this answer (`dns`).
@@ -237,7 +258,7 @@ matchers! {
     Json "json" json: Tree, part, [Program];
     /// A part of the object (`resource`): every given field must exist and be equal. Entries of a list that have a
     /// `type` or a `name` are matched by it, in any position. Other lists are compared as a whole.
-    Object "object" object: Tree, part, [Object];
+    Object "object" object: Tree, fields, [Object];
     /// `true`: the object must not exist (`resource`).
     Absent "absent" absent: bool, plain, [Object];
     /// At least one line contains this text (`log`).
