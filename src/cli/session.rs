@@ -84,15 +84,19 @@ pub(super) async fn run(
     let (sink, recorder) = Recorder::start(&directory)?;
     log.write_to(&directory, recorder.redactor())?;
     let display = live::choose(std::io::stderr().is_terminal() && !log.is_shown(), is_ci());
-    let mark = recorder.mark();
-    let (display, standing, host) = match stands {
-        Some(stands) => of_one_that_stands(project, &chosen.selected[0], (stands, &plan, &directory), (display, mark))?,
-        None => (display, None, None),
-    };
-    recorder.attach(display);
     let began = Instant::now();
     // Before the first output, because a user who sees that the run has started may already stop it.
     let cancel = watch_signals(&sink, Some(id.clone()))?;
+    let is_evidence = stands.is_none();
+    let (display, standing, host) = match stands {
+        Some(stands) => {
+            let may = (options.allow_host_programs, cancel.clone());
+            let of = (stands, &plan, directory.as_path());
+            of_one_that_stands(project, &chosen.selected[0], of, may, (display, recorder.mark()))?
+        }
+        None => (display, None, None),
+    };
+    recorder.attach(display);
     sink.say(EventKind::RunStarted(RunStarted {
         format: RECORD_FORMAT,
         run: id.clone(),
@@ -139,10 +143,13 @@ pub(super) async fn run(
         EventKind::RunEnded(Summary::from_events(events).ending(proof, outcome.failure, interrupted, took_ms))
     });
     let summary = Summary::from_events(&all.events);
-    let mut past = Past::of(&project.root);
-    past.learn(&plan, &all.events, &prints);
-    if let Err(error) = past.keep(&project.root) {
-        printer::word(&format!("warning: what this run took is not kept for the next: {error}"));
+    // A person may have changed what stands, so its verdict is no evidence for later runs.
+    if is_evidence {
+        let mut past = Past::of(&project.root);
+        past.learn(&plan, &all.events, &prints);
+        if let Err(error) = past.keep(&project.root) {
+            printer::word(&format!("warning: what this run took is not kept for the next: {error}"));
+        }
     }
     if let Some(error) = &all.error {
         printer::error(&error.to_string());
@@ -172,6 +179,7 @@ fn of_one_that_stands(
     project: &Project,
     variant: &VariantId,
     (stands, plan, directory): (Stands, &Plan, &Path),
+    (allow_host_programs, cancel): (bool, CancellationToken),
     display: (Box<dyn Live>, Mark),
 ) -> Result<OfOneThatStands, CliError> {
     let file = project.list().into_iter().find(|it| it.variant == *variant).map(|it| it.file).unwrap_or_default();
@@ -184,8 +192,8 @@ fn of_one_that_stands(
         process: std::process::id(),
         since: OffsetDateTime::now_utc().unix_timestamp(),
     };
-    let reload = wiring::reload(&project.root, variant, plan);
-    let (standing, host, feed) = wiring::open(&handle, (stands.until, reload), display)?;
+    let reload = wiring::reload(&project.root, variant, plan, allow_host_programs);
+    let (standing, host, feed) = wiring::open(&handle, (stands.until, reload), cancel, display)?;
     printer::data(&format!("{LISTENING}\n"));
     Ok((Box::new(feed), Some(standing), Some(host)))
 }

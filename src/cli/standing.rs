@@ -1,9 +1,11 @@
 //! Commands for a variant that stands: `up` brings it up in a process of its own, the others ask that process.
 
-use std::io::{BufRead as _, BufReader};
-use std::os::unix::process::CommandExt as _;
+use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command as Process, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parallax_vocab::event::{Exit, Verdict};
 use parallax_vocab::{Event, EventKind, StepId, inert};
@@ -15,15 +17,22 @@ use super::{CliError, choose, printer, signal};
 use crate::run::standing::{Answer, Request};
 use crate::standing::Handle;
 use parallax_record::Log;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+/// The interval at which the end of the process that holds the environment is looked for.
+const POLL: Duration = Duration::from_millis(50);
+/// How long `status` waits for a process to say how its environment is reached.
+const REACH_WITHIN: Duration = Duration::from_secs(2);
 
 /// Brings a variant up in a process of its own, and says how to reach it.
 pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, CliError> {
     // Mistakes are reported before a process is started.
     chosen(&Project::load(project)?, args).await?;
     let run = wiring::fresh_run_id();
-    let mut holder = Holder::start(project, verbose, run.as_str(), args)?;
     let interrupted = signal::watch(|| printer::word(signal::CLEANING_UP), || {})
         .map_err(|error| CliError::Harness(format!("failed to listen for signals: {error}")))?;
+    let mut holder = Holder::start(project, verbose, run.as_str(), args)?;
     let listening = holder.listening();
     let stands = async {
         if !listening.await {
@@ -36,12 +45,9 @@ pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, C
     };
     let stands = tokio::select! {
         stands = stands => stands,
-        () = interrupted.cancelled() => {
-            holder.interrupt();
-            None
-        }
+        () = interrupted.cancelled() => None,
     };
-    let Some((handle, answer)) = stands else { return holder.wait().await };
+    let Some((handle, answer)) = stands else { return holder.wait(&interrupted).await };
     printer::data(&inert(&format!("{}  run {}\n", handle.variant, handle.run)));
     reached(answer)?;
     printer::data(
@@ -73,15 +79,19 @@ async fn chosen(project: &Project, args: &Up) -> Result<choose::Chosen, CliError
 }
 
 /// The process that holds the environment.
-struct Holder(Child);
+struct Holder {
+    child: Child,
+    /// Pass on what it prints.
+    printing: Vec<JoinHandle<()>>,
+}
 
 impl Holder {
     fn start(project: &Path, verbose: u8, run: &str, args: &Up) -> Result<Self, CliError> {
         let failed =
             |error| CliError::Harness(format!("failed to start a process that holds the environment: {error}"));
         let mut command = Process::new(std::env::current_exe().map_err(failed)?);
-        command.arg("--project").arg(project).args((0..verbose).map(|_| "-v"));
-        command.args(["hold", "--id", run, &args.variant]);
+        command.arg("--project").arg(std::path::absolute(project).map_err(failed)?);
+        command.args((0..verbose).map(|_| "-v")).args(["hold", "--id", run, &args.variant]);
         for (name, value) in [("--k3s", wiring::flag(&args.k3s)), ("--lock", wiring::flag(&args.lock))] {
             command.args([name, &value]);
         }
@@ -89,46 +99,72 @@ impl Holder {
             command.args(["--until", until]);
         }
         if let Some(out) = &args.out {
-            command.arg("--out").arg(out);
+            command.arg("--out").arg(std::path::absolute(out).map_err(failed)?);
         }
         command.args(args.provision.then_some("--provision"));
         command.args(args.allow_host_programs.then_some("--allow-host-programs"));
         // A group of its own: Ctrl-C in this terminal must not end what stands, once it stands.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
-        if let Some(stderr) = child.stderr.take() {
-            std::thread::spawn(move || {
-                BufReader::new(stderr).lines().map_while(Result::ok).for_each(|it| printer::word(&it));
-            });
-        }
-        Ok(Self(child))
+        let stderr = child.stderr.take();
+        let printing = std::thread::spawn(move || lines(stderr).for_each(|line| printer::word(&line)));
+        Ok(Self { child, printing: vec![printing] })
     }
 
     /// Whether the process can be asked: it says so with its first line. Otherwise it has ended.
     fn listening(&mut self) -> impl Future<Output = bool> + use<> {
-        let stdout = self.0.stdout.take();
-        let read = tokio::task::spawn_blocking(move || {
-            let line = stdout.and_then(|it| BufReader::new(it).lines().next());
-            matches!(line, Some(Ok(line)) if line == session::LISTENING)
-        });
-        async { read.await.unwrap_or(false) }
+        let stdout = self.child.stdout.take();
+        let (send, receive) = oneshot::channel();
+        // A thread, because the rest of what it prints is of interest if it ends: the summary of the run.
+        self.printing.push(std::thread::spawn(move || {
+            let mut lines = lines(stdout);
+            // Nobody may wait any more.
+            let _ = send.send(lines.next().is_some_and(|line| line == session::LISTENING));
+            lines.for_each(|line| printer::data(&format!("{line}\n")));
+        }));
+        async { receive.await.unwrap_or(false) }
     }
 
     fn interrupt(&self) {
-        let id = i32::try_from(self.0.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
         if let Some(id) = id {
             // It may have ended by itself.
             let _ = rustix::process::kill_process(id, rustix::process::Signal::INT);
         }
     }
 
-    /// Waits for the end of the process.
-    async fn wait(mut self) -> Result<Exit, CliError> {
-        let ended = tokio::task::spawn_blocking(move || self.0.wait()).await;
-        let ended = ended.map_err(|error| CliError::Harness(error.to_string()))?;
-        let ended = ended.map_err(|error| CliError::Harness(error.to_string()))?;
+    /// Waits for the end of the process, and passes an interruption on.
+    async fn wait(mut self, interrupted: &CancellationToken) -> Result<Exit, CliError> {
+        let failed =
+            |error: &dyn std::fmt::Display| CliError::Harness(format!("failed to wait for a process: {error}"));
+        let mut told = false;
+        let ended = loop {
+            if let Some(ended) = self.child.try_wait().map_err(|error| failed(&error))? {
+                break ended;
+            }
+            tokio::select! {
+                // std cannot wait for a child in a task, so this polls.
+                () = tokio::time::sleep(POLL) => {}
+                () = interrupted.cancelled(), if !told => {
+                    told = true;
+                    self.interrupt();
+                }
+            }
+        };
+        let printing = self.printing;
+        drop(tokio::task::spawn_blocking(move || printing.into_iter().for_each(|it| drop(it.join()))).await);
+        if let Some(signal) = ended.signal() {
+            if interrupted.is_cancelled() {
+                return Ok(Exit::Interrupted);
+            }
+            printer::word(&format!("the process that holds the environment was ended by signal {signal}"));
+        }
         Ok(ended.code().and_then(|code| u8::try_from(code).ok()).and_then(Exit::of_code).unwrap_or(Exit::Harness))
     }
+}
+
+fn lines(from: Option<impl Read>) -> impl Iterator<Item = String> {
+    from.into_iter().flat_map(|from| BufReader::new(from).lines()).map_while(Result::ok)
 }
 
 /// Holds a variant until it is taken down.
@@ -165,15 +201,24 @@ pub(super) async fn status() -> Result<Exit, CliError> {
         printer::data("nothing stands; `parallax up SCENARIO` brings a variant up\n");
     }
     for handle in all {
-        let now = wiring::now(&handle).await?;
+        let now = match wiring::now(&handle).await {
+            Ok(now) => now,
+            // It may be ending, or be one of another version. The others still answer.
+            Err(error) => {
+                printer::error(&error.to_string());
+                continue;
+            }
+        };
         printer::data(&inert(&format!("{}  run {}  {now}\n", handle.variant, handle.run)));
         printer::data(&inert(&format!(
             "  project   {}\n  record    {}\n",
             handle.project.display(),
             handle.directory.display()
         )));
-        if now.starts_with("stands") {
-            reached(wiring::ask(&handle, Request::Reach, |_| {}).await?)?;
+        // While something is carried out, there is no answer.
+        let reach = tokio::time::timeout(REACH_WITHIN, wiring::ask(&handle, Request::Reach, |_| {})).await;
+        if let Ok(Ok(answer @ Answer::Reach(_))) = reach {
+            reached(answer)?;
         }
     }
     Ok(Exit::AsExpected)
@@ -229,7 +274,12 @@ pub(super) async fn down(handle: &Handle) -> Result<Exit, CliError> {
         }
     });
     let answer = answer.await?;
-    let (Answer::Ends, Some((removed, remaining))) = (&answer, ended) else { return unexpected(answer) };
+    let Answer::Ends = answer else { return unexpected(answer) };
+    let Some((removed, remaining)) = ended else {
+        // It ends because of another request, or something was being carried out.
+        printer::data(&format!("run {}: ended\n", handle.run));
+        return Ok(Exit::AsExpected);
+    };
     for command in &remaining {
         printer::word(&inert(&format!("warning: something could not be removed; {command}")));
     }

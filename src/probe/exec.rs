@@ -13,7 +13,7 @@ use parallax_record::in_full;
 /// The number of bytes that are kept of each output.
 const OUTPUT_LIMIT_BYTES: u64 = 64 * 1024;
 /// The kubelet's message if the container does not run (`GetExec` in `pkg/kubelet/kubelet_pods.go`).
-const NO_CONTAINER: &str = "container not found";
+pub(super) const NO_CONTAINER: &str = "container not found";
 /// The apiserver's messages if it does not reach the kubelet (`pkg/util/proxy` of apimachinery, and its successor for
 /// exec over WebSocket).
 const NO_KUBELET: [&str; 2] = ["error dialing backend", "error sending request"];

@@ -13,6 +13,7 @@ use kube::api::{Api, AttachParams, AttachedProcess};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use parallax_vocab::{Answer, Question};
 
+use super::exec::NO_CONTAINER;
 use super::{Hello, ProbeError, Session};
 use crate::cluster::{is_transient, pauses};
 use parallax_record::Noted as _;
@@ -118,7 +119,9 @@ async fn once(
 ) -> Result<Session, Broken> {
     let start = |why: String| ProbeError::Start { place: place.to_owned(), why };
     let exec = pods.exec(name, [AGENT_PATH, "session"], params).await;
-    let mut process = exec.map_err(|why| Broken { again: is_transient(&why), error: start(said(&why)) })?;
+    // The kubelet's error for a container that does not run arrives as a 500, too.
+    let again = |why: &kube::Error| is_transient(why) && !said(why).contains(NO_CONTAINER);
+    let mut process = exec.map_err(|why| Broken { again: again(&why), error: start(said(&why)) })?;
     let missing = || Broken { error: start("the exec came without its streams".to_owned()), again: false };
     let stdin = process.stdin().ok_or_else(missing)?;
     let stdout = process.stdout().ok_or_else(missing)?;

@@ -38,6 +38,8 @@ struct Done {
     /// Titles of the objects that the flow applied and that existed before the flow.
     changed: Vec<String>,
     wrote: bool,
+    /// The kind of the first step that changed something which cannot be put back.
+    irreversible: Option<String>,
 }
 
 impl Deeds {
@@ -50,6 +52,10 @@ impl Deeds {
         let mut done = self.done();
         done.acted.extend(acted_on(action, namespace));
         done.nodes.extend(action.rules().node().map(ToString::to_string));
+        // What `apply` created is removed again; what it changed is in `changed`.
+        if !matches!(action, Action::Apply(_)) {
+            done.irreversible.get_or_insert_with(|| action.kind().to_string());
+        }
     }
 
     /// Records a question before it is asked.
@@ -73,6 +79,11 @@ impl Deeds {
         } else {
             done.made.push(object.clone());
         }
+    }
+
+    /// The kind of a step that changed something which cannot be put back, if there was one.
+    pub(super) fn irreversible(&self) -> Option<String> {
+        self.done().irreversible.clone()
     }
 
     /// The objects that the flow created.

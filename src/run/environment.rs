@@ -318,7 +318,7 @@ async fn in_environment(
         .await
         .map_err(|it| (0, it))?;
     if let Some(standing) = &context.options.standing {
-        standing::serve(&stage, standing, (&lives, &found, &fresh)).await.map_err(|it| (0, it))?;
+        standing::serve(&stage, standing, (lives, &found, &fresh)).await.map_err(|it| (0, it))?;
         join_all(stage.pods.into_values().chain(stage.beside.into_values()).map(Vantage::close)).await;
         return Ok(());
     }

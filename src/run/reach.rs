@@ -127,7 +127,9 @@ fn variables(access: &S3Access, trust: &Path, proxy: &Proxy) -> String {
         ("NO_PROXY", ""),
         ("no_proxy", ""),
     ];
-    variables.iter().fold(String::new(), |mut text, (name, value)| {
+    // What the user's own shell has set for another store must neither reach this one nor lead away from it.
+    let own = "unset AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_PROFILE AWS_ENDPOINT_URL_S3\n";
+    variables.iter().fold(own.to_owned(), |mut text, (name, value)| {
         writeln!(text, "export {name}={}", quoted(value)).expect("a String takes every write");
         text
     })

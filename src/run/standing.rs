@@ -10,6 +10,7 @@ use parallax_vocab::program::RunReply;
 use parallax_vocab::{EventKind, Question, StepId, millis};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::apart::{Apart, Fresh};
 use super::environment::Stage;
@@ -55,6 +56,8 @@ pub struct Asked {
     pub request: Request,
     /// Where the answer goes.
     pub answer: oneshot::Sender<Answer>,
+    /// Cancelled when the process that asks is gone.
+    pub gone: CancellationToken,
 }
 
 /// What another process asks of a variant that stands.
@@ -102,7 +105,7 @@ pub enum Answer {
 pub(super) async fn serve(
     stage: &Stage<'_>,
     standing: &Standing,
-    (lives, found, fresh): (&Lives, &Found, &Fresh),
+    (mut lives, found, fresh): (Lives, &Found, &Fresh),
 ) -> Result<(), RunError> {
     let mut variant = Cow::Borrowed(&stage.scene.plan.variants[0]);
     let mut asked = standing.asked.lock().await;
@@ -111,7 +114,7 @@ pub(super) async fn serve(
     let mut until = standing.until.as_ref();
     let mut waiting: Option<oneshot::Sender<Answer>> = None;
     loop {
-        let mut flow = Flow::begin(stage, variant, lives, &apart);
+        let mut flow = Flow::begin(stage, variant, &lives, &apart);
         let last = until.take();
         let outcome = Box::pin(first(&mut flow, last)).await;
         let outcome = outcome.unwrap_or_else(|error| Outcome::Error { failure: error.failure() });
@@ -119,34 +122,43 @@ pub(super) async fn serve(
         if last.is_none() {
             verdict(stage, &flow, outcome.clone());
         }
-        send(waiting.take(), ran(outcome));
+        send(stage, waiting.take(), &ran(outcome));
         let next = loop {
             // The sender is gone when the session ends.
-            let Some(Asked { request, answer }) = asked.recv().await else { return Ok(()) };
+            let Some(Asked { request, answer, gone }) = asked.recv().await else { return Ok(()) };
             let said = match request {
                 Request::Reach => Answer::Reach(reach.lines.clone()),
                 Request::Step(id) => Box::pin(again(&mut flow, &id)).await,
-                Request::Run { from, argv } => Box::pin(program(stage, &flow.variant, from.as_deref(), &argv)).await,
+                Request::Run { from, argv } => {
+                    let program = Box::pin(program(stage, &flow.variant, from.as_deref(), &argv));
+                    tokio::select! {
+                        said = program => said,
+                        () = gone.cancelled() => Answer::No("nobody waits for the program".to_owned()),
+                    }
+                }
                 Request::Reload => Box::pin(reloaded(&mut flow, standing)).await,
                 Request::Flow => match Box::pin(put_back(stage, &mut flow, found, fresh)).await {
                     Ok(next) => {
                         waiting = Some(answer);
                         break next;
                     }
-                    Err(error) => Answer::No(format!("the flow cannot run again here: {error}")),
+                    Err(error @ RunError::Left { .. }) => Answer::No(format!(
+                        "the flow cannot run again here: {error}; `parallax down`, then `parallax up` again"
+                    )),
+                    Err(error) => Answer::Failed(error.to_string()),
                 },
                 Request::End => {
                     flow.end_probers().await;
                     // Only a variant whose whole flow never ran has no verdict yet.
                     stage.context.verdicts.say(&flow.variant.id, Outcome::Interrupted, flow.took_ms());
-                    send(Some(answer), Answer::Ends);
+                    send(stage, Some(answer), &Answer::Ends);
                     return Ok(());
                 }
             };
-            send(Some(answer), said);
+            send(stage, Some(answer), &said);
         };
         variant = Cow::Owned(flow.into_variant());
-        apart = next;
+        (apart, lives) = next;
     }
 }
 
@@ -161,7 +173,7 @@ fn verdict(stage: &Stage<'_>, flow: &Flow<'_>, outcome: Outcome) {
 /// Answers requests for an environment whose flow cannot run, because something in it did not become ready.
 pub(super) async fn serve_unready(standing: &Standing, reach: &Reach, why: &str) {
     let mut asked = standing.asked.lock().await;
-    while let Some(Asked { request, answer }) = asked.recv().await {
+    while let Some(Asked { request, answer, .. }) = asked.recv().await {
         let (said, ends) = match request {
             Request::Reach => (Answer::Reach(reach.lines.clone()), false),
             Request::End => (Answer::Ends, true),
@@ -169,18 +181,22 @@ pub(super) async fn serve_unready(standing: &Standing, reach: &Reach, why: &str)
                 (Answer::No(why.to_owned()), false)
             }
         };
-        send(Some(answer), said);
+        drop(answer.send(said));
         if ends {
             return;
         }
     }
 }
 
-/// Whoever asked may be gone.
-fn send(to: Option<oneshot::Sender<Answer>>, answer: Answer) {
-    if let Some(to) = to {
-        drop(to.send(answer));
-    }
+/// Sends an answer, redacted: it may quote what a step saw. The process that asked may be gone.
+fn send(stage: &Stage<'_>, to: Option<oneshot::Sender<Answer>>, answer: &Answer) {
+    let Some(to) = to else { return };
+    let clean = serde_json::to_value(answer).and_then(|mut value| {
+        stage.context.redactor.apply(&mut value);
+        serde_json::from_value(value)
+    });
+    let unreadable = |_| Answer::Failed("an answer was left out: redaction made it unreadable".to_owned());
+    drop(to.send(clean.unwrap_or_else(unreadable)));
 }
 
 fn ran(outcome: Outcome) -> Answer {
@@ -245,11 +261,21 @@ fn first_changed(old: &VariantPlan, new: &VariantPlan) -> usize {
     new.iter().zip(&old).take_while(|(new, old)| new == old).count()
 }
 
-/// Puts the environment back into the state before its first flow, and says what the next flow may see.
-async fn put_back(stage: &Stage<'_>, flow: &mut Flow<'_>, found: &Found, fresh: &Fresh) -> Result<Apart, RunError> {
+/// Puts the environment back into the state before its first flow. Returns what the next flow may see, and the
+/// containers that run now: a person may have replaced some.
+async fn put_back(
+    stage: &Stage<'_>,
+    flow: &mut Flow<'_>,
+    found: &Found,
+    fresh: &Fresh,
+) -> Result<(Apart, Lives), RunError> {
     flow.end_probers().await;
+    if let Some(kind) = flow.deeds.irreversible() {
+        let what = format!("its `{kind}` step changed what was there before");
+        return Err(RunError::Left { namespace: stage.scene.plan.namespace.clone(), what });
+    }
     found.put_back(stage, &flow.deeds).await?;
-    fresh.next(stage).await
+    Ok((fresh.next(stage).await?, Lives::of(stage).await?))
 }
 
 /// Runs a program at a vantage, with the environment variables that a `script` step would have there.
@@ -285,12 +311,7 @@ async fn program(stage: &Stage<'_>, variant: &VariantPlan, from: Option<&str>, a
     let question = Question { view: stage.scene.view(vantage), deadline_ms: millis(PROGRAM_WITHIN), probe };
     match stage.vantage(variant, from).ask(question).await {
         Ok(answer) => match answer.outcome {
-            Ok(Reply::Run(mut reply)) => {
-                // What a program prints may contain what its environment holds.
-                reply.stdout = stage.context.redactor.text(&reply.stdout);
-                reply.stderr = stage.context.redactor.text(&reply.stderr);
-                Answer::Program(reply)
-            }
+            Ok(Reply::Run(reply)) => Answer::Program(reply),
             Ok(_) => Answer::Failed("the vantage answered another question".to_owned()),
             Err(cause) => Answer::Failed(cause.to_string()),
         },

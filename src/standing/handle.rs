@@ -1,6 +1,7 @@
 //! The handles on disk.
 
 use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -77,7 +78,7 @@ impl Handles {
     pub fn all(&self) -> Result<Vec<Handle>, StandingError> {
         let entries = match fs::read_dir(&self.0) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(failed("read", &self.0, source)),
         };
         let paths = entries.flatten().map(|it| it.path()).filter(|it| it.extension().is_some_and(|it| it == "json"));
@@ -87,10 +88,13 @@ impl Handles {
             let Some(handle) = fs::read(&path).ok().and_then(|it| serde_json::from_slice::<Handle>(&it).ok()) else {
                 continue;
             };
-            if UnixStream::connect(self.socket(&handle.run)).is_ok() {
-                handles.push(handle);
-            } else {
-                self.forget(&handle.run);
+            match UnixStream::connect(self.socket(&handle.run)) {
+                Ok(_) => handles.push(handle),
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
+                    self.forget(&handle.run);
+                }
+                // Another user's process, for example.
+                Err(error) => tracing::warn!(%error, "run {} cannot be asked", handle.run),
             }
         }
         handles.sort_by(|a, b| (a.since, a.run.as_str()).cmp(&(b.since, b.run.as_str())));

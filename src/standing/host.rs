@@ -19,6 +19,10 @@ use crate::run::standing::{Answer, Asked, Request};
 
 /// The longest request.
 const REQUEST_LIMIT: u64 = 64 * 1024;
+/// How long a client may take to send its request, or to take a line.
+const SENT_WITHIN: Duration = Duration::from_secs(10);
+/// The pause after a connection that could not be accepted.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// How long connections may take to deliver the last lines when the run has ended.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -32,9 +36,16 @@ pub struct Feed {
 #[derive(Default)]
 struct Shared {
     /// Takes the events that follow from the request that is being carried out.
-    listening: Mutex<Option<mpsc::UnboundedSender<Event>>>,
+    listening: Mutex<Listening>,
     /// What the run does at this moment.
     now: Mutex<String>,
+}
+
+#[derive(Default)]
+struct Listening {
+    sender: Option<mpsc::UnboundedSender<Event>>,
+    /// No event follows any more.
+    closed: bool,
 }
 
 impl Live for Feed {
@@ -49,7 +60,7 @@ impl Live for Feed {
         if let Some(now) = now {
             *self.shared.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
         }
-        if let Some(listening) = &*self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(listening) = &self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner).sender {
             // Whoever asked may be gone.
             drop(listening.send(event.clone()));
         }
@@ -61,7 +72,8 @@ impl Live for Feed {
     }
 
     fn close(&mut self) {
-        self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner).take();
+        *self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner) =
+            Listening { sender: None, closed: true };
         self.display.close();
     }
 }
@@ -76,12 +88,12 @@ pub struct Host {
 }
 
 impl Host {
-    /// Opens the socket and writes the handle. Requests go to `asked`; `display` is the run's own display, and the feed
+    /// Opens the socket and writes the handle. Requests go to `asked`; `cancel` ends the run; `display` is the run's own display, and the feed
     /// that is returned takes its place. `mark` tells when the feed has seen everything so far.
     pub fn open(
         handles: Handles,
         handle: &Handle,
-        asked: mpsc::Sender<Asked>,
+        (asked, cancel): (mpsc::Sender<Asked>, CancellationToken),
         (display, mark): (Box<dyn Live>, Mark),
     ) -> Result<(Self, Feed), StandingError> {
         handles.create()?;
@@ -89,10 +101,13 @@ impl Host {
         let listener = UnixListener::bind(&socket).map_err(|source| failed("listen at", &socket, source))?;
         let private = std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600));
         private.map_err(|source| failed("protect", &socket, source))?;
-        handles.keep(handle)?;
+        if let Err(error) = handles.keep(handle) {
+            handles.forget(&handle.run);
+            return Err(error);
+        }
         let shared = Arc::new(Shared::default());
         let (mut connections, over) = (JoinSet::new(), CancellationToken::new());
-        let door = Door { shared: Arc::clone(&shared), asked, mark, over: over.clone(), one: Arc::default() };
+        let door = Door { shared: Arc::clone(&shared), asked, mark, over: over.clone(), cancel, one: Arc::default() };
         connections.spawn(accept(listener, door));
         Ok((Self { handles, run: handle.run.clone(), connections, over }, Feed { display, shared }))
     }
@@ -119,6 +134,8 @@ struct Door {
     mark: Mark,
     /// Cancelled when everything is removed and the reports are written.
     over: CancellationToken,
+    /// Ends the run as a signal does.
+    cancel: CancellationToken,
     /// One request is carried out at a time.
     one: Arc<tokio::sync::Mutex<()>>,
 }
@@ -138,7 +155,8 @@ async fn accept(listener: UnixListener, door: Door) {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no request can be accepted");
-                    break;
+                    // Nothing can be awaited: the kernel does not say when a descriptor is free again.
+                    tokio::time::sleep(AGAIN_AFTER).await;
                 }
             },
             // The run has ended: nobody takes a request any more.
@@ -146,16 +164,18 @@ async fn accept(listener: UnixListener, door: Door) {
             Some(_) = open.join_next() => {}
         }
     }
+    drop(listener);
     while open.join_next().await.is_some() {}
 }
 
 impl Door {
     async fn serve(&self, stream: UnixStream) -> std::io::Result<()> {
         let (read, mut write) = stream.into_split();
+        let mut read = BufReader::new(read.take(REQUEST_LIMIT));
         let mut line = String::new();
-        BufReader::new(read.take(REQUEST_LIMIT)).read_line(&mut line).await?;
+        tokio::time::timeout(SENT_WITHIN, read.read_line(&mut line)).await??;
         if line.is_empty() {
-            // Somebody only looked whether anybody is here.
+            // Another process only checked whether this one lives.
             return Ok(());
         }
         let request = match serde_json::from_str(&line) {
@@ -164,39 +184,90 @@ impl Door {
                 return say(&mut write, &Line::Now(now)).await;
             }
             Ok(Question::Do(request)) => request,
-            Err(error) => return say(&mut write, &Line::Answer(Answer::No(error.to_string()))).await,
+            Err(error) => {
+                let why =
+                    format!("the process that holds the environment, perhaps of another version, refuses: {error}");
+                return say(&mut write, &Line::Answer(Answer::No(why))).await;
+            }
         };
-        let _one = self.one.lock().await;
-        let (send, mut events) = mpsc::unbounded_channel();
-        *self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner) = Some(send);
-        let (answer, mut answered) = oneshot::channel();
+        // The client sends nothing more, so the end of its side means that it is gone.
+        let mut rest = [0];
+        let left = async { drop(read.read(&mut rest).await) };
+        tokio::pin!(left);
         let ends = matches!(request, Request::End);
-        let answer = if self.asked.send(Asked { request, answer }).await.is_err() {
-            Answer::No("the run has ended".to_owned())
-        } else {
+        let one = match self.one.try_lock() {
+            Ok(one) => one,
+            Err(_) if ends => {
+                // The end does not wait for what is being carried out, or for an environment that comes up.
+                self.cancel.cancel();
+                self.over.cancelled().await;
+                return say(&mut write, &Line::Answer(Answer::Ends)).await;
+            }
+            Err(_) => tokio::select! {
+                one = self.one.lock() => one,
+                () = &mut left => return Ok(()),
+            },
+        };
+        let mut events = self.shared.listen();
+        let (answer, mut answered) = oneshot::channel();
+        let gone = CancellationToken::new();
+        let asked = Asked { request, answer, gone: gone.clone() };
+        let answer = if self.asked.send(asked).await.is_ok() {
             loop {
                 tokio::select! {
-                    Some(event) = events.recv() => say(&mut write, &Line::Event(Box::new(event))).await?,
-                    answer = &mut answered => break answer.unwrap_or(Answer::No("the run has ended".to_owned())),
+                    Some(event) = events.recv() => tell(&mut write, event, &gone).await,
+                    () = &mut left, if !gone.is_cancelled() => gone.cancel(),
+                    // The run ended before it answered: then the connection ends without an answer.
+                    answer = &mut answered => break answer.ok(),
                 }
             }
+        } else {
+            None
         };
         if ends {
             // The clean-up follows. The feed closes when the record does; after it come the reports.
             while let Some(event) = events.recv().await {
-                say(&mut write, &Line::Event(Box::new(event))).await?;
+                tell(&mut write, event, &gone).await;
             }
             self.over.cancelled().await;
-        } else {
-            let mark = self.mark.clone();
-            // The writer is a thread, so waiting for it blocks.
-            drop(tokio::task::spawn_blocking(move || mark.wait()).await);
-            self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner).take();
-            while let Some(event) = events.recv().await {
-                say(&mut write, &Line::Event(Box::new(event))).await?;
-            }
+            return say(&mut write, &Line::Answer(Answer::Ends)).await;
         }
-        say(&mut write, &Line::Answer(answer)).await
+        let mark = self.mark.clone();
+        // The writer is a thread, so waiting for it blocks.
+        drop(tokio::task::spawn_blocking(move || mark.wait()).await);
+        self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner).sender.take();
+        while let Some(event) = events.recv().await {
+            tell(&mut write, event, &gone).await;
+        }
+        drop(one);
+        match answer {
+            Some(answer) => say(&mut write, &Line::Answer(answer)).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Shared {
+    /// The events from now on. There are none if the feed is closed.
+    fn listen(&self) -> mpsc::UnboundedReceiver<Event> {
+        let (send, receive) = mpsc::unbounded_channel();
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        if !listening.closed {
+            listening.sender = Some(send);
+        }
+        receive
+    }
+}
+
+/// Passes an event to a client, unless it is gone or does not read.
+async fn tell(to: &mut OwnedWriteHalf, event: Event, gone: &CancellationToken) {
+    if gone.is_cancelled() {
+        return;
+    }
+    let line = Line::Event(Box::new(event));
+    let told = tokio::time::timeout(SENT_WITHIN, say(to, &line)).await;
+    if !matches!(told, Ok(Ok(()))) {
+        gone.cancel();
     }
 }
 

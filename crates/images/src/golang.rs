@@ -298,6 +298,8 @@ fn environment() -> Vec<(&'static str, OsString)> {
     vec![
         ("GOWORK", "off".into()),
         ("GO111MODULE", "on".into()),
+        // Debian's Go may be older than a module asks for. Then Go downloads the toolchain, as `provision` assumes.
+        ("GOTOOLCHAIN", "auto".into()),
         // The user's settings of these variables would change what is built, or which sources are trusted. An empty
         // value would not override the setting in Go's own file. Where modules come from is still set by the
         // machine.
@@ -390,6 +392,7 @@ mod tests {
             ("GOINSECURE", Some(NOTHING)),
             ("GONOSUMDB", Some(NOTHING)),
             ("GOWORK", Some("off")),
+            ("GOTOOLCHAIN", Some("auto")),
             ("CGO_ENABLED", Some("0")),
             ("GOAMD64", Some("v1")),
             ("GOPROXY", None),

@@ -115,12 +115,9 @@ impl Variant {
 
     /// Adds the result of a step. In a variant that stands, a step may run again: then its last result counts.
     fn take(&mut self, step: &StepEnded) {
-        let of_round = |it: &StepEnded| it.course.round.as_ref().map(|round| round.number);
-        let before = self
-            .steps
-            .iter_mut()
-            .find(|it| it.step == step.step && of_round(it) == of_round(step) && it.course.void.is_none());
-        match before {
+        // The results of rounds stay in the order in which they ran, because a void round is followed by its repetition.
+        let alone = step.course.round.is_none();
+        match self.steps.iter_mut().find(|it| alone && it.step == step.step) {
             Some(before) => *before = step.clone(),
             None => self.steps.push(step.clone()),
         }

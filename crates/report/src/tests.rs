@@ -1,5 +1,6 @@
 //! Tests the reports of hand-made runs in the form that people see.
 
+use parallax_vocab::course::{Course, Round};
 use parallax_vocab::event::{Exit, Failure, Outcome, StepEnded, VariantEnded, Verdict};
 use parallax_vocab::{Answer, Event, EventKind, Evidence, Reply};
 
@@ -199,4 +200,29 @@ fn answers_that_no_store_confirms_are_counted_in_every_report() {
         junit::render(&summary).expect("serialises").contains("name=\"answers that no store confirms\" value=\"2\"")
     );
     assert!(page::render(&summary, "parallax e2e").expect("renders").contains("2 answers, of which"));
+}
+
+#[test]
+fn a_step_that_ran_again_counts_once_and_rounds_stay_in_their_order() {
+    let of_round = |id: &str, void: Option<&str>| {
+        let mut step = samples::step("presign/presigned-url", id, 14);
+        let round = Round { of: "kills".into(), number: 2, times: 2, seed: 42, after_ms: None };
+        step.course = Course { void: void.map(Into::into), round: Some(round), ..Course::default() };
+        step
+    };
+    let mut again = samples::step("presign/presigned-url", "inside", 14);
+    again.took_ms = 7;
+    let steps = [
+        samples::step("presign/presigned-url", "inside", 14),
+        of_round("alive", None),
+        of_round("crash", Some("the kubelet was early")),
+        of_round("alive", None),
+        of_round("crash", None),
+        again,
+    ];
+    let event = |step| Event { at_ms: 0, event: EventKind::StepEnded(Box::new(step)) };
+    let summary = Summary::from_events(&steps.map(event));
+    let seen = summary.variants().flat_map(|it| &it.steps).map(|it| (it.step.as_str().to_owned(), it.took_ms == 7));
+    let expected = [("inside", true), ("alive", false), ("crash", false), ("alive", false), ("crash", false)];
+    assert_eq!(seen.collect::<Vec<_>>(), expected.map(|(step, is_last)| (step.to_owned(), is_last)));
 }

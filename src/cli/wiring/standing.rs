@@ -8,6 +8,7 @@ use rustix::fs::inotify;
 use rustix::fs::inotify::{CreateFlags, WatchFlags};
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::CliError;
 use crate::run::standing::{self, Answer, Reload, Request};
@@ -129,21 +130,24 @@ pub async fn now(handle: &Handle) -> Result<String, CliError> {
 pub fn open(
     handle: &Handle,
     (until, reload): (Option<StepId>, Reload),
+    cancel: CancellationToken,
     display: (Box<dyn Live>, Mark),
 ) -> Result<(standing::Standing, Host, Feed), CliError> {
     let (send, receive) = mpsc::channel(1);
-    let (host, feed) = Host::open(handles()?, handle, send, display)?;
+    let (host, feed) = Host::open(handles()?, handle, (send, cancel), display)?;
     Ok((standing::Standing { until, asked: Mutex::new(receive), reload }, host, feed))
 }
 
 /// Reads a project again, for the variant of a plan. What stands cannot change: then the error says so.
-pub fn reload(root: &Path, variant: &VariantId, plan: &Plan) -> Reload {
+pub fn reload(root: &Path, variant: &VariantId, plan: &Plan, allow_host_programs: bool) -> Reload {
     let (root, variant, stands) = (root.to_owned(), variant.clone(), without_variants(plan));
     Reload(Arc::new(move || {
         let (project, diagnostics) = super::project::read(&root, &[]);
         if !diagnostics.is_empty() {
             return Err(diagnostic::render(&diagnostics, false));
         }
+        let only = std::slice::from_ref(&variant);
+        super::check_host_programs(&project, only, allow_host_programs).map_err(|error| error.to_string())?;
         let selected = [variant.clone()].into_iter().collect();
         let plan = parallax_plan::build(&project.library, &project.scenarios, &selected);
         let plan = plan.map_err(|error| error.to_string())?;

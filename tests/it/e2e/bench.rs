@@ -156,14 +156,16 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Links everything from the user's cache.
+/// Gives a cache everything that the user's cache has. A cache refuses symbolic links, so the files are linked hard, or
+/// copied to another file system.
 pub(super) fn link_cache(cache: &Path) {
     let users = parallax_images::Cache::open().unwrap();
     for folder in ["layers", "images"] {
         fs::create_dir_all(cache.join(folder)).unwrap();
         for entry in fs::read_dir(users.root().join(folder)).unwrap() {
             let entry = entry.unwrap();
-            std::os::unix::fs::symlink(entry.path(), cache.join(folder).join(entry.file_name())).unwrap();
+            let to = cache.join(folder).join(entry.file_name());
+            fs::hard_link(entry.path(), &to).or_else(|_| fs::copy(entry.path(), &to).map(drop)).unwrap();
         }
     }
 }

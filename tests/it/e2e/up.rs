@@ -79,6 +79,18 @@ fn assert_in(text: &str, parts: &[&str]) {
 }
 
 #[test]
+fn an_engine_that_does_not_answer_is_an_error_of_the_machine() {
+    let project = Project::new();
+    project.scenario("stands", SCENARIO);
+    let mut up = project.parallax(&["up", "stands"]);
+    let ended = up.env("DOCKER_HOST", "unix:///nonexistent/docker.sock").output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(ended.status.code(), Some(3), "{said}");
+    assert_in(&said, &["/nonexistent/docker.sock", "0 passed, 1 failed, 0 skipped"]);
+    assert_in(&run(&project, &["status"], 0), &["nothing stands"]);
+}
+
+#[test]
 fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     if no_engine() {
         return;
@@ -133,6 +145,12 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     assert_in(&stdout.until("as declared"), &["ok       missing"]);
     project.change(file, "buckets: [photos]", "buckets: [photos, more]");
     stderr.until("what stands cannot follow");
+    project.change(file, "buckets: [photos, more]", "buckets: [photos]");
+    stdout.until("no step changed");
+    // A step that is added later needs the user's consent, too.
+    let asked = "flow:\n  - { id: put";
+    project.change(file, asked, "flow:\n  - { id: here, from: host, script: { run: [id] } }\n  - { id: put");
+    stderr.until("--allow-host-programs");
     watch.kill().unwrap();
     watch.wait().unwrap();
 
