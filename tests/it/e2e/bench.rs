@@ -158,7 +158,7 @@ fn copy(from: &Path, to: &Path) {
 
 /// Gives a cache everything that the user's cache has. A cache refuses symbolic links, so the files are linked hard, or
 /// copied to another file system.
-pub(super) fn link_cache(cache: &Path) {
+fn link_cache(cache: &Path) {
     let users = parallax_images::Cache::open().unwrap();
     for folder in ["layers", "images"] {
         fs::create_dir_all(cache.join(folder)).unwrap();
