@@ -20,10 +20,10 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     match cli.command {
         Command::E2e(options) => {
             let project = Project::load(&project()?)?;
-            let recipes = wiring::recipes(&project.root, options.lock)?;
+            let recipes = wiring::recipes(&project.root, options.common.lock)?;
             let out = session::out_folder(&project.root, &options);
-            let chosen = choose::choose(&project, &options.selection, (options.k3s, &recipes), &out).await?;
-            wiring::check_host_programs(&project, &chosen.selected, options.allow_host_programs)?;
+            let chosen = choose::choose(&project, &options.selection, (options.common.k3s, &recipes), &out).await?;
+            wiring::check_host_programs(&project, &chosen.selected, options.common.allow_host_programs)?;
             session::run(&project, chosen, recipes, options, &log, None).await
         }
         Command::Init => init::init(cli.project.as_deref().unwrap_or(Path::new("."))),
@@ -76,7 +76,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Rerun(args) => standing::rerun(&args).await,
         Command::Watch(args) => standing::watch(&args).await,
         Command::Exec(args) => standing::exec(&args).await,
-        Command::Down(args) => match wiring::to_take_down(args.run)? {
+        Command::Down(args) => match wiring::to_take_down(args.run.as_deref())? {
             wiring::Standing::Held(handle) => standing::down(&handle).await,
             wiring::Standing::Left(run) => session::watched(|sink, cancel| wiring::down(run, sink, cancel)).await,
         },

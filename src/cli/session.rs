@@ -90,7 +90,7 @@ pub(super) async fn run(
     let is_evidence = stands.is_none();
     let (display, standing, host) = match stands {
         Some(stands) => {
-            let may = (options.allow_host_programs, cancel.clone());
+            let may = (options.common.allow_host_programs, cancel.clone());
             let of = (stands, &plan, directory.as_path());
             of_one_that_stands(project, &chosen.selected[0], of, may, (display, recorder.mark()))?
         }
@@ -114,7 +114,7 @@ pub(super) async fn run(
     if let Some(left_out) = &chosen.left_out {
         sink.note(left_out);
     }
-    let (k3s, proof_by) = (options.k3s, options.require_proof);
+    let (k3s, proof_by) = (options.common.k3s, options.require_proof);
     let run = Run {
         id,
         directory: directory.clone(),
@@ -217,7 +217,7 @@ pub(super) fn default_out(project: &Path) -> PathBuf {
 
 /// The folder for the folders of runs.
 pub(super) fn out_folder(project: &Path, options: &E2e) -> PathBuf {
-    options.out.clone().unwrap_or_else(|| default_out(project))
+    options.common.out.clone().unwrap_or_else(|| default_out(project))
 }
 
 /// Runs `work` with a live display and signals, and without a record: for commands that only prepare.

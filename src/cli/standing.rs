@@ -17,6 +17,7 @@ use super::{CliError, choose, printer, signal};
 use crate::run::standing::{Answer, Request};
 use crate::standing::Handle;
 use parallax_record::Log;
+use parallax_report::explanation::{explained_step, step_in_a_line};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -60,9 +61,9 @@ pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, C
 async fn chosen(project: &Project, args: &Up) -> Result<choose::Chosen, CliError> {
     let breaks = if args.variant.contains('+') { Breaks::All } else { Breaks::None };
     let selection = Selection { filters: vec![args.variant.clone()], breaks, ..Selection::default() };
-    let recipes = wiring::recipes(&project.root, args.lock)?;
+    let recipes = wiring::recipes(&project.root, args.common.lock)?;
     let out = session::default_out(&project.root);
-    let chosen = choose::choose(project, &selection, (args.k3s, &recipes), &out).await?;
+    let chosen = choose::choose(project, &selection, (args.common.k3s, &recipes), &out).await?;
     let [variant] = chosen.selected.as_slice() else {
         let all: Vec<&str> = chosen.selected.iter().map(parallax_vocab::VariantId::as_str).collect();
         return Err(CliError::Usage(format!("one variant stands at a time; name one of {}", all.join(", "))));
@@ -74,7 +75,7 @@ async fn chosen(project: &Project, args: &Up) -> Result<choose::Chosen, CliError
             return Err(CliError::Usage(format!("{variant} has no step `{until}` of its own; it has {steps}")));
         }
     }
-    wiring::check_host_programs(project, &chosen.selected, args.allow_host_programs)?;
+    wiring::check_host_programs(project, &chosen.selected, args.common.allow_host_programs)?;
     Ok(chosen)
 }
 
@@ -92,17 +93,17 @@ impl Holder {
         let mut command = Process::new(std::env::current_exe().map_err(failed)?);
         command.arg("--project").arg(std::path::absolute(project).map_err(failed)?);
         command.args((0..verbose).map(|_| "-v")).args(["hold", "--id", run, &args.variant]);
-        for (name, value) in [("--k3s", wiring::flag(&args.k3s)), ("--lock", wiring::flag(&args.lock))] {
+        for (name, value) in [("--k3s", wiring::flag(&args.common.k3s)), ("--lock", wiring::flag(&args.common.lock))] {
             command.args([name, &value]);
         }
         if let Some(until) = &args.until {
             command.args(["--until", until]);
         }
-        if let Some(out) = &args.out {
+        if let Some(out) = &args.common.out {
             command.arg("--out").arg(std::path::absolute(out).map_err(failed)?);
         }
-        command.args(args.provision.then_some("--provision"));
-        command.args(args.allow_host_programs.then_some("--allow-host-programs"));
+        command.args(args.common.provision.then_some("--provision"));
+        command.args(args.common.allow_host_programs.then_some("--allow-host-programs"));
         // A group of its own: Ctrl-C in this terminal must not end what stands, once it stands.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
@@ -171,14 +172,11 @@ fn lines(from: Option<impl Read>) -> impl Iterator<Item = String> {
 pub(super) async fn hold(project: &Path, args: Hold, log: &Log) -> Result<Exit, CliError> {
     let project = Project::load(project)?;
     let chosen = chosen(&project, &args.up).await?;
-    let recipes = wiring::recipes(&project.root, args.up.lock)?;
-    let Up { variant, until, provision, k3s, lock, allow_host_programs, out } = args.up;
+    let recipes = wiring::recipes(&project.root, args.up.common.lock)?;
+    let Up { variant, until, common } = args.up;
     let options = E2e {
         selection: Selection { filters: vec![variant], ..Selection::default() },
-        provision,
-        k3s,
-        lock,
-        allow_host_programs,
+        common,
         keep: false,
         at_once: AtOnce::default(),
         shuffle: None,
@@ -188,7 +186,6 @@ pub(super) async fn hold(project: &Path, args: Hold, log: &Log) -> Result<Exit, 
         allow_skip: Vec::new(),
         seed: None,
         timeout: None,
-        out,
     };
     let stands = Stands { run: parallax_vocab::RunId::new(args.id), until: until.map(StepId::new) };
     session::run(&project, chosen, recipes, options, log, Some(stands)).await
@@ -311,19 +308,15 @@ async fn again(handle: &Handle, request: Request) -> Result<Exit, CliError> {
 
 /// An event of a step as a person reads it; empty for all others.
 fn happened(event: &Event) -> String {
-    match &event.event {
-        EventKind::StepEnded(step) if step.verdict == Verdict::Passed => {
-            inert(&format!("  {}\n", parallax_report::explanation::step_in_a_line(step))).into_owned()
+    let text = match &event.event {
+        EventKind::StepEnded(step) => {
+            let why = if step.verdict == Verdict::Passed { String::new() } else { explained_step(step) };
+            format!("  {}\n{why}", step_in_a_line(step))
         }
-        EventKind::StepEnded(step) => inert(&format!(
-            "  {}\n{}",
-            parallax_report::explanation::step_in_a_line(step),
-            parallax_report::explanation::explained_step(step)
-        ))
-        .into_owned(),
-        EventKind::Warning { text } => inert(&format!("warning: {text}\n")).into_owned(),
+        EventKind::Warning { text } => format!("warning: {text}\n"),
         _ => String::new(),
-    }
+    };
+    inert(&text).into_owned()
 }
 
 fn reached(answer: Answer) -> Result<(), CliError> {

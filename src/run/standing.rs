@@ -191,10 +191,7 @@ pub(super) async fn serve_unready(standing: &Standing, reach: &Reach, why: &str)
 /// Sends an answer, redacted: it may quote what a step saw. The process that asked may be gone.
 fn send(stage: &Stage<'_>, to: Option<oneshot::Sender<Answer>>, answer: &Answer) {
     let Some(to) = to else { return };
-    let clean = serde_json::to_value(answer).and_then(|mut value| {
-        stage.context.redactor.apply(&mut value);
-        serde_json::from_value(value)
-    });
+    let clean = stage.context.redactor.copy(answer);
     let unreadable = |_| Answer::Failed("an answer was left out: redaction made it unreadable".to_owned());
     drop(to.send(clean.unwrap_or_else(unreadable)));
 }

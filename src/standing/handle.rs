@@ -31,6 +31,12 @@ pub struct Handle {
     pub since: i64,
 }
 
+impl std::fmt::Display for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.run, self.variant)
+    }
+}
+
 /// The folder with the handles of one user.
 #[derive(Clone, Debug)]
 pub struct Handles(PathBuf);

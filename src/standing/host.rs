@@ -1,7 +1,7 @@
 //! The side of the process that holds an environment.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use parallax_record::{Live, Mark};
@@ -58,11 +58,11 @@ impl Live for Feed {
             _ => None,
         };
         if let Some(now) = now {
-            *self.shared.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
+            *self.shared.now() = now;
         }
-        if let Some(listening) = &self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner).sender {
-            // Whoever asked may be gone.
-            drop(listening.send(event.clone()));
+        if let Some(sender) = &self.shared.listening().sender {
+            // The client may be gone.
+            drop(sender.send(event.clone()));
         }
         self.display.see(event);
     }
@@ -72,8 +72,7 @@ impl Live for Feed {
     }
 
     fn close(&mut self) {
-        *self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner) =
-            Listening { sender: None, closed: true };
+        *self.shared.listening() = Listening { sender: None, closed: true };
         self.display.close();
     }
 }
@@ -88,8 +87,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// Opens the socket and writes the handle. Requests go to `asked`; `cancel` ends the run; `display` is the run's own display, and the feed
-    /// that is returned takes its place. `mark` tells when the feed has seen everything so far.
+    /// Opens the socket and writes the handle. Requests go to `asked`; `cancel` ends the run. `display` is the run's own
+    /// display, and the feed that is returned takes its place. `mark` tells when the feed has seen everything so far.
     pub fn open(
         handles: Handles,
         handle: &Handle,
@@ -180,7 +179,7 @@ impl Door {
         }
         let request = match serde_json::from_str(&line) {
             Ok(Question::Status) => {
-                let now = self.shared.now.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let now = self.shared.now().clone();
                 return say(&mut write, &Line::Now(now)).await;
             }
             Ok(Question::Do(request)) => request,
@@ -224,20 +223,20 @@ impl Door {
         } else {
             None
         };
-        if ends {
-            // The clean-up follows. The feed closes when the record does; after it come the reports.
-            while let Some(event) = events.recv().await {
-                tell(&mut write, event, &gone).await;
-            }
-            self.over.cancelled().await;
-            return say(&mut write, &Line::Answer(Answer::Ends)).await;
+        if !ends {
+            let mark = self.mark.clone();
+            // The writer is a thread, so waiting for it blocks.
+            drop(tokio::task::spawn_blocking(move || mark.wait()).await);
+            self.shared.listening().sender.take();
         }
-        let mark = self.mark.clone();
-        // The writer is a thread, so waiting for it blocks.
-        drop(tokio::task::spawn_blocking(move || mark.wait()).await);
-        self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner).sender.take();
+        // At the end, the clean-up follows, and the events end when the feed closes with the record.
         while let Some(event) = events.recv().await {
             tell(&mut write, event, &gone).await;
+        }
+        if ends {
+            // The reports come after the record.
+            self.over.cancelled().await;
+            return say(&mut write, &Line::Answer(Answer::Ends)).await;
         }
         drop(one);
         match answer {
@@ -248,10 +247,18 @@ impl Door {
 }
 
 impl Shared {
+    fn listening(&self) -> MutexGuard<'_, Listening> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> MutexGuard<'_, String> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The events from now on. There are none if the feed is closed.
     fn listen(&self) -> mpsc::UnboundedReceiver<Event> {
         let (send, receive) = mpsc::unbounded_channel();
-        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listening = self.listening();
         if !listening.closed {
             listening.sender = Some(send);
         }

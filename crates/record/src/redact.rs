@@ -11,6 +11,8 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use aho_corasick::{AhoCorasick, MatchKind};
 use parallax_vocab::Secret;
 use regex::Regex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::forms::forms;
@@ -92,6 +94,14 @@ impl Redactor {
     /// Redacts every string in `value`, and every name of a field.
     pub fn apply(&self, value: &mut Value) {
         walk(value, &mut self.known());
+    }
+
+    /// A copy of `it` in which every string is redacted. It is an error if the copy can no longer be read as `T`: then a
+    /// secret is also one of its own words, and `it` must not be shown.
+    pub fn copy<T: Serialize + DeserializeOwned>(&self, it: &T) -> serde_json::Result<T> {
+        let mut value = serde_json::to_value(it)?;
+        self.apply(&mut value);
+        serde_json::from_value(value)
     }
 
     /// Redacts one text.

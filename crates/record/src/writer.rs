@@ -200,7 +200,7 @@ impl Writer {
     fn take(&mut self, at_ms: u64, kind: EventKind) {
         // Events of two tasks may arrive in the wrong order. The times in the record never go backwards.
         self.last_ms = self.last_ms.max(at_ms);
-        let event = self.redacted(Event { at_ms: self.last_ms, event: kind });
+        let event = self.redacted(&Event { at_ms: self.last_ms, event: kind });
         if event.event.is_recorded() {
             self.write(&event);
         }
@@ -212,16 +212,10 @@ impl Writer {
         }
     }
 
-    fn redacted(&self, event: Event) -> Event {
-        let at_ms = event.at_ms;
-        let cleaned = serde_json::to_value(event).and_then(|mut value| {
-            self.redactor.apply(&mut value);
-            serde_json::from_value(value)
-        });
-        // The redaction made the event unreadable: a secret is also one of the record's own words. A warning replaces
-        // the event, because the secret must not be written.
-        cleaned.unwrap_or_else(|_| Event {
-            at_ms,
+    fn redacted(&self, event: &Event) -> Event {
+        // A warning replaces an event that the redaction made unreadable.
+        self.redactor.copy(event).unwrap_or_else(|_| Event {
+            at_ms: event.at_ms,
             event: EventKind::Warning { text: "an event was left out: redaction made it unreadable".to_owned() },
         })
     }

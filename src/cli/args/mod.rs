@@ -184,25 +184,13 @@ pub enum Command {
 
 /// Arguments of `e2e`.
 #[derive(Clone, Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct E2e {
     /// Which variants.
     #[command(flatten)]
     pub selection: Selection,
-    /// Install and start what is missing: a container engine, and toolchains for image builds. This needs Debian or Ubuntu,
-    /// and root. Each installation is reported.
-    #[arg(long)]
-    pub provision: bool,
-    /// Which node image to use.
-    #[arg(long, value_enum, default_value_t = K3s::Auto)]
-    pub k3s: K3s,
-    /// Which images.lock and recipes to use.
-    #[arg(long, value_enum, default_value_t = LockOf::Auto)]
-    pub lock: LockOf,
-    /// Allow scenarios to run programs on this machine, under your account: a `script` at an `outside` vantage without an
-    /// image. `parallax plan` lists these programs.
-    #[arg(long)]
-    pub allow_host_programs: bool,
+    /// What a run needs.
+    #[command(flatten)]
+    pub common: Common,
     /// Remove nothing at the end. The run's folder then has a kubeconfig and the certificates of the authorities. `parallax
     /// down` removes everything. To look into one variant, use `parallax up`.
     #[arg(long)]
@@ -236,6 +224,25 @@ pub struct E2e {
     /// variants have no verdict. It exits 3.
     #[arg(long, value_name = "DURATION", value_parser = positive)]
     pub timeout: Option<Span>,
+}
+
+/// What a run needs, and where its results go: the same for `e2e` and `up`.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// Install and start what is missing: a container engine, and toolchains for image builds. This needs Debian or Ubuntu,
+    /// and root. Each installation is reported.
+    #[arg(long)]
+    pub provision: bool,
+    /// Which node image to use.
+    #[arg(long, value_enum, default_value_t = K3s::Auto)]
+    pub k3s: K3s,
+    /// Which images.lock and recipes to use.
+    #[arg(long, value_enum, default_value_t = LockOf::Auto)]
+    pub lock: LockOf,
+    /// Allow scenarios to run programs on this machine, under your account: a `script` at an `outside` vantage without an
+    /// image. `parallax plan` lists these programs.
+    #[arg(long)]
+    pub allow_host_programs: bool,
     /// The folder in which the run creates its own folder with record and reports [default: target/e2e in the project].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

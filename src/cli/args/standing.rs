@@ -1,10 +1,8 @@
 //! The arguments of the commands for variants that stand.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
-use super::{K3s, LockOf};
+use super::Common;
 
 /// Arguments of `up`.
 #[derive(Clone, Debug, Args)]
@@ -15,21 +13,9 @@ pub struct Up {
     /// Run the flow only up to and including this step.
     #[arg(long, value_name = "STEP")]
     pub until: Option<String>,
-    /// Install and start what is missing, as for `e2e`.
-    #[arg(long)]
-    pub provision: bool,
-    /// Which node image to use.
-    #[arg(long, value_enum, default_value_t = K3s::Auto)]
-    pub k3s: K3s,
-    /// Which images.lock and recipes to use.
-    #[arg(long, value_enum, default_value_t = LockOf::Auto)]
-    pub lock: LockOf,
-    /// Let the scenario run programs on this machine itself, as for `e2e`.
-    #[arg(long)]
-    pub allow_host_programs: bool,
-    /// The folder in which the run creates its own folder [default: target/e2e in the project].
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
+    /// What the run needs.
+    #[command(flatten)]
+    pub common: Common,
 }
 
 /// Arguments of `hold`.

@@ -36,27 +36,11 @@ pub fn all_standing() -> Result<Vec<Handle>, CliError> {
 
 /// The variant that stands in this run, or the only one.
 pub fn standing(run: Option<&str>) -> Result<Handle, CliError> {
-    let mut all = all_standing()?;
-    if let Some(run) = run {
-        let found = all.iter().position(|it| it.run.as_str() == run).map(|at| all.swap_remove(at));
-        return found.ok_or_else(|| CliError::Usage(format!("run {run} does not stand; {}", in_words(&all))));
-    }
-    match (all.pop(), all.as_slice()) {
-        (Some(only), []) => Ok(only),
-        (None, _) => Err(CliError::Usage(in_words(&[]))),
-        (Some(last), _) => {
-            all.push(last);
-            Err(CliError::Usage(format!("several variants stand; name the run with --run: {}", in_words(&all))))
-        }
-    }
-}
-
-fn in_words(all: &[Handle]) -> String {
-    if all.is_empty() {
-        return "nothing stands; `parallax up SCENARIO` brings a variant up".to_owned();
-    }
-    let all: Vec<String> = all.iter().map(|it| format!("{} ({})", it.run, it.variant)).collect();
-    all.join(", ")
+    let words = Words {
+        none: "nothing stands; `parallax up SCENARIO` brings a variant up",
+        several: "several variants stand; name the run with --run",
+    };
+    one_of(all_standing()?, |it| &it.run, run, &words)
 }
 
 /// What `down` can take down.
@@ -80,28 +64,45 @@ impl Standing {
 impl std::fmt::Display for Standing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Held(handle) => write!(f, "{} ({})", handle.run, handle.variant),
+            Self::Held(handle) => handle.fmt(f),
             Self::Left(run) => write!(f, "{run} (e2e --keep)"),
         }
     }
 }
 
 /// The run to take down: the given one, or the only one.
-pub fn to_take_down(run: Option<String>) -> Result<Standing, CliError> {
+pub fn to_take_down(run: Option<&str>) -> Result<Standing, CliError> {
     let state = StateDir::of_user().map_err(|error| CliError::Harness(error.to_string()))?;
     let left = state.runs().map_err(|error| CliError::Harness(error.to_string()))?;
     let left = left.into_iter().filter(|run| state.is_standing(run)).map(Standing::Left);
-    one_of(all_standing()?.into_iter().map(Standing::Held).chain(left).collect(), run)
+    let all = all_standing()?.into_iter().map(Standing::Held).chain(left).collect();
+    one_of(all, Standing::run, run, &DOWN)
 }
 
-fn one_of(mut all: Vec<Standing>, run: Option<String>) -> Result<Standing, CliError> {
+/// How messages call what can be chosen.
+struct Words {
+    /// There is nothing.
+    none: &'static str,
+    /// There are several, and none is named.
+    several: &'static str,
+}
+
+const DOWN: Words = Words { none: "nothing stands", several: "several runs stand; name one of them" };
+
+/// The one of the given run, or the only one.
+fn one_of<T: std::fmt::Display>(
+    mut all: Vec<T>,
+    of: impl Fn(&T) -> &RunId,
+    run: Option<&str>,
+    words: &Words,
+) -> Result<T, CliError> {
     let names = all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match (run, all.len()) {
-        (None, 0) => Err(CliError::Usage("nothing stands".to_owned())),
+        (None, 0) => Err(CliError::Usage(words.none.to_owned())),
         (None, 1) => Ok(all.swap_remove(0)),
-        (None, _) => Err(CliError::Usage(format!("several runs stand; name one of them: {names}"))),
+        (None, _) => Err(CliError::Usage(format!("{}: {names}", words.several))),
         (Some(run), 0) => Err(CliError::Usage(format!("run {run} does not stand; nothing does"))),
-        (Some(run), _) => match all.iter().position(|it| it.run().as_str() == run) {
+        (Some(run), _) => match all.iter().position(|it| of(it).as_str() == run) {
             Some(at) => Ok(all.swap_remove(at)),
             None => Err(CliError::Usage(format!("run {run} does not stand; these do: {names}"))),
         },
@@ -216,7 +217,7 @@ mod tests {
         let [a, b] = ["r1", "r2"].map(|it| Standing::Left(RunId::new(it)));
         let of = |all: &[&Standing], run: Option<&str>| {
             let all = all.iter().map(|it| (*it).clone()).collect();
-            one_of(all, run.map(str::to_owned)).map_err(|error| error.to_string())
+            one_of(all, Standing::run, run, &DOWN).map_err(|error| error.to_string())
         };
         assert_eq!(of(&[&a], None), Ok(a.clone()));
         assert_eq!(of(&[&a, &b], Some("r2")), Ok(b.clone()));
