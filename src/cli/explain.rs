@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::CliError;
 use super::args::Explain;
 use super::report::latest;
-use parallax_explain::{self as room, saw};
+use parallax_explain::{self as room, Line, saw};
 use parallax_language::scenario::diagnostic::nearest;
 use parallax_report::{Summary, explanation};
 use parallax_vocab::Secret;
@@ -20,9 +20,12 @@ const LONGEST: u64 = 1 << 20;
 pub(super) fn explain(project: Option<&Path>, args: &Explain) -> Result<String, CliError> {
     match &args.what {
         Some(what) if what.contains("://") || what.contains("X-Amz-") => url(what, args),
-        _ if args.saw.is_some() => Err(CliError::Usage(
+        _ if !args.saw.is_empty() => Err(CliError::Usage(
             "--saw compares with a presigned URL: give the URL, in quotes, as the first argument".to_owned(),
         )),
+        _ if args.json => {
+            Err(CliError::Usage("--json tells about a presigned URL; a record is JSON lines already".to_owned()))
+        }
         what => of_record(&what.as_ref().map_or_else(|| latest(project), PathBuf::from), args),
     }
 }
@@ -39,18 +42,47 @@ fn of_record(path: &Path, args: &Explain) -> Result<String, CliError> {
     })
 }
 
-fn url(url: &str, args: &Explain) -> Result<String, CliError> {
-    let mut lines = room::dissect(url, time::OffsetDateTime::now_utc()).map_err(CliError::Usage)?;
-    if let Some(saw) = &args.saw {
-        let saw = saw::read(&shown(saw, url)?, url).map_err(CliError::Usage)?;
-        let secret = args.secret_env.as_deref().map(secret).transpose()?;
+fn url(given: &str, args: &Explain) -> Result<String, CliError> {
+    let pasted = room::pasted(given);
+    let url = pasted.url.as_str();
+    let mut lines: Vec<Line> = pasted.notes.into_iter().map(|note| ("read", note)).collect();
+    lines.extend(room::dissect(url, time::OffsetDateTime::now_utc()).map_err(CliError::Usage)?);
+    let secret = args.secret_env.as_deref().map(secret).transpose()?;
+    let mut logs = Vec::new();
+    for text in &args.saw {
+        let saw = saw::read(&shown(text, url)?, url).map_err(CliError::Usage)?;
         let known = saw::Known { method: args.method.as_deref(), secret: secret.as_ref() };
-        lines.extend(saw::compare(url, &saw, known).map_err(CliError::Usage)?);
+        let compared = saw::compare(url, &saw, known).map_err(CliError::Usage)?;
+        logs.push((saw, compared));
     }
-    Ok(lines.iter().fold(String::new(), |mut text, (label, what)| {
+    let between = saw::between(&logs.iter().map(|(_, it)| it.clone()).collect::<Vec<_>>());
+    if args.json {
+        return Ok(json(&lines, &logs, &between));
+    }
+    let numbered = logs.len() > 1;
+    for (index, (_, compared)) in logs.into_iter().enumerate() {
+        lines.extend(numbered.then(|| ("log", (index + 1).to_string())));
+        lines.extend(compared.lines);
+    }
+    Ok(lines.iter().chain(&between).fold(String::new(), |mut text, (label, what)| {
         let _ = writeln!(text, "{label:<10} {what}");
         text
     }))
+}
+
+fn json(url: &[Line], logs: &[(saw::Saw, saw::Compared)], between: &[Line]) -> String {
+    let texts = |lines: &[Line]| -> Vec<serde_json::Value> {
+        lines.iter().map(|(label, text)| serde_json::json!({ "label": label, "text": text })).collect()
+    };
+    let logs = logs.iter().map(|(saw, compared)| {
+        serde_json::json!({
+            "source": saw.source.to_string(), "method": saw.method, "host": saw.host, "path": saw.path,
+            "status": saw.status, "hidden": compared.hidden, "differs": compared.differs, "proven": compared.proven,
+            "lines": texts(&compared.lines),
+        })
+    });
+    let all = serde_json::json!({ "url": texts(url), "saw": logs.collect::<Vec<_>>(), "between": texts(between) });
+    format!("{all:#}\n")
 }
 
 /// The text of `--saw`.

@@ -6,6 +6,7 @@ use std::path::Path;
 use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::contains;
+use serde_json::json;
 
 const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/records/signatures.jsonl");
 
@@ -78,6 +79,54 @@ fn a_url_is_compared_with_what_a_log_shows() {
     piped.args(["explain", &url, "--saw", "-", "--secret-env", "THE_KEY"]).env("THE_KEY", "canary-of-a-key");
     let says = says().and(contains("the given secret key did not make this signature")).and(contains("canary").not());
     piped.write_stdin(line).assert().success().stdout(says);
+}
+
+#[test]
+fn a_url_is_read_as_it_was_copied_and_told_as_json() {
+    let query = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE123%2F20201122%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Date=20201122T150000Z&X-Amz-Expires=300&X-Amz-SignedHeaders=host&X-Amz-Signature=5ec4e75ec4e7";
+    let url = format!("https://minio.example.com/photos/a.txt?{query}");
+    let (first, second) = (format!("GET {url}"), format!("GET http://minio.foo.svc:9000/photos/a.txt?{query}"));
+    let html = url.replace('&', "&amp;");
+    explain(&[&html]).success().stdout(contains("escaped for HTML").and(contains("eu-west-1 (s3)")));
+    let assert = explain(&[&html, "--saw", &first, "--saw", &second, "--json"]).success();
+    let told: serde_json::Value = serde_json::from_str(&text(&assert)).expect("JSON");
+    assert_eq!((&told["saw"][0]["differs"], &told["saw"][1]["differs"]), (&json!([]), &json!(["host"])), "{told:#}");
+    let between = told["between"][0]["text"].as_str().expect("a place");
+    assert!(between.starts_with("host: as it was signed in 1, and not in 2"), "{between}");
+    assert_eq!(told["url"][0]["label"], "read");
+    explain(&[RECORD, "--json"]).code(2).stderr(contains("--json"));
+}
+
+/// Runs each command of docs/explain.md as it is written there. The lines below it are in its output; `…` is any text.
+#[test]
+fn the_commands_of_the_page_print_what_it_says() {
+    let page = include_str!("../../docs/explain.md");
+    let parallax = Command::cargo_bin("parallax").expect("the binary is built with the tests");
+    let folder = Path::new(parallax.get_program()).parent().expect("a folder").to_owned();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    let blocks: Vec<&str> = page.split("```").collect();
+    let (mut variables, mut ran) = (String::new(), 0);
+    for (index, block) in blocks.iter().enumerate().filter(|(index, _)| index % 2 == 1) {
+        let Some(script) = block.strip_prefix("sh\n") else { continue };
+        let expected = blocks.get(index + 2).and_then(|it| it.strip_prefix("text\n"));
+        let Some(expected) = expected.filter(|_| script.contains("parallax ")) else {
+            variables.push_str(script);
+            continue;
+        };
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", &format!("{variables}{script}")]).env("PATH", &path);
+        let output = text(&shell.assert().success());
+        for line in expected.lines().filter(|it| *it != "…") {
+            let mut rest = output.as_str();
+            for part in line.split('…') {
+                let at =
+                    rest.find(part.trim_end()).unwrap_or_else(|| panic!("`{part}` of `{line}` is not in: {output}"));
+                rest = &rest[at + part.trim_end().len()..];
+            }
+        }
+        ran += 1;
+    }
+    assert!(ran >= 5, "{ran} commands ran");
 }
 
 #[test]

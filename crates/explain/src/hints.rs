@@ -55,7 +55,15 @@ fn reach(host: &str) -> Option<String> {
 fn port(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
-    let default = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    let https = scheme.eq_ignore_ascii_case("https");
+    let other = if https { ":80" } else { ":443" };
+    if authority.ends_with(other) {
+        let wanted = if https { "http" } else { "https" };
+        return Some(format!(
+            "{scheme} at {other} looks like a scheme that was rewritten: it is not signed, so open the URL with {wanted}"
+        ));
+    }
+    let default = if https { ":443" } else { ":80" };
     authority.ends_with(default).then(|| {
         format!("{default} is written out: if the signer signed it, a client that leaves the default port out of Host breaks the signature; give the signer an endpoint without it")
     })
@@ -142,6 +150,8 @@ mod tests {
             ("http://[::1]/b/k".to_owned(), "a private address"),
             ("https://s3.example.com:443/b/k".to_owned(), ":443 is written out"),
             ("http://s3.example.com:80/b/k".to_owned(), ":80 is written out"),
+            ("http://s3.example.com:443/b/k".to_owned(), "a scheme that was rewritten"),
+            ("https://s3.example.com:80/b/k".to_owned(), "open the URL with http"),
             ("https://s3.example.com/b//k".to_owned(), "`//`"),
             ("https://s3.example.com/b/k?a=1;b=2".to_owned(), "raw `;`"),
             ("https://s3.example.com/b/a+b".to_owned(), "raw `+`"),

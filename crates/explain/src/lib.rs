@@ -6,6 +6,7 @@
 mod form;
 mod hints;
 mod minio;
+mod pasted;
 mod refusal;
 pub mod saw;
 mod sentence;
@@ -15,6 +16,7 @@ mod unready;
 mod url;
 mod web_identity;
 
+pub use pasted::{Pasted, pasted};
 pub use sentence::{Subject, of_step, sentence};
 pub use store::{LogWords, log_words};
 pub use url::{Line, dissect};

@@ -23,7 +23,10 @@ pub fn dissect(text: &str, now: OffsetDateTime) -> Result<Vec<Line>, String> {
         |name: &str| pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
     if get("X-Amz-Signature").is_none() {
         if get("Signature").is_some() && get("AWSAccessKeyId").is_some() {
-            return Err("this URL is signed with SigV2, which most stores refuse; have it signed with SigV4 (boto3: `signature_version='s3v4'`)".to_owned());
+            let host = url.host_str().unwrap_or_default().to_owned();
+            let object = decoded(url.path()).trim_start_matches('/').to_owned();
+            let wrong = "this URL is signed with SigV2, which most stores refuse; have it signed with SigV4 (boto3: `signature_version='s3v4'`)";
+            return Ok(vec![("host", host), ("object", object), ("wrong", wrong.to_owned())]);
         }
         return Err(
             "this URL is not presigned: it has no X-Amz-Signature; was it copied whole, and in quotes?".to_owned()
@@ -166,14 +169,13 @@ mod tests {
 
     #[test]
     fn what_is_not_presigned_says_so() {
-        let table = [
-            ("https://h/b/k", "not presigned"),
-            ("h/b/k", "not a URL"),
-            ("https://h/b/k?AWSAccessKeyId=A&Signature=s&Expires=1", "SigV2"),
-        ];
+        let table = [("https://h/b/k", "not presigned"), ("h/b/k", "not a URL")];
         for (url, says) in table {
             let error = dissect(url, NOW).expect_err("not presigned");
             assert!(error.contains(says), "{error}");
         }
+        let old = dissect("https://h/b/k?AWSAccessKeyId=AKIA&Signature=s3cr&Expires=1", NOW).expect("a finding");
+        assert!(old.iter().any(|(label, what)| *label == "wrong" && what.contains("SigV2")), "{old:?}");
+        assert!(!format!("{old:?}").contains("s3cr"), "{old:?}");
     }
 }

@@ -160,9 +160,12 @@ pub enum Command {
     /// declared. With --all, or with the name of a variant or step, also in variants that are as declared. Scenario files
     /// are not read.
     ///
-    /// For a URL: shows the host, object, region and time for which it is signed, and hints. Credentials are not shown.
-    /// With --saw and a line of a log: shows the differences between the URL and the request. With --secret-env, proves
-    /// that there is no other difference.
+    /// For a URL: shows the host, object, region and time for which it is signed, and hints. Credentials are not shown. The
+    /// URL may be escaped as the shell, JSON or HTML escapes it. With --saw and a line of a log: shows the differences
+    /// between the URL and the request. With --secret-env, proves that there is no other difference.
+    ///
+    /// Exits 0 whether or not something is found to be wrong, 2 if the URL or the log cannot be read, 3 if a record
+    /// cannot.
     #[command(
         after_long_help = "Examples:\n  parallax explain                                    the last run\n  parallax explain record.jsonl outside               one step\n  parallax explain target/e2e/r5f09a2c1 presign/presigned-url+expired\n  parallax explain 'https://minio.example.com/photos/a.txt?X-Amz-Algorithm=...'\n  parallax explain URL --saw '10.0.0.1 - - [...] \"GET /s3/photos/a.txt?X-Amz-... HTTP/1.1\" 403 421'\n  mc admin trace -v store | parallax explain URL --saw - --secret-env MINIO_ROOT_PASSWORD"
     )]
@@ -417,17 +420,21 @@ pub struct Explain {
     pub all: bool,
     /// What somebody's log shows of the request, to be compared with the URL; `@FILE` reads a file, `-` standard input.
     ///
-    /// It may be `METHOD URL`, the head of a request (as `curl -v` prints it), a line of the access log of nginx, Apache,
-    /// Traefik, Envoy or `HAProxy`, or the request's lines of `mc admin trace -v`. What the text does not show counts as
-    /// unchanged.
+    /// It may be `METHOD URL`, the head of a request (as `curl -v` prints it) or its headers, a line of the log of nginx,
+    /// Apache, Traefik, Envoy, Istio or `HAProxy`, a line in JSON, or the request's lines of `mc admin trace -v`. What the
+    /// text does not show counts as unchanged. Given several times, in the order of the request's way, it also tells
+    /// between which two logs something changed.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub saw: Option<String>,
+    pub saw: Vec<String>,
     /// The environment variable with the secret key that signed. With it the comparison becomes a proof.
     #[arg(long, value_name = "VAR", requires = "saw")]
     pub secret_env: Option<String>,
     /// The method that the URL was signed for, if the URL does not say it.
     #[arg(long, value_name = "METHOD", requires = "saw")]
     pub method: Option<String>,
+    /// Print what is found about a URL as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `schema` and `docs`.

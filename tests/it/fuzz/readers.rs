@@ -187,13 +187,14 @@ fn framed() -> Vec<Vec<u8>> {
 fn saw(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let (url, log) = text.split_once('\n').unwrap_or((&text, ""));
+    let url = &parallax_explain::pasted(url).url;
     let labels = |lines: Vec<(&'static str, String)>| lines.iter().map(|it| it.0).collect::<Vec<_>>().join(" ");
     let dissected = parallax_explain::dissect(url, time::OffsetDateTime::UNIX_EPOCH).map_or_else(|it| it, labels);
     let secret = parallax_vocab::Secret::new("a key");
     let compared = saw::read(log, url).and_then(|seen| {
         let known = [None, Some(&secret)].map(|secret| saw::Known { method: None, secret });
         let source = seen.source.to_string();
-        let lines = known.map(|it| saw::compare(url, &seen, it).map(labels));
+        let lines = known.map(|it| saw::compare(url, &seen, it).map(|it| labels(it.lines)));
         let [open, proven] = lines;
         Ok(format!("{source} {} {}", open?, proven?))
     });
@@ -207,6 +208,10 @@ fn seen() -> Vec<Vec<u8>> {
         format!("GET https://s3.example.com:443{path}?{query}"),
         format!(
             "PUT {path}?{query} HTTP/1.1\r\nHost: s3.example.com\r\nContent-Type: text/plain\r\nAuthorization: Basic eA=="
+        ),
+        format!(":authority: s3.example.com\n:method: GET\n:path: {path}?{query}\naccept: */*"),
+        format!(
+            r#"{{"RequestMethod":"GET","RequestPath":"{path}?{query}","RequestHost":"s3","StartUTC":"2026-11-22T15:00:02Z"}}"#
         ),
         format!("> GET {path}?{query} HTTP/2\n> :authority: s3.example.com\n< HTTP/2 403"),
         format!("10.0.0.1 - - [at] \"GET /s3{path}?{query} HTTP/1.1\" 403 421 \"-\" \"curl\""),

@@ -3,6 +3,9 @@
 //! Users have a URL and one line of a log. The comparison needs neither a server nor a secret. With the secret key it
 //! becomes a proof, by the same search that a run uses ([`crate::signature`]).
 
+mod clock;
+mod hops;
+mod json;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -15,6 +18,7 @@ use parallax_vocab::signature::{SecretFinding, SeenBy};
 
 use super::signature::{Case, Guesses, SignedRequest, investigate, words};
 use super::url::Line;
+pub use hops::between;
 pub use read::{Saw, Source, is_answered, read};
 
 /// Methods that a URL can be signed for.
@@ -31,8 +35,21 @@ pub struct Known<'a> {
     pub secret: Option<&'a Secret>,
 }
 
+/// The URL beside one request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// What was read, what differs, and what that proves.
+    pub lines: Vec<Line>,
+    /// What the text does not show.
+    pub hidden: Vec<&'static str>,
+    /// The parts that differ, in the words of [`parallax_vocab::signature::Part`].
+    pub differs: Vec<String>,
+    /// Whether the signature is valid after these parts are restored; `None` without the secret key.
+    pub proven: Option<bool>,
+}
+
 /// Compares the URL with the request. The error explains why the two cannot be compared.
-pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Vec<Line>, String> {
+pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Compared, String> {
     let url = url.trim();
     let plain = SignedRequest::sent("GET", url, None, &BTreeMap::new());
     let names = plain.map(|it| it.signed_headers).unwrap_or_default();
@@ -44,7 +61,10 @@ pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Vec<Line>, Stri
     let (method, method_known) = method_of(url, saw, known, &signed_for);
     let signed = signed_for(&method).ok_or_else(not_signed)?;
     let (query, hidden) = query_of(saw, url);
-    let seen = seen_of(saw, &signed, url, &query).ok_or_else(not_signed)?;
+    let mut seen = seen_of(saw, &signed, url, &query).ok_or_else(not_signed)?;
+    if saw.method.is_empty() {
+        seen.method.clone_from(&signed.method);
+    }
 
     let mut lines = vec![("seen", title(saw))];
     if seen.date != signed.date && seen.signature != signed.signature {
@@ -55,19 +75,38 @@ pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Vec<Line>, Stri
                 seen.date, signed.date
             ),
         ));
-        return Ok(lines);
+        return Ok(Compared { lines, ..Compared::default() });
     }
     let mut missing = Vec::new();
+    missing.extend(saw.method.is_empty().then_some("method"));
     missing.extend(saw.host.is_none().then_some("host"));
     missing.extend(hidden);
     missing.extend(saw.headers.is_none().then_some("headers"));
     if !missing.is_empty() {
-        let missing = missing.join(", ");
-        lines.push(("not shown", format!("{missing}: taken as they were signed, so they can still differ")));
+        lines.push((
+            "not shown",
+            format!("{}: taken as they were signed, so they can still differ", missing.join(", ")),
+        ));
+    }
+    let untimely = clock::untimely(saw.at, &signed);
+    let own_scheme = url.split_once("://").map(|(scheme, _)| scheme.to_lowercase());
+    if let (Some(seen), Some(own)) = (&saw.scheme, own_scheme.filter(|it| Some(it) != saw.scheme.as_ref())) {
+        let text = format!(
+            "the URL is {own}, and {seen} is seen: the scheme is not signed, but a store or a proxy that expects TLS answers 400 to http, and a redirect changes the request"
+        );
+        lines.push(("careful", text));
     }
     let by_headers = by_headers(saw, &signed);
     let refused_anyway = !by_headers.is_empty();
-    lines.extend(by_headers);
+    let mut parts: Vec<String> = Vec::new();
+    if let Some(text) = untimely {
+        parts.push("clock".to_owned());
+        lines.push(("differs", text));
+    }
+    for (part, text) in by_headers {
+        parts.push(part);
+        lines.push(("differs", text));
+    }
 
     let finding = investigate(&Case {
         seen: &seen,
@@ -80,8 +119,9 @@ pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Vec<Line>, Stri
     });
     let clauses = words::clauses(&finding);
     let differs = !clauses.is_empty();
+    parts.extend(finding.differs.iter().map(|it| it.part.to_string()));
     lines.extend(clauses.into_iter().map(|it| ("differs", it)));
-    if !method_known {
+    if !method_known && !saw.method.is_empty() {
         let text = format!("the URL does not say for which method it was signed; {method} is assumed, as it was seen");
         lines.push(("method", format!("{text}: give --method, or the secret key by --secret-env")));
     }
@@ -109,15 +149,22 @@ pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Vec<Line>, Stri
         ),
         (Some(_), false, _) => ("proof", "even with this put back the signature is not valid: more was changed".to_owned()),
     });
-    Ok(lines)
+    let proven = known.secret.map(|_| finding.proven);
+    Ok(Compared { lines, hidden: missing, differs: parts, proven })
 }
 
 /// The meaning of a signature that is valid for exactly the request in the log.
 fn right_as_seen(saw: &Saw) -> String {
-    let next = if saw.source == Source::StoreTrace {
-        "the store holds another secret key for this access key, or the URL is refused for another reason"
-    } else {
-        "what wrote this is not where the request is changed; look further on, towards the store (`mc admin trace -v`)"
+    let next = match saw.source {
+        Source::StoreTrace => {
+            "the store holds another secret key for this access key, or the URL is refused for another reason"
+        }
+        Source::Envoy => {
+            "Envoy logs the path before it rewrites it, so look at its routes for a changed path, and then further on, towards the store (`mc admin trace -v`)"
+        }
+        _ => {
+            "what wrote this is not where the request is changed; look further on, towards the store (`mc admin trace -v`)"
+        }
     };
     format!("the signature is valid for the request as it is shown: {next}")
 }
@@ -125,7 +172,8 @@ fn right_as_seen(saw: &Saw) -> String {
 fn title(saw: &Saw) -> String {
     let host = saw.host.as_ref().map(|it| format!(" at {it}")).unwrap_or_default();
     let status = saw.status.map(|it| format!(", answered {it}")).unwrap_or_default();
-    format!("{}: {} {}{host}{status}", saw.source, saw.method, saw.path)
+    let method = if saw.method.is_empty() { String::new() } else { format!("{} ", saw.method) };
+    format!("{}: {method}{}{host}{status}", saw.source, saw.path)
 }
 
 /// The method that the URL was signed for, and whether that is known: the user says it, the secret key proves it, or the
@@ -149,7 +197,8 @@ fn method_of(
     let operation = url.split(['?', '&']).find_map(|it| it.strip_prefix("x-id=")).unwrap_or_default();
     let named = ["Get", "Put", "Head", "Post", "Delete"].into_iter().find(|it| operation.starts_with(it));
     let named = named.map(str::to_uppercase).or_else(|| (operation == "UploadPart").then(|| "PUT".to_owned()));
-    named.map_or_else(|| (saw.method.clone(), false), |method| (method, true))
+    let assumed = if saw.method.is_empty() { "GET" } else { &saw.method };
+    named.map_or_else(|| (assumed.to_owned(), false), |method| (method, true))
 }
 
 /// The query that was seen, and which parts of it the text does not show. A log that leaves the query out, or hides the
@@ -183,17 +232,20 @@ fn seen_of(saw: &Saw, signed: &SignedRequest, url: &str, query: &str) -> Option<
     SignedRequest::sent(&saw.method, &format!("https://{host}{}?{query}", saw.path), Some(&host), &headers)
 }
 
-/// Findings from the headers alone: a signed header that is missing, and a second signature.
-fn by_headers(saw: &Saw, signed: &SignedRequest) -> Vec<Line> {
+/// Findings from the headers alone, each with the part: a signed header that is missing, and a second signature.
+fn by_headers(saw: &Saw, signed: &SignedRequest) -> Vec<(String, String)> {
     let Some(headers) = &saw.headers else { return Vec::new() };
     let mut lines = Vec::new();
     let absent = signed.signed_headers.iter().filter(|it| *it != "host" && !headers.contains_key(*it));
     lines.extend(absent.map(|name| {
-        ("differs", format!("the header {name} is signed and was not sent: send it with the value that was signed"))
+        (
+            format!("header {name}"),
+            format!("the header {name} is signed and was not sent: send it with the value that was signed"),
+        )
     }));
     if headers.contains_key("authorization") {
         lines.push((
-            "differs",
+            "header authorization".to_owned(),
             "the request has an Authorization header beside the URL's own signature: a store refuses two of them, so let nothing add it (a browser's session, a proxy's basic authentication)".to_owned(),
         ));
     }

@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use time::OffsetDateTime;
+
+use super::{clock, json};
+
 /// What wrote the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -10,10 +14,17 @@ pub enum Source {
     Request,
     /// The head of an HTTP request: from `curl -v`, a browser, or an application's log.
     Head,
+    /// The headers of a request without its first line, as a browser's tools copy them.
+    Headers,
     /// A line of an access log: nginx, Apache, Traefik and others in the common or combined format.
     AccessLine,
-    /// A line of Envoy's default access log, which ends with the host.
+    /// A line of nginx's error log, which shows the URL that nginx sent on.
+    NginxError,
+    /// A line of Envoy's default access log or of Istio's. It shows the path before Envoy rewrites it, and the host
+    /// after.
     Envoy,
+    /// A log line that is a JSON object: Traefik, Envoy, Contour, Istio, Caddy.
+    Json,
     /// A line of `HAProxy`'s `option httplog`.
     HaProxy,
     /// `mc admin trace -v`: the only source that shows what the store itself saw.
@@ -25,7 +36,10 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Self::Request => "a request",
             Self::Head => "the head of a request",
+            Self::Headers => "the headers of a request",
             Self::AccessLine => "an access log's line",
+            Self::NginxError => "a line of nginx's error log",
+            Self::Json => "a log's line in JSON",
             Self::Envoy => "a line of Envoy's access log",
             Self::HaProxy => "a line of HAProxy's log",
             Self::StoreTrace => "the store's trace",
@@ -38,8 +52,10 @@ impl fmt::Display for Source {
 pub struct Saw {
     /// What wrote the text.
     pub source: Source,
-    /// Method, in upper case.
+    /// Method, in upper case; empty if it is not in the text.
     pub method: String,
+    /// Scheme, if the text has an absolute URL.
+    pub scheme: Option<String>,
     /// `Host`, or the host of an absolute URL.
     pub host: Option<String>,
     /// Path as the text shows it.
@@ -50,14 +66,20 @@ pub struct Saw {
     pub headers: Option<BTreeMap<String, String>>,
     /// Status of the answer.
     pub status: Option<u16>,
+    /// When it came, if the text says so with a time zone.
+    pub at: Option<OffsetDateTime>,
 }
 
 /// Methods of S3 and of browsers. Another word at the beginning of a line is not a request.
-const METHODS: [&str; 7] = ["GET", "PUT", "HEAD", "POST", "DELETE", "OPTIONS", "PATCH"];
+pub(super) const METHODS: [&str; 7] = ["GET", "PUT", "HEAD", "POST", "DELETE", "OPTIONS", "PATCH"];
 /// The number of slashes between the five times that `HAProxy` writes.
 const HAPROXY_SLASHES: usize = 4;
 /// Quoted fields that follow the request in Envoy's default format, and the index of the host.
 const ENVOY_FIELDS: (usize, usize) = (5, 3);
+/// The same for Istio's format, which has one more before the others.
+const ISTIO_FIELDS: (usize, usize) = (6, 4);
+/// The number of words between the request and the next quoted field in Istio's format. Envoy has six.
+const ISTIO_WORDS: usize = 4;
 
 /// Reads a request; the error says what a text may look like. Of several requests, the one with the URL's signature
 /// counts, otherwise the first.
@@ -65,16 +87,22 @@ pub fn read(text: &str, url: &str) -> Result<Saw, String> {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
     let mut all = traces(&lines);
     if all.is_empty() {
+        all.extend(lines.iter().filter_map(|line| json::object(line)));
+    }
+    if all.is_empty() {
         all.extend(head(&lines));
     }
     if all.is_empty() {
-        all.extend(lines.iter().filter_map(|line| access_line(line)));
+        all.extend(lines.iter().filter_map(|line| nginx_error(line).or_else(|| access_line(line))));
+    }
+    if all.is_empty() {
+        all.extend(headers_only(&lines, url));
     }
     let index = all.iter().position(|it| is_of(it, url)).unwrap_or_default();
     if index < all.len() {
         return Ok(all.swap_remove(index));
     }
-    Err("no request is found in what was seen: give `METHOD URL`, the head of a request (as `curl -v` prints it), a line of an access log with the request in quotes (nginx, Apache, Traefik, Envoy, HAProxy), or the request's lines of `mc admin trace -v`".to_owned())
+    Err("no request is found in what was seen: give `METHOD URL`, the head of a request (as `curl -v` prints it) or its headers, a line of an access log with the request in quotes (nginx, Apache, Traefik, Envoy, Istio, HAProxy) or in JSON, or the request's lines of `mc admin trace -v`".to_owned())
 }
 
 /// Whether the text ends with the status that a store's trace shows for the request of this URL.
@@ -154,13 +182,46 @@ fn access_line(line: &str) -> Option<Saw> {
     if let Some(code) = tokens.next().and_then(status) {
         return Some(assembled(Source::HaProxy, method, target, None, Some(code)));
     }
+    let at_time = clock::time_of(line);
     let others: Vec<&str> = quoted().filter(|(index, _)| *index > at).map(|(_, field)| *field).collect();
     let (count, host) = ENVOY_FIELDS;
     let envoy = line.starts_with('[') && others.len() >= count;
+    let istio = fields.get(at + 1).is_some_and(|it| it.split_whitespace().count() == ISTIO_WORDS);
+    let host = if istio && others.len() >= ISTIO_FIELDS.0 { ISTIO_FIELDS.1 } else { host };
     let mut saw = assembled(if envoy { Source::Envoy } else { Source::AccessLine }, method, target, None, after);
     if envoy && others[host] != "-" {
         saw.host.get_or_insert_with(|| others[host].to_owned());
     }
+    saw.at = at_time;
+    Some(saw)
+}
+
+/// A line of nginx's error log about a request to an upstream.
+fn nginx_error(line: &str) -> Option<Saw> {
+    let field = |name: &str| line.split_once(name).and_then(|(_, rest)| rest.split('"').next());
+    let (method, _) = request(field("request: \"")?)?;
+    let mut saw = assembled(Source::NginxError, method, field("upstream: \"")?, None, None);
+    // The host of this URL is the upstream's address, and not the `Host` that nginx sends.
+    (saw.host, saw.scheme) = (None, None);
+    Some(saw)
+}
+
+/// Headers without the request's first line. HTTP/2 has method and path as pseudo headers; what is missing is taken
+/// from the URL.
+fn headers_only(lines: &[&str], url: &str) -> Option<Saw> {
+    let is_name = |it: &str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it));
+    let is_header = |it: &&str| it.trim_start_matches(':').split_once(':').is_some_and(|(name, _)| is_name(name));
+    let headers = headers(lines.iter().copied());
+    if !headers.contains_key("host") || !lines.iter().all(is_header) {
+        return None;
+    }
+    let pseudo = |name: &str| lines.iter().find_map(|it| it.strip_prefix(name)).map(str::trim);
+    let method = pseudo(":method:").filter(|it| METHODS.contains(it)).unwrap_or_default();
+    let of_url = url.split_once("://").map_or(url, |(_, rest)| rest).split(['?', '#']).next().unwrap_or_default();
+    let of_url = of_url.find('/').map_or("/", |at| &of_url[at..]);
+    let target = pseudo(":path:").filter(|it| it.starts_with('/')).unwrap_or(of_url);
+    let mut saw = assembled(Source::Headers, method, target, Some(headers), None);
+    saw.scheme = pseudo(":scheme:").map(str::to_owned);
     Some(saw)
 }
 
@@ -201,23 +262,27 @@ fn status(text: &str) -> Option<u16> {
     text.parse().ok().filter(|it| (100..600).contains(it))
 }
 
-fn assembled(
+pub(super) fn assembled(
     source: Source,
     method: &str,
     target: &str,
     headers: Option<BTreeMap<String, String>>,
     status: Option<u16>,
 ) -> Saw {
-    let (of_url, target) = match target.split_once("://") {
-        Some((_, rest)) => {
+    // A path may contain a URL.
+    let absolute = target.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '?']));
+    let (scheme, of_url, target) = match absolute {
+        Some((scheme, rest)) => {
             let end = rest.find(['/', '?']).unwrap_or(rest.len());
-            (Some(rest[..end].to_owned()), &rest[end..])
+            (Some(scheme.to_lowercase()), Some(rest[..end].to_owned()), &rest[end..])
         }
-        None => (None, target),
+        None => (None, None, target),
     };
     let target = target.split('#').next().unwrap_or_default();
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query.to_owned())));
     let host = headers.as_ref().and_then(|it| it.get("host").cloned()).or(of_url);
-    let path = if path.is_empty() { "/" } else { path }.to_owned();
-    Saw { source, method: method.to_owned(), host, path, query, headers, status }
+    // Where the `?` is lost or encoded, the path contains the signature, which is not shown.
+    let end = path.to_ascii_lowercase().find("x-amz-signature").unwrap_or(path.len());
+    let path = if path.is_empty() { "/" } else { &path[..end] }.to_owned();
+    Saw { source, method: method.to_owned(), scheme, host, path, query, headers, status, at: None }
 }

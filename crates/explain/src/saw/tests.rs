@@ -81,7 +81,7 @@ fn each_form_of_a_log_is_read() {
         let headers = saw.headers.as_ref().map(|it| it.keys().cloned().collect::<Vec<_>>().join(" "));
         writeln!(text, "{name}: {}; query {shown}; headers {headers:?}", title(&saw)).expect("written");
         let secret = Secret::new(SECRET);
-        let lines = compare(&url, &saw, Known { method: None, secret: Some(&secret) }).expect("compared");
+        let lines = compare(&url, &saw, Known { method: None, secret: Some(&secret) }).expect("compared").lines;
         for (label, what) in &lines[1..] {
             writeln!(text, "  {label}: {what}").expect("written");
         }
@@ -149,7 +149,7 @@ fn each_fault_is_found_and_proven() {
         let (right, wrong) = (Secret::new(SECRET), Secret::new("another"));
         for (with, secret) in [("no secret", None), ("the secret", Some(&right)), ("another", Some(&wrong))] {
             writeln!(text, "{name}, {with}").expect("written");
-            for (label, what) in &compare(url, &saw, Known { method: None, secret }).expect("compared")[1..] {
+            for (label, what) in &compare(url, &saw, Known { method: None, secret }).expect("compared").lines[1..] {
                 writeln!(text, "  {label}: {what}").expect("written");
             }
         }
@@ -182,4 +182,153 @@ fn of_several_requests_the_urls_own_is_taken() {
     assert_eq!(answered(&block(&other, "one")), None);
     // No request has the signature of the URL. The comparison reports this.
     assert_eq!(read(&block(&other, "one"), &own).expect("a request").host.as_deref(), Some("one"));
+}
+
+/// The URL whose requests the programs logged, signed with [`SECRET`].
+const LOGGED: &str = "https://s3.example.com/docs/a%20b.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE%2F20261127%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20261127T150000Z&X-Amz-Expires=604800&X-Amz-SignedHeaders=host&X-Amz-Signature=cef6187f03625ec9f577a94de1d14a4e2a05f6f70d35f28cd885f0f504daeb21";
+
+/// What real programs wrote: nginx 1.22, Envoy 1.40 (with its own format, Istio's, and JSON), `HAProxy` 2.6, curl 7.88,
+/// and `mc admin trace` of 2025-03 for a store of 2026-02.
+const REAL: [(&str, &str); 10] = [
+    ("nginx", include_str!("real/nginx.txt")),
+    ("nginx, error log", include_str!("real/nginx-error.txt")),
+    ("envoy", include_str!("real/envoy.txt")),
+    ("istio's format", include_str!("real/istio.txt")),
+    ("envoy, JSON", include_str!("real/envoy-json.txt")),
+    ("haproxy", include_str!("real/haproxy.txt")),
+    ("trace", include_str!("real/mc-trace.txt")),
+    ("trace, JSON", include_str!("real/mc-trace-json.txt")),
+    ("curl", include_str!("real/curl.txt")),
+    ("curl, HTTP/2", include_str!("real/curl-http2.txt")),
+];
+
+/// Formats from the documentation of their programs only.
+const DOCUMENTED: [(&str, &str); 3] = [
+    (
+        "traefik, JSON",
+        r#"{"ClientHost":"10.42.0.1","DownstreamStatus":403,"OriginStatus":403,"RequestHost":"minio.foo.svc","RequestMethod":"GET","RequestPath":"/docs/a%20b.txt?QUERY","RequestProtocol":"HTTP/2.0","StartUTC":"2026-12-04T15:01:00.5Z","level":"info","time":"2026-12-04T15:01:00Z"}"#,
+    ),
+    (
+        "caddy",
+        r#"{"level":"info","ts":1795791600.5,"request":{"remote_ip":"10.42.0.1","proto":"HTTP/2.0","method":"GET","host":"s3.example.com","uri":"/s3/docs/a%20b.txt?QUERY","headers":{"Accept":["*/*"],"Authorization":["REDACTED"]}},"status":403}"#,
+    ),
+    (
+        "a browser's headers",
+        ":authority: s3.example.com:443\n:method: PUT\n:path: /docs/a%20b.txt?QUERY\n:scheme: https\naccept-encoding: gzip",
+    ),
+];
+
+/// Each request of a log, alone. The blocks of a trace begin with `[REQUEST`.
+fn requests(log: &str) -> Vec<String> {
+    if log.contains("[REQUEST ") {
+        let starts: Vec<usize> =
+            log.lines().enumerate().filter(|it| it.1.contains("[REQUEST ")).map(|it| it.0).collect();
+        let lines: Vec<&str> = log.lines().collect();
+        let ends = starts.iter().skip(1).copied().chain([lines.len()]);
+        return starts.iter().zip(ends).map(|(start, end)| lines[*start..end].join("\n")).collect();
+    }
+    if log.contains("> GET") || log.starts_with(':') {
+        vec![log.to_owned()]
+    } else {
+        log.lines().map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn lines_that_programs_wrote_are_read() {
+    let secret = Secret::new(SECRET);
+    let mut text = String::new();
+    let all = REAL.iter().map(|(name, log)| (*name, (*log).to_owned()));
+    let documented = DOCUMENTED.iter().map(|(name, log)| (*name, log.replace("QUERY", query(LOGGED))));
+    for (name, log) in all.chain(documented) {
+        for request in requests(&log) {
+            let saw = read(&request, LOGGED).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let compared = compare(LOGGED, &saw, Known { method: None, secret: Some(&secret) }).expect("compared");
+            assert!(compared.proven.is_some(), "{name}");
+            writeln!(
+                text,
+                "{name}: {:?}, not shown {:?}, proven {:?}",
+                compared.differs, compared.hidden, compared.proven
+            )
+            .expect("written");
+            for (label, what) in &compared.lines {
+                writeln!(text, "  {label}: {what}").expect("written");
+            }
+        }
+    }
+    for secret in [SECRET, "AKIDEXAMPLE", "cef6187f"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn headers_alone_are_compared_with_the_url() {
+    let headers = "Host: minio.foo.svc\nAccept-Encoding: gzip\nUser-Agent: x";
+    let saw = read(headers, LOGGED).expect("headers");
+    let secret = Secret::new(SECRET);
+    let compared = compare(LOGGED, &saw, Known { method: None, secret: Some(&secret) }).expect("compared");
+    assert_eq!((compared.differs, compared.hidden), (vec!["host".to_owned()], vec!["method", "query"]));
+    assert_eq!(compared.proven, Some(true));
+    for no_headers in ["Host s3.example.com", "Accept: */*", "Host: a\nthis is prose: not a header", "Host:"] {
+        assert!(read(no_headers, LOGGED).is_err() || no_headers == "Host:", "{no_headers}");
+    }
+}
+
+#[test]
+fn the_time_in_a_log_is_compared_with_the_urls() {
+    let line = |at: &str| format!("10.0.0.1 - - [{at}] \"GET /docs/a%20b.txt?{} HTTP/1.1\" 403 1", query(LOGGED));
+    for (at, says) in [
+        ("27/Nov/2026:15:00:02 +0000", None),
+        ("04/Dec/2026:15:00:00 +0000", None),
+        ("04/Dec/2026:17:00:00 +0200", None),
+        ("04/Dec/2026:15:03:00 +0000", Some("3 min after the URL ended")),
+        ("27/Nov/2026:14:50:00 +0000", None),
+        ("27/Nov/2026:14:30:00 +0000", Some("30 min before the URL was signed")),
+        // Without a zone it could be any time.
+        ("27/Nov/2020:14:30:00", None),
+        ("at", None),
+    ] {
+        let saw = read(&line(at), LOGGED).expect("a request");
+        let compared = compare(LOGGED, &saw, Known::default()).expect("compared");
+        let told = compared.lines.iter().any(|(_, it)| says.is_some_and(|says| it.contains(says)));
+        assert_eq!((told, compared.differs.contains(&"clock".to_owned())), (says.is_some(), says.is_some()), "{at}");
+    }
+}
+
+#[test]
+fn cut_and_damaged_lines_are_read_or_refused_with_words() {
+    let mut refused = 0_u32;
+    let mut tried = 0_u32;
+    for (_, log) in REAL.iter().chain(&DOCUMENTED) {
+        let log = requests(log).swap_remove(0);
+        let places: Vec<usize> = log.char_indices().map(|it| it.0).step_by(log.len() / 40 + 1).collect();
+        for at in places {
+            let (before, after) = log.split_at(at);
+            let rest = after.get(1..).unwrap_or_default();
+            for damaged in [
+                before.to_owned(),
+                after.to_owned(),
+                format!("{before}{rest}"),
+                format!("{before}\"{after}"),
+                format!("{before}\n{after}"),
+                format!("{before}\u{0}{after}"),
+                format!("{before}\u{e9}{rest}"),
+            ] {
+                tried += 1;
+                match read(&damaged, LOGGED) {
+                    Ok(saw) => {
+                        let lines = compare(LOGGED, &saw, Known::default()).expect("compared").lines;
+                        let text = format!("{lines:?}");
+                        assert!(!text.contains("cef6187f03625ec9f577a94de1d14a4e"), "{damaged}: {text}");
+                    }
+                    Err(error) => {
+                        assert!(error.contains("curl -v"), "{error}");
+                        refused += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(tried > 1000 && refused > tried / 10, "{refused} of {tried}");
 }
