@@ -12,6 +12,7 @@ mod deeds;
 mod environment;
 mod error;
 mod flow;
+mod idle;
 mod images;
 mod kept;
 mod limit;
@@ -82,6 +83,8 @@ pub struct Options {
     pub standing: Option<Standing>,
     /// How many jobs, environments and clusters may run at the same time.
     pub at_once: AtOnce,
+    /// The same while the processors are idle.
+    pub most: AtOnce,
     /// Which skips are accepted.
     pub skips: Skips,
     /// The seed of random start times; it overrides the seeds of scenarios.
@@ -147,8 +150,8 @@ async fn with_plan(
     let site = Site::open(machine.engine.clone(), StateDir::of_user()?, options.id.clone(), options.keep)?;
     let reaper = if options.keep { None } else { Some(reaper::Reaper::spawn(&site)?) };
     let context = Arc::new(Context {
-        jobs: Slots::new(options.at_once.jobs),
-        environments: Slots::new(options.at_once.environments),
+        jobs: Slots::up_to(options.at_once.jobs, options.most.jobs),
+        environments: Slots::up_to(options.at_once.environments, options.most.environments),
         clusters: Slots::new(options.at_once.clusters),
         taken_away: AtomicUsize::new(0),
         options,
@@ -160,7 +163,10 @@ async fn with_plan(
         baselines: Baselines::default(),
         start: OffsetDateTime::now_utc(),
     });
-    let result = everything(&context, &machine, plan).await;
+    let result = tokio::select! {
+        result = everything(&context, &machine, plan) => result,
+        never = idle::lend([&context.jobs, &context.environments]) => match never {},
+    };
     if context.options.keep {
         sink.note(format!(
             "nothing was removed, because of --keep; `parallax down {}` removes everything",

@@ -1,20 +1,24 @@
 //! Waits until the vantage pods reach every Service of their namespace. If a flow begins earlier, a race of the set-up
 //! looks like a fault of the system under test.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::ListParams;
-use parallax_vocab::Cause;
 use parallax_vocab::question::{Probe, Question, TlsQuestion, View};
+use parallax_vocab::{Cause, ConnectFault};
 
 use super::error::RunError;
 use super::scene::Scene;
 use crate::apply::ApplyError;
 use crate::probe::Vantage;
 
+/// The annotation with the names of the ports, separated by commas, that the wait leaves out: the fixture knows that
+/// nothing may listen there when the flow begins.
+const NOT_AWAITED: &str = "io.parallax/not-awaited";
 /// The label with the name of the Service to which an `EndpointSlice` belongs.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// The pause between two tries. There is no event to wait for when a process begins to listen or when the node's packet
@@ -37,7 +41,8 @@ struct Published {
 }
 
 /// Waits until each vantage in a pod can connect to each port of each Service with endpoints. It connects by address,
-/// so that DNS does not matter. Any answer of the peer is accepted, because it is enough that a process listens.
+/// so that DNS does not matter. Any answer of the peer is accepted, because it is enough that a process listens: a peer
+/// that accepts the connection and closes it listens, too, as Envoy does if no server name is sent.
 pub(super) async fn by(scene: &Scene<'_>, client: &kube::Client, vantages: &[&Vantage]) -> Result<(), RunError> {
     if vantages.is_empty() {
         return Ok(());
@@ -51,7 +56,7 @@ pub(super) async fn by(scene: &Scene<'_>, client: &kube::Client, vantages: &[&Va
     Ok(())
 }
 
-/// The TCP ports of a Service that selects pods and has a cluster address.
+/// The TCP ports of a Service that selects pods and has a cluster address, without those that are not awaited.
 fn published(service: &Service) -> Vec<Published> {
     let name = service.metadata.name.clone().unwrap_or_default();
     let Some(spec) = &service.spec else { return Vec::new() };
@@ -59,7 +64,10 @@ fn published(service: &Service) -> Vec<Published> {
     let address = spec.cluster_ip.clone().filter(|it| !it.is_empty() && it != "None");
     let (true, Some(address)) = (selects, address) else { return Vec::new() };
     let tcp = spec.ports.iter().flatten().filter(|it| it.protocol.as_deref().unwrap_or("TCP") == "TCP");
-    tcp.filter_map(|it| u16::try_from(it.port).ok())
+    let annotation = service.metadata.annotations.as_ref().and_then(|it| it.get(NOT_AWAITED));
+    let not_awaited: BTreeSet<&str> = annotation.into_iter().flat_map(|it| it.split(',')).map(str::trim).collect();
+    tcp.filter(|it| !it.name.as_deref().is_some_and(|name| not_awaited.contains(name)))
+        .filter_map(|it| u16::try_from(it.port).ok())
         .map(|port| Published { service: name.clone(), address: address.clone(), port })
         .collect()
 }
@@ -77,10 +85,13 @@ async fn reached(
         let probe = Probe::Tls(TlsQuestion { host, port: port.port, server_name: None });
         let question = Question { view: View::default(), deadline_ms: QUESTION_MS, probe };
         let answer = vantage.ask(question).await?;
-        let Err(cause @ Cause::Connect { .. }) = answer.outcome else { return Ok(()) };
+        if listens(&answer.outcome) {
+            return Ok(());
+        }
         if began.elapsed() >= WITHIN {
             let Published { service, address, port } = port;
-            tracing::debug!(service, address, port, %cause, "a flow begins although a Service is not reached");
+            let cause = answer.outcome.err().map(|it| it.to_string()).unwrap_or_default();
+            tracing::debug!(service, address, port, cause, "a flow begins although a Service is not reached");
             return Ok(());
         }
         if !has_endpoint && began.elapsed() >= ENDPOINT_WITHIN {
@@ -90,6 +101,14 @@ async fn reached(
             }
         }
         tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+/// Whether a process listens where this answer comes from.
+fn listens<T>(outcome: &Result<T, Cause>) -> bool {
+    match outcome {
+        Err(Cause::Connect { fault, .. }) => *fault == ConnectFault::Reset,
+        Ok(_) | Err(_) => true,
     }
 }
 
@@ -126,10 +145,25 @@ mod tests {
             service(serde_json::json!({ "clusterIP": "10.43.0.7", "selector": { "app": "store" }, "ports": ports }));
         let port = |port| Published { service: "store".into(), address: "10.43.0.7".into(), port };
         assert_eq!(both, [port(443), port(9001)]);
+        let annotated = serde_json::json!({
+            "metadata": { "name": "store", "annotations": { NOT_AWAITED: "names, console" } },
+            "spec": { "clusterIP": "10.43.0.7", "selector": { "app": "store" }, "ports": ports },
+        });
+        assert_eq!(published(&serde_json::from_value(annotated).expect("is a Service")), [port(443)]);
         // A Service without a selector or without an address is not waited for.
         assert!(service(serde_json::json!({ "clusterIP": "10.43.0.7", "ports": ports })).is_empty());
         let headless = serde_json::json!({ "clusterIP": "None", "selector": { "app": "store" }, "ports": ports });
         assert!(service(headless).is_empty());
         assert!(service(serde_json::json!({ "type": "ExternalName", "externalName": "example.com" })).is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_accepts_the_connection_listens_even_if_it_closes_it() {
+        let connect = |fault| listens::<()>(&Err(Cause::Connect { fault, detail: String::new() }));
+        assert!(connect(ConnectFault::Reset));
+        for fault in [ConnectFault::Refused, ConnectFault::Timeout, ConnectFault::Unreachable] {
+            assert!(!connect(fault), "{fault:?}");
+        }
+        assert!(listens(&Ok(())));
     }
 }

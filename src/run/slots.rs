@@ -1,5 +1,5 @@
 //! A semaphore whose free slots go to the most urgent waiter first. The urgency is higher for work that the run as a
-//! whole waits for longest.
+//! whole waits for longest. While the machine is idle, further slots can be lent.
 
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,10 @@ pub(crate) struct Slots {
 #[derive(Debug)]
 struct State {
     free: usize,
+    /// How many slots exist beyond the fixed number. They end with the next slots that are given back.
+    lent: usize,
+    /// How many slots may exist beyond the fixed number.
+    lendable: usize,
     asked: u64,
     waiting: BinaryHeap<Waiting>,
 }
@@ -33,9 +37,33 @@ struct Waiting {
 }
 
 impl Slots {
-    /// This number of slots (at least one), all free.
+    /// This number of slots (at least one), all free, and no more.
     pub(crate) fn new(number: usize) -> Self {
-        Self { state: Arc::new(Mutex::new(State { free: number.max(1), asked: 0, waiting: BinaryHeap::new() })) }
+        Self::up_to(number, number)
+    }
+
+    /// This number of slots (at least one), all free. Further ones can be lent, up to `most` in all.
+    pub(crate) fn up_to(number: usize, most: usize) -> Self {
+        let free = number.max(1);
+        let state = State { free, lent: 0, lendable: most.saturating_sub(free), asked: 0, waiting: BinaryHeap::new() };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Gives a slot beyond the fixed number to the most urgent waiter. Returns whether somebody got one.
+    pub(crate) fn lend(&self) -> bool {
+        loop {
+            let next = {
+                let mut state = locked(&self.state);
+                let next = if state.lent < state.lendable { state.waiting.pop() } else { None };
+                state.lent += usize::from(next.is_some());
+                next
+            };
+            let Some(next) = next else { return false };
+            // A waiter that is gone drops the slot, which ends the loan.
+            if next.give.send(Slot { state: Arc::clone(&self.state) }).is_ok() {
+                return true;
+            }
+        }
     }
 
     /// Waits for a slot. Dropping the future leaves the queue.
@@ -63,6 +91,10 @@ impl Drop for Slot {
         loop {
             let next = {
                 let mut state = locked(&self.state);
+                if state.lent > 0 {
+                    state.lent -= 1;
+                    return;
+                }
                 let next = state.waiting.pop();
                 if next.is_none() {
                     state.free += 1;
@@ -132,6 +164,36 @@ mod tests {
             }
         }
         assert_eq!(order, ['b', 'c', 'a', 'd']);
+    }
+
+    #[test]
+    fn a_lent_slot_goes_to_a_waiter_and_ends_when_a_slot_is_given_back() {
+        let slots = Slots::up_to(1, 2);
+        assert!(!slots.lend(), "nobody waits");
+        let first = slots.take(0).now_or_never().expect("it is free");
+        let mut second = Box::pin(slots.take(1));
+        let mut third = Box::pin(slots.take(0));
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(third.as_mut().now_or_never().is_none());
+        assert!(slots.lend());
+        assert!(!slots.lend(), "two is the most");
+        let second = second.as_mut().now_or_never().expect("the most urgent waiter gets it");
+        // Two slots are in use and one is lent: the next that is given back ends the loan.
+        drop(first);
+        assert!(third.as_mut().now_or_never().is_none());
+        drop(second);
+        let third = third.as_mut().now_or_never().expect("the fixed slot is free again");
+        drop(third);
+        // A waiter that is gone takes no loan with it.
+        let held = slots.take(0).now_or_never().expect("it is free");
+        let mut gone = Box::pin(slots.take(0));
+        assert!(gone.as_mut().now_or_never().is_none());
+        drop(gone);
+        assert!(!slots.lend());
+        drop(held);
+        let held = slots.take(0).now_or_never().expect("it is free");
+        assert!(slots.take(0).now_or_never().is_none());
+        drop(held);
     }
 
     #[test]

@@ -262,11 +262,13 @@ fn positive(text: &str) -> Result<Span, String> {
 #[command(next_help_heading = "Load")]
 pub struct AtOnce {
     /// How many environments (a namespace each) are brought up at the same time, on all clusters together. This is the work
-    /// that needs processors. By default one and a half for each processor, at most 8. A node that starts counts as one.
+    /// that needs processors. By default one and a half for each processor, at most 8, and more while the processors are idle.
+    /// A node that starts counts as one.
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
     /// The maximum number of environments that exist at the same time, on all clusters together. An environment whose steps
-    /// wait needs memory but no processor. By default as many as memory allows, at most three for each processor.
+    /// wait needs memory but no processor. By default as many as memory allows, at most three for each processor, and up to
+    /// eight while the processors are idle.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub environments: Option<u16>,
     /// The maximum number of clusters that exist at the same time. By default two more than there are processors, if memory

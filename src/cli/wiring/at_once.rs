@@ -11,21 +11,47 @@ const CLUSTER_MIB: u64 = 1_500;
 /// The limits of what runs at the same time: the values from the command line, else values that fit this machine.
 /// Existing clusters and environments need memory; starting them needs processors.
 pub fn at_once(asked: args::AtOnce) -> AtOnce {
-    within(
-        asked,
+    let (processors, available_mib) = of_this_machine();
+    within(asked, processors, available_mib)
+}
+
+/// The limits while the processors are idle: what was asked for on the command line, else more than `at_once`.
+pub fn at_once_when_idle(asked: args::AtOnce) -> AtOnce {
+    let (processors, available_mib) = of_this_machine();
+    within_when_idle(asked, processors, available_mib)
+}
+
+/// The number of processors, and the available memory.
+fn of_this_machine() -> (usize, u64) {
+    (
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         parallax_engine::available_memory_mib().unwrap_or(4 * CLUSTER_MIB),
     )
 }
 
 fn within(asked: args::AtOnce, processors: usize, available_mib: u64) -> AtOnce {
-    let fit = |mib: u64| usize::try_from(available_mib / 2 / mib).unwrap_or(usize::MAX).max(1);
-    let or = |asked: Option<u16>, otherwise: usize| asked.map_or(otherwise, usize::from);
     AtOnce {
         jobs: or(asked.jobs, (processors * 3).div_ceil(2).min(8)),
-        environments: or(asked.environments, (3 * processors).min(fit(ENVIRONMENT_MIB))),
-        clusters: or(asked.clusters, (processors + 2).min(fit(CLUSTER_MIB))),
+        environments: or(asked.environments, (3 * processors).min(fit(available_mib, ENVIRONMENT_MIB))),
+        clusters: or(asked.clusters, (processors + 2).min(fit(available_mib, CLUSTER_MIB))),
     }
+}
+
+fn within_when_idle(asked: args::AtOnce, processors: usize, available_mib: u64) -> AtOnce {
+    AtOnce {
+        jobs: or(asked.jobs, (processors * 4).min(16)),
+        environments: or(asked.environments, (8 * processors).min(fit(available_mib, ENVIRONMENT_MIB))),
+        ..within(asked, processors, available_mib)
+    }
+}
+
+/// How many of this size fit into half of the available memory.
+fn fit(available_mib: u64, mib: u64) -> usize {
+    usize::try_from(available_mib / 2 / mib).unwrap_or(usize::MAX).max(1)
+}
+
+fn or(asked: Option<u16>, otherwise: usize) -> usize {
+    asked.map_or(otherwise, usize::from)
 }
 
 #[cfg(test)]
@@ -43,7 +69,11 @@ mod tests {
         // A small machine works too, with little at the same time.
         assert_eq!(default(1, 2), (2, 3, 1));
         let asked = args::AtOnce { jobs: Some(1), environments: Some(40), clusters: Some(1) };
-        let AtOnce { jobs, environments, clusters } = within(asked, 2, 1024);
-        assert_eq!((jobs, environments, clusters), (1, 40, 1));
+        for within in [within, within_when_idle] {
+            let AtOnce { jobs, environments, clusters } = within(asked, 2, 1024);
+            assert_eq!((jobs, environments, clusters), (1, 40, 1));
+        }
+        let AtOnce { jobs, environments, clusters } = within_when_idle(args::AtOnce::default(), 2, 22 * 1024);
+        assert_eq!((jobs, environments, clusters), (8, 16, 4));
     }
 }

@@ -55,6 +55,7 @@ pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
         keep: run.options.keep,
         standing: run.standing,
         at_once: super::at_once(run.options.at_once),
+        most: super::at_once_when_idle(run.options.at_once),
         skips: run::Skips {
             denied: run.options.deny_skips || is_ci() && !run.options.allow_skips,
             expected: run.options.allow_skip,

@@ -9,7 +9,7 @@ mod project;
 mod standing;
 mod unchanged;
 
-pub use at_once::at_once;
+pub use at_once::{at_once, at_once_when_idle};
 pub use consent::{check_host_programs, recipes};
 pub use machine::{
     before_anything, doctor, down, e2e, fresh_run_id, gc, images_build, images_fetch, images_list, images_prune,

@@ -1,0 +1,78 @@
+//! Lends slots for work that needs processor time while the machine's processors are idle. The holder of a slot may wait,
+//! for instance for a program that starts again after a pause; the processors would then have nothing to do.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::slots::Slots;
+
+/// Where the kernel counts the time of all processors.
+const TIMES: &str = "/proc/stat";
+/// How often the machine is looked at, and how fast further work begins: one slot each time.
+const EVERY: Duration = Duration::from_millis(400);
+/// From this idle share of all processors on, in percent, there is room for further work.
+const ROOM_PERCENT: u64 = 25;
+
+/// The time of all processors since the machine started, in the kernel's ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Times {
+    idle: u64,
+    all: u64,
+}
+
+/// Lends a slot whenever the processors were idle since the last look: one of the first of these that somebody waits
+/// for. It never ends; whoever runs it drops it.
+pub(super) async fn lend(slots: [&Slots; 2]) -> Infallible {
+    let mut looks = interval(EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut before = None;
+    loop {
+        looks.tick().await;
+        // Without the file nothing is lent, and the fixed number of slots remains.
+        let now = std::fs::read_to_string(TIMES).ok().as_deref().and_then(times);
+        if before.zip(now).is_some_and(|(before, now)| has_room(before, now)) {
+            let _somebody_waited = slots.iter().any(|it| it.lend());
+        }
+        before = now;
+    }
+}
+
+/// Parses the first line of the file: user, nice, system, idle, iowait, irq, softirq, steal. The time of a processor that
+/// waits for the disk is not idle here, because further work would wait for the same disk.
+fn times(text: &str) -> Option<Times> {
+    let ticks = text.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8);
+    let ticks: Vec<u64> = ticks.map(str::parse).collect::<Result<_, _>>().ok()?;
+    Some(Times { idle: *ticks.get(3)?, all: ticks.iter().sum() })
+}
+
+fn has_room(before: Times, now: Times) -> bool {
+    let all = now.all.saturating_sub(before.all);
+    let idle = now.idle.saturating_sub(before.idle);
+    all > 0 && idle * 100 >= all * ROOM_PERCENT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_line_is_read_and_the_disk_is_not_idle() {
+        let text = "cpu  10 1 20 300 50 0 4 5 7 8\ncpu0 1 2 3\n";
+        assert_eq!(times(text), Some(Times { idle: 300, all: 390 }));
+        for text in ["", "cpu0 1 2 3 4 5 6 7 8", "cpu  1 2 3", "cpu  1 2 x 4 5 6 7 8"] {
+            assert_eq!(times(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn there_is_room_from_a_quarter_of_idle_time_on() {
+        let at = |idle, all| Times { idle, all };
+        assert!(has_room(at(100, 1_000), at(120, 1_080)));
+        assert!(!has_room(at(100, 1_000), at(119, 1_080)));
+        // No time has passed, or the counter of a processor went back.
+        assert!(!has_room(at(100, 1_000), at(100, 1_000)));
+        assert!(!has_room(at(100, 1_000), at(90, 1_080)));
+    }
+}
