@@ -61,7 +61,7 @@ impl Apart {
 async fn known(stage: &Stage<'_>) -> Result<BTreeSet<String>, RunError> {
     let plan = stage.scene.plan;
     let steps = plan.variants.iter().flat_map(|it| it.variant.scenario.steps());
-    let of_step = |step: &Step| step.action.events().map(|it| it.namespace.as_ref().map(ToString::to_string));
+    let of_step = |step: &Step| step.action.looks()?.events().map(|it| it.namespace.as_ref().map(ToString::to_string));
     let looks: Vec<Option<String>> = steps.filter_map(|it| of_step(it.step)).collect();
     // Events of cluster-scoped objects are recorded in the namespace `default`.
     let named = looks.iter().filter_map(|it| it.as_deref()).chain(["default"]);

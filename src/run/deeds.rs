@@ -7,22 +7,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
-use parallax_language::scenario::Action;
-use parallax_language::scenario::model::Workload;
+use parallax_language::scenario::Kind;
+use parallax_language::scenario::action::{Alters, Effect, Reach, Touched};
 use parallax_language::scenario::target::Which;
-use parallax_language::scenario::template::{Template, Tree};
 use parallax_vocab::question::Probe;
 
 /// Kinds of objects that run programs.
 const RUN: [&str; 7] = ["Pod", "Deployment", "StatefulSet", "ReplicaSet", "DaemonSet", "Job", "CronJob"];
-
-/// An object that a step changes. Its pods may end because of that.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Acted {
-    namespace: String,
-    kind: String,
-    which: Which,
-}
 
 /// What one flow did.
 #[derive(Debug, Default)]
@@ -30,7 +21,7 @@ pub(super) struct Deeds(Mutex<Done>);
 
 #[derive(Debug, Default)]
 struct Done {
-    acted: Vec<Acted>,
+    acted: Vec<Touched>,
     /// The nodes that the flow ends or starts.
     nodes: BTreeSet<String>,
     /// The objects that the flow created, as the apiserver returned them the first time.
@@ -47,20 +38,22 @@ impl Deeds {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records an action before it is carried out. Its references are already replaced. `namespace` is the variant's.
-    pub(super) fn note(&self, action: &Action, namespace: &str) {
+    /// Records a change before it is carried out. Its references are already replaced. `namespace` is the variant's.
+    pub(super) fn note(&self, kind: Kind, change: &dyn Alters, namespace: &str) {
+        let Reach { touched, node, applied: _, within: _ } = change.reach();
         let mut done = self.done();
-        done.acted.extend(acted_on(action, namespace));
-        done.nodes.extend(action.rules().node().map(ToString::to_string));
-        // What `apply` created is removed again; what it changed is in `changed`.
-        if !matches!(action, Action::Apply(_)) {
-            done.irreversible.get_or_insert_with(|| action.kind().to_string());
+        let of_variant = |it: Touched| Touched { namespace: it.namespace.or_else(|| Some(namespace.to_owned())), ..it };
+        done.acted.extend(touched.into_iter().map(of_variant));
+        done.nodes.extend(node.map(ToString::to_string));
+        // What is applied is removed again if the flow created it; what it changed is in `changed`.
+        if kind.nature().effect != Effect::Applies {
+            done.irreversible.get_or_insert_with(|| kind.to_string());
         }
     }
 
     /// Records a question before it is asked.
     pub(super) fn asks(&self, probe: &Probe) {
-        if probe.may_write() {
+        if probe.facts().may_write {
             self.done().wrote = true;
         }
     }
@@ -112,7 +105,7 @@ impl Deeds {
         let done = self.done();
         let node = pod.spec.as_ref().and_then(|it| it.node_name.as_ref());
         node.is_some_and(|it| done.nodes.contains(it))
-            || done.acted.iter().any(|it| it.namespace == namespace && it.means(pod))
+            || done.acted.iter().any(|it| it.namespace.as_deref() == Some(namespace) && means(it, pod))
     }
 
     /// Whether the flow ended or started this node.
@@ -121,18 +114,17 @@ impl Deeds {
     }
 }
 
-impl Acted {
-    fn means(&self, pod: &Pod) -> bool {
-        match &self.which {
-            Which::Labels(selector) => self.kind == "Pod" && selects(selector, pod),
-            Which::Name(name) if self.kind == "Pod" => pod.metadata.name.as_ref() == Some(name),
-            Which::Name(name) => pod.owner_references().iter().any(|owner| {
-                let direct = owner.kind == self.kind && owner.name == *name;
-                // A Deployment owns its pods through a ReplicaSet, whose name is the Deployment's name and a hash.
-                let by_set = owner.kind == "ReplicaSet" && self.kind == "Deployment";
-                direct || by_set && owner.name.rsplit_once('-').is_some_and(|(of, _)| of == name)
-            }),
-        }
+/// Whether a pod belongs to an object that a step changes.
+fn means(it: &Touched, pod: &Pod) -> bool {
+    match &it.which {
+        Which::Labels(selector) => it.kind == "Pod" && selects(selector, pod),
+        Which::Name(name) if it.kind == "Pod" => pod.metadata.name.as_ref() == Some(name),
+        Which::Name(name) => pod.owner_references().iter().any(|owner| {
+            let direct = owner.kind == it.kind && owner.name == *name;
+            // A Deployment owns its pods through a ReplicaSet, whose name is the Deployment's name and a hash.
+            let by_set = owner.kind == "ReplicaSet" && it.kind == "Deployment";
+            direct || by_set && owner.name.rsplit_once('-').is_some_and(|(of, _)| of == name)
+        }),
     }
 }
 
@@ -146,63 +138,6 @@ fn selects(selector: &str, pod: &Pod) -> bool {
     })
 }
 
-fn acted_on(action: &Action, own: &str) -> Vec<Acted> {
-    let acted = |namespace: Option<&str>, kind: &str, which: Which| Acted {
-        namespace: namespace.unwrap_or(own).to_owned(),
-        kind: kind.to_owned(),
-        which,
-    };
-    let named = |namespace: Option<&Template>, kind: &str, name: &str| {
-        acted(namespace.map(Template::as_str), kind, Which::Name(name.to_owned()))
-    };
-    let pod =
-        |namespace: Option<&Template>, pod: &str| acted(namespace.map(Template::as_str), "Pod", Which::parse(pod));
-    let workload = |namespace: Option<&Template>, workload: &Workload| match workload {
-        Workload::Deployment(name) => named(namespace, "Deployment", name),
-        Workload::StatefulSet(name) => named(namespace, "StatefulSet", name),
-    };
-    match action {
-        Action::Kill(it) => it.pod.iter().map(|name| pod(it.namespace.as_ref(), name)).collect(),
-        Action::End(it) => it.pod.iter().map(|name| pod(it.namespace.as_ref(), name)).collect(),
-        Action::Scale(it) => vec![workload(it.namespace.as_ref(), &it.workload)],
-        Action::Restart(it) => vec![workload(it.namespace.as_ref(), &it.workload)],
-        Action::Delete(it) => vec![named(it.namespace.as_ref(), &it.kind, &it.name)],
-        Action::Patch(it) => vec![named(it.namespace.as_ref(), &it.kind, &it.name)],
-        Action::Apply(it) => {
-            let word = |object: &Tree, pointer: &str| {
-                object.value().pointer(pointer).and_then(serde_json::Value::as_str).map(str::to_owned)
-            };
-            let of_object = |object: &Tree| {
-                let (kind, name) = (word(object, "/kind")?, word(object, "/metadata/name")?);
-                Some(acted(word(object, "/metadata/namespace").as_deref(), &kind, Which::Name(name)))
-            };
-            it.objects.iter().filter_map(of_object).collect()
-        }
-        // A node is no object with pods, and a new certificate ends no pod.
-        Action::Start(_)
-        | Action::Rotate(_)
-        | Action::Dns(_)
-        | Action::Tls(_)
-        | Action::Http(_)
-        | Action::S3(_)
-        | Action::Presign(_)
-        | Action::Sts(_)
-        | Action::Jwt(_)
-        | Action::Script(_)
-        | Action::Client(_)
-        | Action::Sqlite(_)
-        | Action::Replica(_)
-        | Action::Resource(_)
-        | Action::Log(_)
-        | Action::Event(_)
-        | Action::Background(_)
-        | Action::Prober(_)
-        | Action::Repeat(_)
-        | Action::Measure(_)
-        | Action::Figures(_) => Vec::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use parallax_language::scenario::model::Step;
@@ -214,6 +149,10 @@ mod tests {
         let owner = json!({ "apiVersion": "apps/v1", "kind": owner.0, "name": owner.1, "uid": "" });
         let metadata = json!({ "name": name, "labels": { "app": "store" }, "ownerReferences": [owner] });
         serde_json::from_value(json!({ "metadata": metadata })).expect("a pod")
+    }
+
+    fn note(deeds: &Deeds, step: &Step) {
+        deeds.note(step.kind(), step.action.changes().expect("a change"), "own");
     }
 
     #[test]
@@ -240,7 +179,7 @@ mod tests {
             whole.as_object_mut().expect("a map").extend(step.as_object().expect("a map").clone());
             let step: Step = serde_json::from_value(whole).expect("a step");
             let deeds = Deeds::default();
-            deeds.note(&step.action, "own");
+            note(&deeds, &step);
             assert_eq!(deeds.mean(&of_deployment, "own"), means_deployment, "{step:?}");
             assert_eq!(deeds.mean(&of_set, "own"), means_set, "{step:?}");
         }
@@ -260,7 +199,7 @@ mod tests {
         ] {
             let step: Step = serde_json::from_value(step).expect("a step");
             let deeds = Deeds::default();
-            deeds.note(&step.action, "own");
+            note(&deeds, &step);
             assert!(deeds.mean(&at("far"), "own") && deeds.mean_node("far"), "{step:?}");
             assert!(!deeds.mean(&at("node"), "own") && !deeds.mean_node("node"), "{step:?}");
             assert!(!deeds.is_empty(), "{step:?}");

@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use futures::future::{join_all, try_join_all};
 use futures::stream::FuturesUnordered;
 use parallax_vocab::event::{Failure, Outcome, Witness};
+use parallax_vocab::probes::ReplyFacts;
 use parallax_vocab::question::{DnsQuestion, Probe, View};
 use parallax_vocab::{Answer, Secret, WitnessKind, millis};
 
@@ -137,7 +138,8 @@ impl Stage<'_> {
         within: Duration,
     ) -> Option<Witness> {
         let reply = answer.reply()?;
-        let (id, refused) = (reply.request_id()?, reply.is_refusal_to_show());
+        let ReplyFacts { request_id, is_refusal_to_show: refused, .. } = reply.facts();
+        let id = request_id?;
         let began = Duration::from_millis(answer.evidence.started_unix_ms);
         let asked =
             self.witnesses.iter().map(|(store, witness)| async move { (store.as_str(), witness.of(id, within).await) });

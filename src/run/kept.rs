@@ -12,6 +12,8 @@ use super::scene::Scene;
 use super::signature::Presigned;
 use super::step::Tried;
 use parallax_judge::Seen;
+use parallax_language::scenario::action::Asks;
+use parallax_language::scenario::action::asking::Asking;
 use parallax_language::scenario::model::{Expect, ROUND, Step, WrittenExpect};
 use parallax_language::scenario::parts::Parts;
 use parallax_language::scenario::template::{Reference, Template, VARIANT};
@@ -66,7 +68,7 @@ impl Kept {
                 collected.entry(name.clone()).or_default().push(value.clone());
             }
         }
-        if let Some(TokenSource::Value(token)) = tried.question.as_ref().and_then(|it| it.probe.token()) {
+        if let Some(TokenSource::Value(token)) = tried.question.as_ref().and_then(|it| it.probe.facts().token) {
             self.tokens.insert(step.id.clone(), token.clone());
         }
         let Some(answer) = &tried.answer else { return };
@@ -154,6 +156,11 @@ impl Words<'_> {
     /// A copy of `it` in which the references in all texts are replaced.
     pub(super) fn fill<T: Parts>(&self, it: &T) -> Result<T, String> {
         it.filled(&|reference| self.scene.value(reference, self.kept))
+    }
+
+    /// The question of a step, with the references in all its texts replaced.
+    pub(super) fn question(&self, step: &dyn Asks, asking: &dyn Asking) -> Result<Probe, String> {
+        step.question(&|reference| self.scene.value(reference, self.kept), asking)
     }
 
     /// The expectation with the references in all its texts replaced.

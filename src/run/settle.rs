@@ -8,6 +8,7 @@ use parallax_vocab::{Cause, millis};
 
 use super::error::RunError;
 use super::step::{Attempt, Tried, act_within};
+use parallax_language::scenario::action::Looks;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{CauseSpec, Step};
 
@@ -72,7 +73,7 @@ impl Row {
 /// without `eventually`. Otherwise a slow machine could fail a step with a short `eventually`. This does not apply to
 /// steps that wait within their try.
 fn longest(step: &Step, left: Duration, is_first: bool) -> Duration {
-    let waits = step.nature().is_act() || step.action.follows();
+    let waits = step.nature().is_act() || step.action.looks().is_some_and(Looks::follows);
     if is_first && !waits { left.max(STEP_WITHIN) } else { left }
 }
 

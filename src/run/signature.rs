@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use parallax_vocab::answer::PresignReply;
 use parallax_vocab::event::{Arrived, Witness};
-use parallax_vocab::question::{PresignQuestion, Probe, S3Access, S3Operation, S3Question};
+use parallax_vocab::probes::Signed;
+use parallax_vocab::question::{PresignQuestion, S3Access, S3Operation, S3Question};
 use parallax_vocab::signature::{SeenBy, SignatureFinding};
 use parallax_vocab::{Answer, Question, Secret, StepId};
 
@@ -57,14 +58,14 @@ pub(super) fn case(
     witness: Option<&Witness>,
     presigned: &Presigned,
 ) -> Option<Known> {
-    let error = answer.reply()?.s3_error()?;
+    let error = answer.reply()?.facts().s3_error?;
     let refused = CODES.contains(&error.code.as_str()) || error.message.contains(UNSIGNED_HEADERS);
     let arrived = witness.and_then(|it| it.request.as_ref());
     if !refused {
         return None;
     }
-    match &question.probe {
-        Probe::Http(http) => {
+    match question.probe.facts().signed? {
+        Signed::Http(http) => {
             let sent = SignedRequest::sent(&http.method, &http.url, http.host.as_deref(), &http.headers)?;
             let seen = arrived.and_then(|it| SignedRequest::arrived(it, path_of(&http.url)));
             let by = signer(&sent, presigned);
@@ -84,15 +85,7 @@ pub(super) fn case(
                 sent: Some(sent),
             })
         }
-        Probe::S3(s3) => of_operation(scene, s3, arrived?),
-        // A foreign client signs by rules of its own. The others sign nothing.
-        Probe::Client(_)
-        | Probe::Run(_)
-        | Probe::Dns(_)
-        | Probe::Tls(_)
-        | Probe::Presign(_)
-        | Probe::Sts(_)
-        | Probe::Jwt(_) => None,
+        Signed::S3(s3) => of_operation(scene, s3, arrived?),
     }
 }
 

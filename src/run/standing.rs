@@ -16,9 +16,9 @@ use super::apart::{Apart, Fresh};
 use super::environment::Stage;
 use super::error::RunError;
 use super::flow::Flow;
-use super::kept::Kept;
+use super::kept::{Kept, Words};
 use super::lives::Lives;
-use super::question::{Asking, Asks as _};
+use super::question::Known;
 use super::reach::Reach;
 use super::reset::Found;
 use parallax_language::scenario::action::ScriptStep;
@@ -292,16 +292,17 @@ async fn program(stage: &Stage<'_>, variant: &VariantPlan, from: Option<&str>, a
         ));
     }
     let pod = variant.pods.get(from).and_then(|name| stage.scene.plan.pods.get(name));
-    let place = pod.map(|pod| pod.env.clone()).unwrap_or_default();
+    let variables = pod.map(|pod| pod.env.clone()).unwrap_or_default();
     let kept = Kept::default();
-    let asking = Asking { scene: &stage.scene, kept: &kept, token: None, place: &place };
+    let known = Known { scene: &stage.scene, kept: &kept, token: None, variables: &variables };
     let step = ScriptStep {
         run: argv.iter().map(Template::plain).collect(),
         env: indexmap::IndexMap::new(),
         stdin: None,
         store: stage.scene.store(None).ok().map(|(store, _)| store.to_owned()),
     };
-    let probe = match step.probe(&asking) {
+    let words = Words { scene: &stage.scene, kept: &kept };
+    let probe = match words.question(&step, &known) {
         Ok(probe) => probe,
         Err(why) => return Answer::No(why),
     };

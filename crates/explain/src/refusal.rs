@@ -1,7 +1,8 @@
 //! Explains a store's refusal from its error code, the request and the answer.
 
 use parallax_vocab::Reply;
-use parallax_vocab::question::{HttpQuestion, Probe, S3Operation};
+use parallax_vocab::probes::Signed;
+use parallax_vocab::question::{HttpQuestion, S3Operation};
 use time::format_description::well_known::Rfc2822;
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
@@ -96,8 +97,8 @@ struct Asked {
 
 impl Asked {
     fn of(subject: &Subject<'_>) -> Self {
-        match subject.question.map(|it| &it.probe) {
-            Some(Probe::Http(http)) => {
+        match subject.question.and_then(|it| it.probe.facts().signed) {
+            Some(Signed::Http(http)) => {
                 // All parts of a request are named here, so that a new part that can carry a signature is not
                 // forgotten.
                 let HttpQuestion { url, headers, form, method: _, host: _, body: _ } = http;
@@ -112,23 +113,14 @@ impl Asked {
                     asked
                 })
             }
-            Some(Probe::S3(s3)) => Self {
+            Some(Signed::S3(s3)) => Self {
                 object: object(&s3.operation),
                 access_key: Some(s3.access.access_key.clone()),
                 region: Some(s3.access.region.clone()),
                 temporary: s3.access.session_token.is_some(),
                 ..Self::default()
             },
-            Some(
-                Probe::Dns(_)
-                | Probe::Tls(_)
-                | Probe::Presign(_)
-                | Probe::Sts(_)
-                | Probe::Jwt(_)
-                | Probe::Run(_)
-                | Probe::Client(_),
-            )
-            | None => Self::default(),
+            None => Self::default(),
         }
     }
 
@@ -276,7 +268,7 @@ mod tests {
     use std::fmt::Write as _;
 
     use parallax_vocab::answer::{Evidence, HttpReply};
-    use parallax_vocab::question::{HttpQuestion, Question, S3Access, S3Question, View};
+    use parallax_vocab::question::{Probe, Question, S3Access, S3Question, View};
     use parallax_vocab::{Answer, Secret};
 
     use super::*;

@@ -2,8 +2,8 @@
 
 use parallax_vocab::course::Round;
 use parallax_vocab::event::{READINESS, StepEnded, Verdict};
-use parallax_vocab::program::ClientTask;
-use parallax_vocab::question::{HttpQuestion, PresignQuestion, Probe, Question, S3Question};
+use parallax_vocab::probes::{Addressed, Names};
+use parallax_vocab::question::{Probe, Question};
 use parallax_vocab::signature::SignatureFinding;
 use parallax_vocab::{Answer, Cause, Certificate, ConnectFault, DnsFault, TlsFault, VantageId};
 use url::Url;
@@ -48,9 +48,11 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
     let from = subject.from.map(|it| format!(" from {it}")).unwrap_or_default();
     let host = subject.question.map(|it| host(&it.probe)).unwrap_or_default();
     match cause {
-        Cause::Dns { detail, .. } if subject.question.is_some_and(|it| matches!(it.probe, Probe::Jwt(_))) => format!(
-            "`{step}`{from}: the token's issuer, or the keys that its discovery document leads to, cannot be found from here ({detail}); `jwks_uri` is what the apiserver was told: `--kube-apiserver-arg=service-account-jwks-uri=https://kubernetes.default.svc.cluster.local/openid/v1/jwks`, or a name that is known where tokens are checked"
-        ),
+        Cause::Dns { detail, .. } if subject.question.is_some_and(|it| it.probe.facts().names == Names::Issuer) => {
+            format!(
+                "`{step}`{from}: the token's issuer, or the keys that its discovery document leads to, cannot be found from here ({detail}); `jwks_uri` is what the apiserver was told: `--kube-apiserver-arg=service-account-jwks-uri=https://kubernetes.default.svc.cluster.local/openid/v1/jwks`, or a name that is known where tokens are checked"
+            )
+        }
         Cause::Dns { fault, detail } => format!("`{step}`{from}: {}", dns(*fault, &host, subject.inside, detail)),
         Cause::Connect { fault, detail } => format!("`{step}`{from}: {}", connect(*fault, &host, detail)),
         Cause::Tls { fault, detail } => {
@@ -72,7 +74,7 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
         }
         Cause::Resource { resource, detail } => format!("`{step}`: {resource}: {detail}"),
         Cause::Exit { exit, detail } => format!("`{step}`{from}: the program ended with {exit}: {detail}"),
-        Cause::Client { detail } if subject.question.is_some_and(|it| it.probe.is_program()) => {
+        Cause::Client { detail } if subject.question.is_some_and(|it| it.probe.facts().is_program) => {
             format!("`{step}`{from}: {detail}")
         }
         Cause::Client { detail } => format!("`{step}`{from}: the client did not send: {detail}"),
@@ -203,22 +205,10 @@ fn tls(
 
 /// The host that a question addresses.
 fn host(probe: &Probe) -> String {
-    let of_url = |url: &str| Url::parse(url).ok().and_then(|it| it.host_str().map(str::to_owned));
-    let of_http = |it: &HttpQuestion| it.host.clone().or_else(|| of_url(&it.url)).unwrap_or_else(|| it.url.clone());
-    match probe {
-        Probe::Dns(it) => it.name.clone(),
-        Probe::Tls(it) => it.host.clone(),
-        Probe::Http(it) => of_http(it),
-        Probe::S3(it) => of_url(&it.access.endpoint).unwrap_or_else(|| it.access.endpoint.clone()),
-        Probe::Sts(it) => of_url(&it.endpoint).unwrap_or_else(|| it.endpoint.clone()),
-        Probe::Jwt(it) => it.issuer.as_deref().and_then(of_url).unwrap_or_else(|| "the issuer".to_owned()),
-        Probe::Presign(it) => of_url(&it.access.endpoint).unwrap_or_else(|| it.access.endpoint.clone()),
-        Probe::Run(it) => it.argv.first().cloned().unwrap_or_default(),
-        Probe::Client(it) => match &it.task {
-            ClientTask::Http(it) => of_http(it),
-            ClientTask::S3(S3Question { access, .. }) | ClientTask::Presign(PresignQuestion { access, .. }) => {
-                of_url(&access.endpoint).unwrap_or_else(|| access.endpoint.clone())
-            }
-        },
+    match probe.facts().address {
+        Addressed::Host(host) => host.to_owned(),
+        Addressed::Url(url) => {
+            Url::parse(url).ok().and_then(|it| it.host_str().map(str::to_owned)).unwrap_or_else(|| url.to_owned())
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use parallax_vocab::Cause;
 use parallax_vocab::answer::{Answer, Reply, S3Error, StsError};
 use parallax_vocab::event::Matched;
+use parallax_vocab::probes::ReplyFacts;
 
 use super::expect::{Expected, quote};
 use super::observe::mismatch;
@@ -37,37 +38,17 @@ impl<'a> Facts<'a> {
     }
 
     pub(super) fn of(reply: &'a Reply, answer: &Answer) -> Self {
-        let none = Self {
-            status: None,
-            error: None,
-            sts: None,
-            addresses: answer.evidence.peer.map(|it| it.ip()).into_iter().collect(),
-            headers: None,
-            body: None,
-            keys: None,
-            of_sts: false,
-        };
-        match reply {
-            Reply::Dns(dns) => Self { addresses: dns.addresses.clone(), ..none },
-            Reply::Http(http) => Self {
-                status: Some(http.status),
-                error: http.s3_error.as_ref(),
-                headers: Some(&http.headers),
-                body: Some(&http.body),
-                ..none
-            },
-            Reply::S3(s3) => {
-                let listed = s3.error.is_none() && succeeded(s3.status);
-                Self {
-                    status: Some(s3.status),
-                    error: s3.error.as_ref(),
-                    body: s3.body.as_deref(),
-                    keys: listed.then_some(s3.keys.as_slice()),
-                    ..none
-                }
-            }
-            Reply::Sts(sts) => Self { status: Some(sts.status), sts: sts.error.as_ref(), of_sts: true, ..none },
-            Reply::Tls(_) | Reply::Presign(_) | Reply::Jwt(_) | Reply::Run(_) => none,
+        let ReplyFacts { status, s3_error, sts, addresses, headers, body, keys, .. } = reply.facts();
+        let of_connection = || answer.evidence.peer.map(|it| it.ip()).into_iter().collect();
+        Self {
+            status,
+            error: s3_error,
+            sts: sts.and_then(|it| it.error.as_ref()),
+            addresses: addresses.map_or_else(of_connection, <[_]>::to_vec),
+            headers,
+            body,
+            keys,
+            of_sts: sts.is_some(),
         }
     }
 
@@ -82,7 +63,7 @@ impl<'a> Facts<'a> {
     pub(super) fn success(&self, expected: &Expected, expect: &Expect, reply: &Reply) -> Vec<Matched> {
         let refusal = expect.s3.is_some() || expect.sts.is_some() || expect.message.is_some();
         let looked_at = expect.body.is_some() || expect.headers.is_some() || expect.keys.is_some();
-        let of_store = reply.is_of_a_store();
+        let of_store = reply.facts().is_of_a_store;
         let implied = match expected {
             Expected::Success => true,
             Expected::Declared(_) => expect.status.is_none() && !refusal && (of_store || looked_at),

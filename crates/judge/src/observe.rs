@@ -38,15 +38,15 @@ impl<'a> Case<'a> {
     }
 
     fn run(&self) -> Option<&'a RunReply> {
-        if let Some(Reply::Run(run)) = self.reply() { Some(run) } else { None }
+        self.reply()?.facts().run
     }
 
     fn jwt(&self) -> Option<&'a JwtReply> {
-        if let Some(Reply::Jwt(jwt)) = self.reply() { Some(jwt) } else { None }
+        self.reply()?.facts().jwt
     }
 
     fn survey(&self) -> Option<&'a Survey> {
-        if let Some(Reply::S3(s3)) = self.reply() { s3.survey.as_ref() } else { None }
+        self.reply()?.facts().survey
     }
 
     fn other(&self) -> Option<&'a Looked> {
@@ -63,8 +63,10 @@ impl<'a> Case<'a> {
         if self.expects_none() {
             return None;
         }
+        if let Some(run) = self.run() {
+            return program::implied(self.expect, run).map(|it| (Faulty::ExitCode, vec![it]));
+        }
         match (self.reply(), &self.facts) {
-            (Some(Reply::Run(run)), _) => program::implied(self.expect, run).map(|it| (Faulty::ExitCode, vec![it])),
             (Some(reply), Some(facts)) => Some((Faulty::Success, facts.success(self.expected, self.expect, reply))),
             _ if *self.expected == Expected::Success => {
                 Some((Faulty::Success, vec![Matched::unseen("status", SUCCESS, NO_ANSWER)]))
@@ -193,7 +195,9 @@ impl<'a> Case<'a> {
         match self.look {
             Look::Answer(answer) => match (&answer.outcome, &self.facts) {
                 (Err(cause), _) => cause.clone(),
-                (Ok(Reply::Run(run)), _) if failed.matcher == "exit" => program::exit(run),
+                (Ok(reply), _) if failed.matcher == "exit" => {
+                    reply.facts().run.map_or_else(|| mismatch(failed), program::exit)
+                }
                 (Ok(_), Some(facts)) if !self.expects_none() => facts.cause(failed),
                 _ => mismatch(failed),
             },

@@ -95,8 +95,8 @@ fn can_be_undone(variant: &Variant, step: &Step, fixture_objects: &BTreeSet<(Str
         let identity = vantage.and_then(|it| it.pod.as_ref()).is_some_and(|pod| pod.service_account.is_some());
         script.store.is_none() && !identity
     };
-    let objects = step.action.rules().objects();
-    objects.iter().map(Tree::value).all(own) && step.action.program().is_none_or(program)
+    let objects = step.action.applied();
+    objects.iter().map(Tree::value).all(own) && step.action.special().program.is_none_or(program)
 }
 
 #[cfg(test)]

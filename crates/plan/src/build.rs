@@ -9,7 +9,7 @@ use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 use super::{apart, hosts, pods};
 use parallax_language::fixture::{self, ClusterNeeds, Contributions, ExpansionCache, Library};
 use parallax_language::scenario::diagnostic::{suggest, tidy};
-use parallax_language::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery};
+use parallax_language::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery, Placed};
 use parallax_language::scenario::template::Tree;
 use parallax_language::scenario::{Diagnostic, Loaded, Variant, map_in_parallel};
 
@@ -170,12 +170,12 @@ impl Wants {
             wide.filter(|it| !is_confined(it, ANY_NAMESPACE)).map(Value::to_string).collect();
         // Cluster-wide objects that a step applies are visible to every environment, too.
         let steps = draft.variants.iter().flat_map(|it| it.scenario.steps());
-        let applied = steps.flat_map(|it| it.step.action.rules().objects()).map(Tree::value);
+        let applied = steps.flat_map(|it| it.step.action.applied()).map(Tree::value);
         objects.extend(applied.filter(|it| fixture::is_cluster_scoped(it)).map(Value::to_string));
         objects.sort();
         objects.dedup();
-        let acts_on_a_node =
-            |it: &Variant| it.scenario.steps().iter().any(|it| it.step.action.rules().node().is_some());
+        let on_a_node = |it: &Placed<'_>| it.step.action.changes().is_some_and(|it| it.reach().node.is_some());
+        let acts_on_a_node = |it: &Variant| it.scenario.steps().iter().any(on_a_node);
         let alone = draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY) || acts_on_a_node(it));
         Ok(Self { traits, objects, alone: alone.then(|| draft.id.clone()) })
     }

@@ -101,7 +101,7 @@ impl ClusterPlan {
         let all = self.environments.iter().flat_map(|it| {
             let fixtures = it.fixtures.values().flat_map(|it| &it.images).map(String::as_str);
             let steps = it.variants.iter().flat_map(|it| it.variant.scenario.steps());
-            let applied = steps.flat_map(|it| it.step.action.rules().objects()).flat_map(|it| named(it.value()));
+            let applied = steps.flat_map(|it| it.step.action.applied()).flat_map(|it| named(it.value()));
             fixtures.chain(it.pods.values().filter_map(|pod| pod.image.as_deref())).chain(applied)
         });
         all.collect()
@@ -160,7 +160,7 @@ impl EnvironmentPlan {
     /// Whether a flow applies cluster-wide objects.
     pub fn applies_wide(&self) -> bool {
         let steps = self.variants.iter().flat_map(|it| it.variant.scenario.steps());
-        steps.flat_map(|it| it.step.action.rules().objects()).any(|it| is_cluster_scoped(it.value()))
+        steps.flat_map(|it| it.step.action.applied()).any(|it| is_cluster_scoped(it.value()))
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn of(
             pods.entry(name).or_insert(pod);
         }
         let steps = plan.variant.scenario.steps();
-        let tokens = steps.iter().filter_map(|it| it.step.action.rules().token());
+        let tokens = steps.iter().filter_map(|it| it.step.action.special().token);
         accounts.extend(tokens.map(|token| token.service_account.to_string()));
     }
     (pods, accounts)

@@ -2,7 +2,6 @@
 //! for an order.
 
 use super::cluster::EnvironmentPlan;
-use parallax_language::scenario::Kind;
 use parallax_language::scenario::model::Step;
 use parallax_vocab::millis;
 
@@ -10,8 +9,6 @@ use parallax_vocab::millis;
 pub(super) const START_MS: u64 = 8_000;
 /// The time until the first variant of an environment can begin.
 const SETUP_MS: u64 = 4_000;
-/// The time of a step of a kind that has no better estimate.
-const STEP_MS: u64 = 100;
 
 /// The duration of the whole environment in milliseconds.
 pub(super) fn took(environment: &EnvironmentPlan) -> u64 {
@@ -23,35 +20,10 @@ fn flow(steps: &[Step]) -> u64 {
     steps.iter().map(step).fold(0, u64::saturating_add)
 }
 
-/// Typical durations by kind of step, measured with the shipped scenarios on two processors.
 fn step(step: &Step) -> u64 {
     if let Some(repeat) = step.repeat() {
         return flow(&repeat.flow).saturating_mul(repeat.times.into());
     }
-    let by_kind = match step.kind() {
-        Kind::Scale | Kind::Restart => 5_000,
-        Kind::Kill | Kind::End | Kind::Delete | Kind::Start => 3_000,
-        Kind::Rotate => 20_000,
-        Kind::Client | Kind::Script => 1_500,
-        Kind::Log | Kind::Event => 900,
-        Kind::Dns
-        | Kind::Tls
-        | Kind::Http
-        | Kind::S3
-        | Kind::Presign
-        | Kind::Sts
-        | Kind::Jwt
-        | Kind::Sqlite
-        | Kind::Replica
-        | Kind::Resource
-        | Kind::Apply
-        | Kind::Patch
-        | Kind::Background
-        | Kind::Prober
-        | Kind::Measure
-        | Kind::Figures
-        | Kind::Repeat => STEP_MS,
-    };
     let held = step.consistently.map_or(0, |span| millis(span.to_duration()));
-    held.saturating_add(by_kind)
+    held.saturating_add(step.kind().typical_ms())
 }

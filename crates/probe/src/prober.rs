@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use parallax_vocab::prober::{
-    BODY_LIMIT_BYTES, IN_FLIGHT_LIMIT, KINDS_LIMIT, Known, OUTCOMES_LIMIT, Outcome, PAGE, ProberQuestion, RATE_LIMIT,
-    Series,
+    IN_FLIGHT_LIMIT, KINDS_LIMIT, Known, OUTCOMES_LIMIT, Outcome, PAGE, ProberQuestion, RATE_LIMIT, Series,
 };
-use parallax_vocab::{Answer, Cause, Evidence, Reply};
+use parallax_vocab::{Answer, Cause, Evidence};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
@@ -181,21 +180,8 @@ impl Shared {
 /// Removes those parts of an answer that differ each time.
 fn in_short(answer: Answer, question: &ProberQuestion) -> Answer {
     let Answer { mut outcome, evidence } = answer;
-    match &mut outcome {
-        Ok(Reply::Http(http)) => {
-            http.headers.retain(|name, _| question.headers.contains(name));
-            if question.body {
-                http.body.truncate(http.body.floor_char_boundary(BODY_LIMIT_BYTES));
-            } else {
-                http.body.clear();
-                http.body_sha256.clear();
-                http.body_bytes = 0;
-            }
-        }
-        Ok(Reply::Dns(dns)) => dns.ttl_s = 0,
-        // A handshake and a failure have no such part. No prober asks for the others.
-        Ok(Reply::Tls(_) | Reply::S3(_) | Reply::Presign(_) | Reply::Sts(_) | Reply::Jwt(_) | Reply::Run(_))
-        | Err(_) => {}
+    if let Ok(reply) = &mut outcome {
+        reply.shorten(question);
     }
     // All fields are listed, so that the author of a new field must decide whether it is kept.
     let Evidence {

@@ -3,8 +3,6 @@
 use parallax_vocab::answer::{Certificate, Reply};
 use parallax_vocab::course::Round;
 use parallax_vocab::event::{Arrived, Matched, StepEnded, Verdict};
-use parallax_vocab::program::ClientTask;
-use parallax_vocab::question::{Form, HttpQuestion, PresignQuestion, Probe, Question};
 use parallax_vocab::signature::{SecretFinding, SignatureFinding};
 use parallax_vocab::tally::Tally;
 use parallax_vocab::{Answer, Cause};
@@ -13,9 +11,6 @@ use super::seconds;
 
 /// The most characters of a text that are shown. The record contains the whole text.
 const WIDTH_LIMIT: usize = 240;
-/// How many of the last lines of a program's output are shown.
-const LAST_LINES: usize = 5;
-
 /// The most lines that are shown of what the system reports about itself.
 const TOLD_SHOWN: usize = 20;
 
@@ -26,7 +21,7 @@ pub(crate) type Line = (&'static str, String);
 pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
     let mut lines = Vec::new();
     if let Some(question) = &step.question {
-        lines.push(("asked", cut(&asked(question))));
+        lines.push(("asked", cut(&question.probe.in_words())));
     }
     if let Some(cause) = &step.cause {
         lines.push(("cause", cut(&cause.to_string())));
@@ -122,60 +117,8 @@ fn of_answer(answer: &Answer, cause: Option<&Cause>, lines: &mut Vec<Line>) {
     if matches!(cause, Some(Cause::Tls { .. })) || answer.cause().is_some_and(|c| matches!(c, Cause::Tls { .. })) {
         lines.extend(evidence.chain.iter().map(|certificate| ("chain", cut(&in_short(certificate)))));
     }
-    match answer.reply() {
-        Some(Reply::Http(reply)) => {
-            let said = match &reply.s3_error {
-                Some(error) => format!("{}: {}: {}", reply.status, error.code, error.message),
-                None if reply.body.trim().is_empty() => format!("{}, no body", reply.status),
-                None => format!("{}: {}", reply.status, reply.body.trim()),
-            };
-            lines.push(("server", cut(&said)));
-        }
-        Some(Reply::S3(reply)) => {
-            let said = match &reply.error {
-                Some(error) => format!("{}: {}: {}", reply.status, error.code, error.message),
-                None => reply.status.to_string(),
-            };
-            lines.push(("server", cut(&said)));
-        }
-        Some(Reply::Dns(reply)) => {
-            if !reply.cnames.is_empty() {
-                lines.push(("by way of", reply.cnames.join(", ")));
-            }
-        }
-        Some(Reply::Presign(reply)) => lines.push(("url", cut(&reply.url))),
-        Some(Reply::Sts(reply)) => {
-            let said = match &reply.error {
-                Some(error) => format!("{}: {}: {}", reply.status, error.code, error.message),
-                None => reply.status.to_string(),
-            };
-            lines.push(("server", cut(&said)));
-        }
-        Some(Reply::Jwt(reply)) => {
-            lines.push(("claims", cut(&reply.claims.to_string())));
-            let key = reply.key_id.as_deref().unwrap_or("no key");
-            lines.push((
-                "signed",
-                cut(&format!("{} by {key}; published: {}", reply.algorithm, reply.published.join(", "))),
-            ));
-        }
-        Some(Reply::Run(run)) => {
-            for (what, text, bytes) in
-                [("stdout", &run.stdout, run.stdout_bytes), ("stderr", &run.stderr, run.stderr_bytes)]
-            {
-                if bytes > 0 {
-                    lines.push((what, format!("{bytes} bytes, at the end: {}", cut(last_lines(text)))));
-                }
-            }
-        }
-        Some(Reply::Tls(_)) | None => {}
-    }
-}
-
-/// The last lines of a text: what a program printed before it ended.
-fn last_lines(text: &str) -> &str {
-    let text = text.trim_end();
-    text.rmatch_indices('\n').nth(LAST_LINES - 1).map_or(text, |(at, _)| &text[at..])
+    let rows = answer.reply().map(Reply::rows).unwrap_or_default();
+    lines.extend(rows.into_iter().map(|(label, text)| (label, cut(&text))));
 }
 
 fn of_tally(tally: &Tally, lines: &mut Vec<Line>) {
@@ -190,75 +133,6 @@ fn of_tally(tally: &Tally, lines: &mut Vec<Line>) {
     lines.push(("gap", format!("longest without a success: {}, since the prober began", tally.longest_gap)));
     lines.extend(tally.causes.iter().map(|it| ("failed", cut(&it.to_string()))));
     lines.extend(tally.serials.iter().map(|it| ("serial", it.to_string())));
-}
-
-fn asked(question: &Question) -> String {
-    match &question.probe {
-        Probe::Run(run) => format!("to run {}", run.argv.join(" ")),
-        Probe::Client(client) => format!("{}: {}", client.client, asked_of(&as_probe(&client.task))),
-        probe => asked_of(probe),
-    }
-}
-
-/// The probe that does the same as a client's task.
-fn as_probe(task: &ClientTask) -> Probe {
-    match task.clone() {
-        ClientTask::Presign(it) => Probe::Presign(it),
-        ClientTask::S3(it) => Probe::S3(it),
-        ClientTask::Http(it) => Probe::Http(it),
-    }
-}
-
-fn asked_of(probe: &Probe) -> String {
-    match probe {
-        Probe::Dns(dns) => format!("the address of {}", dns.name),
-        Probe::Tls(tls) => match &tls.server_name {
-            Some(name) => format!("a handshake with {}:{} as {name}", tls.host, tls.port),
-            None => format!("a handshake with {}:{}", tls.host, tls.port),
-        },
-        Probe::Http(HttpQuestion { method, url, host, form, headers: _, body: _ }) => {
-            let host = host.as_ref().map(|it| format!(" with Host {it}")).unwrap_or_default();
-            let form = form.as_ref().map(with_form).unwrap_or_default();
-            format!("{method} {url}{host}{form}")
-        }
-        Probe::S3(s3) => {
-            let operation = serde_json::to_value(&s3.operation).unwrap_or_default();
-            let (name, at) = operation.as_object().and_then(|fields| fields.iter().next()).map_or(
-                (String::new(), String::new()),
-                |(name, fields)| {
-                    let part = |key: &str| fields.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-                    (name.clone(), [part("bucket"), part("key")].join("/"))
-                },
-            );
-            format!("s3 {name} {} at {}", at.trim_end_matches('/'), s3.access.endpoint)
-        }
-        Probe::Sts(sts) => format!("credentials of {} at {}", sts.role_arn, sts.endpoint),
-        Probe::Jwt(jwt) => match &jwt.issuer {
-            Some(issuer) => format!("the token's claims, and its keys at {issuer}"),
-            None => "the token's claims, and its issuer's keys".to_owned(),
-        },
-        Probe::Presign(PresignQuestion {
-            access,
-            method,
-            bucket,
-            key,
-            policy,
-            expires_s: _,
-            signed_at_s: _,
-            query: _,
-        }) => {
-            let what = if policy.is_some() { "a form" } else { "a URL" };
-            format!("{what} for {method} {bucket}/{key} at {}", access.endpoint)
-        }
-        Probe::Run(_) | Probe::Client(_) => String::new(),
-    }
-}
-
-/// The names of a form's fields and its file. The values hold a signature.
-fn with_form(form: &Form) -> String {
-    let Form { fields, file } = form;
-    let names: Vec<&str> = fields.keys().map(String::as_str).chain(file.as_ref().map(|_| "file")).collect();
-    format!(" with the form fields {}", names.join(", "))
 }
 
 fn in_short(certificate: &Certificate) -> String {

@@ -241,8 +241,9 @@ pub struct StepEnded {
 
 /// Whether a store gave the answer: S3, its token service, or the answer to a presigned URL.
 pub fn is_of_a_store(reply: &Reply, question: Option<&Question>) -> bool {
-    let signed = || question.and_then(|it| it.probe.http()).is_some_and(|http| http.url.contains("X-Amz-Signature"));
-    reply.is_of_a_store() || matches!(reply, Reply::Http(_)) && signed()
+    let signed =
+        || question.and_then(|it| it.probe.facts().http).is_some_and(|http| http.url.contains("X-Amz-Signature"));
+    reply.facts().is_of_a_store || matches!(reply, Reply::Http(_)) && signed()
 }
 
 impl StepEnded {

@@ -15,6 +15,7 @@ pub mod inert;
 mod millis;
 pub mod percent;
 pub mod prober;
+pub mod probes;
 pub mod program;
 pub mod question;
 pub mod secret;

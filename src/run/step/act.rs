@@ -1,5 +1,4 @@
-//! `apply`, `patch`, `delete`, `scale`, `restart`, `kill`, `end`, `start` and `rotate`: carries out the change of a step, and
-//! records it for the rest of the flow.
+//! Steps that change something: carries out the change of a step, and records it for the rest of the flow.
 
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use crate::apply::ApplyError;
 use crate::run::concealed;
 use crate::run::error::RunError;
 use parallax_judge::Judgement;
+use parallax_language::scenario::action::{Alters, Changing};
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{
     self, ApplyStep, Changes, DeleteStep, EndStep, KillStep, PatchStep, RestartStep, RotateStep, ScaleStep, StartStep,
@@ -22,15 +22,31 @@ use parallax_language::scenario::template::{Template, Tree};
 
 /// Time limit of a step that changes something; `None` for other steps.
 pub(in crate::run) fn within(step: &Step) -> Option<Duration> {
-    step.nature().is_act().then(|| step.action.rules().within().map_or(act::WITHIN, Span::to_duration))
+    step.action.changes().map(|it| it.reach().within.map_or(act::WITHIN, Span::to_duration))
+}
+
+/// Carries out a change.
+pub(super) async fn run(it: &Attempt<'_>, change: Changing<'_>) -> Result<Tried, RunError> {
+    match change {
+        Changing::Apply(step) => carry_out(it, step).await,
+        Changing::Patch(step) => carry_out(it, step).await,
+        Changing::Delete(step) => carry_out(it, step).await,
+        Changing::Scale(step) => carry_out(it, step).await,
+        Changing::Restart(step) => carry_out(it, step).await,
+        Changing::Kill(step) => carry_out(it, step).await,
+        Changing::End(step) => carry_out(it, step).await,
+        Changing::Start(step) => carry_out(it, step).await,
+        Changing::Rotate(step) => carry_out(it, step).await,
+    }
 }
 
 /// Carries out the step. If the cluster refuses the change, or if its effect does not happen in time, that is the
 /// step's cause.
-pub(super) async fn run<T: Acts>(it: &Attempt<'_>, step: &T) -> Result<Tried, RunError> {
-    it.deeds.note(&it.fill(&it.step.action)?, it.namespace());
+async fn carry_out<T: Acts>(it: &Attempt<'_>, step: &T) -> Result<Tried, RunError> {
+    let step = it.fill(step)?;
+    it.deeds.note(it.step.kind(), &step, it.namespace());
     // Boxed, so that the watches' buffers do not enlarge every future that awaits this one.
-    match Box::pin(async { it.fill(step)?.act(it).await }).await {
+    match Box::pin(step.act(it)).await {
         Ok(done) => {
             let Done { value, told, said, moments, void } = done;
             Ok(Tried { value, told: vec![told], other: Some(said), moments, void, ..Tried::default() })
@@ -44,7 +60,7 @@ pub(super) async fn run<T: Acts>(it: &Attempt<'_>, step: &T) -> Result<Tried, Ru
 }
 
 /// A kind of step that changes the environment. Its references are replaced before `act` is called.
-pub(super) trait Acts: Parts {
+trait Acts: Parts + Alters {
     /// Carries out the change and waits until it has taken effect.
     async fn act(&self, it: &Attempt<'_>) -> Result<Done, RunError>;
 }

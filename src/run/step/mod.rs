@@ -1,4 +1,5 @@
-//! One try of a step: what it does, by its kind, and its result. There is one file for each group of similar kinds.
+//! One try of a step: what it does, by its role and kind, and its result. There is one file for each group of similar
+//! kinds.
 
 mod act;
 mod cluster;
@@ -25,10 +26,8 @@ use super::environment::Stage;
 use super::error::RunError;
 use super::kept::{Kept, Words};
 use super::probers::Probers;
-use super::token;
 use parallax_judge::{Judgement, Looked};
-use parallax_language::scenario::Action;
-use parallax_language::scenario::action::Rules as _;
+use parallax_language::scenario::action::{Directing, Looking, Role};
 use parallax_language::scenario::meaning::empty_texts;
 use parallax_language::scenario::model::{Expect, Step, VantageSpec};
 use parallax_language::scenario::parts::Parts;
@@ -116,48 +115,19 @@ impl<'a> Attempt<'a> {
     /// Carries out the step once. A failure of the system under test is in the judgement; the error is one of the
     /// harness.
     pub(super) async fn run(&self) -> Result<Tried, RunError> {
-        let mut tried = match &self.step.action {
-            Action::Dns(it) => probe::run(self, it, None).await,
-            Action::Tls(it) => probe::run(self, it, None).await,
-            Action::Http(it) => {
-                let token = token::of_step(self, it.token.as_deref(), None).await?;
-                probe::run(self, it, token).await
-            }
-            Action::S3(it) => probe::run(self, it, None).await,
-            Action::Presign(it) => probe::run(self, it, None).await,
-            Action::Sts(it) => {
-                let token = token::of_step(self, it.token.as_ref(), it.token_of.as_ref()).await?;
-                probe::run(self, it, token).await
-            }
-            Action::Jwt(it) => {
-                let token = token::of_step(self, it.token.as_ref(), it.token_of.as_ref()).await?;
-                probe::run(self, it, token).await
-            }
-            Action::Script(it) => probe::run(self, it, None).await,
-            Action::Client(it) => {
-                let token = token::of_step(self, it.token(), None).await?;
-                probe::run(self, it, token).await
-            }
-            Action::Replica(it) => probe::run(self, it, None).await,
-            Action::Sqlite(it) => database::run(self, &self.fill(it)?).await,
-            Action::Resource(it) => cluster::resource(self, &self.fill(it)?).await,
-            Action::Log(it) => cluster::log(self, &self.fill(it)?).await,
-            Action::Event(it) => cluster::event(self, &self.fill(it)?).await,
-            Action::Apply(it) => act::run(self, it).await,
-            Action::Patch(it) => act::run(self, it).await,
-            Action::Delete(it) => act::run(self, it).await,
-            Action::Scale(it) => act::run(self, it).await,
-            Action::Restart(it) => act::run(self, it).await,
-            Action::Kill(it) => act::run(self, it).await,
-            Action::End(it) => act::run(self, it).await,
-            Action::Start(it) => act::run(self, it).await,
-            Action::Rotate(it) => act::run(self, it).await,
-            Action::Background(it) => prober::start(self, &self.fill(it)?).await,
-            Action::Prober(it) => prober::count(self, it).await,
-            Action::Measure(it) => figures::measure(self, &self.fill(it)?),
-            Action::Figures(it) => figures::run(self, it),
+        let mut tried = match self.step.action.role() {
+            Role::Asks(it) => probe::run(self, it).await,
+            Role::Changes(_, change) => act::run(self, change).await,
+            Role::Looks(_, Looking::Sqlite(it)) => database::run(self, &self.fill(it)?).await,
+            Role::Looks(_, Looking::Resource(it)) => cluster::resource(self, &self.fill(it)?).await,
+            Role::Looks(_, Looking::Log(it)) => cluster::log(self, &self.fill(it)?).await,
+            Role::Looks(_, Looking::Event(it)) => cluster::event(self, &self.fill(it)?).await,
+            Role::Directs(Directing::Background(it)) => prober::start(self, it).await,
+            Role::Directs(Directing::Prober(it)) => prober::count(self, it).await,
+            Role::Directs(Directing::Measure(it)) => figures::measure(self, &self.fill(it)?),
+            Role::Directs(Directing::Figures(it)) => figures::run(self, it),
             // The flow runs the steps of a repeat individually.
-            Action::Repeat(_) => Ok(Tried::default()),
+            Role::Directs(Directing::Repeat(_)) => Ok(Tried::default()),
         }?;
         if !self.step.capture.is_empty() {
             let whole = tried.answer.as_ref().map(parallax_judge::answer_as_json).or_else(|| tried.other.clone());

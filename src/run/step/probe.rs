@@ -1,33 +1,34 @@
-//! `dns`, `tls`, `http`, `s3`, `presign`, `sts`, `jwt`, `script`, `client` and `replica`: ask a vantage a question, and
-//! check by the store's witness where the request came from.
+//! Steps that ask a vantage: asks the question, and checks by the store's witness where the request came from.
 
 use std::time::Instant;
 
 use parallax_vocab::answer::{Reply, S3Reply};
 use parallax_vocab::course::Moment;
 use parallax_vocab::event::{Witness, is_of_a_store};
-use parallax_vocab::{Answer, Cause, Question, Secret, millis};
+use parallax_vocab::{Answer, Cause, Question, millis};
 
 use super::{Attempt, Tried};
 use crate::run::error::RunError;
-use crate::run::question::{Asking, Asks};
+use crate::run::question::Known;
 use crate::run::settle::FOR_THE_WITNESS;
+use crate::run::token;
 use parallax_judge::{Expected, Judgement};
-use parallax_language::scenario::action::Implied;
 use parallax_language::scenario::action::http::ClientCertificate;
+use parallax_language::scenario::action::{Asks, Implied, Special};
 use parallax_language::scenario::model::Confirmation;
 
-/// Asks the question of a step. `token` is the token that was created for it.
-pub(super) async fn run<T: Asks>(it: &Attempt<'_>, step: &T, token: Option<Secret>) -> Result<Tried, RunError> {
+/// Asks the question of a step.
+pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunError> {
+    let Special { token, token_of, presents, signs: _, program: _, runs: _ } = step.special();
+    let token = token::of_step(it, token, token_of).await?;
     let began = Instant::now();
     let (from, vantage) = it.vantage()?;
     let pod = it.variant.pods.get(from).and_then(|name| it.stage.scene.plan.pods.get(name));
-    let place = pod.map(|pod| pod.env.clone()).unwrap_or_default();
-    let asking = Asking { scene: &it.stage.scene, kept: it.kept, token, place: &place };
-    let filled = it.fill(step)?;
-    let probe = filled.probe(&asking).map_err(|reason| it.wrong(reason))?;
+    let variables = pod.map(|pod| pod.env.clone()).unwrap_or_default();
+    let known = Known { scene: &it.stage.scene, kept: it.kept, token, variables: &variables };
+    let probe = it.words().question(step, &known).map_err(|reason| it.wrong(reason))?;
     let mut view = it.stage.scene.view(vantage);
-    view.identity = match filled.presents() {
+    view.identity = match presents {
         Some(ClientCertificate::Administrator) => {
             let own = it.stage.scene.cluster.own("sign in with its administrator's certificate")?;
             Some(own.administrator().map_err(|reason| it.wrong(reason))?)

@@ -10,19 +10,14 @@ use parallax_vocab::tally::Tally;
 use super::{Attempt, Tried};
 use crate::run::error::RunError;
 use crate::run::probers::Running;
-use crate::run::question::{Asking, Asks};
+use crate::run::question::Known;
 use parallax_judge::{Counted, Expected};
-use parallax_language::scenario::model::{BackgroundStep, Expect, ProberStep, Probing, Source};
+use parallax_language::scenario::model::{BackgroundStep, Expect, ProberStep, Source};
 use parallax_record::Noted as _;
 
 pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Result<Tried, RunError> {
-    let asking = Asking { scene: &it.stage.scene, kept: it.kept, token: None, place: &IndexMap::new() };
-    let probe = match &background.probe {
-        Probing::Dns(dns) => dns.probe(&asking),
-        Probing::Tls(tls) => tls.probe(&asking),
-        Probing::Http(http) => http.probe(&asking),
-    };
-    let probe = probe.map_err(|reason| it.wrong(reason))?;
+    let known = Known { scene: &it.stage.scene, kept: it.kept, token: None, variables: &IndexMap::new() };
+    let probe = it.words().question(background.probe.asks(), &known).map_err(|reason| it.wrong(reason))?;
     let (from, vantage) = it.vantage()?;
     let deadline_ms = u64::try_from(background.within.as_millis()).unwrap_or(0);
     let question = Question { view: it.stage.scene.view(vantage), deadline_ms, probe };

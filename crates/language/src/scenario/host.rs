@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::action::Action;
 use super::variant::{Loaded, Variant};
 
 /// A program that would run on the user's machine with the user's rights.
@@ -30,11 +29,7 @@ impl Loaded {
         let programs = steps.iter().filter_map(|placed| {
             let step = placed.step;
             let vantage = vantages.get(step.from.as_deref()?)?;
-            let run = match &step.action {
-                Action::Script(script) => script.run.iter().map(ToString::to_string).collect(),
-                Action::Client(client) => vec![client.client.clone()],
-                _ => return None,
-            };
+            let run = step.action.special().runs?;
             let here = vantage.outside.is_some() && vantage.image().is_none();
             here.then(|| HostProgram { place: self.place_of(&step.id), step: step.id.clone(), run })
         });

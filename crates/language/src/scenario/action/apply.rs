@@ -2,12 +2,16 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{Effect, Kinded, Nature, Rules};
+use super::nature::AT_ONCE_MS;
+use super::{Alters, Effect, Kinded, Nature, Reach, Rules, Touched};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
 use crate::scenario::parts::parts;
+use crate::scenario::target::Which;
 use crate::scenario::template::Tree;
+
 /// Apply Kubernetes objects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -21,13 +25,22 @@ parts!(ApplyStep { objects });
 
 impl Kinded for ApplyStep {
     const NATURE: Nature = Nature { effect: Effect::Applies, ..Nature::act() };
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
+}
+
+impl Alters for ApplyStep {
+    fn reach(&self) -> Reach<'_> {
+        let touched = self.objects.iter().filter_map(|object| {
+            let word = |pointer: &str| object.value().pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+            let (kind, name) = (word("/kind")?, word("/metadata/name")?);
+            Some(Touched { namespace: word("/metadata/namespace"), kind, which: Which::Name(name) })
+        });
+        let touched = touched.collect();
+        Reach { touched, node: None, applied: &self.objects, within: None }
+    }
 }
 
 impl Rules for ApplyStep {
-    fn objects(&self) -> &[Tree] {
-        &self.objects
-    }
-
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         for (index, object) in self.objects.iter().map(Tree::value).enumerate() {
             let at = format!("/apply/objects/{index}");

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{DnsStep, Effect, HttpStep, Kinded, Nature, OneOf, Rules, TlsStep, Wrong, written_as};
+use super::nature::AT_ONCE_MS;
+use super::{Asks, DnsStep, Effect, HttpStep, Kinded, Nature, OneOf, Rules, TlsStep, Wrong, written_as};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
@@ -66,6 +67,15 @@ written_as!(BackgroundStep, BackgroundFile);
 parts!(BackgroundStep { probe as "", rate, within });
 
 impl Probing {
+    /// The step that asks this question once.
+    pub fn asks(&self) -> &dyn Asks {
+        match self {
+            Self::Dns(it) => it,
+            Self::Tls(it) => it,
+            Self::Http(it) => &**it,
+        }
+    }
+
     fn rules(&self) -> &dyn Rules {
         match self {
             Self::Dns(it) => it,
@@ -106,6 +116,7 @@ impl TryFrom<BackgroundFile> for BackgroundStep {
 impl Kinded for BackgroundStep {
     // A prober's failures are counted. A `prober` step judges the count.
     const NATURE: Nature = Nature { effect: Effect::Starts, ..Nature::probe(&[]) };
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
     const ONE_OF: &'static [OneOf] = &[OneOf {
         of: "BackgroundStep",
         what: "probe",

@@ -1,12 +1,15 @@
 //! `client`: runs a client that applications use, with one task.
 
 use indexmap::IndexMap;
+use parallax_vocab::Probe;
+use parallax_vocab::program::{ClientQuestion, ClientTask};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::asking::{Asking, environment};
 use super::script::variables;
 use super::{
-    HttpStep, Implied, Key, Kinded, Nature, OneOf, PresignStep, Rules, S3Step, TokenSpec, Wrong, token, written_as,
+    Asks, HttpStep, Implied, Key, Kinded, Nature, OneOf, PresignStep, Rules, S3Step, Special, Wrong, token, written_as,
 };
 use crate::scenario::clients::{CLIENTS, Client};
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
@@ -112,6 +115,7 @@ impl TryFrom<ClientFile> for ClientStep {
 
 impl Kinded for ClientStep {
     const NATURE: Nature = Nature::probe(&["status", "s3", "mismatch", "client", "exit"]);
+    const TYPICAL_MS: u64 = 1_500;
     const ONE_OF: &'static [OneOf] = &[OneOf {
         of: "ClientStep",
         what: "task",
@@ -126,6 +130,36 @@ impl Kinded for ClientStep {
             Wrong::key(&format!("/{second}"), message, "split it into two steps")
         },
     }];
+}
+
+impl Asks for ClientStep {
+    fn question(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<Probe, String> {
+        let client = Client::named(&self.client).ok_or_else(|| format!("`{}` is not a client", self.client))?;
+        let task = match &self.task {
+            Task::Presign(it) => ClientTask::Presign(it.request(words, asking)?),
+            Task::S3(it) => ClientTask::S3(it.request(words, asking)?),
+            Task::Http(it) => ClientTask::Http(it.request(words, asking)?),
+        };
+        let Self { client: _, task: _, chain, env, origin } = self;
+        Ok(Probe::Client(ClientQuestion {
+            client: client.name.to_owned(),
+            program: client.program(),
+            trust_in: client.trust_in.to_owned(),
+            env: environment(asking, &env.filled(words)?),
+            chain: *chain,
+            origin: origin.filled(words)?.as_ref().map(ToString::to_string),
+            task,
+        }))
+    }
+
+    fn special(&self) -> Special<'_> {
+        let special = Special { runs: Some(vec![self.client.clone()]), ..Special::default() };
+        match &self.task {
+            Task::Presign(it) => Special { signs: Some(("client/presign", it)), ..special },
+            Task::Http(it) => Special { token: it.token.as_deref(), ..special },
+            Task::S3(_) => special,
+        }
+    }
 }
 
 impl Rules for ClientStep {
@@ -158,13 +192,6 @@ impl Rules for ClientStep {
         match &self.task {
             Task::Presign(_) => true,
             Task::S3(_) | Task::Http(_) => false,
-        }
-    }
-
-    fn token(&self) -> Option<&TokenSpec> {
-        match &self.task {
-            Task::Http(http) => http.token.as_deref(),
-            Task::Presign(_) | Task::S3(_) => None,
         }
     }
 

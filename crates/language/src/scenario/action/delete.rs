@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kinded, Nature, Rules};
+use super::{Alters, Kinded, Nature, Reach, Rules, Touched};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
@@ -31,13 +31,17 @@ parts!(DeleteStep { api_version, kind, name, namespace, within });
 
 impl Kinded for DeleteStep {
     const NATURE: Nature = Nature::act();
+    const TYPICAL_MS: u64 = 3_000;
+}
+
+impl Alters for DeleteStep {
+    fn reach(&self) -> Reach<'_> {
+        let touched = vec![Touched::named(self.namespace.as_ref(), &self.kind, &self.name)];
+        Reach { touched, node: None, applied: &[], within: self.within }
+    }
 }
 
 impl Rules for DeleteStep {
-    fn within(&self) -> Option<Span> {
-        self.within
-    }
-
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         judge.within("delete", self.within, errors);
     }

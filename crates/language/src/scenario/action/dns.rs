@@ -1,12 +1,16 @@
 //! `dns`: resolves a name.
 
+use parallax_vocab::Probe;
+use parallax_vocab::question::DnsQuestion;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kinded, Nature, Rules};
+use super::asking::Asking;
+use super::nature::AT_ONCE_MS;
+use super::{Asks, Kinded, Nature, Rules, Special};
 use crate::scenario::model::Source;
-use crate::scenario::parts::parts;
-use crate::scenario::template::Template;
+use crate::scenario::parts::{Parts as _, parts};
+use crate::scenario::template::{Template, Words};
 
 /// Resolve a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +24,18 @@ parts!(DnsStep { name });
 
 impl Kinded for DnsStep {
     const NATURE: Nature = Nature::probe(&["dns", "mismatch"]);
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
+}
+
+impl Asks for DnsStep {
+    fn question(&self, words: &Words<'_>, _: &dyn Asking) -> Result<Probe, String> {
+        let Self { name } = self.filled(words)?;
+        Ok(Probe::Dns(DnsQuestion { name: name.to_string() }))
+    }
+
+    fn special(&self) -> Special<'_> {
+        Special::default()
+    }
 }
 
 impl Rules for DnsStep {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kinded, Nature, OneOf, Rules, node};
+use super::{Alters, Kinded, Nature, OneOf, Reach, Rules, Touched, node};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
@@ -50,18 +50,18 @@ parts!(EndStep { pod, node, how, namespace, within });
 
 impl Kinded for EndStep {
     const NATURE: Nature = Nature::act();
+    const TYPICAL_MS: u64 = 3_000;
     const ONE_OF: &'static [OneOf] = &[node::pod_or_node("EndStep")];
 }
 
+impl Alters for EndStep {
+    fn reach(&self) -> Reach<'_> {
+        let touched = self.pod.iter().map(|pod| Touched::pod(self.namespace.as_ref(), pod)).collect();
+        Reach { touched, node: self.node.as_ref(), applied: &[], within: self.within }
+    }
+}
+
 impl Rules for EndStep {
-    fn within(&self) -> Option<Span> {
-        self.within
-    }
-
-    fn node(&self) -> Option<&Template> {
-        self.node.as_ref()
-    }
-
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         judge.within("end", self.within, errors);
         if let Some(pod) = &self.pod {

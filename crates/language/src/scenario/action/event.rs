@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kinded, Nature, Rules};
+use super::{Kinded, Looks, Nature, Rules};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::Source;
@@ -28,6 +28,17 @@ parts!(EventStep { of, reason, namespace });
 
 impl Kinded for EventStep {
     const NATURE: Nature = Nature::look(&["resource", "mismatch"]);
+    const TYPICAL_MS: u64 = 900;
+}
+
+impl Looks for EventStep {
+    fn follows(&self) -> bool {
+        true
+    }
+
+    fn events(&self) -> Option<&EventStep> {
+        Some(self)
+    }
 }
 
 impl Rules for EventStep {

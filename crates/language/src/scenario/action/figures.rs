@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::nature::AT_ONCE_MS;
 use super::{Kinded, Nature, Rules};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
@@ -27,6 +28,7 @@ parts!(FiguresStep { of, name, unit });
 
 impl Kinded for FiguresStep {
     const NATURE: Nature = Nature::look(&["mismatch"]);
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
 }
 
 impl Rules for FiguresStep {

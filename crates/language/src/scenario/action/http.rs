@@ -1,18 +1,24 @@
 //! `http`: sends one HTTP request.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
+use parallax_vocab::Probe;
+use parallax_vocab::question::{self, HttpQuestion};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::asking::{Asking, texts};
 use super::keyed::{Key, Keyed};
+use super::nature::AT_ONCE_MS;
 use super::token::{self, TokenSpec};
-use super::{Kinded, Nature, OneOf, Rules, no_operation, two_operations, written_as};
+use super::{Asks, Kinded, Nature, OneOf, Rules, Special, no_operation, two_operations, written_as};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::Source;
 use crate::scenario::model::reference::FieldsOf;
-use crate::scenario::parts::{Leaves, no_parts, parts};
-use crate::scenario::template::Template;
+use crate::scenario::parts::{Leaves, Parts as _, no_parts, parts};
+use crate::scenario::template::{Template, Words};
 
 /// Send one HTTP request: exactly one of the methods, with its URL.
 #[derive(Deserialize, JsonSchema)]
@@ -185,6 +191,7 @@ parts!(FormFile { name, content_type, body });
 
 impl Kinded for HttpStep {
     const NATURE: Nature = Nature::probe(&["dns", "connect", "tls", "status", "s3", "mismatch", "client"]);
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
     const ONE_OF: &'static [OneOf] = &[OneOf {
         of: "HttpStep",
         what: "method",
@@ -192,6 +199,16 @@ impl Kinded for HttpStep {
         none: |it, all| no_operation(it, "method", all),
         two: |it, first, second| two_operations(it, "method", first, second),
     }];
+}
+
+impl Asks for HttpStep {
+    fn question(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<Probe, String> {
+        self.request(words, asking).map(Probe::Http)
+    }
+
+    fn special(&self) -> Special<'_> {
+        Special { token: self.token.as_deref(), presents: self.client_certificate, ..Special::default() }
+    }
 }
 
 impl Rules for HttpStep {
@@ -205,10 +222,6 @@ impl Rules for HttpStep {
 
     fn operation(&self) -> Option<&'static str> {
         Some(self.request.key.key())
-    }
-
-    fn token(&self) -> Option<&TokenSpec> {
-        self.token.as_deref()
     }
 
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
@@ -226,6 +239,62 @@ impl Rules for HttpStep {
             errors.push(error.fix("write the whole path that is sent, for example `/s3/photos/a.txt`"));
         }
     }
+}
+
+impl HttpStep {
+    /// The request, with every reference replaced.
+    pub(super) fn request(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<HttpQuestion, String> {
+        // All fields of the step and of the question are named, so that a new field cannot be forgotten.
+        let filled = self.filled(words)?;
+        let Self { request, host, path, headers, body, form, fields_of, file, token: _, client_certificate: _ } =
+            &filled;
+        let mut headers = texts(headers);
+        if let Some(token) = asking.token() {
+            headers.insert("Authorization".to_owned(), format!("Bearer {}", token.expose()));
+        }
+        let url = match path {
+            Some(path) => with_path(&request.text, path)?,
+            None => request.text.to_string(),
+        };
+        Ok(HttpQuestion {
+            method: request.key.name(),
+            url,
+            host: host.as_ref().map(ToString::to_string),
+            headers,
+            body: body.as_ref().map(ToString::to_string),
+            form: form_of(form, fields_of.as_ref(), file.as_ref(), asking)?,
+        })
+    }
+}
+
+fn form_of(
+    form: &IndexMap<String, Template>,
+    fields_of: Option<&FieldsOf>,
+    file: Option<&FormFile>,
+    asking: &dyn Asking,
+) -> Result<Option<question::Form>, String> {
+    if form.is_empty() && fields_of.is_none() && file.is_none() {
+        return Ok(None);
+    }
+    let mut fields = match fields_of {
+        Some(of) => asking.form(of).cloned().ok_or_else(|| format!("step `{of}` signed no form"))?,
+        None => BTreeMap::new(),
+    };
+    fields.extend(texts(form));
+    let file = file.map(|it| question::FormFile {
+        name: it.name.to_string(),
+        content_type: it.content_type.as_deref().unwrap_or("application/octet-stream").to_owned(),
+        body: it.body.to_string(),
+    });
+    Ok(Some(question::Form { fields, file }))
+}
+
+/// Replaces the path of a URL and changes nothing else. The new path is used byte for byte, without encoding.
+fn with_path(url: &str, path: &str) -> Result<String, String> {
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| format!("`{url}` is not a URL"))?;
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let query = rest.find(['?', '#']).map_or("", |at| &rest[at..]);
+    Ok(format!("{scheme}://{host}{path}{query}"))
 }
 
 impl HttpStep {
@@ -288,5 +357,22 @@ impl HttpStep {
                 errors.push(error.fix("leave `body` out; the file of a form is `file: { name: a.txt, body: … }`"));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_path;
+
+    #[test]
+    fn with_path_changes_only_the_path_of_a_url() {
+        for (url, expected) in [
+            ("https://a:8443/b/c%20d?X-Amz-Date=1&x=%2F", "https://a:8443/s3/b?X-Amz-Date=1&x=%2F"),
+            ("https://a?x=/y", "https://a/s3/b?x=/y"),
+            ("https://a", "https://a/s3/b"),
+        ] {
+            assert_eq!(with_path(url, "/s3/b").as_deref(), Ok(expected));
+        }
+        assert!(with_path("a/b", "/c").is_err());
     }
 }

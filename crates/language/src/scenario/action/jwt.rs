@@ -1,15 +1,19 @@
 //! `jwt`: checks a token.
 
+use parallax_vocab::Probe;
+use parallax_vocab::question::JwtQuestion;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::asking::{Asking, token_source};
+use super::nature::AT_ONCE_MS;
 use super::token::{self, TokenSpec};
-use super::{Kinded, Nature, Rules};
+use super::{Asks, Kinded, Nature, Rules, Special};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::{Source, TokenOf};
-use crate::scenario::parts::{Leaves, parts};
-use crate::scenario::template::Template;
+use crate::scenario::parts::{Leaves, Parts as _, parts};
+use crate::scenario::template::{Template, Words};
 
 /// Decode a token, and check its signature against the keys that its issuer publishes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +34,19 @@ parts!(JwtStep { token, token_of, issuer });
 
 impl Kinded for JwtStep {
     const NATURE: Nature = Nature::probe(&["dns", "connect", "tls", "status", "mismatch", "client"]);
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
+}
+
+impl Asks for JwtStep {
+    fn question(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<Probe, String> {
+        let Self { token: _, token_of: _, issuer } = self.filled(words)?;
+        let issuer = issuer.as_ref().map(ToString::to_string);
+        Ok(Probe::Jwt(JwtQuestion { token: token_source(asking), issuer }))
+    }
+
+    fn special(&self) -> Special<'_> {
+        Special { token: self.token.as_ref(), token_of: self.token_of.as_ref(), ..Special::default() }
+    }
 }
 
 impl Rules for JwtStep {
@@ -40,10 +57,6 @@ impl Rules for JwtStep {
     fn leaves(&self) -> &'static [Leaves] {
         // A token that is projected into a pod does not leave the pod.
         if self.token.is_some() || self.token_of.is_some() { &[Leaves::Token] } else { &[] }
-    }
-
-    fn token(&self) -> Option<&TokenSpec> {
-        self.token.as_ref()
     }
 
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {

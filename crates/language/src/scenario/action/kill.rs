@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kinded, Nature, OneOf, Rules, node};
+use super::{Alters, Kinded, Nature, OneOf, Reach, Rules, Touched, node};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
@@ -85,18 +85,18 @@ parts!(KillStep { pod, container, node, namespace, signal, within });
 
 impl Kinded for KillStep {
     const NATURE: Nature = Nature::act();
+    const TYPICAL_MS: u64 = 3_000;
     const ONE_OF: &'static [OneOf] = &[node::pod_or_node("KillStep")];
 }
 
+impl Alters for KillStep {
+    fn reach(&self) -> Reach<'_> {
+        let touched = self.pod.iter().map(|pod| Touched::pod(self.namespace.as_ref(), pod)).collect();
+        Reach { touched, node: self.node.as_ref(), applied: &[], within: self.within }
+    }
+}
+
 impl Rules for KillStep {
-    fn within(&self) -> Option<Span> {
-        self.within
-    }
-
-    fn node(&self) -> Option<&Template> {
-        self.node.as_ref()
-    }
-
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         judge.within("kill", self.within, errors);
         if let Some(pod) = &self.pod {

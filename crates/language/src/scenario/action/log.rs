@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kinded, Nature, Rules};
+use super::{EventStep, Kinded, Looks, Nature, Rules};
 use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::{Source, StepRef};
@@ -39,6 +39,17 @@ parts!(LogStep { of, container, namespace, previous, since });
 
 impl Kinded for LogStep {
     const NATURE: Nature = Nature::look(&["resource", "mismatch"]);
+    const TYPICAL_MS: u64 = 900;
+}
+
+impl Looks for LogStep {
+    fn follows(&self) -> bool {
+        true
+    }
+
+    fn events(&self) -> Option<&EventStep> {
+        None
+    }
 }
 
 impl Rules for LogStep {

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::nature::AT_ONCE_MS;
 use super::{Kinded, Nature, Rules};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
@@ -24,6 +25,7 @@ parts!(MeasureStep { of, less });
 
 impl Kinded for MeasureStep {
     const NATURE: Nature = Nature::look(&["mismatch"]);
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
 }
 
 impl Rules for MeasureStep {

@@ -2,13 +2,13 @@
 //! fields, its matchers and its causes, and checks what can be wrong with it.
 
 mod apply;
+pub mod asking;
 mod background;
 mod client;
 mod delete;
 mod dns;
 mod end;
 mod event;
-mod facts;
 mod figures;
 pub mod http;
 mod jwt;
@@ -25,7 +25,9 @@ mod repeat;
 mod replica;
 mod resource;
 mod restart;
+mod role;
 mod rotate;
+mod rules;
 mod s3;
 mod scale;
 mod script;
@@ -64,7 +66,9 @@ pub use self::repeat::{After, Placed, ROUND, Random, RepeatStep, placed};
 pub use self::replica::ReplicaStep;
 pub use self::resource::ResourceStep;
 pub use self::restart::RestartStep;
+pub use self::role::{Alters, Asks, Looks, Reach, Role, Special, Touched};
 pub use self::rotate::RotateStep;
+pub use self::rules::{Implied, Kinded, Rules};
 pub use self::s3::{Operation, S3Step, SessionToken};
 pub use self::scale::ScaleStep;
 pub use self::script::ScriptStep;
@@ -77,86 +81,13 @@ pub use self::workload::Workload;
 use super::diagnostic::Diagnostic;
 use super::duration::Span;
 use super::meaning::Judge;
-use super::model::{Capture, Source, StepRef, Vulnerable, WrittenExpect};
+use super::model::{Capture, StepRef, Vulnerable, WrittenExpect};
 use super::one_of::{OneOf, Place, Wrong};
-use super::parts::{Leaves, Parts, See, below};
-use super::template::{Template, Tree, Words};
+use super::parts::{Parts, See, below};
+use super::template::Words;
 
-/// What a step expects without an `expect`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Implied {
-    /// Any answer.
-    Answer,
-    /// Success: a 2xx status from a store, or exit code 0 from a program.
-    Success,
-}
-
-/// What is known about a kind of step without an instance of it.
-pub trait Kinded: Rules {
-    /// The properties that all steps of the kind share.
-    const NATURE: Nature;
-    /// The sets of keys, of the step and of its parts, of which exactly one key must be given.
-    const ONE_OF: &'static [OneOf] = &[];
-}
-
-/// What follows from the fields of a step.
-pub trait Rules {
-    /// The sources that its answer contains. They decide which matchers the step takes in `expect`.
-    fn brings(&self) -> Vec<Source> {
-        Vec::new()
-    }
-
-    /// Whether it asserts nothing without an `expect`.
-    fn needs_expect(&self) -> bool {
-        true
-    }
-
-    /// What it expects without an `expect`.
-    fn implied(&self) -> Implied {
-        Implied::Answer
-    }
-
-    /// Whether it has a value, so that later steps can write `{{ id }}`.
-    fn yields(&self) -> bool {
-        false
-    }
-
-    /// What it leaves for later steps that refer to it.
-    fn leaves(&self) -> &'static [Leaves] {
-        &[]
-    }
-
-    /// The operation, for messages: `put` in `s3 put`.
-    fn operation(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// The token that the harness creates for it.
-    fn token(&self) -> Option<&TokenSpec> {
-        None
-    }
-
-    /// The objects that it applies.
-    fn objects(&self) -> &[Tree] {
-        &[]
-    }
-
-    /// The node that it ends or starts, if it does.
-    fn node(&self) -> Option<&Template> {
-        None
-    }
-
-    /// The time limit that the step sets, if it sets one.
-    fn within(&self) -> Option<Span> {
-        None
-    }
-
-    /// Checks what can be wrong with this kind, beyond what is checked for every step.
-    fn check(&self, _judge: &Judge<'_>, _errors: &mut Vec<Diagnostic>) {}
-}
-
-/// The table of kinds. A row has the name, the key in a scenario, and the type.
-macro_rules! actions {
+/// The kinds, whatever their role. A row has the name, the key in a scenario, and the type.
+macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident $key:ident: $type:ty,)*) => {
         /// The action of a step, with its fields.
         #[derive(Clone, Debug, PartialEq)]
@@ -187,6 +118,13 @@ macro_rules! actions {
             pub fn nature(self) -> Nature {
                 match self {
                     $(Self::$name => <$type as Kinded>::NATURE,)*
+                }
+            }
+
+            /// The time that a step of the kind usually takes, in milliseconds.
+            pub fn typical_ms(self) -> u64 {
+                match self {
+                    $(Self::$name => <$type as Kinded>::TYPICAL_MS,)*
                 }
             }
         }
@@ -285,65 +223,128 @@ macro_rules! actions {
     };
 }
 
+/// The table of kinds, by role: what asks a vantage, what looks at the cluster, what changes something, and what directs
+/// the flow. The role decides which facts a kind must state, and which part of the harness carries it out.
+macro_rules! actions {
+    (
+        asks { $($(#[$ask_doc:meta])* $ask:ident $ask_key:ident: $ask_type:ty,)* }
+        looks { $($(#[$look_doc:meta])* $look:ident $look_key:ident: $look_type:ty,)* }
+        changes { $($(#[$change_doc:meta])* $change:ident $change_key:ident: $change_type:ty,)* }
+        directs { $($(#[$direct_doc:meta])* $direct:ident $direct_key:ident: $direct_type:ty,)* }
+    ) => {
+        kinds! {
+            $($(#[$ask_doc])* $ask $ask_key: $ask_type,)*
+            $($(#[$look_doc])* $look $look_key: $look_type,)*
+            $($(#[$change_doc])* $change $change_key: $change_type,)*
+            $($(#[$direct_doc])* $direct $direct_key: $direct_type,)*
+        }
+
+        /// An action that looks at the cluster without a vantage.
+        #[derive(Clone, Copy, Debug)]
+        pub enum Looking<'a> {
+            $($(#[$look_doc])* $look(&'a $look_type),)*
+        }
+
+        /// An action that changes the environment.
+        #[derive(Clone, Copy, Debug)]
+        pub enum Changing<'a> {
+            $($(#[$change_doc])* $change(&'a $change_type),)*
+        }
+
+        /// An action that directs the flow: it starts or counts a prober, groups steps, or computes.
+        #[derive(Clone, Copy, Debug)]
+        pub enum Directing<'a> {
+            $($(#[$direct_doc])* $direct(&'a $direct_type),)*
+        }
+
+        impl Action {
+            /// Its role, which decides what carries it out.
+            pub fn role(&self) -> Role<'_> {
+                match self {
+                    $(Self::$ask(it) => Role::Asks(it),)*
+                    $(Self::$look(it) => Role::Looks(it, Looking::$look(it)),)*
+                    $(Self::$change(it) => Role::Changes(it, Changing::$change(it)),)*
+                    $(Self::$direct(it) => Role::Directs(Directing::$direct(it)),)*
+                }
+            }
+        }
+
+        // The properties of a kind agree with its role.
+        const _: () = {
+            $(assert!(<$ask_type as Kinded>::NATURE.from_vantage && !<$ask_type as Kinded>::NATURE.is_act());)*
+            $(assert!(!<$look_type as Kinded>::NATURE.from_vantage && !<$look_type as Kinded>::NATURE.is_act());)*
+            $(assert!(<$change_type as Kinded>::NATURE.is_act());)*
+        };
+    };
+}
+
 actions! {
-    /// Resolve a name.
-    Dns dns: DnsStep,
-    /// Make a TLS handshake and read the certificate chain.
-    Tls tls: TlsStep,
-    /// Send one HTTP request, without redirects and retries.
-    Http http: HttpStep,
-    /// Do one S3 operation with the AWS SDK for Rust.
-    S3 s3: S3Step,
-    /// Sign a URL; the step's value is the URL.
-    Presign presign: PresignStep,
-    /// Exchange a web identity token for credentials. Later steps use the credentials with `as`.
-    Sts sts: StsStep,
-    /// Decode a web identity token, and check its signature against the keys that its issuer publishes.
-    Jwt jwt: JwtStep,
-    /// Run a program of your own.
-    Script script: ScriptStep,
-    /// Run a client that applications use: it signs a URL, speaks S3, or opens a URL.
-    Client client: ClientStep,
-    /// Look at an SQLite database through the container that holds it.
-    Sqlite sqlite: SqliteStep,
-    /// Look at the objects of a replica, and at the age of the newest object.
-    Replica replica: ReplicaStep,
-    /// Look at a Kubernetes object.
-    Resource resource: ResourceStep,
-    /// Read what containers wrote. With `eventually`, the log is followed.
-    Log log: LogStep,
-    /// Look at the events that Kubernetes recorded for an object. With `eventually`, they are watched.
-    Event event: EventStep,
-    /// Apply Kubernetes objects (server-side apply).
-    Apply apply: ApplyStep,
-    /// Change fields of a Kubernetes object.
-    Patch patch: PatchStep,
-    /// Delete a Kubernetes object, and wait until it is gone.
-    Delete delete: DeleteStep,
-    /// Set the number of replicas of a workload, and wait until that many are available.
-    Scale scale: ScaleStep,
-    /// Replace every pod of a Deployment or `StatefulSet`, and wait for the new pods.
-    Restart restart: RestartStep,
-    /// End the main process of a container through the node's container runtime, or a whole node.
-    Kill kill: KillStep,
-    /// End a pod as a crash does or as `kubectl delete` does, and keep the last log lines of its containers; or remove a
-    /// node.
-    End end: EndStep,
-    /// Start a node that does not run.
-    Start start: StartStep,
-    /// Put a new leaf certificate into the Secret of a fixture's certificate. The step's value is the new serial
-    /// number.
-    Rotate rotate: RotateStep,
-    /// Start a prober, which repeats one question at a fixed rate until a `prober` step stops it.
-    Background background: BackgroundStep,
-    /// Count what a prober has seen so far.
-    Prober prober: ProberStep,
-    /// Run a group of steps in rounds.
-    Repeat repeat: RepeatStep,
-    /// Measure a number that a step captured, or the difference of two.
-    Measure measure: MeasureStep,
-    /// Judge numbers that the rounds of a repeat captured.
-    Figures figures: FiguresStep,
+    asks {
+        /// Resolve a name.
+        Dns dns: DnsStep,
+        /// Make a TLS handshake and read the certificate chain.
+        Tls tls: TlsStep,
+        /// Send one HTTP request, without redirects and retries.
+        Http http: HttpStep,
+        /// Do one S3 operation with the AWS SDK for Rust.
+        S3 s3: S3Step,
+        /// Sign a URL; the step's value is the URL.
+        Presign presign: PresignStep,
+        /// Exchange a web identity token for credentials. Later steps use the credentials with `as`.
+        Sts sts: StsStep,
+        /// Decode a web identity token, and check its signature against the keys that its issuer publishes.
+        Jwt jwt: JwtStep,
+        /// Run a program of your own.
+        Script script: ScriptStep,
+        /// Run a client that applications use: it signs a URL, speaks S3, or opens a URL.
+        Client client: ClientStep,
+        /// Look at the objects of a replica, and at the age of the newest object.
+        Replica replica: ReplicaStep,
+    }
+    looks {
+        /// Look at an SQLite database through the container that holds it.
+        Sqlite sqlite: SqliteStep,
+        /// Look at a Kubernetes object.
+        Resource resource: ResourceStep,
+        /// Read what containers wrote. With `eventually`, the log is followed.
+        Log log: LogStep,
+        /// Look at the events that Kubernetes recorded for an object. With `eventually`, they are watched.
+        Event event: EventStep,
+    }
+    changes {
+        /// Apply Kubernetes objects (server-side apply).
+        Apply apply: ApplyStep,
+        /// Change fields of a Kubernetes object.
+        Patch patch: PatchStep,
+        /// Delete a Kubernetes object, and wait until it is gone.
+        Delete delete: DeleteStep,
+        /// Set the number of replicas of a workload, and wait until that many are available.
+        Scale scale: ScaleStep,
+        /// Replace every pod of a Deployment or `StatefulSet`, and wait for the new pods.
+        Restart restart: RestartStep,
+        /// End the main process of a container through the node's container runtime, or a whole node.
+        Kill kill: KillStep,
+        /// End a pod as a crash does or as `kubectl delete` does, and keep the last log lines of its containers; or remove a
+        /// node.
+        End end: EndStep,
+        /// Start a node that does not run.
+        Start start: StartStep,
+        /// Put a new leaf certificate into the Secret of a fixture's certificate. The step's value is the new serial
+        /// number.
+        Rotate rotate: RotateStep,
+    }
+    directs {
+        /// Start a prober, which repeats one question at a fixed rate until a `prober` step stops it.
+        Background background: BackgroundStep,
+        /// Count what a prober has seen so far.
+        Prober prober: ProberStep,
+        /// Run a group of steps in rounds.
+        Repeat repeat: RepeatStep,
+        /// Measure a number that a step captured, or the difference of two.
+        Measure measure: MeasureStep,
+        /// Judge numbers that the rounds of a repeat captured.
+        Figures figures: FiguresStep,
+    }
 }
 
 /// A step with its parsed action: an id, and one thing to do. The `one_of` check must have accepted the value before it

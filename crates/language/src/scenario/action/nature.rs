@@ -15,6 +15,9 @@ pub enum Effect {
     Groups,
 }
 
+/// The time of a step that waits for nothing, in milliseconds.
+pub(super) const AT_ONCE_MS: u64 = 100;
+
 /// The properties that all steps of a kind share.
 #[derive(Clone, Copy, Debug)]
 pub struct Nature {
@@ -45,7 +48,7 @@ impl Nature {
     }
 
     /// Whether it changes the environment.
-    pub fn is_act(&self) -> bool {
+    pub const fn is_act(&self) -> bool {
         matches!(self.effect, Effect::Applies | Effect::Changes)
     }
 

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Kinded, Nature, OneOf, Rules, Wrong, written_as};
+use super::nature::AT_ONCE_MS;
+use super::{Alters, Kinded, Nature, OneOf, Reach, Rules, Touched, Wrong, written_as};
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::meaning::Judge;
 use crate::scenario::parts::{Parts, See, below, no_parts, parts};
@@ -115,6 +116,7 @@ impl TryFrom<PatchFile> for PatchStep {
 
 impl Kinded for PatchStep {
     const NATURE: Nature = Nature::act();
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
     const ONE_OF: &'static [OneOf] = &[OneOf {
         of: "PatchStep",
         what: "change",
@@ -128,6 +130,13 @@ impl Kinded for PatchStep {
             Wrong::key(&format!("/{second}"), message, "split it into two steps")
         },
     }];
+}
+
+impl Alters for PatchStep {
+    fn reach(&self) -> Reach<'_> {
+        let touched = vec![Touched::named(self.namespace.as_ref(), &self.kind, &self.name)];
+        Reach { touched, node: None, applied: &[], within: None }
+    }
 }
 
 impl Rules for PatchStep {

@@ -1,12 +1,16 @@
 //! `presign`: signs a URL or a form.
 
 use indexmap::IndexMap;
+use parallax_vocab::question::{PostPolicy, PresignQuestion};
+use parallax_vocab::{Probe, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::asking::{Asking, access, texts};
 use super::http::Method;
 use super::keyed::{Key, Keyed};
-use super::{Kinded, Nature, OneOf, Rules, Wrong, no_operation, two_operations, written_as};
+use super::nature::AT_ONCE_MS;
+use super::{Asks, Kinded, Nature, OneOf, Rules, Special, Wrong, no_operation, two_operations, written_as};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
 use crate::scenario::duration::Span;
@@ -216,6 +220,7 @@ impl TryFrom<PresignFile> for PresignStep {
 
 impl Kinded for PresignStep {
     const NATURE: Nature = Nature::probe(&["client"]);
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
     const ONE_OF: &'static [OneOf] = &[
         OneOf {
             of: "PresignStep",
@@ -235,6 +240,70 @@ impl Kinded for PresignStep {
             },
         },
     ];
+}
+
+impl Asks for PresignStep {
+    fn question(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<Probe, String> {
+        self.request(words, asking).map(Probe::Presign)
+    }
+
+    fn special(&self) -> Special<'_> {
+        Special { signs: Some(("presign", self)), ..Special::default() }
+    }
+}
+
+impl PresignStep {
+    /// What is signed, with every reference replaced.
+    pub(super) fn request(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<PresignQuestion, String> {
+        // All fields of the step and of the question are named, so that a new field cannot be forgotten.
+        let filled = self.filled(words)?;
+        let Self { store, signs, expires, signed, endpoint, region, secret_key, query, as_step } = &filled;
+        let (bucket, key, policy) = match signs {
+            Signs::Url(Keyed { text, .. }) => {
+                let (bucket, key) = text.split_once('/').ok_or_else(|| format!("`{text}` is not bucket/key"))?;
+                (bucket, key, None)
+            }
+            Signs::Form(form) => (form.bucket.as_str(), form.key.text.as_str(), Some(form.policy())),
+        };
+        let mut access = access(asking, store.as_deref(), as_step.as_ref(), false)?;
+        if let Some(endpoint) = endpoint {
+            access.endpoint = endpoint.to_string();
+        }
+        if let Some(region) = region {
+            access.region = region.to_string();
+        }
+        if let Some(secret) = secret_key {
+            access.secret_key = Secret::new(secret.as_str());
+        }
+        Ok(PresignQuestion {
+            access,
+            method: filled.method().name(),
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            expires_s: u64::try_from(expires.as_seconds()).map_err(|_| "`expires` is negative".to_owned())?,
+            signed_at_s: signed.map_or(0, Span::as_seconds),
+            query: texts(query),
+            policy,
+        })
+    }
+}
+
+impl PostForm {
+    /// What the form may send.
+    fn policy(&self) -> PostPolicy {
+        let Self { bucket: _, key, content_length_range, equals, starts_with } = self;
+        let mut policy = PostPolicy {
+            content_length_range: content_length_range.map(|it| [it.least, it.most]),
+            equals: texts(equals),
+            starts_with: texts(starts_with),
+        };
+        let of_key = match key.key {
+            KeyRule::Key => &mut policy.equals,
+            KeyRule::Prefix => &mut policy.starts_with,
+        };
+        of_key.insert("key".to_owned(), key.text.to_string());
+        policy
+    }
 }
 
 impl Rules for PresignStep {

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::nature::AT_ONCE_MS;
 use super::{Kinded, Nature, Rules};
 use crate::scenario::model::{ProberOf, Source};
 use crate::scenario::parts::parts;
@@ -23,6 +24,7 @@ parts!(ProberStep { of, stop });
 
 impl Kinded for ProberStep {
     const NATURE: Nature = Nature::look(&["mismatch"]);
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
 }
 
 impl Rules for ProberStep {

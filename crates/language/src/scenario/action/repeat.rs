@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::nature::AT_ONCE_MS;
 use super::{Effect, Kinded, Nature, Rules, Step};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
@@ -107,6 +108,7 @@ impl Parts for RepeatStep {
 impl Kinded for RepeatStep {
     // The steps of a round fail, not the repeat.
     const NATURE: Nature = Nature { effect: Effect::Groups, ..Nature::look(&[]) };
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
 }
 
 impl Rules for RepeatStep {

@@ -1,14 +1,21 @@
 //! `replica`: looks at the objects of a replica.
 
+use std::collections::BTreeMap;
+
+use parallax_vocab::Probe;
+use parallax_vocab::question::{S3Operation, S3Question};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kinded, Nature, Rules};
+use super::asking::Asking;
+use super::nature::AT_ONCE_MS;
+use super::{Asks, Kinded, Nature, Rules, Special};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::Source;
-use crate::scenario::parts::parts;
-use crate::scenario::template::Template;
+use crate::scenario::parts::{Parts as _, parts};
+use crate::scenario::template::{Template, Words};
+
 /// Look at a replica from the vantage: the objects below a prefix of a bucket, and the age of the newest object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -24,6 +31,21 @@ parts!(ReplicaStep { of, store });
 
 impl Kinded for ReplicaStep {
     const NATURE: Nature = Nature::probe(&["dns", "connect", "tls", "status", "s3", "mismatch", "client"]);
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
+}
+
+impl Asks for ReplicaStep {
+    fn question(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<Probe, String> {
+        let Self { of, store } = self.filled(words)?;
+        let (bucket, prefix) = of.split_once('/').unwrap_or((&of, ""));
+        let operation = S3Operation::Survey { bucket: bucket.to_owned(), prefix: prefix.to_owned() };
+        let access = asking.store(store.as_deref())?;
+        Ok(Probe::S3(S3Question { access, operation, headers: BTreeMap::new() }))
+    }
+
+    fn special(&self) -> Special<'_> {
+        Special::default()
+    }
 }
 
 impl Rules for ReplicaStep {

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kinded, Nature, Rules};
+use super::nature::AT_ONCE_MS;
+use super::{EventStep, Kinded, Looks, Nature, Rules};
 use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
@@ -26,6 +27,17 @@ parts!(ResourceStep { api_version, kind, name, namespace });
 
 impl Kinded for ResourceStep {
     const NATURE: Nature = Nature::look(&["resource", "mismatch"]);
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
+}
+
+impl Looks for ResourceStep {
+    fn follows(&self) -> bool {
+        false
+    }
+
+    fn events(&self) -> Option<&EventStep> {
+        None
+    }
 }
 
 impl Rules for ResourceStep {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kinded, Nature, Rules};
+use super::{Alters, Kinded, Nature, Reach, Rules};
 use crate::fixture::Fixture;
 use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::duration::Span;
@@ -35,6 +35,14 @@ parts!(RotateStep { certificate, issuer, not_before, not_after, names });
 
 impl Kinded for RotateStep {
     const NATURE: Nature = Nature::act();
+    const TYPICAL_MS: u64 = 20_000;
+}
+
+impl Alters for RotateStep {
+    fn reach(&self) -> Reach<'_> {
+        // A new certificate ends no pod.
+        Reach { touched: Vec::new(), node: None, applied: &[], within: None }
+    }
 }
 
 impl Rules for RotateStep {

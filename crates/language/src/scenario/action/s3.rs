@@ -1,16 +1,20 @@
 //! `s3`: does one S3 operation.
 
 use indexmap::IndexMap;
+use parallax_vocab::question::{S3Operation, S3Question};
+use parallax_vocab::{Probe, Secret};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::asking::{Asking, access, texts};
 use super::keyed::{Key, Keyed};
-use super::{Implied, Kinded, Nature, OneOf, Rules, no_operation, two_operations, written_as};
+use super::nature::AT_ONCE_MS;
+use super::{Asks, Implied, Kinded, Nature, OneOf, Rules, Special, no_operation, two_operations, written_as};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::{CredentialsOf, Source};
-use crate::scenario::parts::{no_parts, parts};
-use crate::scenario::template::Template;
+use crate::scenario::parts::{Parts as _, no_parts, parts};
+use crate::scenario::template::{Template, Words};
 
 /// Do exactly one S3 operation. An object is written `bucket/key`.
 #[derive(Deserialize, JsonSchema)]
@@ -162,6 +166,7 @@ impl TryFrom<S3File> for S3Step {
 impl Kinded for S3Step {
     const NATURE: Nature =
         Nature { asserts: true, ..Nature::probe(&["dns", "connect", "tls", "status", "s3", "mismatch", "client"]) };
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
     const ONE_OF: &'static [OneOf] = &[OneOf {
         of: "S3Step",
         what: "operation",
@@ -169,6 +174,46 @@ impl Kinded for S3Step {
         none: |it, all| no_operation(it, "operation", all),
         two: |it, first, second| two_operations(it, "operation", first, second),
     }];
+}
+
+impl Asks for S3Step {
+    fn question(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<Probe, String> {
+        self.request(words, asking).map(Probe::S3)
+    }
+
+    fn special(&self) -> Special<'_> {
+        Special::default()
+    }
+}
+
+impl S3Step {
+    /// The operation, with every reference replaced.
+    pub(super) fn request(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<S3Question, String> {
+        let filled = self.filled(words)?;
+        let target = filled.operation.text.as_str();
+        let (bucket, key) = target.split_once('/').unwrap_or((target, ""));
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        let text = |it: &Option<Template>| it.as_deref().unwrap_or_default().to_owned();
+        let operation = match filled.operation.key {
+            Operation::Put => S3Operation::Put { bucket, key, body: text(&filled.body) },
+            Operation::Get => S3Operation::Get { bucket, key },
+            Operation::Head => S3Operation::Head { bucket, key },
+            Operation::Delete => S3Operation::Delete { bucket, key },
+            Operation::CreateUpload => S3Operation::CreateUpload { bucket, key },
+            Operation::CompleteUpload => {
+                let parts = filled.parts.iter().map(ToString::to_string).collect();
+                S3Operation::CompleteUpload { bucket, key, upload: text(&filled.upload), parts }
+            }
+            Operation::List => S3Operation::List { bucket, prefix: key },
+            Operation::CreateBucket => S3Operation::CreateBucket { bucket: target.to_owned() },
+        };
+        let dropped = filled.session_token == Some(SessionToken::Dropped);
+        let mut access = access(asking, filled.store.as_deref(), filled.as_step.as_ref(), dropped)?;
+        if let Some(secret) = &filled.secret_key {
+            access.secret_key = Secret::new(secret.as_str());
+        }
+        Ok(S3Question { access, operation, headers: texts(&filled.headers) })
+    }
 }
 
 impl Rules for S3Step {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::workload::{self, Workload};
-use super::{Kinded, Nature, OneOf, Rules, written_as};
+use super::{Alters, Kinded, Nature, OneOf, Reach, Rules, written_as};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
@@ -61,14 +61,22 @@ impl TryFrom<ScaleFile> for ScaleStep {
 
 impl Kinded for ScaleStep {
     const NATURE: Nature = Nature::act();
+    const TYPICAL_MS: u64 = 5_000;
     const ONE_OF: &'static [OneOf] = &[workload::named_once("ScaleStep")];
 }
 
-impl Rules for ScaleStep {
-    fn within(&self) -> Option<Span> {
-        self.within
+impl Alters for ScaleStep {
+    fn reach(&self) -> Reach<'_> {
+        Reach {
+            touched: vec![self.workload.touched(self.namespace.as_ref())],
+            node: None,
+            applied: &[],
+            within: self.within,
+        }
     }
+}
 
+impl Rules for ScaleStep {
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         judge.within("scale", self.within, errors);
     }

@@ -1,15 +1,21 @@
 //! `script`: runs a program of the user.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
+use parallax_vocab::program::RunQuestion;
+use parallax_vocab::question::S3Access;
+use parallax_vocab::{Probe, Secret};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Implied, Kinded, Nature, Rules};
+use super::asking::{Asking, environment};
+use super::{Asks, Implied, Kinded, Nature, Rules, Special};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::Source;
-use crate::scenario::parts::parts;
-use crate::scenario::template::Template;
+use crate::scenario::parts::{Parts as _, parts};
+use crate::scenario::template::{Template, Words};
 
 /// The image that contains most programs.
 pub(super) const CLIENTS_IMAGE: &str = "clients";
@@ -41,6 +47,38 @@ parts!(ScriptStep { run, env, stdin, store });
 
 impl Kinded for ScriptStep {
     const NATURE: Nature = Nature::probe(&["exit", "mismatch", "client"]);
+    const TYPICAL_MS: u64 = 1_500;
+}
+
+impl Asks for ScriptStep {
+    fn question(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<Probe, String> {
+        let Self { run, env, stdin, store } = self.filled(words)?;
+        let of_store = store.map(|store| asking.store(Some(&store)).map(variables_of)).transpose()?;
+        let mut variables = environment(asking, &IndexMap::new());
+        variables.extend(of_store.into_iter().flatten());
+        variables.extend(env.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str()))));
+        Ok(Probe::Run(RunQuestion {
+            argv: run.iter().map(ToString::to_string).collect(),
+            env: variables,
+            stdin: stdin.as_deref().map(Secret::new),
+        }))
+    }
+
+    fn special(&self) -> Special<'_> {
+        let runs = self.run.iter().map(ToString::to_string).collect();
+        Special { program: Some(self), runs: Some(runs), ..Special::default() }
+    }
+}
+
+/// The environment variables that tell AWS SDKs and tools how to reach a store.
+fn variables_of(access: S3Access) -> BTreeMap<String, Secret> {
+    let S3Access { endpoint, region, access_key, secret_key, session_token: _ } = access;
+    BTreeMap::from([
+        ("AWS_ENDPOINT_URL".to_owned(), Secret::new(endpoint)),
+        ("AWS_REGION".to_owned(), Secret::new(region)),
+        ("AWS_ACCESS_KEY_ID".to_owned(), Secret::new(access_key)),
+        ("AWS_SECRET_ACCESS_KEY".to_owned(), secret_key),
+    ])
 }
 
 impl Rules for ScriptStep {

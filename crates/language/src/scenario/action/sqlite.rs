@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kinded, Nature, Rules};
+use super::nature::AT_ONCE_MS;
+use super::{EventStep, Kinded, Looks, Nature, Rules};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::Source;
@@ -29,6 +30,17 @@ parts!(SqliteStep { pod, container, database, namespace });
 
 impl Kinded for SqliteStep {
     const NATURE: Nature = Nature::look(&["resource", "exit", "mismatch"]);
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
+}
+
+impl Looks for SqliteStep {
+    fn follows(&self) -> bool {
+        false
+    }
+
+    fn events(&self) -> Option<&EventStep> {
+        None
+    }
 }
 
 impl Rules for SqliteStep {

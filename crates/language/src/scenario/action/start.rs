@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kinded, Nature, Rules};
+use super::{Alters, Kinded, Nature, Reach, Rules};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
@@ -26,17 +26,16 @@ parts!(StartStep { node, within });
 
 impl Kinded for StartStep {
     const NATURE: Nature = Nature::act();
+    const TYPICAL_MS: u64 = 3_000;
+}
+
+impl Alters for StartStep {
+    fn reach(&self) -> Reach<'_> {
+        Reach { touched: Vec::new(), node: Some(&self.node), applied: &[], within: self.within }
+    }
 }
 
 impl Rules for StartStep {
-    fn within(&self) -> Option<Span> {
-        self.within
-    }
-
-    fn node(&self) -> Option<&Template> {
-        Some(&self.node)
-    }
-
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         judge.within("start", self.within, errors);
         judge.agent("start", &self.node, errors);

@@ -1,16 +1,20 @@
 //! `sts`: exchanges a token for credentials.
 
+use parallax_vocab::Probe;
+use parallax_vocab::question::StsQuestion;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::asking::{Asking, token_source};
+use super::nature::AT_ONCE_MS;
 use super::token::{self, TokenSpec};
-use super::{Implied, Kinded, Nature, Rules};
+use super::{Asks, Implied, Kinded, Nature, Rules, Special};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::{Source, TokenOf};
-use crate::scenario::parts::{Leaves, parts};
-use crate::scenario::template::Template;
+use crate::scenario::parts::{Leaves, Parts as _, parts};
+use crate::scenario::template::{Template, Words};
 
 /// Exchange a token for credentials (`AssumeRoleWithWebIdentity`). Later steps use the credentials with `as: STEP`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -40,6 +44,25 @@ parts!(StsStep { store, role, token, token_of, duration, endpoint });
 impl Kinded for StsStep {
     const NATURE: Nature =
         Nature { asserts: true, ..Nature::probe(&["dns", "connect", "tls", "status", "sts", "mismatch", "client"]) };
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
+}
+
+impl Asks for StsStep {
+    fn question(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<Probe, String> {
+        let Self { store, role, token: _, token_of: _, duration, endpoint } = self.filled(words)?;
+        let of_store = asking.endpoint(store.as_deref())?;
+        Ok(Probe::Sts(StsQuestion {
+            endpoint: endpoint.map_or(of_store, |it| it.to_string()),
+            role_arn: role.to_string(),
+            token: token_source(asking),
+            duration_s: duration.map(Span::as_seconds),
+            policy: None,
+        }))
+    }
+
+    fn special(&self) -> Special<'_> {
+        Special { token: self.token.as_ref(), token_of: self.token_of.as_ref(), ..Special::default() }
+    }
 }
 
 impl Rules for StsStep {
@@ -59,10 +82,6 @@ impl Rules for StsStep {
         // A token that is projected into a pod does not leave the pod.
         let given = self.token.is_some() || self.token_of.is_some();
         if given { &[Leaves::Credentials, Leaves::Token] } else { &[Leaves::Credentials] }
-    }
-
-    fn token(&self) -> Option<&TokenSpec> {
-        self.token.as_ref()
     }
 
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {

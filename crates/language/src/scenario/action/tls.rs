@@ -1,12 +1,16 @@
 //! `tls`: makes a TLS handshake.
 
+use parallax_vocab::Probe;
+use parallax_vocab::question::TlsQuestion;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kinded, Nature, Rules};
+use super::asking::Asking;
+use super::nature::AT_ONCE_MS;
+use super::{Asks, Kinded, Nature, Rules, Special};
 use crate::scenario::model::Source;
-use crate::scenario::parts::{Leaves, parts};
-use crate::scenario::template::Template;
+use crate::scenario::parts::{Leaves, Parts as _, parts};
+use crate::scenario::template::{Template, Words};
 
 /// Make a TLS handshake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +34,19 @@ parts!(TlsStep { host, port, server_name });
 
 impl Kinded for TlsStep {
     const NATURE: Nature = Nature::probe(&["dns", "connect", "tls", "mismatch"]);
+    const TYPICAL_MS: u64 = AT_ONCE_MS;
+}
+
+impl Asks for TlsStep {
+    fn question(&self, words: &Words<'_>, _: &dyn Asking) -> Result<Probe, String> {
+        let Self { host, port, server_name } = self.filled(words)?;
+        let server_name = server_name.as_ref().map(ToString::to_string);
+        Ok(Probe::Tls(TlsQuestion { host: host.to_string(), port, server_name }))
+    }
+
+    fn special(&self) -> Special<'_> {
+        Special::default()
+    }
 }
 
 impl Rules for TlsStep {

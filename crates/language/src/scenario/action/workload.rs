@@ -1,6 +1,6 @@
 //! A Deployment or a `StatefulSet`, for the steps `scale` and `restart`.
 
-use super::{OneOf, Wrong};
+use super::{OneOf, Touched, Wrong};
 use crate::scenario::parts::{Parts, See, below};
 use crate::scenario::template::{Template, Words};
 
@@ -18,6 +18,14 @@ impl Workload {
     pub(super) fn of(deployment: Option<Template>, stateful_set: Option<Template>) -> Result<Self, String> {
         let given = deployment.map(Self::Deployment).or(stateful_set.map(Self::StatefulSet));
         given.ok_or_else(|| "it has no workload".to_owned())
+    }
+
+    /// The workload as an object that a step changes.
+    pub(super) fn touched(&self, namespace: Option<&Template>) -> Touched {
+        match self {
+            Self::Deployment(name) => Touched::named(namespace, "Deployment", name),
+            Self::StatefulSet(name) => Touched::named(namespace, "StatefulSet", name),
+        }
     }
 }
 

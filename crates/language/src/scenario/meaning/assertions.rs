@@ -39,5 +39,5 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
 
 /// What signs by itself. The answer of a client needs an expectation in any case.
 fn signed_by(step: &Step) -> Option<&PresignStep> {
-    step.action.signing().filter(|_| step.kind() == Kind::Presign).map(|(_, signs)| signs)
+    step.action.special().signs.filter(|_| step.kind() == Kind::Presign).map(|(_, signs)| signs)
 }

@@ -7,7 +7,7 @@ use parallax_vocab::{DnsFault, TlsFault};
 
 use super::breaks::Expectations;
 use super::readiness::is_readiness;
-use crate::scenario::action::{Action, ClientStep, Effect, Task};
+use crate::scenario::action::{Directing, Role};
 use crate::scenario::check::Places as _;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
@@ -90,10 +90,13 @@ fn comes_from_working_peer(cause: &CauseSpec) -> bool {
 /// Whether a step asks the environment something, or changes it. Signing and starting a prober do not, and a number
 /// that was measured before says nothing about the environment now.
 fn asks(step: &Step) -> bool {
-    let signs = matches!(&step.action, Action::Presign(_) | Action::Client(ClientStep { task: Task::Presign(_), .. }));
-    let computes = matches!(&step.action, Action::Measure(_) | Action::Figures(_));
-    let asks = matches!(step.nature().effect, Effect::Looks | Effect::Applies | Effect::Changes);
-    asks && !signs && !computes
+    match step.action.role() {
+        Role::Asks(it) => it.special().signs.is_none(),
+        Role::Looks(..) | Role::Changes(..) | Role::Directs(Directing::Prober(_)) => true,
+        Role::Directs(
+            Directing::Background(_) | Directing::Repeat(_) | Directing::Measure(_) | Directing::Figures(_),
+        ) => false,
+    }
 }
 
 #[cfg(test)]

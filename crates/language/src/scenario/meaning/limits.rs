@@ -47,7 +47,7 @@ pub(super) fn urls(subject: &Subject<'_>) -> Vec<Diagnostic> {
     }
     let mut errors = Vec::new();
     for Placed { step, at, .. } in steps {
-        let Some((below, presign)) = step.action.signing() else { continue };
+        let Some((below, presign)) = step.action.special().signs else { continue };
         if presign.is_valid_too_long() {
             let message = format!("every store refuses a URL that is valid for {}", presign.expires);
             let error = subject.places.error(&format!("{at}/{below}/expires"), message);

@@ -1,0 +1,69 @@
+//! `dns`: resolves a name.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Addressed, Asked, Names, QuestionFacts, Replied, ReplyFacts};
+use crate::prober::ProberQuestion;
+use crate::secret::Secret;
+
+/// Resolve `name` as an absolute name. The result with `ndots` and the search path is recorded separately.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsQuestion {
+    /// The host name, without a trailing dot.
+    pub name: String,
+}
+
+impl Asked for DnsQuestion {
+    fn in_words(&self) -> String {
+        format!("the address of {}", self.name)
+    }
+
+    fn facts(&self) -> QuestionFacts<'_> {
+        QuestionFacts {
+            address: Addressed::Host(&self.name),
+            names: Names::Question,
+            http: None,
+            signed: None,
+            token: None,
+            is_program: false,
+            may_write: false,
+        }
+    }
+}
+
+/// Addresses of a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsReply {
+    /// A and AAAA records, sorted.
+    pub addresses: Vec<IpAddr>,
+    /// Canonical names (CNAME) in the answer.
+    #[serde(default)]
+    pub cnames: Vec<String>,
+    /// The smallest TTL in seconds.
+    pub ttl_s: u32,
+    /// What the vantage's search path gives for the same name, if it differs from the absolute answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub searched: Option<String>,
+}
+
+impl Replied for DnsReply {
+    fn facts(&self) -> ReplyFacts<'_> {
+        ReplyFacts { addresses: Some(&self.addresses), ..ReplyFacts::default() }
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        Vec::new()
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        if self.cnames.is_empty() { Vec::new() } else { vec![("by way of", self.cnames.join(", "))] }
+    }
+
+    fn shorten(&mut self, _: &ProberQuestion) {
+        self.ttl_s = 0;
+    }
+}

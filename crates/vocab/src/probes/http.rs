@@ -1,0 +1,161 @@
+//! `http`: sends one HTTP request.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::s3::S3Error;
+use super::{Addressed, Asked, Names, QuestionFacts, Replied, ReplyFacts, Signed, refusal};
+use crate::prober::{self, ProberQuestion};
+use crate::secret::Secret;
+
+/// One HTTP/1.1 request: no redirects, no proxy, no retries, no cookies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpQuestion {
+    /// `GET`, `HEAD`, `PUT`, `POST`, `DELETE`, `OPTIONS`.
+    pub method: String,
+    /// Absolute URL, sent without normalisation of its query.
+    pub url: String,
+    /// Send this as `Host` (`name` or `name:port`), but connect to the host of the URL. This imitates a proxy that
+    /// rewrites the header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Further headers.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Request body, UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Send this form instead of a body, as `multipart/form-data`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Form>,
+}
+
+/// A form as a browser sends it: the fields first, the file last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Form {
+    /// Names and values.
+    pub fields: BTreeMap<String, String>,
+    /// The file, sent as the field `file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FormFile>,
+}
+
+/// The file of a form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FormFile {
+    /// Its name at the sender's.
+    pub name: String,
+    /// Its media type.
+    pub content_type: String,
+    /// UTF-8 content.
+    pub body: String,
+}
+
+impl HttpQuestion {
+    /// A request without host, headers or body. With struct update syntax, code that uses it need not change when
+    /// `HttpQuestion` gets a field.
+    pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
+        Self { method: method.into(), url: url.into(), host: None, headers: BTreeMap::new(), body: None, form: None }
+    }
+}
+
+impl Asked for HttpQuestion {
+    fn in_words(&self) -> String {
+        let Self { method, url, host, form, headers: _, body: _ } = self;
+        let host = host.as_ref().map(|it| format!(" with Host {it}")).unwrap_or_default();
+        let form = form.as_ref().map(Form::in_words).unwrap_or_default();
+        format!("{method} {url}{host}{form}")
+    }
+
+    fn facts(&self) -> QuestionFacts<'_> {
+        QuestionFacts {
+            address: self.host.as_deref().map_or(Addressed::Url(&self.url), Addressed::Host),
+            names: Names::Question,
+            http: Some(self),
+            signed: Some(Signed::Http(self)),
+            token: None,
+            is_program: false,
+            may_write: self.may_write(),
+        }
+    }
+}
+
+impl HttpQuestion {
+    /// Whether it may change the contents of a store.
+    pub(crate) fn may_write(&self) -> bool {
+        !matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS")
+    }
+}
+
+impl Form {
+    /// The names of the fields and the file. The values hold a signature.
+    fn in_words(&self) -> String {
+        let Self { fields, file } = self;
+        let names: Vec<&str> = fields.keys().map(String::as_str).chain(file.as_ref().map(|_| "file")).collect();
+        format!(" with the form fields {}", names.join(", "))
+    }
+}
+
+/// An HTTP answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpReply {
+    /// Status code.
+    pub status: u16,
+    /// Headers, lower-case names; values of equal names joined with `, `.
+    pub headers: BTreeMap<String, String>,
+    /// The body, at most [`BODY_LIMIT_BYTES`]; bytes that are not UTF-8 are replaced.
+    pub body: String,
+    /// Full length of the body in bytes.
+    pub body_bytes: u64,
+    /// SHA-256 of the full body, lower-case hexadecimal.
+    pub body_sha256: String,
+    /// The S3 error, if the body is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3_error: Option<S3Error>,
+}
+
+/// An answer carries at most this much of a body.
+pub const BODY_LIMIT_BYTES: usize = 64 * 1024;
+
+impl Replied for HttpReply {
+    fn facts(&self) -> ReplyFacts<'_> {
+        ReplyFacts {
+            status: Some(self.status),
+            s3_error: self.s3_error.as_ref(),
+            headers: Some(&self.headers),
+            body: Some(&self.body),
+            request_id: self.headers.get("x-amz-request-id").map(String::as_str),
+            is_refusal_to_show: self.status >= 400,
+            ..ReplyFacts::default()
+        }
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        Vec::new()
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let said = match &self.s3_error {
+            Some(error) => refusal(self.status, Some((&error.code, &error.message))),
+            None if self.body.trim().is_empty() => format!("{}, no body", self.status),
+            None => format!("{}: {}", self.status, self.body.trim()),
+        };
+        vec![("server", said)]
+    }
+
+    fn shorten(&mut self, question: &ProberQuestion) {
+        self.headers.retain(|name, _| question.headers.contains(name));
+        if question.body {
+            self.body.truncate(self.body.floor_char_boundary(prober::BODY_LIMIT_BYTES));
+        } else {
+            self.body.clear();
+            self.body_sha256.clear();
+            self.body_bytes = 0;
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The kinds of probe, with one module for each: its question and its reply, and what other rooms need to know about
+//! them. A kind is a row of the table below. No other room decides by kind: each asks for the facts here.
+
+mod dns;
+mod http;
+mod jwt;
+mod presign;
+mod program;
+mod s3;
+mod sts;
+mod tls;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::dns::{DnsQuestion, DnsReply};
+pub use self::http::{BODY_LIMIT_BYTES, Form, FormFile, HttpQuestion, HttpReply};
+pub use self::jwt::{JwtQuestion, JwtReply, Signature};
+pub use self::presign::{FORM_SIGNATURE, PostPolicy, PresignQuestion, PresignReply};
+pub use self::s3::{S3Access, S3Error, S3Operation, S3Question, S3Reply, Survey};
+pub use self::sts::{StsError, StsQuestion, StsReply, TemporaryCredentials, TokenSource};
+pub use self::tls::{TlsQuestion, TlsReply};
+use crate::prober::ProberQuestion;
+use crate::program::{ClientQuestion, RunQuestion, RunReply};
+use crate::secret::Secret;
+
+/// A kind of question.
+pub trait Asked {
+    /// The question in words, for reports.
+    fn in_words(&self) -> String;
+
+    /// What other rooms need to know about it.
+    fn facts(&self) -> QuestionFacts<'_>;
+}
+
+/// What other rooms need to know about a question. All fields are required, so that each kind answers all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct QuestionFacts<'a> {
+    /// What it addresses.
+    pub address: Addressed<'a>,
+    /// Where the names come from that its probe resolves.
+    pub names: Names,
+    /// The HTTP request that is sent, either by our own probe or by another client.
+    pub http: Option<&'a HttpQuestion>,
+    /// The request of our own probe to a store, whose signature can be verified.
+    pub signed: Option<Signed<'a>>,
+    /// The token that is exchanged or read.
+    pub token: Option<&'a TokenSource>,
+    /// Whether a program answers the question. It describes failures in its own words.
+    pub is_program: bool,
+    /// Whether it may change the contents of a store. A program is assumed to do so, because its effects are unknown.
+    pub may_write: bool,
+}
+
+/// What a question addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addressed<'a> {
+    /// A host, or what takes its place in a sentence.
+    Host(&'a str),
+    /// The host of a URL.
+    Url(&'a str),
+}
+
+/// Where the names come from that a probe resolves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// From the question.
+    Question,
+    /// From a token and from its issuer's documents.
+    Issuer,
+}
+
+/// A request of our own probe to a store.
+#[derive(Clone, Copy, Debug)]
+pub enum Signed<'a> {
+    /// A request as the step gives it.
+    Http(&'a HttpQuestion),
+    /// An operation that the SDK signs.
+    S3(&'a S3Question),
+}
+
+/// A kind of reply.
+pub trait Replied {
+    /// What matchers and other rooms read of it.
+    fn facts(&self) -> ReplyFacts<'_>;
+
+    /// Secrets in it that neither a pattern nor a field name reveals.
+    fn secrets(&self) -> Vec<Secret>;
+
+    /// What reports show of it: labels with texts.
+    fn rows(&self) -> Vec<(&'static str, String)>;
+
+    /// Removes what differs in each reply, and what a prober does not compare.
+    fn shorten(&mut self, question: &ProberQuestion);
+}
+
+/// What matchers and other rooms read of a reply. A kind gives what it has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReplyFacts<'a> {
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// The store's error document.
+    pub s3_error: Option<&'a S3Error>,
+    /// The answer of a token service.
+    pub sts: Option<&'a StsReply>,
+    /// The addresses of a name.
+    pub addresses: Option<&'a [IpAddr]>,
+    /// The headers.
+    pub headers: Option<&'a BTreeMap<String, String>>,
+    /// The body.
+    pub body: Option<&'a str>,
+    /// The keys of a listing that the store did not refuse.
+    pub keys: Option<&'a [String]>,
+    /// The totals of a replica.
+    pub survey: Option<&'a Survey>,
+    /// The decoded token.
+    pub jwt: Option<&'a JwtReply>,
+    /// How a program ended.
+    pub run: Option<&'a RunReply>,
+    /// The id that the store gave the request. Its trace has the same id.
+    pub request_id: Option<&'a str>,
+    /// Whether it is a refusal whose request may be recorded as the store saw it.
+    pub is_refusal_to_show: bool,
+    /// Whether only a store, or its token service, gives such a reply.
+    pub is_of_a_store: bool,
+}
+
+/// The table of kinds. A row has the name and the type; the key on the wire and in the record follows from the name.
+macro_rules! kinds {
+    (
+        $(#[$of_questions:meta])* questions { $($(#[$asked_doc:meta])* $asked:ident($question:ty),)* }
+        $(#[$of_replies:meta])* replies { $($(#[$replied_doc:meta])* $replied:ident($reply:ty),)* }
+    ) => {
+        $(#[$of_questions])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Probe {
+            $($(#[$asked_doc])* $asked($question),)*
+        }
+
+        impl Probe {
+            fn kind(&self) -> &dyn Asked {
+                match self {
+                    $(Self::$asked(it) => it,)*
+                }
+            }
+        }
+
+        $(#[$of_replies])*
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Reply {
+            $($(#[$replied_doc])* $replied($reply),)*
+        }
+
+        impl Reply {
+            fn kind(&self) -> &dyn Replied {
+                match self {
+                    $(Self::$replied(it) => it,)*
+                }
+            }
+
+            fn kind_mut(&mut self) -> &mut dyn Replied {
+                match self {
+                    $(Self::$replied(it) => it,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The kinds of probe.
+    questions {
+        /// Resolve a name.
+        Dns(DnsQuestion),
+        /// Do a TLS handshake and read the chain.
+        Tls(TlsQuestion),
+        /// Send one HTTP request as it is.
+        Http(HttpQuestion),
+        /// One S3 operation by the AWS SDK for Rust.
+        S3(S3Question),
+        /// Make a presigned URL. This is offline: the endpoint only determines the host in the URL.
+        Presign(PresignQuestion),
+        /// Exchange a web identity token for credentials (`AssumeRoleWithWebIdentity`).
+        Sts(StsQuestion),
+        /// Decode a web identity token, and verify its signature with the keys that its issuer publishes.
+        Jwt(JwtQuestion),
+        /// Run a program.
+        Run(RunQuestion),
+        /// Let another client (an SDK, curl, a browser) do what one of the probes above does.
+        Client(ClientQuestion),
+    }
+    /// A response.
+    replies {
+        /// Addresses of a name.
+        Dns(DnsReply),
+        /// A finished handshake; the chain is in the evidence.
+        Tls(TlsReply),
+        /// An HTTP answer.
+        Http(HttpReply),
+        /// An S3 answer.
+        S3(S3Reply),
+        /// A signed URL.
+        Presign(PresignReply),
+        /// Credentials for a token, or a refusal.
+        Sts(StsReply),
+        /// The claims of a token, and whether its issuer's keys verify it.
+        Jwt(JwtReply),
+        /// A program that ended.
+        Run(RunReply),
+    }
+}
+
+impl Probe {
+    /// The question in words, for reports.
+    pub fn in_words(&self) -> String {
+        self.kind().in_words()
+    }
+
+    /// What other rooms need to know about it.
+    pub fn facts(&self) -> QuestionFacts<'_> {
+        self.kind().facts()
+    }
+}
+
+impl Reply {
+    /// What matchers and other rooms read of it.
+    pub fn facts(&self) -> ReplyFacts<'_> {
+        self.kind().facts()
+    }
+
+    /// Secrets in it that neither a pattern nor a field name reveals.
+    pub fn secrets(&self) -> Vec<Secret> {
+        self.kind().secrets()
+    }
+
+    /// What reports show of it: labels with texts.
+    pub fn rows(&self) -> Vec<(&'static str, String)> {
+        self.kind().rows()
+    }
+
+    /// Removes what differs in each reply, and what a prober does not compare.
+    pub fn shorten(&mut self, question: &ProberQuestion) {
+        self.kind_mut().shorten(question);
+    }
+}
+
+/// A store's status with its error, as reports show it.
+fn refusal(status: u16, error: Option<(&str, &str)>) -> String {
+    error.map_or_else(|| status.to_string(), |(code, message)| format!("{status}: {code}: {message}"))
+}

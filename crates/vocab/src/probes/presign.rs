@@ -1,0 +1,129 @@
+//! `presign`: signs a URL or a form.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::s3::S3Access;
+use super::{Addressed, Asked, Names, QuestionFacts, Replied, ReplyFacts};
+use crate::prober::ProberQuestion;
+use crate::secret::Secret;
+
+/// Sign a URL (SigV4 in the query), or a form (SigV4 in its fields).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PresignQuestion {
+    /// Store and credentials.
+    pub access: S3Access,
+    /// `GET`, `PUT`, `HEAD` or `DELETE`; `POST` with a `policy`.
+    pub method: String,
+    /// Bucket name.
+    pub bucket: String,
+    /// Object key. With a policy, the prefix of the key if the policy leaves the rest open.
+    pub key: String,
+    /// Validity in seconds. The SDK refuses more than seven days; the probe then signs with `aws-sigv4`, so that a
+    /// scenario can show how the server refuses the URL.
+    pub expires_s: u64,
+    /// Offset of the signing time from now, in seconds; negative is the past.
+    #[serde(default)]
+    pub signed_at_s: i64,
+    /// Further query parameters to sign, for example `response-content-disposition`.
+    #[serde(default)]
+    pub query: BTreeMap<String, String>,
+    /// Sign the permission to send a form, instead of a URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PostPolicy>,
+}
+
+/// What a form may send (S3 POST policy), in addition to the bucket and the time limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostPolicy {
+    /// The least and the greatest length of the file, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_length_range: Option<[u64; 2]>,
+    /// Fields that must have exactly this value. The signed form contains them.
+    #[serde(default)]
+    pub equals: BTreeMap<String, String>,
+    /// Fields whose value must begin with this text.
+    #[serde(default)]
+    pub starts_with: BTreeMap<String, String>,
+}
+
+impl PresignQuestion {
+    /// A question that signs at the current time, without further query parameters and without a policy.
+    pub fn new(
+        access: S3Access,
+        method: impl Into<String>,
+        bucket: impl Into<String>,
+        key: impl Into<String>,
+        expires_s: u64,
+    ) -> Self {
+        let (method, bucket, key) = (method.into(), bucket.into(), key.into());
+        Self { access, method, bucket, key, expires_s, signed_at_s: 0, query: BTreeMap::new(), policy: None }
+    }
+}
+
+impl Asked for PresignQuestion {
+    fn in_words(&self) -> String {
+        let Self { access, method, bucket, key, policy, expires_s: _, signed_at_s: _, query: _ } = self;
+        let what = if policy.is_some() { "a form" } else { "a URL" };
+        format!("{what} for {method} {bucket}/{key} at {}", access.endpoint)
+    }
+
+    fn facts(&self) -> QuestionFacts<'_> {
+        QuestionFacts {
+            address: Addressed::Url(&self.access.endpoint),
+            names: Names::Question,
+            http: None,
+            signed: None,
+            token: None,
+            is_program: false,
+            may_write: false,
+        }
+    }
+}
+
+/// A signed URL, or a signed form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PresignReply {
+    /// The signed URL. For a form: the URL to which it is sent.
+    pub url: String,
+    /// Headers that the client which opens the URL must send.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Method that was signed.
+    pub method: String,
+    /// The fields that a form must send. The policy may allow more fields.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
+}
+
+/// The field of a form that holds its signature.
+pub const FORM_SIGNATURE: &str = "x-amz-signature";
+
+impl PresignReply {
+    /// A signed URL that needs no additional headers.
+    pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
+        Self { method: method.into(), url: url.into(), headers: BTreeMap::new(), fields: BTreeMap::new() }
+    }
+}
+
+impl Replied for PresignReply {
+    fn facts(&self) -> ReplyFacts<'_> {
+        ReplyFacts::default()
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        // A pattern finds the signature of a URL. The signature of a form is found only where its field is named.
+        let Self { url: _, headers: _, method: _, fields } = self;
+        fields.get(FORM_SIGNATURE).map(Secret::new).into_iter().collect()
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        vec![("url", self.url.clone())]
+    }
+
+    fn shorten(&mut self, _: &ProberQuestion) {}
+}

@@ -1,0 +1,73 @@
+//! `run` and `client`: run a program.
+
+use super::{Addressed, Asked, Names, QuestionFacts, Replied, ReplyFacts};
+use crate::prober::ProberQuestion;
+use crate::program::{ClientQuestion, ClientTask, RunQuestion, RunReply};
+use crate::secret::Secret;
+
+/// How many of the last lines of a program's output are shown.
+const LAST_LINES: usize = 5;
+
+impl Asked for RunQuestion {
+    fn in_words(&self) -> String {
+        format!("to run {}", self.argv.join(" "))
+    }
+
+    fn facts(&self) -> QuestionFacts<'_> {
+        QuestionFacts {
+            address: Addressed::Host(self.argv.first().map_or("", String::as_str)),
+            names: Names::Question,
+            http: None,
+            signed: None,
+            token: None,
+            is_program: true,
+            may_write: true,
+        }
+    }
+}
+
+impl ClientTask {
+    fn kind(&self) -> &dyn Asked {
+        match self {
+            Self::Presign(it) => it,
+            Self::S3(it) => it,
+            Self::Http(it) => it,
+        }
+    }
+}
+
+impl Asked for ClientQuestion {
+    fn in_words(&self) -> String {
+        format!("{}: {}", self.client, self.task.kind().in_words())
+    }
+
+    fn facts(&self) -> QuestionFacts<'_> {
+        // A foreign client signs by rules of its own, so its signature is not verified.
+        QuestionFacts { signed: None, is_program: true, ..self.task.kind().facts() }
+    }
+}
+
+impl Replied for RunReply {
+    fn facts(&self) -> ReplyFacts<'_> {
+        ReplyFacts { run: Some(self), ..ReplyFacts::default() }
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        Vec::new()
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let streams = [("stdout", &self.stdout, self.stdout_bytes), ("stderr", &self.stderr, self.stderr_bytes)];
+        let written = streams.into_iter().filter(|(_, _, bytes)| *bytes > 0);
+        let in_words = |text: &str, bytes| format!("{bytes} bytes, at the end: {}", last_lines(text));
+        written.map(|(what, text, bytes)| (what, in_words(text, bytes))).collect()
+    }
+
+    fn shorten(&mut self, _: &ProberQuestion) {}
+}
+
+/// The last lines of a text: what a program printed before it ended.
+fn last_lines(text: &str) -> &str {
+    let text = text.trim_end();
+    text.rmatch_indices('\n').nth(LAST_LINES - 1).map_or(text, |(at, _)| &text[at..])
+}

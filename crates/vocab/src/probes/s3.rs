@@ -1,0 +1,252 @@
+//! `s3`: does one S3 operation.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Addressed, Asked, Names, QuestionFacts, Replied, ReplyFacts, Signed, refusal};
+use crate::prober::ProberQuestion;
+use crate::secret::Secret;
+
+/// The store's endpoint and the client's credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Access {
+    /// `https://host[:port]`
+    pub endpoint: String,
+    /// Region to sign for.
+    pub region: String,
+    /// Access key id.
+    pub access_key: String,
+    /// Secret access key.
+    pub secret_key: Secret,
+    /// Session token of temporary credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_token: Option<Secret>,
+}
+
+/// One S3 operation, path style.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Question {
+    /// Store and credentials.
+    pub access: S3Access,
+    /// What to do.
+    pub operation: S3Operation,
+    /// Further headers, signed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+}
+
+/// S3 operations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum S3Operation {
+    /// `CreateBucket`; a bucket that exists already and belongs to the caller counts as success.
+    CreateBucket {
+        /// Bucket name.
+        bucket: String,
+    },
+    /// `PutBucketPolicy`
+    PutBucketPolicy {
+        /// Bucket name.
+        bucket: String,
+        /// The policy, JSON.
+        policy: String,
+    },
+    /// `PutObject`
+    Put {
+        /// Bucket name.
+        bucket: String,
+        /// Object key.
+        key: String,
+        /// UTF-8 content.
+        body: String,
+    },
+    /// `GetObject`
+    Get {
+        /// Bucket name.
+        bucket: String,
+        /// Object key.
+        key: String,
+    },
+    /// `HeadObject`
+    Head {
+        /// Bucket name.
+        bucket: String,
+        /// Object key.
+        key: String,
+    },
+    /// `DeleteObject`
+    Delete {
+        /// Bucket name.
+        bucket: String,
+        /// Object key.
+        key: String,
+    },
+    /// `CreateMultipartUpload`
+    CreateUpload {
+        /// Bucket name.
+        bucket: String,
+        /// Object key.
+        key: String,
+    },
+    /// `CompleteMultipartUpload`
+    CompleteUpload {
+        /// Bucket name.
+        bucket: String,
+        /// Object key.
+        key: String,
+        /// The upload's id.
+        upload: String,
+        /// `ETag` of each part, in the order of the parts.
+        parts: Vec<String>,
+    },
+    /// `ListObjectsV2`, first page.
+    List {
+        /// Bucket name.
+        bucket: String,
+        /// Key prefix.
+        #[serde(default)]
+        prefix: String,
+    },
+    /// `ListObjectsV2`, all pages; the reply has only the totals.
+    Survey {
+        /// Bucket name.
+        bucket: String,
+        /// Key prefix.
+        #[serde(default)]
+        prefix: String,
+    },
+}
+
+impl S3Operation {
+    /// Whether it may change the contents of a store.
+    pub(crate) fn writes(&self) -> bool {
+        match self {
+            Self::Get { .. } | Self::Head { .. } | Self::List { .. } | Self::Survey { .. } => false,
+            Self::CreateBucket { .. }
+            | Self::PutBucketPolicy { .. }
+            | Self::Put { .. }
+            | Self::Delete { .. }
+            | Self::CreateUpload { .. }
+            | Self::CompleteUpload { .. } => true,
+        }
+    }
+}
+
+impl Asked for S3Question {
+    fn in_words(&self) -> String {
+        let operation = serde_json::to_value(&self.operation).unwrap_or_default();
+        let (name, at) = operation.as_object().and_then(|fields| fields.iter().next()).map_or(
+            (String::new(), String::new()),
+            |(name, fields)| {
+                let part = |key: &str| fields.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+                (name.clone(), [part("bucket"), part("key")].join("/"))
+            },
+        );
+        format!("s3 {name} {} at {}", at.trim_end_matches('/'), self.access.endpoint)
+    }
+
+    fn facts(&self) -> QuestionFacts<'_> {
+        QuestionFacts {
+            address: Addressed::Url(&self.access.endpoint),
+            names: Names::Question,
+            http: None,
+            signed: Some(Signed::S3(self)),
+            token: None,
+            is_program: false,
+            may_write: self.operation.writes(),
+        }
+    }
+}
+
+/// An S3 error document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Error {
+    /// For example `SignatureDoesNotMatch`.
+    pub code: String,
+    /// The server's sentence.
+    pub message: String,
+}
+
+/// An S3 answer: a success or a refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Reply {
+    /// HTTP status code.
+    pub status: u16,
+    /// The server's error, when it refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<S3Error>,
+    /// Content of `GetObject`, at most [`BODY_LIMIT_BYTES`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Keys of `ListObjectsV2`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// For a survey: the totals of the objects with the prefix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survey: Option<Survey>,
+    /// ETag, without quotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// For get and head: the length in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// Id of the upload that was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload_id: Option<String>,
+    /// `x-amz-request-id`: it identifies the request in the store's trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+/// Totals of the objects with a prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Survey {
+    /// How many objects.
+    pub objects: u64,
+    /// The sum of their lengths, in bytes.
+    pub bytes: u64,
+    /// Key of the newest object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_key: Option<String>,
+    /// When the newest object was written, in milliseconds since the Unix epoch, by the store's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_unix_ms: Option<i64>,
+    /// The age of the newest object at the time of the question, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_age_ms: Option<u64>,
+}
+
+impl Replied for S3Reply {
+    fn facts(&self) -> ReplyFacts<'_> {
+        // A store that refuses a listing lists nothing.
+        let listed = self.error.is_none() && (200..300).contains(&self.status);
+        ReplyFacts {
+            status: Some(self.status),
+            s3_error: self.error.as_ref(),
+            body: self.body.as_deref(),
+            keys: listed.then_some(self.keys.as_slice()),
+            survey: self.survey.as_ref(),
+            request_id: self.request_id.as_deref(),
+            is_refusal_to_show: self.status >= 400,
+            is_of_a_store: true,
+            ..ReplyFacts::default()
+        }
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        Vec::new()
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let error = self.error.as_ref().map(|it| (it.code.as_str(), it.message.as_str()));
+        vec![("server", refusal(self.status, error))]
+    }
+
+    fn shorten(&mut self, _: &ProberQuestion) {}
+}

@@ -1,0 +1,123 @@
+//! `sts`: exchanges a token for credentials.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Addressed, Asked, Names, QuestionFacts, Replied, ReplyFacts, refusal};
+use crate::prober::ProberQuestion;
+use crate::secret::Secret;
+
+/// Where a web identity token comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenSource {
+    /// A file at the vantage. It is read again for each question, because the kubelet replaces it.
+    File(String),
+    /// The token itself.
+    Value(Secret),
+}
+
+/// One `AssumeRoleWithWebIdentity` call: an unsigned form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StsQuestion {
+    /// `https://host[:port]`
+    pub endpoint: String,
+    /// The role to assume.
+    pub role_arn: String,
+    /// The token.
+    pub token: TokenSource,
+    /// Requested lifetime of the credentials; if absent, they live as long as the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_s: Option<i64>,
+    /// A session policy (JSON) that restricts what the role allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+}
+
+impl Asked for StsQuestion {
+    fn in_words(&self) -> String {
+        format!("credentials of {} at {}", self.role_arn, self.endpoint)
+    }
+
+    fn facts(&self) -> QuestionFacts<'_> {
+        QuestionFacts {
+            address: Addressed::Url(&self.endpoint),
+            names: Names::Question,
+            http: None,
+            signed: None,
+            token: Some(&self.token),
+            is_program: false,
+            may_write: false,
+        }
+    }
+}
+
+/// An answer of the security token service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StsReply {
+    /// HTTP status code.
+    pub status: u16,
+    /// The server's error, when it refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<StsError>,
+    /// The credentials that the token was exchanged for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<TemporaryCredentials>,
+    /// The token's subject, as the server read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// `x-amz-request-id`: it identifies the request in the store's trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+/// The error of a security token service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StsError {
+    /// For example `InvalidParameterValue`.
+    pub code: String,
+    /// The server's sentence.
+    pub message: String,
+}
+
+/// Temporary credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TemporaryCredentials {
+    /// Access key id.
+    pub access_key: String,
+    /// Secret access key.
+    pub secret_key: Secret,
+    /// Session token.
+    pub session_token: Secret,
+    /// When they expire, RFC 3339.
+    pub expires: String,
+}
+
+impl Replied for StsReply {
+    fn facts(&self) -> ReplyFacts<'_> {
+        // The query of a refused request may contain a token, so it is not shown.
+        ReplyFacts {
+            status: Some(self.status),
+            sts: Some(self),
+            request_id: self.request_id.as_deref(),
+            is_of_a_store: true,
+            ..ReplyFacts::default()
+        }
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        let Some(it) = &self.credentials else { return Vec::new() };
+        // The access key is registered too, like the access keys that the harness creates.
+        vec![Secret::new(it.access_key.clone()), it.secret_key.clone(), it.session_token.clone()]
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let error = self.error.as_ref().map(|it| (it.code.as_str(), it.message.as_str()));
+        vec![("server", refusal(self.status, error))]
+    }
+
+    fn shorten(&mut self, _: &ProberQuestion) {}
+}

@@ -1,0 +1,64 @@
+//! `tls`: makes a TLS handshake.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Addressed, Asked, Names, QuestionFacts, Replied, ReplyFacts};
+use crate::prober::ProberQuestion;
+use crate::secret::Secret;
+
+/// Handshake with `host:port`, verifying against the view's trust.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsQuestion {
+    /// Name to resolve and connect to.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Server name to send and verify; `host` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+}
+
+impl Asked for TlsQuestion {
+    fn in_words(&self) -> String {
+        let Self { host, port, server_name } = self;
+        let server_name = server_name.as_ref().map(|it| format!(" as {it}")).unwrap_or_default();
+        format!("a handshake with {host}:{port}{server_name}")
+    }
+
+    fn facts(&self) -> QuestionFacts<'_> {
+        QuestionFacts {
+            address: Addressed::Host(&self.host),
+            names: Names::Question,
+            http: None,
+            signed: None,
+            token: None,
+            is_program: false,
+            may_write: false,
+        }
+    }
+}
+
+/// A finished handshake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsReply {
+    /// The name that the certificate was verified for.
+    pub server_name: String,
+}
+
+impl Replied for TlsReply {
+    fn facts(&self) -> ReplyFacts<'_> {
+        ReplyFacts::default()
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        Vec::new()
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    fn shorten(&mut self, _: &ProberQuestion) {}
+}
