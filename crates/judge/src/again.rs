@@ -3,7 +3,7 @@
 
 use parallax_language::scenario::Variant;
 use parallax_language::scenario::action::Implied;
-use parallax_language::scenario::model::{Expect, Step};
+use parallax_language::scenario::model::{Expect, Matcher, Step};
 use parallax_vocab::Cause;
 use parallax_vocab::event::{Problem, StepEnded, Verdict};
 
@@ -113,8 +113,9 @@ impl RecordedStep {
     /// The judgement of the step. `None` if the judge had nothing to judge: the step was blocked, or it changed
     /// something instead of asking.
     fn judged(&self, seen: &Seen, mutant: Option<Mutant>) -> Option<Judgement> {
-        // These matchers are not evaluated by the judge: the witness, the check that a state stays, and captures.
-        let by_others = |matcher: &str| matches!(matcher, "witness" | "stays") || matcher.starts_with("capture.");
+        // What is not in the table of matchers is not evaluated by the judge: the witness, the check that a state stays,
+        // and captures.
+        let by_others = |matcher: &str| Matcher::named(matcher).is_none();
         if matches!(&self.ended.cause, Some(Cause::Mismatch { matcher, .. }) if by_others(matcher)) {
             return None;
         }

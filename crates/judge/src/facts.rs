@@ -10,7 +10,7 @@ use parallax_vocab::probes::ReplyFacts;
 
 use super::expect::{Expected, quote};
 use super::observe::mismatch;
-use parallax_language::scenario::model::Expect;
+use parallax_language::scenario::model::{Expect, Matcher, Stance};
 
 /// The success statuses, as messages show them.
 pub(super) const SUCCESS: &str = "2xx";
@@ -61,37 +61,40 @@ impl<'a> Facts<'a> {
     /// expects a body, headers or keys without a status or an error code. An implied check becomes a matcher only if it
     /// does not hold.
     pub(super) fn success(&self, expected: &Expected, expect: &Expect, reply: &Reply) -> Vec<Matched> {
-        let refusal = expect.s3.is_some() || expect.sts.is_some() || expect.message.is_some();
-        let looked_at = expect.body.is_some() || expect.headers.is_some() || expect.keys.is_some();
+        let takes = |all: &[Stance]| all.iter().any(|it| expect.takes(*it));
+        let refusal = takes(&[Stance::Code, Stance::Refusal]);
+        let looked_at = takes(&[Stance::Content, Stance::Whole]);
         let of_store = reply.facts().is_of_a_store;
         let implied = match expected {
             Expected::Success => true,
-            Expected::Declared(_) => expect.status.is_none() && !refusal && (of_store || looked_at),
+            Expected::Declared(_) => !takes(&[Stance::Status]) && !refusal && (of_store || looked_at),
             Expected::Answer => false,
         };
         let held = self.status.is_some_and(succeeded);
         let mut matchers = Vec::new();
         if implied && (!held || *expected == Expected::Success) {
             let seen = self.status.map_or("none".to_owned(), |it| it.to_string());
-            matchers.push(Matched::new("status", held, SUCCESS, seen));
+            matchers.push(Matched::new(Matcher::Status.name(), held, SUCCESS, seen));
         }
         // An expected whole body may itself be an error document.
-        let may_be_one = *expected == Expected::Answer || refusal || !of_store && expect.body.is_some();
-        let code = self.error.map(|it| ("s3", &it.code)).or_else(|| self.sts.map(|it| ("sts", &it.code)));
+        let may_be_one = *expected == Expected::Answer || refusal || !of_store && takes(&[Stance::Whole]);
+        let code = self.error.map(|it| (Matcher::S3, &it.code)).or_else(|| self.sts.map(|it| (Matcher::Sts, &it.code)));
         if let Some((matcher, code)) = code.filter(|_| held && !may_be_one) {
-            matchers.push(Matched::new(matcher, false, NO_ERROR, code));
+            matchers.push(Matched::new(matcher.name(), false, NO_ERROR, code));
         }
         matchers
     }
 
     /// The cause for the first matcher that did not hold.
     pub(super) fn cause(&self, failed: &Matched) -> Cause {
-        match (failed.matcher.as_str(), self.status) {
-            ("status" | "sts", Some(status)) if self.of_sts => {
+        let by_server =
+            Matcher::named(&failed.matcher).is_some_and(|it| matches!(it.stance(), Stance::Status | Stance::Code));
+        match self.status.filter(|_| by_server) {
+            Some(status) if self.of_sts => {
                 let detail = self.sts.map_or_else(|| format!("expected {}", failed.expected), |it| it.message.clone());
                 Cause::Sts { status, code: self.sts.map(|it| it.code.clone()), detail }
             }
-            ("status" | "s3", Some(status)) => {
+            Some(status) => {
                 let detail = match (&self.error, self.body) {
                     (Some(error), _) => error.message.clone(),
                     (None, Some(body)) => quote(body),
@@ -99,7 +102,7 @@ impl<'a> Facts<'a> {
                 };
                 Cause::Status { status, s3: self.error.map(|it| it.code.clone()), detail }
             }
-            _ => mismatch(failed),
+            None => mismatch(failed),
         }
     }
 }

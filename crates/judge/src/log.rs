@@ -99,6 +99,11 @@ impl LogLook {
         [Some("\u{fffd}"), self.no_line.as_deref()].into_iter().flatten().map(of).collect()
     }
 
+    /// Whether a text is required, so that the log can be followed until it comes.
+    pub fn requires(&self) -> bool {
+        self.line.is_some()
+    }
+
     /// Whether a text is forbidden, so that the whole log must be read.
     pub fn forbids(&self) -> bool {
         self.no_line.is_some()
@@ -141,30 +146,30 @@ fn newest<S: Serializer>(last: &VecDeque<String>, serializer: S) -> Result<S::Ok
 }
 
 /// At least one line contains this text.
-pub(super) fn line(text: &str, looked: &Looked) -> Option<Matched> {
+pub(super) fn line(name: &str, text: &str, looked: &Looked) -> Option<Matched> {
     let Looked::Log { log, missing, .. } = looked else { return None };
     let expected = format!("{} in some line", quote(text));
     if missing.is_some() {
-        return Some(Matched::unseen("line", expected, NO_LOG));
+        return Some(Matched::unseen(name, expected, NO_LOG));
     }
     let found = log.found().filter(|line| holds(line, text));
     let seen = found.map_or_else(|| log.in_none(), |line| format!("in {}", quote_around(line, text)));
-    Some(Matched { unseen: log.count == 0, ..Matched::new("line", found.is_some(), expected, seen) })
+    Some(Matched { unseen: log.count == 0, ..Matched::new(name, found.is_some(), expected, seen) })
 }
 
 /// No line contains this text. This is known only of a log that was read to its end; otherwise the matcher does not
 /// hold.
-pub(super) fn no_line(text: &str, looked: &Looked) -> Option<Matched> {
+pub(super) fn no_line(name: &str, text: &str, looked: &Looked) -> Option<Matched> {
     let Looked::Log { log, missing, .. } = looked else { return None };
     let expected = format!("{} in no line", quote(text));
     if missing.is_some() {
-        return Some(Matched::unseen("no-line", expected, NO_LOG));
+        return Some(Matched::unseen(name, expected, NO_LOG));
     }
     let unseen = log.unseen();
     Some(match log.forbidden.as_deref().filter(|line| holds(line, text)) {
-        Some(line) => Matched::new("no-line", false, expected, format!("in {}", quote_around(line, text))),
-        None if unseen.is_empty() => Matched::new("no-line", true, expected, log.in_none()),
-        None => Matched::unseen("no-line", expected, unseen.join("; ")),
+        Some(line) => Matched::new(name, false, expected, format!("in {}", quote_around(line, text))),
+        None if unseen.is_empty() => Matched::new(name, true, expected, log.in_none()),
+        None => Matched::unseen(name, expected, unseen.join("; ")),
     })
 }
 

@@ -36,11 +36,11 @@ impl Mutant {
 
     /// Whether the fault is in the matcher with this name.
     pub(super) fn is_of(self, name: &str) -> bool {
-        let name = name.split('.').next().unwrap_or(name);
+        let of = Matcher::named(name);
         match self.of {
-            Faulty::Matcher(matcher) => matcher.name() == name,
-            Faulty::Success => name == "status",
-            Faulty::ExitCode => name == "exit",
+            Faulty::Matcher(matcher) => of == Some(matcher),
+            Faulty::Success => of == Some(Matcher::Status),
+            Faulty::ExitCode => of == Some(Matcher::Exit),
         }
     }
 

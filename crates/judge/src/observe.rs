@@ -1,7 +1,7 @@
 //! What each matcher observes, and what it expects in words: the judge's half of the table of matchers. Both functions
 //! match every row without a default arm, so a row without an observation does not compile.
 
-use parallax_language::scenario::model::{Expect, Wanted};
+use parallax_language::scenario::model::{Expect, Matcher, Source, Stance, Wanted};
 use parallax_vocab::Cause;
 use parallax_vocab::answer::{Answer, JwtReply, Reply, Survey};
 use parallax_vocab::event::Matched;
@@ -55,7 +55,7 @@ impl<'a> Case<'a> {
 
     /// Whether the step expects that no answer comes.
     fn expects_none(&self) -> bool {
-        self.expect.dns.is_some() || self.expect.client.is_some()
+        self.expect.takes(Stance::NoAnswer)
     }
 
     /// The implied expectations: the answer is a success, and contains no error document.
@@ -69,7 +69,7 @@ impl<'a> Case<'a> {
         match (self.reply(), &self.facts) {
             (Some(reply), Some(facts)) => Some((Faulty::Success, facts.success(self.expected, self.expect, reply))),
             _ if *self.expected == Expected::Success => {
-                Some((Faulty::Success, vec![Matched::unseen("status", SUCCESS, NO_ANSWER)]))
+                Some((Faulty::Success, vec![Matched::unseen(Matcher::Status.name(), SUCCESS, NO_ANSWER)]))
             }
             _ => None,
         }
@@ -78,7 +78,7 @@ impl<'a> Case<'a> {
     /// The result of a matcher. The `headers` matcher gives one result for each header.
     pub(super) fn observe(&self, wanted: &Wanted<'_>) -> Vec<Matched> {
         let name = wanted.matcher().name();
-        let needs_answer = !matches!(wanted, Wanted::Dns(_) | Wanted::Client(_));
+        let needs_answer = wanted.matcher().stance() != Stance::NoAnswer;
         if self.answer().is_some_and(|it| it.outcome.is_err()) && needs_answer {
             return unseen(wanted, NO_ANSWER);
         }
@@ -143,12 +143,11 @@ impl<'a> Case<'a> {
             Wanted::Json(part) => self.run().map(|run| program::json(part, run)),
             Wanted::Object(part) => self.other().and_then(|it| object::part(part, it)),
             Wanted::Absent(_) => self.other().and_then(object::absent),
-            Wanted::Line(text) => self.other().and_then(|it| log::line(text, it)),
-            Wanted::NoLine(text) => self.other().and_then(|it| log::no_line(text, it)),
-            Wanted::Failures(most) => self.tally().map(|it| tally::failures(*most, it)),
-            Wanted::LongestGap(bound) => self.tally().map(|it| tally::longest_gap_within(*bound, it)),
-            Wanted::Serials(serials) => self.tally().map(|it| tally::serials(*serials, it)),
-            Wanted::AtLeast(least) => self.tally().map(|it| tally::at_least(*least, it)),
+            Wanted::Line(text) => self.other().and_then(|it| log::line(name, text, it)),
+            Wanted::NoLine(text) => self.other().and_then(|it| log::no_line(name, text, it)),
+            Wanted::Failures(_) | Wanted::LongestGap(_) | Wanted::Serials(_) | Wanted::AtLeast(_) => {
+                self.tally().and_then(|it| tally::observe(wanted, it)).map(|it| it.matched)
+            }
             Wanted::Count(count) => self.other().and_then(|it| figures::count(*count, it)),
             Wanted::Median(bound) => self.other().and_then(|it| figures::median_within(*bound, it)),
             Wanted::Worst(bound) => self.other().and_then(|it| figures::worst_within(*bound, it)),
@@ -173,12 +172,10 @@ impl<'a> Case<'a> {
         match self.look {
             Look::Answer(answer) => match (&answer.outcome, self.expects_none()) {
                 (Err(cause), false) => Some(cause.clone()),
-                (Ok(reply), _) if self.expect.objects.is_some() || self.expect.newest.is_some() => {
-                    database::no_survey(reply)
-                }
+                (Ok(reply), _) if self.expect.reads(Source::Replica) => database::no_survey(reply),
                 _ => None,
             },
-            Look::Other(Looked::Object { resource: name, object: None }) if self.expect.absent != Some(true) => {
+            Look::Other(Looked::Object { resource: name, object: None }) if !self.expect.takes(Stance::Absence) => {
                 resource(name, "it does not exist")
             }
             Look::Other(
@@ -195,7 +192,7 @@ impl<'a> Case<'a> {
         match self.look {
             Look::Answer(answer) => match (&answer.outcome, &self.facts) {
                 (Err(cause), _) => cause.clone(),
-                (Ok(reply), _) if failed.matcher == "exit" => {
+                (Ok(reply), _) if stance(failed) == Some(Stance::ExitCode) => {
                     reply.facts().run.map_or_else(|| mismatch(failed), program::exit)
                 }
                 (Ok(_), Some(facts)) if !self.expects_none() => facts.cause(failed),
@@ -204,12 +201,19 @@ impl<'a> Case<'a> {
             Look::Other(Looked::Object { resource, object: Some(object) }) => {
                 object::cause(resource, self.expect, object)
             }
-            Look::Other(Looked::Log { resource, log, .. }) if failed.unseen && failed.matcher == "no-line" => {
+            Look::Other(Looked::Log { resource, log, .. })
+                if failed.unseen && stance(failed) == Some(Stance::Silence) =>
+            {
                 log.not_read_to_its_end(resource)
             }
             Look::Tally(_) | Look::Other(_) => mismatch(failed),
         }
     }
+}
+
+/// What the matcher of a result says about the answer as a whole.
+fn stance(failed: &Matched) -> Option<Stance> {
+    Matcher::named(&failed.matcher).map(Matcher::stance)
 }
 
 pub(super) fn mismatch(failed: &Matched) -> Cause {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::expect::{equal, holds as found, quote};
 use super::object::compare;
-use parallax_language::scenario::model::Expect;
+use parallax_language::scenario::model::{Expect, Matcher, Stance};
 
 /// The exit code of success, which is expected if the step declares none.
 pub(super) const SUCCESS: i32 = 0;
@@ -15,8 +15,8 @@ pub(super) const SUCCESS: i32 = 0;
 /// The implied check of the exit code. It becomes a matcher only if the step declares no exit code and the program
 /// failed.
 pub(super) fn implied(expect: &Expect, run: &RunReply) -> Option<Matched> {
-    let undeclared = expect.exit.is_none() && run.exit != SUCCESS;
-    undeclared.then(|| equal("exit", SUCCESS.to_string(), run.exit.to_string()))
+    let undeclared = !expect.takes(Stance::ExitCode) && run.exit != SUCCESS;
+    undeclared.then(|| equal(Matcher::Exit.name(), SUCCESS.to_string(), run.exit.to_string()))
 }
 
 /// The program's output contains these words.

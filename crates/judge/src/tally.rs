@@ -9,7 +9,7 @@ use super::bound::Bound;
 use super::expect::judge_once;
 use super::{Expected, Judgement, Seen, judge};
 use parallax_language::scenario::duration::Span;
-use parallax_language::scenario::model::{Expect, SpanBound};
+use parallax_language::scenario::model::{Expect, Wanted};
 
 /// What a matcher sees if no probe has an outcome.
 const NO_PROBE: &str = "no probe that has an outcome";
@@ -93,9 +93,7 @@ pub struct Counted {
 /// Judges a tally. If the prober has no outcome yet, no matcher holds.
 pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
     let judgement = judge(&Expected::Declared(Box::new(expect.clone())), tally, &Seen::default());
-    let decided = expect.failures.is_some_and(|most| failed(tally) > most)
-        || expect.longest_gap.and_then(|it| it.below).is_some_and(|below| longest(tally) >= below)
-        || expect.serials.is_some_and(|most| tally.serials.len() > most);
+    let decided = expect.wanted().iter().any(|it| observe(it, tally).is_some_and(|it| it.is_final));
     Counted { judgement, decided }
 }
 
@@ -114,32 +112,46 @@ fn says_nothing(tally: &Tally) -> bool {
     tally.count == 0
 }
 
-/// The exact number of failures.
-pub(super) fn failures(most: u64, tally: &Tally) -> Matched {
+/// What a matcher observes of a tally.
+pub(super) struct Observed {
+    pub(super) matched: Matched,
+    /// Whether it failed for good, because its figure only grows.
+    is_final: bool,
+}
+
+/// The observation of a matcher that reads a tally; `None` for the others.
+pub(super) fn observe(wanted: &Wanted<'_>, tally: &Tally) -> Option<Observed> {
+    let name = wanted.matcher().name();
     let unseen = says_nothing(tally);
-    let held = failed(tally) == most && !unseen;
-    Matched { unseen, ..Matched::new("failures", held, most.to_string(), failures_in_words(tally)) }
-}
-
-/// The longest time without a success.
-pub(super) fn longest_gap_within(bound: SpanBound, tally: &Tally) -> Matched {
-    let seen = (!says_nothing(tally)).then(|| longest(tally));
-    let words = if seen.is_none() { NO_PROBE.to_owned() } else { tally.longest_gap.to_string() };
-    Bound::from(bound).judge("longest-gap", seen.as_ref(), words)
-}
-
-/// The number of different leaf certificates.
-pub(super) fn serials(serials: usize, tally: &Tally) -> Matched {
-    let unseen = says_nothing(tally);
-    let held = tally.serials.len() == serials && !unseen;
-    let words = if unseen { NO_PROBE.to_owned() } else { serials_in_words(tally) };
-    Matched { unseen, ..Matched::new("serials", held, serials.to_string(), words) }
-}
-
-/// The minimum number of probes that have an outcome.
-pub(super) fn at_least(least: u64, tally: &Tally) -> Matched {
-    let (expected, seen) = (format!("{least} probes or more"), format!("{} probes", tally.count));
-    Matched::new("at-least", tally.count >= least, expected, seen)
+    let (matched, is_final) = match *wanted {
+        Wanted::Failures(&exact) => {
+            let failed = failed(tally);
+            (
+                Matched::new(name, failed == exact && !unseen, exact.to_string(), failures_in_words(tally)),
+                failed > exact,
+            )
+        }
+        Wanted::LongestGap(&bound) => {
+            let seen = (!unseen).then(|| longest(tally));
+            let words = if unseen { NO_PROBE.to_owned() } else { tally.longest_gap.to_string() };
+            let is_final = bound.below.is_some_and(|below| longest(tally) >= below);
+            return Some(Observed { matched: Bound::from(bound).judge(name, seen.as_ref(), words), is_final });
+        }
+        Wanted::Serials(&exact) => {
+            let serials = tally.serials.len();
+            let words = if unseen { NO_PROBE.to_owned() } else { serials_in_words(tally) };
+            (Matched::new(name, serials == exact && !unseen, exact.to_string(), words), serials > exact)
+        }
+        Wanted::AtLeast(&least) => {
+            let (expected, seen) = (format!("{least} probes or more"), format!("{} probes", tally.count));
+            return Some(Observed {
+                matched: Matched::new(name, tally.count >= least, expected, seen),
+                is_final: false,
+            });
+        }
+        _ => return None,
+    };
+    Some(Observed { matched: Matched { unseen, ..matched }, is_final })
 }
 
 /// For example `3 of 120 (connect: refused (…) 3 times from 2.310 s to 2.460 s)`.

@@ -81,6 +81,7 @@ impl Attempt<'_> {
             return self.world_log(since, expect).await;
         }
         let target = LogTarget::parse(&it.of).map_err(|reason| self.wrong(reason))?;
+        let mut look = LogLook::new(expect);
         let question = LogQuestion {
             target,
             namespace: it.namespace.as_deref().unwrap_or_else(|| self.namespace()).to_owned(),
@@ -88,11 +89,10 @@ impl Attempt<'_> {
             previous: it.previous,
             since,
             without: self.apart.others(),
-            whole: expect.is_some_and(|it| it.no_line.is_some()),
+            whole: look.forbids(),
         };
         let title = question.target.describe(&question.namespace);
         let client = self.stage.applier.client();
-        let mut look = LogLook::new(expect);
         let mut found_at: Option<u64> = None;
         let counts = |at| question.since.is_none_or(|since| at >= since) && !question.without.contains(&at);
         let of_engine_itself = match &question.target {
@@ -113,7 +113,7 @@ impl Attempt<'_> {
             // A previous instance writes no more, so its log is not followed: the step is tried again until such an
             // instance exists. `no-line` is known only after the last line, so it cannot be judged while a log is
             // followed.
-            if patience.follow && !it.previous && expect.is_some_and(|it| it.line.is_some()) {
+            if patience.follow && !it.previous && look.requires() {
                 let take = |line: &Line| {
                     look.take(&line.text);
                     found_at = found_at.or_else(|| look.found().map(|_| line.unix_ms));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{EventStep, Kinded, Looks, Nature, Rules};
 use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::meaning::Judge;
-use crate::scenario::model::{Source, StepRef};
+use crate::scenario::model::{Source, Stance, StepRef};
 use crate::scenario::parts::parts;
 use crate::scenario::target::{LogTarget, WORLD};
 use crate::scenario::template::Template;
@@ -86,7 +86,7 @@ impl Rules for LogStep {
                 errors.push(error.fix(suggest(&name, nodes.nodes(), "nodes")));
             }
         }
-        let no_line = judge.step.expect.as_ref().is_some_and(|expect| expect.no_line.is_some());
+        let no_line = judge.step.expect.as_ref().is_some_and(|expect| expect.takes(Stance::Silence));
         if no_line && judge.step.eventually.is_some() {
             let error = judge
                 .key_error("/eventually", "a line in a log does not disappear, so waiting has no effect".to_owned());

@@ -80,6 +80,32 @@ pub enum Shape<'a> {
     Plain,
 }
 
+/// What a matcher says about the answer as a whole, besides its own value. It decides what else is expected, and which
+/// cause explains the matcher if it does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stance {
+    /// Nothing.
+    Detail,
+    /// Its status. Nothing is implied about it then; the server's own answer is the cause.
+    Status,
+    /// The server refuses, with this code. The server's own answer is the cause.
+    Code,
+    /// The server refuses.
+    Refusal,
+    /// The answer is a success that contains something.
+    Content,
+    /// The answer is a success that contains exactly this. Only this can be an error document.
+    Whole,
+    /// No answer comes.
+    NoAnswer,
+    /// How the program ended. Nothing is implied about it then; the program's output is the cause.
+    ExitCode,
+    /// There is nothing to look at.
+    Absence,
+    /// Something was never written, which is known only of a log that was read to its end.
+    Silence,
+}
+
 /// A structured value, as it is written or with its references replaced.
 pub trait Fields {
     /// The value.
@@ -102,7 +128,7 @@ macro_rules! matchers {
     ($(
         $(#[doc = $doc:expr])+
         $(#[schemars($($schema:tt)*)])?
-        $name:ident $key:literal $field:ident: $type:ty, $shape:ident, [$($source:ident),+];
+        $name:ident $key:literal $field:ident: $type:ty, $shape:ident, [$($source:ident),+], $stance:ident;
     )*) => {
         /// What must hold. All keys that are present must hold. The kind of the step decides which keys it takes.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -148,6 +174,13 @@ macro_rules! matchers {
             pub fn reads(self) -> &'static [Source] {
                 match self {
                     $(Self::$name => &[$(Source::$source),+],)*
+                }
+            }
+
+            /// What it says about the answer as a whole.
+            pub fn stance(self) -> Stance {
+                match self {
+                    $(Self::$name => Stance::$stance,)*
                 }
             }
         }
@@ -210,92 +243,101 @@ macro_rules! matchers {
 matchers! {
     /// The HTTP status code (`http`, `s3`).
     #[schemars(range(min = 100, max = 599))]
-    Status "status" status: u16, plain, [Store, TokenService];
+    Status "status" status: u16, plain, [Store, TokenService], Status;
     /// The S3 error code (`http`, `s3`).
-    S3 "s3" s3: Text, words, [Store];
+    S3 "s3" s3: Text, words, [Store], Code;
     /// The error code of the security token service (`sts`).
-    Sts "sts" sts: Text, words, [TokenService];
+    Sts "sts" sts: Text, words, [TokenService], Code;
     /// At least one event has this reason (`event`): `FailedMount`.
-    Reason "reason" reason: Text, words, [Events];
+    Reason "reason" reason: Text, words, [Events], Detail;
     /// The server's message contains this text (`sts`), or the message of at least one event does (`event`). With
     /// `reason`, one event must have both.
-    Message "message" message: Text, words, [TokenService, Events];
+    Message "message" message: Text, words, [TokenService, Events], Refusal;
     /// A part of the token's claims, compared as `object` is (`jwt`).
-    Claims "claims" claims: Tree, fields, [Token];
+    Claims "claims" claims: Tree, fields, [Token], Detail;
     /// Whether the published keys verify the token's signature (`jwt`).
-    Signature "signature" signature: Signature, plain, [Token];
+    Signature "signature" signature: Signature, plain, [Token], Detail;
     /// The name must not resolve, and the resolver must give this answer (`dns`).
-    Dns "dns" dns: DnsFault, plain, [Name];
+    Dns "dns" dns: DnsFault, plain, [Name], NoAnswer;
     /// The client must return no answer, and its error text must contain this text (`client`). Use it for what a client
     /// is known not to support.
-    Client "client" client: Text, words, [Client];
+    Client "client" client: Text, words, [Client], NoAnswer;
     /// The only address of the name (`dns`), or the address of the connection (`tls`, `http`).
-    Address "address" address: Text, words, [Name, Connection];
+    Address "address" address: Text, words, [Name, Connection], Detail;
     /// The number of certificates that the server sends (`tls`, `http`).
-    ChainLength "chain-length" chain_length: usize, plain, [Connection];
+    ChainLength "chain-length" chain_length: usize, plain, [Connection], Detail;
     /// A name in the server's leaf certificate (`tls`, `http`).
-    CertificateName "certificate-name" certificate_name: Text, words, [Connection];
+    CertificateName "certificate-name" certificate_name: Text, words, [Connection], Detail;
     /// The serial number of the server's leaf certificate (`tls`, `http`), in lower-case hexadecimal, like the value of
     /// a `rotate` step.
-    Serial "serial" serial: Text, words, [Connection];
+    Serial "serial" serial: Text, words, [Connection], Detail;
     /// The server sends the same certificate chain that this earlier `tls` or `http` step saw: the same leaf and
     /// issuers.
-    SameChainAs "same-chain-as" same_chain_as: Chain, words, [Connection];
+    SameChainAs "same-chain-as" same_chain_as: Chain, words, [Connection], Detail;
     /// Headers of the answer (`http`). Their names are in lower case.
-    Headers "headers" headers: IndexMap<String, Text>, each, [Headers];
+    Headers "headers" headers: IndexMap<String, Text>, each, [Headers], Content;
     /// The whole body (`http`, `s3 get`).
-    Body "body" body: Text, whole, [Body];
+    Body "body" body: Text, whole, [Body], Whole;
     /// The exact list of the keys in a listing (`s3 list`).
-    Keys "keys" keys: Vec<Text>, plain, [Listing];
+    Keys "keys" keys: Vec<Text>, plain, [Listing], Content;
     /// The exit code (`script`). A program that a signal ended has 128 plus the number of the signal. The default is 0.
     #[schemars(range(min = 0, max = 255))]
-    Exit "exit" exit: i32, plain, [Program];
+    Exit "exit" exit: i32, plain, [Program], ExitCode;
     /// Standard output contains this text (`script`).
-    Stdout "stdout" stdout: Text, words, [Program];
+    Stdout "stdout" stdout: Text, words, [Program], Detail;
     /// Standard error contains this text (`script`).
-    Stderr "stderr" stderr: Text, words, [Program];
+    Stderr "stderr" stderr: Text, words, [Program], Detail;
     /// Standard output is JSON and contains this part (`script`). It is compared as `object` is.
-    Json "json" json: Tree, part, [Program];
+    Json "json" json: Tree, part, [Program], Detail;
     /// A part of the object (`resource`): every given field must exist and be equal. Entries of a list that have a
     /// `type` or a `name` are matched by it, in any position. Other lists are compared as a whole.
-    Object "object" object: Tree, fields, [Object];
+    Object "object" object: Tree, fields, [Object], Detail;
     /// `true`: the object must not exist (`resource`).
-    Absent "absent" absent: bool, plain, [Object];
+    Absent "absent" absent: bool, plain, [Object], Absence;
     /// At least one line contains this text (`log`).
-    Line "line" line: Text, words, [Log];
+    Line "line" line: Text, words, [Log], Detail;
     /// No line contains this text (`log`).
-    NoLine "no-line" no_line: Text, words, [Log];
+    NoLine "no-line" no_line: Text, words, [Log], Silence;
     /// The exact number of failed probes so far (`prober`).
-    Failures "failures" failures: u64, plain, [Prober];
+    Failures "failures" failures: u64, plain, [Prober], Detail;
     /// The longest time between two successful probes, which is the outage that a client sees (`prober`). The start and
     /// the end of the prober count as limits too.
-    LongestGap "longest-gap" longest_gap: SpanBound, span, [Prober];
+    LongestGap "longest-gap" longest_gap: SpanBound, span, [Prober], Detail;
     /// The exact number of different leaf certificates that the probes saw (`prober`).
-    Serials "serials" serials: usize, plain, [Prober];
+    Serials "serials" serials: usize, plain, [Prober], Detail;
     /// The smallest number of completed probes (`prober`).
-    AtLeast "at-least" at_least: u64, plain, [Prober];
+    AtLeast "at-least" at_least: u64, plain, [Prober], Detail;
     /// The exact number of values (`figures`).
-    Count "count" count: usize, plain, [Figures];
+    Count "count" count: usize, plain, [Figures], Detail;
     /// The median (`figures`). For an even number of values it is the lower of the two in the middle.
-    Median "median" median: NumberBound, number, [Figures];
+    Median "median" median: NumberBound, number, [Figures], Detail;
     /// The greatest value (`figures`).
-    Worst "worst" worst: NumberBound, number, [Figures];
+    Worst "worst" worst: NumberBound, number, [Figures], Detail;
     /// The result of `PRAGMA integrity_check` (`sqlite`): `ok`.
-    Integrity "integrity" integrity: Text, words, [Database];
+    Integrity "integrity" integrity: Text, words, [Database], Detail;
     /// The number of rows in the database (`sqlite`).
-    Rows "rows" rows: NumberBound, number, [Database];
+    Rows "rows" rows: NumberBound, number, [Database], Detail;
     /// The number of objects of the replica (`replica`).
-    Objects "objects" objects: NumberBound, number, [Replica];
+    Objects "objects" objects: NumberBound, number, [Replica], Detail;
     /// The age of the newest object of the replica (`replica`).
-    Newest "newest" newest: SpanBound, span, [Replica];
+    Newest "newest" newest: SpanBound, span, [Replica], Detail;
     /// The measured number (`measure`).
-    Value "value" value: NumberBound, number, [Measure];
+    Value "value" value: NumberBound, number, [Measure], Detail;
 }
 
 impl Matcher {
     /// The matchers that read any of these sources.
     pub fn reading(sources: &[Source]) -> Vec<Self> {
         Self::ALL.iter().copied().filter(|it| it.reads().iter().any(|source| sources.contains(source))).collect()
+    }
+}
+
+impl Matcher {
+    /// The matcher with this name in a verdict: `status`, or `headers.etag`. Other names are not in the table: they are
+    /// of what the run checks itself, such as `witness`.
+    pub fn named(name: &str) -> Option<Self> {
+        let key = name.split('.').next().unwrap_or(name);
+        Self::ALL.iter().copied().find(|it| it.name() == key)
     }
 }
 
@@ -309,6 +351,16 @@ impl<Text, Tree, Chain> Expect<Text, Tree, Chain> {
     /// The keys of the matchers that are present.
     pub fn given(&self) -> Vec<Matcher> {
         self.wanted().iter().map(Wanted::matcher).collect()
+    }
+
+    /// Whether one of its matchers says this about the answer as a whole.
+    pub fn takes(&self, stance: Stance) -> bool {
+        self.wanted().iter().any(|it| it.matcher().stance() == stance)
+    }
+
+    /// Whether one of its matchers can read this source.
+    pub fn reads(&self, source: Source) -> bool {
+        self.wanted().iter().any(|it| it.matcher().reads().contains(&source))
     }
 }
 

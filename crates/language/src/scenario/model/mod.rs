@@ -19,7 +19,7 @@ use serde_json::Value;
 pub use self::breaks::{Alternative, Break, CauseSpec, Change, OneOrMore};
 pub use self::capture::Capture;
 pub use self::expect::{NumberBound, SpanBound, WrittenExpect};
-pub use self::matchers::{Expect, Fields, Matcher, Shape, Source, Wanted};
+pub use self::matchers::{Expect, Fields, Matcher, Shape, Source, Stance, Wanted};
 pub use self::reference::{ChainOf, CredentialsOf, Leaves, ProberOf, STEP_REFERENCE, StepRef, TokenOf};
 pub use self::vantage::{OutsideVantage, PodVantage, VantageSpec};
 pub use self::vulnerable::Vulnerable;
