@@ -25,6 +25,8 @@ pub use read::{Saw, Source, is_answered, read};
 const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
 /// The length of a signature, in hexadecimal digits. A log that hides it shows something else.
 const SIGNATURE_LENGTH: usize = 64;
+/// So many digits of a signature identify it.
+const HIDDEN_LENGTH: usize = 16;
 
 /// What the user knows in addition to the URL.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,7 +63,9 @@ pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Compared, Strin
     let (method, method_known) = method_of(url, saw, known, &signed_for);
     let signed = signed_for(&method).ok_or_else(not_signed)?;
     let (query, hidden) = query_of(saw, url);
-    let mut seen = seen_of(saw, &signed, url, &query).ok_or_else(not_signed)?;
+    let mut seen = seen_of(saw, &signed, url, &query).ok_or_else(|| {
+        "the signature's parameters in what was seen are cut or damaged: give the whole line".to_owned()
+    })?;
     if saw.method.is_empty() {
         seen.method.clone_from(&signed.method);
     }
@@ -214,7 +218,10 @@ fn query_of(saw: &Saw, url: &str) -> (String, Vec<&'static str>) {
     if value.len() == SIGNATURE_LENGTH && value.bytes().all(|it| it.is_ascii_hexdigit()) {
         return (query.to_owned(), Vec::new());
     }
-    let others = query.split('&').filter(|it| !own(it));
+    // A damaged parameter may hold the signature under another name. It is not shown.
+    let signature = read::signature(of_url).and_then(|it| it.split_once('=')).map_or("", |(_, value)| value);
+    let holds_it = |pair: &&str| signature.get(..HIDDEN_LENGTH).is_some_and(|it| pair.contains(it));
+    let others = query.split('&').filter(|it| !own(it) && !holds_it(it));
     (of_url.split('&').filter(own).chain(others).collect::<Vec<_>>().join("&"), vec!["signature"])
 }
 
