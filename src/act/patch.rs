@@ -1,7 +1,7 @@
 //! `patch`: changes fields of an object, by merge patch or JSON patch.
 
 use kube::Api;
-use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::api::{DynamicObject, Patch, PatchParams, ValidationDirective};
 use serde_json::{Value, json};
 
 use super::{ActError, Done, FIELD_MANAGER};
@@ -15,7 +15,12 @@ pub async fn patch(
     subresource: Option<&str>,
     (change, json): (&Value, bool),
 ) -> Result<Done, ActError> {
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    // By default, the apiserver drops a field that it does not know, and the patch changes nothing.
+    let parameters = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        field_validation: Some(ValidationDirective::Strict),
+        ..PatchParams::default()
+    };
     let before = api.get(name).await.map_err(ActError::of(title, "get"))?.metadata.resource_version;
     let patch = if json {
         let operations = serde_json::from_value(change.clone())

@@ -84,6 +84,9 @@ fn verdict(pod: &Pod) -> Option<Why> {
 
 fn of_container(status: &ContainerStatus) -> Option<(String, bool)> {
     let now = status.state.as_ref()?;
+    if now.running.is_some() {
+        return None;
+    }
     let ended = now.terminated.as_ref().or_else(|| status.last_state.as_ref()?.terminated.as_ref());
     let never_began = ended.filter(|it| it.reason.as_deref() == Some("StartError"));
     if let Some(ended) = never_began {
@@ -125,6 +128,8 @@ mod tests {
         let table = [
             (waits("ContainerCreating"), none.clone(), 0, None),
             (json!({"running": {}}), none.clone(), 0, None),
+            // The first start failed, and the second one succeeded.
+            (json!({"running": {}}), exited("StartError"), 1, None),
             (exited("Error"), none.clone(), 0, None),
             (waits("CrashLoopBackOff"), exited("Error"), 1, None),
             (

@@ -33,6 +33,7 @@ pub fn ended(before: &[Pod], after: &[Pod], meant: impl Fn(&Pod) -> bool) -> Vec
         }
         let of_containers = ran.iter().filter_map(|ran| {
             let end = match containers(now).find(|it| it.name == ran.name) {
+                Some(status) if is_done(now, status) => return None,
                 Some(status) => end(ran, status)?,
                 None => "it is gone".to_owned(),
             };
@@ -55,6 +56,18 @@ fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
 /// Whether the container runs normally, and is not just between two crashes.
 fn runs_well(status: &ContainerStatus) -> bool {
     status.state.as_ref().is_some_and(|it| it.running.is_some()) && (status.ready || status.restart_count == 0)
+}
+
+/// Whether the container has completed its work, as an init container or the container of a Job does.
+fn is_done(pod: &Pod, status: &ContainerStatus) -> bool {
+    let succeeded = status.state.as_ref().and_then(|it| it.terminated.as_ref()).is_some_and(|it| it.exit_code == 0);
+    let Some(spec) = pod.spec.as_ref().filter(|_| succeeded) else { return false };
+    let init = spec.init_containers.iter().flatten().find(|it| it.name == status.name);
+    match init {
+        // An init container with this policy is a sidecar, which runs as long as its pod.
+        Some(init) => init.restart_policy.as_deref() != Some("Always"),
+        None => matches!(spec.restart_policy.as_deref(), Some("Never" | "OnFailure")),
+    }
 }
 
 /// Why the kubelet ended the whole pod. It does this when the node lacks a resource.
@@ -116,6 +129,37 @@ mod tests {
 
     fn killed(reason: &str) -> Value {
         json!({ "terminated": { "exitCode": 137, "reason": reason } })
+    }
+
+    #[test]
+    fn a_container_that_completed_its_work_has_not_died() {
+        let with = |policy: &str, init: &Value, state: &Value| -> Pod {
+            let status = json!([{ "name": "job", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state }]);
+            let (of_init, of_main) =
+                if init.is_null() { ("other", "containerStatuses") } else { ("job", "initContainerStatuses") };
+            let mut init = json!({ "name": of_init, "restartPolicy": init });
+            if init["restartPolicy"] == json!("") {
+                init.as_object_mut().expect("an object").remove("restartPolicy");
+            }
+            let spec = json!({ "restartPolicy": policy, "containers": [{ "name": "job" }], "initContainers": [init] });
+            let metadata = json!({ "name": "worker", "uid": "a" });
+            serde_json::from_value(json!({ "metadata": metadata, "spec": spec, "status": { (of_main): status } }))
+                .expect("a pod")
+        };
+        let running = json!({ "running": {} });
+        let exit = |code: i32| json!({ "terminated": { "exitCode": code } });
+        for (policy, init, code, died) in [
+            ("Never", json!(null), 0, false),
+            ("OnFailure", json!(null), 0, false),
+            ("Never", json!(null), 1, true),
+            ("Always", json!(null), 0, true),
+            ("Always", json!(""), 0, false),
+            ("Always", json!("Always"), 0, true),
+        ] {
+            let (before, after) = (with(policy, &init, &running), with(policy, &init, &exit(code)));
+            let found = ended(&[before], &[after], |_| false);
+            assert_eq!(!found.is_empty(), died, "{policy} {init} {code}: {found:?}");
+        }
     }
 
     #[test]

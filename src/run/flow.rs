@@ -21,7 +21,7 @@ use super::probers::Probers;
 use super::rounds::Rounds;
 use super::settle::{self, Settled};
 use super::step::{Attempt, Tried};
-use super::{chain, concealed, signature};
+use super::{chain, concealed, reset, signature};
 use parallax_judge::StepResult;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{RepeatStep, Step, Vulnerable};
@@ -37,7 +37,17 @@ pub(super) async fn run(
     apart: &Apart,
 ) -> Result<Deeds, RunError> {
     let mut flow = Flow::begin(stage, Cow::Borrowed(variant), lives, apart);
-    let outcome = flow.whole().await?;
+    let outcome = match flow.whole().await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            // The environment's other variants do not run, but other environments of the cluster do.
+            if !error.is_silence() && !stage.context.options.keep {
+                let taken_away = Box::pin(reset::wide_taken_away(stage, &flow.deeds)).await;
+                taken_away.noted("remove the cluster-wide objects of a flow that ended with an error");
+            }
+            return Err(error);
+        }
+    };
     stage.context.verdicts.say(&variant.id, outcome, flow.took_ms());
     Ok(flow.deeds)
 }
@@ -187,7 +197,9 @@ impl<'a> Flow<'a> {
                     break;
                 }
             }
-            if let Some(why) = void {
+            // A failure in the round is a result, whatever became of the round afterwards.
+            let is_clean = of_round.iter().all(|it| it.verdict == Verdict::Passed);
+            if let Some(why) = void.filter(|_| is_clean) {
                 let number = rounds.number;
                 context.sink.note(format!("{}: round {number} is void and is run again: {why}", self.variant.id));
                 rounds.was_void();
@@ -241,7 +253,9 @@ impl<'a> Flow<'a> {
             (Some(_), Some(_)) => Verdict::Failed,
             (Some(_), None) => Verdict::Passed,
         };
-        if verdict != Verdict::Passed {
+        if verdict == Verdict::Passed {
+            self.not_passed.remove(&step.id);
+        } else {
             self.not_passed.insert(step.id.clone());
         }
         if cause.as_ref().is_some_and(Cause::may_be_a_death) {

@@ -106,6 +106,7 @@ pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -
 /// - A step that is declared to fail is tried again while it holds, because the failure may come later.
 /// - A declared failure proves nothing as long as the baseline could show the same failure. So it must be seen in two
 ///   tries in a row, and still at the time at which the baseline holds. A cause that can heal must last until the end.
+///   If it is first seen in the last try, one more try is made after the time is over.
 /// - If the end of the time cuts the last try short, the result of the previous try is kept.
 /// - A try during which the apiserver does not answer has no result and is repeated. If it was the last try, it is an
 ///   error of the harness.
@@ -120,12 +121,13 @@ async fn come_to_hold(
     let mut before = None;
     let mut took = Duration::ZERO;
     let mut was_declared = false;
+    let mut is_extra = false;
     let (variant, step) = (&attempt.variant.id, &attempt.step.id);
     let baselines = &attempt.stage.context.baselines;
     loop {
         attempts += 1;
         let left = within.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
-        let left = longest(attempt.step, left, before.is_none());
+        let left = longest(attempt.step, left, before.is_none() || is_extra);
         let asked = Instant::now();
         let tried = bounded(Attempt { left, ..attempt }).await;
         let over = began.elapsed() + AGAIN_AFTER + least > within;
@@ -158,10 +160,11 @@ async fn come_to_hold(
             Some(cause) => {
                 let is_declared = declared.is_some_and(|spec| parallax_judge::matches(spec, cause));
                 let again = std::mem::replace(&mut was_declared, is_declared) && is_declared;
+                is_extra = over && is_declared && !again && !is_extra;
                 again && !cause.may_heal() && began.elapsed() >= baselines.past(variant, step, within)
             }
         };
-        if settled || tried.decided || attempt.step.eventually.is_none() || over {
+        if settled || tried.decided || attempt.step.eventually.is_none() || over && !is_extra {
             return Ok((attempts, tried));
         }
         before = Some(tried);
@@ -182,22 +185,27 @@ async fn bounded(attempt: Attempt<'_>) -> Result<Tried, RunError> {
     tokio::time::timeout(attempt.left + GRACE, attempt.run()).await.map_err(overdue)?
 }
 
-/// Repeats the tries of `consistently` until the span is over or a try fails.
+/// Repeats the tries of `consistently` until the span is over or a try fails. Something that cannot be looked at has not
+/// stayed as it was: the last look must succeed, and no gap between two looks may be longer than [`STEP_WITHIN`].
 async fn stay(attempt: Attempt<'_>, span: Duration, mut settled: Settled) -> Result<Settled, RunError> {
     let began = Instant::now();
     let span_ms = millis(span);
     let mut held = Held { span_ms, held_ms: 0, tries: 1, broke: None };
-    while held.broke.is_none() && began.elapsed() < span {
+    let mut seen = Instant::now();
+    let mut is_blind = false;
+    while held.broke.is_none() && (is_blind || began.elapsed() < span) {
         // Only repeated tries can show that nothing changes.
         tokio::time::sleep(AGAIN_AFTER).await;
         settled.attempts += 1;
         let tried = match bounded(Attempt { left: STEP_WITHIN, ..attempt }).await {
-            Err(error) if error.is_transient() && began.elapsed() < span => {
+            Err(error) if error.is_transient() && seen.elapsed() < STEP_WITHIN => {
                 tracing::debug!(step = attempt.step.id, %error, "a look could not be taken and is taken again");
+                is_blind = true;
                 continue;
             }
             tried => tried?,
         };
+        (seen, is_blind) = (Instant::now(), false);
         held.held_ms = millis(began.elapsed());
         match &tried.judgement.cause {
             None => held.tries += 1,

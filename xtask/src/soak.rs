@@ -60,7 +60,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         for (number, variant) in variants.iter().enumerate() {
             say(&format!("== alone {} of {}: {variant}", number + 1, variants.len()));
             let run = execute(&parallax, &["--breaks".into(), "all".into(), variant.clone()], None)?;
-            soak.alone.extend(run.verdicts);
+            let Some(verdict) = run.verdicts.get(variant) else {
+                bail!("the run of {variant} alone has no verdict for it");
+            };
+            soak.alone.insert(variant.clone(), verdict.clone());
         }
     }
     if let Some(folder) = arguments.json.parent() {
@@ -86,12 +89,16 @@ fn shuffled(parallax: &Path, seed: u64, filters: &[String]) -> Result<Run> {
 
 /// One run, and its record. The exit code matters only if the record has no verdicts.
 fn execute(parallax: &Path, args: &[String], seed: Option<u64>) -> Result<Run> {
+    let record = Path::new("target/e2e/latest/record.jsonl");
+    let before = record.canonicalize().ok();
     let output = e2e::command(parallax).args(args).stdout(std::process::Stdio::null()).status();
     let status = output.with_context(|| format!("failed to start {}", parallax.display()))?;
     if status.code() == Some(INTERRUPTED) {
         bail!("interrupted");
     }
-    let record = Path::new("target/e2e/latest/record.jsonl");
+    if record.canonicalize().ok() == before {
+        bail!("the run ended with {status} before it had a record");
+    }
     let text = std::fs::read_to_string(record).with_context(|| format!("failed to read {}", record.display()))?;
     let run = Run::of_record(&text, seed)?;
     if run.verdicts.is_empty() && !status.success() {

@@ -8,7 +8,7 @@ use kube::api::LogParams;
 use kube::{Api, Client};
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
-use time::{OffsetDateTime, PrimitiveDateTime};
+use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
 use super::{Dated, Line, LogError, LogQuestion, later};
 use crate::cluster::{Pauses, is_transient, pauses};
@@ -42,7 +42,7 @@ pub(super) struct Before {
 impl Before {
     /// Whether the run may have written lines that count.
     pub(super) fn ended_after(&self, since: Option<OffsetDateTime>) -> bool {
-        since.is_none_or(|since| self.ended.is_none_or(|it| it >= since))
+        since.is_none_or(|since| self.ended.is_none_or(|it| may_be_after(it, since)))
     }
 }
 
@@ -68,12 +68,18 @@ impl Instance {
 
     /// Describes the runs whose logs no longer exist, if they may have written lines that count.
     pub(super) fn forgotten(&self, since: Option<OffsetDateTime>) -> Option<String> {
-        let counts = since.is_none_or(|since| self.kept_since.is_none_or(|it| it >= since));
+        let counts = since.is_none_or(|since| self.kept_since.is_none_or(|it| may_be_after(it, since)));
         let Self { pod, container, restarts, lost, .. } = self;
         (*lost > 0 && counts).then(|| {
             format!("container {container} of pod {pod} ran {} times, and {lost} of its logs are lost", restarts + 1)
         })
     }
+}
+
+/// Whether something that happened at `at`, a time that Kubernetes rounds down to whole seconds, may have been after
+/// `since`.
+fn may_be_after(at: OffsetDateTime, since: OffsetDateTime) -> bool {
+    at + Duration::SECOND > since
 }
 
 fn instant(at: Option<&Time>) -> Option<OffsetDateTime> {
@@ -249,7 +255,7 @@ fn has_rotated_file(listing: &str, restarts: i32, since: Option<OffsetDateTime>)
     names.filter_map(|name| name.strip_prefix(&of_run)).any(|instant| {
         let digits = instant.get(..15).unwrap_or(instant);
         let at = PrimitiveDateTime::parse(digits, ROTATED).map(PrimitiveDateTime::assume_utc).ok();
-        since.zip(at).is_none_or(|(since, at)| at >= since)
+        since.zip(at).is_none_or(|(since, at)| may_be_after(at, since))
     })
 }
 
@@ -314,6 +320,10 @@ mod tests {
         let before = running(1).before.expect("one");
         assert!(before.ended_after(None) && before.ended_after(Some(at("2026-01-01T00:00:30Z"))));
         assert!(!before.ended_after(Some(at("2026-01-01T00:02:00Z"))));
+        // The kubelet rounds the time down to a second, so the end may have come later within that second.
+        let (ended, half) = (before.ended.expect("a time"), time::Duration::milliseconds(500));
+        assert!(before.ended_after(Some(ended + half)));
+        assert!(!before.ended_after(Some(ended + Duration::SECOND)));
         assert_eq!(running(1).forgotten(None), None);
         assert!(running(3).forgotten(None).is_some_and(|it| it.contains("ran 4 times, and 2")));
         assert_eq!(running(3).forgotten(Some(at("2026-01-01T00:00:30Z"))), None);
@@ -326,6 +336,7 @@ mod tests {
             (0, None, false),
             (1, None, true),
             (1, Some(at("2026-01-01T00:00:00Z")), true),
+            (1, Some(at("2026-01-01T00:00:30Z") + Duration::milliseconds(500)), true),
             (1, Some(at("2026-01-01T00:01:00Z")), false),
         ] {
             assert_eq!(has_rotated_file(listing, restarts, since), expected, "{restarts} {since:?}");
