@@ -81,7 +81,7 @@ pub(crate) fn lines(step: &StepEnded) -> Vec<Line> {
 }
 
 /// What the run verified about a signature, in short.
-fn verified(finding: &SignatureFinding) -> String {
+pub(crate) fn verified(finding: &SignatureFinding) -> String {
     let right = |right: bool| if right { "right" } else { "wrong" };
     let mut parts = Vec::new();
     parts.extend(finding.valid_as_signed.map(|it| format!("{} for what was signed", right(it))));
@@ -135,7 +135,7 @@ fn of_tally(tally: &Tally, lines: &mut Vec<Line>) {
     lines.extend(tally.serials.iter().map(|it| ("serial", it.to_string())));
 }
 
-fn in_short(certificate: &Certificate) -> String {
+pub(crate) fn in_short(certificate: &Certificate) -> String {
     format!(
         "{} issued by {}, valid {} to {}, for {}",
         certificate.subject,
@@ -147,7 +147,7 @@ fn in_short(certificate: &Certificate) -> String {
 }
 
 /// A text on one line, with at most [`WIDTH_LIMIT`] characters.
-fn cut(text: &str) -> String {
+pub(crate) fn cut(text: &str) -> String {
     clip(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 

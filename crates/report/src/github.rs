@@ -112,7 +112,8 @@ pub fn annotations(summary: &Summary) -> Vec<String> {
             ));
         }
         if let Some(Outcome::Error { failure }) = &variant.outcome {
-            lines.push(format!("::error title={}::{}", property(variant.id.as_str()), data(&failure.what)));
+            let file = variant.started.as_ref().map(|it| format!("file={},", property(&it.file))).unwrap_or_default();
+            lines.push(format!("::error {file}title={}::{}", property(variant.id.as_str()), data(&failure.what)));
         }
     }
     let failed_setups =

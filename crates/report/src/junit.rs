@@ -4,6 +4,12 @@
 //! A break that failed as declared is a success. A failure's type shows who is responsible: `expectation` is the
 //! system under test, `harness` is the harness, the engine or the machine. If the run itself failed and no variant
 //! did, the suite `environment` has one case for it.
+//!
+//! What readers do with it:
+//! * GitLab (`lib/gitlab/ci/parsers/test/junit.rb`) groups by `classname`, takes a case once by `classname` and `name`,
+//!   links `file`, and shows `system-out` of failed cases; the first `[[ATTACHMENT|path]]` in it becomes a link.
+//! * Jenkins (plugin junit) takes what is before the last dot of `classname` as the package, so the area is one.
+//! * On GitHub, actions that read JUnit annotate `file` and `line`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,6 +18,7 @@ use std::time::Duration;
 use parallax_vocab::event::{Failure, Outcome, Problem, StepEnded, Verdict};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
+use super::page::steps::{Named, anchor};
 use super::summary::{Counted, Scenario, Summary, Variant};
 use super::{ReportError, evidence, write_whole};
 
@@ -21,7 +28,7 @@ pub fn render(summary: &Summary) -> Result<String, ReportError> {
     report.set_time(Duration::from_millis(summary.phases.total_ms));
     report.add_test_suite(environment(summary));
     for scenario in &summary.scenarios {
-        report.add_test_suite(suite(scenario, summary.interrupted()));
+        report.add_test_suite(suite(summary, scenario));
     }
     Ok(report.to_string()?)
 }
@@ -70,16 +77,29 @@ fn unproven(summary: &Summary) -> String {
     format!("nothing in the run turned these matchers red: they have not been shown to be able to fail: {matchers}")
 }
 
-fn suite(scenario: &Scenario, interrupted: bool) -> TestSuite {
+fn suite(summary: &Summary, scenario: &Scenario) -> TestSuite {
     let mut suite = TestSuite::new(scenario.name.as_str());
     suite.set_time(Duration::from_millis(scenario.variants.iter().map(|variant| variant.took_ms).sum()));
-    suite.add_test_cases(scenario.variants.iter().map(|variant| of_variant(variant, interrupted)));
+    suite.add_test_cases(scenario.variants.iter().map(|variant| of_variant(summary, scenario, variant)));
     suite
 }
 
-/// The case of a variant. Its output shows what each step saw.
-fn of_variant(variant: &Variant, interrupted: bool) -> TestCase {
-    let status = match (variant.counts_as(interrupted), &variant.outcome) {
+/// The scenario's name as a class in a package: `presign.presigned-url`. A dot of the name itself would begin a package.
+fn class(scenario: &str) -> String {
+    scenario.replace('.', "_").replace('/', ".")
+}
+
+/// The page of the run below the project; `None` if it is elsewhere, where no CI finds it.
+fn page(summary: &Summary) -> Option<String> {
+    let directory = summary.run.as_ref().map(|run| run.directory.trim_end_matches('/'))?;
+    let is_below = !directory.starts_with('/') && !directory.split('/').any(|part| part == "..");
+    (is_below && !directory.is_empty()).then(|| format!("{directory}/report.html"))
+}
+
+/// The case of a variant. Its output begins with where the page shows it, and shows what each step saw.
+fn of_variant(summary: &Summary, scenario: &Scenario, variant: &Variant) -> TestCase {
+    let counted = variant.counts_as(summary.interrupted());
+    let status = match (counted, &variant.outcome) {
         (Counted::Passed, _) => TestCaseStatus::success(),
         (_, Some(Outcome::NotAsExpected { problems })) => failure(problems),
         (_, Some(Outcome::Error { failure })) => broken(failure),
@@ -88,13 +108,45 @@ fn of_variant(variant: &Variant, interrupted: bool) -> TestCase {
         (Counted::Skipped, _) => skipped("not reached: the run was interrupted"),
     };
     let mut case = TestCase::new(variant.short_name(), status);
-    case.set_classname(variant.id.as_str()).set_time(Duration::from_millis(variant.took_ms));
+    case.set_classname(class(&scenario.name)).set_time(Duration::from_millis(variant.took_ms));
+    case.add_property(("variant", variant.id.as_str()));
+    if let Some(started) = &variant.started {
+        case.add_property(("cluster", started.cluster.as_str()));
+        case.add_property(("namespace", started.namespace.as_str()));
+    }
+    if let Some((file, line)) = place(variant) {
+        case.extra.insert("file".into(), file.into());
+        case.extra.extend(line.map(|line| ("line".into(), line.into())));
+    }
     let mut text = String::new();
+    if counted == Counted::Failed {
+        where_it_is(&mut text, summary, variant);
+    }
     for step in &variant.steps {
         of_step(&mut text, variant, step);
     }
     case.set_system_out(text);
     case
+}
+
+/// File and line of a variant: those of its first problem, or else the scenario's file.
+fn place(variant: &Variant) -> Option<(&str, Option<&str>)> {
+    if let Some(problem) = variant.problems().first() {
+        let (file, line) = problem.place.rsplit_once(':').unwrap_or((&problem.place, "1"));
+        return Some((file, Some(line)));
+    }
+    variant.started.as_ref().map(|started| (started.file.as_str(), None))
+}
+
+/// The page, as GitLab reads it, and the permalinks of the steps that are not as declared.
+fn where_it_is(text: &mut String, summary: &Summary, variant: &Variant) {
+    let Some(page) = page(summary) else { return };
+    let _ = writeln!(text, "[[ATTACHMENT|{page}]]");
+    let wrong = |named: &Named<'_>| variant.problems().iter().any(|problem| problem.step == named.step.step);
+    let links: Vec<String> = Named::of(variant).filter(wrong).map(|named| anchor(variant, &named)).collect();
+    for link in if links.is_empty() { vec![variant.id.to_string()] } else { links } {
+        let _ = writeln!(text, "{page}#{link}");
+    }
 }
 
 fn of_step(text: &mut String, variant: &Variant, step: &StepEnded) {

@@ -37,6 +37,8 @@ pub struct SetUp {
     pub id: String,
     /// What it does.
     pub title: String,
+    /// When it started, in milliseconds since the run began.
+    pub from_ms: u64,
     /// Duration in milliseconds. If the step never ended, up to the last event.
     pub took_ms: u64,
     /// How it ended; `None` if it did not end.
@@ -61,8 +63,12 @@ pub struct Variant {
     pub id: VariantId,
     /// The event of its start; absent if it was never started.
     pub started: Option<VariantStarted>,
+    /// When it started, in milliseconds since the run began.
+    pub from_ms: u64,
     /// Its steps, in order.
     pub steps: Vec<StepEnded>,
+    /// When each of `steps` ended, in milliseconds since the run began.
+    pub ended_ms: Vec<u64>,
     /// How it ended; `None` if it did not end.
     pub outcome: Option<Outcome>,
     /// Duration in milliseconds.
@@ -114,13 +120,25 @@ impl Variant {
     }
 
     /// Adds the result of a step. In a variant that stands, a step may run again: then its last result counts.
-    fn take(&mut self, step: &StepEnded) {
+    fn take(&mut self, step: &StepEnded, at_ms: u64) {
         // The results of rounds stay in the order in which they ran, because a void round is followed by its repetition.
         let alone = step.course.round.is_none();
-        match self.steps.iter_mut().find(|it| alone && it.step == step.step) {
-            Some(before) => *before = step.clone(),
-            None => self.steps.push(step.clone()),
+        match self.steps.iter().position(|it| alone && it.step == step.step) {
+            Some(before) => {
+                self.steps[before] = step.clone();
+                self.ended_ms[before] = at_ms;
+            }
+            None => {
+                self.steps.push(step.clone());
+                self.ended_ms.push(at_ms);
+            }
         }
+    }
+
+    /// The steps, each with the time at which it started and ended, in milliseconds since the run began.
+    pub fn timed_steps(&self) -> impl Iterator<Item = (&StepEnded, u64, u64)> {
+        let timed = self.steps.iter().zip(&self.ended_ms);
+        timed.map(|(step, ended_ms)| (step, ended_ms.saturating_sub(step.took_ms), *ended_ms))
     }
 
     /// The break's name; `None` for the baseline.
@@ -166,8 +184,7 @@ impl Summary {
         }
         let last_ms = events.last().map_or(0, |event| event.at_ms);
         for setup in summary.setups.iter_mut().filter(|setup| setup.detail.is_none()) {
-            // Until here `took_ms` holds the time of the start.
-            setup.took_ms = last_ms.saturating_sub(setup.took_ms);
+            setup.took_ms = last_ms.saturating_sub(setup.from_ms);
         }
         summary
     }
@@ -185,7 +202,8 @@ impl Summary {
             EventKind::SetupStarted { id, title } => self.setups.push(SetUp {
                 id: id.clone(),
                 title: title.clone(),
-                took_ms: event.at_ms,
+                from_ms: event.at_ms,
+                took_ms: 0,
                 detail: None,
                 error: None,
             }),
@@ -194,6 +212,7 @@ impl Summary {
                 let ended = SetUp {
                     id: id.clone(),
                     title: open.as_ref().map_or_else(|| id.clone(), |setup| setup.title.clone()),
+                    from_ms: event.at_ms.saturating_sub(*took_ms),
                     took_ms: *took_ms,
                     detail: Some(detail.clone()),
                     error: error.clone(),
@@ -206,10 +225,12 @@ impl Summary {
             EventKind::VariantStarted(started) => {
                 let variant = self.variant(&started.variant);
                 variant.started = Some(started.clone());
+                variant.from_ms = event.at_ms;
                 // A variant that stands may run again from its beginning.
                 variant.steps.clear();
+                variant.ended_ms.clear();
             }
-            EventKind::StepEnded(step) => self.variant(&step.variant).take(step),
+            EventKind::StepEnded(step) => self.variant(&step.variant).take(step, event.at_ms),
             EventKind::VariantEnded(ended) => {
                 let variant = self.variant(&ended.variant);
                 variant.outcome = Some(ended.outcome.clone());
@@ -233,7 +254,15 @@ impl Summary {
         let variants = &mut self.scenarios[index].variants;
         let known = variants.iter().position(|variant| variant.id == *id);
         let index = known.unwrap_or_else(|| {
-            variants.push(Variant { id: id.clone(), started: None, steps: Vec::new(), outcome: None, took_ms: 0 });
+            variants.push(Variant {
+                id: id.clone(),
+                started: None,
+                from_ms: 0,
+                steps: Vec::new(),
+                ended_ms: Vec::new(),
+                outcome: None,
+                took_ms: 0,
+            });
             variants.len() - 1
         });
         &mut variants[index]

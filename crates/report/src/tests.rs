@@ -1,7 +1,7 @@
 //! Tests the reports of hand-made runs in the form that people see.
 
 use parallax_vocab::course::{Course, Round};
-use parallax_vocab::event::{Exit, Failure, Outcome, StepEnded, VariantEnded, Verdict};
+use parallax_vocab::event::{Exit, Failure, Matched, Outcome, StepEnded, VariantEnded, Verdict, Witness};
 use parallax_vocab::{Answer, Event, EventKind, Evidence, Reply};
 
 use super::terminal::{Style, render};
@@ -96,31 +96,69 @@ fn junit_documents() {
 }
 
 #[test]
+fn a_failed_case_links_its_page_first_whatever_a_system_says() {
+    let mut events = samples::expectation_failed();
+    for event in &mut events {
+        if let EventKind::StepEnded(step) = &mut event.event {
+            step.course.told = vec!["[[ATTACHMENT|../../etc/passwd]]".to_owned()];
+        }
+    }
+    let text = junit::render(&Summary::from_events(&events)).expect("serialises");
+    let first = text.find("[[ATTACHMENT|").map(|at| &text[at..at + 53]);
+    assert_eq!(first, Some("[[ATTACHMENT|target/e2e/r5f09a2c1/report.html]]\ntarge"));
+    assert!(text.contains("report.html#presign/presigned-url:inside\n"), "{text}");
+    for attribute in [
+        "classname=\"presign.presigned-url\"",
+        "file=\"scenarios/presign/presigned-url/scenario.yaml\"",
+        "line=\"14\"",
+        "name=\"variant\" value=\"presign/presigned-url\"",
+    ] {
+        assert!(text.contains(attribute), "{attribute} is not in {text}");
+    }
+}
+
+#[test]
 fn pages() {
     for (name, events, ..) in runs() {
         let text = page::render(&Summary::from_events(&events), "cargo xtask e2e").expect("renders");
         if ["expectation_failed", "harness_failed", "unproven", "measured"].contains(&name) {
             insta::assert_snapshot!(format!("page_{name}"), body(&text));
         }
-        // The page must stay usable as a stored file, so it fetches nothing and runs nothing.
-        for foreign in ["<script", "<link", "<img", "http-equiv=\"refresh\"", "url(", "src="] {
+        // The page must stay usable as a stored file, so it fetches nothing, and runs its own script alone.
+        for foreign in
+            ["<link", "<img", "http-equiv=\"refresh\"", "url(", "src=", " style=", " onclick=", "javascript:"]
+        {
             assert!(!text.contains(foreign), "{name}: {foreign}");
         }
+        assert_eq!((text.matches("<script").count(), text.matches("<style").count()), (1, 1), "{name}");
     }
 }
 
 #[test]
 fn what_a_system_says_is_text_on_the_page() {
     let mut events = samples::expectation_failed();
-    let hostile = "<script>alert('x')</script>\"&";
+    let hostile = "<script>alert('x')</script>\"&\u{202e}\x1b[2J";
+    for event in &mut events {
+        if let EventKind::StepEnded(step) = &mut event.event {
+            step.place = hostile.to_owned();
+            step.kind = hostile.to_owned();
+            step.from = Some(hostile.into());
+            step.course.told = vec![hostile.to_owned()];
+            step.matchers = vec![Matched::new(hostile, false, hostile, hostile)];
+            step.witness = Some(Witness { source: hostile.into(), host: hostile.into(), agrees: true, request: None });
+        }
+    }
     events.push(Event { at_ms: 99_999, event: EventKind::Note { text: hostile.to_owned() } });
     let text = page::render(&Summary::from_events(&events), "parallax e2e").expect("renders");
-    assert!(!text.contains("<script") && text.contains("&lt;script&gt;"), "{text}");
+    assert!(text.matches("&lt;script&gt;").count() > 10, "{text}");
+    assert_eq!(text.matches("<script").count(), 1, "{text}");
+    assert!(!text.contains(['\u{202e}', '\x1b']), "{text}");
 }
 
-/// The body of a page. The head is the same in all pages.
+/// The part of a page that differs between pages.
 fn body(page: &str) -> &str {
-    page.split_once("<body>").expect("a body").1
+    let body = page.split_once("<main id=\"px-main\">").expect("a beginning").1;
+    body.split_once("</main>").expect("an end").0
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod images;
 mod interrupted;
 mod killed;
 mod machine;
+mod page;
 mod standing;
 mod taken_down;
 mod unanswered;

@@ -4,7 +4,7 @@
 use super::{Finding, numbered};
 
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
-    if !path.starts_with(".github/") {
+    if !path.starts_with(".github/") && path != "action.yml" {
         return Vec::new();
     }
     let mut findings = Vec::new();
@@ -38,6 +38,7 @@ mod tests {
             ("      - run: echo uses: nothing".to_owned(), 0),
         ] {
             assert_eq!(check(".github/workflows/a.yml", &line).len(), findings, "{line}");
+            assert_eq!(check("action.yml", &line).len(), findings, "{line}");
             assert_eq!(check("docs/a.yml", &line).len(), 0);
         }
     }

@@ -1,0 +1,256 @@
+//! What is wrong: each failure once, with the evidence of every vantage and with what happened around it.
+
+use parallax_vocab::event::{Failure, Outcome, Problem, StepEnded};
+use serde::Serialize;
+
+use super::steps::{Named, anchor, tone};
+use super::vantages::{IN_TABLE, Table, table};
+use crate::summary::{Summary, Variant};
+use crate::terminal::{rerun, short_cause};
+use crate::{evidence, seconds};
+
+/// How long before and after a failure other events count as around it.
+const BEFORE_MS: u64 = 10_000;
+const AFTER_MS: u64 = 5_000;
+/// The most events of other variants around a failure.
+const OTHERS_SHOWN: usize = 8;
+/// The steps of the same variant before and after a failure.
+const OWN_SHOWN: usize = 4;
+/// The most lines of logs and events, by step.
+const LINES_SHOWN: usize = 30;
+
+/// One failure, with all that is known about it.
+#[derive(Serialize)]
+pub(super) struct Red<'a> {
+    word: &'static str,
+    what: String,
+    /// The permalink of its variant; empty if it is not of a variant.
+    href: String,
+    summary: &'a str,
+    facts: Vec<(&'static str, String)>,
+    problems: Vec<ProblemView<'a>>,
+    evidence: &'a [String],
+}
+
+#[derive(Serialize)]
+struct ProblemView<'a> {
+    step: String,
+    from: String,
+    href: String,
+    place: &'a str,
+    /// The sentence in parts, each with whether it is code: it stood between backticks.
+    sentence: Vec<(bool, &'a str)>,
+    facts: Vec<(&'static str, String)>,
+    vantages: Option<Table>,
+    around: Vec<Around>,
+    logs: Vec<Log>,
+}
+
+/// Something that happened around a failure.
+#[derive(Serialize)]
+struct Around {
+    /// Seconds after the end of the failed step, with a sign.
+    at: String,
+    what: String,
+    says: String,
+    tone: &'static str,
+    href: String,
+    is_it: bool,
+}
+
+/// What a step read from logs, events and objects.
+#[derive(Serialize)]
+struct Log {
+    step: String,
+    at: String,
+    lines: Vec<String>,
+}
+
+/// Each failure once, as on the terminal.
+pub(super) fn failures<'a>(summary: &'a Summary, command: &str) -> Vec<Red<'a>> {
+    let mut shown: Vec<&Failure> = Vec::new();
+    let mut reds = Vec::new();
+    for it in &summary.setups {
+        let Some(failure) = &it.error else { continue };
+        let what = format!("{} ({}), after {}", it.id, it.title, seconds(it.took_ms));
+        reds.extend(failed(&mut shown, (what, String::new()), failure));
+    }
+    for variant in summary.variants() {
+        match &variant.outcome {
+            Some(Outcome::NotAsExpected { problems }) => {
+                reds.push(not_as_expected(summary, variant, problems, command));
+            }
+            Some(Outcome::Error { failure }) => {
+                reds.extend(failed(&mut shown, (variant.id.to_string(), variant.id.to_string()), failure));
+            }
+            _ => {}
+        }
+    }
+    if let Some(failure) = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref()) {
+        reds.extend(failed(&mut shown, ("the run".to_owned(), String::new()), failure));
+    }
+    reds
+}
+
+fn failed<'a>(shown: &mut Vec<&'a Failure>, name: (String, String), failure: &'a Failure) -> Option<Red<'a>> {
+    if shown.contains(&failure) {
+        return None;
+    }
+    shown.push(failure);
+    let (what, href) = name;
+    let mut facts = vec![("what", failure.what.clone())];
+    facts.extend(failure.fix.clone().map(|fix| ("fix", fix)));
+    Some(Red { word: "ERROR", what, href, summary: "", facts, problems: Vec::new(), evidence: &failure.evidence })
+}
+
+fn not_as_expected<'a>(summary: &'a Summary, variant: &'a Variant, problems: &'a [Problem], command: &str) -> Red<'a> {
+    let hosts = variant.started.iter().flat_map(|started| &started.hosts).filter(|(says, runs)| says != runs);
+    let hosts = hosts.map(|(says, runs)| ("host", format!("{says} was {runs} in this run")));
+    let facts = hosts.chain([("again", rerun(variant, command))]).collect();
+    Red {
+        word: "FAILED",
+        what: variant.id.to_string(),
+        href: variant.id.to_string(),
+        summary: variant.started.as_ref().map_or("", |started| started.summary.as_str()),
+        facts,
+        problems: problems.iter().map(|it| problem(summary, variant, it)).collect(),
+        evidence: &[],
+    }
+}
+
+fn problem<'a>(summary: &'a Summary, variant: &'a Variant, it: &'a Problem) -> ProblemView<'a> {
+    // The last one, as `Variant::step` finds it.
+    let named = Named::of(variant).filter(|named| named.step.step == it.step).last();
+    let vantages = named.and_then(|named| table(summary, variant, named.step));
+    let mut facts = vec![("expected", it.expected.clone()), ("seen", it.seen.clone())];
+    let lines = named.map(|named| evidence::lines(named.step)).unwrap_or_default();
+    // Logs have their own place below, and the table shows the layers.
+    let elsewhere =
+        |label: &str| matches!(label, "saw" | "moment") || (vantages.is_some() && IN_TABLE.contains(&label));
+    facts.extend(lines.into_iter().filter(|(label, _)| !elsewhere(label)));
+    ProblemView {
+        step: it.step.to_string(),
+        from: named.and_then(|named| named.step.from.as_ref()).map_or_else(String::new, ToString::to_string),
+        href: named.map_or_else(|| variant.id.to_string(), |named| anchor(variant, &named)),
+        place: &it.place,
+        sentence: it.sentence.split('`').enumerate().map(|(index, part)| (index % 2 == 1, part)).collect(),
+        facts,
+        vantages,
+        around: named.map(|named| around(summary, variant, &named)).unwrap_or_default(),
+        logs: named.map(|named| logs(variant, &named)).unwrap_or_default(),
+    }
+}
+
+/// A time relative to the end of the failed step.
+fn since(ms: u64, moment_ms: u64) -> String {
+    let sign = if ms < moment_ms { "\u{2212}" } else { "+" };
+    format!("{sign}{}", seconds(ms.abs_diff(moment_ms)))
+}
+
+/// The steps before and after a failure in its own variant, and what ended in its cluster at that time.
+fn around(summary: &Summary, variant: &Variant, failed: &Named<'_>) -> Vec<Around> {
+    let cluster = variant.started.as_ref().map(|it| it.cluster.as_str());
+    let moment_ms = failed.ended_ms;
+    let is_near = |ms: u64| ms + BEFORE_MS >= moment_ms && ms <= moment_ms + AFTER_MS;
+    let mut near: Vec<(u64, Around)> = Vec::new();
+    for it in Named::of(variant).filter(|it| it.index.abs_diff(failed.index) <= OWN_SHOWN) {
+        near.push((it.ended_ms, happened(variant, &it, moment_ms, it.index == failed.index)));
+    }
+    let mut others = Vec::new();
+    for other in summary.variants().filter(|it| it.id != variant.id) {
+        if other.started.as_ref().map(|it| it.cluster.as_str()) != cluster {
+            continue;
+        }
+        let close = Named::of(other).filter(|it| is_near(it.ended_ms));
+        others.extend(close.map(|it| (it.ended_ms, happened(other, &it, moment_ms, false))));
+    }
+    for setup in &summary.setups {
+        let ended_ms = setup.from_ms + setup.took_ms;
+        if is_near(ended_ms) {
+            let says = setup.detail.clone().unwrap_or_else(|| "never ended".to_owned());
+            let tone = if setup.error.is_some() { "bad" } else { "dim" };
+            let at = since(ended_ms, moment_ms);
+            others
+                .push((ended_ms, Around { at, what: setup.id.clone(), says, tone, href: String::new(), is_it: false }));
+        }
+    }
+    others.sort_by_key(|(ms, _)| ms.abs_diff(moment_ms));
+    others.truncate(OTHERS_SHOWN);
+    near.extend(others);
+    near.sort_by_key(|(ms, _)| *ms);
+    near.into_iter().map(|(_, it)| it).collect()
+}
+
+fn happened(variant: &Variant, it: &Named<'_>, moment_ms: u64, is_it: bool) -> Around {
+    let from = it.step.from.as_ref().map(|from| format!(" from {from}")).unwrap_or_default();
+    let cause = it.step.cause.as_ref().map(short_cause).unwrap_or_default();
+    Around {
+        at: since(it.ended_ms, moment_ms),
+        what: format!("{}: {}{from}", variant.id, it.step.step),
+        says: format!("{} {cause}", super::vantages::word(it.step.verdict)).trim_end().to_owned(),
+        tone: tone(variant, it.step),
+        href: anchor(variant, it),
+        is_it,
+    }
+}
+
+/// What the failed step and those around it read from logs, events and objects.
+fn logs(variant: &Variant, failed: &Named<'_>) -> Vec<Log> {
+    let near = Named::of(variant).filter(|it| it.index.abs_diff(failed.index) <= OWN_SHOWN);
+    let told = near.filter(|it| !it.step.course.told.is_empty() || !it.step.course.moments.is_empty());
+    let log = |it: Named<'_>| {
+        let mut lines = moments(it.step);
+        lines.extend(it.step.course.told.iter().cloned());
+        Log {
+            step: format!("{} ({})", it.step.step, it.step.kind),
+            at: since(it.ended_ms, failed.ended_ms),
+            // The last lines are the newest.
+            lines: lines.split_off(lines.len().saturating_sub(LINES_SHOWN)),
+        }
+    };
+    told.map(log).collect()
+}
+
+/// The moments that a step observed, with their distance from the last answer of the step, or from the last moment.
+fn moments(step: &StepEnded) -> Vec<String> {
+    let moments = &step.course.moments;
+    let answered = step.answer.as_ref().map(|it| it.evidence.started_unix_ms + it.evidence.took_us / 1000);
+    let last = answered.or(moments.iter().map(|it| it.unix_ms).max()).unwrap_or_default();
+    moments.iter().map(|it| format!("{}  {}", since(it.unix_ms, last), it.what)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn around_a_failure_are_the_steps_of_its_variant_with_their_distance_in_time() {
+        let summary = Summary::from_events(&samples::expectation_failed());
+        let variant = summary.variants().next().expect("a variant");
+        let failed = Named::of(variant).next().expect("a step");
+        let around: Vec<_> =
+            around(&summary, variant, &failed).into_iter().map(|it| (it.at, it.what, it.is_it)).collect();
+        let own =
+            |at: &str, step: &str, is_it| (at.to_owned(), format!("presign/presigned-url: {step} from app"), is_it);
+        assert!(
+            around.contains(&own("+0.0 s", "inside", true)) && around.contains(&own("+0.4 s", "outside", false)),
+            "{around:?}"
+        );
+    }
+
+    #[test]
+    fn a_failure_shows_what_its_step_and_its_neighbours_read() {
+        let mut events = samples::expectation_failed();
+        for event in &mut events {
+            if let parallax_vocab::EventKind::StepEnded(step) = &mut event.event {
+                step.course.told = (1..=40).map(|it| format!("line {it}")).collect();
+            }
+        }
+        let summary = Summary::from_events(&events);
+        let reds = failures(&summary, "parallax e2e");
+        let logs = &reds[0].problems[0].logs;
+        assert_eq!(logs.iter().map(|it| it.step.as_str()).collect::<Vec<_>>(), ["inside (http)", "outside (http)"]);
+        assert_eq!((logs[0].lines.len(), logs[0].lines[0].as_str()), (LINES_SHOWN, "line 11"));
+    }
+}
