@@ -123,15 +123,12 @@ impl Variant {
     fn take(&mut self, step: &StepEnded, at_ms: u64) {
         // The results of rounds stay in the order in which they ran, because a void round is followed by its repetition.
         let alone = step.course.round.is_none();
-        match self.steps.iter().position(|it| alone && it.step == step.step) {
-            Some(before) => {
-                self.steps[before] = step.clone();
-                self.ended_ms[before] = at_ms;
-            }
-            None => {
-                self.steps.push(step.clone());
-                self.ended_ms.push(at_ms);
-            }
+        if let Some(before) = self.steps.iter().position(|it| alone && it.step == step.step) {
+            self.steps[before] = step.clone();
+            self.ended_ms[before] = at_ms;
+        } else {
+            self.steps.push(step.clone());
+            self.ended_ms.push(at_ms);
         }
     }
 
