@@ -17,7 +17,7 @@ use parallax_language::scenario::model::{PodVantage, STS_AUDIENCE};
 use parallax_plan::EdgePlan;
 
 /// The folder of the projected token. It is the same folder that AWS's webhook uses, so SDKs find the token there.
-const TOKEN_FOLDER: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";
+pub(super) const TOKEN_FOLDER: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";
 /// The path of the token file in a vantage's pod.
 pub const TOKEN_FILE: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount/token";
 /// The lifetime of the projected token in seconds if the vantage sets none. AWS's webhook also uses one day.

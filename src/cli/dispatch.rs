@@ -84,6 +84,9 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args, sink, cancel)).await,
         Command::Report(args) => report::again(project().ok().as_deref(), &args),
         Command::Explain(args) => explain::explain(project().ok().as_deref(), &args).map(|text| say(&text)),
+        Command::Check(args) => {
+            session::watched(|_, cancel| async move { Box::pin(wiring::check(&args, cancel)).await }).await
+        }
         Command::Schema(args) => made(&project()?, &schema::files(), args.check, "schema"),
         Command::Docs(args) => made(&project()?, &pages::files(), args.check, "docs"),
         Command::Reaper(args) => {

@@ -42,13 +42,21 @@ pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, St
 /// A client for a kubeconfig. It ignores the proxy variables of the caller's environment, and each of its calls has a
 /// time limit ([`transport`]).
 pub async fn client(kubeconfig: Kubeconfig) -> Result<Client, String> {
-    let options = KubeConfigOptions::default();
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| error.to_string())?;
+    of_context(kubeconfig, &KubeConfigOptions::default()).await.map(|(client, _)| client)
+}
+
+/// Like [`client`], for a context of the kubeconfig, and with the namespace that the context names.
+pub(super) async fn of_context(
+    kubeconfig: Kubeconfig,
+    options: &KubeConfigOptions,
+) -> Result<(Client, String), String> {
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, options).await.map_err(|error| error.to_string())?;
     config.proxy_url = None;
     config.default_retry = false;
     config.connect_timeout = Some(CONNECTS_WITHIN);
+    let namespace = config.default_namespace.clone();
     let client = Client::try_from(config).map_err(|error| error.to_string())?;
-    Ok(transport::bounded(client, transport::CALL_WITHIN))
+    Ok((transport::bounded(client, transport::CALL_WITHIN), namespace))
 }
 
 /// The certificate authority of the apiserver (PEM), which is embedded in the kubeconfig that a node wrote.

@@ -11,6 +11,7 @@
 mod access;
 mod agents;
 mod error;
+mod foreign;
 mod kubeconfig;
 mod node;
 mod own;
@@ -25,6 +26,7 @@ mod until;
 pub use access::Access;
 pub use agents::NotSo;
 pub use error::ClusterError;
+pub use foreign::foreign;
 pub use kubeconfig::{authority, client, outside};
 pub use node::{AGENT_TAINT, Beside, Images, UP_WITHIN, start};
 pub use own::Own;

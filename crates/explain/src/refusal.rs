@@ -212,9 +212,14 @@ fn region(detail: &str, asked: &Asked) -> String {
     }
 }
 
+/// How far the store's clock is ahead of the client's, by the date of an HTTP answer.
+pub fn clock_apart(subject: &Subject<'_>) -> Option<Duration> {
+    Some(store_clock(subject)? - client_clock(subject)?)
+}
+
 /// Describes the difference between the clocks of the store and the client, if it is too large.
 pub(super) fn clocks(subject: &Subject<'_>) -> Option<String> {
-    let apart = store_clock(subject)? - client_clock(subject)?;
+    let apart = clock_apart(subject)?;
     let place = subject.from.unwrap_or("the client");
     let way = if apart.is_negative() { "behind" } else { "ahead of" };
     (apart.abs() > CLOCKS_EQUAL).then(|| format!("; the store's clock is {} {way} that of {place}", span(apart.abs())))

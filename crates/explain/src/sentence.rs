@@ -61,6 +61,13 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
             let trusts_nothing = subject.question.is_some_and(|it| it.view.trust.is_empty());
             format!("`{step}`{from}: {}", tls(*fault, &host, detail, (leaf, last), trusts_nothing))
         }
+        Cause::Status { status: status @ (401 | 403), s3: None, detail }
+            if subject.question.is_some_and(|it| matches!(it.probe, Probe::Jwt(_))) =>
+        {
+            format!(
+                "`{step}`{from}: the issuer answers {status} to an anonymous request ({detail}); a store reads the issuer's documents without signing in: let the apiserver take anonymous requests for them (401), and bind the ClusterRole system:service-account-issuer-discovery to system:anonymous (403), or publish the documents elsewhere"
+            )
+        }
         Cause::Status { status, s3, detail } => {
             let code = s3.as_deref().unwrap_or_default();
             format!("`{step}`{from}: {}", refusal::sentence(*status, code, detail, subject))

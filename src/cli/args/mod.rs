@@ -1,10 +1,14 @@
 //! The command line. The comments here are the help that people read.
 
+mod check;
+mod explain;
 mod images;
 mod standing;
 
 use std::path::PathBuf;
 
+pub use self::check::Check;
+pub use self::explain::Explain;
 pub use self::images::{Images, ImagesCommand};
 pub use self::standing::{Down, Exec, Hold, Rerun, Up, Which};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -170,6 +174,18 @@ pub enum Command {
         after_long_help = "Examples:\n  parallax explain                                    the last run\n  parallax explain record.jsonl outside               one step\n  parallax explain target/e2e/r5f09a2c1 presign/presigned-url+expired\n  parallax explain 'https://minio.example.com/photos/a.txt?X-Amz-Algorithm=...'\n  parallax explain URL --saw '10.0.0.1 - - [...] \"GET /s3/photos/a.txt?X-Amz-... HTTP/1.1\" 403 421'\n  mc admin trace -v store | parallax explain URL --saw - --secret-env MINIO_ROOT_PASSWORD"
     )]
     Explain(Explain),
+    /// Look at a store and a cluster of your own, from this machine and from a pod. Needs no scenario and no engine.
+    ///
+    /// Asks the same on both sides and shows two columns: DNS, TLS, the store, clocks, keys, presigned URLs that each side
+    /// opens of the other, virtual-host style, CORS, and web identity. Says what it makes before it makes it, and removes
+    /// it. Keys are never printed. `docs/your-own-stack.md` explains each row.
+    ///
+    /// Exits 0 if nothing is red, 1 if something is or nothing could be asked inside, 2 if the command line is wrong, 3 if
+    /// something could not be removed.
+    #[command(
+        after_long_help = "Examples:\n  parallax check minio.example.com --outside-only\n  parallax check minio.example.com -n foo --image registry.example.com/parallax-agent:1\n  parallax check https://minio.example.com -n foo --image agent:1 --bucket photos --credentials-from secret/minio\n  parallax check minio.example.com -n foo --image agent:1 --bucket photos --service-account app --ca ca.pem"
+    )]
+    Check(Check),
     /// Write the JSON schemas of scenario and fixture files, for editors.
     #[command(
         after_long_help = "Examples:\n  parallax schema            write them\n  parallax schema --check    only say whether they are up to date"
@@ -406,37 +422,6 @@ pub struct Report {
     /// Where to write the JUnit report [default: junit.xml beside the record].
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-}
-
-/// Arguments of `explain`.
-#[derive(Clone, Debug, Args)]
-pub struct Explain {
-    /// The record, or the run's folder [default: target/e2e/latest in the project]; or a presigned URL, in quotes.
-    #[arg(value_name = "RECORD|URL")]
-    pub what: Option<String>,
-    /// Only this scenario, variant or step.
-    #[arg(value_name = "VARIANT|STEP")]
-    pub only: Option<String>,
-    /// Explain the steps that failed as declared, too.
-    #[arg(long)]
-    pub all: bool,
-    /// What somebody's log shows of the request, to be compared with the URL; `@FILE` reads a file, `-` standard input.
-    ///
-    /// It may be `METHOD URL`, the head of a request (as `curl -v` prints it) or its headers, a line of the log of nginx,
-    /// Apache, Traefik, Envoy, Istio or `HAProxy`, a line in JSON, or the request's lines of `mc admin trace -v`. What the
-    /// text does not show counts as unchanged. Given several times, in the order of the request's way, it also tells
-    /// between which two logs something changed.
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub saw: Vec<String>,
-    /// The environment variable with the secret key that signed. With it the comparison becomes a proof.
-    #[arg(long, value_name = "VAR", requires = "saw")]
-    pub secret_env: Option<String>,
-    /// The method that the URL was signed for, if the URL does not say it.
-    #[arg(long, value_name = "METHOD", requires = "saw")]
-    pub method: Option<String>,
-    /// Print what is found about a URL as JSON.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Arguments of `schema` and `docs`.

@@ -1,6 +1,7 @@
 //! The calls from commands into the modules that do the work.
 
 mod at_once;
+mod check;
 mod consent;
 mod machine;
 mod past;
@@ -10,6 +11,7 @@ mod standing;
 mod unchanged;
 
 pub use at_once::{at_once, at_once_when_idle};
+pub use check::check;
 pub use consent::{check_host_programs, recipes};
 pub use machine::{
     before_anything, doctor, down, e2e, fresh_run_id, gc, images_build, images_fetch, images_list, images_prune,

@@ -5,6 +5,7 @@
 
 mod bench;
 mod canary;
+mod check;
 mod crowd;
 mod died;
 mod images;

@@ -1,0 +1,364 @@
+//! What each answer means: one cell for each side, with the sentence and the page of what is wrong.
+
+use parallax_explain::signature::{Case, Guesses, SignedRequest, investigate};
+use parallax_explain::{Subject, clock_apart, sentence};
+use parallax_judge::{Expected, Seen, judge};
+use parallax_vocab::answer::{Evidence, HttpReply, Signature};
+use parallax_vocab::question::{HttpQuestion, Probe};
+use parallax_vocab::signature::SeenBy;
+use parallax_vocab::{Answer, Cause, Question, Reply, Secret};
+use serde::Serialize;
+use time::Duration;
+
+use super::pages;
+
+/// A difference of clocks from which a store refuses signatures.
+const CLOCKS_LIMIT: Duration = Duration::minutes(15);
+/// A difference of clocks that is worth a note.
+const CLOCKS_NOTED: Duration = Duration::seconds(5);
+/// The number of characters of a serial number that are shown.
+const SERIAL_SHOWN: usize = 8;
+/// What is said about a signature that the store accepted, although it did not do what was asked.
+const RIGHT: &str = "the signature is right";
+
+/// How something looks from one side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// As it must be.
+    Good,
+    /// It works, and is worth knowing.
+    Note,
+    /// It does not work.
+    Bad,
+    /// It was not asked, for the reason in the text.
+    NotAsked,
+}
+
+/// What one side saw.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cell {
+    /// How it looks.
+    pub state: State,
+    /// What was seen, in a few words.
+    pub text: String,
+    /// What is wrong and what to do, in one sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The section of docs/troubleshooting.md about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub section: Option<&'static str>,
+}
+
+/// One thing that was asked on both sides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// What was asked.
+    pub name: &'static str,
+    /// As seen from the pod.
+    pub inside: Cell,
+    /// As seen from this process.
+    pub outside: Cell,
+    /// Whether the two sides see something different.
+    pub differs: bool,
+}
+
+/// A question that was asked, and what came of it. The error is the harness's own.
+pub(super) struct Asked {
+    pub(super) question: Question,
+    pub(super) answer: Result<Answer, String>,
+}
+
+/// What a row is about, and on which side it was asked.
+#[derive(Clone, Copy)]
+pub(super) struct At {
+    pub(super) row: &'static str,
+    pub(super) inside: bool,
+}
+
+impl Cell {
+    pub(super) fn new(state: State, text: impl Into<String>) -> Self {
+        Self { state, text: text.into(), why: None, section: None }
+    }
+
+    pub(super) fn not_asked(why: impl Into<String>) -> Self {
+        Self::new(State::NotAsked, why)
+    }
+
+    /// Whether what comes after can be asked.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self.state, State::Good | State::Note)
+    }
+}
+
+impl Row {
+    /// The row of two cells.
+    pub(super) fn of(name: &'static str, inside: Cell, outside: Cell) -> Self {
+        let asked = inside.state != State::NotAsked && outside.state != State::NotAsked;
+        let differs = asked && (inside.text != outside.text || inside.state != outside.state);
+        Self { name, inside, outside, differs }
+    }
+
+    /// Whether one of the sides does not work.
+    pub fn is_bad(&self) -> bool {
+        self.inside.state == State::Bad || self.outside.state == State::Bad
+    }
+}
+
+/// Makes a cell of what was asked: what is wrong by the judge, or what `good` sees in the reply. `good` may find a cause,
+/// too.
+fn cell(
+    at: At,
+    asked: &Asked,
+    expected: &Expected,
+    good: impl FnOnce(&Reply, &Evidence) -> Result<Cell, Cause>,
+) -> Cell {
+    let answer = match &asked.answer {
+        Ok(answer) => answer,
+        Err(why) => return Cell::not_asked(why.clone()),
+    };
+    let seen = match &answer.outcome {
+        Ok(reply) => good(reply, &answer.evidence),
+        Err(cause) => Err(cause.clone()),
+    };
+    let cause = match seen {
+        Ok(cell) => match judge(expected, answer, &Seen::default()).cause {
+            None => return cell,
+            Some(cause) => cause,
+        },
+        Err(cause) => cause,
+    };
+    bad(at, asked, answer, &cause, None)
+}
+
+/// The cell of something that does not work.
+fn bad(at: At, asked: &Asked, answer: &Answer, cause: &Cause, signer: Option<&Secret>) -> Cell {
+    let finding = signer.and_then(|secret| signature(&asked.question, answer, secret));
+    let why = sentence(
+        &Subject {
+            step: at.row,
+            from: Some(side(at.inside)),
+            inside: at.inside,
+            question: Some(&asked.question),
+            answer: Some(answer),
+            signature: finding.as_ref(),
+        },
+        cause,
+    );
+    // A server's answer may have lines.
+    let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = cause.to_string();
+    let text = text.split_once(" (").map_or(text.as_str(), |(short, _)| short).to_owned();
+    let section = pages::section(at.row, at.inside, cause);
+    Cell { state: State::Bad, text, why: Some(why), section }
+}
+
+pub(super) fn side(inside: bool) -> &'static str {
+    if inside { "inside" } else { "outside" }
+}
+
+/// Why a store refused the signature of a URL that is opened as it was signed.
+fn signature(
+    question: &Question,
+    answer: &Answer,
+    secret: &Secret,
+) -> Option<parallax_vocab::signature::SignatureFinding> {
+    let error = answer.reply()?.facts().s3_error?;
+    let Probe::Http(http) = &question.probe else { return None };
+    if error.code != "SignatureDoesNotMatch" {
+        return None;
+    }
+    let sent = SignedRequest::sent(&http.method, &http.url, None, &http.headers)?;
+    Some(investigate(&Case {
+        seen: &sent,
+        seen_by: SeenBy::Sender,
+        sent: Some(&sent),
+        signed: Some(&sent),
+        guesses: Guesses::default(),
+        store_secret: None,
+        signer_secret: Some(secret),
+    }))
+}
+
+pub(super) fn name(at: At, asked: &Asked) -> Cell {
+    cell(at, asked, &Expected::Answer, |reply, _| {
+        let Reply::Dns(dns) = reply else { return Ok(Cell::new(State::Good, "")) };
+        let addresses: Vec<String> = dns.addresses.iter().map(ToString::to_string).collect();
+        let addresses = addresses.join(", ");
+        match &dns.searched {
+            Some(searched) => Err(Cause::Mismatch {
+                matcher: "what applications get by the search list and ndots".to_owned(),
+                expected: format!("{addresses} (the name with a dot at its end)"),
+                seen: searched.clone(),
+            }),
+            None => Ok(Cell::new(State::Good, addresses)),
+        }
+    })
+}
+
+pub(super) fn tls(at: At, asked: &Asked) -> Cell {
+    cell(at, asked, &Expected::Answer, |_, evidence| {
+        let text = evidence.chain.first().map_or_else(String::new, |leaf| {
+            let serial: String = leaf.serial.chars().take(SERIAL_SHOWN).collect();
+            let day = leaf.not_after.split('T').next().unwrap_or_default();
+            format!("for {}, until {day}, serial {serial}", leaf.names.join(", "))
+        });
+        Ok(Cell::new(State::Good, text))
+    })
+}
+
+/// A request without a signature: whether a store answers.
+pub(super) fn store(at: At, asked: &Asked) -> Cell {
+    cell(at, asked, &Expected::Answer, |reply, _| {
+        let Reply::Http(http) = reply else { return Ok(Cell::new(State::Good, "")) };
+        let code = http.s3_error.as_ref().map(|it| it.code.as_str());
+        match (http.status, code) {
+            (403, Some("AccessDenied")) => Ok(Cell::new(State::Good, "answers, and refuses strangers")),
+            (200..300, _) if http.headers.contains_key("x-amz-request-id") => {
+                Ok(Cell::new(State::Note, "answers, and anybody may list"))
+            }
+            _ => Err(status_of(http)),
+        }
+    })
+}
+
+fn status_of(http: &HttpReply) -> Cause {
+    let detail = http.s3_error.as_ref().map_or_else(|| first_words(&http.body), |it| it.message.clone());
+    Cause::Status { status: http.status, s3: http.s3_error.as_ref().map(|it| it.code.clone()), detail }
+}
+
+fn first_words(body: &str) -> String {
+    let text: String = body.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(120).collect();
+    if text.is_empty() { "no body; this is not a store's answer".to_owned() } else { text }
+}
+
+/// The store's clock beside that of the side.
+pub(super) fn clock(at: At, asked: &Asked) -> Cell {
+    let answer = asked.answer.as_ref().ok();
+    let subject = Subject {
+        step: at.row,
+        from: Some(side(at.inside)),
+        inside: at.inside,
+        question: Some(&asked.question),
+        answer,
+        signature: None,
+    };
+    let Some(apart) = clock_apart(&subject) else { return Cell::not_asked("no answer has a date") };
+    let seconds = apart.whole_seconds();
+    let text = format!("the store's is {} s {}", seconds.abs(), if seconds < 0 { "behind" } else { "ahead" });
+    if apart.abs() >= CLOCKS_LIMIT {
+        let why = format!(
+            "`clock` from {}: {text}, and stores refuse signatures that are more than 15 min apart: set both clocks by NTP",
+            side(at.inside)
+        );
+        return Cell { state: State::Bad, text, why: Some(why), section: None };
+    }
+    if apart.abs() > CLOCKS_NOTED { Cell::new(State::Note, text) } else { Cell::new(State::Good, "as the store's") }
+}
+
+/// An operation that the keys sign.
+pub(super) fn keys(at: At, asked: &Asked) -> Cell {
+    let denied = |reply: &Reply| reply.facts().s3_error.is_some_and(|it| it.code == "AccessDenied");
+    if asked.answer.as_ref().is_ok_and(|it| it.reply().is_some_and(denied)) {
+        return Cell::new(State::Note, format!("{RIGHT}; the keys may not list"));
+    }
+    cell(at, asked, &Expected::Success, |reply, _| {
+        let found = if let Reply::S3(s3) = reply { s3.keys.len() } else { 0 };
+        Ok(Cell::new(State::Good, if found == 0 { RIGHT.to_owned() } else { format!("{RIGHT}, {found} keys") }))
+    })
+}
+
+/// A URL that the other side signed.
+pub(super) fn opened(at: At, asked: &Asked, signer: &Secret) -> Cell {
+    let Ok(answer) = &asked.answer else { return cell(at, asked, &Expected::Success, |_, _| Ok(Cell::not_asked(""))) };
+    let http = if let Some(Reply::Http(http)) = answer.reply() { Some(http) } else { None };
+    let code = http.and_then(|it| it.s3_error.as_ref()).map(|it| (it.code.as_str(), it.message.as_str()));
+    match (http.map(|it| it.status), code) {
+        (Some(200..300), None) => Cell::new(State::Good, "opens"),
+        // Without a body there is no code: the answer to HEAD.
+        (Some(404), None) if matches!(&asked.question.probe, Probe::Http(HttpQuestion { method, .. }) if method == "HEAD") => {
+            Cell::new(State::Good, RIGHT)
+        }
+        (_, Some(("NoSuchKey", _))) => Cell::new(State::Good, RIGHT),
+        (_, Some(("AccessDenied", message)))
+            if !["xpired", "valid yet", "not signed"].iter().any(|it| message.contains(it)) =>
+        {
+            Cell::new(State::Note, format!("{RIGHT}; its owner may not do this"))
+        }
+        (_, Some((code, _))) if code.ends_with("InvalidObjectName") => {
+            Cell::new(State::Note, "the store does not take such a key")
+        }
+        _ => {
+            let cause = match (&answer.outcome, http) {
+                (Err(cause), _) => cause.clone(),
+                (_, Some(http)) => status_of(http),
+                _ => Cause::Client { detail: "no HTTP answer".to_owned() },
+            };
+            bad(at, asked, answer, &cause, Some(signer))
+        }
+    }
+}
+
+/// The name of the bucket in the host. Nothing is wrong without it: clients can use path style.
+pub(super) fn virtual_host(at: At, asked: &Asked) -> Cell {
+    let cell = name(at, asked);
+    if cell.state == State::Bad {
+        return Cell { why: None, ..Cell::new(State::Note, format!("{}: path style only", cell.text)) };
+    }
+    cell
+}
+
+/// What a browser is told before it sends a PUT from another origin.
+pub(super) fn cors(at: At, asked: &Asked) -> Cell {
+    cell(at, asked, &Expected::Answer, |reply, _| {
+        let Reply::Http(http) = reply else { return Ok(Cell::new(State::Good, "")) };
+        match http.headers.get("access-control-allow-origin") {
+            None => Ok(Cell::new(State::Note, "no: browsers refuse the answers to pages of other origins")),
+            Some(allowed) if allowed.contains(',') => Err(Cause::Mismatch {
+                matcher: "access-control-allow-origin".to_owned(),
+                expected: "one value, because browsers refuse two; let only one of ingress and store add it".to_owned(),
+                seen: allowed.clone(),
+            }),
+            Some(allowed) => Ok(Cell::new(State::Good, format!("allows {allowed}"))),
+        }
+    })
+}
+
+/// The pod's token, and the keys of its issuer.
+pub(super) fn token(at: At, asked: &Asked, audience: &str) -> Cell {
+    cell(at, asked, &Expected::Answer, |reply, _| {
+        let Reply::Jwt(jwt) = reply else { return Ok(Cell::new(State::Good, "")) };
+        let mismatch = |matcher: &str, expected: &str, seen: String| {
+            Err(Cause::Mismatch { matcher: matcher.to_owned(), expected: expected.to_owned(), seen })
+        };
+        if jwt.signature != Signature::Valid {
+            return mismatch(
+                "the token's signature by the issuer's published keys",
+                "valid",
+                jwt.signature.as_str().to_owned(),
+            );
+        }
+        let has = match &jwt.claims["aud"] {
+            serde_json::Value::Array(all) => all.iter().any(|it| it == audience),
+            one => one == audience,
+        };
+        if !has {
+            return mismatch("the token's audience", audience, jwt.claims["aud"].to_string());
+        }
+        let issuer = jwt.claims["iss"].as_str().unwrap_or_default();
+        Ok(Cell::new(State::Good, format!("of {issuer}, for {audience}; its keys are published")))
+    })
+}
+
+/// The credentials that the token is exchanged for.
+pub(super) fn sign_in(at: At, asked: &Asked) -> Cell {
+    cell(at, asked, &Expected::Success, |reply, _| {
+        let until =
+            if let Reply::Sts(sts) = reply { sts.credentials.as_ref().map(|it| it.expires.clone()) } else { None };
+        Ok(Cell::new(State::Good, format!("credentials until {}", until.unwrap_or_default())))
+    })
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

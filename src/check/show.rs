@@ -1,0 +1,96 @@
+//! Shows what was found: two columns for people, JSON for programs.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use super::ask::Checked;
+use super::rows::{Cell, Row, State};
+
+/// The widest column. A longer text is cut; the sentence below has it whole.
+const WIDEST: usize = 52;
+const INDENT: usize = 2;
+/// The page that explains causes.
+const PAGE: &str = "docs/troubleshooting.md";
+
+/// The two columns, with a sentence below each red row. The first red row comes first among the sentences, because what
+/// follows may follow from it.
+pub fn text(checked: &Checked) -> String {
+    let names = checked.rows.iter().map(|it| it.name.len()).max().unwrap_or_default();
+    let inside =
+        checked.rows.iter().map(|it| shown(&it.inside).chars().count()).max().unwrap_or_default().max("inside".len());
+    let mut text = String::new();
+    if !checked.rows.is_empty() {
+        let _ = writeln!(text, "{:9}{:names$}  {:inside$}  outside", "", "", "inside");
+    }
+    for row in &checked.rows {
+        let mark = mark(row);
+        let differs = if row.differs { "   (differs)" } else { "" };
+        let line =
+            format!("{mark:<9}{:names$}  {:inside$}  {}{differs}", row.name, shown(&row.inside), shown(&row.outside));
+        let _ = writeln!(text, "{}", line.trim_end());
+        for why in reasons(row) {
+            let _ = writeln!(text, "{:INDENT$}{why}", "");
+        }
+    }
+    if let Some(why) = &checked.no_inside {
+        let _ = writeln!(text, "inside     not asked: {why}");
+    }
+    for remains in &checked.remains {
+        let _ = writeln!(text, "remains    {remains}");
+    }
+    concealed(text, checked)
+}
+
+fn mark(row: &Row) -> &'static str {
+    let has = |state| row.inside.state == state || row.outside.state == state;
+    if row.is_bad() {
+        "FAILED"
+    } else if has(State::Note) {
+        "note"
+    } else if has(State::Good) {
+        "ok"
+    } else {
+        "-"
+    }
+}
+
+/// The sentences of a row's red cells, each with its page. Two equal ones are shown once.
+fn reasons(row: &Row) -> Vec<String> {
+    let mut all = Vec::new();
+    for cell in [&row.inside, &row.outside] {
+        all.extend(cell.why.clone());
+        all.extend(cell.section.map(|it| format!("{PAGE}#{it}")));
+    }
+    let mut distinct: Vec<String> = Vec::new();
+    for line in all {
+        if !distinct.contains(&line) {
+            distinct.push(line);
+        }
+    }
+    distinct
+}
+
+fn shown(cell: &Cell) -> String {
+    let text = if cell.state == State::NotAsked { format!("- ({})", cell.text) } else { cell.text.clone() };
+    if text.chars().count() <= WIDEST {
+        return text;
+    }
+    text.chars().take(WIDEST - 1).chain("…".chars()).collect()
+}
+
+/// What was found, for programs.
+pub fn json(checked: &Checked) -> String {
+    let all = json!({
+        "rows": checked.rows, "no_inside": checked.no_inside, "remains": checked.remains, "interrupted": checked.cancelled,
+    });
+    concealed(format!("{all:#}\n"), checked)
+}
+
+/// No secret is put into a text deliberately; a server may repeat one in its answer.
+fn concealed(mut text: String, checked: &Checked) -> String {
+    for secret in checked.secrets.iter().filter(|it| !it.expose().is_empty()) {
+        text = text.replace(secret.expose(), "[redacted]");
+    }
+    text
+}

@@ -1,0 +1,117 @@
+//! What is to be checked.
+
+use std::net::SocketAddr;
+
+use parallax_vocab::Secret;
+use parallax_vocab::question::{S3Access, View};
+
+/// What is to be checked.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// `https://host[:port]`, without a path.
+    pub endpoint: String,
+    /// Its host.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Region to sign for.
+    pub region: String,
+    /// Keys for the store, if there are any.
+    pub access: Option<S3Access>,
+    /// A bucket, if one is named.
+    pub bucket: Option<String>,
+    /// Certificates to trust, PEM.
+    pub trust: Vec<String>,
+    /// Name servers to ask outside; this machine's if there are none.
+    pub name_servers: Vec<SocketAddr>,
+    /// The web identity to check.
+    pub identity: Option<Identity>,
+    /// Makes the names of this check's pod and objects distinct.
+    pub id: String,
+}
+
+/// A web identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The `ServiceAccount`.
+    pub account: String,
+    /// The audience of its token.
+    pub audience: String,
+    /// The role to assume, if sign-in is checked. It is empty for a provider that maps claims to policies.
+    pub role: Option<String>,
+    /// The certificate authority of the apiserver, which signs the issuer's certificate in most clusters (PEM).
+    pub authority: Option<String>,
+}
+
+impl Wanted {
+    /// Whether the endpoint speaks TLS.
+    pub fn tls(&self) -> bool {
+        self.endpoint.starts_with("https://")
+    }
+
+    /// The prefix of the keys of this check's objects.
+    pub fn prefix(&self) -> String {
+        format!("parallax-check/{}/", self.id)
+    }
+
+    /// How a side sees the network.
+    pub(super) fn view(&self, inside: bool) -> View {
+        let name_servers = if inside { Vec::new() } else { self.name_servers.clone() };
+        View { trust: self.trust.clone(), name_servers, ..View::default() }
+    }
+
+    /// The texts that must not be printed.
+    pub(super) fn secrets(&self) -> Vec<Secret> {
+        let access = self.access.iter();
+        access.flat_map(|it| [Some(it.secret_key.clone()), it.session_token.clone()]).flatten().collect()
+    }
+}
+
+/// The endpoint, host and port of what the user gave: a URL, or a host with or without a port.
+pub fn endpoint(given: &str) -> Result<(String, String, u16), String> {
+    let text = if given.contains("://") { given.to_owned() } else { format!("https://{given}") };
+    let uri: http::Uri = text.parse().map_err(|error| format!("`{given}` is not an endpoint: {error}"))?;
+    let scheme = uri.scheme_str().unwrap_or_default();
+    let default = match scheme {
+        "https" => 443,
+        "http" => 80,
+        other => return Err(format!("`{given}` is not an endpoint: the scheme is `{other}`, and not https or http")),
+    };
+    let host = uri.host().filter(|it| !it.is_empty()).ok_or_else(|| format!("`{given}` has no host"))?;
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err(format!(
+            "`{given}` has a path: an S3 store cannot live under one, because the path is signed (docs/troubleshooting.md#a-path-prefix)"
+        ));
+    }
+    let port = uri.port_u16().unwrap_or(default);
+    let shown = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+    Ok((format!("{scheme}://{host}{shown}"), host.trim_matches(['[', ']']).to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_host_with_a_scheme() {
+        for (given, expected) in [
+            ("minio.example.com", ("https://minio.example.com", "minio.example.com", 443)),
+            ("https://minio.example.com/", ("https://minio.example.com", "minio.example.com", 443)),
+            ("http://10.0.0.7:9000", ("http://10.0.0.7:9000", "10.0.0.7", 9000)),
+            ("https://[fd00::1]:9000", ("https://[fd00::1]:9000", "fd00::1", 9000)),
+        ] {
+            let (endpoint, host, port) = endpoint(given).expect(given);
+            assert_eq!((endpoint.as_str(), host.as_str(), port), expected, "{given}");
+        }
+        for (given, says) in [
+            ("https://example.com/s3", "path"),
+            ("ftp://example.com", "`ftp`"),
+            ("https://", "endpoint"),
+            ("", "endpoint"),
+            ("a b", "endpoint"),
+        ] {
+            let error = endpoint(given).expect_err(given);
+            assert!(error.contains(says), "{given}: {error}");
+        }
+    }
+}

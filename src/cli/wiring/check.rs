@@ -1,0 +1,140 @@
+//! `parallax check`: gathers what the user named, and prints what was found.
+
+use std::path::{Path, PathBuf};
+
+use parallax_vocab::event::Exit;
+use parallax_vocab::inert;
+use parallax_vocab::question::S3Access;
+use parallax_vocab::{RunId, Secret};
+use tokio_util::sync::CancellationToken;
+
+use super::fresh_run_id;
+use crate::apply::Guest;
+use crate::check::{self, Identity, Wanted};
+use crate::cli::args::Check;
+use crate::cli::{CliError, printer};
+use crate::cluster::{self, Access};
+
+/// The largest file of certificates that is read, in bytes.
+const LARGEST_CA: u64 = 1 << 20;
+
+/// Checks a store from both sides.
+pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliError> {
+    let (endpoint, host, port) = check::endpoint(&args.endpoint).map_err(CliError::Usage)?;
+    let id = fresh_run_id();
+    let there = if args.outside_only { Err("--outside-only".to_owned()) } else { place(args, &id).await };
+    let region = args.region.clone().or_else(|| variable("AWS_REGION")).unwrap_or_else(|| "us-east-1".to_owned());
+    let keys = match (&args.credentials_from, &there) {
+        (Some(named), Ok((access, guest))) => Some(of_secret(access, &guest.namespace, named).await?),
+        (Some(_), Err(why)) => return Err(CliError::Usage(format!("--credentials-from needs the cluster: {why}"))),
+        (None, _) => of_environment(),
+    };
+    let access = keys.map(|keys| S3Access {
+        endpoint: endpoint.clone(),
+        region: region.clone(),
+        access_key: keys.0,
+        secret_key: keys.1,
+        session_token: keys.2,
+    });
+    let identity = args.service_account.clone().map(|account| Identity {
+        account,
+        audience: args.audience.clone(),
+        role: args.role.clone(),
+        authority: there.as_ref().ok().map(|it| it.0.authority.clone()).filter(|it| !it.is_empty()),
+    });
+    let wanted = Wanted {
+        endpoint,
+        host,
+        port,
+        region,
+        access,
+        bucket: args.bucket.clone(),
+        trust: trusted(args)?,
+        name_servers: args.name_server.clone(),
+        identity,
+        id: id.as_str().to_owned(),
+    };
+    for line in announced(&wanted, &there) {
+        printer::word(&inert(&line));
+    }
+    let guest = there.as_ref().map(|(access, guest)| (access, guest)).map_err(Clone::clone);
+    let checked = Box::pin(check::check(&wanted, guest, &cancel)).await;
+    printer::data(&if args.json { check::json(&checked) } else { inert(&check::text(&checked)).into_owned() });
+    if checked.cancelled {
+        return Ok(Exit::Interrupted);
+    }
+    if !checked.remains.is_empty() {
+        return Err(CliError::Harness(checked.remains.join("; ")));
+    }
+    let good = checked.rows.iter().all(|it| !it.is_bad()) && (checked.no_inside.is_none() || args.outside_only);
+    Ok(if good { Exit::AsExpected } else { Exit::NotAsExpected })
+}
+
+/// The cluster, and the pod that is made in it. The error says why there is none.
+async fn place(args: &Check, id: &RunId) -> Result<(Access, Guest), String> {
+    let (access, namespace) = cluster::foreign(args.kubeconfig.as_deref(), args.context.as_deref())
+        .await
+        .map_err(|error| error.to_string())?;
+    let guest = Guest {
+        namespace: args.namespace.clone().unwrap_or(namespace),
+        name: format!("parallax-check-{}", id.as_str()),
+        image: args.image.clone().unwrap_or_default(),
+        identity: args.service_account.clone().map(|account| (account, args.audience.clone())),
+    };
+    Ok((access, guest))
+}
+
+/// What is made, told before it is made.
+fn announced(wanted: &Wanted, there: &Result<(Access, Guest), String>) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Ok((access, guest)) = there {
+        let Guest { namespace, name, image, .. } = guest;
+        lines.push(format!("makes      pod {name} in namespace {namespace} of {}, of image {image}", access.name));
+    }
+    if let (Some(bucket), Some(_)) = (&wanted.bucket, &wanted.access) {
+        lines.push(format!("writes     two objects below {bucket}/{}, if the keys may", wanted.prefix()));
+    }
+    if !lines.is_empty() {
+        lines.push("           and removes them at the end".to_owned());
+    }
+    lines
+}
+
+/// Access key, secret key and session token.
+type Keys = (String, Secret, Option<Secret>);
+
+fn of_environment() -> Option<Keys> {
+    let secret = |name: &str| variable(name).map(Secret::new);
+    Some((variable("AWS_ACCESS_KEY_ID")?, secret("AWS_SECRET_ACCESS_KEY")?, secret("AWS_SESSION_TOKEN")))
+}
+
+async fn of_secret(access: &Access, namespace: &str, named: &str) -> Result<Keys, CliError> {
+    let name = named.strip_prefix("secret/").unwrap_or(named);
+    check::keys_of(access, namespace, name).await.map_err(CliError::Usage)
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|it| !it.is_empty())
+}
+
+/// The certificates to trust: those that the user names, else this machine's.
+fn trusted(args: &Check) -> Result<Vec<String>, CliError> {
+    if args.ca.is_empty() {
+        let named = variable("SSL_CERT_FILE");
+        return Ok(check::system(named.as_deref().map(Path::new)).into_iter().collect());
+    }
+    let read = |path: &PathBuf| {
+        let unreadable =
+            |why: &dyn std::fmt::Display| CliError::Usage(format!("{} cannot be read: {why}", path.display()));
+        let size = std::fs::metadata(path).map_err(|error| unreadable(&error))?.len();
+        if size > LARGEST_CA {
+            return Err(unreadable(&"it is larger than a certificate"));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
+        if !text.contains("-----BEGIN CERTIFICATE-----") {
+            return Err(unreadable(&"it holds no certificate (PEM)"));
+        }
+        Ok(text)
+    };
+    args.ca.iter().map(read).collect()
+}

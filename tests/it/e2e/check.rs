@@ -1,0 +1,171 @@
+//! `check` on a variant that stands, as on somebody's own cluster: right, and with each of several faults, which the first
+//! red line must name. Nothing may be left.
+
+use std::process::Command;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
+
+use super::bench::{Project, no_engine, reserve};
+use super::standing::cluster;
+use crate::engine::bench::docker;
+
+const SCENARIO: &str = r#"name: stands
+summary: A store that is used from both sides
+fixtures:
+  ca: { use: certificate-authority }
+  store: { use: minio, host: minio.example.com, tls: { issuer: ca }, buckets: [photos] }
+  names: { use: dns-rewrite, from: "{{ store.host }}", to: "{{ store.service }}" }
+vantages:
+  app: { pod: { trust: [ca] } }
+  host: { outside: { trust: [ca] } }
+flow:
+  - { id: put, from: app, s3: { put: photos/a.txt, body: hello } }
+  - { id: got, needs: [put], from: host, s3: { get: photos/a.txt }, expect: { body: hello } }
+breaks:
+  no-rewrite:
+    change: { fixtures: { names: remove } }
+    fails: { put: { dns: no-such-name } }
+    blocks: [got]
+  other-name:
+    change: { fixtures: { store: { tls: { names: [other.example.com] } } } }
+    fails: { put: { tls: name-mismatch } }
+    blocks: [got]
+"#;
+
+/// Takes down what stands, also if the test fails.
+struct Down<'a>(&'a Project);
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.parallax(&["down"]).output();
+    }
+}
+
+/// How a variant that stands is reached.
+struct Standing<'a> {
+    project: &'a Project,
+    run: String,
+    namespace: String,
+    kubeconfig: String,
+    /// The file that sets the store's variables.
+    variables: String,
+    name_server: String,
+    image: String,
+    _down: Down<'a>,
+}
+
+impl<'a> Standing<'a> {
+    fn up(project: &'a Project, variant: &str) -> Self {
+        let down = Down(project);
+        let ended = project.parallax(&["up", variant]).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+        assert_eq!(ended.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&ended.stderr));
+        let between = |from: &str, to: &str| {
+            let rest = said.split_once(from).unwrap_or_else(|| panic!("no {from:?} in {said}")).1;
+            rest.split(to).next().unwrap().trim().to_owned()
+        };
+        let run = between("  run ", "\n");
+        let label = format!("label=io.parallax.run={run}");
+        let world = ["ps", "--filter", &label, "--filter", "label=io.parallax.what=c1-world", "--format"];
+        let world = docker(&[&world[..], &["{{.Names}}"]].concat()).trim().to_owned();
+        let name_server = docker(&["port", &world, "53/udp"]).lines().next().unwrap().trim().to_owned();
+        let image = docker(&["inspect", "-f", "{{.Config.Image}}", &world]).trim().to_owned();
+        Self {
+            project,
+            namespace: between(" -n ", " get pods"),
+            kubeconfig: between("--kubeconfig ", " "),
+            variables: between("( . ", ";"),
+            run,
+            name_server,
+            image,
+            _down: down,
+        }
+    }
+
+    /// Runs `check` with the store's variables. Returns its exit code and what it prints.
+    fn check(&self, before: &str, args: &str) -> (i32, String) {
+        let Self { namespace, kubeconfig, variables, name_server, image, .. } = self;
+        let parallax = self.project.parallax(&[]).get_program().to_string_lossy().into_owned();
+        let script = format!(
+            ". {variables}; IMAGE={image}; CA=$SSL_CERT_FILE; {before} exec {parallax} check minio.example.com \
+             --kubeconfig {kubeconfig} -n {namespace} --image $IMAGE --name-server {name_server} --bucket photos --ca $CA {args}"
+        );
+        let ended = Command::new("sh").args(["-c", &script]).output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+        let told = format!(". {variables}; echo $AWS_SECRET_ACCESS_KEY");
+        let secret = Command::new("sh").args(["-c", &told]).output().unwrap().stdout;
+        let secret = String::from_utf8_lossy(&secret).trim().to_owned();
+        assert!(!secret.is_empty() && !said.contains(&secret), "the secret key is printed");
+        (ended.status.code().unwrap_or(-1), said)
+    }
+
+    /// Asserts that the first red line is of this row, and that its sentence says this.
+    #[track_caller]
+    fn first_red(&self, (before, args): (&str, &str), row: &str, says: &str) {
+        let (code, said) = self.check(before, args);
+        assert_eq!(code, 1, "{said}");
+        let red =
+            said.lines().position(|it| it.starts_with("FAILED")).unwrap_or_else(|| panic!("nothing is red:\n{said}"));
+        let lines: Vec<&str> = said.lines().skip(red).collect();
+        assert!(lines[0].split_whitespace().nth(1) == Some(row), "the first red row is not {row}:\n{said}");
+        assert!(lines[1].contains(says), "{says:?} is not in {}\n{said}", lines[1]);
+        assert!(said.contains("docs/troubleshooting.md"), "{said}");
+    }
+
+    /// The pods of checks that are left.
+    async fn pods(&self) -> Vec<String> {
+        let pods: Api<Pod> = Api::namespaced(cluster(&self.run).await, &self.namespace);
+        let ours = ListParams::default().labels("app.kubernetes.io/name=parallax-check");
+        pods.list(&ours).await.unwrap().into_iter().filter_map(|it| it.metadata.name).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_red_line_names_the_fault() {
+    if no_engine() {
+        return;
+    }
+    let _reserved = reserve(1);
+    let project = Project::new();
+    project.scenario("stands", SCENARIO);
+    let standing = Standing::up(&project, "stands");
+
+    let (code, said) = standing.check("", "");
+    assert_eq!(code, 0, "{said}");
+    for part in ["(Service minio)", "(differs)", "presigned PUT   opens", "odd key         the signature is right"] {
+        assert!(said.contains(part), "{part:?} is not in:\n{said}");
+    }
+    let (code, said) = standing.check("", "--json 2>/dev/null");
+    let told: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((code, &told["remains"], &told["rows"][0]["name"]), (0, &serde_json::json!([]), &"name".into()));
+
+    let wrong = "export AWS_SECRET_ACCESS_KEY=another-secret-key;";
+    standing.first_red((wrong, ""), "keys", "compare the secret key with the store's");
+    let other = project.path("other.pem");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["other".to_owned()]).unwrap().self_signed(&key).unwrap();
+    std::fs::write(&other, certificate.pem()).unwrap();
+    standing.first_red((&format!("CA={};", other.display()), ""), "tls", "does not trust it");
+    standing.first_red(("", "--service-account default"), "token", "anonymous request");
+    let (code, said) = standing.check("IMAGE=parallax.local/none:1;", "");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("inside     not asked: container agent of pod"), "{said}");
+    // The objects are below a prefix of the check, and the scenario's own object is the only one of the bucket.
+    let (code, said) = standing.check("unset AWS_SECRET_ACCESS_KEY;", "");
+    assert!(code == 0 && !said.contains("writes"), "{said}");
+    assert_eq!(standing.pods().await, Vec::<String>::new());
+    let left = project.parallax(&["rerun", "got"]).output().unwrap();
+    assert_eq!(left.status.code(), Some(0));
+    drop(standing);
+
+    let standing = Standing::up(&project, "stands+no-rewrite");
+    standing.first_red(("", ""), "name", "does not exist for pods");
+    assert_eq!(standing.pods().await, Vec::<String>::new());
+    drop(standing);
+
+    let standing = Standing::up(&project, "stands+other-name");
+    standing.first_red(("", ""), "tls", "the certificate at minio.example.com is for");
+    assert_eq!(standing.pods().await, Vec::<String>::new());
+}
