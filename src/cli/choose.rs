@@ -7,7 +7,7 @@ use parallax_vocab::VariantId;
 use parallax_vocab::event::Outcome;
 
 use super::CliError;
-use super::args::{Breaks, K3s, Selection};
+use super::args::{Breaks, K3s, Selection, Shard};
 use super::filter::{Query, Without};
 use super::wiring::{self, Past, Prints, Project};
 use parallax_images::Recipes;
@@ -22,6 +22,8 @@ pub(super) struct Chosen {
     pub(super) left_out: Option<String>,
     /// The scenarios' digests, if they were needed.
     pub(super) prints: Option<Prints>,
+    /// Which part of a larger run the variants are, and the variants of all parts.
+    pub(super) part_of: Option<(Shard, Vec<VariantId>)>,
 }
 
 /// Chooses the variants. `out` is the folder that contains the folders of runs.
@@ -55,7 +57,19 @@ pub(super) async fn choose(
             prints = Some(known);
         }
     }
-    Ok(Chosen { selected: project.select(&query)?, left_out, prints })
+    let all = project.select(&query)?;
+    let Some(shard) = selection.shard else {
+        return Ok(Chosen { selected: all, left_out, prints, part_of: None });
+    };
+    if selection.breaks == Breaks::Changed {
+        return Err(CliError::Usage(
+            "--shard with --breaks changed: each machine knows other earlier runs, so they would not divide alike"
+                .to_owned(),
+        ));
+    }
+    let part = wiring::part(project, &all, shard)?;
+    let selected = all.iter().filter(|id| part.contains(*id)).cloned().collect();
+    Ok(Chosen { selected, left_out, prints, part_of: Some((shard, all)) })
 }
 
 /// The variants that were red in the last run: failed, ended with an error, or not reached.

@@ -8,7 +8,7 @@ use parallax_vocab::{VariantId, inert};
 
 use super::args::{Cli, Command, ImagesCommand, K3s, Selection};
 use super::wiring::{self, Project};
-use super::{CliError, choose, explain, init, pages, printer, report, session, standing};
+use super::{CliError, choose, explain, init, merge, pages, printer, report, session, standing};
 use parallax_images::Recipes;
 use parallax_language::scenario::schema;
 use parallax_record::Log;
@@ -82,6 +82,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         },
         Command::Gc => session::watched(wiring::gc).await,
         Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args, sink, cancel)).await,
+        Command::Merge(args) => merge::merge(&args),
         Command::Report(args) => report::again(project().ok().as_deref(), &args),
         Command::Explain(args) => explain::explain(project().ok().as_deref(), &args).map(|text| say(&text)),
         Command::Check(args) => {

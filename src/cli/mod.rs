@@ -9,6 +9,7 @@ mod dispatch;
 mod explain;
 pub mod filter;
 mod init;
+mod merge;
 pub mod pages;
 pub mod printer;
 mod report;

@@ -5,8 +5,8 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use parallax_vocab::event::{Demands, Exit, Failure, RECORD_FORMAT, RunStarted};
-use parallax_vocab::{EventKind, RunId, StepId, VariantId, millis};
+use parallax_vocab::event::{Demands, Exit, Failure, Outcome, RECORD_FORMAT, RunStarted, ShardOf};
+use parallax_vocab::{Event, EventKind, RunId, StepId, VariantId, millis};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
@@ -80,6 +80,13 @@ pub(super) async fn run(
     let id = stands.as_ref().map_or_else(wiring::fresh_run_id, |it| it.run.clone());
     let seed = options.shuffle.map(|given| given.unwrap_or_else(|| seed_of(&id)));
     let plan = wiring::arranged(project, &chosen.selected, seed, wiring::at_once(options.at_once))?;
+    let shard = match &chosen.part_of {
+        Some((shard, whole)) => {
+            let digests = wiring::contents(project, whole, &recipes, options.common.k3s).await?;
+            Some(Box::new(ShardOf { number: shard.number, of: shard.of, whole: whole.clone(), digests }))
+        }
+        None => None,
+    };
     let directory = out_folder(&project.root, &options).join(id.as_str());
     let (sink, recorder) = Recorder::start(&directory)?;
     log.write_to(&directory, recorder.redactor())?;
@@ -107,6 +114,7 @@ pub(super) async fn run(
         directory: shown(&directory),
         demands: Demands { proof: options.require_proof.is_some(), allow_skips: options.allow_skips },
         seed,
+        shard,
     }));
     if let Some(seed) = seed {
         sink.note(format!("the order is drawn from seed {seed}; `--shuffle={seed}` gives it again"));
@@ -135,7 +143,7 @@ pub(super) async fn run(
     let interrupted = cancel.is_cancelled();
     let all = recorder.finish(move |events| {
         let took_ms = millis(began.elapsed());
-        let mut proof = parallax_judge::proof(events, &whole);
+        let mut proof = parallax_judge::proof(events, &begun(whole, events));
         if proof_by == Some(ProofBy::Faults) {
             proof.none.append(&mut proof.by_altered);
             proof.none.sort();
@@ -208,6 +216,19 @@ fn whole(project: &Project, selected: &[VariantId]) -> BTreeSet<String> {
     let selected: BTreeSet<&VariantId> = selected.iter().collect();
     let whole = project.scenarios.iter().filter(|it| it.variants.iter().all(|variant| selected.contains(&variant.id)));
     whole.map(|it| it.path.clone()).collect()
+}
+
+/// The scenarios of `whole` all of whose variants were begun: a break that never ran proves nothing, and is no reason to
+/// call a matcher unproven.
+fn begun(mut whole: BTreeSet<String>, events: &[Event]) -> BTreeSet<String> {
+    for event in events {
+        if let EventKind::VariantEnded(ended) = &event.event
+            && matches!(ended.outcome, Outcome::NotBegun { .. })
+        {
+            whole.remove(ended.variant.as_str().split('+').next().unwrap_or_default());
+        }
+    }
+    whole
 }
 
 /// The default folder for the folders of runs.

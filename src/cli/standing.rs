@@ -185,6 +185,8 @@ pub(super) async fn hold(project: &Path, args: Hold, log: &Log) -> Result<Exit, 
         deny_skips: true,
         allow_skip: Vec::new(),
         seed: None,
+        max_fail: None,
+        retry_machine: 0,
         timeout: None,
     };
     let stands = Stands { run: parallax_vocab::RunId::new(args.id), until: until.map(StepId::new) };

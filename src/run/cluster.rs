@@ -33,6 +33,12 @@ pub(super) async fn run(context: &Arc<Context>, plan: &ClusterPlan, supplied: &S
 /// Starts a cluster and runs its environments concurrently, as many as there are free slots.
 async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -> Result<(), RunError> {
     let _slot = context.clusters.take(plan.urgency).await;
+    if context.verdicts.enough() {
+        for environment in &plan.environments {
+            context.verdicts.none_begins(&environment.variants);
+        }
+        return Ok(());
+    }
     // A starting node needs as much processor time as an environment that is brought up, so it takes a slot too.
     let starting = context.jobs.take(plan.urgency).await;
     let setup = context.sink.setup(

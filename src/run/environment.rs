@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use futures::future::{join_all, try_join_all};
 use futures::stream::FuturesUnordered;
-use parallax_vocab::event::{Failure, Outcome, Witness};
+use parallax_vocab::event::{Failure, Witness};
 use parallax_vocab::probes::ReplyFacts;
 use parallax_vocab::question::{DnsQuestion, Probe, View};
 use parallax_vocab::{Answer, Secret, WitnessKind, millis};
@@ -230,13 +230,16 @@ pub(super) async fn run(
     let _alone = if plan.applies_wide() { Some(shared.wide.lock().await) } else { None };
     let _slot = context.environments.take(plan.urgency).await;
     let setting_up = context.jobs.take(plan.urgency).await;
+    if context.verdicts.none_begins(&plan.variants) {
+        shared.ended();
+        return;
+    }
     let began = Instant::now();
     let mut silent = false;
     if let Err((first, error)) = in_environment(context, applier, cluster, plan, belongings, setting_up).await {
         silent = error.is_silence();
         for variant in &plan.variants[first..] {
-            let outcome = Outcome::Error { failure: error.failure() };
-            context.verdicts.say(&variant.id, outcome, millis(began.elapsed()));
+            context.verdicts.fail(&variant.id, &error, millis(began.elapsed()));
         }
     }
     let is_last = shared.ended();
@@ -253,7 +256,7 @@ pub(super) async fn run(
 /// Reports the variants of an environment that could not be started, with the reason.
 pub(super) fn given_up(context: &Context, plan: &EnvironmentPlan, failure: &Failure) {
     for variant in &plan.variants {
-        context.verdicts.say(&variant.id, Outcome::Error { failure: failure.clone() }, 0);
+        context.verdicts.fail_by_machine(&variant.id, failure.clone(), 0);
     }
 }
 
@@ -326,6 +329,9 @@ async fn in_environment(
     }
     let mut apart = fresh.first();
     for (number, variant) in plan.variants.iter().enumerate() {
+        if context.verdicts.none_begins(&plan.variants[number..]) {
+            break;
+        }
         let deeds = flow::run(&stage, variant, &lives, &apart).await.map_err(|error| (number, error))?;
         if number + 1 < plan.variants.len() {
             let next = async {

@@ -43,8 +43,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parallax_vocab::event::Failure;
-use parallax_vocab::{EventKind, RunId, millis};
+use parallax_vocab::event::{AGAIN, Failure};
+use parallax_vocab::{EventKind, RunId, VariantId, millis};
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -89,6 +89,10 @@ pub struct Options {
     pub skips: Skips,
     /// The seed of random start times; it overrides the seeds of scenarios.
     pub seed: Option<u64>,
+    /// After how many failed variants no further one is begun.
+    pub max_fail: Option<u32>,
+    /// How often variants are run again that have no verdict because of the harness, the engine or the machine.
+    pub retry_machine: u32,
     /// Time limit of the whole run. When it is over, the run ends in the same way as when it is interrupted.
     pub timeout: Option<Duration>,
 }
@@ -123,7 +127,7 @@ pub async fn e2e(
     redactor: Redactor,
     cancel: CancellationToken,
 ) -> Result<(), Failure> {
-    let verdicts = Arc::new(Verdicts::new(sink.clone()));
+    let verdicts = Arc::new(Verdicts::new(sink.clone(), options.max_fail, options.retry_machine));
     let limit = Limit::new(options.timeout, &sink, &cancel);
     match with_plan(options, plan, &sink, redactor, &limit.cancel, &verdicts).await {
         Ok(()) => Ok(()),
@@ -164,7 +168,7 @@ async fn with_plan(
         start: OffsetDateTime::now_utc(),
     });
     let result = tokio::select! {
-        result = everything(&context, &machine, plan) => result,
+        result = retried(&context, &machine, plan) => result,
         never = idle::lend([&context.jobs, &context.environments]) => match never {},
     };
     if context.options.keep {
@@ -177,6 +181,31 @@ async fn with_plan(
     clean_up(&site, sink, context.taken_away.load(Ordering::Relaxed)).await;
     if let Some(reaper) = reaper {
         reaper.closed();
+    }
+    result
+}
+
+/// Runs everything, and again what has no verdict because of the harness, the engine or the machine, as often as the
+/// options allow. What is run again has clusters of its own.
+async fn retried(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Result<(), RunError> {
+    let mut result = everything(context, machine, plan).await;
+    for number in 1..=context.options.retry_machine {
+        if let Err(error) = &result {
+            if !error.is_of_the_machine() || context.cancel.is_cancelled() {
+                break;
+            }
+            context.verdicts.give_up(plan.variants().map(|(.., variant)| variant), error);
+        }
+        let again = context.verdicts.take_back();
+        if again.is_empty() {
+            break;
+        }
+        let names = again.iter().map(VariantId::as_str).collect::<Vec<_>>().join(", ");
+        context.sink.warn(format!(
+            "try {number} of {} (--retry-machine): the harness, the engine or the machine failed, so these variants run again: {names}",
+            context.options.retry_machine
+        ));
+        result = everything(context, machine, &plan.only(&again, &format!("{AGAIN}{number}"))).await;
     }
     result
 }

@@ -200,7 +200,9 @@ fn ran(outcome: Outcome) -> Answer {
     match outcome {
         Outcome::NotAsExpected { problems } => Answer::Ran(problems),
         Outcome::Error { failure } => Answer::Failed(failure.what),
-        Outcome::AsExpected | Outcome::Skipped { .. } | Outcome::Interrupted => Answer::Ran(Vec::new()),
+        Outcome::AsExpected | Outcome::Skipped { .. } | Outcome::Interrupted | Outcome::NotBegun { .. } => {
+            Answer::Ran(Vec::new())
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Reports the verdict of each variant exactly once.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use parallax_vocab::event::{Outcome, VariantEnded};
+use parallax_vocab::event::{Failure, Outcome, VariantEnded};
 use parallax_vocab::{EventKind, VariantId};
 
 use super::error::RunError;
@@ -11,22 +11,85 @@ use parallax_plan::VariantPlan;
 use parallax_record::Sink;
 
 /// Reports how variants ended. Only the first report of a variant counts, so a verdict remains valid when the run fails
-/// or is interrupted later.
+/// or is interrupted later. A variant that is run again is taken back first.
 #[derive(Debug)]
 pub(crate) struct Verdicts {
     sink: Sink,
-    said: Mutex<BTreeSet<VariantId>>,
+    /// After how many failed variants no further one begins.
+    limit: Option<u32>,
+    said: Mutex<Said>,
+}
+
+#[derive(Debug)]
+struct Said {
+    variants: BTreeMap<VariantId, Kind>,
+    /// How often variants without a verdict are still run again.
+    tries: u32,
+    /// Whether the user knows that no further variant begins.
+    told: bool,
+}
+
+/// How a variant ended, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// As declared, skipped, interrupted or not begun.
+    NotRed,
+    /// Not as declared, or with an error.
+    Red,
+    /// It has no verdict because of the harness, the engine or the machine.
+    Machine,
+}
+
+impl Said {
+    /// How many variants failed. One that is run again does not count yet.
+    fn failed(&self) -> usize {
+        let counts = |kind: &&Kind| match kind {
+            Kind::NotRed => false,
+            Kind::Red => true,
+            Kind::Machine => self.tries == 0,
+        };
+        self.variants.values().filter(counts).count()
+    }
 }
 
 impl Verdicts {
-    pub(crate) fn new(sink: Sink) -> Self {
-        Self { sink, said: Mutex::default() }
+    /// `limit` is the number of failed variants after which none begins; `tries` tells how often variants without a
+    /// verdict are run again.
+    pub(crate) fn new(sink: Sink, limit: Option<u32>, tries: u32) -> Self {
+        Self { sink, limit, said: Mutex::new(Said { variants: BTreeMap::new(), tries, told: false }) }
     }
 
     /// Reports how a variant ended, unless this was already reported. Returns whether it was reported now.
     pub(crate) fn say(&self, variant: &VariantId, outcome: Outcome, took_ms: u64) -> bool {
-        let first = self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(variant.clone());
+        let kind = match &outcome {
+            Outcome::NotAsExpected { .. } | Outcome::Error { .. } => Kind::Red,
+            Outcome::AsExpected | Outcome::Skipped { .. } | Outcome::Interrupted | Outcome::NotBegun { .. } => {
+                Kind::NotRed
+            }
+        };
+        self.note(variant, outcome, kind, took_ms)
+    }
+
+    /// Reports that a variant has no verdict because of an error.
+    pub(crate) fn fail(&self, variant: &VariantId, error: &RunError, took_ms: u64) -> bool {
+        let outcome = match error {
+            RunError::Interrupted => return self.say(variant, Outcome::Interrupted, took_ms),
+            other => Outcome::Error { failure: other.failure() },
+        };
+        let kind = if error.is_of_the_machine() { Kind::Machine } else { Kind::Red };
+        self.note(variant, outcome, kind, took_ms)
+    }
+
+    /// Reports that a variant has no verdict because of a failure of the harness, the engine or the machine.
+    pub(crate) fn fail_by_machine(&self, variant: &VariantId, failure: Failure, took_ms: u64) {
+        self.note(variant, Outcome::Error { failure }, Kind::Machine, took_ms);
+    }
+
+    fn note(&self, variant: &VariantId, outcome: Outcome, kind: Kind, took_ms: u64) -> bool {
+        let mut said = self.said();
+        let first = !said.variants.contains_key(variant);
         if first {
+            said.variants.insert(variant.clone(), kind);
             self.sink.say(EventKind::VariantEnded(VariantEnded { variant: variant.clone(), outcome, took_ms }));
         }
         first
@@ -39,12 +102,45 @@ impl Verdicts {
         variants: impl Iterator<Item = &'a VariantPlan>,
         error: &RunError,
     ) -> Vec<&'a VariantId> {
-        let outcome = match error {
-            RunError::Interrupted => Outcome::Interrupted,
-            other => Outcome::Error { failure: other.failure() },
-        };
         let variants = variants.map(|it| &it.id);
-        variants.filter(|id| self.say(id, outcome.clone(), 0)).collect()
+        variants.filter(|id| self.fail(id, error, 0)).collect()
+    }
+
+    /// Whether so many variants failed that no further one begins.
+    pub(crate) fn enough(&self) -> bool {
+        let said = self.said();
+        self.limit.is_some_and(|limit| said.failed() >= usize::try_from(limit).unwrap_or(usize::MAX))
+    }
+
+    /// If no further variant begins, reports this for the given ones, and returns true.
+    pub(crate) fn none_begins(&self, variants: &[VariantPlan]) -> bool {
+        if !self.enough() {
+            return false;
+        }
+        let reason =
+            format!("not begun, because enough variants had failed (--max-fail {})", self.limit.unwrap_or_default());
+        if !std::mem::replace(&mut self.said().told, true) {
+            self.sink.note(format!("{reason}: what is running ends, and the rest is left out"));
+        }
+        for variant in variants {
+            self.say(&variant.id, Outcome::NotBegun { reason: reason.clone() }, 0);
+        }
+        true
+    }
+
+    /// Takes back the variants that have no verdict because of the harness, the engine or the machine, so that they can
+    /// run again.
+    pub(crate) fn take_back(&self) -> BTreeSet<VariantId> {
+        let mut said = self.said();
+        said.tries = said.tries.saturating_sub(1);
+        let again: BTreeSet<VariantId> =
+            said.variants.iter().filter(|(_, kind)| **kind == Kind::Machine).map(|(id, _)| id.clone()).collect();
+        said.variants.retain(|id, _| !again.contains(id));
+        again
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,7 +154,7 @@ mod tests {
     fn only_the_first_verdict_of_a_variant_is_reported() {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let taker = Arc::clone(&heard);
-        let verdicts = Verdicts::new(Sink::new(move |event| taker.lock().unwrap().push(event)));
+        let verdicts = Verdicts::new(Sink::new(move |event| taker.lock().unwrap().push(event)), None, 0);
         verdicts.say(&"a".into(), Outcome::AsExpected, 1);
         verdicts.say(&"a".into(), Outcome::Interrupted, 2);
         verdicts.say(&"b".into(), Outcome::Interrupted, 3);
@@ -67,5 +163,43 @@ mod tests {
             EventKind::VariantEnded(VariantEnded { variant: variant.into(), outcome, took_ms })
         };
         assert_eq!(*heard, [ended("a", Outcome::AsExpected, 1), ended("b", Outcome::Interrupted, 3)]);
+    }
+
+    fn not_as_expected() -> Outcome {
+        Outcome::NotAsExpected { problems: Vec::new() }
+    }
+
+    #[test]
+    fn after_enough_failures_no_further_variant_begins() {
+        let verdicts = Verdicts::new(Sink::silent(), Some(2), 0);
+        verdicts.say(&"a".into(), Outcome::AsExpected, 1);
+        verdicts.say(&"b".into(), not_as_expected(), 1);
+        verdicts.say(&"b".into(), not_as_expected(), 1);
+        assert!(!verdicts.none_begins(&[]), "one failed");
+        verdicts.fail(
+            &"c".into(),
+            &RunError::Step { place: String::new(), step: String::new(), reason: String::new() },
+            1,
+        );
+        assert!(verdicts.none_begins(&[]), "two failed");
+        assert!(!Verdicts::new(Sink::silent(), None, 0).enough());
+    }
+
+    #[test]
+    fn only_what_the_machine_broke_is_taken_back_and_it_counts_when_it_is_not_tried_again() {
+        let machine = || RunError::Machine { what: "no disk".to_owned(), fix: String::new() };
+        let verdicts = Verdicts::new(Sink::silent(), Some(1), 1);
+        verdicts.fail(&"machine".into(), &machine(), 1);
+        assert!(!verdicts.enough(), "it is run again");
+        assert_eq!(verdicts.take_back(), BTreeSet::from(["machine".into()]));
+        assert!(verdicts.fail(&"machine".into(), &machine(), 1), "it was taken back");
+        assert!(verdicts.enough(), "this was the last try");
+
+        let verdicts = Verdicts::new(Sink::silent(), None, 2);
+        verdicts.say(&"red".into(), not_as_expected(), 1);
+        let died = RunError::Died { variant: "died".into(), namespace: String::new(), ended: vec![], evidence: vec![] };
+        verdicts.fail(&"died".into(), &died, 1);
+        verdicts.fail(&"stopped".into(), &RunError::Interrupted, 1);
+        assert_eq!(verdicts.take_back(), BTreeSet::new());
     }
 }

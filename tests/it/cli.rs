@@ -57,7 +57,7 @@ pub(crate) fn project() -> TempDir {
 #[test]
 fn each_command_has_help_and_the_main_ones_have_examples_and_exit_codes() {
     let here = tempfile::tempdir().expect("a temporary folder");
-    let table: [(&[&str], &[&str]); 18] = [
+    let table: [(&[&str], &[&str]); 19] = [
         (&["--help"], &["Exit codes:", "130  interrupted", "e2e"]),
         (
             &["e2e", "--help"],
@@ -78,6 +78,7 @@ fn each_command_has_help_and_the_main_ones_have_examples_and_exit_codes() {
         (&["down", "--help"], &["Examples:"]),
         (&["doctor", "--help"], &["--provision"]),
         (&["report", "--help"], &["--junit"]),
+        (&["merge", "--help"], &["Examples:", "--out", "If a shard is missing"]),
         (&["schema", "--help"], &["--check"]),
     ];
     for (args, expected) in table {

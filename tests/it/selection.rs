@@ -88,6 +88,38 @@ fn failed_selects_what_failed_in_the_last_run() {
         .stderr(contains("nothing of it was red in the last run"));
 }
 
+#[test]
+fn shards_hold_each_variant_of_the_catalogue_once() {
+    let (ours, state) = (Path::new(env!("CARGO_MANIFEST_DIR")), folder());
+    let all = listed(ours, &state, &[]);
+    let parts: Vec<Vec<String>> =
+        (1..=4).map(|number| listed(ours, &state, &["--shard", &format!("{number}/4")])).collect();
+    assert!(
+        parts.iter().all(|part| part.len() > all.len() / 10),
+        "{:?}",
+        parts.iter().map(Vec::len).collect::<Vec<_>>()
+    );
+    let mut joined: Vec<&String> = parts.iter().flatten().collect();
+    joined.sort();
+    let mut all: Vec<&String> = all.iter().collect();
+    all.sort();
+    assert_eq!(joined, all);
+}
+
+#[test]
+fn a_shard_that_cannot_be_is_refused_before_anything_starts() {
+    let project = project();
+    for (args, says) in [
+        (&["--shard", "3/3"][..], "a scenario is not divided, so there are 2 parts at most"),
+        (&["--shard", "3/2"], "write it as K/N"),
+        (&["--shard", "1/2", "--failed"], "cannot be used with"),
+        (&["--shard", "1/2", "--breaks", "changed"], "would not divide alike"),
+    ] {
+        parallax(project.path()).arg("e2e").args(args).assert().code(2).stderr(contains(says)).stdout("");
+    }
+    assert!(!project.path().join("target").exists(), "nothing was started");
+}
+
 fn git(folder: &Path, args: &[&str]) {
     let who = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"];
     let status = Command::new("git").arg("-C").arg(folder).args(who).args(args).status();

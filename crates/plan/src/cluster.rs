@@ -27,6 +27,22 @@ impl Plan {
         })
     }
 
+    /// The same plan with only these variants. The names of its clusters get a suffix, because the clusters of this plan
+    /// may still be there.
+    #[must_use]
+    pub fn only(&self, variants: &BTreeSet<VariantId>, suffix: &str) -> Self {
+        let mut plan = self.clone();
+        for cluster in &mut plan.clusters {
+            cluster.name.push_str(suffix);
+            for environment in &mut cluster.environments {
+                environment.variants.retain(|it| variants.contains(&it.id));
+            }
+            cluster.environments.retain(|it| !it.variants.is_empty());
+        }
+        plan.clusters.retain(|it| !it.environments.is_empty());
+        plan
+    }
+
     /// The environment with this namespace.
     pub fn environment(&self, namespace: &str) -> Option<&EnvironmentPlan> {
         self.clusters.iter().flat_map(|cluster| &cluster.environments).find(|it| it.namespace == namespace)

@@ -14,6 +14,7 @@ mod history;
 mod hosts;
 mod order;
 mod pods;
+mod shard;
 mod show;
 mod typical;
 

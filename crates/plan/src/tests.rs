@@ -74,6 +74,7 @@ fn events(plan: &Plan, took_ms: &[(&str, u64)]) -> Vec<Event> {
                 directory: String::new(),
                 demands: parallax_vocab::event::Demands::default(),
                 seed: None,
+                shard: None,
             }),
         ),
         setup(1_000, "cluster/c1"),
@@ -245,4 +246,40 @@ fn what_a_repeat_applies_to_the_whole_cluster_parts_clusters_too() {
     assert_eq!(parted.clusters.len(), 2);
     let shared = planned(&[("a", role("get")), ("b", role("get"))]);
     assert_eq!(shared.clusters.len(), 1);
+}
+
+#[test]
+fn parts_hold_every_variant_once_and_whole_scenarios_and_are_balanced() {
+    let mut texts: Vec<(String, String)> = (0..9).map(|it| (format!("s{it}"), SCENARIO.to_owned())).collect();
+    // A scenario that takes longer than all others together.
+    let long = SCENARIO.replace("flow:\n", "flow:\n  - { id: wait, from: app, dns: { name: \"{{ store.host }}\" }, consistently: 3m, expect: { address: \"{{ store.cluster-ip }}\" } }\n");
+    texts.push(("long".to_owned(), long));
+    let texts: Vec<(&str, String)> = texts.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
+    let plan = planned(&texts);
+    let all: BTreeSet<VariantId> = plan.variants().map(|(.., it)| it.id.clone()).collect();
+    for of in 1..=10 {
+        let parts = plan.parts(of);
+        assert_eq!(parts, plan.parts(of), "it is the same each time");
+        assert!(parts.iter().all(|part| !part.is_empty()), "{of}: {parts:?}");
+        assert_eq!(parts.iter().map(BTreeSet::len).sum::<usize>(), all.len(), "{of}");
+        assert_eq!(parts.iter().flatten().cloned().collect::<BTreeSet<_>>(), all, "{of}");
+        for part in &parts {
+            assert_eq!(part.len() % 3, 0, "a scenario is not divided: {part:?}");
+        }
+    }
+    let parts = plan.parts(2);
+    assert_eq!(parts[0].len(), 3, "the long one alone: {parts:?}");
+    assert_eq!(plan.parts(11).iter().filter(|part| part.is_empty()).count(), 1);
+}
+
+#[test]
+fn scenarios_of_a_cluster_stay_together_where_that_is_shorter() {
+    let own = |trait_: &str| SCENARIO.replace("fixtures:\n", &format!("cluster: {trait_}\nfixtures:\n"));
+    let (a, b) = (own("{ discovery: anonymous }"), SCENARIO.to_owned());
+    let plan = planned(&[("a1", a.clone()), ("a2", a), ("b1", b.clone()), ("b2", b)]);
+    assert_eq!(plan.clusters.len(), 2);
+    for part in plan.parts(2) {
+        let of: BTreeSet<char> = part.iter().filter_map(|it| it.as_str().chars().next()).collect();
+        assert_eq!(of.len(), 1, "each part needs one cluster: {part:?}");
+    }
 }

@@ -16,7 +16,7 @@ pub use log::{LOG_FILE, Log, Noted, Present, in_full};
 pub use read::{parse, read};
 pub use redact::{Redactor, by_form};
 pub use sink::{Setup, Sink};
-pub use writer::{Live, Mark, RECORD_FILE, Recorded, Recorder};
+pub use writer::{Live, Mark, RECORD_FILE, Recorded, Recorder, write};
 
 /// Why a record could not be written or read.
 #[derive(Debug, thiserror::Error)]

@@ -232,6 +232,26 @@ impl Writer {
     }
 }
 
+/// Writes a record that was made of other records, so that its events are redacted already, into the folder `directory`.
+/// The folder is created if it is missing; a record that is there already is left, and is an error.
+pub fn write(directory: &Path, events: &[Event]) -> Result<(), RecordError> {
+    let at = |path: &Path| path.display().to_string();
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|source| RecordError::Directory { path: at(directory), source })?;
+    let path = directory.join(RECORD_FILE);
+    let failed = |source| RecordError::Write { path: at(&path), source };
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path).map_err(failed)?;
+    for event in events {
+        let mut line = serde_json::to_vec(event).expect("an event came from JSON");
+        line.push(b'\n');
+        file.write_all(&line).map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// Makes the link `latest` point to `directory`, and replaces an existing one atomically. The link is a convenience, so
 /// a failure is not an error.
 fn point_latest(directory: &Path) {

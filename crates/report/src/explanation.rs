@@ -75,6 +75,7 @@ fn explain_variant(text: &mut String, variant: &Variant, steps: &[&StepEnded], w
         Some(Outcome::Error { .. }) => "the harness failed: nothing is said about the system under test",
         Some(Outcome::Skipped { .. }) => "skipped",
         Some(Outcome::Interrupted) => "interrupted",
+        Some(Outcome::NotBegun { .. }) => "not begun",
         None => "did not end",
     };
     heading(text, variant.id.as_str(), ended);

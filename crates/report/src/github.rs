@@ -22,7 +22,12 @@ pub fn markdown(summary: &Summary, command: &str) -> String {
             Some(Outcome::Error { failure }) => format!("**error**: {}", plain(&failure.what)),
             Some(Outcome::Skipped { reason }) => format!("skipped: {}", plain(reason)),
             Some(Outcome::Interrupted) => "stopped".to_owned(),
+            Some(Outcome::NotBegun { reason }) => format!("not run: {}", plain(reason)),
             None => "not run".to_owned(),
+        };
+        let verdict = match variant.retried.last() {
+            Some(failure) => format!("{verdict}, run again after: {}", plain(&failure.what)),
+            None => verdict,
         };
         let _ = writeln!(out, "| {} | {verdict} | {} |", code(variant.id.as_str()), seconds(variant.took_ms));
     }

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use parallax_vocab::event::{Failure, Outcome, Problem, StepEnded, Verdict};
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
 
 use super::page::steps::{Named, anchor};
 use super::summary::{Counted, Scenario, Summary, Variant};
@@ -99,14 +99,19 @@ fn page(summary: &Summary) -> Option<String> {
 /// The case of a variant. Its output begins with where the page shows it, and shows what each step saw.
 fn of_variant(summary: &Summary, scenario: &Scenario, variant: &Variant) -> TestCase {
     let counted = variant.counts_as(summary.interrupted());
-    let status = match (counted, &variant.outcome) {
+    let mut status = match (counted, &variant.outcome) {
         (Counted::Passed, _) => TestCaseStatus::success(),
         (_, Some(Outcome::NotAsExpected { problems })) => failure(problems),
         (_, Some(Outcome::Error { failure })) => broken(failure),
         (Counted::Failed, _) => problem_status("not-run", "not reached: the run failed before"),
-        (Counted::Skipped, Some(Outcome::Skipped { reason })) => skipped(reason),
+        (Counted::Skipped, Some(Outcome::Skipped { reason } | Outcome::NotBegun { reason })) => skipped(reason),
         (Counted::Skipped, _) => skipped("not reached: the run was interrupted"),
     };
+    for failure in &variant.retried {
+        let mut before = TestRerun::new(NonSuccessKind::Error);
+        before.set_type("harness").set_message(failure.what.as_str()).set_description(in_full(failure));
+        status.add_rerun(before);
+    }
     let mut case = TestCase::new(variant.short_name(), status);
     case.set_classname(class(&scenario.name)).set_time(Duration::from_millis(variant.took_ms));
     case.add_property(("variant", variant.id.as_str()));

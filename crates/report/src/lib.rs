@@ -11,6 +11,7 @@ mod figures;
 pub mod github;
 pub mod junit;
 pub mod live;
+pub mod merge;
 pub mod page;
 mod phases;
 mod summary;

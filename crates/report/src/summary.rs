@@ -8,6 +8,7 @@ use parallax_vocab::inert::inert_value;
 use parallax_vocab::{Event, EventKind, VariantId};
 
 use super::phases::Phases;
+use parallax_vocab::event::AGAIN;
 
 /// Everything that reports need, in the order of the events.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +74,8 @@ pub struct Variant {
     pub outcome: Option<Outcome>,
     /// Duration in milliseconds.
     pub took_ms: u64,
+    /// Failures of the harness, the engine or the machine after which it was run again (`--retry-machine`).
+    pub retried: Vec<Failure>,
 }
 
 /// The result of the clean-up at the end of the run.
@@ -93,7 +96,7 @@ pub struct Totals {
     pub passed: usize,
     /// Variants that ended not as expected or with an error, or that never ended although the run was not interrupted.
     pub failed: usize,
-    /// Variants that were skipped, or that did not run because the run was interrupted.
+    /// Variants that were skipped, or that did not run because the run was interrupted or enough others had failed.
     pub skipped: usize,
 }
 
@@ -104,7 +107,7 @@ pub enum Counted {
     Passed,
     /// It ended not as expected or with an error, or never ended although the run was not interrupted.
     Failed,
-    /// It was skipped, or did not run because the run was interrupted.
+    /// It was skipped, or did not run because the run was interrupted or enough others had failed.
     Skipped,
 }
 
@@ -115,7 +118,7 @@ impl Variant {
             Some(Outcome::AsExpected) => Counted::Passed,
             Some(Outcome::NotAsExpected { .. } | Outcome::Error { .. }) => Counted::Failed,
             None if !interrupted => Counted::Failed,
-            Some(Outcome::Skipped { .. } | Outcome::Interrupted) | None => Counted::Skipped,
+            Some(Outcome::Skipped { .. } | Outcome::Interrupted | Outcome::NotBegun { .. }) | None => Counted::Skipped,
         }
     }
 
@@ -162,6 +165,11 @@ impl Variant {
     }
 }
 
+/// The part of the set-up that an id means: a cluster that is tried again has the name of the first with a suffix.
+fn part_of(id: &str) -> &str {
+    id.split_once(AGAIN).map_or(id, |(part, _)| part)
+}
+
 /// Makes the texts of an event inert. A pod or a foreign record may have written them, and control characters in them,
 /// for example, would act on the reader's terminal.
 fn harmless(event: &Event) -> Event {
@@ -183,7 +191,24 @@ impl Summary {
         for setup in summary.setups.iter_mut().filter(|setup| setup.detail.is_none()) {
             setup.took_ms = last_ms.saturating_sub(setup.from_ms);
         }
+        summary.recover();
         summary
+    }
+
+    /// A set-up step that failed and succeeded when it was tried again is no failure any more; its words say so.
+    fn recover(&mut self) {
+        for number in 0..self.setups.len() {
+            let (before, after) = self.setups.split_at_mut(number + 1);
+            let setup = &mut before[number];
+            let succeeded =
+                |it: &SetUp| part_of(&it.id) == part_of(&setup.id) && it.detail.is_some() && it.error.is_none();
+            if setup.error.is_some()
+                && after.iter().any(succeeded)
+                && let Some(failure) = setup.error.take()
+            {
+                setup.detail = Some(format!("failed, and succeeded when it was tried again: {}", failure.what));
+            }
+        }
     }
 
     fn take(&mut self, event: &Event) {
@@ -230,7 +255,9 @@ impl Summary {
             EventKind::StepEnded(step) => self.variant(&step.variant).take(step, event.at_ms),
             EventKind::VariantEnded(ended) => {
                 let variant = self.variant(&ended.variant);
-                variant.outcome = Some(ended.outcome.clone());
+                if let Some(Outcome::Error { failure }) = variant.outcome.replace(ended.outcome.clone()) {
+                    variant.retried.push(failure);
+                }
                 variant.took_ms = ended.took_ms;
             }
             EventKind::CleanedUp { removed, remaining, took_ms } => {
@@ -259,6 +286,7 @@ impl Summary {
                 ended_ms: Vec::new(),
                 outcome: None,
                 took_ms: 0,
+                retried: Vec::new(),
             });
             variants.len() - 1
         });

@@ -357,6 +357,7 @@ pub(super) fn verdict_of(variant: &Variant, interrupted: bool) -> (&'static str,
         Some(Outcome::Error { .. }) => ("ERROR", Paint::Bad),
         Some(Outcome::Skipped { .. }) => ("skipped", Paint::Odd),
         Some(Outcome::Interrupted) => ("stopped", Paint::Odd),
+        Some(Outcome::NotBegun { .. }) => ("not run", Paint::Odd),
         None if interrupted => ("not run", Paint::Odd),
         None => ("NOT RUN", Paint::Bad),
     }
@@ -372,8 +373,18 @@ pub(crate) fn rerun(variant: &Variant, command: &str) -> String {
 
 /// The text after the verdict in the line of a variant.
 pub(super) fn in_short(variant: &Variant) -> String {
+    let short = outcome_in_short(variant);
+    match variant.retried.last() {
+        Some(failure) => {
+            format!("{short}{}run again after: {}", if short.is_empty() { "" } else { "; " }, failure.what)
+        }
+        None => short,
+    }
+}
+
+fn outcome_in_short(variant: &Variant) -> String {
     match &variant.outcome {
-        Some(Outcome::Skipped { reason }) => reason.clone(),
+        Some(Outcome::Skipped { reason } | Outcome::NotBegun { reason }) => reason.clone(),
         Some(Outcome::NotAsExpected { problems }) => {
             let steps: Vec<&str> = problems.iter().map(|problem| problem.step.as_str()).collect();
             format!("at {}", steps.join(", "))

@@ -109,6 +109,9 @@ impl EventKind {
     }
 }
 
+/// What comes between the name of a cluster and the number of the try, if a run tries it again (`--retry-machine`).
+pub const AGAIN: &str = "-again";
+
 /// The format of records. It is incremented with each change after which older records could not be read, or would be
 /// read wrongly.
 pub const RECORD_FORMAT: u32 = 1;
@@ -137,6 +140,24 @@ pub struct RunStarted {
     /// The seed of a random order, if one was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// The part of a larger run that this run is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Box<ShardOf>>,
+}
+
+/// A run that is a part of a larger one, which several machines do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardOf {
+    /// Which part, from 1.
+    pub number: u16,
+    /// How many parts there are.
+    pub of: u16,
+    /// The variants of all parts, in order.
+    pub whole: Vec<VariantId>,
+    /// What was divided: the digest of each scenario with its fixtures and files, and of what all of them share, by name.
+    /// Parts with other digests belong to another run.
+    pub digests: BTreeMap<String, String>,
 }
 
 /// What a run demands beyond verdicts.
@@ -379,6 +400,11 @@ pub enum Outcome {
     },
     /// The run was interrupted before it ended.
     Interrupted,
+    /// It was not begun, because enough other variants had failed (`--max-fail`).
+    NotBegun {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// One difference between what was declared and what was seen.

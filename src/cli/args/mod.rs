@@ -2,17 +2,22 @@
 
 mod check;
 mod explain;
+mod e2e;
 mod images;
+mod merge;
+mod selection;
 mod standing;
 
 use std::path::PathBuf;
 
 pub use self::check::Check;
 pub use self::explain::Explain;
+pub use self::e2e::{AtOnce, Common, E2e, ProofBy};
 pub use self::images::{Images, ImagesCommand};
+pub use self::merge::Merge;
+pub use self::selection::{Breaks, Selection, Shard};
 pub use self::standing::{Down, Exec, Hold, Rerun, Up, Which};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use parallax_language::scenario::Span;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -35,6 +40,8 @@ Examples:
   parallax e2e --breaks changed                            every baseline, and breaks where something changed
   parallax e2e --require-proof=faults --shuffle            the strictest: every matcher turned red by a break, in a random order
   parallax e2e --provision                                 on a bare machine, as root
+  parallax e2e --shard 2/3                                 the second of three parts; `parallax merge` joins their records
+  parallax e2e --max-fail 3 --retry-machine 1              stop after three failures; run again what the machine broke
 
 The last line on standard output is `N passed, N failed, N skipped`.
 The record and the reports are in target/e2e/RUN; target/e2e/latest is the last run.
@@ -158,6 +165,13 @@ pub enum Command {
         after_long_help = "Examples:\n  parallax report\n  parallax report target/e2e/r5f09a2c1\n  parallax report record.jsonl --junit out.xml"
     )]
     Report(Report),
+    /// Make one report of the records of all shards of a run (`e2e --shard`).
+    ///
+    /// Writes record.jsonl, report.html and junit.xml into a new folder, and prints the summary. Exits as one run of
+    /// everything would. If a shard is missing, its variants have no verdict, and the exit code is 3. Records of different
+    /// scenarios, versions or selections are refused.
+    #[command(after_long_help = merge::EXAMPLES)]
+    Merge(Merge),
     /// Explain why steps failed, from a run's record alone; or what is wrong with a presigned URL, offline.
     ///
     /// For a record: explains each step that failed or was blocked, with its evidence, in the variants that are not as
@@ -199,141 +213,6 @@ pub enum Command {
     /// Outlives a run and removes what it left. Started by the harness itself.
     #[command(hide = true)]
     Reaper(Reaper),
-}
-
-/// Arguments of `e2e`.
-#[derive(Clone, Debug, Args)]
-pub struct E2e {
-    /// Which variants.
-    #[command(flatten)]
-    pub selection: Selection,
-    /// What a run needs.
-    #[command(flatten)]
-    pub common: Common,
-    /// Remove nothing at the end. The run's folder then has a kubeconfig and the certificates of the authorities. `parallax
-    /// down` removes everything. To look into one variant, use `parallax up`.
-    #[arg(long)]
-    pub keep: bool,
-    /// How much runs at the same time.
-    #[command(flatten)]
-    pub at_once: AtOnce,
-    /// Run environments and variants in a random order that depends on SEED. Without SEED, a new one is drawn and printed.
-    /// Verdicts must not depend on the order.
-    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
-    pub shuffle: Option<Option<u64>>,
-    /// Fail (exit 1) if a matcher is unproven. `any` accepts as proof that a break made the matcher fail, or that it failed
-    /// on an altered answer; `faults` accepts only a break. Only scenarios that run with the baseline and every break are
-    /// checked.
-    #[arg(long, value_name = "BY", num_args = 0..=1, require_equals = true, default_missing_value = "any")]
-    pub require_proof: Option<ProofBy>,
-    /// Accept a run in which everything was skipped. Without this option it exits 3, because it tested nothing.
-    #[arg(long)]
-    pub allow_skips: bool,
-    /// Fail (exit 3) if a scenario cannot run because one of its images exists nowhere. This is the default if `CI` is set,
-    /// unless `--allow-skips` is given.
-    #[arg(long, conflicts_with = "allow_skips")]
-    pub deny_skips: bool,
-    /// This scenario may be skipped, for any reason.
-    #[arg(long, value_name = "SCENARIO")]
-    pub allow_skip: Vec<String>,
-    /// The seed of the random delays in repeats. It overrides the seeds in scenarios. The report shows the seeds of a run.
-    #[arg(long, value_name = "SEED")]
-    pub seed: Option<u64>,
-    /// Time limit of the whole run, for example `30m`. After it, the run ends as after Ctrl-C: it cleans up and reports which
-    /// variants have no verdict. It exits 3.
-    #[arg(long, value_name = "DURATION", value_parser = positive)]
-    pub timeout: Option<Span>,
-}
-
-/// What a run needs, and where its results go: the same for `e2e` and `up`.
-#[derive(Clone, Debug, Args)]
-pub struct Common {
-    /// Install and start what is missing: a container engine, and toolchains for image builds. This needs Debian or Ubuntu,
-    /// and root. Each installation is reported.
-    #[arg(long)]
-    pub provision: bool,
-    /// Which node image to use.
-    #[arg(long, value_enum, default_value_t = K3s::Auto)]
-    pub k3s: K3s,
-    /// Which images.lock and recipes to use.
-    #[arg(long, value_enum, default_value_t = LockOf::Auto)]
-    pub lock: LockOf,
-    /// Allow scenarios to run programs on this machine, under your account: a `script` at an `outside` vantage without an
-    /// image. `parallax plan` lists these programs.
-    #[arg(long)]
-    pub allow_host_programs: bool,
-    /// The folder in which the run creates its own folder with record and reports [default: target/e2e in the project].
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-}
-
-/// Parses a duration that is greater than zero.
-fn positive(text: &str) -> Result<Span, String> {
-    let span: Span = text.parse()?;
-    if span.to_duration().is_zero() { Err(format!("`{text}` is not longer than zero")) } else { Ok(span) }
-}
-
-/// How much runs at the same time: the same for `e2e` and `plan`.
-#[derive(Clone, Copy, Debug, Default, Args)]
-#[command(next_help_heading = "Load")]
-pub struct AtOnce {
-    /// How many environments (a namespace each) are brought up at the same time, on all clusters together. This is the work
-    /// that needs processors. By default one and a half for each processor, at most 8, and more while the processors are idle.
-    /// A node that starts counts as one.
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub jobs: Option<u16>,
-    /// The maximum number of environments that exist at the same time, on all clusters together. An environment whose steps
-    /// wait needs memory but no processor. By default as many as memory allows, at most three for each processor, and up to
-    /// eight while the processors are idle.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub environments: Option<u16>,
-    /// The maximum number of clusters that exist at the same time. By default two more than there are processors, if memory
-    /// allows. Further clusters start when others have ended.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub clusters: Option<u16>,
-}
-
-/// Which scenarios and breaks: the same for `e2e`, `list` and `plan`.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Selection")]
-pub struct Selection {
-    /// Scenarios by name (`presigned-url`), by path (`presign`, `presign/presigned-url`, the file itself), by pattern
-    /// (`presign/*`), or one break (`presign/presigned-url+no-rewrite`). Without any: everything.
-    #[arg(value_name = "FILTER")]
-    pub filters: Vec<String>,
-    /// Only scenarios with this label; `!LABEL` excludes scenarios with it. With several: any of the labels, and none of the
-    /// excluded ones.
-    #[arg(long = "label", value_name = "LABEL")]
-    pub labels: Vec<String>,
-    /// Only this break (or pattern) of the chosen scenarios. It may be given several times.
-    #[arg(long = "break", value_name = "NAME", conflicts_with = "breaks")]
-    pub only_breaks: Vec<String>,
-    /// Which breaks to run in addition to the baselines.
-    ///
-    /// `changed` leaves out the breaks of a scenario if there is evidence that nothing has changed since they were green.
-    /// One kind of evidence is their last run on this machine: the scenario's folder, its fixtures, the recipes and lock
-    /// entries of its images, the program and --k3s are the same, by digest. The other is git: no file of the scenario, of
-    /// its fixtures, of images/ or of the program differs between the working tree and the commit at which the branch left
-    /// origin/main or main; on main itself this is no evidence. A break that was red in its last run counts as changed.
-    /// Without evidence a break runs. The breaks that are left out are reported.
-    #[arg(long, value_enum, value_name = "WHICH", default_value_t = Breaks::All)]
-    pub breaks: Breaks,
-    /// Only variants that were red in the last run: they failed, ended with an error, or did not run. The record of the last
-    /// run is in target/e2e/latest, or in --out.
-    #[arg(long)]
-    pub failed: bool,
-}
-
-/// Which breaks are run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Breaks {
-    /// No breaks: baselines only.
-    None,
-    /// The breaks of scenarios that changed since they were green.
-    Changed,
-    /// All breaks.
-    #[default]
-    All,
 }
 
 /// Which node image a run uses.
@@ -461,13 +340,4 @@ mod tests {
             assert!(command.get_about().is_some(), "{} has no help", command.get_name());
         }
     }
-}
-
-/// What shows that a matcher can fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ProofBy {
-    /// A break that turned it red, or an altered answer.
-    Any,
-    /// A break that turned it red.
-    Faults,
 }

@@ -61,6 +61,8 @@ pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
             expected: run.options.allow_skip,
         },
         seed: run.options.seed,
+        max_fail: run.options.max_fail,
+        retry_machine: run.options.retry_machine,
         timeout: run.options.timeout.map(Span::to_duration),
     };
     let result = run::e2e(options, plan, run.sink, run.redactor, run.cancel).await;

@@ -18,7 +18,7 @@ pub use machine::{
     reaper, remaining,
 };
 pub use past::Past;
-pub use prints::{Prints, prints};
-pub use project::{Listed, Project, arranged, lint, plan};
+pub use prints::{Prints, contents, prints};
+pub use project::{Listed, Project, arranged, lint, part, plan};
 pub use standing::{Standing, all_standing, ask, changes, flag, now, open, reload, standing, to_take_down};
 pub use unchanged::{Unchanged, unchanged};

@@ -57,7 +57,7 @@ impl Past {
                 let green = match &variant.outcome {
                     Some(Outcome::AsExpected) => true,
                     Some(Outcome::NotAsExpected { .. } | Outcome::Error { .. }) => false,
-                    Some(Outcome::Skipped { .. } | Outcome::Interrupted) | None => continue,
+                    Some(Outcome::Skipped { .. } | Outcome::Interrupted | Outcome::NotBegun { .. }) | None => continue,
                 };
                 let last = Last { run: run.clone(), green, print: prints.get(&scenario.name).cloned() };
                 self.last.insert(variant.id.clone(), last);

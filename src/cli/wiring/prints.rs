@@ -12,6 +12,7 @@ use parallax_images::digest::{Fields, of_file};
 use parallax_images::{Cache, Lock, Recipes};
 use parallax_language::scenario::Loaded;
 use parallax_record::Noted as _;
+use parallax_vocab::VariantId;
 use walkdir::WalkDir;
 
 /// Digests by scenario.
@@ -37,25 +38,61 @@ pub async fn prints(project: &Project, recipes: &Recipes, k3s: K3s) -> Result<Pr
         for name in &names {
             fields.add(&format!("image {name}"), images.get(name).map_or(&[][..], |tag| tag.as_bytes()));
         }
-        for name in fixtures_of(loaded) {
-            let Some(fixture) = project.library.get(&name) else { continue };
-            fields.add(&format!("fixture {name}"), fixture.document.source.text().as_bytes());
-            for (path, text) in &fixture.manifests {
-                fields.add(path, text.as_bytes());
-            }
+        if add_files(project, loaded, &mut fields).await {
+            prints.insert(loaded.path.clone(), fields.finish());
         }
-        fields.add("scenario", loaded.document.source.text().as_bytes());
-        let file = project.root.join(&loaded.file);
-        // A run may be in progress at the same time: files are read on a separate thread, and the rest is done in small
-        // parts.
-        let files = tokio::task::spawn_blocking(move || other_files(&file)).await;
-        let Some(files) = files.noted("read a scenario's folder").flatten() else { continue };
-        for (name, digest) in &files {
-            fields.add(name, digest.as_bytes());
-        }
-        prints.insert(loaded.path.clone(), fields.finish());
     }
     Ok(prints)
+}
+
+/// Adds the texts of a scenario and its fixtures, and the other files in its folder. Returns whether all of these files
+/// could be read.
+async fn add_files(project: &Project, loaded: &Loaded, fields: &mut Fields) -> bool {
+    for name in fixtures_of(loaded) {
+        let Some(fixture) = project.library.get(&name) else { continue };
+        fields.add(&format!("fixture {name}"), fixture.document.source.text().as_bytes());
+        for (path, text) in &fixture.manifests {
+            fields.add(path, text.as_bytes());
+        }
+    }
+    fields.add("scenario", loaded.document.source.text().as_bytes());
+    let file = project.root.join(&loaded.file);
+    // A run may be in progress at the same time: files are read on a separate thread, and the rest is done in small
+    // parts.
+    let files = tokio::task::spawn_blocking(move || other_files(&file)).await;
+    let Some(files) = files.noted("read a scenario's folder").flatten() else { return false };
+    for (name, digest) in &files {
+        fields.add(name, digest.as_bytes());
+    }
+    true
+}
+
+/// What the shards of a run must have in common: the files of each scenario, the list of images, and the kind of node.
+/// The program is not part of it, because each machine may have built its own.
+pub async fn contents(
+    project: &Project,
+    whole: &[VariantId],
+    recipes: &Recipes,
+    k3s: K3s,
+) -> Result<BTreeMap<String, String>, CliError> {
+    let names: BTreeSet<&str> = whole.iter().filter_map(|id| id.as_str().split('+').next()).collect();
+    let mut contents = BTreeMap::new();
+    for loaded in project.scenarios.iter().filter(|it| names.contains(it.path.as_str())) {
+        let mut fields = Fields::new("scenario files 1");
+        add_files(project, loaded, &mut fields).await;
+        contents.insert(loaded.path.clone(), fields.finish());
+    }
+    let lock = Lock::of(recipes, &Cache::open()?)?;
+    let mut fields = Fields::new("images 1");
+    for entry in &lock.images {
+        fields.add(
+            &entry.name.value,
+            format!("{:?} {:?}", entry.published(), entry.digest.as_ref().map(|it| &it.value)).as_bytes(),
+        );
+    }
+    contents.insert("images.lock".to_owned(), fields.finish());
+    contents.insert("--k3s".to_owned(), format!("{:?}", policy(k3s)).to_lowercase());
+    Ok(contents)
 }
 
 /// The published reference of each image, and the tag of its build, which contains the hash of all inputs.

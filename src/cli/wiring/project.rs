@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use parallax_vocab::event::Exit;
 use parallax_vocab::{VariantId, inert};
 
-use crate::cli::args::{Lint, Plan};
+use crate::cli::args::{Lint, Plan, Shard};
 use crate::cli::filter::{self, Candidate};
 use crate::cli::wiring::past::Past;
 use crate::cli::{CliError, printer};
@@ -211,6 +211,19 @@ pub fn arranged(
         Some(seed) => plan.arranged(Order::Shuffled(seed), at_once.clusters),
         None => plan.arranged(Order::LongestFirst(&Past::of(&project.root).took), at_once.clusters),
     })
+}
+
+/// The variants of one part of the selected variants.
+pub fn part(project: &Project, selected: &[VariantId], shard: Shard) -> Result<BTreeSet<VariantId>, CliError> {
+    let plan = planned(project, &selected.iter().cloned().collect())?;
+    let parts = plan.parts(usize::from(shard.of));
+    if let Some(filled) = parts.iter().position(BTreeSet::is_empty) {
+        return Err(CliError::Usage(format!(
+            "--shard {}/{}: a scenario is not divided, so there are {filled} parts at most",
+            shard.number, shard.of
+        )));
+    }
+    Ok(parts.into_iter().nth(usize::from(shard.number) - 1).unwrap_or_default())
 }
 
 pub(super) fn planned(project: &Project, selected: &BTreeSet<VariantId>) -> Result<parallax_plan::Plan, CliError> {

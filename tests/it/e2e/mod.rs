@@ -13,6 +13,7 @@ mod interrupted;
 mod killed;
 mod machine;
 mod page;
+mod shards;
 mod standing;
 mod taken_down;
 mod unanswered;

@@ -34,12 +34,17 @@ flow:
 
 /// A client for the run's only cluster. It uses the node's kubeconfig and its published port.
 pub(super) async fn cluster(run: &str) -> Client {
+    cluster_named(run, "c1").await
+}
+
+/// A client for the run's cluster of this name.
+pub(super) async fn cluster_named(run: &str, name: &str) -> Client {
     // Another test can have installed the provider already. It is always the same one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let engine = Engine::connect(&find(&RealSurroundings).unwrap()).await.unwrap();
     let label = format!("label=io.parallax.run={run}");
-    let names =
-        docker(&["ps", "--filter", &label, "--filter", "label=io.parallax.what=c1-node", "--format", "{{.Names}}"]);
+    let what = format!("label=io.parallax.what={name}-node");
+    let names = docker(&["ps", "--filter", &label, "--filter", &what, "--format", "{{.Names}}"]);
     let node = names.trim();
     let kubeconfig = engine.read_file(node, "/etc/rancher/k3s/k3s.yaml").await.unwrap();
     let published = engine.locate("node", node).await.unwrap().tcp(6443).unwrap();

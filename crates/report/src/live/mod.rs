@@ -64,5 +64,6 @@ fn word(outcome: &parallax_vocab::event::Outcome) -> &'static str {
         Outcome::Error { .. } => "ERROR",
         Outcome::Skipped { .. } => "skipped",
         Outcome::Interrupted => "stopped",
+        Outcome::NotBegun { .. } => "not run",
     }
 }

@@ -1,0 +1,130 @@
+//! Divides the variants of a plan among several machines.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use parallax_vocab::VariantId;
+
+use super::cluster::Plan;
+use super::typical;
+
+/// The most exchanges that are made. Each one makes the division better, and few are possible.
+const EXCHANGES_LIMIT: usize = 200;
+
+/// A scenario: its breaks stay with its baseline, because they are judged by how long the baseline took, and because only
+/// a run of all of them shows which matchers are proven.
+#[derive(Debug, Default)]
+struct Unit<'a> {
+    variants: BTreeSet<&'a VariantId>,
+    took_ms: u64,
+    /// The clusters that it needs, by their index in the plan.
+    clusters: BTreeSet<usize>,
+}
+
+/// What one machine runs.
+#[derive(Clone, Debug, Default)]
+struct Part {
+    took_ms: u64,
+    /// How many of its scenarios need each cluster.
+    clusters: BTreeMap<usize, usize>,
+}
+
+impl Part {
+    fn add(mut self, unit: &Unit<'_>) -> Self {
+        self.took_ms = self.took_ms.saturating_add(unit.took_ms);
+        for cluster in &unit.clusters {
+            *self.clusters.entry(*cluster).or_default() += 1;
+        }
+        self
+    }
+
+    fn remove(mut self, unit: &Unit<'_>) -> Self {
+        self.took_ms = self.took_ms.saturating_sub(unit.took_ms);
+        for cluster in &unit.clusters {
+            if let Some(count) = self.clusters.get_mut(cluster) {
+                *count -= 1;
+            }
+        }
+        self.clusters.retain(|_, count| *count > 0);
+        self
+    }
+
+    /// The expected time. Each cluster must start, so scenarios of a cluster stay together where that is shorter.
+    fn load(&self) -> u128 {
+        let starts = u64::try_from(self.clusters.len()).unwrap_or(u64::MAX);
+        self.took_ms.saturating_add(starts.saturating_mul(typical::START_MS)).into()
+    }
+}
+
+/// The smaller, the more even are the two parts, and the less do they have to do together.
+fn unevenness(one: &Part, other: &Part) -> u128 {
+    let square = |part: &Part| part.load().saturating_mul(part.load());
+    square(one).saturating_add(square(other))
+}
+
+impl Plan {
+    /// Divides the variants into `parts` parts of about the same expected time. No part is empty if there are as many
+    /// scenarios as parts.
+    ///
+    /// Machines divide alike without asking each other: the times are typical ones of the steps, and not those of earlier
+    /// runs, which each machine has its own of.
+    pub fn parts(&self, parts: usize) -> Vec<BTreeSet<VariantId>> {
+        let units = self.units();
+        let mut all = vec![Part::default(); parts];
+        let mut places = Vec::with_capacity(units.len());
+        for unit in &units {
+            let loads = all.iter().map(|part| part.clone().add(unit).load());
+            let Some((place, _)) = loads.enumerate().min_by_key(|(_, load)| *load) else { break };
+            all[place] = std::mem::take(&mut all[place]).add(unit);
+            places.push(place);
+        }
+        for _ in 0..EXCHANGES_LIMIT {
+            if !exchange(&units, &mut places, &mut all) {
+                break;
+            }
+        }
+        let mut divided = vec![BTreeSet::new(); parts];
+        for (unit, place) in units.iter().zip(places) {
+            divided[place].extend(unit.variants.iter().map(|&it| it.clone()));
+        }
+        divided
+    }
+
+    /// The scenarios, the longest first: the short ones then fill what the long ones leave.
+    fn units(&self) -> Vec<Unit<'_>> {
+        let mut units: BTreeMap<&str, Unit<'_>> = BTreeMap::new();
+        for (number, cluster) in self.clusters.iter().enumerate() {
+            for environment in &cluster.environments {
+                let Some(first) = environment.variants.first() else { continue };
+                let unit = units.entry(first.id.as_str().split('+').next().unwrap_or_default()).or_default();
+                unit.variants.extend(environment.variants.iter().map(|it| &it.id));
+                unit.took_ms = unit.took_ms.saturating_add(typical::took(environment));
+                unit.clusters.insert(number);
+            }
+        }
+        let mut units: Vec<Unit<'_>> = units.into_values().collect();
+        // Stable: scenarios of the same length stay in the order of their names.
+        units.sort_by_key(|unit| Reverse(unit.took_ms));
+        units
+    }
+}
+
+/// Exchanges two scenarios of different parts if that makes the parts more even or shorter. Returns whether it did.
+fn exchange(units: &[Unit<'_>], places: &mut [usize], parts: &mut [Part]) -> bool {
+    for one in 0..units.len() {
+        for other in one + 1..units.len() {
+            let (here, there) = (places[one], places[other]);
+            if here == there {
+                continue;
+            }
+            let new_here = parts[here].clone().remove(&units[one]).add(&units[other]);
+            let new_there = parts[there].clone().remove(&units[other]).add(&units[one]);
+            if unevenness(&new_here, &new_there) < unevenness(&parts[here], &parts[there]) {
+                (parts[here], parts[there]) = (new_here, new_there);
+                places.swap(one, other);
+                return true;
+            }
+        }
+    }
+    false
+}

@@ -1,0 +1,89 @@
+//! The arguments that select variants.
+
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+
+/// Which scenarios and breaks: the same for `e2e`, `list` and `plan`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Selection")]
+pub struct Selection {
+    /// Scenarios by name (`presigned-url`), by path (`presign`, `presign/presigned-url`, the file itself), by pattern
+    /// (`presign/*`), or one break (`presign/presigned-url+no-rewrite`). Without any: everything.
+    #[arg(value_name = "FILTER")]
+    pub filters: Vec<String>,
+    /// Only scenarios with this label; `!LABEL` excludes scenarios with it. With several: any of the labels, and none of the
+    /// excluded ones.
+    #[arg(long = "label", value_name = "LABEL")]
+    pub labels: Vec<String>,
+    /// Only this break (or pattern) of the chosen scenarios. It may be given several times.
+    #[arg(long = "break", value_name = "NAME", conflicts_with = "breaks")]
+    pub only_breaks: Vec<String>,
+    /// Which breaks to run in addition to the baselines.
+    ///
+    /// `changed` leaves out the breaks of a scenario if there is evidence that nothing has changed since they were green.
+    /// One kind of evidence is their last run on this machine: the scenario's folder, its fixtures, the recipes and lock
+    /// entries of its images, the program and --k3s are the same, by digest. The other is git: no file of the scenario, of
+    /// its fixtures, of images/ or of the program differs between the working tree and the commit at which the branch left
+    /// origin/main or main; on main itself this is no evidence. A break that was red in its last run counts as changed.
+    /// Without evidence a break runs. The breaks that are left out are reported.
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = Breaks::All)]
+    pub breaks: Breaks,
+    /// Only variants that were red in the last run: they failed, ended with an error, or did not run. The record of the last
+    /// run is in target/e2e/latest, or in --out.
+    #[arg(long)]
+    pub failed: bool,
+    /// Only this part of the chosen variants, for example `2/3`: the second of three. Each machine of a CI job runs one part,
+    /// and `parallax merge` makes one report of their records.
+    ///
+    /// The parts have about the same expected time. A scenario is not divided, because its breaks are compared with its
+    /// baseline. The parts depend only on the project's files and on the other options here, so all machines divide alike.
+    #[arg(long, value_name = "K/N", conflicts_with = "failed")]
+    pub shard: Option<Shard>,
+}
+
+/// Which breaks are run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Breaks {
+    /// No breaks: baselines only.
+    None,
+    /// The breaks of scenarios that changed since they were green.
+    Changed,
+    /// All breaks.
+    #[default]
+    All,
+}
+
+/// A part of the chosen variants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which part, from 1.
+    pub number: u16,
+    /// How many parts there are.
+    pub of: u16,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+        match parts {
+            Some((number, of)) if (1..=of).contains(&number) && of <= 256 => Ok(Self { number, of }),
+            _ => Err("write it as K/N, for example 2/3: the second of three parts, of at most 256".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_is_a_number_and_how_many_there_are() {
+        assert_eq!("2/3".parse(), Ok(Shard { number: 2, of: 3 }));
+        for wrong in ["0/3", "4/3", "3", "a/b", "1/0", "1/257", "-1/3", ""] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! A run that is divided among machines, one that stops after failures, and one that runs again what the machine broke.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::PostParams;
+use parallax_vocab::event::Outcome;
+use parallax_vocab::{Event, EventKind};
+use serial_test::serial;
+
+use super::bench::{HELD, Project, lists, no_engine, reserve};
+use super::standing::cluster_named;
+use super::unanswered::node;
+use crate::engine::bench::docker;
+
+/// A scenario that asks the apiserver only, so that it is quick. Its baseline is as declared if `NAMESPACE` exists.
+const ASKS: &str = r"name: NAME
+summary: A namespace is there
+flow:
+  - { id: there, resource: { api-version: v1, kind: Namespace, name: NAMESPACE }, expect: { object: { kind: Namespace } } }
+  - { id: control, resource: { api-version: v1, kind: Namespace, name: kube-system }, expect: { object: { kind: Namespace } } }
+breaks:
+  another:
+    change: { flow: { there: { resource: { name: nosuch } } } }
+    fails: { there: { resource: it does not exist } }
+";
+
+fn asks(project: &Project, name: &str, namespace: &str) {
+    project.scenario(name, &ASKS.replace("NAMESPACE", namespace).replace("NAME", name));
+}
+
+/// How each variant ended; of what is not as declared, the steps.
+fn verdicts(events: &[Event]) -> BTreeMap<String, String> {
+    let ended = events.iter().filter_map(|event| match &event.event {
+        EventKind::VariantEnded(ended) => Some(ended),
+        _ => None,
+    });
+    let word = |outcome: &Outcome| match outcome {
+        Outcome::NotAsExpected { problems } => {
+            format!("not as declared: {:?}", problems.iter().map(|it| it.step.as_str()).collect::<Vec<_>>())
+        }
+        other => format!("{other:?}"),
+    };
+    ended.map(|it| (it.variant.to_string(), word(&it.outcome))).collect()
+}
+
+#[test]
+#[serial(engine)]
+fn two_shards_joined_have_the_verdicts_of_one_run() {
+    if no_engine() {
+        return;
+    }
+    let _reserved = reserve(1);
+    let project = Project::new();
+    for (name, namespace) in [("one", "default"), ("two", "default"), ("wrong", "nosuch")] {
+        asks(&project, name, namespace);
+    }
+    let whole = project.e2e(&[]).end();
+    whole.assert_code(1);
+    let parts: Vec<_> = ["1/2", "2/2"].iter().map(|shard| project.e2e(&["--shard", shard]).end()).collect();
+    let merge = |parts: &[&Path], out: &str| {
+        let mut command = project.parallax(&["merge", "--out", out]);
+        let ended = command.args(parts).output().unwrap();
+        (
+            ended.status.code(),
+            String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr),
+        )
+    };
+    let [first, second] = [0, 1].map(|it| parts[it].directory.as_path());
+    let (code, said) = merge(&[second, first], "whole");
+    assert_eq!(code, Some(1), "{said}");
+    let joined = parallax_record::read(&project.path("whole")).unwrap();
+    assert_eq!(verdicts(&joined), verdicts(&whole.events));
+    assert!(said.contains("5 passed, 1 failed, 0 skipped"), "{said}");
+    let junit = std::fs::read_to_string(project.path("whole/junit.xml")).unwrap();
+    assert!(junit.contains("tests=\"6\" failures=\"1\""), "{junit}");
+    assert!(project.path("whole/report.html").exists());
+
+    // Without one of them, its variants have no verdict.
+    let (code, said) = merge(&[first], "part");
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("shard 2 of 2 is missing"), "{said}");
+    // A scenario that was changed between the shards makes them different runs.
+    asks(&project, "two", "kube-public");
+    let changed = project.e2e(&["--shard", "2/2"]).end();
+    let (code, said) = merge(&[first, &changed.directory], "never");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("they ran different versions of two"), "{said}");
+    assert!(!project.path("never").exists());
+    // A record is never overwritten.
+    assert_eq!(merge(&[first, second], "whole").0, Some(2));
+}
+
+#[test]
+#[serial(engine)]
+fn after_enough_failures_the_rest_is_not_begun_and_the_report_says_so() {
+    if no_engine() {
+        return;
+    }
+    let _reserved = reserve(1);
+    let project = Project::new();
+    asks(&project, "wrong", "nosuch");
+    let ended = project.e2e(&["--max-fail", "1"]).end();
+    ended.assert_code(1);
+    assert!(matches!(ended.outcome("wrong"), Outcome::NotAsExpected { .. }));
+    assert!(matches!(ended.outcome("wrong+another"), Outcome::NotBegun { .. }), "{:?}", ended.outcome("wrong+another"));
+    ended.assert_says(&[
+        "not run",
+        "not begun, because enough variants had failed (--max-fail 1)",
+        "0 passed, 1 failed, 1 skipped",
+    ]);
+    // What was not begun is not green.
+    let left = project.parallax(&["list", "--failed"]).output().unwrap();
+    let left = String::from_utf8_lossy(&left.stdout).into_owned();
+    assert_eq!(left.lines().count(), 2, "{left}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[serial(engine)]
+async fn what_the_machine_broke_runs_again_and_the_report_says_so() {
+    if no_engine() {
+        return;
+    }
+    let _reserved = tokio::task::spawn_blocking(|| reserve(1)).await.unwrap();
+    let project = Project::new();
+    let begun = "flow:\n  - { id: begun, resource: { api-version: v1, kind: Namespace, name: default }, expect: { object: { kind: Namespace } } }\n";
+    project.scenario("held", &HELD.replace("flow:\n", begun));
+    let before = lists(&[]);
+    let mut run = project.e2e(&["--retry-machine", "1"]);
+    let id = run.id.clone();
+    run.wait_for_step("begun");
+    docker(&["kill", &node(&id)]);
+    run.wait_for("run again: held");
+    run.wait_for_steps("begun", 2);
+    let client = cluster_named(&id, "c1-again1").await;
+    let gate: ConfigMap = serde_json::from_value(serde_json::json!({ "metadata": { "name": "gate" } })).unwrap();
+    Api::<ConfigMap>::namespaced(client, "held").create(&PostParams::default(), &gate).await.unwrap();
+    let ended = run.end();
+    ended.assert_code(0);
+    ended.assert_says(&["warning  try 1 of 1 (--retry-machine)", "run again after: ", "1 passed, 0 failed, 0 skipped"]);
+    let junit = std::fs::read_to_string(ended.directory.join("junit.xml")).unwrap();
+    assert!(junit.contains("<flakyError"), "{junit}");
+    assert_eq!(lists(&[&id]), before);
+}
