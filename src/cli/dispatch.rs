@@ -8,7 +8,7 @@ use parallax_vocab::{VariantId, inert};
 
 use super::args::{Cli, Command, ImagesCommand, K3s, Selection};
 use super::wiring::{self, Project};
-use super::{CliError, choose, explain, init, merge, pages, printer, report, session, standing};
+use super::{CliError, choose, explain, init, merge, pages, printer, report, repro, session, shells, standing};
 use parallax_images::Recipes;
 use parallax_language::scenario::schema;
 use parallax_record::Log;
@@ -72,6 +72,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         },
         Command::Up(args) => standing::up(&project()?, cli.verbose, &args).await,
         Command::Hold(args) => standing::hold(&project()?, args, &log).await,
+        Command::Repro(args) => repro::repro(cli.verbose, args).await,
         Command::Status => standing::status().await,
         Command::Rerun(args) => standing::rerun(&args).await,
         Command::Watch(args) => standing::watch(&args).await,
@@ -88,6 +89,8 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Check(args) => {
             session::watched(|_, cancel| async move { Box::pin(wiring::check(&args, cancel)).await }).await
         }
+        Command::Completions(args) => Ok(shells::completions(args)),
+        Command::Man(args) => shells::man(&args),
         Command::Schema(args) => made(&project()?, &schema::files(), args.check, "schema"),
         Command::Docs(args) => made(&project()?, &pages::files(), args.check, "docs"),
         Command::Reaper(args) => {

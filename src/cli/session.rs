@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use parallax_vocab::event::{Demands, Exit, Failure, Outcome, RECORD_FORMAT, RunStarted, ShardOf};
-use parallax_vocab::{Event, EventKind, RunId, StepId, VariantId, millis};
+use parallax_vocab::{Event, EventKind, RunId, VariantId, millis};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{Breaks, E2e, ProofBy};
+use super::args::{Breaks, E2e, K3s, ProofBy};
 use super::choose::Chosen;
 use super::printer::{self, colour_wanted, is_ci};
 use super::wiring::{self, Past, Project};
 use super::{CliError, signal};
+use crate::bundle::Failed;
 use crate::run::Standing;
+use crate::run::standing::Until;
 use crate::standing::{Handle, Host};
 use parallax_images::Recipes;
 use parallax_plan::Plan;
@@ -48,8 +50,8 @@ pub struct Run {
 pub(super) struct Stands {
     /// The run's id: the process that started this one knows it.
     pub(super) run: RunId,
-    /// The last step of the first flow.
-    pub(super) until: Option<StepId>,
+    /// Where the first flow stops.
+    pub(super) until: Option<Until>,
 }
 
 /// The first line on standard output of a run that stands: it can be asked.
@@ -80,13 +82,7 @@ pub(super) async fn run(
     let id = stands.as_ref().map_or_else(wiring::fresh_run_id, |it| it.run.clone());
     let seed = options.shuffle.map(|given| given.unwrap_or_else(|| seed_of(&id)));
     let plan = wiring::arranged(project, &chosen.selected, seed, wiring::at_once(options.at_once))?;
-    let shard = match &chosen.part_of {
-        Some((shard, whole)) => {
-            let digests = wiring::contents(project, whole, &recipes, options.common.k3s).await?;
-            Some(Box::new(ShardOf { number: shard.number, of: shard.of, whole: whole.clone(), digests }))
-        }
-        None => None,
-    };
+    let shard = shard_of(project, &chosen, &recipes, &options).await?;
     let directory = out_folder(&project.root, &options).join(id.as_str());
     let (sink, recorder) = Recorder::start(&directory)?;
     log.write_to(&directory, recorder.redactor())?;
@@ -95,6 +91,7 @@ pub(super) async fn run(
     // Before the first output, because a user who sees that the run has started may already stop it.
     let cancel = watch_signals(&sink, Some(id.clone()))?;
     let is_evidence = stands.is_none();
+    let redactor = recorder.redactor();
     let (display, standing, host) = match stands {
         Some(stands) => {
             let may = (options.common.allow_host_programs, cancel.clone());
@@ -163,19 +160,58 @@ pub(super) async fn run(
         printer::error(&error.to_string());
     }
     let unwritten = all.error.map(|error| error.to_string());
+    let failed = if is_evidence { wiring::failed(project, &summary) } else { Vec::new() };
     let (exit, written) = publish(summary, unwritten, &directory.join("junit.xml"), &directory.join("report.html"));
+    if !interrupted {
+        pack(project, failed, (&recipes, k3s), &redactor, &directory).await;
+    }
     if let Some(host) = host {
         // Whoever took the variant down may look at the reports at once.
         host.close().await;
     }
+    worse(exit, written)
+}
+
+/// A missing report must be reported, but the exit code of a worse verdict has priority.
+fn worse(exit: Exit, written: Result<(), CliError>) -> Result<Exit, CliError> {
     match written {
-        // A missing report must be reported, but the exit code of a worse verdict has priority.
         Err(error) if exit == Exit::AsExpected => Err(error),
         Err(error) => {
             printer::error(&error.to_string());
             Ok(exit)
         }
         Ok(()) => Ok(exit),
+    }
+}
+
+/// Which part of a larger run this one is.
+async fn shard_of(
+    project: &Project,
+    chosen: &Chosen,
+    recipes: &Recipes,
+    options: &E2e,
+) -> Result<Option<Box<ShardOf>>, CliError> {
+    let Some((shard, whole)) = &chosen.part_of else { return Ok(None) };
+    let digests = wiring::contents(project, whole, recipes, options.common.k3s).await?;
+    Ok(Some(Box::new(ShardOf { number: shard.number, of: shard.of, whole: whole.clone(), digests })))
+}
+
+/// Writes the bundle of what failed, and says how it is used. A run without a bundle has its verdict all the same.
+async fn pack(
+    project: &Project,
+    failed: Vec<Failed>,
+    (recipes, k3s): (&Recipes, K3s),
+    redactor: &Redactor,
+    directory: &Path,
+) {
+    if failed.is_empty() {
+        return;
+    }
+    match wiring::pack(project, failed, (recipes, k3s), redactor, directory).await {
+        Ok(path) => {
+            printer::word(&format!("`parallax repro {}` brings what failed up on another machine", shown(&path)));
+        }
+        Err(error) => printer::word(&format!("warning: the run has no bundle for `parallax repro`: {error}")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Commands for a variant that stands: `up` brings it up in a process of its own, the others ask that process.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command as Process, Stdio};
@@ -10,11 +10,11 @@ use std::time::Duration;
 use parallax_vocab::event::{Exit, Verdict};
 use parallax_vocab::{Event, EventKind, StepId, inert};
 
-use super::args::{AtOnce, Breaks, E2e, Exec, Hold, Rerun, Selection, Up, Which};
+use super::args::{AtOnce, Breaks, E2e, Exec, Hold, Kept, Rerun, Selection, Up, Which};
 use super::session::{self, Stands};
 use super::wiring::{self, Project};
 use super::{CliError, choose, printer, signal};
-use crate::run::standing::{Answer, Request};
+use crate::run::standing::{Answer, Request, Until};
 use crate::standing::Handle;
 use parallax_record::Log;
 use parallax_report::explanation::{explained_step, step_in_a_line};
@@ -31,6 +31,7 @@ pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, C
     // Mistakes are reported before a process is started.
     chosen(&Project::load(project)?, args).await?;
     let run = wiring::fresh_run_id();
+    wiring::can_stand(&run)?;
     let interrupted = signal::watch(|| printer::word(signal::CLEANING_UP), || {})
         .map_err(|error| CliError::Harness(format!("failed to listen for signals: {error}")))?;
     let mut holder = Holder::start(project, verbose, run.as_str(), args)?;
@@ -68,7 +69,7 @@ async fn chosen(project: &Project, args: &Up) -> Result<choose::Chosen, CliError
         let all: Vec<&str> = chosen.selected.iter().map(parallax_vocab::VariantId::as_str).collect();
         return Err(CliError::Usage(format!("one variant stands at a time; name one of {}", all.join(", "))));
     };
-    if let Some(until) = &args.until {
+    if let Some(until) = args.until.as_ref().or(args.before.as_ref()) {
         let steps = project.steps(variant);
         if !steps.contains(until) {
             let steps = steps.join(", ");
@@ -96,8 +97,13 @@ impl Holder {
         for (name, value) in [("--k3s", wiring::flag(&args.common.k3s)), ("--lock", wiring::flag(&args.common.lock))] {
             command.args([name, &value]);
         }
-        if let Some(until) = &args.until {
-            command.args(["--until", until]);
+        for (name, step) in [("--until", &args.until), ("--before", &args.before)] {
+            if let Some(step) = step {
+                command.args([name, step]);
+            }
+        }
+        if let Some(seed) = args.seed {
+            command.args(["--seed", &seed.to_string()]);
         }
         if let Some(out) = &args.common.out {
             command.arg("--out").arg(std::path::absolute(out).map_err(failed)?);
@@ -173,23 +179,25 @@ pub(super) async fn hold(project: &Path, args: Hold, log: &Log) -> Result<Exit, 
     let project = Project::load(project)?;
     let chosen = chosen(&project, &args.up).await?;
     let recipes = wiring::recipes(&project.root, args.up.common.lock)?;
-    let Up { variant, until, common } = args.up;
+    let Up { variant, until, before, seed, common } = args.up;
+    let until = until.map(|step| Until::After(StepId::new(step)));
+    let until = until.or(before.map(|step| Until::Before(StepId::new(step))));
     let options = E2e {
         selection: Selection { filters: vec![variant], ..Selection::default() },
         common,
-        keep: false,
+        kept: Kept::default(),
         at_once: AtOnce::default(),
         shuffle: None,
         require_proof: None,
         allow_skips: false,
         deny_skips: true,
         allow_skip: Vec::new(),
-        seed: None,
+        seed,
         max_fail: None,
         retry_machine: 0,
         timeout: None,
     };
-    let stands = Stands { run: parallax_vocab::RunId::new(args.id), until: until.map(StepId::new) };
+    let stands = Stands { run: parallax_vocab::RunId::new(args.id), until };
     session::run(&project, chosen, recipes, options, log, Some(stands)).await
 }
 
@@ -254,9 +262,11 @@ pub(super) async fn exec(args: &Exec) -> Result<Exit, CliError> {
     let request = Request::Run { from: args.from.clone(), argv: args.command.clone() };
     match wiring::ask(&handle, request, |_| {}).await? {
         Answer::Program(reply) => {
-            printer::data(&reply.stdout);
+            // A terminal would carry out what the program prints. A file or a pipe gets it unchanged.
+            let to = |text: &str, terminal: bool| if terminal { inert(text).into_owned() } else { text.to_owned() };
+            printer::data(&to(&reply.stdout, std::io::stdout().is_terminal()));
             if !reply.stderr.is_empty() {
-                printer::word(reply.stderr.trim_end());
+                printer::word(&to(reply.stderr.trim_end(), std::io::stderr().is_terminal()));
             }
             std::process::exit(reply.exit);
         }

@@ -49,15 +49,8 @@ impl Machine {
         }
         let engine = Engine::connect(&endpoint).await?;
         let facts = engine.facts();
-        let needs = Needs {
-            privileged: true,
-            free_disk_bytes: FREE_DISK_BYTES,
-            memory_bytes: MEMORY_BYTES,
-            strict_kubernetes_minor: None,
-            clusters: CLUSTERS,
-        };
         let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
-            preflight(facts, &needs).into_iter().partition(|it| it.severity == Severity::Error);
+            findings(&engine).into_iter().partition(|it| it.severity == Severity::Error);
         for finding in warnings {
             sink.warn(format!("{}; {}", finding.what, finding.fix));
         }
@@ -67,6 +60,18 @@ impl Machine {
         let words = format!("{} on {}, cgroup v{}", facts.version, facts.os, facts.cgroup_version);
         Ok((Self { engine }, words))
     }
+}
+
+/// What would make a run fail on the machine of this engine.
+pub fn findings(engine: &Engine) -> Vec<Finding> {
+    let needs = Needs {
+        privileged: true,
+        free_disk_bytes: FREE_DISK_BYTES,
+        memory_bytes: MEMORY_BYTES,
+        strict_kubernetes_minor: None,
+        clusters: CLUSTERS,
+    };
+    preflight(engine.facts(), &needs)
 }
 
 /// The engine's endpoint. If no engine answers and `provision` is set, an engine is installed and started first.

@@ -54,7 +54,7 @@ use self::baselines::Baselines;
 pub use self::error::RunError;
 pub use self::images::{build_images, fetch, supply_of, wants};
 use self::limit::Limit;
-pub use self::machine::{Machine, ensure_engine};
+pub use self::machine::{Machine, ensure_engine, findings};
 pub use self::skipped::Skips;
 use self::slots::Slots;
 pub use self::standing::Standing;
@@ -79,6 +79,8 @@ pub struct Options {
     pub provision: bool,
     /// Whether to keep clusters and containers after the run (`--keep`).
     pub keep: bool,
+    /// Whether `keep` holds only if a variant failed (`--keep-on-failure`).
+    pub keep_only_failed: bool,
     /// How the run's only variant stands after its flow; `None` if it does not.
     pub standing: Option<Standing>,
     /// How many jobs, environments and clusters may run at the same time.
@@ -152,7 +154,8 @@ async fn with_plan(
         machine = Machine::find(sink, options.provision) => machine?,
     };
     let site = Site::open(machine.engine.clone(), StateDir::of_user()?, options.id.clone(), options.keep)?;
-    let reaper = if options.keep { None } else { Some(reaper::Reaper::spawn(&site)?) };
+    let stays = options.keep && !options.keep_only_failed;
+    let reaper = if stays { None } else { Some(reaper::Reaper::spawn(&site)?) };
     let context = Arc::new(Context {
         jobs: Slots::up_to(options.at_once.jobs, options.most.jobs),
         environments: Slots::up_to(options.at_once.environments, options.most.environments),
@@ -171,14 +174,21 @@ async fn with_plan(
         result = retried(&context, &machine, plan) => result,
         never = idle::lend([&context.jobs, &context.environments]) => match never {},
     };
-    if context.options.keep {
+    if stays || context.options.keep_only_failed && context.verdicts.any_red() {
+        if let Some(reaper) = reaper {
+            reaper.closed();
+        }
         sink.note(format!(
-            "nothing was removed, because of --keep; `parallax down {}` removes everything",
+            "nothing was removed, because of {}; `parallax down {}` removes everything",
+            if stays { "--keep" } else { "--keep-on-failure" },
             context.options.id
         ));
         return result;
     }
     clean_up(&site, sink, context.taken_away.load(Ordering::Relaxed)).await;
+    if context.options.keep {
+        crate::standing::remove_secrets(&context.options.directory);
+    }
     if let Some(reaper) = reaper {
         reaper.closed();
     }

@@ -22,6 +22,7 @@ use super::question::Known;
 use super::reach::Reach;
 use super::reset::Found;
 use parallax_language::scenario::action::ScriptStep;
+use parallax_language::scenario::model::Step;
 use parallax_language::scenario::template::Template;
 use parallax_plan::VariantPlan;
 
@@ -31,12 +32,32 @@ const PROGRAM_WITHIN: Duration = Duration::from_mins(10);
 /// How a run stands: it has one variant.
 #[derive(Debug)]
 pub struct Standing {
-    /// The last step of the first flow; `None` runs the whole flow.
-    pub until: Option<StepId>,
+    /// Where the first flow stops; `None` runs the whole flow.
+    pub until: Option<Until>,
     /// What other processes ask for, one after the other.
     pub asked: Mutex<mpsc::Receiver<Asked>>,
     /// Reads the scenario's file again.
     pub reload: Reload,
+}
+
+/// Where a flow stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// After this step.
+    After(StepId),
+    /// Before this step.
+    Before(StepId),
+}
+
+impl Until {
+    /// How many of the steps run.
+    fn count(&self, steps: &[Step]) -> usize {
+        let at = |id: &StepId| steps.iter().position(|it| it.id == id.as_str());
+        match self {
+            Self::After(id) => at(id).map_or(steps.len(), |at| at + 1),
+            Self::Before(id) => at(id).unwrap_or(steps.len()),
+        }
+    }
 }
 
 /// Reads the scenario's file again. The error says why the variant that stands cannot become what the file says now.
@@ -210,11 +231,11 @@ fn said(result: Result<Outcome, RunError>) -> Answer {
     result.map_or_else(|error| Answer::Failed(error.to_string()), ran)
 }
 
-/// Runs the flow, up to and including the step `until`.
-async fn first(flow: &mut Flow<'_>, until: Option<&StepId>) -> Result<Outcome, RunError> {
+/// Runs the flow, as far as `until` says.
+async fn first(flow: &mut Flow<'_>, until: Option<&Until>) -> Result<Outcome, RunError> {
     let steps = flow.variant.variant.scenario.flow.clone();
-    match until.and_then(|until| steps.iter().position(|it| it.id == until.as_str())) {
-        Some(last) => flow.part(&steps[..=last]).await,
+    match until {
+        Some(until) => flow.part(&steps[..until.count(&steps)]).await,
         None => flow.whole().await,
     }
 }

@@ -106,6 +106,11 @@ impl Verdicts {
         variants.filter(|id| self.fail(id, error, 0)).collect()
     }
 
+    /// Whether a variant failed.
+    pub(crate) fn any_red(&self) -> bool {
+        self.said().variants.values().any(|kind| *kind != Kind::NotRed)
+    }
+
     /// Whether so many variants failed that no further one begins.
     pub(crate) fn enough(&self) -> bool {
         let said = self.said();

@@ -10,6 +10,10 @@ use parallax_vocab::{RunId, VariantId};
 use serde::{Deserialize, Serialize};
 
 use super::StandingError;
+use parallax_record::Present as _;
+
+/// The longest path of a socket, in bytes (`sun_path` of unix(7), without its end).
+const SOCKET_PATH_LIMIT: usize = 107;
 
 /// What a process says of the variant that it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +54,15 @@ impl Handles {
     /// The socket of a run.
     pub(super) fn socket(&self, run: &RunId) -> PathBuf {
         self.0.join(format!("{run}.sock"))
+    }
+
+    /// Whether the socket of a run can be there: the kernel limits the length of its path.
+    pub fn check(&self, run: &RunId) -> Result<(), StandingError> {
+        let socket = self.socket(run);
+        if socket.as_os_str().len() <= SOCKET_PATH_LIMIT {
+            return Ok(());
+        }
+        Err(StandingError::TooLong { path: socket.display().to_string() })
     }
 
     fn file(&self, run: &RunId) -> PathBuf {
@@ -98,6 +111,8 @@ impl Handles {
                 Ok(_) => handles.push(handle),
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
                     self.forget(&handle.run);
+                    // Its process was killed, so it could not remove them itself.
+                    remove_secrets(&handle.directory);
                 }
                 // Another user's process, for example.
                 Err(error) => tracing::warn!(%error, "run {} cannot be asked", handle.run),
@@ -105,6 +120,17 @@ impl Handles {
         }
         handles.sort_by(|a, b| (a.since, a.run.as_str()).cmp(&(b.since, b.run.as_str())));
         Ok(handles)
+    }
+}
+
+/// Removes the files that say how an environment is reached: they hold secrets, and nothing is there any more.
+pub(crate) fn remove_secrets(directory: &Path) {
+    for entry in fs::read_dir(directory).present("look for the files of what stood").into_iter().flatten().flatten() {
+        let path = entry.path();
+        let secret = path.extension().is_some_and(|it| it == "kubeconfig" || it == "env");
+        if secret && let Err(error) = fs::remove_file(&path) {
+            tracing::warn!(%error, "{} was not removed", path.display());
+        }
     }
 }
 
@@ -124,12 +150,17 @@ mod tests {
         let handles = Handles::below(state.path());
         assert_eq!(handles.all().expect("lists"), []);
         handles.create().expect("creates");
+        let of_dead = state.path().join("target");
+        fs::create_dir(&of_dead).expect("creates");
+        for name in ["c1.kubeconfig", "store.env", "record.jsonl"] {
+            fs::write(of_dead.join(name), "x").expect("writes");
+        }
         let handle = |run: &str, since| Handle {
             run: RunId::new(run),
             variant: "a/b".into(),
             file: "scenarios/a/b/scenario.yaml".into(),
             project: "/p".into(),
-            directory: "/p/target/e2e/r1".into(),
+            directory: of_dead.clone(),
             process: 1,
             since,
         };
@@ -141,5 +172,17 @@ mod tests {
         }
         assert_eq!(handles.all().expect("lists"), [old, new]);
         assert!(!handles.file(&dead.run).exists() && !handles.socket(&dead.run).exists());
+        let left: Vec<_> = fs::read_dir(&of_dead).expect("reads").flatten().map(|it| it.file_name()).collect();
+        assert_eq!(left, ["record.jsonl"], "whoever was killed leaves no secret");
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_for_a_socket_is_refused_with_the_fix() {
+        let run = RunId::new("r12345678");
+        let of = |length: usize| Handles::below(&Path::new("/").join("x".repeat(length)));
+        let fixed = of(0).socket(&run).as_os_str().len() + 1;
+        assert!(of(SOCKET_PATH_LIMIT - fixed).check(&run).is_ok());
+        let error = of(SOCKET_PATH_LIMIT - fixed + 1).check(&run).expect_err("too long").to_string();
+        assert!(error.contains("XDG_STATE_HOME"), "{error}");
     }
 }

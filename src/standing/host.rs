@@ -1,6 +1,7 @@
 //! The side of the process that holds an environment.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::handle::{Handle, Handles, failed};
+use super::handle::{Handle, Handles, failed, remove_secrets};
 use super::{Line, Question, StandingError};
 use crate::run::standing::{Answer, Asked, Request};
 
@@ -53,6 +54,10 @@ impl Live for Feed {
         let now = match &event.event {
             EventKind::SetupStarted { title, .. } => Some(title.clone()),
             EventKind::SetupProgress { id, text } => Some(format!("{id}: {text}")),
+            // The last part of the set-up. If something in it is not ready, no step runs.
+            EventKind::SetupEnded { id, detail, error: None, .. } if id.starts_with("environment/") => {
+                Some(format!("stands; {detail}"))
+            }
             EventKind::StepStarted { step, .. } => Some(format!("runs step {step}")),
             EventKind::StepEnded(step) => Some(format!("stands; step {} ran last", step.step)),
             _ => None,
@@ -82,6 +87,7 @@ impl Live for Feed {
 pub struct Host {
     handles: Handles,
     run: RunId,
+    directory: PathBuf,
     connections: JoinSet<()>,
     over: CancellationToken,
 }
@@ -95,6 +101,7 @@ impl Host {
         (asked, cancel): (mpsc::Sender<Asked>, CancellationToken),
         (display, mark): (Box<dyn Live>, Mark),
     ) -> Result<(Self, Feed), StandingError> {
+        handles.check(&handle.run)?;
         handles.create()?;
         let socket = handles.socket(&handle.run);
         let listener = UnixListener::bind(&socket).map_err(|source| failed("listen at", &socket, source))?;
@@ -108,12 +115,14 @@ impl Host {
         let (mut connections, over) = (JoinSet::new(), CancellationToken::new());
         let door = Door { shared: Arc::clone(&shared), asked, mark, over: over.clone(), cancel, one: Arc::default() };
         connections.spawn(accept(listener, door));
-        Ok((Self { handles, run: handle.run.clone(), connections, over }, Feed { display, shared }))
+        let (run, directory) = (handle.run.clone(), handle.directory.clone());
+        Ok((Self { handles, run, directory, connections, over }, Feed { display, shared }))
     }
 
     /// Removes the handle and answers the request for the end: everything is done.
     pub async fn close(mut self) {
         self.handles.forget(&self.run);
+        remove_secrets(&self.directory);
         self.over.cancel();
         let closing = async { while self.connections.join_next().await.is_some() {} };
         drop(tokio::time::timeout(CLOSE_WITHIN, closing).await);
@@ -123,6 +132,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.handles.forget(&self.run);
+        remove_secrets(&self.directory);
     }
 }
 

@@ -9,6 +9,7 @@ mod handle;
 mod host;
 
 pub use client::ask;
+pub(crate) use handle::remove_secrets;
 pub use handle::{Handle, Handles};
 pub use host::{Feed, Host};
 
@@ -51,6 +52,12 @@ pub enum StandingError {
         path: String,
         /// Why it failed.
         source: std::io::Error,
+    },
+    /// The path of the socket is longer than the kernel allows.
+    #[error("{path} is too long for a socket; set XDG_STATE_HOME to a folder with a shorter path; nothing was started")]
+    TooLong {
+        /// The path.
+        path: String,
     },
     /// The process that holds the environment is gone.
     #[error("run {run} does not stand any more: its process is gone; `parallax gc` removes what it left")]

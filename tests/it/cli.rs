@@ -57,7 +57,7 @@ pub(crate) fn project() -> TempDir {
 #[test]
 fn each_command_has_help_and_the_main_ones_have_examples_and_exit_codes() {
     let here = tempfile::tempdir().expect("a temporary folder");
-    let table: [(&[&str], &[&str]); 19] = [
+    let table: [(&[&str], &[&str]); 22] = [
         (&["--help"], &["Exit codes:", "130  interrupted", "e2e"]),
         (
             &["e2e", "--help"],
@@ -79,6 +79,9 @@ fn each_command_has_help_and_the_main_ones_have_examples_and_exit_codes() {
         (&["doctor", "--help"], &["--provision"]),
         (&["report", "--help"], &["--junit"]),
         (&["merge", "--help"], &["Examples:", "--out", "If a shard is missing"]),
+        (&["repro", "--help"], &["Examples:", "--into"]),
+        (&["completions", "--help"], &["Examples:", "bash"]),
+        (&["man", "--help"], &["Examples:", "--out"]),
         (&["schema", "--help"], &["--check"]),
     ];
     for (args, expected) in table {
@@ -223,4 +226,97 @@ fn a_missing_record_is_an_error_of_the_harness() {
         .assert()
         .code(3)
         .stderr(contains("nowhere").and(contains("target/e2e/latest")));
+}
+
+/// What bash offers for the last of these words.
+fn bash_offers(project: &Path, words: &[&str]) -> Vec<String> {
+    let script = parallax(project).args(["completions", "bash"]).assert().success().get_output().stdout.clone();
+    fs::write(project.join("completions.sh"), script).expect("writes");
+    let (current, before) = (words[words.len() - 1], words[words.len() - 2]);
+    let asks = format!(
+        "source ./completions.sh; COMP_WORDS=({}); COMP_CWORD={}; _parallax_with_names parallax '{current}' '{before}'; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        words.join(" "),
+        words.len() - 1
+    );
+    let binary = assert_cmd::cargo::cargo_bin("parallax");
+    let path =
+        format!("{}:{}", binary.parent().expect("a folder").display(), std::env::var("PATH").unwrap_or_default());
+    let ended = std::process::Command::new("bash").args(["-c", &asks]).current_dir(project).env("PATH", path).output();
+    let ended = ended.expect("bash runs");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    String::from_utf8_lossy(&ended.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_shell_completes_commands_options_scenarios_and_breaks() {
+    let project = project();
+    for (words, offered) in [
+        (&["parallax", "rer"][..], "rerun"),
+        (&["parallax", "e2e", "--sha"], "--shard"),
+        (&["parallax", "e2e", "presign/"], "presign/presigned-url+no-rewrite"),
+        (&["parallax", "up", "con"], "contract"),
+    ] {
+        let offers = bash_offers(project.path(), words);
+        assert!(offers.iter().any(|it| it == offered), "{words:?}: {offers:?}");
+    }
+    let offers = bash_offers(project.path(), &["parallax", "e2e", "con"]);
+    assert_eq!(offers, ["contract"]);
+    for (shell, names) in
+        [("zsh", ":_parallax_names'"), ("fish", "(parallax list 2>/dev/null"), ("bash", "_parallax_names")]
+    {
+        parallax(project.path())
+            .args(["completions", shell])
+            .assert()
+            .success()
+            .stdout(contains(names).and(contains("rerun")).and(contains("reaper").not()));
+    }
+}
+
+#[test]
+fn each_command_has_a_manual_page() {
+    let here = tempfile::tempdir().expect("a temporary folder");
+    parallax(here.path()).arg("man").assert().success().stdout(contains(".TH parallax 1").and(contains("rerun")));
+    parallax(here.path()).args(["man", "e2e"]).assert().success().stdout(contains("shard").and(contains("Examples")));
+    parallax(here.path()).args(["man", "e3e"]).assert().code(2).stderr(contains("there is no command `e3e`"));
+    parallax(here.path()).args(["man", "--out", "pages"]).assert().success().stdout("");
+    let pages: Vec<String> = fs::read_dir(here.path().join("pages"))
+        .expect("reads")
+        .flatten()
+        .map(|it| it.file_name().display().to_string())
+        .collect();
+    assert!(pages.contains(&"parallax.1".to_owned()) && pages.contains(&"parallax-e2e.1".to_owned()), "{pages:?}");
+    assert!(!pages.iter().any(|it| it.contains("reaper") || it.contains("hold")), "{pages:?}");
+}
+
+#[test]
+fn doctor_says_each_check_for_a_program_even_without_an_engine() {
+    let here = tempfile::tempdir().expect("a temporary folder");
+    let mut command = parallax(here.path());
+    command.args(["doctor", "--json"]).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let assert = command.assert().code(3).stderr(contains("/nonexistent/docker.sock"));
+    let said: serde_json::Value = serde_json::from_slice(&assert.get_output().stdout).expect("JSON");
+    assert_eq!(said["can-run"], false);
+    let checks = said["checks"].as_array().expect("a list");
+    let names: Vec<&str> = checks.iter().filter_map(|it| it["name"].as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "engine",
+            "privileges",
+            "cgroups",
+            "inotify",
+            "disk",
+            "memory",
+            "ports",
+            "image sources",
+            "clock",
+            "DNS",
+            "proxy",
+            "CA variables"
+        ]
+    );
+    assert_eq!(checks[0]["state"], "error");
+    assert!(checks.iter().all(|it| it["why"].as_str().is_some_and(|why| !why.is_empty())), "{checks:?}");
+    assert!(checks[0]["fix"].is_string());
+    assert!(said["programs"].as_array().is_some_and(|all| all.iter().any(|it| it["name"] == "dockerd")));
 }

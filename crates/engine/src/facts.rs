@@ -31,6 +31,8 @@ pub struct Facts {
     pub memory_bytes: u64,
     /// Whether it is reached over the network. Its files and ports may then be those of another machine.
     pub remote: bool,
+    /// The time of its machine, RFC 3339; empty if it does not report it.
+    pub time: String,
     /// The folder in which it stores images and containers.
     pub root: String,
     /// Free space in that folder; `None` if the folder is not on this machine.
@@ -64,6 +66,7 @@ impl Facts {
             cpus: info.ncpu.and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
             memory_bytes: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
             remote: !local,
+            time: info.system_time.unwrap_or_default(),
             free_disk_bytes: local.then(|| free_bytes(Path::new(&root))).flatten(),
             inotify_instances: local.then(|| limit("max_user_instances")).flatten(),
             inotify_watches: local.then(|| limit("max_user_watches")).flatten(),

@@ -38,12 +38,19 @@ pub enum Severity {
 /// One problem that a run will have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
+    /// What it is about: one of [`Finding::ABOUT`].
+    pub about: &'static str,
     /// Its severity.
     pub severity: Severity,
     /// The problem: a sentence that begins in lower case.
     pub what: String,
     /// How to fix it.
     pub fix: String,
+}
+
+impl Finding {
+    /// What findings are about.
+    pub const ABOUT: [&str; 6] = ["engine", "privileges", "cgroups", "inotify", "disk", "memory"];
 }
 
 /// Compares what the engine reports with what a run needs. Errors come first.
@@ -65,12 +72,12 @@ pub fn preflight(facts: &Facts, needs: &Needs) -> Vec<Finding> {
     findings
 }
 
-fn error(what: String, fix: impl Into<String>) -> Finding {
-    Finding { severity: Severity::Error, what, fix: fix.into() }
+fn error(about: &'static str, what: String, fix: impl Into<String>) -> Finding {
+    Finding { about, severity: Severity::Error, what, fix: fix.into() }
 }
 
-fn warning(what: String, fix: impl Into<String>) -> Finding {
-    Finding { severity: Severity::Warning, what, fix: fix.into() }
+fn warning(about: &'static str, what: String, fix: impl Into<String>) -> Finding {
+    Finding { about, severity: Severity::Warning, what, fix: fix.into() }
 }
 
 /// Refuses a remote engine: a run reaches its containers through ports that are published on loopback, and gives images
@@ -79,7 +86,7 @@ fn remote(facts: &Facts, needs: &Needs) -> Option<Finding> {
     if !facts.remote || !needs.privileged {
         return None;
     }
-    Some(error(
+    Some(error("engine", 
         "the engine is reached over the network, and a run needs one on this machine: it asks its containers by ports on \
          loopback, and mounts files of this machine into them"
             .to_owned(),
@@ -94,12 +101,14 @@ fn privileged(facts: &Facts, needs: &Needs) -> Option<Finding> {
     }
     if facts.remaps_users {
         return Some(error(
+            "privileges",
             "the engine remaps container users (userns-remap), under which it runs no privileged container".to_owned(),
             "take `userns-remap` out of the engine's daemon.json, or name another engine by DOCKER_HOST",
         ));
     }
     if facts.rootless && facts.cgroup_version == 1 {
         return Some(error(
+            "privileges",
             "the engine is rootless on cgroup v1, where a cluster node cannot manage its own cgroups".to_owned(),
             "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or name an engine that runs as root",
         ));
@@ -109,12 +118,14 @@ fn privileged(facts: &Facts, needs: &Needs) -> Option<Finding> {
     let major: Option<u32> = facts.version.split('.').next().and_then(|major| major.parse().ok());
     if major.is_some_and(|major| major < 23) {
         return Some(warning(
+            "privileges",
             format!("engine {} is old, and on some machines cannot run privileged containers", facts.version),
             "use release 23 or newer; `cargo xtask e2e --provision` installs one on Debian or Ubuntu",
         ));
     }
     if facts.rootless {
         return Some(warning(
+            "privileges",
             "the engine is rootless: a cluster node may miss the controllers that were not delegated to it".to_owned(),
             "delegate cpu, cpuset, io, memory and pids to your user, or name an engine that runs as root",
         ));
@@ -128,6 +139,7 @@ fn disk(facts: &Facts, needs: &Needs) -> Option<Finding> {
         return None;
     }
     Some(error(
+        "disk",
         format!("{} has {} free, and the run needs {}", facts.root, gib(free), gib(needs.free_disk_bytes)),
         "make room there: `docker system df` shows what the engine keeps, `docker system prune` frees it",
     ))
@@ -139,6 +151,7 @@ fn cgroup(facts: &Facts, needs: &Needs) -> Option<Finding> {
         return None;
     }
     Some(error(
+        "cgroups",
         format!("the machine uses cgroup v1, which Kubernetes 1.{minor} refuses"),
         "add `--kubelet-arg=fail-cgroupv1=false` to the cluster, boot with cgroup v2, or use Kubernetes 1.34",
     ))
@@ -149,6 +162,7 @@ fn memory(facts: &Facts, needs: &Needs) -> Option<Finding> {
         return None;
     }
     Some(warning(
+        "memory",
         format!(
             "the engine's machine has {} of memory, and the run uses {}",
             gib(facts.memory_bytes),
@@ -164,6 +178,7 @@ fn inotify(name: &str, limit: Option<u64>, each: u64, needs: &Needs) -> Option<F
         return None;
     }
     Some(warning(
+        "inotify",
         format!("the kernel's fs.inotify.{name} is {}, and {} clusters use about {wanted}", limit?, needs.clusters),
         format!("`sysctl -w fs.inotify.{name}={}` as root", wanted.next_power_of_two()),
     ))
@@ -174,6 +189,7 @@ fn storage(facts: &Facts) -> Option<Finding> {
         return None;
     }
     Some(warning(
+        "engine",
         "the engine stores images with vfs, which copies every layer in full".to_owned(),
         "use overlay2: the engine's folder must be on a file system that can carry it (ext4, xfs)",
     ))
@@ -233,6 +249,7 @@ mod tests {
             let hit = findings.iter().find(|finding| finding.what.contains(what));
             let hit = hit.unwrap_or_else(|| panic!("nothing says {what:?}: {findings:?}"));
             assert_eq!(hit.severity, severity, "{what}");
+            assert!(Finding::ABOUT.contains(&hit.about), "{}", hit.about);
             assert!(hit.fix.contains(fix), "{}", hit.fix);
         }
     }

@@ -117,10 +117,10 @@ fn exchange(units: &[Unit<'_>], places: &mut [usize], parts: &mut [Part]) -> boo
             if here == there {
                 continue;
             }
-            let new_here = parts[here].clone().remove(&units[one]).add(&units[other]);
-            let new_there = parts[there].clone().remove(&units[other]).add(&units[one]);
-            if unevenness(&new_here, &new_there) < unevenness(&parts[here], &parts[there]) {
-                (parts[here], parts[there]) = (new_here, new_there);
+            let mine = parts[here].clone().remove(&units[one]).add(&units[other]);
+            let theirs = parts[there].clone().remove(&units[other]).add(&units[one]);
+            if unevenness(&mine, &theirs) < unevenness(&parts[here], &parts[there]) {
+                (parts[here], parts[there]) = (mine, theirs);
                 places.swap(one, other);
                 return true;
             }

@@ -245,7 +245,7 @@ pub fn write(directory: &Path, events: &[Event]) -> Result<(), RecordError> {
     let failed = |source| RecordError::Write { path: at(&path), source };
     let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path).map_err(failed)?;
     for event in events {
-        let mut line = serde_json::to_vec(event).expect("an event came from JSON");
+        let mut line = serde_json::to_vec(event).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
         file.write_all(&line).map_err(failed)?;
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use parallax_vocab::event::{Failure, Outcome};
 
 use super::summary::{Summary, Variant};
-use super::terminal::rerun;
+use super::terminal::{look_in, rerun};
 use super::{evidence, seconds};
 
 /// Renders the summary page. `command` is the command with which the user runs the harness.
@@ -87,7 +87,7 @@ fn of_variant(out: &mut String, variant: &Variant, command: &str) {
         }
         out.push_str(&fenced(&text));
     }
-    let _ = write!(out, "\nAgain: {}\n", code(&rerun(variant, command)));
+    let _ = write!(out, "\nAgain: {}\n\nLook in: {}\n", code(&rerun(variant, command)), code(&look_in(variant)));
 }
 
 fn of_failure(out: &mut String, failure: &Failure) {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use indexmap::IndexMap;
-use parallax_vocab::event::{Exit, Failure, Outcome, Problem, StepEnded, Verdict};
+use parallax_vocab::event::{Exit, Failure, Outcome, Problem, READINESS, StepEnded, Verdict};
 use serde::Serialize;
 
 use super::summary::{Scenario, SetUp, Summary, Variant};
@@ -208,6 +208,7 @@ impl<'a> Out<'a> {
 
     fn again(&mut self, variant: &Variant) {
         self.labelled("again", &rerun(variant, &self.style.command));
+        self.labelled("look in", &look_in(variant));
         self.line("");
     }
 
@@ -369,6 +370,16 @@ pub(crate) fn rerun(variant: &Variant, command: &str) -> String {
         Some((scenario, name)) => format!("{command} {scenario} --break {name}"),
         None => format!("{command} {}", variant.id),
     }
+}
+
+/// The command that brings this variant up, as it was before its first step that is not as declared, and keeps it.
+pub(crate) fn look_in(variant: &Variant) -> String {
+    let first = variant.problems().first();
+    let step = first.and_then(|problem| variant.step(problem.step.as_str())).filter(|step| step.kind != READINESS);
+    // A step in a repeat is reached by the repeat.
+    let id = step.map(|step| step.course.round.as_ref().map_or(step.step.as_str(), |round| round.of.as_str()));
+    let before = id.map(|id| format!(" --before {id}")).unwrap_or_default();
+    format!("parallax up {}{before}", variant.id)
 }
 
 /// The text after the verdict in the line of a variant.

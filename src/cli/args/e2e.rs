@@ -16,10 +16,9 @@ pub struct E2e {
     /// What a run needs.
     #[command(flatten)]
     pub common: Common,
-    /// Remove nothing at the end. The run's folder then has a kubeconfig and the certificates of the authorities. `parallax
-    /// down` removes everything. To look into one variant, use `parallax up`.
-    #[arg(long)]
-    pub keep: bool,
+    /// What is kept after the run.
+    #[command(flatten)]
+    pub kept: Kept,
     /// How much runs at the same time.
     #[command(flatten)]
     pub at_once: AtOnce,
@@ -57,6 +56,19 @@ pub struct E2e {
     /// variants have no verdict. It exits 3.
     #[arg(long, value_name = "DURATION", value_parser = positive)]
     pub timeout: Option<Span>,
+}
+
+/// What is kept after a run.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Kept {
+    /// Remove nothing at the end. The run's folder then has a kubeconfig and the certificates of the authorities. `parallax
+    /// down` removes everything. To look into one variant, use `parallax up`.
+    #[arg(long)]
+    pub keep: bool,
+    /// Remove nothing if a variant failed or ended with an error, as with --keep. Nothing is removed before the end either,
+    /// so select few variants.
+    #[arg(long, conflicts_with = "keep")]
+    pub keep_on_failure: bool,
 }
 
 /// What a run needs, and where its results go: the same for `e2e` and `up`.

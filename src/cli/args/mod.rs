@@ -1,22 +1,24 @@
 //! The command line. The comments here are the help that people read.
 
 mod check;
-mod explain;
 mod e2e;
+mod explain;
 mod images;
 mod merge;
 mod selection;
+mod shells;
 mod standing;
 
 use std::path::PathBuf;
 
 pub use self::check::Check;
+pub use self::e2e::{AtOnce, Common, E2e, Kept, ProofBy};
 pub use self::explain::Explain;
-pub use self::e2e::{AtOnce, Common, E2e, ProofBy};
 pub use self::images::{Images, ImagesCommand};
 pub use self::merge::Merge;
 pub use self::selection::{Breaks, Selection, Shard};
-pub use self::standing::{Down, Exec, Hold, Rerun, Up, Which};
+pub use self::shells::{Completions, Manual, Shell};
+pub use self::standing::{Down, Exec, Hold, Repro, Rerun, Up, Which};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 const EXIT_CODES: &str = "\
@@ -52,6 +54,7 @@ Examples:
   parallax up presign/presigned-url                   the baseline
   parallax up presign/presigned-url+no-rewrite        one break
   parallax up presign/presigned-url --until upload    only the steps up to and including this one
+  parallax up presign/presigned-url --before inside   only the steps before this one
   parallax status                                     what stands, and how to reach it
   parallax rerun outside                              one step again
   parallax down                                       remove it
@@ -114,6 +117,15 @@ pub enum Command {
     /// keeps the environment until `parallax down`. The other commands find it by themselves.
     #[command(after_long_help = UP_EXAMPLES)]
     Up(Up),
+    /// Bring up a variant that failed on another machine, from the bundle of its run, and stop before the failed step.
+    ///
+    /// A failed run writes the bundle into its folder: the scenario, its fixtures, the images' names, and the record. The
+    /// command says what is different here: the version, an image. A bundle is a program, as a scenario is: bring up only
+    /// what you trust.
+    #[command(
+        after_long_help = "Examples:\n  parallax repro target/e2e/latest/repro.tar\n  parallax repro repro.tar presign/presigned-url+no-rewrite && parallax rerun inside"
+    )]
+    Repro(Repro),
     /// Show the variants that `up` keeps running, what each one does at the moment, and how to reach it.
     #[command(after_long_help = "Examples:\n  parallax status")]
     Status,
@@ -151,10 +163,11 @@ pub enum Command {
     Gc,
     /// Check whether a run can work on this machine, and what may cause problems.
     ///
-    /// Lists every program that a run, an image recipe or a test looks for: its path, what needs it, and, if it is missing,
-    /// how to install it.
+    /// Checks the engine, privileges, cgroups, inotify, disk, memory, ports, image sources, the clock, DNS, and the variables
+    /// for proxies and certificates. Lists every program that a run, an image recipe or a test looks for: its path, what
+    /// needs it, and, if it is missing, how to install it.
     #[command(
-        after_long_help = "Examples:\n  parallax doctor\n  parallax doctor --provision            also install and start an engine (Debian or Ubuntu, as root)\n  parallax doctor --tests --provision    also what this repository's tests need"
+        after_long_help = "Examples:\n  parallax doctor\n  parallax doctor --json                 for a program\n  parallax doctor --fix                  also install and start an engine (Debian or Ubuntu, as root)\n  parallax doctor --tests --provision    also what this repository's tests need"
     )]
     Doctor(Doctor),
     /// Make the reports of a recorded run again.
@@ -200,6 +213,12 @@ pub enum Command {
         after_long_help = "Examples:\n  parallax check minio.example.com --outside-only\n  parallax check minio.example.com -n foo --image registry.example.com/parallax-agent:1\n  parallax check https://minio.example.com -n foo --image agent:1 --bucket photos --credentials-from secret/minio\n  parallax check minio.example.com -n foo --image agent:1 --bucket photos --service-account app --ca ca.pem"
     )]
     Check(Check),
+    /// Print the script that completes command lines in a shell, with the names of scenarios and breaks.
+    #[command(after_long_help = shells::COMPLETIONS_EXAMPLES)]
+    Completions(Completions),
+    /// Print the manual page of a command, or write the pages of all of them.
+    #[command(after_long_help = shells::MAN_EXAMPLES)]
+    Man(Manual),
     /// Write the JSON schemas of scenario and fixture files, for editors.
     #[command(
         after_long_help = "Examples:\n  parallax schema            write them\n  parallax schema --check    only say whether they are up to date"
@@ -284,9 +303,12 @@ pub struct Plan {
 /// Arguments of `doctor`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Doctor {
-    /// Install and start a container engine if there is none.
-    #[arg(long)]
+    /// Install and start a container engine if there is none, and raise the kernel's limits that are too low.
+    #[arg(long, visible_alias = "fix")]
     pub provision: bool,
+    /// As JSON: `can-run`, `checks` (name, state, seen, why, fix) and `programs`.
+    #[arg(long)]
+    pub json: bool,
     /// Look for the programs that this repository's tests need, too; with --provision, install those that are missing.
     #[arg(long)]
     pub tests: bool,

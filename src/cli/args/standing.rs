@@ -1,5 +1,7 @@
 //! The arguments of the commands for variants that stand.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::Common;
@@ -11,8 +13,31 @@ pub struct Up {
     #[arg(value_name = "SCENARIO[+BREAK]")]
     pub variant: String,
     /// Run the flow only up to and including this step.
-    #[arg(long, value_name = "STEP")]
+    #[arg(long, value_name = "STEP", conflicts_with = "before")]
     pub until: Option<String>,
+    /// Run the flow only up to this step, and not the step itself: `parallax rerun STEP` then runs it.
+    #[arg(long, value_name = "STEP")]
+    pub before: Option<String>,
+    /// The seed of the random delays in repeats. It overrides the seed in the scenario.
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
+    /// What the run needs.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Arguments of `repro`.
+#[derive(Clone, Debug, Args)]
+pub struct Repro {
+    /// The bundle: `repro.tar` in the folder of the run that failed.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Which of its variants [default: the first].
+    #[arg(value_name = "VARIANT")]
+    pub variant: Option<String>,
+    /// The new folder into which the bundle is unpacked [default: repro-RUN in the current folder].
+    #[arg(long, value_name = "FOLDER")]
+    pub into: Option<PathBuf>,
     /// What the run needs.
     #[command(flatten)]
     pub common: Common,

@@ -8,7 +8,7 @@ use parallax_vocab::event::{Exit, Failure};
 use tokio_util::sync::CancellationToken;
 
 use super::Project;
-use crate::cli::args::{Cli, Command, Doctor, ImagesCommand, K3s};
+use crate::cli::args::{Cli, Command, ImagesCommand, K3s};
 use crate::cli::printer::is_ci;
 use crate::cli::{CliError, Ended, Run, printer};
 use crate::run::{self, Machine, RunError};
@@ -16,7 +16,6 @@ use parallax_engine::{Collected, Endpoint, Engine, RealSurroundings, StateDir, S
 use parallax_images::{Cache, ImageStore, Lock, Place, Present, Recipes};
 use parallax_language::scenario::Span;
 use parallax_plan::Plan;
-use parallax_provision::{Standing, Use, ensure_tools};
 use parallax_record::Sink;
 
 /// The default engine, which `--provision` starts.
@@ -52,7 +51,8 @@ pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
         recipes,
         k3s: policy(run.options.common.k3s),
         provision: run.options.common.provision,
-        keep: run.options.keep,
+        keep: run.options.kept.keep || run.options.kept.keep_on_failure,
+        keep_only_failed: run.options.kept.keep_on_failure,
         standing: run.standing,
         at_once: super::at_once(run.options.at_once),
         most: super::at_once_when_idle(run.options.at_once),
@@ -203,55 +203,6 @@ pub async fn down(run: RunId, sink: Sink, _cancel: CancellationToken) -> Result<
     Ok(if remaining.is_empty() { Exit::AsExpected } else { Exit::Harness })
 }
 
-/// Checks whether a run can work here and, on request, whether the tests can.
-pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
-    let machine = Machine::find(&sink, args.provision).await;
-    let mut tools = Ok(());
-    if args.tests {
-        tools = ensure_tools(Use::Test, args.provision, &sink).await;
-    }
-    // The table is printed even if something is missing.
-    printer::data(&programs(&parallax_provision::standings().await, machine.is_ok()));
-    machine.map_err(|error| failed(&error.failure()))?;
-    tools.map_err(|error| engine_error(error.into()))?;
-    let what = if args.tests { "a run and the tests" } else { "a run" };
-    printer::data(&format!("{what} can work on this machine\n"));
-    Ok(Exit::AsExpected)
-}
-
-/// The table of programs: where each is, what needs it, and what to do about those that are missing.
-fn programs(standings: &[Standing], engine_answers: bool) -> String {
-    let mut text = "programs\n".to_owned();
-    for standing in standings {
-        let (state, place) = match &standing.found {
-            Ok(path) => ("ok", path.display().to_string()),
-            Err(why) => ("-", why.clone()),
-        };
-        writeln!(text, "  {state:<4}  {:<10}  {place}", standing.name).expect("a String takes every write");
-        for (of, purpose) in standing.uses {
-            writeln!(text, "                      {of}: {purpose}").expect("a String takes every write");
-        }
-        // If an engine answers, the programs that only start one are not needed.
-        let settled = engine_answers && standing.uses.iter().all(|(of, _)| *of == Use::Run);
-        if standing.found.is_err() && !settled {
-            writeln!(text, "                      fix: {}", fix(standing)).expect("a String takes every write");
-        }
-    }
-    text
-}
-
-/// The command or instruction that installs the program.
-fn fix(standing: &Standing) -> String {
-    let by_itself = match standing.uses {
-        uses if uses.iter().any(|(of, _)| *of == Use::Test) => "`parallax doctor --tests --provision` installs it",
-        uses if uses.iter().any(|(of, _)| *of == Use::Recipe) => {
-            "a run with `--provision` installs it before it builds an image that needs it"
-        }
-        _ => "a run with `--provision` installs it where it needs it",
-    };
-    format!("{by_itself}, or {}", standing.by_hand)
-}
-
 /// Runs the reaper. It ends when the harness tells it to, or removes the run's objects when the harness is gone.
 pub fn reaper(args: &[String]) -> Result<Exit, CliError> {
     let [run, endpoint, state] = args else {
@@ -265,12 +216,12 @@ pub fn reaper(args: &[String]) -> Result<Exit, CliError> {
     Ok(Exit::AsExpected)
 }
 
-async fn connected(sink: &Sink, provision: bool) -> Result<Engine, CliError> {
+pub(super) async fn connected(sink: &Sink, provision: bool) -> Result<Engine, CliError> {
     let endpoint = run::ensure_engine(sink, provision).await.map_err(|error| failed(&error.failure()))?;
     Engine::connect(&endpoint).await.map_err(engine_error)
 }
 
-fn engine_error(error: parallax_engine::EngineError) -> CliError {
+pub(super) fn engine_error(error: parallax_engine::EngineError) -> CliError {
     failed(&RunError::from(error).failure())
 }
 
@@ -281,7 +232,7 @@ impl From<parallax_images::ImageError> for CliError {
 }
 
 /// A failure with its fix and evidence, as the last output of a command.
-fn failed(failure: &Failure) -> CliError {
+pub(super) fn failed(failure: &Failure) -> CliError {
     let mut text = failure.what.clone();
     if let Some(fix) = &failure.fix {
         write!(text, "\n  fix: {fix}").expect("a String takes every write");
@@ -290,44 +241,4 @@ fn failed(failure: &Failure) -> CliError {
         write!(text, "\n  | {line}").expect("a String takes every write");
     }
     CliError::Harness(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_program_is_told_with_its_state_its_uses_and_the_fix() {
-        let standing = |name, found: Result<&str, &str>, uses| Standing {
-            name,
-            found: found.map(Into::into).map_err(Into::into),
-            uses,
-            by_hand: format!("install {name}"),
-        };
-        let standings = [
-            standing("dockerd", Err("missing"), &[(Use::Run, "an engine")]),
-            standing("go", Ok("/usr/bin/go"), &[(Use::Recipe, "Go modules"), (Use::Test, "a build that fails")]),
-            standing("npm", Err("/usr/bin/npm is 6.0, and 7.0 or newer is needed"), &[(Use::Recipe, "npm packages")]),
-            standing("busybox", Err("missing"), &[(Use::Test, "an image")]),
-        ];
-        insta::assert_snapshot!(programs(&standings, true), @r"
-        programs
-          -     dockerd     missing
-                              run: an engine
-          ok    go          /usr/bin/go
-                              recipe: Go modules
-                              test: a build that fails
-          -     npm         /usr/bin/npm is 6.0, and 7.0 or newer is needed
-                              recipe: npm packages
-                              fix: a run with `--provision` installs it before it builds an image that needs it, or install npm
-          -     busybox     missing
-                              test: an image
-                              fix: `parallax doctor --tests --provision` installs it, or install busybox
-        ");
-        let text = programs(&standings, false);
-        assert!(
-            text.contains("fix: a run with `--provision` installs it where it needs it, or install dockerd"),
-            "{text}"
-        );
-    }
 }

@@ -1,8 +1,10 @@
 //! The calls from commands into the modules that do the work.
 
 mod at_once;
+mod bundle;
 mod check;
 mod consent;
+mod doctor;
 mod machine;
 mod past;
 mod prints;
@@ -11,14 +13,16 @@ mod standing;
 mod unchanged;
 
 pub use at_once::{at_once, at_once_when_idle};
+pub use bundle::{differences, failed, pack};
 pub use check::check;
 pub use consent::{check_host_programs, recipes};
+pub use doctor::doctor;
 pub use machine::{
-    before_anything, doctor, down, e2e, fresh_run_id, gc, images_build, images_fetch, images_list, images_prune,
-    reaper, remaining,
+    before_anything, down, e2e, fresh_run_id, gc, images_build, images_fetch, images_list, images_prune, reaper,
+    remaining,
 };
 pub use past::Past;
 pub use prints::{Prints, contents, prints};
 pub use project::{Listed, Project, arranged, lint, part, plan};
-pub use standing::{Standing, all_standing, ask, changes, flag, now, open, reload, standing, to_take_down};
+pub use standing::{Standing, all_standing, ask, can_stand, changes, flag, now, open, reload, standing, to_take_down};
 pub use unchanged::{Unchanged, unchanged};

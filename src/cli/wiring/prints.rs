@@ -106,6 +106,20 @@ async fn image_tags(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliEr
     Ok(rows.iter().map(|row| (row.name.clone(), words(row))).collect())
 }
 
+/// What each image is, for people: its published reference and digest, and the tag of its build.
+pub(super) async fn image_words(recipes: &Recipes) -> Result<BTreeMap<String, String>, CliError> {
+    let cache = Cache::open()?;
+    let lock = Lock::of(recipes, &cache)?;
+    let binaries = parallax_images::beside_this_program().map_err(|error| CliError::Harness(error.to_string()))?;
+    let rows = parallax_images::list(&lock, &binaries, &cache, None).await?;
+    let words = rows.into_iter().map(|row| {
+        let digest = lock.entry(&row.name).ok().and_then(|it| it.digest.as_ref().map(|it| it.value.clone()));
+        let all: Vec<String> = [row.reference, digest, row.built].into_iter().flatten().collect();
+        (row.name, all.join(", "))
+    });
+    Ok(words.collect())
+}
+
 /// The names of the images that a scenario with all its breaks needs.
 fn images_of(project: &Project, loaded: &Loaded) -> Option<BTreeSet<String>> {
     let selected = loaded.variants.iter().map(|variant| variant.id.clone()).collect();

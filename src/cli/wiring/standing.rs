@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use parallax_vocab::{Event, RunId, StepId, VariantId};
+use parallax_vocab::{Event, RunId, VariantId};
 use rustix::fs::inotify;
 use rustix::fs::inotify::{CreateFlags, WatchFlags};
 use serde_json::Value;
@@ -20,8 +20,16 @@ use parallax_record::{Live, Mark};
 
 impl From<StandingError> for CliError {
     fn from(error: StandingError) -> Self {
-        Self::Harness(error.to_string())
+        match error {
+            StandingError::TooLong { .. } => Self::Usage(error.to_string()),
+            _ => Self::Harness(error.to_string()),
+        }
     }
+}
+
+/// Whether a run can stand: other processes must be able to ask it.
+pub fn can_stand(run: &RunId) -> Result<(), CliError> {
+    Ok(handles()?.check(run)?)
 }
 
 fn handles() -> Result<Handles, CliError> {
@@ -130,7 +138,7 @@ pub async fn now(handle: &Handle) -> Result<String, CliError> {
 /// Opens the way by which other processes ask for a variant, and says how the run is to stand.
 pub fn open(
     handle: &Handle,
-    (until, reload): (Option<StepId>, Reload),
+    (until, reload): (Option<standing::Until>, Reload),
     cancel: CancellationToken,
     display: (Box<dyn Live>, Mark),
 ) -> Result<(standing::Standing, Host, Feed), CliError> {

@@ -23,7 +23,7 @@ flow:
   - { id: control, resource: { api-version: v1, kind: Namespace, name: kube-system }, expect: { object: { kind: Namespace } } }
 breaks:
   another:
-    change: { flow: { there: { resource: { name: nosuch } } } }
+    change: { flow: { there: { resource: { name: another } } } }
     fails: { there: { resource: it does not exist } }
 ";
 
@@ -75,7 +75,7 @@ fn two_shards_joined_have_the_verdicts_of_one_run() {
     assert_eq!(verdicts(&joined), verdicts(&whole.events));
     assert!(said.contains("5 passed, 1 failed, 0 skipped"), "{said}");
     let junit = std::fs::read_to_string(project.path("whole/junit.xml")).unwrap();
-    assert!(junit.contains("tests=\"6\" failures=\"1\""), "{junit}");
+    assert!(junit.contains("tests=\"6\" skipped=\"0\" failures=\"1\""), "{junit}");
     assert!(project.path("whole/report.html").exists());
 
     // Without one of them, its variants have no verdict.
@@ -101,9 +101,25 @@ fn after_enough_failures_the_rest_is_not_begun_and_the_report_says_so() {
     }
     let _reserved = reserve(1);
     let project = Project::new();
+    let before = lists(&[]);
+    asks(&project, "right", "default");
+    let green = project.e2e(&["right", "--keep-on-failure"]);
+    let id = green.id.clone();
+    let green = green.end();
+    green.assert_code(0);
+    assert_eq!(lists(&[&id]), before, "nothing failed, so nothing is kept");
+    assert!(!green.directory.join("c1.kubeconfig").exists());
+
     asks(&project, "wrong", "nosuch");
-    let ended = project.e2e(&["--max-fail", "1"]).end();
+    let run = project.e2e(&["wrong", "--max-fail", "1", "--keep-on-failure"]);
+    let id = run.id.clone();
+    let ended = run.end();
     ended.assert_code(1);
+    assert!(ended.stderr.contains(&format!("because of --keep-on-failure; `parallax down {id}`")), "{}", ended.stderr);
+    assert_ne!(lists(&[&id]), before);
+    assert!(ended.directory.join("c1.kubeconfig").exists());
+    assert!(project.parallax(&["down", &id]).output().unwrap().status.success());
+    assert_eq!(lists(&[&id]), before);
     assert!(matches!(ended.outcome("wrong"), Outcome::NotAsExpected { .. }));
     assert!(matches!(ended.outcome("wrong+another"), Outcome::NotBegun { .. }), "{:?}", ended.outcome("wrong+another"));
     ended.assert_says(&[

@@ -102,6 +102,13 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     assert_in(&run(&project, &["status"], 0), &["nothing stands"]);
     assert_in(&run(&project, &["rerun"], 2), &["nothing stands; `parallax up SCENARIO` brings a variant up"]);
     assert_in(&run(&project, &["up", "stands", "--until", "nosuch"], 2), &["it has put, got, missing"]);
+    assert_in(&run(&project, &["up", "stands", "--before", "nosuch"], 2), &["it has put, got, missing"]);
+    // The kernel limits the path of a socket: said before anything starts.
+    let long = project.path(&"x".repeat(120));
+    let refused = project.parallax(&["up", "stands"]).env("XDG_STATE_HOME", &long).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert_in(&String::from_utf8_lossy(&refused.stderr), &["too long for a socket", "XDG_STATE_HOME"]);
+    assert!(!project.path("target").exists() && !long.exists(), "something was started");
 
     let down = Down(&project);
     let said = run(&project, &["up", "stands"], 0);
@@ -161,5 +168,39 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     let left: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().flatten().map(|it| it.path()).collect();
     let with = |extension: &str| left.iter().any(|it| it.extension().is_some_and(|it| it == extension));
     assert!(with("html") && !with("env") && !with("kubeconfig"), "{left:?}");
+    assert_eq!(lists(&[]), before);
+}
+
+#[test]
+fn a_failed_run_writes_a_bundle_that_stands_up_before_the_failed_step() {
+    if no_engine() {
+        return;
+    }
+    let _reserved = reserve(1);
+    let project = Project::new();
+    project.scenario("stands", &SCENARIO.replace("status: 404", "status: 200"));
+    let before = lists(&[]);
+    let ended = project.e2e(&[]).end();
+    ended.assert_code(1);
+    ended.assert_says(&["look in    parallax up stands --before missing"]);
+    assert!(ended.stderr.contains("repro.tar` brings what failed up on another machine"), "{}", ended.stderr);
+
+    // Another machine has neither the scenario nor its fixtures.
+    let other = Project::new();
+    std::fs::remove_dir_all(other.path("fixtures")).unwrap();
+    let bundle = ended.directory.join("repro.tar").display().to_string();
+    assert_in(&run(&other, &["repro", &bundle, "nosuch"], 2), &["the bundle has no such variant; it has stands"]);
+    let down = Down(&other);
+    let said = run(&other, &["repro", &bundle, "--into", "there"], 0);
+    assert_in(
+        &said,
+        &["stands of run ", "it failed at step missing", "kubectl --kubeconfig ", "parallax rerun missing"],
+    );
+    assert!(!said.contains("warning"), "nothing differs here:\n{said}");
+    assert_in(&run(&other, &["status"], 0), &["step got ran last"]);
+    let again = run(&other, &["rerun", "missing"], 1);
+    assert_in(&again, &["failed   missing", "status: expected 200, saw 404", "NOT as declared"]);
+    assert_in(&run(&other, &["down"], 0), &["objects removed"]);
+    std::mem::forget(down);
     assert_eq!(lists(&[]), before);
 }

@@ -1,0 +1,303 @@
+//! Failed variants as one file, with which another machine can bring them up again.
+//!
+//! The file is a tar archive: `bundle.json`, the project's files that the variants need (`project/`), the variants as they
+//! were run, with their matrix and their change applied (`resolved/`), and the run's record, reports and logs (`run/`).
+//! Everything in it is redacted. It is not compressed, so that any tool can search it.
+
+mod files;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use parallax_vocab::{RunId, VariantId};
+use serde::{Deserialize, Serialize};
+
+pub use self::files::{Look, Packed, below, of_run};
+
+/// Its name in the run's folder.
+pub const FILE: &str = "repro.tar";
+/// The name of the description in the archive.
+const ABOUT: &str = "bundle.json";
+/// The folder of the project in the archive.
+pub const PROJECT: &str = "project";
+/// The format of bundles. It is incremented with each change after which older ones could not be read.
+const FORMAT: u32 = 1;
+/// The most bytes that are unpacked.
+const BYTES_LIMIT: u64 = 256 * 1024 * 1024;
+/// The longest description.
+const ABOUT_LIMIT: u64 = 16 * 1024 * 1024;
+/// The most files that are unpacked.
+const FILES_LIMIT: usize = 5_000;
+
+/// What a bundle holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Bundle {
+    /// The format of the bundle.
+    pub format: u32,
+    /// The version of Parallax that ran.
+    pub parallax: String,
+    /// The run.
+    pub run: RunId,
+    /// The kind of node, as `--k3s` names it.
+    pub k3s: String,
+    /// The variants that failed.
+    pub failed: Vec<Failed>,
+    /// What each image of the variants was: its published reference and digest, and the tag of its build.
+    pub images: BTreeMap<String, String>,
+    /// Files of the project in which a secret of the run was replaced. The scenario may now do something else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redacted: Vec<String>,
+}
+
+/// A variant that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Failed {
+    /// The variant.
+    pub variant: VariantId,
+    /// The first step that is not as declared; none if the environment did not become ready, or the machine failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// The seed of the random delays in its repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// Why a bundle cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// A file could not be read or written.
+    #[error("failed to {doing} {path}: {source}")]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// The file.
+        path: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The file is no bundle, or one that must not be unpacked.
+    #[error("{path} is no bundle of a failed run: {reason}")]
+    Wrong {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The bundle has another format.
+    #[error(
+        "{path} has format {theirs}, made by parallax {version}, and this version reads {FORMAT}; use that version"
+    )]
+    Format {
+        /// The file.
+        path: String,
+        /// Its format.
+        theirs: u64,
+        /// Who wrote it.
+        version: String,
+    },
+}
+
+fn file_error(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> BundleError {
+    let path = path.display().to_string();
+    move |source| BundleError::File { doing, path: path.clone(), source }
+}
+
+impl Bundle {
+    /// Describes the failed variants of a run of this version.
+    pub fn new(run: RunId, k3s: String, failed: Vec<Failed>, images: BTreeMap<String, String>) -> Self {
+        let parallax = env!("CARGO_PKG_VERSION").to_owned();
+        Self { format: FORMAT, parallax, run, k3s, failed, images, redacted: Vec::new() }
+    }
+
+    /// Writes the archive, which only its owner can read. `files` are the paths in the archive and the contents; they are
+    /// redacted already.
+    pub fn write(&self, to: &Path, files: &[(String, Vec<u8>)]) -> Result<(), BundleError> {
+        let failed = file_error("write", to);
+        let about = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
+        let folder = to.parent().unwrap_or(Path::new("."));
+        let whole = tempfile::Builder::new().permissions(Permissions::from_mode(0o600)).tempfile_in(folder);
+        let mut archive = tar::Builder::new(whole.map_err(&failed)?);
+        let all = std::iter::once((ABOUT, about.as_slice()))
+            .chain(files.iter().map(|(path, it)| (path.as_str(), it.as_slice())));
+        for (path, content) in all {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(u64::try_from(content.len()).unwrap_or(u64::MAX));
+            header.set_mode(0o600);
+            archive.append_data(&mut header, path, content).map_err(&failed)?;
+        }
+        let mut whole = archive.into_inner().map_err(&failed)?;
+        whole.flush().map_err(&failed)?;
+        whole.persist(to).map(drop).map_err(|error| failed(error.error))
+    }
+
+    /// Reads what an archive says of itself.
+    pub fn about(from: &Path) -> Result<Self, BundleError> {
+        let wrong = |reason: String| BundleError::Wrong { path: from.display().to_string(), reason };
+        let mut archive = tar::Archive::new(File::open(from).map_err(file_error("read", from))?);
+        let first = archive.entries().map_err(file_error("read", from))?.next();
+        let entry = first.ok_or_else(|| wrong("it is empty".to_owned()))?.map_err(|error| wrong(error.to_string()))?;
+        if entry.path().ok().as_deref() != Some(Path::new(ABOUT)) {
+            return Err(wrong(format!("it does not begin with {ABOUT}")));
+        }
+        let mut text = Vec::new();
+        entry.take(ABOUT_LIMIT).read_to_end(&mut text).map_err(|error| wrong(error.to_string()))?;
+        Self::parse(from, &text)
+    }
+
+    /// Unpacks an archive into a new folder. Somebody else may have made the archive: only regular files within the folder
+    /// are written, and not too many.
+    pub fn unpack(from: &Path, into: &Path) -> Result<(), BundleError> {
+        Self::about(from)?;
+        let wrong = |reason: String| BundleError::Wrong { path: from.display().to_string(), reason };
+        let read = file_error("read", from);
+        if into.symlink_metadata().is_ok() {
+            let exists = io::Error::new(io::ErrorKind::AlreadyExists, "it is there already; name a new folder");
+            return Err(file_error("unpack into", into)(exists));
+        }
+        let mut archive = tar::Archive::new(File::open(from).map_err(&read)?);
+        let mut bytes = 0_u64;
+        for (number, entry) in archive.entries().map_err(&read)?.enumerate() {
+            let mut entry = entry.map_err(|error| wrong(error.to_string()))?;
+            let path = entry.path().map_err(|error| wrong(error.to_string()))?.into_owned();
+            bytes = bytes.saturating_add(entry.size());
+            if number >= FILES_LIMIT || bytes > BYTES_LIMIT {
+                return Err(wrong("it is too large".to_owned()));
+            }
+            if !entry.header().entry_type().is_file() || !path.components().all(|it| matches!(it, Component::Normal(_)))
+            {
+                return Err(wrong(format!("{} is no regular file in it", path.display())));
+            }
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).map_err(|error| wrong(error.to_string()))?;
+            write_new(&into.join(&path), &content)?;
+        }
+        Ok(())
+    }
+
+    fn parse(from: &Path, text: &[u8]) -> Result<Self, BundleError> {
+        let path = from.display().to_string();
+        let value: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
+        let theirs = value["format"].as_u64().unwrap_or_default();
+        if theirs != u64::from(FORMAT) && theirs != 0 {
+            let version = value["parallax"].as_str().unwrap_or("of an unknown version").to_owned();
+            return Err(BundleError::Format { path, theirs, version });
+        }
+        serde_json::from_value(value).map_err(|error| BundleError::Wrong { path, reason: error.to_string() })
+    }
+
+    /// What differs between the machine of the run and this one, one sentence each. `images` is what the images are here.
+    pub fn differences(&self, images: &BTreeMap<String, String>) -> Vec<String> {
+        let mut all = Vec::new();
+        let ours = env!("CARGO_PKG_VERSION");
+        if self.parallax != ours {
+            all.push(format!("parallax {} ran there, and this is {ours}", self.parallax));
+        }
+        for (name, then) in &self.images {
+            match images.get(name) {
+                Some(now) if now == then => {}
+                Some(now) => all.push(format!("image {name} is another one: there {then}, here {now}")),
+                None => all.push(format!("image {name} ({then}) is not known here")),
+            }
+        }
+        for name in images.keys().filter(|name| !self.images.contains_key(*name)) {
+            all.push(format!("image {name} was not needed there"));
+        }
+        for file in &self.redacted {
+            all.push(format!(
+                "{file} contained a secret of the run, which was replaced: the scenario may do something else"
+            ));
+        }
+        all
+    }
+}
+
+fn write_new(path: &Path, content: &[u8]) -> Result<(), BundleError> {
+    let failed = file_error("write", path);
+    let folder: PathBuf = path.parent().unwrap_or(Path::new(".")).to_owned();
+    fs::create_dir_all(&folder).map_err(&failed)?;
+    let mut file = File::create_new(path).map_err(&failed)?;
+    file.write_all(content).map_err(&failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bundle() -> Bundle {
+        let failed = Failed { variant: "a/b+c".into(), step: Some("get".to_owned()), seed: Some(7) };
+        let images = BTreeMap::from([("minio".to_owned(), "minio:1".to_owned())]);
+        Bundle::new(RunId::new("r1"), "auto".to_owned(), vec![failed], images)
+    }
+
+    #[test]
+    fn what_was_packed_is_unpacked_into_a_new_folder() {
+        let home = tempfile::tempdir().expect("a folder");
+        let (file, into) = (home.path().join(FILE), home.path().join("new"));
+        // A path that is longer than the old format of tar can hold.
+        let long = format!("project/scenarios/{}/scenario.yaml", "deep/".repeat(60));
+        bundle().write(&file, &[(long.clone(), b"name: b".to_vec())]).expect("written");
+        assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(Bundle::about(&file).expect("read"), bundle());
+        Bundle::unpack(&file, &into).expect("unpacked");
+        assert_eq!(fs::read(into.join(long)).expect("there"), b"name: b");
+        let again = Bundle::unpack(&file, &into).expect_err("it is there").to_string();
+        assert!(again.contains("it is there already"), "{again}");
+    }
+
+    #[test]
+    fn a_strangers_archive_writes_nothing_outside_its_folder() {
+        let home = tempfile::tempdir().expect("a folder");
+        let about = serde_json::to_vec(&bundle()).expect("JSON");
+        let entry = |path: &str, kind: tar::EntryType| {
+            let mut header = tar::Header::new_gnu();
+            // `set_path` refuses what a stranger can write.
+            header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_entry_type(kind);
+            header.set_size(0);
+            header.set_mode(0o600);
+            if kind == tar::EntryType::Symlink {
+                header.set_link_name("/etc").expect("a name");
+            }
+            header.set_cksum();
+            header
+        };
+        for (name, header) in [
+            ("up", entry("../outside", tar::EntryType::Regular)),
+            ("root", entry("/tmp/parallax-outside", tar::EntryType::Regular)),
+            ("link", entry("project", tar::EntryType::Symlink)),
+        ] {
+            let file = home.path().join(format!("{name}.tar"));
+            let mut archive = tar::Builder::new(File::create(&file).expect("made"));
+            let mut first = tar::Header::new_gnu();
+            first.set_size(about.len() as u64);
+            first.set_mode(0o600);
+            archive.append_data(&mut first, ABOUT, about.as_slice()).expect("written");
+            archive.append(&header, io::empty()).expect("written");
+            archive.finish().expect("written");
+            let error = Bundle::unpack(&file, &home.path().join(name)).expect_err("refused").to_string();
+            assert!(error.contains("is no regular file in it"), "{name}: {error}");
+        }
+        assert!(!home.path().join("outside").exists());
+        fs::write(home.path().join("text"), "no archive at all".repeat(100)).expect("written");
+        assert!(Bundle::unpack(&home.path().join("text"), &home.path().join("text-out")).is_err());
+    }
+
+    #[test]
+    fn another_version_or_image_is_said() {
+        let images = |minio: &str| BTreeMap::from([("minio".to_owned(), minio.to_owned())]);
+        assert_eq!(bundle().differences(&images("minio:1")), Vec::<String>::new());
+        assert_eq!(
+            bundle().differences(&images("minio:2")),
+            ["image minio is another one: there minio:1, here minio:2"]
+        );
+        assert_eq!(bundle().differences(&BTreeMap::new()), ["image minio (minio:1) is not known here"]);
+        let old = Bundle { parallax: "0.0.1".to_owned(), redacted: vec!["f".to_owned()], ..bundle() };
+        let all = old.differences(&images("minio:1"));
+        assert!(all[0].contains("parallax 0.0.1 ran there") && all[1].starts_with("f contained a secret"), "{all:?}");
+    }
+}

@@ -1,0 +1,59 @@
+//! `parallax repro`: brings up a variant that failed on another machine.
+
+use std::path::PathBuf;
+
+use parallax_vocab::event::Exit;
+use parallax_vocab::inert;
+
+use super::args::{K3s, Repro, Up};
+use super::wiring::{self, Project};
+use super::{CliError, printer, standing};
+use crate::bundle::{self, Bundle};
+use clap::ValueEnum as _;
+
+/// Unpacks the bundle, says what is different here, and brings the variant up, up to the step that failed.
+pub(super) async fn repro(verbose: u8, args: Repro) -> Result<Exit, CliError> {
+    let Repro { file, variant, into, mut common } = args;
+    let file = if file.is_dir() { file.join(bundle::FILE) } else { file };
+    let bundle = Bundle::about(&file)?;
+    let failed = match &variant {
+        None => bundle.failed.first(),
+        Some(name) => bundle.failed.iter().find(|it| it.variant.as_str() == name),
+    };
+    let all: Vec<&str> = bundle.failed.iter().map(|it| it.variant.as_str()).collect();
+    let Some(failed) = failed else {
+        return Err(CliError::Usage(
+            inert(&format!("the bundle has no such variant; it has {}", all.join(", "))).into_owned(),
+        ));
+    };
+    let into = into.unwrap_or_else(|| PathBuf::from(format!("repro-{}", plain(bundle.run.as_str()))));
+    Bundle::unpack(&file, &into)?;
+    let project = into.join(bundle::PROJECT);
+    let at = failed
+        .step
+        .as_ref()
+        .map_or_else(|| "it failed before its first step".to_owned(), |it| format!("it failed at step {it}"));
+    printer::word(&inert(&format!("{} of run {}: {at}; unpacked into {}", failed.variant, bundle.run, into.display())));
+    if all.len() > 1 {
+        printer::word(&inert(&format!("the bundle holds {}", all.join(", "))));
+    }
+    if common.k3s == K3s::Auto {
+        common.k3s = K3s::from_str(&bundle.k3s, false).unwrap_or_default();
+    }
+    let loaded = Project::load(&project)?;
+    for difference in wiring::differences(&loaded, &bundle, &wiring::recipes(&project, common.lock)?).await? {
+        printer::word(&inert(&format!("warning: {difference}")));
+    }
+    let up =
+        Up { variant: failed.variant.to_string(), until: None, before: failed.step.clone(), seed: failed.seed, common };
+    let exit = standing::up(&project, verbose, &up).await?;
+    if let (Exit::AsExpected, Some(step)) = (exit, &failed.step) {
+        printer::data(&inert(&format!("failed    parallax rerun {step}\n")));
+    }
+    Ok(exit)
+}
+
+/// The id of a run for the name of a folder. A stranger may have written it.
+fn plain(run: &str) -> String {
+    run.chars().filter(char::is_ascii_alphanumeric).take(32).collect()
+}

@@ -1,0 +1,114 @@
+//! `parallax completions` and `parallax man`: made from the command line itself, so that they cannot be out of date.
+
+use clap::{Command, CommandFactory as _};
+use clap_complete::generate;
+use parallax_vocab::event::Exit;
+
+use super::args::{Cli, Completions, Manual, Shell};
+use super::{CliError, printer};
+
+/// Names of arguments whose values are scenarios or variants, as zsh's script calls them.
+const NAMED_BY_SCENARIO: [&str; 3] = ["::filters --", ":variant --", "::paths --"];
+
+/// Completes the names of scenarios and breaks, too. The project may change at any time, so the shell asks `list`.
+const BASH: &str = r#"
+_parallax_names() {
+    parallax list 2>/dev/null | cut -d ' ' -f 1
+}
+
+_parallax_with_names() {
+    _parallax "$@"
+    local cur="${COMP_WORDS[COMP_CWORD]}" word kept=()
+    for word in "${COMPREPLY[@]}"; do
+        # The script offers the names of positional arguments, too.
+        case "$word" in '['*|'<'*) ;; *) kept+=("$word") ;; esac
+    done
+    COMPREPLY=("${kept[@]}")
+    case "$cur" in -*) return ;; esac
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        case "$word" in
+            e2e|lint|list|plan|up) COMPREPLY+=($(compgen -W "$(_parallax_names)" -- "$cur")); return ;;
+        esac
+    done
+}
+
+complete -F _parallax_with_names -o bashdefault -o default parallax
+"#;
+
+const ZSH: &str = r#"
+_parallax_names() {
+    local -a names
+    names=(${(f)"$(parallax list 2>/dev/null | cut -d ' ' -f 1)"})
+    compadd -a names
+}
+"#;
+
+const FISH: &str = r#"
+complete -c parallax -n '__fish_seen_subcommand_from e2e lint list plan up' -f -a '(parallax list 2>/dev/null | string split -f 1 " ")'
+"#;
+
+/// Prints the script that completes command lines in a shell.
+pub(super) fn completions(args: Completions) -> Exit {
+    printer::data(&script(args.shell));
+    Exit::AsExpected
+}
+
+fn script(shell: Shell) -> String {
+    let made = |shell: clap_complete::Shell| {
+        let mut script = Vec::new();
+        generate(shell, &mut shown(), "parallax", &mut script);
+        String::from_utf8_lossy(&script).into_owned()
+    };
+    match shell {
+        Shell::Bash => made(clap_complete::Shell::Bash) + BASH,
+        Shell::Fish => made(clap_complete::Shell::Fish) + FISH,
+        Shell::Zsh => {
+            let script = made(clap_complete::Shell::Zsh);
+            // The first line tells zsh what the script is for.
+            let (first, rest) = script.split_once('\n').unwrap_or((&script, ""));
+            let lines = rest.lines().map(|line| {
+                let names = NAMED_BY_SCENARIO.iter().any(|it| line.contains(it));
+                if names { line.replace(":_default", ":_parallax_names") } else { line.to_owned() }
+            });
+            format!("{first}\n{ZSH}{}\n", lines.collect::<Vec<_>>().join("\n"))
+        }
+    }
+}
+
+/// The command line without the commands that only the harness itself starts.
+fn shown() -> Command {
+    let whole = Cli::command();
+    let commands = whole.get_subcommands().filter(|it| !it.is_hide_set()).cloned();
+    let mut shown = Command::new("parallax").version(env!("CARGO_PKG_VERSION")).subcommands(commands);
+    shown = shown.args(whole.get_arguments().cloned());
+    if let (Some(about), Some(long)) = (whole.get_about(), whole.get_long_about()) {
+        shown = shown.about(about.clone()).long_about(long.clone());
+    }
+    match whole.get_after_help() {
+        Some(after) => shown.after_help(after.clone()),
+        None => shown,
+    }
+}
+
+/// Prints a manual page, or writes all of them.
+pub(super) fn man(args: &Manual) -> Result<Exit, CliError> {
+    let failed = |error: std::io::Error| CliError::Harness(format!("failed to write a manual page: {error}"));
+    let mut whole = shown();
+    if let Some(out) = &args.out {
+        std::fs::create_dir_all(out).map_err(failed)?;
+        clap_mangen::generate_to(whole, out).map_err(failed)?;
+        return Ok(Exit::AsExpected);
+    }
+    whole.build();
+    let command = match &args.command {
+        None => whole,
+        Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| {
+            let all: Vec<&str> = whole.get_subcommands().map(Command::get_name).collect();
+            CliError::Usage(format!("there is no command `{name}`; there are {}", all.join(", ")))
+        })?,
+    };
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page).map_err(failed)?;
+    printer::data(&String::from_utf8_lossy(&page));
+    Ok(Exit::AsExpected)
+}

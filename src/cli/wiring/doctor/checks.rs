@@ -1,0 +1,281 @@
+//! The checks of the machine, one row each.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use parallax_vocab::event::Failure;
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::run;
+use parallax_engine::preflight::{Finding, Severity};
+use parallax_engine::{Engine, Facts, available_memory_mib};
+use parallax_images::{Cache, ImageStore, Lock, Recipes};
+use parallax_record::{Noted as _, by_form};
+
+/// How far the clocks of this machine and of the engine's may be apart, in seconds.
+const CLOCKS_APART_S: i64 = 5;
+/// Variables that name a proxy for downloads.
+const PROXIES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "NO_PROXY"];
+/// Variables that name a file with certificates, which the tools of image builds read.
+const BUNDLES: [&str; 6] =
+    ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "CARGO_HTTP_CAINFO"];
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum State {
+    Ok,
+    Warning,
+    Error,
+    /// It could not be looked at.
+    Unknown,
+}
+
+impl State {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Error => "ERROR",
+            Self::Unknown => "?",
+        }
+    }
+}
+
+/// One check.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Check {
+    /// What was looked at.
+    pub(super) name: &'static str,
+    pub(super) state: State,
+    /// What was seen.
+    pub(super) seen: String,
+    /// Why it matters.
+    pub(super) why: &'static str,
+    /// What to do, if something is to be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fix: Option<String>,
+}
+
+impl Check {
+    fn ok(name: &'static str, seen: String) -> Self {
+        Self { name, state: State::Ok, seen, why: why(name), fix: None }
+    }
+
+    fn wrong(name: &'static str, state: State, seen: String, fix: impl Into<String>) -> Self {
+        Self { name, state, seen, why: why(name), fix: Some(fix.into()) }
+    }
+
+    fn unknown(name: &'static str) -> Self {
+        Self { name, state: State::Unknown, seen: "no engine tells".to_owned(), why: why(name), fix: None }
+    }
+}
+
+/// Why something matters.
+fn why(name: &str) -> &'static str {
+    match name {
+        "engine" => "clusters, the external network and image builds are containers",
+        "privileges" => "a cluster node is a privileged container",
+        "cgroups" => "the kubelet of a node manages its own cgroups",
+        "inotify" => "kubelet, apiserver and containerd watch files; at the limit they exit with `too many open files`",
+        "disk" => "images, layers and the data of clusters are stored there",
+        "memory" => "how many clusters and environments run at the same time depends on it",
+        "ports" => "clusters and edges are reached by ports on loopback",
+        "image sources" => "an image that is not here is pulled or built, which needs a network and time",
+        "clock" => "certificates, tokens and presigned URLs are valid from the present on",
+        "DNS" => "downloads for images need names; probes have their own name server",
+        "proxy" => "downloads for images go through it; probes never do",
+        "CA variables" => "the tools that build images trust the certificates in these files",
+        _ => "",
+    }
+}
+
+/// All checks. `engine` is the engine that answers, or why none does.
+pub(super) async fn all(engine: Result<&Engine, &Failure>) -> Vec<Check> {
+    let mut checks = match engine {
+        Ok(engine) => of_engine(engine.facts(), &run::findings(engine)),
+        Err(failure) => without_engine(failure),
+    };
+    checks.push(ports());
+    checks.push(image_sources(engine.ok()).await);
+    let theirs = engine.map(|engine| engine.facts().time.as_str()).unwrap_or_default();
+    checks.push(clock(theirs, OffsetDateTime::now_utc()));
+    checks.push(dns(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()));
+    let set = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
+    checks.push(proxy(&set));
+    checks.push(ca_variables(&set));
+    checks
+}
+
+fn of_engine(facts: &Facts, findings: &[Finding]) -> Vec<Check> {
+    let gib = |bytes: u64| format!("{} GiB", bytes >> 30);
+    let seen = |about: &str| match about {
+        "engine" => format!("{} on {}, {}", facts.version, facts.os, facts.storage_driver),
+        "privileges" if facts.rootless => "rootless".to_owned(),
+        "privileges" => "runs as root".to_owned(),
+        "cgroups" => format!("v{}", facts.cgroup_version),
+        "inotify" => match (facts.inotify_instances, facts.inotify_watches) {
+            (Some(instances), Some(watches)) => format!("{instances} instances, {watches} watches"),
+            _ => "on another machine".to_owned(),
+        },
+        "disk" => facts.free_disk_bytes.map_or_else(
+            || format!("{} is on another machine", facts.root),
+            |free| format!("{} free in {}", gib(free), facts.root),
+        ),
+        "memory" => {
+            let available =
+                available_memory_mib().map_or_else(String::new, |mib| format!(", {} GiB available", mib >> 10));
+            format!("{}{available}", gib(facts.memory_bytes))
+        }
+        _ => String::new(),
+    };
+    let row = |about: &'static str| match findings.iter().find(|it| it.about == about) {
+        None => Check::ok(about, seen(about)),
+        Some(finding) => {
+            let state = if finding.severity == Severity::Error { State::Error } else { State::Warning };
+            Check::wrong(about, state, finding.what.clone(), finding.fix.clone())
+        }
+    };
+    Finding::ABOUT.into_iter().map(row).collect()
+}
+
+fn without_engine(failure: &Failure) -> Vec<Check> {
+    let fix = failure.fix.clone().unwrap_or_else(|| "see the message below".to_owned());
+    let row = |about: &'static str| match about {
+        "engine" => Check::wrong(about, State::Error, failure.what.clone(), fix.clone()),
+        _ => Check::unknown(about),
+    };
+    Finding::ABOUT.into_iter().map(row).collect()
+}
+
+fn ports() -> Check {
+    match TcpListener::bind(("127.0.0.1", 0)) {
+        Ok(_) => Check::ok("ports", "a port on loopback can be opened".to_owned()),
+        Err(error) => Check::wrong(
+            "ports",
+            State::Error,
+            format!("no port on loopback can be opened: {error}"),
+            "allow this user to listen on 127.0.0.1: `ip link set lo up`, or the limits of its sandbox",
+        ),
+    }
+}
+
+async fn image_sources(engine: Option<&Engine>) -> Check {
+    let name = "image sources";
+    let looked = async {
+        let cache = Cache::open().noted("open the cache")?;
+        let lock = Lock::of(&Recipes::Shipped, &cache).noted("read images.lock")?;
+        let binaries = parallax_images::beside_this_program().noted("find the programs of images")?;
+        let store = engine.map(|engine| engine as &dyn ImageStore);
+        parallax_images::list(&lock, &binaries, &cache, store).await.noted("look for images")
+    };
+    let Some(rows) = looked.await else { return Check::unknown(name) };
+    let missing: Vec<&str> = rows.iter().filter(|row| row.at.is_empty()).map(|row| row.name.as_str()).collect();
+    let here = rows.len() - missing.len();
+    if missing.is_empty() {
+        return Check::ok(name, format!("all {here} images are here"));
+    }
+    let seen = format!("{here} of {} images are here; missing: {}", rows.len(), missing.join(", "));
+    Check::wrong(
+        name,
+        State::Warning,
+        seen,
+        "`parallax images fetch` gets them beforehand; a run gets those that it needs",
+    )
+}
+
+fn clock(theirs: &str, ours: OffsetDateTime) -> Check {
+    let Ok(theirs) = OffsetDateTime::parse(theirs, &Rfc3339) else { return Check::unknown("clock") };
+    let apart_s = (ours - theirs).whole_seconds();
+    if apart_s.abs() <= CLOCKS_APART_S {
+        return Check::ok("clock", format!("{} UTC, as the engine's machine", ours.date()));
+    }
+    let seen = format!("this machine and the engine's are {} s apart", apart_s.abs());
+    Check::wrong(
+        "clock",
+        State::Error,
+        seen,
+        "synchronise both clocks; a virtual machine falls behind when its host sleeps",
+    )
+}
+
+fn dns(resolv_conf: &str) -> Check {
+    let servers: Vec<&str> =
+        resolv_conf.lines().filter_map(|line| line.trim().strip_prefix("nameserver")).map(str::trim).collect();
+    if servers.is_empty() {
+        let seen = "/etc/resolv.conf names no server".to_owned();
+        return Check::wrong("DNS", State::Warning, seen, "name one there, unless all images are here already");
+    }
+    Check::ok("DNS", format!("asks {}", servers.join(", ")))
+}
+
+fn proxy(set: &dyn Fn(&str) -> Option<String>) -> Check {
+    let all: Vec<String> = PROXIES.iter().filter_map(|name| Some(format!("{name}={}", by_form(&set(name)?)))).collect();
+    Check::ok("proxy", if all.is_empty() { "none is set".to_owned() } else { all.join(", ") })
+}
+
+fn ca_variables(set: &dyn Fn(&str) -> Option<String>) -> Check {
+    let name = "CA variables";
+    let all: Vec<(&str, String)> = BUNDLES.iter().filter_map(|name| Some((*name, set(name)?))).collect();
+    let unreadable: Vec<String> = all
+        .iter()
+        .filter(|(_, path)| std::fs::File::open(Path::new(path)).is_err())
+        .map(|(name, path)| format!("{name}={path}"))
+        .collect();
+    if !unreadable.is_empty() {
+        let seen = format!("no such file: {}", unreadable.join(", "));
+        return Check::wrong(name, State::Error, seen, "name a file that you can read, or unset the variable");
+    }
+    let all: Vec<String> = all.iter().map(|(name, path)| format!("{name}={path}")).collect();
+    Check::ok(name, if all.is_empty() { "none is set".to_owned() } else { all.join(", ") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_says_why_it_matters() {
+        let names = ["ports", "image sources", "clock", "DNS", "proxy", "CA variables"];
+        for name in Finding::ABOUT.into_iter().chain(names) {
+            assert!(!why(name).is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_the_engine_lacks_is_its_row() {
+        let finding = Finding {
+            about: "disk",
+            severity: Severity::Error,
+            what: "little is free".to_owned(),
+            fix: "make room".to_owned(),
+        };
+        let rows = of_engine(&Facts { cgroup_version: 2, ..Facts::default() }, &[finding]);
+        let states: Vec<(&str, State)> = rows.iter().map(|row| (row.name, row.state)).collect();
+        assert!(states.contains(&("disk", State::Error)) && states.contains(&("cgroups", State::Ok)), "{states:?}");
+        let failure = Failure { what: "none answers".to_owned(), fix: Some("start one".to_owned()), evidence: vec![] };
+        let rows = without_engine(&failure);
+        assert_eq!((rows[0].state, rows[0].fix.as_deref()), (State::Error, Some("start one")));
+        assert!(rows[1..].iter().all(|row| row.state == State::Unknown));
+    }
+
+    #[test]
+    fn clocks_variables_and_name_servers_are_judged() {
+        let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).expect("a time");
+        let at = |apart: i64| (now + time::Duration::seconds(apart)).format(&Rfc3339).expect("a text");
+        assert_eq!(clock(&at(2), now).state, State::Ok);
+        assert_eq!(clock(&at(60), now).state, State::Error);
+        assert_eq!(clock(&at(-60), now).state, State::Error);
+        assert_eq!(clock("", now).state, State::Unknown);
+        assert_eq!(dns("# nothing\n").state, State::Warning);
+        assert_eq!(dns("nameserver 192.0.2.1\n").seen, "asks 192.0.2.1");
+        let set = |name: &str| (name == "SSL_CERT_FILE").then(|| "/nonexistent/ca.pem".to_owned());
+        assert_eq!(ca_variables(&set).state, State::Error);
+        assert_eq!(ca_variables(&|_| None).state, State::Ok);
+        let set = |name: &str| (name == "HTTPS_PROXY").then(|| "http://me:hunter22@proxy.example.com:3128".to_owned());
+        let seen = proxy(&set).seen;
+        assert!(seen.contains("proxy.example.com") && !seen.contains("hunter22"), "{seen}");
+    }
+}
