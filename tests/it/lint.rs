@@ -1,6 +1,8 @@
 //! Scenario files: valid ones are loaded and expanded, and mistakes in others are explained.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use parallax_language::fixture::{Export, Library, hosts};
 use parallax_language::scenario::{Diagnostic, Loaded, diagnostic};
@@ -39,26 +41,62 @@ fn the_example_loads_and_expands() {
     assert_eq!(loaded.place_of_cause("no-rewrite", "inside"), "presigned-url.yaml:19");
 }
 
-/// Checks the repository's own scenarios, if this tree has any.
+/// Checks the repository's own scenarios: each one that is in the tree is read, without a warning.
 #[test]
 fn the_scenarios_of_the_repository_load_and_expand() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (library, errors) = Library::load(root);
     assert_eq!(errors, []);
-    if !root.join("scenarios").is_dir() {
-        return;
-    }
     let (loaded, errors) = parallax_language::scenario::load(&library, root, &[]);
     assert!(errors.is_empty(), "{}", diagnostic::render(&errors, false));
-    assert!(!loaded.is_empty());
+    let mut read: Vec<PathBuf> = loaded.iter().map(|it| root.join(&it.file)).collect();
+    read.sort();
+    assert_eq!(read, scenario_files(&root.join("scenarios")));
+    assert!(!read.is_empty(), "the repository has scenarios");
+    let mut images = BTreeSet::new();
     for scenario in &loaded {
         assert!(scenario.warnings.is_empty(), "{}", diagnostic::render(&scenario.warnings, false));
         for variant in &scenario.variants {
-            if let Err(errors) = scenario.expand(&library, variant, "px") {
-                panic!("{}: {}", variant.id, diagnostic::render(&errors, false));
+            let expanded = scenario.expand(&library, variant, "px");
+            let parts =
+                expanded.unwrap_or_else(|errors| panic!("{}: {}", variant.id, diagnostic::render(&errors, false)));
+            for (id, part) in &parts {
+                let objects = part.objects.iter().chain(&part.cluster_objects).map(|it| &it.manifest);
+                for image in objects.flat_map(named_images) {
+                    assert!(part.images.contains(&image), "{} {id}: the node lacks the image {image}", variant.id);
+                    images.insert(image);
+                }
             }
         }
     }
+    // An image can also be named outside of a container, in an object of an operator's own kind.
+    assert!(images.contains("minio") && images.contains("busybox"), "{images:?}");
+}
+
+/// The names from images.lock in the fields `image` of an object: those that are not references.
+fn named_images(object: &Value) -> Vec<String> {
+    match object {
+        Value::Object(fields) => {
+            let own = fields.get("image").and_then(Value::as_str).filter(|it| !it.contains(['/', ':']));
+            own.map(str::to_owned).into_iter().chain(fields.values().flat_map(named_images)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(named_images).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// All files `scenario.yaml` below a folder, sorted. Found without the harness's own search.
+fn scenario_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("readable").path()) {
+        if entry.is_dir() {
+            files.extend(scenario_files(&entry));
+        } else if entry.ends_with("scenario.yaml") {
+            files.push(entry);
+        }
+    }
+    files.sort();
+    files
 }
 
 /// Checks the message for every file of `tests/bad`. Read the snapshot as a user would read the message.
@@ -67,7 +105,7 @@ fn bad_scenarios_are_explained() {
     let mut paths: Vec<PathBuf> =
         std::fs::read_dir(folder("bad")).expect("tests/bad").map(|entry| entry.expect("readable").path()).collect();
     paths.sort();
-    assert!(paths.len() >= 40, "{} bad inputs", paths.len());
+    assert!(!paths.is_empty(), "there are no bad inputs");
     let mut messages = String::new();
     for path in paths {
         let Err(errors) = read(&path) else { panic!("{} loads", path.display()) };
@@ -84,7 +122,11 @@ fn hostile_texts_are_refused_with_short_messages() {
     let head = "name: hostile\nsummary: ";
     let cases = [
         ("a line of 1 MB", format!("{head}{}\nflow: []\n", "x".repeat(1 << 20)), "larger than 256 KiB"),
-        ("a long line within the limit", format!("{head}{}\nflo: []\n", "x y: ".repeat(40_000)), ":"),
+        (
+            "a long line within the limit",
+            format!("{head}{}\nflo: []\n", "x y: ".repeat(40_000)),
+            "a mapping cannot begin here",
+        ),
         ("100,000 brackets", format!("{head}{}", "[".repeat(100_000)), "deeper than 32 levels"),
         ("100,000 dashes", format!("{head}\n{}", "- ".repeat(100_000)), "deeper than 32 levels"),
         ("100,000 anchors", format!("{head}[{}]", "&a x, ".repeat(40_000)), "anchors"),
@@ -100,21 +142,27 @@ fn hostile_texts_are_refused_with_short_messages() {
         ),
         ("many documents", "--- 1\n".repeat(40_000), "second document"),
         ("a long unknown key", format!("{{ name: hostile, summary: x, {}: 1 }}", "k".repeat(200_000)), "unknown key"),
-        ("a long name", format!("name: {}\nsummary: x\nflow: []\n", "n".repeat(200_000)), ":"),
+        ("a long name", format!("name: {}\nsummary: x\nflow: []\n", "n".repeat(200_000)), "the name is `nnn"),
         ("a NUL", "name: \0".to_owned(), "U+0000"),
         ("a byte order mark alone", "\u{feff}".to_owned(), "empty"),
     ];
     for (what, text, says) in cases {
-        let started = std::time::Instant::now();
+        let before = processor_time();
         let errors = Loaded::read(&Library::shipped(), "hostile", "hostile.yaml", text.as_bytes()).expect_err(what);
         let messages = diagnostic::render(&errors, false);
         assert!(messages.contains(says), "{what}: {}", &messages[..messages.len().min(2000)]);
         assert!(errors.len() <= diagnostic::LIMIT, "{what}: {} errors", errors.len());
         assert!(messages.len() < 64 * 1024, "{what}: {} bytes", messages.len());
-        let took = started.elapsed();
-        assert!(took.as_secs() < 5, "{what} took {took:?}");
+        let took = processor_time().saturating_sub(before);
+        assert!(took < Duration::from_secs(5), "{what} took {took:?}");
         println!("{what}: {took:?}");
     }
+}
+
+/// The processor time of this thread: on a machine under load, a reader that waits for the processor is not slow.
+fn processor_time() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(spent).expect("processor time is not negative")
 }
 
 #[test]
@@ -134,7 +182,10 @@ fn a_folder_is_visited_once_despite_cyclic_links() {
     let (loaded, errors) =
         parallax_language::scenario::load(&Library::shipped(), root.path(), &[root.path().join("none")]);
     assert!(loaded.is_empty());
-    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(
+        errors.iter().map(|it| it.message.as_str()).collect::<Vec<_>>(),
+        ["the path cannot be read: No such file or directory (os error 2)"]
+    );
 }
 
 /// A scenario that asserts nothing is refused: after removing any one `expect` of a step that observes, or all
@@ -211,7 +262,9 @@ fn the_only_invalid_one_of_a_thousand_scenarios_is_reported() {
     write(500, &|text| text.replacen("flow:", "flo:", 1));
     let (errors, read, _) = check();
     assert_eq!(read, 999);
-    assert!(errors.iter().all(|error| error.file == "scenarios/area/s500/scenario.yaml"), "{errors:?}");
+    let found: Vec<(&str, &str)> = errors.iter().map(|it| (it.file.as_str(), it.message.as_str())).collect();
+    let of = "scenarios/area/s500/scenario.yaml";
+    assert_eq!(found, [(of, "the file has no `flow`"), (of, "unknown key `flo`")]);
 }
 
 #[test]

@@ -85,7 +85,10 @@ impl Cache {
             let path = cache.root.join(folder);
             fs::create_dir_all(&path).map_err(ImageError::cache("make", &path))?;
         }
-        entry::prepare(&cache.root).map_err(ImageError::cache("use", &cache.root))?;
+        if !entry::has_records(&cache.root) {
+            let work = cache.temporary()?;
+            entry::adopt(&cache.root, work.path()).map_err(ImageError::cache("use", &cache.root))?;
+        }
         cache.sweep();
         Ok(cache)
     }

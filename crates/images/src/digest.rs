@@ -3,9 +3,11 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as STANDARD;
 
 /// How many bytes of a file are read at once.
 pub(super) const CHUNK_BYTES: usize = 1024 * 1024;
@@ -34,6 +36,16 @@ impl Fields {
     pub fn finish(self) -> String {
         hex::encode(self.0.finish())
     }
+}
+
+/// The sum of a module, as Go computes it (`golang.org/x/mod/sumdb/dirhash`, `Hash1`): over the digests of all files in
+/// the order of their names, which begin with `module@version/`.
+pub(super) fn of_module(module: &str, files: &[(String, PathBuf)]) -> io::Result<String> {
+    let mut context = Context::new(&SHA256);
+    for (name, file) in files {
+        context.update(format!("{}  {module}/{name}\n", of_file(file)?).as_bytes());
+    }
+    Ok(format!("h1:{}", STANDARD.encode(context.finish())))
 }
 
 /// SHA-256 of some bytes, lower-case hexadecimal.

@@ -41,19 +41,34 @@ pub(super) enum Entry {
     Refused(&'static str),
 }
 
-/// Creates the folder of the records. The files of a cache that has no such folder yet are adopted: their digests are
-/// computed at their first use.
-pub(super) fn prepare(root: &Path) -> io::Result<()> {
-    match fs::create_dir(root.join(RECORDS)) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        made => made?,
-    }
+/// Whether a cache has its folder of records.
+pub(super) fn has_records(root: &Path) -> bool {
+    root.join(RECORDS).symlink_metadata().is_ok_and(|about| about.is_dir())
+}
+
+/// Creates the folder of the records for a cache that has none. Its files are adopted: their digests are computed at
+/// their first use. `work` is a folder of this call alone, in the same file system.
+///
+/// The folder gets its name when it is complete. If this process is killed before that, the next one adopts all files;
+/// meanwhile no other process finds a file without a record, and removes it.
+pub(super) fn adopt(root: &Path, work: &Path) -> io::Result<()> {
+    let records = root.join(RECORDS);
+    let adopted = work.join(RECORDS);
+    fs::create_dir(&adopted)?;
     for folder in ["layers", "images"] {
-        for file in fs::read_dir(root.join(folder))?.flatten() {
-            write(&file.path(), &Record::default())?;
+        for file in fs::read_dir(root.join(folder))? {
+            write_in(&adopted, &file?.path(), &Record::default())?;
         }
     }
-    Ok(())
+    give_name(&adopted, &records)
+}
+
+/// Gives the complete folder of the records its name, unless another process adopted the files meanwhile.
+fn give_name(adopted: &Path, records: &Path) -> io::Result<()> {
+    match fs::rename(adopted, records) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => Ok(()),
+        renamed => renamed,
+    }
 }
 
 /// Gives a finished file its final name, and records its digest.
@@ -120,20 +135,31 @@ fn seen(about: &fs::Metadata) -> String {
 }
 
 fn record_of(path: &Path) -> PathBuf {
-    let root = path.parent().and_then(Path::parent).unwrap_or(Path::new("."));
-    root.join(RECORDS).join(path.file_name().unwrap_or_default()).with_extension("json")
+    record_in(&records_of(path), path)
+}
+
+/// The folder of the records of the cache in which this file is.
+fn records_of(path: &Path) -> PathBuf {
+    path.parent().and_then(Path::parent).unwrap_or(Path::new(".")).join(RECORDS)
+}
+
+fn record_in(records: &Path, path: &Path) -> PathBuf {
+    records.join(path.file_name().unwrap_or_default()).with_extension("json")
 }
 
 fn read(path: &Path) -> Option<Record> {
     serde_json::from_str(&fs::read_to_string(record_of(path)).ok()?).ok()
 }
 
-/// Writes a record by a temporary file, so that another process reads it whole.
 fn write(path: &Path, record: &Record) -> io::Result<()> {
-    let to = record_of(path);
-    let mut file = tempfile::NamedTempFile::new_in(to.parent().unwrap_or(Path::new(".")))?;
+    write_in(&records_of(path), path, record)
+}
+
+/// Writes a record by a temporary file, so that another process reads it whole.
+fn write_in(records: &Path, path: &Path, record: &Record) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(records)?;
     file.write_all(&serde_json::to_vec(record)?)?;
-    file.persist(to).map(drop).map_err(|error| error.error)
+    file.persist(record_in(records, path)).map(drop).map_err(|error| error.error)
 }
 
 #[cfg(test)]
@@ -145,9 +171,14 @@ mod tests {
         for folder in ["layers", "images"] {
             fs::create_dir(root.path().join(folder)).expect("made");
         }
-        prepare(root.path()).expect("prepared");
+        prepared(root.path()).expect("prepared");
         let path = root.path().join("layers/a.tar");
         (root, path)
+    }
+
+    /// As `Cache::at` does it.
+    fn prepared(root: &Path) -> io::Result<()> {
+        if has_records(root) { Ok(()) } else { adopt(root, tempfile::tempdir_in(root).expect("a folder").path()) }
     }
 
     fn kept(root: &Path, path: &Path) {
@@ -220,14 +251,49 @@ mod tests {
         let path = root.path().join("layers/a.tar");
         fs::write(&path, "content").expect("written");
         fs::set_permissions(&path, Permissions::from_mode(0o664)).expect("set");
-        prepare(root.path()).expect("prepared");
+        prepared(root.path()).expect("prepared");
         assert_eq!(check(&path), Entry::Whole);
         tick(root.path(), &path);
         fs::write(&path, "changed").expect("written");
         assert_eq!(check(&path), Entry::Refused("was changed"));
         // Later there is no file without a record.
         fs::write(&path, "content").expect("written");
-        prepare(root.path()).expect("prepared");
+        prepared(root.path()).expect("prepared");
         assert_eq!(check(&path), Entry::Refused("has no digest"));
+    }
+
+    #[test]
+    fn an_adoption_that_does_not_finish_leaves_nothing() {
+        let root = tempfile::tempdir().expect("a folder");
+        for folder in ["layers", "images"] {
+            fs::create_dir(root.path().join(folder)).expect("made");
+        }
+        let path = root.path().join("layers/a.tar");
+        fs::write(&path, "content").expect("written");
+        // The folder of the images is the last that is read, so the record of the layer is already written.
+        fs::remove_dir(root.path().join("images")).expect("removed");
+        prepared(root.path()).expect_err("a folder is missing");
+        assert!(!root.path().join(RECORDS).exists());
+        fs::create_dir(root.path().join("images")).expect("made");
+        prepared(root.path()).expect("prepared");
+        assert_eq!(check(&path), Entry::Whole);
+    }
+
+    #[test]
+    fn of_two_adoptions_the_first_one_stays() {
+        let (root, path) = cache();
+        kept(root.path(), &path);
+        let record = fs::read_to_string(record_of(&path)).expect("a record");
+        // The other process looked before the first one had finished.
+        let (records, aside) = (root.path().join(RECORDS), root.path().join("aside"));
+        fs::rename(&records, &aside).expect("moved");
+        let work = tempfile::tempdir_in(root.path()).expect("a folder");
+        let adopted = work.path().join(RECORDS);
+        fs::create_dir(&adopted).expect("made");
+        write_in(&adopted, &path, &Record::default()).expect("written");
+        fs::rename(&aside, &records).expect("moved back");
+        give_name(&adopted, &records).expect("the other one won");
+        assert_eq!(fs::read_to_string(record_of(&path)).expect("a record"), record);
+        assert_eq!(check(&path), Entry::Whole);
     }
 }

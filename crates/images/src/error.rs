@@ -75,6 +75,20 @@ pub enum ImageError {
         /// The sum of the module that the module proxy returned.
         seen: String,
     },
+    /// The extracted files of a Go module differ from the module that was downloaded.
+    #[error("image {image}: the files of {module} in {} have the sum {seen}, and the recipe pins {pinned}", folder.display())]
+    Extracted {
+        /// Which image.
+        image: String,
+        /// `path@version`.
+        module: String,
+        /// The folder of the module in Go's cache.
+        folder: PathBuf,
+        /// The sum in the recipe.
+        pinned: String,
+        /// The sum of the files.
+        seen: String,
+    },
     /// The jars that Maven fetched differ from those that `jars.sha256` lists.
     #[error("image {image}: the jars of {folder} are not those of its jars.sha256: {}", faults.join("; "))]
     Jars {
@@ -184,6 +198,10 @@ impl ImageError {
             Self::Sum { .. } => "find out why it differs before you pin the new sum: the module was changed, or the \
                                  version was mistyped"
                 .to_owned(),
+            Self::Extracted { folder, .. } => format!(
+                "somebody changed a file in Go's module cache; remove {} (or run `go clean -modcache`), and run again",
+                folder.display()
+            ),
             Self::Jars { folder, .. } => {
                 format!(
                     "find out why before you pin them: a jar was changed, or the pom was; then {}",

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::archive::architecture;
+use super::digest;
 use super::error::ImageError;
 use super::process::Step;
 use super::recipe::{Go, GoFiles, check_folder, check_path};
@@ -238,8 +239,9 @@ struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Downloads the module, and compares its sum with the one that the recipe pins before anything of it is used.
-    /// Returns the module's folder, which is read-only.
+    /// Downloads the module, and compares its sum with the one that the recipe pins before anything of it is used: the
+    /// sum of what was downloaded, and that of the extracted files. Go's cache keeps the former beside the files, so it
+    /// says nothing about a file that was changed later. Returns the module's folder, which is read-only.
     async fn run(
         &self,
         environment: Vec<(&'static str, OsString)>,
@@ -276,7 +278,7 @@ impl Download<'_> {
         let json: String = json.cloned().chain(["}".to_owned()]).collect();
         let downloaded: Option<Downloaded> = serde_json::from_str(&json).ok();
         match downloaded {
-            Some(Downloaded { error: None, sum, dir }) if sum == self.sum => Ok(dir),
+            Some(Downloaded { error: None, sum, dir }) if sum == self.sum => self.extracted(dir).await,
             Some(Downloaded { error: None, sum, .. }) => Err(ImageError::Sum {
                 image: self.image.to_owned(),
                 module: module.to_owned(),
@@ -290,6 +292,26 @@ impl Download<'_> {
                 lines: other.and_then(|downloaded| downloaded.error).map_or(lines, |error| vec![error]),
             }),
         }
+    }
+}
+
+impl Download<'_> {
+    /// Compares the sum of the extracted files with the one that the recipe pins.
+    async fn extracted(&self, folder: PathBuf) -> Result<PathBuf, ImageError> {
+        let (module, from) = (self.module.to_owned(), folder.clone());
+        // A module can have tens of megabytes.
+        let hashed = tokio::task::spawn_blocking(move || digest::of_module(&module, &tree::files_below(&from)?)).await;
+        let seen = hashed.expect("hashing does not panic").map_err(ImageError::cache("read", &folder))?;
+        if seen == self.sum {
+            return Ok(folder);
+        }
+        Err(ImageError::Extracted {
+            image: self.image.to_owned(),
+            module: self.module.to_owned(),
+            folder,
+            pinned: self.sum.to_owned(),
+            seen,
+        })
     }
 }
 
@@ -362,6 +384,42 @@ mod tests {
             entries(folder.path(), "kinds").expect("read").iter().map(|it| it.path().to_owned()).collect();
         assert_eq!(paths, ["kinds/b.yaml", "kinds/more/a.yaml"]);
         assert!(entries(&folder.path().join("nowhere"), "kinds").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_changed_after_the_download_is_noticed() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let scratch = tempfile::tempdir().expect("a folder");
+        let folder = scratch.path().join("module");
+        fs::create_dir_all(folder.join("deploy")).expect("made");
+        fs::write(folder.join("go.mod"), "module x.test/y\n").expect("written");
+        fs::write(folder.join("deploy/a.yaml"), "kind: A\n").expect("written");
+        // `dirhash.HashDir` of golang.org/x/mod for these two files.
+        let sum = "h1:9/fssreAt9tL2lZN2HK9WPgYrb52SdYiWd9RW5c/nXg=";
+        let program = scratch.path().join("go");
+        let said = serde_json::json!({ "Sum": sum, "Dir": folder });
+        let said = serde_json::to_string_pretty(&said).expect("plain data");
+        fs::write(&program, format!("#!/bin/sh\ncat <<'END'\n{said}\nEND\n")).expect("written");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("set");
+        let files =
+            GoFiles { module: "x.test/y@v1.0.0".into(), sum: sum.into(), from: "deploy".into(), to: "kinds".into() };
+        let build = GoFilesBuild { image: "i", files: &files, program: &program, scratch: scratch.path() };
+        let cancel = CancellationToken::new();
+        let entries = build.run(&|_| (), &cancel).await.expect("as it was downloaded");
+        assert_eq!(entries.iter().map(Entry::path).collect::<Vec<_>>(), ["kinds/a.yaml"]);
+        // A file outside of `from` counts too: the sum is that of the whole module.
+        for changed in ["deploy/a.yaml", "go.mod", "new"] {
+            let before = fs::read(folder.join(changed)).ok();
+            fs::write(folder.join(changed), "changed").expect("written");
+            let error = build.run(&|_| (), &cancel).await.expect_err("changed");
+            assert!(matches!(error, ImageError::Extracted { .. }), "{changed}: {error}");
+            match before {
+                Some(before) => fs::write(folder.join(changed), before).expect("written"),
+                None => fs::remove_file(folder.join(changed)).expect("removed"),
+            }
+        }
+        assert!(build.run(&|_| (), &cancel).await.is_ok());
     }
 
     #[test]

@@ -203,6 +203,19 @@ mod tests {
     }
 
     #[test]
+    fn only_a_forbidden_text_needs_the_whole_log() {
+        for (expect, forbids) in [
+            (json!({"line": "ready"}), false),
+            (json!({}), false),
+            (json!({"no-line": "x509"}), true),
+            (json!({"line": "ready", "no-line": "x509"}), true),
+        ] {
+            assert_eq!(look(expect.clone(), &["begin"]).forbids(), forbids, "{expect}");
+        }
+        assert!(!LogLook::new(None).forbids());
+    }
+
+    #[test]
     fn a_line_is_there_or_it_is_not() {
         for (expect, lines, cause) in [
             (json!({"line": "ready"}), vec!["begin", "all ready", "end"], None),

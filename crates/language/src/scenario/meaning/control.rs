@@ -1,7 +1,8 @@
 //! Checks that a break has a control: a step that holds after the first failing one.
 //!
 //! Without a control, a break whose environment fails for another reason can still be as declared. A failure of which
-//! the cause itself shows that the peer works is its own control.
+//! the cause itself shows that the peer works is its own control. A step that only asks the apiserver is no control for
+//! a step that asks from a vantage: it holds as well if the store, the name or the network of that vantage is gone.
 
 use parallax_vocab::{DnsFault, TlsFault};
 
@@ -36,10 +37,14 @@ pub fn uncontrolled(it: &Expectations<'_>) -> Option<Diagnostic> {
         return None;
     }
     let at = join(&join("/breaks", it.id), "fails");
-    let message = format!(
-        "no step of the break `{}` holds after the first failing one, so another fault could cause the same failure",
-        it.id
-    );
+    let none = format!("no step of the break `{}` holds after the first failing one", it.id);
+    let message = match holding(it).next() {
+        Some(step) => format!(
+            "{none} and asks from a vantage: `{}` only asks the apiserver, which another fault could leave as it is",
+            step.id
+        ),
+        None => format!("{none}, so another fault could cause the same failure"),
+    };
     let fix = "move a step behind it that the change does not affect, or say why none can hold: `no-control: REASON`";
     Some(it.document.key_error(&at, message).warning().fix(fix))
 }
@@ -62,10 +67,17 @@ fn needs_control(it: &Expectations<'_>) -> Result<(), Spared> {
     if let Some((step, _)) = fails.iter().find(|(_, cause)| comes_from_working_peer(cause)) {
         return Err(Spared::Own(step.clone()));
     }
+    let of_vantage = it.changed.steps().iter().any(|it| fails.contains_key(&it.step.id) && sees(it.step));
+    let control = holding(it).find(|step| !of_vantage || sees(step));
+    control.map_or(Ok(()), |step| Err(Spared::By(step.id.clone())))
+}
+
+/// The steps that ask or change something, and hold, after the first failing one.
+fn holding<'a>(it: &'a Expectations<'_>) -> impl Iterator<Item = &'a Step> {
+    let fails = &it.spec.fails;
     let steps = it.changed.steps().into_iter().map(|it| it.step);
     let after = steps.skip_while(|step| !fails.contains_key(&step.id));
-    let holds = |step: &&Step| !fails.contains_key(&step.id) && !it.spec.blocks.contains(&step.id) && asks(step);
-    after.into_iter().find(holds).map_or(Ok(()), |step| Err(Spared::By(step.id.clone())))
+    after.filter(|step| !fails.contains_key(&step.id) && !it.spec.blocks.contains(&step.id) && asks(step))
 }
 
 /// Whether only a peer that works can cause this failure: a store or a token service that returns its own error code, a
@@ -93,6 +105,17 @@ fn asks(step: &Step) -> bool {
     match step.action.role() {
         Role::Asks(it) => it.special().signs.is_none(),
         Role::Looks(..) | Role::Changes(..) | Role::Directs(Directing::Prober(_)) => true,
+        Role::Directs(
+            Directing::Background(_) | Directing::Repeat(_) | Directing::Measure(_) | Directing::Figures(_),
+        ) => false,
+    }
+}
+
+/// Whether what a step sees was asked from a vantage. Every other step asks the apiserver, or has a program run by it.
+fn sees(step: &Step) -> bool {
+    match step.action.role() {
+        Role::Asks(_) | Role::Directs(Directing::Prober(_)) => true,
+        Role::Looks(..) | Role::Changes(..) => false,
         Role::Directs(
             Directing::Background(_) | Directing::Repeat(_) | Directing::Measure(_) | Directing::Figures(_),
         ) => false,
@@ -138,6 +161,30 @@ flow:
         assert_eq!(warnings(&blocked).len(), 1);
         // The reason ends the warning.
         assert_eq!(warnings(&(removed + ", no-control: nothing else is there")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_only_asks_the_apiserver_is_no_control_for_a_vantage() {
+        let applies = "{ id: last, apply: { objects: [{ apiVersion: v1, kind: ConfigMap, metadata: { name: a } }] } }";
+        let reads = "{ id: last, resource: { api-version: v1, kind: Pod, name: a }, expect: { absent: true } }";
+        let scales = "{ id: last, scale: { deployment: a, replicas: 0 } }";
+        let http = "{ id: asked, from: host, http: { get: \"http://a.example.com/\" }, expect: { status: 200 } }";
+        let pod = "{ id: asked, resource: { api-version: v1, kind: Pod, name: a }, expect: { absent: true } }";
+        let of_http =
+            "change: { flow: { asked: { http: { get: \"http://other/\" } } } }, fails: { asked: { connect: refused } }";
+        let of_pod =
+            "change: { flow: { asked: { resource: { name: b } } } }, fails: { asked: { resource: it exists } }";
+        for last in [applies, reads, scales] {
+            let found = |first: &str, of: &str| {
+                let body = format!("flow:\n  - {first}\n  - {last}\nbreaks:\n  b: {{ {of} }}\n");
+                let loaded = loaded(&body).unwrap_or_else(|it| panic!("{it:#?}"));
+                loaded.warnings.into_iter().map(|it| it.message).collect::<Vec<_>>()
+            };
+            let found_for_http = found(http, of_http);
+            assert!(found_for_http.len() == 1, "{last}: {found_for_http:?}");
+            assert!(found_for_http[0].contains("`last` only asks the apiserver"), "{last}: {found_for_http:?}");
+            assert_eq!(found(pod, of_pod), Vec::<String>::new(), "{last}");
+        }
     }
 
     #[test]
