@@ -4,6 +4,7 @@
 //! it names what it still waits for. If the apiserver refuses the change, or the change does not take effect, this is a
 //! cause ([`ActError::Cause`]). If something prevents the harness from acting, it is not a cause.
 
+mod beside;
 mod delete;
 mod end;
 mod error;
@@ -19,8 +20,9 @@ use std::time::Duration;
 
 use parallax_vocab::course::Moment;
 
-use crate::cluster::Access;
+use crate::cluster::{Access, ClusterError};
 
+pub use self::beside::{kill_beside, start_beside};
 pub use self::delete::delete;
 pub use self::end::end;
 pub use self::error::ActError;
@@ -62,6 +64,26 @@ pub struct Scope<'a> {
     pub namespace: &'a str,
     /// The time limit.
     pub within: Duration,
+}
+
+impl Scope<'_> {
+    /// Limits an operation of the engine by the time of the step. An engine that is late is an error of the harness: the
+    /// system under test did not cause it.
+    async fn in_time<T>(
+        &self,
+        title: &str,
+        doing: impl Future<Output = Result<T, ClusterError>>,
+    ) -> Result<T, ActError> {
+        match tokio::time::timeout(self.within, doing).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(ActError::Cluster(ClusterError::Deadline {
+                cluster: self.cluster.name.clone(),
+                what: format!("the engine's work on {title}"),
+                within_s: self.within.as_secs(),
+                lines: Vec::new(),
+            })),
+        }
+    }
 }
 
 impl std::fmt::Debug for Scope<'_> {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::delete::gone;
 use super::{ActError, Done, FIELD_MANAGER, Scope};
-use crate::cluster::NotSo;
+use crate::cluster::{NotSo, pauses};
 use parallax_language::scenario::model::Ending;
 
 /// The operation that needs the cluster's owner.
@@ -24,7 +24,7 @@ const PURPOSE: &str = "end or start one of its nodes";
 pub async fn kill_node(scope: &Scope<'_>, name: &str) -> Result<Done, ActError> {
     let own = scope.cluster.own(PURPOSE)?;
     let at = unix_ms();
-    bounded(scope, name, own.kill_node(name)).await?.map_err(|NotSo| does_not_run(name))?;
+    scope.in_time(&title(name), own.kill_node(name)).await?.map_err(|NotSo| does_not_run(name))?;
     Ok(done(name, at, "is killed"))
 }
 
@@ -39,10 +39,10 @@ pub async fn end_node(scope: &Scope<'_>, name: &str, how: Ending) -> Result<Done
     let own = scope.cluster.own(PURPOSE)?;
     let at = unix_ms();
     match how {
-        Ending::Crash => bounded(scope, name, own.kill_node(name)).await?,
+        Ending::Crash => scope.in_time(&title(name), own.kill_node(name)).await?,
         Ending::Clean => {
             drain(scope, name, deadline).await?;
-            bounded(scope, name, own.stop_node(name)).await?
+            scope.in_time(&title(name), own.stop_node(name)).await?
         }
     }
     .map_err(|NotSo| does_not_run(name))?;
@@ -64,7 +64,7 @@ pub async fn end_node(scope: &Scope<'_>, name: &str, how: Ending) -> Result<Done
 pub async fn start_node(scope: &Scope<'_>, name: &str) -> Result<Done, ActError> {
     let own = scope.cluster.own(PURPOSE)?;
     let at = unix_ms();
-    let started = bounded(scope, name, own.start_node(name)).await?;
+    let started = scope.in_time(&title(name), own.start_node(name)).await?;
     let address = started.map_err(|NotSo| ActError::cause(&title(name), "it runs already"))?;
     let done = done(name, at, "is started");
     Ok(Done { said: json!({ "node": name, "address": address }), ..done })
@@ -85,8 +85,7 @@ async fn drain(scope: &Scope<'_>, name: &str, deadline: Instant) -> Result<(), A
     for pod in &leaving {
         let (name, namespace) = (pod.name_any(), pod.namespace().unwrap_or_default());
         let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-        let evicted = pods.evict(&name, &EvictParams::default()).await;
-        evicted.map_err(ActError::of(&format!("pod {name} in namespace {namespace}"), "evict"))?;
+        evict(&pods, &name, &format!("pod {name} in namespace {namespace}"), deadline).await?;
     }
     for pod in &leaving {
         let (name, namespace) = (pod.name_any(), pod.namespace().unwrap_or_default());
@@ -99,23 +98,31 @@ async fn drain(scope: &Scope<'_>, name: &str, deadline: Instant) -> Result<(), A
     Ok(())
 }
 
+/// Evicts a pod as `kubectl drain` does: a refusal for the sake of a `PodDisruptionBudget` (429) is tried again until the
+/// deadline, and a pod that is gone already is drained.
+async fn evict(pods: &Api<Pod>, name: &str, title: &str, deadline: Instant) -> Result<(), ActError> {
+    let mut pauses = pauses();
+    loop {
+        let refused = match pods.evict(name, &EvictParams::default()).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 429 => status.message.clone(),
+            Err(error) => return Err(ActError::of(title, "evict")(error)),
+        };
+        let again = Instant::now() + pauses.pause();
+        if again >= deadline {
+            return Err(ActError::cause(title, format!("cannot evict {title}: {refused}")));
+        }
+        // This polls, because nothing reports that a budget allows an eviction again.
+        tokio::time::sleep_until(again).await;
+    }
+}
+
 /// Whether `kubectl drain` evicts a pod. It leaves pods of `DaemonSets`, which would be created again, and static
 /// pods of the node.
 fn is_evicted(pod: &Pod) -> bool {
     let of_set = pod.owner_references().iter().any(|it| it.kind == "DaemonSet");
     !of_set && !pod.annotations().contains_key("kubernetes.io/config.mirror")
-}
-
-/// Limits an operation of the engine by the remaining time of the step.
-async fn bounded<T>(
-    scope: &Scope<'_>,
-    name: &str,
-    doing: impl Future<Output = Result<T, crate::cluster::ClusterError>>,
-) -> Result<T, ActError> {
-    match tokio::time::timeout(scope.within, doing).await {
-        Ok(done) => Ok(done?),
-        Err(_) => Err(ActError::cause(&title(name), late(scope, "its container has not done so"))),
-    }
 }
 
 fn done(name: &str, unix_ms: u64, what: &str) -> Done {
@@ -138,9 +145,33 @@ fn late(scope: &Scope<'_>, what: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cluster::testing::{apiserver, status};
+
+    #[tokio::test]
+    async fn an_eviction_waits_for_a_budget_and_takes_a_pod_that_is_gone_for_drained() {
+        let budget = "Cannot evict pod as it would violate the pod's disruption budget.";
+        for (codes, evicted) in [(vec![201], true), (vec![429, 429, 201], true), (vec![404], true), (vec![429], false)]
+        {
+            let answers = codes.clone();
+            let (client, _server) = apiserver(Duration::from_secs(5), move |number, _| {
+                let code = answers.get(number - 1).or(answers.last()).copied().unwrap_or(500);
+                status(code, budget)
+            })
+            .await;
+            let pods: Api<Pod> = Api::namespaced(client, "n");
+            let done = evict(&pods, "a", "pod a", Instant::now() + Duration::from_secs(1)).await;
+            match done {
+                Ok(()) => assert!(evicted, "{codes:?}"),
+                Err(ActError::Cause(cause)) => assert!(!evicted && cause.to_string().contains(budget), "{cause}"),
+                Err(other) => panic!("{codes:?}: {other}"),
+            }
+        }
+    }
 
     #[test]
     fn a_drain_leaves_the_pods_that_would_come_back() {

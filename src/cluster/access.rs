@@ -8,6 +8,7 @@ use std::time::Duration;
 use kube::Client;
 use parallax_vocab::question::View;
 
+use super::beside::LifeBeside;
 use super::error::ClusterError;
 use super::own::Own;
 use parallax_engine::Life;
@@ -66,15 +67,14 @@ impl Access {
         agent.or(self.egress)
     }
 
-    /// The states of the containers outside the cluster that an environment uses, each with a title for messages.
+    /// The states of the containers outside the cluster that an environment uses.
     pub async fn lives_beside(
         &self,
         namespace: &str,
-        fixtures: impl Iterator<Item = &str>,
         images: impl Iterator<Item = &str>,
-    ) -> Result<Vec<(String, Life)>, ClusterError> {
+    ) -> Result<Vec<LifeBeside>, ClusterError> {
         match &self.own {
-            Some(own) => own.lives_beside(namespace, fixtures, images).await,
+            Some(own) => own.lives_beside(namespace, images).await,
             None => Ok(Vec::new()),
         }
     }
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(refused.what, "cluster theirs is not the harness's own: cannot end a process on its node");
         assert!(refused.fix.is_some());
         assert_eq!(access.address_beside("n", "store"), None);
-        let lives = access.lives_beside("n", ["store"].into_iter(), std::iter::empty()).await.expect("there are none");
+        let lives = access.lives_beside("n", std::iter::empty()).await.expect("there are none");
         assert!(lives.is_empty(), "{lives:?}");
         let (soon, never) = (Duration::from_millis(10), std::future::pending::<()>());
         assert!(tokio::time::timeout(soon, access.lost()).await.is_err(), "only an owner knows of a node's end");

@@ -68,6 +68,14 @@ pub enum ClusterError {
         /// Which node.
         node: String,
     },
+    /// No fixture has such a container outside the cluster.
+    #[error("cluster {cluster} has no container {container} beside it")]
+    NoContainer {
+        /// Which cluster.
+        cluster: String,
+        /// Which container.
+        container: String,
+    },
     /// Only the owner of a cluster can do this, and the harness does not own it.
     #[error("cluster {cluster} is not the harness's own: cannot {purpose}")]
     NotOwned {
@@ -91,9 +99,11 @@ impl ClusterError {
                 lines.clone(),
             ),
             Self::NotOwned { .. } => (Some("run this on a cluster that Parallax starts itself".to_owned()), Vec::new()),
-            Self::Kubeconfig { .. } | Self::Api { .. } | Self::Runtime { .. } | Self::NoNode { .. } => {
-                (None, Vec::new())
-            }
+            Self::Kubeconfig { .. }
+            | Self::Api { .. }
+            | Self::Runtime { .. }
+            | Self::NoNode { .. }
+            | Self::NoContainer { .. } => (None, Vec::new()),
         };
         Failure { what: self.to_string(), fix, evidence }
     }

@@ -10,6 +10,7 @@
 
 mod access;
 mod agents;
+mod beside;
 mod error;
 mod foreign;
 mod kubeconfig;
@@ -25,10 +26,11 @@ mod until;
 
 pub use access::Access;
 pub use agents::NotSo;
+pub use beside::{Beside, LifeBeside};
 pub use error::ClusterError;
 pub use foreign::foreign;
 pub use kubeconfig::{authority, client, outside};
-pub use node::{AGENT_TAINT, Beside, Images, UP_WITHIN, start};
+pub use node::{AGENT_TAINT, Images, Surroundings, UP_WITHIN, start};
 pub use own::Own;
 pub use ready::{nodes_ready, service_account_ready};
 pub use runtime::Signalled;

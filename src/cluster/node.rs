@@ -74,7 +74,7 @@ pub struct Images {
 
 /// What exists before a cluster starts.
 #[derive(Debug)]
-pub struct Beside {
+pub struct Surroundings {
     /// The engine's network.
     pub network: Network,
     /// The fixtures' containers that already run on the network.
@@ -84,16 +84,16 @@ pub struct Beside {
     pub authority: Option<Issuer>,
 }
 
-/// Starts the world and the node on the network of `beside`, where fixtures' containers may already run. Returns when
+/// Starts the world and the node on the network of `before`, where fixtures' containers may already run. Returns when
 /// k3s reports that its server is up.
 pub async fn start(
     site: &Site,
     plan: &ClusterPlan,
     images: &Images,
-    beside: Beside,
+    before: Surroundings,
     say: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Access, ClusterError> {
-    let Beside { network, neighbours, authority } = beside;
+    let Surroundings { network, neighbours, authority } = before;
     let node_what = Own::node_of(plan);
     say("starting the world (name server and edge)");
     let node_name = site.name_of(&node_what);
@@ -169,7 +169,9 @@ async fn start_agents(
         authorities.push(InlineFile { path: of_agent.to_owned(), mode: 0o644, bytes });
     }
     let all = plan.traits.agents.iter().map(|agent| {
-        let mut spec = machine_spec(site, &Own::agent_of(plan, &agent.name), plan, images, (network, world));
+        // A node that comes back has its disk, whatever the memory of this machine.
+        let memory = in_memory(site).filter(|_| !plan.acts_on(&agent.name));
+        let mut spec = machine_spec(&Own::agent_of(plan, &agent.name), plan, images, (network, world), memory);
         let url = agent.server.clone().unwrap_or_else(|| format!("https://{SERVER_NODE}:{API_PORT}"));
         let taint = format!("--node-taint={AGENT_TAINT}=true:NoSchedule");
         spec.command = ["agent".to_owned(), format!("--server={url}"), format!("--token-file={TOKEN}"), taint].into();
@@ -201,7 +203,7 @@ fn node_spec(
     images: &Images,
     (network, world): (&Network, &World),
 ) -> ContainerSpec {
-    let mut spec = machine_spec(site, what, plan, images, (network, world));
+    let mut spec = machine_spec(what, plan, images, (network, world), in_memory(site));
     spec.command = arguments(plan);
     spec.hostname = Some(SERVER_NODE.to_owned());
     spec.ports = vec![Port::tcp(API_PORT)];
@@ -218,22 +220,27 @@ fn node_spec(
     spec
 }
 
-/// The container of a node, for a server and for an agent.
+/// How much memory is available for the [`UNPACKED`] folders; `None` if they must be on a disk.
+fn in_memory(site: &Site) -> Option<u64> {
+    let local = site.engine().endpoint().is_local();
+    local.then(available_memory_mib).flatten().filter(|mib| *mib >= IN_MEMORY_MIB)
+}
+
+/// The container of a node, for a server and for an agent. `memory_mib` is what is available for the [`UNPACKED`]
+/// folders, if they are kept in memory.
 fn machine_spec(
-    site: &Site,
     what: &str,
     plan: &ClusterPlan,
     images: &Images,
     (network, world): (&Network, &World),
+    memory_mib: Option<u64>,
 ) -> ContainerSpec {
     let mut spec = ContainerSpec::new(what, &images.node, &network.name);
     spec.privileged = true;
     spec.private_cgroup_namespace = true;
     spec.tmpfs = [("/run", ""), ("/var/run", "")].map(|(path, options)| (path.to_owned(), options.to_owned())).into();
     spec.volumes = vec!["/var/lib/rancher/k3s".to_owned()];
-    let room =
-        site.engine().endpoint().is_local().then(available_memory_mib).flatten().filter(|mib| *mib >= IN_MEMORY_MIB);
-    match room {
+    match memory_mib {
         Some(mib) => {
             let options = format!("exec,dev,suid,mode=0755,size={}m", mib / 2);
             spec.tmpfs.extend(UNPACKED.map(|folder| (folder.to_owned(), options.clone())));

@@ -14,8 +14,8 @@ use super::agents::{Agent, Agents};
 use super::error::ClusterError;
 use super::kubeconfig;
 use crate::probe::{ContainerSession, ProbeError, Vantage};
-use crate::world::{Neighbour, World};
-use parallax_engine::{Container, Engine, Executed, Life, Written};
+use crate::world::World;
+use parallax_engine::{Container, Engine, Executed, Written};
 use parallax_language::scenario::model::SERVER_NODE;
 use parallax_plan::ClusterPlan;
 use parallax_record::Noted as _;
@@ -132,33 +132,6 @@ impl Own {
     pub async fn vantage(&self, image: &str) -> Result<Vantage, ProbeError> {
         let container = self.outside.get(image).expect("a cluster starts a container for each image that is named");
         Ok(Vantage::Container(ContainerSession::open(&self.engine, &container.name).await?))
-    }
-
-    pub(super) async fn lives_beside(
-        &self,
-        namespace: &str,
-        fixtures: impl Iterator<Item = &str>,
-        images: impl Iterator<Item = &str>,
-    ) -> Result<Vec<(String, Life)>, ClusterError> {
-        let fixtures = fixtures.filter_map(|it| Some((it, self.neighbour(namespace, it)?)));
-        let fixtures = fixtures.map(|(it, beside)| {
-            (format!("the container of `{it}` beside the cluster"), beside.container.name.as_str())
-        });
-        let images = images.filter_map(|it| Some((it, self.outside.get(it)?)));
-        let images = images.map(|(it, container)| {
-            (format!("the container of image {it} beside the cluster"), container.name.as_str())
-        });
-        let mut lives = Vec::new();
-        for (title, container) in fixtures.chain(images) {
-            lives.push((title, self.engine.life(container).await?));
-        }
-        Ok(lives)
-    }
-
-    /// The container that a fixture of a namespace started outside the cluster.
-    pub(super) fn neighbour(&self, namespace: &str, fixture: &str) -> Option<&Neighbour> {
-        let mut all = self.world.neighbours().iter();
-        all.find(|it| it.namespace == namespace && it.fixture == fixture)
     }
 
     /// Runs a command on the node.

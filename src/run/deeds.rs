@@ -1,7 +1,7 @@
 //! Records what a flow did to its environment: which pods it ended on purpose, which objects it created, and whether it
 //! may have written to a store.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Pod;
@@ -15,6 +15,15 @@ use parallax_vocab::question::Probe;
 /// Kinds of objects that run programs.
 const RUN: [&str; 7] = ["Pod", "Deployment", "StatefulSet", "ReplicaSet", "DaemonSet", "Job", "CronJob"];
 
+/// What a flow does to a whole container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It ends it.
+    Ended,
+    /// It starts it, so it must run from then on.
+    Started,
+}
+
 /// What one flow did.
 #[derive(Debug, Default)]
 pub(super) struct Deeds(Mutex<Done>);
@@ -22,8 +31,10 @@ pub(super) struct Deeds(Mutex<Done>);
 #[derive(Debug, Default)]
 struct Done {
     acted: Vec<Touched>,
-    /// The nodes that the flow ends or starts.
-    nodes: BTreeSet<String>,
+    /// What the flow did last to each node that it ended or started.
+    nodes: BTreeMap<String, Fate>,
+    /// The same for containers outside the cluster: `store.minio`.
+    beside: BTreeMap<String, Fate>,
     /// The objects that the flow created, as the apiserver returned them the first time.
     made: Vec<DynamicObject>,
     /// Titles of the objects that the flow applied and that existed before the flow.
@@ -40,11 +51,13 @@ impl Deeds {
 
     /// Records a change before it is carried out. Its references are already replaced. `namespace` is the variant's.
     pub(super) fn note(&self, kind: Kind, change: &dyn Alters, namespace: &str) {
-        let Reach { touched, node, applied: _, within: _ } = change.reach();
+        let Reach { touched, node, beside, starts, applied: _, within: _ } = change.reach();
         let mut done = self.done();
         let of_variant = |it: Touched| Touched { namespace: it.namespace.or_else(|| Some(namespace.to_owned())), ..it };
         done.acted.extend(touched.into_iter().map(of_variant));
-        done.nodes.extend(node.map(ToString::to_string));
+        let fate = if starts { Fate::Started } else { Fate::Ended };
+        done.nodes.extend(node.map(|it| (it.to_string(), fate)));
+        done.beside.extend(beside.map(|it| (it.to_owned(), fate)));
         // What is applied is removed again if the flow created it; what it changed is in `changed`.
         if kind.nature().effect != Effect::Applies {
             done.irreversible.get_or_insert_with(|| kind.to_string());
@@ -97,20 +110,25 @@ impl Deeds {
     /// Whether the flow changed no objects.
     pub(super) fn is_empty(&self) -> bool {
         let done = self.done();
-        done.acted.is_empty() && done.nodes.is_empty()
+        done.acted.is_empty() && done.nodes.is_empty() && done.beside.is_empty()
     }
 
     /// Whether the flow acted on a pod of the variant's namespace: on the pod itself, on its owner, or on its node.
     pub(super) fn mean(&self, pod: &Pod, namespace: &str) -> bool {
         let done = self.done();
         let node = pod.spec.as_ref().and_then(|it| it.node_name.as_ref());
-        node.is_some_and(|it| done.nodes.contains(it))
+        node.is_some_and(|it| done.nodes.contains_key(it))
             || done.acted.iter().any(|it| it.namespace.as_deref() == Some(namespace) && means(it, pod))
     }
 
-    /// Whether the flow ended or started this node.
-    pub(super) fn mean_node(&self, name: &str) -> bool {
-        self.done().nodes.contains(name)
+    /// What the flow did last to this node; `None` if it did nothing to it.
+    pub(super) fn to_node(&self, name: &str) -> Option<Fate> {
+        self.done().nodes.get(name).copied()
+    }
+
+    /// What the flow did last to this container outside the cluster; `None` if it did nothing to it.
+    pub(super) fn to_beside(&self, name: &str) -> Option<Fate> {
+        self.done().beside.get(name).copied()
     }
 }
 
@@ -192,16 +210,17 @@ mod tests {
             pod.spec = serde_json::from_value(json!({ "nodeName": node, "containers": [] })).expect("a pod's spec");
             pod
         };
-        for step in [
-            json!({ "id": "a", "kill": { "node": "far" } }),
-            json!({ "id": "a", "end": { "node": "far", "how": "clean" } }),
-            json!({ "id": "a", "start": { "node": "far" } }),
+        for (step, fate) in [
+            (json!({ "id": "a", "kill": { "node": "far" } }), Fate::Ended),
+            (json!({ "id": "a", "end": { "node": "far", "how": "clean" } }), Fate::Ended),
+            (json!({ "id": "a", "start": { "node": "far" } }), Fate::Started),
         ] {
             let step: Step = serde_json::from_value(step).expect("a step");
             let deeds = Deeds::default();
             note(&deeds, &step);
-            assert!(deeds.mean(&at("far"), "own") && deeds.mean_node("far"), "{step:?}");
-            assert!(!deeds.mean(&at("node"), "own") && !deeds.mean_node("node"), "{step:?}");
+            assert!(deeds.mean(&at("far"), "own"), "{step:?}");
+            assert!(!deeds.mean(&at("node"), "own"), "{step:?}");
+            assert_eq!((deeds.to_node("far"), deeds.to_node("node")), (Some(fate), None), "{step:?}");
             assert!(!deeds.is_empty(), "{step:?}");
         }
     }

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::deeds::Deeds;
+use super::deeds::{Deeds, Fate};
 use super::environment::Stage;
 use super::error::RunError;
 use crate::apply::{self, ApplyError};
+use crate::cluster::LifeBeside;
 use crate::probe::lives;
 use parallax_engine::Life;
 use parallax_plan::VariantPlan;
@@ -23,8 +24,8 @@ const AGAIN_AFTER: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub(super) struct Lives {
     pods: Vec<Pod>,
-    /// The state of each container outside the cluster, with a title for messages.
-    beside: Vec<(String, Life)>,
+    /// The state of each container outside the cluster.
+    beside: Vec<LifeBeside>,
     /// The state of each further node, by name.
     nodes: Vec<(String, Life)>,
 }
@@ -35,9 +36,8 @@ impl Lives {
         let namespace = &stage.scene.plan.namespace;
         let pods = lives::pods(stage.applier.client(), namespace).await;
         let pods = pods.map_err(|source| ApplyError::Api { doing: format!("list the pods of {namespace}"), source })?;
-        let fixtures = stage.scene.plan.fixtures.keys().map(String::as_str);
         let images = stage.scene.plan.outside.iter().map(String::as_str);
-        let beside = stage.scene.cluster.lives_beside(namespace, fixtures, images).await?;
+        let beside = stage.scene.cluster.lives_beside(namespace, images).await?;
         let nodes = stage.scene.cluster.lives_of_nodes().await?;
         Ok(Self { pods, beside, nodes })
     }
@@ -64,13 +64,22 @@ impl Lives {
     fn lost(&self, now: &Self, deeds: &Deeds, namespace: &str) -> Vec<String> {
         let mut ended = lives::ended(&self.pods, &now.pods, |pod| deeds.mean(pod, namespace));
         for ((name, before), (_, now)) in self.nodes.iter().zip(&now.nodes) {
-            let how = before.ended(now).filter(|_| !deeds.mean_node(name));
-            ended.extend(how.map(|how| format!("node {name}: {how}")));
+            ended.extend(alone(before, now, deeds.to_node(name)).map(|how| format!("node {name}: {how}")));
         }
-        for ((title, before), (_, now)) in self.beside.iter().zip(&now.beside) {
-            ended.extend(before.ended(now).map(|how| format!("{title}: {how}")));
+        for (before, now) in self.beside.iter().zip(&now.beside) {
+            let fate = before.name.as_deref().and_then(|it| deeds.to_beside(it));
+            ended.extend(alone(&before.life, &now.life, fate).map(|how| format!("{}: {how}", before.title)));
         }
         ended
+    }
+}
+
+/// How a container ended on its own. One that the flow ended may not run, and one that it started must.
+fn alone(before: &Life, now: &Life, fate: Option<Fate>) -> Option<String> {
+    match fate {
+        None => before.ended(now),
+        Some(Fate::Ended) => None,
+        Some(Fate::Started) => now.end(),
     }
 }
 
@@ -80,4 +89,27 @@ pub(super) async fn died(stage: &Stage<'_>, variant: &VariantPlan, ended: Vec<St
     let mut evidence = seen;
     evidence.extend(apply::evidence(stage.applier.client(), &namespace).await);
     RunError::Died { variant: variant.id.clone(), namespace, ended, evidence }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_the_flow_started_must_run() {
+        let runs = Life { runs: true, began: Some("2".to_owned()), ..Life::default() };
+        let ended = Life { exit_code: Some(1), began: Some("2".to_owned()), ..Life::default() };
+        let never = Life::default();
+        for (before, now, fate, dead) in [
+            (&runs, &ended, None, true),
+            (&runs, &ended, Some(Fate::Ended), false),
+            (&runs, &ended, Some(Fate::Started), true),
+            // A late node did not run before.
+            (&never, &ended, None, false),
+            (&never, &ended, Some(Fate::Started), true),
+            (&never, &runs, Some(Fate::Started), false),
+        ] {
+            assert_eq!(alone(before, now, fate).is_some(), dead, "{before:?} {now:?} {fate:?}");
+        }
+    }
 }

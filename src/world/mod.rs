@@ -117,8 +117,12 @@ fn as_json(config: &WorldConfig) -> String {
 fn config(cluster: &ClusterPlan, node: &str, neighbours: &[Neighbour]) -> WorldConfig {
     let mut names: BTreeMap<String, NameTarget> =
         cluster.edges().map(|edge| (edge.host.to_lowercase(), NameTarget::Edge)).collect();
-    let beside = |it: &Neighbour| (it.host.to_lowercase(), NameTarget::Outside(vec![it.container.address]));
-    names.extend(neighbours.iter().map(beside));
+    for it in neighbours.iter().filter(|it| !it.late) {
+        match names.entry(it.host.to_lowercase()).or_insert_with(|| NameTarget::Outside(Vec::new())) {
+            NameTarget::Outside(addresses) => addresses.push(it.container.address),
+            NameTarget::Edge | NameTarget::Addresses(_) => {}
+        }
+    }
     let edge = cluster.edges().map(|edge| EdgeRule {
         host: edge.host.clone(),
         port: edge.port,

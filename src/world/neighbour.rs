@@ -17,11 +17,15 @@ pub struct Neighbour {
     pub namespace: String,
     /// The fixture.
     pub fixture: String,
+    /// Its name in the fixture.
+    pub name: String,
     /// The name outside.
     pub host: String,
     /// The ports outside.
     pub ports: Vec<u16>,
-    /// The container.
+    /// Whether it does not run before a flow starts it.
+    pub late: bool,
+    /// The container. A new start can change its address.
     pub container: parallax_engine::Container,
 }
 
@@ -39,7 +43,8 @@ pub struct Belongings<'a> {
 }
 
 impl Neighbour {
-    /// Starts a fixture's container on a cluster's network. `what` is its name within the run.
+    /// Starts a fixture's container on a cluster's network. `what` is its name within the run. A late one ends at once, so
+    /// that it exists and can be started again.
     pub async fn start(
         site: &Site,
         what: String,
@@ -83,7 +88,17 @@ impl Neighbour {
         // The other containers find it by this name.
         spec.hostname = Some(wanted.host.clone());
         spec.ports = wanted.ports().map(Port::tcp).collect();
-        site.start(spec).await
+        let container = site.start(spec).await?;
+        if wanted.late {
+            site.engine().kill(&container.name, "SIGKILL").await?;
+            site.engine().wait_exit(&container.name).await?;
+        }
+        Ok(container)
+    }
+
+    /// The title of the container in messages.
+    pub fn title(&self) -> String {
+        format!("container {} of `{}` beside the cluster", self.name, self.fixture)
     }
 
     /// How the harness reaches it: connections to its address are redirected to the ports published on loopback.

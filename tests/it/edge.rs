@@ -1,7 +1,7 @@
 //! Holds `docs/edge.md` to the scenarios and to their recorded answers: its table of edges says what a presigned URL was
 //! answered through each of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use parallax_language::fixture::Library;
@@ -10,6 +10,8 @@ use parallax_vocab::answer::Reply;
 use parallax_vocab::event::{Event, EventKind};
 
 const PAGE: &str = "docs/edge.md";
+/// Words that the page writes before a colon and a value: parameters of fixtures, and causes.
+const PARAMETERS: [&str; 5] = ["connect", "how", "key-file", "reload", "replace"];
 
 fn read(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
@@ -20,24 +22,81 @@ fn words(prose: &str) -> impl Iterator<Item = &str> {
     prose.split("```").step_by(2).flat_map(|it| it.split('`').skip(1).step_by(2))
 }
 
-/// Checks `scenario+break`, `scenario: step` and `scenario+break: step` in the page.
+/// What a word of the page refers to: nothing, something that exists, or something that does not.
+#[derive(Debug, PartialEq, Eq)]
+enum Reference {
+    None,
+    Known,
+    Unknown,
+}
+
+/// Checks `scenario+break`, `scenario: step` and `scenario+break: step`, with the scenarios, and of each one the breaks and
+/// steps. A word of such a form counts as a reference even if its scenario is misspelt: words with a capital or with more
+/// than the letters of an id are headers and fields.
+fn reference(word: &str, known: &BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>) -> Reference {
+    let (variant, step) = word.split_once(": ").map_or((word, None), |(variant, step)| (variant, Some(step)));
+    let (name, id) = variant.split_once('+').map_or((variant, None), |(name, id)| (name, Some(id)));
+    let name = name.strip_prefix("edge/").unwrap_or(name);
+    let is_id = |it: &str| {
+        it.starts_with(|c: char| c.is_ascii_lowercase()) && it.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-'))
+    };
+    let Some((breaks, steps)) = known.get(name) else {
+        let refers = (step.is_some() || id.is_some()) && [Some(name), id, step].into_iter().flatten().all(is_id);
+        let is_parameter = id.is_none() && PARAMETERS.contains(&name);
+        return if refers && !is_parameter { Reference::Unknown } else { Reference::None };
+    };
+    let holds = id.is_none_or(|id| breaks.contains(id)) && step.is_none_or(|step| steps.contains(step));
+    if holds { Reference::Known } else { Reference::Unknown }
+}
+
 #[test]
 fn the_page_refers_to_existing_breaks_and_steps() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (all, errors) = scenario::load(&Library::shipped(), root, &[root.join("scenarios/edge")]);
     assert!(errors.is_empty(), "{errors:?}");
+    let known: BTreeMap<String, _> = all
+        .iter()
+        .map(|it| {
+            let steps = it.scenario.steps().iter().map(|it| it.step.id.clone()).collect();
+            let breaks = it.scenario.breaks.keys().cloned().collect();
+            (it.path.trim_start_matches("edge/").to_owned(), (breaks, steps))
+        })
+        .collect();
     let page = read(PAGE);
-    let mut proofs = 0;
+    let mut referred = BTreeSet::new();
     for word in words(&page) {
-        let (variant, step) = word.split_once(": ").map_or((word, None), |(variant, step)| (variant, Some(step)));
-        let (name, id) = variant.split_once('+').map_or((variant, None), |(name, id)| (name, Some(id)));
-        let Some(known) = all.iter().find(|it| it.path == format!("edge/{name}")) else { continue };
-        let steps = known.scenario.steps();
-        assert!(id.is_none_or(|id| known.scenario.breaks.contains_key(id)), "{PAGE}: there is no `{word}`");
-        assert!(step.is_none_or(|step| steps.iter().any(|it| it.step.id == step)), "{PAGE}: there is no `{word}`");
-        proofs += 1;
+        match reference(word, &known) {
+            Reference::Unknown => panic!("{PAGE}: there is no `{word}`"),
+            Reference::Known => {
+                drop(referred.insert(word.trim_start_matches("edge/").split(['+', ':']).next().unwrap_or_default()))
+            }
+            Reference::None => {}
+        }
     }
-    assert!(proofs >= 45, "the page refers to only {proofs} breaks and steps");
+    for name in known.keys() {
+        assert!(referred.contains(name.as_str()), "the page proves nothing by `{name}`");
+    }
+}
+
+#[test]
+fn a_misspelt_reference_is_found() {
+    let set = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let known = BTreeMap::from([("renewal".to_owned(), (set(&["late"]), set(&["new-store"])))]);
+    for (word, expected) in [
+        ("renewal: new-store", Reference::Known),
+        ("renewal+late", Reference::Known),
+        ("edge/renewal", Reference::Known),
+        ("renewal+later", Reference::Unknown),
+        ("renewal: new-stores", Reference::Unknown),
+        ("renewel: new-store", Reference::Unknown),
+        ("renewel+late", Reference::Unknown),
+        ("ipMode: VIP", Reference::None),
+        ("reload: by-content", Reference::None),
+        ("connect: reset", Reference::None),
+        ("kubectl", Reference::None),
+    ] {
+        assert_eq!(reference(word, &known), expected, "{word}");
+    }
 }
 
 /// What the steps of `edge/presigned` were answered: `200`, or the status and the error code as the page writes them.

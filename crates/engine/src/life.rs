@@ -9,10 +9,13 @@ use super::error::{EngineError, status};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Life {
     /// When the container was last started; `None` if the engine has no such container.
-    began: Option<String>,
-    runs: bool,
-    exit_code: Option<i64>,
-    out_of_memory: bool,
+    pub began: Option<String>,
+    /// Whether it runs.
+    pub runs: bool,
+    /// Its exit code, if it ended.
+    pub exit_code: Option<i64>,
+    /// Whether it ended because the memory was used up.
+    pub out_of_memory: bool,
 }
 
 impl Engine {
@@ -36,19 +39,24 @@ impl Life {
         }
     }
 
+    /// How the container ended; `None` if it runs.
+    pub fn end(&self) -> Option<String> {
+        if self.runs {
+            return None;
+        }
+        let memory = if self.out_of_memory { "OOMKilled, " } else { "" };
+        Some(match self.exit_code {
+            Some(code) => format!("{memory}exit code {code}, and it does not run"),
+            None => "it is gone".to_owned(),
+        })
+    }
+
     /// How the container ended between this state and `now`; `None` if it still runs, without a restart.
     pub fn ended(&self, now: &Self) -> Option<String> {
         if !self.runs || now.runs && now.began == self.began {
             return None;
         }
-        if now.runs {
-            return Some("it ended, and was begun again".to_owned());
-        }
-        let memory = if now.out_of_memory { "OOMKilled, " } else { "" };
-        Some(match now.exit_code {
-            Some(code) => format!("{memory}exit code {code}, and it does not run"),
-            None => "it is gone".to_owned(),
-        })
+        now.end().or_else(|| Some("it ended, and was begun again".to_owned()))
     }
 }
 

@@ -347,8 +347,12 @@ fn refuse_conflicts(cluster: &ClusterPlan) -> Result<(), PlanError> {
         let edges = environment.edges.iter().map(|edge| format!("the name {}:{} outside", edge.host, edge.port));
         let hosts = environment.fixtures.values().flat_map(|it| &it.dns_hosts);
         let hosts = hosts.map(|host| format!("the DNS entry for {}", host.name));
-        let beside = environment.fixtures.values().flat_map(|it| &it.containers);
-        let beside = beside.flat_map(|it| it.ports().map(move |port| format!("the name {}:{port} outside", it.host)));
+        // Several containers of one fixture may have one name, like the machines of a pool.
+        let beside = environment.fixtures.values().map(|it| {
+            let names = it.containers.iter().flat_map(|it| it.ports().map(move |port| (&it.host, port)));
+            names.collect::<BTreeSet<_>>()
+        });
+        let beside = beside.flatten().map(|(host, port)| format!("the name {host}:{port} outside"));
         for what in rules.chain(edges).chain(hosts).chain(beside) {
             let claimant = claimant.clone();
             if let Some(first) = claims.insert(what.clone(), claimant.clone()) {

@@ -134,6 +134,13 @@ impl ClusterPlan {
         fixtures.flat_map(|(id, it)| it.containers.iter().map(move |container| (id.as_str(), container)))
     }
 
+    /// Whether a flow ends or starts this node.
+    pub fn acts_on(&self, node: &str) -> bool {
+        let variants = self.environments.iter().flat_map(|it| &it.variants);
+        let mut steps = variants.flat_map(|it| it.variant.scenario.steps());
+        steps.any(|it| it.step.action.changes().and_then(|it| it.reach().node).is_some_and(|it| it.as_str() == node))
+    }
+
     /// Names of the images of vantages outside the cluster.
     pub fn outside_images(&self) -> BTreeSet<&str> {
         self.environments.iter().flat_map(|it| &it.outside).map(String::as_str).collect()

@@ -12,7 +12,7 @@ use crate::run::error::RunError;
 use crate::run::images::Supplied;
 use crate::run::{Context, environment};
 use crate::world::{self, Neighbour};
-use parallax_language::fixture::{Authority, KeyType};
+use parallax_language::fixture::{Authority, Container, KeyType};
 use parallax_language::scenario::model::CLUSTER_AUTHORITY;
 use parallax_plan::{ClusterPlan, EnvironmentPlan};
 
@@ -77,25 +77,41 @@ async fn of_environment(
 ) -> Result<(Belongings, Vec<Neighbour>), RunError> {
     let belongings = environment::prepare(context, plan)?;
     let mut standing = Vec::new();
-    for (fixture, contributions) in &plan.fixtures {
-        for wanted in &contributions.containers {
-            let image = supplied.references.get(&wanted.image).ok_or_else(|| ApplyError::NoImage {
-                place: format!("container {} of fixture {fixture}", wanted.name),
-                image: wanted.image.clone(),
-            })?;
-            let what = format!("{cluster}-{}-{fixture}-{}", plan.namespace, wanted.name);
-            let own = of_fixture(fixture, &belongings, authority);
-            let started = Neighbour::start(&context.site, what, network, image, wanted, &own);
-            standing.push(Neighbour {
-                namespace: plan.namespace.clone(),
-                fixture: fixture.clone(),
-                host: wanted.host.clone(),
-                ports: wanted.ports().collect(),
-                container: started.await?,
-            });
-        }
+    for (fixture, wanted) in in_order(plan) {
+        let image = supplied.references.get(&wanted.image).ok_or_else(|| ApplyError::NoImage {
+            place: format!("container {} of fixture {fixture}", wanted.name),
+            image: wanted.image.clone(),
+        })?;
+        let what = format!("{cluster}-{}-{fixture}-{}", plan.namespace, wanted.name);
+        let own = of_fixture(fixture, &belongings, authority);
+        let started = Neighbour::start(&context.site, what, network, image, wanted, &own);
+        standing.push(Neighbour {
+            namespace: plan.namespace.clone(),
+            fixture: fixture.clone(),
+            name: wanted.name.clone(),
+            host: wanted.host.clone(),
+            ports: wanted.ports().collect(),
+            late: wanted.late,
+            container: started.await?,
+        });
     }
     Ok((belongings, standing))
+}
+
+/// The containers of an environment in the order of their start. One whose files name another's host comes after it,
+/// because some programs look up a name only when they start.
+fn in_order(plan: &EnvironmentPlan) -> Vec<(&String, &Container)> {
+    let all = plan.fixtures.iter().flat_map(|(id, it)| it.containers.iter().map(move |container| (id, container)));
+    let mut left: Vec<(&String, &Container)> = all.collect();
+    let names = |it: &Container, other: &Container| it.texts.values().any(|text| text.contains(&other.host));
+    let mut ordered = Vec::new();
+    while !left.is_empty() {
+        let free = |it: &Container| !left.iter().any(|(_, other)| other.host != it.host && names(it, other));
+        // Two that name each other start in the order of their names.
+        let next = left.iter().position(|(_, it)| free(it)).unwrap_or(0);
+        ordered.push(left.remove(next));
+    }
+    ordered
 }
 
 /// The secrets and certificates of one fixture.

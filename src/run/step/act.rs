@@ -132,8 +132,11 @@ impl Acts for KillStep {
         if let Some(node) = &self.node {
             return Ok(act::kill_node(&scope, node).await?);
         }
+        if let Some(beside) = &self.beside {
+            return Ok(act::kill_beside(&scope, beside).await?);
+        }
         let (Some(pod), Some(container)) = (&self.pod, &self.container) else {
-            return Err(it.wrong("`kill` names neither a node nor a container of a pod".to_owned()));
+            return Err(it.wrong("`kill` names neither a node nor a container".to_owned()));
         };
         let victim = Victim { pod: Which::parse(pod), container: container.to_string(), signal: self.signal };
         Ok(act::kill(&scope, &victim).await?)
@@ -153,7 +156,14 @@ impl Acts for EndStep {
 
 impl Acts for StartStep {
     async fn act(&self, it: &Attempt<'_>) -> Result<Done, RunError> {
-        Ok(act::start_node(&it.scope(it.namespace()), &self.node).await?)
+        let scope = it.scope(it.namespace());
+        match (&self.node, &self.beside) {
+            (Some(node), _) => Ok(act::start_node(&scope, node).await?),
+            (None, Some(beside)) => Ok(act::start_beside(&scope, beside).await?),
+            (None, None) => {
+                Err(it.wrong("`start` names neither a node nor a container outside the cluster".to_owned()))
+            }
+        }
     }
 }
 

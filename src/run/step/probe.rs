@@ -5,6 +5,7 @@ use std::time::Instant;
 use parallax_vocab::answer::{Reply, S3Reply};
 use parallax_vocab::course::Moment;
 use parallax_vocab::event::{Witness, is_of_a_store};
+use parallax_vocab::question::Identity;
 use parallax_vocab::{Answer, Cause, Question, millis};
 
 use super::{Attempt, Tried};
@@ -28,13 +29,7 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
     let known = Known { scene: &it.stage.scene, kept: it.kept, token, variables: &variables };
     let probe = it.words().question(step, &known).map_err(|reason| it.wrong(reason))?;
     let mut view = it.stage.scene.view(vantage);
-    view.identity = match presents {
-        Some(ClientCertificate::Administrator) => {
-            let own = it.stage.scene.cluster.own("sign in with its administrator's certificate")?;
-            Some(own.administrator().map_err(|reason| it.wrong(reason))?)
-        }
-        None => None,
-    };
+    view.identity = identity(it, presents)?;
     let deadline_ms = millis(it.left);
     let mut question = Question { view, deadline_ms, probe };
     it.deeds.asks(&question.probe);
@@ -59,6 +54,17 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
     let expect = if let Expected::Declared(expect) = expected { Some(expect) } else { None };
     let (question, answer) = (Some(question), Some(answer));
     Ok(Tried { question, answer, witness, expect, moments, ..Tried::judged(judgement) })
+}
+
+/// The certificate, with its key, that a question presents to a server that asks for one.
+pub(super) fn identity(it: &Attempt<'_>, whose: Option<ClientCertificate>) -> Result<Option<Identity>, RunError> {
+    match whose {
+        Some(ClientCertificate::Administrator) => {
+            let own = it.stage.scene.cluster.own("sign in with its administrator's certificate")?;
+            own.administrator().map(Some).map_err(|reason| it.wrong(reason))
+        }
+        None => Ok(None),
+    }
 }
 
 /// The time at which the newest object of a replica was written.

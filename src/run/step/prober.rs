@@ -7,20 +7,26 @@ use parallax_vocab::Question;
 use parallax_vocab::prober::{ProberQuestion, Series};
 use parallax_vocab::tally::Tally;
 
+use super::probe::identity;
 use super::{Attempt, Tried};
 use crate::run::error::RunError;
 use crate::run::probers::Running;
 use crate::run::question::Known;
+use crate::run::token;
 use parallax_judge::{Counted, Expected};
+use parallax_language::scenario::action::Special;
 use parallax_language::scenario::model::{BackgroundStep, Expect, ProberStep, Source};
 use parallax_record::Noted as _;
 
 pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Result<Tried, RunError> {
-    let known = Known { scene: &it.stage.scene, kept: it.kept, token: None, variables: &IndexMap::new() };
+    let Special { token, token_of, presents, .. } = background.probe.asks().special();
+    let token = token::of_step(it, token, token_of).await?;
+    let known = Known { scene: &it.stage.scene, kept: it.kept, token, variables: &IndexMap::new() };
     let probe = it.words().question(background.probe.asks(), &known).map_err(|reason| it.wrong(reason))?;
     let (from, vantage) = it.vantage()?;
     let deadline_ms = u64::try_from(background.within.as_millis()).unwrap_or(0);
-    let question = Question { view: it.stage.scene.view(vantage), deadline_ms, probe };
+    let mut question = Question { view: it.stage.scene.view(vantage), deadline_ms, probe };
+    question.view.identity = identity(it, presents)?;
     let expect = it.expect()?;
     let kept = Kept::of(expect.as_ref());
     let expected = expect.map_or(Expected::Answer, |expect| Expected::Declared(Box::new(expect)));
@@ -28,6 +34,8 @@ pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Resu
         ProberQuestion { question: question.clone(), rate: background.rate, headers: kept.headers, body: kept.body };
     it.deeds.asks(&asked.question.probe);
     let prober = it.stage.vantage(it.variant, from).prober(asked).await?;
+    // Nothing that is recorded needs the key.
+    question.view.identity = None;
     it.probers.keep(&it.step.id, Running { prober, expected, seen: it.kept.seen.clone() }).await;
     Ok(Tried { question: Some(question), ..Tried::default() })
 }

@@ -51,13 +51,13 @@ parts!(EndStep { pod, node, how, namespace, within });
 impl Kinded for EndStep {
     const NATURE: Nature = Nature::act();
     const TYPICAL_MS: u64 = 3_000;
-    const ONE_OF: &'static [OneOf] = &[node::pod_or_node("EndStep")];
+    const ONE_OF: &'static [OneOf] = &[node::POD_OR_NODE];
 }
 
 impl Alters for EndStep {
     fn reach(&self) -> Reach<'_> {
         let touched = self.pod.iter().map(|pod| Touched::pod(self.namespace.as_ref(), pod)).collect();
-        Reach { touched, node: self.node.as_ref(), applied: &[], within: self.within }
+        Reach { touched, node: self.node.as_ref(), beside: None, starts: false, applied: &[], within: self.within }
     }
 }
 
@@ -69,7 +69,7 @@ impl Rules for EndStep {
         }
         if let Some(name) = &self.node {
             judge.agent("end", name, errors);
-            node::refuse("end", &[("namespace", self.namespace.is_some())], judge, errors);
+            node::refuse("end", "node", &[("namespace", self.namespace.is_some())], judge, errors);
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::scenario::template::Template;
 /// End the main process of a container through the node's container runtime, without a grace period, and wait until the
 /// container has ended. The kubelet then restarts the container according to the pod's restart policy. With `node`, end
 /// everything on a further node at once, as if it lost power; its Node object stays, and it does not come back before a
-/// `start`.
+/// `start`. With `beside`, end a container of a fixture outside the cluster in the same way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct KillStep {
@@ -27,6 +27,9 @@ pub struct KillStep {
     /// The name of a further node of the cluster (`agents`), instead of a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<Template>,
+    /// The fixture and its container outside the cluster, instead of a pod: `store.minio`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
     /// The namespace of the pod. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Template>,
@@ -81,18 +84,25 @@ impl fmt::Display for Signal {
 }
 
 no_parts!(Signal);
-parts!(KillStep { pod, container, node, namespace, signal, within });
+parts!(KillStep { pod, container, node, beside, namespace, signal, within });
 
 impl Kinded for KillStep {
     const NATURE: Nature = Nature::act();
     const TYPICAL_MS: u64 = 3_000;
-    const ONE_OF: &'static [OneOf] = &[node::pod_or_node("KillStep")];
+    const ONE_OF: &'static [OneOf] = &[node::POD_NODE_OR_BESIDE];
 }
 
 impl Alters for KillStep {
     fn reach(&self) -> Reach<'_> {
         let touched = self.pod.iter().map(|pod| Touched::pod(self.namespace.as_ref(), pod)).collect();
-        Reach { touched, node: self.node.as_ref(), applied: &[], within: self.within }
+        Reach {
+            touched,
+            node: self.node.as_ref(),
+            beside: self.beside.as_deref(),
+            starts: false,
+            applied: &[],
+            within: self.within,
+        }
     }
 }
 
@@ -106,14 +116,18 @@ impl Rules for KillStep {
                 errors.push(error.fix("add `container:` with the name of one of the pod's containers"));
             }
         }
+        let of_pods = [
+            ("container", self.container.is_some()),
+            ("namespace", self.namespace.is_some()),
+            ("signal", !self.signal.is_kill()),
+        ];
         if let Some(name) = &self.node {
             judge.agent("kill", name, errors);
-            let of_pods = [
-                ("container", self.container.is_some()),
-                ("namespace", self.namespace.is_some()),
-                ("signal", !self.signal.is_kill()),
-            ];
-            node::refuse("kill", &of_pods, judge, errors);
+            node::refuse("kill", "node", &of_pods, judge, errors);
+        }
+        if let Some(name) = &self.beside {
+            judge.beside("kill", name, errors);
+            node::refuse("kill", "container outside the cluster", &of_pods, judge, errors);
         }
     }
 }

@@ -1,30 +1,59 @@
-//! What `kill`, `end` and `start` have in common when they act on a node.
+//! What `kill`, `end` and `start` have in common when they act on a node or on a container outside the cluster.
 
 use super::{OneOf, Wrong};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
 
-/// The rule that a step names either a pod or a node.
-pub(super) const fn pod_or_node(of: &'static str) -> OneOf {
-    OneOf {
-        of,
-        what: "target",
-        keys: &["pod", "node"],
-        none: |it, _| {
-            let message = format!("`{}` names neither a pod nor a node", it.key);
-            Wrong::key("", message, "add `pod: NAME`, or `node: NAME` with a further node of the cluster")
-        },
-        two: |it, _, second| {
-            let message = format!("`{}` names a pod and a node", it.key);
-            Wrong::key(&format!("/{second}"), message, "split it into two steps")
-        },
-    }
+/// The rule that an `end` names either a pod or a node.
+pub(super) const POD_OR_NODE: OneOf = OneOf {
+    of: "EndStep",
+    what: "target",
+    keys: &["pod", "node"],
+    none: |it, _| {
+        let message = format!("`{}` names neither a pod nor a node", it.key);
+        Wrong::key("", message, "add `pod: NAME`, or `node: NAME` with a further node of the cluster")
+    },
+    two: two_targets,
+};
+
+/// The rule that a `kill` names either a pod, a node or a container outside the cluster.
+pub(super) const POD_NODE_OR_BESIDE: OneOf = OneOf {
+    of: "KillStep",
+    keys: &["pod", "node", "beside"],
+    none: |it, _| {
+        let message = format!("`{}` names neither a pod nor a node nor a container outside the cluster", it.key);
+        let fix = "add `pod: NAME`, or `node: NAME` with a further node of the cluster, or `beside: FIXTURE.CONTAINER`";
+        Wrong::key("", message, fix)
+    },
+    ..POD_OR_NODE
+};
+
+/// The rule that a `start` names either a node or a container outside the cluster.
+pub(super) const NODE_OR_BESIDE: OneOf = OneOf {
+    of: "StartStep",
+    keys: &["node", "beside"],
+    none: |it, _| {
+        let message = format!("`{}` names neither a node nor a container outside the cluster", it.key);
+        let fix = "add `node: NAME` with a further node of the cluster, or `beside: FIXTURE.CONTAINER`";
+        Wrong::key("", message, fix)
+    },
+    ..POD_OR_NODE
+};
+
+fn two_targets(it: &super::Place<'_>, first: &str, second: &str) -> Wrong {
+    let name = |key: &str| match key {
+        "beside" => "a container outside the cluster",
+        "node" => "a node",
+        _ => "a pod",
+    };
+    let message = format!("`{}` names {} and {}", it.key, name(first), name(second));
+    Wrong::key(&format!("/{second}"), message, "split it into two steps")
 }
 
-/// Reports the keys of a step that have no effect on a node.
-pub(super) fn refuse(act: &str, keys: &[(&str, bool)], judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+/// Reports the keys of a step that have no effect on `target`, which is no pod.
+pub(super) fn refuse(act: &str, target: &str, keys: &[(&str, bool)], judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
     for (key, _) in keys.iter().filter(|(_, given)| *given) {
-        let message = format!("`{act}` names a node, so `{key}` has no effect");
+        let message = format!("`{act}` names a {target}, so `{key}` has no effect");
         errors.push(judge.key_error(&format!("/{act}/{key}"), message).fix(format!("remove `{key}`")));
     }
 }

@@ -66,6 +66,8 @@ impl Alters for RestartStep {
         Reach {
             touched: vec![self.workload.touched(self.namespace.as_ref())],
             node: None,
+            beside: None,
+            starts: false,
             applied: &[],
             within: self.within,
         }

@@ -77,6 +77,10 @@ pub struct Reach<'a> {
     pub touched: Vec<Touched>,
     /// The node that it ends or starts.
     pub node: Option<&'a Template>,
+    /// The fixture and its container outside the cluster that it ends or starts: `store.minio`.
+    pub beside: Option<&'a str>,
+    /// Whether it starts the node or the container, so that they must run from then on.
+    pub starts: bool,
     /// The objects that it applies.
     pub applied: &'a [Tree],
     /// The time limit that the step sets, if it sets one.
@@ -126,9 +130,13 @@ impl Action {
         if let Role::Changes(it, _) = self.role() { Some(it) } else { None }
     }
 
-    /// What is special about an action that asks a vantage; nothing for others.
+    /// What is special about an action that asks a vantage, once or again and again; nothing for others.
     pub fn special(&self) -> Special<'_> {
-        self.asks().map(Asks::special).unwrap_or_default()
+        match self.role() {
+            Role::Asks(it) => it.special(),
+            Role::Directs(Directing::Background(it)) => it.probe.asks().special(),
+            Role::Looks(..) | Role::Changes(..) | Role::Directs(_) => Special::default(),
+        }
     }
 
     /// The objects that it applies.

@@ -70,6 +70,8 @@ impl Alters for ScaleStep {
         Reach {
             touched: vec![self.workload.touched(self.namespace.as_ref())],
             node: None,
+            beside: None,
+            starts: false,
             applied: &[],
             within: self.within,
         }

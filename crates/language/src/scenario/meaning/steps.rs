@@ -97,6 +97,20 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Checks a reference to a container of a fixture outside the cluster: `FIXTURE.CONTAINER`.
+    pub fn beside(&self, act: &str, named: &str, errors: &mut Vec<Diagnostic>) {
+        let (fixtures, library) = (&self.subject.scenario.fixtures, self.subject.library);
+        // An unknown fixture is reported where the fixture is declared.
+        let all = fixtures.iter().filter_map(|(id, used)| Some((id, library.get(&used.fixture)?)));
+        let all = all.flat_map(|(id, it)| it.file.containers.keys().map(move |name| format!("{id}.{name}")));
+        let all: Vec<String> = all.collect();
+        if !all.iter().any(|it| it == named) {
+            let message = format!("`{named}` does not name a container of a fixture outside the cluster");
+            let fix = suggest(named, all.iter().map(String::as_str), "containers outside the cluster");
+            errors.push(self.error(&format!("/{act}/beside"), message).fix(fix));
+        }
+    }
+
     /// Checks the S3 store of a step: the one with the given id, or the only store. `at` is the place of the step's
     /// fields.
     pub fn store(&self, at: &str, named: Option<&str>, errors: &mut Vec<Diagnostic>) {

@@ -1,0 +1,52 @@
+//! `kill` and `start` of a container of a fixture outside the cluster.
+
+use parallax_probe::unix_ms;
+use parallax_vocab::course::Moment;
+use serde_json::json;
+
+use super::{ActError, Done, Scope};
+use crate::cluster::{Beside, NotSo};
+
+/// The operation that needs the cluster's owner.
+const PURPOSE: &str = "end or start a container outside it";
+
+/// Kills a container outside the cluster.
+///
+/// # Errors
+///
+/// Fails if it does not run.
+pub async fn kill_beside(scope: &Scope<'_>, name: &str) -> Result<Done, ActError> {
+    let at = unix_ms();
+    let own = scope.cluster.own(PURPOSE)?;
+    let killed = scope.in_time(&title(name), own.kill_beside(which(scope, name))).await?;
+    killed.map_err(|NotSo| ActError::cause(&title(name), "it does not run"))?;
+    Ok(done(name, at, "is killed"))
+}
+
+/// Starts a container outside the cluster that does not run.
+///
+/// # Errors
+///
+/// Fails if it runs already.
+pub async fn start_beside(scope: &Scope<'_>, name: &str) -> Result<Done, ActError> {
+    let at = unix_ms();
+    let own = scope.cluster.own(PURPOSE)?;
+    let started = scope.in_time(&title(name), own.start_beside(which(scope, name))).await?;
+    let address = started.map_err(|NotSo| ActError::cause(&title(name), "it runs already"))?;
+    let done = done(name, at, "is started");
+    Ok(Done { said: json!({ "container": name, "address": address }), ..done })
+}
+
+fn which<'a>(scope: &Scope<'a>, name: &'a str) -> Beside<'a> {
+    Beside { namespace: scope.namespace, name }
+}
+
+fn title(name: &str) -> String {
+    format!("container {name} beside the cluster")
+}
+
+fn done(name: &str, unix_ms: u64, what: &str) -> Done {
+    let told = format!("{} {what}", title(name));
+    let moments = vec![Moment { unix_ms, what: told.clone() }];
+    Done { told, said: json!({ "container": name }), moments, ..Done::default() }
+}

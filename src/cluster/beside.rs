@@ -1,0 +1,92 @@
+//! The containers that fixtures run outside the cluster. A flow may end and start them.
+
+use super::agents::NotSo;
+use super::error::ClusterError;
+use super::own::Own;
+use crate::world::Neighbour;
+use parallax_engine::Life;
+
+/// A container of a fixture outside the cluster, as a flow names it.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<'a> {
+    /// The namespace of the environment.
+    pub namespace: &'a str,
+    /// The fixture and its container: `store.minio`.
+    pub name: &'a str,
+}
+
+/// The state of a container outside the cluster.
+#[derive(Clone, Debug)]
+pub struct LifeBeside {
+    /// The title of the container in messages.
+    pub title: String,
+    /// The fixture and its container, if it belongs to a fixture: `store.minio`.
+    pub name: Option<String>,
+    /// Its state.
+    pub life: Life,
+}
+
+impl Own {
+    /// Ends every process of a container outside the cluster at once.
+    ///
+    /// # Errors
+    ///
+    /// The inner error says that it does not run.
+    pub async fn kill_beside(&self, which: Beside<'_>) -> Result<Result<(), NotSo>, ClusterError> {
+        let container = &self.beside(which)?.container.name;
+        if !self.engine.is_running(container).await? {
+            return Ok(Err(NotSo));
+        }
+        self.engine.kill(container, "SIGKILL").await?;
+        self.engine.wait_exit(container).await?;
+        Ok(Ok(()))
+    }
+
+    /// Starts a container outside the cluster that does not run. Returns its address.
+    ///
+    /// # Errors
+    ///
+    /// The inner error says that it runs already.
+    pub async fn start_beside(&self, which: Beside<'_>) -> Result<Result<std::net::IpAddr, NotSo>, ClusterError> {
+        let container = &self.beside(which)?.container;
+        if self.engine.is_running(&container.name).await? {
+            return Ok(Err(NotSo));
+        }
+        self.engine.start_again(&container.name).await?;
+        Ok(Ok(self.engine.locate(&container.what, &container.name).await?.address))
+    }
+
+    /// The states of the containers outside the cluster that belong to an environment, and of those of the images of its
+    /// vantages.
+    pub(super) async fn lives_beside(
+        &self,
+        namespace: &str,
+        images: impl Iterator<Item = &str>,
+    ) -> Result<Vec<LifeBeside>, ClusterError> {
+        let mut lives = Vec::new();
+        for it in self.neighbours(namespace) {
+            let name = Some(format!("{}.{}", it.fixture, it.name));
+            lives.push(LifeBeside { title: it.title(), name, life: self.engine.life(&it.container.name).await? });
+        }
+        for (image, container) in images.filter_map(|it| Some((it, self.outside.get(it)?))) {
+            let title = format!("the container of image {image} beside the cluster");
+            lives.push(LifeBeside { title, name: None, life: self.engine.life(&container.name).await? });
+        }
+        Ok(lives)
+    }
+
+    /// The first container that a fixture of a namespace started outside the cluster.
+    pub(super) fn neighbour(&self, namespace: &str, fixture: &str) -> Option<&Neighbour> {
+        self.neighbours(namespace).find(|it| it.fixture == fixture)
+    }
+
+    fn neighbours(&self, namespace: &str) -> impl Iterator<Item = &Neighbour> {
+        self.world.neighbours().iter().filter(move |it| it.namespace == namespace)
+    }
+
+    fn beside(&self, which: Beside<'_>) -> Result<&Neighbour, ClusterError> {
+        let named = |it: &&Neighbour| which.name.split_once('.') == Some((it.fixture.as_str(), it.name.as_str()));
+        let unknown = || ClusterError::NoContainer { cluster: self.name.clone(), container: which.name.to_owned() };
+        self.neighbours(which.namespace).find(named).ok_or_else(unknown)
+    }
+}
