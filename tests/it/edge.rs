@@ -68,7 +68,7 @@ fn the_page_refers_to_existing_breaks_and_steps() {
         match reference(word, &known) {
             Reference::Unknown => panic!("{PAGE}: there is no `{word}`"),
             Reference::Known => {
-                drop(referred.insert(word.trim_start_matches("edge/").split(['+', ':']).next().unwrap_or_default()))
+                referred.insert(word.trim_start_matches("edge/").split(['+', ':']).next().unwrap_or_default());
             }
             Reference::None => {}
         }
