@@ -128,8 +128,8 @@ fn others<'a>(variant: &'a Variant, failed: &StepEnded, question: &Question) -> 
     let asked = target(&question.probe);
     let position = variant.steps.iter().position(|it| std::ptr::eq(it, failed)).unwrap_or_default();
     let likeness = |it: &Named<'_>| {
-        let host = it.step.question.as_ref().and_then(|question| target(&question.probe));
-        (host != asked, it.step.kind != failed.kind, it.index.abs_diff(position))
+        let host = it.step.question.as_ref().map(|question| target(&question.probe));
+        (host.as_ref() != Some(&asked), it.step.kind != failed.kind, it.index.abs_diff(position))
     };
     let mut best: Vec<Named<'a>> = Vec::new();
     for it in Named::of(variant) {
@@ -163,14 +163,14 @@ fn where_it_passed<'a>(
 }
 
 /// The host that a probe asks.
-fn target(probe: &Probe) -> Option<String> {
+fn target(probe: &Probe) -> String {
     let address = match probe.facts().address {
         Addressed::Host(host) => host,
         Addressed::Url(url) => url,
     };
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    Some(authority.split(':').next().unwrap_or_default().to_owned())
+    authority.split(':').next().unwrap_or_default().to_owned()
 }
 
 fn clipped(text: &str) -> String {
@@ -337,11 +337,11 @@ mod tests {
     fn the_host_of_a_question() {
         let http = |url: &str| Probe::Http(HttpQuestion::new("GET", url));
         for (probe, host) in [
-            (http("https://a.example.com:8443/x?y=/z"), Some("a.example.com")),
-            (http("http://a.example.com?x"), Some("a.example.com")),
-            (http(""), Some("")),
+            (http("https://a.example.com:8443/x?y=/z"), "a.example.com"),
+            (http("http://a.example.com?x"), "a.example.com"),
+            (http(""), ""),
         ] {
-            assert_eq!(target(&probe).as_deref(), host);
+            assert_eq!(target(&probe), host);
         }
     }
 }

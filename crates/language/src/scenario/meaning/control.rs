@@ -115,8 +115,9 @@ fn asks(step: &Step) -> bool {
 fn sees(step: &Step) -> bool {
     match step.action.role() {
         Role::Asks(_) | Role::Directs(Directing::Prober(_)) => true,
-        Role::Looks(..) | Role::Changes(..) => false,
-        Role::Directs(
+        Role::Looks(..)
+        | Role::Changes(..)
+        | Role::Directs(
             Directing::Background(_) | Directing::Repeat(_) | Directing::Measure(_) | Directing::Figures(_),
         ) => false,
     }
