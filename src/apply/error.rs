@@ -113,6 +113,12 @@ impl ApplyError {
         }
     }
 
+    /// Whether the cause is most likely in the project's files or in the system under test, so that another try would
+    /// end in the same way.
+    pub fn is_of_the_project(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::NotAnObject { .. } | Self::NoImage { .. } | Self::Hopeless { .. })
+    }
+
     /// The failure as it is shown to the user.
     pub fn failure(&self) -> Failure {
         let (fix, evidence) = match self {

@@ -36,17 +36,27 @@ pub struct Guest {
     pub identity: Option<(String, String)>,
 }
 
-/// Why the pod does not run, in the words of the apiserver or the kubelet. The pod is gone then.
+/// Why the pod does not run.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Refused(pub String);
+#[error("{why}")]
+pub struct Refused {
+    /// The reason, in the words of the apiserver or the kubelet.
+    pub why: String,
+    /// Whether it is certain that no pod is there: it was never made, or it was removed.
+    pub nothing_made: bool,
+}
 
 impl Guest {
     /// Makes the pod and waits until it runs.
     pub async fn make(&self, client: &Client) -> Result<(), Refused> {
         let pods: Api<Pod> = Api::namespaced(client.clone(), &self.namespace);
-        let pod: Pod = serde_json::from_value(self.manifest()).map_err(|error| Refused(error.to_string()))?;
-        pods.create(&PostParams::default(), &pod).await.map_err(|error| Refused(in_full(&error)))?;
+        let pod: Pod = serde_json::from_value(self.manifest())
+            .map_err(|error| Refused { why: error.to_string(), nothing_made: true })?;
+        pods.create(&PostParams::default(), &pod).await.map_err(|error| Refused {
+            why: in_full(&error),
+            // Any other error may hide that the request was carried out.
+            nothing_made: matches!(&error, kube::Error::Api(status) if (400..500).contains(&status.code)),
+        })?;
         let only = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
         let why = tokio::select! {
             ended = until(&pods, &self.name, runs, Instant::now() + RUNS_WITHIN) => match ended {
@@ -58,8 +68,8 @@ impl Guest {
             why = hopeless::pod(client.clone(), &self.namespace, only, |_| true, None) => why,
         };
         match self.remove(client).await {
-            Ok(()) => Err(Refused(why)),
-            Err(remains) => Err(Refused(format!("{why}; {remains}"))),
+            Ok(()) => Err(Refused { why, nothing_made: true }),
+            Err(remains) => Err(Refused { why: format!("{why}; {remains}"), nothing_made: false }),
         }
     }
 
@@ -175,7 +185,10 @@ mod tests {
         let says = "pods \"p\" is forbidden: exceeded quota: small, requested: pods=1";
         let (client, _server) = apiserver(Duration::from_secs(5), move |_, _| status(403, says)).await;
         let refused = guest(None).make(&client).await.expect_err("a quota");
-        assert!(refused.0.contains("exceeded quota"), "{refused}");
+        assert!(refused.why.contains("exceeded quota") && refused.nothing_made, "{refused}");
+        // An apiserver that fails may have made the pod.
+        let (client, _server) = apiserver(Duration::from_secs(5), |_, _| status(500, "etcd")).await;
+        assert!(!guest(None).make(&client).await.expect_err("a fault").nothing_made);
         let (client, _server) = apiserver(Duration::from_secs(5), |_, _| status(404, "pods \"p\" not found")).await;
         assert_eq!(guest(None).remove(&client).await, Ok(()));
         let (client, _server) = apiserver(Duration::from_secs(5), |_, _| status(403, "forbidden")).await;

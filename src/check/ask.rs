@@ -52,19 +52,23 @@ pub struct Checked {
 pub async fn check(wanted: &Wanted, guest: Result<(&Access, &Guest), String>, cancel: &CancellationToken) -> Checked {
     let mut checked = Checked { secrets: wanted.secrets(), ..Checked::default() };
     let (mut inside, mut services) = (None, BTreeMap::new());
+    let mut may_be_there = true;
     match &guest {
         Err(why) => checked.no_inside = Some(why.clone()),
         Ok((access, guest)) => {
             let begun = async {
-                guest.make(&access.client).await.map_err(|it| it.0)?;
+                guest.make(&access.client).await.map_err(|it| (it.why, !it.nothing_made))?;
                 let session =
                     PodSession::open(access.client.clone(), &guest.namespace, &guest.name, Some("agent")).await;
-                session.map_err(|error| error.to_string())
+                session.map_err(|error| (error.to_string(), true))
             };
             tokio::select! {
                 begun = begun => match begun {
                     Ok(session) => inside = Some(Vantage::Pod(session)),
-                    Err(why) => checked.no_inside = Some(why),
+                    Err((why, may_remain)) => {
+                        checked.no_inside = Some(why);
+                        may_be_there = may_remain;
+                    }
                 },
                 () = cancel.cancelled() => checked.cancelled = true,
             }
@@ -86,7 +90,7 @@ pub async fn check(wanted: &Wanted, guest: Result<(&Access, &Guest), String>, ca
     if let Some(session) = inside {
         session.close().await;
     }
-    if let Ok((access, guest)) = guest {
+    if let (Ok((access, guest)), true) = (guest, may_be_there) {
         checked.remains.extend(guest.remove(&access.client).await.err());
     }
     checked
@@ -305,11 +309,15 @@ impl Asking<'_> {
         cell: impl Fn(At, &Asked) -> Cell,
     ) -> Both {
         let one = async |inside: bool, may: bool| {
-            let asked = match probe(inside).filter(|_| may) {
-                Some(probe) => self.ask(inside, probe).await,
-                None => None,
+            let (asked, found) = match (may, probe(inside)) {
+                (true, Some(probe)) => {
+                    let asked = self.ask(inside, probe).await;
+                    let found = asked.as_ref().map(|asked| cell(At { row, inside }, asked));
+                    (asked, found)
+                }
+                (true, None) => (None, Some(Cell::new(State::Bad, "the other side could not sign a URL for it"))),
+                (false, _) => (None, None),
             };
-            let found = asked.as_ref().map(|asked| cell(At { row, inside }, asked));
             let no_pod = inside && self.inside.is_none();
             let why = if no_pod { "no pod" } else { "what it needs does not work" };
             (found.unwrap_or_else(|| Cell::not_asked(why)), asked)
@@ -355,16 +363,17 @@ impl Asking<'_> {
         let mut remains = Vec::new();
         for inside in [true, false] {
             let cell = written.map(|it| if inside { &it.inside } else { &it.outside });
-            // After an interruption nobody knows what was written.
-            if cell.is_some_and(|it| it.state != State::Good) {
+            // After an interruption, or if the answer was lost or replaced on the way, nobody knows what was written.
+            if cell.is_some_and(|it| it.state == State::NotAsked) {
                 continue;
             }
             let key = format!("{}{}/plain.txt", self.wanted.prefix(), side(inside));
             let operation = || S3Operation::Delete { bucket: bucket.clone(), key: key.clone() };
             let gone = |status: Option<u16>| status.is_some_and(|it| (200..300).contains(&it));
-            if !gone(self.status(false, access, operation()).await)
-                && !gone(self.status(true, access, operation()).await)
-            {
+            let is_gone = gone(self.status(false, access, operation()).await)
+                || gone(self.status(true, access, operation()).await);
+            // If the upload was refused and the keys may not delete, there is most likely nothing to remove.
+            if !is_gone && cell.is_none_or(|it| it.state != State::Bad) {
                 remains.push(format!("remove the object {bucket}/{key}, if it is there: it could not be removed"));
             }
         }

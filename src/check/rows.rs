@@ -115,7 +115,8 @@ fn cell(
 ) -> Cell {
     let answer = match &asked.answer {
         Ok(answer) => answer,
-        Err(why) => return Cell::not_asked(why.clone()),
+        // The pod or its session is gone: that something is as it must be is not known.
+        Err(why) => return Cell::new(State::Bad, why.clone()),
     };
     let seen = match &answer.outcome {
         Ok(reply) => good(reply, &answer.evidence),

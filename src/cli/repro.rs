@@ -41,7 +41,8 @@ pub(super) async fn repro(verbose: u8, args: Repro) -> Result<Exit, CliError> {
         common.k3s = K3s::from_str(&bundle.k3s, false).unwrap_or_default();
     }
     let loaded = Project::load(&project)?;
-    for difference in wiring::differences(&loaded, &bundle, &wiring::recipes(&project, common.lock)?).await? {
+    let recipes = wiring::recipes_of_a_stranger(&project, common.lock)?;
+    for difference in wiring::differences(&loaded, &bundle, &recipes).await? {
         printer::word(&inert(&format!("warning: {difference}")));
     }
     let up =

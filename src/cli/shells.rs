@@ -13,7 +13,8 @@ const NAMED_BY_SCENARIO: [&str; 3] = ["::filters --", ":variant --", "::paths --
 /// Completes the names of scenarios and breaks, too. The project may change at any time, so the shell asks `list`.
 const BASH: &str = r#"
 _parallax_names() {
-    parallax list 2>/dev/null | cut -d ' ' -f 1
+    # `compgen -W` expands what it is given, and a folder may have any name.
+    parallax list 2>/dev/null | cut -d ' ' -f 1 | grep -E '^[A-Za-z0-9/+._-]+$'
 }
 
 _parallax_with_names() {

@@ -131,23 +131,25 @@ impl RunError {
     }
 
     /// Whether the error is one of the harness, the engine or the machine, so that another try may succeed. What ended by
-    /// itself, and what a flow left, may be the doing of the system under test.
+    /// itself, what a flow left, and what the store or the apiserver refused, may be the doing of the system under test.
     pub(super) fn is_of_the_machine(&self) -> bool {
         match self {
             Self::Engine(_)
             | Self::Image(_)
             | Self::Cluster(_)
-            | Self::Apply(_)
             | Self::Act(_)
             | Self::Probe(_)
             | Self::Log(_)
             | Self::Token(_)
-            | Self::Store { .. }
             | Self::Machine { .. }
             | Self::Overdue { .. } => true,
-            Self::Step { .. } | Self::Died { .. } | Self::Left { .. } | Self::TimeOver { .. } | Self::Interrupted => {
-                false
-            }
+            Self::Apply(error) => !error.is_of_the_project(),
+            Self::Store { .. }
+            | Self::Step { .. }
+            | Self::Died { .. }
+            | Self::Left { .. }
+            | Self::TimeOver { .. }
+            | Self::Interrupted => false,
         }
     }
 

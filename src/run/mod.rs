@@ -206,6 +206,10 @@ async fn retried(context: &Arc<Context>, machine: &Machine, plan: &Plan) -> Resu
             }
             context.verdicts.give_up(plan.variants().map(|(.., variant)| variant), error);
         }
+        // After the limit of failures nothing begins, so nothing is taken back either.
+        if context.verdicts.enough() {
+            break;
+        }
         let again = context.verdicts.take_back();
         if again.is_empty() {
             break;

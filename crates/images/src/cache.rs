@@ -86,7 +86,9 @@ impl Cache {
             fs::create_dir_all(&path).map_err(ImageError::cache("make", &path))?;
         }
         if !entry::has_records(&cache.root) {
-            let work = cache.temporary()?;
+            // Beside its final place, because `tmp` may be on another disk.
+            let work = tempfile::Builder::new().prefix(".adopted-").tempdir_in(&cache.root);
+            let work = work.map_err(ImageError::cache("use", &cache.root))?;
             entry::adopt(&cache.root, work.path()).map_err(ImageError::cache("use", &cache.root))?;
         }
         cache.sweep();

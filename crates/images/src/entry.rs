@@ -47,7 +47,7 @@ pub(super) fn has_records(root: &Path) -> bool {
 }
 
 /// Creates the folder of the records for a cache that has none. Its files are adopted: their digests are computed at
-/// their first use. `work` is a folder of this call alone, in the same file system.
+/// their first use. `work` is a folder of this call alone, on the same disk.
 ///
 /// The folder gets its name when it is complete. If this process is killed before that, the next one adopts all files;
 /// meanwhile no other process finds a file without a record, and removes it.

@@ -11,15 +11,19 @@ use parallax_vocab::event::{Event, EventKind, Matched, Proof, StepEnded};
 /// Only the scenarios in `whole`, of which the run holds the baseline and every break, are considered. A run of
 /// selected variants says nothing about proof.
 pub fn proof(events: &[Event], whole: &BTreeSet<String>) -> Proof {
-    let ended = |event: &'_ Event| match &event.event {
-        EventKind::StepEnded(step) => Some(StepEnded::clone(step)),
-        _ => None,
-    };
-    let steps: Vec<StepEnded> = events.iter().filter_map(ended).collect();
+    let mut steps: Vec<&StepEnded> = Vec::new();
+    for event in events {
+        match &event.event {
+            // A variant that begins again has no earlier steps: the machine may have disturbed them.
+            EventKind::VariantStarted(started) => steps.retain(|it| it.variant != started.variant),
+            EventKind::StepEnded(step) => steps.push(step),
+            _ => {}
+        }
+    }
     let scenario = |id: &VariantId| id.as_str().split('+').next().unwrap_or_default().to_owned();
     let is_break = |id: &VariantId| id.as_str().contains('+');
     let names = |wanted: &dyn Fn(&StepEnded, &Matched) -> bool| -> BTreeSet<String> {
-        let all = steps.iter().flat_map(|step| step.matchers.iter().map(move |matched| (step, matched)));
+        let all = steps.iter().flat_map(|step| step.matchers.iter().map(move |matched| (*step, matched)));
         all.filter(|(step, matched)| wanted(step, matched))
             .map(|(step, matched)| format!("{}: {}.{}", scenario(&step.variant), step.step, matched.matcher))
             .collect()
@@ -63,5 +67,18 @@ mod tests {
                 std::iter::once(ended("s", &baseline)).chain(of_break.map(|it| ended("s+b", &it))).collect();
             assert_eq!(proof(&events, &whole), Proof { by_altered, none });
         }
+    }
+
+    #[test]
+    fn a_try_that_was_thrown_away_proves_nothing() {
+        let whole = BTreeSet::from(["s".to_owned()]);
+        let started = json!({ "variant-started": { "variant": "s+b", "summary": "", "cluster": "c1", "namespace": "n",
+            "hosts": {}, "file": "f" } });
+        let started = || Event { at_ms: 0, event: serde_json::from_value(started.clone()).expect("an event") };
+        let (held, red) = (Matched::new("body", true, "a", "a"), Matched::new("body", false, "a", "b"));
+        let mut events = vec![ended("s", &held), started(), ended("s+b", &red)];
+        assert_eq!(proof(&events, &whole), Proof::default());
+        events.extend([started(), ended("s+b", &held)]);
+        assert_eq!(proof(&events, &whole).none, ["s: get.body"]);
     }
 }

@@ -191,7 +191,10 @@ fn failure(problems: &[Problem]) -> TestCaseStatus {
         .collect::<Vec<_>>()
         .join("\n\n");
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-    status.set_type("expectation").set_message(problems[0].sentence.as_str()).set_description(all);
+    status
+        .set_type("expectation")
+        .set_message(problems.first().map_or("", |it| it.sentence.as_str()))
+        .set_description(all);
     status
 }
 

@@ -136,6 +136,16 @@ pub fn merged(records: &[(String, Vec<Event>)], run: RunId, directory: String) -
             return Err(MergeError::Twice { first, second, number: part.shard.number });
         }
     }
+    for (number, part) in parts.iter().enumerate() {
+        for earlier in &parts[..number] {
+            let both = part.started.variants.iter().filter(|it| earlier.started.variants.contains(it));
+            let both = named(both.map(VariantId::as_str));
+            if !both.is_empty() {
+                let (first, second) = (earlier.path.to_owned(), part.path.to_owned());
+                return Err(MergeError::Apart { first, second, difference: format!("both ran {both}") });
+            }
+        }
+    }
     let runs = parts.iter().map(|part| format!("{} ({}/{})", part.started.run, part.shard.number, part.shard.of));
     let runs = format!("joined from the shards {}", runs.collect::<Vec<_>>().join(", "));
     let started = RunStarted {
@@ -370,6 +380,8 @@ mod tests {
         assert!(digest.contains("they ran different versions of b/two"), "{digest}");
         let selection = changed(&|_, shard| shard.whole.push("c/three".into()));
         assert!(selection.contains("only one of them selects c/three"), "{selection}");
+        let overlap = changed(&|started, _| started.variants.push("a/one+broken".into()));
+        assert!(overlap.contains("both ran a/one+broken"), "{overlap}");
         assert!(changed(&|_, shard| shard.of = 3).contains("one of 2 and one of 3 parts"));
         assert!(changed(&|started, _| started.demands.proof = true).contains("--require-proof"));
         let twice = joined(&[(1, one.clone()), (2, one)]).expect_err("refused");

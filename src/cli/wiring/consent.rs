@@ -18,13 +18,18 @@ pub fn recipes(project: &Path, lock: LockOf) -> Result<Recipes, CliError> {
     of(project, lock, is_ci())
 }
 
-fn of(project: &Path, lock: LockOf, is_ci: bool) -> Result<Recipes, CliError> {
+/// The same for a project that somebody else wrote.
+pub fn recipes_of_a_stranger(project: &Path, lock: LockOf) -> Result<Recipes, CliError> {
+    of(project, lock, true)
+}
+
+fn of(project: &Path, lock: LockOf, is_strange: bool) -> Result<Recipes, CliError> {
     let own = Recipes::Of(project.to_owned());
     match lock {
         LockOf::Shipped => Ok(Recipes::Shipped),
-        LockOf::Auto if is_ci && own.are_foreign() => Err(CliError::Usage(
+        LockOf::Auto if is_strange && own.are_foreign() => Err(CliError::Usage(
             "images/ of this project is not what parallax ships: it names images that run privileged, and recipes that run \
-             on this machine, and in CI it may be a stranger's; `--lock project` trusts it, `--lock shipped` leaves it out"
+             on this machine, and it may be a stranger's; `--lock project` trusts it, `--lock shipped` leaves it out"
                 .to_owned(),
         )),
         LockOf::Auto | LockOf::Project => Ok(own),

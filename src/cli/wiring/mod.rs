@@ -15,7 +15,7 @@ mod unchanged;
 pub use at_once::{at_once, at_once_when_idle};
 pub use bundle::{differences, failed, pack};
 pub use check::check;
-pub use consent::{check_host_programs, recipes};
+pub use consent::{check_host_programs, recipes, recipes_of_a_stranger};
 pub use doctor::doctor;
 pub use machine::{
     before_anything, down, e2e, fresh_run_id, gc, images_build, images_fetch, images_list, images_prune, reaper,

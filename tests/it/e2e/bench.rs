@@ -352,10 +352,10 @@ pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// The complete lists of the engine's containers, networks and volumes, as `KIND NAME`. Objects of runs that are not in
-/// `ours` are left out, because others can use the engine at the same time.
+/// The complete lists of the engine's containers, networks and volumes, as `KIND NAME`. Objects of other tests, and of runs
+/// that are not in `ours`, are left out, because others can use the engine at the same time.
 pub(super) fn lists(ours: &[&str]) -> BTreeSet<String> {
-    let label = "{{.Label \"io.parallax.run\"}}";
+    let label = "{{.Label \"io.parallax.run\"}}{{.Label \"io.parallax.test\"}}";
     let lists = [
         ("container", vec!["ps", "--all", "--no-trunc", "--format"], "{{.Names}}"),
         ("network", vec!["network", "ls", "--format"], "{{.Name}}"),

@@ -76,7 +76,9 @@ fn browser() -> String {
 fn look(image: &str, folder: &Path) -> Output {
     let mount = format!("{}:/page:ro", folder.display());
     let mut command = Command::new(Tool::Docker.command());
-    command.args(["run", "--rm", "--network", "none", "--volume", &mount, "--env", "PARALLAX_CA_BUNDLE=/dev/null"]);
+    // Other tests that look at the engine at this time leave out what has this label.
+    command.args(["run", "--rm", "--label", "io.parallax.test=page"]);
+    command.args(["--network", "none", "--volume", &mount, "--env", "PARALLAX_CA_BUNDLE=/dev/null"]);
     command.args(["--entrypoint", "/usr/bin/node", image, "/page/page.mjs", "file:///page/report.html"]);
     command.output().unwrap()
 }
