@@ -238,6 +238,9 @@ fn machine_spec(
     let mut spec = ContainerSpec::new(what, &images.node, &network.name);
     spec.privileged = true;
     spec.private_cgroup_namespace = true;
+    // The node refuses connections to a Service without endpoints by ICMP. The kernel sends one such message a second to
+    // each peer; all clients outside reach the node through one peer, the edge (docs/facts.md#services-and-addresses).
+    spec.sysctls = [("net.ipv4.icmp_ratelimit".to_owned(), "0".to_owned())].into();
     spec.tmpfs = [("/run", ""), ("/var/run", "")].map(|(path, options)| (path.to_owned(), options.to_owned())).into();
     spec.volumes = vec!["/var/lib/rancher/k3s".to_owned()];
     match memory_mib {

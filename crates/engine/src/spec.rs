@@ -36,6 +36,8 @@ pub struct ContainerSpec {
     pub privileged: bool,
     /// Whether it has its own cgroup namespace.
     pub private_cgroup_namespace: bool,
+    /// Kernel parameters of its network namespace (`net.ipv4.…`), each with its value.
+    pub sysctls: BTreeMap<String, String>,
     /// Small files, written before it starts.
     pub files: Vec<InlineFile>,
     /// When it counts as ready.
@@ -64,6 +66,7 @@ impl ContainerSpec {
             ports: Vec::new(),
             privileged: false,
             private_cgroup_namespace: false,
+            sysctls: BTreeMap::new(),
             files: Vec::new(),
             ready: Ready::Running,
             ready_within: Duration::from_mins(1),

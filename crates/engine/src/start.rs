@@ -152,6 +152,7 @@ impl Site {
             ports: spec.ports.clone(),
             dns: spec.dns.iter().map(ToString::to_string).collect(),
             private_cgroup_namespace: spec.private_cgroup_namespace,
+            sysctls: spec.sysctls.clone().into_iter().collect(),
         }
     }
 }
@@ -163,6 +164,7 @@ struct HostParts {
     ports: Vec<Port>,
     dns: Vec<String>,
     private_cgroup_namespace: bool,
+    sysctls: HashMap<String, String>,
 }
 
 impl HostParts {
@@ -174,6 +176,9 @@ impl HostParts {
         config.tmpfs = Some(self.tmpfs.clone());
         if !self.dns.is_empty() {
             config.dns = Some(self.dns.clone());
+        }
+        if !self.sysctls.is_empty() {
+            config.sysctls = Some(self.sysctls.clone());
         }
         if self.private_cgroup_namespace {
             config.cgroupns_mode = Some(HostConfigCgroupnsModeEnum::PRIVATE);

@@ -10,6 +10,8 @@ use serial_test::serial;
 
 use super::bench::{Bench, docker, objects};
 
+/// Prints a kernel parameter of the container's network.
+const LIMIT: &str = "echo limit=$(cat /proc/sys/net/ipv4/icmp_ratelimit)";
 /// Prints its files and variables, then serves one line to each connection.
 const SERVE: &str = "cat /etc/given/file; echo env=$WORD; cat /bound/x; [ -w /mem ] && echo mem; \
                      touch /bound/y 2>/dev/null || echo read-only; [ -w /vol ] && echo vol; \
@@ -26,7 +28,9 @@ async fn a_container_has_all_requested_properties() {
     let spec = ContainerSpec {
         env: BTreeMap::from([("WORD".into(), "given".into()), ("PATH".into(), "/bin".into())]),
         entrypoint: Some(vec!["/bin/busybox".into(), "sh".into(), "-c".into()]),
-        command: vec![format!("for tool in cat touch nc; do /bin/busybox ln -s busybox /bin/$tool; done; {SERVE}")],
+        command: vec![format!(
+            "for tool in cat touch nc; do /bin/busybox ln -s busybox /bin/$tool; done; {LIMIT}; {SERVE}"
+        )],
         binds: vec![Bind { host: bench.scratch.path().into(), container: "/bound".into(), read_only: true }],
         tmpfs: BTreeMap::from([("/mem".into(), "size=1m".into())]),
         volumes: vec!["/vol".into()],
@@ -35,13 +39,14 @@ async fn a_container_has_all_requested_properties() {
         hostname: Some("second-name".into()),
         privileged: true,
         private_cgroup_namespace: true,
+        sysctls: BTreeMap::from([("net.ipv4.icmp_ratelimit".into(), "0".into())]),
         ready: Ready::LogLine("serving".into()),
         ..bench.shell("server", &network.name, "")
     };
     let server = site.start(spec).await.unwrap();
 
     let printed = bench.engine.logs(&server.name, 100).await.unwrap();
-    assert_eq!(printed, ["file", "env=given", "bound", "mem", "read-only", "vol", "serving"]);
+    assert_eq!(printed, ["limit=0", "file", "env=given", "bound", "mem", "read-only", "vol", "serving"]);
     assert_eq!(bench.engine.logs(&server.name, 2).await.unwrap(), ["vol", "serving"]);
     assert_eq!(bench.engine.read_file(&server.name, "/etc/given/file").await.unwrap(), b"file\n");
 
