@@ -85,7 +85,7 @@ const BOUNDARIES: [Boundary; 10] = [
             "parallax_engine",
             "parallax_plan",
             "parallax_language",
-            ".own(",
+            "own(",
         ],
         why: "`check` needs no engine and no scenario, and uses somebody else's cluster",
     },
