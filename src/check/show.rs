@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use parallax_record::Redactor;
 use serde_json::json;
 
 use super::ask::Checked;
@@ -39,7 +40,7 @@ pub fn text(checked: &Checked) -> String {
     for remains in &checked.remains {
         let _ = writeln!(text, "remains    {remains}");
     }
-    concealed(text, checked)
+    redactor(checked).text(&text)
 }
 
 fn mark(row: &Row) -> &'static str {
@@ -81,16 +82,18 @@ fn shown(cell: &Cell) -> String {
 
 /// What was found, for programs.
 pub fn json(checked: &Checked) -> String {
-    let all = json!({
+    let mut all = json!({
         "rows": checked.rows, "no_inside": checked.no_inside, "remains": checked.remains, "interrupted": checked.cancelled,
     });
-    concealed(format!("{all:#}\n"), checked)
+    redactor(checked).apply(&mut all);
+    format!("{all:#}\n")
 }
 
-/// No secret is put into a text deliberately; a server may repeat one in its answer.
-fn concealed(mut text: String, checked: &Checked) -> String {
-    for secret in checked.secrets.iter().filter(|it| !it.expose().is_empty()) {
-        text = text.replace(secret.expose(), "[redacted]");
+/// No secret is put into a text deliberately; a server may repeat one in its answer, in another form or in part.
+fn redactor(checked: &Checked) -> Redactor {
+    let redactor = Redactor::default();
+    for secret in &checked.secrets {
+        redactor.register(secret);
     }
-    text
+    redactor
 }

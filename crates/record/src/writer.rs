@@ -59,19 +59,13 @@ impl Recorder {
     /// Creates the run's folder `directory` (0700) and the record in it (0600). Makes the link `latest` in the parent
     /// folder point to it.
     pub fn start(directory: &Path) -> Result<(Sink, Self), RecordError> {
-        let at = |path: &Path| path.display().to_string();
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|source| RecordError::Directory { path: at(directory), source })?;
-        let path = directory.join(RECORD_FILE);
+        let path = path_in(directory)?;
         let file = OpenOptions::new()
             .create(true)
             .append(true)
             .mode(0o600)
             .open(&path)
-            .map_err(|source| RecordError::Write { path: at(&path), source })?;
+            .map_err(|source| RecordError::Write { path: path.display().to_string(), source })?;
         point_latest(directory);
 
         Self::spawn(Some(file), path)
@@ -235,14 +229,8 @@ impl Writer {
 /// Writes a record that was made of other records, so that its events are redacted already, into the folder `directory`.
 /// The folder is created if it is missing; a record that is there already is left, and is an error.
 pub fn write(directory: &Path, events: &[Event]) -> Result<(), RecordError> {
-    let at = |path: &Path| path.display().to_string();
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(|source| RecordError::Directory { path: at(directory), source })?;
-    let path = directory.join(RECORD_FILE);
-    let failed = |source| RecordError::Write { path: at(&path), source };
+    let path = path_in(directory)?;
+    let failed = |source| RecordError::Write { path: path.display().to_string(), source };
     let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path).map_err(failed)?;
     for event in events {
         let mut line = serde_json::to_vec(event).map_err(|error| failed(error.into()))?;
@@ -250,6 +238,13 @@ pub fn write(directory: &Path, events: &[Event]) -> Result<(), RecordError> {
         file.write_all(&line).map_err(failed)?;
     }
     Ok(())
+}
+
+/// The path of the record in the folder `directory`, which is created (0700) if it is missing.
+fn path_in(directory: &Path) -> Result<PathBuf, RecordError> {
+    let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    created.map_err(|source| RecordError::Directory { path: directory.display().to_string(), source })?;
+    Ok(directory.join(RECORD_FILE))
 }
 
 /// Makes the link `latest` point to `directory`, and replaces an existing one atomically. The link is a convenience, so
