@@ -320,3 +320,24 @@ fn doctor_says_each_check_for_a_program_even_without_an_engine() {
     assert!(checks[0]["fix"].is_string());
     assert!(said["programs"].as_array().is_some_and(|all| all.iter().any(|it| it["name"] == "dockerd")));
 }
+
+#[test]
+fn doctor_shows_no_password_of_a_proxy_or_an_engine() {
+    let here = tempfile::tempdir().expect("a temporary folder");
+    let hosts =
+        ["tcp://me:hunter22@127.0.0.1:1", "me:hunter22@127.0.0.1:1", "me:hunter22@engine.example", "hunter22@e"];
+    for (host, json) in hosts.into_iter().flat_map(|host| [(host, false), (host, true)]) {
+        let mut command = parallax(here.path());
+        command.arg("doctor").args(json.then_some("--json"));
+        command.env("DOCKER_HOST", host).env_remove("DOCKER_TLS_VERIFY");
+        command
+            .env("HTTPS_PROXY", "me:hunter22@proxy.example:3128")
+            .env("all_proxy", "http://me:hunt@er22@proxy.example");
+        let assert = command.assert().code(3);
+        let output = assert.get_output();
+        let said = [&output.stdout[..], &output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!said.contains("hunter22") && !said.contains("er22"), "{host}: {said}");
+        assert!(said.contains("HTTPS_PROXY=[redacted]@proxy.example:3128"), "{host}: {said}");
+    }
+}

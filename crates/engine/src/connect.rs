@@ -29,7 +29,7 @@ impl Engine {
     /// Connects to the engine and reads its facts.
     pub async fn connect(endpoint: &Endpoint) -> Result<Self, EngineError> {
         let unreachable = |reason: String| EngineError::Unreachable {
-            endpoint: endpoint.host.clone(),
+            endpoint: endpoint.shown(),
             source_of: endpoint.source.clone(),
             reason,
         };
@@ -63,7 +63,7 @@ impl Engine {
         format!(
             "engine {} answers at {} ({}, {}, cgroup v{}, {}, {} processors)",
             facts.version,
-            self.endpoint.host,
+            self.endpoint.shown(),
             facts.os,
             facts.architecture,
             facts.cgroup_version,

@@ -48,6 +48,11 @@ impl Endpoint {
         self.host.strip_prefix("unix://").map(Path::new)
     }
 
+    /// The address as it may be shown: without user and password.
+    pub fn shown(&self) -> String {
+        parallax_record::address(&self.host)
+    }
+
     /// Whether the engine may run on this machine: it is reached over a Unix socket.
     pub fn is_local(&self) -> bool {
         self.socket().is_some()
@@ -144,11 +149,11 @@ fn chosen(
         // The first call to the engine shows whether it answers, so there is no check here.
         Some(("tcp" | "http" | "https", rest)) if !rest.is_empty() => Ok(endpoint),
         Some(("ssh", _)) => Err(unusable(
-            format!("{} is reached by ssh, which the container library cannot do", endpoint.host),
+            format!("{} is reached by ssh, which the container library cannot do", endpoint.shown()),
             "forward its socket (`ssh -L /tmp/engine.sock:/var/run/docker.sock HOST`) and set \
              DOCKER_HOST=unix:///tmp/engine.sock",
         )),
-        _ => Err(unusable(format!("{:?} is no engine address", endpoint.host), "give it as unix:///path/to/socket")),
+        _ => Err(unusable(format!("{:?} is no engine address", endpoint.shown()), "give it as unix:///path/to/socket")),
     }
 }
 

@@ -50,7 +50,7 @@ pub fn ensure_environment(endpoint: &Endpoint) -> Result<(), EngineError> {
     }
     let wanted = wanted(endpoint);
     let failed = |reason: String| EngineError::Process {
-        doing: format!("start this program again with DOCKER_HOST={}", endpoint.host),
+        doing: format!("start this program again with DOCKER_HOST={}", endpoint.shown()),
         reason,
     };
     if std::env::var_os(GUARD).is_some() {

@@ -14,7 +14,7 @@ mod writer;
 
 pub use log::{LOG_FILE, Log, Noted, Present, in_full};
 pub use read::{parse, read};
-pub use redact::{Redactor, by_form};
+pub use redact::{Redactor, address, by_form};
 pub use sink::{Setup, Sink};
 pub use writer::{Live, Mark, RECORD_FILE, Recorded, Recorder, write};
 

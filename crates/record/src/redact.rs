@@ -51,8 +51,12 @@ static BY_FORM: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"eyJ[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*){0,2}",
         // A private key, even if it was cut. Its newlines may be escaped.
         r"(?s)(?P<keep>-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)",
-        // User name and password in a URL.
-        r"(?P<keep>\b[a-z][a-z0-9+.-]*://)[^\s/@:?#\[\]]*:[^\s/@?#]+@",
+        // User name and password in a URL. A password that was not encoded may contain `@`.
+        r#"(?i)(?P<keep>\b[a-z][a-z0-9+.-]*://)[^\s/@:?#\[\]"]*:[^\s/?#"]+@"#,
+        // A URL with a name alone: for HTTP this is how tokens are given.
+        r#"(?i)(?P<keep>\bhttps?://)[^\s/@:?#\[\]"]+@"#,
+        // The same without a scheme, as proxies are often named. The port tells it from an image's `name:tag@digest`.
+        r#"(?P<keep>^|[\s"'`=(<,])[^\s"'`=(<,/@:]+:[^\s/"]+@(?P<rest>(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}\b)"#,
     ];
     patterns.map(|pattern| Regex::new(pattern).expect("the pattern is a regular expression")).into()
 });
@@ -128,13 +132,30 @@ pub fn by_form(text: &str) -> String {
         if pattern.is_match(&text) {
             let replaced = pattern.replace_all(&text, |found: &regex::Captures<'_>| {
                 let keep = found.name("keep").map_or("", |it| it.as_str());
-                let end = if found[0].ends_with('@') { "@" } else { "" };
-                format!("{keep}{REDACTED}{end}")
+                let rest = found.name("rest").map_or("", |it| it.as_str());
+                let end = if found[0][..found[0].len() - rest.len()].ends_with('@') { "@" } else { "" };
+                format!("{keep}{REDACTED}{end}{rest}")
             });
             text = replaced.into_owned();
         }
     }
     text
+}
+
+/// An address that a setting names, such as a proxy's or an engine's, without its user and password. It needs no scheme
+/// and no port, and its password may be written in any way: what comes before the last `@` is never shown. The name
+/// alone of a user of SSH is no secret.
+pub fn address(text: &str) -> String {
+    let is_scheme = |it: &str| !it.is_empty() && it.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-".contains(&b));
+    let (scheme, rest) = match text.find("://").filter(|end| is_scheme(&text[..*end])) {
+        Some(end) => text.split_at(end + "://".len()),
+        None => ("", text),
+    };
+    match rest.rsplit_once('@') {
+        Some((user, _)) if scheme.eq_ignore_ascii_case("ssh://") && !user.contains(':') => by_form(text),
+        Some((_, host)) => format!("{scheme}{REDACTED}@{}", by_form(host)),
+        None => by_form(text),
+    }
 }
 
 impl Known {

@@ -306,7 +306,8 @@ pub struct Doctor {
     /// Install and start a container engine if there is none, and raise the kernel's limits that are too low.
     #[arg(long, visible_alias = "fix")]
     pub provision: bool,
-    /// As JSON: `can-run`, `checks` (name, state, seen, why, fix) and `programs`.
+    /// As JSON: `can-run` (an engine answers, and no check has the state `error`), `checks` (name, state, seen, why, fix)
+    /// and `programs`.
     #[arg(long)]
     pub json: bool,
     /// Look for the programs that this repository's tests need, too; with --provision, install those that are missing.

@@ -1,6 +1,6 @@
 //! A machine without a container engine.
 
-use super::bench::Project;
+use super::bench::{Project, no_engine};
 
 #[test]
 fn a_missing_engine_is_reported_with_its_name_and_a_fix() {
@@ -27,4 +27,26 @@ fn a_missing_engine_is_reported_with_its_name_and_a_fix() {
     the harness, the engine or the machine failed (exit 3, [time])
     0 passed, 1 failed, 0 skipped
     "); });
+}
+
+#[test]
+fn doctor_fails_where_one_of_its_rows_says_error() {
+    if no_engine() {
+        return;
+    }
+    let project = Project::held();
+    let doctor = |bundle: &str| {
+        let mut command = project.parallax(&["doctor"]);
+        for name in ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "CARGO_HTTP_CAINFO"] {
+            command.env_remove(name);
+        }
+        command.env("SSL_CERT_FILE", bundle).output().unwrap()
+    };
+    let wrong = doctor("/nonexistent/ca.pem");
+    let (table, said) = (String::from_utf8_lossy(&wrong.stdout), String::from_utf8_lossy(&wrong.stderr));
+    assert_eq!(wrong.status.code(), Some(3), "{table}\n{said}");
+    assert!(table.contains("ERROR    CA variables") && !table.contains("can work on this machine"), "{table}");
+    assert!(said.contains("the row CA variables says ERROR"), "{said}");
+    let right = doctor("");
+    assert_eq!(right.status.code(), Some(0), "{}", String::from_utf8_lossy(&right.stdout));
 }

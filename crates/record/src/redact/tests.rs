@@ -94,6 +94,19 @@ fn a_key_or_a_token_goes_by_its_look() {
             "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----".to_owned(),
         ),
         ("tcp://name:word@host:2375 is not there".to_owned(), "tcp://[redacted]@host:2375 is not there".to_owned()),
+        ("HTTP://name:w@rd@host:80/".to_owned(), "HTTP://[redacted]@host:80/".to_owned()),
+        ("https://token@host/x".to_owned(), "https://[redacted]@host/x".to_owned()),
+        ("ssh://name@host".to_owned(), "ssh://name@host".to_owned()),
+        ("no proxy name:w@rd@host:3128 answers".to_owned(), "no proxy [redacted]@host:3128 answers".to_owned()),
+        ("proxy=name:word@[::1]:3128".to_owned(), "proxy=[redacted]@[::1]:3128".to_owned()),
+        ("\"name:word@host:3128\"".to_owned(), "\"[redacted]@host:3128\"".to_owned()),
+        (
+            format!("x/minio:1@sha256:{}", "0123456789abcdef".repeat(4)),
+            format!("x/minio:1@sha256:{}", "0123456789abcdef".repeat(4)),
+        ),
+        (format!("minio:1@sha256:{}", "0".repeat(64)), format!("minio:1@sha256:{}", "0".repeat(64))),
+        ("at 12:30, a@b answers".to_owned(), "at 12:30, a@b answers".to_owned()),
+        ("[\"https://host:9000\",\"a@b\"]".to_owned(), "[\"https://host:9000\",\"a@b\"]".to_owned()),
         ("https://host:9000/a@b".to_owned(), "https://host:9000/a@b".to_owned()),
         (
             "AWS4-HMAC-SHA256 Credential=A/b, Signature=0123456789abcdef0123".to_owned(),
@@ -102,6 +115,27 @@ fn a_key_or_a_token_goes_by_its_look() {
     ];
     for (text, clean) in table {
         assert_eq!(redactor.text(&text), clean);
+    }
+}
+
+#[test]
+fn an_address_of_a_setting_shows_no_user_however_it_is_written() {
+    let table = [
+        ("me:hunter22@proxy.example.com:3128", "[redacted]@proxy.example.com:3128"),
+        ("me:hunter22@proxy.example.com", "[redacted]@proxy.example.com"),
+        ("hunter22@proxy.example.com", "[redacted]@proxy.example.com"),
+        ("http://me:hunt/er#22?@proxy.example.com/", "http://[redacted]@proxy.example.com/"),
+        ("me:hunter://22@proxy", "[redacted]@proxy"),
+        ("://me:hunter22@proxy", "[redacted]@proxy"),
+        ("SOCKS5H://me:hunter22@proxy", "SOCKS5H://[redacted]@proxy"),
+        ("ssh://me@far.example", "ssh://me@far.example"),
+        ("ssh://me:hunter22@far.example", "ssh://[redacted]@far.example"),
+        ("unix:///var/run/docker.sock", "unix:///var/run/docker.sock"),
+        ("localhost,.example.com,10.0.0.0/8", "localhost,.example.com,10.0.0.0/8"),
+        ("", ""),
+    ];
+    for (text, shown) in table {
+        assert_eq!(super::address(text), shown, "{text}");
     }
 }
 

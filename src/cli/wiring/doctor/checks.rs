@@ -12,12 +12,13 @@ use crate::run;
 use parallax_engine::preflight::{Finding, Severity};
 use parallax_engine::{Engine, Facts, available_memory_mib};
 use parallax_images::{Cache, ImageStore, Lock, Recipes};
-use parallax_record::{Noted as _, by_form};
+use parallax_record::{Noted as _, address};
 
 /// How far the clocks of this machine and of the engine's may be apart, in seconds.
 const CLOCKS_APART_S: i64 = 5;
 /// Variables that name a proxy for downloads.
-const PROXIES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "NO_PROXY"];
+const PROXIES: [&str; 8] =
+    ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"];
 /// Variables that name a file with certificates, which the tools of image builds read.
 const BUNDLES: [&str; 6] =
     ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "CARGO_HTTP_CAINFO"];
@@ -212,7 +213,7 @@ fn dns(resolv_conf: &str) -> Check {
 }
 
 fn proxy(set: &dyn Fn(&str) -> Option<String>) -> Check {
-    let all: Vec<String> = PROXIES.iter().filter_map(|name| Some(format!("{name}={}", by_form(&set(name)?)))).collect();
+    let all: Vec<String> = PROXIES.iter().filter_map(|name| Some(format!("{name}={}", address(&set(name)?)))).collect();
     Check::ok("proxy", if all.is_empty() { "none is set".to_owned() } else { all.join(", ") })
 }
 
@@ -274,8 +275,11 @@ mod tests {
         let set = |name: &str| (name == "SSL_CERT_FILE").then(|| "/nonexistent/ca.pem".to_owned());
         assert_eq!(ca_variables(&set).state, State::Error);
         assert_eq!(ca_variables(&|_| None).state, State::Ok);
-        let set = |name: &str| (name == "HTTPS_PROXY").then(|| "http://me:hunter22@proxy.example.com:3128".to_owned());
-        let seen = proxy(&set).seen;
-        assert!(seen.contains("proxy.example.com") && !seen.contains("hunter22"), "{seen}");
+        for value in ["http://me:hunter22@proxy.example.com:3128", "me:hunter22@proxy.example.com:3128"] {
+            for name in PROXIES {
+                let seen = proxy(&|it| (it == name).then(|| value.to_owned())).seen;
+                assert!(seen.contains("@proxy.example.com:3128") && !seen.contains("hunter22"), "{seen}");
+            }
+        }
     }
 }

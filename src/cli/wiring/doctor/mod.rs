@@ -8,17 +8,17 @@ use std::fmt::Write as _;
 use parallax_vocab::event::Exit;
 use tokio_util::sync::CancellationToken;
 
-use self::checks::Check;
+use self::checks::{Check, State};
 use super::machine::{engine_error, failed};
 use crate::cli::args::Doctor;
 use crate::cli::{CliError, printer};
 use crate::run::Machine;
 use parallax_provision::{Use, ensure_tools};
-use parallax_record::Sink;
+use parallax_record::{Redactor, Sink, by_form};
 use parallax_vocab::inert;
 use serde_json::json;
 
-/// Checks whether a run can work here and, on request, whether the tests can.
+/// Checks whether a run can work here and, on request, whether the tests can. It is an error if a row says so.
 pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Result<Exit, CliError> {
     let machine = Machine::find(&sink, args.provision).await.map_err(|error| error.failure());
     let mut tools = Ok(());
@@ -28,25 +28,41 @@ pub async fn doctor(args: Doctor, sink: Sink, _cancel: CancellationToken) -> Res
     // The tables are printed even if something is missing.
     let checks = checks::all(machine.as_ref().map(|it| &it.engine)).await;
     let standings = parallax_provision::standings().await;
+    let sound = sound(&checks);
     if args.json {
-        let all = json!({
-            "can-run": machine.is_ok(),
+        let mut all = json!({
+            "can-run": machine.is_ok() && sound.is_ok(),
             "checks": checks,
             "programs": programs::rows(&standings),
         });
+        Redactor::default().apply(&mut all);
         let text = serde_json::to_string_pretty(&all).map_err(|error| CliError::Harness(error.to_string()))?;
         printer::data(&format!("{text}\n"));
     } else {
-        printer::data(&inert(&table(&checks)));
-        printer::data(&inert(&programs::table(&standings, machine.is_ok())));
+        let text = table(&checks) + &programs::table(&standings, machine.is_ok());
+        printer::data(&inert(&by_form(&text)));
     }
     machine.map_err(|failure| failed(&failure))?;
     tools.map_err(|error| engine_error(error.into()))?;
+    sound?;
     if !args.json {
         let what = if args.tests { "a run and the tests" } else { "a run" };
         printer::data(&format!("{what} can work on this machine\n"));
     }
     Ok(Exit::AsExpected)
+}
+
+/// Whether no check says that a run fails.
+fn sound(checks: &[Check]) -> Result<(), CliError> {
+    let wrong: Vec<&str> = checks.iter().filter(|it| it.state == State::Error).map(|it| it.name).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let (rows, say) = if wrong.len() == 1 { ("the row", "says") } else { ("the rows", "say") };
+    Err(CliError::Harness(format!(
+        "a run can fail on this machine: {rows} {} {say} ERROR, each with its fix",
+        wrong.join(", ")
+    )))
 }
 
 /// The checks as text: what is as it should be in one line, the rest with its reason and its fix.
@@ -65,18 +81,28 @@ fn table(checks: &[Check]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::checks::State;
     use super::*;
+
+    fn check(name: &'static str, state: State, seen: &str, fix: Option<&str>) -> Check {
+        Check { name, state, seen: seen.to_owned(), why: "clusters need it", fix: fix.map(str::to_owned) }
+    }
+
+    #[test]
+    fn only_a_row_that_says_error_is_one() {
+        let of = |states: [State; 2]| {
+            sound(&["ports", "clock"].map(|name| check(name, states[usize::from(name == "clock")], "", None)))
+        };
+        of([State::Ok, State::Unknown]).expect("nothing is wrong");
+        of([State::Warning, State::Ok]).expect("a warning is no error");
+        let error = of([State::Ok, State::Error]).expect_err("a row says ERROR");
+        assert_eq!(error.exit(), Exit::Harness);
+        assert_eq!(error.to_string(), "a run can fail on this machine: the row clock says ERROR, each with its fix");
+        let error = of([State::Error, State::Error]).expect_err("both rows say ERROR").to_string();
+        assert!(error.contains("the rows ports, clock say ERROR"), "{error}");
+    }
 
     #[test]
     fn what_is_wrong_is_told_with_its_reason_and_its_fix() {
-        let check = |name, state, seen: &str, fix: Option<&str>| Check {
-            name,
-            state,
-            seen: seen.to_owned(),
-            why: "clusters need it",
-            fix: fix.map(str::to_owned),
-        };
         let checks = [
             check("engine", State::Ok, "docker 26.1", None),
             check("disk", State::Error, "1.0 GiB free", Some("make room")),
