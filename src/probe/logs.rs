@@ -203,7 +203,7 @@ async fn selected(client: &Client, question: &LogQuestion) -> Result<Selected, L
     let of = match &question.target {
         LogTarget::Pod(name) => return Ok(Selected::One(name.clone())),
         // Such a container runs outside the cluster, so the apiserver does not know it.
-        LogTarget::Beside(_) | LogTarget::Node(_) => return Err(absent()),
+        LogTarget::Beside(_) | LogTarget::Node(_) | LogTarget::World => return Err(absent()),
         LogTarget::Deployment(name) => {
             let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
             let found = api.get_opt(name).await.map_err(failed)?.ok_or_else(absent)?;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use parallax_vocab::answer::{JwtReply, Reply};
+use parallax_vocab::answer::JwtReply;
 use parallax_vocab::question::{JwtQuestion, Probe, StsQuestion};
 use parallax_vocab::{Cause, Question, StoreKind, millis};
 use time::OffsetDateTime;
@@ -12,7 +12,6 @@ use super::environment::{LINES_BESIDE, Stage};
 use crate::probe::logs::{self, LogQuestion};
 use parallax_engine::Written;
 use parallax_explain::{Chain, log_words, web_identity};
-use parallax_language::scenario::Action;
 use parallax_language::scenario::model::Step;
 use parallax_language::scenario::target::LogTarget;
 use parallax_plan::VariantPlan;
@@ -29,9 +28,8 @@ pub(super) async fn broken_link(
     question: &Question,
     cause: &Cause,
 ) -> Option<String> {
-    let Probe::Sts(asked) = &question.probe else { return None };
-    let named = if let Action::Sts(sts) = &step.action { sts.store.as_deref() } else { None };
-    let store = stage.scene.store(named).ok();
+    let asked = question.probe.facts().exchange?;
+    let store = stage.scene.store(step.action.special().store).ok();
     let kind = store.map_or(StoreKind::default(), |(_, store)| store.kind);
     let fixture = store.map(|(fixture, _)| fixture);
     let (written, token) = tokio::join!(
@@ -102,8 +100,5 @@ async fn token(
     let deadline_ms = millis(WITHIN);
     let vantage = stage.vantage(variant, step.from.as_deref().unwrap_or_default());
     let asked = vantage.ask(Question { view, deadline_ms, probe }).await;
-    match asked.noted("ask what a token says")?.outcome.ok()? {
-        Reply::Jwt(jwt) => Some(jwt),
-        _ => None,
-    }
+    asked.noted("ask what a token says")?.reply()?.facts().jwt.cloned()
 }

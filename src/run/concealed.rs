@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 
 use parallax_record::Redactor;
 
+/// The kind of object whose values are concealed.
+const SECRET: &str = "Secret";
 /// The fields of a Secret that contain secret values.
 const FIELDS: [&str; 2] = ["data", "stringData"];
 /// `kubectl apply` writes the whole object, its data included, into this annotation.
@@ -38,10 +40,13 @@ pub(super) fn told(value: &Value) -> Value {
     }
 }
 
-/// The expected fields of a Secret with digests in place of values, so that they can be compared with the result of
-/// [`told`].
-pub(super) fn expected(value: &Value) -> Value {
-    value.as_object().map_or_else(|| value.clone(), |fields| Value::Object(with_digests(fields)))
+/// The expected fields of an object of this kind, so that they can be compared with the result of [`told`]: for a
+/// Secret, with digests in place of values. Equal values have equal digests.
+pub(super) fn expected(kind: &str, object: Value) -> Value {
+    match object {
+        Value::Object(fields) if kind == SECRET => Value::Object(with_digests(&fields)),
+        other => other,
+    }
 }
 
 fn with_digests(fields: &Map<String, Value>) -> Map<String, Value> {
@@ -98,7 +103,7 @@ pub(super) fn register(redactor: &Redactor, value: &Value) {
 }
 
 fn is_secret(fields: &Map<String, Value>) -> bool {
-    fields.get("kind").and_then(Value::as_str) == Some("Secret")
+    fields.get("kind").and_then(Value::as_str) == Some(SECRET)
 }
 
 fn digests(value: &Value) -> Value {

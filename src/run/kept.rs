@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use parallax_vocab::Secret;
-use parallax_vocab::answer::{Reply, StsReply, TemporaryCredentials};
+use parallax_vocab::answer::{Reply, TemporaryCredentials};
+use parallax_vocab::probes::Outputs;
 use parallax_vocab::question::{Probe, TokenSource};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -72,14 +73,16 @@ impl Kept {
             self.tokens.insert(step.id.clone(), token.clone());
         }
         let Some(answer) = &tried.answer else { return };
-        if let Ok(Reply::Presign(presign)) = &answer.outcome {
-            self.yielded.insert(step.id.clone(), presign.url.clone());
-            if let Some(Probe::Presign(question)) = tried.question.as_ref().map(|it| &it.probe) {
-                self.presigned.insert(step.id.clone(), (question.clone(), presign.clone()));
+        if let Some(Outputs { signed, credentials, json: _ }) = answer.reply().map(Reply::outputs) {
+            if let Some(signed) = signed {
+                self.yielded.insert(step.id.clone(), signed.url.clone());
+                if let Some(question) = tried.question.as_ref().and_then(|it| it.probe.facts().signs) {
+                    self.presigned.insert(step.id.clone(), (question.clone(), signed.clone()));
+                }
             }
-        }
-        if let Ok(Reply::Sts(StsReply { credentials: Some(credentials), .. })) = &answer.outcome {
-            self.credentials.insert(step.id.clone(), credentials.clone());
+            if let Some(credentials) = credentials {
+                self.credentials.insert(step.id.clone(), credentials.clone());
+            }
         }
         if !answer.evidence.chain.is_empty() {
             self.seen.chains.insert(step.id.clone(), answer.evidence.chain.clone());

@@ -1,7 +1,8 @@
 //! Explains why a store refused a form: compares the form's policy with what the form sends.
 
 use parallax_vocab::answer::FORM_SIGNATURE;
-use parallax_vocab::question::{Form, HttpQuestion, Probe};
+use parallax_vocab::probes::Signed;
+use parallax_vocab::question::{Form, HttpQuestion};
 
 use super::Subject;
 use super::refusal::{client_clock, clocks, instant, shown, span, store_clock};
@@ -9,7 +10,7 @@ use super::refusal::{client_clock, clocks, instant, shown, span, store_clock};
 /// Why a form was refused. `None` if the request is not a form with a policy, or if the refusal is not specific to
 /// forms.
 pub(super) fn sentence(says: &str, code: &str, detail: &str, subject: &Subject<'_>) -> Option<String> {
-    let Some(Probe::Http(HttpQuestion { url, form: Some(form), .. })) = subject.question.map(|it| &it.probe) else {
+    let Some(Signed::Http(HttpQuestion { url, form: Some(form), .. })) = subject.question?.probe.facts().signed else {
         return None;
     };
     field(form, "policy")?;
@@ -106,7 +107,7 @@ impl<'a> Condition<'a> {
 mod tests {
     use std::fmt::Write as _;
 
-    use parallax_vocab::question::{FormFile, Question, View};
+    use parallax_vocab::question::{FormFile, Probe, Question, View};
 
     use super::*;
 

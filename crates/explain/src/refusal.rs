@@ -1,6 +1,5 @@
 //! Explains a store's refusal from its error code, the request and the answer.
 
-use parallax_vocab::Reply;
 use parallax_vocab::probes::Signed;
 use parallax_vocab::question::{HttpQuestion, S3Operation};
 use time::format_description::well_known::Rfc2822;
@@ -227,8 +226,8 @@ pub(super) fn clocks(subject: &Subject<'_>) -> Option<String> {
 
 /// The store's clock when it answered.
 pub(super) fn store_clock(subject: &Subject<'_>) -> Option<OffsetDateTime> {
-    let Some(Reply::Http(http)) = subject.answer.and_then(|it| it.reply()) else { return None };
-    OffsetDateTime::parse(&http.headers.get("date")?.replace("GMT", "+0000"), &Rfc2822).ok()
+    let headers = subject.answer?.reply()?.facts().headers?;
+    OffsetDateTime::parse(&headers.get("date")?.replace("GMT", "+0000"), &Rfc2822).ok()
 }
 
 /// The client's clock when the answer arrived.
@@ -274,7 +273,7 @@ mod tests {
 
     use parallax_vocab::answer::{Evidence, HttpReply};
     use parallax_vocab::question::{Probe, Question, S3Access, S3Question, View};
-    use parallax_vocab::{Answer, Secret};
+    use parallax_vocab::{Answer, Reply, Secret};
 
     use super::*;
 

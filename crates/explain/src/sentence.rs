@@ -62,7 +62,7 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
             format!("`{step}`{from}: {}", tls(*fault, &host, detail, (leaf, last), trusts_nothing))
         }
         Cause::Status { status: status @ (401 | 403), s3: None, detail }
-            if subject.question.is_some_and(|it| matches!(it.probe, Probe::Jwt(_))) =>
+            if subject.question.is_some_and(|it| it.probe.facts().names == Names::Issuer) =>
         {
             format!(
                 "`{step}`{from}: the issuer answers {status} to an anonymous request ({detail}); a store reads the issuer's documents without signing in: let the apiserver take anonymous requests for them (401), and bind the ClusterRole system:service-account-issuer-discovery to system:anonymous (403), or publish the documents elsewhere"

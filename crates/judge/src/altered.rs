@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use jsonptr::Token;
-use parallax_vocab::answer::{DnsReply, Reply, S3Reply};
+use parallax_vocab::answer::{DnsReply, Reply};
 use parallax_vocab::tally::Tally;
 use parallax_vocab::{Answer, Cause, DnsFault};
 use serde::Serialize;
@@ -114,13 +114,8 @@ fn answers(answer: &Answer) -> impl Iterator<Item = Answer> + use<> {
     ];
     let causes = causes.map(|cause| Answer { outcome: Err(cause), ..answer.clone() });
     // An empty list has no leaf to alter, so one entry is added.
-    let listed = match &answer.outcome {
-        Ok(Reply::S3(reply)) if reply.keys.is_empty() => {
-            let reply = S3Reply { keys: vec!["another key".to_owned()], ..reply.clone() };
-            Some(Answer { outcome: Ok(Reply::S3(reply)), ..answer.clone() })
-        }
-        _ => None,
-    };
+    let listed = answer.reply().and_then(|it| it.with_entry("another key"));
+    let listed = listed.map(|reply| Answer { outcome: Ok(reply), ..answer.clone() });
     leaves(answer).chain(replies).chain(causes).chain(listed)
 }
 
@@ -182,6 +177,7 @@ fn others(value: &Value) -> Vec<Value> {
 
 #[cfg(test)]
 mod tests {
+    use parallax_vocab::Evidence;
     use parallax_vocab::event::Matched;
 
     use super::*;
@@ -195,6 +191,16 @@ mod tests {
             [json!([2]), json!([]), json!([1, 1])].iter().all(|it| altered.contains(&json!({ "a/b": it }))),
             "{altered:?}"
         );
+    }
+
+    #[test]
+    fn an_empty_list_that_is_not_recorded_gets_an_entry() {
+        let reply = json!({ "s3": { "status": 200 } });
+        let answer =
+            Answer { outcome: Ok(serde_json::from_value(reply).expect("valid")), evidence: Evidence::default() };
+        let with_keys = |it: &Answer| it.reply().and_then(|it| it.facts().keys).is_some_and(|it| !it.is_empty());
+        assert!(!with_keys(&answer));
+        assert!(answers(&answer).any(|it| with_keys(&it)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use parallax_vocab::event::Matched;
-use parallax_vocab::{Answer, Cause, Reply};
+use parallax_vocab::{Answer, Cause};
 use serde_json::Value;
 
 use super::Judgement;
@@ -14,10 +14,12 @@ use parallax_language::scenario::model::Capture;
 /// is JSON.
 pub fn answer_as_json(answer: &Answer) -> Value {
     let mut value = serde_json::to_value(answer).unwrap_or_default();
-    if let Some(Reply::Http(http)) = answer.reply()
-        && let Ok(body) = serde_json::from_str::<Value>(&http.body)
+    if let Some(text) = answer.reply().and_then(|it| it.outputs().json)
+        && let Ok(json) = serde_json::from_str::<Value>(text)
+        // The only key of a reply is its kind.
+        && let Some(reply) = value["reply"].as_object_mut().and_then(|it| it.values_mut().next())
     {
-        value["reply"]["http"]["json"] = body;
+        reply["json"] = json;
     }
     value
 }
@@ -71,7 +73,7 @@ fn nearest(answer: &Value, pointer: &str) -> String {
 #[cfg(test)]
 mod tests {
     use parallax_vocab::Evidence;
-    use parallax_vocab::answer::HttpReply;
+    use parallax_vocab::answer::{HttpReply, Reply};
     use serde_json::json;
 
     use super::*;

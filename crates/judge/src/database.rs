@@ -47,11 +47,11 @@ pub(super) fn newest(bound: SpanBound, survey: Option<&Survey>) -> Matched {
 
 /// The cause if nothing is known about a replica, because its store does not answer a listing.
 pub(super) fn no_survey(reply: &Reply) -> Option<Cause> {
-    let Reply::S3(s3) = reply else { return None };
-    let error = s3.error.as_ref();
+    let facts = reply.facts();
+    let (status, error) = (facts.status?, facts.s3_error);
     let detail = error.map_or_else(|| "it answers no listing".to_owned(), |it| it.message.clone());
     let s3_code = error.map(|it| it.code.clone());
-    s3.survey.is_none().then_some(Cause::Status { status: s3.status, s3: s3_code, detail })
+    facts.survey.is_none().then_some(Cause::Status { status, s3: s3_code, detail })
 }
 
 fn bounded(matcher: &str, bound: NumberBound, seen: Option<f64>, nothing: &str) -> Matched {

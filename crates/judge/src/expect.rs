@@ -79,7 +79,7 @@ pub(super) fn judge_with(expected: &Expected, look: Look<'_>, seen: &Seen, mutan
     let facts = if let Look::Answer(answer) = look { Facts::of_answer(answer) } else { None };
     let asked = Case { expected, expect, look, facts, seen };
     let implied = asked.implied();
-    let declared = expect.wanted().into_iter().map(|it| (Faulty::Matcher(it.matcher()), asked.observe(&it)));
+    let declared = expect.wanted().into_iter().map(|it| (Faulty::Matcher(it.matcher()), asked.observe(&it).matched));
     let mut matchers = Vec::new();
     for (of, mut observed) in implied.into_iter().chain(declared) {
         if let Some(mutant) = mutant {

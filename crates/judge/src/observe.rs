@@ -6,6 +6,7 @@ use parallax_vocab::Cause;
 use parallax_vocab::answer::{Answer, JwtReply, Reply, Survey};
 use parallax_vocab::event::Matched;
 use parallax_vocab::program::RunReply;
+use parallax_vocab::tally::Tally;
 
 use super::bound::Bound;
 use super::expect::{Expected, NO_ANSWER, Seen, equal, holds, listed, quote, same};
@@ -17,6 +18,20 @@ use super::{connection, database, events, figures, log, program, tally};
 
 /// What a matcher sees if its kind of step does not provide what it reads. The loader refuses such a matcher.
 const NOT_BROUGHT: &str = "nothing that it could read";
+
+/// What a matcher observed.
+pub(super) struct Observed {
+    /// Its results, one for each of its names.
+    pub(super) matched: Vec<Matched>,
+    /// Whether it failed for good: what it reads only grows, so it cannot hold later.
+    pub(super) is_final: bool,
+}
+
+impl From<Vec<Matched>> for Observed {
+    fn from(matched: Vec<Matched>) -> Self {
+        Self { matched, is_final: false }
+    }
+}
 
 /// What is expected, and what was looked at.
 pub(super) struct Case<'a> {
@@ -75,12 +90,12 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The result of a matcher. The `headers` matcher gives one result for each header.
-    pub(super) fn observe(&self, wanted: &Wanted<'_>) -> Vec<Matched> {
+    /// What a matcher observes. The `headers` matcher gives one result for each header.
+    pub(super) fn observe(&self, wanted: &Wanted<'_>) -> Observed {
         let name = wanted.matcher().name();
         let needs_answer = wanted.matcher().stance() != Stance::NoAnswer;
         if self.answer().is_some_and(|it| it.outcome.is_err()) && needs_answer {
-            return unseen(wanted, NO_ANSWER);
+            return unseen(wanted, NO_ANSWER).into();
         }
         let facts = self.facts.as_ref();
         let chain = self.answer().map(|it| it.evidence.chain.as_slice());
@@ -127,7 +142,8 @@ impl<'a> Case<'a> {
                         }
                         None => Matched::unseen(name, value.as_str(), "no headers"),
                     })
-                    .collect();
+                    .collect::<Vec<_>>()
+                    .into();
             }
             Wanted::Body(body) => Some(match facts.and_then(|it| it.body) {
                 Some(saw) => Matched::new(name, saw == body, quote(body), quote(saw)),
@@ -145,9 +161,10 @@ impl<'a> Case<'a> {
             Wanted::Absent(_) => self.other().and_then(object::absent),
             Wanted::Line(text) => self.other().and_then(|it| log::line(name, text, it)),
             Wanted::NoLine(text) => self.other().and_then(|it| log::no_line(name, text, it)),
-            Wanted::Failures(_) | Wanted::LongestGap(_) | Wanted::Serials(_) | Wanted::AtLeast(_) => {
-                self.tally().and_then(|it| tally::observe(wanted, it)).map(|it| it.matched)
-            }
+            Wanted::Failures(exact) => return self.counted(wanted, |it| tally::failures(*exact, it)),
+            Wanted::LongestGap(bound) => return self.counted(wanted, |it| tally::longest_gap_within(*bound, it)),
+            Wanted::Serials(exact) => return self.counted(wanted, |it| tally::serials(*exact, it)),
+            Wanted::AtLeast(least) => return self.counted(wanted, |it| tally::at_least(*least, it)),
             Wanted::Count(count) => self.other().and_then(|it| figures::count(*count, it)),
             Wanted::Median(bound) => self.other().and_then(|it| figures::median_within(*bound, it)),
             Wanted::Worst(bound) => self.other().and_then(|it| figures::worst_within(*bound, it)),
@@ -157,11 +174,12 @@ impl<'a> Case<'a> {
             Wanted::Newest(bound) => Some(database::newest(*bound, self.survey())),
             Wanted::Value(bound) => self.other().and_then(|it| database::value(*bound, it)),
         };
-        observed.map_or_else(|| unseen(wanted, NOT_BROUGHT), |it| vec![it])
+        observed.map_or_else(|| unseen(wanted, NOT_BROUGHT), |it| vec![it]).into()
     }
 
-    fn tally(&self) -> Option<&'a parallax_vocab::tally::Tally> {
-        if let Look::Tally(tally) = self.look { Some(tally) } else { None }
+    /// What a matcher observes of the counts of a prober.
+    fn counted(&self, wanted: &Wanted<'_>, observe: impl FnOnce(&Tally) -> Observed) -> Observed {
+        if let Look::Tally(tally) = self.look { observe(tally) } else { unseen(wanted, NOT_BROUGHT).into() }
     }
 
     /// Why there was nothing to look at. The step then fails, whatever its matchers say.

@@ -7,9 +7,10 @@ use parallax_vocab::tally::{Failing, Gap, Serving, Tally};
 
 use super::bound::Bound;
 use super::expect::judge_once;
+use super::observe::{Case, Observed};
 use super::{Expected, Judgement, Seen, judge};
 use parallax_language::scenario::duration::Span;
-use parallax_language::scenario::model::{Expect, Wanted};
+use parallax_language::scenario::model::{Expect, Matcher, SpanBound};
 
 /// What a matcher sees if no probe has an outcome.
 const NO_PROBE: &str = "no probe that has an outcome";
@@ -92,9 +93,10 @@ pub struct Counted {
 
 /// Judges a tally. If the prober has no outcome yet, no matcher holds.
 pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
-    let judgement = judge(&Expected::Declared(Box::new(expect.clone())), tally, &Seen::default());
-    let decided = expect.wanted().iter().any(|it| observe(it, tally).is_some_and(|it| it.is_final));
-    Counted { judgement, decided }
+    let (expected, seen) = (Expected::Declared(Box::new(expect.clone())), Seen::default());
+    let case = Case { expected: &expected, expect, look: tally.into(), facts: None, seen: &seen };
+    let decided = expect.wanted().iter().any(|it| case.observe(it).is_final);
+    Counted { judgement: judge(&expected, tally, &seen), decided }
 }
 
 /// The number of failed probes. A dropped question counts as failed, because an application would have asked it in
@@ -112,46 +114,38 @@ fn says_nothing(tally: &Tally) -> bool {
     tally.count == 0
 }
 
-/// What a matcher observes of a tally.
-pub(super) struct Observed {
-    pub(super) matched: Matched,
-    /// Whether it failed for good, because its figure only grows.
-    is_final: bool,
+/// The result of a matcher of a count that only grows: once it is too large, it stays so.
+fn growing(of: Matcher, exact: u64, count: u64, words: String, tally: &Tally) -> Observed {
+    let unseen = says_nothing(tally);
+    let matched = Matched::new(of.name(), count == exact && !unseen, exact.to_string(), words);
+    Observed { matched: vec![Matched { unseen, ..matched }], is_final: count > exact }
 }
 
-/// The observation of a matcher that reads a tally; `None` for the others.
-pub(super) fn observe(wanted: &Wanted<'_>, tally: &Tally) -> Option<Observed> {
-    let name = wanted.matcher().name();
-    let unseen = says_nothing(tally);
-    let (matched, is_final) = match *wanted {
-        Wanted::Failures(&exact) => {
-            let failed = failed(tally);
-            (
-                Matched::new(name, failed == exact && !unseen, exact.to_string(), failures_in_words(tally)),
-                failed > exact,
-            )
-        }
-        Wanted::LongestGap(&bound) => {
-            let seen = (!unseen).then(|| longest(tally));
-            let words = if unseen { NO_PROBE.to_owned() } else { tally.longest_gap.to_string() };
-            let is_final = bound.below.is_some_and(|below| longest(tally) >= below);
-            return Some(Observed { matched: Bound::from(bound).judge(name, seen.as_ref(), words), is_final });
-        }
-        Wanted::Serials(&exact) => {
-            let serials = tally.serials.len();
-            let words = if unseen { NO_PROBE.to_owned() } else { serials_in_words(tally) };
-            (Matched::new(name, serials == exact && !unseen, exact.to_string(), words), serials > exact)
-        }
-        Wanted::AtLeast(&least) => {
-            let (expected, seen) = (format!("{least} probes or more"), format!("{} probes", tally.count));
-            return Some(Observed {
-                matched: Matched::new(name, tally.count >= least, expected, seen),
-                is_final: false,
-            });
-        }
-        _ => return None,
-    };
-    Some(Observed { matched: Matched { unseen, ..matched }, is_final })
+/// The number of failed probes.
+pub(super) fn failures(exact: u64, tally: &Tally) -> Observed {
+    growing(Matcher::Failures, exact, failed(tally), failures_in_words(tally), tally)
+}
+
+/// The number of certificates that the probes saw.
+pub(super) fn serials(exact: usize, tally: &Tally) -> Observed {
+    let words = if says_nothing(tally) { NO_PROBE.to_owned() } else { serials_in_words(tally) };
+    growing(Matcher::Serials, exact as u64, tally.serials.len() as u64, words, tally)
+}
+
+/// The longest time between two successes.
+pub(super) fn longest_gap_within(bound: SpanBound, tally: &Tally) -> Observed {
+    let seen = (!says_nothing(tally)).then(|| longest(tally));
+    let words = seen.map_or(NO_PROBE.to_owned(), |_| tally.longest_gap.to_string());
+    let is_final = bound.below.is_some_and(|below| longest(tally) >= below);
+    let matched = Bound::from(bound).judge(Matcher::LongestGap.name(), seen.as_ref(), words);
+    Observed { matched: vec![matched], is_final }
+}
+
+/// The least number of probes. More of them can always come.
+pub(super) fn at_least(least: u64, tally: &Tally) -> Observed {
+    let (expected, seen) = (format!("{least} probes or more"), format!("{} probes", tally.count));
+    let matched = Matched::new(Matcher::AtLeast.name(), tally.count >= least, expected, seen);
+    Observed { matched: vec![matched], is_final: false }
 }
 
 /// For example `3 of 120 (connect: refused (…) 3 times from 2.310 s to 2.460 s)`.

@@ -264,7 +264,8 @@ pub struct StepEnded {
 pub fn is_of_a_store(reply: &Reply, question: Option<&Question>) -> bool {
     let signed =
         || question.and_then(|it| it.probe.facts().http).is_some_and(|http| http.url.contains("X-Amz-Signature"));
-    reply.facts().is_of_a_store || matches!(reply, Reply::Http(_)) && signed()
+    let facts = reply.facts();
+    facts.is_of_a_store || facts.headers.is_some() && signed()
 }
 
 impl StepEnded {

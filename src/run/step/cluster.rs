@@ -18,7 +18,7 @@ use crate::run::error::RunError;
 use parallax_engine::{LINE_LIMIT_BYTES, Written};
 use parallax_judge::{LogLook, Looked, ObjectEvent};
 use parallax_language::scenario::model::{EventStep, Expect, LogStep, ResourceStep};
-use parallax_language::scenario::target::{EventTarget, LogTarget, WORLD};
+use parallax_language::scenario::target::{EventTarget, LogTarget};
 
 /// How many of the last events are reported.
 const EVENTS_REPORTED: usize = 20;
@@ -60,10 +60,8 @@ impl Attempt<'_> {
     async fn resource(&self, it: &ResourceStep, expect: Option<&Expect>) -> Result<Tried, RunError> {
         let namespace = it.namespace.as_deref().unwrap_or_else(|| self.namespace());
         let (title, object) = self.stage.applier.get(&it.api_version, &it.kind, namespace, &it.name).await?;
-        // For a Secret, digests are compared instead of values; equal values have equal digests.
-        let blind = it.kind.as_str() == "Secret";
         let expect = expect.cloned().map(|mut expect| {
-            expect.object = expect.object.map(|object| if blind { concealed::expected(&object) } else { object });
+            expect.object = expect.object.map(|object| concealed::expected(&it.kind, object));
             expect
         });
         let shown = object.as_ref().map(concealed::told);
@@ -77,9 +75,6 @@ impl Attempt<'_> {
 
     async fn log(&self, it: &LogStep, expect: Option<&Expect>, patience: Patience) -> Result<Tried, RunError> {
         let since = it.since.as_ref().and_then(|step| self.kept.ended(step));
-        if it.of.as_str() == WORLD {
-            return self.world_log(since, expect).await;
-        }
         let target = LogTarget::parse(&it.of).map_err(|reason| self.wrong(reason))?;
         let mut look = LogLook::new(expect);
         let question = LogQuestion {
@@ -98,6 +93,7 @@ impl Attempt<'_> {
         let of_engine_itself = match &question.target {
             LogTarget::Beside(fixture) => Some(self.stage.written_beside(fixture, counts).await),
             LogTarget::Node(name) => Some(self.stage.written_by_node(name, counts).await),
+            LogTarget::World => return self.world_log(title, since, expect).await,
             LogTarget::Deployment(_) | LogTarget::StatefulSet(_) | LogTarget::Pod(_) => None,
         };
         if let Some(written) = of_engine_itself {
@@ -165,7 +161,12 @@ impl Attempt<'_> {
     }
 
     /// Looks at the DNS questions that the world was asked.
-    async fn world_log(&self, since: Option<OffsetDateTime>, expect: Option<&Expect>) -> Result<Tried, RunError> {
+    async fn world_log(
+        &self,
+        title: String,
+        since: Option<OffsetDateTime>,
+        expect: Option<&Expect>,
+    ) -> Result<Tried, RunError> {
         let own = self.stage.scene.cluster.own("read what its outside world was asked")?;
         let lines = own.asked_outside(WORLD_LINES).await?;
         let ms = |it: OffsetDateTime| u64::try_from(it.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
@@ -177,7 +178,7 @@ impl Attempt<'_> {
         for line in crate::cluster::questions(&lines, |at| at >= since_ms && !others_ms.contains(&at)) {
             look.take(&line);
         }
-        Ok(read_in(look, expect, WORLD.to_owned(), None))
+        Ok(read_in(look, expect, title, None))
     }
 
     async fn event(&self, it: &EventStep, expect: Option<&Expect>, patience: Patience) -> Result<Tried, RunError> {

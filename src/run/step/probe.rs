@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use parallax_vocab::answer::{Reply, S3Reply};
 use parallax_vocab::course::Moment;
 use parallax_vocab::event::{Witness, is_of_a_store};
 use parallax_vocab::question::Identity;
@@ -20,7 +19,7 @@ use parallax_language::scenario::model::Confirmation;
 
 /// Asks the question of a step.
 pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunError> {
-    let Special { token, token_of, presents, signs: _, program: _, runs: _ } = step.special();
+    let Special { token, token_of, presents, store: _, signs: _, program: _, runs: _ } = step.special();
     let token = token::of_step(it, token, token_of).await?;
     let began = Instant::now();
     let (from, vantage) = it.vantage()?;
@@ -69,7 +68,7 @@ pub(super) fn identity(it: &Attempt<'_>, whose: Option<ClientCertificate>) -> Re
 
 /// The time at which the newest object of a replica was written.
 fn newest(answer: &Answer) -> Option<Moment> {
-    let Ok(Reply::S3(S3Reply { survey: Some(survey), .. })) = &answer.outcome else { return None };
+    let survey = answer.reply()?.facts().survey?;
     let what = format!("the store has {}", survey.newest_key.as_ref()?);
     Some(Moment { unix_ms: u64::try_from(survey.newest_unix_ms?).ok()?, what })
 }
@@ -114,7 +113,7 @@ fn unconfirmed(judgement: Judgement, question: &Question, answer: &Answer) -> Ju
 #[cfg(test)]
 mod tests {
     use parallax_vocab::Evidence;
-    use parallax_vocab::answer::StsReply;
+    use parallax_vocab::answer::{Reply, StsReply};
     use parallax_vocab::question::{DnsQuestion, Probe, View};
 
     use super::*;

@@ -13,10 +13,12 @@ pub enum LogTarget {
     Beside(String),
     /// A node of the cluster.
     Node(String),
+    /// The name server outside the cluster, which logs each question.
+    World,
 }
 
-/// The name of the name server outside the cluster, which logs each question.
-pub const WORLD: &str = "world";
+/// How a scenario names the name server outside the cluster.
+const WORLD: &str = "world";
 
 /// How to write the target of a `log` step.
 const LOG_FORM: &str = "write `deployment/NAME`, `stateful-set/NAME`, `pod/NAME`, `beside/FIXTURE` for a container outside the cluster, `node/NAME` for a node, or `world`";
@@ -30,6 +32,9 @@ impl LogTarget {
     ///
     /// If the text is not a target. The error is the fix.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if text == WORLD {
+            return Ok(Self::World);
+        }
         let (kind, name) = parts(text).ok_or_else(|| LOG_FORM.to_owned())?;
         match kind {
             "deployment" => Ok(Self::Deployment(name.to_owned())),
@@ -48,6 +53,7 @@ impl LogTarget {
             Self::StatefulSet(name) => ("StatefulSet", name),
             Self::Pod(name) => ("Pod", name),
             Self::Node(name) => return format!("node {name}"),
+            Self::World => return WORLD.to_owned(),
             Self::Beside(name) => return format!("the container of {name} outside the cluster"),
         };
         format!("{kind} {name} in namespace {namespace}")
@@ -129,6 +135,8 @@ mod tests {
             ("pod/db-0", Some(LogTarget::Pod("db-0".to_owned()))),
             ("beside/store", Some(LogTarget::Beside("store".to_owned()))),
             ("node/far", Some(LogTarget::Node("far".to_owned()))),
+            ("world", Some(LogTarget::World)),
+            ("world/", None),
             ("Deployment/minio", None),
             ("minio", None),
             ("pod/", None),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Addressed, Asked, Names, QuestionFacts, Replied, ReplyFacts};
+use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, ReplyFacts};
 use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
@@ -28,6 +28,8 @@ impl Asked for DnsQuestion {
             http: None,
             signed: None,
             token: None,
+            signs: None,
+            exchange: None,
             is_program: false,
             may_write: false,
         }
@@ -53,6 +55,14 @@ pub struct DnsReply {
 impl Replied for DnsReply {
     fn facts(&self) -> ReplyFacts<'_> {
         ReplyFacts { addresses: Some(&self.addresses), ..ReplyFacts::default() }
+    }
+
+    fn outputs(&self) -> Outputs<'_> {
+        Outputs { signed: None, credentials: None, json: None }
+    }
+
+    fn with_entry(&self, _: &str) -> Option<Reply> {
+        None
     }
 
     fn secrets(&self) -> Vec<Secret> {

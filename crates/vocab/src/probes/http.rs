@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::s3::S3Error;
-use super::{Addressed, Asked, Names, QuestionFacts, Replied, ReplyFacts, Signed, refusal};
+use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, ReplyFacts, Signed, refusal};
 use crate::prober::{self, ProberQuestion};
 use crate::secret::Secret;
 
@@ -78,6 +78,8 @@ impl Asked for HttpQuestion {
             http: Some(self),
             signed: Some(Signed::Http(self)),
             token: None,
+            signs: None,
+            exchange: None,
             is_program: false,
             may_write: self.may_write(),
         }
@@ -133,6 +135,14 @@ impl Replied for HttpReply {
             is_refusal_to_show: self.status >= 400,
             ..ReplyFacts::default()
         }
+    }
+
+    fn outputs(&self) -> Outputs<'_> {
+        Outputs { signed: None, credentials: None, json: Some(&self.body) }
+    }
+
+    fn with_entry(&self, _: &str) -> Option<Reply> {
+        None
     }
 
     fn secrets(&self) -> Vec<Secret> {

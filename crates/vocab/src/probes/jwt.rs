@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::sts::TokenSource;
-use super::{Addressed, Asked, Names, QuestionFacts, Replied, ReplyFacts};
+use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, ReplyFacts};
 use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
@@ -33,6 +33,8 @@ impl Asked for JwtQuestion {
             http: None,
             signed: None,
             token: Some(&self.token),
+            signs: None,
+            exchange: None,
             is_program: false,
             may_write: false,
         }
@@ -84,6 +86,14 @@ impl Signature {
 impl Replied for JwtReply {
     fn facts(&self) -> ReplyFacts<'_> {
         ReplyFacts { jwt: Some(self), ..ReplyFacts::default() }
+    }
+
+    fn outputs(&self) -> Outputs<'_> {
+        Outputs { signed: None, credentials: None, json: None }
+    }
+
+    fn with_entry(&self, _: &str) -> Option<Reply> {
+        None
     }
 
     fn secrets(&self) -> Vec<Secret> {

@@ -48,6 +48,10 @@ pub struct QuestionFacts<'a> {
     pub signed: Option<Signed<'a>>,
     /// The token that is exchanged or read.
     pub token: Option<&'a TokenSource>,
+    /// The URL or form that our own probe signs.
+    pub signs: Option<&'a PresignQuestion>,
+    /// The exchange of a token for credentials.
+    pub exchange: Option<&'a StsQuestion>,
     /// Whether a program answers the question. It describes failures in its own words.
     pub is_program: bool,
     /// Whether it may change the contents of a store. A program is assumed to do so, because its effects are unknown.
@@ -85,6 +89,12 @@ pub enum Signed<'a> {
 pub trait Replied {
     /// What matchers and other rooms read of it.
     fn facts(&self) -> ReplyFacts<'_>;
+
+    /// What later steps can use of it.
+    fn outputs(&self) -> Outputs<'_>;
+
+    /// The same reply with `entry` in its list, if the list is empty and the serialised reply leaves it out.
+    fn with_entry(&self, entry: &str) -> Option<Reply>;
 
     /// Secrets in it that neither a pattern nor a field name reveals.
     fn secrets(&self) -> Vec<Secret>;
@@ -125,6 +135,17 @@ pub struct ReplyFacts<'a> {
     pub is_refusal_to_show: bool,
     /// Whether only a store, or its token service, gives such a reply.
     pub is_of_a_store: bool,
+}
+
+/// What later steps can use of a reply. All fields are required, so that each kind answers all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Outputs<'a> {
+    /// The signed URL or form. Its URL is the value of `{{ STEP }}`.
+    pub signed: Option<&'a PresignReply>,
+    /// The credentials that a step uses with `as: STEP`.
+    pub credentials: Option<&'a TemporaryCredentials>,
+    /// The text that captures can read as JSON, at `/reply/KIND/json`.
+    pub json: Option<&'a str>,
 }
 
 /// The table of kinds. A row has the name and the type; the key on the wire and in the record follows from the name.
@@ -230,6 +251,16 @@ impl Reply {
     /// What matchers and other rooms read of it.
     pub fn facts(&self) -> ReplyFacts<'_> {
         self.kind().facts()
+    }
+
+    /// What later steps can use of it.
+    pub fn outputs(&self) -> Outputs<'_> {
+        self.kind().outputs()
+    }
+
+    /// The same reply with `entry` in its list, if the list is empty and the serialised reply leaves it out.
+    pub fn with_entry(&self, entry: &str) -> Option<Self> {
+        self.kind().with_entry(entry)
     }
 
     /// Secrets in it that neither a pattern nor a field name reveals.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::s3::S3Access;
-use super::{Addressed, Asked, Names, QuestionFacts, Replied, ReplyFacts};
+use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, ReplyFacts};
 use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
@@ -78,6 +78,8 @@ impl Asked for PresignQuestion {
             http: None,
             signed: None,
             token: None,
+            signs: Some(self),
+            exchange: None,
             is_program: false,
             may_write: false,
         }
@@ -113,6 +115,14 @@ impl PresignReply {
 impl Replied for PresignReply {
     fn facts(&self) -> ReplyFacts<'_> {
         ReplyFacts::default()
+    }
+
+    fn outputs(&self) -> Outputs<'_> {
+        Outputs { signed: Some(self), credentials: None, json: None }
+    }
+
+    fn with_entry(&self, _: &str) -> Option<Reply> {
+        None
     }
 
     fn secrets(&self) -> Vec<Secret> {

@@ -1,6 +1,6 @@
 //! `run` and `client`: run a program.
 
-use super::{Addressed, Asked, Names, QuestionFacts, Replied, ReplyFacts};
+use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, ReplyFacts};
 use crate::prober::ProberQuestion;
 use crate::program::{ClientQuestion, ClientTask, RunQuestion, RunReply};
 use crate::secret::Secret;
@@ -20,6 +20,8 @@ impl Asked for RunQuestion {
             http: None,
             signed: None,
             token: None,
+            signs: None,
+            exchange: None,
             is_program: true,
             may_write: true,
         }
@@ -42,14 +44,22 @@ impl Asked for ClientQuestion {
     }
 
     fn facts(&self) -> QuestionFacts<'_> {
-        // A foreign client signs by rules of its own, so its signature is not verified.
-        QuestionFacts { signed: None, is_program: true, ..self.task.kind().facts() }
+        // A foreign client signs by rules of its own, so neither its signature nor a URL that it signs is verified.
+        QuestionFacts { signed: None, signs: None, is_program: true, ..self.task.kind().facts() }
     }
 }
 
 impl Replied for RunReply {
     fn facts(&self) -> ReplyFacts<'_> {
         ReplyFacts { run: Some(self), ..ReplyFacts::default() }
+    }
+
+    fn outputs(&self) -> Outputs<'_> {
+        Outputs { signed: None, credentials: None, json: None }
+    }
+
+    fn with_entry(&self, _: &str) -> Option<Reply> {
+        None
     }
 
     fn secrets(&self) -> Vec<Secret> {

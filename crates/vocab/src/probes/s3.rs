@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Addressed, Asked, Names, QuestionFacts, Replied, ReplyFacts, Signed, refusal};
+use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, ReplyFacts, Signed, refusal};
 use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
@@ -155,6 +155,8 @@ impl Asked for S3Question {
             http: None,
             signed: Some(Signed::S3(self)),
             token: None,
+            signs: None,
+            exchange: None,
             is_program: false,
             may_write: self.operation.writes(),
         }
@@ -237,6 +239,15 @@ impl Replied for S3Reply {
             is_of_a_store: true,
             ..ReplyFacts::default()
         }
+    }
+
+    fn outputs(&self) -> Outputs<'_> {
+        Outputs { signed: None, credentials: None, json: None }
+    }
+
+    fn with_entry(&self, entry: &str) -> Option<Reply> {
+        let reply = || Self { keys: vec![entry.to_owned()], ..self.clone() };
+        self.keys.is_empty().then(|| Reply::S3(reply()))
     }
 
     fn secrets(&self) -> Vec<Secret> {

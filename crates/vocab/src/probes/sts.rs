@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Addressed, Asked, Names, QuestionFacts, Replied, ReplyFacts, refusal};
+use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, ReplyFacts, refusal};
 use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
@@ -46,6 +46,8 @@ impl Asked for StsQuestion {
             http: None,
             signed: None,
             token: Some(&self.token),
+            signs: None,
+            exchange: Some(self),
             is_program: false,
             may_write: false,
         }
@@ -106,6 +108,14 @@ impl Replied for StsReply {
             is_of_a_store: true,
             ..ReplyFacts::default()
         }
+    }
+
+    fn outputs(&self) -> Outputs<'_> {
+        Outputs { signed: None, credentials: self.credentials.as_ref(), json: None }
+    }
+
+    fn with_entry(&self, _: &str) -> Option<Reply> {
+        None
     }
 
     fn secrets(&self) -> Vec<Secret> {

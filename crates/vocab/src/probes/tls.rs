@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Addressed, Asked, Names, QuestionFacts, Replied, ReplyFacts};
+use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, ReplyFacts};
 use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
@@ -33,6 +33,8 @@ impl Asked for TlsQuestion {
             http: None,
             signed: None,
             token: None,
+            signs: None,
+            exchange: None,
             is_program: false,
             may_write: false,
         }
@@ -50,6 +52,14 @@ pub struct TlsReply {
 impl Replied for TlsReply {
     fn facts(&self) -> ReplyFacts<'_> {
         ReplyFacts::default()
+    }
+
+    fn outputs(&self) -> Outputs<'_> {
+        Outputs { signed: None, credentials: None, json: None }
+    }
+
+    fn with_entry(&self, _: &str) -> Option<Reply> {
+        None
     }
 
     fn secrets(&self) -> Vec<Secret> {

@@ -153,12 +153,13 @@ impl Asks for ClientStep {
     }
 
     fn special(&self) -> Special<'_> {
-        let special = Special { runs: Some(vec![self.client.clone()]), ..Special::default() };
-        match &self.task {
-            Task::Presign(it) => Special { signs: Some(("client/presign", it)), ..special },
-            Task::Http(it) => Special { token: it.token.as_deref(), ..special },
-            Task::S3(_) => special,
-        }
+        let (store, token, signs) = match &self.task {
+            Task::Presign(it) => (it.store.as_deref(), None, Some(("client/presign", it))),
+            Task::Http(it) => (None, it.token.as_deref(), None),
+            Task::S3(it) => (it.store.as_deref(), None, None),
+        };
+        let runs = Some(vec![self.client.clone()]);
+        Special { store, token, token_of: None, presents: None, signs, program: None, runs }
     }
 }
 

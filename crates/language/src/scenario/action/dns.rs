@@ -34,7 +34,7 @@ impl Asks for DnsStep {
     }
 
     fn special(&self) -> Special<'_> {
-        Special::default()
+        Special { store: None, token: None, token_of: None, presents: None, signs: None, program: None, runs: None }
     }
 }
 

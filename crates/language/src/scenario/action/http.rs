@@ -207,7 +207,15 @@ impl Asks for HttpStep {
     }
 
     fn special(&self) -> Special<'_> {
-        Special { token: self.token.as_deref(), presents: self.client_certificate, ..Special::default() }
+        Special {
+            store: None,
+            token: self.token.as_deref(),
+            token_of: None,
+            presents: self.client_certificate,
+            signs: None,
+            program: None,
+            runs: None,
+        }
     }
 }
 

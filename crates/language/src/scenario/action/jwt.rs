@@ -45,7 +45,15 @@ impl Asks for JwtStep {
     }
 
     fn special(&self) -> Special<'_> {
-        Special { token: self.token.as_ref(), token_of: self.token_of.as_ref(), ..Special::default() }
+        Special {
+            store: None,
+            token: self.token.as_ref(),
+            token_of: self.token_of.as_ref(),
+            presents: None,
+            signs: None,
+            program: None,
+            runs: None,
+        }
     }
 }
 

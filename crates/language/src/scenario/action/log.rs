@@ -8,7 +8,7 @@ use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::{Source, Stance, StepRef};
 use crate::scenario::parts::parts;
-use crate::scenario::target::{LogTarget, WORLD};
+use crate::scenario::target::LogTarget;
 use crate::scenario::template::Template;
 /// Read what containers wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -58,32 +58,15 @@ impl Rules for LogStep {
     }
 
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
-        if self.of.as_str() == WORLD {
-            let of_containers = [
-                ("container", self.container.is_some()),
-                ("namespace", self.namespace.is_some()),
-                ("previous", self.previous),
-            ];
-            for (key, _) in of_containers.into_iter().filter(|(_, given)| *given) {
-                let error = judge
-                    .key_error(&format!("/log/{key}"), format!("`world` is not a workload, so `{key}` has no effect"));
-                errors.push(error.fix(format!("remove `{key}`")));
-            }
-        } else if !self.of.is_open()
-            && let Err(fix) = LogTarget::parse(&self.of)
-        {
-            let error = judge.error("/log/of", format!("`{}` is not a valid target of `log`", self.of.as_str()));
-            errors.push(error.fix(fix));
-        }
-        if let Ok(LogTarget::Beside(id)) = LogTarget::parse(&self.of) {
-            self.check_beside(&id, judge, errors);
-        }
-        if let Ok(LogTarget::Node(name)) = LogTarget::parse(&self.of) {
-            self.one_log(judge, errors);
-            let nodes = &judge.subject.scenario.cluster;
-            if !nodes.nodes().any(|it| it == name) {
-                let error = judge.error("/log/of", format!("the cluster has no node `{name}`"));
-                errors.push(error.fix(suggest(&name, nodes.nodes(), "nodes")));
+        match LogTarget::parse(&self.of) {
+            Ok(LogTarget::Deployment(_) | LogTarget::StatefulSet(_) | LogTarget::Pod(_)) => {}
+            Ok(LogTarget::Beside(id)) => self.check_beside(&id, judge, errors),
+            Ok(LogTarget::Node(name)) => self.check_node(&name, judge, errors),
+            Ok(LogTarget::World) => self.check_world(judge, errors),
+            Err(_) if self.of.is_open() => {}
+            Err(fix) => {
+                let error = judge.error("/log/of", format!("`{}` is not a valid target of `log`", self.of.as_str()));
+                errors.push(error.fix(fix));
             }
         }
         let no_line = judge.step.expect.as_ref().is_some_and(|expect| expect.takes(Stance::Silence));
@@ -103,6 +86,28 @@ impl LogStep {
                 let message = format!("such a container has one log, so `{key}` has no effect");
                 errors.push(judge.key_error(&format!("/log/{key}"), message).fix(format!("remove `{key}`")));
             }
+        }
+    }
+
+    fn check_world(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+        let of_containers = [
+            ("container", self.container.is_some()),
+            ("namespace", self.namespace.is_some()),
+            ("previous", self.previous),
+        ];
+        for (key, _) in of_containers.into_iter().filter(|(_, given)| *given) {
+            let error =
+                judge.key_error(&format!("/log/{key}"), format!("`world` is not a workload, so `{key}` has no effect"));
+            errors.push(error.fix(format!("remove `{key}`")));
+        }
+    }
+
+    fn check_node(&self, name: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+        self.one_log(judge, errors);
+        let nodes = &judge.subject.scenario.cluster;
+        if !nodes.nodes().any(|it| it == name) {
+            let error = judge.error("/log/of", format!("the cluster has no node `{name}`"));
+            errors.push(error.fix(suggest(name, nodes.nodes(), "nodes")));
         }
     }
 

@@ -248,7 +248,15 @@ impl Asks for PresignStep {
     }
 
     fn special(&self) -> Special<'_> {
-        Special { signs: Some(("presign", self)), ..Special::default() }
+        Special {
+            store: self.store.as_deref(),
+            token: None,
+            token_of: None,
+            presents: None,
+            signs: Some(("presign", self)),
+            program: None,
+            runs: None,
+        }
     }
 }
 

@@ -38,9 +38,11 @@ pub trait Asks: fmt::Debug + Sync {
     fn special(&self) -> Special<'_>;
 }
 
-/// What is special about a step that asks a vantage.
-#[derive(Debug, Default)]
+/// What is special about a step that asks a vantage. All fields are required, so that each kind answers all of them.
+#[derive(Debug)]
 pub struct Special<'a> {
+    /// The id of the store's fixture, if the step gives one.
+    pub store: Option<&'a str>,
     /// The token that the harness creates for it.
     pub token: Option<&'a TokenSpec>,
     /// The earlier step whose token it uses.
@@ -114,6 +116,12 @@ impl Touched {
     }
 }
 
+impl Special<'_> {
+    /// Of a step that asks no vantage.
+    const NONE: Self =
+        Self { store: None, token: None, token_of: None, presents: None, signs: None, program: None, runs: None };
+}
+
 impl Action {
     /// The facts of an action that asks a vantage.
     pub fn asks(&self) -> Option<&dyn Asks> {
@@ -135,7 +143,7 @@ impl Action {
         match self.role() {
             Role::Asks(it) => it.special(),
             Role::Directs(Directing::Background(it)) => it.probe.asks().special(),
-            Role::Looks(..) | Role::Changes(..) | Role::Directs(_) => Special::default(),
+            Role::Looks(..) | Role::Changes(..) | Role::Directs(_) => Special::NONE,
         }
     }
 

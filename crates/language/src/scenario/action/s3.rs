@@ -182,7 +182,15 @@ impl Asks for S3Step {
     }
 
     fn special(&self) -> Special<'_> {
-        Special::default()
+        Special {
+            store: self.store.as_deref(),
+            token: None,
+            token_of: None,
+            presents: None,
+            signs: None,
+            program: None,
+            runs: None,
+        }
     }
 }
 

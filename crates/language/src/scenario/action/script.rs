@@ -65,8 +65,15 @@ impl Asks for ScriptStep {
     }
 
     fn special(&self) -> Special<'_> {
-        let runs = self.run.iter().map(ToString::to_string).collect();
-        Special { program: Some(self), runs: Some(runs), ..Special::default() }
+        Special {
+            store: self.store.as_deref(),
+            token: None,
+            token_of: None,
+            presents: None,
+            signs: None,
+            program: Some(self),
+            runs: Some(self.run.iter().map(ToString::to_string).collect()),
+        }
     }
 }
 

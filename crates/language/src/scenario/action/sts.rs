@@ -61,7 +61,15 @@ impl Asks for StsStep {
     }
 
     fn special(&self) -> Special<'_> {
-        Special { token: self.token.as_ref(), token_of: self.token_of.as_ref(), ..Special::default() }
+        Special {
+            store: self.store.as_deref(),
+            token: self.token.as_ref(),
+            token_of: self.token_of.as_ref(),
+            presents: None,
+            signs: None,
+            program: None,
+            runs: None,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use parallax_vocab::StepId;
 
 use super::Subject;
 use super::references::dependencies;
-use crate::scenario::action::{Kind, PresignStep};
+use crate::scenario::action::{PresignStep, Special};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::model::{Placed, Step};
 
@@ -39,5 +39,6 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
 
 /// What signs by itself. The answer of a client needs an expectation in any case.
 fn signed_by(step: &Step) -> Option<&PresignStep> {
-    step.action.special().signs.filter(|_| step.kind() == Kind::Presign).map(|(_, signs)| signs)
+    let Special { signs, runs, .. } = step.action.special();
+    signs.filter(|_| runs.is_none()).map(|(_, signs)| signs)
 }
