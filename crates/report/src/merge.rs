@@ -187,10 +187,7 @@ fn moved(event: &Event, part: &Part<'_>) -> Option<Event> {
         }
         EventKind::SetupProgress { id, .. } | EventKind::SetupEnded { id, .. } => *id = numbered(id, number),
         EventKind::VariantStarted(started) => started.cluster = format!("{number}-{}", started.cluster),
-        EventKind::Waiting { .. }
-        | EventKind::StepStarted { .. }
-        | EventKind::StepEnded(_)
-        | EventKind::VariantEnded(_) => {}
+        EventKind::StepStarted { .. } | EventKind::StepEnded(_) | EventKind::VariantEnded(_) => {}
     }
     Some(event)
 }

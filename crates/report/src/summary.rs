@@ -264,7 +264,7 @@ impl Summary {
                 self.clean_up = Some(CleanUp { removed: *removed, remaining: remaining.clone(), took_ms: *took_ms });
             }
             EventKind::RunEnded(ended) => self.ended = Some(ended.clone()),
-            EventKind::SetupProgress { .. } | EventKind::Waiting { .. } | EventKind::StepStarted { .. } => {}
+            EventKind::SetupProgress { .. } | EventKind::StepStarted { .. } => {}
         }
     }
 

@@ -69,15 +69,6 @@ pub enum EventKind {
     },
     /// A variant's flow begins.
     VariantStarted(VariantStarted),
-    /// What a running variant is waiting for. Shown live, not recorded.
-    Waiting {
-        /// Which variant.
-        variant: VariantId,
-        /// What it is waiting for.
-        on: String,
-        /// The deadline in milliseconds.
-        deadline_ms: u64,
-    },
     /// A step begins. Shown live, not recorded.
     StepStarted {
         /// Which variant.
@@ -105,7 +96,7 @@ pub enum EventKind {
 impl EventKind {
     /// Whether the event is written to the record, or is for the live display only.
     pub fn is_recorded(&self) -> bool {
-        !matches!(self, Self::SetupProgress { .. } | Self::Waiting { .. } | Self::StepStarted { .. })
+        !matches!(self, Self::SetupProgress { .. } | Self::StepStarted { .. })
     }
 }
 

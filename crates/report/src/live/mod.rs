@@ -47,9 +47,6 @@ fn doing(event: &EventKind) -> Option<(&str, String)> {
     let (id, text): (&str, String) = match event {
         EventKind::SetupProgress { id, text } => (id, text.clone()),
         EventKind::StepStarted { variant, step } => (variant.as_str(), format!("step {step}")),
-        EventKind::Waiting { variant, on, deadline_ms } => {
-            (variant.as_str(), format!("waiting for {on} (at most {})", seconds(*deadline_ms)))
-        }
         _ => return None,
     };
     Some((id, in_a_line(&text)))
