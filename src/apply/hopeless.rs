@@ -4,29 +4,34 @@
 //! The reasons are the kubelet's (`pkg/kubelet/images/types.go`, `pkg/kubelet/container/sync_result.go`) and, for
 //! `StartError`, containerd's. A missing Secret or `ConfigMap` counts too, because the harness applies these before the
 //! pods that read them.
+//!
+//! The kubelet tries again whatever failed, and on a busy machine the container runtime fails once in a while. So a
+//! failure of the runtime or of a pull counts only if another try has failed, too.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
+use tokio::time::{Instant, sleep_until};
 
 use super::words;
 use crate::cluster::pauses;
 use parallax_record::Noted as _;
 
-/// A container that waits for one of these reasons never starts.
-const FINAL: [&str; 7] = [
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "ErrImagePull",
-    "ImagePullBackOff",
-];
+/// A container that waits for one of these reasons never starts: they follow from the pod and from what it names.
+const FINAL: [&str; 3] = ["CreateContainerConfigError", "InvalidImageName", "ErrImageNeverPull"];
+/// A container that waits for one of these reasons may start at the kubelet's next try.
+const TRIED_AGAIN: [&str; 4] = ["CreateContainerError", "RunContainerError", "ErrImagePull", "ImagePullBackOff"];
 /// How the message of such a reason ends if only the kubelet's copy of a Secret or `ConfigMap` was not up to date. Then
 /// the kubelet tries again (`pkg/kubelet/util/manager/watch_based_manager.go`).
 const CACHE_IS_BEHIND: &str = "timed out waiting for the condition";
+/// A state that the kubelet's next try may end must last this long. The kubelet tries again 10 to 15 s after a failure
+/// (`backOffPeriod` in `pkg/kubelet/kubelet.go`, with its jitter; `imageBackOffPeriod` for a pull). A second failure
+/// with the same message changes nothing in the pod's status, so there is no event to wait for.
+const ANOTHER_TRY: Duration = Duration::from_secs(25);
 /// A crashing container counts as unrecoverable from this number of restarts. The first crash may only mean that
 /// something that the program needs was not ready yet.
 const RESTARTS: i32 = 2;
@@ -43,22 +48,29 @@ pub(crate) async fn pod(
 ) -> String {
     let pods: Api<Pod> = Api::namespaced(client, namespace);
     let mut seen = Box::pin(watcher(pods.clone(), selected).backoff(pauses()).applied_objects());
-    while let Some(event) = seen.next().await {
+    let mut failing = Failing::default();
+    let why = loop {
+        let event = tokio::select! {
+            event = seen.next() => event,
+            why = failing.lasts() => break why,
+        };
+        let Some(event) = event else { std::future::pending().await };
         // After an error, the stream starts the watch again.
         let Some(pod) = event.noted("watch pods without a break") else { continue };
         if !concerns(&pod) {
             continue;
         }
-        let Some(why) = verdict(&pod) else { continue };
-        let line = if why.crashed { words::last(&pods, &why.pod, &why.container, wanted).await } else { None };
-        let line = line.map_or_else(String::new, |line| format!(": {line}"));
-        return format!("container {} of pod {}: {}{line}", why.container, why.pod, why.reason);
-    }
-    std::future::pending().await
+        if let Some(why) = failing.take(&pod, Instant::now()) {
+            break why;
+        }
+    };
+    let line = if why.crashed { words::last(&pods, &why.pod, &why.container, wanted).await } else { None };
+    let line = line.map_or_else(String::new, |line| format!(": {line}"));
+    format!("container {} of pod {}: {}{line}", why.container, why.pod, why.reason)
 }
 
 /// Why a container cannot recover.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Why {
     pod: String,
     container: String,
@@ -67,22 +79,70 @@ struct Why {
     crashed: bool,
 }
 
-/// Why a pod will never be ready; `None` if it may still become ready.
-fn verdict(pod: &Pod) -> Option<Why> {
+/// What a failure of a container means.
+#[derive(Debug, PartialEq, Eq)]
+enum Weight {
+    /// It cannot recover.
+    Final,
+    /// It cannot recover if another try does not help.
+    IfItLasts,
+}
+
+/// The pods with a failure that another try may end, by name: since when, and the newest reason.
+#[derive(Default)]
+struct Failing(BTreeMap<String, (Instant, Why)>);
+
+impl Failing {
+    /// Takes a pod's newest state. Returns why the pod will never be ready; `None` if it may still become ready.
+    fn take(&mut self, pod: &Pod, now: Instant) -> Option<Why> {
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        match verdict(pod) {
+            Some((Weight::Final, why)) => return Some(why),
+            Some((Weight::IfItLasts, why)) => {
+                let since = self.0.get(&name).filter(|(_, known)| known.container == why.container);
+                let since = since.map_or(now, |(since, _)| *since);
+                self.0.insert(name, (since, why));
+            }
+            None => {
+                self.0.remove(&name);
+            }
+        }
+        None
+    }
+
+    /// The failure that first counts, and the time from which on it does.
+    fn first(&self) -> Option<(Instant, &Why)> {
+        let (since, why) = self.0.values().min_by_key(|(since, _)| *since)?;
+        Some((*since + ANOTHER_TRY, why))
+    }
+
+    /// Resolves when a failure has lasted until another try must have been made; otherwise never.
+    async fn lasts(&self) -> Why {
+        let Some((from, why)) = self.first() else { return std::future::pending().await };
+        sleep_until(from).await;
+        why.clone()
+    }
+}
+
+/// The first failure of a pod's containers that waiting may not end.
+fn verdict(pod: &Pod) -> Option<(Weight, Why)> {
     // A pod that is being deleted may be in any state.
     if pod.metadata.deletion_timestamp.is_some() {
         return None;
     }
     let status = pod.status.as_ref()?;
     let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let mut containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    containers.find_map(|it| {
-        let (reason, crashed) = of_container(it)?;
-        Some(Why { pod: name.to_owned(), container: it.name.clone(), reason, crashed })
-    })
+    let is_restarted = pod.spec.as_ref().and_then(|it| it.restart_policy.as_deref()) != Some("Never");
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let mut failures = containers.filter_map(|it| {
+        let (weight, reason, crashed) = of_container(it, is_restarted)?;
+        Some((weight, Why { pod: name.to_owned(), container: it.name.clone(), reason, crashed }))
+    });
+    let first = failures.next()?;
+    if first.0 == Weight::Final { Some(first) } else { failures.find(|(it, _)| *it == Weight::Final).or(Some(first)) }
 }
 
-fn of_container(status: &ContainerStatus) -> Option<(String, bool)> {
+fn of_container(status: &ContainerStatus, is_restarted: bool) -> Option<(Weight, String, bool)> {
     let now = status.state.as_ref()?;
     if now.running.is_some() {
         return None;
@@ -90,17 +150,25 @@ fn of_container(status: &ContainerStatus) -> Option<(String, bool)> {
     let ended = now.terminated.as_ref().or_else(|| status.last_state.as_ref()?.terminated.as_ref());
     let never_began = ended.filter(|it| it.reason.as_deref() == Some("StartError"));
     if let Some(ended) = never_began {
-        return Some((format!("StartError: {}", ended.message.as_deref().unwrap_or("it could not be started")), false));
+        // The kubelet tries to start it once more at once; only then it pauses.
+        let weight = if is_restarted && status.restart_count == 0 { Weight::IfItLasts } else { Weight::Final };
+        let says = ended.message.as_deref().unwrap_or("it could not be started");
+        return Some((weight, format!("StartError: {says}"), false));
     }
     let waiting = now.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
     let says = waiting.message.as_deref().unwrap_or_default();
+    let failed = || format!("{reason}: {says}");
     if FINAL.contains(&reason) && !says.ends_with(CACHE_IS_BEHIND) {
-        return Some((format!("{reason}: {says}"), false));
+        return Some((Weight::Final, failed(), false));
+    }
+    if TRIED_AGAIN.contains(&reason) {
+        return Some((Weight::IfItLasts, failed(), false));
     }
     if reason == "CrashLoopBackOff" && status.restart_count >= RESTARTS {
         let code = ended.map_or_else(String::new, |it| format!(", last with code {}", it.exit_code));
-        return Some((format!("CrashLoopBackOff: it ended {} times{code}", status.restart_count + 1), true));
+        let reason = format!("CrashLoopBackOff: it ended {} times{code}", status.restart_count + 1);
+        return Some((Weight::Final, reason, true));
     }
     None
 }
@@ -120,6 +188,7 @@ mod tests {
 
     #[test]
     fn only_states_that_waiting_cannot_change_are_unrecoverable() {
+        use Weight::{Final, IfItLasts};
         let waits = |reason: &str| json!({"waiting": {"reason": reason, "message": "why"}});
         let exited = |reason: &str| json!({"terminated": {"exitCode": 1, "reason": reason, "message": "no such file"}});
         let behind = "failed to sync secret cache: timed out waiting for the condition";
@@ -136,30 +205,72 @@ mod tests {
                 waits("CrashLoopBackOff"),
                 exited("Error"),
                 2,
-                Some("CrashLoopBackOff: it ended 3 times, last with code 1"),
+                Some((Final, "CrashLoopBackOff: it ended 3 times, last with code 1")),
             ),
-            (waits("RunContainerError"), none.clone(), 0, Some("RunContainerError: why")),
-            (waits("ErrImageNeverPull"), none.clone(), 0, Some("ErrImageNeverPull: why")),
-            (waits("CreateContainerConfigError"), none.clone(), 0, Some("CreateContainerConfigError: why")),
+            (waits("RunContainerError"), none.clone(), 0, Some((IfItLasts, "RunContainerError: why"))),
+            (waits("CreateContainerError"), none.clone(), 0, Some((IfItLasts, "CreateContainerError: why"))),
+            (waits("ImagePullBackOff"), none.clone(), 0, Some((IfItLasts, "ImagePullBackOff: why"))),
+            (waits("ErrImageNeverPull"), none.clone(), 0, Some((Final, "ErrImageNeverPull: why"))),
+            (waits("CreateContainerConfigError"), none.clone(), 0, Some((Final, "CreateContainerConfigError: why"))),
             (behind, none.clone(), 0, None),
-            (exited("StartError"), none, 0, Some("StartError: no such file")),
-            (waits("CrashLoopBackOff"), exited("StartError"), 1, Some("StartError: no such file")),
+            (exited("StartError"), none.clone(), 0, Some((IfItLasts, "StartError: no such file"))),
+            (exited("StartError"), none, 1, Some((Final, "StartError: no such file"))),
+            (waits("CrashLoopBackOff"), exited("StartError"), 1, Some((Final, "StartError: no such file"))),
         ];
         for (state, last, restarts, expected) in table {
             let why = verdict(&pod(&state, &last, restarts));
-            let expected = expected.map(|reason| Why {
-                pod: "p".to_owned(),
-                container: "minio".to_owned(),
-                reason: reason.to_owned(),
-                crashed: reason.starts_with("CrashLoopBackOff"),
-            });
+            let expected = expected.map(|(weight, reason)| (weight, why_of(reason)));
             assert_eq!(why, expected, "{state} {last} {restarts}");
         }
     }
 
+    fn why_of(reason: &str) -> Why {
+        Why {
+            pod: "p".to_owned(),
+            container: "minio".to_owned(),
+            reason: reason.to_owned(),
+            crashed: reason.starts_with("CrashLoopBackOff"),
+        }
+    }
+
+    #[test]
+    fn a_pod_that_is_not_restarted_gets_no_other_try() {
+        let mut pod = pod(&json!({"terminated": {"exitCode": 128, "reason": "StartError"}}), &json!({}), 0);
+        assert_eq!(verdict(&pod).map(|(weight, _)| weight), Some(Weight::IfItLasts));
+        pod.spec = serde_json::from_value(json!({"containers": [], "restartPolicy": "Never"})).expect("a spec");
+        assert_eq!(verdict(&pod).map(|(weight, _)| weight), Some(Weight::Final));
+    }
+
+    #[test]
+    fn a_final_failure_of_one_container_hides_behind_no_other() {
+        let status = |name: &str, reason: &str| {
+            json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": reason}}})
+        };
+        let statuses = [status("app", "CreateContainerError"), status("side", "ErrImageNeverPull")];
+        let pod = json!({"metadata": {"name": "p"}, "status": {"containerStatuses": statuses}});
+        let (weight, why) = verdict(&serde_json::from_value(pod).expect("a pod")).expect("it fails");
+        assert_eq!((weight, why.container.as_str()), (Weight::Final, "side"));
+    }
+
+    #[test]
+    fn what_another_try_may_end_must_last_until_then() {
+        let waits = |reason: &str| pod(&json!({"waiting": {"reason": reason, "message": "why"}}), &json!({}), 0);
+        let began = Instant::now();
+        let mut failing = Failing::default();
+        assert_eq!(failing.take(&waits("ErrImagePull"), began), None);
+        // The pause before the next try is the same failure, and its time goes on.
+        assert_eq!(failing.take(&waits("ImagePullBackOff"), began + Duration::from_secs(5)), None);
+        assert_eq!(failing.first(), Some((began + ANOTHER_TRY, &why_of("ImagePullBackOff: why"))));
+        // A try that helps ends it.
+        assert_eq!(failing.take(&pod(&json!({"running": {}}), &json!({}), 0), began), None);
+        assert_eq!(failing.first(), None);
+        assert_eq!(failing.take(&waits("ErrImageNeverPull"), began), Some(why_of("ErrImageNeverPull: why")));
+    }
+
     #[test]
     fn a_pod_that_is_being_deleted_has_no_verdict() {
-        let mut pod = pod(&json!({"waiting": {"reason": "RunContainerError"}}), &json!({}), 0);
+        let mut pod = pod(&json!({"waiting": {"reason": "InvalidImageName"}}), &json!({}), 0);
         assert!(verdict(&pod).is_some());
         pod.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).expect("an instant");
         assert_eq!(verdict(&pod), None);

@@ -15,6 +15,9 @@ use crate::{cargo, e2e};
 
 /// This scenario may be skipped: its images are only available from a registry, which CI machines cannot reach.
 const EXPECTED_SKIPS: [&str; 2] = ["--allow-skip", "identity/operator-sts"];
+/// What the machine breaks once is run again, and the run says so. A second time it is an error. A failure of the system
+/// under test is never run again.
+const AGAIN_AFTER_THE_MACHINE: [&str; 2] = ["--retry-machine", "1"];
 /// Time limit for image builds. Without a cache they take about ten minutes on two cores.
 const IMAGES_LIMIT: Duration = Duration::from_mins(45);
 /// The interval of progress lines while waiting.
@@ -47,7 +50,8 @@ pub(crate) fn run(provision: bool) -> Result<bool> {
     });
     parts.run("scenarios", || {
         if engine {
-            cargo::succeeds(e2e::command(&parallax).args(flag).args(EXPECTED_SKIPS)).map(End::from)
+            cargo::succeeds(e2e::command(&parallax).args(flag).args(EXPECTED_SKIPS).args(AGAIN_AFTER_THE_MACHINE))
+                .map(End::from)
         } else {
             Ok(End::Skipped("the machine is not set up".to_owned()))
         }

@@ -13,7 +13,9 @@ pub(super) fn unready(what: &str, cause: &Cause) -> String {
         Cause::Resource { detail, .. } if detail.contains("ErrImage") || detail.contains("ImagePull") => {
             "the node does not have the image: name one that images/images.lock lists"
         }
-        Cause::Resource { detail, .. } if detail.contains("StartError") || detail.contains("CreateContainer") => {
+        Cause::Resource { detail, .. }
+            if ["StartError", "RunContainer", "CreateContainer"].iter().any(|it| detail.contains(it)) =>
+        {
             "the container cannot be made as its pod says; correct the manifest"
         }
         Cause::Resource { detail, .. } if detail.contains("anonymous") && what == CLUSTER_READY => {

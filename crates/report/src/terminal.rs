@@ -58,12 +58,18 @@ impl Style {
     }
 }
 
-/// Renders the summary. It ends with a line for people and the line `N passed, N failed, N skipped`, which tools read.
+/// Renders the summary. What failed comes after everything that is only to be known, so that it is on the last screen,
+/// and in what a CI service shows of a long output. The end is a line for people and the line `N passed, N failed,
+/// N skipped`, which tools read.
 pub fn render(summary: &Summary, style: &Style) -> String {
     let mut out = Out { style, text: String::new(), shown: Vec::new() };
     for scenario in &summary.scenarios {
         out.scenario(scenario, summary);
     }
+    out.figures(summary);
+    out.findings(summary);
+    out.unconfirmed(summary);
+    out.unproven(summary);
     out.warnings(summary);
     for setup in summary.setups.iter().filter(|setup| setup.error.is_some()) {
         out.setup(setup);
@@ -76,10 +82,6 @@ pub fn render(summary: &Summary, style: &Style) -> String {
         out.heading("ERROR", "the run");
         out.failure(failure);
     }
-    out.findings(summary);
-    out.figures(summary);
-    out.unproven(summary);
-    out.unconfirmed(summary);
     out.phases(summary);
     out.left_behind(summary);
     out.files(summary);
