@@ -7,10 +7,10 @@ use futures::StreamExt as _;
 use futures::future::try_join_all;
 use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use kube::api::DynamicObject;
 use kube::runtime::wait::conditions;
 use kube::runtime::watcher;
+use kube::{Api, Client};
 use parallax_vocab::{RunId, Secret};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -20,7 +20,7 @@ use super::error::ApplyError;
 use super::ready::Awaited;
 use super::{Applier, Declared, Unready, hopeless, objects, ready};
 use crate::certs::{self, Bundle, CertError, Issuer, random};
-use crate::cluster::{Ended, service_account_ready, until};
+use crate::cluster::{Ended, nodes_ready, service_account_ready, until};
 use crate::tokens::{Key, TokenError};
 use parallax_language::fixture::{Export, ReadyWhen};
 use parallax_language::scenario::model::CLUSTER_AUTHORITY;
@@ -28,6 +28,8 @@ use parallax_plan::EnvironmentPlan;
 
 /// How long a namespace may take to get its ServiceAccount and its vantage pods. The images are already on the node.
 const PODS_WITHIN: Duration = Duration::from_mins(1);
+/// Time limit until a node is ready. It is longer than that of the cluster's start, which says more about the reason.
+const NODE_WITHIN: Duration = Duration::from_mins(4);
 /// The image of a vantage that does not name an image.
 const AGENT_IMAGE: &str = "agent";
 /// Names of vantage pods begin like this.
@@ -112,6 +114,9 @@ pub async fn bring_up(
     let pods = vantage_pods(applier, plan, &environment.certificates, authority);
     let workloads = async {
         let objects = apply_all(applier, plan, &environment).await?;
+        // No pod starts before the node is ready, which takes long where the images are imported for the first time. The
+        // time limits of what runs in pods begin then; the node has its own.
+        node_ready(applier.client()).await?;
         Ok((objects, unready(applier, plan, declared).await?))
     };
     let ((objects, unready), pods) = futures::future::try_join(workloads, pods).await?;
@@ -223,6 +228,13 @@ async fn unready(
     Ok(unready)
 }
 
+/// Waits until a node is ready. The cluster's own wait ends a run whose node never is; this one ends if the apiserver does
+/// not answer any more.
+async fn node_ready(client: &Client) -> Result<(), ApplyError> {
+    let late = |_| ApplyError::Late { what: "the node's readiness".to_owned(), within_s: NODE_WITHIN.as_secs() };
+    tokio::time::timeout(NODE_WITHIN, nodes_ready(client.clone())).await.map_err(late)
+}
+
 /// Whether the object defines a kind, which other objects may have.
 fn is_kind(manifest: &Value) -> bool {
     manifest["kind"].as_str() == Some("CustomResourceDefinition")
@@ -249,6 +261,7 @@ async fn vantage_pods(
         }
         Ended::Unseen(reason) => return Err(ApplyError::Watch { what: what.to_owned(), reason }),
     }
+    node_ready(client).await?;
     // Kubernetes creates the account `default` itself, so the harness never applies it.
     for account in plan.service_accounts.iter().filter(|name| *name != "default") {
         applier.apply(&objects::service_account(account), &plan.namespace, "ServiceAccount of a vantage").await?;

@@ -25,9 +25,13 @@ use parallax_record::Noted as _;
 const FINAL: [&str; 3] = ["CreateContainerConfigError", "InvalidImageName", "ErrImageNeverPull"];
 /// A container that waits for one of these reasons may start at the kubelet's next try.
 const TRIED_AGAIN: [&str; 4] = ["CreateContainerError", "RunContainerError", "ErrImagePull", "ImagePullBackOff"];
-/// How the message of such a reason ends if only the kubelet's copy of a Secret or `ConfigMap` was not up to date. Then
-/// the kubelet tries again (`pkg/kubelet/util/manager/watch_based_manager.go`).
-const CACHE_IS_BEHIND: &str = "timed out waiting for the condition";
+/// A container whose start failed waits for one of these reasons.
+const STARTS_FAIL: [&str; 2] = ["RunContainerError", "CrashLoopBackOff"];
+/// Parts of the message of such a reason if only the kubelet's own copies were not up to date: that of a Secret or
+/// `ConfigMap` (`pkg/kubelet/util/manager/watch_based_manager.go`), or that of the Services of a node that just started
+/// (`pkg/kubelet/kubelet_pods.go`). Then the kubelet tries again.
+const KUBELET_IS_BEHIND: [&str; 2] =
+    ["timed out waiting for the condition", "services have not yet been read at least once"];
 /// A state that the kubelet's next try may end must last this long. The kubelet tries again 10 to 15 s after a failure
 /// (`backOffPeriod` in `pkg/kubelet/kubelet.go`, with its jitter; `imageBackOffPeriod` for a pull). A second failure
 /// with the same message changes nothing in the pod's status, so there is no event to wait for.
@@ -148,18 +152,22 @@ fn of_container(status: &ContainerStatus, is_restarted: bool) -> Option<(Weight,
         return None;
     }
     let ended = now.terminated.as_ref().or_else(|| status.last_state.as_ref()?.terminated.as_ref());
+    // Between two tries a container waits without a reason. How the last try ended says nothing about the next.
+    let reason = match &now.waiting {
+        Some(waiting) => Some(waiting.reason.as_deref()?),
+        None => None,
+    };
     let never_began = ended.filter(|it| it.reason.as_deref() == Some("StartError"));
-    if let Some(ended) = never_began {
+    if let Some(ended) = never_began.filter(|_| reason.is_none_or(|it| STARTS_FAIL.contains(&it))) {
         // The kubelet tries to start it once more at once; only then it pauses.
         let weight = if is_restarted && status.restart_count == 0 { Weight::IfItLasts } else { Weight::Final };
         let says = ended.message.as_deref().unwrap_or("it could not be started");
         return Some((weight, format!("StartError: {says}"), false));
     }
-    let waiting = now.waiting.as_ref()?;
-    let reason = waiting.reason.as_deref()?;
+    let (waiting, reason) = (now.waiting.as_ref()?, reason?);
     let says = waiting.message.as_deref().unwrap_or_default();
     let failed = || format!("{reason}: {says}");
-    if FINAL.contains(&reason) && !says.ends_with(CACHE_IS_BEHIND) {
+    if FINAL.contains(&reason) && !KUBELET_IS_BEHIND.iter().any(|it| says.contains(it)) {
         return Some((Weight::Final, failed(), false));
     }
     if TRIED_AGAIN.contains(&reason) {
@@ -193,6 +201,8 @@ mod tests {
         let exited = |reason: &str| json!({"terminated": {"exitCode": 1, "reason": reason, "message": "no such file"}});
         let behind = "failed to sync secret cache: timed out waiting for the condition";
         let behind = json!({"waiting": {"reason": "CreateContainerConfigError", "message": behind}});
+        let unread = "services have not yet been read at least once, cannot construct envvars";
+        let unread = json!({"waiting": {"reason": "CreateContainerConfigError", "message": unread}});
         let none = json!({});
         let table = [
             (waits("ContainerCreating"), none.clone(), 0, None),
@@ -213,6 +223,10 @@ mod tests {
             (waits("ErrImageNeverPull"), none.clone(), 0, Some((Final, "ErrImageNeverPull: why"))),
             (waits("CreateContainerConfigError"), none.clone(), 0, Some((Final, "CreateContainerConfigError: why"))),
             (behind, none.clone(), 0, None),
+            (unread, none.clone(), 0, None),
+            // The moment between the creation and the start of the next try.
+            (json!({"waiting": {}}), exited("StartError"), 1, None),
+            (waits("ContainerCreating"), exited("StartError"), 1, None),
             (exited("StartError"), none.clone(), 0, Some((IfItLasts, "StartError: no such file"))),
             (exited("StartError"), none, 1, Some((Final, "StartError: no such file"))),
             (waits("CrashLoopBackOff"), exited("StartError"), 1, Some((Final, "StartError: no such file"))),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::{ApiCapabilities, Scope};
@@ -11,9 +13,15 @@ use serde_json::Value;
 
 use super::error::ApplyError;
 use parallax_language::scenario::target::Which;
+use parallax_record::Noted as _;
 
 /// The field manager of everything that the harness applies.
 const FIELD_MANAGER: &str = "parallax";
+
+/// How long the discovery may lag behind a CRD; it usually needs about a second.
+const DISCOVERED_WITHIN: Duration = Duration::from_secs(30);
+/// The pause between two requests for a kind that a CRD defines.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Existing objects of one kind.
 #[derive(Clone, Debug)]
@@ -154,12 +162,36 @@ impl Applier {
         Ok(of(&discovered(&self.client).await?))
     }
 
-    /// Finds a kind. Kinds that were added after the discovery (by a CRD) are requested individually.
+    /// Finds a kind. Kinds that were added after the discovery (by a CRD) are requested individually. The apiserver serves
+    /// such a kind in its discovery only a moment after the CRD is established, so the request is repeated if there is one.
     async fn resolve(&self, gvk: &GroupVersionKind) -> Result<(ApiResource, ApiCapabilities), Box<kube::Error>> {
-        match self.kinds.resolve_gvk(gvk) {
-            Some(found) => Ok(found),
-            None => kube::discovery::pinned_kind(&self.client, gvk).await.map_err(Box::new),
+        if let Some(found) = self.kinds.resolve_gvk(gvk) {
+            return Ok(found);
         }
+        let began = Instant::now();
+        loop {
+            let error = match kube::discovery::pinned_kind(&self.client, gvk).await {
+                Ok(found) => return Ok(found),
+                Err(error) => error,
+            };
+            if began.elapsed() >= DISCOVERED_WITHIN || !is_unknown(&error) || !self.is_defined(gvk).await {
+                return Err(Box::new(error));
+            }
+            // There is no event to wait for: the discovery cannot be watched.
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    /// Whether a CRD defines the kind. Who may not list CRDs does not learn it.
+    async fn is_defined(&self, gvk: &GroupVersionKind) -> bool {
+        let all: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let found = all.list(&ListParams::default()).await.noted("list the kinds that were added");
+        found.is_some_and(|found| {
+            found.items.iter().map(|it| &it.spec).any(|it| {
+                let serves = it.versions.iter().any(|version| version.served && version.name == gvk.version);
+                it.group == gvk.group && it.names.kind == gvk.kind && serves
+            })
+        })
     }
 
     fn api(&self, resource: &ApiResource, capabilities: &ApiCapabilities, namespace: &str) -> Api<DynamicObject> {
@@ -167,6 +199,15 @@ impl Applier {
             Scope::Cluster => Api::all_with(self.client.clone(), resource),
             Scope::Namespaced => Api::namespaced_with(self.client.clone(), namespace, resource),
         }
+    }
+}
+
+/// Whether the apiserver does not know a kind, or its group.
+fn is_unknown(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code == 404,
+        kube::Error::Discovery(_) => true,
+        _ => false,
     }
 }
 

@@ -17,6 +17,15 @@ pub(super) const NO_CONTAINER: &str = "container not found";
 /// The apiserver's messages if it does not reach the kubelet (`pkg/util/proxy` of apimachinery, and its successor for
 /// exec over WebSocket).
 const NO_KUBELET: [&str; 2] = ["error dialing backend", "error sending request"];
+/// What the container runtime says if it did not come to start the program: it was late, its shim went away, or the
+/// machine had no room for a process.
+const NO_RUNTIME: [&str; 5] = [
+    "context deadline exceeded",
+    "DeadlineExceeded",
+    "ttrpc: closed",
+    "temporarily unavailable",
+    "cannot allocate memory",
+];
 
 /// The result of a program that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +104,11 @@ fn exit_code(status: Option<Status>) -> Result<i32, NotRan> {
         return Ok(exit);
     }
     let why = status.message.unwrap_or_else(|| "the exec failed".to_owned());
-    Err(if NO_KUBELET.iter().any(|it| why.contains(it)) { NotRan::Lost(why) } else { NotRan::Failed(why) })
+    Err(if NO_KUBELET.iter().chain(&NO_RUNTIME).any(|it| why.contains(it)) {
+        NotRan::Lost(why)
+    } else {
+        NotRan::Failed(why)
+    })
 }
 
 /// Reads one output of a program. Only the beginning is kept, but the rest is read too, because an output that nobody

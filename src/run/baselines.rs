@@ -25,12 +25,16 @@ impl Baselines {
     }
 
     /// How long a declared cause must last in a break's step whose time limit is `within`: longer than the same step of
-    /// the baseline took until it held. If that is not known, the cause must last until the time limit.
+    /// the baseline took until it held, even if the break's limit is shorter. If that is not known, the cause must last
+    /// until the time limit.
     pub(super) fn past(&self, variant: &VariantId, step: &str, within: Duration) -> Duration {
         let scenario = variant.as_str().split('+').next().unwrap_or_default();
         let key = (scenario.to_owned(), step.to_owned());
         let took = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
-        took.map_or(within, |took| within.min((took * 2).max(took + MARGIN)))
+        took.map_or(within, |took| {
+            let enough = (took * 2).max(took + MARGIN);
+            if took < within { enough.min(within) } else { enough }
+        })
     }
 }
 
@@ -54,5 +58,8 @@ mod tests {
         assert_eq!(past("quick"), 2);
         baselines.held(&"a/s".into(), "slow", Duration::from_secs(29));
         assert_eq!(past("slow"), 30);
+        // The break has a shorter limit than the baseline needed.
+        baselines.held(&"a/s".into(), "slower", Duration::from_secs(31));
+        assert_eq!(past("slower"), 62);
     }
 }

@@ -16,7 +16,7 @@ use parallax_language::fixture::{DnsPlace, DnsRule};
 use parallax_plan::ClusterPlan;
 
 /// How long a node may take to become ready after its apiserver answers.
-const NODE_WITHIN: Duration = Duration::from_secs(90);
+const NODE_WITHIN: Duration = Duration::from_mins(3);
 /// How long a cluster may take to report what blocks the deletion of its namespaces.
 const HELD_WITHIN: Duration = Duration::from_secs(10);
 

@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;
 use kube::api::ListParams;
 use parallax_vocab::question::{Probe, Question, TlsQuestion, View};
@@ -19,15 +18,13 @@ use crate::probe::Vantage;
 /// The annotation with the names of the ports, separated by commas, that the wait leaves out: the fixture knows that
 /// nothing may listen there when the flow begins.
 const NOT_AWAITED: &str = "io.parallax/not-awaited";
-/// The label with the name of the Service to which an `EndpointSlice` belongs.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// The pause between two tries. There is no event to wait for when a process begins to listen or when the node's packet
 /// rules change.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// After this time the flow starts even if a port cannot be reached. Its steps then show what is wrong.
 const WITHIN: Duration = Duration::from_secs(20);
-/// A Service has no endpoints for a moment after its pod is ready (docs/facts.md#services-and-addresses). If it still
-/// has no endpoint after this time, nothing is meant to answer there, so the wait ends.
+/// A Service has no endpoints for a moment after its pod is ready (docs/facts.md#services-and-addresses). If none of its
+/// pods is ready after this time, nothing is meant to answer there, so the wait ends.
 const ENDPOINT_WITHIN: Duration = Duration::from_secs(3);
 /// Time limit of one try, in milliseconds.
 const QUESTION_MS: u64 = 5_000;
@@ -36,11 +33,13 @@ const QUESTION_MS: u64 = 5_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Published {
     service: String,
+    /// The labels of its pods, as a selector.
+    pods: String,
     address: String,
     port: u16,
 }
 
-/// Waits until each vantage in a pod can connect to each port of each Service with endpoints. It connects by address,
+/// Waits until each vantage in a pod can connect to each port of each Service with a ready pod. It connects by address,
 /// so that DNS does not matter. Any answer of the peer is accepted, because it is enough that a process listens: a peer
 /// that accepts the connection and closes it listens, too, as Envoy does if no server name is sent.
 pub(super) async fn by(scene: &Scene<'_>, client: &kube::Client, vantages: &[&Vantage]) -> Result<(), RunError> {
@@ -60,15 +59,17 @@ pub(super) async fn by(scene: &Scene<'_>, client: &kube::Client, vantages: &[&Va
 fn published(service: &Service) -> Vec<Published> {
     let name = service.metadata.name.clone().unwrap_or_default();
     let Some(spec) = &service.spec else { return Vec::new() };
-    let selects = spec.selector.as_ref().is_some_and(|it| !it.is_empty());
+    let selector = spec.selector.as_ref().filter(|it| !it.is_empty());
     let address = spec.cluster_ip.clone().filter(|it| !it.is_empty() && it != "None");
-    let (true, Some(address)) = (selects, address) else { return Vec::new() };
+    let (Some(selector), Some(address)) = (selector, address) else { return Vec::new() };
+    let pods: Vec<String> = selector.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let pods = pods.join(",");
     let tcp = spec.ports.iter().flatten().filter(|it| it.protocol.as_deref().unwrap_or("TCP") == "TCP");
     let annotation = service.metadata.annotations.as_ref().and_then(|it| it.get(NOT_AWAITED));
     let not_awaited: BTreeSet<&str> = annotation.into_iter().flat_map(|it| it.split(',')).map(str::trim).collect();
     tcp.filter(|it| !it.name.as_deref().is_some_and(|name| not_awaited.contains(name)))
         .filter_map(|it| u16::try_from(it.port).ok())
-        .map(|port| Published { service: name.clone(), address: address.clone(), port })
+        .map(|port| Published { service: name.clone(), pods: pods.clone(), address: address.clone(), port })
         .collect()
 }
 
@@ -79,7 +80,7 @@ async fn reached(
     port: &Published,
 ) -> Result<(), RunError> {
     let began = Instant::now();
-    let mut has_endpoint = false;
+    let mut has_pod = false;
     loop {
         let host = port.address.clone();
         let probe = Probe::Tls(TlsQuestion { host, port: port.port, server_name: None });
@@ -89,14 +90,14 @@ async fn reached(
             return Ok(());
         }
         if began.elapsed() >= WITHIN {
-            let Published { service, address, port } = port;
+            let Published { service, address, port, .. } = port;
             let cause = answer.outcome.err().map(|it| it.to_string()).unwrap_or_default();
             tracing::debug!(service, address, port, cause, "a flow begins although a Service is not reached");
             return Ok(());
         }
-        if !has_endpoint && began.elapsed() >= ENDPOINT_WITHIN {
-            has_endpoint = self::has_endpoint(scene, client, &port.service).await?;
-            if !has_endpoint {
+        if !has_pod && began.elapsed() >= ENDPOINT_WITHIN {
+            has_pod = has_ready_pod(scene, client, &port.pods).await?;
+            if !has_pod {
                 return Ok(());
             }
         }
@@ -112,14 +113,18 @@ fn listens<T>(outcome: &Result<T, Cause>) -> bool {
     }
 }
 
-async fn has_endpoint(scene: &Scene<'_>, client: &kube::Client, service: &str) -> Result<bool, RunError> {
-    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), &scene.plan.namespace);
-    let of = ListParams::default().labels(&format!("{SERVICE_NAME}={service}"));
-    let slices = slices.list(&of).await.map_err(|error| unread("the endpoints of its Services", scene, &error))?;
-    let ready = |slice: &EndpointSlice| {
-        slice.endpoints.iter().any(|it| it.conditions.as_ref().and_then(|it| it.ready).unwrap_or(true))
-    };
-    Ok(slices.items.iter().any(ready))
+/// Whether a pod of a Service is ready. The endpoints of the Service would say the same, but late, if the controller that
+/// writes them is.
+async fn has_ready_pod(scene: &Scene<'_>, client: &kube::Client, selector: &str) -> Result<bool, RunError> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &scene.plan.namespace);
+    let pods = pods.list(&ListParams::default().labels(selector)).await;
+    let pods = pods.map_err(|error| unread("the pods of its Services", scene, &error))?;
+    Ok(pods.items.iter().any(is_ready))
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().filter_map(|it| it.conditions.as_ref()).flatten();
+    conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True")
 }
 
 fn unread(what: &str, scene: &Scene<'_>, error: &kube::Error) -> RunError {
@@ -143,7 +148,8 @@ mod tests {
         ]);
         let both =
             service(serde_json::json!({ "clusterIP": "10.43.0.7", "selector": { "app": "store" }, "ports": ports }));
-        let port = |port| Published { service: "store".into(), address: "10.43.0.7".into(), port };
+        let port =
+            |port| Published { service: "store".into(), pods: "app=store".into(), address: "10.43.0.7".into(), port };
         assert_eq!(both, [port(443), port(9001)]);
         let annotated = serde_json::json!({
             "metadata": { "name": "store", "annotations": { NOT_AWAITED: "names, console" } },

@@ -115,8 +115,8 @@ async fn come_to_hold(
     declared: Option<&CauseSpec>,
     row: &mut Row,
 ) -> Result<(u32, Tried), RunError> {
-    let (began, within) = (Instant::now(), within(attempt.step));
-    let least = LEAST.min(within / 10);
+    let (began, limit) = (Instant::now(), within(attempt.step));
+    let least = LEAST.min(limit / 10);
     let mut attempts = 0;
     let mut before = None;
     let mut took = Duration::ZERO;
@@ -126,6 +126,9 @@ async fn come_to_hold(
     let baselines = &attempt.stage.context.baselines;
     loop {
         attempts += 1;
+        let past = baselines.past(variant, step, limit);
+        // A break may have less time than its baseline needed. Then its declared failure would prove nothing at the limit.
+        let within = if declared.is_some() && attempt.step.eventually.is_some() { limit.max(past) } else { limit };
         let left = within.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
         let left = longest(attempt.step, left, before.is_none() || is_extra);
         let asked = Instant::now();
@@ -161,7 +164,7 @@ async fn come_to_hold(
                 let is_declared = declared.is_some_and(|spec| parallax_judge::matches(spec, cause));
                 let again = std::mem::replace(&mut was_declared, is_declared) && is_declared;
                 is_extra = over && is_declared && !again && !is_extra;
-                again && !cause.may_heal() && began.elapsed() >= baselines.past(variant, step, within)
+                again && !cause.may_heal() && began.elapsed() >= past
             }
         };
         if settled || tried.decided || attempt.step.eventually.is_none() || over && !is_extra {

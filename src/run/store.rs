@@ -19,10 +19,8 @@ use parallax_record::Noted as _;
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Time limit of one question of the set-up, in milliseconds.
 const QUESTION_MS: u64 = 5_000;
-/// A refusal counts as permanent after this number of questions in a row, which is two seconds.
-const REFUSALS: u32 = 40;
-/// How long a declared cause must last before it counts. A healthy store also refuses connections and answers 503 for a
-/// moment while it starts.
+/// How long a declared cause, or a refusal that is not declared, must last before it counts. A healthy store also refuses
+/// connections and answers 503 for a moment while it starts, and it may not know its root credentials yet.
 const SETTLES_AFTER: Duration = Duration::from_secs(10);
 
 /// Waits until the store reports that it is ready, then creates its buckets. Otherwise returns the reason: at the
@@ -187,18 +185,17 @@ pub(super) async fn until(
 ) -> Result<Option<Cause>, ProbeError> {
     let began = Instant::now();
     let mut as_declared: Option<Instant> = None;
-    let mut refused = 0;
+    let mut refused: Option<Instant> = None;
     loop {
         let question = Question { view: view.clone(), deadline_ms: QUESTION_MS, probe: probe.clone() };
         let answer = vantage.ask(question).await?;
         let Err(last) = answer.outcome.and_then(|reply| accept(&reply)) else { return Ok(None) };
         let is_declared = bound.declared.is_some_and(|accepts| accepts(&last));
         as_declared = is_declared.then(|| as_declared.unwrap_or_else(Instant::now));
-        let settled = as_declared.is_some_and(|since| since.elapsed() >= SETTLES_AFTER);
-        // A store that has just started may not know its root credentials yet, so one refusal is not enough.
-        refused = if (bound.hopeless)(&last) { refused + 1 } else { 0 };
-        let hopeless = refused >= REFUSALS && !is_declared;
-        if settled || hopeless || began.elapsed() >= bound.within {
+        refused = (bound.hopeless)(&last).then(|| refused.unwrap_or_else(Instant::now));
+        let lasts = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() >= SETTLES_AFTER);
+        let hopeless = lasts(refused) && !is_declared;
+        if lasts(as_declared) || hopeless || began.elapsed() >= bound.within {
             return Ok(Some(last));
         }
         // This polls, because neither a store's health nor the node's packet rules can be watched.

@@ -32,7 +32,7 @@ const NODES_LIMIT: usize = 2;
 /// The time limit for the start of a node.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
 /// The time limit for a reaction of a running node.
-const REACTION_TIMEOUT: Duration = Duration::from_secs(20);
+const REACTION_TIMEOUT: Duration = Duration::from_mins(1);
 const API_PORT: u16 = 6443;
 const CONFIG: &str = "/etc/rancher/k3s/config.yaml";
 const KUBECONFIG: &str = "/etc/rancher/k3s/k3s.yaml";

@@ -89,6 +89,9 @@ pub struct Counted {
     pub judgement: Judgement,
     /// Whether a matcher has failed for good: figures only grow, so it cannot hold later.
     pub decided: bool,
+    /// Whether the result would be another one if the prober had asked in time. Then the machine was too slow to measure
+    /// it, and the figures say nothing about the system under test.
+    pub blurred: bool,
 }
 
 /// Judges a tally. If the prober has no outcome yet, no matcher holds.
@@ -96,7 +99,17 @@ pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
     let (expected, seen) = (Expected::Declared(Box::new(expect.clone())), Seen::default());
     let case = Case { expected: &expected, expect, look: tally.into(), facts: None, seen: &seen };
     let decided = expect.wanted().iter().any(|it| case.observe(it).is_final);
-    Counted { judgement: judge(&expected, tally, &seen), decided }
+    let blurred = expect.wanted().iter().any(|it| is_blurred(it, tally));
+    Counted { judgement: judge(&expected, tally, &seen), decided, blurred }
+}
+
+/// Whether a bound of the longest gap holds only because the prober asked late, or only does not hold because of that. A
+/// gap is known up to the time by which questions were asked late.
+fn is_blurred(wanted: &Wanted<'_>, tally: &Tally) -> bool {
+    let Wanted::LongestGap(&bound) = *wanted else { return false };
+    let holds = |gap_ms| Bound::from(bound).judge("", Some(&Span::milliseconds(gap_ms)), String::new()).held;
+    let gap_ms = tally.longest_gap.took_ms;
+    !says_nothing(tally) && holds(gap_ms) != holds(gap_ms.saturating_sub(tally.late_ms))
 }
 
 /// The number of failed probes. A dropped question counts as failed, because an application would have asked it in
@@ -211,6 +224,26 @@ mod tests {
 
     fn counted(series: &Series) -> Tally {
         tally(series, &Expected::Answer, &Seen::default())
+    }
+
+    #[test]
+    fn a_gap_that_a_late_prober_explains_has_no_result() {
+        let judged = |bound: serde_json::Value, gap_ms: u64, late_ms: u64| {
+            let expect: Expect = serde_json::from_value(json!({ "longest-gap": bound })).expect("an expectation");
+            let at = [(0, 1, GOOD), (gap_ms, 0, GOOD)];
+            let series = Series { late_us: late_ms * 1000, ..series(&at, gap_ms) };
+            let counted = judge_tally(&expect, &counted(&series));
+            (counted.judgement.cause.is_none(), counted.blurred)
+        };
+        for (bound, gap_ms, late_ms, expected) in [
+            (json!({ "below": "3s" }), 2_900, 2_000, (true, false)),
+            (json!({ "below": "3s" }), 4_000, 100, (false, false)),
+            (json!({ "below": "3s" }), 4_000, 1_500, (false, true)),
+            (json!({ "at-least": "9s", "below": "11s" }), 10_200, 300, (true, false)),
+            (json!({ "at-least": "9s", "below": "11s" }), 10_200, 1_500, (true, true)),
+        ] {
+            assert_eq!(judged(bound.clone(), gap_ms, late_ms), expected, "{bound} {gap_ms} {late_ms}");
+        }
     }
 
     #[test]

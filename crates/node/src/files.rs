@@ -21,6 +21,10 @@ root = "{root}"
 state = "/run/containerd"
 [grpc]
   address = "{socket}"
+[timeouts]
+  # A shim that is asked for its state has 2 s by default. When it is late, containerd 1.7 goes on with the process id 0
+  # and no error, and the container cannot start (docs/facts.md#source-built-node).
+  "io.containerd.timeout.task.state" = "30s"
 [plugins."io.containerd.grpc.v1.cri"]
   # Without CAP_SYS_RESOURCE, OOM scores cannot be lowered.
   restrict_oom_score_adj = true

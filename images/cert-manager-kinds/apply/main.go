@@ -43,6 +43,7 @@ func run(folder string) error {
 	if err != nil {
 		return err
 	}
+	deadline := time.Now().Add(within)
 	var names []string
 	for _, file := range files {
 		name, err := nameOf(file)
@@ -54,15 +55,14 @@ func run(folder string) error {
 			return err
 		}
 		path := kinds + name + "?fieldManager=apply&force=true"
-		if _, err := api.ask(http.MethodPatch, path, manifest); err != nil {
+		if _, err := again(deadline, func() ([]byte, error) { return api.ask(http.MethodPatch, path, manifest) }); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		names = append(names, name)
 	}
-	deadline := time.Now().Add(within)
 	for _, name := range names {
 		for {
-			served, err := api.serves(name)
+			served, err := again(deadline, func() (bool, error) { return api.serves(name) })
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
@@ -77,6 +77,19 @@ func run(folder string) error {
 		fmt.Println("the cluster has", name)
 	}
 	return nil
+}
+
+// again repeats what fails until the deadline. A node that just started may not route to the apiserver yet, and the rights
+// of a ServiceAccount that was just made may not be in force yet. A container that ends would start again only after a
+// pause of ten seconds.
+func again[T any](deadline time.Time, try func() (T, error)) (T, error) {
+	for {
+		done, err := try()
+		if err == nil || time.Now().After(deadline) {
+			return done, err
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
 }
 
 // nameOf makes `issuers.cert-manager.io` of `…/cert-manager.io_issuers.yaml`, which is how controller-gen names files.

@@ -89,20 +89,40 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
     let running = probers.get_mut(&*step.of).ok_or_else(|| it.wrong(format!("no prober `{}` was started", step.of)))?;
     let Running { prober, expected, seen } = running;
     let expect = it.expect()?.unwrap_or_default();
-    let judged = |series: &Series| judged(&expect, parallax_judge::tally(series, expected, seen));
+    let judged = |series: &Series| {
+        let tally = parallax_judge::tally(series, expected, seen);
+        let (tried, blurred) = judged(&expect, &tally);
+        // Nothing after this changes the result.
+        if blurred && (tried.decided || it.step.eventually.is_none()) {
+            return Err(blurred_by_the_machine(it, &tally));
+        }
+        Ok(tried)
+    };
     // With `eventually`, the prober continues until its count is as expected. After that it is stopped, and the
     // questions in flight are counted too.
     if step.stop && it.step.eventually.is_some() {
-        let tried = judged(prober.read().await?);
+        let tried = judged(prober.read().await?)?;
         if tried.judgement.cause.is_some() {
             return Ok(tried);
         }
     }
-    Ok(judged(if step.stop { prober.stop().await? } else { prober.read().await? }))
+    judged(if step.stop { prober.stop().await? } else { prober.read().await? })
 }
 
-fn judged(expect: &Expect, tally: Tally) -> Tried {
-    let Counted { judgement, decided } = parallax_judge::judge_tally(expect, &tally);
-    let (other, expect) = (serde_json::to_value(&tally).noted("record a tally"), Some(Box::new(expect.clone())));
-    Tried { other, tally: Some(tally), decided, expect, ..Tried::judged(judgement) }
+/// The judgement of figures, and whether the prober was too late for them.
+fn judged(expect: &Expect, tally: &Tally) -> (Tried, bool) {
+    let Counted { judgement, decided, blurred } = parallax_judge::judge_tally(expect, tally);
+    let (other, expect) = (serde_json::to_value(tally).noted("record a tally"), Some(Box::new(expect.clone())));
+    (Tried { other, tally: Some(tally.clone()), decided, expect, ..Tried::judged(judgement) }, blurred)
+}
+
+fn blurred_by_the_machine(it: &Attempt<'_>, tally: &Tally) -> RunError {
+    RunError::Machine {
+        what: format!(
+            "{}: step `{}`: the prober asked up to {} ms late, and its longest gap is {}: without the delay the result would be another one",
+            it.place, it.step.id, tally.late_ms, tally.longest_gap
+        ),
+        fix: "the machine is too busy to measure this; give the run fewer jobs (`--jobs 1`), or the prober a lower `rate`"
+            .to_owned(),
+    }
 }

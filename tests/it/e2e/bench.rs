@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::engine::bench::docker;
 
 /// The time limit of a run. It is longer than any run of these tests takes on a busy machine.
-const RUN_TIMEOUT: Duration = Duration::from_mins(4);
+const RUN_TIMEOUT: Duration = Duration::from_mins(8);
 /// The interval at which the state of another process is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
