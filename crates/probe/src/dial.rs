@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use parallax_vocab::{Cause, Certificate, ConnectFault, TlsFault, View};
+use rustix::io::Errno;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -137,9 +138,16 @@ impl Dialler {
     }
 }
 
+/// What the kernel says if this machine has no room for another connection. No packet was sent, so it says nothing about
+/// the peer, and no `connect` cause may match it.
+const NO_ROOM: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::AGAIN];
+
 /// The cause of a connect error of the kernel.
 fn refused(why: &io::Error, address: &str) -> Cause {
     use io::ErrorKind::{ConnectionRefused, ConnectionReset, TimedOut};
+    if Errno::from_io_error(why).is_some_and(|it| NO_ROOM.contains(&it)) {
+        return Cause::Client { detail: format!("no connection to {address} can be opened on this side: {why}") };
+    }
     let fault = match why.kind() {
         ConnectionRefused => ConnectFault::Refused,
         ConnectionReset => ConnectFault::Reset,
@@ -211,5 +219,27 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_room_is_not_taken_for_a_fault_of_the_peer() {
+        let cause = |errno: Errno| refused(&errno.into(), "10.0.0.1:443");
+        for errno in NO_ROOM {
+            assert!(matches!(cause(errno), Cause::Client { .. }), "{errno:?}: {:?}", cause(errno));
+        }
+        for (errno, expected) in [
+            (Errno::CONNREFUSED, ConnectFault::Refused),
+            (Errno::CONNRESET, ConnectFault::Reset),
+            (Errno::TIMEDOUT, ConnectFault::Timeout),
+            (Errno::HOSTUNREACH, ConnectFault::Unreachable),
+            (Errno::NETUNREACH, ConnectFault::Unreachable),
+        ] {
+            assert!(matches!(cause(errno), Cause::Connect { fault, .. } if fault == expected), "{errno:?}");
+        }
     }
 }
