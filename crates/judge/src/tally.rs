@@ -10,7 +10,7 @@ use super::expect::judge_once;
 use super::observe::{Case, Observed};
 use super::{Expected, Judgement, Seen, judge};
 use parallax_language::scenario::duration::Span;
-use parallax_language::scenario::model::{Expect, Matcher, SpanBound};
+use parallax_language::scenario::model::{Expect, Matcher, SpanBound, Wanted};
 
 /// What a matcher sees if no probe has an outcome.
 const NO_PROBE: &str = "no probe that has an outcome";
