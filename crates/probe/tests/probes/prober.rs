@@ -107,7 +107,7 @@ async fn a_dropped_prober_stops_asking() {
     // Questions in flight end. A prober that went on would ask twenty times in each of these pauses.
     for _ in 0..50 {
         let before = asked.load(Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await; // A pause in which nothing happens is what it shows.
         if asked.load(Ordering::Relaxed) == before {
             return;
         }
