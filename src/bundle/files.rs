@@ -8,7 +8,7 @@ use walkdir::WalkDir;
 
 use super::{BundleError, file_error};
 
-/// The most files of one folder.
+/// The largest number of files of one folder.
 const FILES_LIMIT: usize = 2_000;
 /// The largest file that is taken, in bytes. What is larger is left out: a record of a long run, or data of a scenario.
 const FILE_LIMIT: u64 = 32 * 1024 * 1024;

@@ -25,11 +25,11 @@ const ABOUT: &str = "bundle.json";
 pub const PROJECT: &str = "project";
 /// The format of bundles. It is incremented with each change after which older ones could not be read.
 const FORMAT: u32 = 1;
-/// The most bytes that are unpacked.
+/// The largest number of bytes that are unpacked.
 const BYTES_LIMIT: u64 = 256 * 1024 * 1024;
 /// The longest description.
 const ABOUT_LIMIT: u64 = 16 * 1024 * 1024;
-/// The most files that are unpacked.
+/// The largest number of files that are unpacked.
 const FILES_LIMIT: usize = 5_000;
 
 /// What a bundle holds.

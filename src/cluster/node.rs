@@ -169,7 +169,7 @@ async fn start_agents(
         authorities.push(InlineFile { path: of_agent.to_owned(), mode: 0o644, bytes });
     }
     let all = plan.traits.agents.iter().map(|agent| {
-        // A node that comes back has its disk, whatever the memory of this machine.
+        // A node that a step ends and starts again must keep its files, so they are never in memory.
         let memory = in_memory(site).filter(|_| !plan.acts_on(&agent.name));
         let mut spec = machine_spec(&Own::agent_of(plan, &agent.name), plan, images, (network, world), memory);
         let url = agent.server.clone().unwrap_or_else(|| format!("https://{SERVER_NODE}:{API_PORT}"));

@@ -43,7 +43,7 @@ impl Fresh {
         Apart { first: self.at, began: self.at, hidden: BTreeSet::new() }
     }
 
-    /// What a variant may see whose flow begins now, after others.
+    /// What a variant may see if its flow begins now, after other flows in the same environment.
     pub(super) async fn next(&self, stage: &Stage<'_>) -> Result<Apart, RunError> {
         let hidden = known(stage).await?.difference(&self.events).cloned().collect();
         Ok(Apart { first: self.at, began: OffsetDateTime::now_utc(), hidden })

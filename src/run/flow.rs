@@ -197,7 +197,7 @@ impl<'a> Flow<'a> {
                     break;
                 }
             }
-            // A failure in the round is a result, whatever became of the round afterwards.
+            // A round in which a step failed counts, even if it is void: the failure is a result.
             let is_clean = of_round.iter().all(|it| it.verdict == Verdict::Passed);
             if let Some(why) = void.filter(|_| is_clean) {
                 let number = rounds.number;

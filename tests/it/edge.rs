@@ -1,5 +1,5 @@
-//! Holds `docs/edge.md` to the scenarios and to their recorded answers: its table of edges says what a presigned URL was
-//! answered through each of them.
+//! Compares `docs/edge.md` with the scenarios and their recorded answers. Its table says, for each edge, how the store
+//! answered a presigned URL that was opened through that edge.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

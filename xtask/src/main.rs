@@ -6,6 +6,7 @@ mod bench;
 mod cargo;
 mod catalogue;
 mod ci;
+mod comments;
 mod e2e;
 mod faults;
 mod fuzz;
@@ -72,6 +73,9 @@ enum Task {
     Mutate(mutate::Mutate),
     /// Mutate scenario files, records and agents' frames: no parser may panic or take a second.
     Fuzz(fuzz::Fuzz),
+    /// Draw comments at random from the Rust files, for a test whether a reader who does not know the project
+    /// understands them.
+    Comments(comments::Comments),
     /// Compare scenarios/catalogue.md with the existing scenarios and breaks, and add new ones.
     Catalogue {
         /// Add nothing; fail if they differ.
@@ -98,6 +102,7 @@ fn main() -> ExitCode {
         Task::Soak(arguments) => soak::run(&arguments),
         Task::Mutate(args) => mutate::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Comments(args) => comments::run(&args),
         Task::Catalogue { check } => cargo::build().and_then(|parallax| catalogue::run(&parallax, check)),
         Task::Ci { provision } => ci::run(provision),
     };

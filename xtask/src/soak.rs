@@ -76,7 +76,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     Ok(soak.passed())
 }
 
-fn fresh_seed() -> Result<u64> {
+/// A seed that differs from run to run, for a task that prints it.
+pub(crate) fn fresh_seed() -> Result<u64> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
     Ok(u64::try_from(since.as_nanos() / 1000 % SEEDS)?)
 }

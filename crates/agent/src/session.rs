@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::addresses;
 use crate::probers::Probers;
 
-/// The most questions in progress at the same time; further ones wait.
+/// The largest number of questions in progress at the same time; further ones wait.
 const AT_ONCE: usize = 64;
 
 /// Exit code after a panic: the one that Rust's own runtime uses.

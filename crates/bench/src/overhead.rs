@@ -1,4 +1,4 @@
-//! The overhead of the harness, compared with the plain apiserver calls for the same pods.
+//! Measures the overhead of the harness, compared with the plain apiserver calls for the same pods.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The cost of each additional variant.
+//! Measures the cost of each additional variant.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! The time to the first answer of a pod, and the time to detect a change.
+//! Measures the time until a pod gives its first answer, and the time until a change is detected.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The whole catalogue: the use of the processors, and what the run waits for.
+//! Measures a run of the whole catalogue: how much of the processors it uses, and what it waits for.
 
 use std::cmp::Reverse;
 use std::path::Path;

@@ -9,7 +9,7 @@ use testcontainers::bollard::models::ExecConfig;
 use super::connect::Engine;
 use super::error::EngineError;
 
-/// The most output that is accepted from one command. The commands that the harness runs write less.
+/// The largest output that is accepted from one command. The commands that the harness runs write less.
 const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 
 /// How a command in a container ended.

@@ -17,7 +17,7 @@ use super::identity::{
     LABEL_CREATED, LABEL_OWNER, LABEL_RUN, LABEL_STANDING, LABEL_WHAT, Owner, object_name, unix_seconds,
 };
 use super::ledger::{Kind, Ledger, StateDir};
-use super::sweep::{Remaining, Swept, Unfinished};
+use super::sweep::{Swept, Unfinished};
 
 /// How long the clean-up waits for creations that are still in progress.
 const CREATIONS_END_WITHIN: Duration = Duration::from_mins(1);
@@ -133,15 +133,6 @@ impl Site {
             self.0.ledger.state().forget(&self.0.run).noted("remove the ledger of a run");
         }
         swept
-    }
-
-    /// The objects that would be left if this process ended now, each with the command that removes it: for a user who
-    /// does not wait for [`Site::close`]. It is read from the ledger alone, so it may name objects that no longer
-    /// exist.
-    pub fn unremoved(&self) -> Vec<Remaining> {
-        let why = "the run was stopped before it was removed".to_owned();
-        let entries = self.0.ledger.entries().into_iter();
-        entries.map(|entry| Remaining { entry, why: why.clone() }).collect()
     }
 
     pub(super) fn refuse_when_closing(&self, what: &str) -> Result<(), EngineError> {

@@ -262,8 +262,8 @@ impl<'a> Progress<'a> {
     }
 
     fn say(&self, layer: usize, what: &str, line: &str) {
-        /// The most characters of a line that are shown. The end is kept, because the end of a long package path says
-        /// more than its beginning.
+        /// The largest number of characters of a line that are shown. The end is kept, because the end of a long
+        /// package path says more than its beginning.
         const WIDTH: usize = 60;
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         let (began, text) = layers.entry(layer).or_insert_with(|| (Instant::now(), String::new()));

@@ -26,8 +26,8 @@ const LOCK_RETRY: Duration = Duration::from_millis(200);
 const LOCK_LIMIT: Duration = Duration::from_mins(45);
 /// Files that were used within this time are never pruned, because another run may be about to read them.
 const IN_USE: Duration = Duration::from_hours(1);
-/// The most bytes that are kept of files that no present recipe names. They make it cheap to go back to an earlier
-/// recipe.
+/// The largest number of bytes that are kept of files that no present recipe names. They make it cheap to go back to an
+/// earlier recipe.
 pub const SPARE_BYTES: u64 = 3 * 1024 * 1024 * 1024;
 
 /// The cache's folder.

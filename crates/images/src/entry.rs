@@ -256,7 +256,7 @@ mod tests {
         tick(root.path(), &path);
         fs::write(&path, "changed").expect("written");
         assert_eq!(check(&path), Entry::Refused("was changed"));
-        // Later there is no file without a record.
+        // Files are adopted only once. After that, a file without a record of its digest is refused.
         fs::write(&path, "content").expect("written");
         prepared(root.path()).expect("prepared");
         assert_eq!(check(&path), Entry::Refused("has no digest"));

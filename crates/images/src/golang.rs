@@ -192,9 +192,9 @@ impl GoBuild<'_> {
 
 /// The files of a folder of one module.
 pub(super) struct GoFilesBuild<'a> {
-    /// The image that it is for.
+    /// The name of the image to which the layer belongs.
     pub(super) image: &'a str,
-    /// The layer.
+    /// The files, as the recipe says.
     pub(super) files: &'a GoFiles,
     /// The `go` program.
     pub(super) program: &'a Path,

@@ -25,7 +25,7 @@ use parallax_record::by_form;
 const LAST_LINES: usize = 15;
 /// Longer lines are cut: compilers may print generated code.
 const LINE_LIMIT_BYTES: usize = 16 * 1024;
-/// The most lines of a step's output that are kept.
+/// The largest number of lines of a step's output that are kept.
 const OUTPUT_LIMIT_LINES: usize = 2_000;
 /// How long a tool may take to clean up after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);

@@ -52,7 +52,7 @@ pub enum Expected {
     Declared(Box<Expect>),
     /// An S3 operation succeeds: any 2xx. A program succeeds: exit code 0.
     Success,
-    /// An answer comes, whatever it is.
+    /// Any answer, even a refusal.
     Answer,
 }
 

@@ -154,7 +154,7 @@ pub(super) fn longest_gap_within(bound: SpanBound, tally: &Tally) -> Observed {
     Observed { matched: vec![matched], is_final }
 }
 
-/// The least number of probes. More of them can always come.
+/// The smallest number of probes. More of them can always come.
 pub(super) fn at_least(least: u64, tally: &Tally) -> Observed {
     let (expected, seen) = (format!("{least} probes or more"), format!("{} probes", tally.count));
     let matched = Matched::new(Matcher::AtLeast.name(), tally.count >= least, expected, seen);

@@ -87,7 +87,7 @@ pub fn problems<'a>(
     problems
 }
 
-/// The problem of a step that was neither run nor blocked. Nothing is known about it, whatever was declared.
+/// The problem of a step that was neither run nor blocked: whether it behaves as declared is not known.
 fn without_result(id: &str, declared: Option<&CauseSpec>) -> Problem {
     let expected = declared.map_or("a verdict".to_owned(), |spec| format!("failure with {}", describe(spec)));
     let sentence = format!("`{id}` has no result: the flow ended before it, so nothing is known of it");

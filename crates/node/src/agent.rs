@@ -34,7 +34,7 @@ use crate::{approve, components, files, images, kubeconfig, machine, paths, pki,
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Time limit of one attempt.
 const TRY_LIMIT: Duration = Duration::from_secs(10);
-/// The most bytes of the kubelet's log that are read at once.
+/// The largest number of bytes of the kubelet's log that are read at once.
 const RELAY_BYTES: u64 = 64 * 1024;
 
 /// Starts everything, and keeps the routes until the node stops. It returns only on an error.

@@ -36,7 +36,7 @@ pub(crate) fn embedded(ca: &str, certificate: &str, key: &str) -> Value {
     )
 }
 
-/// A kubeconfig that names the files of CA, certificate and key. Without a server it is for the apiserver of this node.
+/// A kubeconfig that names the files of CA, certificate and key. Without a URL, it names this node's apiserver.
 pub(crate) fn by_path(url: Option<&str>, ca: &str, certificate: &str, key: &str) -> Value {
     let url = url.map_or_else(server, str::to_owned);
     kubeconfig(

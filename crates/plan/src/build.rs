@@ -30,14 +30,14 @@ pub enum PlanError {
     /// A fixture could not be expanded.
     #[error("{} problems in scenarios", .0.len())]
     Diagnostics(Vec<Diagnostic>),
-    /// Two variants claim the same cluster-wide thing.
+    /// Two environments claim the same cluster-wide thing.
     #[error(
         "{first} and {second} both claim {what}, which a cluster has only once; give one of them another name, or other cluster traits"
     )]
     Conflict {
-        /// The first claimant.
+        /// The id of the first environment.
         first: String,
-        /// The second.
+        /// The id of the second environment.
         second: String,
         /// What both claim.
         what: String,

@@ -20,7 +20,7 @@ pub struct History {
     pub clusters: BTreeMap<String, u64>,
     /// By environment id: the time until its first variant can begin.
     pub environments: BTreeMap<String, u64>,
-    /// By variant id.
+    /// By variant id: the time from the start of its flow to its verdict.
     pub variants: BTreeMap<VariantId, u64>,
 }
 

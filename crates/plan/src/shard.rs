@@ -8,7 +8,7 @@ use parallax_vocab::VariantId;
 use super::cluster::Plan;
 use super::typical;
 
-/// The most exchanges that are made. Each one makes the division better, and few are possible.
+/// The largest number of exchanges that are made. Each one makes the division better, and few are possible.
 const EXCHANGES_LIMIT: usize = 200;
 
 /// A scenario: its breaks stay with its baseline, because they are judged by how long the baseline took, and because only

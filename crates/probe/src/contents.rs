@@ -17,10 +17,10 @@ use crate::trail::Trail;
 
 /// Time limit for all calls of one listing, or of one restoration.
 const WITHIN: Duration = Duration::from_secs(30);
-/// The most objects that one request may delete (S3's own limit).
+/// The largest number of objects that one request may delete (S3's own limit).
 const AT_ONCE: usize = 1000;
 
-/// The most pages of multipart uploads that are read, for each bucket.
+/// The largest number of pages of multipart uploads that are read, for each bucket.
 const PAGES_LIMIT: usize = 100;
 
 /// The contents of a store, by bucket.

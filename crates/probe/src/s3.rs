@@ -33,7 +33,7 @@ use crate::{invalid, s3_error};
 /// is not truncated.
 const LISTING_LIMIT_BYTES: usize = 512 * 1024;
 
-/// The most pages, of a thousand objects each, that a listing or a survey reads.
+/// The largest number of pages, of a thousand objects each, that a listing or a survey reads.
 const PAGES_LIMIT: usize = 100;
 
 /// Answers an S3 question.

@@ -19,8 +19,8 @@ use super::forms::forms;
 
 /// The text that replaces a secret.
 const REDACTED: &str = "[redacted]";
-/// The least length of a secret that is searched for, in bytes. Shorter texts would also match the record's own words.
-/// Their fields are still redacted by name. The secrets that the harness makes are far longer.
+/// The smallest length of a secret that is searched for, in bytes. Shorter texts would also match the record's own
+/// words. Their fields are still redacted by name. The secrets that the harness makes are far longer.
 const SHORTEST: usize = 6;
 /// The length of the pieces by which a random secret is recognised, in bytes.
 const PIECE: usize = 8;

@@ -9,9 +9,9 @@ use parallax_vocab::{Answer, Cause};
 
 use super::seconds;
 
-/// The most characters of a text that are shown. The record contains the whole text.
+/// The largest number of characters of a text that are shown. The record contains the whole text.
 const WIDTH_LIMIT: usize = 240;
-/// The most lines that are shown of what the system reports about itself.
+/// The largest number of lines that are shown of what the system reports about itself.
 const TOLD_SHOWN: usize = 20;
 
 /// A label (`addresses`, `chain`, …) and what was seen.

@@ -7,7 +7,7 @@ use parallax_vocab::{Event, EventKind, RunId, VariantId};
 
 use super::Summary;
 
-/// The most names that a message lists.
+/// The largest number of names that a message lists.
 const NAMED: usize = 5;
 
 /// Why records cannot be joined.

@@ -9,11 +9,11 @@ use serde::Serialize;
 use super::summary::{Scenario, SetUp, Summary, Variant};
 use super::{evidence, figures, seconds};
 
-/// The most unproven matchers that are named.
+/// The largest number of unproven matchers that are named.
 const UNPROVEN_SHOWN: usize = 5;
-/// The most causes that are named next to a break that failed as declared.
+/// The largest number of causes that are named next to a break that failed as declared.
 const CAUSES_SHOWN: usize = 2;
-/// The most lines of evidence that are shown for a failed set-up step.
+/// The largest number of lines of evidence that are shown for a failed set-up step.
 const LOG_LINES_SHOWN: usize = 20;
 
 /// How the summary is rendered.

@@ -10,14 +10,14 @@ use crate::question::Question;
 
 /// The highest rate, in questions a second.
 pub const RATE_LIMIT: u32 = 200;
-/// The most questions in flight at once. Further ones are dropped and counted.
+/// The largest number of questions in flight at once. Further ones are dropped and counted.
 pub const IN_FLIGHT_LIMIT: usize = 256;
-/// The most outcomes that a prober keeps. At this limit it stops asking and counts as broken, because it does not see
-/// what happens afterwards.
+/// The largest number of outcomes that a prober keeps. At this limit it stops asking and counts as broken, because it
+/// does not see what happens afterwards.
 pub const OUTCOMES_LIMIT: usize = 200_000;
 /// Outcomes in one page; a page must be shorter than a frame.
 pub const PAGE: usize = 8_000;
-/// The most different answers that are kept. All others count as one more kind, which is a failure.
+/// The largest number of different answers that are kept. All others count as one more kind, which is a failure.
 pub const KINDS_LIMIT: usize = 12;
 /// The largest number that a prober may report. It is enough for a hundred days in microseconds and for a time since
 /// 1970 in milliseconds, and a sum of [`OUTCOMES_LIMIT`] such numbers fits into 64 bits.

@@ -174,7 +174,6 @@ async fn a_cancelled_start_leaves_nothing_behind() {
         };
         let cancelled = tokio::time::timeout(Duration::from_millis(after_ms), site.start(spec)).await;
         assert!(cancelled.is_err(), "it became ready");
-        assert!(site.unremoved().iter().any(|one| one.command() == format!("docker network rm {}", network.name)));
         let began = Instant::now();
         let swept = site.close().await;
         assert_eq!(swept.remaining, [], "cancelled after {after_ms} ms");

@@ -40,18 +40,7 @@ const MAP: &str = "ARCHITECTURE.md";
 
 /// Checks every file that git tracks or would add; returns whether there is no finding.
 pub(crate) fn run() -> Result<bool> {
-    let git = |args: &[&str]| -> Result<String> {
-        let output = Command::new("git").args(args).output().context("failed to start git")?;
-        ensure!(output.status.success(), "git {} failed: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    };
-    let root = git(&["rev-parse", "--show-toplevel"])?;
-    let root = std::path::Path::new(root.trim());
-    let root_text = root.to_string_lossy();
-    let names = git(&["-C", &root_text, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
-    // Skips files that are deleted, binary, or broken links.
-    let read = |name: &str| Some((name.to_owned(), std::fs::read_to_string(root.join(name)).ok()?));
-    let files: Vec<(String, String)> = names.split('\0').filter(|name| !name.is_empty()).filter_map(read).collect();
+    let files = files()?;
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let mut findings: Vec<(&str, Finding)> = Vec::new();
     for (name, text) in &files {
@@ -66,6 +55,22 @@ pub(crate) fn run() -> Result<bool> {
     }
     say(&format!("tidy: {} files, {} findings", files.len(), findings.len()));
     Ok(findings.is_empty())
+}
+
+/// Path and text of each file that git tracks or would add.
+pub(crate) fn files() -> Result<Vec<(String, String)>> {
+    let git = |args: &[&str]| -> Result<String> {
+        let output = Command::new("git").args(args).output().context("failed to start git")?;
+        ensure!(output.status.success(), "git {} failed: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let root = git(&["rev-parse", "--show-toplevel"])?;
+    let root = std::path::Path::new(root.trim());
+    let root_text = root.to_string_lossy();
+    let names = git(&["-C", &root_text, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
+    // Skips files that are deleted, binary, or broken links.
+    let read = |name: &str| Some((name.to_owned(), std::fs::read_to_string(root.join(name)).ok()?));
+    Ok(names.split('\0').filter(|name| !name.is_empty()).filter_map(read).collect())
 }
 
 /// Lines with their numbers, from 1.
@@ -88,7 +93,7 @@ fn has_word(text: &str, word: &str) -> bool {
         .any(|(at, _)| !text[..at].chars().next_back().is_some_and(|before| before.is_alphanumeric() || before == '_'))
 }
 
-fn is_rust(path: &str) -> bool {
+pub(crate) fn is_rust(path: &str) -> bool {
     std::path::Path::new(path).extension().is_some_and(|extension| extension == "rs")
 }
 

@@ -25,7 +25,7 @@ use zone::Zone;
 
 /// An idle DNS connection is closed after this.
 const DNS_IDLE: Duration = Duration::from_secs(10);
-/// The most answers that are queued for a slow TCP client.
+/// The largest number of answers that are queued for a slow TCP client.
 const DNS_ANSWERS_QUEUED: usize = 32;
 
 /// Serves what the configuration in the environment describes, until SIGTERM.

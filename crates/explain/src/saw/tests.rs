@@ -202,7 +202,7 @@ const REAL: [(&str, &str); 10] = [
     ("curl, HTTP/2", include_str!("real/curl-http2.txt")),
 ];
 
-/// Formats from the documentation of their programs only.
+/// Formats that are known only from the documentation of the programs, and not from a real log.
 const DOCUMENTED: [(&str, &str); 3] = [
     (
         "traefik, JSON",

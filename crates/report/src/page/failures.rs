@@ -12,11 +12,11 @@ use crate::{evidence, seconds};
 /// How long before and after a failure other events count as around it.
 const BEFORE_MS: u64 = 10_000;
 const AFTER_MS: u64 = 5_000;
-/// The most events of other variants around a failure.
+/// The largest number of events of other variants around a failure.
 const OTHERS_SHOWN: usize = 8;
 /// The steps of the same variant before and after a failure.
 const OWN_SHOWN: usize = 4;
-/// The most lines of logs and events, by step.
+/// The largest number of lines of logs and events, by step.
 const LINES_SHOWN: usize = 30;
 
 /// One failure, with all that is known about it.

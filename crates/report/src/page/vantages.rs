@@ -13,9 +13,9 @@ use super::steps::{Named, anchor};
 use crate::summary::{Summary, Variant};
 use crate::{evidence, seconds};
 
-/// The most other vantages that are shown beside a failure.
+/// The largest number of other vantages that are shown beside a failure.
 const OTHERS_SHOWN: usize = 3;
-/// The most characters of one cell.
+/// The largest number of characters of one cell.
 const CELL_LIMIT: usize = 1600;
 
 /// One row for each layer, one column for each vantage; the first column is the failed step.

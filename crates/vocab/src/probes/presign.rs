@@ -39,7 +39,7 @@ pub struct PresignQuestion {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PostPolicy {
-    /// The least and the greatest length of the file, in bytes.
+    /// The smallest and the largest length of the file, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_length_range: Option<[u64; 2]>,
     /// Fields that must have exactly this value. The signed form contains them.

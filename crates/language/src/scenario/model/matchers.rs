@@ -80,15 +80,16 @@ pub enum Shape<'a> {
     Plain,
 }
 
-/// What a matcher says about the answer as a whole, besides its own value. It decides what else is expected, and which
-/// cause explains the matcher if it does not hold.
+/// What a matcher says about the answer as a whole, in addition to its own value. This decides what else is expected,
+/// and what is reported as the cause if the matcher does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stance {
-    /// Nothing.
+    /// Nothing: only its own value is compared.
     Detail,
-    /// Its status. Nothing is implied about it then; the server's own answer is the cause.
+    /// Which status it has. So no other status is expected, and success is not implied. If the matcher does not hold,
+    /// the server's own answer is the cause.
     Status,
-    /// The server refuses, with this code. The server's own answer is the cause.
+    /// The server refuses, with this code. If the matcher does not hold, the server's own answer is the cause.
     Code,
     /// The server refuses.
     Refusal,
@@ -98,7 +99,8 @@ pub enum Stance {
     Whole,
     /// No answer comes.
     NoAnswer,
-    /// How the program ended. Nothing is implied about it then; the program's output is the cause.
+    /// How the program ended. So the exit code 0 is not implied. If the matcher does not hold, the program's output is
+    /// the cause.
     ExitCode,
     /// There is nothing to look at.
     Absence,
