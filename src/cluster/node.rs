@@ -82,6 +82,8 @@ pub struct Surroundings {
     /// The authority that issues the apiserver's certificate, if a container outside the cluster must trust it before
     /// the cluster starts. With `None`, the cluster creates its own authority.
     pub authority: Option<Issuer>,
+    /// The roots (PEM) that further nodes trust instead of the cluster's CA, by authority.
+    pub roots: BTreeMap<String, String>,
 }
 
 /// Starts the world and the node on the network of `before`, where fixtures' containers may already run. Returns when
@@ -93,7 +95,7 @@ pub async fn start(
     before: Surroundings,
     say: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Access, ClusterError> {
-    let Surroundings { network, neighbours, authority } = before;
+    let Surroundings { network, neighbours, authority, roots } = before;
     let node_what = Own::node_of(plan);
     say("starting the world (name server and edge)");
     let node_name = site.name_of(&node_what);
@@ -124,7 +126,7 @@ pub async fn start(
     let on_this_machine = kubeconfig::outside(&written, kubeconfig::met_at(published)).map_err(cluster)?;
     let mut secrets = kubeconfig::secrets(&on_this_machine);
     let agents = match &token {
-        Some(token) => start_agents(site, plan, images, (&network, &world, &node), token).await?,
+        Some(token) => start_agents(site, plan, images, (&network, &world, &node), (token, &roots)).await?,
         None => Agents::default(),
     };
     secrets.extend(token);
@@ -161,13 +163,14 @@ async fn start_agents(
     plan: &ClusterPlan,
     images: &Images,
     (network, world, server): (&Network, &World, &Container),
-    token: &Secret,
+    (token, roots): (&Secret, &BTreeMap<String, String>),
 ) -> Result<Agents, ClusterError> {
     let mut authorities = Vec::new();
     for (of_server, of_agent) in AUTHORITIES {
         let bytes = site.engine().read_file(&server.name, of_server).await?;
         authorities.push(InlineFile { path: of_agent.to_owned(), mode: 0o644, bytes });
     }
+    let [(_, of_servers), _] = AUTHORITIES;
     let all = plan.traits.agents.iter().map(|agent| {
         // A node that a step ends and starts again must keep its files, so they are never in memory.
         let memory = in_memory(site).filter(|_| !plan.acts_on(&agent.name));
@@ -180,6 +183,10 @@ async fn start_agents(
         spec.command.extend(plan.traits.kubelet_args.iter().map(|it| format!("--kubelet-arg={it}")));
         spec.files.push(token_file(token));
         spec.files.extend(authorities.iter().cloned());
+        if let Some(root) = agent.trust.as_ref().and_then(|it| roots.get(it)) {
+            spec.files.retain(|it| it.path != of_servers);
+            spec.files.push(text_file(of_servers, root));
+        }
         // The node finds the containers outside the cluster by their names on the external network.
         spec.dns = vec![world.address()];
         (agent.name.clone(), Agent::of(site, spec), agent.late)

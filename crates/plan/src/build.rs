@@ -176,7 +176,10 @@ impl Wants {
         objects.dedup();
         let on_a_node = |it: &Placed<'_>| it.step.action.changes().is_some_and(|it| it.reach().node.is_some());
         let acts_on_a_node = |it: &Variant| it.scenario.steps().iter().any(on_a_node);
-        let alone = draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY) || acts_on_a_node(it));
+        // A node that trusts a fixture's authority belongs to the environment that has it.
+        let trusts = traits.agents.iter().any(|it| it.trust.is_some());
+        let alone =
+            trusts || draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY) || acts_on_a_node(it));
         Ok(Self { traits, objects, alone: alone.then(|| draft.id.clone()) })
     }
 }

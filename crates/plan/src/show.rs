@@ -42,7 +42,8 @@ fn write(text: &mut fmt::Formatter<'_>, plan: &Plan, expected: &Expected) -> fmt
         for agent in &cluster.traits.agents {
             let at = agent.server.as_deref().unwrap_or("the server's own address");
             let late = if agent.late { ", when a step starts it" } else { "" };
-            writeln!(text, "  node {} joins at {at}{late}", agent.name)?;
+            let trust = agent.trust.as_ref().map_or_else(String::new, |it| format!(" and trusts {it} there"));
+            writeln!(text, "  node {} joins at {at}{trust}{late}", agent.name)?;
         }
         for object in cluster.objects() {
             writeln!(text, "  object {object}")?;

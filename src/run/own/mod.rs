@@ -41,7 +41,8 @@ pub(super) async fn start(
     let network = context.site.network(&plan.name).await?;
     let authority = neighbours::authority(context, plan)?;
     let beside = neighbours::start(context, plan, supplied, &network.name, authority.as_ref(), say).await;
-    let before = cluster::Surroundings { network, neighbours: beside.standing, authority };
+    let roots = beside.roots();
+    let before = cluster::Surroundings { network, neighbours: beside.standing, authority, roots };
     let cluster = cluster::start(&context.site, plan, &supplied.cluster, before, say).await?;
     let own = cluster.own("register its secrets")?;
     own.secrets().iter().for_each(|secret| context.redactor.register(secret));

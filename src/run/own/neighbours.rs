@@ -25,6 +25,15 @@ pub(super) struct Beside {
     pub(super) belongings: BTreeMap<String, Result<Belongings, Failure>>,
 }
 
+impl Beside {
+    /// The roots of all authorities as PEM, by their ids.
+    pub(super) fn roots(&self) -> BTreeMap<String, String> {
+        let known = self.belongings.values().flatten();
+        let issuers = known.flat_map(|it| &it.certificates.issuers);
+        issuers.map(|(id, issuer)| (id.clone(), issuer.root_pem().to_owned())).collect()
+    }
+}
+
 /// Creates the authority of a cluster's apiserver, if a container outside the cluster trusts it: such a container needs
 /// the authority before the cluster starts.
 pub(super) fn authority(context: &Context, plan: &ClusterPlan) -> Result<Option<Issuer>, ApplyError> {
@@ -43,7 +52,7 @@ pub(super) fn authority(context: &Context, plan: &ClusterPlan) -> Result<Option<
     Ok(Some(issuer))
 }
 
-/// Starts the containers of all environments concurrently. If a container does not start, only its environment fails.
+/// Starts the containers of all environments concurrently, and issues the certificates that further nodes trust. If a container does not start, only its environment fails.
 pub(super) async fn start(
     context: &Context,
     plan: &ClusterPlan,
@@ -52,7 +61,9 @@ pub(super) async fn start(
     authority: Option<&Issuer>,
     say: &(dyn Fn(&str) + Send + Sync),
 ) -> Beside {
-    let with = plan.environments.iter().filter(|it| it.fixtures.values().any(|it| !it.containers.is_empty()));
+    let trusted = plan.traits.agents.iter().any(|it| it.trust.is_some());
+    let with = plan.environments.iter();
+    let with = with.filter(|it| trusted || it.fixtures.values().any(|it| !it.containers.is_empty()));
     let all = with.map(|environment| async move {
         say("starting what stands beside the cluster");
         (environment, of_environment(context, &plan.name, environment, supplied, (network, authority)).await)

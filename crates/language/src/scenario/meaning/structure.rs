@@ -189,7 +189,7 @@ fn pod(subject: &Subject<'_>, spec: &PodVantage, at: &str) -> Vec<Diagnostic> {
     errors
 }
 
-/// Checks the names of further nodes.
+/// Checks the names of further nodes, and whom they trust.
 fn agents(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let names: Vec<&str> = subject.scenario.cluster.nodes().collect();
     let mut errors = Vec::new();
@@ -202,6 +202,10 @@ fn agents(subject: &Subject<'_>) -> Vec<Diagnostic> {
             let error = subject.places.error(&at, format!("two nodes have the name `{name}`"));
             errors.push(error.fix(format!("use another name; the server is `{SERVER_NODE}`")));
         }
+    }
+    for (index, agent) in subject.scenario.cluster.agents.iter().enumerate() {
+        let authority = agent.trust.as_deref();
+        errors.extend(authority.and_then(|it| check_trust(subject, it, &format!("/cluster/agents/{index}/trust"))));
     }
     errors
 }

@@ -165,6 +165,10 @@ pub struct AgentNode {
     /// fixture exports. The default is the server's own address, `https://node:6443`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
+    /// The certificate authority with which the node verifies the apiserver, instead of the cluster's own CA. A node
+    /// whose kubeconfig has no CA data trusts what its system trusts: name the authority that stands for a public one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<String>,
     /// Whether the node joins late: it does not exist before a step starts it (`start`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
