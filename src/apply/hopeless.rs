@@ -13,13 +13,12 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::time::{Instant, sleep_until};
 
 use super::words;
-use crate::cluster::pauses;
-use parallax_record::Noted as _;
+use crate::cluster::watched;
 
 /// A container that waits for one of these reasons never starts: they follow from the pod and from what it names.
 const FINAL: [&str; 3] = ["CreateContainerConfigError", "InvalidImageName", "ErrImageNeverPull"];
@@ -51,16 +50,14 @@ pub(crate) async fn pod(
     wanted: Option<words::Wanted<'_>>,
 ) -> String {
     let pods: Api<Pod> = Api::namespaced(client, namespace);
-    let mut seen = Box::pin(watcher(pods.clone(), selected).backoff(pauses()).applied_objects());
+    let mut seen = watched(pods.clone(), selected, "pods");
     let mut failing = Failing::default();
     let why = loop {
-        let event = tokio::select! {
-            event = seen.next() => event,
+        let pod = tokio::select! {
+            pod = seen.next() => pod,
             why = failing.lasts() => break why,
         };
-        let Some(event) = event else { std::future::pending().await };
-        // After an error, the stream starts the watch again.
-        let Some(pod) = event.noted("watch pods without a break") else { continue };
+        let Some(pod) = pod else { std::future::pending().await };
         if !concerns(&pod) {
             continue;
         }

@@ -1,20 +1,19 @@
 //! Log lines of containers: the last line of a container that ended, and the lines that show a declared failure.
 
 use std::collections::BTreeSet;
-use std::pin::pin;
 use std::time::Duration;
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::{ListParams, LogParams};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use parallax_vocab::Cause;
 use tokio::time::Instant;
 
-use crate::cluster::{pauses, until};
-use parallax_record::{Noted as _, in_full};
+use crate::cluster::{until, watched};
+use parallax_record::Noted as _;
 
 /// How many of the last lines of a log are searched for a reason.
 const TAIL_LINES: i64 = 40;
@@ -73,18 +72,17 @@ pub(super) async fn of_unready(client: &Client, namespace: &str, selector: &str)
 pub(super) async fn said(client: &Client, namespace: &str, selector: &str, wanted: Wanted<'_>) -> String {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let selected = watcher::Config::default().labels(selector);
-    let mut seen = pin!(watcher(pods.clone(), selected).backoff(pauses()).applied_objects());
+    let mut seen = watched(pods.clone(), selected, "pods");
     let mut followed: BTreeSet<String> = BTreeSet::new();
     let mut lines: SelectAll<BoxStream<'_, Line>> = SelectAll::new();
     let line = loop {
         tokio::select! {
             event = seen.next() => match event {
-                Some(Ok(pod)) => for (container, instance) in instances(&pod) {
+                Some(pod) => for (container, instance) in instances(&pod) {
                     if followed.insert(instance.clone()) {
                         lines.push(follow(&pods, &pod, container, instance));
                     }
                 },
-                Some(Err(error)) => tracing::debug!(error = in_full(&error), "the watch of pods broke and is begun again"),
                 None => return std::future::pending().await,
             },
             Some(line) = lines.next(), if !lines.is_empty() => if wanted(&line.text) {

@@ -23,6 +23,7 @@ mod selector;
 pub(crate) mod testing;
 mod transport;
 mod until;
+mod watched;
 
 pub use access::Access;
 pub use agents::NotSo;
@@ -39,3 +40,4 @@ pub use selector::selector;
 pub use crate::world::questions;
 pub use transport::is_transient;
 pub use until::{Ended, Pauses, answers, pauses, until};
+pub use watched::watched;

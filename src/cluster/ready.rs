@@ -2,23 +2,21 @@
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Node, ServiceAccount};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::time::Instant;
 
-use super::until::{Ended, pauses, until};
-use parallax_record::in_full;
+use super::until::{Ended, until};
+use super::watched::watched;
 
 /// Resolves when a node reports that it is ready. The caller sets the time limit. A watch that breaks is started again,
 /// because watches often break while a node starts.
 pub async fn nodes_ready(client: Client) {
     let nodes: Api<Node> = Api::all(client);
-    let mut seen = Box::pin(watcher(nodes, watcher::Config::default()).backoff(pauses()).applied_objects());
+    let mut seen = watched(nodes, watcher::Config::default(), "nodes");
     while let Some(node) = seen.next().await {
-        match node {
-            Ok(node) if is_ready(&node) => return,
-            Ok(_) => {}
-            Err(error) => tracing::debug!(error = in_full(&error), "the watch of the nodes broke and is begun again"),
+        if is_ready(&node) {
+            return;
         }
     }
     // The end of the stream does not mean that a node is ready.

@@ -14,6 +14,7 @@ use http::header::{CONTENT_TYPE, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
 use kube::Client;
 use kube::client::Body;
+use parallax_vocab::sources;
 use tokio::time::Instant;
 
 use parallax_record::in_full;
@@ -200,14 +201,7 @@ impl Call {
 }
 
 fn never_sent(error: &kube::Error) -> bool {
-    let mut source: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = source {
-        if error.downcast_ref().is_some_and(hyper_util::client::legacy::Error::is_connect) {
-            return true;
-        }
-        source = error.source();
-    }
-    false
+    sources(error).any(|it| it.downcast_ref().is_some_and(hyper_util::client::legacy::Error::is_connect))
 }
 
 #[cfg(test)]

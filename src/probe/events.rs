@@ -6,12 +6,11 @@ use std::collections::BTreeSet;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 
-use crate::cluster::pauses;
+use crate::cluster::watched;
 use parallax_judge::ObjectEvent;
-use parallax_record::in_full;
 
 /// Selects the objects whose events are read.
 #[derive(Clone, Debug)]
@@ -60,13 +59,10 @@ fn stamp(event: &Event) -> String {
 pub async fn follow(client: &Client, question: &EventQuestion, mut take: impl AsyncFnMut(ObjectEvent) -> bool) {
     let api: Api<Event> = Api::namespaced(client.clone(), &question.namespace);
     let only = watcher::Config::default().fields(&question.fields());
-    let mut events = Box::pin(watcher(api, only).backoff(pauses()).applied_objects());
+    let mut events = watched(api, only, "events");
     while let Some(event) = events.next().await {
-        match event {
-            Ok(event) if question.hidden.contains(&stamp(&event)) => {}
-            Ok(event) if take(in_short(&event)).await => return,
-            Ok(_) => {}
-            Err(error) => tracing::debug!(error = in_full(&error), "the watch of events broke and is begun again"),
+        if !question.hidden.contains(&stamp(&event)) && take(in_short(&event)).await {
+            return;
         }
     }
     // The end of the stream does not mean that no further events occur.

@@ -9,15 +9,14 @@ use futures::StreamExt as _;
 use futures::stream::{BoxStream, SelectAll};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use kube::api::ListParams;
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::cluster::{pauses, selector};
+use crate::cluster::{selector, watched};
 use instance::Reader;
 use parallax_language::scenario::target::LogTarget;
-use parallax_record::in_full;
 
 /// The longest log that is read to its end. A longer log gives no result.
 const LIMIT_BYTES: usize = 32 * 1024 * 1024;
@@ -150,20 +149,13 @@ pub async fn follow(
         }
         Selected::Labels(labels) => watcher::Config::default().labels(&labels),
     };
-    let mut pods = Box::pin(watcher(reader.pods.clone(), only).backoff(pauses()).applied_objects());
+    let mut pods = watched(reader.pods.clone(), only, "pods");
     let mut opened: BTreeSet<String> = BTreeSet::new();
     let mut lines: SelectAll<BoxStream<'static, Result<Line, LogError>>> = SelectAll::new();
     let mut bytes = 0;
     loop {
         tokio::select! {
             Some(pod) = pods.next() => {
-                let pod = match pod {
-                    Ok(pod) => pod,
-                    Err(error) => {
-                        tracing::debug!(error = in_full(&error), "the watch of pods broke and is begun again");
-                        continue;
-                    }
-                };
                 let Some(instance) = reader.instance(&pod)? else { continue };
                 if opened.insert(instance.id.clone()) {
                     lines.push(reader.clone().followed(instance));

@@ -45,17 +45,12 @@ impl Proxy {
 
 async fn serve(listener: TcpListener, view: Arc<View>) {
     let mut connections = JoinSet::new();
+    let failed = |error: &io::Error| tracing::warn!(%error, "the proxy cannot accept a connection");
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((client, _)) => drop(connections.spawn(pass(client, Arc::clone(&view)))),
-                // No descriptor is free, for example. The clients that are served will return some.
-                Err(error) => {
-                    tracing::warn!(%error, "the proxy cannot accept a connection");
-                    // Nothing can be awaited: the kernel does not say when a descriptor is free again.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
+            (client, _) = parallax_probe::accept(&listener, failed) => {
+                drop(connections.spawn(pass(client, Arc::clone(&view))));
+            }
             Some(_) = connections.join_next() => {}
         }
     }

@@ -69,6 +69,10 @@ fn main() -> ExitCode {
 }
 
 /// Writes one line to standard error; the harness shows the last lines if the agent ends.
+fn cannot_accept(error: &std::io::Error) {
+    log_error(&format!("a connection cannot be accepted: {error}"));
+}
+
 fn log_error(text: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "parallax-agent: {text}");

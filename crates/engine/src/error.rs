@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use parallax_vocab::event::Failure;
+use parallax_vocab::in_full;
 use testcontainers::bollard;
 
 use parallax_provision::ProvisionError;
@@ -235,18 +236,7 @@ pub(super) fn said(error: &bollard::errors::Error) -> String {
         bollard::errors::Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
         bollard::errors::Error::DockerStreamError { error } => error.trim().to_owned(),
         bollard::errors::Error::RequestTimeoutError => "the engine gave no answer in time".to_owned(),
-        other => {
-            let mut text = other.to_string();
-            let mut cause = std::error::Error::source(other);
-            while let Some(next) = cause {
-                let next_text = next.to_string();
-                if !text.contains(&next_text) {
-                    text = format!("{text}: {next_text}");
-                }
-                cause = next.source();
-            }
-            text
-        }
+        other => in_full(other),
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
+use parallax_vocab::sources;
 use testcontainers::bollard::models::{
     HostConfig, HostConfigCgroupnsModeEnum, Mount, MountType, MountVolumeOptions, PortBinding,
 };
@@ -249,11 +250,7 @@ fn name_and_tag(reference: &str) -> (&str, &str) {
 
 /// The innermost message of a testcontainers error, which is the engine's own.
 fn start_reason(error: &TestcontainersError) -> String {
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    match innermost.downcast_ref::<testcontainers::bollard::errors::Error>() {
+    match sources(error).last().and_then(|it| it.downcast_ref::<testcontainers::bollard::errors::Error>()) {
         Some(error) => format!("did not start: {}", super::error::said(error)),
         None => format!("did not start: {error}"),
     }

@@ -25,11 +25,13 @@ pub(super) struct Observed {
     pub(super) matched: Vec<Matched>,
     /// Whether it failed for good: what it reads only grows, so it cannot hold later.
     pub(super) is_final: bool,
+    /// Whether the result would be another one if the prober had asked in time.
+    pub(super) is_blurred: bool,
 }
 
 impl From<Vec<Matched>> for Observed {
     fn from(matched: Vec<Matched>) -> Self {
-        Self { matched, is_final: false }
+        Self { matched, is_final: false, is_blurred: false }
     }
 }
 

@@ -10,7 +10,7 @@ use super::expect::judge_once;
 use super::observe::{Case, Observed};
 use super::{Expected, Judgement, Seen, judge};
 use parallax_language::scenario::duration::Span;
-use parallax_language::scenario::model::{Expect, Matcher, SpanBound, Wanted};
+use parallax_language::scenario::model::{Expect, Matcher, SpanBound};
 
 /// What a matcher sees if no probe has an outcome.
 const NO_PROBE: &str = "no probe that has an outcome";
@@ -98,18 +98,12 @@ pub struct Counted {
 pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
     let (expected, seen) = (Expected::Declared(Box::new(expect.clone())), Seen::default());
     let case = Case { expected: &expected, expect, look: tally.into(), facts: None, seen: &seen };
-    let decided = expect.wanted().iter().any(|it| case.observe(it).is_final);
-    let blurred = expect.wanted().iter().any(|it| is_blurred(it, tally));
-    Counted { judgement: judge(&expected, tally, &seen), decided, blurred }
-}
-
-/// Whether a bound of the longest gap holds only because the prober asked late, or only does not hold because of that. A
-/// gap is known up to the time by which questions were asked late.
-fn is_blurred(wanted: &Wanted<'_>, tally: &Tally) -> bool {
-    let Wanted::LongestGap(&bound) = *wanted else { return false };
-    let holds = |gap_ms| Bound::from(bound).judge("", Some(&Span::milliseconds(gap_ms)), String::new()).held;
-    let gap_ms = tally.longest_gap.took_ms;
-    !says_nothing(tally) && holds(gap_ms) != holds(gap_ms.saturating_sub(tally.late_ms))
+    let observed: Vec<Observed> = expect.wanted().iter().map(|it| case.observe(it)).collect();
+    Counted {
+        judgement: judge(&expected, tally, &seen),
+        decided: observed.iter().any(|it| it.is_final),
+        blurred: observed.iter().any(|it| it.is_blurred),
+    }
 }
 
 /// The number of failed probes. A dropped question counts as failed, because an application would have asked it in
@@ -131,7 +125,7 @@ fn says_nothing(tally: &Tally) -> bool {
 fn growing(of: Matcher, exact: u64, count: u64, words: String, tally: &Tally) -> Observed {
     let unseen = says_nothing(tally);
     let matched = Matched::new(of.name(), count == exact && !unseen, exact.to_string(), words);
-    Observed { matched: vec![Matched { unseen, ..matched }], is_final: count > exact }
+    Observed { matched: vec![Matched { unseen, ..matched }], is_final: count > exact, is_blurred: false }
 }
 
 /// The number of failed probes.
@@ -145,20 +139,23 @@ pub(super) fn serials(exact: usize, tally: &Tally) -> Observed {
     growing(Matcher::Serials, exact as u64, tally.serials.len() as u64, words, tally)
 }
 
-/// The longest time between two successes.
+/// The longest time between two successes. It is known up to the time by which questions were asked late.
 pub(super) fn longest_gap_within(bound: SpanBound, tally: &Tally) -> Observed {
     let seen = (!says_nothing(tally)).then(|| longest(tally));
     let words = seen.map_or(NO_PROBE.to_owned(), |_| tally.longest_gap.to_string());
     let is_final = bound.below.is_some_and(|below| longest(tally) >= below);
-    let matched = Bound::from(bound).judge(Matcher::LongestGap.name(), seen.as_ref(), words);
-    Observed { matched: vec![matched], is_final }
+    let judged = |seen: Option<&Span>, words| Bound::from(bound).judge(Matcher::LongestGap.name(), seen, words);
+    let matched = judged(seen.as_ref(), words);
+    let in_time = Span::milliseconds(tally.longest_gap.took_ms.saturating_sub(tally.late_ms));
+    let is_blurred = seen.is_some() && judged(Some(&in_time), String::new()).held != matched.held;
+    Observed { matched: vec![matched], is_final, is_blurred }
 }
 
 /// The smallest number of probes. More of them can always come.
 pub(super) fn at_least(least: u64, tally: &Tally) -> Observed {
     let (expected, seen) = (format!("{least} probes or more"), format!("{} probes", tally.count));
     let matched = Matched::new(Matcher::AtLeast.name(), tally.count >= least, expected, seen);
-    Observed { matched: vec![matched], is_final: false }
+    Observed { matched: vec![matched], is_final: false, is_blurred: false }
 }
 
 /// For example `3 of 120 (connect: refused (…) 3 times from 2.310 s to 2.460 s)`.

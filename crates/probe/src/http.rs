@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io;
 
 use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, USER_AGENT};
 use ::http::{HeaderMap, Method, Request, Uri};
@@ -14,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use parallax_vocab::answer::{BODY_LIMIT_BYTES, HttpReply};
 use parallax_vocab::question::{Form, FormFile, HttpQuestion};
-use parallax_vocab::{Cause, ConnectFault};
+use parallax_vocab::{Cause, ConnectFault, in_full, sources};
 use reqwest::multipart;
 
 use crate::dial::{Dialler, Io, tls_cause};
@@ -184,29 +183,14 @@ async fn read(
 
 /// The cause if an exchange breaks after the connection was established.
 fn broken(why: &hyper::Error, peer: &str) -> Cause {
-    let mut source = why.source();
-    while let Some(inner) = source {
-        if let Some(cause) = inner.downcast_ref::<io::Error>().and_then(|io| tls_cause(io, peer, true)) {
-            return cause;
-        }
-        source = inner.source();
+    let of_tls = |it: &(dyn Error + 'static)| it.downcast_ref().and_then(|io| tls_cause(io, peer, true));
+    if let Some(cause) = sources(why).find_map(of_tls) {
+        return cause;
     }
     let detail = if why.is_parse() {
         format!("{peer}: the answer is not HTTP: {why}")
     } else {
-        format!("{peer}: the connection ended before the answer was whole: {}", chain(why))
+        format!("{peer}: the connection ended before the answer was whole: {}", in_full(why))
     };
     Cause::Connect { fault: ConnectFault::Reset, detail }
-}
-
-/// An error's message with those of its sources, which hyper omits.
-fn chain(why: &dyn Error) -> String {
-    let mut text = why.to_string();
-    let mut source = why.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }

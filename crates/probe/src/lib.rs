@@ -6,6 +6,7 @@
 //! from `/etc/hosts`. A program that a probe runs inherits only `PATH`. Each question uses a new connection, and
 //! evidence is recorded even if the probe fails.
 
+mod accept;
 mod certificate;
 mod client;
 mod clock;
@@ -33,6 +34,7 @@ mod xml;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+pub use crate::accept::accept;
 pub use crate::clock::unix_ms;
 pub use crate::prober::Prober;
 use parallax_vocab::{Answer, Cause, Probe, Question, Reply, View};

@@ -20,9 +20,9 @@ use aws_sdk_s3::types::{
 use aws_sdk_s3::{Client, Config};
 use aws_smithy_runtime_api::box_error::BoxError;
 use http::HeaderMap;
-use parallax_vocab::Cause;
 use parallax_vocab::answer::{BODY_LIMIT_BYTES, S3Error, S3Reply, Survey};
 use parallax_vocab::question::{S3Access, S3Operation, S3Question};
+use parallax_vocab::{Cause, in_full};
 
 use crate::clock::unix_ms;
 use crate::connector::Connector;
@@ -151,13 +151,7 @@ where
             let message = meta.message().unwrap_or_default().to_owned();
             meta.code().map(|code| S3Error { code: code.to_owned(), message })
         });
-        let mut words = error.to_string();
-        let mut source = error.source();
-        while let Some(inner) = source {
-            words = format!("{words}: {inner}");
-            source = inner.source();
-        }
-        Self { error: refusal, words }
+        Self { error: refusal, words: in_full(&error) }
     }
 }
 

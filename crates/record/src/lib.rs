@@ -12,7 +12,8 @@ mod redact;
 mod sink;
 mod writer;
 
-pub use log::{LOG_FILE, Log, Noted, Present, in_full};
+pub use log::{LOG_FILE, Log, Noted, Present};
+pub use parallax_vocab::in_full;
 pub use read::{parse, read};
 pub use redact::{Redactor, address, by_form};
 pub use sink::{Setup, Sink};

@@ -2,7 +2,7 @@
 
 use parallax_vocab::{Event, EventKind};
 
-/// Wall-clock time of each phase in milliseconds. Phases overlap (images are built while the world starts), so they do
+/// Wall-clock time of each phase in milliseconds. Phases overlap (an environment is set up while another cluster starts), so they do
 /// not add up to the total. Within a phase, parallel work counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
@@ -10,9 +10,7 @@ pub struct Phases {
     pub engine_ms: u64,
     /// Obtaining images.
     pub images_ms: u64,
-    /// Starting the world: our DNS server and balancers.
-    pub world_ms: u64,
-    /// Starting clusters, until they are ready.
+    /// Starting clusters with their external networks, until they are ready.
     pub cluster_ms: u64,
     /// Applying fixtures, until they are ready.
     pub fixtures_ms: u64,
@@ -31,7 +29,7 @@ type Span = (u64, u64);
 impl Phases {
     /// Folds the events of a run.
     pub fn from_events(events: &[Event]) -> Self {
-        let mut spans: [Vec<Span>; 7] = Default::default();
+        let mut spans: [Vec<Span>; 6] = Default::default();
         let mut open: Vec<(&str, u64)> = Vec::new();
         let last_ms = events.last().map_or(0, |event| event.at_ms);
         for event in events {
@@ -57,11 +55,10 @@ impl Phases {
             }
         }
         let excused: Vec<Span> = spans[CLUSTER].iter().chain(&spans[PROBES]).copied().collect();
-        let [engine, images, world, cluster, fixtures, probes, clean_up] = spans.map(covered);
+        let [engine, images, cluster, fixtures, probes, clean_up] = spans.map(covered);
         Self {
             engine_ms: engine,
             images_ms: images,
-            world_ms: world,
             cluster_ms: cluster,
             fixtures_ms: fixtures,
             probes_ms: probes,
@@ -72,11 +69,10 @@ impl Phases {
     }
 
     /// Name and milliseconds of each phase, in order.
-    pub fn rows(&self) -> [(&'static str, u64); 7] {
+    pub fn rows(&self) -> [(&'static str, u64); 6] {
         [
             ("engine", self.engine_ms),
             ("images", self.images_ms),
-            ("world", self.world_ms),
             ("cluster", self.cluster_ms),
             ("fixtures", self.fixtures_ms),
             ("probes", self.probes_ms),
@@ -85,18 +81,20 @@ impl Phases {
     }
 }
 
-const CLUSTER: usize = 3;
-const PROBES: usize = 5;
-const CLEAN_UP: usize = 6;
+const ENGINE: usize = 0;
+const IMAGES: usize = 1;
+const CLUSTER: usize = 2;
+const FIXTURES: usize = 3;
+const PROBES: usize = 4;
+const CLEAN_UP: usize = 5;
 
 /// The phase of a set-up step, by its id.
 fn phase_of(id: &str) -> Option<usize> {
     match id.split('/').next() {
-        Some("engine" | "doctor" | "provision") => Some(0),
-        Some("image" | "images") => Some(1),
-        Some("world") => Some(2),
-        Some("cluster" | "node") => Some(CLUSTER),
-        Some("environment" | "variant" | "namespace" | "fixture" | "fixtures") => Some(4),
+        Some("engine") => Some(ENGINE),
+        Some("image") => Some(IMAGES),
+        Some("cluster") => Some(CLUSTER),
+        Some("environment") => Some(FIXTURES),
         _ => None,
     }
 }
@@ -144,7 +142,7 @@ mod tests {
             ended(1_000, "engine", 500),
             ended(8_000, "cluster/c1", 6_000),
             ended(9_000, "cluster/c2", 6_000),
-            ended(10_000, "variant/a/b/fixtures", 900),
+            ended(10_000, "environment/a", 900),
             Event { at_ms: 12_000, event: EventKind::CleanedUp { removed: 1, remaining: vec![], took_ms: 2_000 } },
         ];
         let phases = Phases::from_events(&events);

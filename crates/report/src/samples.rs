@@ -63,12 +63,11 @@ impl Tape {
     fn environment(&mut self) {
         self.setup("engine", "find the container engine", 40, "Docker 26.1.5", None);
         self.setup("image/minio", "obtain minio", 900, "from engine", None);
-        self.setup("world", "start the run's name server", 700, "ready", None);
-        self.setup("cluster/c1", "start a cluster", 9_400, "ready, built node image", None);
+        self.setup("cluster/c1", "cluster c1 (source-built node)", 10_100, "ready", None);
     }
 
     fn begin(&mut self, variant: &str) {
-        self.setup(&format!("variant/{variant}/fixtures"), "apply the fixtures", 2_100, "ready", None);
+        self.setup("environment/p-1", "namespace p-1 with 2 fixtures", 2_100, "ready", None);
         self.say(
             0,
             EventKind::VariantStarted(VariantStarted {
@@ -373,6 +372,6 @@ pub(crate) fn only_skips(accepted: bool) -> Vec<Event> {
 /// The record of a killed run. It ends in the middle of a variant.
 pub(crate) fn killed() -> Vec<Event> {
     let mut events = all_good();
-    events.truncate(18);
+    events.truncate(16);
     events
 }

@@ -33,8 +33,6 @@ use tokio_rustls::TlsAcceptor;
 const REVIEW_LIMIT_BYTES: usize = 4 * 1024 * 1024;
 /// Time limit for a handshake, and for the head of a request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
-/// Pause after a failed accept; the usual reason is that no file descriptor is left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The arguments of the webhook.
 #[derive(clap::Args)]
@@ -71,10 +69,7 @@ fn tls(arguments: &Arguments) -> Result<ServerConfig> {
 
 async fn accept(listener: &TcpListener, acceptor: &TlsAcceptor) {
     loop {
-        let Ok((client, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
+        let (client, _) = parallax_probe::accept(listener, crate::cannot_accept).await;
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
             if let Err(why) = connection(client, &acceptor).await {

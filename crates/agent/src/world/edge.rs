@@ -21,8 +21,6 @@ const HELLO_LIMIT: Duration = Duration::from_secs(10);
 /// Time limit for resolving and connecting to a backend. It is longer than the deadlines of clients, so that on a
 /// machine under load the client's own deadline ends the attempt and determines the cause.
 const DIAL_LIMIT: Duration = Duration::from_secs(20);
-/// Pause after a failed accept; the usual reason is that no file descriptor is left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A fatal alert "unrecognized name" (RFC 8446, 6): record type, version, length, level, description.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
@@ -43,10 +41,7 @@ pub(crate) async fn serve(listener: TcpListener, routes: Routes, log: Log) {
     let routes = Arc::new(routes);
     let port = listener.local_addr().map(|address| address.port()).unwrap_or_default();
     loop {
-        let Ok((client, from)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
+        let (client, from) = parallax_probe::accept(&listener, crate::cannot_accept).await;
         let (routes, log) = (routes.clone(), log.clone());
         tokio::spawn(async move {
             let mut passed = Passed { at: parallax_probe::unix_ms(), ..Passed::default() };

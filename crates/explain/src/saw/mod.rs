@@ -16,7 +16,7 @@ use parallax_vocab::Secret;
 use parallax_vocab::event::Arrived;
 use parallax_vocab::signature::{SecretFinding, SeenBy};
 
-use super::signature::{Case, Guesses, SignedRequest, investigate, words};
+use super::signature::{Case, Guesses, SignedRequest, investigate, is_own, words};
 use super::url::Line;
 pub use hops::between;
 pub use read::{Saw, Source, is_answered, read};
@@ -212,8 +212,7 @@ fn query_of(saw: &Saw, url: &str) -> (String, Vec<&'static str>) {
     let Some(query) = saw.query.as_deref().filter(|it| !it.is_empty()) else {
         return (of_url.to_owned(), vec!["query"]);
     };
-    let own =
-        |pair: &&str| pair.to_lowercase().starts_with("x-amz-") && !pair.to_lowercase().starts_with("x-amz-checksum");
+    let own = |pair: &&str| is_own(pair.split('=').next().unwrap_or_default());
     let value = read::signature(query).and_then(|it| it.split_once('=')).map(|(_, value)| value).unwrap_or_default();
     if value.len() == SIGNATURE_LENGTH && value.bytes().all(|it| it.is_ascii_hexdigit()) {
         return (query.to_owned(), Vec::new());

@@ -16,5 +16,6 @@ mod tests;
 pub(super) mod words;
 
 pub use guess::Guesses;
+pub(super) use request::is_own;
 pub use request::{Payload, SignedRequest};
 pub use search::{Case, investigate};

@@ -90,7 +90,7 @@ impl SignedRequest {
         let mut own = BTreeMap::new();
         let mut others = Vec::new();
         for (name, value) in parameters(query) {
-            if OWN.contains(&name.to_lowercase().as_str()) {
+            if is_own(&name) {
                 own.entry(name.to_lowercase()).or_insert(value);
             } else {
                 others.push((name, value));
@@ -173,6 +173,11 @@ const OWN: [&str; 8] = [
     "x-amz-security-token",
     "x-amz-content-sha256",
 ];
+/// Whether a query parameter belongs to the signature itself.
+pub(crate) fn is_own(name: &str) -> bool {
+    OWN.iter().any(|it| it.eq_ignore_ascii_case(name))
+}
+
 /// Signed headers that have their own field.
 const FIELDS: [&str; 4] = ["host", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"];
 
