@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::error::ApplyError;
 use super::ready::Awaited;
-use super::{Applier, Declared, Unready, hopeless, objects, ready};
+use super::{Applier, Declared, Unready, objects, ready, unrecoverable};
 use crate::certs::{self, Bundle, CertError, Issuer, random};
 use crate::cluster::{Ended, nodes_ready, service_account_ready, until};
 use crate::tokens::{Key, TokenError};
@@ -283,11 +283,11 @@ async fn vantage_pods(
         applier.apply(&objects::agent_pod(&name, reference, spec), &plan.namespace, &place).await?;
         let api: Api<Pod> = Api::namespaced(client.clone(), &plan.namespace);
         let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let hopeless = hopeless::pod(client.clone(), &plan.namespace, only, |_| true, None);
+        let unrecoverable = unrecoverable::pod(client.clone(), &plan.namespace, only, |_| true, None);
         let running = until(&api, &name, conditions::is_pod_running(), Instant::now() + PODS_WITHIN);
         let ended = tokio::select! {
             ended = running => ended,
-            why = hopeless => return Err(ready::cannot_be_ready(client, &plan.namespace, &place, why).await),
+            why = unrecoverable => return Err(ready::cannot_be_ready(client, &plan.namespace, &place, why).await),
         };
         match ended {
             Ended::Met(pod) => {

@@ -58,7 +58,7 @@ pub enum ApplyError {
     },
     /// Something cannot become ready, no matter how long the harness waits.
     #[error("{what} in namespace {namespace} cannot become ready: {reason}")]
-    Hopeless {
+    Unrecoverable {
         /// The fixture's expectation, for example `store.ready`.
         what: String,
         /// The namespace.
@@ -116,13 +116,16 @@ impl ApplyError {
     /// Whether the cause is most likely in the project's files or in the system under test, so that another try would
     /// end in the same way.
     pub fn is_of_the_project(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::NotAnObject { .. } | Self::NoImage { .. } | Self::Hopeless { .. })
+        matches!(
+            self,
+            Self::Refused { .. } | Self::NotAnObject { .. } | Self::NoImage { .. } | Self::Unrecoverable { .. }
+        )
     }
 
     /// The failure as it is shown to the user.
     pub fn failure(&self) -> Failure {
         let (fix, evidence) = match self {
-            Self::NotReady { evidence, .. } | Self::Hopeless { evidence, .. } => {
+            Self::NotReady { evidence, .. } | Self::Unrecoverable { evidence, .. } => {
                 (Some("the last lines below say why its pods are not ready".to_owned()), evidence.clone())
             }
             Self::Refused { place, .. } | Self::NotAnObject { place, .. } | Self::NoImage { place, .. } => {

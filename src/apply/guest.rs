@@ -10,8 +10,8 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::hopeless;
 use super::objects::TOKEN_FOLDER;
+use super::unrecoverable;
 use crate::cluster::{Ended, until};
 use crate::probe::AGENT_PATH;
 use parallax_record::in_full;
@@ -65,7 +65,7 @@ impl Guest {
                 Ended::NotMet(pod) => format!("it does not run after {} s: {}", RUNS_WITHIN.as_secs(), waits(pod.as_ref())),
                 Ended::Unseen(why) => format!("whether it runs is not known: {why}"),
             },
-            why = hopeless::pod(client.clone(), &self.namespace, only, |_| true, None) => why,
+            why = unrecoverable::pod(client.clone(), &self.namespace, only, |_| true, None) => why,
         };
         match self.remove(client).await {
             Ok(()) => Err(Refused { why, nothing_made: true }),

@@ -7,12 +7,12 @@ mod environment;
 mod error;
 mod evidence;
 mod guest;
-pub(crate) mod hopeless;
 mod objects;
 mod ready;
 mod server_side;
 mod take_down;
 mod unready;
+pub(crate) mod unrecoverable;
 mod words;
 
 pub use corefile::write_into_corefile;

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::ApplyError;
 use super::unready::{Accepts, Unready};
-use super::{evidence, hopeless, objects, words};
+use super::{evidence, objects, unrecoverable, words};
 use crate::cluster::{Ended, is_transient, pauses, selector, until};
 use parallax_language::fixture::Admission;
 use parallax_record::in_full;
@@ -46,8 +46,8 @@ pub(super) struct Awaited<'a> {
 }
 
 /// Waits until every replica of a Deployment is available at its newest generation. Otherwise returns the reason: at
-/// the deadline, as soon as one of its pods cannot recover ([`hopeless`]), or as soon as a log line of a pod matches
-/// the declared cause.
+/// the deadline, as soon as one of its pods cannot recover ([`unrecoverable`]), or as soon as a log line of a pod
+/// matches the declared cause.
 pub(super) async fn deployment(it: &Awaited<'_>) -> Result<Option<Unready>, ApplyError> {
     let api: Api<Deployment> = Api::namespaced(it.client.clone(), it.namespace);
     let began = Instant::now();
@@ -72,11 +72,11 @@ async fn in_vain(it: &Awaited<'_>, api: &Api<Deployment>, resource: &str) -> Str
     let Some(selector) = known_selector(api, it.name).await else { return std::future::pending().await };
     let pods = watcher::Config::default().labels(&selector);
     let Some(declared) = it.declared else {
-        return hopeless::pod(it.client.clone(), it.namespace, pods, |_| true, None).await;
+        return unrecoverable::pod(it.client.clone(), it.namespace, pods, |_| true, None).await;
     };
     let wanted = |line: &str| declared(&words::cause(resource, line));
     tokio::select! {
-        why = hopeless::pod(it.client.clone(), it.namespace, pods, |_| true, Some(&wanted)) => why,
+        why = unrecoverable::pod(it.client.clone(), it.namespace, pods, |_| true, Some(&wanted)) => why,
         why = words::said(it.client, it.namespace, &selector, &wanted) => why,
     }
 }
@@ -177,7 +177,7 @@ pub async fn said_by(client: &Client, namespace: &str, name: &str, declared: &Ac
 
 /// The error for something whose pods cannot recover, with the namespace's state as evidence.
 pub(super) async fn cannot_be_ready(client: &Client, namespace: &str, what: &str, reason: String) -> ApplyError {
-    ApplyError::Hopeless {
+    ApplyError::Unrecoverable {
         what: what.to_owned(),
         namespace: namespace.to_owned(),
         reason,

@@ -332,15 +332,15 @@ async fn in_environment(
         if context.verdicts.none_begins(&plan.variants[number..]) {
             break;
         }
-        let deeds = flow::run(&stage, variant, &lives, &apart).await.map_err(|error| (number, error))?;
+        let effects = flow::run(&stage, variant, &lives, &apart).await.map_err(|error| (number, error))?;
         if number + 1 < plan.variants.len() {
             let next = async {
-                found.put_back(&stage, &deeds).await?;
+                found.put_back(&stage, &effects).await?;
                 fresh.next(&stage).await
             };
             apart = Box::pin(next).await.map_err(|error| (number + 1, error))?;
         } else if !context.options.keep
-            && let Err(error) = Box::pin(reset::wide_taken_away(&stage, &deeds)).await
+            && let Err(error) = Box::pin(reset::wide_taken_away(&stage, &effects)).await
         {
             context.sink.warn(error.to_string());
         }
@@ -464,7 +464,7 @@ async fn witnesses(scene: &Scene<'_>, stores: &[store::Wanted<'_>]) -> Result<Ve
 /// Waits until CoreDNS answers a question from this pod.
 async fn name_service(scene: &Scene<'_>, pod: &str, session: &Vantage) -> Result<(), RunError> {
     let question = Probe::Dns(DnsQuestion { name: KNOWN_NAME.to_owned() });
-    let bound = store::Bound { within: DNS_WITHIN, declared: None, hopeless: store::never };
+    let bound = store::Bound { within: DNS_WITHIN, declared: None, unrecoverable: store::never };
     match store::until(&bound, session, &View::default(), &question, |_| Ok(())).await? {
         None => Ok(()),
         Some(cause) => Err(RunError::Machine {

@@ -12,14 +12,14 @@ use parallax_vocab::signature::SignatureFinding;
 use parallax_vocab::{Cause, EventKind, StepId, VantageId, millis};
 
 use super::apart::Apart;
-use super::deeds::Deeds;
 use super::environment::Stage;
 use super::error::RunError;
-use super::kept::Kept;
 use super::lives::{self, Lives};
 use super::probers::Probers;
+use super::results::Results;
 use super::rounds::Rounds;
 use super::settle::{self, Settled};
+use super::side_effects::SideEffects;
 use super::step::{Attempt, Tried};
 use super::{chain, concealed, reset, signature};
 use parallax_judge::StepResult;
@@ -35,21 +35,21 @@ pub(super) async fn run(
     variant: &VariantPlan,
     lives: &Lives,
     apart: &Apart,
-) -> Result<Deeds, RunError> {
+) -> Result<SideEffects, RunError> {
     let mut flow = Flow::begin(stage, Cow::Borrowed(variant), lives, apart);
     let outcome = match flow.whole().await {
         Ok(outcome) => outcome,
         Err(error) => {
             // The environment's other variants do not run, but other environments of the cluster do.
             if !error.is_silence() && !stage.context.options.keep {
-                let taken_away = Box::pin(reset::wide_taken_away(stage, &flow.deeds)).await;
+                let taken_away = Box::pin(reset::wide_taken_away(stage, &flow.effects)).await;
                 taken_away.noted("remove the cluster-wide objects of a flow that ended with an error");
             }
             return Err(error);
         }
     };
     stage.context.verdicts.say(&variant.id, outcome, flow.took_ms());
-    Ok(flow.deeds)
+    Ok(flow.effects)
 }
 
 /// A word that is different for each variant and for each run.
@@ -66,8 +66,8 @@ pub(super) struct Flow<'a> {
     lives: &'a Lives,
     apart: &'a Apart,
     probers: Probers,
-    pub(super) deeds: Deeds,
-    kept: Kept,
+    pub(super) effects: SideEffects,
+    results: Results,
     /// Steps that failed or were blocked.
     not_passed: BTreeSet<String>,
     /// When a step last failed with a cause that the end of a container may explain, such as no answer.
@@ -92,13 +92,13 @@ impl<'a> Flow<'a> {
             file: variant.file.clone(),
         }));
         Self {
-            kept: Kept::of(nonce(stage, &variant)),
+            results: Results::of(nonce(stage, &variant)),
             stage,
             variant,
             lives,
             apart,
             probers: Probers::default(),
-            deeds: Deeds::default(),
+            effects: SideEffects::default(),
             not_passed: BTreeSet::new(),
             silence: None,
             began: (Instant::now(), Duration::from_millis(parallax_probe::unix_ms())),
@@ -115,12 +115,12 @@ impl<'a> Flow<'a> {
     pub(super) async fn whole(&mut self) -> Result<Outcome, RunError> {
         let flow = self.variant.variant.scenario.flow.clone();
         let results = self.steps(&flow).await;
-        let broke = self.deeds.is_empty() && self.stage.a_trace_broke_since(self.began.1);
+        let broke = self.effects.is_empty() && self.stage.a_trace_broke_since(self.began.1);
         let silence = if broke { Some(Instant::now()) } else { self.silence };
         self.end_probers().await;
         // If the apiserver does not answer, do not ask it again.
         if !results.as_ref().is_err_and(RunError::is_silence) {
-            let ended = Box::pin(self.lives.ended(self.stage, &self.deeds, silence)).await;
+            let ended = Box::pin(self.lives.ended(self.stage, &self.effects, silence)).await;
             match (&results, ended) {
                 (_, Ok(ended)) if !ended.is_empty() => {
                     let seen = match &results {
@@ -186,7 +186,7 @@ impl<'a> Flow<'a> {
         context.sink.note(format!("{}: {}", self.variant.id, rounds.in_words()));
         let mut results = Vec::new();
         while rounds.next() {
-            self.kept.begin_round(rounds.number);
+            self.results.begin_round(rounds.number);
             let mut of_round = Vec::new();
             let mut void = None;
             for inner in &repeat.flow {
@@ -203,7 +203,7 @@ impl<'a> Flow<'a> {
                 let number = rounds.number;
                 context.sink.note(format!("{}: round {number} is void and is run again: {why}", self.variant.id));
                 rounds.was_void();
-                self.kept.void_round();
+                self.results.void_round();
                 continue;
             }
             results.append(&mut of_round);
@@ -211,7 +211,7 @@ impl<'a> Flow<'a> {
                 break;
             }
         }
-        self.kept.end_rounds(rounds.void);
+        self.results.end_rounds(rounds.void);
         Ok(results)
     }
 
@@ -262,7 +262,7 @@ impl<'a> Flow<'a> {
             self.silence = Some(Instant::now());
         }
         if let Some(tried) = &tried {
-            self.kept.keep(step, tried);
+            self.results.keep(step, tried);
         }
         let (expect, looked) = tried.as_ref().map(Tried::judged_by).unwrap_or_default();
         let finding = step.vulnerable.as_ref().filter(|_| verdict == Verdict::Passed).map(finding);
@@ -323,8 +323,8 @@ impl<'a> Flow<'a> {
     /// One try of a step with the time limit `left`.
     fn attempt<'b>(&'b self, step: &'b Step, place: &'b str, left: Duration) -> Attempt<'b> {
         let Self { stage, apart, .. } = *self;
-        let Self { variant, kept, probers, deeds, .. } = self;
-        Attempt { stage, variant, step, kept, probers, deeds, apart, place, left }
+        let Self { variant, results, probers, effects, .. } = self;
+        Attempt { stage, variant, step, results, probers, effects, apart, place, left }
     }
 
     /// Finds out why the store refused a signature. This must happen during the run, because it needs the secrets.
@@ -332,7 +332,7 @@ impl<'a> Flow<'a> {
         let tried = tried?;
         let (question, answer) = (tried.question.as_ref()?, tried.answer.as_ref()?);
         tried.judgement.cause.as_ref()?;
-        let presigned = &self.kept.presigned;
+        let presigned = &self.results.presigned;
         let case = signature::case(&self.stage.scene, question, answer, tried.witness.as_ref(), presigned)?;
         // This computes thousands of signatures, so it runs on its own thread and does not delay other flows.
         let found = tokio::task::spawn_blocking(move || case.finding()).await;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::deeds::{Deeds, Fate};
 use super::environment::Stage;
 use super::error::RunError;
+use super::side_effects::{Fate, SideEffects};
 use crate::apply::{self, ApplyError};
 use crate::cluster::LifeBeside;
 use crate::probe::lives;
@@ -47,12 +47,12 @@ impl Lives {
     pub(super) async fn ended(
         &self,
         stage: &Stage<'_>,
-        deeds: &Deeds,
+        effects: &SideEffects,
         silence: Option<Instant>,
     ) -> Result<Vec<String>, RunError> {
         loop {
             let now = Self::of(stage).await?;
-            let ended = self.lost(&now, deeds, &stage.scene.plan.namespace);
+            let ended = self.lost(&now, effects, &stage.scene.plan.namespace);
             if !ended.is_empty() || silence.is_none_or(|it| it.elapsed() > REPORTED_WITHIN) {
                 return Ok(ended);
             }
@@ -61,13 +61,13 @@ impl Lives {
         }
     }
 
-    fn lost(&self, now: &Self, deeds: &Deeds, namespace: &str) -> Vec<String> {
-        let mut ended = lives::ended(&self.pods, &now.pods, |pod| deeds.mean(pod, namespace));
+    fn lost(&self, now: &Self, effects: &SideEffects, namespace: &str) -> Vec<String> {
+        let mut ended = lives::ended(&self.pods, &now.pods, |pod| effects.touch(pod, namespace));
         for ((name, before), (_, now)) in self.nodes.iter().zip(&now.nodes) {
-            ended.extend(alone(before, now, deeds.to_node(name)).map(|how| format!("node {name}: {how}")));
+            ended.extend(alone(before, now, effects.to_node(name)).map(|how| format!("node {name}: {how}")));
         }
         for (before, now) in self.beside.iter().zip(&now.beside) {
-            let fate = before.name.as_deref().and_then(|it| deeds.to_beside(it));
+            let fate = before.name.as_deref().and_then(|it| effects.to_beside(it));
             ended.extend(alone(&before.life, &now.life, fate).map(|how| format!("{}: {how}", before.title)));
         }
         ended

@@ -7,7 +7,7 @@ use parallax_vocab::Secret;
 use parallax_vocab::answer::TemporaryCredentials;
 use parallax_vocab::question::S3Access;
 
-use super::kept::Kept;
+use super::results::Results;
 use super::scene::Scene;
 use crate::apply::TOKEN_FILE;
 use parallax_language::scenario::action::asking::Asking;
@@ -16,7 +16,7 @@ use parallax_language::scenario::action::asking::Asking;
 pub(super) struct Known<'a> {
     pub(super) scene: &'a Scene<'a>,
     /// The results of earlier steps.
-    pub(super) kept: &'a Kept,
+    pub(super) results: &'a Results,
     /// The step's own token; `None` if it uses the pod's token file.
     pub(super) token: Option<Secret>,
     /// The environment variables that the vantage declares for the programs that run there.
@@ -34,11 +34,11 @@ impl Asking for Known<'_> {
     }
 
     fn credentials(&self, step: &str) -> Option<&TemporaryCredentials> {
-        self.kept.credentials(step)
+        self.results.credentials(step)
     }
 
     fn form(&self, step: &str) -> Option<&BTreeMap<String, String>> {
-        self.kept.presigned.get(step).map(|(_, signed)| &signed.fields)
+        self.results.presigned.get(step).map(|(_, signed)| &signed.fields)
     }
 
     fn token(&self) -> Option<&Secret> {

@@ -8,9 +8,9 @@ use futures::future::try_join_all;
 use parallax_probe::contents::{self, Contents};
 use parallax_vocab::Cause;
 
-use super::deeds::Deeds;
 use super::environment::Stage;
 use super::error::RunError;
+use super::side_effects::SideEffects;
 use crate::act::{self, ActError, Scope};
 use crate::apply::ApplyError;
 use parallax_language::fixture::{Store, is_cluster_scoped};
@@ -44,13 +44,13 @@ impl Found {
 
     /// Removes what a flow created. It is an error if something cannot be restored, because the next verdict would
     /// depend on it.
-    pub(super) async fn put_back(&self, stage: &Stage<'_>, deeds: &Deeds) -> Result<(), RunError> {
-        if let Some(title) = deeds.changed().first() {
+    pub(super) async fn put_back(&self, stage: &Stage<'_>, effects: &SideEffects) -> Result<(), RunError> {
+        if let Some(title) = effects.changed().first() {
             let what = format!("{title} existed before the flow applied it, and its earlier state is unknown");
             return Err(RunError::Left { namespace: stage.scene.plan.namespace.clone(), what });
         }
-        delete_created(stage, deeds, |_| true).await?;
-        if deeds.wrote() {
+        delete_created(stage, effects, |_| true).await?;
+        if effects.wrote() {
             let stores = stage.scene.stores();
             try_join_all(stores.map(|(fixture, store)| self.store_put_back(stage, fixture, store))).await?;
         }
@@ -72,18 +72,18 @@ impl Found {
 }
 
 /// Removes a flow's cluster-scoped objects, so that they do not affect the next environment.
-pub(super) async fn wide_taken_away(stage: &Stage<'_>, deeds: &Deeds) -> Result<(), RunError> {
-    delete_created(stage, deeds, is_cluster_scoped).await
+pub(super) async fn wide_taken_away(stage: &Stage<'_>, effects: &SideEffects) -> Result<(), RunError> {
+    delete_created(stage, effects, is_cluster_scoped).await
 }
 
 /// Deletes the objects that a flow created and for which `which` is true, the newest first.
 async fn delete_created(
     stage: &Stage<'_>,
-    deeds: &Deeds,
+    effects: &SideEffects,
     which: fn(&serde_json::Value) -> bool,
 ) -> Result<(), RunError> {
     let own = &stage.scene.plan.namespace;
-    for object in deeds.made().into_iter().rev() {
+    for object in effects.made().into_iter().rev() {
         let kind = object.types.as_ref().map(|it| serde_json::json!({ "kind": it.kind }));
         let (Some(types), Some(name)) = (&object.types, &object.metadata.name) else { continue };
         if !kind.is_some_and(|it| which(&it)) {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use parallax_vocab::program::CA_BUNDLE;
 use parallax_vocab::question::{S3Access, View};
 
-use super::kept::Kept;
+use super::results::Results;
 use crate::apply::Environment;
 use crate::cluster::Access;
 use crate::tokens::Key;
@@ -24,13 +24,13 @@ pub(super) struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     /// The value of a reference: an export of a fixture, or a result of an earlier step.
-    pub(super) fn value(&self, reference: &Reference, kept: &Kept) -> Result<String, String> {
+    pub(super) fn value(&self, reference: &Reference, results: &Results) -> Result<String, String> {
         if reference.name == template::VANTAGE {
             // This path is a placeholder. Only the vantage knows the real path, and it replaces the placeholder.
             return Ok(CA_BUNDLE.to_owned());
         }
         let fixture = self.plan.fixtures.get(&reference.name);
-        let (Some(fixture), Some(field)) = (fixture, &reference.field) else { return kept.value(reference) };
+        let (Some(fixture), Some(field)) = (fixture, &reference.field) else { return results.value(reference) };
         let unknown = || format!("`{}` has no value", reference.path());
         match fixture.exports.get(field).ok_or_else(unknown)? {
             Export::Value(value) => Ok(value.clone()),

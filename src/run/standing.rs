@@ -16,11 +16,11 @@ use super::apart::{Apart, Fresh};
 use super::environment::Stage;
 use super::error::RunError;
 use super::flow::Flow;
-use super::kept::{Kept, Words};
 use super::lives::Lives;
 use super::question::Known;
 use super::reach::Reach;
 use super::reset::Found;
+use super::results::{Results, Words};
 use parallax_language::scenario::action::ScriptStep;
 use parallax_language::scenario::model::Step;
 use parallax_language::scenario::template::Template;
@@ -290,11 +290,11 @@ async fn put_back(
     fresh: &Fresh,
 ) -> Result<(Apart, Lives), RunError> {
     flow.end_probers().await;
-    if let Some(kind) = flow.deeds.irreversible() {
+    if let Some(kind) = flow.effects.irreversible() {
         let what = format!("its `{kind}` step changed what was there before");
         return Err(RunError::Left { namespace: stage.scene.plan.namespace.clone(), what });
     }
-    found.put_back(stage, &flow.deeds).await?;
+    found.put_back(stage, &flow.effects).await?;
     Ok((fresh.next(stage).await?, Lives::of(stage).await?))
 }
 
@@ -316,15 +316,15 @@ async fn program(stage: &Stage<'_>, variant: &VariantPlan, from: Option<&str>, a
     }
     let pod = variant.pods.get(from).and_then(|name| stage.scene.plan.pods.get(name));
     let variables = pod.map(|pod| pod.env.clone()).unwrap_or_default();
-    let kept = Kept::default();
-    let known = Known { scene: &stage.scene, kept: &kept, token: None, variables: &variables };
+    let results = Results::default();
+    let known = Known { scene: &stage.scene, results: &results, token: None, variables: &variables };
     let step = ScriptStep {
         run: argv.iter().map(Template::plain).collect(),
         env: indexmap::IndexMap::new(),
         stdin: None,
         store: stage.scene.store(None).ok().map(|(store, _)| store.to_owned()),
     };
-    let words = Words { scene: &stage.scene, kept: &kept };
+    let words = Words { scene: &stage.scene, results: &results };
     let probe = match words.question(&step, &known) {
         Ok(probe) => probe,
         Err(why) => return Answer::No(why),

@@ -64,7 +64,7 @@ async fn answers(
     let view = scene.pinned(fixture, store);
     let url = format!("{}{}", store.endpoint, store.health);
     let health = HttpQuestion::new("GET", url.clone());
-    let bound = Bound { within, declared, hopeless: never };
+    let bound = Bound { within, declared, unrecoverable: never };
     let health = Probe::Http(health);
     let unwell = until(&bound, &Vantage::Outside, &view, &health, |reply| match reply {
         Reply::Http(http) if http.status == 200 => Ok(()),
@@ -89,7 +89,7 @@ async fn answers(
     });
     for (operation, otherwise) in made.chain(opened) {
         let question = Probe::S3(S3Question { access: access()?, operation, headers: none() });
-        let bound = Bound { hopeless: is_final, ..bound };
+        let bound = Bound { unrecoverable: is_final, ..bound };
         let refused = until(&bound, &Vantage::Outside, &view, &question, |reply| match reply {
             Reply::S3(s3) => s3.error.as_ref().map_or(Ok(()), |error| {
                 let detail = format!("{otherwise}: {}", error.message);
@@ -161,7 +161,7 @@ pub(super) struct Bound<'a> {
     /// result.
     pub(super) declared: Option<&'a Accepts<'a>>,
     /// Whether a cause is permanent, so that asking again does not help.
-    pub(super) hopeless: fn(&Cause) -> bool,
+    pub(super) unrecoverable: fn(&Cause) -> bool,
 }
 
 /// Treats no cause as permanent.
@@ -192,10 +192,10 @@ pub(super) async fn until(
         let Err(last) = answer.outcome.and_then(|reply| accept(&reply)) else { return Ok(None) };
         let is_declared = bound.declared.is_some_and(|accepts| accepts(&last));
         as_declared = is_declared.then(|| as_declared.unwrap_or_else(Instant::now));
-        refused = (bound.hopeless)(&last).then(|| refused.unwrap_or_else(Instant::now));
+        refused = (bound.unrecoverable)(&last).then(|| refused.unwrap_or_else(Instant::now));
         let lasts = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() >= SETTLES_AFTER);
-        let hopeless = lasts(refused) && !is_declared;
-        if lasts(as_declared) || hopeless || began.elapsed() >= bound.within {
+        let unrecoverable = lasts(refused) && !is_declared;
+        if lasts(as_declared) || unrecoverable || began.elapsed() >= bound.within {
             return Ok(Some(last));
         }
         // This polls, because neither a store's health nor the node's packet rules can be watched.

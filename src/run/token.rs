@@ -23,7 +23,7 @@ pub(super) async fn of_step(
     token_of: Option<&TokenOf>,
 ) -> Result<Option<Secret>, RunError> {
     if let Some(other) = token_of {
-        let token = it.kept.token(other).cloned();
+        let token = it.results.token(other).cloned();
         return token.map(Some).ok_or_else(|| it.wrong(format!("step `{other}` was given no token")));
     }
     let Some(spec) = spec else { return Ok(None) };

@@ -44,7 +44,7 @@ pub(super) async fn run(it: &Attempt<'_>, change: Changing<'_>) -> Result<Tried,
 /// step's cause.
 async fn carry_out<T: Acts>(it: &Attempt<'_>, step: &T) -> Result<Tried, RunError> {
     let step = it.fill(step)?;
-    it.deeds.note(it.step.kind(), &step, it.namespace());
+    it.effects.note(it.step.kind(), &step, it.namespace());
     // Boxed, so that the watches' buffers do not enlarge every future that awaits this one.
     match Box::pin(step.act(it)).await {
         Ok(done) => {
@@ -83,7 +83,7 @@ impl Acts for ApplyStep {
         for object in &self.objects {
             concealed::register(&it.stage.context.redactor, object.value());
             let object = it.stage.applier.apply(object.value(), it.namespace(), it.place).await?;
-            it.deeds.applied(&object, it.stage.had(&object, it.apart.first));
+            it.effects.applied(&object, it.stage.had(&object, it.apart.first));
             applied.push(serde_json::to_value(&object).unwrap_or_default());
         }
         let told = format!("{} objects are applied", applied.len());

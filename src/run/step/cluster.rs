@@ -74,7 +74,7 @@ impl Attempt<'_> {
     }
 
     async fn log(&self, it: &LogStep, expect: Option<&Expect>, patience: Patience) -> Result<Tried, RunError> {
-        let since = it.since.as_ref().and_then(|step| self.kept.ended(step));
+        let since = it.since.as_ref().and_then(|step| self.results.ended(step));
         let target = LogTarget::parse(&it.of).map_err(|reason| self.wrong(reason))?;
         let mut look = LogLook::new(expect);
         let question = LogQuestion {

@@ -27,7 +27,7 @@ pub(super) fn run(it: &Attempt<'_>, step: &FiguresStep) -> Result<Tried, RunErro
     let referred = step.of.references().unwrap_or_default();
     let steps = it.variant.variant.scenario.steps();
     let of = referred.first().and_then(|named| steps.iter().find(|it| it.step.id == named.name)?.group);
-    let figure = parallax_judge::figure(&figures, of.map_or("", |it| &it.id), list, it.kept.void_of(&step.of));
+    let figure = parallax_judge::figure(&figures, of.map_or("", |it| &it.id), list, it.results.void_of(&step.of));
     let (other, looked) = (serde_json::from_str(list).ok(), Looked::Numbers(list.to_owned()));
     Ok(Tried { other, figure, ..Tried::looked(it.expect()?.as_ref(), looked) })
 }

@@ -21,11 +21,11 @@ use serde_json::Value;
 
 use super::apart::Apart;
 use super::concealed;
-use super::deeds::Deeds;
 use super::environment::Stage;
 use super::error::RunError;
-use super::kept::{Kept, Words};
 use super::probers::Probers;
+use super::results::{Results, Words};
+use super::side_effects::SideEffects;
 use parallax_judge::{Judgement, Looked};
 use parallax_language::scenario::action::{Directing, Looking, Role};
 use parallax_language::scenario::meaning::empty_texts;
@@ -40,9 +40,9 @@ pub(super) struct Attempt<'a> {
     pub(super) stage: &'a Stage<'a>,
     pub(super) variant: &'a VariantPlan,
     pub(super) step: &'a Step,
-    pub(super) kept: &'a Kept,
+    pub(super) results: &'a Results,
     pub(super) probers: &'a Probers,
-    pub(super) deeds: &'a Deeds,
+    pub(super) effects: &'a SideEffects,
     /// What the variant may see of its environment.
     pub(super) apart: &'a Apart,
     /// `file:line`.
@@ -163,7 +163,7 @@ impl<'a> Attempt<'a> {
 
     /// The values that `{{ }}` can refer to in this step.
     pub(super) fn words(&self) -> Words<'a> {
-        Words { scene: &self.stage.scene, kept: self.kept }
+        Words { scene: &self.stage.scene, results: self.results }
     }
 
     /// A part of the step with its references replaced.

@@ -25,13 +25,13 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
     let (from, vantage) = it.vantage()?;
     let pod = it.variant.pods.get(from).and_then(|name| it.stage.scene.plan.pods.get(name));
     let variables = pod.map(|pod| pod.env.clone()).unwrap_or_default();
-    let known = Known { scene: &it.stage.scene, kept: it.kept, token, variables: &variables };
+    let known = Known { scene: &it.stage.scene, results: it.results, token, variables: &variables };
     let probe = it.words().question(step, &known).map_err(|reason| it.wrong(reason))?;
     let mut view = it.stage.scene.view(vantage);
     view.identity = identity(it, presents)?;
     let deadline_ms = millis(it.left);
     let mut question = Question { view, deadline_ms, probe };
-    it.deeds.asks(&question.probe);
+    it.effects.asked(&question.probe);
     let answer = it.stage.vantage(it.variant, from).ask(question.clone()).await?;
     // Nothing that is judged needs the key.
     question.view.identity = None;
@@ -43,7 +43,7 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
             Implied::Answer => Expected::Answer,
         },
     };
-    let judgement = parallax_judge::judge(&expected, &answer, &it.kept.seen);
+    let judgement = parallax_judge::judge(&expected, &answer, &it.results.seen);
     let left = (began + it.left + FOR_THE_WITNESS).saturating_duration_since(Instant::now());
     let witness = it.stage.witness(it.variant, from, &answer, left).await;
     let judgement = disagreement(judgement, witness.as_ref());

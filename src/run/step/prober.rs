@@ -21,7 +21,7 @@ use parallax_record::Noted as _;
 pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Result<Tried, RunError> {
     let Special { token, token_of, presents, .. } = background.probe.asks().special();
     let token = token::of_step(it, token, token_of).await?;
-    let known = Known { scene: &it.stage.scene, kept: it.kept, token, variables: &IndexMap::new() };
+    let known = Known { scene: &it.stage.scene, results: it.results, token, variables: &IndexMap::new() };
     let probe = it.words().question(background.probe.asks(), &known).map_err(|reason| it.wrong(reason))?;
     let (from, vantage) = it.vantage()?;
     let deadline_ms = u64::try_from(background.within.as_millis()).unwrap_or(0);
@@ -32,11 +32,11 @@ pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Resu
     let expected = expect.map_or(Expected::Answer, |expect| Expected::Declared(Box::new(expect)));
     let asked =
         ProberQuestion { question: question.clone(), rate: background.rate, headers: kept.headers, body: kept.body };
-    it.deeds.asks(&asked.question.probe);
+    it.effects.asked(&asked.question.probe);
     let prober = it.stage.vantage(it.variant, from).prober(asked).await?;
     // Nothing that is recorded needs the key.
     question.view.identity = None;
-    it.probers.keep(&it.step.id, Running { prober, expected, seen: it.kept.seen.clone() }).await;
+    it.probers.keep(&it.step.id, Running { prober, expected, seen: it.results.seen.clone() }).await;
     Ok(Tried { question: Some(question), ..Tried::default() })
 }
 

@@ -26,7 +26,7 @@ pub(super) enum Fate {
 
 /// What one flow did.
 #[derive(Debug, Default)]
-pub(super) struct Deeds(Mutex<Done>);
+pub(super) struct SideEffects(Mutex<Done>);
 
 #[derive(Debug, Default)]
 struct Done {
@@ -44,7 +44,7 @@ struct Done {
     irreversible: Option<String>,
 }
 
-impl Deeds {
+impl SideEffects {
     fn done(&self) -> MutexGuard<'_, Done> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -65,7 +65,7 @@ impl Deeds {
     }
 
     /// Records a question before it is asked.
-    pub(super) fn asks(&self, probe: &Probe) {
+    pub(super) fn asked(&self, probe: &Probe) {
         if probe.facts().may_write {
             self.done().wrote = true;
         }
@@ -114,11 +114,11 @@ impl Deeds {
     }
 
     /// Whether the flow acted on a pod of the variant's namespace: on the pod itself, on its owner, or on its node.
-    pub(super) fn mean(&self, pod: &Pod, namespace: &str) -> bool {
+    pub(super) fn touch(&self, pod: &Pod, namespace: &str) -> bool {
         let done = self.done();
         let node = pod.spec.as_ref().and_then(|it| it.node_name.as_ref());
         node.is_some_and(|it| done.nodes.contains_key(it))
-            || done.acted.iter().any(|it| it.namespace.as_deref() == Some(namespace) && means(it, pod))
+            || done.acted.iter().any(|it| it.namespace.as_deref() == Some(namespace) && touches(it, pod))
     }
 
     /// What the flow did last to this node; `None` if it did nothing to it.
@@ -133,7 +133,7 @@ impl Deeds {
 }
 
 /// Whether a pod belongs to an object that a step changes.
-fn means(it: &Touched, pod: &Pod) -> bool {
+fn touches(it: &Touched, pod: &Pod) -> bool {
     match &it.which {
         Which::Labels(selector) => it.kind == "Pod" && selects(selector, pod),
         Which::Name(name) if it.kind == "Pod" => pod.metadata.name.as_ref() == Some(name),
@@ -169,15 +169,15 @@ mod tests {
         serde_json::from_value(json!({ "metadata": metadata })).expect("a pod")
     }
 
-    fn note(deeds: &Deeds, step: &Step) {
-        deeds.note(step.kind(), step.action.changes().expect("a change"), "own");
+    fn note(effects: &SideEffects, step: &Step) {
+        effects.note(step.kind(), step.action.changes().expect("a change"), "own");
     }
 
     #[test]
-    fn a_flow_means_the_pods_of_the_objects_that_it_acts_on() {
+    fn a_flow_touches_the_pods_of_the_objects_that_it_acts_on() {
         let of_deployment = pod("store-5f6-abcde", ("ReplicaSet", "store-5f6"));
         let of_set = pod("db-0", ("StatefulSet", "db"));
-        for (step, means_deployment, means_set) in [
+        for (step, touches_deployment, touches_set) in [
             (json!({ "restart": { "deployment": "store" } }), true, false),
             (json!({ "scale": { "stateful-set": "db", "replicas": 0 } }), false, true),
             (json!({ "kill": { "pod": "db-0", "container": "app" } }), false, true),
@@ -196,15 +196,15 @@ mod tests {
             let mut whole = json!({ "id": "a" });
             whole.as_object_mut().expect("a map").extend(step.as_object().expect("a map").clone());
             let step: Step = serde_json::from_value(whole).expect("a step");
-            let deeds = Deeds::default();
-            note(&deeds, &step);
-            assert_eq!(deeds.mean(&of_deployment, "own"), means_deployment, "{step:?}");
-            assert_eq!(deeds.mean(&of_set, "own"), means_set, "{step:?}");
+            let effects = SideEffects::default();
+            note(&effects, &step);
+            assert_eq!(effects.touch(&of_deployment, "own"), touches_deployment, "{step:?}");
+            assert_eq!(effects.touch(&of_set, "own"), touches_set, "{step:?}");
         }
     }
 
     #[test]
-    fn a_flow_that_ends_a_node_means_the_node_and_its_pods() {
+    fn a_flow_that_ends_a_node_touches_the_node_and_its_pods() {
         let at = |node: &str| {
             let mut pod = pod("db-0", ("StatefulSet", "db"));
             pod.spec = serde_json::from_value(json!({ "nodeName": node, "containers": [] })).expect("a pod's spec");
@@ -216,12 +216,12 @@ mod tests {
             (json!({ "id": "a", "start": { "node": "far" } }), Fate::Started),
         ] {
             let step: Step = serde_json::from_value(step).expect("a step");
-            let deeds = Deeds::default();
-            note(&deeds, &step);
-            assert!(deeds.mean(&at("far"), "own"), "{step:?}");
-            assert!(!deeds.mean(&at("node"), "own"), "{step:?}");
-            assert_eq!((deeds.to_node("far"), deeds.to_node("node")), (Some(fate), None), "{step:?}");
-            assert!(!deeds.is_empty(), "{step:?}");
+            let effects = SideEffects::default();
+            note(&effects, &step);
+            assert!(effects.touch(&at("far"), "own"), "{step:?}");
+            assert!(!effects.touch(&at("node"), "own"), "{step:?}");
+            assert_eq!((effects.to_node("far"), effects.to_node("node")), (Some(fate), None), "{step:?}");
+            assert!(!effects.is_empty(), "{step:?}");
         }
     }
 }

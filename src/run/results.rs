@@ -21,7 +21,7 @@ use parallax_language::scenario::template::{Reference, Template, VARIANT};
 
 /// The results of earlier steps.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct Results {
     /// The value of `{{ variant.nonce }}`.
     nonce: String,
     /// The value of `{{ STEP }}`, by step.
@@ -48,7 +48,7 @@ pub(super) struct Kept {
     pub(super) seen: Seen,
 }
 
-impl Kept {
+impl Results {
     /// No results yet, only the variant's nonce.
     pub(super) fn of(nonce: String) -> Self {
         Self { nonce, ..Self::default() }
@@ -152,22 +152,22 @@ fn shown(value: &Value) -> String {
 #[derive(Clone, Copy)]
 pub(super) struct Words<'a> {
     pub(super) scene: &'a Scene<'a>,
-    pub(super) kept: &'a Kept,
+    pub(super) results: &'a Results,
 }
 
 impl Words<'_> {
     /// A copy of `it` in which the references in all texts are replaced.
     pub(super) fn fill<T: Parts>(&self, it: &T) -> Result<T, String> {
-        it.filled(&|reference| self.scene.value(reference, self.kept))
+        it.filled(&|reference| self.scene.value(reference, self.results))
     }
 
     /// The question of a step, with the references in all its texts replaced.
     pub(super) fn question(&self, step: &dyn Asks, asking: &dyn Asking) -> Result<Probe, String> {
-        step.question(&|reference| self.scene.value(reference, self.kept), asking)
+        step.question(&|reference| self.scene.value(reference, self.results), asking)
     }
 
     /// The expectation with the references in all its texts replaced.
     pub(super) fn expect(&self, expect: &WrittenExpect) -> Result<Expect, String> {
-        expect.filled(&|reference| self.scene.value(reference, self.kept))
+        expect.filled(&|reference| self.scene.value(reference, self.results))
     }
 }
