@@ -125,7 +125,7 @@ impl Holder {
         // A thread, because the rest of what it prints is of interest if it ends: the summary of the run.
         self.printing.push(std::thread::spawn(move || {
             let mut lines = lines(stdout);
-            // Nobody may wait any more.
+            // The receiver may have stopped waiting. Then sending fails, which does not matter.
             let _ = send.send(lines.next().is_some_and(|line| line == session::LISTENING));
             lines.for_each(|line| printer::data(&format!("{line}\n")));
         }));

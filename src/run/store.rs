@@ -153,9 +153,9 @@ pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
     Vantage::Outside.ask(question).await.noted("nudge a store");
 }
 
-/// How long to repeat a question, and what ends this earlier.
+/// How long a question is repeated, and what ends this earlier.
 pub(super) struct Bound<'a> {
-    /// At most this long.
+    /// The longest time for which the question is repeated.
     pub(super) within: Duration,
     /// The declared cause, if any. Once it has been observed without interruption for [`SETTLES_AFTER`], it is the
     /// result.

@@ -38,8 +38,8 @@ impl Fields {
     }
 }
 
-/// The sum of a module, as Go computes it (`golang.org/x/mod/sumdb/dirhash`, `Hash1`): over the digests of all files in
-/// the order of their names, which begin with `module@version/`.
+/// The hash of a module for `go.sum`, as Go computes it (`golang.org/x/mod/sumdb/dirhash`, `Hash1`): over the digests
+/// of all files in the order of their names, which begin with `module@version/`.
 pub(super) fn of_module(module: &str, files: &[(String, PathBuf)]) -> io::Result<String> {
     let mut context = Context::new(&SHA256);
     for (name, file) in files {

@@ -63,16 +63,16 @@ pub enum ImageError {
         /// The whole command, without paths of the machine, and its last lines.
         lines: Vec<String>,
     },
-    /// The sum of a Go module differs from the sum that the recipe pins.
+    /// The hash of a Go module, as in `go.sum`, differs from the hash that the recipe pins.
     #[error("image {image}: module {module} has the sum {seen}, and the recipe pins {pinned}")]
     Sum {
         /// Which image.
         image: String,
         /// `path@version`.
         module: String,
-        /// The sum in the recipe.
+        /// The hash in the recipe.
         pinned: String,
-        /// The sum of the module that the module proxy returned.
+        /// The hash of the module that the module proxy returned.
         seen: String,
     },
     /// The extracted files of a Go module differ from the module that was downloaded.
@@ -84,9 +84,9 @@ pub enum ImageError {
         module: String,
         /// The folder of the module in Go's cache.
         folder: PathBuf,
-        /// The sum in the recipe.
+        /// The hash in the recipe.
         pinned: String,
-        /// The sum of the files.
+        /// The hash of the files.
         seen: String,
     },
     /// The jars that Maven fetched differ from those that `jars.sha256` lists.

@@ -239,8 +239,8 @@ struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Downloads the module, and compares its sum with the one that the recipe pins before anything of it is used: the
-    /// sum of what was downloaded, and that of the extracted files. Go's cache keeps the former beside the files, so it
+    /// Downloads the module. Before anything of it is used, compares two hashes with the one that the recipe pins: that
+    /// of what was downloaded, and that of the extracted files. Go's cache stores the first hash beside the files, so it
     /// says nothing about a file that was changed later. Returns the module's folder, which is read-only.
     async fn run(
         &self,
@@ -296,7 +296,7 @@ impl Download<'_> {
 }
 
 impl Download<'_> {
-    /// Compares the sum of the extracted files with the one that the recipe pins.
+    /// Compares the hash of the extracted files with the one that the recipe pins.
     async fn extracted(&self, folder: PathBuf) -> Result<PathBuf, ImageError> {
         let (module, from) = (self.module.to_owned(), folder.clone());
         // A module can have tens of megabytes.

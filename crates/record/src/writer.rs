@@ -168,7 +168,7 @@ impl Writer {
             match receive.recv_timeout(Duration::from_millis(TICK_MS)) {
                 Ok(Message::Said { at_ms, kind }) => self.take(at_ms, *kind),
                 Ok(Message::Attach(live)) => self.live = Some(live),
-                // Nobody may wait any more.
+                // The caller may have stopped waiting. Then sending fails, which does not matter.
                 Ok(Message::Reached(waiting)) => drop(waiting.send(())),
                 Ok(Message::End { at_ms, last }) => {
                     if let Some(last) = last {

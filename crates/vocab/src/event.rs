@@ -131,7 +131,7 @@ pub struct RunStarted {
     /// The seed of a random order, if one was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// The part of a larger run that this run is.
+    /// Which part of a larger run this is, if several machines share that run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Box<ShardOf>>,
 }

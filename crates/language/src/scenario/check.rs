@@ -1,4 +1,5 @@
-//! Checks the shape of a value against a schema. Each error becomes a sentence of ours with its place in the file.
+//! Checks the shape of a value against a schema. Each error of the validator is rewritten as a diagnostic, with its
+//! place in the file.
 
 use std::ops::Range;
 
