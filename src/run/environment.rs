@@ -23,7 +23,7 @@ use super::reach::{self, Reach};
 use super::reset::{self, Found};
 use super::scene::Scene;
 use super::slots::Slot;
-use super::witness::{Sight, StoreWitness};
+use super::witness::{Sight, StoreWitness, was_given_by};
 use super::{Context, flow, reached, readiness, standing, store};
 use crate::apply::{self, Applier, ApplyError, Belongings, Declared, Unready};
 use crate::cluster::Access;
@@ -128,6 +128,13 @@ impl Stage<'_> {
         }
     }
 
+    /// Whether a store without a witness gave the answer: no trace will show the request.
+    fn is_of_an_unwatched_store(&self, answer: &Answer) -> bool {
+        let unwatched = self.scene.stores().filter(|(id, _)| self.witnesses.iter().all(|(it, _)| it != id));
+        let leaves = unwatched.filter_map(|(id, store)| self.scene.leaf(id, store));
+        was_given_by(answer, leaves.map(|it| it.serial.as_str()))
+    }
+
     /// Where the request came from, according to the trace of the store that answered it. It waits for the trace for
     /// at most `within`.
     pub(super) async fn witness(
@@ -140,6 +147,9 @@ impl Stage<'_> {
         let reply = answer.reply()?;
         let ReplyFacts { request_id, is_refusal_to_show: refused, .. } = reply.facts();
         let id = request_id?;
+        if self.is_of_an_unwatched_store(answer) {
+            return None;
+        }
         let began = Duration::from_millis(answer.evidence.started_unix_ms);
         let asked =
             self.witnesses.iter().map(|(store, witness)| async move { (store.as_str(), witness.of(id, within).await) });

@@ -7,6 +7,7 @@ use parallax_vocab::question::{S3Access, View};
 
 use super::results::Results;
 use crate::apply::Environment;
+use crate::certs::Leaf;
 use crate::cluster::Access;
 use crate::tokens::Key;
 use parallax_language::fixture::{Export, Store};
@@ -88,11 +89,12 @@ impl<'a> Scene<'a> {
     /// How the set-up connects to a store. It accepts exactly the certificate that was issued for the store, even if a
     /// break makes that certificate invalid. So the break fails a step and not the set-up.
     pub(super) fn pinned(&self, fixture: &str, store: &Store) -> View {
-        let certificate = store
-            .certificate
-            .as_ref()
-            .and_then(|name| self.environment.certificates.leaves.get(&(fixture.to_owned(), name.clone())));
-        View { pin: certificate.map(|leaf| leaf.der.clone()), ..self.outside() }
+        View { pin: self.leaf(fixture, store).map(|leaf| leaf.der.clone()), ..self.outside() }
+    }
+
+    /// The certificate that the set-up gave a store.
+    pub(super) fn leaf(&self, fixture: &str, store: &Store) -> Option<&'a Leaf> {
+        self.environment.certificates.leaves.get(&(fixture.to_owned(), store.certificate.clone()?))
     }
 
     /// The store of a step: the named one, or the only one.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use indexmap::IndexMap;
 use parallax_probe::store::{self, Trace, TraceEvent, Traced};
 use parallax_vocab::question::{S3Access, View};
-use parallax_vocab::{Cause, WitnessKind, millis};
+use parallax_vocab::{Answer, Cause, WitnessKind, millis};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -187,6 +187,12 @@ impl Shared {
     }
 }
 
+/// Whether the server that gave an answer presented the certificate with one of these serial numbers.
+pub(super) fn was_given_by<'a>(answer: &Answer, mut serials: impl Iterator<Item = &'a str>) -> bool {
+    let leaf = answer.evidence.chain.first();
+    leaf.is_some_and(|leaf| serials.any(|serial| serial == leaf.serial))
+}
+
 /// The time since the Unix epoch.
 fn now() -> Option<Duration> {
     SystemTime::now().duration_since(UNIX_EPOCH).ok()
@@ -220,6 +226,24 @@ mod tests {
     fn traced(id: &str) -> Traced {
         let (source, host) = ("10.42.0.7".to_owned(), "minio.example.com".to_owned());
         Traced { request_id: id.to_owned(), source, host, arrived: Arrived::default() }
+    }
+
+    #[test]
+    fn the_certificate_of_an_answer_says_which_store_gave_it() {
+        let certificate = |serial: &str| -> parallax_vocab::answer::Certificate {
+            serde_json::from_value(serde_json::json!({
+                "subject": "CN=x", "issuer": "CN=y", "serial": serial, "names": [], "not_before": "", "not_after": "",
+                "sha256": "",
+            }))
+            .expect("a certificate")
+        };
+        let outcome = Err(Cause::Client { detail: String::new() });
+        let mut answer = Answer { outcome, evidence: parallax_vocab::answer::Evidence::default() };
+        assert!(!was_given_by(&answer, ["a1"].into_iter()), "a connection without TLS says nothing");
+        answer.evidence.chain = vec![certificate("a1"), certificate("c0")];
+        for (serials, given) in [(&["b2", "a1"][..], true), (&["b2"], false), (&["c0"], false), (&[], false)] {
+            assert_eq!(was_given_by(&answer, serials.iter().copied()), given, "{serials:?}");
+        }
     }
 
     #[tokio::test]
