@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use parallax_vocab::event::Exit;
 use parallax_vocab::{VariantId, inert};
 
-use super::args::{Cli, Command, ImagesCommand, K3s, Selection};
+use super::args::{Cli, Command, ImagesCommand, K3s, Selection, Stores};
 use super::wiring::{self, Project};
-use super::{CliError, choose, explain, init, merge, pages, printer, report, repro, session, shells, standing};
+use super::{
+    CliError, choose, explain, init, merge, pages, printer, report, repro, session, shells, standing,
+    stores as table_of_stores,
+};
 use parallax_images::Recipes;
 use parallax_language::scenario::schema;
 use parallax_record::Log;
@@ -93,6 +96,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Man(args) => shells::man(&args),
         Command::Schema(args) => made(&project()?, &schema::files(), args.check, "schema"),
         Command::Docs(args) => made(&project()?, &pages::files(), args.check, "docs"),
+        Command::Stores(args) => stores(&project()?, &args),
         Command::Reaper(args) => {
             // The reaper blocks on a pipe, and has its own runtime.
             let reaper = tokio::task::spawn_blocking(move || wiring::reaper(&args.args));
@@ -138,6 +142,23 @@ fn list(project: &Project, selected: &[VariantId], json: bool) -> Exit {
         text
     });
     say(&text)
+}
+
+fn stores(root: &Path, args: &Stores) -> Result<Exit, CliError> {
+    let mut table = table_of_stores::Table::of(&Project::load(root)?)?;
+    if args.write || args.check {
+        return made(root, &[(table_of_stores::PAGE, table.page())], args.check, "stores --write");
+    }
+    if let Some(run) = &args.of {
+        table.compare(&parallax_record::read(run)?);
+    }
+    if args.json {
+        let text = serde_json::to_string_pretty(&table).expect("texts become JSON");
+        say_json(&format!("{text}\n"));
+    } else {
+        say(&table.page());
+    }
+    Ok(if table.holds() { Exit::AsExpected } else { Exit::NotAsExpected })
 }
 
 /// Writes the files that are generated from the types, or, with `check`, names those that differ.

@@ -18,6 +18,7 @@ mod session;
 mod shells;
 pub mod signal;
 mod standing;
+pub mod stores;
 pub mod wiring;
 
 pub use args::Cli;

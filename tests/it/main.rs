@@ -15,4 +15,5 @@ mod lint;
 mod mutate;
 mod node;
 mod selection;
+mod stores;
 mod stranger;

@@ -84,6 +84,8 @@ const FILES: &[(&str, &str)] = shipped![
     "pebble/pebble/go.sum",
     "pebble/pebble/main.go",
     "pebble/recipe.yaml",
+    "seaweedfs/recipe.yaml",
+    "versitygw/recipe.yaml",
     "writer/recipe.yaml",
 ];
 

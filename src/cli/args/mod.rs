@@ -229,6 +229,9 @@ pub enum Command {
         after_long_help = "Examples:\n  parallax docs            write them\n  parallax docs --check    only say whether they are up to date"
     )]
     Docs(Schema),
+    /// Show which store does what, made from what the steps of scenarios show of each store. Needs no engine.
+    #[command(after_long_help = STORES_EXAMPLES)]
+    Stores(Stores),
     /// Outlives a run and removes what it left. Started by the harness itself.
     #[command(hide = true)]
     Reaper(Reaper),
@@ -333,6 +336,30 @@ pub struct Schema {
     #[arg(long)]
     pub check: bool,
 }
+
+/// Arguments of `stores`.
+#[derive(Clone, Debug, Args)]
+pub struct Stores {
+    /// Print JSON.
+    #[arg(long, conflicts_with_all = ["write", "check"])]
+    pub json: bool,
+    /// Compare the table with the record of a run (the file, or the run's folder): exit 1 if a step that shows something did not
+    /// pass in it.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["write", "check"])]
+    pub of: Option<PathBuf>,
+    /// Write docs/stores.md.
+    #[arg(long)]
+    pub write: bool,
+    /// Write nothing; fail if docs/stores.md differs from what would be written.
+    #[arg(long, conflicts_with = "write")]
+    pub check: bool,
+}
+
+const STORES_EXAMPLES: &str = "Examples:
+  parallax stores                         the table, as Markdown
+  parallax stores --json                  the same for programs
+  parallax stores --of target/e2e/latest  compared with what a run saw
+  parallax stores --write                 renew docs/stores.md";
 
 /// Arguments of `reaper`, which the engine crate passes.
 #[derive(Clone, Debug, Args)]

@@ -81,7 +81,7 @@ pub use self::workload::Workload;
 use super::diagnostic::Diagnostic;
 use super::duration::Span;
 use super::meaning::Judge;
-use super::model::{Capture, StepRef, Vulnerable, WrittenExpect};
+use super::model::{Capture, Shows, StepRef, Vulnerable, WrittenExpect};
 use super::one_of::{OneOf, Place, Wrong};
 use super::parts::{Parts, See, below};
 use super::template::Words;
@@ -198,6 +198,9 @@ macro_rules! kinds {
             /// The step performs an attack that is known to succeed in this build. The report lists it as a finding.
             #[serde(default)]
             vulnerable: Option<Vulnerable>,
+            /// What the step shows of a store, for the table of stores.
+            #[serde(default)]
+            shows: Option<Shows>,
             /// When a step within a `repeat` begins: `2s` after the previous step, or `{ random: 3s }`, a random delay.
             #[serde(default)]
             after: Option<After>,
@@ -208,13 +211,15 @@ macro_rules! kinds {
 
             fn try_from(file: StepFile) -> Result<Self, String> {
                 let StepFile { id, from, needs, expect, eventually, stays, .. } = file;
-                let StepFile { consistently, capture, vulnerable, after, .. } = file;
+                let StepFile { consistently, capture, vulnerable, shows, after, .. } = file;
                 let mut action = None;
                 $(if let Some(it) = file.$key {
                     action.get_or_insert(Action::$name(it));
                 })*
                 let action = action.ok_or_else(|| format!("step `{id}` has no action"))?;
-                Ok(Self { id, from, needs, action, expect, eventually, stays, consistently, capture, vulnerable, after })
+                Ok(Self {
+                    id, from, needs, action, expect, eventually, stays, consistently, capture, vulnerable, shows, after,
+                })
             }
         }
 
@@ -372,6 +377,8 @@ pub struct Step {
     pub capture: IndexMap<String, Capture>,
     /// The known vulnerability, if the step performs an attack.
     pub vulnerable: Option<Vulnerable>,
+    /// What the step shows of a store.
+    pub shows: Option<Shows>,
     /// When the step begins, within a `repeat`.
     pub after: Option<After>,
 }

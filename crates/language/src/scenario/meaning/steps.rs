@@ -178,6 +178,17 @@ impl<'a> Judge<'a> {
             let error = self.key_error("/vulnerable", "`vulnerable` needs an expectation".to_owned());
             errors.push(error.fix("add `expect:` with what a successful attack returns"));
         }
+        if let Some(shows) = &step.shows {
+            self.store("shows", Some(&shows.store), errors);
+            if shows.otherwise.is_some() && shows.missing.is_some() {
+                let error = self.key_error("/shows/missing", "a store cannot do what it does not do at all".to_owned());
+                errors.push(error.fix("keep one of `otherwise` and `missing`"));
+            }
+            if step.expect.is_none() && !nature.asserts {
+                let error = self.key_error("/shows", "`shows` needs an expectation".to_owned());
+                errors.push(error.fix("add `expect:` with what the store answers"));
+            }
+        }
         // `background` and `repeat` check `eventually` and `consistently` themselves.
         let others = matches!(nature.effect, Effect::Starts | Effect::Groups);
         let no_expectation = step.expect.is_none() && !nature.asserts && !others;

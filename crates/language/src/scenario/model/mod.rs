@@ -8,6 +8,7 @@ mod capture;
 mod expect;
 mod matchers;
 pub mod reference;
+mod shows;
 mod vantage;
 mod vulnerable;
 
@@ -21,6 +22,7 @@ pub use self::capture::Capture;
 pub use self::expect::{NumberBound, SpanBound, WrittenExpect};
 pub use self::matchers::{Expect, Fields, Matcher, Shape, Source, Stance, Wanted};
 pub use self::reference::{ChainOf, CredentialsOf, Leaves, ProberOf, STEP_REFERENCE, StepRef, TokenOf};
+pub use self::shows::Shows;
 pub use self::vantage::{OutsideVantage, PodVantage, VantageSpec};
 pub use self::vulnerable::Vulnerable;
 pub use super::action::{

@@ -1,0 +1,346 @@
+//! `parallax stores`: the table of stores, made from what the steps of scenarios show of them.
+//!
+//! A step that shows something of a store says so (`shows`). `scenarios/stores/table.yaml` has the rows and their order, and
+//! for each cell that no step shows the reason why it was not tried. A cell is shown or has a reason, never both.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use indexmap::IndexMap;
+use parallax_images::Recipe;
+use parallax_language::scenario::document::Document;
+use parallax_language::scenario::{Diagnostic, Loaded};
+use parallax_vocab::event::{Event, EventKind, Verdict};
+use serde::{Deserialize, Serialize};
+
+use super::CliError;
+use super::wiring::Project;
+
+/// The page, below the project.
+pub const PAGE: &str = "docs/stores.md";
+/// The rows of the table, below the project.
+pub const TABLE: &str = "scenarios/stores/table.yaml";
+/// The label of an image that has the version of its program.
+const VERSION: &str = "org.opencontainers.image.version";
+/// The first line of the page.
+const MADE: &str = "<!-- Made by `parallax stores --write` from the scenarios; do not edit. -->";
+
+/// The rows as they are written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Written {
+    /// By the name of the fixture, in the order of the columns.
+    stores: IndexMap<String, WrittenStore>,
+    rows: Vec<WrittenRow>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WrittenStore {
+    name: String,
+    /// The image whose recipe has the version.
+    image: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WrittenRow {
+    id: String,
+    asks: String,
+    /// Why a store was not tried, by the name of its fixture.
+    #[serde(default)]
+    not_tried: BTreeMap<String, String>,
+}
+
+/// The table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Table {
+    /// The stores, in the order of the columns.
+    pub stores: Vec<Store>,
+    /// The rows.
+    pub rows: Vec<Row>,
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Store {
+    /// The name of the fixture.
+    pub fixture: String,
+    /// Its name for people.
+    pub name: String,
+    /// The version of its program.
+    pub version: String,
+}
+
+/// A row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// The capability, as steps name it.
+    pub id: String,
+    /// What a store is asked to do.
+    pub asks: String,
+    /// One cell for each store.
+    pub cells: Vec<Cell>,
+}
+
+/// What is known about one store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cell {
+    /// The short answer.
+    pub answer: Answer,
+    /// How, what or why.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub how: String,
+    /// The steps that show it.
+    pub proofs: Vec<Proof>,
+    /// What a run saw, if the table was compared with a record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
+}
+
+/// The short answer of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// As S3 does it.
+    Works,
+    /// Otherwise than S3 does it.
+    WorksOtherwise,
+    /// Not at all.
+    Missing,
+    /// An attack succeeds.
+    Hole,
+    /// Nobody asked the store.
+    NotTried,
+}
+
+/// A step that shows something, and the breaks in which it fails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Proof {
+    /// The path of the scenario.
+    pub scenario: String,
+    /// The id of the step.
+    pub step: String,
+    /// The ids of the breaks in which it fails.
+    pub breaks: Vec<String>,
+}
+
+/// What a run saw of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seen {
+    /// Each step passed.
+    Held,
+    /// A step did not pass.
+    Failed,
+    /// A step did not run.
+    NotRun,
+}
+
+/// One step's contribution to a cell.
+#[derive(Clone, Debug)]
+struct Shown {
+    fixture: String,
+    capability: String,
+    answer: Answer,
+    how: String,
+    proof: Proof,
+}
+
+impl Table {
+    /// The table of a project's scenarios.
+    pub fn of(project: &Project) -> Result<Self, CliError> {
+        let file = project.root.join(TABLE);
+        let bytes = std::fs::read(&file).map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?;
+        let (document, errors) = Document::parse_bytes(TABLE, &bytes);
+        let document = document.filter(|_| errors.is_empty());
+        let Some(document) = document else {
+            let first = errors.first().map_or_else(|| "it is empty".to_owned(), Diagnostic::on_one_line);
+            return Err(CliError::Usage(format!("{TABLE}: {first}")));
+        };
+        let written: Written =
+            serde_json::from_value(document.value).map_err(|error| CliError::Usage(format!("{TABLE}: {error}")))?;
+        let version = |image: &str| version(&project.root, image);
+        let shown: Vec<Shown> = project.scenarios.iter().flat_map(shown).collect();
+        Self::make(written, &shown, version).map_err(CliError::Usage)
+    }
+
+    fn make(
+        written: Written,
+        shown: &[Shown],
+        version: impl Fn(&str) -> Result<String, String>,
+    ) -> Result<Self, String> {
+        let mut wrong: Vec<String> = Vec::new();
+        for it in shown {
+            let place = format!("{}: {}", it.proof.scenario, it.proof.step);
+            if !written.stores.contains_key(&it.fixture) {
+                wrong.push(format!("{place} shows something of `{}`, which is no store of {TABLE}", it.fixture));
+            }
+            if !written.rows.iter().any(|row| row.id == it.capability) {
+                wrong.push(format!("{place} shows `{}`, which is no row of {TABLE}", it.capability));
+            }
+            if it.proof.breaks.is_empty() {
+                wrong.push(format!("{place} fails in no break, so it shows nothing"));
+            }
+        }
+        let mut rows = Vec::new();
+        for row in written.rows {
+            for fixture in row.not_tried.keys().filter(|it| !written.stores.contains_key(*it)) {
+                wrong.push(format!("{TABLE}: row `{}` names `{fixture}`, which is no store", row.id));
+            }
+            let cell = |fixture: &String| {
+                let shown = shown.iter().filter(|it| it.fixture == *fixture && it.capability == row.id);
+                cell(shown.cloned().collect(), row.not_tried.get(fixture))
+                    .map_err(|why| format!("row `{}`, store `{fixture}`: {why}", row.id))
+            };
+            let cells: Vec<_> = written.stores.keys().map(cell).collect();
+            wrong.extend(cells.iter().filter_map(|it| it.as_ref().err().cloned()));
+            rows.push(Row { id: row.id, asks: row.asks, cells: cells.into_iter().flatten().collect() });
+        }
+        let mut stores = Vec::new();
+        for (fixture, it) in written.stores {
+            match version(&it.image) {
+                Ok(version) => stores.push(Store { fixture, name: it.name, version }),
+                Err(why) => wrong.push(why),
+            }
+        }
+        if wrong.is_empty() { Ok(Self { stores, rows }) } else { Err(wrong.join("\n")) }
+    }
+
+    /// Compares each cell with what a run saw of its steps.
+    pub fn compare(&mut self, events: &[Event]) {
+        let mut seen: BTreeMap<(&str, &str), bool> = BTreeMap::new();
+        for event in events {
+            if let EventKind::StepEnded(it) = &event.event {
+                let passed = seen.entry((it.variant.as_str(), it.step.as_str())).or_insert(true);
+                *passed &= it.verdict == Verdict::Passed;
+            }
+        }
+        for cell in self.rows.iter_mut().flat_map(|row| &mut row.cells).filter(|it| it.answer != Answer::NotTried) {
+            let steps = cell.proofs.iter().map(|it| seen.get(&(it.scenario.as_str(), it.step.as_str())));
+            let worst = steps.map(|it| match it {
+                Some(true) => Seen::Held,
+                Some(false) => Seen::Failed,
+                None => Seen::NotRun,
+            });
+            cell.seen = worst.max_by_key(|it| *it as u8);
+        }
+    }
+
+    /// Whether the run saw each cell as it is written.
+    pub fn holds(&self) -> bool {
+        self.rows.iter().flat_map(|row| &row.cells).all(|cell| matches!(cell.seen, None | Some(Seen::Held)))
+    }
+
+    /// The page.
+    pub fn page(&self) -> String {
+        let mut out = format!(
+            "{MADE}\n\n# Which store does what\n\nEach cell is shown by steps of a scenario, which a run carries out against the store itself, \
+             and each of these steps fails in a break.\n`parallax e2e stores` asks the stores again; `parallax stores --of RUN` compares \
+             this table with what a run saw.\n\n\
+             - **works**: as S3 does it.\n- **works otherwise**: the store does it, and the cell says what is different.\n\
+             - **missing**: the store does not do it, and the cell says what it answers.\n- **hole**: an attack succeeds.\n\
+             - **not tried**: nobody asked the store; the cell says why. It says nothing about the store.\n\n"
+        );
+        let names = self.stores.iter().map(|it| format!("{} {}", it.name, it.version));
+        let _ = writeln!(out, "| what | {} |", names.collect::<Vec<_>>().join(" | "));
+        let _ = writeln!(out, "|---|{}", "---|".repeat(self.stores.len()));
+        for row in &self.rows {
+            let cells: Vec<String> = row.cells.iter().map(Cell::text).collect();
+            let _ = writeln!(out, "| {} | {} |", row.asks, cells.join(" | "));
+        }
+        out.push_str(
+            "\n## What shows it\n\nA step is in the scenario of its area, `scenarios/AREA/NAME/scenario.yaml`; `parallax e2e SCENARIO --break \
+             NAME` runs one break.\n\n| what | store | steps | they fail in |\n|---|---|---|---|\n",
+        );
+        for row in &self.rows {
+            for (store, cell) in self.stores.iter().zip(&row.cells).filter(|(_, cell)| !cell.proofs.is_empty()) {
+                let steps: Vec<String> =
+                    cell.proofs.iter().map(|it| format!("`{}: {}`", it.scenario, it.step)).collect();
+                let mut breaks: Vec<String> = cell
+                    .proofs
+                    .iter()
+                    .flat_map(|it| it.breaks.iter().map(|name| format!("`{}+{name}`", it.scenario)))
+                    .collect();
+                breaks.sort();
+                breaks.dedup();
+                let _ =
+                    writeln!(out, "| {} | {} | {} | {} |", row.asks, store.name, steps.join(", "), breaks.join(", "));
+            }
+        }
+        out
+    }
+}
+
+impl Cell {
+    fn text(&self) -> String {
+        let answer = match self.answer {
+            Answer::Works => "works",
+            Answer::WorksOtherwise => "works otherwise",
+            Answer::Missing => "missing",
+            Answer::Hole => "hole",
+            Answer::NotTried => "not tried",
+        };
+        let how = if self.how.is_empty() { String::new() } else { format!(": {}", self.how) };
+        let seen = match self.seen {
+            None | Some(Seen::Held) => "",
+            Some(Seen::Failed) => " (**this run saw something else**)",
+            Some(Seen::NotRun) => " (not in this run)",
+        };
+        format!("**{answer}**{how}{seen}").replace('|', "\\|")
+    }
+}
+
+/// What the baseline of a scenario shows.
+fn shown(loaded: &Loaded) -> Vec<Shown> {
+    let steps = loaded.scenario.steps();
+    let shown = steps.iter().filter_map(|it| {
+        let (step, shows) = (it.step, it.step.shows.as_ref()?);
+        let fixture = loaded.scenario.fixtures.get(&shows.store)?.fixture.clone();
+        let (answer, how) = match (&step.vulnerable, &shows.otherwise, &shows.missing) {
+            (Some(hole), ..) => (Answer::Hole, hole.means.clone()),
+            (None, _, Some(missing)) => (Answer::Missing, missing.clone()),
+            (None, Some(otherwise), None) => (Answer::WorksOtherwise, otherwise.clone()),
+            (None, None, None) => (Answer::Works, String::new()),
+        };
+        let fails = loaded.variants.iter().filter(|it| it.fails.contains_key(&step.id));
+        let proof = Proof {
+            scenario: loaded.path.clone(),
+            step: step.id.clone(),
+            breaks: fails.filter_map(|it| it.break_id.clone()).collect(),
+        };
+        Some(Shown { fixture, capability: shows.capability.clone(), answer, how, proof })
+    });
+    shown.collect()
+}
+
+/// Joins what several steps show. They may add to each other, but not contradict each other.
+fn cell(shown: Vec<Shown>, not_tried: Option<&String>) -> Result<Cell, &'static str> {
+    let some = |answer: Answer| shown.iter().any(|it| it.answer == answer);
+    let answer = match not_tried {
+        Some(_) if !shown.is_empty() => return Err("a step shows it, so it was tried"),
+        Some(why) => return Ok(Cell { answer: Answer::NotTried, how: why.clone(), proofs: Vec::new(), seen: None }),
+        None if shown.is_empty() => return Err("no step shows it, and `not-tried` does not say why"),
+        None if some(Answer::Hole) => Answer::Hole,
+        None if some(Answer::Missing) && (some(Answer::Works) || some(Answer::WorksOtherwise)) => {
+            return Err("one step says that it works, and another that it is missing");
+        }
+        None if some(Answer::Missing) => Answer::Missing,
+        None if some(Answer::WorksOtherwise) => Answer::WorksOtherwise,
+        None => Answer::Works,
+    };
+    let mut hows: Vec<String> = shown.iter().filter(|it| it.answer == answer).map(|it| it.how.clone()).collect();
+    hows.dedup();
+    Ok(Cell { answer, how: hows.join("; "), proofs: shown.into_iter().map(|it| it.proof).collect(), seen: None })
+}
+
+/// The version of the program in an image, as its recipe says.
+fn version(root: &Path, image: &str) -> Result<String, String> {
+    let recipe = Recipe::load(&root.join("images").join(image)).map_err(|error| error.to_string())?;
+    let version = recipe.config.labels.get(VERSION).cloned();
+    version.ok_or_else(|| format!("images/{image}/recipe.yaml has no label {VERSION}"))
+}
+
+#[cfg(test)]
+mod tests;
