@@ -116,6 +116,29 @@ fn bad_scenarios_are_explained() {
     insta::assert_snapshot!("bad", messages);
 }
 
+/// What a first user writes: the namespace in a parameter, and steps that only look something up.
+#[test]
+fn the_namespace_is_known_and_a_look_up_needs_no_expectation() {
+    let text = r#"name: first
+summary: What a first user writes
+fixtures:
+  ca: { use: certificate-authority }
+  store: { use: minio, host: s3.example.com, tls: { issuer: ca, names: ["*.{{ namespace }}.svc.cluster.local"] } }
+vantages:
+  host: { outside: { trust: [ca] } }
+flow:
+  - { id: service, resource: { api-version: v1, kind: Service, name: store }, capture: { port: /spec/ports/0/port } }
+  - { id: look, from: host, http: { get: "https://s3.example.com/" }, capture: { server: /reply/http/headers/server } }
+  - { id: refused, from: host, http: { get: "https://s3.example.com/" }, expect: { s3: AccessDenied } }
+"#;
+    let library = Library::shipped();
+    let loaded = Loaded::read(&library, "area/first", "first.yaml", text.as_bytes());
+    let loaded = loaded.unwrap_or_else(|errors| panic!("{}", diagnostic::render(&errors, false)));
+    let expanded = loaded.expand(&library, &loaded.variants[0], "px-1").expect("expands");
+    let json = serde_json::to_string(&expanded["store"]).expect("plain data");
+    assert!(json.contains("*.px-1.svc.cluster.local"), "{json}");
+}
+
 /// Hostile texts that are generated. Each is refused quickly, with a message of bounded size.
 #[test]
 fn hostile_texts_are_refused_with_short_messages() {
@@ -212,8 +235,8 @@ fn every_expectation_is_needed() {
         for (index, step) in loaded.scenario.flow.iter().enumerate().filter(|(_, step)| step.expect.is_some()) {
             without_any["flow"][index].as_object_mut().expect("a step").shift_remove("expect");
             // Some kinds need no `expect`, and some operations of a kind do: `s3 get` asserts nothing without it, `s3
-            // put` does.
-            if !step.action.rules().needs_expect() {
+            // put` does. A step that captures asserts that there is such a value.
+            if !step.action.rules().needs_expect() || !step.capture.is_empty() {
                 continue;
             }
             let mut without = complete.clone();

@@ -128,6 +128,9 @@ fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out:
     out.push(diagnostic);
 }
 
+/// The causes that have the name of no matcher.
+const CAUSES_ALONE: [&str; 4] = ["connect", "tls", "mismatch", "resource"];
+
 fn unknown_key(shape: &Shape, schema: &Value, pointer: &str, key: &str, places: &dyn Places) -> Diagnostic {
     let known = properties(schema);
     let mut fix = suggest(key, known.iter().copied(), "known keys");
@@ -140,6 +143,11 @@ fn unknown_key(shape: &Shape, schema: &Value, pointer: &str, key: &str, places: 
         if let Some(holder) = holder {
             fix = format!("`{key}` belongs one level deeper: `{holder}: {{ {key}: … }}`");
         }
+    }
+    if pointer.ends_with("/expect") && CAUSES_ALONE.contains(&key) {
+        fix = format!(
+            "`{key}` is a cause and not a matcher: a break declares it, `fails: {{ STEP: {{ {key}: … }} }}`; a step of the flow expects its answer, for example `status: 200`"
+        );
     }
     places.key_error(&join(pointer, key), format!("unknown key `{key}`")).label("not known here").fix(fix)
 }

@@ -248,7 +248,11 @@ pub fn suggest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>, what: 
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(wrong, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
-        None if known.is_empty() => format!("there are no {what}"),
+        // "its exports" and the like.
+        None if known.is_empty() => match what.strip_prefix("its ") {
+            Some(what) => format!("it has no {what}"),
+            None => format!("there are no {what}"),
+        },
         None => format!("{what}: {}", list(&known)),
     }
 }

@@ -192,7 +192,8 @@ macro_rules! kinds {
             consistently: Option<Span>,
             /// Values for later steps (`{{ id.name }}`), by name: JSON pointers into the whole answer as the record has it,
             /// for example `/evidence/chain/0/serial`, `/reply/http/status`, or `/reply/http/json` for a body that is JSON.
-            /// For a secret value write `{ path: /json/pointer, secret: true }`.
+            /// For a secret value write `{ path: /json/pointer, secret: true }`. Each value must exist, so a step that
+            /// only looks something up needs no `expect`.
             #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
             capture: IndexMap<String, Capture>,
             /// The step performs an attack that is known to succeed in this build. The report lists it as a finding.

@@ -126,7 +126,14 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
         if !given.contains(matcher) {
             let message = format!("`{}` does not expect `{matcher}`, so this mismatch is not possible", step.id);
             let error = document.error(&join(at, "mismatch"), message);
-            errors.push(error.fix(suggest(matcher, given.iter().map(String::as_str), "its matchers")));
+            let fix = suggest(matcher, given.iter().map(String::as_str), "its matchers");
+            // What a step expects without saying so, such as a success, fails with the answer as the cause.
+            let is_layer = matcher != "mismatch" && step.nature().causes.contains(&matcher.as_str());
+            errors.push(error.fix(if is_layer {
+                format!("write the answer itself as the cause: `{}: {{ {matcher}: … }}`; {fix}", step.id)
+            } else {
+                fix
+            }));
         }
     }
     if let (Some(faults), Some(expected)) = (&cause.dns, expect.and_then(|expect| expect.dns))

@@ -224,10 +224,13 @@ impl<'a> Judge<'a> {
         let takes = Matcher::reading(&rules.brings());
         let names: Vec<&str> = takes.iter().map(|it| it.name()).collect();
         let Some(expect) = &self.step.expect else {
-            if rules.needs_expect() && !self.step.nature().is_act() {
+            // A captured value must exist, so a step that only looks something up asserts that.
+            if rules.needs_expect() && !self.step.nature().is_act() && self.step.capture.is_empty() {
                 let error =
                     self.error("/id", format!("step `{}` has no expectation, so it asserts nothing", self.step.id));
-                errors.push(error.fix(format!("add `expect:` with any of {}", list(&names))));
+                let or =
+                    if self.step.nature().answers() { ", or `capture:` if it only looks something up" } else { "" };
+                errors.push(error.fix(format!("add `expect:` with any of {}{or}", list(&names))));
             }
             return;
         };
@@ -243,6 +246,9 @@ impl<'a> Judge<'a> {
                 "move it to a step of its `flow`".to_owned()
             } else if takes.is_empty() {
                 "remove `expect`; the step fails if the change does not succeed".to_owned()
+            } else if *matcher == Matcher::Message && takes.contains(&Matcher::S3) {
+                // A store's words differ between versions, its codes do not.
+                format!("expect the code of the refusal, `s3: AccessDenied`; accepted matchers: {}", list(&names))
             } else {
                 format!("accepted matchers: {}", list(&names))
             };

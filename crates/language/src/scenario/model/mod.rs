@@ -61,7 +61,8 @@ pub struct Scenario {
     /// The properties that the cluster must have. Scenarios with the same properties share a cluster.
     #[serde(default)]
     pub cluster: ClusterTraits,
-    /// The environment: fixtures by id, with their parameters.
+    /// The environment: fixtures by id, with their parameters. A parameter can contain the exports of other fixtures,
+    /// `{{ store.host }}`, and `{{ namespace }}`, the namespace of the variant.
     #[serde(default)]
     pub fixtures: IndexMap<String, FixtureUse>,
     /// The places from which questions are asked, by id.
