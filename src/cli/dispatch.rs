@@ -80,6 +80,8 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Rerun(args) => standing::rerun(&args).await,
         Command::Watch(args) => standing::watch(&args).await,
         Command::Exec(args) => standing::exec(&args).await,
+        Command::Shell(args) => standing::shell(args).await,
+        Command::Logs(args) => standing::logs(args).await,
         Command::Down(args) => match wiring::to_take_down(args.run.as_deref())? {
             wiring::Standing::Held(handle) => standing::down(&handle).await,
             wiring::Standing::Left(run) => session::watched(|sink, cancel| wiring::down(run, sink, cancel)).await,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use parallax_vocab::event::{Exit, Verdict};
 use parallax_vocab::{Event, EventKind, StepId, inert};
 
-use super::args::{AtOnce, Breaks, E2e, Exec, Hold, Kept, Rerun, Selection, Up, Which};
+use super::args::{AtOnce, Breaks, E2e, Enter, Exec, Hold, Kept, Logs, Rerun, Selection, Up, Which};
 use super::session::{self, Stands};
 use super::wiring::{self, Project};
 use super::{CliError, choose, printer, signal};
@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The interval at which the end of the process that holds the environment is looked for.
 const POLL: Duration = Duration::from_millis(50);
+/// The longest script that a shell without a terminal reads. A request is limited, and JSON escapes some characters.
+const SCRIPT_LIMIT_BYTES: u64 = 24 * 1024;
 /// How long `status` waits for a process to say how its environment is reached.
 const REACH_WITHIN: Duration = Duration::from_secs(2);
 
@@ -53,7 +55,7 @@ pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, C
     printer::data(&inert(&format!("{}  run {}\n", handle.variant, handle.run)));
     reached(answer)?;
     printer::data(
-        "again     parallax rerun [STEP], parallax watch\nlook in   parallax exec --from VANTAGE -- COMMAND\nremove    parallax down\n",
+        "again     parallax rerun [STEP], parallax watch\nlook in   parallax shell --from VANTAGE, parallax exec --from VANTAGE -- COMMAND, parallax logs\nremove    parallax down\n",
     );
     Ok(Exit::AsExpected)
 }
@@ -259,8 +261,16 @@ pub(super) async fn watch(args: &Which) -> Result<Exit, CliError> {
 /// Runs a program at a vantage, and ends as it does.
 pub(super) async fn exec(args: &Exec) -> Result<Exit, CliError> {
     let handle = wiring::standing(args.of.run.as_deref())?;
-    let request = Request::Run { from: args.from.clone(), argv: args.command.clone() };
-    match wiring::ask(&handle, request, |_| {}).await? {
+    run(&handle, args.from.clone(), args.command.clone(), None).await
+}
+
+async fn run(
+    handle: &Handle,
+    from: Option<String>,
+    argv: Vec<String>,
+    stdin: Option<String>,
+) -> Result<Exit, CliError> {
+    match wiring::ask(handle, Request::Run { from, argv, stdin }, |_| {}).await? {
         Answer::Program(reply) => {
             // A terminal would carry out what the program prints. A file or a pipe gets it unchanged.
             let to = |text: &str, terminal: bool| if terminal { inert(text).into_owned() } else { text.to_owned() };
@@ -269,6 +279,50 @@ pub(super) async fn exec(args: &Exec) -> Result<Exit, CliError> {
                 printer::word(&to(reply.stderr.trim_end(), std::io::stderr().is_terminal()));
             }
             std::process::exit(reply.exit);
+        }
+        other => unexpected(other),
+    }
+}
+
+/// Opens a shell at a vantage, and ends as it does.
+pub(super) async fn shell(args: Enter) -> Result<Exit, CliError> {
+    let Enter { from, of, command } = args;
+    let handle = wiring::standing(of.run.as_deref())?;
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        return match wiring::ask(&handle, Request::Enter { from }, |_| {}).await? {
+            Answer::Inside(inside) => {
+                let exit = wiring::enter(&inside, &command).await?;
+                std::process::exit(exit);
+            }
+            other => unexpected(other),
+        };
+    }
+    if !command.is_empty() {
+        return run(&handle, from, command, None).await;
+    }
+    let mut script = String::new();
+    let read = std::io::stdin().take(SCRIPT_LIMIT_BYTES + 1).read_to_string(&mut script);
+    read.map_err(|error| CliError::Usage(format!("standard input cannot be read: {error}")))?;
+    if script.len() as u64 > SCRIPT_LIMIT_BYTES {
+        let limit = SCRIPT_LIMIT_BYTES / 1024;
+        return Err(CliError::Usage(format!("standard input is longer than the {limit} KiB that a shell is given")));
+    }
+    run(&handle, from, vec!["sh".to_owned()], Some(script)).await
+}
+
+/// Shows the last lines that something wrote.
+pub(super) async fn logs(args: Logs) -> Result<Exit, CliError> {
+    let handle = wiring::standing(args.run.as_deref())?;
+    match wiring::ask(&handle, Request::Logs { of: args.of, tail: args.tail }, |_| {}).await? {
+        Answer::Logs(logs) => {
+            if logs.is_empty() {
+                printer::word("no pod wrote anything");
+            }
+            for (name, lines) in logs {
+                let lines = lines.iter().fold(String::new(), |text, line| text + "  " + line + "\n");
+                printer::data(&inert(&format!("{name}\n{lines}")));
+            }
+            Ok(Exit::AsExpected)
         }
         other => unexpected(other),
     }
@@ -348,7 +402,7 @@ fn unexpected(answer: Answer) -> Result<Exit, CliError> {
     Err(match answer {
         Answer::No(why) => CliError::Usage(why),
         Answer::Failed(why) => CliError::Harness(why),
-        Answer::Ran(_) | Answer::Reach(_) | Answer::Program(_) | Answer::Ends => {
+        Answer::Ran(_) | Answer::Reach(_) | Answer::Program(_) | Answer::Inside(_) | Answer::Logs(_) | Answer::Ends => {
             CliError::Harness("the process that holds the environment answered another question".to_owned())
         }
     })

@@ -80,6 +80,11 @@ impl Own {
         self.neighbours(namespace).find(|it| it.fixture == fixture)
     }
 
+    /// The fixtures of a namespace that have a container outside the cluster.
+    pub fn fixtures_beside(&self, namespace: &str) -> impl Iterator<Item = &str> {
+        self.neighbours(namespace).map(|it| it.fixture.as_str())
+    }
+
     fn neighbours(&self, namespace: &str) -> impl Iterator<Item = &Neighbour> {
         self.world.neighbours().iter().filter(move |it| it.namespace == namespace)
     }

@@ -1,6 +1,7 @@
 //! Reads and adapts a kubeconfig, and builds the Kubernetes client for it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -43,6 +44,12 @@ pub fn outside(kubeconfig: &str, published: SocketAddr) -> Result<Kubeconfig, St
 /// time limit ([`transport`]).
 pub async fn client(kubeconfig: Kubeconfig) -> Result<Client, String> {
     of_context(kubeconfig, &KubeConfigOptions::default()).await.map(|(client, _)| client)
+}
+
+/// A client for the kubeconfig in a file.
+pub async fn client_of_file(path: &Path) -> Result<Client, String> {
+    let kubeconfig = Kubeconfig::read_from(path).map_err(|error| error.to_string())?;
+    client(kubeconfig).await
 }
 
 /// Like [`client`], for a context of the kubeconfig, and with the namespace that the context names.

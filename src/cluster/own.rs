@@ -124,6 +124,16 @@ impl Own {
         written.map_err(|error| error.to_string())
     }
 
+    /// The names of the cluster's nodes, the server first.
+    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+        [SERVER_NODE].into_iter().chain(self.agents.0.keys().map(String::as_str))
+    }
+
+    /// The container of an image outside the cluster.
+    pub fn container_of(&self, image: &str) -> Option<&str> {
+        self.outside.get(image).map(|it| it.name.as_str())
+    }
+
     /// The vantage in the container of an image outside the cluster.
     ///
     /// # Panics

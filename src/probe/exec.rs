@@ -93,7 +93,7 @@ fn refused(error: &kube::Error) -> NotRan {
 }
 
 /// The exit code of a program, from the last message of its exec.
-fn exit_code(status: Option<Status>) -> Result<i32, NotRan> {
+pub(super) fn exit_code(status: Option<Status>) -> Result<i32, NotRan> {
     let status = status.ok_or_else(|| NotRan::Lost("the exec was cut off".to_owned()))?;
     if status.status.as_deref() == Some("Success") {
         return Ok(0);

@@ -17,6 +17,7 @@ mod pod;
 mod prober;
 mod proxy;
 mod session;
+pub mod terminal;
 mod vantage;
 
 pub use container::ContainerSession;

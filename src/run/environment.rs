@@ -42,7 +42,7 @@ pub(super) const LINES_BESIDE: usize = 10_000;
 const DNS_WITHIN: Duration = Duration::from_secs(90);
 
 /// The container of a vantage's pod whose agent asks the questions.
-const AGENT_CONTAINER: &str = "agent";
+pub(super) const AGENT_CONTAINER: &str = "agent";
 
 /// Everything that a flow runs against: the scene, the open vantages, and the stores' witnesses.
 pub(super) struct Stage<'a> {
@@ -307,7 +307,7 @@ async fn in_environment(
     if !scene.environment.unready.is_empty() {
         setup.done(readiness::not_ready(&scene.environment.unready));
         readiness::judge(context, &scene, &scene.environment.unready);
-        stand_unready(context, &scene, &scene.environment.unready).await;
+        stand_unready(context, applier, &scene, &scene.environment.unready).await;
         return Ok(());
     }
     setup.progress("sessions, name service and stores");
@@ -316,7 +316,7 @@ async fn in_environment(
         Ok(Err((scene, unready))) => {
             setup.done(readiness::not_ready(&unready));
             readiness::judge(context, &scene, &unready);
-            stand_unready(context, &scene, &unready).await;
+            stand_unready(context, applier, &scene, &unready).await;
             return Ok(());
         }
         Err(error) => {
@@ -360,10 +360,11 @@ async fn in_environment(
 }
 
 /// If the run stands: leaves the environment as it is, with what is not ready in it, until the end is asked for.
-async fn stand_unready(context: &Context, scene: &Scene<'_>, unready: &[Unready]) {
+async fn stand_unready(context: &Context, applier: &Applier, scene: &Scene<'_>, unready: &[Unready]) {
     if let Some(standing) = &context.options.standing {
         let (reach, why) = (Reach::of_cluster(context, scene), readiness::not_ready(unready));
-        standing::serve_unready(standing, &reach, &format!("no step can run: {why}")).await;
+        let why = format!("no step can run: {why}");
+        standing::serve_unready(standing, &reach, &why, (applier.client(), scene, &context.redactor)).await;
     }
 }
 

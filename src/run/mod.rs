@@ -15,6 +15,7 @@ mod idle;
 mod images;
 mod limit;
 mod lives;
+pub mod look;
 mod machine;
 mod own;
 mod probers;

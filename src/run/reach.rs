@@ -69,6 +69,11 @@ impl Reach {
         reach
     }
 
+    /// The proxy by which programs of this machine reach the environment's names.
+    pub(super) fn proxy(&self) -> Option<String> {
+        self.proxy.as_ref().map(|proxy| format!("http://{}", proxy.address()))
+    }
+
     fn line(&mut self, what: &str, line: String) {
         self.lines.push((what.to_owned(), line));
     }
@@ -140,7 +145,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// A word for a shell.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
-use parallax_vocab::answer::Reply;
+use kube::Client;
 use parallax_vocab::event::{Outcome, Problem, VariantEnded};
 use parallax_vocab::program::RunReply;
-use parallax_vocab::{EventKind, Question, StepId, millis};
+use parallax_vocab::{EventKind, StepId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -17,17 +16,13 @@ use super::environment::Stage;
 use super::error::RunError;
 use super::flow::Flow;
 use super::lives::Lives;
-use super::question::Known;
+use super::look::{self, Inside};
 use super::reach::Reach;
 use super::reset::Found;
-use super::results::{Results, Words};
-use parallax_language::scenario::action::ScriptStep;
+use super::scene::Scene;
 use parallax_language::scenario::model::Step;
-use parallax_language::scenario::template::Template;
 use parallax_plan::VariantPlan;
-
-/// Time limit of a program that `exec` runs.
-const PROGRAM_WITHIN: Duration = Duration::from_mins(10);
+use parallax_record::Redactor;
 
 /// How a run stands: it has one variant.
 #[derive(Debug)]
@@ -99,6 +94,21 @@ pub enum Request {
         from: Option<String>,
         /// The program and its arguments.
         argv: Vec<String>,
+        /// What the program reads on standard input.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stdin: Option<String>,
+    },
+    /// Prepare a shell at a vantage.
+    Enter {
+        /// The vantage; needed if the scenario has several.
+        from: Option<String>,
+    },
+    /// The last lines that something wrote.
+    Logs {
+        /// What; without it, every pod.
+        of: Option<String>,
+        /// How many lines of each log.
+        tail: usize,
     },
     /// Stop, and remove everything.
     End,
@@ -114,6 +124,10 @@ pub enum Answer {
     Reach(Vec<(String, String)>),
     /// How a program ended.
     Program(RunReply),
+    /// How a shell is entered.
+    Inside(Inside),
+    /// Logs: the name of each, and its lines.
+    Logs(Vec<(String, Vec<String>)>),
     /// The run ends.
     Ends,
     /// The request cannot be met, and why.
@@ -150,8 +164,18 @@ pub(super) async fn serve(
             let said = match request {
                 Request::Reach => Answer::Reach(reach.lines.clone()),
                 Request::Step(id) => Box::pin(again(&mut flow, &id)).await,
-                Request::Run { from, argv } => {
-                    let program = Box::pin(program(stage, &flow.variant, from.as_deref(), &argv));
+                Request::Logs { of, tail } => {
+                    let client = stage.applier.client();
+                    Box::pin(look::logs(client, &stage.scene, &flow.variant, of.as_deref(), tail)).await
+                }
+                Request::Enter { from } => {
+                    let proxy = reach.proxy();
+                    Box::pin(look::inside(stage, (&flow.variant, proxy.as_deref()), from.as_deref())).await
+                }
+                Request::Run { from, argv, stdin } => {
+                    let proxy = reach.proxy();
+                    let at = (flow.variant.as_ref(), proxy.as_deref());
+                    let program = Box::pin(look::program(stage, at, from.as_deref(), &argv, stdin));
                     tokio::select! {
                         said = program => said,
                         () = gone.cancelled() => Answer::No("nobody waits for the program".to_owned()),
@@ -192,17 +216,27 @@ fn verdict(stage: &Stage<'_>, flow: &Flow<'_>, outcome: Outcome) {
 }
 
 /// Answers requests for an environment whose flow cannot run, because something in it did not become ready.
-pub(super) async fn serve_unready(standing: &Standing, reach: &Reach, why: &str) {
+pub(super) async fn serve_unready(
+    standing: &Standing,
+    reach: &Reach,
+    why: &str,
+    (client, scene, redactor): (&Client, &Scene<'_>, &Redactor),
+) {
     let mut asked = standing.asked.lock().await;
     while let Some(Asked { request, answer, .. }) = asked.recv().await {
         let (said, ends) = match request {
             Request::Reach => (Answer::Reach(reach.lines.clone()), false),
             Request::End => (Answer::Ends, true),
-            Request::Flow | Request::Step(_) | Request::Reload | Request::Run { .. } => {
+            // They say why something is not ready.
+            Request::Logs { of, tail } => {
+                let variant = &scene.plan.variants[0];
+                (Box::pin(look::logs(client, scene, variant, of.as_deref(), tail)).await, false)
+            }
+            Request::Flow | Request::Step(_) | Request::Reload | Request::Run { .. } | Request::Enter { .. } => {
                 (Answer::No(why.to_owned()), false)
             }
         };
-        drop(answer.send(said));
+        drop(answer.send(clean(redactor, &said)));
         if ends {
             return;
         }
@@ -212,9 +246,12 @@ pub(super) async fn serve_unready(standing: &Standing, reach: &Reach, why: &str)
 /// Sends an answer, redacted: it may quote what a step saw. The process that asked may be gone.
 fn send(stage: &Stage<'_>, to: Option<oneshot::Sender<Answer>>, answer: &Answer) {
     let Some(to) = to else { return };
-    let clean = stage.context.redactor.copy(answer);
+    drop(to.send(clean(&stage.context.redactor, answer)));
+}
+
+fn clean(redactor: &Redactor, answer: &Answer) -> Answer {
     let unreadable = |_| Answer::Failed("an answer was left out: redaction made it unreadable".to_owned());
-    drop(to.send(clean.unwrap_or_else(unreadable)));
+    redactor.copy(answer).unwrap_or_else(unreadable)
 }
 
 fn ran(outcome: Outcome) -> Answer {
@@ -296,46 +333,4 @@ async fn put_back(
     }
     found.put_back(stage, &flow.effects).await?;
     Ok((fresh.next(stage).await?, Lives::of(stage).await?))
-}
-
-/// Runs a program at a vantage, with the environment variables that a `script` step would have there.
-async fn program(stage: &Stage<'_>, variant: &VariantPlan, from: Option<&str>, argv: &[String]) -> Answer {
-    let vantages = &variant.variant.scenario.vantages;
-    let all = || vantages.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let from = match (from, vantages.len()) {
-        (Some(from), _) if vantages.contains_key(from) => from,
-        (Some(from), _) => return Answer::No(format!("`{from}` is not a vantage; there are {}", all())),
-        (None, 1) => vantages.keys().next().expect("there is one").as_str(),
-        (None, _) => return Answer::No(format!("say from where with --from: {}", all())),
-    };
-    let vantage = &vantages[from];
-    if vantage.image().is_none() && vantage.pod.is_some() {
-        return Answer::No(format!(
-            "`{from}` has no programs: its image contains only the agent; give it one: `image: clients`"
-        ));
-    }
-    let pod = variant.pods.get(from).and_then(|name| stage.scene.plan.pods.get(name));
-    let variables = pod.map(|pod| pod.env.clone()).unwrap_or_default();
-    let results = Results::default();
-    let known = Known { scene: &stage.scene, results: &results, token: None, variables: &variables };
-    let step = ScriptStep {
-        run: argv.iter().map(Template::plain).collect(),
-        env: indexmap::IndexMap::new(),
-        stdin: None,
-        store: stage.scene.store(None).ok().map(|(store, _)| store.to_owned()),
-    };
-    let words = Words { scene: &stage.scene, results: &results };
-    let probe = match words.question(&step, &known) {
-        Ok(probe) => probe,
-        Err(why) => return Answer::No(why),
-    };
-    let question = Question { view: stage.scene.view(vantage), deadline_ms: millis(PROGRAM_WITHIN), probe };
-    match stage.vantage(variant, from).ask(question).await {
-        Ok(answer) => match answer.outcome {
-            Ok(Reply::Run(reply)) => Answer::Program(reply),
-            Ok(_) => Answer::Failed("the vantage answered another question".to_owned()),
-            Err(cause) => Answer::Failed(cause.to_string()),
-        },
-        Err(error) => Answer::Failed(error.to_string()),
-    }
 }

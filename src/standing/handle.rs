@@ -123,10 +123,18 @@ impl Handles {
     }
 }
 
-/// Removes the files that say how an environment is reached: they hold secrets, and nothing is there any more.
+/// Removes the files that say how an environment is reached, and the folders of shells: they hold secrets, and nothing is
+/// there any more.
 pub(crate) fn remove_secrets(directory: &Path) {
     for entry in fs::read_dir(directory).present("look for the files of what stood").into_iter().flatten().flatten() {
         let path = entry.path();
+        let of_shell = entry.file_name().to_str().is_some_and(|name| name.starts_with("shell-"));
+        if of_shell && entry.file_type().is_ok_and(|it| it.is_dir()) {
+            if let Err(error) = fs::remove_dir_all(&path) {
+                tracing::warn!(%error, "{} was not removed", path.display());
+            }
+            continue;
+        }
         let secret = path.extension().is_some_and(|it| it == "kubeconfig" || it == "env");
         if secret && let Err(error) = fs::remove_file(&path) {
             tracing::warn!(%error, "{} was not removed", path.display());
@@ -155,6 +163,9 @@ mod tests {
         for name in ["c1.kubeconfig", "store.env", "record.jsonl"] {
             fs::write(of_dead.join(name), "x").expect("writes");
         }
+        let shell = of_dead.join("shell-r1");
+        fs::create_dir(&shell).expect("creates");
+        fs::write(shell.join("enter"), "x").expect("writes");
         let handle = |run: &str, since| Handle {
             run: RunId::new(run),
             variant: "a/b".into(),

@@ -57,7 +57,7 @@ pub(crate) fn project() -> TempDir {
 #[test]
 fn each_command_has_help_and_the_main_ones_have_examples_and_exit_codes() {
     let here = tempfile::tempdir().expect("a temporary folder");
-    let table: [(&[&str], &[&str]); 22] = [
+    let table: [(&[&str], &[&str]); 24] = [
         (&["--help"], &["Exit codes:", "130  interrupted", "e2e"]),
         (
             &["e2e", "--help"],
@@ -74,6 +74,8 @@ fn each_command_has_help_and_the_main_ones_have_examples_and_exit_codes() {
         (&["rerun", "--help"], &["Examples:", "--run"]),
         (&["watch", "--help"], &["Examples:"]),
         (&["exec", "--help"], &["Examples:", "--from"]),
+        (&["shell", "--help"], &["Examples:", "--from", "Without a terminal"]),
+        (&["logs", "--help"], &["Examples:", "--of", "--tail"]),
         (&["status", "--help"], &["Examples:"]),
         (&["down", "--help"], &["Examples:"]),
         (&["doctor", "--help"], &["--provision"]),

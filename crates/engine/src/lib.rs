@@ -34,6 +34,7 @@ mod site;
 mod spec;
 mod start;
 mod sweep;
+mod terminal;
 
 pub use attach::Attached;
 pub use connect::Engine;
@@ -52,3 +53,4 @@ pub use reexec::{ensure_environment, environment_fits};
 pub use site::{Network, Site};
 pub use spec::{Bind, Container, ContainerSpec, InlineFile, Port, Protocol, Ready};
 pub use sweep::{Remaining, Swept, Unfinished};
+pub use terminal::{Terminal, Window};

@@ -18,7 +18,7 @@ pub use self::images::{Images, ImagesCommand};
 pub use self::merge::Merge;
 pub use self::selection::{Breaks, Selection, Shard};
 pub use self::shells::{Completions, Manual, Shell};
-pub use self::standing::{Down, Exec, Hold, Repro, Rerun, Up, Which};
+pub use self::standing::{Down, Enter, Exec, Hold, Logs, Repro, Rerun, Up, Which};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 const EXIT_CODES: &str = "\
@@ -145,11 +145,29 @@ pub enum Command {
     Watch(Which),
     /// Run a program at a vantage of a variant that `up` keeps running: in the vantage's pod, with its environment.
     ///
-    /// The program gets the `AWS_*` variables of the store, as a `script` step does. Exits with the program's exit code.
+    /// The program gets the `AWS_*` variables of the store, as a `script` step does, and the variables by which programs
+    /// find trusted certificates (`SSL_CERT_FILE`, `AWS_CA_BUNDLE` and others) name those of the vantage. Exits with the
+    /// program's exit code.
     #[command(
         after_long_help = "Examples:\n  parallax exec --from app -- aws s3 ls\n  parallax exec --from app -- sh -c 'cat /etc/resolv.conf'"
     )]
     Exec(Exec),
+    /// Open a shell at a vantage of a variant that `up` keeps running, or run a program there in your terminal.
+    ///
+    /// The shell has the environment and the trust that `exec` gives a program. What is typed and shown is not recorded and
+    /// not redacted. Without a terminal, it is `exec`; without a command, `sh` reads standard input then. Exits with the
+    /// exit code of the shell or the program.
+    #[command(
+        after_long_help = "Examples:\n  parallax shell --from app\n  parallax shell --from app -- aws s3 ls\n  echo 'curl -sS $AWS_ENDPOINT_URL' | parallax shell --from host"
+    )]
+    Shell(Enter),
+    /// Show the last lines that the pods, nodes and containers of a variant wrote that `up` keeps running.
+    ///
+    /// Secrets are redacted. It also works if something in the environment does not become ready.
+    #[command(
+        after_long_help = "Examples:\n  parallax logs                              every pod\n  parallax logs --of store --tail 200        a fixture\n  parallax logs r5f09a2c1 --of node          a node\n  parallax logs --of world                   what the name server outside was asked"
+    )]
+    Logs(Logs),
     /// Remove what `up` or `e2e --keep` keeps running.
     #[command(after_long_help = "Examples:\n  parallax down\n  parallax down r5f09a2c1")]
     Down(Down),

@@ -87,6 +87,35 @@ pub struct Exec {
     pub command: Vec<String>,
 }
 
+/// Arguments of `shell`.
+#[derive(Clone, Debug, Args)]
+pub struct Enter {
+    /// The vantage; required if the scenario has several.
+    #[arg(long, value_name = "VANTAGE")]
+    pub from: Option<String>,
+    /// Which variant.
+    #[command(flatten)]
+    pub of: Which,
+    /// A program and its arguments, in place of the shell.
+    #[arg(value_name = "COMMAND", last = true)]
+    pub command: Vec<String>,
+}
+
+/// Arguments of `logs`.
+#[derive(Clone, Debug, Args)]
+pub struct Logs {
+    /// The run; required if several variants are kept.
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+    /// Whose log: a pod, a fixture, a vantage, a node (`node`), `world`, or what a `log` step names (`deployment/NAME`,
+    /// `stateful-set/NAME`, `pod/NAME`, `beside/FIXTURE`, `node/NAME`) [default: every pod].
+    #[arg(long, value_name = "NAME")]
+    pub of: Option<String>,
+    /// How many of the last lines of each container.
+    #[arg(long, value_name = "LINES", default_value_t = 50)]
+    pub tail: usize,
+}
+
 /// Arguments of `down`.
 #[derive(Clone, Debug, Args)]
 pub struct Down {

@@ -9,6 +9,7 @@ mod machine;
 mod past;
 mod prints;
 mod project;
+mod shell;
 mod standing;
 mod unchanged;
 
@@ -24,5 +25,6 @@ pub use machine::{
 pub use past::Past;
 pub use prints::{Prints, contents, prints};
 pub use project::{Listed, Project, arranged, lint, part, plan};
+pub use shell::enter;
 pub use standing::{Standing, all_standing, ask, can_stand, changes, flag, now, open, reload, standing, to_take_down};
 pub use unchanged::{Unchanged, unchanged};

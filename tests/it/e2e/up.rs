@@ -22,6 +22,11 @@ flow:
   - { id: missing, from: host, s3: { get: photos/b.txt }, expect: { status: 404 } }
 ";
 
+/// Vantages with programs: a pod, and a container.
+const WITH_PROGRAMS: &str = r"  tools: { pod: { trust: [ca], image: clients, env: { MINE: yes-it-is } } }
+  beside: { outside: { trust: [ca], image: clients } }
+";
+
 /// Takes down what stands, also if the test fails.
 struct Down<'a>(&'a Project);
 
@@ -97,7 +102,7 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     }
     let _reserved = reserve(1);
     let project = Project::new();
-    project.scenario("stands", SCENARIO);
+    project.scenario("stands", &SCENARIO.replace("  host: {", &format!("{WITH_PROGRAMS}  host: {{")));
     let before = lists(&[]);
     assert_in(&run(&project, &["status"], 0), &["nothing stands"]);
     assert_in(&run(&project, &["rerun"], 2), &["nothing stands; `parallax up SCENARIO` brings a variant up"]);
@@ -132,8 +137,11 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     let host = ["exec", "--from", "host", "--", "sh", "-c"];
     let said = run(&project, &[&host[..], &["echo $AWS_ENDPOINT_URL $AWS_SECRET_ACCESS_KEY; exit 7"]].concat(), 7);
     assert_in(&said, &["https://minio.example.com [redacted]"]);
-    assert_in(&run(&project, &["exec", "--", "ls"], 2), &["--from: app, host"]);
+    assert_in(&run(&project, &["exec", "--", "ls"], 2), &["--from: app, tools, beside, host"]);
     assert_in(&run(&project, &["exec", "--from", "app", "--", "ls"], 2), &["its image contains only the agent"]);
+
+    shells(&project);
+    logs(&project);
 
     // A save runs what changed, from the first step that changed, and a mistake does not end the watching.
     let mut watch = project.parallax(&["watch"]);
@@ -169,6 +177,57 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     let with = |extension: &str| left.iter().any(|it| it.extension().is_some_and(|it| it == extension));
     assert!(with("html") && !with("env") && !with("kubeconfig"), "{left:?}");
     assert_eq!(lists(&[]), before);
+}
+
+/// Enters each kind of vantage, with a terminal and without one.
+#[track_caller]
+fn shells(project: &Project) {
+    assert_in(&run(project, &["shell", "--from", "app"], 2), &["its image contains only the agent", "image: clients"]);
+    assert_in(&run(project, &["shell"], 2), &["--from: app, tools, beside, host"]);
+    let piped = run(project, &["shell", "--from", "tools", "--", "sh", "-c", "echo $MINE; exit 7"], 7);
+    assert_in(&piped, &["yes-it-is"]);
+    let mut fed = project.parallax(&["shell", "--from", "beside"]);
+    let mut fed = fed.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let script = b"echo $AWS_ENDPOINT_URL $AWS_SECRET_ACCESS_KEY\nexit 5\n";
+    std::io::Write::write_all(&mut fed.stdin.take().unwrap(), script).unwrap();
+    let fed = fed.wait_with_output().unwrap();
+    assert_eq!(fed.status.code(), Some(5));
+    assert_in(&String::from_utf8_lossy(&fed.stdout), &["https://minio.example.com [redacted]"]);
+
+    // `script`, which every Debian has, runs a command in a terminal. The scenario gives pods no rule for the store's name.
+    let parallax = assert_cmd::cargo::cargo_bin("parallax").display().to_string();
+    let listing = "curl -sS --aws-sigv4 aws:amz:$AWS_REGION:s3 -u $AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY $AWS_ENDPOINT_URL/photos";
+    let listed = "<Name>photos</Name>";
+    for (from, answer) in [("tools", "Could not resolve host: minio.example.com"), ("beside", listed), ("host", listed)]
+    {
+        let typed =
+            format!("test -t 0 && echo a-$((40+2)); {listing}; ls -d ..; echo at $PARALLAX_CA_BUNDLE; exit 6\n");
+        let mut shell = Command::new("script");
+        shell.args(["-qec", &format!("{parallax} shell --from {from}"), "/dev/null"]);
+        shell.current_dir(project.path("")).env("XDG_STATE_HOME", project.path("state")).env("SHELL", "/bin/sh");
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut keyboard = shell.stdin.take().unwrap();
+        let screen = Lines::of(shell.stdout.take().unwrap());
+        std::io::Write::write_all(&mut keyboard, typed.as_bytes()).unwrap();
+        let seen = screen.until("at /");
+        assert_in(&seen, &["a-42", answer]);
+        assert_eq!(shell.wait().unwrap().code(), Some(6), "{from}: {seen}");
+    }
+    let left = run(project, &["exec", "--from", "tools", "--", "sh", "-c", "ls /tmp"], 0);
+    assert!(!left.contains("parallax-shell"), "a shell left its secrets: {left}");
+}
+
+/// Reads the log of each kind of thing that has one.
+#[track_caller]
+fn logs(project: &Project) {
+    assert_in(&run(project, &["logs"], 0), &["pod/minio-", "MinIO Object Storage Server"]);
+    assert_in(&run(project, &["logs", "--of", "store", "--tail", "5"], 0), &["pod/minio-", "https://docs.min.io"]);
+    assert_in(&run(project, &["logs", "--of", "node", "--tail", "5"], 0), &["node/node\n  "]);
+    assert_in(&run(project, &["logs", "--of", "world"], 0), &["world\n  "]);
+    assert_in(&run(project, &["logs", "--of", "app"], 0), &["agent"]);
+    let nothing = run(project, &["logs", "--of", "nosuch"], 2);
+    assert_in(&nothing, &["nothing here is called `nosuch`", "app, ", "node, ", "store, ", "world"]);
+    assert_in(&run(project, &["logs", "r00000000"], 2), &["run r00000000 does not stand"]);
 }
 
 #[test]

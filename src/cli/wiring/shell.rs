@@ -1,0 +1,108 @@
+//! Connects a person's terminal with a shell at a vantage.
+
+use std::io::Write as _;
+
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::machine::engine_error;
+use crate::cli::CliError;
+use crate::cluster::client_of_file;
+use crate::probe::terminal;
+use crate::run::look::{Inside, Place};
+use parallax_engine::{Engine, RealSurroundings, Terminal, Window};
+
+/// Bytes that are passed on at once.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// Enters a shell that was prepared, or runs `argv` in its place. Returns the exit code.
+pub async fn enter(inside: &Inside, argv: &[String]) -> Result<i32, CliError> {
+    let failed = |why: String| CliError::Harness(format!("no shell can be entered: {why}"));
+    let argv: Vec<&str> = ["sh", &inside.enter].into_iter().chain(argv.iter().map(String::as_str)).collect();
+    let terminal = match &inside.place {
+        Place::Here => return here(&argv).await,
+        Place::Container(name) => {
+            let endpoint = parallax_engine::find(&RealSurroundings).map_err(engine_error)?;
+            let engine = Engine::connect(&endpoint).await.map_err(engine_error)?;
+            engine.terminal(name, &argv).await.map_err(engine_error)?
+        }
+        Place::Pod { kubeconfig, namespace, pod, container } => {
+            let client = client_of_file(kubeconfig).await.map_err(failed)?;
+            let started = terminal::in_pod(client, (namespace, pod, container), &argv).await;
+            started.map_err(|error| failed(error.to_string()))?
+        }
+    };
+    connect(terminal).await.map_err(failed)
+}
+
+/// Runs a shell on this machine, in this terminal.
+async fn here(argv: &[&str]) -> Result<i32, CliError> {
+    let failed = |error| CliError::Harness(format!("no shell can be started: {error}"));
+    // Ctrl-C is for the program in the shell, which is in the same group.
+    let _interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
+    let status = Command::new(argv[0]).args(&argv[1..]).status().await.map_err(failed)?;
+    Ok(status.code().unwrap_or(128))
+}
+
+/// Passes what is typed to a process, and what it writes to the screen, until it ends.
+async fn connect(mut there: Terminal) -> Result<i32, String> {
+    let failed = |error: std::io::Error| format!("the terminal cannot be used: {error}");
+    let raw = Raw::set().map_err(failed)?;
+    let mut resized = signal(SignalKind::window_change()).map_err(failed)?;
+    let (mut keys, mut written) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
+    let mut keyboard = tokio::io::stdin();
+    let mut open = true;
+    // The channel has room for the first size.
+    let _ = there.sizes.try_send(window());
+    loop {
+        tokio::select! {
+            read = there.stdout.read(&mut written) => match read {
+                Ok(count @ 1..) => {
+                    let mut screen = std::io::stdout().lock();
+                    screen.write_all(&written[..count]).and_then(|()| screen.flush()).map_err(failed)?;
+                }
+                Ok(0) | Err(_) => break,
+            },
+            read = keyboard.read(&mut keys), if open => match read {
+                Ok(count @ 1..) => {
+                    let sent = async {
+                        there.stdin.write_all(&keys[..count]).await?;
+                        there.stdin.flush().await
+                    };
+                    open = sent.await.is_ok();
+                }
+                Ok(0) | Err(_) => open = false,
+            },
+            _ = resized.recv() => drop(there.sizes.try_send(window())),
+        }
+    }
+    drop(raw);
+    there.exit.await
+}
+
+fn window() -> Window {
+    let size = tcgetwinsize(std::io::stdout());
+    size.map_or(Window { columns: 80, rows: 24 }, |size| Window { columns: size.ws_col, rows: size.ws_row })
+}
+
+/// The terminal passes on every key. Dropping this puts it back.
+struct Raw(Termios);
+
+impl Raw {
+    fn set() -> std::io::Result<Self> {
+        let before = tcgetattr(std::io::stdin())?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(std::io::stdin(), OptionalActions::Drain, &raw)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // The person's shell puts its terminal right by itself, too.
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Drain, &self.0);
+    }
+}

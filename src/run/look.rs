@@ -1,0 +1,422 @@
+//! What a person looks at in a variant that stands: the logs of what is there, and a vantage from within.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, LogParams};
+use kube::{Api, Client};
+use parallax_vocab::answer::Reply;
+use parallax_vocab::program::{CA_BUNDLE, CA_BUNDLE_ENV, RunQuestion, RunReply};
+use parallax_vocab::{Probe, Question, Secret, millis};
+use serde::{Deserialize, Serialize};
+
+use super::environment::{AGENT_CONTAINER, Stage};
+use super::question::Known;
+use super::reach::quoted;
+use super::results::{Results, Words};
+use super::scene::Scene;
+use super::standing::Answer;
+use parallax_language::scenario::action::ScriptStep;
+use parallax_language::scenario::target::LogTarget;
+use parallax_language::scenario::template::Template;
+use parallax_plan::VariantPlan;
+
+/// Time limit of a program that `exec` runs.
+const PROGRAM_WITHIN: Duration = Duration::from_mins(10);
+/// Time limit of what prepares a shell.
+const PREPARED_WITHIN: Duration = Duration::from_secs(30);
+/// The variables from which programs read the path of the certificates that they trust.
+const BUNDLES: [&str; 5] =
+    ["AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"];
+/// The name of the name server outside, as `log` steps write it.
+const WORLD: &str = "world";
+/// The kinds of objects that have pods of their name.
+const WITH_PODS: [&str; 6] = ["CronJob", "DaemonSet", "Deployment", "Job", "Pod", "StatefulSet"];
+/// The variables that name a proxy.
+const PROXIES: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
+/// Writes the files of a shell into a new folder (`$1`): the certificates, and the script that enters it.
+const PREPARE: &str =
+    r#"umask 077 && mkdir "$1" "$1/work" && cp "$PARALLAX_CA_BUNDLE" "$1/ca.pem" && cat > "$1/enter""#;
+
+/// Where a shell of a vantage runs, and how it is entered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inside {
+    /// Where.
+    pub place: Place,
+    /// The path, there, of the script for `sh` that sets the environment and runs its arguments, or else a shell. It
+    /// works once.
+    pub enter: String,
+}
+
+/// Where a vantage's programs run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Place {
+    /// On this machine.
+    Here,
+    /// In a container outside the cluster.
+    Container(String),
+    /// In a pod.
+    Pod {
+        /// The file that gives access to the cluster.
+        kubeconfig: PathBuf,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        pod: String,
+        /// The container.
+        container: String,
+    },
+}
+
+/// The last `tail` lines of what is there, each log with its name. `of` names a pod, a fixture, a vantage, a node,
+/// `world`, or what a `log` step names; without it, every pod of the environment.
+pub(super) async fn logs(
+    client: &Client,
+    scene: &Scene<'_>,
+    variant: &VariantPlan,
+    of: Option<&str>,
+    tail: usize,
+) -> Answer {
+    let namespace = &scene.plan.namespace;
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let pods = match api.list(&ListParams::default()).await {
+        Ok(pods) => pods.items,
+        Err(error) => return Answer::Failed(format!("the pods of namespace {namespace} cannot be listed: {error}")),
+    };
+    let own = scene.cluster.own("read what its containers write").ok();
+    let beside: Vec<&str> = own.iter().flat_map(|own| own.fixtures_beside(namespace)).collect();
+    let nodes: Vec<&str> = own.iter().flat_map(|own| own.nodes()).collect();
+    let engine = |written: Result<Vec<String>, String>, name: String| match written {
+        Ok(lines) => Answer::Logs(vec![(name, lines)]),
+        Err(why) => Answer::Failed(why),
+    };
+    let all = |_| true;
+    let wanted = match (of, &own) {
+        (None, _) => Wanted::All,
+        (Some(WORLD), Some(own)) => {
+            let lines = own.asked_outside(tail).await.map_err(|error| error.to_string());
+            return engine(lines, WORLD.to_owned());
+        }
+        (Some(name), own) => {
+            let target = LogTarget::parse(name).ok();
+            let named = match &target {
+                Some(LogTarget::Node(node)) => node,
+                Some(LogTarget::Beside(fixture)) => fixture,
+                _ => name,
+            };
+            if let Some(own) = own.filter(|_| beside.contains(&named)) {
+                let written = own.written_beside((namespace, named), tail, all).await;
+                return engine(written.map(|it| it.lines), format!("beside/{named}"));
+            }
+            if let Some(own) = own.filter(|_| nodes.contains(&named)) {
+                let written = own.written_by_node(named, tail, all).await;
+                return engine(written.map(|it| it.lines), format!("node/{named}"));
+            }
+            match target {
+                Some(LogTarget::Pod(pod)) => Wanted::Pod(pod),
+                Some(LogTarget::Deployment(name) | LogTarget::StatefulSet(name)) => Wanted::Of(vec![name]),
+                _ => pod_of(scene, variant, name).map_or_else(|| Wanted::Of(workloads(scene, name)), Wanted::Pod),
+            }
+        }
+    };
+    let mut logs = Vec::new();
+    for pod in pods.iter().filter(|pod| wanted.takes(name_of(pod))) {
+        let of_pod = of_pod(&api, pod, tail).await;
+        // An agent writes nothing, so without a name it would only be in the way.
+        logs.extend(of_pod.into_iter().filter(|(_, lines)| of.is_some() || !lines.is_empty()));
+    }
+    match of {
+        Some(name) if logs.is_empty() => {
+            let vantages = variant.pods.keys().map(String::as_str);
+            let fixtures =
+                scene.plan.fixtures.keys().map(String::as_str).filter(|id| !of_fixture(scene, id).is_empty());
+            let there = pods.iter().map(name_of).chain(fixtures).chain(vantages);
+            let there = there.chain(beside).chain(nodes).chain([WORLD]);
+            let mut there: Vec<&str> = there.collect();
+            there.sort_unstable();
+            there.dedup();
+            Answer::No(format!("nothing here is called `{name}`; there are {}", there.join(", ")))
+        }
+        _ => Answer::Logs(logs),
+    }
+}
+
+/// Which pods are meant.
+enum Wanted {
+    All,
+    Pod(String),
+    /// Those of workloads, whose names begin with theirs.
+    Of(Vec<String>),
+}
+
+impl Wanted {
+    fn takes(&self, pod: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Pod(name) => pod == name,
+            Self::Of(names) => {
+                let begins = |name: &String| pod.strip_prefix(name.as_str());
+                names.iter().filter_map(begins).any(|rest| rest.is_empty() || rest.starts_with('-'))
+            }
+        }
+    }
+}
+
+/// The workloads of a fixture; of any other name, the workload of that name.
+fn workloads(scene: &Scene<'_>, name: &str) -> Vec<String> {
+    let of_fixture = of_fixture(scene, name);
+    if of_fixture.is_empty() { vec![name.to_owned()] } else { of_fixture }
+}
+
+/// The names of a fixture's objects that have pods.
+fn of_fixture(scene: &Scene<'_>, id: &str) -> Vec<String> {
+    let objects = scene.plan.fixtures.get(id).into_iter().flat_map(|it| &it.objects);
+    let with_pods = objects.filter(|it| WITH_PODS.iter().any(|kind| it.manifest["kind"] == *kind));
+    with_pods.filter_map(|it| it.manifest["metadata"]["name"].as_str()).map(str::to_owned).collect()
+}
+
+fn name_of(pod: &Pod) -> &str {
+    pod.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// The pod of a vantage.
+fn pod_of(scene: &Scene<'_>, variant: &VariantPlan, vantage: &str) -> Option<String> {
+    let planned = variant.pods.get(vantage)?;
+    scene.environment.pods.get(planned).map(|(pod, _)| pod.clone())
+}
+
+/// The logs of the containers of a pod.
+async fn of_pod(api: &Api<Pod>, pod: &Pod, tail: usize) -> Vec<(String, Vec<String>)> {
+    let name = name_of(pod);
+    let spec = pod.spec.iter();
+    let containers = spec.flat_map(|it| it.init_containers.iter().flatten().chain(&it.containers));
+    let mut logs = Vec::new();
+    for container in containers {
+        let parameters = LogParams {
+            container: Some(container.name.clone()),
+            tail_lines: Some(i64::try_from(tail).unwrap_or(i64::MAX)),
+            ..LogParams::default()
+        };
+        let lines = match api.logs(name, &parameters).await {
+            Ok(text) => text.lines().map(str::to_owned).collect(),
+            // It has not started, for example. The other containers still have a log.
+            Err(kube::Error::Api(status)) => vec![format!("(no log: {})", status.message)],
+            Err(error) => vec![format!("(no log: {error})")],
+        };
+        logs.push((format!("pod/{name} {}", container.name), lines));
+    }
+    logs
+}
+
+/// Runs a program at a vantage, with the environment variables that a `script` step would have there, and with its
+/// trust.
+pub(super) async fn program(
+    stage: &Stage<'_>,
+    (variant, proxy): (&VariantPlan, Option<&str>),
+    from: Option<&str>,
+    argv: &[String],
+    stdin: Option<String>,
+) -> Answer {
+    let question = vantage_of(variant, from).and_then(|from| {
+        let question = RunQuestion { stdin: stdin.map(Secret::new), ..question(stage, (variant, proxy), from, argv)? };
+        Ok((from, question))
+    });
+    match question {
+        Ok((from, question)) => match ask(stage, variant, from, question, PROGRAM_WITHIN).await {
+            Ok(reply) => Answer::Program(reply),
+            Err(why) => Answer::Failed(why),
+        },
+        Err(why) => Answer::No(why),
+    }
+}
+
+/// Prepares a shell at a vantage: with the environment and the trust of a program that [`program`] runs there.
+pub(super) async fn inside(
+    stage: &Stage<'_>,
+    (variant, proxy): (&VariantPlan, Option<&str>),
+    from: Option<&str>,
+) -> Answer {
+    let question = vantage_of(variant, from).and_then(|from| {
+        let question = question(stage, (variant, proxy), from, &["sh".to_owned()])?;
+        Ok((from, question))
+    });
+    let (from, question) = match question {
+        Ok(question) => question,
+        Err(why) => return Answer::No(why),
+    };
+    let place = match place_of(stage, variant, from) {
+        Ok(place) => place,
+        Err(why) => return Answer::Failed(why),
+    };
+    let name = format!("shell-{}", parallax_engine::fresh_run_id());
+    let folder = match &place {
+        // The run's folder is the user's own, and what is secret there is removed with the environment.
+        Place::Here => stage.context.options.directory.join(&name).display().to_string(),
+        Place::Pod { .. } | Place::Container(_) => format!("/tmp/parallax-{name}"),
+    };
+    let prepare = RunQuestion {
+        argv: ["sh", "-c", PREPARE, "sh", &folder].map(str::to_owned).into(),
+        env: BTreeMap::new(),
+        stdin: Some(Secret::new(enter(from, &folder, &question.env))),
+    };
+    match ask(stage, variant, from, prepare, PREPARED_WITHIN).await {
+        Ok(RunReply { exit: 0, .. }) => Answer::Inside(Inside { place, enter: format!("{folder}/enter") }),
+        Ok(reply) => Answer::Failed(format!("no shell can be prepared at `{from}`: {}", reply.stderr.trim_end())),
+        Err(why) => Answer::Failed(why),
+    }
+}
+
+/// The named vantage, or the only one. It must have programs.
+fn vantage_of<'v>(variant: &'v VariantPlan, from: Option<&str>) -> Result<&'v str, String> {
+    let vantages = &variant.variant.scenario.vantages;
+    let all = || vantages.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let (from, vantage) = match (from, vantages.len()) {
+        (Some(from), _) => {
+            vantages.get_key_value(from).ok_or_else(|| format!("`{from}` is not a vantage; there are {}", all()))?
+        }
+        (None, 1) => vantages.iter().next().expect("there is one"),
+        (None, _) => return Err(format!("say from where with --from: {}", all())),
+    };
+    if vantage.image().is_none() && vantage.pod.is_some() {
+        return Err(format!(
+            "`{from}` has no programs: its image contains only the agent; give it one: `image: clients`"
+        ));
+    }
+    Ok(from)
+}
+
+/// A program as a question, with the environment and the trust of the vantage.
+fn question(
+    stage: &Stage<'_>,
+    (variant, proxy): (&VariantPlan, Option<&str>),
+    from: &str,
+    argv: &[String],
+) -> Result<RunQuestion, String> {
+    let pod = variant.pods.get(from).and_then(|name| stage.scene.plan.pods.get(name));
+    let variables = pod.map(|pod| pod.env.clone()).unwrap_or_default();
+    let results = Results::default();
+    let known = Known { scene: &stage.scene, results: &results, token: None, variables: &variables };
+    let step = ScriptStep {
+        run: argv.iter().map(Template::plain).collect(),
+        env: indexmap::IndexMap::new(),
+        stdin: None,
+        store: stage.scene.store(None).ok().map(|(store, _)| store.to_owned()),
+    };
+    let words = Words { scene: &stage.scene, results: &results };
+    let Probe::Run(mut question) = words.question(&step, &known)? else {
+        return Err("a program did not become a question".to_owned());
+    };
+    let mut set = |name: &str, value: &str| {
+        question.env.entry(name.to_owned()).or_insert_with(|| Secret::new(value));
+    };
+    for name in BUNDLES {
+        set(name, CA_BUNDLE);
+    }
+    // On this machine, only the proxy knows the names of the environment.
+    let here = variant.variant.scenario.vantages.get(from).is_some_and(|it| it.pod.is_none() && it.image().is_none());
+    if let Some(proxy) = proxy.filter(|_| here) {
+        for name in PROXIES {
+            set(name, proxy);
+        }
+    }
+    Ok(question)
+}
+
+async fn ask(
+    stage: &Stage<'_>,
+    variant: &VariantPlan,
+    from: &str,
+    question: RunQuestion,
+    within: Duration,
+) -> Result<RunReply, String> {
+    let vantage = variant.variant.scenario.vantages.get(from).ok_or("the vantage is gone")?;
+    let question =
+        Question { view: stage.scene.view(vantage), deadline_ms: millis(within), probe: Probe::Run(question) };
+    let answer = stage.vantage(variant, from).ask(question).await.map_err(|error| error.to_string())?;
+    match answer.outcome {
+        Ok(Reply::Run(reply)) => Ok(reply),
+        Ok(_) => Err("the vantage answered another question".to_owned()),
+        Err(cause) => Err(cause.to_string()),
+    }
+}
+
+fn place_of(stage: &Stage<'_>, variant: &VariantPlan, from: &str) -> Result<Place, String> {
+    if let Some(pod) = pod_of(&stage.scene, variant, from) {
+        return Ok(Place::Pod {
+            kubeconfig: stage.context.options.directory.join(format!("{}.kubeconfig", stage.scene.cluster.name)),
+            namespace: stage.scene.plan.namespace.clone(),
+            pod,
+            container: AGENT_CONTAINER.to_owned(),
+        });
+    }
+    let Some(image) = variant.variant.scenario.vantages.get(from).and_then(|it| it.outside_image()) else {
+        return Ok(Place::Here);
+    };
+    let own = stage.scene.cluster.own("enter a container outside it").map_err(|error| error.to_string())?;
+    let container = own.container_of(image).ok_or_else(|| format!("no container of the image {image} runs"))?;
+    Ok(Place::Container(container.to_owned()))
+}
+
+/// The script for `sh` that enters a shell, or runs its arguments, with these variables and no others, and then removes
+/// the folder.
+fn enter(vantage: &str, folder: &str, env: &BTreeMap<String, Secret>) -> String {
+    let bundle = format!("{folder}/ca.pem");
+    let folder = quoted(folder);
+    let mut text = format!("folder={folder}\n");
+    // The shell that reads this must outlive an interruption, so that it removes the folder.
+    text.push_str("trap : INT QUIT\ntrap 'cd /; rm -rf \"$folder\"' EXIT\nrm -f \"$folder/enter\"\ncd \"$folder/work\" || exit 126\n");
+    text.push_str(
+        "if [ $# -eq 0 ]; then if command -v bash >/dev/null; then set -- bash --norc; else set -- sh; fi; fi\n",
+    );
+    text.push_str("env -i PATH=\"$PATH\" TERM=\"${TERM:-xterm}\" HOME=\"$PWD\" TMPDIR=\"$PWD\"");
+    let own = [("PS1".to_owned(), format!("{vantage} $ ")), (CA_BUNDLE_ENV.to_owned(), bundle.clone())];
+    let given = env.iter().map(|(name, value)| (name.clone(), value.expose().replace(CA_BUNDLE, &bundle)));
+    for (name, value) in own.into_iter().chain(given) {
+        write!(text, " \\\n  {}", quoted(&format!("{name}={value}"))).expect("a String takes every write");
+    }
+    text.push_str(" \"$@\"\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn pods_are_taken_by_their_workload() {
+        let of = |wanted: Wanted| ["db", "db-0", "dbs-1", "web-7f-x"].map(|pod| wanted.takes(pod));
+        assert_eq!(of(Wanted::All), [true; 4]);
+        assert_eq!(of(Wanted::Pod("db-0".to_owned())), [false, true, false, false]);
+        assert_eq!(of(Wanted::Of(vec!["db".to_owned()])), [true, true, false, false]);
+        assert_eq!(of(Wanted::Of(vec!["dbs".to_owned(), "web".to_owned()])), [false, false, true, true]);
+    }
+
+    #[test]
+    fn a_shell_has_the_vantages_variables_and_no_others_and_leaves_nothing() {
+        let held = tempfile::tempdir().expect("a folder");
+        let folder = held.path().join("a shell's");
+        let env = [("KEY", "it's a $secret"), ("SSL_CERT_FILE", CA_BUNDLE)];
+        let env = env.into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value))).collect();
+        let run = |arguments: &[&str]| {
+            std::fs::create_dir_all(folder.join("work")).expect("creates");
+            let file = folder.join("enter");
+            std::fs::write(&file, enter("app", &folder.display().to_string(), &env)).expect("writes");
+            let mut command = Command::new("sh");
+            command.arg(&file).args(arguments).env("LEAK", "x").stdin(std::process::Stdio::null());
+            let output = command.output().expect("runs");
+            assert!(!folder.exists(), "the folder is left");
+            (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let script = "echo \"$KEY|$SSL_CERT_FILE|$PARALLAX_CA_BUNDLE|$LEAK|$PS1\"; exit 7";
+        let bundle = folder.join("ca.pem").display().to_string();
+        assert_eq!(run(&["sh", "-c", script]), (Some(7), format!("it's a $secret|{bundle}|{bundle}||app $ \n")));
+        assert_eq!(run(&[]).0, Some(0), "a shell whose input ends");
+    }
+}
