@@ -1,5 +1,6 @@
 //! Runs cargo.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -26,6 +27,26 @@ pub(crate) fn cargo() -> Command {
 pub(crate) fn succeeds(command: &mut Command) -> Result<bool> {
     let status = command.status().with_context(|| format!("failed to start {}", command.get_program().display()))?;
     Ok(status.success())
+}
+
+/// Runs tests and returns whether they succeeded, and the names of those that failed. Their output is passed on line by
+/// line.
+pub(crate) fn tests(command: &mut Command) -> Result<(bool, Vec<String>)> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("failed to start cargo")?;
+    let output = child.stdout.take().context("cargo has no output")?;
+    let mut failed = Vec::new();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.context("failed to read what the tests print")?;
+        let line = String::from_utf8_lossy(&line);
+        writeln!(std::io::stdout().lock(), "{line}").context("failed to pass on what the tests print")?;
+        failed.extend(failed_test(&line).map(str::to_owned));
+    }
+    Ok((child.wait().context("failed to wait for cargo")?.success(), failed))
+}
+
+/// The name of the test that failed according to this line of libtest, if it says so.
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }
 
 /// Builds all binaries of the workspace except xtask in one call, so that each dependency is compiled once, and returns
@@ -56,6 +77,19 @@ fn executables(messages: &str) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tests_that_failed_are_named() {
+        for (line, name) in [
+            ("test e2e::shards::two_shards ... FAILED", Some("e2e::shards::two_shards")),
+            ("test src/lib.rs - f (line 3) ... FAILED", Some("src/lib.rs - f (line 3)")),
+            ("test a_failed_run ... ok", None),
+            ("test result: FAILED. 1 passed; 1 failed", None),
+            ("error: test failed, to rerun pass `--lib`", None),
+        ] {
+            assert_eq!(failed_test(line), name, "{line}");
+        }
+    }
 
     #[test]
     fn executables_are_found_in_cargos_messages() {

@@ -13,14 +13,15 @@ pub(crate) fn say(line: &str) {
 /// How one part of an xtask task ended, for example clippy in `lint`.
 pub(crate) enum End {
     Ok,
-    Failed,
+    /// With the names of what failed, if they are known.
+    Failed(Vec<String>),
     /// Not run, with the reason.
     Skipped(String),
 }
 
 impl From<bool> for End {
     fn from(ok: bool) -> Self {
-        if ok { Self::Ok } else { Self::Failed }
+        if ok { Self::Ok } else { Self::Failed(Vec::new()) }
     }
 }
 
@@ -36,11 +37,11 @@ impl Parts {
         let end = part().map_or_else(
             |error| {
                 say(&format!("error: {error:#}"));
-                End::Failed
+                End::Failed(Vec::new())
             },
             Into::into,
         );
-        let ok = !matches!(end, End::Failed);
+        let ok = !matches!(end, End::Failed(_));
         self.0.push((name.to_owned(), end, began.elapsed().as_secs()));
         ok
     }
@@ -52,11 +53,17 @@ impl Parts {
         for (name, end, took_s) in &self.0 {
             let text = match end {
                 End::Ok => format!("ok       {took_s} s"),
-                End::Failed => format!("FAILED   {took_s} s"),
+                End::Failed(_) => format!("FAILED   {took_s} s"),
                 End::Skipped(reason) => format!("skipped  {reason}"),
             };
             say(&format!("{name:<width$}  {text}"));
+            // The end is what a person sees of a long output, and what a CI service keeps of it.
+            if let End::Failed(names) = end {
+                for it in names {
+                    say(&format!("{:width$}    {it}", ""));
+                }
+            }
         }
-        !self.0.iter().any(|(_, end, _)| matches!(end, End::Failed))
+        !self.0.iter().any(|(_, end, _)| matches!(end, End::Failed(_)))
     }
 }

@@ -46,7 +46,9 @@ pub(crate) fn run(provision: bool) -> Result<bool> {
     parts.run("rust tests", || {
         // The variable is for a quick look without an engine; here, each test must run.
         let mut tests = cargo::cargo();
-        cargo::succeeds(tests.args(["test", "--workspace", "--no-fail-fast"]).env_remove("PARALLAX_TEST_NO_ENGINE"))
+        tests.args(["test", "--workspace", "--no-fail-fast"]).env_remove("PARALLAX_TEST_NO_ENGINE");
+        let (ok, failed) = cargo::tests(&mut tests)?;
+        Ok(if ok { End::Ok } else { End::Failed(failed) })
     });
     parts.run("scenarios", || {
         if engine {
