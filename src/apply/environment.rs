@@ -20,10 +20,10 @@ use super::error::ApplyError;
 use super::ready::Awaited;
 use super::{Applier, Declared, Unready, objects, ready, unrecoverable};
 use crate::certs::{self, Bundle, CertError, Issuer, random};
-use crate::cluster::{Ended, nodes_ready, service_account_ready, until};
+use crate::cluster::{self, Ended, service_account_ready, until};
 use crate::tokens::{Key, TokenError};
 use parallax_language::fixture::{Export, ReadyWhen};
-use parallax_language::scenario::model::CLUSTER_AUTHORITY;
+use parallax_language::scenario::model::{CLUSTER_AUTHORITY, SERVER_NODE};
 use parallax_plan::EnvironmentPlan;
 
 /// How long a namespace may take to get its ServiceAccount and its vantage pods. The images are already on the node.
@@ -114,9 +114,9 @@ pub async fn bring_up(
     let pods = vantage_pods(applier, plan, &environment.certificates, authority);
     let workloads = async {
         let objects = apply_all(applier, plan, &environment).await?;
-        // No pod starts before the node is ready, which takes long where the images are imported for the first time. The
+        // No pod starts before its node is ready, which takes long where the images are imported for the first time. The
         // time limits of what runs in pods begin then; the node has its own.
-        node_ready(applier.client()).await?;
+        node_ready(applier.client(), SERVER_NODE).await?;
         Ok((objects, unready(applier, plan, declared).await?))
     };
     let ((objects, unready), pods) = futures::future::try_join(workloads, pods).await?;
@@ -228,11 +228,15 @@ async fn unready(
     Ok(unready)
 }
 
-/// Waits until a node is ready. The cluster's own wait ends a run whose node never is; this one ends if the apiserver does
+/// Waits until a node is ready. The cluster's own wait ends a run whose server never is; this one ends if the apiserver does
 /// not answer any more.
-async fn node_ready(client: &Client) -> Result<(), ApplyError> {
-    let late = |_| ApplyError::Late { what: "the node's readiness".to_owned(), within_s: NODE_WITHIN.as_secs() };
-    tokio::time::timeout(NODE_WITHIN, nodes_ready(client.clone())).await.map_err(late)
+async fn node_ready(client: &Client, name: &str) -> Result<(), ApplyError> {
+    let what = || format!("the readiness of node {name}");
+    match cluster::node_ready(client.clone(), name, Instant::now() + NODE_WITHIN).await {
+        Ended::Met(_) => Ok(()),
+        Ended::NotMet(_) => Err(ApplyError::Late { what: what(), within_s: NODE_WITHIN.as_secs() }),
+        Ended::Unseen(reason) => Err(ApplyError::Watch { what: what(), reason }),
+    }
 }
 
 /// Whether the object defines a kind, which other objects may have.
@@ -261,7 +265,6 @@ async fn vantage_pods(
         }
         Ended::Unseen(reason) => return Err(ApplyError::Watch { what: what.to_owned(), reason }),
     }
-    node_ready(client).await?;
     // Kubernetes creates the account `default` itself, so the harness never applies it.
     for account in plan.service_accounts.iter().filter(|name| *name != "default") {
         applier.apply(&objects::service_account(account), &plan.namespace, "ServiceAccount of a vantage").await?;
@@ -281,6 +284,7 @@ async fn vantage_pods(
             applier.apply(&objects::ca_bundle(&name, &bundle), &plan.namespace, &place).await?;
         }
         applier.apply(&objects::agent_pod(&name, reference, spec), &plan.namespace, &place).await?;
+        node_ready(client, spec.node.as_deref().unwrap_or(SERVER_NODE)).await?;
         let api: Api<Pod> = Api::namespaced(client.clone(), &plan.namespace);
         let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let unrecoverable = unrecoverable::pod(client.clone(), &plan.namespace, only, |_| true, None);

@@ -19,7 +19,7 @@ use parallax_record::Noted as _;
 const FIELD_MANAGER: &str = "parallax";
 
 /// How long the discovery may lag behind a CRD; it usually needs about a second.
-const DISCOVERED_WITHIN: Duration = Duration::from_secs(30);
+const DISCOVERED_WITHIN: Duration = Duration::from_secs(10);
 /// The pause between two requests for a kind that a CRD defines.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
@@ -169,12 +169,19 @@ impl Applier {
             return Ok(found);
         }
         let began = Instant::now();
+        let mut is_defined = None;
         loop {
             let error = match kube::discovery::pinned_kind(&self.client, gvk).await {
                 Ok(found) => return Ok(found),
                 Err(error) => error,
             };
-            if began.elapsed() >= DISCOVERED_WITHIN || !is_unknown(&error) || !self.is_defined(gvk).await {
+            if began.elapsed() >= DISCOVERED_WITHIN || !is_unknown(&error) {
+                return Err(Box::new(error));
+            }
+            if is_defined.is_none() {
+                is_defined = Some(self.is_defined(gvk).await);
+            }
+            if is_defined == Some(false) {
                 return Err(Box::new(error));
             }
             // There is no event to wait for: the discovery cannot be watched.

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::words;
 use crate::cluster::watched;
+use parallax_record::Noted as _;
 
 /// A container that waits for one of these reasons never starts: they follow from the pod and from what it names.
 const FINAL: [&str; 3] = ["CreateContainerConfigError", "InvalidImageName", "ErrImageNeverPull"];
@@ -55,7 +56,15 @@ pub(crate) async fn pod(
     let why = loop {
         let pod = tokio::select! {
             pod = seen.next() => pod,
-            why = failing.lasts() => break why,
+            why = failing.lasts() => {
+                // No event came. So that nothing was missed, the pod is asked for once more.
+                match pods.get_opt(&why.pod).await.noted("look at a failing pod again") {
+                    Some(Some(pod)) if concerns(&pod) && verdict(&pod).is_some() => break why,
+                    Some(_) => failing.forget(&why.pod),
+                    None => failing.again(&why.pod, Instant::now()),
+                }
+                continue;
+            }
         };
         let Some(pod) = pod else { std::future::pending().await };
         if !concerns(&pod) {
@@ -109,6 +118,17 @@ impl Failing {
             }
         }
         None
+    }
+
+    fn forget(&mut self, pod: &str) {
+        self.0.remove(pod);
+    }
+
+    /// Counts a failure from `now` on.
+    fn again(&mut self, pod: &str, now: Instant) {
+        if let Some((since, _)) = self.0.get_mut(pod) {
+            *since = now;
+        }
     }
 
     /// The failure that first counts, and the time from which on it does.

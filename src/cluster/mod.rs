@@ -33,7 +33,7 @@ pub use foreign::foreign;
 pub use kubeconfig::{authority, client, client_of_file, outside};
 pub use node::{AGENT_TAINT, Images, Surroundings, UP_WITHIN, start};
 pub use own::Own;
-pub use ready::{nodes_ready, service_account_ready};
+pub use ready::{node_ready, nodes_ready, service_account_ready};
 pub use runtime::Signalled;
 pub use selector::selector;
 

@@ -23,6 +23,11 @@ pub async fn nodes_ready(client: Client) {
     std::future::pending::<()>().await;
 }
 
+/// Waits until this node is ready.
+pub async fn node_ready(client: Client, name: &str, deadline: Instant) -> Ended<Node> {
+    until(&Api::<Node>::all(client), name, |it: Option<&Node>| it.is_some_and(is_ready), deadline).await
+}
+
 fn is_ready(node: &Node) -> bool {
     let conditions = node.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
     conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True")

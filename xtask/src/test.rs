@@ -15,8 +15,8 @@ use crate::{cargo, e2e};
 
 /// This scenario may be skipped: its images are only available from a registry, which CI machines cannot reach.
 const EXPECTED_SKIPS: [&str; 2] = ["--allow-skip", "identity/operator-sts"];
-/// What the machine breaks once is run again, and the run says so. A second time it is an error. A failure of the system
-/// under test is never run again.
+/// A variant that the machine leaves without a verdict is run once more, and the report says so. A variant that is not as
+/// declared is never run again.
 const AGAIN_AFTER_THE_MACHINE: [&str; 2] = ["--retry-machine", "1"];
 /// Time limit for image builds. Without a cache they take about ten minutes on two cores.
 const IMAGES_LIMIT: Duration = Duration::from_mins(45);

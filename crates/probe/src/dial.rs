@@ -140,7 +140,8 @@ impl Dialler {
 
 /// What the kernel says if this machine has no room for another connection. No packet was sent, so it says nothing about
 /// the peer, and no `connect` cause may match it.
-const NO_ROOM: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::AGAIN];
+const NO_ROOM: [Errno; 6] =
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::AGAIN, Errno::ADDRNOTAVAIL];
 
 /// The cause of a connect error of the kernel.
 fn refused(why: &io::Error, address: &str) -> Cause {

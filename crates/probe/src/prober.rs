@@ -40,9 +40,19 @@ struct Seen {
     asked: usize,
     dropped: u64,
     late: Duration,
+    /// When the next question is due, while it runs.
+    due: Option<Instant>,
     /// When it stopped asking; none while it runs.
     stopped: Option<Duration>,
     broken: Option<String>,
+}
+
+impl Seen {
+    /// How late a question was asked at most, including the one that is due now.
+    fn late(&self) -> Duration {
+        let due = self.due.filter(|_| self.stopped.is_none());
+        self.late.max(due.map_or(Duration::ZERO, |due| due.elapsed()))
+    }
 }
 
 impl Prober {
@@ -97,6 +107,7 @@ async fn ask(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
         {
             let mut seen = shared.seen();
             seen.late = seen.late.max(due.elapsed());
+            seen.due = Some(due.into_std() + Duration::from_secs(1) / rate);
             if full {
                 seen.dropped += 1;
             } else {
@@ -112,7 +123,11 @@ async fn ask(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
             });
         }
     }
-    shared.seen().stopped = Some(shared.began.elapsed());
+    {
+        let mut seen = shared.seen();
+        seen.late = seen.late();
+        seen.stopped = Some(shared.began.elapsed());
+    }
     while let Some(ended) = in_flight.join_next().await {
         note_end(&shared, ended);
     }
@@ -168,7 +183,7 @@ impl Shared {
             asked_for_us: micros(seen.stopped.unwrap_or_else(|| self.began.elapsed())),
             dropped: seen.dropped,
             in_flight: seen.asked - seen.outcomes.len(),
-            late_us: micros(seen.late),
+            late_us: micros(seen.late()),
             more: rest.len() > outcomes.len(),
             outcomes,
             kinds: seen.kinds.get(known.kinds..).unwrap_or_default().to_vec(),

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -79,14 +80,42 @@ func run(folder string) error {
 	return nil
 }
 
-// again repeats what fails until the deadline. A node that just started may not route to the apiserver yet, and the rights
-// of a ServiceAccount that was just made may not be in force yet. A container that ends would start again only after a
-// pause of ten seconds.
+// refused is an answer of the apiserver that is no success.
+type refused struct {
+	status int
+	says   string
+}
+
+func (it refused) Error() string { return it.says }
+
+// mayPass says whether another try may succeed: nothing answered, the apiserver was busy, or the rights of a ServiceAccount
+// that was just made are not in force yet.
+func mayPass(err error, since time.Duration) bool {
+	var answer refused
+	if !errors.As(err, &answer) {
+		return true
+	}
+	switch answer.status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return since < 15*time.Second
+	case http.StatusConflict, http.StatusTooManyRequests:
+		return true
+	}
+	return answer.status >= 500
+}
+
+// again repeats what may pass until the deadline. A container that ends would start again only after a pause of ten
+// seconds.
 func again[T any](deadline time.Time, try func() (T, error)) (T, error) {
+	began, told := time.Now(), ""
 	for {
 		done, err := try()
-		if err == nil || time.Now().After(deadline) {
+		if err == nil || !mayPass(err, time.Since(began)) || time.Now().After(deadline) {
 			return done, err
+		}
+		if says := err.Error(); says != told {
+			told = says
+			fmt.Fprintf(os.Stderr, "apply: tried again: %v\n", err)
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
@@ -146,7 +175,7 @@ func (api *apiserver) ask(method, path string, manifest []byte) ([]byte, error) 
 		return nil, err
 	}
 	if answer.StatusCode/100 != 2 {
-		return nil, fmt.Errorf("%s: %s", answer.Status, body)
+		return nil, refused{answer.StatusCode, fmt.Sprintf("%s: %s", answer.Status, body)}
 	}
 	return body, nil
 }

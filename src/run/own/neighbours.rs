@@ -52,7 +52,8 @@ pub(super) fn authority(context: &Context, plan: &ClusterPlan) -> Result<Option<
     Ok(Some(issuer))
 }
 
-/// Starts the containers of all environments concurrently, and issues the certificates that further nodes trust. If a container does not start, only its environment fails.
+/// Starts the containers of all environments concurrently, and issues the certificates that further nodes trust. If a
+/// container does not start, only its environment fails.
 pub(super) async fn start(
     context: &Context,
     plan: &ClusterPlan,
@@ -65,7 +66,7 @@ pub(super) async fn start(
     let with = plan.environments.iter();
     let with = with.filter(|it| trusted || it.fixtures.values().any(|it| !it.containers.is_empty()));
     let all = with.map(|environment| async move {
-        say("starting what stands beside the cluster");
+        say("preparing what stands beside the cluster");
         (environment, of_environment(context, &plan.name, environment, supplied, (network, authority)).await)
     });
     let mut beside = Beside::default();

@@ -92,8 +92,8 @@ pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, 
     let judged = |series: &Series| {
         let tally = parallax_judge::tally(series, expected, seen);
         let (tried, blurred) = judged(&expect, &tally);
-        // Nothing after this changes the result.
-        if blurred && (tried.decided || it.step.eventually.is_none()) {
+        let is_last = tried.decided || tried.judgement.cause.is_none() || it.step.eventually.is_none();
+        if blurred && is_last {
             return Err(blurred_by_the_machine(it, &tally));
         }
         Ok(tried)

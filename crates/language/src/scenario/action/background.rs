@@ -36,6 +36,10 @@ struct BackgroundFile {
     within: Span,
 }
 
+/// The longest time limit of one probe, in seconds: a step that stops a prober waits for the answers in flight, and has as
+/// much time as any step without `eventually`.
+const LONGEST_S: i64 = 15;
+
 fn probe_within() -> Span {
     Span::seconds(5)
 }
@@ -153,6 +157,11 @@ impl Rules for BackgroundStep {
         if self.within.as_millis() <= 0 {
             let error = judge.error("/background/within", format!("a probe cannot finish within {}", self.within));
             errors.push(error.fix("write the time limit of one probe, for example `5s`"));
+        }
+        if self.within > Span::seconds(LONGEST_S) {
+            let message =
+                format!("one probe may take {LONGEST_S} s, because a step that stops the prober waits no longer");
+            errors.push(judge.error("/background/within", message).fix(format!("write {LONGEST_S}s or less")));
         }
         for (key, given) in [("eventually", step.eventually.is_some()), ("consistently", step.consistently.is_some())] {
             if given {

@@ -170,6 +170,7 @@ pub struct AgentNode {
     pub server: Option<String>,
     /// The certificate authority with which the node verifies the apiserver, instead of the cluster's own CA. A node
     /// whose kubeconfig has no CA data trusts what its system trusts: name the authority that stands for a public one.
+    /// The published k3s fetches the CA from the server itself, so there this has no effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<String>,
     /// Whether the node joins late: it does not exist before a step starts it (`start`).
