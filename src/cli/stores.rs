@@ -212,6 +212,10 @@ impl Table {
     pub fn compare(&mut self, events: &[Event]) {
         let mut seen: BTreeMap<(&str, &str), bool> = BTreeMap::new();
         for event in events {
+            // What the machine broke is run again from the beginning.
+            if let EventKind::VariantStarted(it) = &event.event {
+                seen.retain(|(variant, _), _| *variant != it.variant.as_str());
+            }
             if let EventKind::StepEnded(it) = &event.event {
                 let passed = seen.entry((it.variant.as_str(), it.step.as_str())).or_insert(true);
                 *passed &= it.verdict == Verdict::Passed;
@@ -228,18 +232,22 @@ impl Table {
         }
     }
 
-    /// Whether the run saw each cell as it is written.
+    /// Whether the run saw something of the table, and each cell that it saw as it is written. A run of one scenario does
+    /// not see the cells of others.
     pub fn holds(&self) -> bool {
-        self.rows.iter().flat_map(|row| &row.cells).all(|cell| matches!(cell.seen, None | Some(Seen::Held)))
+        let mut seen = self.rows.iter().flat_map(|row| &row.cells).filter_map(|cell| cell.seen);
+        let was = |wanted: Seen| move |it: Seen| it == wanted;
+        seen.clone().any(was(Seen::Held)) && !seen.any(was(Seen::Failed))
     }
 
     /// The page.
     pub fn page(&self) -> String {
         let mut out = format!(
-            "{MADE}\n\n# Which store does what\n\nEach cell is shown by steps of a scenario, which a run carries out against the store itself, \
-             and each of these steps fails in a break.\n`parallax e2e stores` asks the stores again; `parallax stores --of RUN` compares \
+            "{MADE}\n\n# Which store does what\n\nEach cell that was tried is shown by steps of a scenario, which a run carries out against the \
+             store itself.\nEach of these steps fails in a break, which is a set-up that is wrong on purpose: so the step can fail.\n\
+             `parallax e2e stores` asks the stores again; `parallax stores --of RUN` compares \
              this table with what a run saw.\n\n\
-             - **works**: as S3 does it.\n- **works otherwise**: the store does it, and the cell says what is different.\n\
+             - **works**: as S3's documentation says.\n- **works otherwise**: the store does it, and the cell says what is different.\n\
              - **missing**: the store does not do it, and the cell says what it answers.\n- **hole**: an attack succeeds.\n\
              - **not tried**: nobody asked the store; the cell says why. It says nothing about the store.\n\n"
         );

@@ -128,7 +128,7 @@ vantages:
   host: { outside: { trust: [ca] } }
 flow:
   - { id: service, resource: { api-version: v1, kind: Service, name: store }, capture: { port: /spec/ports/0/port } }
-  - { id: look, from: host, http: { get: "https://s3.example.com/" }, capture: { server: /reply/http/headers/server } }
+  - { id: look, from: host, tls: { host: s3.example.com }, capture: { serial: /evidence/chain/0/serial } }
   - { id: refused, from: host, http: { get: "https://s3.example.com/" }, expect: { s3: AccessDenied } }
 "#;
     let library = Library::shipped();

@@ -18,7 +18,8 @@ const EXPECTED_SKIPS: [&str; 2] = ["--allow-skip", "identity/operator-sts"];
 /// A variant that the machine leaves without a verdict is run once more, and the report says so. A variant that is not as
 /// declared is never run again.
 const AGAIN_AFTER_THE_MACHINE: [&str; 2] = ["--retry-machine", "1"];
-/// Time limit for image builds. Without a cache they take about ten minutes on two cores.
+/// Time limit for image builds. Without a cache they take about twenty-five minutes on two cores, and longer beside a
+/// compiler.
 const IMAGES_LIMIT: Duration = Duration::from_mins(45);
 /// The interval of progress lines while waiting.
 const SAY_EVERY: Duration = Duration::from_secs(15);

@@ -261,7 +261,14 @@ fn is_certificate(text: &str) -> bool {
 fn walk(value: &mut Value, known: &mut Known) {
     match value {
         Value::String(text) => *text = known.clean(text),
-        Value::Array(items) => items.iter_mut().for_each(|item| walk(item, known)),
+        Value::Array(items) => {
+            if let Some(lines) = key_in_lines(items) {
+                *items = known.clean(&lines).split('\n').map(|line| Value::String(line.to_owned())).collect();
+            }
+            for item in items.iter_mut() {
+                walk(item, known);
+            }
+        }
         Value::Object(fields) => {
             let mut cleaned = Map::new();
             for (key, mut field) in std::mem::take(fields) {
@@ -280,6 +287,13 @@ fn walk(value: &mut Value, known: &mut Known) {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// The text of lines that contain a private key, such as a log's: only as a whole it has the form of one.
+fn key_in_lines(items: &[Value]) -> Option<String> {
+    let lines: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+    let lines = lines.filter(|it| it.len() > 1 && it.iter().any(|line| line.contains("PRIVATE KEY-----")))?;
+    Some(lines.join("\n"))
 }
 
 #[cfg(test)]

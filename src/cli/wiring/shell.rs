@@ -1,9 +1,10 @@
 //! Connects a person's terminal with a shell at a vantage.
 
 use std::io::Write as _;
+use std::pin::Pin;
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -16,6 +17,8 @@ use parallax_engine::{Engine, RealSurroundings, Terminal, Window};
 
 /// Bytes that are passed on at once.
 const PIECE_BYTES: usize = 16 * 1024;
+/// The exit code after SIGTERM, as shells give it.
+const TERMINATED: i32 = 128 + 15;
 
 /// Enters a shell that was prepared, or runs `argv` in its place. Returns the exit code.
 pub async fn enter(inside: &Inside, argv: &[String]) -> Result<i32, CliError> {
@@ -46,40 +49,49 @@ async fn here(argv: &[&str]) -> Result<i32, CliError> {
     Ok(status.code().unwrap_or(128))
 }
 
-/// Passes what is typed to a process, and what it writes to the screen, until it ends.
-async fn connect(mut there: Terminal) -> Result<i32, String> {
+/// Passes what is typed to a process, and what it writes to the screen, until it ends or this process is to end.
+async fn connect(there: Terminal) -> Result<i32, String> {
     let failed = |error: std::io::Error| format!("the terminal cannot be used: {error}");
+    let Terminal { stdin, mut stdout, sizes, exit } = there;
     let raw = Raw::set().map_err(failed)?;
     let mut resized = signal(SignalKind::window_change()).map_err(failed)?;
-    let (mut keys, mut written) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
-    let mut keyboard = tokio::io::stdin();
-    let mut open = true;
+    let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut written = vec![0; PIECE_BYTES];
+    // A task of its own: a process that reads nothing until somebody reads what it writes would otherwise wait for ever.
+    let keyboard = tokio::spawn(type_into(stdin));
     // The channel has room for the first size.
-    let _ = there.sizes.try_send(window());
-    loop {
+    let _ = sizes.try_send(window());
+    let ended = loop {
         tokio::select! {
-            read = there.stdout.read(&mut written) => match read {
+            read = stdout.read(&mut written) => match read {
                 Ok(count @ 1..) => {
                     let mut screen = std::io::stdout().lock();
                     screen.write_all(&written[..count]).and_then(|()| screen.flush()).map_err(failed)?;
                 }
-                Ok(0) | Err(_) => break,
+                Ok(0) | Err(_) => break true,
             },
-            read = keyboard.read(&mut keys), if open => match read {
-                Ok(count @ 1..) => {
-                    let sent = async {
-                        there.stdin.write_all(&keys[..count]).await?;
-                        there.stdin.flush().await
-                    };
-                    open = sent.await.is_ok();
-                }
-                Ok(0) | Err(_) => open = false,
-            },
-            _ = resized.recv() => drop(there.sizes.try_send(window())),
+            _ = resized.recv() => drop(sizes.try_send(window())),
+            _ = terminated.recv() => break false,
+        }
+    };
+    keyboard.abort();
+    drop(raw);
+    if ended { exit.await } else { Ok(TERMINATED) }
+}
+
+/// Passes on what is typed until the process takes no more.
+async fn type_into(mut there: Pin<Box<dyn AsyncWrite + Send>>) {
+    let mut keys = vec![0; PIECE_BYTES];
+    let mut keyboard = tokio::io::stdin();
+    while let Ok(count @ 1..) = keyboard.read(&mut keys).await {
+        let sent = async {
+            there.write_all(&keys[..count]).await?;
+            there.flush().await
+        };
+        if sent.await.is_err() {
+            break;
         }
     }
-    drop(raw);
-    there.exit.await
 }
 
 fn window() -> Window {

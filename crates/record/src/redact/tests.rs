@@ -200,3 +200,13 @@ fn a_long_secret_leaves_at_most_what_is_useless() {
         assert!(left.len() < 2 * PIECE, "{left}");
     }
 }
+
+#[test]
+fn a_private_key_in_the_lines_of_a_log_goes() {
+    let mut value = json!({ "logs": ["before", "-----BEGIN PRIVATE KEY-----", "QUJDREVGR0hJSktMTU5PUA==",
+        "-----END PRIVATE KEY-----", "after"] });
+    Redactor::default().apply(&mut value);
+    let text = value.to_string();
+    assert!(!text.contains("QUJDREVG"), "{text}");
+    assert!(text.contains("before") && text.contains("after"), "{text}");
+}

@@ -2,7 +2,7 @@
 
 use super::Subject;
 use crate::fixture::Fixture;
-use crate::scenario::action::{Effect, Kind};
+use crate::scenario::action::{Effect, Implied, Kind};
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::duration::Span;
 use crate::scenario::model::{
@@ -224,12 +224,18 @@ impl<'a> Judge<'a> {
         let takes = Matcher::reading(&rules.brings());
         let names: Vec<&str> = takes.iter().map(|it| it.name()).collect();
         let Some(expect) = &self.step.expect else {
-            // A captured value must exist, so a step that only looks something up asserts that.
-            if rules.needs_expect() && !self.step.nature().is_act() && self.step.capture.is_empty() {
+            // A captured value must exist, so a step that only looks something up asserts that. But a refusal, too, has a
+            // status and a body.
+            let may_be_refused = takes.contains(&Matcher::Status) && rules.implied() != Implied::Success;
+            let looks_up = !self.step.capture.is_empty() && !may_be_refused;
+            if rules.needs_expect() && !self.step.nature().is_act() && !looks_up {
                 let error =
                     self.error("/id", format!("step `{}` has no expectation, so it asserts nothing", self.step.id));
-                let or =
-                    if self.step.nature().answers() { ", or `capture:` if it only looks something up" } else { "" };
+                let or = if self.step.nature().answers() && !may_be_refused {
+                    ", or `capture:` if it only looks something up"
+                } else {
+                    ""
+                };
                 errors.push(error.fix(format!("add `expect:` with any of {}{or}", list(&names))));
             }
             return;
