@@ -13,7 +13,7 @@ use kube::{Api, ResourceExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::{ActError, Scope};
-use crate::apply::unrecoverable;
+use crate::apply::unrecoverable::{self, ANOTHER_TRY};
 use crate::cluster::{Ended, pauses, selector, until};
 use parallax_record::in_full;
 
@@ -91,7 +91,7 @@ impl Workload {
         let ended = Box::pin(async {
             tokio::select! {
                 settled = settled => Ok(settled),
-                why = unrecoverable::pod(scope.cluster.client.clone(), scope.namespace, only.clone(), &concerns, None) => Err(why),
+                why = unrecoverable::pod(scope.cluster.client.clone(), scope.namespace, only.clone(), &concerns, ANOTHER_TRY, None) => Err(why),
             }
         });
         match ended.await {

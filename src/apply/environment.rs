@@ -18,7 +18,8 @@ use tokio::time::Instant;
 
 use super::error::ApplyError;
 use super::ready::Awaited;
-use super::{Applier, Declared, Unready, objects, ready, unrecoverable};
+use super::unrecoverable::{self, ANOTHER_TRY};
+use super::{Applier, Declared, Unready, objects, ready};
 use crate::certs::{self, Bundle, CertError, Issuer, random};
 use crate::cluster::{self, Ended, service_account_ready, until};
 use crate::tokens::{Key, TokenError};
@@ -287,7 +288,7 @@ async fn vantage_pods(
         node_ready(client, spec.node.as_deref().unwrap_or(SERVER_NODE)).await?;
         let api: Api<Pod> = Api::namespaced(client.clone(), &plan.namespace);
         let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let unrecoverable = unrecoverable::pod(client.clone(), &plan.namespace, only, |_| true, None);
+        let unrecoverable = unrecoverable::pod(client.clone(), &plan.namespace, only, |_| true, ANOTHER_TRY, None);
         let running = until(&api, &name, conditions::is_pod_running(), Instant::now() + PODS_WITHIN);
         let ended = tokio::select! {
             ended = running => ended,

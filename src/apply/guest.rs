@@ -18,6 +18,8 @@ use parallax_record::in_full;
 
 /// Time limit until the pod runs.
 const RUNS_WITHIN: Duration = Duration::from_secs(20);
+/// How long a failure must last that the kubelet's next try may end. A person waits for the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Time limit of each request that removes the pod.
 const REMOVED_WITHIN: Duration = Duration::from_secs(10);
 /// The kubelet ends the pod after this time even if nobody removes it, in seconds.
@@ -65,7 +67,7 @@ impl Guest {
                 Ended::NotMet(pod) => format!("it does not run after {} s: {}", RUNS_WITHIN.as_secs(), waits(pod.as_ref())),
                 Ended::Unseen(why) => format!("whether it runs is not known: {why}"),
             },
-            why = unrecoverable::pod(client.clone(), &self.namespace, only, |_| true, None) => why,
+            why = unrecoverable::pod(client.clone(), &self.namespace, only, |_| true, PATIENCE, None) => why,
         };
         match self.remove(client).await {
             Ok(()) => Err(Refused { why, nothing_made: true }),

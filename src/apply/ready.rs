@@ -15,7 +15,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::ApplyError;
 use super::unready::{Accepts, Unready};
-use super::{evidence, objects, unrecoverable, words};
+use super::unrecoverable::{self, ANOTHER_TRY};
+use super::{evidence, objects, words};
 use crate::cluster::{Ended, is_transient, pauses, selector, until};
 use parallax_language::fixture::Admission;
 use parallax_record::in_full;
@@ -72,11 +73,11 @@ async fn in_vain(it: &Awaited<'_>, api: &Api<Deployment>, resource: &str) -> Str
     let Some(selector) = known_selector(api, it.name).await else { return std::future::pending().await };
     let pods = watcher::Config::default().labels(&selector);
     let Some(declared) = it.declared else {
-        return unrecoverable::pod(it.client.clone(), it.namespace, pods, |_| true, None).await;
+        return unrecoverable::pod(it.client.clone(), it.namespace, pods, |_| true, ANOTHER_TRY, None).await;
     };
     let wanted = |line: &str| declared(&words::cause(resource, line));
     tokio::select! {
-        why = unrecoverable::pod(it.client.clone(), it.namespace, pods, |_| true, Some(&wanted)) => why,
+        why = unrecoverable::pod(it.client.clone(), it.namespace, pods, |_| true, ANOTHER_TRY, Some(&wanted)) => why,
         why = words::said(it.client, it.namespace, &selector, &wanted) => why,
     }
 }

@@ -35,19 +35,21 @@ const KUBELET_IS_BEHIND: [&str; 2] =
 /// A state that the kubelet's next try may end must last this long. The kubelet tries again 10 to 15 s after a failure
 /// (`backOffPeriod` in `pkg/kubelet/kubelet.go`, with its jitter; `imageBackOffPeriod` for a pull). A second failure
 /// with the same message changes nothing in the pod's status, so there is no event to wait for.
-const ANOTHER_TRY: Duration = Duration::from_secs(25);
+pub(crate) const ANOTHER_TRY: Duration = Duration::from_secs(25);
 /// A crashing container counts as unrecoverable from this number of restarts. The first crash may only mean that
 /// something that the program needs was not ready yet.
 const RESTARTS: i32 = 2;
 
 /// Resolves with the reason when one of the selected pods, for which `concerns` is true, cannot recover; otherwise
-/// never. If a container crashes, the reason ends with the last line of its log that is `wanted`, or with the last
-/// line.
+/// never. A failure that the kubelet's next try may end counts once it has lasted for `patience`, which is
+/// [`ANOTHER_TRY`] where nobody waits for a quick answer. If a container crashes, the reason ends with the last line of
+/// its log that is `wanted`, or with the last line.
 pub(crate) async fn pod(
     client: Client,
     namespace: &str,
     selected: watcher::Config,
     concerns: impl Fn(&Pod) -> bool,
+    patience: Duration,
     wanted: Option<words::Wanted<'_>>,
 ) -> String {
     let pods: Api<Pod> = Api::namespaced(client, namespace);
@@ -56,7 +58,7 @@ pub(crate) async fn pod(
     let why = loop {
         let pod = tokio::select! {
             pod = seen.next() => pod,
-            why = failing.lasts() => {
+            why = failing.lasts(patience) => {
                 // No event came. So that nothing was missed, the pod is asked for once more.
                 match pods.get_opt(&why.pod).await.noted("look at a failing pod again") {
                     Some(Some(pod)) if concerns(&pod) && verdict(&pod).is_some() => break why,
@@ -132,14 +134,14 @@ impl Failing {
     }
 
     /// The failure that first counts, and the time from which on it does.
-    fn first(&self) -> Option<(Instant, &Why)> {
+    fn first(&self, patience: Duration) -> Option<(Instant, &Why)> {
         let (since, why) = self.0.values().min_by_key(|(since, _)| *since)?;
-        Some((*since + ANOTHER_TRY, why))
+        Some((*since + patience, why))
     }
 
-    /// Resolves when a failure has lasted until another try must have been made; otherwise never.
-    async fn lasts(&self) -> Why {
-        let Some((from, why)) = self.first() else { return std::future::pending().await };
+    /// Resolves when a failure has lasted for `patience`; otherwise never.
+    async fn lasts(&self, patience: Duration) -> Why {
+        let Some((from, why)) = self.first(patience) else { return std::future::pending().await };
         sleep_until(from).await;
         why.clone()
     }
@@ -292,10 +294,10 @@ mod tests {
         assert_eq!(failing.take(&waits("ErrImagePull"), began), None);
         // The pause before the next try is the same failure, and its time goes on.
         assert_eq!(failing.take(&waits("ImagePullBackOff"), began + Duration::from_secs(5)), None);
-        assert_eq!(failing.first(), Some((began + ANOTHER_TRY, &why_of("ImagePullBackOff: why"))));
+        assert_eq!(failing.first(ANOTHER_TRY), Some((began + ANOTHER_TRY, &why_of("ImagePullBackOff: why"))));
         // A try that helps ends it.
         assert_eq!(failing.take(&pod(&json!({"running": {}}), &json!({}), 0), began), None);
-        assert_eq!(failing.first(), None);
+        assert_eq!(failing.first(ANOTHER_TRY), None);
         assert_eq!(failing.take(&waits("ErrImageNeverPull"), began), Some(why_of("ErrImageNeverPull: why")));
     }
 
