@@ -31,7 +31,7 @@ struct BackgroundFile {
     /// The number of probes per second.
     #[schemars(range(min = 1, max = 200))]
     rate: u32,
-    /// The time limit of one probe.
+    /// The time limit of one probe, at most 15 s: a step that stops the prober waits no longer for the answers in flight.
     #[serde(default = "probe_within")]
     within: Span,
 }
