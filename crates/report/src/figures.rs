@@ -57,7 +57,7 @@ fn timeline<'a>(variant: &'a Variant, figure: &Figure) -> Vec<&'a Moment> {
 pub(super) fn in_lines(timeline: &[&Moment]) -> Vec<String> {
     let began = timeline.first().map_or(0, |it| it.unix_ms);
     let line = |it: &&Moment| {
-        let at = it.unix_ms - began;
+        let at = it.unix_ms.saturating_sub(began);
         format!("{:>3}.{:03} s  {}", at / 1000, at % 1000, it.what)
     };
     timeline.iter().map(line).collect()

@@ -118,7 +118,7 @@ fn group(name: &str, detail: String, spans: Vec<Span>) -> Group {
             free_from.push(0);
             free_from.len() - 1
         });
-        free_from[row] = span.to_ms.max(span.from_ms + 1);
+        free_from[row] = span.to_ms.max(span.from_ms.saturating_add(1));
         span.bar.y = row * ROW + MARGIN_TOP;
         span.bar.strip = row * ROW + STRIP_TOP;
         bars.push(span.bar);
@@ -135,7 +135,7 @@ fn of_the_run(summary: &Summary, scale: Scale) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     // Images are obtained beside each other: one bar for all of them tells more than twenty of a millisecond each.
     let images = summary.setups.iter().filter(|it| it.id.starts_with("image/"));
-    let images = images.map(|it| (it.from_ms, it.from_ms + it.took_ms, it.error.is_some()));
+    let images = images.map(|it| (it.from_ms, it.from_ms.saturating_add(it.took_ms), it.error.is_some()));
     if let Some((from_ms, to_ms, failed)) = images.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1), a.2 || b.2)) {
         let tone = if failed { "bad" } else { "env" };
         spans.push(span(scale, (from_ms, to_ms), ("images", "images"), tone, String::new()));
@@ -155,7 +155,7 @@ fn of_the_run(summary: &Summary, scale: Scale) -> Vec<Span> {
 fn set_up(it: &SetUp, label: &str, scale: Scale) -> Span {
     let tone = if it.error.is_some() { "bad" } else { "env" };
     let title = format!("{}: {}", it.id, it.title);
-    span(scale, (it.from_ms, it.from_ms + it.took_ms), (label, &title), tone, String::new())
+    span(scale, (it.from_ms, it.from_ms.saturating_add(it.took_ms)), (label, &title), tone, String::new())
 }
 
 fn span(scale: Scale, at: (u64, u64), (label, title): (&str, &str), tone: &'static str, href: String) -> Span {

@@ -151,7 +151,7 @@ fn since(ms: u64, moment_ms: u64) -> String {
 fn around(summary: &Summary, variant: &Variant, failed: &Named<'_>) -> Vec<Around> {
     let cluster = variant.started.as_ref().map(|it| it.cluster.as_str());
     let moment_ms = failed.ended_ms;
-    let is_near = |ms: u64| ms + BEFORE_MS >= moment_ms && ms <= moment_ms + AFTER_MS;
+    let is_near = |ms: u64| ms.saturating_add(BEFORE_MS) >= moment_ms && ms <= moment_ms.saturating_add(AFTER_MS);
     let mut near: Vec<(u64, Around)> = Vec::new();
     for it in Named::of(variant).filter(|it| it.index.abs_diff(failed.index) <= OWN_SHOWN) {
         near.push((it.ended_ms, happened(variant, &it, moment_ms, it.index == failed.index)));
@@ -165,7 +165,7 @@ fn around(summary: &Summary, variant: &Variant, failed: &Named<'_>) -> Vec<Aroun
         others.extend(close.map(|it| (it.ended_ms, happened(other, &it, moment_ms, false))));
     }
     for setup in &summary.setups {
-        let ended_ms = setup.from_ms + setup.took_ms;
+        let ended_ms = setup.from_ms.saturating_add(setup.took_ms);
         if is_near(ended_ms) {
             let says = setup.detail.clone().unwrap_or_else(|| "never ended".to_owned());
             let tone = if setup.error.is_some() { "bad" } else { "dim" };
@@ -214,7 +214,8 @@ fn logs(variant: &Variant, failed: &Named<'_>) -> Vec<Log> {
 /// The moments that a step observed, with their distance from the last answer of the step, or from the last moment.
 fn moments(step: &StepEnded) -> Vec<String> {
     let moments = &step.course.moments;
-    let answered = step.answer.as_ref().map(|it| it.evidence.started_unix_ms + it.evidence.took_us / 1000);
+    let answered =
+        step.answer.as_ref().map(|it| it.evidence.started_unix_ms.saturating_add(it.evidence.took_us / 1000));
     let last = answered.or(moments.iter().map(|it| it.unix_ms).max()).unwrap_or_default();
     moments.iter().map(|it| format!("{}  {}", since(it.unix_ms, last), it.what)).collect()
 }

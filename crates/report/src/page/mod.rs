@@ -213,9 +213,9 @@ fn figure<'a>(it: &Measured<'a>) -> FigureView<'a> {
     let worst = it.figure.worst;
     let share = |value: f64| if worst > 0.0 { (value / worst * 100.0).clamp(0.0, 100.0) as u64 } else { 0 };
     let began = it.timeline.first().map_or(0, |moment| moment.unix_ms);
-    let whole = it.timeline.last().map_or(0, |moment| moment.unix_ms - began);
+    let whole = it.timeline.last().map_or(0, |moment| moment.unix_ms.saturating_sub(began));
     let timeline = it.timeline.iter().map(|moment| {
-        let at = moment.unix_ms - began;
+        let at = moment.unix_ms.saturating_sub(began);
         let since = format!("{}.{:03} s", at / 1000, at % 1000);
         MomentView { at: since, share: percent(at, whole), what: &moment.what }
     });

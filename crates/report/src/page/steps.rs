@@ -203,7 +203,7 @@ fn variant_view(it: &Variant, interrupted: bool) -> VariantView<'_> {
 /// When a variant ended; for one that did not end, when its last step did.
 pub(super) fn end_of(it: &Variant) -> u64 {
     let last = it.ended_ms.iter().copied().max().unwrap_or(it.from_ms);
-    if it.outcome.is_some() { last.max(it.from_ms + it.took_ms) } else { last }
+    if it.outcome.is_some() { last.max(it.from_ms.saturating_add(it.took_ms)) } else { last }
 }
 
 /// The tone of a step: red only if it is not as declared. A failure that the variant declares is what it is for.
