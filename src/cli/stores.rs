@@ -232,12 +232,11 @@ impl Table {
         }
     }
 
-    /// Whether the run saw something of the table, and each cell that it saw as it is written. A run of one scenario does
-    /// not see the cells of others.
+    /// Whether no run says otherwise: the table was not compared with one, or the run saw something of it, and each cell
+    /// that it saw as it is written. A run of one scenario does not see the cells of others.
     pub fn holds(&self) -> bool {
-        let mut seen = self.rows.iter().flat_map(|row| &row.cells).filter_map(|cell| cell.seen);
-        let was = |wanted: Seen| move |it: Seen| it == wanted;
-        seen.clone().any(was(Seen::Held)) && !seen.any(was(Seen::Failed))
+        let seen: Vec<Seen> = self.rows.iter().flat_map(|row| &row.cells).filter_map(|cell| cell.seen).collect();
+        seen.is_empty() || seen.contains(&Seen::Held) && !seen.contains(&Seen::Failed)
     }
 
     /// The page.
