@@ -169,24 +169,16 @@ impl Applier {
             return Ok(found);
         }
         let began = Instant::now();
-        let mut is_defined = None;
-        loop {
-            let error = match kube::discovery::pinned_kind(&self.client, gvk).await {
-                Ok(found) => return Ok(found),
-                Err(error) => error,
-            };
-            if began.elapsed() >= DISCOVERED_WITHIN || !is_unknown(&error) {
-                return Err(Box::new(error));
+        let ask = || kube::discovery::pinned_kind(&self.client, gvk);
+        let mut tried = ask().await;
+        if tried.as_ref().is_err_and(is_unknown) && self.is_defined(gvk).await {
+            while tried.as_ref().is_err_and(is_unknown) && began.elapsed() < DISCOVERED_WITHIN {
+                // There is no event to wait for: the discovery cannot be watched.
+                tokio::time::sleep(AGAIN_AFTER).await;
+                tried = ask().await;
             }
-            if is_defined.is_none() {
-                is_defined = Some(self.is_defined(gvk).await);
-            }
-            if is_defined == Some(false) {
-                return Err(Box::new(error));
-            }
-            // There is no event to wait for: the discovery cannot be watched.
-            tokio::time::sleep(AGAIN_AFTER).await;
         }
+        tried.map_err(Box::new)
     }
 
     /// Whether a CRD defines the kind. Who may not list CRDs does not learn it.

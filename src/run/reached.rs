@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;
 use kube::api::ListParams;
+use kube::core::Selector;
 use parallax_vocab::question::{Probe, Question, TlsQuestion, View};
 use parallax_vocab::{Cause, ConnectFault};
 
@@ -62,8 +63,7 @@ fn published(service: &Service) -> Vec<Published> {
     let selector = spec.selector.as_ref().filter(|it| !it.is_empty());
     let address = spec.cluster_ip.clone().filter(|it| !it.is_empty() && it != "None");
     let (Some(selector), Some(address)) = (selector, address) else { return Vec::new() };
-    let pods: Vec<String> = selector.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let pods = pods.join(",");
+    let pods = selector.clone().into_iter().collect::<Selector>().to_string();
     let tcp = spec.ports.iter().flatten().filter(|it| it.protocol.as_deref().unwrap_or("TCP") == "TCP");
     let annotation = service.metadata.annotations.as_ref().and_then(|it| it.get(NOT_AWAITED));
     let not_awaited: BTreeSet<&str> = annotation.into_iter().flat_map(|it| it.split(',')).map(str::trim).collect();

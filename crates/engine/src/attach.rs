@@ -2,17 +2,18 @@
 
 use std::pin::Pin;
 
-use futures::StreamExt as _;
 use futures::future::BoxFuture;
+use futures::{Stream, StreamExt as _};
 use testcontainers::bollard::container::LogOutput;
+use testcontainers::bollard::errors::Error;
 use testcontainers::bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::connect::Engine;
 use super::error::EngineError;
 
-/// Size of the buffers between the engine's one connection and the two streams that it carries.
-const BUFFER_BYTES: usize = 64 * 1024;
+/// Size of the buffers between the engine's one connection and the streams that it carries.
+pub(super) const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A process in a container. Dropping the streams closes its input but does not end it.
 pub struct Attached {
@@ -32,25 +33,41 @@ impl std::fmt::Debug for Attached {
     }
 }
 
+/// A process in a container that was just started.
+pub(super) struct Begun {
+    /// The engine's id of it.
+    pub(super) id: String,
+    pub(super) output: Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>,
+    pub(super) input: Pin<Box<dyn AsyncWrite + Send>>,
+}
+
 impl Engine {
-    /// Starts a process in a running container. It creates no object in the engine that must be removed later: the
-    /// process ends with its container.
-    pub async fn attach(&self, container: &str, argv: &[&str]) -> Result<Attached, EngineError> {
+    /// Starts a process with its streams attached in a running container, with or without a terminal.
+    pub(super) async fn begin(&self, container: &str, argv: &[&str], tty: bool) -> Result<Begun, EngineError> {
         let doing = || format!("run {} in container {container}", argv.join(" "));
         let options = CreateExecOptions {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
+            tty: Some(tty),
             cmd: Some(argv.to_vec()),
             ..Default::default()
         };
         let id = self.docker.create_exec(container, options).await.map_err(EngineError::call(doing()))?.id;
-        let start = StartExecOptions { output_capacity: Some(BUFFER_BYTES), ..Default::default() };
-        let started = self.docker.start_exec(&id, Some(start)).await.map_err(EngineError::call(doing()))?;
-        let StartExecResults::Attached { mut output, input } = started else {
-            let reason = "the engine attached no streams".to_owned();
-            return Err(EngineError::Process { doing: doing(), reason });
-        };
+        let start = StartExecOptions { tty, output_capacity: Some(BUFFER_BYTES), ..Default::default() };
+        match self.docker.start_exec(&id, Some(start)).await.map_err(EngineError::call(doing()))? {
+            StartExecResults::Attached { output, input } => Ok(Begun { id, output, input }),
+            StartExecResults::Detached => {
+                let reason = "the engine attached no streams".to_owned();
+                Err(EngineError::Process { doing: doing(), reason })
+            }
+        }
+    }
+
+    /// Starts a process in a running container. It creates no object in the engine that must be removed later: the
+    /// process ends with its container.
+    pub async fn attach(&self, container: &str, argv: &[&str]) -> Result<Attached, EngineError> {
+        let Begun { id, mut output, input } = self.begin(container, argv, false).await?;
         let (stdout, mut to_stdout) = tokio::io::duplex(BUFFER_BYTES);
         let (stderr, mut to_stderr) = tokio::io::duplex(BUFFER_BYTES);
         let (engine, container) = (self.clone(), container.to_owned());

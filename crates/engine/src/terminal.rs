@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
-use testcontainers::bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults};
+use testcontainers::bollard::exec::ResizeExecOptions;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
+use super::attach::{BUFFER_BYTES, Begun};
 use super::connect::Engine;
 use super::error::EngineError;
 use parallax_record::Noted as _;
 
-/// Size of the buffer between the engine's connection and the output.
-const BUFFER_BYTES: usize = 64 * 1024;
 /// How many sizes of the window wait to be told. Only the last one matters.
 const SIZES: usize = 8;
 /// How long the engine may take to say how a process ended whose output has ended.
@@ -52,22 +51,7 @@ impl std::fmt::Debug for Terminal {
 impl Engine {
     /// Starts a process with a terminal in a running container.
     pub async fn terminal(&self, container: &str, argv: &[&str]) -> Result<Terminal, EngineError> {
-        let doing = || format!("run {} in container {container}", argv.join(" "));
-        let options = CreateExecOptions {
-            attach_stdin: Some(true),
-            attach_stdout: Some(true),
-            attach_stderr: Some(true),
-            tty: Some(true),
-            cmd: Some(argv.to_vec()),
-            ..Default::default()
-        };
-        let id = self.docker.create_exec(container, options).await.map_err(EngineError::call(doing()))?.id;
-        let start = StartExecOptions { tty: true, output_capacity: Some(BUFFER_BYTES), ..Default::default() };
-        let started = self.docker.start_exec(&id, Some(start)).await.map_err(EngineError::call(doing()))?;
-        let StartExecResults::Attached { mut output, input } = started else {
-            let reason = "the engine attached no streams".to_owned();
-            return Err(EngineError::Process { doing: doing(), reason });
-        };
+        let Begun { id, mut output, input } = self.begin(container, argv, true).await?;
         let (stdout, mut to_stdout) = tokio::io::duplex(BUFFER_BYTES);
         tokio::spawn(async move {
             while let Some(Ok(piece)) = output.next().await {
