@@ -29,7 +29,10 @@ impl Skips {
             return Outcome::Skipped { reason: format!("expected (--allow-skip): {reason}") };
         }
         if let Some(lack) = lacks.iter().find(|it| !it.unpublished) {
-            return Outcome::Error { failure: lack.failure.clone() };
+            let mut failure = lack.failure.clone();
+            let or = format!("`--allow-skip {scenario}` runs the rest without it");
+            failure.fix = Some(failure.fix.map_or_else(|| or.clone(), |fix| format!("{fix}; {or}")));
+            return Outcome::Error { failure };
         }
         if self.denied {
             let what = format!("{scenario} would be skipped, and nobody expects that: {reason}");

@@ -13,8 +13,6 @@ use anyhow::{Context as _, Result};
 use crate::parts::{End, Parts, say};
 use crate::{cargo, e2e};
 
-/// This scenario may be skipped: its images are only available from a registry, which CI machines cannot reach.
-const EXPECTED_SKIPS: [&str; 2] = ["--allow-skip", "identity/operator-sts"];
 /// A variant that the machine leaves without a verdict is run once more, and the report says so. A variant that is not as
 /// declared is never run again.
 const AGAIN_AFTER_THE_MACHINE: [&str; 2] = ["--retry-machine", "1"];
@@ -53,8 +51,7 @@ pub(crate) fn run(provision: bool) -> Result<bool> {
     });
     parts.run("scenarios", || {
         if engine {
-            cargo::succeeds(e2e::command(&parallax).args(flag).args(EXPECTED_SKIPS).args(AGAIN_AFTER_THE_MACHINE))
-                .map(End::from)
+            cargo::succeeds(e2e::command(&parallax).args(flag).args(AGAIN_AFTER_THE_MACHINE)).map(End::from)
         } else {
             Ok(End::Skipped("the machine is not set up".to_owned()))
         }
