@@ -164,10 +164,14 @@ fn container(node: &Node) -> Value {
         },
         "livenessProbe": {
             "httpGet": { "path": "/health", "port": 8080 },
-            "initialDelaySeconds": 60, "periodSeconds": 10, "timeoutSeconds": 1, "failureThreshold": 3,
+            "initialDelaySeconds": 60, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3,
         },
-        // The shortest possible period: CoreDNS gets its first question only after this probe.
-        "readinessProbe": { "httpGet": { "path": "/ready", "port": 8181 }, "periodSeconds": 1, "timeoutSeconds": 1 },
+        // The shortest possible period: CoreDNS gets its first question only after this probe. There is one replica, so a
+        // slow answer must not take it out of the Service.
+        "readinessProbe": {
+            "httpGet": { "path": "/ready", "port": 8181 },
+            "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 30,
+        },
     })
 }
 

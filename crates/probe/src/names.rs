@@ -21,8 +21,10 @@ use crate::dial::Dialler;
 use crate::invalid;
 use crate::trail::micros;
 
-/// Time limit for one name, for all attempts together.
-const LIMIT: Duration = Duration::from_secs(5);
+/// Time limit for one attempt, if there is time for two. A datagram may get lost.
+const ATTEMPT: Duration = Duration::from_millis(2_500);
+/// The largest number of attempts. A name server that does not answer in this time is a finding, not a slow machine.
+const ATTEMPTS: u32 = 4;
 const DNS_PORT: u16 = 53;
 
 /// Answers a DNS question.
@@ -97,13 +99,20 @@ fn resolver(view: &View, limit: Duration) -> Result<(TokioResolver, String, bool
     options.use_hosts_file = ResolveHosts::Never;
     options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
     options.num_concurrent_reqs = 1;
-    // One retry, because a single datagram may get lost.
-    options.attempts = 1;
-    options.timeout = limit.min(LIMIT) / 2;
+    let attempts = attempts(limit);
+    // The resolver counts the repetitions.
+    options.attempts = attempts as usize - 1;
+    options.timeout = ATTEMPT.min(limit / attempts);
     let servers: Vec<_> = config.name_servers().iter().map(server).collect();
     let has_search = !config.search().is_empty() || config.domain().is_some();
     let builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
     Ok((builder.with_options(options).build()?, servers.join(", "), has_search))
+}
+
+/// How many attempts a name gets within `limit`: at least two.
+fn attempts(limit: Duration) -> u32 {
+    let fit = limit.as_millis() / ATTEMPT.as_millis();
+    u32::try_from(fit).unwrap_or(ATTEMPTS).clamp(2, ATTEMPTS)
 }
 
 /// A name server for messages: the port only if it is not 53.

@@ -12,6 +12,7 @@ use parallax_vocab::world::{EdgeRule, Entry};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::containers::Containers;
 use super::host::{self, Head};
 use super::log::Log;
 use super::sni::{self, Hello};
@@ -37,15 +38,15 @@ pub(crate) fn by_port(rules: &[EdgeRule]) -> BTreeMap<u16, Routes> {
 }
 
 /// Accepts at `listener` until the process ends.
-pub(crate) async fn serve(listener: TcpListener, routes: Routes, log: Log) {
+pub(crate) async fn serve(listener: TcpListener, routes: Routes, containers: Arc<Containers>, log: Log) {
     let routes = Arc::new(routes);
     let port = listener.local_addr().map(|address| address.port()).unwrap_or_default();
     loop {
         let (client, from) = parallax_probe::accept(&listener, crate::cannot_accept).await;
-        let (routes, log) = (routes.clone(), log.clone());
+        let (routes, containers, log) = (routes.clone(), containers.clone(), log.clone());
         tokio::spawn(async move {
             let mut passed = Passed { at: parallax_probe::unix_ms(), ..Passed::default() };
-            let error = pass(client, &routes, &mut passed).await.err().map(|why| why.to_string());
+            let error = pass(client, &routes, &containers, &mut passed).await.err().map(|why| why.to_string());
             log.write(&passed.entry(from, port, error));
         });
     }
@@ -68,7 +69,7 @@ impl Passed {
     }
 }
 
-async fn pass(mut client: TcpStream, routes: &Routes, passed: &mut Passed) -> io::Result<()> {
+async fn pass(mut client: TcpStream, routes: &Routes, containers: &Containers, passed: &mut Passed) -> io::Result<()> {
     let (name, hello) = match tokio::time::timeout(HELLO_LIMIT, hello(&mut client)).await {
         Ok(said) => said?,
         Err(_) => return Err(io::Error::other(format!("no hello in {} s", HELLO_LIMIT.as_secs()))),
@@ -83,7 +84,7 @@ async fn pass(mut client: TcpStream, routes: &Routes, passed: &mut Passed) -> io
         return Err(io::Error::other("no rule for this server name"));
     };
     passed.backend = Some(backend.clone());
-    let mut upstream = match tokio::time::timeout(DIAL_LIMIT, dial(backend)).await {
+    let mut upstream = match tokio::time::timeout(DIAL_LIMIT, dial(backend, containers)).await {
         Ok(stream) => stream?,
         Err(_) => return Err(io::Error::other(format!("{backend} did not accept in {} s", DIAL_LIMIT.as_secs()))),
     };
@@ -123,11 +124,11 @@ async fn hello(client: &mut TcpStream) -> io::Result<(Option<String>, Vec<u8>)> 
 
 /// Connects to `name-or-address:port`. The name is resolved for each connection, because a backend may move. It is
 /// resolved by DNS and not by the C library, which a static binary cannot depend on.
-async fn dial(backend: &str) -> io::Result<TcpStream> {
+async fn dial(backend: &str, containers: &Containers) -> io::Result<TcpStream> {
     let bad = || io::Error::other(format!("backend {backend} is not name:port"));
     let (host, port) = backend.rsplit_once(':').ok_or_else(bad)?;
     let port: u16 = port.parse().map_err(|_| bad())?;
-    let addresses = parallax_probe::resolve(host, DIAL_LIMIT / 2).await;
+    let addresses = containers.addresses(host, Duration::ZERO, DIAL_LIMIT / 2).await;
     let addresses = addresses.map_err(|cause| io::Error::other(format!("backend {backend}: {cause}")))?;
     let mut last = bad();
     for address in addresses {

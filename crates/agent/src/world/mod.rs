@@ -3,6 +3,7 @@
 //! **Architecture Invariant:** there is no upstream name server. A name that is not declared does not exist, whatever
 //! network the machine is connected to.
 
+mod containers;
 mod edge;
 mod host;
 mod log;
@@ -11,6 +12,7 @@ mod sni;
 mod zone;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -19,6 +21,7 @@ use parallax_vocab::world::{CONFIG_ENV, Entry, WorldConfig};
 use tokio::net::{TcpListener, UdpSocket};
 
 use crate::{addresses, hold};
+use containers::Containers;
 use log::Log;
 use names::Names;
 use zone::Zone;
@@ -49,10 +52,11 @@ async fn start(config: &WorldConfig, log: Log) -> anyhow::Result<Running> {
     let address = own.context("this container has no address; give one in the configuration")?;
     let listen = config.listen.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
 
+    let containers = Arc::new(Containers::default());
     let mut server = Server::new(Names {
         zone: Zone::new(config, address),
         cluster: config.cluster.clone(),
-        found: names::Found::default(),
+        containers: containers.clone(),
         log: log.clone(),
     });
     let at = SocketAddr::new(listen, config.dns_port);
@@ -67,7 +71,7 @@ async fn start(config: &WorldConfig, log: Log) -> anyhow::Result<Running> {
         let at = SocketAddr::new(listen, port);
         let listener = TcpListener::bind(at).await.with_context(|| format!("failed to listen for TLS at {at}"))?;
         edges.push(listener.local_addr().context("the edge's socket has no address")?);
-        tokio::spawn(edge::serve(listener, routes, log.clone()));
+        tokio::spawn(edge::serve(listener, routes, containers.clone(), log.clone()));
     }
     let ports = edges.iter().map(SocketAddr::port).collect();
     log.write(&Entry::Listening { at: parallax_probe::unix_ms(), dns: at, edge: ports, address });

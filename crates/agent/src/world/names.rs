@@ -1,7 +1,8 @@
 //! The name server: turns the zone's verdicts into DNS answers, and logs each question.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use hickory_proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, SOA};
@@ -10,8 +11,8 @@ use hickory_server::net::runtime::Time;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
 use parallax_vocab::world::Entry;
-use tokio::sync::Mutex;
 
+use super::containers::Containers;
 use super::log::Log;
 use super::zone::{Asked, Verdict, Zone, plain};
 
@@ -20,22 +21,19 @@ const TTL_S: u32 = 5;
 /// The largest datagram that we offer (EDNS).
 const PAYLOAD_BYTES: u16 = 1232;
 
-/// Time limit for the engine's resolver. If it does not answer, the client counts as outside.
+/// Time limit for the engine's resolver. If it never answered, the client counts as outside.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long the cluster's addresses are remembered. A prober asks a hundred times a second. If each question caused a
 /// lookup, clients would time out as soon as the engine's resolver is slow.
 const REMEMBERED: Duration = Duration::from_secs(1);
 
-/// The cluster's addresses, and when they were found.
-pub(crate) type Found = Mutex<Option<(Instant, Vec<IpAddr>)>>;
-
 /// Answers from the zone.
 pub(crate) struct Names {
     pub(crate) zone: Zone,
     /// The container in which the cluster runs.
     pub(crate) cluster: Option<String>,
-    pub(crate) found: Found,
+    pub(crate) containers: Arc<Containers>,
     pub(crate) log: Log,
 }
 
@@ -49,18 +47,11 @@ impl Names {
     }
 
     /// Whether a question comes from the cluster. The name is resolved again and again, because the cluster starts after
-    /// this container and may be restarted. Questions that come meanwhile wait for the one lookup.
+    /// this container and may be restarted.
     async fn is_cluster(&self, source: IpAddr) -> bool {
         let Some(cluster) = &self.cluster else { return false };
-        let mut found = self.found.lock().await;
-        let fresh = found.as_ref().filter(|(when, _)| when.elapsed() < REMEMBERED);
-        if let Some((_, addresses)) = fresh {
-            return addresses.contains(&source);
-        }
-        let Ok(addresses) = parallax_probe::resolve(cluster, LOOKUP_LIMIT).await else { return false };
-        let is_cluster = addresses.contains(&source);
-        *found = Some((Instant::now(), addresses));
-        is_cluster
+        let found = self.containers.addresses(cluster, REMEMBERED, LOOKUP_LIMIT).await;
+        found.is_ok_and(|addresses| addresses.contains(&source))
     }
 }
 

@@ -1,0 +1,119 @@
+//! The addresses of the containers that the external network knows by name. The engine's own resolver tells them, and a
+//! busy engine may not answer for seconds. Then the last known addresses count.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use parallax_vocab::{Cause, DnsFault};
+
+/// Time limit for the engine's resolver while an earlier address is known.
+const REFRESH_LIMIT: Duration = Duration::from_secs(2);
+
+struct Known {
+    asked: Instant,
+    addresses: Vec<IpAddr>,
+}
+
+/// What was found last, by name.
+#[derive(Default)]
+pub(crate) struct Containers {
+    known: Mutex<HashMap<String, Known>>,
+}
+
+impl Containers {
+    /// The addresses of `name`. They are asked for if the last question is older than `fresh`; who asks meanwhile gets the
+    /// last known ones. Without an answer within `limit`, the last known ones are returned, too.
+    pub(crate) async fn addresses(&self, name: &str, fresh: Duration, limit: Duration) -> Result<Vec<IpAddr>, Cause> {
+        let limit = if self.is_known(name) { limit.min(REFRESH_LIMIT) } else { limit };
+        self.through(name, fresh, || parallax_probe::resolve(name, limit)).await
+    }
+
+    async fn through<F>(&self, name: &str, fresh: Duration, resolve: impl FnOnce() -> F) -> Result<Vec<IpAddr>, Cause>
+    where
+        F: Future<Output = Result<Vec<IpAddr>, Cause>>,
+    {
+        if let Some(addresses) = self.fresh(name, fresh) {
+            return Ok(addresses);
+        }
+        match resolve().await {
+            Ok(addresses) => {
+                let known = Known { asked: Instant::now(), addresses: addresses.clone() };
+                self.lock().insert(name.to_owned(), known);
+                Ok(addresses)
+            }
+            // No answer says nothing about the container. Every other answer does.
+            Err(Cause::Dns { fault: DnsFault::Timeout, detail }) => {
+                let last = self.lock().get(name).map(|known| known.addresses.clone());
+                last.ok_or(Cause::Dns { fault: DnsFault::Timeout, detail })
+            }
+            Err(other) => {
+                self.lock().remove(name);
+                Err(other)
+            }
+        }
+    }
+
+    /// The addresses that need not be asked for. If they are older, the caller asks, and further callers do not.
+    fn fresh(&self, name: &str, fresh: Duration) -> Option<Vec<IpAddr>> {
+        let mut known = self.lock();
+        let known = known.get_mut(name)?;
+        if known.asked.elapsed() < fresh {
+            return Some(known.addresses.clone());
+        }
+        known.asked = Instant::now();
+        None
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        self.lock().contains_key(name)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn failed(fault: DnsFault) -> Result<Vec<IpAddr>, Cause> {
+        Err(Cause::Dns { fault, detail: "d".to_owned() })
+    }
+
+    #[tokio::test]
+    async fn without_an_answer_the_last_address_counts() {
+        let containers = Containers::default();
+        let first: Vec<IpAddr> = vec!["10.0.0.1".parse().expect("an address")];
+        let ask = |answer: Result<Vec<IpAddr>, Cause>| containers.through("node", Duration::ZERO, || async { answer });
+        assert!(ask(failed(DnsFault::Timeout)).await.is_err(), "nothing is known yet");
+        assert_eq!(ask(Ok(first.clone())).await, Ok(first.clone()));
+        assert_eq!(ask(failed(DnsFault::Timeout)).await, Ok(first.clone()));
+        assert_eq!(ask(failed(DnsFault::NoSuchName)).await, failed(DnsFault::NoSuchName), "the container is gone");
+        assert!(ask(failed(DnsFault::Timeout)).await.is_err(), "and is forgotten");
+    }
+
+    #[tokio::test]
+    async fn one_question_at_a_time_asks_and_nobody_waits_for_it() {
+        let containers = Containers::default();
+        let first: Vec<IpAddr> = vec!["10.0.0.1".parse().expect("an address")];
+        containers.through("node", SECOND, || async { Ok(first.clone()) }).await.expect("found");
+        let unasked = || async { panic!("this is fresh") };
+        assert_eq!(containers.through("node", SECOND, unasked).await, Ok(first.clone()));
+        if let Some(known) = containers.lock().get_mut("node") {
+            known.asked = Instant::now().checked_sub(SECOND * 2).expect("the machine runs for longer");
+        }
+        let (ask, asked) = tokio::sync::oneshot::channel();
+        let slow = containers.through("node", SECOND, || async { asked.await.expect("an answer") });
+        let meanwhile = async {
+            assert_eq!(containers.through("node", SECOND, unasked).await, Ok(first.clone()));
+            ask.send(failed(DnsFault::Timeout)).expect("somebody waits");
+        };
+        let (slow, ()) = tokio::join!(slow, meanwhile);
+        assert_eq!(slow, Ok(first.clone()));
+    }
+}
