@@ -451,22 +451,16 @@ async fn stores_unready(
 async fn witnesses(scene: &Scene<'_>, stores: &[store::Wanted<'_>]) -> Result<Vec<(String, StoreWitness)>, RunError> {
     let opened = try_join_all(stores.iter().map(|it| async {
         let (id, wanted) = (it.fixture, it.store);
-        let failed = |reason: String| RunError::Store {
-            store: id.to_owned(),
-            namespace: scene.plan.namespace.clone(),
-            doing: "its trace cannot be followed".to_owned(),
-            reason,
-            evidence: Vec::new(),
-        };
+        let failed = |why| store::failed(&scene.plan.namespace, id, "its trace cannot be followed", why);
         if wanted.witness == WitnessKind::None {
             return Ok(None);
         }
-        let access = scene.access(id, wanted).map_err(&failed)?;
+        let access = scene.access(id, wanted).map_err(|why| failed(why.into()))?;
         let view = scene.pinned(id, wanted);
         // The trace opens with its first event. Sending a request is faster than waiting for a keep-alive.
         let opening = StoreWitness::open(wanted.witness, view, &access);
         let (opened, ()) = tokio::join!(opening, store::nudge(scene, id, wanted));
-        Ok::<_, RunError>(opened.map_err(failed)?.map(|witness| (id.to_owned(), witness)))
+        Ok::<_, RunError>(opened.map_err(|cause| failed(cause.into()))?.map(|witness| (id.to_owned(), witness)))
     }))
     .await?;
     Ok(opened.into_iter().flatten().collect())

@@ -50,6 +50,8 @@ pub enum RunError {
         doing: String,
         /// The answer or error.
         reason: String,
+        /// Whether there was no answer, however often the store was asked.
+        is_silence: bool,
         /// States, events and log lines of the namespace.
         evidence: Vec<String>,
     },
@@ -144,12 +146,10 @@ impl RunError {
             | Self::Machine { .. }
             | Self::Overdue { .. } => true,
             Self::Apply(error) => !error.is_of_the_project(),
-            Self::Store { .. }
-            | Self::Step { .. }
-            | Self::Died { .. }
-            | Self::Left { .. }
-            | Self::TimeOver { .. }
-            | Self::Interrupted => false,
+            Self::Store { is_silence, .. } => *is_silence,
+            Self::Step { .. } | Self::Died { .. } | Self::Left { .. } | Self::TimeOver { .. } | Self::Interrupted => {
+                false
+            }
         }
     }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use parallax_probe::contents::{self, Contents};
-use parallax_vocab::Cause;
 
 use super::environment::Stage;
 use super::error::RunError;
 use super::side_effects::SideEffects;
+use super::store::{self, Refusal, repeated};
 use crate::act::{self, ActError, Scope};
 use crate::apply::ApplyError;
 use parallax_language::fixture::{Store, is_cluster_scoped};
@@ -33,10 +33,10 @@ impl Found {
             return Ok(Self::default());
         }
         let looks = stage.scene.stores().map(|(fixture, store)| async move {
-            let access = stage.scene.access(fixture, store).map_err(|why| failed(stage, fixture, "no access", why))?;
-            let found = contents::contents(stage.scene.pinned(fixture, store), &access).await;
-            let found =
-                found.map_err(|cause| failed(stage, fixture, "what it holds cannot be seen", cause.to_string()))?;
+            let access =
+                stage.scene.access(fixture, store).map_err(|why| failed(stage, fixture, "no access", why.into()))?;
+            let found = repeated(|| contents::contents(stage.scene.pinned(fixture, store), &access)).await;
+            let found = found.map_err(|cause| failed(stage, fixture, "what it holds cannot be seen", cause.into()))?;
             Ok::<_, RunError>((fixture.to_owned(), found))
         });
         Ok(Self { stores: try_join_all(looks).await?.into_iter().collect() })
@@ -59,14 +59,15 @@ impl Found {
 
     async fn store_put_back(&self, stage: &Stage<'_>, fixture: &str, store: &Store) -> Result<(), RunError> {
         let Some(found) = self.stores.get(fixture) else { return Ok(()) };
-        let access = stage.scene.access(fixture, store).map_err(|why| failed(stage, fixture, "no access", why))?;
-        let lost = contents::restore(stage.scene.pinned(fixture, store), &access, found).await;
+        let access =
+            stage.scene.access(fixture, store).map_err(|why| failed(stage, fixture, "no access", why.into()))?;
+        let lost = repeated(|| contents::restore(stage.scene.pinned(fixture, store), &access, found)).await;
         let not = "what a flow left in it cannot be taken away";
-        let lost = lost.map_err(|cause: Cause| failed(stage, fixture, not, cause.to_string()))?;
+        let lost = lost.map_err(|cause| failed(stage, fixture, not, cause.into()))?;
         if lost.is_empty() {
             Ok(())
         } else {
-            Err(failed(stage, fixture, "a flow changed what was in it", lost.join(", ")))
+            Err(failed(stage, fixture, "a flow changed what was in it", lost.join(", ").into()))
         }
     }
 }
@@ -109,12 +110,6 @@ async fn delete_created(
     Ok(())
 }
 
-fn failed(stage: &Stage<'_>, fixture: &str, doing: &str, reason: String) -> RunError {
-    RunError::Store {
-        store: fixture.to_owned(),
-        namespace: stage.scene.plan.namespace.clone(),
-        doing: format!("between two variants: {doing}"),
-        reason,
-        evidence: Vec::new(),
-    }
+fn failed(stage: &Stage<'_>, fixture: &str, doing: &str, why: Refusal) -> RunError {
+    store::failed(&stage.scene.plan.namespace, fixture, &format!("between two variants: {doing}"), why)
 }

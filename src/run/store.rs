@@ -19,6 +19,8 @@ use parallax_record::Noted as _;
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Time limit of one question of the set-up, in milliseconds.
 const QUESTION_MS: u64 = 5_000;
+/// How long a question of the set-up is repeated if nobody answers.
+const SILENT_FOR: Duration = Duration::from_mins(1);
 /// How long a declared cause, or a refusal that is not declared, must last before it counts. A healthy store also refuses
 /// connections and answers 503 for a moment while it starts, and it may not know its root credentials yet.
 const SETTLES_AFTER: Duration = Duration::from_secs(10);
@@ -78,7 +80,11 @@ async fn answers(
     if let Some(cause) = unwell.await? {
         return Ok(Some(cause));
     }
-    let access = || scene.access(fixture, store).map_err(|reason| failed(scene, fixture, "no access", reason));
+    let access = || {
+        scene
+            .access(fixture, store)
+            .map_err(|reason| failed(&scene.plan.namespace, fixture, "no access", reason.into()))
+    };
     let made = store.buckets.iter().map(|bucket| {
         let operation = S3Operation::CreateBucket { bucket: bucket.clone() };
         (operation, format!("bucket {bucket} cannot be made"))
@@ -102,9 +108,10 @@ async fn answers(
         }
     }
     for (name, policy) in &store.policies {
-        let (view, access, policy) = (view.clone(), access()?, policy.to_string());
-        let made = parallax_probe::store::put_policy(store.kind, view, &access, name, &policy).await;
-        made.map_err(|why| failed(scene, fixture, &format!("policy {name} cannot be made"), why.to_string()))?;
+        let (access, policy) = (access()?, policy.to_string());
+        let put = || parallax_probe::store::put_policy(store.kind, view.clone(), &access, name, &policy);
+        let doing = format!("policy {name} cannot be made");
+        repeated(put).await.map_err(|cause| failed(&scene.plan.namespace, fixture, &doing, cause.into()))?;
     }
     Ok(None)
 }
@@ -203,12 +210,51 @@ pub(super) async fn until(
     }
 }
 
-fn failed(scene: &Scene<'_>, fixture: &str, doing: &str, reason: String) -> RunError {
+/// Asks a store again until it answers, for at most [`SILENT_FOR`]. A question of the set-up may be repeated, and a store
+/// that is silent for a moment on a busy machine must not end a whole environment.
+pub(super) async fn repeated<T, F>(ask: impl Fn() -> F) -> Result<T, Cause>
+where
+    F: Future<Output = Result<T, Cause>>,
+{
+    let began = Instant::now();
+    loop {
+        match ask().await {
+            Err(cause) if cause.is_silence() && began.elapsed() < SILENT_FOR => {
+                tracing::info!(%cause, "a store is asked again");
+                // Nothing signals that a store answers again.
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Why a store did not do what the set-up asked.
+pub(super) struct Refusal {
+    reason: String,
+    is_silence: bool,
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self { reason, is_silence: false }
+    }
+}
+
+impl From<Cause> for Refusal {
+    fn from(cause: Cause) -> Self {
+        Self { reason: cause.to_string(), is_silence: cause.is_silence() }
+    }
+}
+
+/// The error about a store that did not do what the set-up asked.
+pub(super) fn failed(namespace: &str, fixture: &str, doing: &str, why: Refusal) -> RunError {
     RunError::Store {
         store: fixture.to_owned(),
-        namespace: scene.plan.namespace.clone(),
+        namespace: namespace.to_owned(),
         doing: doing.to_owned(),
-        reason,
+        reason: why.reason,
+        is_silence: why.is_silence,
         evidence: Vec::new(),
     }
 }

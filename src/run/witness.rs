@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::store::repeated;
+
 /// The trace shows a request some milliseconds after its answer, or later on a busy machine. A request counts as
 /// missing if two conditions hold: this time has passed since the answer, and the store has sent [`IDLE_TIMES`]
 /// keep-alives. Keep-alives mean that the trace is complete so far.
@@ -70,17 +72,9 @@ struct Shared {
 impl StoreWitness {
     /// Opens the trace. When this returns, the trace is open and shows every later request. Returns `None` if the store
     /// has no witness.
-    pub(super) async fn open(kind: WitnessKind, view: View, access: &S3Access) -> Result<Option<Self>, String> {
-        let began = Instant::now();
-        let lines = loop {
-            match opened(kind, view.clone(), access).await {
-                Ok(Some(lines)) => break lines,
-                Ok(None) => return Ok(None),
-                // Pods may reach a new store a moment before the node routes outside connections to it.
-                Err(Cause::Connect { .. }) if began.elapsed() < OPENS_WITHIN => tokio::time::sleep(AGAIN_AFTER).await,
-                Err(cause) => return Err(cause.to_string()),
-            }
-        };
+    pub(super) async fn open(kind: WitnessKind, view: View, access: &S3Access) -> Result<Option<Self>, Cause> {
+        // Pods may reach a new store a moment before the node routes outside connections to it.
+        let Some(lines) = repeated(|| opened(kind, view.clone(), access)).await? else { return Ok(None) };
         let shared = Arc::new(Shared::default());
         shared.pins().extend(view.pin.clone());
         let (send, news) = watch::channel(Progress { since: now(), idle: 0 });

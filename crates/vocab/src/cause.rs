@@ -178,6 +178,11 @@ impl Cause {
         }
     }
 
+    /// Whether nobody answered, or a server answered that it cannot answer now. It says nothing about what was asked.
+    pub fn is_silence(&self) -> bool {
+        self.is_timeout() || self.may_heal()
+    }
+
     /// Whether a process that has just died fails like this.
     pub fn may_be_a_death(&self) -> bool {
         match self {
