@@ -21,6 +21,7 @@ use super::delete::gone;
 use super::kill::{PURPOSE, find};
 use super::{ActError, Done, FIELD_MANAGER, Scope};
 use crate::cluster::{Ended, until};
+use crate::probe::exec::is_of_the_machine;
 use parallax_engine::lines;
 use parallax_language::scenario::model::{Ending, Signal};
 use parallax_language::scenario::target::Which;
@@ -117,6 +118,9 @@ async fn end_held(
         Ending::Crash => {
             let own = scope.cluster.own(PURPOSE)?;
             if let Some(said) = own.kill_at_once(runs.values().map(String::as_str)).await? {
+                if is_of_the_machine(&said) {
+                    return Err(ActError::unseen(&title, format!("the runtime says {said}")));
+                }
                 return Err(ActError::cause(&title, format!("the runtime says {said}")));
             }
             DeleteParams::default().grace_period(0)

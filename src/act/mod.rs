@@ -35,7 +35,7 @@ pub use self::scale::scale;
 pub use self::workload::Workload;
 
 /// The default time limit of an action.
-pub const WITHIN: Duration = Duration::from_mins(1);
+pub const WITHIN: Duration = Duration::from_mins(3);
 /// The field manager for changed fields. It differs from the field manager of `apply`, which may own these fields.
 const FIELD_MANAGER: &str = "parallax-act";
 

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::words;
 use crate::cluster::watched;
+use crate::probe::exec::is_of_the_machine;
 use parallax_record::Noted as _;
 
 /// A container that waits for one of these reasons never starts: they follow from the pod and from what it names.
@@ -178,9 +179,10 @@ fn of_container(status: &ContainerStatus, is_restarted: bool) -> Option<(Weight,
     };
     let never_began = ended.filter(|it| it.reason.as_deref() == Some("StartError"));
     if let Some(ended) = never_began.filter(|_| reason.is_none_or(|it| STARTS_FAIL.contains(&it))) {
-        // The kubelet tries to start it once more at once; only then it pauses.
-        let weight = if is_restarted && status.restart_count == 0 { Weight::IfItLasts } else { Weight::Final };
         let says = ended.message.as_deref().unwrap_or("it could not be started");
+        // The kubelet tries to start it once more at once; only then it pauses. The same busy second may spoil both tries.
+        let may_start = is_restarted && (status.restart_count == 0 || is_of_the_machine(says));
+        let weight = if may_start { Weight::IfItLasts } else { Weight::Final };
         return Some((weight, format!("StartError: {says}"), false));
     }
     let (waiting, reason) = (now.waiting.as_ref()?, reason?);
@@ -249,6 +251,12 @@ mod tests {
             (exited("StartError"), none.clone(), 0, Some((IfItLasts, "StartError: no such file"))),
             (exited("StartError"), none, 1, Some((Final, "StartError: no such file"))),
             (waits("CrashLoopBackOff"), exited("StartError"), 1, Some((Final, "StartError: no such file"))),
+            (
+                waits("CrashLoopBackOff"),
+                json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": "ttrpc: closed"}}),
+                1,
+                Some((IfItLasts, "StartError: ttrpc: closed")),
+            ),
         ];
         for (state, last, restarts, expected) in table {
             let why = verdict(&pod(&state, &last, restarts));

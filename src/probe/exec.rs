@@ -27,6 +27,11 @@ const NO_RUNTIME: [&str; 5] = [
     "cannot allocate memory",
 ];
 
+/// Whether a message of the container runtime means that the machine, and not what was asked, is the reason.
+pub fn is_of_the_machine(message: &str) -> bool {
+    NO_RUNTIME.iter().any(|it| message.contains(it))
+}
+
 /// The result of a program that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ran {
@@ -104,7 +109,7 @@ pub(super) fn exit_code(status: Option<Status>) -> Result<i32, NotRan> {
         return Ok(exit);
     }
     let why = status.message.unwrap_or_else(|| "the exec failed".to_owned());
-    Err(if NO_KUBELET.iter().chain(&NO_RUNTIME).any(|it| why.contains(it)) {
+    Err(if is_of_the_machine(&why) || NO_KUBELET.iter().any(|it| why.contains(it)) {
         NotRan::Lost(why)
     } else {
         NotRan::Failed(why)

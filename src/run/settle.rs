@@ -14,6 +14,8 @@ use parallax_language::scenario::model::{CauseSpec, Step};
 
 /// Time limit of a step without `eventually`, and of each try of `consistently`.
 const STEP_WITHIN: Duration = Duration::from_secs(15);
+/// The same of a step that starts a program: a browser or a virtual machine for Java may take many seconds to start.
+const PROGRAM_WITHIN: Duration = Duration::from_mins(1);
 /// The pause between two tries of a step. Polling is needed because there is no event for the effect that the step
 /// waits for.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -79,7 +81,11 @@ fn longest(step: &Step, left: Duration, is_first: bool) -> Duration {
 
 /// How long a step may take until it holds.
 pub(super) fn within(step: &Step) -> Duration {
-    step.eventually.map(Span::to_duration).or_else(|| act_within(step)).unwrap_or(STEP_WITHIN)
+    let given = step.eventually.map(Span::to_duration).or_else(|| act_within(step));
+    given.unwrap_or_else(|| {
+        let runs = step.action.asks().is_some_and(|it| it.special().runs.is_some());
+        if runs { PROGRAM_WITHIN } else { STEP_WITHIN }
+    })
 }
 
 /// Tries a step until its result is final. `declared` is the cause with which the step must fail in this variant, if

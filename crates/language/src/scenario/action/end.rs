@@ -26,7 +26,7 @@ pub struct EndStep {
     /// The namespace of the pod. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Template>,
-    /// The time limit. The default is 60s.
+    /// The time limit. The default is 3m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Span>,
 }

@@ -36,7 +36,7 @@ pub struct KillStep {
     /// The signal. A process cannot catch KILL, so with KILL the container must end with exit code 137.
     #[serde(default, skip_serializing_if = "Signal::is_kill")]
     pub signal: Signal,
-    /// The time limit. The default is 60s.
+    /// The time limit. The default is 3m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Span>,
 }

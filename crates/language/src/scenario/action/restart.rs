@@ -26,7 +26,7 @@ struct RestartFile {
     /// The namespace of the workload. The default is the variant's namespace.
     #[serde(default)]
     namespace: Option<Template>,
-    /// The time limit. The default is 60s.
+    /// The time limit. The default is 3m.
     #[serde(default)]
     within: Option<Span>,
 }

@@ -28,7 +28,7 @@ struct ScaleFile {
     /// The number of replicas.
     #[schemars(range(max = 100))]
     replicas: u16,
-    /// The time limit. The default is 60s.
+    /// The time limit. The default is 3m.
     #[serde(default)]
     within: Option<Span>,
 }

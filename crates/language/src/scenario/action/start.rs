@@ -22,7 +22,7 @@ pub struct StartStep {
     /// The fixture and its container outside the cluster: `masters.second`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beside: Option<String>,
-    /// The time limit. The default is 60s.
+    /// The time limit. The default is 3m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Span>,
 }
