@@ -43,6 +43,8 @@ impl Haproxy {
     /// Serves this certificate and key from now on. The change is one transaction: a handshake gets the old or the new one.
     pub(super) async fn certificate(&self, pem: &str, is_first: bool) -> Result<()> {
         if is_first {
+            // An earlier try may have come this far, although its answer was late.
+            self.delete_certificate("").await?;
             self.order(&format!("new ssl cert {CERTIFICATE}"), Expected::Text("New empty certificate store")).await?;
         }
         // An empty line ends the payload.

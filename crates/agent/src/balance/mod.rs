@@ -112,11 +112,10 @@ pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
     let client = Client::try_default().await.context("failed to find the apiserver")?;
     let (host, port) = arguments.haproxy.rsplit_once(':').context("--haproxy is not name:port")?;
     let port = port.parse().context("--haproxy is not name:port")?;
-    let addresses = parallax_probe::resolve(host, RESOLVE_LIMIT).await;
-    let addresses = addresses.map_err(|cause| anyhow::anyhow!("failed to resolve {host}: {cause}"))?;
-    let address = *addresses.first().with_context(|| format!("{host} has no address"))?;
-    let haproxy = Haproxy::at(address, port);
-    haproxy.reset(&arguments.ports).await?;
+    let (haproxy, address) = tokio::select! {
+        reached = reach(host, port, &arguments.ports) => reached,
+        stopped = hold::until_signal() => return stopped,
+    };
     // The kubelet's probe asks only whether this port accepts, which the system does by itself.
     let ready = TcpListener::bind((Ipv4Addr::UNSPECIFIED, arguments.ready_port)).await;
     let _ready = ready.with_context(|| format!("failed to listen at port {}", arguments.ready_port))?;
@@ -131,6 +130,27 @@ pub(crate) async fn serve(arguments: &Arguments) -> Result<()> {
     tokio::select! {
         () = controller.run() => Ok(()),
         stopped = hold::until_signal() => stopped,
+    }
+}
+
+/// HAProxy, reset, and its address. The cluster's DNS may start after this process, and a process that ends because of it
+/// would be started again later and later.
+async fn reach(host: &str, port: u16, ports: &[u16]) -> (Haproxy, IpAddr) {
+    loop {
+        let reached = async {
+            let addresses = parallax_probe::resolve(host, RESOLVE_LIMIT).await;
+            let addresses = addresses.map_err(|cause| anyhow::anyhow!("failed to resolve {host}: {cause}"))?;
+            let address = *addresses.first().with_context(|| format!("{host} has no address"))?;
+            let haproxy = Haproxy::at(address, port);
+            haproxy.reset(ports).await?;
+            Ok::<_, anyhow::Error>((haproxy, address))
+        };
+        match reached.await {
+            Ok(reached) => return reached,
+            Err(why) => log_error(&format!("{why:#}")),
+        }
+        // Neither the name server nor HAProxy gives notice when it answers.
+        tokio::time::sleep(AGAIN_AFTER).await;
     }
 }
 
