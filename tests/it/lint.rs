@@ -99,6 +99,16 @@ fn scenario_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Two faults with one symptom are a warning: the scenario runs, and the user learns how to distinguish them.
+#[test]
+fn breaks_that_look_alike_are_a_warning() {
+    let loaded = read(&folder("good").join("breaks-that-look-alike.yaml"))
+        .unwrap_or_else(|errors| panic!("{}", diagnostic::render(&errors, false)));
+    let messages: Vec<&str> = loaded.warnings.iter().map(|it| it.message.as_str()).collect();
+    let alike = "the breaks `no-rewrite` and `elsewhere` declare the same failures, so they cannot be distinguished";
+    assert_eq!(messages, [alike]);
+}
+
 /// Checks the message for every file of `tests/bad`. Read the snapshot as a user would read the message.
 #[test]
 fn bad_scenarios_are_explained() {

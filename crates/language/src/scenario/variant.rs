@@ -119,7 +119,7 @@ impl Loaded {
             }
         }
         errors.extend(baseline);
-        errors.extend(meaning::indistinguishable(&document, &scenario.breaks));
+        warnings.extend(meaning::indistinguishable(&document, &scenario.breaks));
         if errors.is_empty() {
             Ok(Self { path: path.to_owned(), file: file.to_owned(), document, scenario, variants, warnings })
         } else {

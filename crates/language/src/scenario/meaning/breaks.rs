@@ -191,9 +191,10 @@ pub(super) fn layers(
     errors
 }
 
-/// Finds breaks with equal `fails` and `blocks`. A run could not tell which of the two faults occurred.
+/// Finds breaks with equal `fails` and `blocks`. A run cannot tell which of the two faults occurred. That is a warning: two
+/// faults may have the same symptom.
 pub fn indistinguishable(document: &Document, breaks: &IndexMap<String, Break>) -> Vec<Diagnostic> {
-    let mut errors = Vec::new();
+    let mut warnings = Vec::new();
     let all: Vec<(&String, &Break)> = breaks.iter().collect();
     for (index, (id, one)) in all.iter().enumerate() {
         let same = |other: &Break| {
@@ -202,12 +203,13 @@ pub fn indistinguishable(document: &Document, breaks: &IndexMap<String, Break>) 
         };
         if let Some((other, _)) = all[..index].iter().find(|(_, other)| !one.fails.is_empty() && same(other)) {
             let at = join(&join("/breaks", id), "fails");
-            let error = document.key_error(
+            let warning = document.key_error(
                 &at,
                 format!("the breaks `{other}` and `{id}` declare the same failures, so they cannot be distinguished"),
             );
-            errors.push(error.fix("add `message:` to a cause, with a text that only this fault produces"));
+            let fix = "add `message:` to a cause, with a text that only this fault produces";
+            warnings.push(warning.warning().fix(fix));
         }
     }
-    errors
+    warnings
 }
