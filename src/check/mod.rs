@@ -8,6 +8,7 @@
 //! `Access` alone. What it makes is one pod and objects below [`Wanted::prefix`], and it removes both.
 
 mod ask;
+mod junit;
 mod pages;
 mod rows;
 mod secret;
@@ -16,6 +17,7 @@ mod trust;
 mod wanted;
 
 pub use ask::{Checked, check};
+pub use junit::junit;
 pub use rows::{Cell, Row, State};
 pub use secret::keys_of;
 pub use show::{json, text};

@@ -143,6 +143,7 @@ fn bad(at: At, asked: &Asked, answer: &Answer, cause: &Cause, signer: Option<&Se
             question: Some(&asked.question),
             answer: Some(answer),
             signature: finding.as_ref(),
+            in_scenario: false,
         },
         cause,
     );
@@ -243,6 +244,7 @@ pub(super) fn clock(at: At, asked: &Asked) -> Cell {
         question: Some(&asked.question),
         answer,
         signature: None,
+        in_scenario: false,
     };
     let Some(apart) = clock_apart(&subject) else { return Cell::not_asked("no answer has a date") };
     let seconds = apart.whole_seconds();

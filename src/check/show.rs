@@ -12,7 +12,7 @@ use super::rows::{Cell, Row, State};
 const WIDEST: usize = 52;
 const INDENT: usize = 2;
 /// The page that explains causes.
-const PAGE: &str = "docs/troubleshooting.md";
+pub(super) const PAGE: &str = "docs/troubleshooting.md";
 
 /// The two columns, with a sentence below each red row. The first red row comes first among the sentences, because what
 /// follows may follow from it.
@@ -90,7 +90,7 @@ pub fn json(checked: &Checked) -> String {
 }
 
 /// No secret is put into a text deliberately; a server may repeat one in its answer, in another form or in part.
-fn redactor(checked: &Checked) -> Redactor {
+pub(super) fn redactor(checked: &Checked) -> Redactor {
     let redactor = Redactor::default();
     for secret in &checked.secrets {
         redactor.register(secret);

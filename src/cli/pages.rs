@@ -83,6 +83,10 @@ fn write_type(out: &mut String, name: &str, schema: &Value) {
     } else if let Some(words) = schema["oneOf"].as_array() {
         out.push_str("\n| word | meaning |\n|---|---|\n");
         for word in words {
+            // A word with a value of its own: an object with this one key.
+            for (key, value) in word["properties"].as_object().into_iter().flatten() {
+                let _ = writeln!(out, "| `{key}: …`, {} | {} |", kind(value), says(word));
+            }
             // Values without their own description share one list.
             let several = word["enum"].as_array().into_iter().flatten();
             for word_itself in word.get("const").into_iter().chain(several) {

@@ -111,6 +111,7 @@ pub(super) async fn run(
         directory: shown(&directory),
         demands: Demands { proof: options.require_proof.is_some(), allow_skips: options.allow_skips },
         seed,
+        again: options.again(),
         shard,
     }));
     if let Some(seed) = seed {

@@ -137,7 +137,15 @@ mod tests {
             let http = HttpQuestion { form, ..HttpQuestion::new("POST", "https://minio.example.com/photos") };
             let question = Question { view: View::default(), deadline_ms: 1000, probe: Probe::Http(http) };
             let (question, answer) = (Some(&question), None);
-            let subject = Subject { step: "s", from: Some("app"), inside: true, question, answer, signature: None };
+            let subject = Subject {
+                step: "s",
+                from: Some("app"),
+                inside: true,
+                question,
+                answer,
+                signature: None,
+                in_scenario: true,
+            };
             writeln!(text, "{}", sentence(code, code, &detail, &subject).expect("a sentence")).expect("writes");
         }
         insta::assert_snapshot!(text);

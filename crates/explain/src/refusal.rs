@@ -360,7 +360,15 @@ mod tests {
         for (code, detail, question, date) in table {
             let answer = answer(date);
             let (question, answer) = (Some(&question), Some(&answer));
-            let subject = Subject { step: "s", from: Some("app"), inside: true, question, answer, signature: None };
+            let subject = Subject {
+                step: "s",
+                from: Some("app"),
+                inside: true,
+                question,
+                answer,
+                signature: None,
+                in_scenario: true,
+            };
             writeln!(text, "{}", sentence(403, code, detail, &subject)).expect("writes");
         }
         insta::assert_snapshot!(text);

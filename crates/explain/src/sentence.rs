@@ -26,6 +26,8 @@ pub struct Subject<'a> {
     pub answer: Option<&'a Answer>,
     /// What the run found out about a signature that the store refused.
     pub signature: Option<&'a SignatureFinding>,
+    /// Whether the question comes from a scenario, where a vantage declares what it trusts.
+    pub in_scenario: bool,
 }
 
 impl<'a> Subject<'a> {
@@ -38,6 +40,7 @@ impl<'a> Subject<'a> {
             question: step.question.as_ref(),
             answer: step.answer.as_ref(),
             signature: step.signature.as_deref(),
+            in_scenario: true,
         }
     }
 }
@@ -59,7 +62,8 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
             let leaf = subject.answer.and_then(|it| it.evidence.chain.first());
             let last = subject.answer.and_then(|it| it.evidence.chain.last());
             let trusts_nothing = subject.question.is_some_and(|it| it.view.trust.is_empty());
-            format!("`{step}`{from}: {}", tls(*fault, &host, detail, (leaf, last), trusts_nothing))
+            let vantage = subject.from.filter(|_| subject.in_scenario);
+            format!("`{step}`{from}: {}", tls(*fault, &host, detail, (leaf, last), trusts_nothing, vantage))
         }
         Cause::Status { status: status @ (401 | 403), s3: None, detail }
             if subject.question.is_some_and(|it| it.probe.facts().names == Names::Issuer) =>
@@ -172,10 +176,17 @@ fn tls(
     detail: &str,
     (leaf, last): (Option<&Certificate>, Option<&Certificate>),
     trusts_nothing: bool,
+    vantage: Option<&str>,
 ) -> String {
     match fault {
         TlsFault::UnknownAuthority => {
-            let fix = "give it that CA (a mounted bundle, SSL_CERT_FILE, AWS_CA_BUNDLE: whatever this client reads)";
+            let bundle = "a mounted bundle, SSL_CERT_FILE, AWS_CA_BUNDLE: whatever it reads";
+            let fix = match vantage {
+                Some(vantage) => format!(
+                    "give the vantage `{vantage}` the authority's fixture in the scenario (`trust: [ca]`), and an application the CA ({bundle})"
+                ),
+                None => format!("give it that CA ({bundle})"),
+            };
             let trust =
                 if trusts_nothing { "this client trusts no authority at all" } else { "this client does not trust it" };
             match (leaf, last) {

@@ -74,6 +74,7 @@ fn events(plan: &Plan, took_ms: &[(&str, u64)]) -> Vec<Event> {
                 directory: String::new(),
                 demands: parallax_vocab::event::Demands::default(),
                 seed: None,
+                again: vec![],
                 shard: None,
             }),
         ),

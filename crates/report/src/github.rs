@@ -32,7 +32,7 @@ pub fn markdown(summary: &Summary, command: &str) -> String {
         let _ = writeln!(out, "| {} | {verdict} | {} |", code(variant.id.as_str()), seconds(variant.took_ms));
     }
     for variant in summary.variants().filter(|variant| !variant.problems().is_empty()) {
-        of_variant(&mut out, variant, command);
+        of_variant(&mut out, summary, variant, command);
     }
     if summary.lacks_proof() {
         out.push_str("\n### Unproven\n\nProof was demanded, and no break of this run turned these matchers red:\n\n");
@@ -77,7 +77,7 @@ pub fn markdown(summary: &Summary, command: &str) -> String {
     out
 }
 
-fn of_variant(out: &mut String, variant: &Variant, command: &str) {
+fn of_variant(out: &mut String, summary: &Summary, variant: &Variant, command: &str) {
     let _ = write!(out, "\n### {}\n", code(variant.id.as_str()));
     for problem in variant.problems() {
         let _ = write!(out, "\n**{}** ({})\n\n", plain(problem.step.as_str()), code(&problem.place));
@@ -87,7 +87,8 @@ fn of_variant(out: &mut String, variant: &Variant, command: &str) {
         }
         out.push_str(&fenced(&text));
     }
-    let _ = write!(out, "\nAgain: {}\n\nLook in: {}\n", code(&rerun(variant, command)), code(&look_in(variant)));
+    let _ =
+        write!(out, "\nAgain: {}\n\nLook in: {}\n", code(&rerun(summary, variant, command)), code(&look_in(variant)));
 }
 
 fn of_failure(out: &mut String, failure: &Failure) {

@@ -52,7 +52,7 @@ pub enum ReportError {
 
 /// Writes a report atomically, by a rename. An existing file or link of that name is replaced; a link is never
 /// followed.
-fn write_whole(path: &Path, text: &str) -> Result<(), ReportError> {
+pub fn write_whole(path: &Path, text: &str) -> Result<(), ReportError> {
     let write = || {
         if path.metadata().is_ok_and(|it| !it.is_file()) {
             return Err(Error::new(ErrorKind::InvalidInput, "it is no regular file"));

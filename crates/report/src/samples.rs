@@ -38,6 +38,7 @@ impl Tape {
                 directory: "target/e2e/r5f09a2c1".into(),
                 demands: Demands::default(),
                 seed: None,
+                again: vec!["--k3s".into(), "built".into()],
                 shard: None,
             }),
         );

@@ -75,7 +75,7 @@ pub fn render(summary: &Summary, style: &Style) -> String {
         out.setup(setup);
     }
     for variant in summary.variants() {
-        out.variant(variant);
+        out.variant(summary, variant);
     }
     let failure = summary.ended.as_ref().and_then(|ended| ended.failure.as_ref());
     if let Some(failure) = failure.filter(|failure| !out.shown.contains(failure)) {
@@ -167,7 +167,7 @@ impl<'a> Out<'a> {
         self.line("");
     }
 
-    fn variant(&mut self, variant: &'a Variant) {
+    fn variant(&mut self, summary: &Summary, variant: &'a Variant) {
         match &variant.outcome {
             Some(Outcome::NotAsExpected { problems }) => {
                 self.heading("FAILED", variant.id.as_str());
@@ -179,7 +179,7 @@ impl<'a> Out<'a> {
                 for problem in problems {
                     self.problem(variant, problem);
                 }
-                self.again(variant);
+                self.again(summary, variant);
             }
             Some(Outcome::Error { failure }) => {
                 self.heading("ERROR", &format!("{}: nothing is said about the system under test", variant.id));
@@ -208,8 +208,8 @@ impl<'a> Out<'a> {
         self.line(&format!("    {label} {text}"));
     }
 
-    fn again(&mut self, variant: &Variant) {
-        self.labelled("again", &rerun(variant, &self.style.command));
+    fn again(&mut self, summary: &Summary, variant: &Variant) {
+        self.labelled("again", &rerun(summary, variant, &self.style.command));
         self.labelled("look in", &look_in(variant));
         self.line("");
     }
@@ -366,12 +366,14 @@ pub(super) fn verdict_of(variant: &Variant, interrupted: bool) -> (&'static str,
     }
 }
 
-/// The command that runs this variant again.
-pub(crate) fn rerun(variant: &Variant, command: &str) -> String {
-    match variant.id.as_str().split_once('+') {
-        Some((scenario, name)) => format!("{command} {scenario} --break {name}"),
-        None => format!("{command} {}", variant.id),
-    }
+/// The command that runs this variant again, with the options that decide how it behaves.
+pub(crate) fn rerun(summary: &Summary, variant: &Variant, command: &str) -> String {
+    let which = match variant.id.as_str().split_once('+') {
+        Some((scenario, name)) => format!("{scenario} --break {name}"),
+        None => variant.id.to_string(),
+    };
+    let options = summary.run.iter().flat_map(|run| &run.again);
+    options.fold(format!("{command} {which}"), |line, option| format!("{line} {option}"))
 }
 
 /// The command that brings this variant up, as it was before its first step that is not as declared, and keeps it.

@@ -131,6 +131,9 @@ pub struct RunStarted {
     /// The seed of a random order, if one was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// The options, as words of a command line, that another run of one of these variants needs to behave like this run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<String>,
     /// Which part of a larger run this is, if several machines share that run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Box<ShardOf>>,

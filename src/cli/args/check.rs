@@ -56,4 +56,7 @@ pub struct Check {
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
+    /// Also write the result as JUnit XML into this file: one case for each row and side.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
 }

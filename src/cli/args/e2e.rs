@@ -58,6 +58,31 @@ pub struct E2e {
     pub timeout: Option<Span>,
 }
 
+impl E2e {
+    /// The options that decide how a variant behaves, as words of a command line: a run with them repeats this one.
+    pub fn again(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if self.common.k3s != K3s::Auto {
+            words.extend(["--k3s".to_owned(), word(&self.common.k3s)]);
+        }
+        if self.common.lock != LockOf::Auto {
+            words.extend(["--lock".to_owned(), word(&self.common.lock)]);
+        }
+        if self.common.allow_host_programs {
+            words.push("--allow-host-programs".to_owned());
+        }
+        if let Some(seed) = self.seed {
+            words.extend(["--seed".to_owned(), seed.to_string()]);
+        }
+        words
+    }
+}
+
+/// The value of an option as it is written.
+fn word(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default()
+}
+
 /// What is kept after a run.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Kept {
@@ -126,4 +151,26 @@ pub enum ProofBy {
     Any,
     /// A break that turned it red.
     Faults,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::{Cli, Command};
+
+    #[test]
+    fn what_decides_how_a_variant_behaves_is_repeated() {
+        let words = |line: &str| match Cli::try_parse_from(line.split(' ')).expect("a command line").command {
+            Command::E2e(it) => it.again().join(" "),
+            _ => unreachable!("the line is of e2e"),
+        };
+        for (line, again) in [
+            ("parallax e2e", ""),
+            ("parallax e2e presign --k3s built --seed 7 --jobs 2 --keep", "--k3s built --seed 7"),
+            ("parallax e2e --lock shipped --allow-host-programs --shuffle=3", "--lock shipped --allow-host-programs"),
+        ] {
+            assert_eq!(words(line), again, "{line}");
+        }
+    }
 }

@@ -89,6 +89,9 @@ pub enum Command {
     /// Begin a project in this folder: a first scenario and a .gitignore.
     ///
     /// Overwrites nothing; says what to do next.
+    #[command(
+        after_long_help = "Examples:\n  parallax init\n  parallax --project storage-tests init    in another folder"
+    )]
     Init,
     /// Check scenario and fixture files. Needs no engine.
     ///
@@ -178,6 +181,7 @@ pub enum Command {
     ///
     /// Finds containers, networks and volumes by the ledgers of runs and by label. It does not touch runs whose process is
     /// alive, or that `e2e --keep` keeps.
+    #[command(after_long_help = "Examples:\n  parallax gc")]
     Gc,
     /// Check whether a run can work on this machine, and what may cause problems.
     ///
@@ -228,7 +232,7 @@ pub enum Command {
     /// Exits 0 if nothing is red, 1 if something is or nothing could be asked inside, 2 if the command line is wrong, 3 if
     /// something could not be removed.
     #[command(
-        after_long_help = "Examples:\n  parallax check minio.example.com --outside-only\n  parallax check minio.example.com -n foo --image registry.example.com/parallax-agent:1\n  parallax check https://minio.example.com -n foo --image agent:1 --bucket photos --credentials-from secret/minio\n  parallax check minio.example.com -n foo --image agent:1 --bucket photos --service-account app --ca ca.pem"
+        after_long_help = "Examples:\n  parallax check minio.example.com --outside-only\n  parallax check minio.example.com -n foo --image registry.example.com/parallax-agent:1\n  parallax check https://minio.example.com -n foo --image agent:1 --bucket photos --credentials-from secret/minio\n  parallax check minio.example.com -n foo --image agent:1 --bucket photos --service-account app --ca ca.pem\n  parallax check minio.example.com --outside-only --junit check.xml    for CI"
     )]
     Check(Check),
     /// Print the script that completes command lines in a shell, with the names of scenarios and breaks.
@@ -407,5 +411,33 @@ mod tests {
         for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
             assert!(command.get_about().is_some(), "{} has no help", command.get_name());
         }
+    }
+
+    /// Each example is a command line that the program accepts, as a shell would pass it.
+    #[test]
+    fn every_command_shows_examples_that_parse() {
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> =
+                help.lines().filter_map(|line| line.strip_prefix("  ")).flat_map(commands).collect();
+            let own = format!("parallax {}", command.get_name());
+            assert!(examples.iter().any(|it| it.contains(&own[9..])), "{own} shows no example");
+            for example in examples {
+                let words = shlex::split(example).unwrap_or_else(|| panic!("{example} has an open quote"));
+                if let Err(error) = Cli::try_parse_from(words) {
+                    panic!("`{example}` is an example of {own}, but: {error}");
+                }
+            }
+        }
+    }
+
+    /// The command lines of parallax in a line of examples, without the explanation and without a redirection.
+    fn commands(line: &str) -> impl Iterator<Item = &str> {
+        let line = line.split("  ").next().unwrap_or_default();
+        let line = line.split(" > ").next().unwrap_or_default();
+        line.split([';', '|'])
+            .flat_map(|part| part.split(" && "))
+            .map(str::trim)
+            .filter(|part| part.starts_with("parallax "))
     }
 }

@@ -60,6 +60,10 @@ pub async fn check(args: &Check, cancel: CancellationToken) -> Result<Exit, CliE
     let guest = there.as_ref().map(|(access, guest)| (access, guest)).map_err(Clone::clone);
     let checked = Box::pin(check::check(&wanted, guest, &cancel)).await;
     printer::data(&if args.json { check::json(&checked) } else { inert(&check::text(&checked)).into_owned() });
+    if let Some(path) = &args.junit {
+        let text = check::junit(&checked, args.outside_only).map_err(CliError::Harness)?;
+        parallax_report::write_whole(path, &text)?;
+    }
     if checked.cancelled {
         return Ok(Exit::Interrupted);
     }

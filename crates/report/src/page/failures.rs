@@ -106,7 +106,7 @@ fn failed<'a>(shown: &mut Vec<&'a Failure>, name: (String, String), failure: &'a
 fn not_as_expected<'a>(summary: &'a Summary, variant: &'a Variant, problems: &'a [Problem], command: &str) -> Red<'a> {
     let hosts = variant.started.iter().flat_map(|started| &started.hosts).filter(|(says, runs)| says != runs);
     let hosts = hosts.map(|(says, runs)| ("host", format!("{says} was {runs} in this run")));
-    let facts = hosts.chain([("again", rerun(variant, command))]).collect();
+    let facts = hosts.chain([("again", rerun(summary, variant, command))]).collect();
     Red {
         word: "FAILED",
         what: variant.id.to_string(),
