@@ -1,6 +1,7 @@
 //! The shipped images.lock and recipes. They are embedded in the binary, so that it works outside this repository.
 //!
-//! A project with its own `images/` uses only that, so that one file shows which images a run uses.
+//! A project with its own `images/` uses only that, so that one file shows which images a run uses; or it adds to the
+//! shipped list, and its file says so.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -122,8 +123,10 @@ impl Lock {
     /// The lock that belongs to the recipes.
     pub fn of(recipes: &Recipes, cache: &Cache) -> Result<Self, ImageError> {
         match recipes {
-            Recipes::Of(project) if project.join("images/images.lock").exists() => Self::load(&project.join("images")),
-            Recipes::Of(_) | Recipes::Shipped => Self::load(&unpacked(cache)?),
+            Recipes::Of(project) if project.join("images/images.lock").exists() => {
+                Self::load(&project.join("images"), || Self::alone(&unpacked(cache)?))
+            }
+            Recipes::Of(_) | Recipes::Shipped => Self::alone(&unpacked(cache)?),
         }
     }
 }
@@ -179,9 +182,11 @@ mod tests {
         let own = Recipes::Of(home.path().to_owned());
         let first = Lock::of(&own, &cache).expect("valid");
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images");
-        assert_eq!(texts(&first.folder), texts(&repository));
+        let folder = first.images[0].folder.clone();
+        assert_eq!(texts(&folder), texts(&repository));
         for again in [&own, &Recipes::Shipped] {
-            assert_eq!(Lock::of(again, &cache).expect("valid").folder, first.folder);
+            let again = Lock::of(again, &cache).expect("valid");
+            assert!(again.images.iter().all(|it| it.folder == folder));
         }
     }
 
@@ -196,6 +201,25 @@ mod tests {
         let own = lock(Recipes::Of(home.path().to_owned()));
         assert_eq!(own.images.iter().map(|it| it.name.value.as_str()).collect::<Vec<_>>(), ["own"]);
         assert!(lock(Recipes::Shipped).images.len() > 1);
+    }
+
+    #[test]
+    fn a_project_adds_to_the_shipped_images_and_replaces_one() {
+        let home = tempfile::tempdir().expect("a folder");
+        let cache = Cache::at(home.path().join("cache")).expect("opens");
+        let images = home.path().join("images");
+        fs::create_dir(&images).expect("made");
+        let text = "extends: shipped\nimages:\n  - { name: app, for: x, reference: 'x/app:1' }\n  - { name: minio, for: x, recipe: minio }";
+        fs::write(images.join("images.lock"), text).expect("written");
+        let lock = Lock::of(&Recipes::Of(home.path().to_owned()), &cache).expect("valid");
+        let shipped = Lock::of(&Recipes::Shipped, &cache).expect("valid");
+        assert_eq!(lock.images.len(), shipped.images.len() + 1);
+        assert_eq!(lock.entry("app").expect("added").published(), Some("x/app:1"));
+        assert_eq!(lock.entry("minio").expect("replaced").folder, images);
+        assert_eq!(lock.entry("k3s").expect("shipped").folder, shipped.images[0].folder);
+        fs::write(images.join("images.lock"), "extends: other\nimages: []").expect("written");
+        let wrong = Lock::of(&Recipes::Of(home.path().to_owned()), &cache).expect_err("no such list").to_string();
+        assert!(wrong.contains("images.lock:1:") && wrong.contains("shipped"), "{wrong}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::cache::Cache;
 use super::digest::{self, Fields};
 use super::error::ImageError;
 use super::java;
-use super::lock::{Entry as Listed, Lock};
+use super::lock::Entry as Listed;
 use super::nodejs;
 use super::recipe::{Layer, Recipe, parse_mode};
 use super::tree::{self, Entry};
@@ -48,14 +48,9 @@ pub(super) enum For {
 
 impl Prepared {
     /// Reads an image's recipe and hashes its inputs. `None` if the image has no recipe.
-    pub(super) fn new(
-        lock: &Lock,
-        listed: &Listed,
-        binaries: &Path,
-        cache: &Cache,
-    ) -> Result<Option<Self>, ImageError> {
+    pub(super) fn new(listed: &Listed, binaries: &Path, cache: &Cache) -> Result<Option<Self>, ImageError> {
         let Some(name) = listed.recipe.as_ref().map(|recipe| recipe.value.as_str()) else { return Ok(None) };
-        let recipe = Recipe::load(&lock.folder.join(name))?;
+        let recipe = Recipe::load(&listed.folder.join(name))?;
         let mut fields = Fields::new(IMAGE_DOMAIN);
         fields.add("architecture", std::env::consts::ARCH.as_bytes());
         let mut layers = Vec::new();
@@ -226,9 +221,9 @@ config: { entrypoint: [/bin/main] }
         }
 
         fn prepare(&self) -> Prepared {
-            let lock = Lock::load(self.folder.path()).expect("valid");
+            let lock = crate::lock::Lock::alone(self.folder.path()).expect("valid");
             let listed = lock.entry("x").expect("listed");
-            Prepared::new(&lock, listed, self.folder.path(), &self.cache).expect("prepared").expect("a recipe")
+            Prepared::new(listed, self.folder.path(), &self.cache).expect("prepared").expect("a recipe")
         }
 
         /// Writes `text` to `file`. Returns which layers have other hashes now, and whether the image has.

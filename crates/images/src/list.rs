@@ -54,11 +54,11 @@ pub async fn list(
     let mut rows = Vec::new();
     for entry in &lock.images {
         let name = entry.name.value.clone();
-        let inputs = (lock.clone(), entry.clone(), binaries.to_owned(), cache.clone());
+        let inputs = (entry.clone(), binaries.to_owned(), cache.clone());
         // This runs on a thread for blocking work, because it hashes megabytes and must not delay other tasks.
         let prepared = tokio::task::spawn_blocking(move || {
-            let (lock, entry, binaries, cache) = inputs;
-            Prepared::new(&lock, &entry, &binaries, &cache)
+            let (entry, binaries, cache) = inputs;
+            Prepared::new(&entry, &binaries, &cache)
         });
         let (prepared, unknown) =
             match prepared.await.unwrap_or_else(|crash| std::panic::resume_unwind(crash.into_panic())) {
@@ -137,7 +137,7 @@ impl Present {
     pub fn of(lock: &Lock, binaries: &Path, cache: &Cache) -> Self {
         let mut present = Self::default();
         for entry in &lock.images {
-            match Prepared::new(lock, entry, binaries, cache) {
+            match Prepared::new(entry, binaries, cache) {
                 Ok(Some(prepared)) => {
                     present.files.extend([For::Engine, For::Node].map(|of| prepared.archive(of)));
                     present.files.extend(prepared.layers);

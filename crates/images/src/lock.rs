@@ -16,8 +16,6 @@ pub const NODE: &str = "k3s";
 pub struct Lock {
     /// The images, in the file's order.
     pub images: Vec<Entry>,
-    /// The folder that holds `images.lock` and the recipes.
-    pub folder: PathBuf,
 }
 
 /// One image.
@@ -38,6 +36,9 @@ pub struct Entry {
     /// The folder with `recipe.yaml`, in the folder of the lock.
     #[serde(default)]
     pub recipe: Option<Spanned<String>>,
+    /// The folder of the lock that lists it.
+    #[serde(skip)]
+    pub folder: PathBuf,
     /// More names for the built image, because other software refers to it by these names.
     #[serde(default)]
     pub also: Vec<Spanned<String>>,
@@ -49,22 +50,41 @@ pub struct Entry {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    /// The list that this one adds to.
+    #[serde(default)]
+    extends: Option<Extends>,
     images: Vec<Entry>,
 }
 
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Extends {
+    /// The shipped list. An image of the same name takes the place of the shipped one; others are added.
+    Shipped,
+}
+
 impl Lock {
-    /// Reads and checks `images.lock` in `folder`.
-    pub fn load(folder: &Path) -> Result<Self, ImageError> {
+    /// Reads and checks `images.lock` in `folder`. `shipped` is called if the list extends the shipped one.
+    pub fn load(folder: &Path, shipped: impl FnOnce() -> Result<Self, ImageError>) -> Result<Self, ImageError> {
         let file = folder.join("images.lock");
         let read: File = yaml::read(&file)?;
-        Self::checked(&file, read, folder)
+        let base = match read.extends {
+            Some(Extends::Shipped) => shipped()?,
+            None => Self { images: Vec::new() },
+        };
+        base.with(&file, read.images, folder)
     }
 
-    /// Parses and checks the text of `folder/images.lock`.
+    /// Reads and checks an `images.lock` that stands by itself.
+    pub(crate) fn alone(folder: &Path) -> Result<Self, ImageError> {
+        Self::load(folder, || Ok(Self { images: Vec::new() }))
+    }
+
+    /// Parses and checks the text of `folder/images.lock`, which stands by itself.
     pub fn parse(folder: &Path, text: &str) -> Result<Self, ImageError> {
         let file = folder.join("images.lock");
         let read: File = yaml::parse(&file, text)?;
-        Self::checked(&file, read, folder)
+        Self { images: Vec::new() }.with(&file, read.images, folder)
     }
 
     /// The image of that name.
@@ -75,21 +95,29 @@ impl Lock {
         })
     }
 
-    fn checked(file: &Path, read: File, folder: &Path) -> Result<Self, ImageError> {
-        for (index, entry) in read.images.iter().enumerate() {
-            let before = &read.images[..index];
-            if before.iter().any(|other| other.name.value == entry.name.value) {
-                return Err(yaml::invalid(file, &entry.name, format!("image {:?} is listed twice", entry.name.value)));
+    /// This list with the entries of `file`. An entry of the same name takes the place of the one in this list.
+    fn with(mut self, file: &Path, entries: Vec<Entry>, folder: &Path) -> Result<Self, ImageError> {
+        let mut names: Vec<String> = Vec::new();
+        for mut entry in entries {
+            let name = entry.name.value.clone();
+            if names.contains(&name) {
+                return Err(yaml::invalid(file, &entry.name, format!("image {name:?} is listed twice")));
             }
             entry.check(file)?;
             if let Some(within) = &entry.within
-                && !before.iter().any(|other| other.name.value == within.value && other.within.is_none())
+                && !self.images.iter().any(|other| other.name.value == within.value && other.within.is_none())
             {
                 let message = format!("`within` names {:?}, which no image above is called", within.value);
                 return Err(yaml::invalid(file, within, message));
             }
+            folder.clone_into(&mut entry.folder);
+            match self.images.iter_mut().find(|other| other.name.value == name) {
+                Some(other) => *other = entry,
+                None => self.images.push(entry),
+            }
+            names.push(name);
         }
-        Ok(Self { images: read.images, folder: folder.to_owned() })
+        Ok(self)
     }
 }
 
@@ -174,7 +202,7 @@ mod tests {
     #[test]
     fn the_lock_of_this_repository_is_valid() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images");
-        let lock = Lock::load(&folder).expect("valid");
+        let lock = Lock::alone(&folder).expect("valid");
         assert!(lock.entry(NODE).is_ok());
         assert!(lock.entry("agent").is_ok_and(|agent| agent.reference.is_none() && agent.recipe.is_some()));
     }

@@ -101,9 +101,9 @@ pub async fn obtain(
 /// Reads a recipe and hashes its inputs. This runs on a thread for blocking work, because the inputs have megabytes. A
 /// missing program of this workspace is an error only if the image has to be built.
 async fn prepare(request: &Request<'_>, entry: &Entry) -> Result<Result<Option<Prepared>, ImageError>, ImageError> {
-    let (lock, entry) = (request.lock.clone(), entry.clone());
+    let entry = entry.clone();
     let (binaries, cache) = (request.binaries.to_owned(), request.cache.clone());
-    let prepared = tokio::task::spawn_blocking(move || Prepared::new(&lock, &entry, &binaries, &cache)).await;
+    let prepared = tokio::task::spawn_blocking(move || Prepared::new(&entry, &binaries, &cache)).await;
     match prepared.expect("hashing does not panic") {
         Err(error) if error.is_usage() => Err(error),
         other => Ok(other),
@@ -247,7 +247,8 @@ impl Image<'_> {
         decided.send_replace(Some(form));
     }
 
-    /// The id of the published image in the engine, if the engine has it, and if it is the one that the lock pins.
+    /// The engine's id of the published image. `None` if the engine does not have the image, or has one with another digest
+    /// than `images.lock` states; an entry without a digest accepts any.
     async fn as_locked(&self, reference: &str) -> Result<Option<String>, ImageError> {
         let Some(id) = self.in_engine(reference).await? else { return Ok(None) };
         let Some(digest) = self.entry.digest.as_ref().map(|digest| digest.value.as_str()) else { return Ok(Some(id)) };
