@@ -106,10 +106,14 @@ fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out:
             wrong_word(pointer, instance, &words, places)
         }
         Kind::Constant { expected_value } => wrong_word(pointer, instance, &[shown(expected_value)], places),
-        Kind::Pattern { .. } => {
-            // The schemas use a pattern only for a span of time.
+        Kind::Pattern { pattern } => {
             let text = instance.as_str().unwrap_or_default();
-            let message = text.parse::<Span>().err().unwrap_or_else(|| format!("`{text}` has the wrong format"));
+            let of_a_span = (pattern == Span::PATTERN).then(|| text.parse::<Span>().err()).flatten();
+            let message = of_a_span.unwrap_or_else(|| {
+                let means =
+                    schema["description"].as_str().map_or("write it as the documentation shows", first_sentence);
+                format!("{} has the wrong format; {}", name_of(pointer), lower_first(means))
+            });
             let (message, fix) = message.split_once("; ").unwrap_or((&message, "write it as the documentation shows"));
             places.error(pointer, message.to_owned()).fix(fix)
         }
@@ -168,8 +172,7 @@ fn wrong_type(pointer: &str, schema: &Value, kind: &TypeKind, instance: &Value, 
         TypeKind::Multiple(many) => many.iter().map(|one| one.to_string()).collect(),
     };
     let words: Vec<&str> = expected.iter().map(|name| type_word(name)).collect();
-    // The schemas use a pattern only for a span of time.
-    let span = !schema["pattern"].is_null();
+    let span = schema["pattern"] == Span::PATTERN;
     let words = if span { "a span of time".to_owned() } else { words.join(" or ") };
     if instance.is_null() {
         let message = format!("{} has no value", name_of(pointer));

@@ -16,6 +16,9 @@ pub struct Span {
 const UNITS: [(&str, i64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl Span {
+    /// The schema's pattern for a span of time.
+    pub(crate) const PATTERN: &str = "^-?[0-9]+(ms|s|m|h|d)$";
+
     /// A span of whole seconds.
     pub const fn seconds(seconds: i64) -> Self {
         Self { milliseconds: seconds * 1000 }
@@ -91,7 +94,7 @@ impl schemars::JsonSchema for Span {
         schemars::json_schema!({
             "description": "A span of time: a whole number and a unit (ms, s, m, h, d).",
             "type": "string",
-            "pattern": "^-?[0-9]+(ms|s|m|h|d)$"
+            "pattern": Self::PATTERN
         })
     }
 }
