@@ -21,7 +21,7 @@ const SERIAL_SHOWN: usize = 8;
 /// What is said about a signature that the store accepted, although it did not do what was asked.
 const RIGHT: &str = "the signature is right";
 
-/// How something looks from one side.
+/// How a row looks from one side: from the pod (inside), or from this process (outside).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {

@@ -159,7 +159,7 @@ impl Session {
             State::Starting(_) => return Err(self.shared.start_error("it has not said hello")),
         };
         let told = tokio::time::timeout(limit, async {
-            // If the queue is closed or stuck, no answer arrives, and the wait below reports it.
+            // An error here needs no report: no answer arrives then, and `answered` returns that.
             let _ = self.frames.send(frame).await;
             answered.await
         });

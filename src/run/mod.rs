@@ -86,7 +86,7 @@ pub struct Options {
     pub standing: Option<Standing>,
     /// How many jobs, environments and clusters may run at the same time.
     pub at_once: AtOnce,
-    /// The same while the processors are idle.
+    /// The higher limits that apply while the processors are idle.
     pub most: AtOnce,
     /// Which skips are accepted.
     pub skips: Skips,

@@ -43,8 +43,8 @@ pub struct Belongings<'a> {
 }
 
 impl Neighbour {
-    /// Starts a fixture's container on a cluster's network. `what` is its name within the run. A late one ends at once, so
-    /// that it exists and can be started again.
+    /// Starts a fixture's container on a cluster's network. `what` is its name within the run. A container that
+    /// is declared as `late` must not run before a flow starts it: it is started and killed at once, so that it exists.
     pub async fn start(
         site: &Site,
         what: String,

@@ -228,7 +228,8 @@ impl<'a> Workshop<'a> {
     }
 }
 
-/// All values, or the error that caused the others to be cancelled. The others are only [`ImageError::Cancelled`].
+/// Returns all values. If there are errors, returns the first that is not [`ImageError::Cancelled`]: after a failure, the
+/// other tasks are cancelled.
 pub(super) fn first_fault<T>(results: Vec<Result<T, ImageError>>) -> Result<Vec<T>, ImageError> {
     let mut good = Vec::new();
     let mut fault = None;

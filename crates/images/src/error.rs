@@ -16,7 +16,7 @@ pub enum ImageError {
     /// `images.lock` or a recipe is wrong.
     #[error("{}: {message}", Place { file, line: *line, column: *column })]
     Invalid {
-        /// Which file.
+        /// The file that contains the mistake: `images.lock` or a recipe.
         file: PathBuf,
         /// Line, counted from 1, if it is known.
         line: Option<u64>,

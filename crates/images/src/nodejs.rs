@@ -87,7 +87,7 @@ impl NpmBuild<'_> {
     }
 
     fn step(&self, project: &Path) -> Step<'_> {
-        // No links to the packages' programs: they would be the only links in the layer, and nothing uses them.
+        // Without symbolic links to the packages' programs (`node_modules/.bin`): nothing uses them, and a layer takes no links.
         let plain = ["ci", "--omit=dev", "--ignore-scripts", "--no-bin-links"];
         let quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--no-progress", "--prefer-offline"];
         Step {

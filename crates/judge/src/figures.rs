@@ -15,12 +15,12 @@ pub(super) fn count(count: usize, looked: &Looked) -> Option<Matched> {
     Some(equal("count", count.to_string(), numbers(looked)?.len().to_string()))
 }
 
-/// The median.
+/// Judges the median against `bound`.
 pub(super) fn median_within(bound: NumberBound, looked: &Looked) -> Option<Matched> {
     numbers(looked).map(|all| within("median", bound, median(&all), &all))
 }
 
-/// The greatest number.
+/// Judges the greatest number against `bound`.
 pub(super) fn worst_within(bound: NumberBound, looked: &Looked) -> Option<Matched> {
     numbers(looked).map(|all| within("worst", bound, all.last().copied(), &all))
 }

@@ -270,7 +270,8 @@ pub(crate) async fn reach<F: Future<Output = bool>>(
     tokio::time::timeout(PHASE_LIMIT, tries).await.map_err(|_| late(what, what))
 }
 
-/// Waits for an event of the apiserver, at most for [`PHASE_LIMIT`]; `who` is the component that should cause it.
+/// Waits until an object of the apiserver meets a condition, at most for [`PHASE_LIMIT`]; `who` is the component that should
+/// fulfil it.
 async fn within<T>(
     what: &'static str,
     who: Component,

@@ -41,7 +41,7 @@ pub(crate) enum Stage {
 /// A component of the node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Component {
-    /// Its name, in messages and for its log.
+    /// The component's name, used in messages and in the name of its log file.
     pub(crate) name: &'static str,
     /// The program, looked up in `PATH`.
     pub(crate) program: &'static str,

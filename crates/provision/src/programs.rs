@@ -66,7 +66,7 @@ pub enum Tool {
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
-    /// The program. The rows have the order of the enum.
+    /// The program. The rows of the table are in the order of [`Tool`]'s variants.
     pub tool: Tool,
     /// The name in messages.
     pub name: &'static str,

@@ -92,7 +92,7 @@ impl Log {
     }
 }
 
-/// Each call receives one whole event, because the layer collects an event before it writes it.
+/// Each call of `write` receives one whole event, because the layer of `tracing` that formats events calls it once for each.
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = self.clean(bytes);

@@ -119,8 +119,8 @@ fn named<'a>(names: impl Iterator<Item = &'a str>) -> String {
     format!("{}{more}", names[..names.len().min(NAMED)].join(", "))
 }
 
-/// Joins records, each given with its path, into the record of the run `run` with the folder `directory`. The clocks of
-/// the machines do not matter: each shard begins at the beginning of the joint record.
+/// Joins records, each given with its path, into the record of the run `run` with the folder `directory`. All shards begin
+/// at the beginning of the joint record; only the start time that is shown depends on the machines' clocks.
 pub fn merged(records: &[(String, Vec<Event>)], run: RunId, directory: String) -> Result<Vec<Event>, MergeError> {
     let mut parts = records.iter().map(Part::of).collect::<Result<Vec<_>, _>>()?;
     parts.sort_by_key(|part| part.shard.number);

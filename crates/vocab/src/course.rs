@@ -75,7 +75,7 @@ impl Course {
     }
 }
 
-/// Statistics of a number that was measured in each round.
+/// Statistics of a number that each round of a `repeat` step measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {

@@ -63,7 +63,7 @@ pub enum FromAgent {
         /// The answer.
         answer: Box<Answer>,
     },
-    /// The response to a prober order.
+    /// The response to [`ToAgent::Prober`].
     Series {
         /// The number of the order.
         request: u64,

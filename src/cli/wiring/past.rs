@@ -40,7 +40,8 @@ pub struct Last {
 }
 
 impl Past {
-    /// The data of the project in `root`; empty if there is none, or if this version cannot read it.
+    /// Reads the stored times and last results of the project in the folder `root`. Empty if nothing is stored, or if this
+    /// version cannot read it.
     pub fn of(root: &Path) -> Self {
         let text = file(root).and_then(|file| std::fs::read_to_string(file).present("read the times of earlier runs"));
         text.and_then(|text| serde_json::from_str(&text).noted("understand the times of earlier runs"))

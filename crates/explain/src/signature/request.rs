@@ -28,8 +28,8 @@ pub struct SignedRequest {
     pub path: String,
     /// Decoded parameters without those of the signature itself, in the order in which they are signed.
     pub query: Vec<(String, String)>,
-    /// Signed headers, except those that have their own field. A name without a value means that the header is
-    /// absent.
+    /// The values of the signed headers, except those that have a field of this struct. If a signed header has neither a
+    /// field nor an entry here, the request did not contain it.
     pub headers: BTreeMap<String, String>,
     /// Declared hash of the payload.
     pub payload: Payload,

@@ -260,7 +260,7 @@ impl Plan {
     }
 }
 
-/// The new value, and the places from which its parts come.
+/// The scenario's document after the matrix is expanded, and the place of each part in the document as it is written.
 struct Rebuilt<'a> {
     plan: &'a Plan,
     value: Value,

@@ -102,7 +102,7 @@ pub trait Replied {
     /// What reports show of it: labels with texts.
     fn rows(&self) -> Vec<(&'static str, String)>;
 
-    /// Removes what differs in each reply, and what a prober does not compare.
+    /// Removes what changes from reply to reply, such as a TTL, and the parts that the prober was not asked to compare.
     fn shorten(&mut self, question: &ProberQuestion);
 }
 

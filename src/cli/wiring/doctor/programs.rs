@@ -38,7 +38,7 @@ fn fix(standing: &Standing) -> String {
     format!("{by_itself}, or {}", standing.by_hand)
 }
 
-/// The same for programs.
+/// The table of programs as JSON, for other software to read.
 pub(super) fn rows(standings: &[Standing]) -> Vec<Value> {
     let uses = |standing: &Standing| {
         standing.uses.iter().map(|(of, what)| json!({ "of": of.to_string(), "for": what })).collect::<Vec<_>>()

@@ -6,7 +6,7 @@ use super::{Diagnostic, Judge};
 use crate::scenario::parts::{Parts, See, below};
 use crate::scenario::template::{Template, Words};
 
-/// A key of a scenario file.
+/// A kind of YAML key in a scenario file: an HTTP method, an operation or a rule.
 pub trait Key: Copy + fmt::Debug + PartialEq {
     /// The key as it is written.
     fn key(self) -> &'static str;

@@ -27,7 +27,7 @@ pub trait Kinded: Rules {
     const ONE_OF: &'static [OneOf] = &[];
 }
 
-/// What follows from the fields of a step.
+/// Properties of a step that depend on its fields, such as its operation.
 pub trait Rules {
     /// The sources that its answer contains. They decide which matchers the step takes in `expect`.
     fn brings(&self) -> Vec<Source> {
