@@ -11,7 +11,7 @@ mod wanted;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures::{Stream, StreamExt as _, stream};
@@ -172,8 +172,6 @@ struct Done {
     open: Vec<wanted::Port>,
     /// The last event of each Service by uid, so that it is not repeated.
     said: BTreeMap<String, String>,
-    /// The value of the annotation that asked for the last pause.
-    paused: Option<String>,
 }
 
 /// What a Service asks for, and the certificate for it.
@@ -266,29 +264,38 @@ impl Controller<'_> {
         for port in &done.open {
             self.haproxy.open(port.number).await?;
         }
-        let pause = service.metadata.annotations.as_ref().and_then(|it| it.get(wanted::PAUSE_ANNOTATION)).cloned();
-        if let Some(text) = pause.filter(|it| done.paused.as_ref() != Some(it)) {
-            let pause_ms =
-                text.parse().with_context(|| format!("{} is not a number: {text}", wanted::PAUSE_ANNOTATION))?;
-            let note = format!("Paused load balancer for {pause_ms} ms");
-            done.paused = Some(text);
-            self.away(done, Duration::from_millis(pause_ms)).await?;
-            for port in &done.open {
-                self.haproxy.open(port.number).await?;
-            }
-            self.publish(service, ("PausedLoadBalancer", EventType::Normal, &note)).await?;
-        }
+        self.pause(service, done).await?;
         self.status(service).await
     }
 
-    /// Closes all open ports, and returns after `how_long`.
-    async fn away(&self, done: &Done, how_long: Duration) -> Result<()> {
+    /// Closes all open ports for as long as the Service asks for, if it does, and writes into the Service how long that was.
+    /// It is no exact number: HAProxy and this process take their time. So a clock measures it that is not the clients'.
+    async fn pause(&self, service: &Service, done: &Done) -> Result<()> {
+        let Some(text) = wanted::pause_ms(service) else { return Ok(()) };
+        let asked_ms =
+            text.parse().with_context(|| format!("{} is not a number: {text}", wanted::PAUSE_MS_ANNOTATION))?;
+        let closed = self.away(done, Duration::from_millis(asked_ms)).await?;
+        for port in &done.open {
+            self.haproxy.open(port.number).await?;
+        }
+        let paused_ms = closed.elapsed().as_millis().to_string();
+        let written = json!({ "metadata": { "annotations": {
+            wanted::PAUSE_ANNOTATION: wanted::PAUSE_OVER, wanted::PAUSED_MS_ANNOTATION: paused_ms,
+        } } });
+        let name = service.metadata.name.as_deref().unwrap_or_default();
+        let written = self.services.patch(name, &PatchParams::default(), &Patch::Merge(&written)).await;
+        written.map(drop).with_context(|| format!("failed to write how long Service {name} was paused"))
+    }
+
+    /// Closes all open ports, and returns after `how_long` the time from which they were closed.
+    async fn away(&self, done: &Done, how_long: Duration) -> Result<Instant> {
         for port in &done.open {
             self.haproxy.close(port.number).await?;
         }
+        let closed = Instant::now();
         // The time itself is what is asked for.
         tokio::time::sleep(how_long).await;
-        Ok(())
+        Ok(closed)
     }
 
     /// Takes back what a Service had that is gone.

@@ -2,8 +2,16 @@
 
 use k8s_openapi::api::core::v1::Service;
 
-/// Asks for a pause of the balancer, in milliseconds: nothing listens for that long. Another value asks for another pause.
-pub(super) const PAUSE_ANNOTATION: &str = "load-balancer.parallax/pause-ms";
+/// Asks for a pause of the balancer if it is [`PAUSE_ASKED`]: nothing listens for the time of [`PAUSE_MS_ANNOTATION`].
+/// Afterwards it is [`PAUSE_OVER`].
+pub(super) const PAUSE_ANNOTATION: &str = "load-balancer.parallax/pause";
+pub(super) const PAUSE_ASKED: &str = "asked";
+pub(super) const PAUSE_OVER: &str = "over";
+/// How long the pause is to be, in milliseconds.
+pub(super) const PAUSE_MS_ANNOTATION: &str = "load-balancer.parallax/pause-ms";
+/// How long the last pause was, in milliseconds: from HAProxy's answer that it has closed the ports to its answer that it
+/// has opened them.
+pub(super) const PAUSED_MS_ANNOTATION: &str = "load-balancer.parallax/paused-ms";
 
 /// A port of the balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +40,13 @@ pub(super) fn spelling<'a>(service: &Service, ports: &'a [String], secrets: &'a 
     let mut all = ports.iter().map(String::as_str).zip(secrets.iter().map(String::as_str));
     let first = all.clone().next().unwrap_or_default();
     all.find(|(ports, secret)| has(ports) || has(secret)).unwrap_or(first)
+}
+
+/// How long the pause is to be that a Service asks for, as the Service writes it.
+pub(super) fn pause_ms(service: &Service) -> Option<&str> {
+    let annotations = service.metadata.annotations.as_ref()?;
+    let asked = annotations.get(PAUSE_ANNOTATION).is_some_and(|it| it == PAUSE_ASKED);
+    annotations.get(PAUSE_MS_ANNOTATION).filter(|_| asked).map(String::as_str)
 }
 
 impl Wanted {
@@ -112,6 +127,22 @@ mod tests {
             let service = json!({ "metadata": { "annotations": annotations } });
             let service = serde_json::from_value(service).expect("a Service");
             assert_eq!(spelling(&service, &ports, &secrets), expected, "{annotations}");
+        }
+    }
+
+    #[test]
+    fn a_pause_is_made_once_for_each_time_that_it_is_asked_for() {
+        let (pause, ms) = (PAUSE_ANNOTATION, PAUSE_MS_ANNOTATION);
+        for (annotations, expected) in [
+            (json!({}), None),
+            (json!({ ms: "500" }), None),
+            (json!({ pause: PAUSE_ASKED }), None),
+            (json!({ pause: PAUSE_ASKED, ms: "500" }), Some("500")),
+            (json!({ pause: PAUSE_OVER, ms: "500" }), None),
+        ] {
+            let service = json!({ "metadata": { "annotations": annotations } });
+            let service = serde_json::from_value(service).expect("a Service");
+            assert_eq!(pause_ms(&service), expected, "{annotations}");
         }
     }
 
