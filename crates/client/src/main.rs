@@ -1,10 +1,12 @@
 //! `parallax-client`: the Rust clients that scenarios test, with the interface of
 //! `images/clients/programs/clients/contract.py`. The name under which the program is started selects the client:
-//! `aws-sdk-rust` is the AWS SDK for Rust with aws-config's default HTTP client, `reqwest` opens URLs.
+//! `aws-sdk-rust` is the AWS SDK for Rust with aws-config's default HTTP client, `reqwest` opens URLs, and `kube-rs` opens
+//! URLs of an apiserver.
 //!
 //! Unlike the probes, it uses the libraries as an application does: trust comes from `SSL_CERT_FILE`, in whatever way
 //! these libraries use it.
 
+mod kube;
 mod open;
 mod outcome;
 mod sdk;
@@ -39,6 +41,7 @@ async fn answer() -> anyhow::Result<()> {
         ("aws-sdk-rust", Task { presign: Some(presign), .. }) => sdk::presign(presign).await,
         ("aws-sdk-rust", Task { s3: Some(s3), .. }) => sdk::operate(s3).await,
         ("reqwest", Task { http: Some(http), .. }) => open::open(http).await,
+        ("kube-rs", Task { http: Some(http), .. }) => kube::get(http).await,
         _ => Outcome::failed(format!("{name} does not support this task")),
     };
     let text = serde_json::to_string(&outcome).context("failed to write the outcome")?;

@@ -38,7 +38,7 @@ const fn opener(name: &'static str, trust_in: &'static str) -> Client {
 }
 
 /// All clients.
-pub const CLIENTS: [Client; 11] = [
+pub const CLIENTS: [Client; 12] = [
     s3("aws-sdk-rust", "SSL_CERT_FILE", ANY, ""),
     s3("aws-cli", "AWS_CA_BUNDLE", GET, "`aws s3 presign` signs GET and nothing else"),
     s3("boto3", "AWS_CA_BUNDLE", ANY, ""),
@@ -51,7 +51,8 @@ pub const CLIENTS: [Client; 11] = [
     opener("reqwest", "SSL_CERT_FILE"),
     // Chromium reads an NSS database. The client's program creates it from the bundle.
     Client { image: "browser", ..opener("browser", "PARALLAX_CA_BUNDLE") },
-    // Its kubeconfig has no CA data, so it trusts what its system trusts.
+    // The kubeconfigs of these two have no CA data, so they trust what their system trusts.
+    Client { token: true, ..opener("kube-rs", "SSL_CERT_FILE") },
     Client { image: "kubectl", token: true, ..opener("kubectl", "SSL_CERT_FILE") },
 ];
 

@@ -28,8 +28,8 @@ const BROWSER: &str = "browser";
 #[schemars(rename = "ClientStep")]
 struct ClientFile {
     /// The client. `aws-sdk-rust`, `aws-cli`, `boto3`, `mc`, `aws-sdk-go-v2`, `aws-sdk-js-v3` and `aws-sdk-java-v2`
-    /// sign and speak S3. `curl`, `reqwest` and `browser` open URLs. `kubectl` opens URLs of an apiserver (`kubectl get
-    /// --raw`), with a kubeconfig without CA data, and with the `token` of the request.
+    /// sign and speak S3. `curl`, `reqwest` and `browser` open URLs. `kubectl` (`kubectl get --raw`) and `kube-rs` open
+    /// URLs of an apiserver, with a kubeconfig without CA data, and with the `token` of the request.
     #[serde(rename = "use")]
     client: String,
     /// Sign a URL; the step's value is the URL.
