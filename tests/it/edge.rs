@@ -11,7 +11,7 @@ use parallax_vocab::event::{Event, EventKind};
 
 const PAGE: &str = "docs/edge.md";
 /// Words that the page writes before a colon and a value: parameters of fixtures, and causes.
-const PARAMETERS: [&str; 5] = ["connect", "how", "key-file", "reload", "replace"];
+const PARAMETERS: [&str; 6] = ["connect", "how", "key-file", "reload", "replace", "tls"];
 
 fn read(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
