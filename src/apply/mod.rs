@@ -25,4 +25,4 @@ pub(crate) use objects::tls_secret;
 pub use ready::said_by;
 pub use server_side::{Applier, Names};
 pub use take_down::{held_by, take_down};
-pub use unready::{Accepts, Declared, Unready};
+pub use unready::{Accepts, Declared, Lasting, Unready};

@@ -14,7 +14,7 @@ use parallax_vocab::Cause;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::ApplyError;
-use super::unready::{Accepts, Unready};
+use super::unready::{Accepts, Lasting, Unready};
 use super::unrecoverable::{self, ANOTHER_TRY};
 use super::{evidence, objects, words};
 use crate::cluster::{Ended, is_transient, pauses, selector, until};
@@ -29,9 +29,6 @@ const KIND_WITHIN: Duration = Duration::from_secs(30);
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// A try of admission that begins before the deadline may end at most this long after it.
 const LAST_TRY: Duration = Duration::from_secs(5);
-/// How long a declared cause must last before it counts. A policy or webhook that is not yet in force looks the same as
-/// one that fails.
-const SETTLES_AFTER: Duration = Duration::from_secs(10);
 
 /// A Deployment that is waited for.
 pub(super) struct Awaited<'a> {
@@ -93,6 +90,7 @@ pub(super) async fn admission(it: &Awaited<'_>, wanted: &Admission) -> Result<Op
     let resource = format!("a pod of ServiceAccount {} in namespace {}", it.name, it.namespace);
     let began = Instant::now();
     let deadline = began + it.within;
+    let mut as_declared = Lasting::default();
     let cause = loop {
         // A try that the deadline cuts off counts as not answered.
         let tried = timeout_at(deadline + LAST_TRY, api.create(&parameters, &pod)).await;
@@ -109,13 +107,16 @@ pub(super) async fn admission(it: &Awaited<'_>, wanted: &Admission) -> Result<Op
         match detail {
             Ok(detail) => {
                 let cause = Cause::Resource { resource: resource.clone(), detail };
-                let settled = it.declared.is_some_and(|accepts| accepts(&cause)) && began.elapsed() >= SETTLES_AFTER;
-                if settled || over {
+                let is_declared = it.declared.is_some_and(|accepts| accepts(&cause));
+                if as_declared.take(is_declared, Instant::now().into_std()) || over {
                     break cause;
                 }
             }
             Err(reason) if over => return Err(ApplyError::Watch { what: resource, reason }),
-            Err(reason) => tracing::debug!(resource, reason, "admission could not be tried and is tried again"),
+            Err(reason) => {
+                as_declared = Lasting::default();
+                tracing::debug!(resource, reason, "admission could not be tried and is tried again");
+            }
         }
         tokio::time::sleep(AGAIN_AFTER).await;
     };

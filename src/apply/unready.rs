@@ -2,9 +2,26 @@
 //! the harness.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parallax_vocab::Cause;
+
+/// How long a cause must last before it counts. While a system starts, it fails for a moment in ways that look like a
+/// declared failure: a healthy store refuses connections and answers 503, it may not know its root credentials yet, and
+/// a policy or a webhook is not yet in force.
+const SETTLES_AFTER: Duration = Duration::from_secs(10);
+
+/// For how long something has been seen without interruption.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lasting(Option<Instant>);
+
+impl Lasting {
+    /// Takes a look at `now`. Returns whether the thing has been seen in every look for long enough to count.
+    pub fn take(&mut self, is_seen: bool, now: Instant) -> bool {
+        self.0 = is_seen.then(|| self.0.unwrap_or(now));
+        self.0.is_some_and(|since| now.saturating_duration_since(since) >= SETTLES_AFTER)
+    }
+}
 
 /// One entry of a fixture's `ready` that was not met.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +77,24 @@ mod tests {
     fn unready(what: &str) -> Unready {
         let cause = Cause::Resource { resource: String::new(), detail: String::new() };
         Unready { what: what.to_owned(), cause, waited: Duration::ZERO, within: Duration::ZERO, evidence: Vec::new() }
+    }
+
+    #[test]
+    fn a_cause_counts_once_it_was_seen_in_every_look_for_long_enough() {
+        let began = Instant::now();
+        let table: [(&[(u64, bool)], bool); 5] = [
+            (&[(0, true)], false),
+            (&[(0, true), (9, true)], false),
+            (&[(0, true), (5, true), (10, true)], true),
+            // An accepted cause in one look, long after the wait began.
+            (&[(0, false), (10, false), (11, true)], false),
+            (&[(0, true), (8, false), (9, true), (18, true)], false),
+        ];
+        for (looks, counts) in table {
+            let mut lasting = Lasting::default();
+            let take = |_, (at, seen): &(u64, bool)| lasting.take(*seen, began + Duration::from_secs(*at));
+            assert_eq!(looks.iter().fold(false, take), counts, "{looks:?}");
+        }
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub(super) async fn settle(attempt: Attempt<'_>, declared: Option<&CauseSpec>) -
     let settled = Settled { attempts, last: Some(tried), held: None, in_row };
     match attempt.step.consistently {
         Some(span) if settled.last.as_ref().is_some_and(|it| it.judgement.cause.is_none()) => {
-            Box::pin(stay(attempt, span.to_duration(), settled)).await
+            Box::pin(stay(attempt, declared, span.to_duration(), settled)).await
         }
         _ => Ok(settled),
     }
@@ -194,15 +194,45 @@ async fn bounded(attempt: Attempt<'_>) -> Result<Tried, RunError> {
     tokio::time::timeout(attempt.left + GRACE, attempt.run()).await.map_err(overdue)?
 }
 
-/// Repeats the tries of `consistently` until the span is over or a try fails. Something that cannot be looked at has not
+/// What the looks of `consistently` have shown so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    /// The last look held.
+    Hold,
+    /// The last look showed the failure that this variant declares. A single look may show it for another reason, so it
+    /// proves nothing until the next look shows it, too.
+    Doubtful,
+    /// The step has failed.
+    Fail,
+}
+
+impl Shown {
+    /// Takes a look that failed with `cause`, if any.
+    fn take(&mut self, cause: Option<&Cause>, declared: Option<&CauseSpec>) {
+        let is_declared = |cause| declared.is_some_and(|spec| parallax_judge::matches(spec, cause));
+        *self = match (cause, *self) {
+            (None, _) => Self::Hold,
+            (Some(cause), Self::Hold) if is_declared(cause) => Self::Doubtful,
+            (Some(_), _) => Self::Fail,
+        };
+    }
+}
+
+/// Repeats the tries of `consistently` until the span is over or the step has failed. Something that cannot be looked at has not
 /// stayed as it was: the last look must succeed, and no gap between two looks may be longer than [`STEP_WITHIN`].
-async fn stay(attempt: Attempt<'_>, span: Duration, mut settled: Settled) -> Result<Settled, RunError> {
+async fn stay(
+    attempt: Attempt<'_>,
+    declared: Option<&CauseSpec>,
+    span: Duration,
+    mut settled: Settled,
+) -> Result<Settled, RunError> {
     let began = Instant::now();
     let span_ms = millis(span);
     let mut held = Held { span_ms, held_ms: 0, tries: 1, broke: None };
     let mut seen = Instant::now();
     let mut is_blind = false;
-    while held.broke.is_none() && (is_blind || began.elapsed() < span) {
+    let mut looks = Shown::Hold;
+    while looks != Shown::Fail && (is_blind || looks == Shown::Doubtful || began.elapsed() < span) {
         // Only repeated tries can show that nothing changes.
         tokio::time::sleep(AGAIN_AFTER).await;
         settled.attempts += 1;
@@ -216,9 +246,11 @@ async fn stay(attempt: Attempt<'_>, span: Duration, mut settled: Settled) -> Res
         };
         (seen, is_blind) = (Instant::now(), false);
         held.held_ms = millis(began.elapsed());
-        match &tried.judgement.cause {
-            None => held.tries += 1,
-            Some(_) => held.broke = Some(settled.attempts),
+        looks.take(tried.judgement.cause.as_ref(), declared);
+        match looks {
+            Shown::Hold => held.tries += 1,
+            Shown::Doubtful => {}
+            Shown::Fail => held.broke = Some(settled.attempts),
         }
         settled.last = Some(tried);
     }
@@ -228,7 +260,32 @@ async fn stay(attempt: Attempt<'_>, span: Duration, mut settled: Settled) -> Res
 
 #[cfg(test)]
 mod tests {
+    use parallax_vocab::ConnectFault;
+
     use super::*;
+
+    #[test]
+    fn a_declared_failure_of_one_look_proves_nothing() {
+        let declared: CauseSpec = serde_json::from_value(serde_json::json!({ "connect": "refused" })).expect("a cause");
+        let connect = |fault| Some(Cause::Connect { fault, detail: String::new() });
+        let (refused, timeout) = (|| connect(ConnectFault::Refused), || connect(ConnectFault::Timeout));
+        for (looks, declared, fails) in [
+            (vec![refused()], Some(&declared), false),
+            (vec![refused(), None], Some(&declared), false),
+            (vec![refused(), None, refused()], Some(&declared), false),
+            (vec![refused(), refused()], Some(&declared), true),
+            (vec![refused(), timeout()], Some(&declared), true),
+            // Another failure, and any failure of a step that must hold, counts at once.
+            (vec![timeout()], Some(&declared), true),
+            (vec![refused()], None, true),
+        ] {
+            let mut seen = Shown::Hold;
+            for cause in &looks {
+                seen.take(cause.as_ref(), declared);
+            }
+            assert_eq!(seen == Shown::Fail, fails, "{looks:?}");
+        }
+    }
 
     #[test]
     fn only_enough_tries_in_a_row_satisfy_stays() {

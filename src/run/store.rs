@@ -9,7 +9,7 @@ use parallax_vocab::question::{HttpQuestion, Probe, Question, S3Operation, S3Que
 
 use super::error::RunError;
 use super::scene::Scene;
-use crate::apply::{self, Accepts, Unready};
+use crate::apply::{self, Accepts, Lasting, Unready};
 use crate::probe::{ProbeError, Vantage};
 use parallax_language::fixture::{self, ReadyWhen, Store};
 use parallax_record::Noted as _;
@@ -21,9 +21,6 @@ const AGAIN_AFTER: Duration = Duration::from_millis(50);
 const QUESTION_MS: u64 = 5_000;
 /// How long a question of the set-up is repeated if nobody answers.
 const SILENT_FOR: Duration = Duration::from_mins(1);
-/// How long a declared cause, or a refusal that is not declared, must last before it counts. A healthy store also refuses
-/// connections and answers 503 for a moment while it starts, and it may not know its root credentials yet.
-const SETTLES_AFTER: Duration = Duration::from_secs(10);
 
 /// Waits until the store reports that it is ready, then creates its buckets. Otherwise returns the reason: at the
 /// deadline, after a permanent refusal, or as soon as the declared cause is observed.
@@ -164,8 +161,8 @@ pub(super) async fn nudge(scene: &Scene<'_>, fixture: &str, store: &Store) {
 pub(super) struct Bound<'a> {
     /// The longest time for which the question is repeated.
     pub(super) within: Duration,
-    /// The declared cause, if any. Once it has been observed without interruption for [`SETTLES_AFTER`], it is the
-    /// result.
+    /// The declared cause, if any. Once it has been observed without interruption for long enough ([`Lasting`]), it is
+    /// the result.
     pub(super) declared: Option<&'a Accepts<'a>>,
     /// Whether a cause is permanent, so that asking again does not help.
     pub(super) unrecoverable: fn(&Cause) -> bool,
@@ -191,18 +188,16 @@ pub(super) async fn until(
     accept: impl Fn(&Reply) -> Result<(), Cause>,
 ) -> Result<Option<Cause>, ProbeError> {
     let began = Instant::now();
-    let mut as_declared: Option<Instant> = None;
-    let mut refused: Option<Instant> = None;
+    let (mut as_declared, mut refused) = (Lasting::default(), Lasting::default());
     loop {
         let question = Question { view: view.clone(), deadline_ms: QUESTION_MS, probe: probe.clone() };
         let answer = vantage.ask(question).await?;
         let Err(last) = answer.outcome.and_then(|reply| accept(&reply)) else { return Ok(None) };
         let is_declared = bound.declared.is_some_and(|accepts| accepts(&last));
-        as_declared = is_declared.then(|| as_declared.unwrap_or_else(Instant::now));
-        refused = (bound.unrecoverable)(&last).then(|| refused.unwrap_or_else(Instant::now));
-        let lasts = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() >= SETTLES_AFTER);
-        let unrecoverable = lasts(refused) && !is_declared;
-        if lasts(as_declared) || unrecoverable || began.elapsed() >= bound.within {
+        let now = Instant::now();
+        let as_declared = as_declared.take(is_declared, now);
+        let unrecoverable = refused.take((bound.unrecoverable)(&last), now) && !is_declared;
+        if as_declared || unrecoverable || began.elapsed() >= bound.within {
             return Ok(Some(last));
         }
         // This polls, because neither a store's health nor the node's packet rules can be watched.
