@@ -6,6 +6,7 @@ use tokio::sync::Mutex;
 
 use crate::probe::Prober;
 use parallax_judge::{Expected, Seen};
+use parallax_vocab::Question;
 
 /// The running probers, by the id of the step that started them.
 #[derive(Debug, Default)]
@@ -15,6 +16,8 @@ pub(super) struct Probers(Mutex<BTreeMap<String, Running>>);
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) prober: Prober,
+    /// What it asks, without the key of a client.
+    pub(super) question: Question,
     pub(super) expected: Expected,
     pub(super) seen: Seen,
 }

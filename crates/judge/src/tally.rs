@@ -56,6 +56,7 @@ pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
         failures: failing.iter().map(|it| it.count).sum(),
         dropped: series.dropped,
         in_flight: series.in_flight,
+        of_a_store: 0,
         longest_gap: longest_gap(good, series.asked_for_us),
         median_ms: took.get(took.len().saturating_sub(1) / 2).map_or(0, |us| us / 1000),
         worst_ms: took.last().map_or(0, |us| us / 1000),

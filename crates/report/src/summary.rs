@@ -1,5 +1,7 @@
 //! Folds the events of a run into the summary from which all reports are made.
 
+use std::collections::BTreeMap;
+
 use parallax_vocab::course::Finding;
 use parallax_vocab::event::{
     Demands, Exit, Failure, Outcome, Problem, Proof, RunEnded, RunStarted, StepEnded, VariantStarted,
@@ -348,7 +350,16 @@ impl Summary {
 
     /// How many answers of stores are not confirmed by the trace of a store.
     pub fn unconfirmed(&self) -> usize {
-        self.variants().flat_map(|variant| &variant.steps).filter(|step| step.is_unconfirmed()).count()
+        let steps = || self.variants().flat_map(|variant| &variant.steps);
+        // Several steps may count the answers of one prober, each from its beginning.
+        let mut probers: BTreeMap<(&VariantId, u64), u64> = BTreeMap::new();
+        for (variant, tally) in steps().filter_map(|step| Some((&step.variant, step.course.tally.as_ref()?))) {
+            let count = probers.entry((variant, tally.began_unix_ms)).or_default();
+            *count = tally.of_a_store.max(*count);
+        }
+        let of_probers = probers.into_values().fold(0u64, u64::saturating_add);
+        let of_steps = steps().filter(|step| step.is_unconfirmed()).count();
+        of_steps.saturating_add(usize::try_from(of_probers).unwrap_or(usize::MAX))
     }
 
     /// The demands of the run beyond verdicts.

@@ -2,6 +2,7 @@
 
 use parallax_vocab::course::{Course, Round};
 use parallax_vocab::event::{Exit, Failure, Matched, Outcome, StepEnded, VariantEnded, Verdict, Witness};
+use parallax_vocab::tally::Tally;
 use parallax_vocab::{Answer, Event, EventKind, Evidence, Reply};
 
 use super::terminal::{Style, render};
@@ -231,6 +232,24 @@ fn answers_that_no_store_confirms_are_counted_in_every_report() {
             step.answer = Some(Answer { outcome: Ok(Reply::S3(reply)), evidence: Evidence::default() });
         }
     }
+    // Two steps count one prober.
+    let tally = |of_a_store: u64| -> Tally {
+        serde_json::from_value(serde_json::json!({
+            "began_unix_ms": 7, "asked_for_ms": 1, "count": 9, "failures": 0, "dropped": 0, "in_flight": 0,
+            "of_a_store": of_a_store, "longest_gap": { "took_ms": 0, "from_ms": 0, "to_ms": 0 },
+            "median_ms": 1, "worst_ms": 1, "late_ms": 0,
+        }))
+        .expect("a tally")
+    };
+    let mut with_prober = events.clone();
+    let steps = with_prober.iter_mut().filter_map(|it| match &mut it.event {
+        EventKind::StepEnded(step) => Some(step),
+        _ => None,
+    });
+    for (step, count) in steps.zip([4, 6]) {
+        step.course.tally = Some(tally(count));
+    }
+    assert_eq!(Summary::from_events(&with_prober).unconfirmed(), 2 + 6);
     let summary = Summary::from_events(&events);
     assert_eq!(summary.unconfirmed(), 2);
     assert!(render(&summary, &Style::default()).contains("2 unconfirmed answers: no store's trace tells who asked"));

@@ -263,7 +263,8 @@ pub fn is_of_a_store(reply: &Reply, question: Option<&Question>) -> bool {
 }
 
 impl StepEnded {
-    /// Whether this is a store's answer without a trace of the store that confirms it.
+    /// Whether this is a store's answer without a trace of the store that confirms it. The answers of a prober are in its
+    /// tally ([`crate::tally::Tally::of_a_store`]).
     pub fn is_unconfirmed(&self) -> bool {
         let reply = self.answer.as_ref().and_then(|answer| answer.reply());
         self.witness.is_none() && reply.is_some_and(|reply| is_of_a_store(reply, self.question.as_ref()))

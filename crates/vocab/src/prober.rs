@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::answer::Answer;
+use crate::event::is_of_a_store;
 use crate::question::Question;
 
 /// The highest rate, in questions a second.
@@ -98,6 +99,14 @@ impl Series {
         Known { outcomes: self.outcomes.len(), kinds: self.kinds.len() }
     }
 
+    /// The number of outcomes that are answers of a store. `question` is the one that the prober asks.
+    pub fn of_a_store(&self, question: &Question) -> u64 {
+        let is_of_a_store = |it: &Answer| it.reply().is_some_and(|reply| is_of_a_store(reply, Some(question)));
+        let kinds: Vec<bool> = self.kinds.iter().map(is_of_a_store).collect();
+        let of_a_store = |it: &&Outcome| kinds.get(it.kind).copied().unwrap_or_default();
+        self.outcomes.iter().filter(of_a_store).count() as u64
+    }
+
     /// Appends a page to the series.
     ///
     /// # Errors
@@ -177,6 +186,19 @@ mod tests {
 
     fn answer() -> Answer {
         Answer { outcome: Err(crate::Cause::Client { detail: String::new() }), evidence: crate::Evidence::default() }
+    }
+
+    #[test]
+    fn the_answers_of_a_store_are_counted() {
+        use crate::answer::Reply;
+        use crate::question::{HttpQuestion, Probe, View};
+        let reply = serde_json::from_value(serde_json::json!({ "status": 200, "keys": [] })).expect("a reply");
+        let of_a_store = Answer { outcome: Ok(Reply::S3(reply)), ..answer() };
+        let outcome = |kind| Outcome { at_us: 1, took_us: 1, kind };
+        let outcomes = vec![outcome(0), outcome(1), outcome(1)];
+        let series = Series { outcomes, kinds: vec![answer(), of_a_store], ..Series::default() };
+        let probe = Probe::Http(HttpQuestion::new("GET", String::new()));
+        assert_eq!(series.of_a_store(&Question { view: View::default(), deadline_ms: 1, probe }), 2);
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub struct Tally {
     pub dropped: u64,
     /// Questions without an outcome yet.
     pub in_flight: usize,
+    /// Answers of a store. No trace confirms them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub of_a_store: u64,
     /// The longest time without a success.
     pub longest_gap: Gap,
     /// Median duration of a success.
@@ -76,6 +79,11 @@ pub struct Serving {
     pub first_ms: u64,
     /// When it was last seen.
     pub last_ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl fmt::Display for Failing {

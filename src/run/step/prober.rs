@@ -36,7 +36,9 @@ pub(super) async fn start(it: &Attempt<'_>, background: &BackgroundStep) -> Resu
     let prober = it.stage.vantage(it.variant, from).prober(asked).await?;
     // Nothing that is recorded needs the key.
     question.view.identity = None;
-    it.probers.keep(&it.step.id, Running { prober, expected, seen: it.results.seen.clone() }).await;
+    it.probers
+        .keep(&it.step.id, Running { prober, question: question.clone(), expected, seen: it.results.seen.clone() })
+        .await;
     Ok(Tried { question: Some(question), ..Tried::default() })
 }
 
@@ -87,10 +89,11 @@ impl Kept {
 pub(super) async fn count(it: &Attempt<'_>, step: &ProberStep) -> Result<Tried, RunError> {
     let mut probers = it.probers.lock().await;
     let running = probers.get_mut(&*step.of).ok_or_else(|| it.wrong(format!("no prober `{}` was started", step.of)))?;
-    let Running { prober, expected, seen } = running;
+    let Running { prober, question, expected, seen } = running;
     let expect = it.expect()?.unwrap_or_default();
     let judged = |series: &Series| {
-        let tally = parallax_judge::tally(series, expected, seen);
+        let of_a_store = series.of_a_store(question);
+        let tally = Tally { of_a_store, ..parallax_judge::tally(series, expected, seen) };
         let (tried, blurred) = judged(&expect, &tally);
         let is_last = tried.decided || tried.judgement.cause.is_none() || it.step.eventually.is_none();
         if blurred && is_last {
