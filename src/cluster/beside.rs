@@ -1,5 +1,7 @@
 //! The containers that fixtures run outside the cluster. A flow may end and start them.
 
+use std::net::IpAddr;
+
 use super::agents::NotSo;
 use super::error::ClusterError;
 use super::own::Own;
@@ -47,7 +49,7 @@ impl Own {
     /// # Errors
     ///
     /// The inner error says that it runs already.
-    pub async fn start_beside(&self, which: Beside<'_>) -> Result<Result<std::net::IpAddr, NotSo>, ClusterError> {
+    pub async fn start_beside(&self, which: Beside<'_>) -> Result<Result<IpAddr, NotSo>, ClusterError> {
         let container = &self.beside(which)?.container;
         if self.engine.is_running(&container.name).await? {
             return Ok(Err(NotSo));
@@ -56,14 +58,16 @@ impl Own {
         Ok(Ok(self.engine.locate(&container.what, &container.name).await?.address))
     }
 
-    /// The states of the containers outside the cluster that belong to an environment, and of those of the images of its
-    /// vantages.
+    /// The states of the containers outside the cluster that an environment uses: the world, whose name server and edge
+    /// every environment uses, the containers of its fixtures, and those of the images of its vantages.
     pub(super) async fn lives_beside(
         &self,
         namespace: &str,
         images: impl Iterator<Item = &str>,
     ) -> Result<Vec<LifeBeside>, ClusterError> {
-        let mut lives = Vec::new();
+        let world = self.engine.life(self.world.container()).await?;
+        let title = "the container of the outside network (name server and edge)".to_owned();
+        let mut lives = vec![LifeBeside { title, name: None, life: world }];
         for it in self.neighbours(namespace) {
             let name = Some(format!("{}.{}", it.fixture, it.name));
             lives.push(LifeBeside { title: it.title(), name, life: self.engine.life(&it.container.name).await? });

@@ -35,7 +35,7 @@ pub use node::{AGENT_TAINT, Images, Surroundings, UP_WITHIN, start};
 pub use own::Own;
 pub use ready::{node_ready, nodes_ready, service_account_ready};
 pub use runtime::Signalled;
-pub use selector::selector;
+pub use selector::{pod_selector, selector};
 
 pub use crate::world::questions;
 pub use transport::is_transient;

@@ -6,8 +6,13 @@ use kube::core::Selector;
 /// The label selector by which a workload finds its pods. An empty selector is an error: for a workload it selects no
 /// pods, but in a query it selects all pods.
 pub fn selector(of: LabelSelector) -> Result<String, String> {
-    let labels = Selector::try_from(of).map_err(|why| format!("its selector: {why}"))?.to_string();
-    if labels.is_empty() { Err("its selector selects nothing".to_owned()) } else { Ok(labels) }
+    pod_selector(of).map(|it| it.to_string())
+}
+
+/// The same, for labels that are at hand.
+pub fn pod_selector(of: LabelSelector) -> Result<Selector, String> {
+    let labels = Selector::try_from(of).map_err(|why| format!("its selector: {why}"))?;
+    if labels.to_string().is_empty() { Err("its selector selects nothing".to_owned()) } else { Ok(labels) }
 }
 
 #[cfg(test)]

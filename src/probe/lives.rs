@@ -8,10 +8,34 @@ use kube::{Api, Client, ResourceExt as _};
 /// The number of characters shown of a message by a container or the kubelet about an end.
 const MESSAGE_LIMIT: usize = 200;
 
-/// Lists the pods of a namespace.
-pub async fn pods(client: &Client, namespace: &str) -> Result<Vec<Pod>, Box<kube::Error>> {
+/// The reason of an end by the kernel, which lacks memory.
+pub(crate) const OUT_OF_MEMORY: &str = "OOMKilled";
+
+/// Lists the pods of a namespace that have some labels; an empty text selects every pod.
+pub async fn pods(client: &Client, namespace: &str, labels: &str) -> Result<Vec<Pod>, Box<kube::Error>> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    Ok(api.list(&ListParams::default()).await?.items)
+    Ok(api.list(&ListParams::default().labels(labels)).await?.items)
+}
+
+/// Describes what the machine has ended of a pod since `before`: the kubelet evicted it, or the kernel lacked memory. No
+/// scenario means such an end.
+pub fn ended_by_the_machine(before: &Pod, after: &[Pod]) -> Vec<String> {
+    let Some(now) = after.iter().find(|it| it.metadata.uid == before.metadata.uid) else { return Vec::new() };
+    let name = before.name_any();
+    let of_pod = evicted(now).filter(|_| evicted(before).is_none()).map(|reason| format!("pod {name}: {reason}"));
+    let of_containers = containers(now).filter_map(|status| {
+        let known = containers(before).find(|it| it.name == status.name).and_then(last_end);
+        let how = last_end(status).filter(|it| it.reason.as_deref() == Some(OUT_OF_MEMORY))?;
+        let is_new = known.is_none_or(|it| it.container_id != how.container_id);
+        is_new.then(|| format!("container {} of pod {name}: {}", status.name, in_words(&how)))
+    });
+    of_pod.into_iter().chain(of_containers).collect()
+}
+
+/// Whether every container of a pod runs and is ready.
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().filter_map(|it| it.conditions.as_ref()).flatten();
+    conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True")
 }
 
 /// Describes the containers in `before` that have ended since. Pods that are `meant` to end are left out.
@@ -90,9 +114,16 @@ fn end(ran: &ContainerStatus, now: &ContainerStatus) -> Option<String> {
         ..=1 => ", and it was begun again".to_owned(),
         times => format!(", and it was begun again {times} times"),
     };
+    Some(format!(
+        "{}{again}",
+        last_end(now).map_or_else(|| "it ended, and nothing tells how".to_owned(), |it| in_words(&it))
+    ))
+}
+
+/// How a container ended last.
+pub(crate) fn last_end(status: &ContainerStatus) -> Option<ContainerStateTerminated> {
     let of = |state: &Option<k8s_openapi::api::core::v1::ContainerState>| state.as_ref()?.terminated.clone();
-    let how = of(&now.state).or_else(|| of(&now.last_state));
-    Some(format!("{}{again}", how.map_or_else(|| "it ended, and nothing tells how".to_owned(), |it| in_words(&it))))
+    of(&status.state).or_else(|| of(&status.last_state))
 }
 
 fn in_words(ended: &ContainerStateTerminated) -> String {
@@ -129,6 +160,27 @@ mod tests {
 
     fn killed(reason: &str) -> Value {
         json!({ "terminated": { "exitCode": 137, "reason": reason } })
+    }
+
+    #[test]
+    fn an_end_by_the_machine_is_told_apart_from_one_by_the_program() {
+        let none = json!({});
+        let evicted = json!({ "phase": "Failed", "reason": "Evicted", "message": "" });
+        for (before, after, expected) in [
+            (runs(0, &none), runs(1, &killed("Error")), None),
+            (
+                runs(0, &none),
+                runs(1, &killed("OOMKilled")),
+                Some("container minio of pod store-1: OOMKilled, exit code 137"),
+            ),
+            (runs(1, &killed("OOMKilled")), runs(1, &killed("OOMKilled")), None),
+            (runs(0, &none), evicted.clone(), Some("pod store-1: Evicted")),
+            (evicted.clone(), evicted, None),
+        ] {
+            let found = ended_by_the_machine(&pod("a", &before), &[pod("a", &after)]);
+            assert_eq!(found.first().map(String::as_str), expected, "{before} {after}");
+            assert!(ended_by_the_machine(&pod("a", &before), &[pod("b", &after)]).is_empty());
+        }
     }
 
     #[test]

@@ -8,13 +8,15 @@ use std::ops::Range;
 use futures::StreamExt as _;
 use futures::stream::{BoxStream, SelectAll};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
+use kube::core::{Selector, SelectorExt as _};
 use kube::runtime::watcher;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::cluster::{selector, watched};
+use crate::cluster::{pod_selector, watched};
 use instance::Reader;
 use parallax_language::scenario::target::LogTarget;
 
@@ -38,6 +40,9 @@ pub struct LogQuestion {
     pub without: Range<OffsetDateTime>,
     /// Read earlier instances too, as far as their logs exist. This is needed to check that a text is in no line.
     pub whole: bool,
+    /// The pods of the variant's namespace that have been seen so far and that existed after `since`. The log of one that
+    /// is gone cannot be read.
+    pub seen: Vec<Pod>,
 }
 
 /// One line of a log.
@@ -86,12 +91,13 @@ pub enum LogError {
 /// [`Extent::unread`].
 pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(&Line)) -> Result<Extent, LogError> {
     let reader = Reader::new(client, question);
-    let pods = match selected(client, question).await? {
+    let selected = selected(client, question).await?;
+    let pods = match &selected {
         Selected::One(name) => {
-            vec![reader.pods.get_opt(&name).await.map_err(|it| reader.failed(it))?.ok_or_else(absent)?]
+            vec![reader.pods.get_opt(name).await.map_err(|it| reader.failed(it))?.ok_or_else(absent)?]
         }
         Selected::Labels(labels) => {
-            let found = reader.pods.list(&ListParams::default().labels(&labels)).await;
+            let found = reader.pods.list(&ListParams::default().labels(&labels.to_string())).await;
             found.map_err(|it| reader.failed(it))?.items
         }
     };
@@ -100,6 +106,9 @@ pub async fn read(client: &Client, question: &LogQuestion, mut take: impl FnMut(
     }
     let mut bytes = 0;
     let mut extent = Extent::default();
+    if question.whole && !question.previous {
+        extent.unread = gone(&selected, question, &pods);
+    }
     for pod in &pods {
         // A container that has not started has written nothing.
         let Some(instance) = reader.instance(pod)? else { continue };
@@ -147,7 +156,7 @@ pub async fn follow(
             reader.pods.get_opt(&name).await.map_err(|it| reader.failed(it))?.ok_or_else(absent)?;
             watcher::Config::default().fields(&format!("metadata.name={name}"))
         }
-        Selected::Labels(labels) => watcher::Config::default().labels(&labels),
+        Selected::Labels(labels) => watcher::Config::default().labels(&labels.to_string()),
     };
     let mut pods = watched(reader.pods.clone(), only, "pods");
     let mut opened: BTreeSet<String> = BTreeSet::new();
@@ -180,13 +189,23 @@ fn bounded(bytes: &mut usize, line: &str) -> Result<(), LogError> {
     Ok(())
 }
 
+/// The selected pods that are gone, and their logs with them. A pod that is selected by its name is the one that has the
+/// name now.
+fn gone(selected: &Selected, question: &LogQuestion, pods: &[Pod]) -> Vec<String> {
+    let Selected::Labels(labels) = selected else { return Vec::new() };
+    let is_there = |seen: &&Pod| pods.iter().any(|it| it.metadata.uid == seen.metadata.uid);
+    let of_question = |it: &&Pod| it.metadata.namespace.as_ref() == Some(&question.namespace);
+    let gone = question.seen.iter().filter(of_question).filter(|it| labels.matches(it.labels()) && !is_there(it));
+    gone.map(|it| format!("pod {} is gone, and its log with it", it.name_any())).collect()
+}
+
 fn absent() -> LogError {
     LogError::None("it does not exist".to_owned())
 }
 
 enum Selected {
     One(String),
-    Labels(String),
+    Labels(Selector),
 }
 
 async fn selected(client: &Client, question: &LogQuestion) -> Result<Selected, LogError> {
@@ -207,7 +226,7 @@ async fn selected(client: &Client, question: &LogQuestion) -> Result<Selected, L
             found.spec.map(|spec| spec.selector)
         }
     };
-    selector(of.unwrap_or_default()).map(Selected::Labels).map_err(LogError::None)
+    pod_selector(of.unwrap_or_default()).map(Selected::Labels).map_err(LogError::None)
 }
 
 /// The result of reading the time of a line.
@@ -235,6 +254,29 @@ fn later(line: Line, since: Option<OffsetDateTime>, without: &Range<OffsetDateTi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_selected_pod_that_is_gone_has_a_log_that_is_not_read() {
+        let pod = |name: &str, app: &str| -> Pod {
+            let metadata = serde_json::json!({ "name": name, "namespace": "n", "uid": name, "labels": { "app": app } });
+            serde_json::from_value(serde_json::json!({ "metadata": metadata })).expect("a pod")
+        };
+        let question = |namespace: &str| LogQuestion {
+            target: LogTarget::Deployment("store".to_owned()),
+            namespace: namespace.to_owned(),
+            container: None,
+            previous: false,
+            since: None,
+            without: OffsetDateTime::UNIX_EPOCH..OffsetDateTime::UNIX_EPOCH,
+            whole: true,
+            seen: vec![pod("old", "store"), pod("new", "store"), pod("other", "other")],
+        };
+        let labels = || Selected::Labels(Selector::from_iter([("app".to_owned(), "store".to_owned())]));
+        let there = [pod("new", "store")];
+        assert_eq!(gone(&labels(), &question("n"), &there), ["pod old is gone, and its log with it"]);
+        assert_eq!(gone(&labels(), &question("elsewhere"), &there), [""; 0]);
+        assert_eq!(gone(&Selected::One("new".to_owned()), &question("n"), &there), [""; 0]);
+    }
 
     #[test]
     fn what_was_written_before_is_left_out() {

@@ -73,8 +73,16 @@ async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (
     if let Some(target) = target {
         let namespace = stage.scene.plan.namespace.clone();
         let without = OffsetDateTime::UNIX_EPOCH..OffsetDateTime::UNIX_EPOCH;
-        let question =
-            LogQuestion { target, namespace, container: None, previous: false, since: None, without, whole: false };
+        let question = LogQuestion {
+            target,
+            namespace,
+            container: None,
+            previous: false,
+            since: None,
+            without,
+            whole: false,
+            seen: Vec::new(),
+        };
         let read = logs::read(stage.applier.client(), &question, |line| look(&line.text));
         let extent = read.await.noted("read what the store wrote of its providers");
         whole = extent.is_some_and(|it| it.instances > 0 && it.unread.is_empty());

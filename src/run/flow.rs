@@ -15,6 +15,7 @@ use super::apart::Apart;
 use super::environment::Stage;
 use super::error::RunError;
 use super::lives::{self, Lives};
+use super::pods::Pods;
 use super::probers::Probers;
 use super::results::Results;
 use super::rounds::Rounds;
@@ -64,6 +65,7 @@ pub(super) struct Flow<'a> {
     stage: &'a Stage<'a>,
     pub(super) variant: Cow<'a, VariantPlan>,
     lives: &'a Lives,
+    pods: Pods,
     apart: &'a Apart,
     probers: Probers,
     pub(super) effects: SideEffects,
@@ -96,6 +98,7 @@ impl<'a> Flow<'a> {
             stage,
             variant,
             lives,
+            pods: lives.pods(&stage.scene.plan.namespace),
             apart,
             probers: Probers::default(),
             effects: SideEffects::default(),
@@ -120,7 +123,7 @@ impl<'a> Flow<'a> {
         self.end_probers().await;
         // If the apiserver does not answer, do not ask it again.
         if !results.as_ref().is_err_and(RunError::is_silence) {
-            let ended = Box::pin(self.lives.ended(self.stage, &self.effects, silence)).await;
+            let ended = Box::pin(self.lives.ended(self.stage, (&self.effects, &mut self.pods), silence)).await;
             match (&results, ended) {
                 (_, Ok(ended)) if !ended.is_empty() => {
                     let seen = match &results {
@@ -253,17 +256,7 @@ impl<'a> Flow<'a> {
             (Some(_), Some(_)) => Verdict::Failed,
             (Some(_), None) => Verdict::Passed,
         };
-        if verdict == Verdict::Passed {
-            self.not_passed.remove(&step.id);
-        } else {
-            self.not_passed.insert(step.id.clone());
-        }
-        if cause.as_ref().is_some_and(Cause::may_be_a_death) {
-            self.silence = Some(Instant::now());
-        }
-        if let Some(tried) = &tried {
-            self.results.keep(step, tried);
-        }
+        self.keep(step, verdict, tried.as_ref()).await;
         let (expect, looked) = tried.as_ref().map(Tried::judged_by).unwrap_or_default();
         let finding = step.vulnerable.as_ref().filter(|_| verdict == Verdict::Passed).map(finding);
         let hole = step.vulnerable.as_ref().filter(|_| verdict == Verdict::Failed);
@@ -320,11 +313,30 @@ impl<'a> Flow<'a> {
         Ok((StepResult { step: step.id.clone(), verdict, cause, missed, place, sentence }, void))
     }
 
+    /// Keeps what later steps, and the end of the flow, need to know of a step.
+    async fn keep(&mut self, step: &Step, verdict: Verdict, tried: Option<&Tried>) {
+        // Until a step changes something, nothing is replaced.
+        if !self.effects.is_empty() {
+            let acted = step.action.changes().map(|_| verdict == Verdict::Passed);
+            Box::pin(lives::look(self.stage, &self.effects, &mut self.pods, acted)).await;
+        }
+        if verdict == Verdict::Passed {
+            self.not_passed.remove(&step.id);
+        } else {
+            self.not_passed.insert(step.id.clone());
+        }
+        let Some(tried) = tried else { return };
+        if tried.judgement.cause.as_ref().is_some_and(Cause::may_be_a_death) {
+            self.silence = Some(Instant::now());
+        }
+        self.results.keep(step, tried);
+    }
+
     /// One try of a step with the time limit `left`.
     fn attempt<'b>(&'b self, step: &'b Step, place: &'b str, left: Duration) -> Attempt<'b> {
         let Self { stage, apart, .. } = *self;
-        let Self { variant, results, probers, effects, .. } = self;
-        Attempt { stage, variant, step, results, probers, effects, apart, place, left }
+        let Self { variant, results, probers, effects, pods, .. } = self;
+        Attempt { stage, variant, step, results, probers, effects, pods, apart, place, left }
     }
 
     /// Finds out why the store refused a signature. This must happen during the run, because it needs the secrets.

@@ -7,16 +7,21 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::environment::Stage;
 use super::error::RunError;
+use super::pods::Pods;
 use super::side_effects::{Fate, SideEffects};
 use crate::apply::{self, ApplyError};
 use crate::cluster::LifeBeside;
 use crate::probe::lives;
 use parallax_engine::Life;
 use parallax_plan::VariantPlan;
+use parallax_record::Noted as _;
+use time::OffsetDateTime;
 
 /// The longest time until the end of a container is visible: the kubelet checks its containers once a second and then
 /// reports their state.
 const REPORTED_WITHIN: Duration = Duration::from_secs(3);
+/// Where the cluster's name service runs, and the label of its pods. Every answer to a pod depends on it.
+const NAME_SERVICE: (&str, &str) = ("kube-system", "k8s-app=kube-dns");
 /// The pause between two checks for an end that may not be reported yet.
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
 
@@ -24,6 +29,8 @@ const AGAIN_AFTER: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub(super) struct Lives {
     pods: Vec<Pod>,
+    /// The pods of the cluster's name service.
+    names: Vec<Pod>,
     /// The state of each container outside the cluster.
     beside: Vec<LifeBeside>,
     /// The state of each further node, by name.
@@ -34,12 +41,18 @@ impl Lives {
     /// Reads the state of an environment's containers.
     pub(super) async fn of(stage: &Stage<'_>) -> Result<Self, RunError> {
         let namespace = &stage.scene.plan.namespace;
-        let pods = lives::pods(stage.applier.client(), namespace).await;
-        let pods = pods.map_err(|source| ApplyError::Api { doing: format!("list the pods of {namespace}"), source })?;
+        let (pods, names) =
+            futures::future::try_join(listed(stage, namespace, ""), listed(stage, NAME_SERVICE.0, NAME_SERVICE.1))
+                .await?;
         let images = stage.scene.plan.outside.iter().map(String::as_str);
         let beside = stage.scene.cluster.lives_beside(namespace, images).await?;
         let nodes = stage.scene.cluster.lives_of_nodes().await?;
-        Ok(Self { pods, beside, nodes })
+        Ok(Self { pods, names, beside, nodes })
+    }
+
+    /// The pods of the namespace, from which a flow begins.
+    pub(super) fn pods(&self, namespace: &str) -> Pods {
+        Pods::before(&self.pods, namespace)
     }
 
     /// What has ended on its own since. If a step just got no answer, a container may have ended without being reported
@@ -47,12 +60,15 @@ impl Lives {
     pub(super) async fn ended(
         &self,
         stage: &Stage<'_>,
-        effects: &SideEffects,
+        (effects, pods): (&SideEffects, &mut Pods),
         silence: Option<Instant>,
     ) -> Result<Vec<String>, RunError> {
         loop {
+            let at = OffsetDateTime::now_utc();
             let now = Self::of(stage).await?;
-            let ended = self.lost(&now, effects, &stage.scene.plan.namespace);
+            let mut ended = self.lost(&now, effects, &stage.scene.plan.namespace);
+            pods.look(&now.pods, at, effects, None);
+            ended.extend(pods.ended().iter().cloned());
             if !ended.is_empty() || silence.is_none_or(|it| it.elapsed() > REPORTED_WITHIN) {
                 return Ok(ended);
             }
@@ -63,6 +79,7 @@ impl Lives {
 
     fn lost(&self, now: &Self, effects: &SideEffects, namespace: &str) -> Vec<String> {
         let mut ended = lives::ended(&self.pods, &now.pods, |pod| effects.touch(pod, namespace));
+        ended.extend(lives::ended(&self.names, &now.names, |pod| effects.touch(pod, NAME_SERVICE.0)));
         for ((name, before), (_, now)) in self.nodes.iter().zip(&now.nodes) {
             ended.extend(alone(before, now, effects.to_node(name)).map(|how| format!("node {name}: {how}")));
         }
@@ -71,6 +88,24 @@ impl Lives {
             ended.extend(alone(&before.life, &now.life, fate).map(|how| format!("{}: {how}", before.title)));
         }
         ended
+    }
+}
+
+async fn listed(stage: &Stage<'_>, namespace: &str, labels: &str) -> Result<Vec<Pod>, RunError> {
+    let pods = lives::pods(stage.applier.client(), namespace, labels).await;
+    let error = |source| ApplyError::Api { doing: format!("list the pods of {namespace}"), source };
+    pods.map_err(|source| error(source).into())
+}
+
+/// Looks at the pods of the namespace after a step. If the apiserver does not answer, the next look sees what this one
+/// would have seen.
+pub(super) async fn look(stage: &Stage<'_>, effects: &SideEffects, pods: &mut Pods, acted: Option<bool>) {
+    let at = OffsetDateTime::now_utc();
+    let now = listed(stage, &stage.scene.plan.namespace, "").await;
+    match now.noted("look at the pods after a step") {
+        Some(now) => pods.look(&now, at, effects, acted),
+        // What the step touched may end at any time, because its state after the step is not known.
+        None => effects.step_ended(false),
     }
 }
 
@@ -93,7 +128,44 @@ pub(super) async fn died(stage: &Stage<'_>, variant: &VariantPlan, ended: Vec<St
 
 #[cfg(test)]
 mod tests {
+    use parallax_language::scenario::model::Step;
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn the_name_service_and_the_outside_network_must_live() {
+        let pod = |restarts: i32| -> Pod {
+            let status = json!({ "name": "coredns", "image": "", "imageID": "", "ready": true, "restartCount": restarts,
+                "state": { "running": {} }, "containerID": format!("{restarts}") });
+            let metadata = json!({ "name": "coredns-1", "uid": "a", "labels": { "k8s-app": "kube-dns" } });
+            serde_json::from_value(json!({ "metadata": metadata, "status": { "containerStatuses": [status] } }))
+                .expect("a pod")
+        };
+        let world = |runs| LifeBeside {
+            title: "the outside network".to_owned(),
+            name: None,
+            life: Life { runs, began: Some("1".to_owned()), ..Life::default() },
+        };
+        let lives = |restarts: i32| Lives {
+            pods: Vec::new(),
+            names: vec![pod(restarts)],
+            beside: vec![world(restarts == 0)],
+            nodes: Vec::new(),
+        };
+        let effects = SideEffects::default();
+        assert_eq!(lives(0).lost(&lives(0), &effects, "n"), [""; 0]);
+        let ended = lives(0).lost(&lives(1), &effects, "n");
+        for what in ["container coredns of pod coredns-1", "the outside network"] {
+            assert!(ended.iter().any(|it| it.contains(what)), "{what}: {ended:?}");
+        }
+        // A flow may restart it.
+        let step =
+            json!({ "id": "a", "kill": { "pod": "coredns-1", "container": "coredns", "namespace": "kube-system" } });
+        let step: Step = serde_json::from_value(step).expect("a step");
+        effects.note(step.kind(), step.action.changes().expect("a change"), "n");
+        assert_eq!(lives(0).lost(&lives(1), &effects, "n").len(), 1);
+    }
 
     #[test]
     fn a_container_that_the_flow_started_must_run() {

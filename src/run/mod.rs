@@ -18,6 +18,7 @@ mod lives;
 pub mod look;
 mod machine;
 mod own;
+mod pods;
 mod probers;
 mod question;
 mod reach;

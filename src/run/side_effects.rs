@@ -28,9 +28,28 @@ pub(super) enum Fate {
 #[derive(Debug, Default)]
 pub(super) struct SideEffects(Mutex<Done>);
 
+/// An object that a step changes, and whether this may still end its pods.
+#[derive(Debug)]
+struct Acted {
+    touched: Touched,
+    waits: bool,
+    state: State,
+}
+
+/// What a change may still do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Its step is running.
+    Runs,
+    /// Its effect is complete: from now on, the pods must live.
+    Complete,
+    /// It may end pods at any time: its step does not wait for its effect, or has failed.
+    Open,
+}
+
 #[derive(Debug, Default)]
 struct Done {
-    acted: Vec<Touched>,
+    acted: Vec<Acted>,
     /// What the flow did last to each node that it ended or started.
     nodes: BTreeMap<String, Fate>,
     /// The same for containers outside the cluster: `store.minio`.
@@ -51,16 +70,24 @@ impl SideEffects {
 
     /// Records a change before it is carried out. Its references are already replaced. `namespace` is the variant's.
     pub(super) fn note(&self, kind: Kind, change: &dyn Alters, namespace: &str) {
-        let Reach { touched, node, beside, starts, applied: _, within: _ } = change.reach();
+        let Reach { touched, node, beside, starts, waits, applied: _, within: _ } = change.reach();
         let mut done = self.done();
         let of_variant = |it: Touched| Touched { namespace: it.namespace.or_else(|| Some(namespace.to_owned())), ..it };
-        done.acted.extend(touched.into_iter().map(of_variant));
+        let touched = touched.into_iter().map(of_variant);
+        done.acted.extend(touched.map(|touched| Acted { touched, waits, state: State::Runs }));
         let fate = if starts { Fate::Started } else { Fate::Ended };
         done.nodes.extend(node.map(|it| (it.to_string(), fate)));
         done.beside.extend(beside.map(|it| (it.to_owned(), fate)));
         // What is applied is removed again if the flow created it; what it changed is in `changed`.
         if kind.nature().effect != Effect::Applies {
             done.irreversible.get_or_insert_with(|| kind.to_string());
+        }
+    }
+
+    /// Records that the step whose changes were recorded last has ended. If it failed, nothing is known of its effect.
+    pub(super) fn step_ended(&self, has_passed: bool) {
+        for it in self.done().acted.iter_mut().filter(|it| it.state == State::Runs) {
+            it.state = if it.waits && has_passed { State::Complete } else { State::Open };
         }
     }
 
@@ -115,10 +142,23 @@ impl SideEffects {
 
     /// Whether the flow acted on a pod of the variant's namespace: on the pod itself, on its owner, or on its node.
     pub(super) fn touch(&self, pod: &Pod, namespace: &str) -> bool {
-        let done = self.done();
+        self.touch_its_node(pod) || self.any(pod, namespace, |_| true)
+    }
+
+    /// Whether a change of the flow may still end a pod of the variant's namespace.
+    pub(super) fn may_end(&self, pod: &Pod, namespace: &str) -> bool {
+        self.touch_its_node(pod) || self.any(pod, namespace, |it| it != State::Complete)
+    }
+
+    /// Whether the flow ended or started a pod's node. The pods of such a node come and go at any time later.
+    pub(super) fn touch_its_node(&self, pod: &Pod) -> bool {
         let node = pod.spec.as_ref().and_then(|it| it.node_name.as_ref());
-        node.is_some_and(|it| done.nodes.contains_key(it))
-            || done.acted.iter().any(|it| it.namespace.as_deref() == Some(namespace) && touches(it, pod))
+        node.is_some_and(|it| self.done().nodes.contains_key(it))
+    }
+
+    fn any(&self, pod: &Pod, namespace: &str, state: impl Fn(State) -> bool) -> bool {
+        let of = |it: &&Acted| it.touched.namespace.as_deref() == Some(namespace) && state(it.state);
+        self.done().acted.iter().filter(of).any(|it| touches(&it.touched, pod))
     }
 
     /// What the flow did last to this node; `None` if it did nothing to it.
@@ -200,6 +240,30 @@ mod tests {
             note(&effects, &step);
             assert_eq!(effects.touch(&of_deployment, "own"), touches_deployment, "{step:?}");
             assert_eq!(effects.touch(&of_set, "own"), touches_set, "{step:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_whose_effect_is_complete_ends_no_pod_later() {
+        let pod = pod("store-5f6-abcde", ("ReplicaSet", "store-5f6"));
+        let patch = json!({ "api-version": "apps/v1", "kind": "Deployment", "name": "store", "merge": { "a": 1 } });
+        for (step, has_passed, may_end) in [
+            (json!({ "id": "a", "restart": { "deployment": "store" } }), true, false),
+            (json!({ "id": "a", "restart": { "deployment": "store" } }), false, true),
+            (json!({ "id": "a", "kill": { "pod": "app=store", "container": "app" } }), true, false),
+            // The controller replaces pods after this step has ended.
+            (json!({ "id": "a", "patch": patch }), true, true),
+        ] {
+            let step: Step = serde_json::from_value(step).expect("a step");
+            let effects = SideEffects::default();
+            note(&effects, &step);
+            assert!(effects.may_end(&pod, "own"), "{step:?}");
+            effects.step_ended(has_passed);
+            assert_eq!(effects.may_end(&pod, "own"), may_end, "{step:?}");
+            assert!(effects.touch(&pod, "own"), "{step:?}");
+            // The next step acts on it again.
+            note(&effects, &step);
+            assert!(effects.may_end(&pod, "own"), "{step:?}");
         }
     }
 

@@ -77,7 +77,9 @@ impl Attempt<'_> {
         let since = it.since.as_ref().and_then(|step| self.results.ended(step));
         let target = LogTarget::parse(&it.of).map_err(|reason| self.wrong(reason))?;
         let mut look = LogLook::new(expect);
+        let seen = if look.forbids() { self.pods.after(since).cloned().collect() } else { Vec::new() };
         let question = LogQuestion {
+            seen,
             target,
             namespace: it.namespace.as_deref().unwrap_or_else(|| self.namespace()).to_owned(),
             container: it.container.as_ref().map(ToString::to_string),

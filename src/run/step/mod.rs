@@ -23,6 +23,7 @@ use super::apart::Apart;
 use super::concealed;
 use super::environment::Stage;
 use super::error::RunError;
+use super::pods::Pods;
 use super::probers::Probers;
 use super::results::{Results, Words};
 use super::side_effects::SideEffects;
@@ -43,6 +44,7 @@ pub(super) struct Attempt<'a> {
     pub(super) results: &'a Results,
     pub(super) probers: &'a Probers,
     pub(super) effects: &'a SideEffects,
+    pub(super) pods: &'a Pods,
     /// What the variant may see of its environment.
     pub(super) apart: &'a Apart,
     /// `file:line`.

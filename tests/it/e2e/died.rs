@@ -56,6 +56,22 @@ flow:
   - { id: still, needs: [begun-node], from: host, dns: { name: nothing.example.org }, expect: { dns: no-such-name }, consistently: 5s }
 ";
 
+/// A scenario whose break would pass if the name servers are gone, although the break does not cause that.
+const NAMES: &str = r"name: names
+summary: A name that is asked for after a while
+vantages:
+  app: { pod: {} }
+flow:
+  - { id: begun-names, from: app, dns: { name: kubernetes.default.svc.cluster.local }, expect: { address: 10.43.0.1 } }
+  - { id: still, needs: [begun-names], resource: { api-version: v1, kind: Namespace, name: default }, expect: { object: { kind: Namespace } }, consistently: 10s }
+  - { id: asked, needs: [still], from: app, dns: { name: nothing.example.org }, expect: { dns: no-such-name } }
+  - { id: after, from: app, dns: { name: kubernetes.default.svc.cluster.local }, expect: { address: 10.43.0.1 }, eventually: 20s }
+breaks:
+  gone:
+    change: { flow: { asked: { dns: { name: nowhere.example.org } } } }
+    fails: { asked: { dns: server-failure } }
+";
+
 /// A scenario that ends the store itself. That is not an accident.
 const MEANT: &str = r#"name: meant
 summary: A store that the flow itself ends
@@ -130,6 +146,28 @@ fn a_container_that_dies_during_a_flow_gives_no_verdict() {
     assert_died(&ended, "agent", "container agent of pod vantage-app");
     assert_eq!(*ended.outcome("meant"), Outcome::AsExpected, "{}", ended.stdout);
     assert_eq!(lists(&[&id]), before);
+}
+
+#[test]
+#[serial(engine)]
+fn a_name_server_that_dies_during_a_flow_gives_no_verdict() {
+    if no_engine() {
+        return;
+    }
+    let _reserved = reserve(1);
+    let project = Project::new();
+    project.scenario("names", NAMES);
+    let run = project.e2e(&["names+gone"]);
+    let id = run.id.clone();
+    run.wait_for_step("begun-names");
+    end_container(&node(&id), "kube-system", "coredns");
+    let (run_label, what) = (format!("label=io.parallax.run={id}"), "label=io.parallax.what=c1-world");
+    let world = docker(&["ps", "--filter", &run_label, "--filter", what, "--format", "{{.Names}}"]);
+    docker(&["kill", world.trim()]);
+    let ended = run.end();
+    ended.assert_code(3);
+    assert_died(&ended, "names+gone", "container coredns of pod");
+    assert_died(&ended, "names+gone", "the outside network");
 }
 
 #[test]

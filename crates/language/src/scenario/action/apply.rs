@@ -36,7 +36,7 @@ impl Alters for ApplyStep {
             Some(Touched { namespace: word("/metadata/namespace"), kind, which: Which::Name(name) })
         });
         let touched = touched.collect();
-        Reach { touched, node: None, beside: None, starts: false, applied: &self.objects, within: None }
+        Reach { touched, node: None, beside: None, starts: false, waits: false, applied: &self.objects, within: None }
     }
 }
 

@@ -37,7 +37,7 @@ impl Kinded for DeleteStep {
 impl Alters for DeleteStep {
     fn reach(&self) -> Reach<'_> {
         let touched = vec![Touched::named(self.namespace.as_ref(), &self.kind, &self.name)];
-        Reach { touched, node: None, beside: None, starts: false, applied: &[], within: self.within }
+        Reach { touched, node: None, beside: None, starts: false, waits: true, applied: &[], within: self.within }
     }
 }
 

@@ -57,7 +57,15 @@ impl Kinded for EndStep {
 impl Alters for EndStep {
     fn reach(&self) -> Reach<'_> {
         let touched = self.pod.iter().map(|pod| Touched::pod(self.namespace.as_ref(), pod)).collect();
-        Reach { touched, node: self.node.as_ref(), beside: None, starts: false, applied: &[], within: self.within }
+        Reach {
+            touched,
+            node: self.node.as_ref(),
+            beside: None,
+            starts: false,
+            waits: true,
+            applied: &[],
+            within: self.within,
+        }
     }
 }
 

@@ -100,6 +100,7 @@ impl Alters for KillStep {
             node: self.node.as_ref(),
             beside: self.beside.as_deref(),
             starts: false,
+            waits: true,
             applied: &[],
             within: self.within,
         }

@@ -135,7 +135,7 @@ impl Kinded for PatchStep {
 impl Alters for PatchStep {
     fn reach(&self) -> Reach<'_> {
         let touched = vec![Touched::named(self.namespace.as_ref(), &self.kind, &self.name)];
-        Reach { touched, node: None, beside: None, starts: false, applied: &[], within: None }
+        Reach { touched, node: None, beside: None, starts: false, waits: false, applied: &[], within: None }
     }
 }
 

@@ -68,6 +68,7 @@ impl Alters for RestartStep {
             node: None,
             beside: None,
             starts: false,
+            waits: true,
             applied: &[],
             within: self.within,
         }

@@ -83,6 +83,9 @@ pub struct Reach<'a> {
     pub beside: Option<&'a str>,
     /// Whether it starts the node or the container, so that they must run from then on.
     pub starts: bool,
+    /// Whether the step ends only when its effect is complete. Then the pods that it touched must live from then on. The
+    /// effect of a step that does not wait may end a pod at any time.
+    pub waits: bool,
     /// The objects that it applies.
     pub applied: &'a [Tree],
     /// The time limit that the step sets, if it sets one.

@@ -41,7 +41,7 @@ impl Kinded for RotateStep {
 impl Alters for RotateStep {
     fn reach(&self) -> Reach<'_> {
         // A new certificate ends no pod.
-        Reach { touched: Vec::new(), node: None, beside: None, starts: false, applied: &[], within: None }
+        Reach { touched: Vec::new(), node: None, beside: None, starts: false, waits: true, applied: &[], within: None }
     }
 }
 

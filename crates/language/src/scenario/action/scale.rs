@@ -72,6 +72,7 @@ impl Alters for ScaleStep {
             node: None,
             beside: None,
             starts: false,
+            waits: true,
             applied: &[],
             within: self.within,
         }

@@ -42,6 +42,7 @@ impl Alters for StartStep {
             node: self.node.as_ref(),
             beside: self.beside.as_deref(),
             starts: true,
+            waits: true,
             applied: &[],
             within: self.within,
         }

@@ -1,0 +1,250 @@
+//! Follows the pods of a variant's namespace through its flow. A pod that a step replaced or that appeared must live on,
+//! like those of the set-up; and the log of a pod that is gone cannot be read any more.
+
+use std::slice::from_ref;
+
+use k8s_openapi::api::core::v1::Pod;
+use time::OffsetDateTime;
+
+use super::side_effects::SideEffects;
+use crate::probe::lives;
+
+/// The pods that a flow has seen so far.
+#[derive(Debug)]
+pub(super) struct Pods {
+    namespace: String,
+    known: Vec<Known>,
+    /// What has ended on its own.
+    ended: Vec<String>,
+}
+
+/// A pod that was seen.
+#[derive(Debug)]
+struct Known {
+    /// Its state from which on ends count.
+    pod: Pod,
+    /// Whether it existed before the first flow. The ends of such pods are found elsewhere ([`super::lives`]), as long as
+    /// no step touches them.
+    is_of_set_up: bool,
+    /// Whether a step has ended that touched the pod, and since then the pod has been ready: from then on it must live.
+    must_live: bool,
+    /// When it was first seen that the pod does not exist any more.
+    gone: Option<OffsetDateTime>,
+}
+
+impl Pods {
+    /// The pods before a flow. No step has touched any.
+    pub(super) fn before(pods: &[Pod], namespace: &str) -> Self {
+        let known = pods.iter().map(|pod| Known::new(pod.clone(), true)).collect();
+        Self { namespace: namespace.to_owned(), known, ended: Vec::new() }
+    }
+
+    /// Takes the pods that exist now, at `at`, after a step. `acted` says whether the step changed something and, if so,
+    /// whether it passed. Ends of pods that it touched are its own until now; from now on they count.
+    pub(super) fn look(&mut self, now: &[Pod], at: OffsetDateTime, effects: &SideEffects, acted: Option<bool>) {
+        let Self { namespace, known, ended } = self;
+        for it in known.iter_mut().filter(|it| it.must_live) {
+            it.must_live = !effects.may_end(&it.pod, namespace);
+            let found = if it.must_live { lives::ended(from_ref(&it.pod), now, |_| false) } else { Vec::new() };
+            it.must_live &= found.is_empty();
+            ended.extend(found);
+        }
+        for it in known.iter().filter(|it| !it.must_live && it.gone.is_none()) {
+            let elsewhere = it.is_of_set_up && !effects.touch(&it.pod, namespace);
+            if !elsewhere && !effects.touch_its_node(&it.pod) {
+                ended.extend(lives::ended_by_the_machine(&it.pod, now));
+            }
+        }
+        if let Some(has_passed) = acted {
+            effects.step_ended(has_passed);
+        }
+        for pod in now {
+            let index = known.iter().position(|it| it.pod.metadata.uid == pod.metadata.uid).unwrap_or_else(|| {
+                known.push(Known::new(pod.clone(), false));
+                known.len() - 1
+            });
+            let it = &mut known[index];
+            // A pod that must live keeps the state from which on ends count.
+            if !it.must_live {
+                it.pod = pod.clone();
+                let settled = effects.touch(pod, namespace) && !effects.may_end(pod, namespace);
+                it.must_live = settled && pod.metadata.deletion_timestamp.is_none() && lives::is_ready(pod);
+            }
+        }
+        for it in known.iter_mut().filter(|it| it.gone.is_none()) {
+            if now.iter().all(|pod| pod.metadata.uid != it.pod.metadata.uid) {
+                (it.gone, it.must_live) = (Some(at), false);
+            }
+        }
+    }
+
+    /// What has ended on its own, as far as this was looked at.
+    pub(super) fn ended(&self) -> &[String] {
+        &self.ended
+    }
+
+    /// The pods that may be gone, and if so existed after `since`.
+    pub(super) fn after(&self, since: Option<OffsetDateTime>) -> impl Iterator<Item = &Pod> {
+        let counts = move |it: &&Known| it.gone.zip(since).is_none_or(|(gone, since)| gone > since);
+        self.known.iter().filter(counts).map(|it| &it.pod)
+    }
+}
+
+impl Known {
+    fn new(pod: Pod, is_of_set_up: bool) -> Self {
+        Self { pod, is_of_set_up, must_live: false, gone: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use parallax_language::scenario::model::Step;
+
+    /// A pod of Deployment `store`, with the number of its container's restarts; `None` is a pod that is not ready yet.
+    fn pod(uid: &str, restarts: Option<i32>) -> Pod {
+        let owner = json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "store-1", "uid": "" });
+        let metadata = json!({ "name": uid, "uid": uid, "ownerReferences": [owner] });
+        let state = if restarts.is_some() { json!({ "running": {} }) } else { json!({ "waiting": {} }) };
+        let (ready, count) = (restarts.is_some(), restarts.unwrap_or_default());
+        let status = json!({ "name": "minio", "image": "", "imageID": "", "ready": ready, "restartCount": count,
+            "state": state, "lastState": {}, "containerID": format!("{uid}{count}") });
+        let condition = json!({ "type": "Ready", "status": if ready { "True" } else { "False" } });
+        let status = json!({ "conditions": [condition], "containerStatuses": [status] });
+        serde_json::from_value(json!({ "metadata": metadata, "status": status })).expect("a pod")
+    }
+
+    fn killed(uid: &str, reason: &str) -> Pod {
+        let mut pod = pod(uid, Some(1));
+        let end = json!({ "terminated": { "exitCode": 137, "reason": reason, "containerID": "before" } });
+        let statuses = pod.status.as_mut().and_then(|it| it.container_statuses.as_mut()).expect("statuses");
+        statuses[0].last_state = serde_json::from_value(end).expect("a state");
+        pod
+    }
+
+    fn at(second: i64) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(second)
+    }
+
+    fn step(of: &Value) -> Step {
+        let mut whole = json!({ "id": "a" });
+        whole.as_object_mut().expect("a map").extend(of.as_object().expect("a map").clone());
+        serde_json::from_value(whole).expect("a step")
+    }
+
+    /// What has ended on its own after a step that changes something, and after each later look.
+    fn after(step: &Step, has_passed: bool, looks: &[Vec<Pod>]) -> Vec<String> {
+        let effects = SideEffects::default();
+        let mut pods = Pods::before(&[pod("old", Some(0))], "n");
+        effects.note(step.kind(), step.action.changes().expect("a change"), "n");
+        for (second, now) in looks.iter().enumerate() {
+            let acted = (second == 0).then_some(has_passed);
+            pods.look(now, at(i64::try_from(second).unwrap_or_default()), &effects, acted);
+        }
+        pods.ended().to_vec()
+    }
+
+    #[test]
+    fn what_a_step_replaced_must_live_from_the_end_of_the_step() {
+        let restart = step(&json!({ "restart": { "deployment": "store" } }));
+        let kill = step(&json!({ "kill": { "pod": "old", "container": "minio" } }));
+        let scale = step(&json!({ "scale": { "deployment": "store", "replicas": 0 } }));
+        let patch = step(
+            &json!({ "patch": { "api-version": "apps/v1", "kind": "Deployment", "name": "store", "merge": { "a": 1 } } }),
+        );
+        let (new, again) = (|| pod("new", Some(0)), || pod("new", Some(1)));
+        let table = [
+            ("a rollout, and its pod lives", &restart, true, vec![vec![new()], vec![new()]], 0),
+            ("its pod dies later", &restart, true, vec![vec![new()], vec![again()]], 1),
+            ("its pod is deleted later", &restart, true, vec![vec![new()], vec![]], 1),
+            (
+                "its pod is ready only later, and then dies",
+                &restart,
+                true,
+                vec![vec![pod("new", None)], vec![new()], vec![again()]],
+                1,
+            ),
+            (
+                "its pod fails until it is ready",
+                &restart,
+                true,
+                vec![vec![pod("new", None)], vec![pod("new", None)]],
+                0,
+            ),
+            ("a rollout that fails", &restart, false, vec![vec![new()], vec![again()]], 0),
+            (
+                "a rollout that fails, and the kernel ends its pod",
+                &restart,
+                false,
+                vec![vec![new()], vec![killed("new", "OOMKilled")]],
+                1,
+            ),
+            (
+                "a kill, and the container is started again",
+                &kill,
+                true,
+                vec![vec![pod("old", Some(1))], vec![pod("old", Some(1))]],
+                0,
+            ),
+            (
+                "a second end that nobody asked for",
+                &kill,
+                true,
+                vec![vec![pod("old", Some(1))], vec![pod("old", Some(2))]],
+                1,
+            ),
+            ("no pod is left", &scale, true, vec![vec![], vec![]], 0),
+            (
+                "a rollout that the step does not wait for",
+                &patch,
+                true,
+                vec![vec![pod("old", Some(0)), new()], vec![new()]],
+                0,
+            ),
+            ("a pod of no step that ends", &scale, true, vec![vec![], vec![other(0)], vec![other(1)]], 0),
+        ];
+        for (what, step, has_passed, looks, count) in table {
+            let ended = after(step, has_passed, &looks);
+            assert_eq!(ended.len(), count, "{what}: {ended:?}");
+        }
+    }
+
+    /// A pod of an operator, which may end it at any time.
+    fn other(restarts: i32) -> Pod {
+        let mut pod = pod("other", Some(restarts));
+        pod.metadata.owner_references = None;
+        pod
+    }
+
+    #[test]
+    fn a_later_step_may_end_what_an_earlier_one_replaced() {
+        let effects = SideEffects::default();
+        let mut pods = Pods::before(&[pod("0", Some(0))], "n");
+        let restart = step(&json!({ "restart": { "deployment": "store" } }));
+        for round in 1..4 {
+            effects.note(restart.kind(), restart.action.changes().expect("a change"), "n");
+            pods.look(&[pod(&round.to_string(), Some(0))], at(round), &effects, Some(true));
+            // A step in between that changes nothing.
+            pods.look(&[pod(&round.to_string(), Some(0))], at(round), &effects, None);
+        }
+        assert_eq!(pods.ended(), [""; 0]);
+        pods.look(&[pod("3", Some(1))], at(4), &effects, None);
+        pods.look(&[pod("3", Some(1))], at(5), &effects, None);
+        assert_eq!(pods.ended().len(), 1, "{:?}", pods.ended());
+    }
+
+    #[test]
+    fn a_pod_that_was_gone_before_does_not_count() {
+        let effects = SideEffects::default();
+        let mut pods = Pods::before(&[pod("old", Some(0))], "n");
+        let restart = step(&json!({ "restart": { "deployment": "store" } }));
+        effects.note(restart.kind(), restart.action.changes().expect("a change"), "n");
+        pods.look(&[pod("new", Some(0))], at(10), &effects, Some(true));
+        for (since, expected) in [(None, vec!["old", "new"]), (Some(9), vec!["old", "new"]), (Some(10), vec!["new"])] {
+            let names: Vec<_> = pods.after(since.map(at)).filter_map(|it| it.metadata.name.as_deref()).collect();
+            assert_eq!(names, expected, "{since:?}");
+        }
+    }
+}
