@@ -26,3 +26,4 @@ pub use ready::said_by;
 pub use server_side::{Applier, Names};
 pub use take_down::{held_by, take_down};
 pub use unready::{Accepts, Declared, Lasting, Unready};
+pub(crate) use words::last_words;

@@ -88,7 +88,7 @@ struct Why {
     pod: String,
     container: String,
     reason: String,
-    /// Whether the container ran, so that its log may contain the reason.
+    /// Whether the container's program ended by itself, so that its log may contain the reason.
     crashed: bool,
 }
 
@@ -195,9 +195,11 @@ fn of_container(status: &ContainerStatus, is_restarted: bool) -> Option<(Weight,
         return Some((Weight::IfItLasts, failed(), false));
     }
     if reason == "CrashLoopBackOff" && status.restart_count >= RESTARTS {
-        let code = ended.map_or_else(String::new, |it| format!(", last with code {}", it.exit_code));
+        let killed = ended.filter(|it| words::was_killed(it));
+        let how = killed.map_or_else(String::new, |it| format!(" ({})", it.reason.as_deref().unwrap_or("killed")));
+        let code = ended.map_or_else(String::new, |it| format!(", last with code {}{how}", it.exit_code));
         let reason = format!("CrashLoopBackOff: it ended {} times{code}", status.restart_count + 1);
-        return Some((Weight::Final, reason, true));
+        return Some((Weight::Final, reason, killed.is_none()));
     }
     None
 }
@@ -271,6 +273,17 @@ mod tests {
             container: "minio".to_owned(),
             reason: reason.to_owned(),
             crashed: reason.starts_with("CrashLoopBackOff"),
+        }
+    }
+
+    #[test]
+    fn the_lines_of_a_program_that_was_killed_are_no_reason() {
+        for (code, reason, crashed) in [(1, "Error", true), (137, "OOMKilled", false), (137, "Error", false)] {
+            let ended = json!({"terminated": {"exitCode": code, "reason": reason}});
+            let (_, why) =
+                verdict(&pod(&json!({"waiting": {"reason": "CrashLoopBackOff"}}), &ended, 2)).expect("it fails");
+            assert_eq!(why.crashed, crashed, "{code} {reason}");
+            assert_eq!(why.reason.ends_with(&format!("code {code} ({reason})")), !crashed, "{}", why.reason);
         }
     }
 

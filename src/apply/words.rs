@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::api::{ListParams, LogParams};
 use kube::runtime::watcher;
 use kube::{Api, Client};
@@ -13,10 +13,17 @@ use parallax_vocab::Cause;
 use tokio::time::Instant;
 
 use crate::cluster::{until, watched};
+use crate::probe::lives::OUT_OF_MEMORY;
 use parallax_record::Noted as _;
 
-/// How many of the last lines of a log are searched for a reason.
+/// How many of the last lines of a log are read.
 const TAIL_LINES: i64 = 40;
+/// How many of the last lines of a program that ended are searched for a reason. An earlier line is not why it ended.
+const LAST_WORDS: usize = 5;
+/// The exit code of a process that SIGKILL ended.
+const KILLED: i32 = 137;
+/// The reason of a pod that the kubelet ended because the node lacks a resource.
+const EVICTED: &str = "Evicted";
 /// How many bytes of a log are read while it is followed.
 const FOLLOWED_BYTES: i64 = 4 * 1024 * 1024;
 /// How many characters are quoted from the beginning and from the end of a long line. The end matters because Go
@@ -28,18 +35,39 @@ const READY_ANYWAY_WITHIN: Duration = Duration::from_secs(10);
 /// Whether a log line makes the cause that the caller looks for.
 pub(super) type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
 
-/// The log line that best explains why a container ended: the last one that is `wanted`, otherwise the last one.
+/// The log line that best explains why a container ended: of its last lines the last one that is `wanted`, otherwise the
+/// last one.
 pub(super) async fn last(pods: &Api<Pod>, pod: &str, container: &str, wanted: Option<Wanted<'_>>) -> Option<String> {
-    let parameters =
-        LogParams { container: Some(container.to_owned()), tail_lines: Some(TAIL_LINES), ..LogParams::default() };
-    let text = pods.logs(pod, &parameters).await.noted("read the last words of a container")?;
+    let text = tail(pods, pod, container, false).await?;
     decisive_line(&text, wanted).map(quoted)
 }
 
+/// The end of a container's log.
+async fn tail(pods: &Api<Pod>, pod: &str, container: &str, previous: bool) -> Option<String> {
+    let parameters = LogParams {
+        container: Some(container.to_owned()),
+        tail_lines: Some(TAIL_LINES),
+        previous,
+        ..LogParams::default()
+    };
+    pods.logs(pod, &parameters).await.noted("read the last words of a container")
+}
+
 fn decisive_line<'a>(text: &'a str, wanted: Option<Wanted<'_>>) -> Option<&'a str> {
-    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty()).rev();
-    let of_interest = wanted.and_then(|wanted| lines().find(|line| wanted(line)));
-    of_interest.or_else(|| lines().next())
+    wanted
+        .and_then(|wanted| last_words(text.lines()).find(|line| wanted(line)))
+        .or_else(|| last_words(text.lines()).next())
+}
+
+/// The last lines that say something, the newest first.
+pub(crate) fn last_words<'a>(lines: impl DoubleEndedIterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    lines.map(str::trim).filter(|line| !line.is_empty()).rev().take(LAST_WORDS)
+}
+
+/// Whether something else ended a container than its program: the kernel, the kubelet, or a person. Its lines are then
+/// not the reason.
+pub(super) fn was_killed(ended: &ContainerStateTerminated) -> bool {
+    ended.exit_code == KILLED || ended.reason.as_deref() == Some(OUT_OF_MEMORY)
 }
 
 fn quoted(line: &str) -> String {
@@ -67,34 +95,80 @@ pub(super) async fn of_unready(client: &Client, namespace: &str, selector: &str)
     Some(format!("container {} of pod {pod}: {}{says}", container.name, state.trim_end()))
 }
 
-/// Resolves when a container of the selected pods has logged a wanted line and then has either ended or not become
-/// ready in time. Returns the container, the pod and the line as text. Otherwise never resolves.
+/// Resolves when a container of the selected pods has logged a wanted line and then has either not become ready in time,
+/// or ended with this line among its last ones. A line of a program that something else ended does not count. Returns the
+/// container, the pod and the line as text. Otherwise never resolves.
 pub(super) async fn said(client: &Client, namespace: &str, selector: &str, wanted: Wanted<'_>) -> String {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let selected = watcher::Config::default().labels(selector);
     let mut seen = watched(pods.clone(), selected, "pods");
     let mut followed: BTreeSet<String> = BTreeSet::new();
+    let mut refused: BTreeSet<String> = BTreeSet::new();
     let mut lines: SelectAll<BoxStream<'_, Line>> = SelectAll::new();
-    let line = loop {
-        tokio::select! {
-            event = seen.next() => match event {
-                Some(pod) => for (container, instance) in instances(&pod) {
+    loop {
+        let line = tokio::select! {
+            event = seen.next() => {
+                let Some(pod) = event else { return std::future::pending().await };
+                for (container, instance) in instances(&pod) {
                     if followed.insert(instance.clone()) {
                         lines.push(follow(&pods, &pod, container, instance));
                     }
-                },
-                None => return std::future::pending().await,
-            },
-            Some(line) = lines.next(), if !lines.is_empty() => if wanted(&line.text) {
-                break line;
-            },
+                }
+                continue;
+            }
+            Some(line) = lines.next(), if !lines.is_empty() => line,
+        };
+        if refused.contains(&line.instance) || !wanted(&line.text) {
+            continue;
         }
-    };
-    let ended = |pod: Option<&Pod>| !pod.is_some_and(|it| runs(it, &line.instance));
-    // The result does not matter. Here the container has ended or is not ready. If it became ready, the caller, which
-    // watches readiness, would cancel this future.
-    drop(until(&pods, &line.pod, ended, Instant::now() + READY_ANYWAY_WITHIN).await);
-    format!("container {} of pod {}: {}", line.container, line.pod, quoted(line.text.trim()))
+        let ended = |pod: Option<&Pod>| !pod.is_some_and(|it| runs(it, &line.instance));
+        // The result does not matter. Here the container has ended or is not ready. If it became ready, the caller, which
+        // watches readiness, would cancel this future.
+        drop(until(&pods, &line.pod, ended, Instant::now() + READY_ANYWAY_WITHIN).await);
+        if let Some(text) = decisive(&pods, &line, wanted).await {
+            return format!("container {} of pod {}: {}", line.container, line.pod, quoted(text.trim()));
+        }
+        tracing::debug!(pod = line.pod, container = line.container, line = line.text, "a line is not the reason");
+        refused.insert(line.instance);
+    }
+}
+
+/// The line that counts as the reason why a container is not ready, after it logged a wanted line; `None` if the
+/// container ended for another reason, or if nothing shows how it ended.
+async fn decisive(pods: &Api<Pod>, line: &Line, wanted: Wanted<'_>) -> Option<String> {
+    let pod = pods.get_opt(&line.pod).await.noted("look at a pod that is not ready")??;
+    match how(&pod, &line.container, &line.instance)? {
+        How::Runs => Some(line.text.clone()),
+        How::Ended { previous } => {
+            let text = tail(pods, &line.pod, &line.container, previous).await?;
+            last_words(text.lines()).find(|it| wanted(it)).map(str::to_owned)
+        }
+    }
+}
+
+/// What became of an instance of a container.
+#[derive(Debug, PartialEq, Eq)]
+enum How {
+    Runs,
+    /// Its program ended by itself. `previous` says whether another instance was started since.
+    Ended {
+        previous: bool,
+    },
+}
+
+/// What became of an instance of a container; `None` if something else ended it than its program, or if it is not known.
+fn how(pod: &Pod, container: &str, id: &str) -> Option<How> {
+    if runs(pod, id) {
+        return Some(How::Runs);
+    }
+    if pod.status.as_ref().is_some_and(|it| it.reason.as_deref() == Some(EVICTED)) {
+        return None;
+    }
+    let status = containers(pod).find(|it| it.name == container)?;
+    let ends = [&status.state, &status.last_state].into_iter().flatten().filter_map(|it| it.terminated.as_ref());
+    let end = ends.into_iter().find(|it| it.container_id.as_deref() == Some(id))?;
+    let previous = instance(status).as_deref() != Some(id);
+    (!was_killed(end)).then_some(How::Ended { previous })
 }
 
 /// The cause of a workload that is not ready.
@@ -175,10 +249,39 @@ mod tests {
         assert_eq!(decisive_line(text, Some(&wants("no such key"))), Some("FATAL: no such key"));
         assert_eq!(decisive_line(text, Some(&wants("never said"))), Some("usage: minio"));
         assert_eq!(decisive_line("\n\n", None), None);
+        // The last line that is wanted counts, and only the last few lines are the program's last words.
+        assert_eq!(decisive_line("no 1\nno 2\nend", Some(&wants("no"))), Some("no 2"));
+        let earlier = format!("no such key\n{}", "later\n\n".repeat(LAST_WORDS));
+        assert_eq!(decisive_line(&earlier, Some(&wants("no such key"))), Some("later"));
         let long = format!("begin{}end", "x".repeat(QUOTE_ENDS.0 + QUOTE_ENDS.1));
         let short = quoted(&long);
         assert!(short.starts_with("begin") && short.contains(" ... ") && short.ends_with("end"), "{short}");
         assert_eq!(quoted("as it is"), "as it is");
+    }
+
+    #[test]
+    fn a_line_is_the_reason_only_if_the_program_ended_by_itself() {
+        let end = |id: &str, code: i32, reason: &str| json!({"terminated": {"exitCode": code, "containerID": id, "reason": reason}});
+        let none = json!({});
+        let ended = |previous| Some(How::Ended { previous });
+        for (state, last, id, of_pod, expected) in [
+            (json!({"running": {}}), none.clone(), "a", "", Some(How::Runs)),
+            (end("a", 1, "Error"), none.clone(), "a", "", ended(false)),
+            (json!({"waiting": {}}), end("a", 1, "Error"), "a", "", ended(false)),
+            (json!({"running": {}}), end("a", 1, "Error"), "b", "", ended(true)),
+            (end("a", 137, "OOMKilled"), none.clone(), "a", "", None),
+            (end("a", 137, "Error"), none.clone(), "a", "", None),
+            (json!({"running": {}}), end("a", 137, "Error"), "b", "", None),
+            (end("a", 1, "Error"), none.clone(), "a", "Evicted", None),
+            // Nothing shows how an earlier instance ended.
+            (json!({"running": {}}), end("c", 1, "Error"), "b", "", None),
+        ] {
+            let status = json!({"name": "minio", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": state, "lastState": last, "containerID": id});
+            let pod = json!({"status": {"reason": of_pod, "containerStatuses": [status]}});
+            let pod: Pod = serde_json::from_value(pod).expect("a pod");
+            assert_eq!(how(&pod, "minio", "a"), expected, "{state} {last} {of_pod}");
+        }
     }
 
     #[test]

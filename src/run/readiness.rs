@@ -10,7 +10,7 @@ use parallax_vocab::{Cause, EventKind, StepId, millis};
 use super::Context;
 use super::own::NodeEnded;
 use super::scene::Scene;
-use crate::apply::{Declared, Unready};
+use crate::apply::{self, Declared, Unready};
 use parallax_judge::StepResult;
 use parallax_language::scenario::model::CLUSTER_READY;
 use parallax_plan::{ClusterPlan, EnvironmentPlan, VariantPlan};
@@ -42,15 +42,20 @@ pub(super) fn of_cluster(plan: &ClusterPlan, ended: &NodeEnded, waited: Duration
         resource: format!("the node of cluster {}", plan.name),
         detail: format!("it {how}: {}", line.trim()),
     };
-    let declared = |line: &&String| fails().any(|spec| parallax_judge::matches(spec, &cause(line)));
-    let decisive = lines.iter().find(declared).or_else(|| lines.iter().rfind(|line| !line.trim().is_empty()));
+    let decisive = decisive(lines, |line| fails().any(|spec| parallax_judge::matches(spec, &cause(line))));
     Some(Unready {
         what: CLUSTER_READY.to_owned(),
-        cause: cause(decisive.map_or("it said nothing", String::as_str)),
+        cause: cause(decisive.unwrap_or("it said nothing")),
         waited,
         within: *within,
         evidence: lines.clone(),
     })
+}
+
+/// The line that best explains why a node ended: of its last lines the last one that is declared, otherwise the last one.
+fn decisive(lines: &[String], is_declared: impl Fn(&str) -> bool) -> Option<&str> {
+    let last = || apply::last_words(lines.iter().map(String::as_str));
+    last().find(|line| is_declared(line)).or_else(|| last().next())
 }
 
 /// Reports the verdicts of variants whose cluster did not start.
@@ -138,4 +143,23 @@ fn end(context: &Context, variant: &VariantPlan, results: &[StepResult], unready
     let outcome = if problems.is_empty() { Outcome::AsExpected } else { Outcome::NotAsExpected { problems } };
     let took = unready.iter().map(|it| it.waited).max().unwrap_or_default();
     context.verdicts.say(&variant.id, outcome, millis(took));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_declared_line_of_a_node_is_its_reason_if_it_is_among_the_last() {
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let is_declared = |line: &str| line.contains("flag");
+        for (text, expected) in [
+            ("flag 1\nflag 2\nends\n\n", Some("flag 2")),
+            ("flag\n1\n2\n3\n4\n5", Some("5")),
+            ("1\n2", Some("2")),
+            ("\n", None),
+        ] {
+            assert_eq!(decisive(&lines(text), is_declared), expected, "{text:?}");
+        }
+    }
 }

@@ -148,6 +148,12 @@ pub enum EngineError {
     Provision(#[from] ProvisionError),
 }
 
+/// Whether a reason says that a container exited by itself (`Engine::exited`).
+fn is_exit(reason: &str) -> bool {
+    let was_killed = reason.starts_with("exited with code 137") || reason.ends_with("out of memory");
+    reason.starts_with("exited ") && !was_killed
+}
+
 impl EngineError {
     /// Wraps an error of a call to the engine.
     pub(super) fn call(doing: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
@@ -186,12 +192,11 @@ impl EngineError {
         }
     }
 
-    /// How a container of this name ended and its last log lines, if the error is that it exited by itself.
+    /// How a container of this name ended and its last log lines, if the error is that it exited by itself. One that the
+    /// kernel or somebody else killed did not.
     pub fn ended(&self, container: &str) -> Option<(&str, &[String])> {
         match self {
-            Self::StartFailed { name, reason, log, .. } if name == container && reason.starts_with("exited ") => {
-                Some((reason, log))
-            }
+            Self::StartFailed { name, reason, log, .. } if name == container && is_exit(reason) => Some((reason, log)),
             _ => None,
         }
     }
@@ -245,5 +250,24 @@ pub(super) fn status(error: &bollard::errors::Error) -> Option<u16> {
     match error {
         bollard::errors::Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_was_killed_did_not_exit_by_itself() {
+        for (reason, exits) in [
+            ("exited with code 1", true),
+            ("exited with code 1 at once", true),
+            ("exited with code 137", false),
+            ("exited with code 137, out of memory", false),
+            ("exited with code 1, out of memory", false),
+            ("did not print \"x\" within 5 s", false),
+        ] {
+            assert_eq!(is_exit(reason), exits, "{reason}");
+        }
     }
 }
