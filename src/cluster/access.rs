@@ -67,6 +67,16 @@ impl Access {
         agent.or(self.egress)
     }
 
+    /// The addresses outside the cluster from which requests come: the edge, and the containers of an environment's fixtures,
+    /// which forward them, and the vantages in containers, whose addresses a balancer may keep.
+    pub fn hops(&self, namespace: &str) -> Vec<IpAddr> {
+        let beside = self.own.iter().flat_map(|own| {
+            let vantages = own.outside.values().map(|it| it.address);
+            own.addresses_beside(namespace).chain(vantages)
+        });
+        self.edge.into_iter().chain(beside).collect()
+    }
+
     /// The states of the containers outside the cluster that an environment uses.
     pub async fn lives_beside(
         &self,

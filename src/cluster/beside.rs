@@ -89,6 +89,11 @@ impl Own {
         self.neighbours(namespace).map(|it| it.fixture.as_str())
     }
 
+    /// The addresses of the containers that the fixtures of a namespace started outside the cluster.
+    pub(super) fn addresses_beside(&self, namespace: &str) -> impl Iterator<Item = IpAddr> {
+        self.neighbours(namespace).map(|it| it.container.address)
+    }
+
     fn neighbours(&self, namespace: &str) -> impl Iterator<Item = &Neighbour> {
         self.world.neighbours().iter().filter(move |it| it.namespace == namespace)
     }

@@ -18,8 +18,10 @@ use tokio::sync::Mutex;
 
 use super::apart::Fresh;
 use super::error::RunError;
+use super::inbound::Inbound;
 use super::lives::Lives;
 use super::reach::{self, Reach};
+use super::reached::Unreached;
 use super::reset::{self, Found};
 use super::scene::Scene;
 use super::slots::Slot;
@@ -56,6 +58,9 @@ pub(super) struct Stage<'a> {
     beside: BTreeMap<String, Vantage>,
     /// Witnesses, by the id of the store's fixture.
     witnesses: Vec<(String, StoreWitness)>,
+    /// What the vantages did not reach when the environment was set up, although it was there.
+    pub(super) unreached: Vec<Unreached>,
+    inbound: Inbound,
 }
 
 impl Stage<'_> {
@@ -181,8 +186,6 @@ impl Stage<'_> {
                 request: None,
             });
         };
-        let pod_addresses: Vec<&str> =
-            self.scene.environment.pods.values().map(|(_, address)| address.as_str()).collect();
         let node = variant.pods.get(from).and_then(|pod| self.scene.plan.pods.get(pod)?.node.as_deref());
         let egress = self.scene.cluster.egress_of(node).map(|it| it.to_string());
         let outside = self.scene.address_beside(store).is_some();
@@ -198,7 +201,7 @@ impl Stage<'_> {
                 let own = self.scene.environment.pods.get(pod).map(|(_, address)| address.as_str());
                 own == Some(traced.source.as_str()) || through && from_the_node
             }
-            None => !pod_addresses.contains(&traced.source.as_str()),
+            None => self.inbound.has(&traced.source, &self.scene, self.applier.client()).await,
         };
         let request = refused.then_some(traced.arrived);
         Some(Witness { source: traced.source, host: traced.host, agrees, request })
@@ -416,8 +419,9 @@ async fn stage<'a>(
         join_all(pods.into_values().chain(beside.into_values()).map(Vantage::close)).await;
         return Ok(Err((scene, unready)));
     }
-    reached::by(&scene, applier.client(), &pods.values().collect::<Vec<_>>()).await?;
-    Ok(Ok(Stage { context, scene, applier, outside: Vantage::Outside, pods, beside, witnesses }))
+    let unreached = reached::by(context, &scene, applier.client(), &pods).await?;
+    let inbound = Inbound::default();
+    Ok(Ok(Stage { context, scene, applier, outside: Vantage::Outside, pods, beside, witnesses, unreached, inbound }))
 }
 
 /// The store of a fixture, with each `ready` entry that waits for the store.

@@ -22,7 +22,7 @@ use super::rounds::Rounds;
 use super::settle::{self, Settled};
 use super::side_effects::SideEffects;
 use super::step::{Attempt, Tried};
-use super::{chain, concealed, reset, signature};
+use super::{chain, concealed, reached, reset, signature};
 use parallax_judge::StepResult;
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{RepeatStep, Step, Vulnerable};
@@ -251,6 +251,7 @@ impl<'a> Flow<'a> {
             tried.judgement.cause.get_or_insert(Cause::Resource { resource, detail: why.clone() });
         }
         let cause = tried.as_ref().and_then(|it| it.judgement.cause.clone());
+        self.no_error_of_the_network(step, tried.as_ref(), cause.as_ref())?;
         let verdict = match (&tried, &cause) {
             (None, _) => Verdict::Blocked,
             (Some(_), Some(_)) => Verdict::Failed,
@@ -330,6 +331,19 @@ impl<'a> Flow<'a> {
             self.silence = Some(Instant::now());
         }
         self.results.keep(step, tried);
+    }
+
+    /// Returns an error if a step got no connection because the cluster's own network does not work.
+    fn no_error_of_the_network(
+        &self,
+        step: &Step,
+        tried: Option<&Tried>,
+        cause: Option<&Cause>,
+    ) -> Result<(), RunError> {
+        let pod = step.from.as_ref().and_then(|from| self.variant.pods.get(from));
+        let answer = tried.and_then(|it| it.answer.as_ref());
+        let (Some(pod), Some(answer), Some(cause)) = (pod, answer, cause) else { return Ok(()) };
+        reached::error(self.stage, pod, answer, cause).map_or(Ok(()), Err)
     }
 
     /// One try of a step with the time limit `left`.

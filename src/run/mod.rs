@@ -13,6 +13,7 @@ mod error;
 mod flow;
 mod idle;
 mod images;
+mod inbound;
 mod limit;
 mod lives;
 pub mod look;

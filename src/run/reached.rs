@@ -1,20 +1,25 @@
 //! Waits until the vantage pods reach every Service of their namespace. If a flow begins earlier, a race of the set-up
-//! looks like a fault of the system under test.
+//! looks like a fault of the system under test. If a Service is never reached although one of its pods answers, the
+//! cluster's own network does not work, and a failed connection to the Service proves nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Api;
 use kube::api::ListParams;
 use kube::core::Selector;
 use parallax_vocab::question::{Probe, Question, TlsQuestion, View};
-use parallax_vocab::{Cause, ConnectFault};
+use parallax_vocab::{Answer, Cause, ConnectFault};
 
+use super::Context;
+use super::environment::Stage;
 use super::error::RunError;
 use super::scene::Scene;
 use crate::apply::ApplyError;
-use crate::probe::Vantage;
+use crate::probe::{Vantage, lives};
 
 /// The annotation with the names of the ports, separated by commas, that the wait leaves out: the fixture knows that
 /// nothing may listen there when the flow begins.
@@ -30,6 +35,45 @@ const ENDPOINT_WITHIN: Duration = Duration::from_secs(3);
 /// Time limit of one try, in milliseconds.
 const QUESTION_MS: u64 = 5_000;
 
+/// A port of a Service that a vantage does not reach, although one of the Service's pods answers this vantage directly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unreached {
+    /// The pod of the vantage.
+    vantage: String,
+    service: String,
+    address: String,
+    port: u16,
+    /// The address of the pod that answers.
+    pod: SocketAddr,
+}
+
+impl std::fmt::Display for Unreached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { vantage, service, address, port, pod } = self;
+        write!(
+            f,
+            "pod {vantage} does not reach Service {service} at {address}:{port}, although its pod answers at {pod}"
+        )
+    }
+}
+
+/// The error of the machine that explains why a step got no connection, if it is one. `pod` is the pod of its vantage.
+pub(super) fn error(stage: &Stage<'_>, pod: &str, answer: &Answer, cause: &Cause) -> Option<RunError> {
+    let it = explains(&stage.unreached, pod, answer, cause)?;
+    Some(RunError::Machine {
+        what: format!("namespace {}: {it}: {cause}", stage.scene.plan.namespace),
+        fix: "`parallax e2e --keep` leaves the cluster standing to look at its network rules (kube-proxy)".to_owned(),
+    })
+}
+
+/// The port that explains why a question from the vantage's pod got no connection.
+fn explains<'a>(unreached: &'a [Unreached], vantage: &str, answer: &Answer, cause: &Cause) -> Option<&'a Unreached> {
+    let peer = answer.evidence.peer.filter(|_| matches!(cause, Cause::Connect { .. }))?;
+    let is_it =
+        |it: &&Unreached| it.vantage == vantage && (&it.address, it.port) == (&peer.ip().to_string(), peer.port());
+    unreached.iter().find(is_it)
+}
+
 /// A port of a Service, at the address that pods use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Published {
@@ -38,22 +82,35 @@ struct Published {
     pods: String,
     address: String,
     port: u16,
+    /// The port of its pods.
+    target: IntOrString,
 }
 
 /// Waits until each vantage in a pod can connect to each port of each Service with a ready pod. It connects by address,
 /// so that DNS does not matter. Any answer of the peer is accepted, because it is enough that a process listens: a peer
 /// that accepts the connection and closes it listens, too, as Envoy does if no server name is sent.
-pub(super) async fn by(scene: &Scene<'_>, client: &kube::Client, vantages: &[&Vantage]) -> Result<(), RunError> {
+pub(super) async fn by(
+    context: &Context,
+    scene: &Scene<'_>,
+    client: &kube::Client,
+    vantages: &BTreeMap<String, Vantage>,
+) -> Result<Vec<Unreached>, RunError> {
     if vantages.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let services: Api<Service> = Api::namespaced(client.clone(), &scene.plan.namespace);
     let listed = services.list(&ListParams::default()).await.map_err(|error| unread("its Services", scene, &error))?;
     let published: Vec<Published> = listed.items.iter().flat_map(published).collect();
     let waits =
         vantages.iter().flat_map(|vantage| published.iter().map(move |port| reached(scene, client, vantage, port)));
-    futures::future::try_join_all(waits).await?;
-    Ok(())
+    let unreached: Vec<Unreached> = futures::future::try_join_all(waits).await?.into_iter().flatten().collect();
+    for it in &unreached {
+        context.sink.warn(format!(
+            "namespace {}: {it}: the cluster's network does not work; a step that fails because of this gives no verdict",
+            scene.plan.namespace
+        ));
+    }
+    Ok(unreached)
 }
 
 /// The TCP ports of a Service that selects pods and has a cluster address, without those that are not awaited.
@@ -68,41 +125,80 @@ fn published(service: &Service) -> Vec<Published> {
     let annotation = service.metadata.annotations.as_ref().and_then(|it| it.get(NOT_AWAITED));
     let not_awaited: BTreeSet<&str> = annotation.into_iter().flat_map(|it| it.split(',')).map(str::trim).collect();
     tcp.filter(|it| !it.name.as_deref().is_some_and(|name| not_awaited.contains(name)))
-        .filter_map(|it| u16::try_from(it.port).ok())
-        .map(|port| Published { service: name.clone(), pods: pods.clone(), address: address.clone(), port })
+        .filter_map(|it| {
+            let port = u16::try_from(it.port).ok()?;
+            let target = it.target_port.clone().unwrap_or(IntOrString::Int(it.port));
+            Some(Published { service: name.clone(), pods: pods.clone(), address: address.clone(), port, target })
+        })
         .collect()
 }
 
 async fn reached(
     scene: &Scene<'_>,
     client: &kube::Client,
-    vantage: &Vantage,
-    port: &Published,
-) -> Result<(), RunError> {
+    (name, vantage): (&String, &Vantage),
+    published: &Published,
+) -> Result<Option<Unreached>, RunError> {
+    let Published { service, address, port, .. } = published;
     let began = Instant::now();
     let mut has_pod = false;
     loop {
-        let host = port.address.clone();
-        let probe = Probe::Tls(TlsQuestion { host, port: port.port, server_name: None });
-        let question = Question { view: View::default(), deadline_ms: QUESTION_MS, probe };
-        let answer = vantage.ask(question).await?;
+        let answer = vantage.ask(connect(address.clone(), *port)).await?;
         if listens(&answer.outcome) {
-            return Ok(());
+            return Ok(None);
         }
         if began.elapsed() >= WITHIN {
-            let Published { service, address, port, .. } = port;
             let cause = answer.outcome.err().map(|it| it.to_string()).unwrap_or_default();
             tracing::debug!(service, address, port, cause, "a flow begins although a Service is not reached");
-            return Ok(());
+            let pods = ready_pods(scene, client, &published.pods).await?;
+            let pod = answering_pod(vantage, &pods, &published.target).await?;
+            return Ok(pod.map(|pod| Unreached {
+                vantage: name.clone(),
+                service: service.clone(),
+                address: address.clone(),
+                port: *port,
+                pod,
+            }));
         }
         if !has_pod && began.elapsed() >= ENDPOINT_WITHIN {
-            has_pod = has_ready_pod(scene, client, &port.pods).await?;
+            has_pod = !ready_pods(scene, client, &published.pods).await?.is_empty();
             if !has_pod {
-                return Ok(());
+                return Ok(None);
             }
         }
         tokio::time::sleep(AGAIN_AFTER).await;
     }
+}
+
+/// The question whether a process listens at an address.
+fn connect(host: String, port: u16) -> Question {
+    let probe = Probe::Tls(TlsQuestion { host, port, server_name: None });
+    Question { view: View::default(), deadline_ms: QUESTION_MS, probe }
+}
+
+/// The first of the pods that answers a vantage at its own address. If none does, the Service is not reached because of
+/// its pods or of a policy, so this belongs to the system under test.
+async fn answering_pod(vantage: &Vantage, pods: &[Pod], target: &IntOrString) -> Result<Option<SocketAddr>, RunError> {
+    for at in pods.iter().filter_map(|pod| target_of(pod, target)) {
+        let answer = vantage.ask(connect(at.ip().to_string(), at.port())).await?;
+        if listens(&answer.outcome) {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+/// The address at which a pod serves the port of a Service.
+fn target_of(pod: &Pod, target: &IntOrString) -> Option<SocketAddr> {
+    let ip: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+    let port = match target {
+        IntOrString::Int(port) => *port,
+        IntOrString::String(name) => {
+            let ports = pod.spec.iter().flat_map(|it| &it.containers).flat_map(|it| it.ports.iter().flatten());
+            ports.into_iter().find(|it| it.name.as_ref() == Some(name))?.container_port
+        }
+    };
+    Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
 }
 
 /// Whether a process listens where this answer comes from.
@@ -113,18 +209,13 @@ fn listens<T>(outcome: &Result<T, Cause>) -> bool {
     }
 }
 
-/// Whether a pod of a Service is ready. The endpoints of the Service would say the same, but late, if the controller that
-/// writes them is.
-async fn has_ready_pod(scene: &Scene<'_>, client: &kube::Client, selector: &str) -> Result<bool, RunError> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &scene.plan.namespace);
-    let pods = pods.list(&ListParams::default().labels(selector)).await;
-    let pods = pods.map_err(|error| unread("the pods of its Services", scene, &error))?;
-    Ok(pods.items.iter().any(is_ready))
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().filter_map(|it| it.conditions.as_ref()).flatten();
-    conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True")
+/// The pods of a Service that are ready. The endpoints of the Service would say the same, but late, if the controller
+/// that writes them is.
+async fn ready_pods(scene: &Scene<'_>, client: &kube::Client, selector: &str) -> Result<Vec<Pod>, RunError> {
+    let pods = lives::pods(client, &scene.plan.namespace, selector).await;
+    let mut pods = pods.map_err(|error| unread("the pods of its Services", scene, &error))?;
+    pods.retain(lives::is_ready);
+    Ok(pods)
 }
 
 fn unread(what: &str, scene: &Scene<'_>, error: &kube::Error) -> RunError {
@@ -134,6 +225,8 @@ fn unread(what: &str, scene: &Scene<'_>, error: &kube::Error) -> RunError {
 
 #[cfg(test)]
 mod tests {
+    use parallax_vocab::Evidence;
+
     use super::*;
 
     #[test]
@@ -143,24 +236,73 @@ mod tests {
             published(&serde_json::from_value(object).expect("is a Service"))
         };
         let ports = serde_json::json!([
-            { "name": "api", "port": 443 }, { "name": "console", "port": 9001, "protocol": "TCP" },
+            { "name": "api", "port": 443, "targetPort": "https" }, { "name": "console", "port": 9001, "protocol": "TCP" },
             { "name": "names", "port": 53, "protocol": "UDP" },
         ]);
         let both =
             service(serde_json::json!({ "clusterIP": "10.43.0.7", "selector": { "app": "store" }, "ports": ports }));
-        let port =
-            |port| Published { service: "store".into(), pods: "app=store".into(), address: "10.43.0.7".into(), port };
-        assert_eq!(both, [port(443), port(9001)]);
+        let port = |port, target| Published {
+            service: "store".into(),
+            pods: "app=store".into(),
+            address: "10.43.0.7".into(),
+            port,
+            target,
+        };
+        let (https, same) = (IntOrString::String("https".into()), IntOrString::Int(9001));
+        assert_eq!(both, [port(443, https.clone()), port(9001, same)]);
         let annotated = serde_json::json!({
             "metadata": { "name": "store", "annotations": { NOT_AWAITED: "names, console" } },
             "spec": { "clusterIP": "10.43.0.7", "selector": { "app": "store" }, "ports": ports },
         });
-        assert_eq!(published(&serde_json::from_value(annotated).expect("is a Service")), [port(443)]);
+        assert_eq!(published(&serde_json::from_value(annotated).expect("is a Service")), [port(443, https)]);
         // A Service without a selector or without an address is not waited for.
         assert!(service(serde_json::json!({ "clusterIP": "10.43.0.7", "ports": ports })).is_empty());
         let headless = serde_json::json!({ "clusterIP": "None", "selector": { "app": "store" }, "ports": ports });
         assert!(service(headless).is_empty());
         assert!(service(serde_json::json!({ "type": "ExternalName", "externalName": "example.com" })).is_empty());
+    }
+
+    #[test]
+    fn a_pod_serves_the_port_that_the_service_names() {
+        let ports = serde_json::json!([{ "name": "https", "containerPort": 9000 }]);
+        let spec = serde_json::json!({ "containers": [{ "name": "minio", "ports": ports }] });
+        let pod = serde_json::json!({ "spec": spec, "status": { "podIP": "10.42.0.9" } });
+        let pod: Pod = serde_json::from_value(pod).expect("a pod");
+        for (target, expected) in [
+            (IntOrString::String("https".into()), Some("10.42.0.9:9000")),
+            (IntOrString::Int(9001), Some("10.42.0.9:9001")),
+            // The Service names a port that no container has: nothing can answer.
+            (IntOrString::String("http".into()), None),
+        ] {
+            assert_eq!(target_of(&pod, &target).map(|it| it.to_string()).as_deref(), expected, "{target:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_failed_connection_to_the_unreached_port_from_the_same_vantage_is_explained() {
+        let unreached = [Unreached {
+            vantage: "vantage-app".into(),
+            service: "store".into(),
+            address: "10.43.0.7".into(),
+            port: 443,
+            pod: "10.42.0.9:9000".parse().expect("an address"),
+        }];
+        let refused = || Cause::Connect { fault: ConnectFault::Refused, detail: String::new() };
+        let other = Cause::Client { detail: String::new() };
+        for (vantage, peer, cause, explained) in [
+            ("vantage-app", Some("10.43.0.7:443"), refused(), true),
+            ("vantage-app", Some("10.43.0.7:9001"), refused(), false),
+            ("vantage-app", Some("10.43.0.8:443"), refused(), false),
+            ("vantage-other", Some("10.43.0.7:443"), refused(), false),
+            ("vantage-app", None, refused(), false),
+            ("vantage-app", Some("10.43.0.7:443"), other, false),
+        ] {
+            let peer = peer.map(|it| it.parse().expect("an address"));
+            let evidence = Evidence { peer, ..Evidence::default() };
+            let answer = Answer { outcome: Err(cause.clone()), evidence };
+            let found = explains(&unreached, vantage, &answer, &cause);
+            assert_eq!(found.is_some(), explained, "{vantage} {peer:?} {cause}");
+        }
     }
 
     #[test]

@@ -340,7 +340,8 @@ pub struct Witness {
     pub source: String,
     /// `Host` as the store saw it.
     pub host: String,
-    /// Whether the address fits the vantage: a pod's address for a pod, any other address for the outside.
+    /// Whether the address fits the vantage: a pod's address for a pod; for the outside, one by which outside clients
+    /// reach the cluster.
     pub agrees: bool,
     /// The request as the store saw it, if the store refused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
