@@ -111,13 +111,20 @@ impl Applier {
         namespace: &str,
         name: &str,
     ) -> Result<(String, Api<DynamicObject>), ApplyError> {
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let (resource, capabilities) = self
-            .resolve(&GroupVersionKind::gvk(group, version, kind))
-            .await
-            .map_err(|source| ApplyError::Api { doing: format!("find the kind {kind} of {api_version}"), source })?;
+        let (resource, capabilities) = self.capabilities(api_version, kind).await?;
         let title = title(&capabilities, kind, namespace, name);
         Ok((title, self.api(&resource, &capabilities, namespace)))
+    }
+
+    /// Whether the cluster has this kind for the whole cluster, and not for each namespace.
+    pub async fn is_cluster_scoped(&self, api_version: &str, kind: &str) -> Result<bool, ApplyError> {
+        Ok(self.capabilities(api_version, kind).await?.1.scope == Scope::Cluster)
+    }
+
+    async fn capabilities(&self, api_version: &str, kind: &str) -> Result<(ApiResource, ApiCapabilities), ApplyError> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let found = self.resolve(&GroupVersionKind::gvk(group, version, kind)).await;
+        found.map_err(|source| ApplyError::Api { doing: format!("find the kind {kind} of {api_version}"), source })
     }
 
     /// The names of the existing objects of a kind, and the namespace in which their events are recorded; `None` if the

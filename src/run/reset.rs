@@ -13,7 +13,7 @@ use super::side_effects::SideEffects;
 use super::store::{self, Refusal, repeated};
 use crate::act::{self, ActError, Scope};
 use crate::apply::ApplyError;
-use parallax_language::fixture::{Store, is_cluster_scoped};
+use parallax_language::fixture::Store;
 
 /// How long the deletion of an object that a flow applied may take. If it takes longer, the environment cannot be used
 /// again.
@@ -49,7 +49,7 @@ impl Found {
             let what = format!("{title} existed before the flow applied it, and its earlier state is unknown");
             return Err(RunError::Left { namespace: stage.scene.plan.namespace.clone(), what });
         }
-        delete_created(stage, effects, |_| true).await?;
+        delete_created(stage, effects, Which::All).await?;
         if effects.wrote() {
             let stores = stage.scene.stores();
             try_join_all(stores.map(|(fixture, store)| self.store_put_back(stage, fixture, store))).await?;
@@ -74,24 +74,28 @@ impl Found {
 
 /// Removes a flow's cluster-scoped objects, so that they do not affect the next environment.
 pub(super) async fn wide_taken_away(stage: &Stage<'_>, effects: &SideEffects) -> Result<(), RunError> {
-    delete_created(stage, effects, is_cluster_scoped).await
+    delete_created(stage, effects, Which::ClusterScoped).await
 }
 
-/// Deletes the objects that a flow created and for which `which` is true, the newest first.
-async fn delete_created(
-    stage: &Stage<'_>,
-    effects: &SideEffects,
-    which: fn(&serde_json::Value) -> bool,
-) -> Result<(), RunError> {
+/// Which of the objects that a flow created are deleted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    All,
+    /// Those that other environments see. The cluster itself says which kinds these are.
+    ClusterScoped,
+}
+
+/// Deletes objects that a flow created, the newest first.
+async fn delete_created(stage: &Stage<'_>, effects: &SideEffects, which: Which) -> Result<(), RunError> {
     let own = &stage.scene.plan.namespace;
     for object in effects.made().into_iter().rev() {
-        let kind = object.types.as_ref().map(|it| serde_json::json!({ "kind": it.kind }));
         let (Some(types), Some(name)) = (&object.types, &object.metadata.name) else { continue };
-        if !kind.is_some_and(|it| which(&it)) {
+        let applier = stage.applier;
+        if which == Which::ClusterScoped && !applier.is_cluster_scoped(&types.api_version, &types.kind).await? {
             continue;
         }
         let namespace = object.metadata.namespace.as_ref().unwrap_or(own);
-        let (title, api) = stage.applier.locate(&types.api_version, &types.kind, namespace, name).await?;
+        let (title, api) = applier.locate(&types.api_version, &types.kind, namespace, name).await?;
         let asked = |source| ApplyError::Api { doing: format!("get {title}"), source: Box::new(source) };
         // Skip an object that the flow deleted itself, or that somebody else has since created under the same name.
         let there = api.get_opt(name).await.map_err(asked)?;

@@ -2,12 +2,13 @@
 //! state.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use parallax_vocab::VariantId;
 use serde_json::Value;
 
 use super::build::ANY_NAMESPACE;
-use parallax_language::fixture::{ExpansionCache, Library, is_cluster_scoped};
+use parallax_language::fixture::{ExpansionCache, Library, Scope, Scopes};
 use parallax_language::scenario::action::Effect;
 use parallax_language::scenario::model::{ScriptStep, Step};
 use parallax_language::scenario::template::Tree;
@@ -27,12 +28,10 @@ pub(super) fn environments<'a>(
     let mut shared = Vec::new();
     let mut own = Vec::new();
     let baseline = &loaded.variants[0];
-    let fixture_objects = fixture_objects(library, cache, loaded);
+    let found = Found::of(library, cache, loaded);
     let undone = |variant: &Variant| {
         let steps = variant.scenario.steps();
-        steps
-            .iter()
-            .all(|it| it.step.nature().effect != Effect::Changes && can_be_undone(variant, it.step, &fixture_objects))
+        steps.iter().all(|it| it.step.nature().effect != Effect::Changes && can_be_undone(variant, it.step, &found))
     };
     let baseline_undone = undone(baseline);
     for variant in loaded.variants.iter().filter(|variant| selected.contains(&variant.id)) {
@@ -52,29 +51,40 @@ pub(super) fn environments<'a>(
     std::iter::once((loaded.path.clone(), shared)).chain(own).collect()
 }
 
-/// Kind and name of the objects that the baseline's fixtures create, if a step applies any object.
-fn fixture_objects(library: &Library, cache: &ExpansionCache, loaded: &Loaded) -> BTreeSet<(String, String)> {
-    let baseline = &loaded.variants[0];
-    if !baseline.scenario.steps().iter().any(|it| it.step.nature().effect == Effect::Applies) {
-        return BTreeSet::new();
+/// What a flow that applies objects finds in its environment.
+#[derive(Default)]
+struct Found {
+    /// Kind and name of the objects that the baseline's fixtures create.
+    objects: BTreeSet<(String, String)>,
+    scopes: Scopes,
+}
+
+impl Found {
+    /// Empty if no step applies an object.
+    fn of(library: &Library, cache: &ExpansionCache, loaded: &Loaded) -> Self {
+        let baseline = &loaded.variants[0];
+        if !baseline.scenario.steps().iter().any(|it| it.step.nature().effect == Effect::Applies) {
+            return Self::default();
+        }
+        let fixtures =
+            loaded.with_places(baseline, |places| cache.expand(library, &baseline.scenario, ANY_NAMESPACE, places));
+        // A fixture that cannot be expanded is reported elsewhere.
+        let fixtures = fixtures.unwrap_or_default();
+        let scopes = Scopes::in_use(fixtures.values().map(Arc::as_ref), [&baseline.scenario]);
+        let objects = fixtures.values().flat_map(|it| it.objects.iter().chain(&it.cluster_objects));
+        let objects = objects.filter_map(|it| title(&it.manifest));
+        let of_kind = |kind: &str, name: &String| (kind.to_owned(), name.clone());
+        let made = fixtures.values().flat_map(|it| {
+            let certificates = it.certificates.iter().map(|it| of_kind("Secret", &it.secret));
+            let credentials = it.credentials.iter().map(|it| of_kind("Secret", &it.secret));
+            let issuing = it.issuing.iter().map(|it| of_kind("Secret", &it.secret));
+            certificates
+                .chain(credentials)
+                .chain(issuing)
+                .chain(it.bundles.iter().map(|it| of_kind("ConfigMap", &it.config_map)))
+        });
+        Self { objects: objects.chain(made).collect(), scopes }
     }
-    let fixtures =
-        loaded.with_places(baseline, |places| cache.expand(library, &baseline.scenario, ANY_NAMESPACE, places));
-    // A fixture that cannot be expanded is reported elsewhere.
-    let fixtures = fixtures.unwrap_or_default();
-    let objects = fixtures.values().flat_map(|it| it.objects.iter().chain(&it.cluster_objects));
-    let objects = objects.filter_map(|it| title(&it.manifest));
-    let of_kind = |kind: &str, name: &String| (kind.to_owned(), name.clone());
-    let made = fixtures.values().flat_map(|it| {
-        let certificates = it.certificates.iter().map(|it| of_kind("Secret", &it.secret));
-        let credentials = it.credentials.iter().map(|it| of_kind("Secret", &it.secret));
-        let issuing = it.issuing.iter().map(|it| of_kind("Secret", &it.secret));
-        certificates
-            .chain(credentials)
-            .chain(issuing)
-            .chain(it.bundles.iter().map(|it| of_kind("ConfigMap", &it.config_map)))
-    });
-    objects.chain(made).collect()
 }
 
 fn title(object: &Value) -> Option<(String, String)> {
@@ -84,11 +94,11 @@ fn title(object: &Value) -> Option<(String, String)> {
 
 /// Whether the effect of a step can be undone: an object that the flow created, in its own namespace or cluster-wide,
 /// or the content of a store. A program with a store's own credentials can have changed anything in the store.
-fn can_be_undone(variant: &Variant, step: &Step, fixture_objects: &BTreeSet<(String, String)>) -> bool {
+fn can_be_undone(variant: &Variant, step: &Step, found: &Found) -> bool {
     let own = |object: &Value| {
         let elsewhere = object.pointer("/metadata/namespace").is_some();
-        title(object).is_some_and(|it| !it.1.contains("{{") && !fixture_objects.contains(&it))
-            && (!elsewhere || is_cluster_scoped(object))
+        title(object).is_some_and(|it| !it.1.contains("{{") && !found.objects.contains(&it))
+            && (!elsewhere || found.scopes.scope(object) == Some(Scope::Cluster))
     };
     let program = |script: &ScriptStep| {
         let vantage = step.from.as_ref().and_then(|from| variant.scenario.vantages.get(from));

@@ -1,15 +1,16 @@
 //! Computes the plan.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use parallax_vocab::VariantId;
 use serde_json::Value;
 
 use super::cluster::{ClusterPlan, EdgePlan, EnvironmentPlan, Plan, VariantPlan};
 use super::{apart, hosts, pods};
-use parallax_language::fixture::{self, ClusterNeeds, Contributions, ExpansionCache, Library};
+use parallax_language::fixture::{self, ClusterNeeds, Contributions, ExpansionCache, Library, Scopes};
 use parallax_language::scenario::diagnostic::{suggest, tidy};
-use parallax_language::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery, Placed};
+use parallax_language::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery, Placed, Scenario};
 use parallax_language::scenario::template::Tree;
 use parallax_language::scenario::{Diagnostic, Loaded, Variant, map_in_parallel};
 
@@ -82,7 +83,8 @@ fn to_depth(
     let mut groups: BTreeMap<Wants, Vec<Draft<'_>>> = BTreeMap::new();
     let mut problems = Vec::new();
     let drafts = drafts(library, &cache, scenarios, selected);
-    let wants = map_in_parallel(&drafts, |draft| Wants::of(library, &cache, draft));
+    let mut wants = map_in_parallel(&drafts, |draft| Wants::of(library, &cache, draft));
+    keep_disputed_kinds(&mut wants);
     for (draft, wants) in drafts.into_iter().zip(wants) {
         match wants {
             Ok(wants) => groups.entry(wants).or_default().push(draft),
@@ -139,6 +141,8 @@ fn drafts<'a>(
 struct Wants {
     traits: ClusterTraits,
     objects: Vec<String>,
+    /// CRDs of namespaced kinds that fixtures define, by name. Only those that environments define differently remain.
+    kinds: BTreeMap<String, String>,
     /// The id of the environment that requires that its cluster does not start, or whose flow ends or starts a node. No
     /// other environment may share this cluster.
     alone: Option<String>,
@@ -166,12 +170,17 @@ impl Wants {
         }
         traits.discovery = traits.discovery.filter(|it| *it != Discovery::None);
         let wide = fixtures.values().flat_map(|it| &it.cluster_objects).map(|it| &it.manifest);
-        let mut objects: Vec<String> =
-            wide.filter(|it| !is_confined(it, ANY_NAMESPACE)).map(Value::to_string).collect();
+        let (kinds, wide): (Vec<&Value>, Vec<&Value>) = wide.partition(|it| defines_namespaced_kind(it));
+        let name = |kind: &Value| kind.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let kinds = kinds.into_iter().map(|it| (name(it), it.to_string())).collect();
+        let wide = wide.into_iter().filter(|it| !is_confined(it, ANY_NAMESPACE));
+        let mut objects: Vec<String> = wide.map(Value::to_string).collect();
         // Cluster-wide objects that a step applies are visible to every environment, too.
-        let steps = draft.variants.iter().flat_map(|it| it.scenario.steps());
+        let scenarios = || draft.variants.iter().map(|it| &it.scenario);
+        let scopes = Scopes::in_use(fixtures.values().map(Arc::as_ref), scenarios());
+        let steps = scenarios().flat_map(Scenario::steps);
         let applied = steps.flat_map(|it| it.step.action.applied()).map(Tree::value);
-        objects.extend(applied.filter(|it| fixture::is_cluster_scoped(it)).map(Value::to_string));
+        objects.extend(applied.filter(|it| scopes.is_cluster_scoped(it)).map(Value::to_string));
         objects.sort();
         objects.dedup();
         let on_a_node = |it: &Placed<'_>| it.step.action.changes().is_some_and(|it| it.reach().node.is_some());
@@ -180,7 +189,25 @@ impl Wants {
         let trusts = traits.agents.iter().any(|it| it.trust.is_some());
         let alone =
             trusts || draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY) || acts_on_a_node(it));
-        Ok(Self { traits, objects, alone: alone.then(|| draft.id.clone()) })
+        Ok(Self { traits, objects, kinds, alone: alone.then(|| draft.id.clone()) })
+    }
+}
+
+/// Whether an object is the CRD of a namespaced kind. It adds a kind to the cluster, and each environment sees only its
+/// own objects of this kind. An environment that applies such objects without the CRD does not share the cluster, because
+/// the kind is unknown to it and counts as cluster-scoped.
+fn defines_namespaced_kind(manifest: &Value) -> bool {
+    manifest["kind"] == "CustomResourceDefinition" && manifest["spec"]["scope"] == "Namespaced"
+}
+
+/// Removes the CRDs that all environments define alike, so that they do not part clusters.
+fn keep_disputed_kinds(wants: &mut [Result<Wants, Vec<Diagnostic>>]) {
+    let mut contents: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, content) in wants.iter().flatten().flat_map(|it| &it.kinds) {
+        contents.entry(name.clone()).or_default().insert(content.clone());
+    }
+    for it in wants.iter_mut().flatten() {
+        it.kinds.retain(|name, _| contents.get(name).is_some_and(|it| it.len() > 1));
     }
 }
 
@@ -371,6 +398,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_namespaced_kind_parts_clusters_only_if_it_is_defined_differently() {
+        let crd = |scope: &str| json!({ "kind": "CustomResourceDefinition", "spec": { "scope": scope } });
+        assert!(defines_namespaced_kind(&crd("Namespaced")));
+        assert!(!defines_namespaced_kind(&crd("Cluster")));
+        let wants = |kinds: &[(&str, &str)]| {
+            let kinds = kinds.iter().map(|(name, content)| ((*name).to_owned(), (*content).to_owned())).collect();
+            Ok(Wants { traits: ClusterTraits::default(), objects: Vec::new(), kinds, alone: None })
+        };
+        let mut all = [wants(&[("a", "1"), ("b", "1")]), wants(&[("a", "2"), ("b", "1")]), wants(&[])];
+        keep_disputed_kinds(&mut all);
+        let left: Vec<_> = all.iter().flatten().map(|it| it.kinds.keys().cloned().collect::<Vec<_>>()).collect();
+        assert_eq!(left, [vec!["a".to_owned()], vec!["a".to_owned()], vec![]]);
+    }
 
     #[test]
     fn only_a_webhook_that_is_asked_about_its_own_namespace_alone_is_confined() {

@@ -6,9 +6,9 @@ use parallax_vocab::VariantId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use parallax_language::fixture::{Container, Contributions, DnsHost, DnsRule, is_cluster_scoped};
+use parallax_language::fixture::{Container, Contributions, DnsHost, DnsRule, Scopes};
 use parallax_language::scenario::Variant;
-use parallax_language::scenario::model::{ClusterTraits, PodVantage};
+use parallax_language::scenario::model::{ClusterTraits, PodVantage, Scenario};
 
 /// A whole run.
 #[derive(Clone, Debug, Serialize)]
@@ -182,8 +182,10 @@ pub struct EnvironmentPlan {
 impl EnvironmentPlan {
     /// Whether a flow applies cluster-wide objects.
     pub fn applies_wide(&self) -> bool {
-        let steps = self.variants.iter().flat_map(|it| it.variant.scenario.steps());
-        steps.flat_map(|it| it.step.action.applied()).any(|it| is_cluster_scoped(it.value()))
+        let scenarios = || self.variants.iter().map(|it| &it.variant.scenario);
+        let scopes = Scopes::in_use(self.fixtures.values(), scenarios());
+        let steps = scenarios().flat_map(Scenario::steps);
+        steps.flat_map(|it| it.step.action.applied()).any(|it| scopes.is_cluster_scoped(it.value()))
     }
 }
 

@@ -284,3 +284,28 @@ fn scenarios_of_a_cluster_stay_together_where_that_is_shorter() {
         assert_eq!(of.len(), 1, "each part needs one cluster: {part:?}");
     }
 }
+
+#[test]
+fn only_cluster_scoped_objects_of_a_flow_part_clusters() {
+    let with = |objects: &str| {
+        SCENARIO.replace("flow:\n", &format!("flow:\n  - {{ id: first, apply: {{ objects: [{objects}] }} }}\n"))
+    };
+    let crd = "{ apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: { name: a }, \
+               spec: { group: example.com, scope: SCOPE, names: { kind: Thing } } }";
+    let thing = "{ apiVersion: example.com/v1, kind: Thing, metadata: { name: a } }";
+    for (objects, is_wide) in [
+        ("{ apiVersion: v1, kind: ConfigMap, metadata: { name: a } }".to_owned(), false),
+        ("{ apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: { name: a }, value: 1 }".to_owned(), true),
+        (
+            "{ apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: { name: a }, provisioner: b }".to_owned(),
+            true,
+        ),
+        (crd.replace("SCOPE", "Namespaced"), true),
+        (thing.to_owned(), true),
+        (format!("{}, {thing}", crd.replace("SCOPE", "Cluster")), true),
+    ] {
+        let plan = planned(&[("a", with(&objects)), ("b", SCENARIO.to_owned())]);
+        let wide = plan.clusters.iter().flat_map(|it| &it.environments).any(EnvironmentPlan::applies_wide);
+        assert_eq!((plan.clusters.len() > 1, wide), (is_wide, is_wide), "{objects}");
+    }
+}
