@@ -69,7 +69,7 @@ async fn written(stage: &Stage<'_>, fixture: Option<&str>, kind: StoreKind) -> (
             Err(why) => tracing::debug!(fixture, why, "cannot read what the store wrote of its providers"),
         }
     }
-    let target = workload.and_then(|name| LogTarget::parse(&format!("deployment/{name}")).ok());
+    let target = workload.map(|name| LogTarget::Deployment(name.clone()));
     if let Some(target) = target {
         let namespace = stage.scene.plan.namespace.clone();
         let without = OffsetDateTime::UNIX_EPOCH..OffsetDateTime::UNIX_EPOCH;

@@ -20,7 +20,7 @@ use super::results::{Results, Words};
 use super::scene::Scene;
 use super::standing::Answer;
 use parallax_language::scenario::action::ScriptStep;
-use parallax_language::scenario::target::LogTarget;
+use parallax_language::scenario::target::{LogTarget, Target as _};
 use parallax_language::scenario::template::Template;
 use parallax_plan::VariantPlan;
 

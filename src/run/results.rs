@@ -17,6 +17,7 @@ use parallax_language::scenario::action::Asks;
 use parallax_language::scenario::action::asking::Asking;
 use parallax_language::scenario::model::{Expect, ROUND, Step, WrittenExpect};
 use parallax_language::scenario::parts::Parts;
+use parallax_language::scenario::target::{Aimed, Target};
 use parallax_language::scenario::template::{Reference, Template, VARIANT};
 
 /// The results of earlier steps.
@@ -159,6 +160,11 @@ impl Words<'_> {
     /// A copy of `it` in which the references in all texts are replaced.
     pub(super) fn fill<T: Parts>(&self, it: &T) -> Result<T, String> {
         it.filled(&|reference| self.scene.value(reference, self.results))
+    }
+
+    /// The target of a step, with the references in its text replaced.
+    pub(super) fn target<T: Target>(&self, it: &Aimed<T>) -> Result<T, String> {
+        it.target(&|reference| self.scene.value(reference, self.results))
     }
 
     /// The question of a step, with the references in all its texts replaced.

@@ -10,7 +10,7 @@ use crate::apply::ApplyError;
 use crate::run::concealed;
 use crate::run::error::RunError;
 use parallax_judge::Judgement;
-use parallax_language::scenario::action::{Alters, Changing};
+use parallax_language::scenario::action::{Alters, Changing, EndTarget, KillTarget, StartTarget};
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{
     self, ApplyStep, Changes, DeleteStep, EndStep, KillStep, PatchStep, RestartStep, RotateStep, ScaleStep, StartStep,
@@ -128,42 +128,37 @@ impl Acts for RestartStep {
 
 impl Acts for KillStep {
     async fn act(&self, it: &Attempt<'_>) -> Result<Done, RunError> {
-        let scope = it.scope(it.namespace_or(self.namespace.as_ref()));
-        if let Some(node) = &self.node {
-            return Ok(act::kill_node(&scope, node).await?);
-        }
-        if let Some(beside) = &self.beside {
-            return Ok(act::kill_beside(&scope, beside).await?);
-        }
-        let (Some(pod), Some(container)) = (&self.pod, &self.container) else {
-            return Err(it.wrong("`kill` names neither a node nor a container".to_owned()));
-        };
-        let victim = Victim { pod: Which::parse(pod), container: container.to_string(), signal: self.signal };
-        Ok(act::kill(&scope, &victim).await?)
+        Ok(match &self.target {
+            KillTarget::Container { pod, container, namespace, signal } => {
+                let scope = it.scope(it.namespace_or(namespace.as_ref()));
+                let victim = Victim { pod: Which::parse(pod), container: container.to_string(), signal: *signal };
+                act::kill(&scope, &victim).await?
+            }
+            KillTarget::Node(node) => act::kill_node(&it.scope(it.namespace()), node).await?,
+            KillTarget::Beside(beside) => act::kill_beside(&it.scope(it.namespace()), beside).await?,
+        })
     }
 }
 
 impl Acts for EndStep {
     async fn act(&self, it: &Attempt<'_>) -> Result<Done, RunError> {
-        let scope = it.scope(it.namespace_or(self.namespace.as_ref()));
-        match (&self.node, &self.pod) {
-            (Some(node), _) => Ok(act::end_node(&scope, node, self.how).await?),
-            (None, Some(pod)) => Ok(act::end(&scope, &Which::parse(pod), self.how).await?),
-            (None, None) => Err(it.wrong("`end` names neither a node nor a pod".to_owned())),
-        }
+        Ok(match &self.target {
+            EndTarget::Pod { pod, namespace } => {
+                let scope = it.scope(it.namespace_or(namespace.as_ref()));
+                act::end(&scope, &Which::parse(pod), self.how).await?
+            }
+            EndTarget::Node(node) => act::end_node(&it.scope(it.namespace()), node, self.how).await?,
+        })
     }
 }
 
 impl Acts for StartStep {
     async fn act(&self, it: &Attempt<'_>) -> Result<Done, RunError> {
         let scope = it.scope(it.namespace());
-        match (&self.node, &self.beside) {
-            (Some(node), _) => Ok(act::start_node(&scope, node).await?),
-            (None, Some(beside)) => Ok(act::start_beside(&scope, beside).await?),
-            (None, None) => {
-                Err(it.wrong("`start` names neither a node nor a container outside the cluster".to_owned()))
-            }
-        }
+        Ok(match &self.target {
+            StartTarget::Node(node) => act::start_node(&scope, node).await?,
+            StartTarget::Beside(beside) => act::start_beside(&scope, beside).await?,
+        })
     }
 }
 

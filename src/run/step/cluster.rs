@@ -44,12 +44,14 @@ pub(super) async fn resource(it: &Attempt<'_>, step: &ResourceStep) -> Result<Tr
 
 /// Looks at the logs of containers.
 pub(super) async fn log(it: &Attempt<'_>, step: &LogStep) -> Result<Tried, RunError> {
-    it.log(step, it.expect()?.as_ref(), it.patience()).await
+    let target = it.target(&step.of)?;
+    it.log(&it.fill(step)?, target, it.expect()?.as_ref(), it.patience()).await
 }
 
 /// Looks at an object's events.
 pub(super) async fn event(it: &Attempt<'_>, step: &EventStep) -> Result<Tried, RunError> {
-    it.event(step, it.expect()?.as_ref(), it.patience()).await
+    let target = it.target(&step.of)?;
+    it.event(&it.fill(step)?, target, it.expect()?.as_ref(), it.patience()).await
 }
 
 impl Attempt<'_> {
@@ -73,9 +75,14 @@ impl Attempt<'_> {
         Ok(Tried { told, other: object, ..Tried::looked(expect.as_ref(), looked) })
     }
 
-    async fn log(&self, it: &LogStep, expect: Option<&Expect>, patience: Patience) -> Result<Tried, RunError> {
+    async fn log(
+        &self,
+        it: &LogStep,
+        target: LogTarget,
+        expect: Option<&Expect>,
+        patience: Patience,
+    ) -> Result<Tried, RunError> {
         let since = it.since.as_ref().and_then(|step| self.results.ended(step));
-        let target = LogTarget::parse(&it.of).map_err(|reason| self.wrong(reason))?;
         let mut look = LogLook::new(expect);
         let seen = if look.forbids() { self.pods.after(since).cloned().collect() } else { Vec::new() };
         let question = LogQuestion {
@@ -156,7 +163,7 @@ impl Attempt<'_> {
                 None
             }
         };
-        let who = it.container.as_ref().unwrap_or(&it.of);
+        let who = it.container.as_ref().unwrap_or(it.of.text());
         let what =
             found_at.zip(look.found()).map(|(unix_ms, line)| Moment { unix_ms, what: format!("{who} says {line}") });
         Ok(Tried { is_cut, moments: what.into_iter().collect(), ..read_in(look, expect, title, missing) })
@@ -183,8 +190,13 @@ impl Attempt<'_> {
         Ok(read_in(look, expect, title, None))
     }
 
-    async fn event(&self, it: &EventStep, expect: Option<&Expect>, patience: Patience) -> Result<Tried, RunError> {
-        let target = EventTarget::parse(&it.of).map_err(|reason| self.wrong(reason))?;
+    async fn event(
+        &self,
+        it: &EventStep,
+        target: EventTarget,
+        expect: Option<&Expect>,
+        patience: Patience,
+    ) -> Result<Tried, RunError> {
         let namespace = it.namespace.as_deref().unwrap_or_else(|| self.namespace());
         let title = target.describe(namespace);
         let applier = self.stage.applier;

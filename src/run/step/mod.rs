@@ -32,6 +32,7 @@ use parallax_language::scenario::action::{Directing, Looking, Role};
 use parallax_language::scenario::meaning::empty_texts;
 use parallax_language::scenario::model::{Expect, Step, VantageSpec};
 use parallax_language::scenario::parts::Parts;
+use parallax_language::scenario::target::{Aimed, Target};
 use parallax_plan::VariantPlan;
 use parallax_record::Noted as _;
 
@@ -122,14 +123,14 @@ impl<'a> Attempt<'a> {
             Role::Changes(_, change) => act::run(self, change).await,
             Role::Looks(_, Looking::Sqlite(it)) => database::run(self, &self.fill(it)?).await,
             Role::Looks(_, Looking::Resource(it)) => cluster::resource(self, &self.fill(it)?).await,
-            Role::Looks(_, Looking::Log(it)) => cluster::log(self, &self.fill(it)?).await,
-            Role::Looks(_, Looking::Event(it)) => cluster::event(self, &self.fill(it)?).await,
-            Role::Directs(Directing::Background(it)) => prober::start(self, it).await,
-            Role::Directs(Directing::Prober(it)) => prober::count(self, it).await,
-            Role::Directs(Directing::Measure(it)) => figures::measure(self, &self.fill(it)?),
-            Role::Directs(Directing::Figures(it)) => figures::run(self, it),
+            Role::Looks(_, Looking::Log(it)) => cluster::log(self, it).await,
+            Role::Looks(_, Looking::Event(it)) => cluster::event(self, it).await,
+            Role::Directs(_, Directing::Background(it)) => prober::start(self, it).await,
+            Role::Directs(_, Directing::Prober(it)) => prober::count(self, it).await,
+            Role::Directs(_, Directing::Measure(it)) => figures::measure(self, &self.fill(it)?),
+            Role::Directs(_, Directing::Figures(it)) => figures::run(self, it),
             // The flow runs the steps of a repeat individually.
-            Role::Directs(Directing::Repeat(_)) => Ok(Tried::default()),
+            Role::Directs(_, Directing::Repeat(_)) => Ok(Tried::default()),
         }?;
         if !self.step.capture.is_empty() {
             let whole = tried.answer.as_ref().map(parallax_judge::answer_as_json).or_else(|| tried.other.clone());
@@ -171,6 +172,11 @@ impl<'a> Attempt<'a> {
     /// A part of the step with its references replaced.
     pub(super) fn fill<T: Parts>(&self, it: &T) -> Result<T, RunError> {
         self.words().fill(it).map_err(|reason| self.wrong(reason))
+    }
+
+    /// The target of the step with its references replaced.
+    pub(super) fn target<T: Target>(&self, it: &Aimed<T>) -> Result<T, RunError> {
+        self.words().target(it).map_err(|reason| self.wrong(reason))
     }
 
     /// The step's expectation with its references replaced.

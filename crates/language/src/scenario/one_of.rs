@@ -1,8 +1,8 @@
-//! Keys of which exactly one must be present. A schema could express this rule, but its messages would not help.
+//! Keys of which exactly one must be present, and keys that need another one. A schema could express these rules, but its messages would not help.
 
 use serde_json::Value;
 
-use super::action::ONE_OF;
+use super::action::{NEEDS, ONE_OF};
 use super::check::Places;
 use super::diagnostic::{Diagnostic, list};
 use super::document::join;
@@ -22,6 +22,19 @@ pub struct OneOf {
     pub none: fn(&Place<'_>, &str) -> Wrong,
     /// The error if two keys are present.
     pub two: fn(&Place<'_>, &str, &str) -> Wrong,
+}
+
+/// The rule for a key that another key needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs {
+    /// The name of the type in the schema.
+    pub of: &'static str,
+    /// The key.
+    pub key: &'static str,
+    /// The key that it needs.
+    pub other: &'static str,
+    /// The error if that one is missing.
+    pub wrong: fn(&Place<'_>) -> Wrong,
 }
 
 /// The place where a type is written.
@@ -52,6 +65,20 @@ impl Wrong {
     pub fn key(below: &str, message: String, fix: impl Into<String>) -> Self {
         Self { at_key: true, ..Self::value(below, message, fix) }
     }
+
+    /// The error in a type that is written at `at`.
+    fn diagnostic(self, at: &str, places: &dyn Places) -> Diagnostic {
+        let Self { below, at_key, message, fix } = self;
+        let at = format!("{at}{below}");
+        let error = if at_key { places.key_error(&at, message) } else { places.error(&at, message) };
+        error.fix(fix)
+    }
+}
+
+impl<'a> Place<'a> {
+    fn of(value: &'a Value, at: &'a str) -> Self {
+        Self { key: at.rsplit('/').next().unwrap_or(at), value }
+    }
 }
 
 /// Checks the flow of a scenario whose shape is valid.
@@ -72,6 +99,10 @@ fn walk(value: &Value, form: Form, at: &str, places: &dyn Places, errors: &mut V
         Value::Object(map) => {
             let rules = ONE_OF.iter().copied().flatten().filter(|rule| form.is(rule.of));
             rules.for_each(|rule| exactly_one(rule, value, at, places, errors));
+            let rules = NEEDS.iter().copied().flatten().filter(|rule| form.is(rule.of));
+            let unmet = rules.filter(|rule| map.contains_key(rule.key) && !map.contains_key(rule.other));
+            let wrong = unmet.map(|rule| (rule.wrong)(&Place::of(value, at)));
+            errors.extend(wrong.map(|wrong| wrong.diagnostic(at, places)));
             for (key, it) in map {
                 let form = form.below(key);
                 if form.is_known() {
@@ -89,16 +120,12 @@ fn walk(value: &Value, form: Form, at: &str, places: &dyn Places, errors: &mut V
 }
 
 fn exactly_one(rule: &OneOf, value: &Value, at: &str, places: &dyn Places, errors: &mut Vec<Diagnostic>) {
-    let place = Place { key: at.rsplit('/').next().unwrap_or(at), value };
+    let place = Place::of(value, at);
     let given: Vec<&str> = rule.keys.iter().copied().filter(|key| value.get(key).is_some()).collect();
     let wrong = match given.as_slice() {
         [_] => return,
         [] => vec![(rule.none)(&place, &list(rule.keys))],
         [first, more @ ..] => more.iter().map(|second| (rule.two)(&place, first, second)).collect(),
     };
-    errors.extend(wrong.into_iter().map(|Wrong { below, at_key, message, fix }| {
-        let at = format!("{at}{below}");
-        let error = if at_key { places.key_error(&at, message) } else { places.error(&at, message) };
-        error.fix(fix)
-    }));
+    errors.extend(wrong.into_iter().map(|wrong| wrong.diagnostic(at, places)));
 }

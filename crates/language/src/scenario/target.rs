@@ -1,5 +1,96 @@
 //! The targets of `log` and `event` steps, such as `deployment/minio` and `Pod/app=minio`.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer};
+
+use super::parts::{Parts, See};
+use super::template::{Template, Words};
+
+/// A target that is written as one text.
+pub trait Target: Clone + Sized {
+    /// Parses a target.
+    ///
+    /// # Errors
+    ///
+    /// If the text is not a target. The error is the fix.
+    fn parse(text: &str) -> Result<Self, String>;
+}
+
+/// The target of a step. It is parsed when the scenario is loaded, unless its text contains references.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aimed<T> {
+    text: Template,
+    /// `None` if the text contains references. The error is the fix.
+    written: Option<Result<T, String>>,
+}
+
+impl<T: Target> Aimed<T> {
+    /// The text as it is written.
+    pub fn text(&self) -> &Template {
+        &self.text
+    }
+
+    /// The target, if the text contains no references.
+    ///
+    /// # Errors
+    ///
+    /// If the text is not a target. The error is the fix.
+    pub fn written(&self) -> Option<&Result<T, String>> {
+        self.written.as_ref()
+    }
+
+    /// The target with every reference replaced.
+    ///
+    /// # Errors
+    ///
+    /// If a reference has no value, or if the text with its values is not a target.
+    pub fn target(&self, words: &Words<'_>) -> Result<T, String> {
+        self.written.clone().unwrap_or_else(|| {
+            let text = self.text.filled(words)?;
+            T::parse(&text).map_err(|fix| format!("`{text}` is not a valid target: {fix}"))
+        })
+    }
+}
+
+impl<T: Target> From<Template> for Aimed<T> {
+    fn from(text: Template) -> Self {
+        let written = (!text.is_open()).then(|| T::parse(&text));
+        Self { text, written }
+    }
+}
+
+impl<T: Target> Parts for Aimed<T> {
+    fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
+        self.text.see(at, to);
+    }
+
+    fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
+        Ok(Self { text: self.text.filled(words)?, written: Some(Ok(self.target(words)?)) })
+    }
+}
+
+impl<'de, T: Target> Deserialize<'de> for Aimed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Template::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl<T> JsonSchema for Aimed<T> {
+    fn inline_schema() -> bool {
+        Template::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        Template::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Template::json_schema(generator)
+    }
+}
+
 /// The target of a `log` step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogTarget {
@@ -25,13 +116,8 @@ const LOG_FORM: &str = "write `deployment/NAME`, `stateful-set/NAME`, `pod/NAME`
 /// How to write the target of an `event` step.
 const EVENT_FORM: &str = "write kind and name, `Deployment/minio`, or kind and labels, `Pod/app=minio`";
 
-impl LogTarget {
-    /// Parses a target.
-    ///
-    /// # Errors
-    ///
-    /// If the text is not a target. The error is the fix.
-    pub fn parse(text: &str) -> Result<Self, String> {
+impl Target for LogTarget {
+    fn parse(text: &str) -> Result<Self, String> {
         if text == WORLD {
             return Ok(Self::World);
         }
@@ -45,7 +131,9 @@ impl LogTarget {
             _ => Err(LOG_FORM.to_owned()),
         }
     }
+}
 
+impl LogTarget {
     /// The target in words, with its namespace.
     pub fn describe(&self, namespace: &str) -> String {
         let (kind, name) = match self {
@@ -78,20 +166,17 @@ pub enum Which {
     Labels(String),
 }
 
-impl EventTarget {
-    /// Parses a target.
-    ///
-    /// # Errors
-    ///
-    /// If the text is not a target. The error is the fix.
-    pub fn parse(text: &str) -> Result<Self, String> {
+impl Target for EventTarget {
+    fn parse(text: &str) -> Result<Self, String> {
         let (kind, which) = parts(text).ok_or_else(|| EVENT_FORM.to_owned())?;
         if !kind.starts_with(|c: char| c.is_ascii_uppercase()) || !kind.chars().all(|c| c.is_ascii_alphanumeric()) {
             return Err(EVENT_FORM.to_owned());
         }
         Ok(Self { kind: kind.to_owned(), which: Which::parse(which) })
     }
+}
 
+impl EventTarget {
     /// The target in words, with its namespace.
     pub fn describe(&self, namespace: &str) -> String {
         match &self.which {
@@ -154,5 +239,16 @@ mod tests {
         ] {
             assert_eq!(EventTarget::parse(text).ok().map(|it| it.which), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_with_references_is_parsed_with_their_values() {
+        let aimed = |text: &str| Aimed::<LogTarget>::from(Template::from(text));
+        let target = |text: &str| aimed(text).target(&|_| Ok("minio".to_owned()));
+        assert_eq!(aimed("pod/db-0").written(), Some(&Ok(LogTarget::Pod("db-0".to_owned()))));
+        assert_eq!(aimed("node/{{store.service}}").written(), None);
+        assert_eq!(target("node/{{store.service}}"), Ok(LogTarget::Node("minio".to_owned())));
+        let wrong = target("{{ store.service }}").expect_err("no kind");
+        assert!(wrong.starts_with("`minio` is not a valid target: write `deployment/NAME`"), "{wrong}");
     }
 }

@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::nature::AT_ONCE_MS;
-use super::{Asks, DnsStep, Effect, HttpStep, Kinded, Nature, OneOf, Rules, TlsStep, Wrong, written_as};
+use super::{Asks, Directs, DnsStep, Effect, HttpStep, Kinded, Nature, OneOf, Rules, TlsStep, Wrong, written_as};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
-use crate::scenario::model::Source;
+use crate::scenario::model::{ProberOf, Source};
 use crate::scenario::parts::{Leaves, Parts, See, below, parts};
 use crate::scenario::template::Words;
 
@@ -131,6 +131,16 @@ impl Kinded for BackgroundStep {
             Wrong::key(&format!("/{second}"), message, "start two probers")
         },
     }];
+}
+
+impl Directs for BackgroundStep {
+    fn starts(&self) -> Option<&dyn Asks> {
+        Some(self.probe.asks())
+    }
+
+    fn counts(&self) -> Option<&ProberOf> {
+        None
+    }
 }
 
 impl Rules for BackgroundStep {

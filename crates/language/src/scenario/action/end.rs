@@ -3,32 +3,62 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Alters, Kinded, Nature, OneOf, Reach, Rules, Touched, node};
+use super::node::{self, Idle};
+use super::{Alters, Kinded, Nature, OneOf, Reach, Rules, Touched, written_as};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
-use crate::scenario::parts::{no_parts, parts};
-use crate::scenario::template::Template;
+use crate::scenario::parts::{Parts, See, below, no_parts, parts};
+use crate::scenario::template::{Template, Words};
+
 /// End a pod, wait until it is gone, and keep the last log lines of its containers. A finalizer keeps the pod's object
 /// until its status shows that every container has ended. So no new pod of the same name starts earlier. With `node`,
 /// remove a further node from the cluster: its container ends, and then its Node object is deleted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct EndStep {
+#[schemars(rename = "EndStep")]
+struct EndFile {
     /// The name of the pod, or labels that select exactly one pod: `app=db`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod: Option<Template>,
+    pod: Option<Template>,
     /// The name of a further node of the cluster (`agents`), instead of a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<Template>,
+    node: Option<Template>,
     /// How it ends.
-    pub how: Ending,
+    how: Ending,
     /// The namespace of the pod. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<Template>,
+    namespace: Option<Template>,
     /// The time limit. The default is 3m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    within: Option<Span>,
+}
+
+/// Ends a pod, or removes a node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "EndFile")]
+pub struct EndStep {
+    /// What it ends.
+    pub target: EndTarget,
+    /// How it ends.
+    pub how: Ending,
+    /// The time limit.
     pub within: Option<Span>,
+    idle: Idle,
+}
+
+/// What an `end` ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndTarget {
+    /// A pod.
+    Pod {
+        /// Its name, or labels that select exactly one pod.
+        pod: Template,
+        /// Its namespace. The default is the variant's namespace.
+        namespace: Option<Template>,
+    },
+    /// A further node of the cluster.
+    Node(Template),
 }
 
 /// How a pod or a node ends.
@@ -46,7 +76,41 @@ pub enum Ending {
 }
 
 no_parts!(Ending);
-parts!(EndStep { pod, node, how, namespace, within });
+written_as!(EndStep, EndFile);
+parts!(EndStep { target as "", how, within, idle });
+
+impl TryFrom<EndFile> for EndStep {
+    type Error = String;
+
+    fn try_from(file: EndFile) -> Result<Self, String> {
+        let EndFile { pod, node, how, namespace, within } = file;
+        let (target, idle) = match (pod, node) {
+            (Some(pod), None) => (EndTarget::Pod { pod, namespace }, Idle::default()),
+            (None, Some(node)) => (EndTarget::Node(node), Idle::given(&[("namespace", namespace.is_some())])),
+            _ => return Err("`end` has no target".to_owned()),
+        };
+        Ok(Self { target, how, within, idle })
+    }
+}
+
+impl Parts for EndTarget {
+    fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
+        match self {
+            Self::Pod { pod, namespace } => {
+                below(at, "pod", |at| pod.see(at, to));
+                below(at, "namespace", |at| namespace.see(at, to));
+            }
+            Self::Node(name) => below(at, "node", |at| name.see(at, to)),
+        }
+    }
+
+    fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
+        Ok(match self {
+            Self::Pod { pod, namespace } => Self::Pod { pod: pod.filled(words)?, namespace: namespace.filled(words)? },
+            Self::Node(name) => Self::Node(name.filled(words)?),
+        })
+    }
+}
 
 impl Kinded for EndStep {
     const NATURE: Nature = Nature::act();
@@ -56,28 +120,23 @@ impl Kinded for EndStep {
 
 impl Alters for EndStep {
     fn reach(&self) -> Reach<'_> {
-        let touched = self.pod.iter().map(|pod| Touched::pod(self.namespace.as_ref(), pod)).collect();
-        Reach {
-            touched,
-            node: self.node.as_ref(),
-            beside: None,
-            starts: false,
-            waits: true,
-            applied: &[],
-            within: self.within,
-        }
+        let (touched, node) = match &self.target {
+            EndTarget::Pod { pod, namespace } => (vec![Touched::pod(namespace.as_ref(), pod)], None),
+            EndTarget::Node(name) => (Vec::new(), Some(name)),
+        };
+        Reach { touched, node, beside: None, starts: false, waits: true, applied: &[], within: self.within }
     }
 }
 
 impl Rules for EndStep {
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         judge.within("end", self.within, errors);
-        if let Some(pod) = &self.pod {
-            judge.pod("end", pod, errors);
-        }
-        if let Some(name) = &self.node {
-            judge.agent("end", name, errors);
-            node::refuse("end", "node", &[("namespace", self.namespace.is_some())], judge, errors);
+        match &self.target {
+            EndTarget::Pod { pod, .. } => judge.pod("end", pod, errors),
+            EndTarget::Node(name) => {
+                judge.agent("end", name, errors);
+                self.idle.report("end", "node", judge, errors);
+            }
         }
     }
 }

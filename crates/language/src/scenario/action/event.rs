@@ -1,21 +1,21 @@
 //! `event`: reads the events of a Kubernetes object.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{Kinded, Looks, Nature, Rules};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::Source;
 use crate::scenario::parts::parts;
-use crate::scenario::target::EventTarget;
+use crate::scenario::target::{Aimed, EventTarget};
 use crate::scenario::template::Template;
 /// Look at the events that Kubernetes recorded for an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct EventStep {
     /// The kind and the name of the object, or its kind and labels: `Deployment/minio`, `Pod/app=minio`.
-    pub of: Template,
+    pub of: Aimed<EventTarget>,
     /// Only events with this reason: `FailedMount`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Template>,
@@ -47,10 +47,8 @@ impl Rules for EventStep {
     }
 
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
-        if !self.of.is_open()
-            && let Err(fix) = EventTarget::parse(&self.of)
-        {
-            let error = judge.error("/event/of", format!("`{}` is not a valid target of `event`", self.of.as_str()));
+        if let Some(Err(fix)) = self.of.written() {
+            let error = judge.error("/event/of", format!("`{}` is not a valid target of `event`", self.of.text()));
             errors.push(error.fix(fix));
         }
     }

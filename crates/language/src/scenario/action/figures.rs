@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::nature::AT_ONCE_MS;
-use super::{Kinded, Nature, Rules};
+use super::{Asks, Directs, Kinded, Nature, Rules};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
-use crate::scenario::model::Source;
+use crate::scenario::model::{ProberOf, Source};
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
 /// Judge figures. A figure is a list of numbers that the rounds of a repeat captured.
@@ -29,6 +29,16 @@ parts!(FiguresStep { of, name, unit });
 impl Kinded for FiguresStep {
     const NATURE: Nature = Nature::look(&["mismatch"]);
     const TYPICAL_MS: u64 = AT_ONCE_MS;
+}
+
+impl Directs for FiguresStep {
+    fn starts(&self) -> Option<&dyn Asks> {
+        None
+    }
+
+    fn counts(&self) -> Option<&ProberOf> {
+        None
+    }
 }
 
 impl Rules for FiguresStep {

@@ -5,40 +5,74 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Alters, Kinded, Nature, OneOf, Reach, Rules, Touched, node};
+use super::node::{self, Idle};
+use super::{Alters, Kinded, Nature, Needs, OneOf, Reach, Rules, Touched, Wrong, written_as};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
-use crate::scenario::parts::{no_parts, parts};
-use crate::scenario::template::Template;
+use crate::scenario::parts::{Parts, See, below, no_parts, parts};
+use crate::scenario::template::{Template, Words};
+
 /// End the main process of a container through the node's container runtime, without a grace period, and wait until the
 /// container has ended. The kubelet then restarts the container according to the pod's restart policy. With `node`, end
 /// everything on a further node at once, as if it lost power; its Node object stays, and it does not come back before a
 /// `start`. With `beside`, end a container of a fixture outside the cluster in the same way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct KillStep {
+#[schemars(rename = "KillStep")]
+struct KillFile {
     /// The name of the pod, or labels that select exactly one pod: `app=minio`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod: Option<Template>,
+    pod: Option<Template>,
     /// The name of the container in the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub container: Option<Template>,
+    container: Option<Template>,
     /// The name of a further node of the cluster (`agents`), instead of a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<Template>,
+    node: Option<Template>,
     /// The fixture and its container outside the cluster, instead of a pod: `store.minio`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub beside: Option<String>,
+    beside: Option<String>,
     /// The namespace of the pod. The default is the variant's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<Template>,
+    namespace: Option<Template>,
     /// The signal. A process cannot catch KILL, so with KILL the container must end with exit code 137.
     #[serde(default, skip_serializing_if = "Signal::is_kill")]
-    pub signal: Signal,
+    signal: Signal,
     /// The time limit. The default is 3m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    within: Option<Span>,
+}
+
+/// Ends the main process of a container, or a whole node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "KillFile")]
+pub struct KillStep {
+    /// What it ends.
+    pub target: KillTarget,
+    /// The time limit.
     pub within: Option<Span>,
+    idle: Idle,
+}
+
+/// What a `kill` ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KillTarget {
+    /// The main process of a container in a pod.
+    Container {
+        /// The name of the pod, or labels that select exactly one pod.
+        pod: Template,
+        /// The name of the container in the pod.
+        container: Template,
+        /// The namespace of the pod. The default is the variant's namespace.
+        namespace: Option<Template>,
+        /// The signal.
+        signal: Signal,
+    },
+    /// A further node of the cluster.
+    Node(Template),
+    /// A container of a fixture outside the cluster: `store.minio`.
+    Beside(String),
 }
 
 /// Signals that end a process.
@@ -84,51 +118,94 @@ impl fmt::Display for Signal {
 }
 
 no_parts!(Signal);
-parts!(KillStep { pod, container, node, beside, namespace, signal, within });
+written_as!(KillStep, KillFile);
+parts!(KillStep { target as "", within, idle });
+
+impl TryFrom<KillFile> for KillStep {
+    type Error = String;
+
+    fn try_from(file: KillFile) -> Result<Self, String> {
+        let KillFile { pod, container, node, beside, namespace, signal, within } = file;
+        let of_pods =
+            [("container", container.is_some()), ("namespace", namespace.is_some()), ("signal", !signal.is_kill())];
+        let (target, idle) = match (pod, container, node, beside) {
+            (Some(pod), Some(container), None, None) => {
+                (KillTarget::Container { pod, container, namespace, signal }, Idle::default())
+            }
+            (None, _, Some(node), None) => (KillTarget::Node(node), Idle::given(&of_pods)),
+            (None, _, None, Some(beside)) => (KillTarget::Beside(beside), Idle::given(&of_pods)),
+            _ => return Err("`kill` has no target".to_owned()),
+        };
+        Ok(Self { target, within, idle })
+    }
+}
+
+impl Parts for KillTarget {
+    fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
+        match self {
+            Self::Container { pod, container, namespace, signal: _ } => {
+                below(at, "pod", |at| pod.see(at, to));
+                below(at, "container", |at| container.see(at, to));
+                below(at, "namespace", |at| namespace.see(at, to));
+            }
+            Self::Node(name) => below(at, "node", |at| name.see(at, to)),
+            Self::Beside(name) => below(at, "beside", |at| name.see(at, to)),
+        }
+    }
+
+    fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
+        Ok(match self {
+            Self::Container { pod, container, namespace, signal } => Self::Container {
+                pod: pod.filled(words)?,
+                container: container.filled(words)?,
+                namespace: namespace.filled(words)?,
+                signal: *signal,
+            },
+            Self::Node(name) => Self::Node(name.filled(words)?),
+            Self::Beside(name) => Self::Beside(name.clone()),
+        })
+    }
+}
 
 impl Kinded for KillStep {
     const NATURE: Nature = Nature::act();
     const TYPICAL_MS: u64 = 3_000;
     const ONE_OF: &'static [OneOf] = &[node::POD_NODE_OR_BESIDE];
+    const NEEDS: &'static [Needs] = &[Needs {
+        of: "KillStep",
+        key: "pod",
+        other: "container",
+        wrong: |_| {
+            let message = "`kill` names a pod, but no container".to_owned();
+            Wrong::key("", message, "add `container:` with the name of one of the pod's containers")
+        },
+    }];
 }
 
 impl Alters for KillStep {
     fn reach(&self) -> Reach<'_> {
-        let touched = self.pod.iter().map(|pod| Touched::pod(self.namespace.as_ref(), pod)).collect();
-        Reach {
-            touched,
-            node: self.node.as_ref(),
-            beside: self.beside.as_deref(),
-            starts: false,
-            waits: true,
-            applied: &[],
-            within: self.within,
-        }
+        let (touched, node, beside) = match &self.target {
+            KillTarget::Container { pod, namespace, .. } => (vec![Touched::pod(namespace.as_ref(), pod)], None, None),
+            KillTarget::Node(name) => (Vec::new(), Some(name), None),
+            KillTarget::Beside(name) => (Vec::new(), None, Some(name.as_str())),
+        };
+        Reach { touched, node, beside, starts: false, waits: true, applied: &[], within: self.within }
     }
 }
 
 impl Rules for KillStep {
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         judge.within("kill", self.within, errors);
-        if let Some(pod) = &self.pod {
-            judge.pod("kill", pod, errors);
-            if self.container.is_none() {
-                let error = judge.key_error("/kill", "`kill` names a pod, but no container".to_owned());
-                errors.push(error.fix("add `container:` with the name of one of the pod's containers"));
+        match &self.target {
+            KillTarget::Container { pod, .. } => judge.pod("kill", pod, errors),
+            KillTarget::Node(name) => {
+                judge.agent("kill", name, errors);
+                self.idle.report("kill", "node", judge, errors);
             }
-        }
-        let of_pods = [
-            ("container", self.container.is_some()),
-            ("namespace", self.namespace.is_some()),
-            ("signal", !self.signal.is_kill()),
-        ];
-        if let Some(name) = &self.node {
-            judge.agent("kill", name, errors);
-            node::refuse("kill", "node", &of_pods, judge, errors);
-        }
-        if let Some(name) = &self.beside {
-            judge.beside("kill", name, errors);
-            node::refuse("kill", "container outside the cluster", &of_pods, judge, errors);
+            KillTarget::Beside(name) => {
+                judge.beside("kill", name, errors);
+                self.idle.report("kill", "container outside the cluster", judge, errors);
+            }
         }
     }
 }

@@ -1,17 +1,17 @@
 //! `log`: reads what containers wrote.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{EventStep, Kinded, Looks, Nature, Rules};
 use crate::scenario::diagnostic::{Diagnostic, suggest};
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::{Source, Stance, StepRef};
 use crate::scenario::parts::parts;
-use crate::scenario::target::LogTarget;
+use crate::scenario::target::{Aimed, LogTarget};
 use crate::scenario::template::Template;
 /// Read what containers wrote.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LogStep {
     /// The workload whose log is read: `deployment/minio`, `stateful-set/db` or `pod/db-0`. `beside/store` is the
@@ -19,7 +19,7 @@ pub struct LogStep {
     /// kubelet's errors there until it has joined. `world` is the name server outside the cluster,
     /// which every pod asks through CoreDNS; its log has a line for each question: `10.89.0.3 asked for
     /// sts.us-east-1.amazonaws.com A: no-such-name`.
-    pub of: Template,
+    pub of: Aimed<LogTarget>,
     /// The name of the container. It can be left out if the pods have only one container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Template>,
@@ -58,14 +58,13 @@ impl Rules for LogStep {
     }
 
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
-        match LogTarget::parse(&self.of) {
-            Ok(LogTarget::Deployment(_) | LogTarget::StatefulSet(_) | LogTarget::Pod(_)) => {}
-            Ok(LogTarget::Beside(id)) => self.check_beside(&id, judge, errors),
-            Ok(LogTarget::Node(name)) => self.check_node(&name, judge, errors),
-            Ok(LogTarget::World) => self.check_world(judge, errors),
-            Err(_) if self.of.is_open() => {}
-            Err(fix) => {
-                let error = judge.error("/log/of", format!("`{}` is not a valid target of `log`", self.of.as_str()));
+        match self.of.written() {
+            None | Some(Ok(LogTarget::Deployment(_) | LogTarget::StatefulSet(_) | LogTarget::Pod(_))) => {}
+            Some(Ok(LogTarget::Beside(id))) => self.check_beside(id, judge, errors),
+            Some(Ok(LogTarget::Node(name))) => self.check_node(name, judge, errors),
+            Some(Ok(LogTarget::World)) => self.check_world(judge, errors),
+            Some(Err(fix)) => {
+                let error = judge.error("/log/of", format!("`{}` is not a valid target of `log`", self.of.text()));
                 errors.push(error.fix(fix));
             }
         }

@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::nature::AT_ONCE_MS;
-use super::{Kinded, Nature, Rules};
+use super::{Asks, Directs, Kinded, Nature, Rules};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
-use crate::scenario::model::Source;
+use crate::scenario::model::{ProberOf, Source};
 use crate::scenario::parts::parts;
 use crate::scenario::template::Template;
 /// Measure a number that a step captured, or the difference of two. Later steps can capture it from `/value`.
@@ -26,6 +26,16 @@ parts!(MeasureStep { of, less });
 impl Kinded for MeasureStep {
     const NATURE: Nature = Nature::look(&["mismatch"]);
     const TYPICAL_MS: u64 = AT_ONCE_MS;
+}
+
+impl Directs for MeasureStep {
+    fn starts(&self) -> Option<&dyn Asks> {
+        None
+    }
+
+    fn counts(&self) -> Option<&ProberOf> {
+        None
+    }
 }
 
 impl Rules for MeasureStep {

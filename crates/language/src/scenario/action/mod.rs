@@ -49,13 +49,13 @@ pub use self::background::{BackgroundStep, Probing};
 pub use self::client::{ClientStep, Task};
 pub use self::delete::DeleteStep;
 pub use self::dns::DnsStep;
-pub use self::end::{EndStep, Ending};
+pub use self::end::{EndStep, EndTarget, Ending};
 pub use self::event::EventStep;
 pub use self::figures::FiguresStep;
 pub use self::http::{HttpStep, Method};
 pub use self::jwt::JwtStep;
 pub use self::keyed::{Key, Keyed};
-pub use self::kill::{KillStep, Signal};
+pub use self::kill::{KillStep, KillTarget, Signal};
 pub use self::log::LogStep;
 pub use self::measure::MeasureStep;
 pub use self::nature::{Effect, Nature};
@@ -66,14 +66,14 @@ pub use self::repeat::{After, Placed, ROUND, Random, RepeatStep, placed};
 pub use self::replica::ReplicaStep;
 pub use self::resource::ResourceStep;
 pub use self::restart::RestartStep;
-pub use self::role::{Alters, Asks, Looks, Reach, Role, Special, Touched};
+pub use self::role::{Alters, Asks, Directs, Looks, Reach, Role, Special, Touched};
 pub use self::rotate::RotateStep;
 pub use self::rules::{Implied, Kinded, Rules};
 pub use self::s3::{Operation, S3Step, SessionToken};
 pub use self::scale::ScaleStep;
 pub use self::script::ScriptStep;
 pub use self::sqlite::SqliteStep;
-pub use self::start::StartStep;
+pub use self::start::{StartStep, StartTarget};
 pub use self::sts::StsStep;
 pub use self::tls::TlsStep;
 pub use self::token::{STS_AUDIENCE, Signer, TokenSpec};
@@ -82,7 +82,7 @@ use super::diagnostic::Diagnostic;
 use super::duration::Span;
 use super::meaning::Judge;
 use super::model::{Capture, Shows, StepRef, Vulnerable, WrittenExpect};
-use super::one_of::{OneOf, Place, Wrong};
+use super::one_of::{Needs, OneOf, Place, Wrong};
 use super::parts::{Parts, See, below};
 use super::template::Words;
 
@@ -226,6 +226,9 @@ macro_rules! kinds {
 
         /// The rules of the scenario's types that need exactly one of several keys.
         pub(super) const ONE_OF: &[&[OneOf]] = &[&[STEP], $(<$type as Kinded>::ONE_OF),*];
+
+        /// The rules of the scenario's types with a key that needs another one.
+        pub(super) const NEEDS: &[&[Needs]] = &[$(<$type as Kinded>::NEEDS),*];
     };
 }
 
@@ -270,7 +273,7 @@ macro_rules! actions {
                     $(Self::$ask(it) => Role::Asks(it),)*
                     $(Self::$look(it) => Role::Looks(it, Looking::$look(it)),)*
                     $(Self::$change(it) => Role::Changes(it, Changing::$change(it)),)*
-                    $(Self::$direct(it) => Role::Directs(Directing::$direct(it)),)*
+                    $(Self::$direct(it) => Role::Directs(it, Directing::$direct(it)),)*
                 }
             }
         }

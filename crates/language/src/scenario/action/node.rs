@@ -3,6 +3,7 @@
 use super::{OneOf, Wrong};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
+use crate::scenario::parts::no_parts;
 
 /// The rule that an `end` names either a pod or a node.
 pub(super) const POD_OR_NODE: OneOf = OneOf {
@@ -50,10 +51,23 @@ fn two_targets(it: &super::Place<'_>, first: &str, second: &str) -> Wrong {
     Wrong::key(&format!("/{second}"), message, "split it into two steps")
 }
 
-/// Reports the keys of a step that have no effect on `target`, which is no pod.
-pub(super) fn refuse(act: &str, target: &str, keys: &[(&str, bool)], judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
-    for (key, _) in keys.iter().filter(|(_, given)| *given) {
-        let message = format!("`{act}` names a {target}, so `{key}` has no effect");
-        errors.push(judge.key_error(&format!("/{act}/{key}"), message).fix(format!("remove `{key}`")));
+/// The keys of a step that have no effect, because its target is no pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Idle(Vec<&'static str>);
+
+no_parts!(Idle);
+
+impl Idle {
+    /// Of all `keys`, each with whether it is given.
+    pub(super) fn given(keys: &[(&'static str, bool)]) -> Self {
+        Self(keys.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect())
+    }
+
+    /// Reports the keys. `target` is the target in words.
+    pub(super) fn report(&self, act: &str, target: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
+        for key in &self.0 {
+            let message = format!("`{act}` names a {target}, so `{key}` has no effect");
+            errors.push(judge.key_error(&format!("/{act}/{key}"), message).fix(format!("remove `{key}`")));
+        }
     }
 }

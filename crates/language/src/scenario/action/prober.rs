@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::nature::AT_ONCE_MS;
-use super::{Kinded, Nature, Rules};
+use super::{Asks, Directs, Kinded, Nature, Rules};
 use crate::scenario::model::{ProberOf, Source};
 use crate::scenario::parts::parts;
 
@@ -25,6 +25,16 @@ parts!(ProberStep { of, stop });
 impl Kinded for ProberStep {
     const NATURE: Nature = Nature::look(&["mismatch"]);
     const TYPICAL_MS: u64 = AT_ONCE_MS;
+}
+
+impl Directs for ProberStep {
+    fn starts(&self) -> Option<&dyn Asks> {
+        None
+    }
+
+    fn counts(&self) -> Option<&ProberOf> {
+        Some(&self.of)
+    }
 }
 
 impl Rules for ProberStep {

@@ -4,10 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::nature::AT_ONCE_MS;
-use super::{Effect, Kinded, Nature, Rules, Step};
+use super::{Asks, Directs, Effect, Kinded, Nature, Rules, Step};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
+use crate::scenario::model::ProberOf;
 use crate::scenario::parts::{Parts, See};
 use crate::scenario::template::Words;
 
@@ -109,6 +110,16 @@ impl Kinded for RepeatStep {
     // The steps of a round fail, not the repeat.
     const NATURE: Nature = Nature { effect: Effect::Groups, ..Nature::look(&[]) };
     const TYPICAL_MS: u64 = AT_ONCE_MS;
+}
+
+impl Directs for RepeatStep {
+    fn starts(&self) -> Option<&dyn Asks> {
+        None
+    }
+
+    fn counts(&self) -> Option<&ProberOf> {
+        None
+    }
 }
 
 impl Rules for RepeatStep {

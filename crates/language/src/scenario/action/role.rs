@@ -9,7 +9,7 @@ use super::asking::Asking;
 use super::http::ClientCertificate;
 use super::{Action, Changing, Directing, EventStep, Looking, PresignStep, ScriptStep, TokenSpec};
 use crate::scenario::duration::Span;
-use crate::scenario::model::TokenOf;
+use crate::scenario::model::{ProberOf, TokenOf};
 use crate::scenario::target::Which;
 use crate::scenario::template::{Template, Tree, Words};
 
@@ -23,7 +23,7 @@ pub enum Role<'a> {
     /// It changes the environment.
     Changes(&'a dyn Alters, Changing<'a>),
     /// It directs the flow.
-    Directs(Directing<'a>),
+    Directs(&'a dyn Directs, Directing<'a>),
 }
 
 /// A kind of step that asks a vantage.
@@ -70,6 +70,15 @@ pub trait Looks: fmt::Debug + Sync {
 pub trait Alters: fmt::Debug + Sync {
     /// What it changes, and how long it may take.
     fn reach(&self) -> Reach<'_>;
+}
+
+/// A kind of step that directs the flow.
+pub trait Directs: fmt::Debug + Sync {
+    /// The question that it starts to repeat, if it starts a prober.
+    fn starts(&self) -> Option<&dyn Asks>;
+
+    /// The step that started the prober whose answers it counts.
+    fn counts(&self) -> Option<&ProberOf>;
 }
 
 /// What a step changes. All fields are required, so that each kind says what it leaves alone.
@@ -141,12 +150,27 @@ impl Action {
         if let Role::Changes(it, _) = self.role() { Some(it) } else { None }
     }
 
+    /// The facts of an action that directs the flow.
+    pub fn directs(&self) -> Option<&dyn Directs> {
+        if let Role::Directs(it, _) = self.role() { Some(it) } else { None }
+    }
+
+    /// The question that it starts to repeat, if it starts a prober.
+    pub fn starts_prober(&self) -> Option<&dyn Asks> {
+        self.directs()?.starts()
+    }
+
+    /// The step that started the prober whose answers it counts.
+    pub fn counts(&self) -> Option<&ProberOf> {
+        self.directs()?.counts()
+    }
+
     /// What is special about an action that asks a vantage, once or again and again; nothing for others.
     pub fn special(&self) -> Special<'_> {
         match self.role() {
             Role::Asks(it) => it.special(),
-            Role::Directs(Directing::Background(it)) => it.probe.asks().special(),
-            Role::Looks(..) | Role::Changes(..) | Role::Directs(_) => Special::NONE,
+            Role::Directs(it, _) => it.starts().map_or(Special::NONE, Asks::special),
+            Role::Looks(..) | Role::Changes(..) => Special::NONE,
         }
     }
 

@@ -4,7 +4,7 @@ use super::Nature;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::meaning::Judge;
 use crate::scenario::model::Source;
-use crate::scenario::one_of::OneOf;
+use crate::scenario::one_of::{Needs, OneOf};
 use crate::scenario::parts::Leaves;
 
 /// What a step expects without an `expect`.
@@ -25,6 +25,8 @@ pub trait Kinded: Rules {
     const TYPICAL_MS: u64;
     /// The sets of keys, of the step and of its parts, of which exactly one key must be given.
     const ONE_OF: &'static [OneOf] = &[];
+    /// The keys, of the step and of its parts, that need another key.
+    const NEEDS: &'static [Needs] = &[];
 }
 
 /// Properties of a step that depend on its fields, such as its operation.

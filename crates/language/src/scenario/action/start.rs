@@ -1,33 +1,80 @@
 //! `start`: starts a node, or a container outside the cluster.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{Alters, Kinded, Nature, OneOf, Reach, Rules, node};
+use super::{Alters, Kinded, Nature, OneOf, Reach, Rules, node, written_as};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::duration::Span;
 use crate::scenario::meaning::Judge;
-use crate::scenario::parts::parts;
-use crate::scenario::template::Template;
+use crate::scenario::parts::{Parts, See, below, parts};
+use crate::scenario::template::{Template, Words};
 
 /// Start what does not run: a further node of the cluster, or a container of a fixture outside the cluster. It is `late`,
 /// or an earlier step ended it. The step ends when its container runs. Whether a node becomes ready is seen by a `resource`
 /// step. A container outside the cluster can get another address, which only other such containers learn.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct StartStep {
+#[schemars(rename = "StartStep")]
+struct StartFile {
     /// The name of the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<Template>,
+    node: Option<Template>,
     /// The fixture and its container outside the cluster: `masters.second`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub beside: Option<String>,
+    beside: Option<String>,
     /// The time limit. The default is 3m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    within: Option<Span>,
+}
+
+/// Starts a node, or a container outside the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "StartFile")]
+pub struct StartStep {
+    /// What it starts.
+    pub target: StartTarget,
+    /// The time limit.
     pub within: Option<Span>,
 }
 
-parts!(StartStep { node, beside, within });
+/// What a `start` starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartTarget {
+    /// A further node of the cluster.
+    Node(Template),
+    /// A container of a fixture outside the cluster: `masters.second`.
+    Beside(String),
+}
+
+written_as!(StartStep, StartFile);
+parts!(StartStep { target as "", within });
+
+impl TryFrom<StartFile> for StartStep {
+    type Error = String;
+
+    fn try_from(file: StartFile) -> Result<Self, String> {
+        let StartFile { node, beside, within } = file;
+        let target = node.map(StartTarget::Node).or(beside.map(StartTarget::Beside));
+        Ok(Self { target: target.ok_or("`start` has no target")?, within })
+    }
+}
+
+impl Parts for StartTarget {
+    fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
+        match self {
+            Self::Node(name) => below(at, "node", |at| name.see(at, to)),
+            Self::Beside(name) => below(at, "beside", |at| name.see(at, to)),
+        }
+    }
+
+    fn filled(&self, words: &Words<'_>) -> Result<Self, String> {
+        Ok(match self {
+            Self::Node(name) => Self::Node(name.filled(words)?),
+            Self::Beside(name) => Self::Beside(name.clone()),
+        })
+    }
+}
 
 impl Kinded for StartStep {
     const NATURE: Nature = Nature::act();
@@ -37,26 +84,20 @@ impl Kinded for StartStep {
 
 impl Alters for StartStep {
     fn reach(&self) -> Reach<'_> {
-        Reach {
-            touched: Vec::new(),
-            node: self.node.as_ref(),
-            beside: self.beside.as_deref(),
-            starts: true,
-            waits: true,
-            applied: &[],
-            within: self.within,
-        }
+        let (node, beside) = match &self.target {
+            StartTarget::Node(name) => (Some(name), None),
+            StartTarget::Beside(name) => (None, Some(name.as_str())),
+        };
+        Reach { touched: Vec::new(), node, beside, starts: true, waits: true, applied: &[], within: self.within }
     }
 }
 
 impl Rules for StartStep {
     fn check(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         judge.within("start", self.within, errors);
-        if let Some(name) = &self.node {
-            judge.agent("start", name, errors);
-        }
-        if let Some(name) = &self.beside {
-            judge.beside("start", name, errors);
+        match &self.target {
+            StartTarget::Node(name) => judge.agent("start", name, errors),
+            StartTarget::Beside(name) => judge.beside("start", name, errors),
         }
     }
 }

@@ -8,7 +8,7 @@ use parallax_vocab::{DnsFault, TlsFault};
 
 use super::breaks::Expectations;
 use super::readiness::is_readiness;
-use crate::scenario::action::{Directing, Role};
+use crate::scenario::action::Role;
 use crate::scenario::check::Places as _;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
@@ -104,22 +104,17 @@ fn comes_from_working_peer(cause: &CauseSpec) -> bool {
 fn asks(step: &Step) -> bool {
     match step.action.role() {
         Role::Asks(it) => it.special().signs.is_none(),
-        Role::Looks(..) | Role::Changes(..) | Role::Directs(Directing::Prober(_)) => true,
-        Role::Directs(
-            Directing::Background(_) | Directing::Repeat(_) | Directing::Measure(_) | Directing::Figures(_),
-        ) => false,
+        Role::Looks(..) | Role::Changes(..) => true,
+        Role::Directs(it, _) => it.counts().is_some(),
     }
 }
 
 /// Whether what a step sees was asked from a vantage. Every other step asks the apiserver, or has a program run by it.
 fn sees(step: &Step) -> bool {
     match step.action.role() {
-        Role::Asks(_) | Role::Directs(Directing::Prober(_)) => true,
-        Role::Looks(..)
-        | Role::Changes(..)
-        | Role::Directs(
-            Directing::Background(_) | Directing::Repeat(_) | Directing::Measure(_) | Directing::Figures(_),
-        ) => false,
+        Role::Asks(_) => true,
+        Role::Directs(it, _) => it.counts().is_some(),
+        Role::Looks(..) | Role::Changes(..) => false,
     }
 }
 

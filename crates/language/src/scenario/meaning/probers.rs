@@ -1,22 +1,22 @@
 //! Checks that a later step judges each prober, and that each `prober` step refers to a started prober.
 
 use super::Subject;
-use crate::scenario::action::Action;
 use crate::scenario::diagnostic::{Diagnostic, suggest};
-use crate::scenario::model::{Placed, ProberStep, Step};
+use crate::scenario::model::{Placed, Step};
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let steps = subject.scenario.steps();
-    let wrong = |(index, Placed { step, at, .. }): (usize, &Placed<'_>)| match &step.action {
-        Action::Background(_) => started(subject, &steps[index + 1..], step, at),
-        Action::Prober(prober) => counted(subject, &steps, index, prober, at),
-        _ => None,
+    let wrong = |(index, Placed { step, at, .. }): (usize, &Placed<'_>)| {
+        if step.action.starts_prober().is_some() {
+            return started(subject, &steps[index + 1..], step, at);
+        }
+        counted(subject, &steps, index, step.action.counts()?, at)
     };
     steps.iter().enumerate().filter_map(wrong).collect()
 }
 
 fn started(subject: &Subject<'_>, later: &[Placed<'_>], step: &Step, at: &str) -> Option<Diagnostic> {
-    let counts = |other: &Placed<'_>| matches!(&other.step.action, Action::Prober(it) if *it.of == *step.id);
+    let counts = |other: &Placed<'_>| other.step.action.counts().is_some_and(|it| **it == *step.id);
     if later.iter().any(counts) {
         return None;
     }
@@ -28,12 +28,11 @@ fn started(subject: &Subject<'_>, later: &[Placed<'_>], step: &Step, at: &str) -
     Some(error.fix(fix))
 }
 
-fn counted(subject: &Subject<'_>, steps: &[Placed<'_>], index: usize, it: &ProberStep, at: &str) -> Option<Diagnostic> {
+fn counted(subject: &Subject<'_>, steps: &[Placed<'_>], index: usize, of: &str, at: &str) -> Option<Diagnostic> {
     let flow: Vec<&Step> = steps.iter().map(|it| it.step).collect();
     let at = format!("{at}/prober/of");
-    let starts = |step: &&Step| matches!(step.action, Action::Background(_));
+    let starts = |step: &&Step| step.action.starts_prober().is_some();
     let started = || flow[..index].iter().copied().filter(starts);
-    let of = &*it.of;
     if started().any(|step| step.id == of) {
         return None;
     }

@@ -2,7 +2,7 @@
 
 use super::Subject;
 use crate::fixture::Fixture;
-use crate::scenario::action::{Effect, Implied, Kind};
+use crate::scenario::action::{Effect, Implied};
 use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::duration::Span;
 use crate::scenario::model::{
@@ -248,7 +248,7 @@ impl<'a> Judge<'a> {
         for matcher in given.iter().filter(|matcher| !takes.contains(matcher)) {
             let what = rules.operation().map_or_else(|| kind.to_string(), |operation| format!("{kind} {operation}"));
             let message = format!("`{what}` does not accept the matcher `{matcher}`");
-            let fix = if kind == Kind::Repeat {
+            let fix = if self.step.nature().effect == Effect::Groups {
                 "move it to a step of its `flow`".to_owned()
             } else if takes.is_empty() {
                 "remove `expect`; the step fails if the change does not succeed".to_owned()
