@@ -250,6 +250,9 @@ impl<'a> Flow<'a> {
             let resource = format!("step {}", step.id);
             tried.judgement.cause.get_or_insert(Cause::Resource { resource, detail: why.clone() });
         }
+        if let Some(tried) = &mut tried {
+            tried.prove(step, &self.results.seen).await;
+        }
         let cause = tried.as_ref().and_then(|it| it.judgement.cause.clone());
         self.no_error_of_the_network(step, tried.as_ref(), cause.as_ref())?;
         let verdict = match (&tried, &cause) {

@@ -7,7 +7,7 @@ use parallax_language::scenario::model::{Expect, Matcher, Step};
 use parallax_vocab::Cause;
 use parallax_vocab::event::{Problem, StepEnded, Verdict};
 
-use super::expect::{Expected, Judgement, Seen, judge_shown, judge_with};
+use super::expect::{Expected, Judgement, Seen, judge_with, prove_with};
 use super::look::{Look, Looked};
 use super::mutant::Mutant;
 use super::variant::{StepResult, problems};
@@ -61,7 +61,8 @@ impl<'a> Recorded<'a> {
     pub fn loses_proof(&self, mutant: Mutant) -> bool {
         let seen = Seen::default();
         let altered = |step: &RecordedStep, mutant| {
-            let judged = judge_shown(&step.expected, step.look()?, &seen, mutant);
+            let (expected, look) = (&step.expected, step.look()?);
+            let judged = prove_with(judge_with(expected, look, &seen, mutant), expected, look, &seen, mutant);
             Some(judged.matchers.into_iter().map(|it| it.altered).collect::<Vec<_>>())
         };
         let of_mutant = |step: &&RecordedStep| step.ended.matchers.iter().any(|it| mutant.is_of(&it.matcher));

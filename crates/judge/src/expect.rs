@@ -56,23 +56,29 @@ pub enum Expected {
     Answer,
 }
 
-/// Judges what a step looked at, and checks for each matcher that holds whether an altered answer turns it red.
+/// Judges what a step looked at.
 pub fn judge<'a>(expected: &Expected, look: impl Into<Look<'a>>, seen: &Seen) -> Judgement {
-    judge_shown(expected, look.into(), seen, None)
+    judge_with(expected, look.into(), seen, None)
+}
+
+/// Marks each matcher of a judgement that held and that an altered answer turns red. This judges hundreds of altered
+/// answers, so it is meant for the last try of a step only, on a thread that may compute.
+pub fn prove<'a>(judgement: Judgement, expected: &Expected, look: impl Into<Look<'a>>, seen: &Seen) -> Judgement {
+    prove_with(judgement, expected, look.into(), seen, None)
+}
+
+/// Like [`prove`], by a judge that may have a deliberate fault.
+pub(super) fn prove_with(
+    judgement: Judgement,
+    expected: &Expected,
+    look: Look<'_>,
+    seen: &Seen,
+    mutant: Option<Mutant>,
+) -> Judgement {
+    altered::shown(judgement, || altered::looks(look).map(|it| judge_with(expected, it.look(), seen, mutant)))
 }
 
 /// Like [`judge`], by a judge that may have a deliberate fault.
-pub(super) fn judge_shown(expected: &Expected, look: Look<'_>, seen: &Seen, mutant: Option<Mutant>) -> Judgement {
-    let others = || altered::looks(look).map(|it| judge_with(expected, it.look(), seen, mutant));
-    altered::shown(judge_with(expected, look, seen, mutant), others)
-}
-
-/// Judges what a step looked at, without trying altered answers.
-pub(super) fn judge_once(expected: &Expected, look: Look<'_>, seen: &Seen) -> Judgement {
-    judge_with(expected, look, seen, None)
-}
-
-/// Like [`judge_once`], by a judge that may have a deliberate fault.
 pub(super) fn judge_with(expected: &Expected, look: Look<'_>, seen: &Seen, mutant: Option<Mutant>) -> Judgement {
     let nothing = Expect::default();
     let expect = if let Expected::Declared(expect) = expected { expect } else { &nothing };

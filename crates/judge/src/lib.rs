@@ -29,7 +29,7 @@ pub use again::Recorded;
 pub use capture::{answer_as_json, capture};
 pub use cause::{describe, matches};
 pub use events::ObjectEvent;
-pub use expect::{Expected, Judgement, Seen, judge, judge_look};
+pub use expect::{Expected, Judgement, Seen, judge, judge_look, prove};
 pub use figures::{figure, number_of};
 pub use log::LogLook;
 pub use look::{Look, Looked};

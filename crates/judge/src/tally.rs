@@ -6,7 +6,6 @@ use parallax_vocab::prober::{Outcome, Series};
 use parallax_vocab::tally::{Failing, Gap, Serving, Tally};
 
 use super::bound::Bound;
-use super::expect::judge_once;
 use super::observe::{Case, Observed};
 use super::{Expected, Judgement, Seen, judge};
 use parallax_language::scenario::duration::Span;
@@ -19,8 +18,7 @@ const CAUSES_SHOWN: usize = 3;
 
 /// Counts a series. `expected` defines a success: each answer is judged like that of a single step.
 pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
-    let causes: Vec<Option<Cause>> =
-        series.kinds.iter().map(|kind| judge_once(expected, kind.into(), seen).cause).collect();
+    let causes: Vec<Option<Cause>> = series.kinds.iter().map(|kind| judge(expected, kind, seen).cause).collect();
     let cause = |outcome: &Outcome| causes.get(outcome.kind).and_then(Option::as_ref);
     let (mut good, mut took) = (Vec::new(), Vec::new());
     let (mut failing, mut serving): (Vec<Failing>, Vec<Serving>) = (Vec::new(), Vec::new());

@@ -27,8 +27,8 @@ use super::pods::Pods;
 use super::probers::Probers;
 use super::results::{Results, Words};
 use super::side_effects::SideEffects;
-use parallax_judge::{Judgement, Looked};
-use parallax_language::scenario::action::{Directing, Looking, Role};
+use parallax_judge::{Expected, Judgement, Look, Looked, Seen};
+use parallax_language::scenario::action::{Directing, Implied, Looking, Role};
 use parallax_language::scenario::meaning::empty_texts;
 use parallax_language::scenario::model::{Expect, Step, VantageSpec};
 use parallax_language::scenario::parts::Parts;
@@ -107,10 +107,41 @@ impl Tried {
         Self { expect, looked, ..Self::judged(judgement) }
     }
 
+    /// Marks each matcher of the judgement that an altered answer turns red. This judges hundreds of altered answers, so
+    /// it runs on its own thread and does not delay other flows.
+    pub(super) async fn prove(&mut self, step: &Step, seen: &Seen) {
+        let Self { answer, tally, looked, expect, judgement, .. } = self;
+        if judgement.cause.is_some() || judgement.matchers.is_empty() {
+            return;
+        }
+        let expected = expect.clone().map_or_else(|| implied(step), Expected::Declared);
+        let (judged, seen) = (judgement.clone(), seen.clone());
+        let (answer, tally, looked) = (answer.clone(), tally.clone(), looked.clone());
+        let proven = tokio::task::spawn_blocking(move || {
+            let look: Option<Look<'_>> = match (&answer, &tally, &looked) {
+                (Some(answer), _, _) => Some(answer.into()),
+                (None, Some(tally), _) => Some(tally.into()),
+                (None, None, looked) => looked.as_deref().map(Into::into),
+            };
+            look.map(|look| parallax_judge::prove(judged, &expected, look, &seen))
+        });
+        if let Some(proven) = proven.await.noted("judge altered answers").flatten() {
+            *judgement = proven;
+        }
+    }
+
     /// The expectation and the observation, as they are recorded.
     pub(super) fn judged_by(&self) -> (Option<Value>, Option<Value>) {
         let expect = self.expect.as_ref().and_then(|it| serde_json::to_value(it).noted("record an expectation"));
         (expect, self.looked.as_ref().and_then(|it| serde_json::to_value(it).noted("record an observation")))
+    }
+}
+
+/// What a step expects that declares nothing.
+fn implied(step: &Step) -> Expected {
+    match step.action.rules().implied() {
+        Implied::Success => Expected::Success,
+        Implied::Answer => Expected::Answer,
     }
 }
 

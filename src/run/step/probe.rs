@@ -7,14 +7,14 @@ use parallax_vocab::event::{Witness, is_of_a_store};
 use parallax_vocab::question::Identity;
 use parallax_vocab::{Answer, Cause, Question, millis};
 
-use super::{Attempt, Tried};
+use super::{Attempt, Tried, implied};
 use crate::run::error::RunError;
 use crate::run::question::Known;
 use crate::run::settle::FOR_THE_WITNESS;
 use crate::run::token;
 use parallax_judge::{Expected, Judgement};
 use parallax_language::scenario::action::http::ClientCertificate;
-use parallax_language::scenario::action::{Asks, Implied, Special};
+use parallax_language::scenario::action::{Asks, Special};
 use parallax_language::scenario::model::Confirmation;
 
 /// Asks the question of a step.
@@ -36,13 +36,7 @@ pub(super) async fn run(it: &Attempt<'_>, step: &dyn Asks) -> Result<Tried, RunE
     // Nothing that is judged needs the key.
     question.view.identity = None;
     redact(it, &answer);
-    let expected = match it.expect()? {
-        Some(expect) => Expected::Declared(Box::new(expect)),
-        None => match it.step.action.rules().implied() {
-            Implied::Success => Expected::Success,
-            Implied::Answer => Expected::Answer,
-        },
-    };
+    let expected = it.expect()?.map_or_else(|| implied(it.step), |expect| Expected::Declared(Box::new(expect)));
     let judgement = parallax_judge::judge(&expected, &answer, &it.results.seen);
     let left = (began + it.left + FOR_THE_WITNESS).saturating_duration_since(Instant::now());
     let witness = it.stage.witness(it.variant, from, &answer, left).await;
