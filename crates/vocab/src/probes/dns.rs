@@ -54,7 +54,21 @@ pub struct DnsReply {
 
 impl Replied for DnsReply {
     fn facts(&self) -> ReplyFacts<'_> {
-        ReplyFacts { addresses: Some(&self.addresses), ..ReplyFacts::default() }
+        ReplyFacts {
+            status: None,
+            s3_error: None,
+            sts: None,
+            addresses: Some(&self.addresses),
+            headers: None,
+            body: None,
+            keys: None,
+            survey: None,
+            jwt: None,
+            run: None,
+            request_id: None,
+            is_refusal_to_show: false,
+            is_of_a_store: false,
+        }
     }
 
     fn outputs(&self) -> Outputs<'_> {

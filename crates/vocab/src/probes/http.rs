@@ -129,11 +129,17 @@ impl Replied for HttpReply {
         ReplyFacts {
             status: Some(self.status),
             s3_error: self.s3_error.as_ref(),
+            sts: None,
+            addresses: None,
             headers: Some(&self.headers),
             body: Some(&self.body),
+            keys: None,
+            survey: None,
+            jwt: None,
+            run: None,
             request_id: self.headers.get("x-amz-request-id").map(String::as_str),
             is_refusal_to_show: self.status >= 400,
-            ..ReplyFacts::default()
+            is_of_a_store: false,
         }
     }
 

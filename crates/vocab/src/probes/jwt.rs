@@ -85,7 +85,21 @@ impl Signature {
 
 impl Replied for JwtReply {
     fn facts(&self) -> ReplyFacts<'_> {
-        ReplyFacts { jwt: Some(self), ..ReplyFacts::default() }
+        ReplyFacts {
+            status: None,
+            s3_error: None,
+            sts: None,
+            addresses: None,
+            headers: None,
+            body: None,
+            keys: None,
+            survey: None,
+            jwt: Some(self),
+            run: None,
+            request_id: None,
+            is_refusal_to_show: false,
+            is_of_a_store: false,
+        }
     }
 
     fn outputs(&self) -> Outputs<'_> {

@@ -106,8 +106,8 @@ pub trait Replied {
     fn shorten(&mut self, question: &ProberQuestion);
 }
 
-/// What matchers and other rooms read of a reply. A kind gives what it has.
-#[derive(Clone, Copy, Debug, Default)]
+/// What matchers and other rooms read of a reply. All fields are required, so that each kind answers all of them.
+#[derive(Clone, Copy, Debug)]
 pub struct ReplyFacts<'a> {
     /// The HTTP status.
     pub status: Option<u16>,

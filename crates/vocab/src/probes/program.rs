@@ -51,7 +51,21 @@ impl Asked for ClientQuestion {
 
 impl Replied for RunReply {
     fn facts(&self) -> ReplyFacts<'_> {
-        ReplyFacts { run: Some(self), ..ReplyFacts::default() }
+        ReplyFacts {
+            status: None,
+            s3_error: None,
+            sts: None,
+            addresses: None,
+            headers: None,
+            body: None,
+            keys: None,
+            survey: None,
+            jwt: None,
+            run: Some(self),
+            request_id: None,
+            is_refusal_to_show: false,
+            is_of_a_store: false,
+        }
     }
 
     fn outputs(&self) -> Outputs<'_> {

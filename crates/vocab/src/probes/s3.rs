@@ -231,13 +231,17 @@ impl Replied for S3Reply {
         ReplyFacts {
             status: Some(self.status),
             s3_error: self.error.as_ref(),
+            sts: None,
+            addresses: None,
+            headers: None,
             body: self.body.as_deref(),
             keys: listed.then_some(self.keys.as_slice()),
             survey: self.survey.as_ref(),
+            jwt: None,
+            run: None,
             request_id: self.request_id.as_deref(),
             is_refusal_to_show: self.status >= 400,
             is_of_a_store: true,
-            ..ReplyFacts::default()
         }
     }
 

@@ -103,10 +103,18 @@ impl Replied for StsReply {
         // The query of a refused request may contain a token, so it is not shown.
         ReplyFacts {
             status: Some(self.status),
+            s3_error: None,
             sts: Some(self),
+            addresses: None,
+            headers: None,
+            body: None,
+            keys: None,
+            survey: None,
+            jwt: None,
+            run: None,
             request_id: self.request_id.as_deref(),
+            is_refusal_to_show: false,
             is_of_a_store: true,
-            ..ReplyFacts::default()
         }
     }
 

@@ -51,7 +51,21 @@ pub struct TlsReply {
 
 impl Replied for TlsReply {
     fn facts(&self) -> ReplyFacts<'_> {
-        ReplyFacts::default()
+        ReplyFacts {
+            status: None,
+            s3_error: None,
+            sts: None,
+            addresses: None,
+            headers: None,
+            body: None,
+            keys: None,
+            survey: None,
+            jwt: None,
+            run: None,
+            request_id: None,
+            is_refusal_to_show: false,
+            is_of_a_store: false,
+        }
     }
 
     fn outputs(&self) -> Outputs<'_> {
