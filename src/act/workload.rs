@@ -1,21 +1,18 @@
 //! Deployments and `StatefulSets` through one interface: the desired state, the current state, and the pods.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::{ActError, Scope};
 use crate::apply::unrecoverable::{self, ANOTHER_TRY};
-use crate::cluster::{Ended, pauses, selector, until};
-use parallax_record::in_full;
+use crate::cluster::{Ended, selector, until, until_none};
 
 /// A Deployment or a `StatefulSet`, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,30 +200,8 @@ impl State {
 /// Waits until no selected pod is being deleted, because a workload's status does not count such pods.
 async fn pods_gone(scope: &Scope<'_>, selected: &watcher::Config) {
     let pods: Api<Pod> = Api::namespaced(scope.cluster.client.clone(), scope.namespace);
-    let mut seen = Box::pin(watcher(pods, selected.clone()).backoff(pauses()));
-    let mut leaving: BTreeMap<String, bool> = BTreeMap::new();
-    let mut listed = false;
-    while let Some(event) = seen.next().await {
-        match event {
-            Ok(watcher::Event::Init) => {
-                leaving.clear();
-                listed = false;
-            }
-            Ok(watcher::Event::InitDone) => listed = true,
-            Ok(watcher::Event::InitApply(pod) | watcher::Event::Apply(pod)) => {
-                leaving.insert(pod.uid().unwrap_or_default(), pod.metadata.deletion_timestamp.is_some());
-            }
-            Ok(watcher::Event::Delete(pod)) => {
-                leaving.remove(&pod.uid().unwrap_or_default());
-            }
-            Err(error) => tracing::debug!(error = in_full(&error), "the watch of pods broke and is begun again"),
-        }
-        if listed && !leaving.values().any(|leaves| *leaves) {
-            return;
-        }
-    }
-    // The end of the stream says nothing about the pods.
-    std::future::pending::<()>().await;
+    let is_deleted = |pod: &Pod| pod.metadata.deletion_timestamp.is_some();
+    Box::pin(until_none(pods, selected.clone(), is_deleted, "pods")).await;
 }
 
 #[cfg(test)]

@@ -39,5 +39,5 @@ pub use selector::{pod_selector, selector};
 
 pub use crate::world::questions;
 pub use transport::is_transient;
-pub use until::{Ended, Pauses, answers, pauses, until};
-pub use watched::watched;
+pub use until::{Ended, Pauses, answers, met, pauses, until};
+pub use watched::{until_none, watched};

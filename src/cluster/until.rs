@@ -1,5 +1,5 @@
-//! The only function that waits for an object: it watches the object until a condition holds, even if the watch breaks
-//! in between.
+//! The only functions that wait for an object: they watch it until a condition holds, even if the watch breaks in
+//! between.
 
 use std::fmt::Debug;
 use std::pin::pin;
@@ -44,20 +44,9 @@ pub async fn until<K>(api: &Api<K>, name: &str, condition: impl Condition<K>, de
 where
     K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
 {
-    let watched = async {
-        let mut seen = pin!(watch_object(api.clone(), name).backoff(pauses()));
-        while let Some(event) = seen.next().await {
-            match event {
-                Ok(object) if condition.matches_object(object.as_ref()) => return object,
-                Ok(_) => {}
-                Err(error) => tracing::debug!(name, error = in_full(&error), "a watch broke and is begun again"),
-            }
-        }
-        // The end of the stream does not mean that the condition holds.
-        std::future::pending().await
-    };
+    let matches = |object: Option<&K>| condition.matches_object(object);
     // Boxed, so that the watch's buffers do not enlarge every future that awaits this one.
-    if let Ok(object) = tokio::time::timeout_at(deadline, Box::pin(watched)).await {
+    if let Ok(object) = tokio::time::timeout_at(deadline, Box::pin(met(api.clone(), name, matches))).await {
         return Ended::Met(object);
     }
     match tokio::time::timeout(LOOK_WITHIN, api.get_opt(name)).await {
@@ -66,6 +55,24 @@ where
         Ok(Err(error)) => Ended::Unseen(in_full(&error)),
         Err(_) => Ended::Unseen(silent()),
     }
+}
+
+/// Resolves with the object for which a condition holds, or with `None` if the condition holds for its absence. It waits
+/// without a deadline, and a watch that fails is started again after a pause.
+pub async fn met<K>(api: Api<K>, name: &str, condition: impl Condition<K>) -> Option<K>
+where
+    K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
+{
+    let mut seen = pin!(watch_object(api, name).backoff(pauses()));
+    while let Some(event) = seen.next().await {
+        match event {
+            Ok(object) if condition.matches_object(object.as_ref()) => return object,
+            Ok(_) => {}
+            Err(error) => tracing::debug!(name, error = in_full(&error), "a watch broke and is started again"),
+        }
+    }
+    // The end of the stream does not mean that the condition holds.
+    std::future::pending().await
 }
 
 /// Whether the apiserver answers now; the error says why not. Callers use it when they received no event: either

@@ -1,12 +1,14 @@
-//! A watch of several objects that is started again after a failure.
+//! Watches of several objects that are started again after a failure.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::future::ready;
+use std::pin::pin;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Resource};
+use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use super::until::pauses;
@@ -26,4 +28,35 @@ where
         ready(it.inspect_err(broken).ok())
     });
     logged.boxed()
+}
+
+/// Resolves as soon as `stays` holds for no existing object. `what` names the objects in `harness.log`.
+pub async fn until_none<K>(api: Api<K>, only: watcher::Config, stays: impl Fn(&K) -> bool, what: &'static str)
+where
+    K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
+{
+    let mut seen = pin!(watcher(api, only).backoff(pauses()));
+    let mut objects: BTreeMap<String, bool> = BTreeMap::new();
+    let mut is_listed = false;
+    while let Some(event) = seen.next().await {
+        match event {
+            Ok(watcher::Event::Init) => {
+                objects.clear();
+                is_listed = false;
+            }
+            Ok(watcher::Event::InitDone) => is_listed = true,
+            Ok(watcher::Event::InitApply(it) | watcher::Event::Apply(it)) => {
+                objects.insert(it.uid().unwrap_or_default(), stays(&it));
+            }
+            Ok(watcher::Event::Delete(it)) => {
+                objects.remove(&it.uid().unwrap_or_default());
+            }
+            Err(error) => tracing::debug!(error = in_full(&error), "the watch of {what} broke and is started again"),
+        }
+        if is_listed && !objects.values().any(|it| *it) {
+            return;
+        }
+    }
+    // The end of the stream says nothing about the objects.
+    std::future::pending::<()>().await;
 }

@@ -6,17 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{Api, AttachParams, AttachedProcess};
-use kube::runtime::{WatchStreamExt as _, watcher};
 use parallax_vocab::{Answer, Question};
 
 use super::exec::NO_CONTAINER;
 use super::{Hello, ProbeError, Session};
-use crate::cluster::{is_transient, pauses};
-use parallax_record::Noted as _;
+use crate::cluster::{is_transient, met, pauses};
 
 /// The path of the agent in its image.
 pub const AGENT_PATH: &str = "/parallax-agent";
@@ -120,8 +117,8 @@ async fn once(
     let start = |why: String| ProbeError::Start { place: place.to_owned(), why };
     let exec = pods.exec(name, [AGENT_PATH, "session"], params).await;
     // The kubelet's error for a container that does not run arrives as a 500, too.
-    let again = |why: &kube::Error| is_transient(why) && !said(why).contains(NO_CONTAINER);
-    let mut process = exec.map_err(|why| Broken { again: again(&why), error: start(said(&why)) })?;
+    let again = |why: &kube::Error| is_transient(why) && !message(why).contains(NO_CONTAINER);
+    let mut process = exec.map_err(|why| Broken { again: again(&why), error: start(message(&why)) })?;
     let missing = || Broken { error: start("the exec came without its streams".to_owned()), again: false };
     let stdin = process.stdin().ok_or_else(missing)?;
     let stdout = process.stdout().ok_or_else(missing)?;
@@ -133,7 +130,7 @@ async fn once(
 }
 
 /// The apiserver's message, without the other fields of its status.
-fn said(error: &kube::Error) -> String {
+fn message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         other => other.to_string(),
@@ -193,15 +190,9 @@ async fn first_reason(
 
 /// Completes when the pod is deleted or the agent's container has ended.
 async fn pod_gone(pods: Api<Pod>, name: &str, container: Option<&str>) -> String {
-    let mut seen = pin!(watcher::watch_object(pods, name).backoff(pauses()));
-    while let Some(event) = seen.next().await {
-        // The stream resumes a broken watch by itself. A break says nothing about the pod.
-        let Some(pod) = event.noted("watch a vantage's pod without a break") else { continue };
-        if let Some(why) = verdict(pod.as_ref(), container) {
-            return why;
-        }
-    }
-    std::future::pending().await
+    // Boxed, so that the watch's buffers do not enlarge every future that awaits this one.
+    let pod = Box::pin(met(pods, name, |pod: Option<&Pod>| verdict(pod, container).is_some())).await;
+    verdict(pod.as_ref(), container).unwrap_or_default()
 }
 
 /// What the pod's state says about the end of `container`, or of its first container.

@@ -16,7 +16,6 @@ use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateS
 use k8s_openapi::api::core::v1::Node as KubeNode;
 use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
-use kube::runtime::wait::await_condition;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::net::UnixStream;
@@ -28,6 +27,7 @@ use crate::error::NodeError;
 use crate::say::{Clock, print_error, say};
 use crate::settings::{Join, Settings};
 use crate::supervise::{Supervisor, log_path};
+use crate::until::until;
 use crate::{approve, components, files, images, kubeconfig, machine, paths, pki, probe, routes};
 
 /// Pause between two attempts to join.
@@ -137,8 +137,7 @@ async fn signed(client: &Client, request: &str) -> Result<Option<Vec<u8>>, Box<d
     let made = requests.create(&PostParams::default(), &wanted).await?;
     let name = made.metadata.name.unwrap_or_default();
     let is_signed = |it: Option<&CertificateSigningRequest>| certificate(it).is_some();
-    let made = await_condition(requests, &name, is_signed).await?;
-    Ok(certificate(made.as_ref()))
+    Ok(certificate(until(requests, &name, is_signed).await.as_ref()))
 }
 
 fn certificate(request: Option<&CertificateSigningRequest>) -> Option<Vec<u8>> {
@@ -160,11 +159,9 @@ async fn range_of(client: &Client, name: &str) -> String {
     let nodes: Api<KubeNode> = Api::all(client.clone());
     loop {
         let has_range = |node: Option<&KubeNode>| node.and_then(routes::route).is_some();
-        let found = await_condition(nodes.clone(), name, has_range).await;
-        if let Some((pods, _)) = found.ok().flatten().as_ref().and_then(routes::route) {
+        if let Some((pods, _)) = until(nodes.clone(), name, has_range).await.as_ref().and_then(routes::route) {
             return pods;
         }
-        tokio::time::sleep(AGAIN_AFTER).await;
     }
 }
 

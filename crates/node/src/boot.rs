@@ -17,7 +17,6 @@ use futures::FutureExt;
 use k8s_openapi::api::core::v1::{Namespace, Node as KubeNode};
 use kube::api::Api;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::runtime::wait::await_condition;
 use kube::{Client, Config};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,6 +26,7 @@ use crate::error::NodeError;
 use crate::say::{Clock, say};
 use crate::settings::{Node, Settings};
 use crate::supervise::{Component, Stage, Supervisor, log_path, tail};
+use crate::until::until;
 use crate::{agent, approve, components, coredns, dns, files, images, kubeconfig, machine, paths, pki, probe, routes};
 
 /// Time limit for one phase of the start.
@@ -145,11 +145,11 @@ async fn start(settings: &Settings, supervisor: &Supervisor, clock: Clock) -> Re
     let ((), (deployer, ())) = tokio::try_join!(kubelet, control_plane)?;
 
     let nodes: Api<KubeNode> = Api::all(client.clone());
-    within("the node's registration", KUBELET, await_condition(nodes.clone(), &node.name, probe::exists)).await?;
+    within("the node's registration", KUBELET, until(nodes.clone(), &node.name, probe::exists)).await?;
     clock.reached(format_args!("node {} registered", node.name));
     supervisor.start(PROXY, &components::proxy(settings, &node))?;
     let up = async {
-        within("a Ready node", KUBELET, await_condition(nodes, &node.name, probe::is_ready)).await?;
+        within("a Ready node", KUBELET, until(nodes, &node.name, probe::is_ready)).await?;
         clock.reached("node Ready");
         // Without kube-proxy's rules, a packet to a Service would leave the machine.
         reach(PROXY.name, probe::service_rules_written).await?;
@@ -240,7 +240,7 @@ pub(crate) async fn api_client(path: String) -> Result<Client, NodeError> {
 async fn first_manifests(settings: &Settings, node: &Node, client: &Client) -> Result<Deployer, NodeError> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     for name in [coredns::NAMESPACE, "default"] {
-        within("the system's namespaces", APISERVER, await_condition(namespaces.clone(), name, probe::exists)).await?;
+        within("the system's namespaces", APISERVER, until(namespaces.clone(), name, probe::exists)).await?;
     }
     let mut deployer = Deployer::new(client.clone());
     if settings.coredns {
@@ -272,16 +272,8 @@ pub(crate) async fn reach<F: Future<Output = bool>>(
 
 /// Waits until an object of the apiserver meets a condition, at most for [`PHASE_LIMIT`]; `who` is the component that should
 /// fulfil it.
-async fn within<T>(
-    what: &'static str,
-    who: Component,
-    waited: impl Future<Output = Result<T, kube::runtime::wait::Error>>,
-) -> Result<(), NodeError> {
-    match tokio::time::timeout(PHASE_LIMIT, waited).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(NodeError::Client(error.into())),
-        Err(_) => Err(late(what, who.name)),
-    }
+async fn within<T>(what: &'static str, who: Component, waited: impl Future<Output = T>) -> Result<(), NodeError> {
+    tokio::time::timeout(PHASE_LIMIT, waited).await.map(drop).map_err(|_| late(what, who.name))
 }
 
 fn late(what: &'static str, log: &str) -> NodeError {

@@ -43,6 +43,7 @@ mod routes;
 mod say;
 mod settings;
 mod supervise;
+mod until;
 
 use std::process::ExitCode;
 
