@@ -59,7 +59,7 @@ pub struct Environment {
 
 /// The certificates, credentials and keys that are generated for an environment before it is brought up.
 #[derive(Debug)]
-pub struct Belongings {
+pub struct Provisioned {
     /// Its certificates.
     pub certificates: Bundle,
     /// Credentials by fixture id and name, then by key.
@@ -74,20 +74,20 @@ pub fn prepare(
     plan: &EnvironmentPlan,
     start: OffsetDateTime,
     redact: &(dyn Fn(&Secret) + Send + Sync),
-) -> Result<Belongings, ApplyError> {
+) -> Result<Provisioned, ApplyError> {
     let signing = plan.fixtures.iter().filter(|(_, it)| it.signing_key);
-    let belongings = Belongings {
+    let provisioned = Provisioned {
         certificates: certs::issue(&plan.fixtures, start)?,
         credentials: credentials(plan),
         signing_keys: signing.map(|(id, _)| Ok((id.clone(), Key::foreign()?))).collect::<Result<_, TokenError>>()?,
     };
-    let keys = belongings.certificates.leaves.values().map(|leaf| &leaf.key_pem);
-    belongings.credentials.values().flat_map(BTreeMap::values).chain(keys).for_each(redact);
+    let keys = provisioned.certificates.leaves.values().map(|leaf| &leaf.key_pem);
+    provisioned.credentials.values().flat_map(BTreeMap::values).chain(keys).for_each(redact);
     let issuing = plan.fixtures.values().flat_map(|it| &it.issuing);
-    let issuing = issuing.filter_map(|it| belongings.certificates.issuers.get(&it.authority)).map(Issuer::key_pem);
+    let issuing = issuing.filter_map(|it| provisioned.certificates.issuers.get(&it.authority)).map(Issuer::key_pem);
     issuing.for_each(|key| redact(&key));
-    belongings.signing_keys.values().for_each(|key| redact(&key.private()));
-    Ok(belongings)
+    provisioned.signing_keys.values().for_each(|key| redact(&key.private()));
+    Ok(provisioned)
 }
 
 /// Creates all objects of the plan, concurrently where one does not need another. Waits until the fixtures' workloads
@@ -95,16 +95,16 @@ pub fn prepare(
 pub async fn bring_up(
     applier: &Applier,
     plan: &EnvironmentPlan,
-    belongings: Belongings,
+    provisioned: Provisioned,
     run: &RunId,
     authority: &str,
     declared: &Declared<'_>,
 ) -> Result<Environment, ApplyError> {
     let mut environment = Environment {
         namespace: plan.namespace.clone(),
-        certificates: belongings.certificates,
-        credentials: belongings.credentials,
-        signing_keys: belongings.signing_keys,
+        certificates: provisioned.certificates,
+        credentials: provisioned.credentials,
+        signing_keys: provisioned.signing_keys,
         fields: BTreeMap::new(),
         made: BTreeSet::new(),
         pods: BTreeMap::new(),

@@ -16,13 +16,13 @@ pub(crate) mod unrecoverable;
 mod words;
 
 pub use corefile::write_into_corefile;
-pub use environment::{Belongings, Environment, bring_up, prepare};
+pub use environment::{Environment, Provisioned, bring_up, prepare};
 pub use error::ApplyError;
 pub use evidence::namespace as evidence;
 pub use guest::{Guest, Refused};
 pub use objects::TOKEN_FILE;
 pub(crate) use objects::tls_secret;
-pub use ready::said_by;
+pub use ready::logged_cause;
 pub use server_side::{Applier, Names};
 pub use take_down::{held_by, take_down};
 pub use unready::{Accepts, Declared, Lasting, Unready};

@@ -56,7 +56,7 @@ pub(super) async fn deployment(it: &Awaited<'_>) -> Result<Option<Unready>, Appl
             Ended::NotMet(seen) => at_the_deadline(it, seen.as_ref()).await,
             Ended::Unseen(reason) => return Err(ApplyError::Watch { what: resource, reason }),
         },
-        why = Box::pin(in_vain(it, &api, &resource)) => why,
+        why = Box::pin(never_ready(it, &api, &resource)) => why,
     };
     let waited = began.elapsed();
     let evidence = evidence::namespace(it.client, it.namespace).await;
@@ -66,7 +66,7 @@ pub(super) async fn deployment(it: &Awaited<'_>) -> Result<Option<Unready>, Appl
 
 /// Resolves with the reason when the Deployment cannot become ready any more. Never resolves for a Deployment that does
 /// not exist (yet), because it has no pods to look at.
-async fn in_vain(it: &Awaited<'_>, api: &Api<Deployment>, resource: &str) -> String {
+async fn never_ready(it: &Awaited<'_>, api: &Api<Deployment>, resource: &str) -> String {
     let Some(selector) = known_selector(api, it.name).await else { return std::future::pending().await };
     let pods = watcher::Config::default().labels(&selector);
     let Some(declared) = it.declared else {
@@ -75,7 +75,7 @@ async fn in_vain(it: &Awaited<'_>, api: &Api<Deployment>, resource: &str) -> Str
     let wanted = |line: &str| declared(&words::cause(resource, line));
     tokio::select! {
         why = unrecoverable::pod(it.client.clone(), it.namespace, pods, |_| true, ANOTHER_TRY, Some(&wanted)) => why,
-        why = words::said(it.client, it.namespace, &selector, &wanted) => why,
+        why = words::wanted_line(it.client, it.namespace, &selector, &wanted) => why,
     }
 }
 
@@ -168,12 +168,12 @@ async fn known_selector(api: &Api<Deployment>, name: &str) -> Option<String> {
 
 /// Resolves with the cause when a log line of a Deployment's pod matches a declared cause; otherwise never. It is for
 /// readiness that is not observed at the Deployment, such as a store's own health.
-pub async fn said_by(client: &Client, namespace: &str, name: &str, declared: &Accepts<'_>) -> Cause {
+pub async fn logged_cause(client: &Client, namespace: &str, name: &str, declared: &Accepts<'_>) -> Cause {
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let Some(selector) = known_selector(&api, name).await else { return std::future::pending().await };
     let resource = format!("Deployment {name} in namespace {namespace}");
     let wanted = |line: &str| declared(&words::cause(&resource, line));
-    let line = words::said(client, namespace, &selector, &wanted).await;
+    let line = words::wanted_line(client, namespace, &selector, &wanted).await;
     words::cause(&resource, &line)
 }
 

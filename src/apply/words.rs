@@ -98,7 +98,7 @@ pub(super) async fn of_unready(client: &Client, namespace: &str, selector: &str)
 /// Resolves when a container of the selected pods has logged a wanted line and then has either not become ready in time,
 /// or ended with this line among its last ones. A line of a program that something else ended does not count. Returns the
 /// container, the pod and the line as text. Otherwise never resolves.
-pub(super) async fn said(client: &Client, namespace: &str, selector: &str, wanted: Wanted<'_>) -> String {
+pub(super) async fn wanted_line(client: &Client, namespace: &str, selector: &str, wanted: Wanted<'_>) -> String {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let selected = watcher::Config::default().labels(selector);
     let mut seen = watched(pods.clone(), selected, "pods");

@@ -47,7 +47,7 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
     );
     let say = |text: &str| setup.progress(text);
     let began = Instant::now();
-    let Started { cluster, mut belongings } = match own::start(context, plan, supplied, &say).await {
+    let Started { cluster, mut provisioned } = match own::start(context, plan, supplied, &say).await {
         Ok(started) => started,
         Err(error) => {
             own::keep_evidence(context, plan).await;
@@ -92,8 +92,8 @@ async fn live(context: &Arc<Context>, plan: &ClusterPlan, supplied: &Supplied) -
         if !rules.is_empty() {
             Box::pin(apply::write_into_corefile(&cluster.client, &rules)).await?;
         }
-        let all = plan.environments.iter().map(|it| match belongings.remove(&it.namespace).transpose() {
-            Ok(belongings) => environment::run(context, &applier, &cluster, it, belongings, &shared).left_future(),
+        let all = plan.environments.iter().map(|it| match provisioned.remove(&it.namespace).transpose() {
+            Ok(provisioned) => environment::run(context, &applier, &cluster, it, provisioned, &shared).left_future(),
             Err(failure) => {
                 environment::given_up(context, it, &failure);
                 shared.ended();

@@ -31,16 +31,18 @@ pub(super) fn digest(value: &Value) -> Value {
 }
 
 /// A copy of `value` in which each secret value of each Secret is replaced by its digest.
-pub(super) fn told(value: &Value) -> Value {
+pub(super) fn conceal(value: &Value) -> Value {
     match value {
         Value::Object(fields) if is_secret(fields) => Value::Object(with_digests(fields)),
-        Value::Object(fields) => Value::Object(fields.iter().map(|(key, value)| (key.clone(), told(value))).collect()),
-        Value::Array(items) => Value::Array(items.iter().map(told).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(key, value)| (key.clone(), conceal(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(conceal).collect()),
         other => other.clone(),
     }
 }
 
-/// The expected fields of an object of this kind, so that they can be compared with the result of [`told`]: for a
+/// The expected fields of an object of this kind, so that they can be compared with the result of [`conceal`]: for a
 /// Secret, with digests in place of values. Equal values have equal digests.
 pub(super) fn expected(kind: &str, object: Value) -> Value {
     match object {
@@ -127,13 +129,13 @@ mod tests {
             "kind": "Secret", "type": "Opaque", "data": { "a": "Yg==", "b": "Yg==", "c": "Yw==" },
             "metadata": { "name": "n", "annotations": { LAST_APPLIED: "{\"data\":{\"a\":\"Yg==\"}}" } },
         });
-        let told = told(&json!({ "items": [secret, { "kind": "ConfigMap", "data": { "a": "plain" } }] }));
-        let text = told.to_string();
+        let concealed = conceal(&json!({ "items": [secret, { "kind": "ConfigMap", "data": { "a": "plain" } }] }));
+        let text = concealed.to_string();
         assert!(!text.contains("Yg==") && !text.contains("Yw==") && text.contains("plain"), "{text}");
-        let of = |name: &str| told.pointer(&format!("/items/0/data/{name}")).cloned();
+        let of = |name: &str| concealed.pointer(&format!("/items/0/data/{name}")).cloned();
         assert_eq!(of("a"), of("b"));
         assert_ne!(of("a"), of("c"));
-        assert_eq!(told.pointer("/items/0/metadata/name"), Some(&json!("n")));
+        assert_eq!(concealed.pointer("/items/0/metadata/name"), Some(&json!("n")));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use super::scene::Scene;
 use super::slots::Slot;
 use super::witness::{Sight, StoreWitness, was_given_by};
 use super::{Context, flow, reached, readiness, standing, store};
-use crate::apply::{self, Applier, ApplyError, Belongings, Declared, Unready};
+use crate::apply::{self, Applier, ApplyError, Declared, Provisioned, Unready};
 use crate::cluster::Access;
 use crate::probe::{PodSession, Vantage};
 use parallax_engine::Written;
@@ -235,7 +235,7 @@ pub(super) async fn run(
     applier: &Applier,
     cluster: &Access,
     plan: &EnvironmentPlan,
-    belongings: Option<Belongings>,
+    provisioned: Option<Provisioned>,
     shared: &Shared,
 ) {
     // Cluster-wide objects of one flow would be visible to other environments. So environments whose flows apply such
@@ -249,7 +249,7 @@ pub(super) async fn run(
     }
     let began = Instant::now();
     let mut silent = false;
-    if let Err((first, error)) = in_environment(context, applier, cluster, plan, belongings, setting_up).await {
+    if let Err((first, error)) = in_environment(context, applier, cluster, plan, provisioned, setting_up).await {
         silent = error.is_silence();
         for variant in &plan.variants[first..] {
             context.verdicts.fail(&variant.id, &error, millis(began.elapsed()));
@@ -280,7 +280,7 @@ async fn in_environment(
     applier: &Applier,
     cluster: &Access,
     plan: &EnvironmentPlan,
-    belongings: Option<Belongings>,
+    provisioned: Option<Provisioned>,
     setting_up: Slot,
 ) -> Result<(), (usize, RunError)> {
     let setup = context.sink.setup(
@@ -290,11 +290,11 @@ async fn in_environment(
     setup.progress("certificates, secrets and fixtures");
     let declared = readiness::declared(plan);
     let environment = async {
-        let belongings = match belongings {
-            Some(belongings) => belongings,
+        let provisioned = match provisioned {
+            Some(provisioned) => provisioned,
             None => prepare(context, plan)?,
         };
-        apply::bring_up(applier, plan, belongings, context.site.run(), &cluster.authority, &declared).await
+        apply::bring_up(applier, plan, provisioned, context.site.run(), &cluster.authority, &declared).await
     };
     let environment = match environment.await {
         Ok(environment) => environment,
@@ -373,7 +373,7 @@ async fn stand_unready(context: &Context, applier: &Applier, scene: &Scene<'_>, 
 
 /// Generates the certificates and credentials of an environment. Its secrets are registered with the redactor before
 /// they are used.
-pub(super) fn prepare(context: &Context, plan: &EnvironmentPlan) -> Result<Belongings, ApplyError> {
+pub(super) fn prepare(context: &Context, plan: &EnvironmentPlan) -> Result<Provisioned, ApplyError> {
     let redact = |secret: &Secret| context.redactor.register(secret);
     apply::prepare(plan, context.start, &redact)
 }

@@ -271,7 +271,7 @@ impl<'a> Flow<'a> {
         let Tried { question, answer, witness, judgement, mut captured, secret, told, tally, figure, moments, .. } =
             tried.unwrap_or_default();
         for (name, value) in &mut captured {
-            *value = if secret.contains(name) { concealed::digest(value) } else { concealed::told(value) };
+            *value = if secret.contains(name) { concealed::digest(value) } else { concealed::conceal(value) };
         }
         let from = step.from.as_deref();
         let vantage = from.and_then(|id| self.variant.variant.scenario.vantages.get(id));

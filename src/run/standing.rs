@@ -264,7 +264,7 @@ fn ran(outcome: Outcome) -> Answer {
     }
 }
 
-fn said(result: Result<Outcome, RunError>) -> Answer {
+fn answer_of(result: Result<Outcome, RunError>) -> Answer {
     result.map_or_else(|error| Answer::Failed(error.to_string()), ran)
 }
 
@@ -284,7 +284,7 @@ async fn again(flow: &mut Flow<'_>, id: &StepId) -> Answer {
         let steps: Vec<&str> = scenario.flow.iter().map(|it| it.id.as_str()).collect();
         return Answer::No(format!("{} has no step `{id}` of its own; it has {}", flow.variant.id, steps.join(", ")));
     };
-    said(flow.part(&[step]).await)
+    answer_of(flow.part(&[step]).await)
 }
 
 /// Takes over what the scenario's file says now, and runs the steps from the first that changed.
@@ -299,7 +299,7 @@ async fn reloaded(flow: &mut Flow<'_>, standing: &Standing) -> Answer {
     let first = first_changed(&flow.variant, &new);
     let steps = new.variant.scenario.flow[first..].to_vec();
     flow.variant = Cow::Owned(new);
-    said(flow.part(&steps).await)
+    answer_of(flow.part(&steps).await)
 }
 
 /// The index of the first step that is not what it was. Anything else that changed concerns every step.

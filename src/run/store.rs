@@ -36,7 +36,7 @@ pub(super) async fn ready(
             None => return Ok(None),
             Some(cause) => cause,
         },
-        cause = said(scene, client, wanted, declared) => cause,
+        cause = logged_cause(scene, client, wanted, declared) => cause,
     };
     let evidence = apply::evidence(client, &scene.plan.namespace).await;
     let (what, elapsed) = (wanted.ready.id(wanted.fixture), began.elapsed());
@@ -114,19 +114,24 @@ async fn answers(
 }
 
 /// Resolves with the cause when a log line of the store's pods matches the declared cause; otherwise never.
-async fn said(scene: &Scene<'_>, client: &kube::Client, wanted: &Wanted<'_>, declared: Option<&Accepts<'_>>) -> Cause {
+async fn logged_cause(
+    scene: &Scene<'_>,
+    client: &kube::Client,
+    wanted: &Wanted<'_>,
+    declared: Option<&Accepts<'_>>,
+) -> Cause {
     let Some(declared) = declared else { return std::future::pending().await };
     let readiness = &scene.plan.fixtures[wanted.fixture].ready;
     let deployments = readiness.iter().filter_map(|it| match &it.when {
         ReadyWhen::Deployment(name) => Some(name.as_str()),
         ReadyWhen::Store | ReadyWhen::Admission(_) => None,
     });
-    let said = deployments.map(|name| Box::pin(apply::said_by(client, &scene.plan.namespace, name, declared)));
-    let said: Vec<_> = said.collect();
-    if said.is_empty() {
+    let causes = deployments.map(|name| Box::pin(apply::logged_cause(client, &scene.plan.namespace, name, declared)));
+    let causes: Vec<_> = causes.collect();
+    if causes.is_empty() {
         return std::future::pending().await;
     }
-    futures::future::select_all(said).await.0
+    futures::future::select_all(causes).await.0
 }
 
 fn readable_by_anybody(bucket: &str) -> String {

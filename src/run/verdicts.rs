@@ -17,16 +17,16 @@ pub(crate) struct Verdicts {
     sink: Sink,
     /// After how many failed variants no further one begins.
     limit: Option<u32>,
-    said: Mutex<Said>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug)]
-struct Said {
+struct State {
     variants: BTreeMap<VariantId, Kind>,
     /// How often variants without a verdict are still run again.
     tries: u32,
     /// Whether the user knows that no further variant begins.
-    told: bool,
+    noted: bool,
 }
 
 /// How a variant ended, as far as it matters here.
@@ -40,7 +40,7 @@ enum Kind {
     Machine,
 }
 
-impl Said {
+impl State {
     /// How many variants failed. One that is run again does not count yet.
     fn failed(&self) -> usize {
         let counts = |kind: &&Kind| match kind {
@@ -56,7 +56,7 @@ impl Verdicts {
     /// `limit` is the number of failed variants after which none begins; `tries` tells how often variants without a
     /// verdict are run again.
     pub(crate) fn new(sink: Sink, limit: Option<u32>, tries: u32) -> Self {
-        Self { sink, limit, said: Mutex::new(Said { variants: BTreeMap::new(), tries, told: false }) }
+        Self { sink, limit, state: Mutex::new(State { variants: BTreeMap::new(), tries, noted: false }) }
     }
 
     /// Reports how a variant ended, unless this was already reported. Returns whether it was reported now.
@@ -86,10 +86,10 @@ impl Verdicts {
     }
 
     fn note(&self, variant: &VariantId, outcome: Outcome, kind: Kind, took_ms: u64) -> bool {
-        let mut said = self.said();
-        let first = !said.variants.contains_key(variant);
+        let mut state = self.state();
+        let first = !state.variants.contains_key(variant);
         if first {
-            said.variants.insert(variant.clone(), kind);
+            state.variants.insert(variant.clone(), kind);
             self.sink.say(EventKind::VariantEnded(VariantEnded { variant: variant.clone(), outcome, took_ms }));
         }
         first
@@ -108,13 +108,13 @@ impl Verdicts {
 
     /// Whether a variant failed.
     pub(crate) fn any_red(&self) -> bool {
-        self.said().variants.values().any(|kind| *kind != Kind::NotRed)
+        self.state().variants.values().any(|kind| *kind != Kind::NotRed)
     }
 
     /// Whether so many variants failed that no further one begins.
     pub(crate) fn enough(&self) -> bool {
-        let said = self.said();
-        self.limit.is_some_and(|limit| said.failed() >= usize::try_from(limit).unwrap_or(usize::MAX))
+        let state = self.state();
+        self.limit.is_some_and(|limit| state.failed() >= usize::try_from(limit).unwrap_or(usize::MAX))
     }
 
     /// If no further variant begins, reports this for the given ones, and returns true.
@@ -124,7 +124,7 @@ impl Verdicts {
         }
         let reason =
             format!("not begun, because enough variants had failed (--max-fail {})", self.limit.unwrap_or_default());
-        if !std::mem::replace(&mut self.said().told, true) {
+        if !std::mem::replace(&mut self.state().noted, true) {
             self.sink.note(format!("{reason}: what is running ends, and the rest is left out"));
         }
         for variant in variants {
@@ -136,16 +136,16 @@ impl Verdicts {
     /// Takes back the variants that have no verdict because of the harness, the engine or the machine, so that they can
     /// run again.
     pub(crate) fn take_back(&self) -> BTreeSet<VariantId> {
-        let mut said = self.said();
-        said.tries = said.tries.saturating_sub(1);
+        let mut state = self.state();
+        state.tries = state.tries.saturating_sub(1);
         let again: BTreeSet<VariantId> =
-            said.variants.iter().filter(|(_, kind)| **kind == Kind::Machine).map(|(id, _)| id.clone()).collect();
-        said.variants.retain(|id, _| !again.contains(id));
+            state.variants.iter().filter(|(_, kind)| **kind == Kind::Machine).map(|(id, _)| id.clone()).collect();
+        state.variants.retain(|id, _| !again.contains(id));
         again
     }
 
-    fn said(&self) -> MutexGuard<'_, Said> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

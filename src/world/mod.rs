@@ -16,7 +16,7 @@ use parallax_vocab::question::Detour;
 use parallax_vocab::world::{CONFIG_ENV, EdgeRule, NameTarget, WorldConfig};
 
 pub use self::log::questions;
-pub use self::neighbour::{Belongings, Neighbour};
+pub use self::neighbour::{Neighbour, Provisioned};
 use parallax_engine::{Container, ContainerSpec, EngineError, Port, Ready, Site};
 use parallax_plan::ClusterPlan;
 

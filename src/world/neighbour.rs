@@ -31,7 +31,7 @@ pub struct Neighbour {
 
 /// The secrets and certificates of a fixture's container.
 #[derive(Debug)]
-pub struct Belongings<'a> {
+pub struct Provisioned<'a> {
     /// Values by the name of the credentials and the key.
     pub secrets: BTreeMap<(&'a str, &'a str), &'a str>,
     /// Certificates by name.
@@ -51,24 +51,24 @@ impl Neighbour {
         network: &str,
         image: &str,
         wanted: &fixture::Container,
-        belongings: &Belongings<'_>,
+        provisioned: &Provisioned<'_>,
     ) -> Result<parallax_engine::Container, EngineError> {
         let mut spec = ContainerSpec::new(what, image, network);
         spec.command.clone_from(&wanted.command);
         spec.env.clone_from(&wanted.env);
         let secrets = wanted.secret_env.iter().filter_map(|(name, it)| {
-            let value = belongings.secrets.get(&(it.of.as_str(), it.key.as_str()))?;
+            let value = provisioned.secrets.get(&(it.of.as_str(), it.key.as_str()))?;
             Some((name.clone(), (*value).to_owned()))
         });
         spec.env.extend(secrets);
         let files = wanted.files.iter().filter_map(|(path, it)| {
             if it.certificate == CLUSTER_AUTHORITY {
-                let bytes = belongings.cluster_authority?.as_bytes().to_vec();
+                let bytes = provisioned.cluster_authority?.as_bytes().to_vec();
                 return Some(InlineFile { path: path.clone(), mode: 0o644, bytes });
             }
-            let Some(leaf) = belongings.leaves.get(it.certificate.as_str()) else {
+            let Some(leaf) = provisioned.leaves.get(it.certificate.as_str()) else {
                 // This id does not name a certificate of the fixture. It names an authority, which has only a root.
-                let root = belongings.roots.get(it.certificate.as_str()).filter(|_| it.part == Part::Root)?;
+                let root = provisioned.roots.get(it.certificate.as_str()).filter(|_| it.part == Part::Root)?;
                 return Some(InlineFile { path: path.clone(), mode: 0o644, bytes: root.as_bytes().to_vec() });
             };
             let (text, mode) = match it.part {

@@ -101,7 +101,7 @@ impl Engine {
                     Some(code) => format!("it ended with exit code {code}"),
                     None => "its streams ended".to_owned(),
                 },
-                Err(error) => super::error::said(&error),
+                Err(error) => super::error::message(&error),
             }
         };
         Ok(Attached { stdin: input, stdout: Box::new(stdout), stderr: Box::new(stderr), ended: Box::pin(ended) })

@@ -7,7 +7,7 @@ use testcontainers::bollard::{API_DEFAULT_VERSION, Docker};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::error::{EngineError, said};
+use super::error::{EngineError, message};
 use super::facts::Facts;
 use super::find::Endpoint;
 use super::identity::{host_name, kernel_release, unix_seconds};
@@ -33,7 +33,7 @@ impl Engine {
             source_of: endpoint.source.clone(),
             reason,
         };
-        let docker = client(endpoint).map_err(|error| unreachable(said(&error)))?;
+        let docker = client(endpoint).map_err(|error| unreachable(message(&error)))?;
         let ask = async {
             docker.ping().await?;
             docker.info().await
@@ -41,7 +41,7 @@ impl Engine {
         let info = tokio::time::timeout(FIRST_ANSWER, ask)
             .await
             .map_err(|_| unreachable(format!("no answer within {} s", FIRST_ANSWER.as_secs())))?
-            .map_err(|error| unreachable(said(&error)))?;
+            .map_err(|error| unreachable(message(&error)))?;
         let facts = Facts::from_info(info, endpoint.is_local());
         Ok(Self { docker, endpoint: Arc::new(endpoint.clone()), facts: Arc::new(facts) })
     }

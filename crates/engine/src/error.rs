@@ -64,7 +64,7 @@ pub enum EngineError {
         reason: String,
     },
     /// A call to the engine failed.
-    #[error("failed to {doing}: {}", said(.source))]
+    #[error("failed to {doing}: {}", message(.source))]
     Call {
         /// The operation, for example "create network x".
         doing: String,
@@ -236,7 +236,7 @@ fn fix_absent(tried: &[Tried]) -> String {
 }
 
 /// The engine's own message, without the text that the client library adds.
-pub(super) fn said(error: &bollard::errors::Error) -> String {
+pub(super) fn message(error: &bollard::errors::Error) -> String {
     match error {
         bollard::errors::Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
         bollard::errors::Error::DockerStreamError { error } => error.trim().to_owned(),

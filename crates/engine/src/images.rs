@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_util::codec::{BytesCodec, FramedRead};
 
 use super::connect::Engine;
-use super::error::{EngineError, said, status};
+use super::error::{EngineError, message, status};
 
 /// How long a pull may be silent.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +142,7 @@ impl Engine {
                 .await
                 .map_err(|_| failed(format!("no answer within {} s", limit.as_secs())))?;
             let Some(answer) = answer else { break };
-            let answer = answer.map_err(|error| failed(said(&error)))?;
+            let answer = answer.map_err(|error| failed(message(&error)))?;
             if let Some(status) = &answer.status {
                 progress(&step(answer.id.as_deref(), status, answer.progress_detail.as_ref()));
             }

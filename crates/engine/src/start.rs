@@ -251,7 +251,7 @@ fn name_and_tag(reference: &str) -> (&str, &str) {
 /// The innermost message of a testcontainers error, which is the engine's own.
 fn start_reason(error: &TestcontainersError) -> String {
     match sources(error).last().and_then(|it| it.downcast_ref::<testcontainers::bollard::errors::Error>()) {
-        Some(error) => format!("did not start: {}", super::error::said(error)),
+        Some(error) => format!("did not start: {}", super::error::message(error)),
         None => format!("did not start: {error}"),
     }
 }

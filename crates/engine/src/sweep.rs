@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::connect::Engine;
-use super::error::{EngineError, said, status};
+use super::error::{EngineError, message, status};
 use super::identity::LABEL_RUN;
 use super::ledger::{Entry, Kind};
 
@@ -252,7 +252,7 @@ impl Engine {
             Ok(()) => Ok(()),
             Err(error) if status(&error) == Some(404) => Ok(()),
             Err(error) if kind == Kind::Container && status(&error) == Some(409) => self.removed_by_others(name).await,
-            Err(error) => Err(said(&error)),
+            Err(error) => Err(message(&error)),
         }
     }
 
@@ -264,7 +264,7 @@ impl Engine {
         match answer {
             Ok(Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) | None) => Ok(()),
             Ok(Some(Err(error))) if status(&error) == Some(404) => Ok(()),
-            Ok(Some(Err(error))) => Err(said(&error)),
+            Ok(Some(Err(error))) => Err(message(&error)),
             Err(_) => {
                 Err(format!("its removal by somebody else did not end within {} s", OTHERS_REMOVE_WITHIN.as_secs()))
             }

@@ -73,7 +73,7 @@ impl Engine {
         let exit = async move {
             let asked = async {
                 loop {
-                    let told = docker.inspect_exec(&id).await.map_err(|error| super::error::said(&error))?;
+                    let told = docker.inspect_exec(&id).await.map_err(|error| super::error::message(&error))?;
                     if let Some(code) = told.exit_code {
                         return Ok(i32::try_from(code).unwrap_or(i32::MAX));
                     }

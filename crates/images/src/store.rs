@@ -33,19 +33,19 @@ pub trait ImageStore: Send + Sync {
 
 impl ImageStore for Engine {
     fn image_id<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<String>, String>> {
-        Box::pin(async move { Engine::image_id(self, reference).await.map_err(said) })
+        Box::pin(async move { Engine::image_id(self, reference).await.map_err(reason) })
     }
 
     fn digests<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Vec<String>, String>> {
-        Box::pin(async move { self.image_digests(reference).await.map_err(said) })
+        Box::pin(async move { self.image_digests(reference).await.map_err(reason) })
     }
 
     fn load<'a>(&'a self, archive: &'a Path) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async move { self.load_image(archive).await.map(drop).map_err(said) })
+        Box::pin(async move { self.load_image(archive).await.map(drop).map_err(reason) })
     }
 
     fn save<'a>(&'a self, reference: &'a str, to: &'a Path) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async move { self.save_image(reference, to).await.map_err(said) })
+        Box::pin(async move { self.save_image(reference, to).await.map_err(reason) })
     }
 
     fn pull<'a>(
@@ -57,18 +57,18 @@ impl ImageStore for Engine {
         Box::pin(async move {
             let limits = PullLimits::default();
             let Some(digest) = digest else {
-                return self.pull_image(reference, limits, progress).await.map_err(said);
+                return self.pull_image(reference, limits, progress).await.map_err(reason);
             };
             let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, ""));
             let pinned = format!("{repository}@{digest}");
-            self.pull_image(&pinned, limits, progress).await.map_err(said)?;
+            self.pull_image(&pinned, limits, progress).await.map_err(reason)?;
             // An image that is pulled by digest has no tag, but containers and archives need one.
-            self.tag_image(&pinned, repository, tag).await.map_err(said)
+            self.tag_image(&pinned, repository, tag).await.map_err(reason)
         })
     }
 }
 
-fn said(error: EngineError) -> String {
+fn reason(error: EngineError) -> String {
     match error {
         EngineError::Pull { reason, .. } => reason,
         other => other.to_string(),

@@ -26,13 +26,13 @@ pub fn matches(spec: &CauseSpec, cause: &Cause) -> bool {
         Cause::Client { detail } => client.as_ref().map(|it| holds(detail, it)),
         Cause::Deadline { .. } => None,
     };
-    layer.unwrap_or(false) && message.as_ref().is_none_or(|it| holds(&said(cause), it))
+    layer.unwrap_or(false) && message.as_ref().is_none_or(|it| holds(&text_of(cause), it))
 }
 
 /// The text in which a declared `message` is searched, in the form that reports show. For a mismatch it contains only
 /// what was seen, because the expected part comes from the scenario itself and proves nothing. It starts with `saw`, so
 /// that a declared message can anchor itself at the beginning.
-fn said(cause: &Cause) -> String {
+fn text_of(cause: &Cause) -> String {
     match cause {
         Cause::Mismatch { seen, .. } => format!("saw {seen}"),
         other => other.to_string(),

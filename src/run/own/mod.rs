@@ -13,7 +13,7 @@ use parallax_vocab::event::Failure;
 use super::Context;
 use super::error::RunError;
 use super::images::Supplied;
-use crate::apply::Belongings;
+use crate::apply::Provisioned;
 use crate::certs::write_private;
 use crate::cluster::{self, Access, ClusterError, Own, UP_WITHIN};
 use crate::world::World;
@@ -28,7 +28,7 @@ pub(super) struct Started {
     pub(super) cluster: Access,
     /// By namespace, the certificates and credentials that were generated before the cluster started, or why the
     /// environment cannot be brought up.
-    pub(super) belongings: BTreeMap<String, Result<Belongings, Failure>>,
+    pub(super) provisioned: BTreeMap<String, Result<Provisioned, Failure>>,
 }
 
 /// Starts the containers outside a cluster, then the cluster, and registers the cluster's secrets with the redactor.
@@ -49,7 +49,7 @@ pub(super) async fn start(
     if context.options.keep || context.options.standing.is_some() {
         keep_kubeconfig(context, &plan.name, own);
     }
-    Ok(Started { cluster, belongings: beside.belongings })
+    Ok(Started { cluster, provisioned: beside.provisioned })
 }
 
 /// A node that ended by itself before its cluster was up.

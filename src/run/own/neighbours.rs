@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use parallax_vocab::event::Failure;
 
-use crate::apply::{ApplyError, Belongings};
+use crate::apply::{ApplyError, Provisioned};
 use crate::certs::Issuer;
 use crate::run::error::RunError;
 use crate::run::images::Supplied;
@@ -22,13 +22,13 @@ pub(super) struct Beside {
     /// The running containers.
     pub(super) standing: Vec<Neighbour>,
     /// Certificates and credentials by namespace, or why the environment cannot be brought up.
-    pub(super) belongings: BTreeMap<String, Result<Belongings, Failure>>,
+    pub(super) provisioned: BTreeMap<String, Result<Provisioned, Failure>>,
 }
 
 impl Beside {
     /// The roots of all authorities as PEM, by their ids.
     pub(super) fn roots(&self) -> BTreeMap<String, String> {
-        let known = self.belongings.values().flatten();
+        let known = self.provisioned.values().flatten();
         let issuers = known.flat_map(|it| &it.certificates.issuers);
         issuers.map(|(id, issuer)| (id.clone(), issuer.root_pem().to_owned())).collect()
     }
@@ -71,11 +71,11 @@ pub(super) async fn start(
     });
     let mut beside = Beside::default();
     for (environment, started) in join_all(all).await {
-        let belongings = started.map(|(belongings, standing)| {
+        let provisioned = started.map(|(provisioned, standing)| {
             beside.standing.extend(standing);
-            belongings
+            provisioned
         });
-        beside.belongings.insert(environment.namespace.clone(), belongings.map_err(|error| error.failure()));
+        beside.provisioned.insert(environment.namespace.clone(), provisioned.map_err(|error| error.failure()));
     }
     beside
 }
@@ -86,8 +86,8 @@ async fn of_environment(
     plan: &EnvironmentPlan,
     supplied: &Supplied,
     (network, authority): (&str, Option<&Issuer>),
-) -> Result<(Belongings, Vec<Neighbour>), RunError> {
-    let belongings = environment::prepare(context, plan)?;
+) -> Result<(Provisioned, Vec<Neighbour>), RunError> {
+    let provisioned = environment::prepare(context, plan)?;
     let mut standing = Vec::new();
     for (fixture, wanted) in in_order(plan) {
         let image = supplied.references.get(&wanted.image).ok_or_else(|| ApplyError::NoImage {
@@ -95,7 +95,7 @@ async fn of_environment(
             image: wanted.image.clone(),
         })?;
         let what = format!("{cluster}-{}-{fixture}-{}", plan.namespace, wanted.name);
-        let own = of_fixture(fixture, &belongings, authority);
+        let own = of_fixture(fixture, &provisioned, authority);
         let started = Neighbour::start(&context.site, what, network, image, wanted, &own);
         standing.push(Neighbour {
             namespace: plan.namespace.clone(),
@@ -107,7 +107,7 @@ async fn of_environment(
             container: started.await?,
         });
     }
-    Ok((belongings, standing))
+    Ok((provisioned, standing))
 }
 
 /// The containers of an environment in the order of their start. One whose files name another's host comes after it,
@@ -127,13 +127,13 @@ fn in_order(plan: &EnvironmentPlan) -> Vec<(&String, &Container)> {
 }
 
 /// The secrets and certificates of one fixture.
-fn of_fixture<'a>(fixture: &str, all: &'a Belongings, authority: Option<&'a Issuer>) -> world::Belongings<'a> {
+fn of_fixture<'a>(fixture: &str, all: &'a Provisioned, authority: Option<&'a Issuer>) -> world::Provisioned<'a> {
     let credentials = all.credentials.iter().filter(|((id, _), _)| id == fixture);
     let secrets = credentials.flat_map(|((_, name), values)| {
         values.iter().map(move |(key, value)| ((name.as_str(), key.as_str()), value.expose()))
     });
     let leaves = all.certificates.leaves.iter().filter(|((id, _), _)| id == fixture);
-    world::Belongings {
+    world::Provisioned {
         secrets: secrets.collect(),
         roots: all.certificates.issuers.iter().map(|(id, it)| (id.as_str(), it.root_pem())).collect(),
         leaves: leaves.map(|((_, name), leaf)| (name.as_str(), leaf)).collect(),

@@ -66,7 +66,7 @@ impl Attempt<'_> {
             expect.object = expect.object.map(|object| concealed::expected(&it.kind, object));
             expect
         });
-        let shown = object.as_ref().map(concealed::told);
+        let shown = object.as_ref().map(concealed::conceal);
         if let Some(object) = &object {
             concealed::register(&self.stage.context.redactor, object);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use parallax_vocab::{Event, EventKind};
 
-use super::{doing, said, word};
+use super::{doing, line_of, word};
 use crate::seconds;
 use parallax_record::Live;
 
@@ -121,7 +121,7 @@ impl Live for Bars {
         if let Some((id, text)) = doing(&event.event) {
             self.now(id, text);
         }
-        if let Some((id, text)) = said(&event.event) {
+        if let Some((id, text)) = line_of(&event.event) {
             self.print(at_ms, id, &text);
         }
     }

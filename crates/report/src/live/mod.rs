@@ -17,7 +17,7 @@ pub fn choose(is_terminal: bool, is_ci: bool) -> Box<dyn Live> {
 }
 
 /// The subject of an event and one line about what happened; `None` for events that are not shown as a line.
-fn said(event: &EventKind) -> Option<(&str, String)> {
+fn line_of(event: &EventKind) -> Option<(&str, String)> {
     let (id, text): (&str, String) = match event {
         EventKind::Note { text } => ("note", text.clone()),
         EventKind::Warning { text } => ("warning", text.clone()),

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use parallax_vocab::{Event, EventKind};
 
-use super::{doing, said};
+use super::{doing, line_of};
 use crate::seconds;
 use parallax_record::Live;
 
@@ -92,7 +92,7 @@ impl<W: Write + Send> Live for Plain<W> {
         if let Some((id, text)) = doing(&event.event) {
             self.now(id, text);
         }
-        if let Some((id, text)) = said(&event.event) {
+        if let Some((id, text)) = line_of(&event.event) {
             self.line(at_ms, id, &text);
         }
         self.speak(at_ms);
