@@ -8,87 +8,26 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use include_dir::{Dir, include_dir};
+
 use super::cache::Cache;
 use super::digest::Fields;
 use super::error::ImageError;
 use super::lock::Lock;
 use super::tree::files_below;
 
-macro_rules! shipped {
-    ($($path:literal),+ $(,)?) => {
-        &[$(($path, include_str!(concat!("../../../images/", $path)))),+]
-    };
-}
+static IMAGES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../images");
 
-/// The shipped files: path below `images/`, and text.
-const FILES: &[(&str, &str)] = shipped![
-    "agent/recipe.yaml",
-    "browser/npm/package-lock.json",
-    "browser/npm/package.json",
-    "browser/programs/opt/parallax/browser/chromium.mjs",
-    "browser/programs/opt/parallax/browser/main.mjs",
-    "browser/programs/opt/parallax/browser/visit.mjs",
-    "browser/recipe.yaml",
-    "clients/go/go.mod",
-    "clients/go/go.sum",
-    "clients/go/main.go",
-    "clients/java/Main.java",
-    "clients/java/jars.sha256",
-    "clients/java/pom.xml",
-    "clients/js/package-lock.json",
-    "clients/js/package.json",
-    "clients/programs/clients/aws-cli",
-    "clients/programs/clients/aws-sdk-java-v2",
-    "clients/programs/clients/boto3",
-    "clients/programs/clients/contract.py",
-    "clients/programs/clients/curl",
-    "clients/programs/clients/mc",
-    "clients/programs/opt/parallax/js/main.mjs",
-    "clients/recipe.yaml",
-    "contour/recipe.yaml",
-    "busybox/recipe.yaml",
-    "cert-manager-acmesolver/recipe.yaml",
-    "cert-manager-acmesolver/solver/go.mod",
-    "cert-manager-acmesolver/solver/go.sum",
-    "cert-manager-acmesolver/solver/main.go",
-    "cert-manager-kinds/apply/go.mod",
-    "cert-manager-kinds/apply/go.sum",
-    "cert-manager-kinds/apply/main.go",
-    "cert-manager-kinds/recipe.yaml",
-    "cert-manager/controller/go.mod",
-    "cert-manager/controller/go.sum",
-    "cert-manager/controller/main.go",
-    "cert-manager/recipe.yaml",
-    "coredns/recipe.yaml",
-    "envoy/recipe.yaml",
-    "haproxy/recipe.yaml",
-    "images.lock",
-    "kubectl/go/go.mod",
-    "kubectl/go/go.sum",
-    "kubectl/go/main.go",
-    "kubectl/recipe.yaml",
-    "litestream-0.3/recipe.yaml",
-    "litestream-0.5.11/recipe.yaml",
-    "litestream-0.5.5/recipe.yaml",
-    "litestream/recipe.yaml",
-    "minio/recipe.yaml",
-    "node/kube/go.mod",
-    "node/kube/go.sum",
-    "node/kube/main.go",
-    "node/kube/regenerate",
-    "node/recipe.yaml",
-    "pause/pause/go.mod",
-    "pause/pause/go.sum",
-    "pause/pause/main.go",
-    "pause/recipe.yaml",
-    "pebble/pebble/go.mod",
-    "pebble/pebble/go.sum",
-    "pebble/pebble/main.go",
-    "pebble/recipe.yaml",
-    "seaweedfs/recipe.yaml",
-    "versitygw/recipe.yaml",
-    "writer/recipe.yaml",
-];
+/// Each shipped file: the path below `images/`, and the text.
+fn files() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let mut folders = vec![&IMAGES];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        files.extend(folder.files());
+        folders.extend(folder.dirs());
+    }
+    files.into_iter().filter_map(|it| Some((it.path().to_str()?, it.contents_utf8()?)))
+}
 
 /// The images.lock and the recipes that a run uses. They name programs that run privileged and as the user, so the
 /// user must decide whose recipes are used.
@@ -110,7 +49,7 @@ impl Recipes {
             Ok(what) if !what.is_dir() => return true,
             Ok(_) => {}
         }
-        let shipped: BTreeMap<&str, &str> = FILES.iter().copied().collect();
+        let shipped: BTreeMap<&str, &str> = files().collect();
         let is_shipped = |(path, file): &(String, PathBuf)| {
             shipped.get(path.as_str()).is_some_and(|text| fs::read(file).is_ok_and(|own| own == text.as_bytes()))
         };
@@ -134,7 +73,7 @@ impl Lock {
 /// Unpacks the shipped files into a folder of the cache. The folder is named by the hash of its content.
 fn unpacked(cache: &Cache) -> Result<PathBuf, ImageError> {
     let mut fields = Fields::new("shipped images 1");
-    for (path, text) in FILES {
+    for (path, text) in files() {
         fields.add(path, text.as_bytes());
     }
     let folder = cache.recipes(&fields.finish()[..16]);
@@ -143,7 +82,7 @@ fn unpacked(cache: &Cache) -> Result<PathBuf, ImageError> {
     }
     let temporary = cache.temporary()?;
     let whole = temporary.path().join("images");
-    for (path, text) in FILES {
+    for (path, text) in files() {
         let file = whole.join(path);
         let parent = file.parent().unwrap_or(&whole);
         fs::create_dir_all(parent).map_err(ImageError::cache("make", parent))?;
@@ -228,7 +167,7 @@ mod tests {
         let own = Recipes::Of(home.path().to_owned());
         assert!(!own.are_foreign(), "no images/");
         assert!(!Recipes::Shipped.are_foreign());
-        for (path, text) in FILES {
+        for (path, text) in files() {
             let file = home.path().join("images").join(path);
             fs::create_dir_all(file.parent().expect("a folder")).expect("made");
             fs::write(file, text).expect("written");
