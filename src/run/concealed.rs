@@ -90,11 +90,11 @@ pub(super) fn register(redactor: &Redactor, value: &Value) {
     match value {
         Value::Object(fields) if is_secret(fields) => {
             for (name, held) in FIELDS.iter().filter_map(|name| Some((*name, fields.get(*name)?.as_object()?))) {
-                for text in held.values().filter_map(Value::as_str) {
+                for (key, text) in held.iter().filter_map(|(key, text)| Some((key, text.as_str()?))) {
                     // The redactor also finds the base64 form of a registered value.
                     let decoded = STANDARD.decode(text).ok().filter(|_| name == "data");
                     let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
-                    redactor.register_found(decoded.as_deref().unwrap_or(text));
+                    redactor.register_found(key, decoded.as_deref().unwrap_or(text));
                 }
             }
         }
@@ -157,11 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn secret_values_are_redacted_elsewhere_unless_they_are_plain_words() {
+    fn secret_values_are_redacted_elsewhere_unless_they_are_plain_words_under_a_plain_name() {
         let redactor = Redactor::default();
         let encoded = STANDARD.encode("canary-9f8e7d6c5b4a");
-        register(&redactor, &json!({ "kind": "Secret", "data": { "key": encoded, "namespace": "ZGVmYXVsdA==" } }));
-        assert_eq!(redactor.text("canary-9f8e7d6c5b4a in default"), "[redacted] in default");
+        let word = STANDARD.encode("sunflower");
+        let data = json!({ "some": encoded, "namespace": "ZGVmYXVsdA==", "password": word });
+        register(&redactor, &json!({ "kind": "Secret", "data": data, "stringData": { "token": "daisies" } }));
+        let text = redactor.text("canary-9f8e7d6c5b4a in default, sunflower, daisies");
+        assert_eq!(text, "[redacted] in default, [redacted], [redacted]");
         assert_eq!(redactor.text(&format!("data: {encoded}")).matches("Y2FuYXJ5").count(), 0);
     }
 }

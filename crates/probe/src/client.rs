@@ -143,8 +143,12 @@ fn last_output(ended: &Ended) -> String {
     let (out, err) = (ended.stdout.text(), ended.stderr.text());
     let text = if err.trim().is_empty() { out } else { err };
     let text = text.trim();
-    let words = &text[text.floor_char_boundary(text.len().saturating_sub(LAST_OUTPUT_BYTES))..];
-    if words.is_empty() { "it wrote nothing".to_owned() } else { words.to_owned() }
+    match text.len().checked_sub(LAST_OUTPUT_BYTES) {
+        _ if text.is_empty() => "it wrote nothing".to_owned(),
+        // The mark lets the redactor find the rest of a secret that was cut.
+        Some(from @ 1..) => format!("… {}", &text[text.floor_char_boundary(from)..]),
+        _ => text.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! that they are one, are redacted even if nobody registered them.
 
 use std::collections::{BTreeSet, HashSet};
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -27,16 +27,33 @@ const PIECE: usize = 8;
 /// A text with letters and digits that has at least this many bytes counts as random: no piece of it is a word that
 /// reports use.
 const RANDOM_FROM: usize = 12;
-/// For a secret that is longer than this (a key or a token), not every piece is stored, because a run has thousands
-/// of tokens. So a few bytes of it may remain next to a cut. They are too few to be useful to an attacker.
+/// Of a secret that is longer than this, in bytes, only every [`PIECE`]th piece is stored.
+const EVERY_PIECE_UP_TO: usize = 4 * 1024;
+/// When so many pieces are stored, only every [`PIECE`]th piece of a further long secret is: a run may have thousands of
+/// tokens, and a token has about ten thousand pieces in all its forms. So a few bytes of such a secret may remain next to
+/// a cut. They are too few to be useful to an attacker.
+const PIECES_LIMIT: usize = 7_000_000;
+/// Of a secret that is at most this long, in bytes, every piece is stored in any case.
 const SHORT: usize = 64;
-/// The shortest beginning of a secret that is removed before a mark of a cut, in bytes.
-const LEAST_BEGINNING: usize = 3;
-/// The longest beginning that is stored, in bytes. A longer beginning always contains a stored piece.
-const LONGEST_BEGINNING: usize = 2 * PIECE - 1;
+/// The shortest remainder of a secret that is removed beside a mark of a cut, in bytes.
+const LEAST_REST: usize = 3;
+/// A text that is at least this long, in bytes, may have been cut without a mark: outputs, bodies and lines have limits, and
+/// the lowest one is 4 KiB, less a part of a character.
+const MAYBE_CUT_FROM: usize = 4 * 1024 - 4;
+/// The longest remainder of a random secret that may contain no stored piece, in bytes.
+const REST_WITHOUT_PIECE: usize = 2 * PIECE - 1;
+/// How every private key of the kind that the harness makes begins (PKCS #8, P-256). It is not secret, and certificates
+/// contain parts of it.
+const BEGINNING_OF_KEYS: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
 /// The values of fields with these names are secrets, even if nobody registered them. Names are compared in lower case.
 const SECRET_KEYS: [&str; 7] =
     ["secret_key", "session_token", "authorization", "cookie", "set-cookie", "x-amz-security-token", "x-amz-signature"];
+
+/// A name of a value in a Kubernetes Secret that contains one of these says that the value is secret. Names are compared
+/// in lower case, without punctuation.
+const SECRET_NAMES: [&str; 8] = ["password", "passwd", "passphrase", "pwd", "secret", "token", "key", "credential"];
+/// A name that contains one of these says nothing: an access key's id is the name of a user, and shown everywhere.
+const PUBLIC_NAMES: [&str; 3] = ["accesskey", "keyid", "publickey"];
 
 /// Patterns of texts that look like a credential. The part that matches the group `keep` is not removed.
 static BY_FORM: LazyLock<Vec<Regex>> = LazyLock::new(|| {
@@ -61,9 +78,12 @@ static BY_FORM: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     patterns.map(|pattern| Regex::new(pattern).expect("the pattern is a regular expression")).into()
 });
 
-/// The marks at the end of a text that was cut. `judge` and `probe` write them.
+/// The marks at the end of a text that was cut. `judge`, `probe` and the reports write them.
 static CUT: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r#""? and \d+ bytes more|…|\.\.\."#).expect("the pattern is a regular expression"));
+    LazyLock::new(|| Regex::new(r#""? and \d+ bytes more|…| ?\.\.\."#).expect("the pattern is a regular expression"));
+/// The marks before a text whose beginning was cut. A quotation mark may follow.
+static CUT_BEFORE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?:…|\.\.\.) ?").expect("the pattern is a regular expression"));
 
 /// Knows the secrets of a run. Every room that makes a secret registers it here before it uses it. Cheap to clone.
 #[derive(Clone, Default)]
@@ -77,8 +97,13 @@ struct Known {
     whole: BTreeSet<String>,
     /// Searches for the texts of `whole`, and prefers the longest match. None if it must be built again.
     automaton: Option<AhoCorasick>,
-    /// Beginnings of all secrets that are too short to contain a stored piece.
-    beginnings: HashSet<Vec<u8>>,
+    /// How each form begins. It is whole if the secret is not random. Of a random one it is as much as may contain no
+    /// stored piece.
+    beginnings: BTreeSet<Vec<u8>>,
+    /// How each form ends, backwards, as far as in `beginnings`.
+    endings: BTreeSet<Vec<u8>>,
+    /// The length of the longest of them.
+    longest: usize,
 }
 
 impl Redactor {
@@ -87,10 +112,10 @@ impl Redactor {
         self.known().add(secret.expose());
     }
 
-    /// Registers a text that was found in a place for secrets but may be a plain word, such as `namespace` in a
-    /// Kubernetes Secret. It is redacted elsewhere only if it is random.
-    pub fn register_found(&self, text: &str) {
-        if is_random(text) && !is_certificate(text) {
+    /// Registers a text that was found in a place for secrets, under a name, but may be a plain word, such as `namespace`
+    /// in a Kubernetes Secret. It is redacted elsewhere only if it is random, or if the name says that it is secret.
+    pub fn register_found(&self, name: &str, text: &str) {
+        if (is_random(text) || is_secret_name(name)) && !is_certificate(text) {
             self.known().add(text);
         }
     }
@@ -163,19 +188,22 @@ impl Known {
         let text = text.trim();
         // Only the body of a PEM key is secret. Its first and last line are the same for every key.
         let body = text.lines().filter(|line| !line.starts_with("-----")).collect::<Vec<_>>().join("\n");
+        let body = body.strip_prefix(BEGINNING_OF_KEYS).unwrap_or(&body);
         if body.len() < SHORTEST {
             return;
         }
-        let random = is_random(&body);
+        let random = is_random(body);
         // A line of a log may contain one line of the secret.
         let lines = body.lines().filter(|line| line.len() >= SHORTEST && line.len() < body.len() && !random);
-        let all = lines.flat_map(forms).chain(forms(&body));
+        let all = lines.flat_map(forms).chain(forms(body));
         for form in all.collect::<BTreeSet<_>>() {
             let bytes = form.as_bytes();
-            let lengths = LEAST_BEGINNING..=LONGEST_BEGINNING.min(bytes.len());
-            self.beginnings.extend(lengths.map(|length| bytes[..length].to_vec()));
-            if random && bytes.len() >= PIECE {
-                let step = if body.len() > SHORT { PIECE } else { 1 };
+            let random = random && bytes.len() >= PIECE;
+            self.add_ends(if random { bytes.len().min(REST_WITHOUT_PIECE) } else { bytes.len() }, bytes);
+            if random {
+                let is_long = body.len() > EVERY_PIECE_UP_TO
+                    || body.len() > SHORT && self.pieces.len() + bytes.len() > PIECES_LIMIT;
+                let step = if is_long { PIECE } else { 1 };
                 let pieces = bytes.windows(PIECE).step_by(step).chain([&bytes[bytes.len() - PIECE..]]);
                 self.pieces.extend(pieces.filter_map(|piece| <[u8; PIECE]>::try_from(piece).ok()));
             } else if bytes.len() >= SHORTEST {
@@ -185,11 +213,19 @@ impl Known {
         }
     }
 
+    /// Stores how a form begins and ends, with this length.
+    fn add_ends(&mut self, length: usize, form: &[u8]) {
+        self.beginnings.insert(form[..length].to_vec());
+        self.endings.insert(form[form.len() - length..].iter().rev().copied().collect());
+        self.longest = self.longest.max(length);
+    }
+
     fn clean(&mut self, text: &str) -> String {
         let text = by_form(text);
         let mut found = self.pieces_in(&text);
         found.extend(self.whole_in(&text));
         found.extend(self.beginnings_in(&text));
+        found.extend(self.endings_in(&text));
         without(&text, found)
     }
 
@@ -214,17 +250,42 @@ impl Known {
         automaton.find_iter(text).map(|it| it.range()).collect()
     }
 
-    /// The remains of secrets before marks of a cut. They are too short to contain a stored piece.
+    /// The remainders of secrets before marks of a cut.
     fn beginnings_in(&self, text: &str) -> Vec<Range<usize>> {
-        let ends = CUT.find_iter(text).map(|it| it.start());
         let bytes = text.as_bytes();
-        ends.filter_map(|end| {
-            let starts =
-                (end.saturating_sub(LONGEST_BEGINNING)..=end.saturating_sub(LEAST_BEGINNING)).map(|at| at..end);
-            starts.into_iter().find(|it| self.beginnings.contains(&bytes[it.clone()]))
-        })
-        .collect()
+        let whole = (bytes.len() >= MAYBE_CUT_FROM).then_some(bytes.len());
+        let ends = CUT.find_iter(text).map(|it| it.start()).chain(whole);
+        let longest = |end: usize| {
+            let starts = end.saturating_sub(self.longest)..=end.saturating_sub(LEAST_REST);
+            starts
+                .map(|start| start..end)
+                .find(|it| it.len() >= LEAST_REST && begins_one(&self.beginnings, &bytes[it.clone()]))
+        };
+        ends.filter_map(longest).collect()
     }
+
+    /// The remainders of secrets after marks of a cut.
+    fn endings_in(&self, text: &str) -> Vec<Range<usize>> {
+        let bytes = text.as_bytes();
+        let whole = (bytes.len() >= MAYBE_CUT_FROM).then_some(0);
+        let marks = CUT_BEFORE.find_iter(text).map(|it| it.end());
+        let starts = marks.flat_map(|it| [Some(it), (bytes.get(it) == Some(&b'"')).then_some(it + 1)]).flatten();
+        let starts = starts.chain(whole);
+        let longest = |start: usize| {
+            // Each part is looked up backwards, so it is reversed once for the longest one.
+            let most: Vec<u8> = bytes[start..(start + self.longest).min(bytes.len())].iter().rev().copied().collect();
+            let lengths = (LEAST_REST..=most.len()).rev();
+            let length = lengths.into_iter().find(|length| begins_one(&self.endings, &most[most.len() - length..]))?;
+            Some(start..start + length)
+        };
+        starts.filter_map(longest).collect()
+    }
+}
+
+/// Whether one of the sorted texts begins with `part`.
+fn begins_one(sorted: &BTreeSet<Vec<u8>>, part: &[u8]) -> bool {
+    let after = (Bound::Included(part), Bound::Unbounded);
+    sorted.range::<[u8], _>(after).next().is_some_and(|it| it.starts_with(part))
 }
 
 /// `text` with these parts replaced. The parts may overlap.
@@ -251,6 +312,12 @@ fn is_random(text: &str) -> bool {
     text.len() >= RANDOM_FROM
         && text.bytes().any(|byte| byte.is_ascii_digit())
         && text.bytes().any(|byte| byte.is_ascii_alphabetic())
+}
+
+/// Whether the name of a value says that the value is secret.
+fn is_secret_name(name: &str) -> bool {
+    let name: String = name.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
+    SECRET_NAMES.iter().any(|it| name.contains(it)) && !PUBLIC_NAMES.iter().any(|it| name.contains(it))
 }
 
 /// Whether a text is a certificate, which is public: a server shows it to everyone who connects.

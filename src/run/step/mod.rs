@@ -182,7 +182,9 @@ impl<'a> Attempt<'a> {
             if self.step.capture.get(name).is_some_and(|it| it.secret) {
                 self.stage.context.redactor.register(&Secret::new(text));
             } else {
-                self.stage.context.redactor.register_found(&text);
+                let path = self.step.capture.get(name).map_or("", |it| it.path.as_str());
+                let key = path.rsplit('/').next().unwrap_or_default();
+                self.stage.context.redactor.register_found(key, &text);
             }
         }
         secret

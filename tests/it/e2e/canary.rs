@@ -20,8 +20,6 @@ use super::standing::cluster;
 const CANARY: &str = "canary-5Zq9/x7+Lw2\"tV0<rB8&mN3";
 /// A part of a secret that is this long counts as a leak.
 const PIECE: usize = 8;
-/// The redactor does not store every part of a secret that is longer than this, such as a key or a token.
-const SHORT: usize = 64;
 
 /// The common prefix of the certificates' private keys and of their public halves. It is not secret.
 const KIND_OF_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
@@ -133,9 +131,8 @@ fn hits(texts: &[(String, String)], secrets: &[String]) -> Vec<String> {
     let mut hits = Vec::new();
     for secret in secrets {
         for (form, text) in forms(secret) {
-            let length = if secret.len() > SHORT { 3 * PIECE } else { PIECE };
             let bytes = text.as_bytes();
-            let pieces = bytes.windows(length.min(bytes.len())).filter_map(|piece| std::str::from_utf8(piece).ok());
+            let pieces = bytes.windows(PIECE.min(bytes.len())).filter_map(|piece| std::str::from_utf8(piece).ok());
             for piece in pieces {
                 let found = texts.iter().filter(|(_, text)| text.contains(piece));
                 hits.extend(found.map(|(place, _)| format!("{place} holds {piece:?}, {form} of a secret")));

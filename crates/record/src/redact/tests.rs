@@ -66,16 +66,31 @@ fn no_form_of_a_secret_and_no_piece_of_one_is_left() {
 }
 
 #[test]
-fn of_a_text_that_was_cut_no_beginning_of_a_secret_is_left() {
-    let readable = "correct-horse-battery-staple";
-    let redactor = knowing(&[MARKER, readable]);
-    for secret in [MARKER, readable] {
-        for length in LEAST_BEGINNING..PIECE {
-            let text = format!("{:?} and 40 bytes more", format!("key={}", &secret[..length]));
-            assert_eq!(redactor.text(&text), r#""key=[redacted]" and 40 bytes more"#, "{secret} {length}");
+fn of_a_text_that_was_cut_no_rest_of_a_secret_is_left() {
+    let secrets = [MARKER, "correct-horse-battery-staple-42", "correct-horse-battery-staple", "an old tree of mine"];
+    let redactor = knowing(&secrets);
+    for secret in secrets {
+        for form in forms(secret) {
+            for length in LEAST_REST..=form.len() {
+                let (beginning, ending) = (&form[..length], &form[form.len() - length..]);
+                for (text, clean) in [
+                    (format!("\"key: {beginning}\" and 40 bytes more"), "\"key: [redacted]\" and 40 bytes more"),
+                    (format!("key: {beginning}…"), "key: [redacted]…"),
+                    (format!("key: {beginning} ... more"), "key: [redacted] ... more"),
+                    (format!("… \"{ending} is it\""), "… \"[redacted] is it\""),
+                    (format!("key: ... {ending}"), "key: ... [redacted]"),
+                ] {
+                    assert_eq!(redactor.text(&text), clean, "{text}");
+                }
+            }
         }
     }
-    assert_eq!(redactor.text("a cork… and more"), "a cork… and more");
+    let long = "x ".repeat(MAYBE_CUT_FROM / 2);
+    assert_eq!(redactor.text(&format!("{long}correct-hor")), format!("{long}[redacted]"));
+    assert_eq!(redactor.text(&format!("se-battery-staple {long}")), format!("[redacted] {long}"));
+    for text in ["a cork… and more", "… and more", "... whorse", "...", "…", "a ... b"] {
+        assert_eq!(redactor.text(text), text);
+    }
 }
 
 #[test]
@@ -183,22 +198,68 @@ fn names_within_an_object_are_redacted_and_none_is_lost() {
 #[test]
 fn an_empty_or_tiny_secret_does_not_eat_the_record() {
     let redactor = knowing(&["", "a", "-----BEGIN A-----\n-----END A-----"]);
-    redactor.register_found("default");
-    redactor.register_found("-----BEGIN CERTIFICATE-----\nMIIB1234MIIB1234\n-----END CERTIFICATE-----");
+    redactor.register_found("namespace", "default");
+    redactor.register_found("key", "-----BEGIN CERTIFICATE-----\nMIIB1234MIIB1234\n-----END CERTIFICATE-----");
     for text in ["as expected", "in default", "MIIB1234MIIB1234", "-----END A-----"] {
         assert_eq!(redactor.text(text), text);
     }
 }
 
 #[test]
-fn a_long_secret_leaves_at_most_what_is_useless() {
-    let long: String = forms(&MARKER.repeat(12)).into_iter().next().expect("a form").chars().rev().collect();
-    let redactor = knowing(&[&long]);
-    assert_eq!(redactor.text(&format!("<{long}>")), "<[redacted]>");
-    for form in forms(&long) {
+fn a_plain_word_is_secret_where_its_name_says_so() {
+    let table = [
+        ("password", true),
+        ("root-password", true),
+        ("POSTGRES_PASSWD", true),
+        ("secret-key", true),
+        ("api.token", true),
+        ("tls.key", true),
+        ("credentials", true),
+        ("namespace", false),
+        ("access-key", false),
+        ("AWS_ACCESS_KEY_ID", false),
+        ("public_key", false),
+    ];
+    for (name, is_secret) in table {
+        let redactor = Redactor::default();
+        redactor.register_found(name, "sunflower");
+        assert_eq!(redactor.text("a sunflower"), if is_secret { "a [redacted]" } else { "a sunflower" }, "{name}");
+    }
+}
+
+#[test]
+fn no_piece_of_a_long_secret_is_left_up_to_a_limit() {
+    let long = |length: usize| -> String {
+        let mut seed = 7_u64;
+        let mut next = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[usize::try_from(seed >> 33).unwrap_or(0) % 36])
+        };
+        (0..length).map(|_| next()).collect()
+    };
+    let secret = long(EVERY_PIECE_UP_TO);
+    let redactor = knowing(&[&secret]);
+    for form in forms(&secret) {
+        for from in (0..form.len() - PIECE).step_by(97) {
+            assert_eq!(redactor.text(&format!("<{}>", &form[from..from + PIECE])), "<[redacted]>", "{from}");
+        }
+    }
+    let longer = long(EVERY_PIECE_UP_TO + 1);
+    let redactor = knowing(&[&longer]);
+    assert_eq!(redactor.text(&format!("<{longer}>")), "<[redacted]>");
+    for form in forms(&longer) {
         let left = redactor.text(&form[5..form.len() - 5]).replace(REDACTED, "");
         assert!(left.len() < 2 * PIECE, "{left}");
     }
+}
+
+#[test]
+fn what_all_keys_have_in_common_is_no_secret() {
+    let redactor =
+        knowing(&[&format!("-----BEGIN PRIVATE KEY-----\n{BEGINNING_OF_KEYS}{MARKER}\n-----END PRIVATE KEY-----")]);
+    let certificate = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE CCqGSM49AwEHA0IABA";
+    assert_eq!(redactor.text(certificate), certificate);
+    assert_eq!(redactor.text(&format!("is {}", &MARKER[4..])), "is [redacted]");
 }
 
 #[test]
