@@ -26,6 +26,8 @@ pub(super) struct Facts<'a> {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) headers: Option<&'a BTreeMap<String, String>>,
     pub(super) body: Option<&'a str>,
+    /// The full length of a body of which `body` is only the beginning, in bytes.
+    pub(super) body_cut_from: Option<u64>,
     /// The keys of a listing; `None` if there is no listing or the store refused it.
     pub(super) keys: Option<&'a [String]>,
     of_sts: bool,
@@ -38,7 +40,7 @@ impl<'a> Facts<'a> {
     }
 
     pub(super) fn of(reply: &'a Reply, answer: &Answer) -> Self {
-        let ReplyFacts { status, s3_error, sts, addresses, headers, body, keys, .. } = reply.facts();
+        let ReplyFacts { status, s3_error, sts, addresses, headers, body, body_cut_from, keys, .. } = reply.facts();
         let of_connection = || answer.evidence.peer.map(|it| it.ip()).into_iter().collect();
         Self {
             status,
@@ -47,6 +49,7 @@ impl<'a> Facts<'a> {
             addresses: addresses.map_or_else(of_connection, <[_]>::to_vec),
             headers,
             body,
+            body_cut_from,
             keys,
             of_sts: sts.is_some(),
         }

@@ -147,8 +147,12 @@ impl<'a> Case<'a> {
                     .collect::<Vec<_>>()
                     .into();
             }
-            Wanted::Body(body) => Some(match facts.and_then(|it| it.body) {
-                Some(saw) => Matched::new(name, saw == body, quote(body), quote(saw)),
+            Wanted::Body(body) => Some(match facts.and_then(|it| Some((it.body?, it.body_cut_from))) {
+                // What follows is not known, so the whole is not known to be equal. A difference is one in any case.
+                Some((saw, Some(bytes))) if saw == body => {
+                    Matched::unseen(name, quote(body), format!("only the first {} of {bytes} bytes", saw.len()))
+                }
+                Some((saw, _)) => Matched::new(name, saw == body, quote(body), quote(saw)),
                 None => Matched::unseen(name, quote(body), "no body"),
             }),
             Wanted::Keys(keys) => Some(match facts.and_then(|it| it.keys) {

@@ -120,7 +120,9 @@ impl Outcome {
             survey: None,
             request_id: header("x-amz-request-id"),
             etag: header("etag").map(|etag| etag.trim_matches('"').to_owned()),
-            size_bytes: header("content-length").and_then(|length| length.parse().ok()),
+            size_bytes: header("content-length")
+                .and_then(|length| length.parse().ok())
+                .or(self.body.as_ref().map(|body| body.len() as u64)),
             error: error.then(|| S3Error { code: self.code.clone(), message: self.message.clone() }),
             body: self
                 .body

@@ -66,7 +66,8 @@ pub(crate) async fn answer(question: &S3Question, dialler: Dialler) -> Result<S3
     reply.request_id = header(&headers, "x-amz-request-id");
     reply.etag = header(&headers, "etag").map(|etag| etag.trim_matches('"').to_owned());
     if matches!(question.operation, S3Operation::Get { .. } | S3Operation::Head { .. }) && reply.error.is_none() {
-        reply.size_bytes = header(&headers, "content-length").and_then(|length| length.parse().ok());
+        let declared = header(&headers, "content-length").and_then(|length| length.parse().ok());
+        reply.size_bytes = declared.or(reply.size_bytes);
     }
     Ok(reply)
 }
@@ -190,6 +191,7 @@ async fn operate(client: &Client, region: &str, operation: &S3Operation) -> Resu
             let object = client.get_object().bucket(bucket).key(key).send().await?;
             let bytes = object.body.collect().await.map(aws_sdk_s3::primitives::AggregatedBytes::into_bytes);
             let bytes = bytes.map_err(|why| Failed { error: None, words: why.to_string() })?;
+            reply.size_bytes = Some(bytes.len() as u64);
             reply.body = Some(String::from_utf8_lossy(&bytes[..bytes.len().min(BODY_LIMIT_BYTES)]).into_owned());
         }
         S3Operation::Head { bucket, key } => {

@@ -57,6 +57,32 @@ fn a_client_that_is_unable_must_say_why() {
 }
 
 #[test]
+fn of_a_body_that_was_cut_only_a_difference_is_seen() {
+    const LIMIT: usize = parallax_vocab::answer::BODY_LIMIT_BYTES;
+    let kept = "x".repeat(LIMIT);
+    let of_http = |bytes: usize| {
+        let Answer { outcome: Ok(Reply::Http(reply)), evidence } = http(200, None, &kept) else { unreachable!() };
+        Answer { outcome: Ok(Reply::Http(HttpReply { body_bytes: bytes as u64, ..reply })), evidence }
+    };
+    let of_store = |bytes: usize| {
+        let reply = json!({ "s3": { "status": 200, "body": kept, "size_bytes": bytes } });
+        Answer { outcome: Ok(serde_json::from_value(reply).expect("a reply")), evidence: Evidence::default() }
+    };
+    for (bytes, expected, held, unseen) in [
+        (LIMIT, kept.as_str(), true, false),
+        (LIMIT + 1, kept.as_str(), false, true),
+        (LIMIT + 1, "other", false, false),
+    ] {
+        for answer in [of_http(bytes), of_store(bytes)] {
+            let judged = judge(&declared(json!({ "status": 200, "body": expected })), &answer, &Seen::default());
+            let body = judged.matchers.iter().find(|it| it.matcher == "body").expect("judged");
+            assert_eq!((body.held, body.unseen), (held, unseen), "{bytes}: {body:?}");
+            assert_eq!(judged.cause.is_none(), held, "{bytes}");
+        }
+    }
+}
+
+#[test]
 fn a_matcher_is_missed_only_if_it_compared_something_and_did_not_hold() {
     let missed = |expected: &Expected, answer: &Answer| {
         judge(expected, answer, &Seen::default()).missed().map(|it| it.matcher.clone())

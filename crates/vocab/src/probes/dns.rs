@@ -61,6 +61,7 @@ impl Replied for DnsReply {
             addresses: Some(&self.addresses),
             headers: None,
             body: None,
+            body_cut_from: None,
             keys: None,
             survey: None,
             jwt: None,

@@ -133,6 +133,7 @@ impl Replied for HttpReply {
             addresses: None,
             headers: Some(&self.headers),
             body: Some(&self.body),
+            body_cut_from: Some(self.body_bytes).filter(|it| *it > BODY_LIMIT_BYTES as u64),
             keys: None,
             survey: None,
             jwt: None,

@@ -92,6 +92,7 @@ impl Replied for JwtReply {
             addresses: None,
             headers: None,
             body: None,
+            body_cut_from: None,
             keys: None,
             survey: None,
             jwt: Some(self),

@@ -121,6 +121,8 @@ pub struct ReplyFacts<'a> {
     pub headers: Option<&'a BTreeMap<String, String>>,
     /// The body.
     pub body: Option<&'a str>,
+    /// The full length of a body of which `body` is only the beginning, in bytes.
+    pub body_cut_from: Option<u64>,
     /// The keys of a listing that the store did not refuse.
     pub keys: Option<&'a [String]>,
     /// The totals of a replica.

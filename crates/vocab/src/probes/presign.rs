@@ -121,6 +121,7 @@ impl Replied for PresignReply {
             addresses: None,
             headers: None,
             body: None,
+            body_cut_from: None,
             keys: None,
             survey: None,
             jwt: None,

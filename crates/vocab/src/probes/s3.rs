@@ -235,6 +235,7 @@ impl Replied for S3Reply {
             addresses: None,
             headers: None,
             body: self.body.as_deref(),
+            body_cut_from: self.size_bytes.filter(|it| *it > super::BODY_LIMIT_BYTES as u64),
             keys: listed.then_some(self.keys.as_slice()),
             survey: self.survey.as_ref(),
             jwt: None,

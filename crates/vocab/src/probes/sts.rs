@@ -108,6 +108,7 @@ impl Replied for StsReply {
             addresses: None,
             headers: None,
             body: None,
+            body_cut_from: None,
             keys: None,
             survey: None,
             jwt: None,

@@ -58,6 +58,7 @@ impl Replied for TlsReply {
             addresses: None,
             headers: None,
             body: None,
+            body_cut_from: None,
             keys: None,
             survey: None,
             jwt: None,
