@@ -74,7 +74,39 @@ pub(super) async fn choose(
 
 /// The variants that were red in the last run: failed, ended with an error, or not reached.
 fn red(out: &Path) -> Result<BTreeSet<VariantId>, CliError> {
-    let summary = Summary::from_events(&parallax_record::read(&out.join("latest"))?);
-    let green = |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::AsExpected | Outcome::Skipped { .. }));
-    Ok(summary.variants().filter(|variant| !green(&variant.outcome)).map(|variant| variant.id.clone()).collect())
+    Ok(red_of(&Summary::from_events(&parallax_record::read(&out.join("latest"))?)))
+}
+
+/// The red variants of a run. Skipped variants are red if the run failed because of them.
+fn red_of(summary: &Summary) -> BTreeSet<VariantId> {
+    let skips_are_red = summary.only_skips();
+    let green = |outcome: &Option<Outcome>| match outcome {
+        Some(Outcome::AsExpected) => true,
+        Some(Outcome::Skipped { .. }) => !skips_are_red,
+        _ => false,
+    };
+    summary.variants().filter(|variant| !green(&variant.outcome)).map(|variant| variant.id.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skips_are_red_where_the_run_failed_because_of_them() {
+        let event = |json: serde_json::Value| serde_json::from_value(json).expect("an event");
+        let ended = |variant: &str, outcome: serde_json::Value| {
+            event(serde_json::json!({ "at_ms": 1, "event": { "variant-ended": {
+                "variant": variant, "outcome": outcome, "took_ms": 1 } } }))
+        };
+        let skipped = || ended("a", serde_json::json!({ "skipped": { "reason": "no image" } }));
+        let red = |events: &[parallax_vocab::Event]| {
+            let red = red_of(&Summary::from_events(events));
+            red.iter().map(|it| it.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(red(&[skipped()]), ["a"]);
+        assert_eq!(red(&[skipped(), ended("b", "as-expected".into())]), Vec::<String>::new());
+        let failed = serde_json::json!({ "not-as-expected": { "problems": [] } });
+        assert_eq!(red(&[skipped(), ended("b", failed)]), ["b"]);
+    }
 }

@@ -63,6 +63,9 @@ fn environment(summary: &Summary) -> TestSuite {
         let status = match (failure, &summary.ended) {
             (Some(failure), _) => broken(failure),
             (None, None) => problem_status("killed", "the run did not end in order"),
+            (None, Some(_)) if summary.only_skips() => {
+                problem_status("skipped", "everything was skipped, so nothing is said about the system under test")
+            }
             (None, Some(_)) => problem_status("unproven", &unproven(summary)),
         };
         let mut case = TestCase::new("run", status);

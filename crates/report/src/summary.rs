@@ -344,6 +344,7 @@ impl Summary {
         let interrupted = self.interrupted();
         let failed = self.ended.as_ref().is_none_or(|ended| ended.failure.is_some())
             || self.lacks_proof()
+            || self.only_skips()
             || self.setups.iter().any(|setup| setup.error.is_some());
         failed && !interrupted && self.variants().all(|it| it.counts_as(interrupted) != Counted::Failed)
     }

@@ -18,7 +18,7 @@ fn runs() -> [(&'static str, Vec<Event>, Exit, Totals); 10] {
         ("interrupted", samples::interrupted(), Exit::Interrupted, totals(0, 0, 2)),
         ("skipped", samples::skipped(), Exit::AsExpected, totals(1, 0, 1)),
         ("unproven", samples::unproven(), Exit::NotAsExpected, totals(2, 1, 0)),
-        ("only_skips", samples::only_skips(false), Exit::Harness, totals(0, 0, 1)),
+        ("only_skips", samples::only_skips(false), Exit::Harness, totals(0, 1, 1)),
         ("killed", samples::killed(), Exit::Harness, totals(1, 1, 0)),
         ("measured", samples::measured(), Exit::AsExpected, totals(1, 0, 0)),
     ]
