@@ -94,6 +94,8 @@ fn a_file_that_would_be_ignored_is_reported() {
     fs::remove_file(at("fixtures/minio/fixture.yml")).unwrap();
     fs::write(at("fixtures/minio/minio.yaml"), "kind: x").unwrap();
     refused(project.path(), "the folder has no `fixture.yaml`");
+    fs::remove_file(at("fixtures/minio/minio.yaml")).unwrap();
+    refused(project.path(), "the folder has no `fixture.yaml`");
 }
 
 /// A project whose only fixture exports the result of a template.
