@@ -35,12 +35,39 @@ fn colour(is_terminal: bool, env: &dyn Fn(&str) -> Option<String>) -> bool {
 
 /// Whether this is CI, where the output is plain lines even on a terminal.
 pub(in crate::cli) fn is_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
+    is_set(&|name| std::env::var(name).ok(), "CI")
+}
+
+/// Whether what is printed may end up in a log whose reader acts on commands in it, as GitHub's runner does.
+pub(in crate::cli) fn acts_on_commands() -> bool {
+    of_ci(&|name| std::env::var(name).ok())
+}
+
+fn of_ci(env: &dyn Fn(&str) -> Option<String>) -> bool {
+    is_set(env, "CI") || is_set(env, "GITHUB_ACTIONS")
+}
+
+fn is_set(env: &dyn Fn(&str) -> Option<String>, name: &str) -> bool {
+    env(name).is_some_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::colour;
+    use super::{colour, of_ci};
+
+    #[test]
+    fn in_ci_the_log_acts_on_what_is_printed() {
+        for (set, acts) in [
+            (&[][..], false),
+            (&[("CI", "true")], true),
+            (&[("CI", "false")], false),
+            (&[("GITHUB_ACTIONS", "true")], true),
+            (&[("CI", ""), ("GITHUB_ACTIONS", "true")], true),
+        ] {
+            let env = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            assert_eq!(of_ci(&env), acts, "{set:?}");
+        }
+    }
 
     #[test]
     fn colours_only_on_a_terminal_that_wants_them() {

@@ -272,8 +272,11 @@ async fn run(
 ) -> Result<Exit, CliError> {
     match wiring::ask(handle, Request::Run { from, argv, stdin }, |_| {}).await? {
         Answer::Program(reply) => {
-            // A terminal would carry out what the program prints. A file or a pipe gets it unchanged.
-            let to = |text: &str, terminal: bool| if terminal { inert(text).into_owned() } else { text.to_owned() };
+            // A terminal would carry out what the program prints, and so would the log of a CI. A file or a pipe gets it
+            // unchanged.
+            let to = |text: &str, terminal: bool| {
+                if terminal || printer::acts_on_commands() { inert(text).into_owned() } else { text.to_owned() }
+            };
             printer::data(&to(&reply.stdout, std::io::stdout().is_terminal()));
             if !reply.stderr.is_empty() {
                 printer::word(&to(reply.stderr.trim_end(), std::io::stderr().is_terminal()));

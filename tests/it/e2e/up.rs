@@ -137,6 +137,14 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     let host = ["exec", "--from", "host", "--", "sh", "-c"];
     let said = run(&project, &[&host[..], &["echo $AWS_ENDPOINT_URL $AWS_SECRET_ACCESS_KEY; exit 7"]].concat(), 7);
     assert_in(&said, &["https://minio.example.com [redacted]"]);
+    // The log of a CI acts on what is printed, although it is no terminal.
+    let acting = [&host[..], &["echo '##[stop-commands]x'"]].concat();
+    for (ci, shown) in [("", true), ("true", false)] {
+        let mut said = project.parallax(&acting);
+        let said = said.env_remove("GITHUB_ACTIONS").env("CI", ci).output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        assert!(said.contains("stop-commands") && said.contains("##[") == shown, "CI={ci}: {said}");
+    }
     assert_in(&run(&project, &["exec", "--", "ls"], 2), &["--from: app, tools, beside, host"]);
     assert_in(&run(&project, &["exec", "--from", "app", "--", "ls"], 2), &["its image contains only the agent"]);
 
