@@ -90,13 +90,20 @@ pub(crate) async fn operate(task: S3) -> Outcome {
             Err(error) => refused(&error),
         },
         Operation::List { bucket, prefix } => {
-            match store.list_objects_v2().bucket(bucket).prefix(prefix).send().await {
-                Ok(answer) => {
-                    let keys = answer.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect();
-                    Outcome { keys, ..done(answer.request_id()) }
+            let mut pages = store.list_objects_v2().bucket(bucket).prefix(prefix).into_paginator().send();
+            let mut listed = Outcome::default();
+            while let Some(page) = pages.next().await {
+                match page {
+                    Ok(page) => {
+                        let mut keys = listed.keys;
+                        keys.extend(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)));
+                        // The last page answers for all of them.
+                        listed = Outcome { keys, ..done(page.request_id()) };
+                    }
+                    Err(error) => return refused(&error),
                 }
-                Err(error) => refused(&error),
             }
+            listed
         }
     }
 }

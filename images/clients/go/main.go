@@ -214,14 +214,21 @@ func operate(ctx context.Context, store *s3.Client, operation string, it target)
 		}
 		return told(done.ResultMetadata), nil
 	case "list":
-		listed, err := store.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: bucket, Prefix: aws.String(it.Prefix)})
-		if err != nil {
-			return outcome{}, err
+		input := &s3.ListObjectsV2Input{Bucket: bucket, Prefix: aws.String(it.Prefix)}
+		var out outcome
+		var keys []string
+		for pages := s3.NewListObjectsV2Paginator(store, input); pages.HasMorePages(); {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return outcome{}, err
+			}
+			// The last page answers for all of them.
+			out = told(page.ResultMetadata)
+			for _, object := range page.Contents {
+				keys = append(keys, aws.ToString(object.Key))
+			}
 		}
-		out := told(listed.ResultMetadata)
-		for _, object := range listed.Contents {
-			out.Keys = append(out.Keys, aws.ToString(object.Key))
-		}
+		out.Keys = keys
 		return out, nil
 	}
 	return outcome{Failed: "this client has no way to do " + operation}, nil

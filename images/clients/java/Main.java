@@ -189,10 +189,11 @@ public final class Main {
             case "delete" -> told(store.deleteObject(it -> it.bucket(bucket).key(key)), outcome);
             case "list" -> {
                 String prefix = text(target, "prefix");
-                ListObjectsV2Response listed = store.listObjectsV2(it -> it.bucket(bucket).prefix(prefix));
-                told(listed, outcome);
+                List<ListObjectsV2Response> pages =
+                    store.listObjectsV2Paginator(it -> it.bucket(bucket).prefix(prefix)).stream().toList();
+                told(pages.get(pages.size() - 1), outcome);
                 outcome.writeFieldName("keys").writeStartArray();
-                listed.contents().forEach(entry -> outcome.writeValue(entry.key()));
+                pages.forEach(page -> page.contents().forEach(entry -> outcome.writeValue(entry.key())));
                 outcome.writeEndArray();
             }
             default -> throw new IOException("this client has no way to do " + operation.getKey());

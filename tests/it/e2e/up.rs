@@ -145,6 +145,7 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
         let said = String::from_utf8(said.stdout).unwrap();
         assert!(said.contains("stop-commands") && said.contains("##[") == shown, "CI={ci}: {said}");
     }
+    pages(&project);
     assert_in(&run(&project, &["exec", "--", "ls"], 2), &["--from: app, tools, beside, host"]);
     assert_in(&run(&project, &["exec", "--from", "app", "--", "ls"], 2), &["its image contains only the agent"]);
 
@@ -185,6 +186,15 @@ fn what_stands_is_found_asked_changed_and_taken_down_by_other_processes() {
     let with = |extension: &str| left.iter().any(|it| it.extension().is_some_and(|it| it == extension));
     assert!(with("html") && !with("env") && !with("kubeconfig"), "{left:?}");
     assert_eq!(lists(&[]), before);
+}
+
+/// Each client reads a listing to its end.
+#[track_caller]
+fn pages(project: &Project) {
+    let said = run(project, &["exec", "--from", "beside", "--", "python3", "-c", include_str!("pages.py")], 0);
+    for client in ["aws-cli", "aws-sdk-go-v2", "aws-sdk-java-v2", "aws-sdk-js-v3", "aws-sdk-rust", "boto3"] {
+        assert_in(&said, &[&format!("{client} 200 page-2 k0 k1 k2 k3 k4 k5")]);
+    }
 }
 
 /// Enters each kind of vantage, with a terminal and without one.

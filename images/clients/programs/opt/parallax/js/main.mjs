@@ -8,9 +8,9 @@ import {
   DeleteObjectCommand,
   GetObjectCommand,
   HeadObjectCommand,
-  ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
+  paginateListObjectsV2,
 } from "@aws-sdk/client-s3";
 import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 import { readFileSync, writeSync } from "node:fs";
@@ -35,6 +35,17 @@ async function presign(task) {
   return { url };
 }
 
+/** All pages; the last one answers for them. */
+async function list(store, it) {
+  const keys = [];
+  let last;
+  for await (const page of paginateListObjectsV2({ client: store }, { Bucket: it.bucket, Prefix: it.prefix })) {
+    for (const entry of page.Contents ?? []) keys.push(entry.Key);
+    last = page;
+  }
+  return { ...last, keys };
+}
+
 async function s3(task) {
   const [operation, it] = Object.entries(task.operation)[0];
   const target = { Bucket: it.bucket, Key: it.key };
@@ -43,15 +54,15 @@ async function s3(task) {
     get: () => new GetObjectCommand(target),
     head: () => new HeadObjectCommand(target),
     delete: () => new DeleteObjectCommand(target),
-    list: () => new ListObjectsV2Command({ Bucket: it.bucket, Prefix: it.prefix }),
     "create-bucket": () => new CreateBucketCommand({ Bucket: it.bucket }),
-  }[operation]();
+  }[operation];
   try {
-    const response = await client(task.access).send(command);
+    const store = client(task.access);
+    const response = operation === "list" ? await list(store, it) : await store.send(command());
     const outcome = { status: response.$metadata.httpStatusCode };
     if (response.$metadata.requestId) outcome.headers = { "x-amz-request-id": response.$metadata.requestId };
     if (operation === "get") outcome.body = await response.Body.transformToString();
-    if (operation === "list") outcome.keys = (response.Contents ?? []).map((entry) => entry.Key);
+    if (operation === "list") outcome.keys = response.keys;
     return outcome;
   } catch (error) {
     const status = error.$metadata?.httpStatusCode;
