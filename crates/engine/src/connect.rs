@@ -12,8 +12,11 @@ use super::facts::Facts;
 use super::find::Endpoint;
 use super::identity::{host_name, kernel_release, unix_seconds};
 
-/// The limit of one call. The client library's own limit of 120 s is too short to load a large image on a slow disk.
-const CALL_LIMIT: Duration = Duration::from_mins(15);
+/// The limit for the beginning of the answer to a call. An engine that answers at all answers within seconds.
+const CALL_LIMIT: Duration = Duration::from_mins(1);
+/// The same for a call whose answer begins only when the work is done, and whose work may be large on a slow disk: load an
+/// image, remove a volume. The client library's own limit of 120 s is too short for that.
+const WORK_LIMIT: Duration = Duration::from_mins(15);
 /// The limit of the first two calls together (ping and info), which show whether an engine answers.
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
 
@@ -44,6 +47,16 @@ impl Engine {
             .map_err(|error| unreachable(message(&error)))?;
         let facts = Facts::from_info(info, endpoint.is_local());
         Ok(Self { docker, endpoint: Arc::new(endpoint.clone()), facts: Arc::new(facts) })
+    }
+
+    /// The client for calls whose answer begins only when their work is done.
+    pub(super) fn patient(&self) -> Docker {
+        self.docker.clone().with_timeout(WORK_LIMIT)
+    }
+
+    /// The client for a call whose answer begins after this time.
+    pub(super) fn after(&self, time: Duration) -> Docker {
+        self.docker.clone().with_timeout(CALL_LIMIT + time)
     }
 
     /// Its address.
@@ -114,6 +127,21 @@ fn is_same(facts: &Facts, host: &str, kernel: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_call_that_an_engine_never_answers_ends() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let endpoint = Endpoint::given(format!("tcp://{}", silent.local_addr().expect("known")));
+        let docker = client(&endpoint).expect("made");
+        let engine = Engine { docker, endpoint: Arc::new(endpoint), facts: Arc::default() };
+        let limits =
+            [engine.docker.timeout(), engine.after(Duration::from_secs(30)).timeout(), engine.patient().timeout()];
+        assert_eq!(limits.map(|it| it.as_secs()), [60, 90, 900]);
+        let docker = engine.docker.clone().with_timeout(Duration::from_secs(1));
+        let call = docker.inspect_container("any", None);
+        let answer = tokio::time::timeout(Duration::from_secs(10), call).await.expect("the limit ends the call");
+        answer.expect_err("there is no answer");
+    }
 
     #[test]
     fn an_engines_time_is_read_in_any_zone() {

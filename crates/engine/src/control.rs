@@ -26,7 +26,7 @@ impl Engine {
     pub async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::default().t(seconds).build();
-        self.docker
+        self.after(grace)
             .stop_container(name, Some(options))
             .await
             .map_err(EngineError::call(format!("stop container {name}")))
@@ -65,7 +65,7 @@ impl Engine {
     /// Waits until a container is not running, and returns its exit code. Drop the future to stop waiting.
     pub async fn wait_exit(&self, name: &str) -> Result<i64, EngineError> {
         let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
-        let mut answers = Box::pin(self.docker.wait_container(name, Some(options)));
+        let mut answers = Box::pin(self.patient().wait_container(name, Some(options)));
         match answers.next().await {
             Some(Ok(answer)) => Ok(answer.status_code),
             // The client library reports every exit code except 0 as an error.

@@ -55,7 +55,7 @@ impl Engine {
         let file = tokio::fs::File::open(path).await.map_err(EngineError::file("read", path))?;
         let chunks = FramedRead::with_capacity(file, BytesCodec::new(), 256 * 1024).map_ok(bytes::BytesMut::freeze);
         let options = ImportImageOptionsBuilder::default().quiet(true).build();
-        let mut answers = Box::pin(self.docker.import_image_stream(options, chunks, None));
+        let mut answers = Box::pin(self.patient().import_image_stream(options, chunks, None));
         let mut loaded = Vec::new();
         let doing = format!("load image archive {}", path.display());
         while let Some(answer) = answers.try_next().await.map_err(EngineError::call(doing.clone()))? {
@@ -78,7 +78,7 @@ impl Engine {
 
     async fn save_to(&self, reference: &str, path: &Path) -> Result<(), EngineError> {
         let mut file = tokio::fs::File::create(path).await.map_err(EngineError::file("create", path))?;
-        let mut chunks = Box::pin(self.docker.export_image(reference));
+        let mut chunks = Box::pin(self.patient().export_image(reference));
         let doing = format!("save image {reference}");
         while let Some(chunk) = chunks.try_next().await.map_err(EngineError::call(doing.clone()))? {
             file.write_all(&chunk).await.map_err(EngineError::file("write", path))?;
@@ -98,7 +98,7 @@ impl Engine {
     /// Removes an image. An image that does not exist is not an error.
     pub async fn remove_image(&self, reference: &str) -> Result<(), EngineError> {
         let options = RemoveImageOptionsBuilder::default().force(true).build();
-        match self.docker.remove_image(reference, Some(options), None).await {
+        match self.patient().remove_image(reference, Some(options), None).await {
             Ok(_) => Ok(()),
             Err(error) if status(&error) == Some(404) => Ok(()),
             Err(source) => Err(EngineError::Call { doing: format!("remove image {reference}"), source }),
@@ -118,7 +118,7 @@ impl Engine {
 
     /// Removes an image unless a container uses it. Returns whether it is gone.
     pub async fn remove_unused_image(&self, reference: &str) -> Result<bool, EngineError> {
-        match self.docker.remove_image(reference, None::<RemoveImageOptions>, None).await {
+        match self.patient().remove_image(reference, None::<RemoveImageOptions>, None).await {
             Ok(_) => Ok(true),
             Err(error) if status(&error) == Some(404) => Ok(true),
             Err(error) if status(&error) == Some(409) => Ok(false),
@@ -135,7 +135,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let failed = |reason: String| EngineError::Pull { image: reference.to_owned(), reason };
         let options = CreateImageOptionsBuilder::default().from_image(reference).build();
-        let mut answers = Box::pin(self.docker.create_image(Some(options), None, None));
+        let mut answers = Box::pin(self.patient().create_image(Some(options), None, None));
         let mut limit = limits.first_answer;
         loop {
             let answer = tokio::time::timeout(limit, answers.next())

@@ -83,7 +83,9 @@ impl Engine {
         let doing = format!("read the log of container {name}");
         let mut cutter = Cutter::default();
         // The final `None` makes the cutter return a last line that has no newline.
-        self.docker
+        // The answer of some engines begins with the first line, which may be late if the log is followed.
+        let docker = if options.follow { self.patient() } else { self.docker.clone() };
+        docker
             .logs(name, Some(options))
             .map(Some)
             .chain(futures::stream::iter([None]))

@@ -240,12 +240,12 @@ impl Engine {
         let result = match kind {
             Kind::Container => {
                 let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-                self.docker.remove_container(name, Some(options)).await
+                self.patient().remove_container(name, Some(options)).await
             }
-            Kind::Network => self.docker.remove_network(name).await,
+            Kind::Network => self.patient().remove_network(name).await,
             Kind::Volume => {
                 let options = RemoveVolumeOptionsBuilder::default().force(true).build();
-                self.docker.remove_volume(name, Some(options)).await
+                self.patient().remove_volume(name, Some(options)).await
             }
         };
         match result {
@@ -259,7 +259,7 @@ impl Engine {
     /// Waits until another process has removed the container. The engine reports such a removal with status 409.
     async fn removed_by_others(&self, name: &str) -> Result<(), String> {
         let options = WaitContainerOptionsBuilder::default().condition("removed").build();
-        let mut answers = Box::pin(self.docker.wait_container(name, Some(options)));
+        let mut answers = Box::pin(self.patient().wait_container(name, Some(options)));
         let answer = tokio::time::timeout(OTHERS_REMOVE_WITHIN, answers.next()).await;
         match answer {
             Ok(Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) | None) => Ok(()),
