@@ -31,6 +31,15 @@ impl Default for PullLimits {
     }
 }
 
+/// What an image is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageParts {
+    /// Its id in the engine (`sha256:…`).
+    pub id: String,
+    /// The digests of its uncompressed layers (`sha256:…`), the lowest first.
+    pub layers: Vec<String>,
+}
+
 impl Engine {
     /// The id (`sha256:…`) of an image; `None` if the engine does not have the image.
     pub async fn image_id(&self, reference: &str) -> Result<Option<String>, EngineError> {
@@ -47,6 +56,18 @@ impl Engine {
         let image = image.map_err(EngineError::call(format!("look for image {reference}")))?;
         let digests = image.repo_digests.unwrap_or_default();
         Ok(digests.iter().filter_map(|it| it.split_once('@')).map(|(_, digest)| digest.to_owned()).collect())
+    }
+
+    /// What the image under a name is made of; `None` if the engine does not have the image.
+    pub async fn image_parts(&self, reference: &str) -> Result<Option<ImageParts>, EngineError> {
+        match self.docker.inspect_image(reference).await {
+            Ok(image) => Ok(Some(ImageParts {
+                id: image.id.unwrap_or_default(),
+                layers: image.root_fs.and_then(|it| it.layers).unwrap_or_default(),
+            })),
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(source) => Err(EngineError::Call { doing: format!("look for image {reference}"), source }),
+        }
     }
 
     /// Loads an image archive (in the form of `docker save`, or an OCI layout). Returns the engine's messages about

@@ -69,8 +69,17 @@ pub(super) fn write(content: &Content<'_>, out: impl Write, cancel: &Cancellatio
     Ok(format!("sha256:{id}"))
 }
 
-/// The id of the image in an archive that [`write()`] made.
-pub(super) fn id(archive: &Path) -> io::Result<String> {
+/// What tells the image in an archive from every other image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// The digest of its config (`sha256:…`). Most engines use it as the image's id.
+    pub(super) id: String,
+    /// The digests of its layers (`sha256:…`), the lowest first.
+    pub(super) layers: Vec<String>,
+}
+
+/// The identity of the image in an archive that [`write()`] made.
+pub(super) fn identity(archive: &Path) -> io::Result<Identity> {
     let foreign = || io::Error::new(io::ErrorKind::InvalidData, "it is not an image archive of ours");
     let mut tar = tar::Archive::new(File::open(archive)?);
     let entry = tar.entries()?.next().ok_or_else(foreign)??;
@@ -80,8 +89,10 @@ pub(super) fn id(archive: &Path) -> io::Result<String> {
     let mut json = Vec::new();
     entry.take(MANIFEST_LIMIT_BYTES).read_to_end(&mut json)?;
     let manifest: Vec<Manifest> = serde_json::from_slice(&json)?;
-    let config = manifest.first().and_then(|image| image.config.strip_suffix(".json")).ok_or_else(foreign)?;
-    Ok(format!("sha256:{config}"))
+    let image = manifest.first().ok_or_else(foreign)?;
+    let of = |file: &str, end: &str| file.strip_suffix(end).map(|it| format!("sha256:{it}")).ok_or_else(foreign);
+    let layers = image.layers.iter().map(|layer| of(layer, ".tar")).collect::<io::Result<_>>()?;
+    Ok(Identity { id: of(&image.config, ".json")?, layers })
 }
 
 fn append(tar: &mut Builder<impl Write>, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -160,7 +171,7 @@ mod tests {
         let cancel = CancellationToken::new();
         let content = content(&config, &layers, &tags);
         let written = write(&content, File::create(&path).expect("made"), &cancel).expect("written");
-        assert_eq!(id(&path).expect("ours"), written);
+        assert_eq!(identity(&path).expect("ours").id, written);
 
         let mut archive = tar::Archive::new(File::open(&path).expect("opens"));
         let mut names = Vec::new();
@@ -196,6 +207,6 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("image.tar");
         std::fs::write(&path, "half a download").expect("written");
-        assert!(id(&path).is_err());
+        assert!(identity(&path).is_err());
     }
 }

@@ -267,6 +267,22 @@ impl Image<'_> {
         asked.map_err(|message| self.engine_fault("be asked for it", message))
     }
 
+    /// The id of the built image in the engine, if the engine has it, and if it is the one of the archive. Anybody who can
+    /// use the engine can give the tag to another image, and the node's runs privileged.
+    async fn as_built(&self, prepared: &Prepared) -> Result<Option<String>, ImageError> {
+        let Some(id) = self.in_engine(&prepared.tag).await? else { return Ok(None) };
+        // Without an archive of ours nothing says what the tag means; the image is then built again.
+        let Ok(archive) = archive::identity(&prepared.archive(For::Engine)) else { return Ok(None) };
+        let asked = self.request.store.is_built(&prepared.tag, &archive.id, &archive.layers);
+        let asked = self.unless_cancelled(asked).await?;
+        if asked.map_err(|message| self.engine_fault("be asked what it is made of", message))? {
+            return Ok(Some(id));
+        }
+        let tag = &prepared.tag;
+        self.sink.warn(format!("the engine's {tag} is not the image that was built here; it is loaded again"));
+        Ok(None)
+    }
+
     /// The source of the built image, if it already exists in the forms that are wanted.
     async fn built_at_hand(&self, prepared: &Prepared) -> Result<Option<Source>, ImageError> {
         if self.want.archive && !self.request.cache.has(&prepared.archive(For::Node)).await {
@@ -275,7 +291,7 @@ impl Image<'_> {
         if !self.want.engine {
             return Ok(self.want.archive.then_some(Source::Cache));
         }
-        if self.in_engine(&prepared.tag).await?.is_some() {
+        if self.as_built(prepared).await?.is_some() {
             return Ok(Some(Source::Engine));
         }
         Ok(self.request.cache.has(&prepared.archive(For::Engine)).await.then_some(Source::Cache))
@@ -352,7 +368,7 @@ impl Image<'_> {
         let archive = self.want.archive.then(|| prepared.archive(For::Node));
         let id = match &archive {
             _ if self.want.engine => self.loaded(prepared, setup).await?,
-            Some(path) => archive::id(path).map_err(ImageError::cache("read", path))?,
+            Some(path) => archive::identity(path).map_err(ImageError::cache("read", path))?.id,
             None => String::new(),
         };
         Ok(Obtained { name: self.want.name.clone(), reference, published: false, source, archive, id })
@@ -360,7 +376,7 @@ impl Image<'_> {
 
     /// Loads a built image into the engine, if the engine does not have it.
     async fn loaded(&self, prepared: &Prepared, setup: &Setup) -> Result<String, ImageError> {
-        if let Some(id) = self.in_engine(&prepared.tag).await? {
+        if let Some(id) = self.as_built(prepared).await? {
             return Ok(id);
         }
         setup.progress("loading it into the engine");

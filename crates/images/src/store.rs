@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 
-use parallax_engine::{Engine, EngineError, PullLimits};
+use parallax_engine::{Engine, EngineError, ImageParts, PullLimits};
 
 /// The engine's images.
 pub trait ImageStore: Send + Sync {
@@ -14,6 +14,14 @@ pub trait ImageStore: Send + Sync {
 
     /// The digests (`sha256:…`) under which registries know an image. An image that was loaded from an archive has none.
     fn digests<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Vec<String>, String>>;
+
+    /// Whether the engine's image is the one with this config and these layers (`sha256:…`), which was built here.
+    fn is_built<'a>(
+        &'a self,
+        reference: &'a str,
+        config: &'a str,
+        layers: &'a [String],
+    ) -> BoxFuture<'a, Result<bool, String>>;
 
     /// Loads an archive. The image gets the names in the archive.
     fn load<'a>(&'a self, archive: &'a Path) -> BoxFuture<'a, Result<(), String>>;
@@ -38,6 +46,18 @@ impl ImageStore for Engine {
 
     fn digests<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Vec<String>, String>> {
         Box::pin(async move { self.image_digests(reference).await.map_err(reason) })
+    }
+
+    fn is_built<'a>(
+        &'a self,
+        reference: &'a str,
+        config: &'a str,
+        layers: &'a [String],
+    ) -> BoxFuture<'a, Result<bool, String>> {
+        Box::pin(async move {
+            let seen = self.image_parts(reference).await.map_err(reason)?;
+            Ok(seen.is_some_and(|seen| is_it(&seen, &self.facts().storage_driver, (config, layers))))
+        })
     }
 
     fn load<'a>(&'a self, archive: &'a Path) -> BoxFuture<'a, Result<(), String>> {
@@ -66,6 +86,14 @@ impl ImageStore for Engine {
             self.tag_image(&pinned, repository, tag).await.map_err(reason)
         })
     }
+}
+
+/// Whether an image of an engine with this storage driver has this config and these layers. An engine that keeps its
+/// images in containerd gives them the digests of manifests as ids, which it makes itself; there only the layers are
+/// compared.
+fn is_it(seen: &ImageParts, storage_driver: &str, (config, layers): (&str, &[String])) -> bool {
+    let is_containerd = storage_driver == "overlayfs";
+    seen.layers == layers && (is_containerd || seen.id == config)
 }
 
 fn reason(error: EngineError) -> String {
@@ -146,6 +174,20 @@ mod tests {
         ] {
             assert_eq!(registry_has_none(why), expected, "{why}");
         }
+    }
+
+    #[test]
+    fn an_image_is_told_by_its_config_and_its_layers() {
+        let layers = ["sha256:a".to_owned(), "sha256:b".to_owned()];
+        let of = |id: &str, layers: &[String], driver: &str| {
+            let seen = ImageParts { id: id.to_owned(), layers: layers.to_vec() };
+            is_it(&seen, driver, ("sha256:config", &["sha256:a".to_owned(), "sha256:b".to_owned()]))
+        };
+        assert!(of("sha256:config", &layers, "overlay2"));
+        assert!(!of("sha256:other", &layers, "overlay2"), "the same layers with another entry point");
+        assert!(!of("sha256:config", &layers[..1], "overlay2"));
+        assert!(of("sha256:manifest", &layers, "overlayfs"));
+        assert!(!of("sha256:manifest", &layers[1..], "overlayfs"));
     }
 
     #[test]

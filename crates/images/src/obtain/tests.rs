@@ -62,11 +62,23 @@ impl ImageStore for Engine {
         Box::pin(async move { Ok(vec![OF_THE_REGISTRY.to_owned()]) })
     }
 
+    fn is_built<'a>(
+        &'a self,
+        reference: &'a str,
+        config: &'a str,
+        _layers: &'a [String],
+    ) -> BoxFuture<'a, Result<bool, String>> {
+        Box::pin(
+            async move { Ok(self.images.lock().expect("not poisoned").get(reference).is_some_and(|it| it == config)) },
+        )
+    }
+
     fn load<'a>(&'a self, archive: &'a Path) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             for tag in tags(archive) {
                 self.note(format!("load {}", tag.split(':').next().unwrap_or_default()));
-                self.add(&tag);
+                let id = archive::identity(archive).expect("an archive of ours").id;
+                self.images.lock().expect("not poisoned").insert(tag, id);
             }
             Ok(())
         })
@@ -302,6 +314,28 @@ async fn an_image_in_the_engine_must_be_the_one_that_the_lock_pins() {
         let refused = said.iter().any(|it| it.contains("the engine's quay/minio:1 is not the image"));
         assert_eq!(refused, digest == ANOTHER, "{said:?}");
     }
+}
+
+#[tokio::test]
+async fn an_image_in_the_engine_must_be_the_one_that_was_built() {
+    let machine = Machine::new(Registry::IsAway);
+    let wanted = [Want { name: "k3s".into(), engine: true, archive: false }];
+    let built = &machine.obtain_these(K3s::Auto, &wanted).await.expect("built")["k3s"];
+    let (tag, id) = (built.reference.clone(), built.id.clone());
+    assert_eq!(machine.asked(), ["load parallax.local/node", "pull rancher/k3s:1"]);
+    // Somebody gives the tag to another image.
+    machine.engine.add(&tag);
+    let again = &machine.obtain_these(K3s::Built, &wanted).await.expect("loaded")["k3s"];
+    assert_eq!((&again.id, again.source.to_string().as_str()), (&id, "from cache"));
+    assert_eq!(machine.asked(), ["load parallax.local/node"]);
+    let said = machine.said.lock().expect("not poisoned").clone();
+    assert!(said.iter().any(|it| it.contains("is not the image that was built here")), "{said:?}");
+    // Nothing says what the tag means.
+    fs::remove_dir_all(machine.cache.root().join("images")).expect("removed");
+    machine.engine.add(&tag);
+    let again = &machine.obtain_these(K3s::Built, &wanted).await.expect("built")["k3s"];
+    assert_eq!(again.id, id);
+    assert_eq!(machine.asked(), ["load parallax.local/node"]);
 }
 
 #[tokio::test]
