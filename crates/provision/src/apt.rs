@@ -1,5 +1,7 @@
 //! Runs apt with a time limit. Its output is shown only if it fails.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -104,7 +106,7 @@ impl<'a> Apt<'a> {
         let mut args = vec!["install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120"];
         args.extend(["-o", "Dpkg::Options::=--force-confold", "-o", "Dpkg::Use-Pty=0"]);
         args.extend(names.iter().map(String::as_str));
-        run("apt-get", &args, INSTALL_WITHIN).await.map(drop)
+        run_as("apt-get", &args, INSTALL_WITHIN, Dropped::GoesOn).await.map(drop)
     }
 
     /// The version that apt would install by default, by its current lists.
@@ -179,38 +181,80 @@ fn is_locked(error: &ProvisionError) -> bool {
     matches!(error, ProvisionError::Command { output, .. } if output.iter().any(|line| line.contains("Could not get lock")))
 }
 
-/// Runs a command to its end and returns its standard output. The command gets its own process group, because Ctrl-C in
-/// the terminal must not leave a half-installed package.
+/// Runs a command and returns its standard output. If the future is dropped (Ctrl-C), the command and all that it began
+/// end.
 pub async fn run(program: &str, args: &[&str], within: Duration) -> Result<String, ProvisionError> {
+    run_as(program, args, within, Dropped::Ends).await
+}
+
+/// What happens to a command if the future that runs it is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dropped {
+    /// The command ends.
+    Ends,
+    /// The command goes on without the harness: an installation that is interrupted leaves packages that are half
+    /// installed, and dpkg then refuses every other installation until a person repairs them.
+    GoesOn,
+}
+
+/// Runs a command in a process group of its own: Ctrl-C in the terminal does not reach it, and the whole group can be
+/// ended. It writes to files, because a pipe breaks with the harness, and that would end the command.
+async fn run_as(program: &str, args: &[&str], within: Duration, dropped: Dropped) -> Result<String, ProvisionError> {
     let failed = |reason: String, output: Vec<String>| ProvisionError::Command {
         command: format!("{program} {}", args.join(" ")),
         reason,
         output,
     };
-    let child = Command::new(program)
+    let io = |error: std::io::Error| failed(error.to_string(), Vec::new());
+    let [mut stdout, mut stderr] = [tempfile::tempfile().map_err(io)?, tempfile::tempfile().map_err(io)?];
+    let mut child = Command::new(program)
         .args(args)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stdout(stdout.try_clone().map_err(io)?)
+        .stderr(stderr.try_clone().map_err(io)?)
         .process_group(0)
         .spawn()
-        .map_err(|error| failed(error.to_string(), Vec::new()))?;
-    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    let Ok(output) = tokio::time::timeout(within, child.wait_with_output()).await else {
+        .map_err(io)?;
+    let leader = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let mut group = Group { leader, program, ends: dropped == Dropped::Ends };
+    let Ok(status) = tokio::time::timeout(within, child.wait()).await else {
         // A child that survives would keep dpkg's lock and block every other installation.
-        if let Some(error) = group.and_then(|it| kill_process_group(it, Signal::KILL).err()) {
-            tracing::warn!(%error, program, "a command that took too long could not be ended");
-        }
+        group.ends = true;
         return Err(failed(format!("no end within {} s", within.as_secs()), Vec::new()));
     };
-    let output = output.map_err(|error| failed(error.to_string(), Vec::new()))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    group.ends = false;
+    let status = status.map_err(io)?;
+    let text = |file: &mut File| -> std::io::Result<String> {
+        let mut bytes = Vec::new();
+        file.rewind()?;
+        file.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let stdout = text(&mut stdout).map_err(io)?;
+    if status.success() {
+        return Ok(stdout);
     }
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).join("\n");
-    Err(failed(output.status.to_string(), last_lines(&text, OUTPUT_LINES)))
+    let text = format!("{stdout}\n{}", text(&mut stderr).map_err(io)?);
+    Err(failed(status.to_string(), last_lines(&text, OUTPUT_LINES)))
+}
+
+/// A process group. It is ended when this is dropped, if it `ends`.
+struct Group<'a> {
+    leader: Option<Pid>,
+    program: &'a str,
+    ends: bool,
+}
+
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        if let Some(leader) = self.leader.filter(|_| self.ends)
+            && let Err(error) = kill_process_group(leader, Signal::KILL)
+        {
+            tracing::warn!(%error, program = self.program, "a command could not be ended");
+        }
+    }
 }
 
 /// The last non-empty lines.
@@ -232,22 +276,82 @@ mod tests {
         assert!(error.to_string().contains("exit status: 3"), "{error}");
         let shown = error.evidence();
         assert_eq!((shown.len(), shown[0].as_str(), shown[19].as_str()), (20, "line 12", "why"));
-        // A child process holds the pipe open, so both processes must be ended.
-        let folder = tempfile::tempdir().unwrap();
-        let written = folder.path().join("pid");
-        let script = format!("sleep 60 & echo $! > {}; wait", written.display());
-        let error = run("sh", &["-c", &script], Duration::from_secs(1)).await.unwrap_err();
+        // The command began another process, and both must be ended.
+        let begun = Begun::new();
+        let error = run("sh", &["-c", &begun.script], Duration::from_secs(1)).await.unwrap_err();
         assert!(error.to_string().contains("no end within"), "{error}");
-        let pid: i32 = std::fs::read_to_string(&written).unwrap().trim().parse().unwrap();
-        let ended = async {
-            while std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|it| !it.contains(") Z ")) {
-                // The orphan has another parent, so its end is not reported to this process and must be polled.
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(limit, ended).await.expect("what the command began is ended with it");
+        begun.ends().await;
         let error = run("parallax-no-such-command", &[], limit).await.unwrap_err();
         assert!(error.to_string().contains("No such file"), "{error}");
+    }
+
+    /// A script that begins another process and waits for it.
+    struct Begun {
+        script: String,
+        written: std::path::PathBuf,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Begun {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let written = folder.path().join("pid");
+            let part = folder.path().join("part");
+            let script =
+                format!("sleep 60 & echo $! > {0}; mv {0} {1}; echo begun; wait", part.display(), written.display());
+            Self { script, written, _folder: folder }
+        }
+
+        /// Waits until the process was begun.
+        async fn pid(&self) -> i32 {
+            let begun = async {
+                loop {
+                    if let Ok(pid) = std::fs::read_to_string(&self.written) {
+                        break pid.trim().parse().unwrap();
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), begun).await.expect("the process was begun")
+        }
+
+        fn runs(pid: i32) -> bool {
+            std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|it| !it.contains(") Z "))
+        }
+
+        async fn ends(&self) {
+            let pid = self.pid().await;
+            let ended = async {
+                while Self::runs(pid) {
+                    // The orphan has another parent, so its end is not reported to this process and must be polled.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), ended)
+                .await
+                .expect("what the command began is ended with it");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_is_not_waited_for_any_more_ends_unless_it_installs() {
+        for dropped in [Dropped::Ends, Dropped::GoesOn] {
+            let begun = Begun::new();
+            let arguments = ["-c", &begun.script];
+            let command = run_as("sh", &arguments, Duration::from_mins(1), dropped);
+            let pid = tokio::select! {
+                pid = begun.pid() => pid,
+                ended = command => panic!("it ended: {ended:?}"),
+            };
+            if dropped == Dropped::Ends {
+                begun.ends().await;
+            } else {
+                assert!(Begun::runs(pid));
+                // The shell ends with the process that it waits for.
+                rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+                begun.ends().await;
+            }
+        }
     }
 
     #[test]
