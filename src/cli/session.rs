@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{Breaks, E2e, K3s, ProofBy};
+use super::args::{Breaks, E2e, HostPrograms, K3s, ProofBy};
 use super::choose::Chosen;
 use super::printer::{self, colour_wanted, is_ci};
 use super::wiring::{self, Past, Project};
@@ -224,7 +224,7 @@ fn of_one_that_stands(
     project: &Project,
     variant: &VariantId,
     (stands, plan, directory): (Stands, &Plan, &Path),
-    (allow_host_programs, cancel): (bool, CancellationToken),
+    (allow_host_programs, cancel): (Option<HostPrograms>, CancellationToken),
     display: (Box<dyn Live>, Mark),
 ) -> Result<OfOneThatStands, CliError> {
     let file = project.list().into_iter().find(|it| it.variant == *variant).map(|it| it.file).unwrap_or_default();

@@ -111,7 +111,8 @@ impl Holder {
             command.arg("--out").arg(std::path::absolute(out).map_err(failed)?);
         }
         command.args(args.common.provision.then_some("--provision"));
-        command.args(args.common.allow_host_programs.then_some("--allow-host-programs"));
+        let allowed = args.common.allow_host_programs;
+        command.args(allowed.map(|it| format!("--allow-host-programs={}", wiring::flag(&it))));
         // A group of its own: Ctrl-C in this terminal must not end what stands, once it stands.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;

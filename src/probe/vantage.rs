@@ -11,6 +11,8 @@ use super::{ContainerSession, PodSession, ProbeError, Prober};
 pub enum Vantage {
     /// This process. Each question's view says where its packets really go.
     Outside,
+    /// This process, and programs run apart from the other processes of this machine.
+    Apart,
     /// The agent in a pod.
     Pod(PodSession),
     /// The agent in a container outside the cluster.
@@ -21,7 +23,8 @@ impl Vantage {
     /// Asks one question. Any number of questions may run concurrently. Dropping the future cancels the question.
     pub async fn ask(&self, question: Question) -> Result<Answer, ProbeError> {
         match self {
-            Self::Outside => outside(question).await,
+            Self::Outside => here(async move { parallax_probe::ask(&question).await }).await,
+            Self::Apart => here(async move { parallax_probe::ask_apart(&question).await }).await,
             Self::Pod(session) => session.ask(question).await,
             Self::Container(session) => session.ask(question).await,
         }
@@ -30,7 +33,7 @@ impl Vantage {
     /// Starts a prober at this vantage. It runs there, so that the connection to the vantage does not delay it.
     pub async fn prober(&self, question: ProberQuestion) -> Result<Prober, ProbeError> {
         match self {
-            Self::Outside => Ok(Prober::here(question)),
+            Self::Outside | Self::Apart => Ok(Prober::here(question)),
             Self::Pod(pod) => Prober::there(pod.session(), question).await,
             Self::Container(container) => Prober::there(container.session(), question).await,
         }
@@ -39,7 +42,7 @@ impl Vantage {
     /// Ends the session, if there is one.
     pub async fn close(self) {
         match self {
-            Self::Outside => {}
+            Self::Outside | Self::Apart => {}
             Self::Pod(session) => session.close().await,
             Self::Container(session) => session.close().await,
         }
@@ -48,9 +51,9 @@ impl Vantage {
 
 /// Asks in a separate task, so that a crash of the probe is an error and not an answer. The task is dropped with the
 /// caller.
-async fn outside(question: Question) -> Result<Answer, ProbeError> {
+async fn here(answer: impl Future<Output = Answer> + Send + 'static) -> Result<Answer, ProbeError> {
     let mut task = JoinSet::new();
-    task.spawn(async move { parallax_probe::ask(&question).await });
+    task.spawn(answer);
     match task.join_next().await {
         Some(Ok(answer)) => Ok(answer),
         Some(Err(why)) => Err(ProbeError::Crashed { why: why.to_string() }),

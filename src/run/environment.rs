@@ -26,7 +26,7 @@ use super::reset::{self, Found};
 use super::scene::Scene;
 use super::slots::Slot;
 use super::witness::{Sight, StoreWitness, was_given_by};
-use super::{Context, flow, reached, readiness, standing, store};
+use super::{Context, Programs, flow, reached, readiness, standing, store};
 use crate::apply::{self, Applier, ApplyError, Declared, Provisioned, Unready};
 use crate::cluster::Access;
 use crate::probe::{PodSession, Vantage};
@@ -421,7 +421,11 @@ async fn stage<'a>(
     }
     let unreached = reached::by(context, &scene, applier.client(), &pods).await?;
     let inbound = Inbound::default();
-    Ok(Ok(Stage { context, scene, applier, outside: Vantage::Outside, pods, beside, witnesses, unreached, inbound }))
+    let outside = match context.options.programs {
+        Programs::Apart => Vantage::Apart,
+        Programs::Unconfined => Vantage::Outside,
+    };
+    Ok(Ok(Stage { context, scene, applier, outside, pods, beside, witnesses, unreached, inbound }))
 }
 
 /// The store of a fixture, with each `ready` entry that waits for the store.

@@ -78,6 +78,8 @@ pub struct Options {
     pub recipes: Recipes,
     /// Which node image to use.
     pub k3s: K3s,
+    /// How programs run on this machine itself.
+    pub programs: Programs,
     /// Whether missing tools may be installed.
     pub provision: bool,
     /// Whether to keep clusters and containers after the run (`--keep`).
@@ -100,6 +102,15 @@ pub struct Options {
     pub retry_machine: u32,
     /// Time limit of the whole run. When it is over, the run ends in the same way as when it is interrupted.
     pub timeout: Option<Duration>,
+}
+
+/// How programs run on this machine itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Programs {
+    /// Apart from its other processes.
+    Apart,
+    /// Like every program of the user.
+    Unconfined,
 }
 
 /// The state that all parts of a run share.

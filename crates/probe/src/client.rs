@@ -11,6 +11,7 @@ use parallax_vocab::{Cause, Secret};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::apart::Programs;
 use crate::dial::Dialler;
 use crate::program::{self, Ended};
 use crate::{invalid, s3_error};
@@ -21,13 +22,13 @@ const OUTCOME_LIMIT_BYTES: usize = 512 * 1024;
 const LAST_OUTPUT_BYTES: usize = 400;
 
 /// Runs the client with its task.
-pub(crate) async fn answer(question: &ClientQuestion, dialler: &Dialler) -> Result<Reply, Cause> {
+pub(crate) async fn answer(question: &ClientQuestion, dialler: &Dialler, programs: Programs) -> Result<Reply, Cause> {
     let run = RunQuestion {
         argv: vec![question.program.clone()],
         env: environment(question),
         stdin: Some(Secret::new(task(question)?.to_string())),
     };
-    let ended = program::run(&run, dialler, OUTCOME_LIMIT_BYTES).await?;
+    let ended = program::run(&run, dialler, OUTCOME_LIMIT_BYTES, programs).await?;
     if ended.exit != 0 {
         return Err(Cause::Exit { exit: ended.exit, detail: last_output(&ended) });
     }

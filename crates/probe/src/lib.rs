@@ -7,6 +7,7 @@
 //! evidence is recorded even if the probe fails.
 
 mod accept;
+mod apart;
 mod certificate;
 mod client;
 mod clock;
@@ -35,11 +36,13 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub use crate::accept::accept;
+pub use crate::apart::can_run_apart;
 pub use crate::clock::unix_ms;
 pub use crate::prober::Prober;
 use parallax_vocab::{Answer, Cause, Probe, Question, Reply, View};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::apart::Programs;
 use crate::dial::Dialler;
 use crate::trail::Trail;
 
@@ -47,11 +50,20 @@ use crate::trail::Trail;
 ///
 /// The caller need not install a default provider for `rustls`: the probe uses aws-lc-rs explicitly.
 pub async fn ask(question: &Question) -> Answer {
+    ask_with(question, Programs::Here).await
+}
+
+/// Like [`ask`]. A program of the question runs apart from the other processes of this machine, if [`can_run_apart`].
+pub async fn ask_apart(question: &Question) -> Answer {
+    ask_with(question, Programs::Apart).await
+}
+
+async fn ask_with(question: &Question, programs: Programs) -> Answer {
     let limit = Duration::from_millis(question.deadline_ms);
     let started = Instant::now();
     let trail = Trail::begin();
     let dialler = Dialler::new(question.view.clone(), trail.clone(), started + limit);
-    let result = tokio::time::timeout(limit, Box::pin(answer(&question.probe, dialler))).await;
+    let result = tokio::time::timeout(limit, Box::pin(answer(&question.probe, dialler, programs))).await;
     let outcome = result.unwrap_or_else(|_| {
         Err(Cause::Deadline { waited_ms: question.deadline_ms, detail: format!("still {}", trail.stage()) })
     });
@@ -80,7 +92,7 @@ pub async fn connect(
     Dialler::new(view.clone(), Trail::begin(), Instant::now() + limit).tcp(host, port).await
 }
 
-async fn answer(probe: &Probe, dialler: Dialler) -> Result<Reply, Cause> {
+async fn answer(probe: &Probe, dialler: Dialler, programs: Programs) -> Result<Reply, Cause> {
     match probe {
         Probe::Dns(question) => names::answer(question, &dialler).await.map(Reply::Dns),
         Probe::Tls(question) => tls::answer(question, &dialler).await.map(Reply::Tls),
@@ -89,8 +101,8 @@ async fn answer(probe: &Probe, dialler: Dialler) -> Result<Reply, Cause> {
         Probe::Presign(question) => presign::answer(question).await.map(Reply::Presign),
         Probe::Sts(question) => sts::answer(question, &dialler).await.map(Reply::Sts),
         Probe::Jwt(question) => jwt::answer(question, &dialler).await.map(Reply::Jwt),
-        Probe::Run(question) => program::answer(question, &dialler).await.map(Reply::Run),
-        Probe::Client(question) => client::answer(question, &dialler).await,
+        Probe::Run(question) => program::answer(question, &dialler, programs).await.map(Reply::Run),
+        Probe::Client(question) => client::answer(question, &dialler, programs).await,
     }
 }
 

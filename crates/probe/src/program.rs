@@ -2,6 +2,7 @@
 //! question.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -12,9 +13,9 @@ use parallax_vocab::program::{CA_BUNDLE, CA_BUNDLE_ENV, OUTPUT_LIMIT_BYTES, RunQ
 use parallax_vocab::{Cause, Secret};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::Command;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::apart::Programs;
 use crate::dial::Dialler;
 use crate::invalid;
 
@@ -28,8 +29,8 @@ const LAST_OUTPUT: Duration = Duration::from_secs(1);
 const STRAYS_ROUNDS: usize = 20;
 
 /// Runs the program of a question.
-pub(crate) async fn answer(question: &RunQuestion, dialler: &Dialler) -> Result<RunReply, Cause> {
-    let ended = run(question, dialler, OUTPUT_LIMIT_BYTES).await?;
+pub(crate) async fn answer(question: &RunQuestion, dialler: &Dialler, programs: Programs) -> Result<RunReply, Cause> {
+    let ended = run(question, dialler, OUTPUT_LIMIT_BYTES, programs).await?;
     Ok(RunReply {
         exit: ended.exit,
         signal: ended.signal,
@@ -70,17 +71,24 @@ impl Output {
 }
 
 /// Runs a program in its own folder, and keeps at most `keep_bytes` of each stream.
-pub(crate) async fn run(question: &RunQuestion, dialler: &Dialler, keep_bytes: usize) -> Result<Ended, Cause> {
+pub(crate) async fn run(
+    question: &RunQuestion,
+    dialler: &Dialler,
+    keep_bytes: usize,
+    programs: Programs,
+) -> Result<Ended, Cause> {
     let Some((program, arguments)) = question.argv.split_first() else {
         return Err(invalid("the command is empty"));
     };
     // Declared first, so that it is removed last, after all processes of the program have ended.
     let folder = Folder::make(&dialler.view.trust)?;
-    let mut command = Command::new(folder.fill(program));
+    let environment = folder.environment(&question.env);
+    let path = environment.get("PATH").map(OsString::as_os_str);
+    let mut command = programs.command(&folder.fill(program), path, folder.path()).map_err(invalid)?;
     command
         .args(arguments.iter().map(|it| folder.fill(it)))
         .env_clear()
-        .envs(folder.environment(&question.env))
+        .envs(&environment)
         .current_dir(folder.path())
         .stdin(if question.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
@@ -152,7 +160,7 @@ impl Folder {
     }
 
     /// The complete environment of the program.
-    fn environment(&self, given: &BTreeMap<String, Secret>) -> BTreeMap<String, std::ffi::OsString> {
+    fn environment(&self, given: &BTreeMap<String, Secret>) -> BTreeMap<String, OsString> {
         let mut all = BTreeMap::from([
             ("HOME".to_owned(), self.work.clone().into_os_string()),
             ("TMPDIR".to_owned(), self.work.clone().into_os_string()),
@@ -166,7 +174,7 @@ impl Folder {
 
 /// The processes of a program; they are killed when this is dropped. A process that left the group (`setsid`) is
 /// recognised by the program's folder, in its environment or as its working directory. A process that hides both is not
-/// found.
+/// found, unless the program runs apart: then the kernel ends it.
 struct Group {
     leader: Option<Pid>,
     folder: PathBuf,

@@ -68,8 +68,10 @@ impl E2e {
         if self.common.lock != LockOf::Auto {
             words.extend(["--lock".to_owned(), word(&self.common.lock)]);
         }
-        if self.common.allow_host_programs {
-            words.push("--allow-host-programs".to_owned());
+        match self.common.allow_host_programs {
+            None => {}
+            Some(HostPrograms::Apart) => words.push("--allow-host-programs".to_owned()),
+            Some(how) => words.push(format!("--allow-host-programs={}", word(&how))),
         }
         if let Some(seed) = self.seed {
             words.extend(["--seed".to_owned(), seed.to_string()]);
@@ -109,10 +111,11 @@ pub struct Common {
     /// Which images.lock and recipes to use.
     #[arg(long, value_enum, default_value_t = LockOf::Auto)]
     pub lock: LockOf,
-    /// Allow scenarios to run programs on this machine, under your account: a `script` at an `outside` vantage without an
-    /// image. `parallax plan` lists these programs.
-    #[arg(long)]
-    pub allow_host_programs: bool,
+    /// Allow scenarios to run programs on this machine, under your account: a `script` at an `outside` vantage without
+    /// an image. `parallax plan` lists these programs. They can use your files. Without HOW, they run apart from the
+    /// other processes of the machine, which needs user namespaces.
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "apart")]
+    pub allow_host_programs: Option<HostPrograms>,
     /// The folder in which the run creates its own folder with record and reports [default: target/e2e in the project].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -144,6 +147,15 @@ pub struct AtOnce {
     pub clusters: Option<u16>,
 }
 
+/// How programs of scenarios run on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HostPrograms {
+    /// They see no other processes, cannot read the environment of any, and leave none behind.
+    Apart,
+    /// Like every program of yours.
+    Unconfined,
+}
+
 /// What shows that a matcher can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProofBy {
@@ -169,6 +181,7 @@ mod tests {
             ("parallax e2e", ""),
             ("parallax e2e presign --k3s built --seed 7 --jobs 2 --keep", "--k3s built --seed 7"),
             ("parallax e2e --lock shipped --allow-host-programs --shuffle=3", "--lock shipped --allow-host-programs"),
+            ("parallax e2e --allow-host-programs=unconfined", "--allow-host-programs=unconfined"),
         ] {
             assert_eq!(words(line), again, "{line}");
         }

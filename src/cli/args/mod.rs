@@ -12,7 +12,7 @@ mod standing;
 use std::path::PathBuf;
 
 pub use self::check::Check;
-pub use self::e2e::{AtOnce, Common, E2e, Kept, ProofBy};
+pub use self::e2e::{AtOnce, Common, E2e, HostPrograms, Kept, ProofBy};
 pub use self::explain::Explain;
 pub use self::images::{Images, ImagesCommand};
 pub use self::merge::Merge;

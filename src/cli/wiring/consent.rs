@@ -8,7 +8,7 @@ use parallax_vocab::VariantId;
 
 use super::Project;
 use crate::cli::CliError;
-use crate::cli::args::LockOf;
+use crate::cli::args::{HostPrograms, LockOf};
 use crate::cli::printer::is_ci;
 use parallax_images::Recipes;
 use parallax_language::scenario::HostProgram;
@@ -43,22 +43,55 @@ pub(super) fn host_programs(project: &Project, selected: &[VariantId]) -> BTreeS
     selected.flat_map(|(loaded, variant)| loaded.host_programs(variant)).collect()
 }
 
-/// Refuses to run programs on this machine, unless this is allowed.
-pub fn check_host_programs(project: &Project, selected: &[VariantId], allowed: bool) -> Result<(), CliError> {
+/// Refuses to run programs on this machine, unless this is allowed and they can run as allowed.
+pub fn check_host_programs(
+    project: &Project,
+    selected: &[VariantId],
+    allowed: Option<HostPrograms>,
+) -> Result<(), CliError> {
     let programs = host_programs(project, selected);
-    if allowed || programs.is_empty() {
+    if programs.is_empty() {
         return Ok(());
     }
+    let refused = refusal(allowed, parallax_probe::can_run_apart);
     let list = programs.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ");
-    Err(CliError::Usage(format!(
-        "programs would run on this machine itself, as you; give their vantage an `image`, or allow them with \
-         --allow-host-programs; nothing was started:\n  {list}"
-    )))
+    refused.map_or(Ok(()), |why| Err(CliError::Usage(format!("{why}; nothing was started:\n  {list}"))))
+}
+
+/// Why programs may not run on this machine.
+fn refusal(allowed: Option<HostPrograms>, can_run_apart: impl FnOnce() -> Result<(), String>) -> Option<String> {
+    match allowed {
+        None => Some(
+            "programs would run on this machine itself, as you; give their vantage an `image`, or allow them with \
+             --allow-host-programs"
+                .to_owned(),
+        ),
+        Some(HostPrograms::Unconfined) => None,
+        Some(HostPrograms::Apart) => can_run_apart().err().map(|why| {
+            format!(
+                "programs on this machine cannot be kept apart from its other processes, whose environment they could then \
+                 read ({why}); give their vantage an `image`, allow user namespaces (`sysctl \
+                 kernel.apparmor_restrict_unprivileged_userns=0` on Ubuntu), or accept it with \
+                 --allow-host-programs=unconfined"
+            )
+        }),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_on_this_machine_run_apart_or_where_somebody_accepts_that_they_cannot() {
+        let of =
+            |allowed, apart: Result<(), &str>| refusal(allowed, || apart.map_err(str::to_owned)).unwrap_or_default();
+        assert!(of(None, Ok(())).contains("allow them with --allow-host-programs"));
+        assert_eq!(of(Some(HostPrograms::Apart), Ok(())), "");
+        let refused = of(Some(HostPrograms::Apart), Err("unshare: no"));
+        assert!(refused.contains("(unshare: no)") && refused.contains("--allow-host-programs=unconfined"), "{refused}");
+        assert_eq!(of(Some(HostPrograms::Unconfined), Err("unshare: no")), "");
+    }
 
     #[test]
     fn in_ci_a_projects_own_images_need_a_word() {

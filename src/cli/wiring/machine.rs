@@ -8,7 +8,7 @@ use parallax_vocab::event::{Exit, Failure};
 use tokio_util::sync::CancellationToken;
 
 use super::Project;
-use crate::cli::args::{Cli, Command, ImagesCommand, K3s};
+use crate::cli::args::{Cli, Command, HostPrograms, ImagesCommand, K3s};
 use crate::cli::printer::is_ci;
 use crate::cli::{CliError, Ended, Run, printer};
 use crate::run::{self, Machine, RunError};
@@ -50,6 +50,11 @@ pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
         directory: run.directory,
         recipes,
         k3s: policy(run.options.common.k3s),
+        // Without the option, only what the user gives to `exec` runs here.
+        programs: match run.options.common.allow_host_programs {
+            Some(HostPrograms::Apart) => run::Programs::Apart,
+            Some(HostPrograms::Unconfined) | None => run::Programs::Unconfined,
+        },
         provision: run.options.common.provision,
         keep: run.options.kept.keep || run.options.kept.keep_on_failure,
         keep_only_failed: run.options.kept.keep_on_failure,

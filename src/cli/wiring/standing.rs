@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::CliError;
+use crate::cli::args::HostPrograms;
 use crate::run::standing::{self, Answer, Reload, Request};
 use crate::standing::{Feed, Handle, Handles, Host, Line, Question, StandingError};
 use parallax_engine::StateDir;
@@ -148,7 +149,7 @@ pub fn open(
 }
 
 /// Reads a project again, for the variant of a plan. What stands cannot change: then the error says so.
-pub fn reload(root: &Path, variant: &VariantId, plan: &Plan, allow_host_programs: bool) -> Reload {
+pub fn reload(root: &Path, variant: &VariantId, plan: &Plan, allow_host_programs: Option<HostPrograms>) -> Reload {
     let (root, variant, stands) = (root.to_owned(), variant.clone(), without_variants(plan));
     Reload(Arc::new(move || {
         let (project, diagnostics) = super::project::read(&root, &[]);

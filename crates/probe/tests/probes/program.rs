@@ -110,6 +110,64 @@ async fn what_leaves_the_group_ends_with_it_too() {
     }
 }
 
+/// Runs a script apart from the other processes of this machine.
+async fn run_apart(question: RunQuestion) -> Answer {
+    let question = Question { view: View::default(), deadline_ms: DEADLINE_MS, probe: Probe::Run(question) };
+    parallax_probe::ask_apart(&question).await
+}
+
+async fn ended_apart(question: RunQuestion) -> RunReply {
+    match run_apart(question).await {
+        Answer { outcome: Ok(Reply::Run(reply)), .. } => reply,
+        other => panic!("the program did not end: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_program_apart_reads_no_other_environment_and_leaves_nothing() {
+    parallax_probe::can_run_apart().expect("this machine has user namespaces");
+    // Cargo gives this variable to the tests, and the program's environment has been cleared.
+    let of_ours =
+        "cat /proc/$PPID/environ /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c ^CARGO_MANIFEST_DIR=";
+    let seen = run(sh(of_ours)).await;
+    assert_ne!(seen.stdout.trim(), "0", "the search finds what is there");
+    // A program that is root in its namespace can remove the mount that hides the machine's processes.
+    for first in ["", "umount /proc 2>/dev/null; "] {
+        let seen = ended_apart(sh(&format!("{first}{of_ours}"))).await;
+        assert_eq!(seen.stdout.trim(), "0", "after {first:?}: {seen:?}");
+    }
+    // Nothing names the program's folder, and the process has another parent, group and session.
+    let mark = format!("600.{}", std::process::id());
+    let script = format!("cd / && env -i setsid sleep {mark} >/dev/null 2>&1 & sleep 0.2; echo left");
+    assert_eq!(ended_apart(sh(&script)).await.stdout, "left\n");
+    let is_it = |it: &std::fs::DirEntry| {
+        std::fs::read_to_string(it.path().join("cmdline")).is_ok_and(|it| it == format!("sleep\0{mark}\0"))
+    };
+    let left: Vec<_> = std::fs::read_dir("/proc").unwrap().flatten().filter(is_it).map(|it| it.file_name()).collect();
+    assert_eq!(left, Vec::<std::ffi::OsString>::new());
+}
+
+#[tokio::test]
+async fn a_program_apart_is_otherwise_as_elsewhere() {
+    let mut question = sh("env | cut -d= -f1 | sort | tr '\\n' ' '; cat; pwd >&2; exit 5");
+    question.env = BTreeMap::from([("GIVEN".to_owned(), Secret::new("x"))]);
+    question.stdin = Some(Secret::new("from standard input"));
+    let (here, apart) = (run(question.clone()).await, ended_apart(question).await);
+    assert_eq!((here.exit, here.stdout), (apart.exit, apart.stdout));
+    assert_eq!(ended_apart(sh("kill -9 $$")).await.exit, 137);
+    // The shell that starts it has a command of this name, which takes other options.
+    let echo = RunQuestion { argv: ["echo", "-e", "a"].map(str::to_owned).to_vec(), ..sh("") };
+    assert_eq!(ended_apart(echo.clone()).await.stdout, run(echo).await.stdout);
+    for (program, says) in [
+        ("/no/such/program", "there is no program `/no/such/program` here"),
+        ("no-such-program", "there is no program `no-such-program` here"),
+        ("/etc/passwd", "`/etc/passwd` cannot be started: it is no program"),
+    ] {
+        let answer = run_apart(RunQuestion { argv: vec![program.to_owned()], ..sh("") }).await;
+        assert!(answer.outcome.unwrap_err().to_string().contains(says), "{program}");
+    }
+}
+
 /// Waits until a process has ended: it may still be a zombie that nobody has reaped.
 fn gone(pid: &str) {
     let began = Instant::now();
