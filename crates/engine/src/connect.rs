@@ -39,13 +39,14 @@ impl Engine {
         let docker = client(endpoint).map_err(|error| unreachable(message(&error)))?;
         let ask = async {
             docker.ping().await?;
-            docker.info().await
+            let began = unix_seconds();
+            docker.info().await.map(|info| (info, (began, unix_seconds())))
         };
-        let info = tokio::time::timeout(FIRST_ANSWER, ask)
+        let (info, asked_s) = tokio::time::timeout(FIRST_ANSWER, ask)
             .await
             .map_err(|_| unreachable(format!("no answer within {} s", FIRST_ANSWER.as_secs())))?
             .map_err(|error| unreachable(message(&error)))?;
-        let facts = Facts::from_info(info, endpoint.is_local());
+        let facts = Facts::from_info(info, endpoint.is_local(), asked_s);
         Ok(Self { docker, endpoint: Arc::new(endpoint.clone()), facts: Arc::new(facts) })
     }
 

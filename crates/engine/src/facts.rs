@@ -31,8 +31,10 @@ pub struct Facts {
     pub memory_bytes: u64,
     /// Whether it is reached over the network. Its files and ports may then be those of another machine.
     pub remote: bool,
-    /// The time of its machine, RFC 3339; empty if it does not report it.
+    /// The time of its machine when it was asked, RFC 3339; empty if it does not report it.
     pub time: String,
+    /// When it was asked and when it answered, by this machine's clock, in seconds since 1970.
+    pub asked_s: (u64, u64),
     /// The folder in which it stores images and containers.
     pub root: String,
     /// Free space in that folder; `None` if the folder is not on this machine.
@@ -44,7 +46,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub(super) fn from_info(info: SystemInfo, local: bool) -> Self {
+    pub(super) fn from_info(info: SystemInfo, local: bool, asked_s: (u64, u64)) -> Self {
         let options = info.security_options.unwrap_or_default();
         let has =
             |name: &str| options.iter().any(|option| option.split(',').any(|part| part == format!("name={name}")));
@@ -67,6 +69,7 @@ impl Facts {
             memory_bytes: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
             remote: !local,
             time: info.system_time.unwrap_or_default(),
+            asked_s,
             free_disk_bytes: local.then(|| free_bytes(Path::new(&root))).flatten(),
             inotify_instances: local.then(|| limit("max_user_instances")).flatten(),
             inotify_watches: local.then(|| limit("max_user_watches")).flatten(),

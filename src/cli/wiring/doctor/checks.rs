@@ -15,7 +15,7 @@ use parallax_images::{Cache, ImageStore, Lock, Recipes};
 use parallax_record::{Noted as _, address};
 
 /// How far the clocks of this machine and of the engine's may be apart, in seconds.
-const CLOCKS_APART_S: i64 = 5;
+const CLOCKS_APART_S: u64 = 5;
 /// Variables that name a proxy for downloads.
 const PROXIES: [&str; 8] =
     ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"];
@@ -101,8 +101,7 @@ pub(super) async fn all(engine: Result<&Engine, &Failure>) -> Vec<Check> {
     };
     checks.push(ports());
     checks.push(image_sources(engine.ok()).await);
-    let theirs = engine.map(|engine| engine.facts().time.as_str()).unwrap_or_default();
-    checks.push(clock(theirs, OffsetDateTime::now_utc()));
+    checks.push(engine.map_or_else(|_| Check::unknown("clock"), |it| clock(&it.facts().time, it.facts().asked_s)));
     checks.push(dns(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()));
     let set = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
     checks.push(proxy(&set));
@@ -187,13 +186,15 @@ async fn image_sources(engine: Option<&Engine>) -> Check {
     )
 }
 
-fn clock(theirs: &str, ours: OffsetDateTime) -> Check {
+/// Compares the engine's time with this machine's times at the question and at the answer, between which it must lie.
+fn clock(theirs: &str, (asked, answered): (u64, u64)) -> Check {
     let Ok(theirs) = OffsetDateTime::parse(theirs, &Rfc3339) else { return Check::unknown("clock") };
-    let apart_s = (ours - theirs).whole_seconds();
-    if apart_s.abs() <= CLOCKS_APART_S {
-        return Check::ok("clock", format!("{} UTC, as the engine's machine", ours.date()));
+    let theirs_s = u64::try_from(theirs.unix_timestamp()).unwrap_or_default();
+    let apart_s = asked.saturating_sub(theirs_s).max(theirs_s.saturating_sub(answered));
+    if apart_s <= CLOCKS_APART_S {
+        return Check::ok("clock", format!("{} UTC, as the engine's machine", theirs.date()));
     }
-    let seen = format!("this machine and the engine's are {} s apart", apart_s.abs());
+    let seen = format!("this machine and the engine's are {apart_s} s apart");
     Check::wrong(
         "clock",
         State::Error,
@@ -266,10 +267,13 @@ mod tests {
     fn clocks_variables_and_name_servers_are_judged() {
         let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).expect("a time");
         let at = |apart: i64| (now + time::Duration::seconds(apart)).format(&Rfc3339).expect("a text");
-        assert_eq!(clock(&at(2), now).state, State::Ok);
-        assert_eq!(clock(&at(60), now).state, State::Error);
-        assert_eq!(clock(&at(-60), now).state, State::Error);
-        assert_eq!(clock("", now).state, State::Unknown);
+        let asked = (1_800_000_000, 1_800_000_001);
+        assert_eq!(clock(&at(2), asked).state, State::Ok);
+        assert_eq!(clock(&at(60), asked).state, State::Error);
+        assert_eq!(clock(&at(-60), asked).state, State::Error);
+        assert_eq!(clock("", asked).state, State::Unknown);
+        // An engine that answers late has told a time from before its answer. What happens afterwards does not count.
+        assert_eq!(clock(&at(3), (1_800_000_000, 1_800_000_020)).state, State::Ok);
         assert_eq!(dns("# nothing\n").state, State::Warning);
         assert_eq!(dns("nameserver 192.0.2.1\n").seen, "asks 192.0.2.1");
         let set = |name: &str| (name == "SSL_CERT_FILE").then(|| "/nonexistent/ca.pem".to_owned());
