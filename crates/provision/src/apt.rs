@@ -309,6 +309,7 @@ mod tests {
                     if let Ok(pid) = std::fs::read_to_string(&self.written) {
                         break pid.trim().parse().unwrap();
                     }
+                    // A file gives no notice of its own.
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             };
