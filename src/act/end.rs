@@ -118,10 +118,12 @@ async fn end_held(
         Ending::Crash => {
             let own = scope.cluster.own(PURPOSE)?;
             if let Some(said) = own.kill_at_once(runs.values().map(String::as_str)).await? {
-                if is_of_the_machine(&said) {
-                    return Err(ActError::unseen(&title, format!("the runtime says {said}")));
-                }
-                return Err(ActError::cause(&title, format!("the runtime says {said}")));
+                let detail = format!("the runtime says {said}");
+                return Err(if is_of_the_machine(&said) {
+                    ActError::unseen(&title, detail)
+                } else {
+                    ActError::cause(&title, detail)
+                });
             }
             DeleteParams::default().grace_period(0)
         }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{ActError, Done, Scope};
 use crate::cluster::{Ended, Signalled, until};
+use crate::probe::lives::end_of;
 use parallax_language::scenario::model::Signal;
 use parallax_language::scenario::target::Which;
 
@@ -110,9 +111,7 @@ fn running(pod: &Pod, container: &str) -> Result<String, String> {
 
 /// How the container run with this id ended, if its end is known.
 fn end<'a>(pod: &'a Pod, container: &str, id: &str) -> Option<&'a ContainerStateTerminated> {
-    let status = status(pod, container)?;
-    let ends = [&status.state, &status.last_state].into_iter().flatten().filter_map(|it| it.terminated.as_ref());
-    ends.into_iter().find(|it| it.container_id.as_deref() == Some(id))
+    end_of(status(pod, container)?, id)
 }
 
 #[cfg(test)]

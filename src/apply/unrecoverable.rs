@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use super::words;
 use crate::cluster::watched;
 use crate::probe::exec::is_of_the_machine;
+use crate::probe::lives::last_end;
 use parallax_record::Noted as _;
 
 /// A container that waits for one of these reasons never starts: they follow from the pod and from what it names.
@@ -171,7 +172,7 @@ fn of_container(status: &ContainerStatus, is_restarted: bool) -> Option<(Weight,
     if now.running.is_some() {
         return None;
     }
-    let ended = now.terminated.as_ref().or_else(|| status.last_state.as_ref()?.terminated.as_ref());
+    let ended = last_end(status);
     // Between two tries a container waits without a reason. How the last try ended says nothing about the next.
     let reason = match &now.waiting {
         Some(waiting) => Some(waiting.reason.as_deref()?),

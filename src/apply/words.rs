@@ -13,7 +13,7 @@ use parallax_vocab::Cause;
 use tokio::time::Instant;
 
 use crate::cluster::{until, watched};
-use crate::probe::lives::OUT_OF_MEMORY;
+use crate::probe::lives::{OUT_OF_MEMORY, end_of};
 use parallax_record::Noted as _;
 
 /// How many of the last lines of a log are read.
@@ -165,8 +165,7 @@ fn how(pod: &Pod, container: &str, id: &str) -> Option<How> {
         return None;
     }
     let status = containers(pod).find(|it| it.name == container)?;
-    let ends = [&status.state, &status.last_state].into_iter().flatten().filter_map(|it| it.terminated.as_ref());
-    let end = ends.into_iter().find(|it| it.container_id.as_deref() == Some(id))?;
+    let end = end_of(status, id)?;
     let previous = instance(status).as_deref() != Some(id);
     (!was_killed(end)).then_some(How::Ended { previous })
 }

@@ -27,7 +27,7 @@ pub fn ended_by_the_machine(before: &Pod, after: &[Pod]) -> Vec<String> {
         let known = containers(before).find(|it| it.name == status.name).and_then(last_end);
         let how = last_end(status).filter(|it| it.reason.as_deref() == Some(OUT_OF_MEMORY))?;
         let is_new = known.is_none_or(|it| it.container_id != how.container_id);
-        is_new.then(|| format!("container {} of pod {name}: {}", status.name, in_words(&how)))
+        is_new.then(|| format!("container {} of pod {name}: {}", status.name, in_words(how)))
     });
     of_pod.into_iter().chain(of_containers).collect()
 }
@@ -114,16 +114,22 @@ fn end(ran: &ContainerStatus, now: &ContainerStatus) -> Option<String> {
         ..=1 => ", and it was begun again".to_owned(),
         times => format!(", and it was begun again {times} times"),
     };
-    Some(format!(
-        "{}{again}",
-        last_end(now).map_or_else(|| "it ended, and nothing tells how".to_owned(), |it| in_words(&it))
-    ))
+    Some(format!("{}{again}", last_end(now).map_or_else(|| "it ended, and nothing tells how".to_owned(), in_words)))
 }
 
 /// How a container ended last.
-pub(crate) fn last_end(status: &ContainerStatus) -> Option<ContainerStateTerminated> {
-    let of = |state: &Option<k8s_openapi::api::core::v1::ContainerState>| state.as_ref()?.terminated.clone();
-    of(&status.state).or_else(|| of(&status.last_state))
+pub(crate) fn last_end(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    ends(status).next()
+}
+
+/// How the instance of a container with this id ended, if its end is known.
+pub(crate) fn end_of<'a>(status: &'a ContainerStatus, id: &str) -> Option<&'a ContainerStateTerminated> {
+    ends(status).find(|it| it.container_id.as_deref() == Some(id))
+}
+
+/// The ends of a container that its status tells, the last one first.
+fn ends(status: &ContainerStatus) -> impl Iterator<Item = &ContainerStateTerminated> {
+    [&status.state, &status.last_state].into_iter().flatten().filter_map(|it| it.terminated.as_ref())
 }
 
 fn in_words(ended: &ContainerStateTerminated) -> String {

@@ -12,7 +12,7 @@ use super::yaml;
 pub const NODE: &str = "k3s";
 
 /// The list of images.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Lock {
     /// The images, in the file's order.
     pub images: Vec<Entry>,
@@ -70,21 +70,21 @@ impl Lock {
         let read: File = yaml::read(&file)?;
         let base = match read.extends {
             Some(Extends::Shipped) => shipped()?,
-            None => Self { images: Vec::new() },
+            None => Self::default(),
         };
         base.with(&file, read.images, folder)
     }
 
     /// Reads and checks an `images.lock` that stands by itself.
     pub(crate) fn alone(folder: &Path) -> Result<Self, ImageError> {
-        Self::load(folder, || Ok(Self { images: Vec::new() }))
+        Self::load(folder, || Ok(Self::default()))
     }
 
     /// Parses and checks the text of `folder/images.lock`, which stands by itself.
     pub fn parse(folder: &Path, text: &str) -> Result<Self, ImageError> {
         let file = folder.join("images.lock");
         let read: File = yaml::parse(&file, text)?;
-        Self { images: Vec::new() }.with(&file, read.images, folder)
+        Self::default().with(&file, read.images, folder)
     }
 
     /// The image of that name.

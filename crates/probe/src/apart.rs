@@ -5,7 +5,7 @@
 //! program removes the mount of `/proc`. In its own PID namespace it sees no other processes, and all of its processes
 //! end with the first one, whatever they did to hide.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -25,13 +25,12 @@ const FLAGS: [&str; 6] = ["--user", "--map-current-user", "--pid", "--fork", "--
 const SHELL: &str = "/bin/sh";
 /// The first process of a PID namespace ignores the signals that others in it send, so it is a shell, and not the program.
 /// Variables that shells set by themselves are removed.
-const FIRST: &str = "unset PWD OLDPWD SHLVL _; \"$@\"; exit $?";
+const FIRST: [&str; 4] = [SHELL, "-c", "unset PWD OLDPWD SHLVL _; \"$@\"; exit $?", SHELL];
 
 /// Whether programs can run apart on this machine. The error says what prevents it.
 pub fn can_run_apart() -> Result<(), String> {
     let unshare = found(UNSHARE.as_ref(), std::env::var_os("PATH").as_deref(), Path::new("/"))?;
-    let ended =
-        std::process::Command::new(unshare).args(FLAGS).args([SHELL, "-c", FIRST, SHELL, SHELL, "-c", ":"]).output();
+    let ended = std::process::Command::new(unshare).args(FLAGS).args(FIRST).args([SHELL, "-c", ":"]).output();
     let ended = ended.map_err(|why| format!("`{UNSHARE}` cannot be started: {why}"))?;
     if ended.status.success() {
         return Ok(());
@@ -51,7 +50,7 @@ impl Programs {
         // commands to programs.
         let program = found(program.as_ref(), path, folder)?;
         let mut command = Command::new(found(UNSHARE.as_ref(), std::env::var_os("PATH").as_deref(), folder)?);
-        command.args(FLAGS).args([SHELL, "-c", FIRST, SHELL].map(OsString::from)).arg(program);
+        command.args(FLAGS).args(FIRST).arg(program);
         Ok(command)
     }
 }

@@ -109,13 +109,13 @@ fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out:
         Kind::Pattern { pattern } => {
             let text = instance.as_str().unwrap_or_default();
             let of_a_span = (pattern == Span::PATTERN).then(|| text.parse::<Span>().err()).flatten();
-            let message = of_a_span.unwrap_or_else(|| {
-                let means =
-                    schema["description"].as_str().map_or("write it as the documentation shows", first_sentence);
-                format!("{} has the wrong format; {}", name_of(pointer), lower_first(means))
-            });
-            let (message, fix) = message.split_once("; ").unwrap_or((&message, "write it as the documentation shows"));
-            places.error(pointer, message.to_owned()).fix(fix)
+            if let Some((message, fix)) = of_a_span.as_ref().and_then(|why| why.split_once("; ")) {
+                places.error(pointer, message.to_owned()).fix(fix)
+            } else {
+                let means = schema["description"].as_str().map(first_sentence).map(lower_first);
+                let fix = means.unwrap_or_else(|| "write it as the documentation shows".to_owned());
+                places.error(pointer, format!("{} has the wrong format", name_of(pointer))).fix(fix)
+            }
         }
         Kind::MinItems { .. } => {
             places.error(pointer, format!("{} is an empty list", name_of(pointer))).fix("add at least one entry")
