@@ -99,7 +99,7 @@ impl Without {
     fn leaves_out(&self, variant: &VariantId) -> bool {
         match self {
             Self::Nothing => false,
-            Self::AllBreaks => parts(variant).1.is_some(),
+            Self::AllBreaks => variant.change().is_some(),
             Self::These(these) => these.contains(variant),
         }
     }
@@ -174,20 +174,12 @@ fn of_breaks<'a, 'b>(names: &[String], chosen: Vec<&'a Candidate<'b>>) -> Result
     if names.is_empty() {
         return Ok(chosen);
     }
-    let is = |name: &str, it: &Candidate<'_>| parts(it.id).1.is_some_and(|its| glob(name, its));
+    let is = |name: &str, it: &Candidate<'_>| it.id.change().is_some_and(|its| glob(name, its));
     if let Some(name) = names.iter().find(|name| !chosen.iter().any(|it| is(name, it))) {
-        let known = chosen.iter().filter_map(|it| parts(it.id).1);
+        let known = chosen.iter().filter_map(|it| it.id.change());
         return Err(FilterError::NoBreak { name: name.clone(), nearest: nearest(name, known, 0.0) });
     }
     Ok(chosen.into_iter().filter(|it| names.iter().any(|name| is(name, it))).collect())
-}
-
-/// The scenario and the break of a variant.
-pub fn parts(variant: &VariantId) -> (&str, Option<&str>) {
-    match variant.as_str().split_once('+') {
-        Some((scenario, name)) => (scenario, Some(name)),
-        None => (variant.as_str(), None),
-    }
 }
 
 /// Whether a filter matches a scenario, given as a path below `scenarios/`, or a break of it.
@@ -200,7 +192,7 @@ fn matches(filter: &str, variant: &VariantId) -> bool {
     let filter = filter.strip_prefix("./").unwrap_or(filter);
     let filter = filter.strip_prefix("scenarios/").unwrap_or(filter);
     let filter = filter.strip_suffix("/scenario.yaml").unwrap_or(filter);
-    let (scenario, its) = parts(variant);
+    let (scenario, its) = variant.parts();
     let scenario_is = |filter: &str| glob(filter, scenario) || glob(filter, last(scenario));
     match filter.split_once('+') {
         Some((of, name)) => scenario_is(of) && its.is_some_and(|its| glob(name, its)),
@@ -240,16 +232,16 @@ fn glob(pattern: &str, text: &str) -> bool {
 
 fn no_scenario(filter: &str, variants: &[Candidate<'_>]) -> FilterError {
     let scenarios = || {
-        let mut names: Vec<&str> = variants.iter().map(|it| parts(it.id).0).collect();
+        let mut names: Vec<&str> = variants.iter().map(|it| it.id.scenario()).collect();
         names.dedup();
         names
     };
     let known = scenarios().len();
     // For a wrong break of an existing scenario, the breaks of that scenario are suggested.
     let breaks: Option<Vec<&str>> = filter.split_once('+').and_then(|(scenario, _)| {
-        let mut its = variants.iter().map(|it| it.id).filter(|id| parts(id).0 == scenario).peekable();
+        let mut its = variants.iter().map(|it| it.id).filter(|id| id.scenario() == scenario).peekable();
         its.peek()?;
-        Some(its.filter(|id| parts(id).1.is_some()).map(VariantId::as_str).collect())
+        Some(its.filter(|id| id.change().is_some()).map(VariantId::as_str).collect())
     });
     let nearest = if let Some(breaks) = breaks {
         nearest(filter, breaks.into_iter(), 0.0)
@@ -299,7 +291,7 @@ mod tests {
     fn choose(query: &Query) -> Result<Vec<usize>, FilterError> {
         let ids: Vec<VariantId> = ALL.iter().map(|id| (*id).into()).collect();
         let labels = |id: &VariantId| -> Vec<String> {
-            let all: &[&str] = match parts(id).0 {
+            let all: &[&str] = match id.scenario() {
                 "contract" => &["quick"],
                 "presign/presigned-url" => &["presign", "quick"],
                 _ => &["presign", "dns"],

@@ -262,7 +262,7 @@ fn begun(mut whole: BTreeSet<String>, events: &[Event]) -> BTreeSet<String> {
         if let EventKind::VariantEnded(ended) = &event.event
             && matches!(ended.outcome, Outcome::NotBegun { .. })
         {
-            whole.remove(ended.variant.as_str().split('+').next().unwrap_or_default());
+            whole.remove(ended.variant.scenario());
         }
     }
     whole

@@ -19,7 +19,7 @@ impl Baselines {
     /// Records that a step holds, if its variant is a baseline. The step may run in several rounds of a `repeat`: the
     /// longest time counts, because a break can be measured by any of its rounds.
     pub(super) fn held(&self, variant: &VariantId, step: &str, took: Duration) {
-        if !variant.as_str().contains('+') {
+        if variant.change().is_none() {
             let key = (variant.as_str().to_owned(), step.to_owned());
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let longest = known.entry(key).or_default();
@@ -31,8 +31,7 @@ impl Baselines {
     /// the baseline took until it held, even if the break's limit is shorter. If that is not known, the cause must last
     /// until the time limit.
     pub(super) fn past(&self, variant: &VariantId, step: &str, within: Duration) -> Duration {
-        let scenario = variant.as_str().split('+').next().unwrap_or_default();
-        let key = (scenario.to_owned(), step.to_owned());
+        let key = (variant.scenario().to_owned(), step.to_owned());
         let took = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
         took.map_or(
             within,

@@ -16,9 +16,11 @@ use parallax_language::scenario::model::{CauseSpec, Step};
 const STEP_WITHIN: Duration = Duration::from_secs(15);
 /// The same of a step that starts a program: a browser or a virtual machine for Java may take many seconds to start.
 const PROGRAM_WITHIN: Duration = Duration::from_mins(1);
-/// The pause between two tries of a step. Polling is needed because there is no event for the effect that the step
-/// waits for.
+/// The shortest pause between two tries of a step. Polling is needed because there is no event for the effect that the
+/// step waits for.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// If less time than this is left, no further try starts. It would fail only because of its short deadline, and this
 /// timeout would be treated as the cause.
 const LEAST: Duration = Duration::from_secs(1);
@@ -82,10 +84,12 @@ fn longest(step: &Step, left: Duration, is_first: bool) -> Duration {
 /// How long a step may take until it holds.
 pub(super) fn within(step: &Step) -> Duration {
     let given = step.eventually.map(Span::to_duration).or_else(|| act_within(step));
-    given.unwrap_or_else(|| {
-        let runs = step.action.asks().is_some_and(|it| it.special().runs.is_some());
-        if runs { PROGRAM_WITHIN } else { STEP_WITHIN }
-    })
+    given.unwrap_or_else(|| if runs_a_program(step) { PROGRAM_WITHIN } else { STEP_WITHIN })
+}
+
+/// Whether each try of this step starts a program.
+fn runs_a_program(step: &Step) -> bool {
+    step.action.asks().is_some_and(|it| it.special().runs.is_some())
 }
 
 /// Tries a step until its result is final. `declared` is the cause with which the step must fail in this variant, if
@@ -139,7 +143,7 @@ async fn come_to_hold(
         let left = longest(attempt.step, left, before.is_none() || is_extra);
         let asked = Instant::now();
         let tried = bounded(Attempt { left, ..attempt }).await;
-        let over = began.elapsed() + AGAIN_AFTER + least > within;
+        let over = began.elapsed() + pause(attempt.step, asked.elapsed()) + least > within;
         let tried = match tried {
             Err(error) if error.is_transient() && attempt.step.eventually.is_some() && !over => {
                 tracing::debug!(step = attempt.step.id, %error, "a try could not be made and is made again");
@@ -177,9 +181,14 @@ async fn come_to_hold(
             return Ok((attempts, tried));
         }
         before = Some(tried);
-        // This polls, because there is no event for the effect that the step waits for.
-        tokio::time::sleep(AGAIN_AFTER).await;
+        tokio::time::sleep(pause(attempt.step, took)).await;
     }
+}
+
+/// The pause after a try that took this long. A program, such as a browser, needs processor time that other flows need
+/// as well. So the pause is as long as the program ran, and the step uses half of a processor at most.
+fn pause(step: &Step, took: Duration) -> Duration {
+    if runs_a_program(step) { took.clamp(AGAIN_AFTER, LONGEST_PAUSE) } else { AGAIN_AFTER }
 }
 
 /// One try with a hard time limit: what is left of the step's time, plus [`GRACE`]. This is the only place that ends a

@@ -64,7 +64,7 @@ pub(super) async fn possible<'a>(
     for (_, _, variant) in plan.variants() {
         let lacks = lacks(variant, &lacking);
         if !lacks.is_empty() {
-            let scenario = variant.id.as_str().split('+').next().unwrap_or_default();
+            let scenario = variant.id.scenario();
             context.verdicts.say(&variant.id, context.options.skips.outcome(scenario, &lacks), 0);
         }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use parallax_vocab::VariantId;
 use parallax_vocab::event::{Event, EventKind, Matched, Proof, StepEnded};
 
 /// Computes the proof from a run's events. A matcher that had nothing to look at, because no answer came, does not
@@ -20,17 +19,15 @@ pub fn proof(events: &[Event], whole: &BTreeSet<String>) -> Proof {
             _ => {}
         }
     }
-    let scenario = |id: &VariantId| id.as_str().split('+').next().unwrap_or_default().to_owned();
-    let is_break = |id: &VariantId| id.as_str().contains('+');
     let names = |wanted: &dyn Fn(&StepEnded, &Matched) -> bool| -> BTreeSet<String> {
         let all = steps.iter().flat_map(|step| step.matchers.iter().map(move |matched| (*step, matched)));
         all.filter(|(step, matched)| wanted(step, matched))
-            .map(|(step, matched)| format!("{}: {}.{}", scenario(&step.variant), step.step, matched.matcher))
+            .map(|(step, matched)| format!("{}: {}.{}", step.variant.scenario(), step.step, matched.matcher))
             .collect()
     };
-    let of_baseline = |step: &StepEnded| !is_break(&step.variant) && whole.contains(&scenario(&step.variant));
+    let of_baseline = |step: &StepEnded| step.variant.change().is_none() && whole.contains(step.variant.scenario());
     let asserted = names(&|step, _| of_baseline(step));
-    let red = names(&|step, matched| is_break(&step.variant) && !matched.held && !matched.unseen);
+    let red = names(&|step, matched| step.variant.change().is_some() && !matched.held && !matched.unseen);
     let altered = names(&|_, matched| matched.altered);
     let (by_altered, none) = asserted.difference(&red).cloned().partition(|it| altered.contains(it));
     Proof { by_altered, none }

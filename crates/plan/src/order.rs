@@ -1,6 +1,7 @@
 //! The order in which environments begin, and the order of variants within them.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use rand::RngExt as _;
 use rand::seq::SliceRandom as _;
@@ -19,7 +20,8 @@ const DRAWN_MS: std::ops::Range<u64> = 1_000..60_000;
 pub enum Order<'a> {
     /// The longest environments first, and the clusters that have the longest environments first, so that no long
     /// environment runs alone at the end. The lengths come from earlier runs; for an environment that never ran they
-    /// are estimated from its steps. The order of variants is unchanged: the baseline, then its breaks.
+    /// are estimated from its steps. The breaks of a baseline wait for it, so the longest of them is added to its length. The
+    /// order of variants is unchanged: the baseline, then its breaks.
     LongestFirst(&'a History),
     /// A random order. The same seed and the same selection give the same order.
     Shuffled(u64),
@@ -36,8 +38,11 @@ impl Plan {
                     for environment in &mut cluster.environments {
                         environment.urgency = took(environment, history).unwrap_or_else(|| typical::took(environment));
                     }
-                    cluster.environments.sort_by_key(|it| Reverse(it.urgency));
                     cluster.urgency = starts_in(cluster, history).unwrap_or(typical::START_MS);
+                }
+                self.baselines_first();
+                for cluster in &mut self.clusters {
+                    cluster.environments.sort_by_key(|it| Reverse(it.urgency));
                 }
                 self.clusters.sort_by_key(|it| Reverse(longest(it)));
             }
@@ -56,6 +61,24 @@ impl Plan {
         }
         self.with_what_waits(clusters);
         self
+    }
+
+    /// Adds to the urgency of each baseline the longest environment of its breaks. A break's declared failure counts only
+    /// after the time that the baseline needed. As long as the baseline has not run, the break repeats its steps until
+    /// their time limits.
+    fn baselines_first(&mut self) {
+        let mut longest: BTreeMap<String, u64> = BTreeMap::new();
+        for environment in self.clusters.iter().flat_map(|it| &it.environments).filter(|it| !has_baseline(it)) {
+            for variant in &environment.variants {
+                let of = longest.entry(variant.id.scenario().to_owned()).or_default();
+                *of = environment.urgency.max(*of);
+            }
+        }
+        for environment in self.clusters.iter_mut().flat_map(|it| &mut it.environments) {
+            let baselines = environment.variants.iter().filter(|it| it.id.change().is_none());
+            let after = baselines.filter_map(|it| longest.get(it.id.scenario())).max();
+            environment.urgency += after.copied().unwrap_or_default();
+        }
     }
 
     /// Adds to the urgency of each cluster and its environments the time of the clusters that wait for its place.
@@ -83,6 +106,10 @@ impl Plan {
             }
         }
     }
+}
+
+fn has_baseline(environment: &EnvironmentPlan) -> bool {
+    environment.variants.iter().any(|it| it.id.change().is_none())
 }
 
 fn longest(cluster: &ClusterPlan) -> u64 {

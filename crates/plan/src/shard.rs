@@ -96,7 +96,7 @@ impl Plan {
         for (number, cluster) in self.clusters.iter().enumerate() {
             for environment in &cluster.environments {
                 let Some(first) = environment.variants.first() else { continue };
-                let unit = units.entry(first.id.as_str().split('+').next().unwrap_or_default()).or_default();
+                let unit = units.entry(first.id.scenario()).or_default();
                 unit.variants.extend(environment.variants.iter().map(|it| &it.id));
                 unit.took_ms = unit.took_ms.saturating_add(typical::took(environment));
                 unit.clusters.insert(number);

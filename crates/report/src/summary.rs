@@ -145,7 +145,7 @@ impl Variant {
 
     /// The break's name; `None` for the baseline.
     pub fn break_name(&self) -> Option<&str> {
-        self.id.as_str().split_once('+').map(|(_, name)| name)
+        self.id.change()
     }
 
     /// `baseline` or the break's name.
@@ -271,7 +271,7 @@ impl Summary {
     }
 
     fn variant(&mut self, id: &VariantId) -> &mut Variant {
-        let name = id.as_str().split_once('+').map_or(id.as_str(), |(name, _)| name);
+        let name = id.scenario();
         let known = self.scenarios.iter().position(|scenario| scenario.name == name);
         let index = known.unwrap_or_else(|| {
             self.scenarios.push(Scenario { name: name.to_owned(), variants: Vec::new() });

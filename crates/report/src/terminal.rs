@@ -368,9 +368,9 @@ pub(super) fn verdict_of(variant: &Variant, interrupted: bool) -> (&'static str,
 
 /// The command that runs this variant again, with the options that decide how it behaves.
 pub(crate) fn rerun(summary: &Summary, variant: &Variant, command: &str) -> String {
-    let which = match variant.id.as_str().split_once('+') {
-        Some((scenario, name)) => format!("{scenario} --break {name}"),
-        None => variant.id.to_string(),
+    let which = match variant.id.parts() {
+        (scenario, Some(name)) => format!("{scenario} --break {name}"),
+        (scenario, None) => scenario.to_owned(),
     };
     let options = summary.run.iter().flat_map(|run| &run.again);
     options.fold(format!("{command} {which}"), |line, option| format!("{line} {option}"))

@@ -60,3 +60,23 @@ id!(
     /// A scenario's baseline (`presign/presigned-url`) or one of its breaks (`presign/presigned-url+no-rewrite`).
     VariantId
 );
+impl VariantId {
+    /// The scenario: `presign/presigned-url` of `presign/presigned-url+no-rewrite`.
+    #[must_use]
+    pub fn scenario(&self) -> &str {
+        self.parts().0
+    }
+
+    /// The name of the break, or of the declared change that must pass: `no-rewrite` of
+    /// `presign/presigned-url+no-rewrite`. `None` for a baseline.
+    #[must_use]
+    pub fn change(&self) -> Option<&str> {
+        self.parts().1
+    }
+
+    /// The scenario, and the name of the break or of the declared change.
+    #[must_use]
+    pub fn parts(&self) -> (&str, Option<&str>) {
+        self.0.split_once('+').map_or((&self.0, None), |(scenario, name)| (scenario, Some(name)))
+    }
+}

@@ -75,7 +75,7 @@ pub async fn contents(
     recipes: &Recipes,
     k3s: K3s,
 ) -> Result<BTreeMap<String, String>, CliError> {
-    let names: BTreeSet<&str> = whole.iter().filter_map(|id| id.as_str().split('+').next()).collect();
+    let names: BTreeSet<&str> = whole.iter().map(VariantId::scenario).collect();
     let mut contents = BTreeMap::new();
     for loaded in project.scenarios.iter().filter(|it| names.contains(it.path.as_str())) {
         let mut fields = Fields::new("scenario files 1");
