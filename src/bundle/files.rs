@@ -54,12 +54,17 @@ pub fn below(
     Ok((files, redacted))
 }
 
+/// Whether a file in a run's folder is a record, a report or a log, by its name.
+pub fn is_to_read(path: &Path) -> bool {
+    path.extension().is_some_and(|it| OF_RUN.iter().any(|of| it == *of))
+}
+
 /// The record, the reports and the logs in the folder of a run.
 pub fn of_run(folder: &Path, redactor: &Redactor) -> Result<Vec<Packed>, BundleError> {
     let mut files = Vec::new();
     for entry in WalkDir::new(folder).max_depth(1).sort_by_file_name().into_iter().take(FILES_LIMIT) {
         let entry = entry.map_err(|error| file_error("read", folder)(error.into()))?;
-        let wanted = entry.path().extension().is_some_and(|it| OF_RUN.iter().any(|of| it == *of));
+        let wanted = is_to_read(entry.path());
         let small = entry.metadata().is_ok_and(|about| about.len() <= FILE_LIMIT);
         if entry.file_type().is_file() && wanted && small {
             let content = fs::read(entry.path()).map_err(file_error("read", entry.path()))?;

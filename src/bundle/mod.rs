@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use parallax_vocab::{RunId, VariantId};
 use serde::{Deserialize, Serialize};
 
-pub use self::files::{Look, Packed, below, of_run};
+pub use self::files::{Look, Packed, below, is_to_read, of_run};
 
 /// Its name in the run's folder.
 pub const FILE: &str = "repro.tar";

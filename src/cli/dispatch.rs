@@ -9,7 +9,7 @@ use parallax_vocab::{VariantId, inert};
 use super::args::{Cli, Command, ImagesCommand, K3s, Selection, Stores};
 use super::wiring::{self, Project};
 use super::{
-    CliError, choose, explain, init, merge, pages, printer, report, repro, session, shells, standing,
+    CliError, choose, explain, init, merge, pages, printer, report, repro, session, shards, shells, standing,
     stores as table_of_stores,
 };
 use parallax_images::Recipes;
@@ -88,7 +88,8 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         },
         Command::Gc => session::watched(wiring::gc).await,
         Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args, sink, cancel)).await,
-        Command::Merge(args) => merge::merge(&args),
+        Command::Merge(args) => merge::merge(&args).await,
+        Command::Shards(args) => shards::shards(&Project::load(&project()?)?, args).await,
         Command::Report(args) => report::again(project().ok().as_deref(), &args),
         Command::Explain(args) => explain::explain(project().ok().as_deref(), &args).map(|text| say(&text)),
         Command::Check(args) => {

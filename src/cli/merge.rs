@@ -4,18 +4,25 @@ use parallax_vocab::event::Exit;
 
 use super::args::Merge;
 use super::{CliError, session, wiring};
+use crate::bucket::Place;
 use parallax_report::{Summary, merge};
 
 /// Joins the records, writes the joint record and its reports, and prints the summary. The exit code is that of one run of
 /// everything.
-pub(super) fn merge(args: &Merge) -> Result<Exit, CliError> {
+pub(super) async fn merge(args: &Merge) -> Result<Exit, CliError> {
     if args.out.join(parallax_record::RECORD_FILE).exists() {
         let out = args.out.display();
         return Err(CliError::Usage(format!("{out} holds a record already; --out names a new folder")));
     }
     let mut records = Vec::new();
     for path in &args.records {
-        records.push((path.display().to_string(), parallax_record::read(path)?));
+        match path.to_str().filter(|text| Place::is_meant(text)) {
+            Some(text) => {
+                let place = text.parse().map_err(|error| CliError::Usage(format!("{text}: {error}")))?;
+                records.extend(wiring::records(place).await?);
+            }
+            None => records.push((path.display().to_string(), parallax_record::read(path)?)),
+        }
     }
     let events = merge::merged(&records, wiring::fresh_run_id(), session::shown(&args.out));
     let events = events.map_err(|error| CliError::Usage(error.to_string()))?;

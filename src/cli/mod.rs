@@ -15,6 +15,7 @@ pub mod printer;
 mod report;
 mod repro;
 mod session;
+mod shards;
 mod shells;
 pub mod signal;
 mod standing;

@@ -84,6 +84,7 @@ pub(super) async fn run(
     let plan = wiring::arranged(project, &chosen.selected, seed, wiring::at_once(options.at_once))?;
     let shard = shard_of(project, &chosen, &recipes, &options).await?;
     let directory = out_folder(&project.root, &options).join(id.as_str());
+    let own = own_folder(shard.as_deref(), &id);
     let (sink, recorder) = Recorder::start(&directory)?;
     log.write_to(&directory, recorder.redactor())?;
     let display = live::choose(std::io::stderr().is_terminal() && !log.is_shown(), is_ci());
@@ -120,6 +121,7 @@ pub(super) async fn run(
     if let Some(left_out) = &chosen.left_out {
         sink.note(left_out);
     }
+    let upload = wiring::Upload::begin(options.upload.as_ref().map(|it| it.join(&own)), &directory, &recorder).await?;
     let (k3s, proof_by) = (options.common.k3s, options.require_proof);
     let run = Run {
         id,
@@ -170,7 +172,7 @@ pub(super) async fn run(
         // Whoever took the variant down may look at the reports at once.
         host.close().await;
     }
-    worse(exit, written)
+    worse(exit, written.and(wiring::Upload::end(upload, &directory).await))
 }
 
 /// A missing report must be reported, but the exit code of a worse verdict has priority.
@@ -183,6 +185,11 @@ fn worse(exit: Exit, written: Result<(), CliError>) -> Result<Exit, CliError> {
         }
         Ok(()) => Ok(exit),
     }
+}
+
+/// The name of the run's folder in a bucket. A shard that is tried again has the same one.
+fn own_folder(shard: Option<&ShardOf>, run: &RunId) -> String {
+    shard.map_or_else(|| run.to_string(), |it| format!("shard-{}-of-{}", it.number, it.of))
 }
 
 /// Which part of a larger run this one is.

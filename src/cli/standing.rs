@@ -198,6 +198,7 @@ pub(super) async fn hold(project: &Path, args: Hold, log: &Log) -> Result<Exit, 
         seed,
         max_fail: None,
         retry_machine: 0,
+        upload: None,
         timeout: None,
     };
     let stands = Stands { run: parallax_vocab::RunId::new(args.id), until };

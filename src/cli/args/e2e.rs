@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use parallax_language::scenario::Span;
 
 use super::{K3s, LockOf, Selection};
+use crate::bucket::Place;
 
 /// Arguments of `e2e`.
 #[derive(Clone, Debug, Args)]
@@ -56,6 +57,13 @@ pub struct E2e {
     /// variants have no verdict. It exits 3.
     #[arg(long, value_name = "DURATION", value_parser = positive)]
     pub timeout: Option<Span>,
+    /// Put the record and the reports into a folder of a bucket: below it, into `shard-K-of-N`, or into the run's id without
+    /// --shard. `parallax merge` reads them there.
+    ///
+    /// Which store it is and who asks comes from `AWS_ENDPOINT_URL_S3`, `AWS_ACCESS_KEY_ID`, `AWS_CA_BUNDLE` and the other
+    /// variables of the AWS CLI. The bucket is tried before anything starts. If it cannot be written, the run exits 3.
+    #[arg(long, value_name = "s3://BUCKET/FOLDER")]
+    pub upload: Option<Place>,
 }
 
 impl E2e {

@@ -8,13 +8,15 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   parallax e2e --shard 1/2 --out one; parallax e2e --shard 2/2 --out two
   parallax merge one/latest two/latest --out whole
-  parallax merge shards/*/r* --out whole        in CI: the artifacts of all jobs
+  parallax merge shards/*/r* --out whole            in CI: the artifacts of all jobs
+  parallax merge s3://runs/nightly-7 --out whole    in CI: what `e2e --upload s3://runs/nightly-7` put there
 ";
 
 /// Arguments of `merge`.
 #[derive(Clone, Debug, Args)]
 pub struct Merge {
-    /// The records of the shards, or their runs' folders.
+    /// The records of the shards, or their runs' folders. `s3://BUCKET/FOLDER`: all records below that folder of a bucket;
+    /// which store it is and who asks comes from `AWS_ENDPOINT_URL_S3` and the other variables of the AWS CLI.
     #[arg(value_name = "RECORD", required = true)]
     pub records: Vec<PathBuf>,
     /// The folder for the joint record and its reports; it is created.

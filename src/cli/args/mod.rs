@@ -6,6 +6,7 @@ mod explain;
 mod images;
 mod merge;
 mod selection;
+mod shards;
 mod shells;
 mod standing;
 
@@ -17,6 +18,7 @@ pub use self::explain::Explain;
 pub use self::images::{Images, ImagesCommand};
 pub use self::merge::Merge;
 pub use self::selection::{Breaks, Selection, Shard};
+pub use self::shards::{Form, Shards};
 pub use self::shells::{Completions, Manual, Shell};
 pub use self::standing::{Down, Enter, Exec, Hold, Logs, Repro, Rerun, Up, Which};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -207,6 +209,12 @@ pub enum Command {
     /// scenarios, versions or selections are refused.
     #[command(after_long_help = merge::EXAMPLES)]
     Merge(Merge),
+    /// Print what runs a selection of scenarios in shards on a Kubernetes cluster, for `kubectl create -f -`.
+    ///
+    /// The Job has one privileged pod for each shard, with a container engine of its own. Each puts its record into a
+    /// bucket, and `parallax merge s3://...` makes one report of them. The command asks no cluster and starts nothing.
+    #[command(after_long_help = shards::EXAMPLES)]
+    Shards(Shards),
     /// Explain why steps failed, from a run's record alone; or what is wrong with a presigned URL, offline.
     ///
     /// For a record: explains each step that failed or was blocked, with its evidence, in the variants that are not as

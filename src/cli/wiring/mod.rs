@@ -12,6 +12,7 @@ mod project;
 mod shell;
 mod standing;
 mod unchanged;
+mod upload;
 
 pub use at_once::{at_once, at_once_when_idle};
 pub use bundle::{differences, failed, pack};
@@ -28,3 +29,4 @@ pub use project::{Listed, Project, arranged, lint, part, plan};
 pub use shell::enter;
 pub use standing::{Standing, all_standing, ask, can_stand, changes, flag, now, open, reload, standing, to_take_down};
 pub use unchanged::{Unchanged, unchanged};
+pub use upload::{Upload, records};

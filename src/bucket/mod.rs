@@ -1,0 +1,204 @@
+//! Files of runs in an S3 bucket: where machines that share no disk put their records.
+//!
+//! Endpoint, region, credentials and trust come from the caller's environment, as for the AWS CLI. This client has nothing
+//! to do with the stores under test.
+
+mod place;
+
+use std::path::Path;
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use parallax_vocab::in_full;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+pub use self::place::Place;
+
+/// The variable that names a file of trusted authorities, as the AWS CLI reads it.
+const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
+/// The region of signatures if none is configured. Stores other than AWS usually accept any.
+const REGION: &str = "us-east-1";
+/// One try of one request, including the transfer of its body.
+const TRY_WITHIN: Duration = Duration::from_mins(2);
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// The largest number of objects that a listing reads.
+const OBJECTS_LIMIT: usize = 20_000;
+/// The largest object that is read, in bytes.
+const BYTES_LIMIT: i64 = 1024 * 1024 * 1024;
+
+/// Why a bucket could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BucketError {
+    /// A request failed.
+    #[error(
+        "failed to {doing}: {reason}; AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID and the other variables of the AWS CLI say which store it is and who asks"
+    )]
+    Request {
+        /// What was tried.
+        doing: String,
+        /// Why it failed.
+        reason: String,
+    },
+    /// The file of trusted authorities cannot be used.
+    #[error("{CA_BUNDLE} names {path}, which {reason}")]
+    Trust {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is more in the bucket than is read.
+    #[error("{place} has more than {limit}")]
+    TooMuch {
+        /// The object or the folder.
+        place: String,
+        /// The limit, with its unit.
+        limit: String,
+    },
+}
+
+/// A folder in a bucket.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    client: Client,
+    place: Place,
+}
+
+impl Bucket {
+    /// A client for this place, as the environment configures it. Nothing is sent.
+    pub async fn open(place: Place) -> Result<Self, BucketError> {
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(trust()?);
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).operation_attempt_timeout(TRY_WITHIN).build();
+        let loader =
+            aws_config::defaults(BehaviorVersion::latest()).http_client(http.build_https()).timeout_config(timeouts);
+        let shared = loader.load().await;
+        let region = shared.region().cloned().unwrap_or(Region::from_static(REGION));
+        // Stores other than AWS often have no name for each bucket, and do not know the newer checksums.
+        let is_aws = shared.endpoint_url().is_none() && std::env::var_os("AWS_ENDPOINT_URL_S3").is_none();
+        let config = Builder::from(&shared)
+            .region(region)
+            .force_path_style(!is_aws)
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        Ok(Self { client: Client::from_conf(config.build()), place })
+    }
+
+    /// Puts a file under this name. An object that is there already is replaced.
+    pub async fn put(&self, name: &str, file: &Path) -> Result<(), BucketError> {
+        let to = self.place.join(name);
+        let failed = |reason: String| request(format!("put {} to {to}", file.display()), reason);
+        let body = ByteStream::from_path(file).await.map_err(|error| failed(in_full(&error)))?;
+        let put = self.client.put_object().bucket(to.bucket()).key(to.key()).body(body);
+        put.send().await.map_err(|error| failed(words(&error)))?;
+        Ok(())
+    }
+
+    /// The objects in this folder and in those below whose last part is `name`, sorted.
+    pub async fn named(&self, name: &str) -> Result<Vec<Place>, BucketError> {
+        let failed = |reason: String| request(format!("list {}", self.place), reason);
+        let prefix = self.place.folder();
+        let list = self.client.list_objects_v2().bucket(self.place.bucket()).prefix(&prefix);
+        let mut pages = list.into_paginator().send();
+        let (mut found, mut seen) = (Vec::new(), 0);
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failed(words(&error)))?;
+            seen += page.contents().len();
+            if seen > OBJECTS_LIMIT {
+                return Err(BucketError::TooMuch {
+                    place: self.place.to_string(),
+                    limit: format!("{OBJECTS_LIMIT} objects"),
+                });
+            }
+            let keys = page.contents().iter().filter_map(|it| it.key()).filter_map(|key| key.strip_prefix(&prefix));
+            let keys = keys.filter(|key| key.rsplit('/').next() == Some(name));
+            found.extend(keys.map(|key| self.place.join(key)));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The content of an object.
+    pub async fn get(&self, from: &Place) -> Result<Vec<u8>, BucketError> {
+        let failed = |reason: String| request(format!("get {from}"), reason);
+        let object = self.client.get_object().bucket(from.bucket()).key(from.key()).send().await;
+        let object = object.map_err(|error| failed(words(&error)))?;
+        if object.content_length().is_none_or(|length| length > BYTES_LIMIT) {
+            return Err(BucketError::TooMuch { place: from.to_string(), limit: format!("{BYTES_LIMIT} bytes") });
+        }
+        let body = object.body.collect().await.map_err(|error| failed(in_full(&error)))?;
+        Ok(body.to_vec())
+    }
+}
+
+fn request(doing: String, reason: String) -> BucketError {
+    BucketError::Request { doing, reason }
+}
+
+/// The store's code and message if it answered, otherwise every cause in a row.
+fn words<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        _ => in_full(error),
+    }
+}
+
+/// The authorities that the client trusts: those of `AWS_CA_BUNDLE` alone, or the machine's.
+fn trust() -> Result<TlsContext, BucketError> {
+    let store = match std::env::var_os(CA_BUNDLE).filter(|path| !path.is_empty()) {
+        None => TrustStore::default(),
+        Some(path) => {
+            let path = Path::new(&path);
+            let wrong = |reason: String| BucketError::Trust { path: path.display().to_string(), reason };
+            let pem = std::fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+            authorities(&pem).map_err(wrong)?;
+            TrustStore::empty().with_pem_certificate(pem)
+        }
+    };
+    Ok(TlsContext::builder().with_trust_store(store).build().expect("authorities that were read just now are accepted"))
+}
+
+/// Checks that the text has authorities, because the HTTP client would end the process otherwise.
+fn authorities(pem: &[u8]) -> Result<(), String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| format!("is not PEM: {error}"))?;
+        roots.add(certificate).map_err(|error| format!("has a certificate that cannot be trusted: {error}"))?;
+    }
+    if roots.is_empty() { Err("has no certificate".to_owned()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::authorities;
+
+    #[test]
+    fn a_file_of_authorities_that_cannot_be_used_is_refused() {
+        let root = rcgen::generate_simple_self_signed(["a.example.com".to_owned()]).expect("a certificate").cert.pem();
+        for (text, said) in [
+            (root.clone(), ""),
+            (root.clone() + &root, ""),
+            (String::new(), "has no certificate"),
+            ("no PEM at all".to_owned(), "has no certificate"),
+            (root.replace("MII", "AAA"), "has a certificate that cannot be trusted"),
+            (root.replace("-----END", "--"), "is not PEM"),
+        ] {
+            let saw = authorities(text.as_bytes()).err().unwrap_or_default();
+            assert!(saw.starts_with(said) && saw.is_empty() == said.is_empty(), "{text}: {saw:?}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The project's files as one small archive, which a `ConfigMap` can hold.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tar::{Builder, Header};
+use walkdir::WalkDir;
+
+/// What a project consists of.
+const FOLDERS: [&str; 3] = ["scenarios", "fixtures", "images"];
+/// The apiserver refuses a `ConfigMap` whose data has more than 1 MiB.
+const BYTES_LIMIT: usize = 1024 * 1024;
+
+/// Why a project cannot travel in a `ConfigMap`.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ArchiveError {
+    /// A file could not be read.
+    #[error("failed to read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The apiserver would refuse it.
+    #[error(
+        "the project's files have {bytes} bytes, compressed, and a ConfigMap holds {BYTES_LIMIT}; put the project into the image and name its folder with --project-in-image"
+    )]
+    TooLarge {
+        /// The size.
+        bytes: usize,
+    },
+}
+
+/// A compressed tar archive of the project's regular files. The same files give the same bytes.
+pub(super) fn of_project(root: &Path) -> Result<Vec<u8>, ArchiveError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source: io::Error| ArchiveError::Read { path, source }
+    };
+    let mut archive = Builder::new(GzEncoder::new(Vec::new(), Compression::best()));
+    for folder in FOLDERS.map(|name| root.join(name)).iter().filter(|folder| folder.is_dir()) {
+        for entry in WalkDir::new(folder).sort_by_file_name() {
+            let entry = entry.map_err(|error| failed(folder)(error.into()))?;
+            if !entry.file_type().is_file() {
+                continue;
+            }
+            let path = entry.path();
+            let content = std::fs::read(path).map_err(failed(path))?;
+            let executable = entry.metadata().is_ok_and(|about| about.permissions().mode() & 0o100 != 0);
+            let mut header = Header::new_gnu();
+            header.set_size(u64::try_from(content.len()).unwrap_or(u64::MAX));
+            header.set_mode(if executable { 0o755 } else { 0o644 });
+            let name = path.strip_prefix(root).unwrap_or(path);
+            archive.append_data(&mut header, name, content.as_slice()).map_err(failed(path))?;
+        }
+    }
+    let whole = archive.into_inner().and_then(GzEncoder::finish).map_err(failed(root))?;
+    if whole.len() > BYTES_LIMIT {
+        return Err(ArchiveError::TooLarge { bytes: whole.len() });
+    }
+    Ok(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_projects_files_come_back_and_nothing_else() {
+        let home = tempfile::tempdir().expect("a folder");
+        let write = |path: &str, text: &str| {
+            let path = home.path().join(path);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            fs::write(path, text).expect("written");
+        };
+        write("scenarios/a/scenario.yaml", "name: a");
+        write("scenarios/a/look", "#!/bin/sh");
+        write("fixtures/b/fixture.yaml", "name: b");
+        write("target/e2e/r1/record.jsonl", "{}");
+        write("secret.env", "KEY=1");
+        let look = home.path().join("scenarios/a/look");
+        fs::set_permissions(&look, fs::Permissions::from_mode(0o755)).expect("executable");
+        std::os::unix::fs::symlink("/etc/passwd", home.path().join("scenarios/link")).expect("linked");
+        let bytes = of_project(home.path()).expect("an archive");
+        assert_eq!(bytes, of_project(home.path()).expect("an archive"), "the same bytes each time");
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes.as_slice()));
+        let entries = archive.entries().expect("an archive").map(|entry| {
+            let entry = entry.expect("an entry");
+            (entry.path().expect("a path").display().to_string(), entry.header().mode().expect("a mode"))
+        });
+        let expected =
+            [("scenarios/a/look", 0o755), ("scenarios/a/scenario.yaml", 0o644), ("fixtures/b/fixture.yaml", 0o644)];
+        assert_eq!(entries.collect::<Vec<_>>(), expected.map(|(path, mode)| (path.to_owned(), mode)));
+    }
+
+    #[test]
+    fn a_project_that_is_too_large_is_refused_with_the_way_out() {
+        let home = tempfile::tempdir().expect("a folder");
+        fs::create_dir(home.path().join("scenarios")).expect("made");
+        // Digits of a generator, which do not compress.
+        let mut state = 1_u64;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state.to_be_bytes()[0]
+        })
+        .take(BYTES_LIMIT + 1)
+        .collect();
+        fs::write(home.path().join("scenarios/data"), noise).expect("written");
+        let said = of_project(home.path()).expect_err("too large").to_string();
+        assert!(said.contains("--project-in-image"), "{said}");
+    }
+}

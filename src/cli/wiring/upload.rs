@@ -1,0 +1,106 @@
+//! Puts the record and the reports of a run into a bucket, and reads records from there.
+
+use std::path::{Path, PathBuf};
+
+use parallax_vocab::Event;
+
+use crate::bucket::{Bucket, BucketError, Place};
+use crate::bundle;
+use crate::cli::{CliError, printer};
+use parallax_record::{RECORD_FILE, Recorder};
+
+impl From<BucketError> for CliError {
+    fn from(error: BucketError) -> Self {
+        match error {
+            BucketError::Trust { .. } => Self::Usage(error.to_string()),
+            BucketError::Request { .. } | BucketError::TooMuch { .. } => Self::Harness(error.to_string()),
+        }
+    }
+}
+
+/// Where a run puts its record and its reports.
+#[derive(Debug)]
+pub struct Upload {
+    bucket: Bucket,
+    /// The run's folder there.
+    to: Place,
+}
+
+impl Upload {
+    /// Puts the record as far as it has come, if the run has a place in a bucket. This replaces the record of an earlier try,
+    /// which would otherwise be taken for this one if the machine is lost, and it shows before the run that the bucket can
+    /// be written.
+    pub async fn begin(to: Option<Place>, directory: &Path, recorder: &Recorder) -> Result<Option<Self>, CliError> {
+        let Some(to) = to else { return Ok(None) };
+        recorder.mark().wait();
+        let bucket = Bucket::open(to.clone()).await?;
+        bucket.put(RECORD_FILE, &directory.join(RECORD_FILE)).await?;
+        Ok(Some(Self { bucket, to }))
+    }
+
+    /// Puts everything of the run that others may read, and says where it is. The record is the last, so that the reports
+    /// are there when the record says that the run has ended.
+    pub async fn end(upload: Option<Self>, directory: &Path) -> Result<(), CliError> {
+        let Some(Self { bucket, to }) = upload else { return Ok(()) };
+        let mut files = to_share(directory)?;
+        files.sort_by_key(|name| name == RECORD_FILE);
+        for name in files {
+            bucket.put(&name, &directory.join(&name)).await?;
+        }
+        printer::word(&format!("record and reports are in {to}"));
+        Ok(())
+    }
+}
+
+/// The names of the files of a run that others may read.
+fn to_share(directory: &Path) -> Result<Vec<String>, CliError> {
+    let failed = |error: std::io::Error| CliError::Harness(format!("failed to read {}: {error}", directory.display()));
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let name = PathBuf::from(entry.map_err(failed)?.file_name());
+        if bundle::is_to_read(&name) || name == Path::new(bundle::FILE) {
+            names.extend(name.to_str().map(str::to_owned));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The records in a folder of a bucket and in the folders below, each with its address.
+pub async fn records(of: Place) -> Result<Vec<(String, Vec<Event>)>, CliError> {
+    let bucket = Bucket::open(of.clone()).await?;
+    let mut records = Vec::new();
+    for place in bucket.named(RECORD_FILE).await? {
+        let shown = place.to_string();
+        let events = parallax_record::parse(&shown, &bucket.get(&place).await?)?;
+        records.push((shown, events));
+    }
+    if records.is_empty() {
+        return Err(CliError::Usage(format!("there is no {RECORD_FILE} below {of}; `e2e --upload` puts it there")));
+    }
+    Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::to_share;
+
+    #[test]
+    fn keys_and_kubeconfigs_stay_here() {
+        let home = tempfile::tempdir().expect("a folder");
+        for name in [
+            "record.jsonl",
+            "report.html",
+            "junit.xml",
+            "harness.log",
+            "repro.tar",
+            "c1.kubeconfig",
+            "ca.pem",
+            "store.env",
+        ] {
+            std::fs::write(home.path().join(name), "x").expect("written");
+        }
+        let names = to_share(home.path()).expect("read");
+        assert_eq!(names, ["harness.log", "junit.xml", "record.jsonl", "report.html", "repro.tar"]);
+    }
+}
