@@ -13,6 +13,7 @@ mod fuzz;
 mod lint;
 mod mutate;
 mod parts;
+mod shards;
 mod soak;
 mod test;
 mod tidy;
@@ -68,6 +69,9 @@ enum Task {
     /// Run the scenarios repeatedly, each time in another random order. Exits 1 if a variant failed in any run, or had
     /// another verdict when it ran alone.
     Soak(soak::Arguments),
+    /// Run some scenarios in one run, and as the Job of `parallax shards` on a cluster of our own node; the merged verdicts
+    /// must be equal. Takes some minutes, 8 GB of memory and 10 GB of disk.
+    Shards(shards::Arguments),
     /// Insert each fault into the judge in turn, and fail if no recorded answer detects it: takes seconds, needs no
     /// engine.
     Mutate(mutate::Mutate),
@@ -100,6 +104,7 @@ fn main() -> ExitCode {
         Task::Bench { args } => bench::run(&args),
         Task::Faults { args } => faults::run(&args),
         Task::Soak(arguments) => soak::run(&arguments),
+        Task::Shards(arguments) => shards::run(&arguments),
         Task::Mutate(args) => mutate::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Comments(args) => comments::run(&args),

@@ -1,0 +1,351 @@
+//! `cargo xtask shards`: runs a selection in one run, and as the Job of `parallax shards` on a cluster of our own node. The
+//! merged verdicts must be those of the one run.
+//!
+//! The cluster is the environment of one scenario that this program writes: a bucket, the Job, a wait for it, and a script
+//! that merges and compares. No image registry is needed: the image of the pods has the cache of images in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+
+use crate::cargo;
+use crate::parts::say;
+
+/// Where the projects, the runs and the records are.
+const HOME: &str = "target/shards";
+/// The name of the Job, of its ConfigMap, and of its folder in the bucket.
+const JOB: &str = "shards";
+/// Images that every run needs in addition to those of its scenarios.
+const ALWAYS: [&str; 4] = ["k3s", "agent", "coredns", "pause"];
+/// A scenario that is not as declared: a red verdict must be merged, too.
+const WRONG: &str = "name: wrong
+summary: A namespace is there that nobody made
+flow:
+  - { id: there, resource: { api-version: v1, kind: Namespace, name: nosuch }, expect: { object: { kind: Namespace } } }
+";
+
+/// Arguments of `shards`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The number of shards.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    shards: u16,
+    /// The number of shards at the same time.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    parallelism: u16,
+    /// The number of further nodes of the cluster; the pods then run there.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    agents: u16,
+    /// Scenarios of this repository, by path.
+    #[arg(value_name = "SCENARIO", default_values = ["language/no-witness", "presign/split-horizon"])]
+    scenarios: Vec<String>,
+}
+
+/// Runs both, and returns whether the Job ended in order with the verdicts of the one run.
+pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+    let parallax = cargo::build()?;
+    let home = Path::new(HOME);
+    if home.exists() {
+        fs::remove_dir_all(home).with_context(|| format!("failed to remove {HOME}"))?;
+    }
+    let project = home.join("project");
+    for scenario in &arguments.scenarios {
+        copy(&Path::new("scenarios").join(scenario), &project.join("scenarios").join(scenario))?;
+    }
+    write(&project.join("scenarios/wrong/scenario.yaml"), WRONG)?;
+
+    say("== one run");
+    let plain = home.join("plain");
+    let status = Command::new(&parallax)
+        .args(["e2e", "--k3s", "built", "--project"])
+        .arg(&project)
+        .arg("--out")
+        .arg(&plain)
+        .stdout(Stdio::null())
+        .status()
+        .context("failed to start parallax")?;
+    ensure!(status.code() == Some(1), "one scenario is wrong, so the run must exit 1, and it ended with {status}");
+    let expected = verdicts(&read(&plain.join("latest/record.jsonl"))?);
+
+    say("== the Job");
+    let cluster = home.join("cluster");
+    let cache = cluster.join("images/shard/cache/var/cache/parallax");
+    cached_images(&parallax, &project, &cache)?;
+    write(&cluster.join("images/images.lock"), LOCK)?;
+    write(&cluster.join("images/shard/recipe.yaml"), &recipe(&read(Path::new("images/runner/recipe.yaml"))?)?)?;
+    copy(Path::new("fixtures/minio-http"), &cluster.join("fixtures/bucket"))?;
+    let fixture = cluster.join("fixtures/bucket/fixture.yaml");
+    write(&fixture, &bucket(&read(&fixture)?)?)?;
+    let manifest = manifest(&parallax, &project, arguments)?;
+    write(&cluster.join("scenarios/job/scenario.yaml"), &scenario(&manifest, &expected, arguments))?;
+    let mut command = Command::new(&parallax);
+    command.args(["e2e", "--k3s", "built", "--project"]).arg(&cluster).arg("--out").arg(home.join("job"));
+    let equal = cargo::succeeds(&mut command)?;
+    say(&format!(
+        "{} verdicts, {} shards: {}",
+        expected.lines().count(),
+        arguments.shards,
+        if equal { "equal" } else { "NOT EQUAL" }
+    ));
+    Ok(equal)
+}
+
+const LOCK: &str = "extends: shipped
+images:
+  - { name: shard, for: the pods of the Job, recipe: shard }
+";
+
+/// The recipe of the pods' image: the runner's, with the cache of images, and with the agent where a vantage's pod starts it.
+fn recipe(runner: &str) -> Result<String> {
+    let more = "  - files: cache\n  - links: { parallax-agent: /usr/local/bin/parallax-agent }\nconfig:\n";
+    replace(runner, "config:\n", more)
+}
+
+/// The fixture of the bucket: a MinIO whose Secret has the names of the AWS CLI, too.
+fn bucket(minio: &str) -> Result<String> {
+    let text = replace(minio, "name: minio-http\n", "name: bucket\n")?;
+    let keys = "    keys: { access-key: 20, secret-key: 40 }\n";
+    let files = "    files: { AWS_ACCESS_KEY_ID: $access-key, AWS_SECRET_ACCESS_KEY: $secret-key }\n";
+    replace(&text, keys, &format!("{keys}{files}"))
+}
+
+/// The documents of `parallax shards`, for this cluster.
+fn manifest(parallax: &Path, project: &Path, arguments: &Arguments) -> Result<String> {
+    let (shards, parallelism) = (arguments.shards.to_string(), arguments.parallelism.to_string());
+    let output = Command::new(parallax)
+        .args(["shards", "--as", "job", "--name", JOB, "--image", "shard", "--cpu", "500m", "--memory", "1Gi"])
+        .args(["--upload", "s3://runs", "--endpoint", "http://minio", "--secret", "minio-root"])
+        .args(["--shards", &shards, "--parallelism", &parallelism, "--project"])
+        .arg(project)
+        .args(["--", "--k3s", "built"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("failed to start parallax")?;
+    ensure!(output.status.success(), "parallax shards ended with {}", output.status);
+    let text = String::from_utf8(output.stdout).context("the manifest is not text")?;
+    if arguments.agents == 0 {
+        return Ok(text);
+    }
+    let pods = "      enableServiceLinks: false\n";
+    let there =
+        "      nodeSelector: { pool: shards }\n      tolerations: [{ key: parallax.dev/agent, operator: Exists }]\n";
+    replace(&text, pods, &format!("{pods}{there}"))
+}
+
+/// The scenario whose environment is the cluster of the Job.
+fn scenario(manifest: &str, expected: &str, arguments: &Arguments) -> String {
+    let objects: String = manifest.split("---\n").map(|document| item(document, 8)).collect();
+    let names: Vec<String> = (1..=arguments.agents).map(|number| format!("agent-{number}")).collect();
+    let (mut cluster, mut labels) = (String::new(), String::new());
+    if !names.is_empty() {
+        let agents: Vec<String> = names.iter().map(|name| format!("{{ name: {name} }}")).collect();
+        cluster = format!("cluster:\n  agents: [{}]\n", agents.join(", "));
+        let label = |name: &String| {
+            let node = format!("api-version: v1, kind: Node, name: {name}");
+            format!(
+                "  - {{ id: pool-{name}, patch: {{ {node}, merge: {{ metadata: {{ labels: {{ pool: shards }} }} }} }} }}\n"
+            )
+        };
+        labels = names.iter().map(label).collect::<Vec<_>>().concat();
+    }
+    let shards = arguments.shards;
+    let expected = indented(expected, 8);
+    format!(
+        r#"name: job
+summary: The shards of a Job have the verdicts of one run
+{cluster}fixtures:
+  bucket: {{ use: bucket, host: bucket.example.com, buckets: [runs] }}
+  names: {{ use: dns-rewrite, from: "{{{{ bucket.host }}}}", to: "{{{{ bucket.service }}}}" }}
+vantages:
+  app: {{ pod: {{ image: shard }} }}
+flow:
+{labels}  - id: started
+    apply:
+      objects:
+{objects}  - id: ended
+    resource: {{ api-version: batch/v1, kind: Job, name: {JOB} }}
+    expect: {{ object: {{ status: {{ succeeded: {shards} }} }} }}
+    eventually: 30m
+  - id: equal
+    from: app
+    script:
+      store: bucket
+      run:
+        - sh
+        - -c
+        - |
+          code=0
+          parallax merge s3://runs/{JOB} --out whole || code=$?
+          sed -n '{VERDICT}' whole/record.jsonl | LC_ALL=C sort > verdicts
+          diff - verdicts && exit "$code"
+      stdin: |
+{expected}    expect: {{ exit: 1, stdout: "1 failed, 0 skipped" }}
+"#
+    )
+}
+
+/// What a verdict is in a record, for sed: the variant and its outcome, without the time it took.
+const VERDICT: &str = r#"s/^.*{"variant-ended":{\("variant":.*\),"took_ms":[0-9]*}}}$/\1/p"#;
+
+/// The verdicts of a record, one line each, as [`VERDICT`] selects them.
+fn verdicts(record: &str) -> String {
+    let verdict = |line: &str| {
+        let (verdict, _) = line.split_once("{\"variant-ended\":{")?.1.rsplit_once(",\"took_ms\":")?;
+        Some(format!("{verdict}\n"))
+    };
+    let mut lines: Vec<String> = record.lines().filter_map(verdict).collect();
+    lines.sort_unstable();
+    lines.concat()
+}
+
+/// A YAML document as an item of a list at this depth.
+fn item(document: &str, depth: usize) -> String {
+    let lines: Vec<&str> = document.lines().filter(|line| !line.starts_with('#')).collect();
+    let text = indented(&lines.join("\n"), depth + 2);
+    text.replacen(&" ".repeat(depth + 2), &format!("{:depth$}- ", ""), 1)
+}
+
+fn indented(text: &str, depth: usize) -> String {
+    let lines: Vec<String> = text.lines().map(|line| format!("{:depth$}{line}\n", "")).collect();
+    lines.concat()
+}
+
+/// Links the archives of the images that the project's scenarios need into a folder for an image, with their digests.
+fn cached_images(parallax: &Path, project: &Path, to: &Path) -> Result<()> {
+    let said = |args: &[&str]| -> Result<String> {
+        let output = Command::new(parallax).args(args).arg("--project").arg(project).output();
+        let output = output.context("failed to start parallax")?;
+        ensure!(output.status.success(), "parallax {} ended with {}", args.join(" "), output.status);
+        String::from_utf8(output.stdout).context("parallax printed no text")
+    };
+    let plan: serde_json::Value = serde_json::from_str(&said(&["plan", "--json"])?).context("the plan is no JSON")?;
+    let mut names: Vec<&str> = ALWAYS.to_vec();
+    names.extend(plan["images"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str));
+    names.sort_unstable();
+    names.dedup();
+    let list = said(&["images", "list"])?;
+    let cache = cache()?;
+    for name in names {
+        let (build, hash) =
+            build_of(&list, name).with_context(|| format!("`parallax images list` names no build of {name}"))?;
+        // Images that a published one brings along have a further word in their names.
+        let is_of = |file: &str| file.starts_with(&format!("{build}-")) && file.ends_with(&format!("-{hash}.tar"));
+        let file = names_in(&cache.join("images"))?.into_iter().find(|file| is_of(file));
+        let file = file.with_context(|| format!("the cache has no archive of {build}:{hash}"))?;
+        for (folder, file) in [("images", file.clone()), ("digests", file.replace(".tar", ".json"))] {
+            link(&cache.join(folder).join(&file), &to.join(folder).join(&file))?;
+        }
+    }
+    Ok(())
+}
+
+/// The name and the hash of an image's build, from `parallax images list`.
+fn build_of<'a>(list: &'a str, name: &str) -> Option<(&'a str, &'a str)> {
+    let mut lines = list.lines().skip_while(|line| !line.starts_with(&format!("{name}  ")));
+    let built = lines.find_map(|line| line.strip_prefix("  built "))?.trim();
+    let (repository, hash) = built.rsplit_once(':')?;
+    Some((repository.rsplit('/').next()?, hash))
+}
+
+fn names_in(folder: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("failed to read {}", folder.display()))?;
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
+}
+
+fn cache() -> Result<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(cache) = set("PARALLAX_CACHE") {
+        return Ok(cache);
+    }
+    let folder = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+    folder.map(|it| it.join("parallax")).context("HOME is not set")
+}
+
+/// A second name for a file, or a copy where the folders are on different disks.
+fn link(from: &Path, to: &Path) -> Result<()> {
+    make_parent(to)?;
+    if fs::hard_link(from, to).is_err() {
+        fs::copy(from, to).with_context(|| format!("failed to copy {} to {}", from.display(), to.display()))?;
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let entries = fs::read_dir(from).with_context(|| format!("failed to read {}", from.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("failed to read {}", from.display()))?;
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            make_parent(&target)?;
+            fs::copy(entry.path(), &target).with_context(|| format!("failed to copy {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    make_parent(path)?;
+    fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))
+}
+
+fn make_parent(path: &Path) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).with_context(|| format!("failed to make {}", parent.display()))
+}
+
+/// Replaces a text that occurs exactly once.
+fn replace(text: &str, from: &str, to: &str) -> Result<String> {
+    if text.matches(from).count() != 1 {
+        bail!("the text {from:?} does not occur exactly once; adapt xtask/src/shards.rs");
+    }
+    Ok(text.replace(from, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_compared_without_times_and_order() {
+        let record = concat!(
+            r#"{"at_ms":9,"event":{"variant-ended":{"variant":"b","outcome":{"not-as-expected":{"problems":[]}},"took_ms":12}}}"#,
+            "\n",
+            r#"{"at_ms":9,"event":{"note":{"text":"variant-ended"}}}"#,
+            "\n",
+            r#"{"at_ms":10,"event":{"variant-ended":{"variant":"a","outcome":"as-expected","took_ms":3}}}"#,
+            "\n",
+        );
+        let expected = "\"variant\":\"a\",\"outcome\":\"as-expected\"\n\"variant\":\"b\",\"outcome\":{\"not-as-expected\":{\"problems\":[]}}\n";
+        assert_eq!(verdicts(record), expected);
+    }
+
+    #[test]
+    fn the_build_of_an_image_is_read_from_the_list() {
+        let list = "k3s  the node\n  published  rancher/k3s:v1\n  built      parallax.local/node:12ab\n  now        not here\nagent  the probes\n  published  never\n  built      parallax.local/agent:34cd\n";
+        assert_eq!(build_of(list, "k3s"), Some(("node", "12ab")));
+        assert_eq!(build_of(list, "agent"), Some(("agent", "34cd")));
+        assert_eq!(build_of(list, "nosuch"), None);
+    }
+
+    #[test]
+    fn a_document_becomes_an_item_of_a_list() {
+        assert_eq!(item("# note\na: 1\nb:\n  c: 2\n", 2), "  - a: 1\n    b:\n      c: 2\n");
+    }
+
+    /// The texts that are changed are those of this repository.
+    #[test]
+    fn the_recipe_and_the_fixture_can_be_changed() {
+        let read = |path: &str| read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).expect("a file");
+        assert!(recipe(&read("images/runner/recipe.yaml")).expect("one config").contains("- files: cache\n"));
+        assert!(bucket(&read("fixtures/minio-http/fixture.yaml")).expect("one of each").contains("AWS_ACCESS_KEY_ID"));
+    }
+}
