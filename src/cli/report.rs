@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use parallax_vocab::event::Exit;
+use parallax_vocab::inert;
 
 use super::args::Report;
-use super::{CliError, session};
-use parallax_report::Summary;
+use super::{CliError, printer, session};
+use parallax_report::{Summary, Table};
 
 /// The folder of the last run.
 pub(super) fn latest(project: Option<&Path>) -> PathBuf {
@@ -17,6 +18,12 @@ pub(super) fn latest(project: Option<&Path>) -> PathBuf {
 pub(super) fn again(project: Option<&Path>, args: &Report) -> Result<Exit, CliError> {
     let record = args.record.clone().unwrap_or_else(|| latest(project));
     let events = parallax_record::read(&record)?;
+    if args.tables {
+        let summary = Summary::from_events(&events);
+        let tables = summary.tables().iter().map(Table::markdown).collect::<Vec<_>>().join("\n");
+        printer::data(&inert(&tables));
+        return Ok(Exit::AsExpected);
+    }
     let folder = if record.is_dir() { record.as_path() } else { record.parent().unwrap_or(Path::new(".")) };
     let junit = args.junit.clone().unwrap_or_else(|| folder.join("junit.xml"));
     let (_, written) = session::publish(Summary::from_events(&events), None, &junit, &folder.join("report.html"));

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use super::CliError;
 use super::wiring::Project;
 
+/// The title of the table, as steps name it.
+const TITLE: &str = "stores";
 /// The page, below the project.
 pub const PAGE: &str = "docs/stores.md";
 /// The rows of the table, below the project.
@@ -142,6 +144,8 @@ pub enum Seen {
 #[derive(Clone, Debug)]
 struct Shown {
     fixture: String,
+    /// Whether its scenario has a fixture of that name.
+    used: bool,
     capability: String,
     answer: Answer,
     how: String,
@@ -176,6 +180,9 @@ impl Table {
             let place = format!("{}: {}", it.proof.scenario, it.proof.step);
             if !written.stores.contains_key(&it.fixture) {
                 wrong.push(format!("{place} shows something of `{}`, which is no store of {TABLE}", it.fixture));
+            }
+            if !it.used {
+                wrong.push(format!("{place} shows something of `{}`, which its scenario does not use", it.fixture));
             }
             if !written.rows.iter().any(|row| row.id == it.capability) {
                 wrong.push(format!("{place} shows `{}`, which is no row of {TABLE}", it.capability));
@@ -303,8 +310,9 @@ impl Cell {
 fn shown(loaded: &Loaded) -> Vec<Shown> {
     let steps = loaded.scenario.steps();
     let shown = steps.iter().filter_map(|it| {
-        let (step, shows) = (it.step, it.step.shows.as_ref()?);
-        let fixture = loaded.scenario.fixtures.get(&shows.store)?.fixture.clone();
+        let step = it.step;
+        let shows = step.shows.as_ref().filter(|it| it.table == TITLE)?;
+        let used = loaded.scenario.fixtures.values().any(|it| it.fixture == shows.column);
         let (answer, how) = match (&step.vulnerable, &shows.otherwise, &shows.missing) {
             (Some(hole), ..) => (Answer::Hole, hole.means.clone()),
             (None, _, Some(missing)) => (Answer::Missing, missing.clone()),
@@ -317,7 +325,7 @@ fn shown(loaded: &Loaded) -> Vec<Shown> {
             step: step.id.clone(),
             breaks: fails.filter_map(|it| it.break_id.clone()).collect(),
         };
-        Some(Shown { fixture, capability: shows.capability.clone(), answer, how, proof })
+        Some(Shown { fixture: shows.column.clone(), used, capability: shows.row.clone(), answer, how, proof })
     });
     shown.collect()
 }

@@ -297,6 +297,7 @@ impl<'a> Flow<'a> {
                 held,
                 told,
                 finding,
+                shows: step.shows.clone(),
                 closed,
                 link,
                 tally,

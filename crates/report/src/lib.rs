@@ -15,6 +15,7 @@ pub mod merge;
 pub mod page;
 mod phases;
 mod summary;
+mod tables;
 pub mod terminal;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ use std::path::Path;
 pub use figures::Measured;
 pub use phases::Phases;
 pub use summary::{CleanUp, Counted, Scenario, SetUp, Summary, Totals, Variant};
+pub use tables::{Row, Shown, Table};
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]

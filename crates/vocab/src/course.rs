@@ -33,6 +33,9 @@ pub struct Course {
     /// The vulnerability that the step demonstrated, if its attack succeeded in this build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finding: Option<Finding>,
+    /// The cell of a table that the step shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shows: Option<Shows>,
     /// The advisory whose attack the step tried without success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<String>,
@@ -66,6 +69,25 @@ pub struct Finding {
     pub means: String,
     /// What to do instead.
     pub instead: String,
+}
+
+/// The cell of a table that a step shows. The report makes the tables of a run from what their steps were answered. A step that
+/// fails in a break shows its cell only if the break says so: `change: { flow: { STEP: { shows: … } } }`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Shows {
+    /// The table's title. `stores` is the table of `parallax stores`, whose rows and columns are in `scenarios/stores/table.yaml`.
+    pub table: String,
+    /// The row: what is tried.
+    pub row: String,
+    /// The column: where or with what it is tried.
+    pub column: String,
+    /// How it works, if it works otherwise than people expect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<String>,
+    /// What happens instead, if it does not work at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
 }
 
 impl Course {

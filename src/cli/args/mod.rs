@@ -357,6 +357,9 @@ pub struct Report {
     /// Where to write the JUnit report [default: junit.xml beside the record].
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+    /// Write nothing, and print the tables that the steps of the record show, as Markdown.
+    #[arg(long, conflicts_with = "junit")]
+    pub tables: bool,
 }
 
 /// Arguments of `schema` and `docs`.

@@ -11,7 +11,7 @@ fn written(rows: &str) -> Written {
 fn step(fixture: &str, capability: &str, answer: Answer, step: &str) -> Shown {
     let how = if answer == Answer::Works { String::new() } else { format!("as {step} says") };
     let proof = Proof { scenario: "stores/s3".to_owned(), step: step.to_owned(), breaks: vec!["wrong".to_owned()] };
-    Shown { fixture: fixture.to_owned(), capability: capability.to_owned(), answer, how, proof }
+    Shown { fixture: fixture.to_owned(), used: true, capability: capability.to_owned(), answer, how, proof }
 }
 
 fn make(rows: &str, shown: &[Shown]) -> Result<Table, String> {
@@ -55,6 +55,7 @@ fn a_table_with_a_gap_or_a_contradiction_is_refused() {
             vec![Shown { proof: Proof { breaks: Vec::new(), ..good().proof }, ..good() }],
             "stores/s3: url fails in no break, so it shows nothing",
         ),
+        (GET, vec![Shown { used: false, ..good() }], "something of `minio`, which its scenario does not use"),
         (
             r#"[{ "id": "get", "asks": "x", "not-tried": { "minio": "y", "other": "y", "thrid": "y" } }]"#,
             vec![],

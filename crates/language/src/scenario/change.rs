@@ -40,6 +40,7 @@ pub const SECTIONS: [&str; 2] = ["variants", "breaks"];
 pub fn merge(document: &Document, at: &str) -> Result<(Value, Touched), Vec<Diagnostic>> {
     let value = document.value.clone();
     let mut value = without_changes(value);
+    show_nothing(&mut value);
     let id = at.rsplit('/').next().unwrap_or(at);
     let at = join(at, "change");
     let mut merger = Merger { document, errors: Vec::new(), touched: Touched::default() };
@@ -64,6 +65,20 @@ pub fn without_changes(mut value: Value) -> Value {
         }
     }
     value
+}
+
+/// Removes what the steps of the baseline show. In a break they mostly fail, so what they show is the break's to say.
+fn show_nothing(value: &mut Value) {
+    let steps = value.get_mut("flow").and_then(Value::as_array_mut).into_iter().flatten();
+    for step in steps {
+        let inner = step.pointer_mut(INNER).and_then(Value::as_array_mut).into_iter().flatten();
+        for map in inner.filter_map(Value::as_object_mut) {
+            map.shift_remove("shows");
+        }
+        if let Some(map) = step.as_object_mut() {
+            map.shift_remove("shows");
+        }
+    }
 }
 
 struct Merger<'a> {
@@ -385,5 +400,17 @@ mod tests {
         let mut value = json!({ "a": 1, "b": 2, "c": 3, "d": 4 });
         merge_patch(&mut value, &json!({ "a": null }));
         assert_eq!(value.to_string(), r#"{"b":2,"c":3,"d":4}"#, "what stays keeps its order");
+    }
+
+    #[test]
+    fn a_break_shows_only_what_it_says_itself() {
+        let text = "flow:\n- { id: a, shows: { row: as-it-is } }\n- { id: b, shows: { row: as-it-is } }\n\
+                    - { id: r, repeat: { flow: [{ id: c, shows: { row: as-it-is } }] } }\n\
+                    breaks:\n  x:\n    change: { flow: { a: { from: y }, b: { shows: { row: broken } } } }\n";
+        let (document, errors) = Document::parse_bytes("scenario.yaml", text.as_bytes());
+        assert!(errors.is_empty(), "{errors:?}");
+        let (value, _) = merge(&document.expect("a document"), "/breaks/x").expect("a variant");
+        let shown = ["/flow/0/shows", "/flow/1/shows/row", "/flow/2/repeat/flow/0/shows"].map(|it| value.pointer(it));
+        assert_eq!(shown, [None, Some(&json!("broken")), None]);
     }
 }

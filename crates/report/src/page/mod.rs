@@ -26,6 +26,7 @@ use self::failures::Red;
 use self::steps::AreaView;
 use super::figures::Measured;
 use super::summary::{SetUp, Summary};
+use super::tables::{Shown, Table};
 use super::terminal::{Paint, verdict, verdict_of};
 use super::{ReportError, seconds, write_whole};
 
@@ -83,6 +84,7 @@ struct Page<'a> {
     facts: Vec<(&'static str, String)>,
     failures: Vec<Red<'a>>,
     findings: Vec<(String, &'a Finding)>,
+    tables: Vec<TableView<'a>>,
     chart: Chart,
     close: Vec<Close>,
     phases: Vec<Bar>,
@@ -112,6 +114,25 @@ struct FigureView<'a> {
     least: u64,
     median: u64,
     timeline: Vec<MomentView<'a>>,
+}
+
+/// A table: its title, its columns, and its rows with their cells.
+#[derive(Serialize)]
+struct TableView<'a> {
+    title: &'a str,
+    columns: Vec<&'a str>,
+    rows: Vec<(&'a str, Vec<Vec<ShownView<'a>>>)>,
+}
+
+#[derive(Serialize)]
+struct ShownView<'a> {
+    href: String,
+    step: &'a str,
+    answer: String,
+    code: Option<&'a str>,
+    how: Option<&'a str>,
+    why: Option<String>,
+    tone: &'static str,
 }
 
 #[derive(Serialize)]
@@ -153,6 +174,7 @@ impl<'a> Page<'a> {
             facts: facts(summary),
             failures: failures::failures(summary, command),
             findings: summary.findings(),
+            tables: summary.tables().into_iter().map(table).collect(),
             chart: Chart::of(summary),
             close: chart::close(summary),
             phases: phases(summary),
@@ -227,6 +249,23 @@ fn figure<'a>(it: &Measured<'a>) -> FigureView<'a> {
         median: share(it.figure.median),
         timeline: timeline.collect(),
     }
+}
+
+fn table(it: Table<'_>) -> TableView<'_> {
+    let rows = it.rows.into_iter().map(|row| (row.title, row.cells.into_iter().map(cell).collect()));
+    TableView { title: it.title, columns: it.columns, rows: rows.collect() }
+}
+
+fn cell(shown: Vec<Shown<'_>>) -> Vec<ShownView<'_>> {
+    let shown = shown.into_iter().map(|it| {
+        let tone = match (it.as_declared, &it.why) {
+            (false, _) => "bad",
+            (true, Some(_)) => "told",
+            (true, None) => "good",
+        };
+        ShownView { href: it.anchor, step: it.step, answer: it.answer, code: it.code, how: it.how, why: it.why, tone }
+    });
+    shown.collect()
 }
 
 fn set_up(it: &SetUp) -> SetUpView<'_> {

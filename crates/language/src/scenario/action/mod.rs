@@ -199,7 +199,7 @@ macro_rules! kinds {
             /// The step performs an attack that is known to succeed in this build. The report lists it as a finding.
             #[serde(default)]
             vulnerable: Option<Vulnerable>,
-            /// What the step shows of a store, for the table of stores.
+            /// The cell of a table that the step shows.
             #[serde(default)]
             shows: Option<Shows>,
             /// When a step within a `repeat` begins: `2s` after the previous step, or `{ random: 3s }`, a random delay.
@@ -381,7 +381,7 @@ pub struct Step {
     pub capture: IndexMap<String, Capture>,
     /// The known vulnerability, if the step performs an attack.
     pub vulnerable: Option<Vulnerable>,
-    /// What the step shows of a store.
+    /// The cell of a table that the step shows.
     pub shows: Option<Shows>,
     /// When the step begins, within a `repeat`.
     pub after: Option<After>,

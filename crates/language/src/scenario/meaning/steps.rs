@@ -179,14 +179,14 @@ impl<'a> Judge<'a> {
             errors.push(error.fix("add `expect:` with what a successful attack returns"));
         }
         if let Some(shows) = &step.shows {
-            self.store("shows", Some(&shows.store), errors);
             if shows.otherwise.is_some() && shows.missing.is_some() {
-                let error = self.key_error("/shows/missing", "a store cannot do what it does not do at all".to_owned());
+                let error =
+                    self.key_error("/shows/missing", "what does not work at all cannot work otherwise".to_owned());
                 errors.push(error.fix("keep one of `otherwise` and `missing`"));
             }
             if step.expect.is_none() && !nature.asserts {
                 let error = self.key_error("/shows", "`shows` needs an expectation".to_owned());
-                errors.push(error.fix("add `expect:` with what the store answers"));
+                errors.push(error.fix("add `expect:` with what is answered"));
             }
         }
         // `background` and `repeat` check `eventually` and `consistently` themselves.

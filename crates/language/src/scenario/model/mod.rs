@@ -8,7 +8,6 @@ mod capture;
 mod expect;
 mod matchers;
 pub mod reference;
-mod shows;
 mod vantage;
 mod vulnerable;
 
@@ -22,7 +21,6 @@ pub use self::capture::Capture;
 pub use self::expect::{NumberBound, SpanBound, WrittenExpect};
 pub use self::matchers::{Expect, Fields, Matcher, Shape, Source, Stance, Wanted};
 pub use self::reference::{ChainOf, CredentialsOf, Leaves, ProberOf, STEP_REFERENCE, StepRef, TokenOf};
-pub use self::shows::Shows;
 pub use self::vantage::{OutsideVantage, PodVantage, VantageSpec};
 pub use self::vulnerable::Vulnerable;
 pub use super::action::{
@@ -32,6 +30,8 @@ pub use super::action::{
     S3Step, STS_AUDIENCE, ScaleStep, ScriptStep, SessionToken, Signal, Signer, SqliteStep, StartStep, Step, StsStep,
     Subresource, Task, TlsStep, TokenSpec, Workload, placed,
 };
+
+pub use parallax_vocab::course::Shows;
 
 /// The name of the cluster's own certificate authority, which signs the apiserver's certificate. No fixture may have
 /// this id.
