@@ -97,7 +97,7 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         }
         Command::Completions(args) => Ok(shells::completions(args)),
         Command::Man(args) => shells::man(&args),
-        Command::Schema(args) => made(&project()?, &schema::files(), args.check, "schema"),
+        Command::Schema(args) => made(&project()?, &pages::schemas(), args.check, "schema"),
         Command::Docs(args) => made(&project()?, &pages::files(), args.check, "docs"),
         Command::Stores(args) => stores(&project()?, &args),
         Command::Reaper(args) => {

@@ -1,4 +1,5 @@
-//! The reference pages in `docs/reference`, generated from the types, so that they cannot be out of date.
+//! The reference pages in `docs/reference` and the JSON schemas, generated from the types, so that they cannot be out of
+//! date.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -29,6 +30,12 @@ pub fn files() -> Vec<(&'static str, String)> {
 /// The pages below `root` that differ from the generated ones.
 pub fn differences(root: &Path) -> Vec<&'static str> {
     parallax_language::scenario::schema::stale(root, &files())
+}
+
+/// The JSON schemas below the project, and their texts.
+pub fn schemas() -> Vec<(&'static str, String)> {
+    let of_records = (parallax_record::SCHEMA_FILE, parallax_record::schema());
+    parallax_language::scenario::schema::files().into_iter().chain([of_records]).collect()
 }
 
 fn scenario() -> String {

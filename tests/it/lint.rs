@@ -304,11 +304,12 @@ fn the_only_invalid_one_of_a_thousand_scenarios_is_reported() {
 fn the_schemas_in_the_repository_are_up_to_date() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("PARALLAX_WRITE_SCHEMAS").is_some() {
-        for (path, text) in parallax_language::scenario::schema::files() {
+        for (path, text) in parallax::cli::pages::schemas() {
             std::fs::write(root.join(path), text).expect("written");
         }
     }
-    assert_eq!(parallax_language::scenario::schema::differences(root), Vec::<&str>::new());
+    let stale = parallax_language::scenario::schema::stale(root, &parallax::cli::pages::schemas());
+    assert_eq!(stale, Vec::<&str>::new(), "run `parallax schema` to update them");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod forms;
 mod log;
 mod read;
 mod redact;
+mod schema;
 mod sink;
 mod writer;
 
@@ -16,6 +17,7 @@ pub use log::{LOG_FILE, Log, Noted, Present};
 pub use parallax_vocab::in_full;
 pub use read::{parse, read};
 pub use redact::{Redactor, address, by_form};
+pub use schema::{SCHEMA_FILE, schema};
 pub use sink::{Setup, Sink};
 pub use writer::{Live, Mark, RECORD_FILE, Recorded, Recorder, write};
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use schemars::JsonSchema;
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -14,7 +15,7 @@ pub use crate::probes::{
 /// The answer to one question: a reply, or the cause of the failure, with evidence in both cases.
 ///
 /// On the wire and in the record it is an object with `evidence` and one of `reply` and `cause`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(try_from = "Written")]
 pub struct Answer {
     /// The response, whatever its status (an HTTP 403 is a reply), or the cause why there was none.
@@ -36,7 +37,7 @@ impl Answer {
 }
 
 /// An answer as it is serialised.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Written {
     #[serde(default)]
@@ -73,7 +74,7 @@ impl Serialize for Answer {
 }
 
 /// What a probe observed on its way. Fields of the layers after the one that failed stay empty.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
     /// Start, milliseconds since the Unix epoch, by the clock of the vantage.
@@ -110,7 +111,7 @@ pub struct Evidence {
 }
 
 /// A summary of a certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
     /// Subject, RFC 4514.

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The cause of a failed step: the first layer that did not do what the step expected.
 ///
 /// A crash of the agent or of the harness is never a cause: it is an error of the run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Cause {
     /// The name could not be resolved.
@@ -90,7 +91,7 @@ pub enum Cause {
 }
 
 /// What a resolver said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DnsFault {
     /// NXDOMAIN: the name does not exist.
@@ -106,7 +107,7 @@ pub enum DnsFault {
 }
 
 /// Why no connection came about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectFault {
     /// Nothing listens there (RST on SYN).
@@ -120,7 +121,7 @@ pub enum ConnectFault {
 }
 
 /// Why a TLS handshake failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsFault {
     /// The chain does not end at a trusted certificate.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::tally::Tally;
 
 /// Details of a step; each is present only if the step's kind or its fields call for it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Course {
     /// The expectation with all references resolved, so that the step can be judged again from the record.
@@ -60,7 +61,7 @@ pub struct Course {
 }
 
 /// A known vulnerability that was demonstrated.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Finding {
     /// The advisory, or another description of the fault.
@@ -98,7 +99,7 @@ impl Course {
 }
 
 /// Statistics of a number that each round of a `repeat` step measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
     /// What was measured.
@@ -135,7 +136,7 @@ impl std::fmt::Display for Figure {
 }
 
 /// An event in the system under test, with its time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Moment {
     /// When, in milliseconds since the Unix epoch.
@@ -145,7 +146,7 @@ pub struct Moment {
 }
 
 /// How long an expectation held that had to hold for a span (`consistently`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Held {
     /// The span, in milliseconds.
@@ -160,7 +161,7 @@ pub struct Held {
 }
 
 /// One round of a repeat.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Round {
     /// The id of the repeat.

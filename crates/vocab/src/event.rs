@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::answer::{Answer, Reply};
@@ -15,7 +16,7 @@ use crate::question::Question;
 use crate::signature::SignatureFinding;
 
 /// One event with its time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Event {
     /// Milliseconds since the run began.
@@ -25,7 +26,7 @@ pub struct Event {
 }
 
 /// The kinds of event.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EventKind {
     /// The first event of every record.
@@ -108,7 +109,7 @@ pub const AGAIN: &str = "-again";
 pub const RECORD_FORMAT: u32 = 1;
 
 /// The run and its surroundings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunStarted {
     /// [`RECORD_FORMAT`], as it was when the record was written.
@@ -140,7 +141,7 @@ pub struct RunStarted {
 }
 
 /// A run that is a part of a larger one, which several machines do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShardOf {
     /// Which part, from 1.
@@ -155,7 +156,7 @@ pub struct ShardOf {
 }
 
 /// What a run demands beyond verdicts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Demands {
     /// The run fails if there is a matcher that was never shown to be able to fail.
@@ -167,7 +168,7 @@ pub struct Demands {
 }
 
 /// A failure that the user can act on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
     /// What failed: one sentence that names the resource.
@@ -181,7 +182,7 @@ pub struct Failure {
 }
 
 /// A variant, and where it runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantStarted {
     /// Which variant.
@@ -203,7 +204,7 @@ pub struct VariantStarted {
 pub const READINESS: &str = "ready";
 
 /// One step with all its evidence.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StepEnded {
     /// Which variant.
@@ -280,7 +281,7 @@ impl StepEnded {
 }
 
 /// How a step ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Every matcher held.
@@ -292,7 +293,7 @@ pub enum Verdict {
 }
 
 /// One matcher and whether it held.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Matched {
     /// Its name in the scenario: `status`, `body`, `header.content-type`.
@@ -333,7 +334,7 @@ impl Matched {
 }
 
 /// What the store's own trace says about a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Witness {
     /// The source address of the request, as the store saw it.
@@ -349,7 +350,7 @@ pub struct Witness {
 }
 
 /// A request as it arrived at the store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Arrived {
     /// Method.
@@ -363,7 +364,7 @@ pub struct Arrived {
 }
 
 /// How a variant ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantEnded {
     /// Which variant.
@@ -375,7 +376,7 @@ pub struct VariantEnded {
 }
 
 /// A variant's outcome.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Everything was as declared: each expected success and each expected failure, with its cause, occurred.
@@ -405,7 +406,7 @@ pub enum Outcome {
 }
 
 /// One difference between what was declared and what was seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Problem {
     /// Which step.
@@ -421,7 +422,7 @@ pub struct Problem {
 }
 
 /// Totals, and the exit status.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunEnded {
     /// The exit status.
@@ -455,7 +456,7 @@ pub struct Proof {
 }
 
 /// Exit codes. They distinguish *your system is wrong* from *the harness or the machine failed*.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
     /// 0: everything was as declared.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::answer::Answer;
@@ -27,7 +28,7 @@ const NUMBER_LIMIT: u64 = 1 << 43;
 pub const BODY_LIMIT_BYTES: usize = 4 * 1024;
 
 /// What a prober asks, and how often.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProberQuestion {
     /// The question. Its deadline applies to each repetition.
@@ -44,7 +45,7 @@ pub struct ProberQuestion {
 }
 
 /// An order to a prober.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ProberOrder {
     /// Start. A prober that has the same number ends.
@@ -58,7 +59,7 @@ pub enum ProberOrder {
 }
 
 /// How much of a series the harness has received already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Known {
     /// Number of outcomes.
@@ -68,7 +69,7 @@ pub struct Known {
 }
 
 /// What a prober observed: one page, or all pages joined.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Series {
     /// When it began, milliseconds since the Unix epoch, by the clock of the vantage.
@@ -138,7 +139,7 @@ impl Series {
 }
 
 /// The outcome of one question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "(u64, u64, usize)", into = "(u64, u64, usize)")]
 pub struct Outcome {
     /// When it was asked, in microseconds since the prober began.

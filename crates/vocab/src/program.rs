@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ pub const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 ///
 /// It runs in a new folder, which is its `HOME` and `TMPDIR` and is removed afterwards. When the program ends, or the
 /// deadline passes, its whole process group is killed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunQuestion {
     /// Program and arguments; never empty.
@@ -35,7 +36,7 @@ pub struct RunQuestion {
 }
 
 /// How a program ended, and what it wrote.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunReply {
     /// Its exit code; 128 plus the signal's number if a signal ended it, as shells report it.
@@ -59,7 +60,7 @@ pub struct RunReply {
 /// Let another client do what a probe would do. The task goes in as JSON and the outcome comes out as JSON
 /// (`images/clients/programs/clients/contract.py`). The reply has the same type as the probe's: a signed URL, an HTTP
 /// answer, an S3 answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientQuestion {
     /// The client's name, for messages.
@@ -83,7 +84,7 @@ pub struct ClientQuestion {
 }
 
 /// What a client is asked to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientTask {
     /// Sign a URL.

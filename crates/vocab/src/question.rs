@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::probes::{
@@ -11,7 +12,7 @@ pub use crate::probes::{
 use crate::secret::Secret;
 
 /// One question to one vantage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
     /// How this vantage sees the network.
@@ -23,7 +24,7 @@ pub struct Question {
 }
 
 /// How a vantage sees the network: the certificates it trusts, its name servers, and redirected connections.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct View {
     /// Trusted certificates, PEM. Nothing else is trusted. If the list is empty, no server is trusted.
@@ -46,7 +47,7 @@ pub struct View {
 }
 
 /// A client certificate with its key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
     /// The certificate and its intermediates, PEM.
@@ -56,7 +57,7 @@ pub struct Identity {
 }
 
 /// A redirected TCP connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Detour {
     /// The address that the name resolved to.

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A secret: it travels to the probe that needs it, and prints as `[redacted]` everywhere else.
 ///
 /// Serialising keeps the value, because the frame that reaches a pod must carry it. The record writer redacts the text
 /// of every secret of the run (`crates/record`).
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Secret(String);
 

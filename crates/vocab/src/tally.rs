@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
 
 /// The statistics of one series. Times are milliseconds since the prober began.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tally {
     /// When it began, milliseconds since the Unix epoch, by the clock of the vantage.
@@ -42,7 +43,7 @@ pub struct Tally {
 }
 
 /// A time without a success: from one success to the next, or from the start of the series, or to its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {
     /// How long.
@@ -54,7 +55,7 @@ pub struct Gap {
 }
 
 /// How often, and from when to when, one cause of failure occurred.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Failing {
     /// The cause, with the details of its first occurrence.
@@ -68,7 +69,7 @@ pub struct Failing {
 }
 
 /// How often, and from when to when, one leaf certificate was served.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Serving {
     /// Its serial number, lower-case hexadecimal.

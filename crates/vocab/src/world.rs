@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The environment variable that holds a [`WorldConfig`] as JSON.
@@ -16,7 +17,7 @@ pub const CONFIG_ENV: &str = "PARALLAX_WORLD";
 
 /// The whole configuration. There is never an upstream name server: a verdict must not depend on the network that a
 /// laptop is connected to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorldConfig {
     /// What each host name (lower case, no trailing dot) resolves to. All other names do not exist.
@@ -46,7 +47,7 @@ fn dns_port() -> u16 {
 }
 
 /// What a name resolves to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NameTarget {
     /// The edge.
@@ -59,7 +60,7 @@ pub enum NameTarget {
 }
 
 /// One route of the edge: TLS for `host` that arrives at `port` is passed through to `backend` without decryption.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EdgeRule {
     /// Server name (SNI) that selects this rule.
@@ -71,7 +72,7 @@ pub struct EdgeRule {
 }
 
 /// One line of the log. Times are milliseconds since the Unix epoch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Entry {
     /// The name server and the edge accept connections from now on.

@@ -139,11 +139,6 @@ pub fn files() -> [(&'static str, String); 2] {
     })
 }
 
-/// The paths of the schema files under `root` that differ from the generated ones.
-pub fn differences(root: &Path) -> Vec<&'static str> {
-    stale(root, &files())
-}
-
 /// The paths of the files under `root` that are missing or have another text.
 pub fn stale(root: &Path, files: &[(&'static str, String)]) -> Vec<&'static str> {
     let differs = |path: &str, text: &str| std::fs::read_to_string(root.join(path)).ok().as_deref() != Some(text);

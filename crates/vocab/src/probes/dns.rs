@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, ReplyFacts};
@@ -9,7 +10,7 @@ use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
 /// Resolve `name` as an absolute name. The result with `ndots` and the search path is recorded separately.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsQuestion {
     /// The host name, without a trailing dot.
@@ -37,7 +38,7 @@ impl Asked for DnsQuestion {
 }
 
 /// Addresses of a name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsReply {
     /// A and AAAA records, sorted.

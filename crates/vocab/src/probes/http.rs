@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::s3::S3Error;
@@ -10,7 +11,7 @@ use crate::prober::{self, ProberQuestion};
 use crate::secret::Secret;
 
 /// One HTTP/1.1 request: no redirects, no proxy, no retries, no cookies.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpQuestion {
     /// `GET`, `HEAD`, `PUT`, `POST`, `DELETE`, `OPTIONS`.
@@ -33,7 +34,7 @@ pub struct HttpQuestion {
 }
 
 /// A form as a browser sends it: the fields first, the file last.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Form {
     /// Names and values.
@@ -44,7 +45,7 @@ pub struct Form {
 }
 
 /// The file of a form.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FormFile {
     /// Its name at the sender's.
@@ -103,7 +104,7 @@ impl Form {
 }
 
 /// An HTTP answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpReply {
     /// Status code.

@@ -1,5 +1,6 @@
 //! `jwt`: decodes and verifies a token.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::sts::TokenSource;
@@ -8,7 +9,7 @@ use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
 /// Decode a token and verify it from the vantage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JwtQuestion {
     /// The token.
@@ -42,7 +43,7 @@ impl Asked for JwtQuestion {
 }
 
 /// A decoded token.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JwtReply {
     /// The claims.
@@ -61,7 +62,7 @@ pub struct JwtReply {
 }
 
 /// Whether a token's signature is its issuer's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signature {
     /// A published key made it.

@@ -13,6 +13,7 @@ mod tls;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::dns::{DnsQuestion, DnsReply};
@@ -157,7 +158,7 @@ macro_rules! kinds {
         $(#[$of_replies:meta])* replies { $($(#[$replied_doc:meta])* $replied:ident($reply:ty),)* }
     ) => {
         $(#[$of_questions])*
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "kebab-case")]
         pub enum Probe {
             $($(#[$asked_doc])* $asked($question),)*
@@ -172,7 +173,7 @@ macro_rules! kinds {
         }
 
         $(#[$of_replies])*
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "kebab-case")]
         pub enum Reply {
             $($(#[$replied_doc])* $replied($reply),)*

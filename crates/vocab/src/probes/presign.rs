@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::s3::S3Access;
@@ -10,7 +11,7 @@ use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
 /// Sign a URL (SigV4 in the query), or a form (SigV4 in its fields).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PresignQuestion {
     /// Store and credentials.
@@ -36,7 +37,7 @@ pub struct PresignQuestion {
 }
 
 /// What a form may send (S3 POST policy), in addition to the bucket and the time limit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostPolicy {
     /// The smallest and the largest length of the file, in bytes.
@@ -87,7 +88,7 @@ impl Asked for PresignQuestion {
 }
 
 /// A signed URL, or a signed form.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PresignReply {
     /// The signed URL. For a form: the URL to which it is sent.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, ReplyFacts, Signed, refusal};
@@ -9,7 +10,7 @@ use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
 /// The store's endpoint and the client's credentials.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Access {
     /// `https://host[:port]`
@@ -26,7 +27,7 @@ pub struct S3Access {
 }
 
 /// One S3 operation, path style.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Question {
     /// Store and credentials.
@@ -39,7 +40,7 @@ pub struct S3Question {
 }
 
 /// S3 operations.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum S3Operation {
     /// `CreateBucket`; a bucket that exists already and belongs to the caller counts as success.
@@ -164,7 +165,7 @@ impl Asked for S3Question {
 }
 
 /// An S3 error document.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Error {
     /// For example `SignatureDoesNotMatch`.
@@ -174,7 +175,7 @@ pub struct S3Error {
 }
 
 /// An S3 answer: a success or a refusal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Reply {
     /// HTTP status code.
@@ -206,7 +207,7 @@ pub struct S3Reply {
 }
 
 /// Totals of the objects with a prefix.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Survey {
     /// How many objects.

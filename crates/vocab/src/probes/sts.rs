@@ -1,5 +1,6 @@
 //! `sts`: exchanges a token for credentials.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, ReplyFacts, refusal};
@@ -7,7 +8,7 @@ use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
 /// Where a web identity token comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenSource {
     /// A file at the vantage. It is read again for each question, because the kubelet replaces it.
@@ -17,7 +18,7 @@ pub enum TokenSource {
 }
 
 /// One `AssumeRoleWithWebIdentity` call: an unsigned form.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StsQuestion {
     /// `https://host[:port]`
@@ -55,7 +56,7 @@ impl Asked for StsQuestion {
 }
 
 /// An answer of the security token service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StsReply {
     /// HTTP status code.
@@ -75,7 +76,7 @@ pub struct StsReply {
 }
 
 /// The error of a security token service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StsError {
     /// For example `InvalidParameterValue`.
@@ -85,7 +86,7 @@ pub struct StsError {
 }
 
 /// Temporary credentials.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TemporaryCredentials {
     /// Access key id.

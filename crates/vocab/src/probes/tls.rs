@@ -1,5 +1,6 @@
 //! `tls`: makes a TLS handshake.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Addressed, Asked, Names, Outputs, QuestionFacts, Replied, Reply, ReplyFacts};
@@ -7,7 +8,7 @@ use crate::prober::ProberQuestion;
 use crate::secret::Secret;
 
 /// Handshake with `host:port`, verifying against the view's trust.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsQuestion {
     /// Name to resolve and connect to.
@@ -42,7 +43,7 @@ impl Asked for TlsQuestion {
 }
 
 /// A finished handshake.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsReply {
     /// The name that the certificate was verified for.
