@@ -9,6 +9,7 @@ mod picture;
 mod processes;
 mod record;
 mod scale;
+mod standing;
 mod start;
 mod suite;
 mod table;
@@ -53,12 +54,19 @@ enum Name {
     Detect,
     /// The time and memory that each additional variant on a cluster costs.
     Scale,
+    /// The time from `parallax up` to the prompt, in phases.
+    Up,
+    /// One step again in a variant that stands, relative to the program alone.
+    Rerun,
+    /// The time from a save of the scenario to the verdict of the step that changed, relative to `rerun`.
+    Watch,
     /// The catalogue: the idle share of the processors, the harness's own share, the critical path, the longest waits.
     Suite,
 }
 
 /// The default measurements.
-const DEFAULT: [Name; 5] = [Name::Lint, Name::Start, Name::Overhead, Name::Detect, Name::Scale];
+const DEFAULT: [Name; 8] =
+    [Name::Lint, Name::Start, Name::Overhead, Name::Detect, Name::Scale, Name::Up, Name::Rerun, Name::Watch];
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
@@ -81,6 +89,9 @@ fn run(cli: &Cli) -> Result<()> {
             Name::Overhead => overhead::run(&harness),
             Name::Detect => start::detect(&harness),
             Name::Scale => scale::run(&harness),
+            Name::Up => standing::up(&harness),
+            Name::Rerun => standing::again(&harness),
+            Name::Watch => standing::watch(&harness),
             Name::Suite => suite::run(&harness, &cli.filter),
         };
         let table = measured.with_context(|| format!("bench {}", word(*name)))?;

@@ -1,0 +1,208 @@
+//! Measures what a person waits for at the keyboard: `up` to the prompt, `rerun` of a step, and `watch` from a save to the
+//! verdict.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::harness::{Harness, Project, seconds};
+use crate::record::Record;
+use crate::table::Table;
+
+/// A store that a pod asks.
+const STANDS: &str = r#"name: stands
+summary: A pod reads an object of a store
+fixtures:
+  ca: { use: certificate-authority }
+  store: { use: minio, host: minio.example.com, tls: { issuer: ca }, buckets: [photos] }
+  names: { use: dns-rewrite, from: "{{ store.host }}", to: "{{ store.service }}" }
+vantages:
+  app: { pod: { trust: [ca] } }
+flow:
+  - { id: put, from: app, s3: { put: photos/a.txt, body: hello } }
+  - { id: got, from: app, s3: { get: photos/a.txt }, expect: { body: hello } }
+"#;
+const STEP: &str = "s3: { get: photos/a.txt }, expect: { body: hello } }";
+const TIMES: usize = 10;
+/// The longest wait for the result of a save.
+const WATCH_LIMIT: Duration = Duration::from_mins(1);
+
+/// A variant that stands. It is taken down when this is dropped, unless that was done before.
+struct Stands<'a> {
+    harness: &'a Harness,
+    project: Project,
+    took: Duration,
+    record: Record,
+}
+
+impl<'a> Stands<'a> {
+    fn up(harness: &'a Harness) -> Result<Self> {
+        let project = Project::new()?;
+        project.scenario("stands", STANDS)?;
+        let began = Instant::now();
+        let output = harness.command(project.path()).args(["up", "stands"]).output().context("`parallax up`")?;
+        let took = began.elapsed();
+        ensure!(output.status.success(), "`parallax up`: {}", String::from_utf8_lossy(&output.stderr));
+        // The flow may end after the prompt.
+        rerun(harness, &project)?;
+        let record = Record::read(&project.path().join("target/e2e/latest/record.jsonl"))?;
+        let failed = record.failed();
+        ensure!(failed.is_empty(), "these variants did not pass: {}", failed.join(", "));
+        Ok(Self { harness, project, took, record })
+    }
+
+    /// The time until a command ends. It must succeed.
+    fn time(&self, args: &[&str]) -> Result<Duration> {
+        let began = Instant::now();
+        let output = self.harness.command(self.project.path()).args(args).output()?;
+        let took = began.elapsed();
+        ensure!(output.status.success(), "`parallax {}`: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+        Ok(took)
+    }
+
+    /// The median of several times.
+    fn median(&self, args: &[&str]) -> Result<Duration> {
+        let mut all = (0..TIMES).map(|_| self.time(args)).collect::<Result<Vec<_>>>()?;
+        all.sort();
+        Ok(all[TIMES / 2])
+    }
+}
+
+impl Drop for Stands<'_> {
+    fn drop(&mut self) {
+        // The measurement has its result or its error, and gc finds what is left.
+        drop(self.harness.down(self.project.path(), self.record.run()));
+    }
+}
+
+fn rerun(harness: &Harness, project: &Project) -> Result<()> {
+    let output = harness.command(project.path()).args(["rerun", "got"]).output().context("`parallax rerun`")?;
+    ensure!(output.status.success(), "`parallax rerun got`: {}", String::from_utf8_lossy(&output.stdout));
+    Ok(())
+}
+
+/// From the command to the prompt.
+pub(crate) fn up(harness: &Harness) -> Result<Table> {
+    let stands = Stands::up(harness)?;
+    let first = |prefix: &str| stands.record.of_setup(prefix).first().cloned().context("the run has no such part");
+    let (cluster, environment) = (first("cluster/")?, first("environment/")?);
+    let verdict = stands.record.of_variants().first().cloned().context("the flow has no verdict")?;
+    let node = Duration::from_millis(environment.from_ms.saturating_sub(cluster.from_ms));
+    let flow_ended = Duration::from_millis(verdict.to_ms);
+    let mut table = Table::new("up", "From `parallax up` to the prompt.", "s");
+    table
+        .row("engine and images are looked for", seconds(Duration::from_millis(cluster.from_ms)), "")
+        .row("the node's apiserver answers", seconds(node), "")
+        .row("the environment, until its store is ready", seconds(environment.length()), "")
+        .row("the flow", seconds(verdict.length()), "")
+        .row("the whole, until the prompt", seconds(stands.took), "≤ 20 s")
+        .row("… against the record's time at the end of the flow", ratio(stands.took, flow_ended), "")
+        .row("… against the apiserver's own start", ratio(stands.took, node), "")
+        .bar("apiserver answers", node.as_secs_f64())
+        .bar("environment", environment.length().as_secs_f64())
+        .bar("whole", stands.took.as_secs_f64());
+    Ok(table)
+}
+
+/// One step again.
+pub(crate) fn again(harness: &Harness) -> Result<Table> {
+    let stands = Stands::up(harness)?;
+    let (alone, step) = (stands.median(&["--version"])?, stands.median(&["rerun", "got"])?);
+    let mut table = Table::new("rerun", "`parallax rerun` of one step, as a process of its own.", "ms");
+    table
+        .row(format!("the program alone, `--version` (median of {TIMES})"), ms(alone), "")
+        .row(format!("`rerun` of a step that reads an object (median of {TIMES})"), ms(step), "≤ 500 ms")
+        .row("… against the program alone", ratio(step, alone), "")
+        .bar("program alone", millis(alone))
+        .bar("rerun", millis(step));
+    Ok(table)
+}
+
+/// From a save of the scenario to the verdict of the step that changed.
+pub(crate) fn watch(harness: &Harness) -> Result<Table> {
+    let stands = Stands::up(harness)?;
+    let step = stands.median(&["rerun", "got"])?;
+    let watch = Watch::begin(&stands)?;
+    let mut all = Vec::new();
+    for number in 0..TIMES {
+        // Each save changes the last step.
+        let changed = format!("{}, eventually: {}s }}", STEP.trim_end_matches(" }"), number + 5);
+        let text = STANDS.replace(STEP, &changed);
+        let began = Instant::now();
+        stands.project.scenario("stands", &text)?;
+        watch.until("as declared")?;
+        all.push(began.elapsed());
+    }
+    all.sort();
+    let median = all[TIMES / 2];
+    let mut table = Table::new("watch", "From a save of the scenario to the verdict of the step that changed.", "ms");
+    table
+        .row(format!("`rerun` of that step (median of {TIMES})"), ms(step), "")
+        .row(format!("from the save to the verdict (median of {TIMES})"), ms(median), "")
+        .row("… against `rerun`", ratio(median, step), "")
+        .bar("rerun", millis(step))
+        .bar("save to verdict", millis(median));
+    Ok(table)
+}
+
+/// The process of `parallax watch`, and the lines that it prints. It is ended when this is dropped.
+struct Watch {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Watch {
+    fn begin(stands: &Stands<'_>) -> Result<Self> {
+        let mut command = stands.harness.command(stands.project.path());
+        let mut child = command.arg("watch").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let (send, lines) = channel();
+        let streams: [Option<Box<dyn std::io::Read + Send>>; 2] =
+            [child.stdout.take().map(|it| Box::new(it) as _), child.stderr.take().map(|it| Box::new(it) as _)];
+        for stream in streams.into_iter().flatten() {
+            let send = send.clone();
+            std::thread::spawn(move || {
+                let lines = BufReader::new(stream).lines().map_while(Result::ok);
+                lines.take_while(|line| send.send(line.clone()).is_ok()).count()
+            });
+        }
+        let watch = Self { child, lines };
+        watch.until("runs again what changes")?;
+        Ok(watch)
+    }
+
+    /// Waits for a line with these words.
+    fn until(&self, words: &str) -> Result<()> {
+        let deadline = Instant::now() + WATCH_LIMIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line =
+                self.lines.recv_timeout(left).with_context(|| format!("`parallax watch` did not say {words}"))?;
+            ensure!(!line.starts_with("NOT "), "a step is not as declared");
+            if line.contains(words) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn ratio(one: Duration, other: Duration) -> String {
+    format!("{:.2}", one.as_secs_f64() / other.as_secs_f64())
+}
+
+fn millis(it: Duration) -> f64 {
+    it.as_secs_f64() * 1000.0
+}
+
+fn ms(it: Duration) -> String {
+    format!("{:.0} ms", millis(it))
+}
