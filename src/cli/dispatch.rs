@@ -20,6 +20,8 @@ use parallax_record::Log;
 pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let log = Log::install(cli.verbose);
     let project = || find_project(cli.project.as_deref());
+    // What stands is found from any folder; only a project that does not exist is a mistake.
+    let here = || if cli.project.is_some() { project().map(Some) } else { Ok(project().ok()) };
     match cli.command {
         Command::E2e(options) => {
             let project = Project::load(&project()?)?;
@@ -77,15 +79,12 @@ pub async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Hold(args) => standing::hold(&project()?, args, &log).await,
         Command::Repro(args) => repro::repro(cli.verbose, args).await,
         Command::Status => standing::status().await,
-        Command::Rerun(args) => standing::rerun(&args).await,
-        Command::Watch(args) => standing::watch(&args).await,
-        Command::Exec(args) => standing::exec(&args).await,
-        Command::Shell(args) => standing::shell(args).await,
-        Command::Logs(args) => standing::logs(args).await,
-        Command::Down(args) => match wiring::to_take_down(args.run.as_deref())? {
-            wiring::Standing::Held(handle) => standing::down(&handle).await,
-            wiring::Standing::Left(run) => session::watched(|sink, cancel| wiring::down(run, sink, cancel)).await,
-        },
+        Command::Rerun(args) => standing::rerun(here()?.as_deref(), &args).await,
+        Command::Watch(args) => standing::watch(here()?.as_deref(), &args).await,
+        Command::Exec(args) => standing::exec(here()?.as_deref(), &args).await,
+        Command::Shell(args) => standing::shell(here()?.as_deref(), args).await,
+        Command::Logs(args) => standing::logs(here()?.as_deref(), args).await,
+        Command::Down(args) => standing::down(here()?.as_deref(), &args).await,
         Command::Gc => session::watched(wiring::gc).await,
         Command::Doctor(args) => session::watched(|sink, cancel| wiring::doctor(args, sink, cancel)).await,
         Command::Merge(args) => merge::merge(&args).await,

@@ -31,6 +31,8 @@ use parallax_report::{Summary, github, junit, live, page};
 pub struct Run {
     /// The run's id.
     pub id: RunId,
+    /// The project's root folder.
+    pub project: PathBuf,
     /// The run's own folder, which already exists.
     pub directory: PathBuf,
     /// The command line.
@@ -125,7 +127,8 @@ pub(super) async fn run(
     let (k3s, proof_by) = (options.common.k3s, options.require_proof);
     let run = Run {
         id,
-        directory: directory.clone(),
+        project: absolute(&project.root),
+        directory: absolute(&directory),
         options,
         sink,
         redactor: recorder.redactor(),
@@ -239,8 +242,8 @@ fn of_one_that_stands(
         run: stands.run,
         variant: variant.clone(),
         file: file.into(),
-        project: project.root.clone(),
-        directory: directory.to_owned(),
+        project: absolute(&project.root),
+        directory: absolute(directory),
         process: std::process::id(),
         since: OffsetDateTime::now_utc().unix_timestamp(),
     };
@@ -343,6 +346,11 @@ fn watch_signals(sink: &Sink, run: Option<RunId>) -> Result<CancellationToken, C
         printer::word("`parallax gc` removes it");
     };
     signal::watch(first, second).map_err(|error| CliError::Harness(format!("failed to listen for signals: {error}")))
+}
+
+/// Other processes read the path, which may be in other folders.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// A path for messages: relative to the current folder if it is inside it.

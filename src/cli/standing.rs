@@ -10,9 +10,9 @@ use std::time::Duration;
 use parallax_vocab::event::{Exit, Verdict};
 use parallax_vocab::{Event, EventKind, StepId, inert};
 
-use super::args::{AtOnce, Breaks, E2e, Enter, Exec, Hold, Kept, Logs, Rerun, Selection, Up, Which};
+use super::args::{AtOnce, Breaks, Down, E2e, Enter, Exec, Hold, Kept, Logs, Rerun, Selection, Up, Which};
 use super::session::{self, Stands};
-use super::wiring::{self, Project};
+use super::wiring::{self, Project, Standing, Wanted};
 use super::{CliError, choose, printer, signal};
 use crate::run::standing::{Answer, Request, Until};
 use crate::standing::Handle;
@@ -42,7 +42,7 @@ pub(super) async fn up(project: &Path, verbose: u8, args: &Up) -> Result<Exit, C
         if !listening.await {
             return None;
         }
-        let handle = wiring::standing(Some(run.as_str())).ok()?;
+        let handle = wiring::standing(Wanted { project: None, run: Some(run.as_str()) }).ok()?;
         // If it ends before it answers, its exit code and its messages say why.
         let answer = wiring::ask(&handle, Request::Reach, |_| {}).await.ok()?;
         Some((handle, answer))
@@ -236,15 +236,15 @@ pub(super) async fn status() -> Result<Exit, CliError> {
 }
 
 /// Runs a step, or the whole flow, again.
-pub(super) async fn rerun(args: &Rerun) -> Result<Exit, CliError> {
-    let handle = wiring::standing(args.of.run.as_deref())?;
+pub(super) async fn rerun(project: Option<&Path>, args: &Rerun) -> Result<Exit, CliError> {
+    let handle = wiring::standing(Wanted { project, run: args.of.run.as_deref() })?;
     let request = args.step.as_ref().map_or(Request::Flow, |step| Request::Step(StepId::new(step.clone())));
     again(&handle, request).await
 }
 
 /// Runs what changed, each time the scenario's folder changes.
-pub(super) async fn watch(args: &Which) -> Result<Exit, CliError> {
-    let handle = wiring::standing(args.run.as_deref())?;
+pub(super) async fn watch(project: Option<&Path>, args: &Which) -> Result<Exit, CliError> {
+    let handle = wiring::standing(Wanted { project, run: args.run.as_deref() })?;
     let file = handle.project.join(&handle.file);
     let folder = file.parent().unwrap_or(&handle.project).to_owned();
     let mut changes = wiring::changes(&folder)?;
@@ -261,8 +261,8 @@ pub(super) async fn watch(args: &Which) -> Result<Exit, CliError> {
 }
 
 /// Runs a program at a vantage, and ends as it does.
-pub(super) async fn exec(args: &Exec) -> Result<Exit, CliError> {
-    let handle = wiring::standing(args.of.run.as_deref())?;
+pub(super) async fn exec(project: Option<&Path>, args: &Exec) -> Result<Exit, CliError> {
+    let handle = wiring::standing(Wanted { project, run: args.of.run.as_deref() })?;
     run(&handle, args.from.clone(), args.command.clone(), None).await
 }
 
@@ -290,9 +290,9 @@ async fn run(
 }
 
 /// Opens a shell at a vantage, and ends as it does.
-pub(super) async fn shell(args: Enter) -> Result<Exit, CliError> {
+pub(super) async fn shell(project: Option<&Path>, args: Enter) -> Result<Exit, CliError> {
     let Enter { from, of, command } = args;
-    let handle = wiring::standing(of.run.as_deref())?;
+    let handle = wiring::standing(Wanted { project, run: of.run.as_deref() })?;
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         return match wiring::ask(&handle, Request::Enter { from }, |_| {}).await? {
             Answer::Inside(inside) => {
@@ -316,8 +316,8 @@ pub(super) async fn shell(args: Enter) -> Result<Exit, CliError> {
 }
 
 /// Shows the last lines that something wrote.
-pub(super) async fn logs(args: Logs) -> Result<Exit, CliError> {
-    let handle = wiring::standing(args.run.as_deref())?;
+pub(super) async fn logs(project: Option<&Path>, args: Logs) -> Result<Exit, CliError> {
+    let handle = wiring::standing(Wanted { project, run: args.run.as_deref() })?;
     match wiring::ask(&handle, Request::Logs { of: args.of, tail: args.tail }, |_| {}).await? {
         Answer::Logs(logs) => {
             if logs.is_empty() {
@@ -333,8 +333,28 @@ pub(super) async fn logs(args: Logs) -> Result<Exit, CliError> {
     }
 }
 
+/// Takes down the run that is named, the only one of the project, or those of an age.
+pub(super) async fn down(project: Option<&Path>, args: &Down) -> Result<Exit, CliError> {
+    let all = match args.older_than {
+        Some(age) => wiring::older_than(project, age.to_duration())?,
+        None => vec![wiring::to_take_down(Wanted { project, run: args.run.as_deref() })?],
+    };
+    if all.is_empty() {
+        printer::data("nothing that old stands\n");
+    }
+    let mut clean = true;
+    for standing in all {
+        let exit = match standing {
+            Standing::Held(handle) => end(&handle).await?,
+            Standing::Left { run, .. } => session::watched(|sink, cancel| wiring::down(run, sink, cancel)).await?,
+        };
+        clean &= exit == Exit::AsExpected;
+    }
+    Ok(if clean { Exit::AsExpected } else { Exit::Harness })
+}
+
 /// Takes a variant down: its process removes everything and ends.
-pub(super) async fn down(handle: &Handle) -> Result<Exit, CliError> {
+async fn end(handle: &Handle) -> Result<Exit, CliError> {
     let mut ended = None;
     let answer = wiring::ask(handle, Request::End, |event| {
         if let EventKind::CleanedUp { removed, remaining, .. } = &event.event {

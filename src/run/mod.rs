@@ -62,7 +62,7 @@ pub use self::skipped::Skips;
 use self::slots::Slots;
 pub use self::standing::Standing;
 use self::verdicts::Verdicts;
-use parallax_engine::{Site, StateDir, reaper};
+use parallax_engine::{Kept, Site, StateDir, reaper};
 use parallax_images::{K3s, Recipes};
 use parallax_plan::{AtOnce, Plan};
 use parallax_record::{Redactor, Sink};
@@ -72,6 +72,8 @@ use parallax_record::{Redactor, Sink};
 pub struct Options {
     /// The run's id.
     pub id: RunId,
+    /// The project's root folder.
+    pub project: PathBuf,
     /// The run's own folder.
     pub directory: PathBuf,
     /// The images.lock and the recipes to use.
@@ -167,7 +169,9 @@ async fn with_plan(
         () = cancel.cancelled() => return Err(RunError::Interrupted),
         machine = Machine::find(sink, options.provision) => machine?,
     };
-    let site = Site::open(machine.engine.clone(), StateDir::of_user()?, options.id.clone(), options.keep)?;
+    let kept = Kept { project: options.project.clone(), directory: options.directory.clone() };
+    let kept = options.keep.then_some(&kept);
+    let site = Site::open(machine.engine.clone(), StateDir::of_user()?, options.id.clone(), kept)?;
     let stays = options.keep && !options.keep_only_failed;
     let reaper = if stays { None } else { Some(reaper::Reaper::spawn(&site)?) };
     let context = Arc::new(Context {
@@ -191,6 +195,9 @@ async fn with_plan(
     if stays || context.options.keep_only_failed && context.verdicts.any_red() {
         if let Some(reaper) = reaper {
             reaper.closed();
+        }
+        for line in reach::of_kept(&context.options.directory, plan) {
+            sink.note(line);
         }
         sink.note(format!(
             "nothing was removed, because of {}; `parallax down {}` removes everything",

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use parallax_vocab::question::S3Access;
 
 use super::Context;
-use super::environment::Stage;
+use super::environment::{AGENT_CONTAINER, Stage};
 use super::scene::Scene;
 use crate::certs::write_private;
 use crate::probe::Proxy;
+use parallax_plan::Plan;
 
 /// The lines, and what they need.
 #[derive(Debug)]
@@ -142,6 +143,23 @@ fn variables(access: &S3Access, trust: &Path, proxy: &Proxy) -> String {
 
 fn shown(path: &Path) -> String {
     quoted(&path.display().to_string())
+}
+
+/// How a person gets into the environments that a run keeps: for each one the line that shows its pods, and a shell in
+/// each vantage that has programs.
+pub(super) fn of_kept(directory: &Path, plan: &Plan) -> Vec<String> {
+    let environments =
+        plan.clusters.iter().flat_map(|cluster| cluster.environments.iter().map(move |it| (cluster, it)));
+    let lines = environments.map(|(cluster, environment)| {
+        let kubeconfig = directory.join(format!("{}.kubeconfig", cluster.name));
+        let kubectl = format!("kubectl --kubeconfig {} -n {}", shown(&kubeconfig), environment.namespace);
+        let programs = environment.pods.iter().filter(|(_, pod)| pod.image.is_some());
+        let shells = programs.map(|(pod, _)| format!(", `{kubectl} exec -it {pod} -c {AGENT_CONTAINER} -- sh`"));
+        let shells: String = shells.collect();
+        let without = if shells.is_empty() { "; no pod of its vantages has programs (`image: clients`)" } else { "" };
+        format!("look into {}: `{kubectl} get pods`{shells}{without}", environment.id)
+    });
+    lines.collect()
 }
 
 /// A word for a shell.

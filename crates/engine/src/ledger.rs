@@ -2,7 +2,8 @@
 //!
 //! `$XDG_STATE_HOME/parallax/runs/<run>/` (or `~/.local/state/parallax/…`) holds `run.json` (the owner of the run) and
 //! `ledger.jsonl` (one object a line, synced before the engine creates it). There are two marker files. `swept` means
-//! that no object of the run is left. `standing` means that the run is kept after its process has ended.
+//! that no object of the run is left. `standing` means that the run is kept after its process has ended; it holds what
+//! the run belongs to.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write as _;
@@ -68,6 +69,16 @@ pub struct RunFile {
     pub created: u64,
 }
 
+/// What a run belongs to that is kept after its process has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// The project's root folder.
+    pub project: PathBuf,
+    /// The run's own folder.
+    pub directory: PathBuf,
+}
+
 /// The folder that holds all runs' ledgers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir(PathBuf);
@@ -131,6 +142,12 @@ impl StateDir {
         self.run(run).join(STANDING_FILE).exists()
     }
 
+    /// What a run belongs to that is kept; `None` if that is not known.
+    pub fn kept(&self, run: &RunId) -> Option<Kept> {
+        let text = fs::read_to_string(self.run(run).join(STANDING_FILE)).present("read what a kept run belongs to")?;
+        serde_json::from_str(&text).noted("understand what a kept run belongs to")
+    }
+
     /// Whether no object of a run is left.
     pub fn is_swept(&self, run: &RunId) -> bool {
         self.run(run).join(SWEPT_FILE).exists()
@@ -138,7 +155,7 @@ impl StateDir {
 
     /// Records that no object of a run is left.
     pub fn mark_swept(&self, run: &RunId) -> Result<(), EngineError> {
-        mark(&self.run(run).join(SWEPT_FILE))
+        mark(&self.run(run).join(SWEPT_FILE), &[])
     }
 
     /// Removes the folder of a run.
@@ -205,8 +222,11 @@ impl Ledger {
     }
 
     /// Marks the run as kept after its process ends: from now on gc spares it.
-    pub fn keep_standing(&self) -> Result<(), EngineError> {
-        mark(&self.state.run(&self.run).join(STANDING_FILE))
+    pub fn keep_standing(&self, kept: &Kept) -> Result<(), EngineError> {
+        let path = self.state.run(&self.run).join(STANDING_FILE);
+        // JSON cannot hold a path that is not UTF-8.
+        let text = serde_json::to_vec(kept).map_err(|error| EngineError::file("write", &path)(error.into()))?;
+        mark(&path, &text)
     }
 }
 
@@ -214,8 +234,9 @@ fn private(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
-fn mark(path: &Path) -> Result<(), EngineError> {
-    private(path).and_then(|file| file.sync_all()).map_err(EngineError::file("write", path))
+fn mark(path: &Path, text: &[u8]) -> Result<(), EngineError> {
+    let written = private(path).and_then(|mut file| file.write_all(text).and_then(|()| file.sync_all()));
+    written.map_err(EngineError::file("write", path))
 }
 
 /// Syncs a directory, so that the names of new files are durable and not only their contents.
@@ -249,7 +270,9 @@ mod tests {
         assert_eq!(fs::metadata(state.run(&run)).unwrap().permissions().mode() & 0o777, 0o700);
 
         assert!(!state.is_standing(&run) && !state.is_swept(&run));
-        ledger.keep_standing().unwrap();
+        let kept = Kept { project: "/p".into(), directory: "/p/target/e2e/r00000001".into() };
+        ledger.keep_standing(&kept).unwrap();
+        assert_eq!(state.kept(&run), Some(kept));
         state.mark_swept(&run).unwrap();
         assert!(state.is_standing(&run) && state.is_swept(&run));
         state.forget(&run).unwrap();

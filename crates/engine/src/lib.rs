@@ -45,7 +45,7 @@ pub use find::{Endpoint, Reach, RealSurroundings, Surroundings, find};
 pub use gc::{Collected, Collection, gc};
 pub use identity::{Liveness, Owner, fresh_run_id};
 pub use images::{ImageParts, PullLimits};
-pub use ledger::{Entry, Kind, Ledger, RunFile, StateDir};
+pub use ledger::{Entry, Kept, Kind, Ledger, RunFile, StateDir};
 pub use life::Life;
 pub use lines::{CutLine, LINE_LIMIT_BYTES, LineCutter, lines};
 pub use logs::{LogLine, Stream, Written};

@@ -16,7 +16,7 @@ use super::error::EngineError;
 use super::identity::{
     LABEL_CREATED, LABEL_OWNER, LABEL_RUN, LABEL_STANDING, LABEL_WHAT, Owner, object_name, unix_seconds,
 };
-use super::ledger::{Kind, Ledger, StateDir};
+use super::ledger::{Kept, Kind, Ledger, StateDir};
 use super::sweep::{Swept, Unfinished};
 
 /// How long the clean-up waits for creations that are still in progress.
@@ -49,14 +49,15 @@ pub struct Network {
 }
 
 impl Site {
-    /// Opens a run and creates its ledger. `standing` means that the objects are kept after this process has ended and
-    /// that gc spares them.
-    pub fn open(engine: Engine, state: StateDir, run: RunId, standing: bool) -> Result<Self, EngineError> {
+    /// Opens a run and creates its ledger. With `kept`, the objects are kept after this process has ended, and gc spares
+    /// them.
+    pub fn open(engine: Engine, state: StateDir, run: RunId, kept: Option<&Kept>) -> Result<Self, EngineError> {
         let owner = Owner::this_process()?;
         let ledger = Ledger::open(state, &run, owner.clone(), &engine.endpoint().host)?;
-        if standing {
-            ledger.keep_standing()?;
+        if let Some(kept) = kept {
+            ledger.keep_standing(kept)?;
         }
+        let standing = kept.is_some();
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
         Ok(Self(Arc::new(Inner { engine, run, owner, ledger, tasks, closing, standing })))
     }

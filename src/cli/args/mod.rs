@@ -174,7 +174,9 @@ pub enum Command {
     )]
     Logs(Logs),
     /// Remove what `up` or `e2e --keep` keeps running.
-    #[command(after_long_help = "Examples:\n  parallax down\n  parallax down r5f09a2c1")]
+    #[command(
+        after_long_help = "Examples:\n  parallax down\n  parallax down r5f09a2c1\n  parallax down target/e2e/r5f09a2c1\n  parallax down --older-than 2h    every run of this project that began before that"
+    )]
     Down(Down),
     /// Holds a variant that stands. Started by `up`.
     #[command(hide = true)]
@@ -249,7 +251,7 @@ pub enum Command {
     /// Print the manual page of a command, or write the pages of all of them.
     #[command(after_long_help = shells::MAN_EXAMPLES)]
     Man(Manual),
-    /// Write the JSON schemas of scenario and fixture files, for editors.
+    /// Write the JSON schemas of scenario and fixture files, for editors, and of a record's lines, for programs.
     #[command(
         after_long_help = "Examples:\n  parallax schema            write them\n  parallax schema --check    only say whether they are up to date"
     )]

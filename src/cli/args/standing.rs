@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Common;
+use parallax_language::scenario::Span;
 
 /// Arguments of `up`.
 #[derive(Clone, Debug, Args)]
@@ -57,7 +58,7 @@ pub struct Hold {
 /// Which of the variants that stand.
 #[derive(Clone, Debug, Args)]
 pub struct Which {
-    /// The run; required if several variants are kept.
+    /// The run by its id or its folder; required if several variants of this project stand, or if it is of another one.
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
 }
@@ -104,7 +105,7 @@ pub struct Enter {
 /// Arguments of `logs`.
 #[derive(Clone, Debug, Args)]
 pub struct Logs {
-    /// The run; required if several variants are kept.
+    /// The run by its id or its folder; required if several variants of this project stand, or if it is of another one.
     #[arg(value_name = "RUN")]
     pub run: Option<String>,
     /// Whose log: a pod, a fixture, a vantage, a node (`node`), `world`, or what a `log` step names (`deployment/NAME`,
@@ -119,7 +120,16 @@ pub struct Logs {
 /// Arguments of `down`.
 #[derive(Clone, Debug, Args)]
 pub struct Down {
-    /// The run; required if several are kept.
+    /// The run by its id or its folder; required if several of this project stand, or if it is of another one.
     #[arg(value_name = "RUN")]
     pub run: Option<String>,
+    /// Every run of this project that began longer ago than this, for example `2h`; `0s` is every run.
+    #[arg(long, value_name = "AGE", conflicts_with = "run", value_parser = not_negative)]
+    pub older_than: Option<Span>,
+}
+
+/// Parses a duration that may be zero.
+fn not_negative(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse()?;
+    if span.as_millis() < 0 { Err(format!("`{text}` is less than zero")) } else { Ok(span) }
 }

@@ -47,6 +47,7 @@ pub fn fresh_run_id() -> RunId {
 pub async fn e2e(run: Run, recipes: Recipes, plan: &Plan) -> Ended {
     let options = run::Options {
         id: run.id,
+        project: run.project,
         directory: run.directory,
         recipes,
         k3s: policy(run.options.common.k3s),

@@ -27,6 +27,9 @@ pub use past::Past;
 pub use prints::{Prints, contents, prints};
 pub use project::{Listed, Project, arranged, lint, part, plan};
 pub use shell::enter;
-pub use standing::{Standing, all_standing, ask, can_stand, changes, flag, now, open, reload, standing, to_take_down};
+pub use standing::{
+    Standing, Wanted, all_standing, ask, can_stand, changes, flag, now, older_than, open, reload, standing,
+    to_take_down,
+};
 pub use unchanged::{Unchanged, unchanged};
 pub use upload::{Upload, records};

@@ -1,7 +1,8 @@
 //! Finds variants that stand, and asks them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parallax_vocab::{Event, RunId, VariantId};
 use rustix::fs::inotify;
@@ -14,7 +15,7 @@ use crate::cli::CliError;
 use crate::cli::args::HostPrograms;
 use crate::run::standing::{self, Answer, Reload, Request};
 use crate::standing::{Feed, Handle, Handles, Host, Line, Question, StandingError};
-use parallax_engine::StateDir;
+use parallax_engine::{Kept, Liveness, StateDir};
 use parallax_language::scenario::diagnostic;
 use parallax_plan::{Plan, VariantPlan};
 use parallax_record::{Live, Mark};
@@ -43,49 +44,125 @@ pub fn all_standing() -> Result<Vec<Handle>, CliError> {
     Ok(handles()?.all()?)
 }
 
-/// The variant that stands in this run, or the only one.
-pub fn standing(run: Option<&str>) -> Result<Handle, CliError> {
+/// Which runs a command is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The project's root folder: without a name, only its runs count. `None` outside of a project: then all count.
+    pub project: Option<&'a Path>,
+    /// The run by its id or its folder.
+    pub run: Option<&'a str>,
+}
+
+/// The variant that stands in this run, or the only one of the project.
+pub fn standing(wanted: Wanted<'_>) -> Result<Handle, CliError> {
     let words = Words {
         none: "nothing stands; `parallax up SCENARIO` brings a variant up",
         several: "several variants stand; name the run with --run",
+        name: "name the run with --run",
     };
-    one_of(all_standing()?, |it| &it.run, run, &words)
+    let all = all_standing()?.into_iter().map(Standing::Held).collect();
+    match one_of(all, wanted, unix_seconds(), &words)? {
+        Standing::Held(handle) => Ok(handle),
+        Standing::Left { run, .. } => Err(CliError::Harness(format!("no process holds run {run}"))),
+    }
 }
 
-/// What `down` can take down.
+/// A run that stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// A variant that a process holds (`up`).
     Held(Handle),
     /// A run whose process has ended (`e2e --keep`).
-    Left(RunId),
+    Left {
+        /// The run.
+        run: RunId,
+        /// What it belongs to, if that is known.
+        kept: Option<Kept>,
+        /// When it began, in seconds since 1970.
+        since: i64,
+    },
 }
 
 impl Standing {
     fn run(&self) -> &RunId {
         match self {
             Self::Held(handle) => &handle.run,
-            Self::Left(run) => run,
+            Self::Left { run, .. } => run,
         }
     }
-}
 
-impl std::fmt::Display for Standing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn directory(&self) -> Option<&Path> {
         match self {
-            Self::Held(handle) => handle.fmt(f),
-            Self::Left(run) => write!(f, "{run} (e2e --keep)"),
+            Self::Held(handle) => Some(&handle.directory),
+            Self::Left { kept, .. } => kept.as_ref().map(|it| it.directory.as_path()),
         }
+    }
+
+    /// Whether it is of this project. `repro` unpacks a project below the present one.
+    fn is_of(&self, project: &Path) -> bool {
+        let its = match self {
+            Self::Held(handle) => Some(&handle.project),
+            Self::Left { kept, .. } => kept.as_ref().map(|it| &it.project),
+        };
+        its.is_some_and(|its| real(its).starts_with(real(project)))
+    }
+
+    fn age(&self, now: i64) -> i64 {
+        let (Self::Held(Handle { since, .. }) | Self::Left { since, .. }) = self;
+        now.saturating_sub(*since).max(0)
+    }
+
+    /// The run, what stands in it, how old it is, and its folder.
+    fn named(&self, now: i64) -> String {
+        let what = match self {
+            Self::Held(handle) => handle.variant.as_str(),
+            Self::Left { .. } => "e2e --keep",
+        };
+        let folder = self.directory().map(|it| format!(", {}", it.display())).unwrap_or_default();
+        format!("{} ({what}, {} old{folder})", self.run(), in_short(self.age(now)))
     }
 }
 
-/// The run to take down: the given one, or the only one.
-pub fn to_take_down(run: Option<&str>) -> Result<Standing, CliError> {
+/// An age in its largest unit.
+fn in_short(seconds: i64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let unit = units.iter().find(|(of, _)| seconds >= *of);
+    unit.map_or_else(|| format!("{seconds}s"), |(of, unit)| format!("{}{unit}", seconds / of))
+}
+
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+fn unix_seconds() -> i64 {
+    time::OffsetDateTime::now_utc().unix_timestamp()
+}
+
+/// Everything that stands. A run that still runs does not stand yet.
+fn all_to_take_down() -> Result<Vec<Standing>, CliError> {
     let state = StateDir::of_user().map_err(|error| CliError::Harness(error.to_string()))?;
-    let left = state.runs().map_err(|error| CliError::Harness(error.to_string()))?;
-    let left = left.into_iter().filter(|run| state.is_standing(run)).map(Standing::Left);
-    let all = all_standing()?.into_iter().map(Standing::Held).chain(left).collect();
-    one_of(all, Standing::run, run, &DOWN)
+    let runs = state.runs().map_err(|error| CliError::Harness(error.to_string()))?;
+    let left = runs.into_iter().filter(|run| state.is_standing(run)).filter_map(|run| {
+        let file = state.run_file(&run);
+        let runs = file.as_ref().is_some_and(|it| it.owner.liveness(true) == Liveness::Living);
+        // A run whose age is not known is not old.
+        let since = file.and_then(|it| i64::try_from(it.created).ok()).unwrap_or_else(unix_seconds);
+        (!runs).then(|| Standing::Left { kept: state.kept(&run), run, since })
+    });
+    Ok(all_standing()?.into_iter().map(Standing::Held).chain(left).collect())
+}
+
+/// The run to take down: the given one, or the only one of the project.
+pub fn to_take_down(wanted: Wanted<'_>) -> Result<Standing, CliError> {
+    one_of(all_to_take_down()?, wanted, unix_seconds(), &DOWN)
+}
+
+/// The runs of a project that began longer ago than this.
+pub fn older_than(project: Option<&Path>, age: Duration) -> Result<Vec<Standing>, CliError> {
+    let (mut all, now) = (all_to_take_down()?, unix_seconds());
+    let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+    all.retain(|it| project.is_none_or(|project| it.is_of(project)) && it.age(now) >= age);
+    Ok(all)
 }
 
 /// How messages call what can be chosen.
@@ -94,27 +171,37 @@ struct Words {
     none: &'static str,
     /// There are several, and none is named.
     several: &'static str,
+    /// How one is named.
+    name: &'static str,
 }
 
-const DOWN: Words = Words { none: "nothing stands", several: "several runs stand; name one of them" };
+const DOWN: Words =
+    Words { none: "nothing stands", several: "several runs stand; name one of them", name: "name one of them" };
 
-/// The one of the given run, or the only one.
-fn one_of<T: std::fmt::Display>(
-    mut all: Vec<T>,
-    of: impl Fn(&T) -> &RunId,
-    run: Option<&str>,
-    words: &Words,
-) -> Result<T, CliError> {
-    let names = all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    match (run, all.len()) {
-        (None, 0) => Err(CliError::Usage(words.none.to_owned())),
-        (None, 1) => Ok(all.swap_remove(0)),
-        (None, _) => Err(CliError::Usage(format!("{}: {names}", words.several))),
-        (Some(run), 0) => Err(CliError::Usage(format!("run {run} does not stand; nothing does"))),
-        (Some(run), _) => match all.iter().position(|it| of(it).as_str() == run) {
-            Some(at) => Ok(all.swap_remove(at)),
-            None => Err(CliError::Usage(format!("run {run} does not stand; these do: {names}"))),
-        },
+/// The named run, or the only one of the project.
+fn one_of(all: Vec<Standing>, wanted: Wanted<'_>, now: i64, words: &Words) -> Result<Standing, CliError> {
+    let names = |of: &[Standing]| of.iter().map(|it| it.named(now)).collect::<Vec<_>>().join(", ");
+    if let Some(run) = wanted.run {
+        let is = |it: &Standing| {
+            it.run().as_str() == run || it.directory().is_some_and(|directory| real(directory) == real(Path::new(run)))
+        };
+        return match all.iter().position(is) {
+            Some(at) => Ok(all.into_iter().nth(at).expect("the position of one of them")),
+            None if all.is_empty() => Err(CliError::Usage(format!("run {run} does not stand; nothing does"))),
+            None => Err(CliError::Usage(format!("run {run} does not stand; these do: {}", names(&all)))),
+        };
+    }
+    let (mut ours, others): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|it| wanted.project.is_none_or(|project| it.is_of(project)));
+    match (ours.len(), others.as_slice()) {
+        (0, []) => Err(CliError::Usage(words.none.to_owned())),
+        (0, others) => Err(CliError::Usage(format!(
+            "nothing of this project stands; of others these do, {}: {}",
+            words.name,
+            names(others)
+        ))),
+        (1, _) => Ok(ours.swap_remove(0)),
+        _ => Err(CliError::Usage(format!("{}: {}", words.several, names(&ours)))),
     }
 }
 
@@ -221,20 +308,30 @@ pub fn flag(value: &impl clap::ValueEnum) -> String {
 mod tests {
     use super::*;
 
+    fn left(run: &str, project: &str, since: i64) -> Standing {
+        let kept = Kept { project: project.into(), directory: Path::new(project).join("target/e2e").join(run) };
+        Standing::Left { run: RunId::new(run), kept: Some(kept), since }
+    }
+
     #[test]
-    fn down_takes_the_named_run_or_the_only_one() {
-        let [a, b] = ["r1", "r2"].map(|it| Standing::Left(RunId::new(it)));
+    fn a_run_is_named_by_id_or_folder_or_is_the_only_one_of_its_project() {
+        let (a, b, other) = (left("r1", "/p", 900), left("r2", "/p", 1000), left("r3", "/q", 1000));
         let of = |all: &[&Standing], run: Option<&str>| {
             let all = all.iter().map(|it| (*it).clone()).collect();
-            one_of(all, Standing::run, run, &DOWN).map_err(|error| error.to_string())
+            let wanted = Wanted { project: Some(Path::new("/p")), run };
+            one_of(all, wanted, 1020, &DOWN).map_err(|error| error.to_string())
         };
-        assert_eq!(of(&[&a], None), Ok(a.clone()));
+        assert_eq!(of(&[&a, &other], None), Ok(a.clone()));
         assert_eq!(of(&[&a, &b], Some("r2")), Ok(b.clone()));
+        assert_eq!(of(&[&a, &b], Some("/p/target/e2e/r2")), Ok(b.clone()));
+        assert_eq!(of(&[&a, &other], Some("r3")), Ok(other.clone()));
         assert_eq!(of(&[], None), Err("nothing stands".to_owned()));
         assert_eq!(of(&[], Some("r1")), Err("run r1 does not stand; nothing does".to_owned()));
-        let several = "several runs stand; name one of them: r1 (e2e --keep), r2 (e2e --keep)";
-        assert_eq!(of(&[&a, &b], None), Err(several.to_owned()));
-        let other = "run r3 does not stand; these do: r1 (e2e --keep), r2 (e2e --keep)";
-        assert_eq!(of(&[&a, &b], Some("r3")), Err(other.to_owned()));
+        let names = "r1 (e2e --keep, 2m old, /p/target/e2e/r1), r2 (e2e --keep, 20s old, /p/target/e2e/r2)";
+        assert_eq!(of(&[&a, &b, &other], None), Err(format!("several runs stand; name one of them: {names}")));
+        assert_eq!(of(&[&a, &b], Some("r3")), Err(format!("run r3 does not stand; these do: {names}")));
+        let others = "nothing of this project stands; of others these do, name one of them: \
+                      r3 (e2e --keep, 20s old, /q/target/e2e/r3)";
+        assert_eq!(of(&[&other], None), Err(others.to_owned()));
     }
 }

@@ -116,9 +116,27 @@ fn after_enough_failures_the_rest_is_not_begun_and_the_report_says_so() {
     let ended = run.end();
     ended.assert_code(1);
     assert!(ended.stderr.contains(&format!("because of --keep-on-failure; `parallax down {id}`")), "{}", ended.stderr);
+    let kubectl = format!("{}/c1.kubeconfig -n wrong get pods`", ended.directory.display());
+    assert!(ended.stderr.contains("look into wrong: `kubectl --kubeconfig "), "{}", ended.stderr);
+    assert!(ended.stderr.contains(&kubectl), "{}", ended.stderr);
     assert_ne!(lists(&[&id]), before);
     assert!(ended.directory.join("c1.kubeconfig").exists());
-    assert!(project.parallax(&["down", &id]).output().unwrap().status.success());
+    // `down` takes only what is of its own project, unless the run is named; the folder names it, too.
+    let other = Project::new();
+    let from_other =
+        |args: &[&str]| other.parallax(args).env("XDG_STATE_HOME", project.path("state")).output().unwrap();
+    let refused = from_other(&["down"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("nothing of this project stands; of others these do, name one of them"), "{said}");
+    assert!(said.contains(&format!("{id} (e2e --keep, ")) && said.contains(&format!("e2e/{id})")), "{said}");
+    let none = from_other(&["down", "--older-than", "0s"]);
+    assert_eq!(String::from_utf8_lossy(&none.stdout), "nothing that old stands\n");
+    let none = project.parallax(&["down", "--older-than", "1h"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&none.stdout), "nothing that old stands\n");
+    assert_ne!(lists(&[&id]), before);
+    let folder = ended.directory.display().to_string();
+    assert!(from_other(&["down", &folder]).status.success());
     assert_eq!(lists(&[&id]), before);
     assert!(matches!(ended.outcome("wrong"), Outcome::NotAsExpected { .. }));
     assert!(matches!(ended.outcome("wrong+another"), Outcome::NotBegun { .. }), "{:?}", ended.outcome("wrong+another"));

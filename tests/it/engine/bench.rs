@@ -53,7 +53,7 @@ impl Bench {
     }
 
     pub(crate) fn site(&self) -> Site {
-        Site::open(self.engine.clone(), self.state(), self.run(), false).unwrap()
+        Site::open(self.engine.clone(), self.state(), self.run(), None).unwrap()
     }
 
     /// A container that runs a shell script.

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use parallax_engine::{Collected, ContainerSpec, Ready, Site, gc};
+use parallax_engine::{Collected, ContainerSpec, Kept, Ready, Site, gc};
 use parallax_provision::Tool;
 use parallax_vocab::RunId;
 use serial_test::serial;
@@ -124,7 +124,8 @@ async fn gc_removes_dead_runs_and_spares_living_and_standing_ones() {
     let mut dead = Harness::start(&bench, false);
     let mut forgotten = Harness::start(&bench, false);
     let living = Harness::start(&bench, false);
-    let standing_site = Site::open(bench.engine.clone(), bench.state(), bench.run(), true).unwrap();
+    let kept = Kept { project: "/p".into(), directory: "/p/target/e2e/r1".into() };
+    let standing_site = Site::open(bench.engine.clone(), bench.state(), bench.run(), Some(&kept)).unwrap();
     standing_site.network("net").await.unwrap();
     dead.process.kill();
     forgotten.process.kill();

@@ -18,7 +18,7 @@ fn harness() {
     runtime.block_on(async {
         let engine = Engine::connect(&Endpoint::given(env("PARALLAX_TEST_ENGINE"))).await.unwrap();
         let run = RunId::new(env("PARALLAX_TEST_RUN"));
-        let site = Site::open(engine, StateDir::at(env("PARALLAX_TEST_STATE")), run, false).unwrap();
+        let site = Site::open(engine, StateDir::at(env("PARALLAX_TEST_STATE")), run, None).unwrap();
         let reaper =
             (env("PARALLAX_TEST_REAPER") == "yes").then(|| Reaper::spawn_as(this_binary_as("reaping"), &site).unwrap());
         let network = site.network("net").await.unwrap();
