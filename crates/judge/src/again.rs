@@ -12,7 +12,7 @@ use super::look::{Look, Looked};
 use super::mutant::Mutant;
 use super::variant::{StepResult, problems};
 
-/// A variant with the recorded ends of its steps, in the order in which they ended.
+/// A variant together with the recorded results of its steps, in the order in which the steps ended.
 #[derive(Debug)]
 pub struct Recorded<'a> {
     variant: &'a Variant,
@@ -28,7 +28,8 @@ struct RecordedStep {
 
 impl<'a> Recorded<'a> {
     /// # Errors
-    /// Names the step that is no longer the one in the scenario.
+    ///
+    /// Returns a message that names the first recorded step that is missing from the scenario or differs from it now.
     pub fn new(variant: &'a Variant, steps: Vec<StepEnded>) -> Result<Self, String> {
         let of_scenario = variant.scenario.steps();
         let read = |ended: StepEnded| {
@@ -57,7 +58,7 @@ impl<'a> Recorded<'a> {
         problems(&scenario.flow, fails, blocks, &self.results(mutant))
     }
 
-    /// Whether the fault removes the proof that an altered answer gives to a matcher.
+    /// Whether the deliberate fault removes a proof: a matcher that an altered answer turned red stays green.
     pub fn loses_proof(&self, mutant: Mutant) -> bool {
         let seen = Seen::default();
         let altered = |step: &RecordedStep, mutant| {
@@ -111,11 +112,11 @@ impl RecordedStep {
         Ok(Self { ended, expected, looked })
     }
 
-    /// The judgement of the step. `None` if the judge had nothing to judge: the step was blocked, or it changed
-    /// something instead of asking.
+    /// The judgement of the step. The result is `None` if the judge had nothing to judge: the step was blocked, or the
+    /// step changed something instead of asking a question.
     fn judged(&self, seen: &Seen, mutant: Option<Mutant>) -> Option<Judgement> {
-        // What is not in the table of matchers is not evaluated by the judge: the witness, the check that a state stays,
-        // and captures.
+        // The judge evaluates only the matchers of its table. Other code evaluates the store's report of the client
+        // address (the witness), the check that a state persists, and captures.
         let by_others = |matcher: &str| Matcher::named(matcher).is_none();
         if matches!(&self.ended.cause, Some(Cause::Mismatch { matcher, .. }) if by_others(matcher)) {
             return None;

@@ -24,7 +24,7 @@ const TEXTS: [&str; 4] = ["another text", "192.0.2.1", "unknown-key", "forged"];
 const NUMBERS: [i64; 4] = [0, -1, 1, 4_000_000_000_000];
 
 /// Marks each matcher that held and that at least one altered answer turned red. A judgement with a cause is returned
-/// unchanged, because a real failure is the better proof.
+/// unchanged: its failure is real, and a real failure is better proof than an altered answer.
 pub(super) fn shown<I>(mut judgement: Judgement, altered: impl FnOnce() -> I) -> Judgement
 where
     I: Iterator<Item = Judgement>,
@@ -47,7 +47,7 @@ where
     judgement
 }
 
-/// Something else that a step could have looked at.
+/// An altered copy of what a step's matchers read.
 #[derive(Debug)]
 pub(super) enum Altered {
     Answer(Box<Answer>),
@@ -65,7 +65,7 @@ impl Altered {
     }
 }
 
-/// Everything that differs in one place from what was looked at.
+/// All alterations of what a step's matchers read. Each alteration differs from the original in one place.
 pub(super) fn looks(look: Look<'_>) -> Box<dyn Iterator<Item = Altered>> {
     match look {
         Look::Answer(answer) => Box::new(answers(answer).map(|it| Altered::Answer(Box::new(it)))),
@@ -86,7 +86,8 @@ fn others_of(looked: &Looked) -> Box<dyn Iterator<Item = Looked>> {
             let of = |log| Looked::Log { resource: resource.clone(), log, missing: None };
             Box::new(log.others().into_iter().map(of).collect::<Vec<_>>().into_iter())
         }
-        // Each altered event stands alone: in a list with the original events, another event could satisfy the matcher.
+        // Each altered event is alone in its list. If the original events were in the list too, one of them could
+        // satisfy the matcher.
         Looked::Events { resource, events, .. } => {
             let of = |it| Looked::Events { resource: resource.clone(), events: vec![it], missing: None };
             Box::new(events.iter().flat_map(leaves).map(of).collect::<Vec<_>>().into_iter())
@@ -94,7 +95,7 @@ fn others_of(looked: &Looked) -> Box<dyn Iterator<Item = Looked>> {
         Looked::Database(seen) => Box::new(leaves(seen).map(Looked::Database)),
         Looked::Numbers(list) => {
             let others = leaves(&figures::items(list)).map(|it| Value::Array(it).to_string());
-            // Also lists of one number, below and above every bound.
+            // Two more lists have a single number each, one below and one above every bound.
             let alone = [f64::MIN, f64::MAX].map(|it| it.to_string());
             Box::new(others.chain(alone).map(Looked::Numbers))
         }

@@ -29,9 +29,9 @@ pub fn matches(spec: &CauseSpec, cause: &Cause) -> bool {
     layer.unwrap_or(false) && message.as_ref().is_none_or(|it| holds(&text_of(cause), it))
 }
 
-/// The text in which a declared `message` is searched, in the form that reports show. For a mismatch it contains only
-/// what was seen, because the expected part comes from the scenario itself and proves nothing. It starts with `saw`, so
-/// that a declared message can anchor itself at the beginning.
+/// The text in which a declared `message` is searched. It has the form that reports show. For a mismatch, the text
+/// contains only what was seen: the expected part comes from the scenario itself, so a match with it would prove
+/// nothing. The text then starts with `saw`, so that a declared message can be tied to the beginning.
 fn text_of(cause: &Cause) -> String {
     match cause {
         Cause::Mismatch { seen, .. } => format!("saw {seen}"),
@@ -97,7 +97,7 @@ mod tests {
             (r#"{"status":403,"s3":"AccessDenied","message":"expired"}"#, &refused, true),
             (r#"{"status":403,"s3":"SignatureDoesNotMatch"}"#, &refused, false),
             (r#"{"mismatch":"body","message":"bye"}"#, &mismatch, true),
-            // The scenario's own words prove nothing.
+            // The expected text comes from the scenario itself, so a match with it proves nothing.
             (r#"{"mismatch":"body","message":"hello"}"#, &mismatch, false),
             (r#"{"status":404}"#, &refused, false),
             (r#"{"dns":"no-such-name"}"#, &refused, false),
@@ -107,7 +107,7 @@ mod tests {
             (r#"{"connect":"timeout"}"#, &connect, false),
             (r#"{"exit":3}"#, &exit, true),
             (r#"{"exit":1}"#, &exit, false),
-            // An answer of the token service has its own code, and is none of the store.
+            // An error code of the token service (STS) is separate from the store's S3 error codes.
             (r#"{"sts":"ExpiredToken"}"#, &token, true),
             (r#"{"status":400}"#, &token, true),
             (r#"{"status":400,"sts":"ExpiredToken"}"#, &token, true),

@@ -13,7 +13,7 @@ use super::facts::Facts;
 /// What a matcher sees if the connection had no TLS or was not established.
 const NO_CERTIFICATE: &str = "no certificate";
 
-/// The address, which must be the only one.
+/// Checks that the server's name resolved to this address and to no other.
 pub(super) fn address(address: &str, facts: &Facts<'_>) -> Matched {
     let held = address.parse().is_ok_and(|it: IpAddr| facts.addresses == [it]);
     let saw = if facts.addresses.is_empty() { "none".to_owned() } else { facts.addresses() };
@@ -28,7 +28,7 @@ pub(super) fn chain_length(length: usize, chain: &[Certificate]) -> Matched {
     }
 }
 
-/// A name in the leaf certificate.
+/// Checks that the leaf certificate contains this name.
 pub(super) fn certificate_name(name: &str, chain: &[Certificate]) -> Matched {
     match chain.first() {
         Some(leaf) if leaf.names.iter().any(|it| it == name) => Matched::new("certificate-name", true, name, name),
@@ -45,7 +45,7 @@ pub(super) fn serial(serial: &str, chain: &[Certificate]) -> Matched {
     }
 }
 
-/// The same chain as an earlier step saw.
+/// Checks that the certificate chain equals the chain that an earlier step saw.
 pub(super) fn same_chain_as(step: &str, chain: &[Certificate], seen: &Seen) -> Matched {
     let other = seen.chains.get(step).map(Vec::as_slice).unwrap_or_default();
     let digests = |chain: &[Certificate]| chain.iter().map(|it| it.sha256.clone()).collect::<Vec<_>>();
@@ -61,7 +61,7 @@ fn fingerprints(chain: &[Certificate]) -> String {
     chain.iter().map(|it| it.sha256.get(..16).unwrap_or(&it.sha256)).collect::<Vec<_>>().join(" < ")
 }
 
-/// A name that must not resolve: here the DNS fault is the expected answer.
+/// Checks that a name does not resolve. For this matcher, the DNS fault is the expected answer.
 pub(super) fn absence_of_name(fault: DnsFault, answer: &Answer) -> Matched {
     let said = match &answer.outcome {
         Err(Cause::Dns { fault, .. }) => Some(fault.to_string()),
@@ -74,7 +74,7 @@ pub(super) fn absence_of_name(fault: DnsFault, answer: &Answer) -> Matched {
     }
 }
 
-/// A client that is known to lack a feature: it gives no answer, and fails with these words.
+/// Checks that a client lacks a feature: the client gives no answer and fails with these words.
 pub(super) fn inability(words: &str, answer: &Answer) -> Matched {
     let (held, said) = match &answer.outcome {
         Err(Cause::Client { detail }) => (holds(detail, words), quote(detail)),

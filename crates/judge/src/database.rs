@@ -45,7 +45,7 @@ pub(super) fn newest(bound: SpanBound, survey: Option<&Survey>) -> Matched {
     Bound::from(bound).judge("newest", age.as_ref(), words)
 }
 
-/// The cause if nothing is known about a replica, because its store does not answer a listing.
+/// The cause if the store refused to list a replica's objects, so that nothing is known about the replica.
 pub(super) fn no_survey(reply: &Reply) -> Option<Cause> {
     let facts = reply.facts();
     let (status, error) = (facts.status?, facts.s3_error);

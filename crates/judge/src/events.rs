@@ -30,7 +30,7 @@ impl fmt::Display for ObjectEvent {
     }
 }
 
-/// At least one event has this reason.
+/// Checks that at least one event has this reason.
 pub(super) fn reason(reason: &str, looked: &Looked) -> Option<Matched> {
     let Looked::Events { events, missing, .. } = looked else { return None };
     if missing.is_some() {
@@ -46,7 +46,8 @@ pub(super) fn reason(reason: &str, looked: &Looked) -> Option<Matched> {
     Some(Matched { unseen: events.is_empty(), ..Matched::new("reason", held, reason, seen) })
 }
 
-/// At least one event contains these words. If a reason is expected too, the same event must have both.
+/// Checks that at least one event's message contains these words. If a reason is expected too, the same event must have
+/// both.
 pub(super) fn message(words: &str, reason: Option<&str>, looked: &Looked) -> Option<Matched> {
     let Looked::Events { events, missing, .. } = looked else { return None };
     if missing.is_some() {

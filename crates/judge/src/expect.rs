@@ -22,7 +22,7 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    /// The first matcher that did not hold although there was something to compare.
+    /// The first matcher that compared a value and did not hold. A matcher that had no value to compare is skipped.
     pub fn missed(&self) -> Option<&Matched> {
         self.matchers.iter().find(|it| !it.held && !it.unseen)
     }
@@ -33,7 +33,7 @@ pub(super) const NO_ANSWER: &str = "no answer";
 /// The number of keys of a listing that a message shows.
 const KEYS_SHOWN: usize = 20;
 
-/// What earlier steps saw, for matchers that compare with it.
+/// What earlier steps saw. Some matchers compare the current answer with it.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Certificate chains by step id, leaf first.
@@ -50,7 +50,7 @@ const BEFORE_FOUND: usize = 40;
 pub enum Expected {
     /// The step's own `expect`.
     Declared(Box<Expect>),
-    /// An S3 operation succeeds: any 2xx. A program succeeds: exit code 0.
+    /// Success. For an S3 operation this means any status 2xx; for a program, exit code 0.
     Success,
     /// Any answer, even a refusal.
     Answer,
@@ -61,8 +61,8 @@ pub fn judge<'a>(expected: &Expected, look: impl Into<Look<'a>>, seen: &Seen) ->
     judge_with(expected, look.into(), seen, None)
 }
 
-/// Marks each matcher of a judgement that held and that an altered answer turns red. This judges hundreds of altered
-/// answers, so it is meant for the last try of a step only, on a thread that may compute.
+/// Marks each matcher of a judgement that held and that an altered answer turns red. The function judges hundreds of
+/// altered answers. Therefore call it only for the last try of a step, and on a thread that may block.
 pub fn prove<'a>(judgement: Judgement, expected: &Expected, look: impl Into<Look<'a>>, seen: &Seen) -> Judgement {
     prove_with(judgement, expected, look.into(), seen, None)
 }
@@ -98,8 +98,8 @@ pub(super) fn judge_with(expected: &Expected, look: Look<'_>, seen: &Seen, mutan
     Judgement { matchers, cause }
 }
 
-/// Judges what a step looked at without asking a vantage. If the step declares no `expect`, it passes if there is
-/// something to look at.
+/// Judges a step that reads something itself (an object, a log, a number) instead of asking a vantage. A step without
+/// an `expect` passes if there is something to read.
 pub fn judge_look(expect: Option<&Expect>, looked: &Looked) -> Judgement {
     let expected = expect.map_or(Expected::Answer, |it| Expected::Declared(Box::new(it.clone())));
     judge(&expected, looked, &Seen::default())
@@ -121,8 +121,8 @@ pub(super) fn holds(text: &str, words: &str) -> bool {
     !words.is_empty() && text.contains(words)
 }
 
-/// A listing as a message shows it. Keys with separators are quoted, so that a key with a comma does not look like two
-/// keys.
+/// The keys of a listing as a message shows them. A key with a separator is quoted, so that a key with a comma does not
+/// look like two keys.
 pub(super) fn listed(keys: &[String]) -> String {
     let plain =
         |key: &String| !key.is_empty() && !key.contains([',', ' ', '"', '\\']) && !key.contains(char::is_control);

@@ -14,7 +14,8 @@ use parallax_language::scenario::model::{Expect, Matcher, Stance};
 
 /// The success statuses, as messages show them.
 pub(super) const SUCCESS: &str = "2xx";
-/// What a successful answer must not contain: S3 answers some operations with 200 before it knows their result.
+/// The expectation that a successful answer contains no error document. S3 answers some operations with 200 before it
+/// knows their result, and reports an error in the body.
 const NO_ERROR: &str = "no error document";
 
 /// The parts of an answer that matchers read, independent of the kind of reply.
@@ -34,7 +35,7 @@ pub(super) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// The facts of an answer; `None` if no reply came.
+    /// The facts of an answer. The result is `None` if there is no reply.
     pub(super) fn of_answer(answer: &'a Answer) -> Option<Self> {
         answer.reply().map(|reply| Self::of(reply, answer))
     }
@@ -60,9 +61,9 @@ impl<'a> Facts<'a> {
         self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// Checks that the answer is a success, if success is implied: for a step without an `expect`, and for a step that
-    /// expects a body, headers or keys without a status or an error code. An implied check becomes a matcher only if it
-    /// does not hold.
+    /// Checks that the answer is a success, if the step implies success. A step implies success if it has no `expect`,
+    /// or if it expects a body, headers or keys without a status or an error code. An implied check appears among the
+    /// matchers only if it does not hold.
     pub(super) fn success(&self, expected: &Expected, expect: &Expect, reply: &Reply) -> Vec<Matched> {
         let takes = |all: &[Stance]| all.iter().any(|it| expect.takes(*it));
         let refusal = takes(&[Stance::Code, Stance::Refusal]);

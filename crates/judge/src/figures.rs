@@ -30,7 +30,7 @@ fn within(matcher: &str, bound: NumberBound, seen: Option<f64>, numbers: &[f64])
     Bound::from(bound).judge(matcher, seen.as_ref(), words)
 }
 
-/// The numbers in ascending order. Numbers written as text count as numbers.
+/// Parses the list and sorts its numbers in ascending order. A number written as text is accepted.
 fn numbers(looked: &Looked) -> Option<Vec<f64>> {
     if let Looked::Numbers(list) = looked { sorted(list).ok() } else { None }
 }

@@ -1,7 +1,7 @@
-//! Judging: whether an answer is what a step expects, and whether a variant did what its scenario declares.
+//! Judging: decides whether an answer is what a step expects, and whether a variant did what its scenario declares.
 //!
-//! **Architecture Invariant:** pure. The same answer always gets the same judgement, so the record alone is enough to
-//! compute a verdict again.
+//! **Architecture Invariant:** this crate is pure. The same answer always gets the same judgement, so a verdict can be
+//! computed again from the record alone.
 
 mod again;
 mod altered;

@@ -12,10 +12,10 @@ use parallax_language::scenario::model::Expect;
 
 /// What a matcher sees if there is no log.
 const NO_LOG: &str = "no log";
-/// The number of last lines that are kept as evidence.
+/// The number of last log lines that are kept as evidence.
 const KEPT: usize = 20;
 
-/// A log that is read line by line. Its memory is bounded, however long the log is.
+/// A log that is read line by line. The memory in use is bounded, however long the log is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogLook {
     line: Option<String>,
@@ -86,8 +86,8 @@ impl LogLook {
         self.unread.push(what.into());
     }
 
-    /// Altered logs, each read to its end and of one line: one with a line that nobody searches for, and one with the
-    /// forbidden text.
+    /// Altered logs. Each has one line and was read to its end. One has a line that no matcher searches for, the other
+    /// has the forbidden text.
     pub(super) fn others(&self) -> Vec<Self> {
         let of = |line: &str| {
             let (line_wanted, no_line) = (self.line.clone(), self.no_line.clone());
@@ -99,17 +99,17 @@ impl LogLook {
         [Some("\u{fffd}"), self.no_line.as_deref()].into_iter().flatten().map(of).collect()
     }
 
-    /// Whether a text is required, so that the log can be followed until it comes.
+    /// Whether a text is required. If so, the caller follows the log until the text appears.
     pub fn requires(&self) -> bool {
         self.line.is_some()
     }
 
-    /// Whether a text is forbidden, so that the whole log must be read.
+    /// Whether a text is forbidden. If so, the caller must read the whole log.
     pub fn forbids(&self) -> bool {
         self.no_line.is_some()
     }
 
-    /// What was not seen of the log, one sentence for each gap.
+    /// The gaps: which parts of the log were not read, one sentence for each gap.
     pub fn unseen(&self) -> Vec<String> {
         let cut = (self.cut > 0).then(|| format!("{} lines were too long, and were cut", self.cut));
         let nothing = (self.whole == 0).then(|| "no container of it has begun to write a log".to_owned());
@@ -145,7 +145,7 @@ fn newest<S: Serializer>(last: &VecDeque<String>, serializer: S) -> Result<S::Ok
     serializer.collect_seq(last.back())
 }
 
-/// At least one line contains this text.
+/// Checks that at least one line of the log contains this text.
 pub(super) fn line(name: &str, text: &str, looked: &Looked) -> Option<Matched> {
     let Looked::Log { log, missing, .. } = looked else { return None };
     let expected = format!("{} in some line", quote(text));
@@ -157,8 +157,8 @@ pub(super) fn line(name: &str, text: &str, looked: &Looked) -> Option<Matched> {
     Some(Matched { unseen: log.count == 0, ..Matched::new(name, found.is_some(), expected, seen) })
 }
 
-/// No line contains this text. This is known only of a log that was read to its end; otherwise the matcher does not
-/// hold.
+/// Checks that no line of the log contains this text. Only a log that was read to its end can show this; otherwise the
+/// matcher does not hold.
 pub(super) fn no_line(name: &str, text: &str, looked: &Looked) -> Option<Matched> {
     let Looked::Log { log, missing, .. } = looked else { return None };
     let expected = format!("{} in no line", quote(text));

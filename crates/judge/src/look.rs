@@ -1,4 +1,4 @@
-//! What a step gives its matchers to look at.
+//! What a step's matchers read: an answer, the counts of a prober, or something that the step read itself.
 
 use parallax_vocab::Answer;
 use parallax_vocab::tally::Tally;
@@ -8,18 +8,18 @@ use serde_json::Value;
 use super::events::ObjectEvent;
 use super::log::LogLook;
 
-/// What a step looked at, for every kind of step.
+/// What the matchers of a step read, for every kind of step.
 #[derive(Clone, Copy, Debug)]
 pub enum Look<'a> {
     /// The answer to a question: a reply or a cause.
     Answer(&'a Answer),
-    /// What a prober counted.
+    /// The counts of a prober.
     Tally(&'a Tally),
-    /// What a step looked at without asking a vantage.
+    /// Something that the step read without asking a vantage.
     Other(&'a Looked),
 }
 
-/// What a step looked at without asking a vantage.
+/// Something that a step read without asking a vantage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Looked {
@@ -45,7 +45,7 @@ pub enum Looked {
         resource: String,
         /// The events, oldest first.
         events: Vec<ObjectEvent>,
-        /// Why there are no events, if neither the object nor an event of it exists.
+        /// Why there are no events: neither the object nor an event of the object exists. `None` if one of them exists.
         missing: Option<String>,
     },
     /// The output of `parallax-writer look` about a database.

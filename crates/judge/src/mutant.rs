@@ -1,5 +1,5 @@
-//! Deliberate faults in the judge, one at a time. A verdict must change for each fault; if none does, no scenario
-//! really checks that matcher.
+//! Deliberate faults in the judge (mutants), one at a time. With each fault, the verdict of some recorded step must
+//! change. If no verdict changes, no scenario really checks the matcher with the fault.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ pub(super) enum Faulty {
 }
 
 impl Mutant {
-    /// All possible faults: each matcher that always holds, and each matcher that never holds.
+    /// All possible faults. Each matcher has two: it always holds, or it never holds.
     pub fn all() -> Vec<Self> {
         let matchers = Matcher::ALL.iter().map(|it| Faulty::Matcher(*it));
         let faulty = matchers.chain([Faulty::Success, Faulty::ExitCode]);
@@ -44,7 +44,7 @@ impl Mutant {
         }
     }
 
-    /// Changes the results of the matchers to those of the faulty judge.
+    /// Overwrites the results of the matchers with the results that the faulty judge gives.
     pub(super) fn touch(self, of: Faulty, matchers: &mut [Matched]) {
         if self.of == of {
             for it in matchers {

@@ -11,7 +11,7 @@ use parallax_language::scenario::model::Expect;
 /// What a matcher sees if the object does not exist.
 pub(super) const NONE: &str = "no such object";
 
-/// The object has every expected field with the expected value.
+/// Checks that the object has every expected field with the expected value.
 pub(super) fn part(part: &Value, looked: &Looked) -> Option<Matched> {
     let Looked::Object { object, .. } = looked else { return None };
     Some(match object {
@@ -23,14 +23,14 @@ pub(super) fn part(part: &Value, looked: &Looked) -> Option<Matched> {
     })
 }
 
-/// The object does not exist.
+/// Checks that the object does not exist.
 pub(super) fn absent(looked: &Looked) -> Option<Matched> {
     let Looked::Object { object, .. } = looked else { return None };
     let seen = if object.is_some() { "an object" } else { NONE };
     Some(equal("absent", NONE.to_owned(), seen.to_owned()))
 }
 
-/// The cause if an existing object is not as expected.
+/// The cause if the object exists but is not as expected.
 pub(super) fn cause(resource: &str, expect: &Expect, object: &Value) -> Cause {
     let detail = match &expect.object {
         Some(part) => differences(part, object).iter().map(Difference::in_a_line).collect::<Vec<_>>().join("; "),
@@ -87,7 +87,8 @@ impl Difference {
 /// The number of diff lines that are shown.
 const DIFF_LINES: usize = 40;
 
-/// Whether `seen` contains every field of `expect`; and the fields that differ, as they were expected and as they are.
+/// Compares an object with the expected fields. Returns whether `seen` contains all fields of `expect`, and for the
+/// fields that differ, the expected values and the seen values.
 pub(super) fn compare(expect: &Value, seen: &Value) -> (bool, String, String) {
     let differences = differences(expect, seen);
     let all = |part: fn(&Difference) -> String| differences.iter().map(part).collect::<Vec<_>>().join("; ");
@@ -101,8 +102,9 @@ fn differences(expect: &Value, object: &Value) -> Vec<Difference> {
     found
 }
 
-/// Collects the fields of `expect` that are missing or different in `seen`. List entries with a `type` or a `name` are
-/// matched by it, because Kubernetes identifies them in the same way; other lists are compared as a whole.
+/// Collects the fields of `expect` that are missing or different in `seen`. An entry of a list is matched by its `type`
+/// or its `name`, because Kubernetes identifies list entries in the same way. A list whose entries have neither is
+/// compared as a whole.
 fn differ(path: &str, expect: &Value, seen: &Value, differences: &mut Vec<Difference>) {
     let absent = |path: String, expected: &Value| Difference {
         path,

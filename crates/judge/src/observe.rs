@@ -1,5 +1,5 @@
-//! What each matcher observes, and what it expects in words: the judge's half of the table of matchers. Both functions
-//! match every row without a default arm, so a row without an observation does not compile.
+//! The judge's half of the table of matchers: what each matcher observes, and what it expects in words. Both functions
+//! match every row of the table without a default arm, so a row without an observation does not compile.
 
 use parallax_language::scenario::model::{Expect, Matcher, Source, Stance, Wanted};
 use parallax_vocab::Cause;
@@ -16,16 +16,18 @@ use super::mutant::Faulty;
 use super::object::{self, compare};
 use super::{connection, database, events, figures, log, program, tally};
 
-/// What a matcher sees if its kind of step does not provide what it reads. The loader refuses such a matcher.
+/// What a matcher sees if its kind of step provides nothing that the matcher can read. The loader refuses such a
+/// matcher, so a loaded scenario never shows this text.
 const NOT_BROUGHT: &str = "nothing that it could read";
 
 /// What a matcher observed.
 pub(super) struct Observed {
-    /// Its results, one for each of its names.
+    /// The results of the matcher. A matcher with several names, such as `headers`, has one result for each name.
     pub(super) matched: Vec<Matched>,
-    /// Whether it failed for good: what it reads only grows, so it cannot hold later.
+    /// Whether the matcher failed for good. This is so if the value that the matcher reads only grows, and is already
+    /// too large.
     pub(super) is_final: bool,
-    /// Whether the result would be another one if the prober had asked in time.
+    /// Whether the result could be different if the prober had asked its questions on time.
     pub(super) is_blurred: bool,
 }
 
@@ -35,7 +37,7 @@ impl From<Vec<Matched>> for Observed {
     }
 }
 
-/// What is expected, and what was looked at.
+/// One judgement's input: what is expected, and what the matchers read.
 pub(super) struct Case<'a> {
     pub(super) expected: &'a Expected,
     pub(super) expect: &'a Expect,
@@ -70,7 +72,7 @@ impl<'a> Case<'a> {
         if let Look::Other(looked) = self.look { Some(looked) } else { None }
     }
 
-    /// Whether the step expects that no answer comes.
+    /// Whether the step expects that there is no answer.
     fn expects_none(&self) -> bool {
         self.expect.takes(Stance::NoAnswer)
     }
@@ -92,7 +94,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// What a matcher observes. The `headers` matcher gives one result for each header.
+    /// What a matcher observes. The `headers` matcher has one result for each header.
     pub(super) fn observe(&self, wanted: &Wanted<'_>) -> Observed {
         let name = wanted.matcher().name();
         let needs_answer = wanted.matcher().stance() != Stance::NoAnswer;
@@ -148,7 +150,8 @@ impl<'a> Case<'a> {
                     .into();
             }
             Wanted::Body(body) => Some(match facts.and_then(|it| Some((it.body?, it.body_cut_from))) {
-                // What follows is not known, so the whole is not known to be equal. A difference is one in any case.
+                // Only the beginning of the body is known. If the beginning is equal, the whole body may still differ,
+                // so the matcher has no result. If the beginning differs, the whole body differs as well.
                 Some((saw, Some(bytes))) if saw == body => {
                     Matched::unseen(name, quote(body), format!("only the first {} of {bytes} bytes", saw.len()))
                 }
@@ -183,12 +186,12 @@ impl<'a> Case<'a> {
         observed.map_or_else(|| unseen(wanted, NOT_BROUGHT), |it| vec![it]).into()
     }
 
-    /// What a matcher observes of the counts of a prober.
+    /// Applies `observe` to the counts of a prober. If the step is not a prober, the matcher has nothing to read.
     fn counted(&self, wanted: &Wanted<'_>, observe: impl FnOnce(&Tally) -> Observed) -> Observed {
         if let Look::Tally(tally) = self.look { observe(tally) } else { unseen(wanted, NOT_BROUGHT).into() }
     }
 
-    /// Why there was nothing to look at. The step then fails, whatever its matchers say.
+    /// The cause if there was nothing to read. The step then fails, whatever the results of its matchers are.
     pub(super) fn failure(&self) -> Option<Cause> {
         let resource = |resource: &str, detail: &str| {
             Some(Cause::Resource { resource: resource.to_owned(), detail: detail.to_owned() })
@@ -235,7 +238,7 @@ impl<'a> Case<'a> {
     }
 }
 
-/// What the matcher of a result says about the answer as a whole.
+/// The part of the answer that the matcher of a result is about, such as the status or the error code.
 fn stance(failed: &Matched) -> Option<Stance> {
     Matcher::named(&failed.matcher).map(Matcher::stance)
 }
@@ -244,7 +247,7 @@ pub(super) fn mismatch(failed: &Matched) -> Cause {
     Cause::Mismatch { matcher: failed.matcher.clone(), expected: failed.expected.clone(), seen: failed.seen.clone() }
 }
 
-/// The results of a matcher that had nothing to look at.
+/// The results of a matcher that had nothing to read.
 fn unseen(wanted: &Wanted<'_>, why: &str) -> Vec<Matched> {
     let each = wanted.names().into_iter().zip(expectations(wanted));
     each.map(|(name, expected)| Matched::unseen(name, expected, why)).collect()

@@ -12,19 +12,19 @@ use parallax_language::scenario::model::{Expect, Matcher, Stance};
 /// The exit code of success, which is expected if the step declares none.
 pub(super) const SUCCESS: i32 = 0;
 
-/// The implied check of the exit code. It becomes a matcher only if the step declares no exit code and the program
-/// failed.
+/// The implied check that a program succeeds. It appears among the matchers only if the step declares no exit code and
+/// the program failed.
 pub(super) fn implied(expect: &Expect, run: &RunReply) -> Option<Matched> {
     let undeclared = !expect.takes(Stance::ExitCode) && run.exit != SUCCESS;
     undeclared.then(|| equal(Matcher::Exit.name(), SUCCESS.to_string(), run.exit.to_string()))
 }
 
-/// The program's output contains these words.
+/// Checks that the program's output contains these words.
 pub(super) fn words(name: &str, words: &str, text: &str) -> Matched {
     Matched::new(name, found(text, words), quote(words), quote(text))
 }
 
-/// The JSON that the program wrote contains this part.
+/// Checks that the JSON that the program wrote contains this part.
 pub(super) fn json(part: &Value, run: &RunReply) -> Matched {
     match &run.json {
         Some(json) => {

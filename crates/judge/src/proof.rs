@@ -1,19 +1,20 @@
-//! Proof: if no break ever turned a matcher red, nothing has shown that it can fail.
+//! Proof that matchers can fail. If no break ever turned a matcher red, nothing has shown that the matcher can fail.
 
 use std::collections::BTreeSet;
 
 use parallax_vocab::event::{Event, EventKind, Matched, Proof, StepEnded};
 
-/// Computes the proof from a run's events. A matcher that had nothing to look at, because no answer came, does not
-/// count as red: it compared nothing.
+/// Computes the proof from the events of a run. A matcher does not count as red if there was no answer, because it then
+/// compared nothing.
 ///
-/// Only the scenarios in `whole`, of which the run holds the baseline and every break, are considered. A run of
-/// selected variants says nothing about proof.
+/// Only the scenarios in `whole` are considered: those whose baseline and breaks were all run. A run of selected
+/// variants says nothing about proof.
 pub fn proof(events: &[Event], whole: &BTreeSet<String>) -> Proof {
     let mut steps: Vec<&StepEnded> = Vec::new();
     for event in events {
         match &event.event {
-            // A variant that begins again has no earlier steps: the machine may have disturbed them.
+            // If a variant is run again, its earlier steps are dropped: a problem of the machine may have disturbed
+            // them.
             EventKind::VariantStarted(started) => steps.retain(|it| it.variant != started.variant),
             EventKind::StepEnded(step) => steps.push(step),
             _ => {}
@@ -39,7 +40,7 @@ mod tests {
 
     use super::*;
 
-    /// The end of a step of a variant, with one matcher.
+    /// Builds the event that a step of a variant ended with one matcher.
     fn ended(variant: &str, matched: &Matched) -> Event {
         let step = json!({"variant": variant, "step": "get", "kind": "http", "verdict": "passed", "matchers": [matched],
             "attempts": 1, "took_ms": 1, "deadline_ms": 1, "place": "f:1"});

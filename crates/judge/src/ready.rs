@@ -1,4 +1,4 @@
-//! Judges a variant whose environment did not become ready, or was declared not to become ready.
+//! Judges a variant whose environment did not become ready, or whose break declares that it does not become ready.
 
 use indexmap::IndexMap;
 use parallax_vocab::StepId;
@@ -9,8 +9,8 @@ use super::variant::StepResult;
 use parallax_language::scenario::meaning::is_readiness;
 use parallax_language::scenario::model::CauseSpec;
 
-/// All differences between the readinesses that are declared to fail and those that failed. The flow did not run, so
-/// its steps are not considered.
+/// The differences between the readiness checks that are declared to fail and those that failed. The flow did not run,
+/// so its steps are not considered.
 pub fn unready(
     fails: &IndexMap<String, CauseSpec>,
     results: &[StepResult],
@@ -35,7 +35,7 @@ pub fn unready(
         });
     }
     if !problems.is_empty() {
-        // The run may have stopped before it reached the readiness that is declared to fail.
+        // The run may have stopped before it reached the readiness check that is declared to fail.
         return problems;
     }
     let came = fails.iter().filter(|(what, _)| is_readiness(what));

@@ -1,4 +1,4 @@
-//! Computes the figures of a prober from its outcomes, and judges them by an `expect`.
+//! Computes the figures of a prober from the outcomes of its questions, and judges them by an `expect`.
 
 use parallax_vocab::Cause;
 use parallax_vocab::event::Matched;
@@ -11,19 +11,20 @@ use super::{Expected, Judgement, Seen, judge};
 use parallax_language::scenario::duration::Span;
 use parallax_language::scenario::model::{Expect, Matcher, SpanBound};
 
-/// What a matcher sees if no probe has an outcome.
+/// What a matcher sees if no question of the prober has an outcome yet.
 const NO_PROBE: &str = "no probe that has an outcome";
 /// The number of causes that a sentence names.
 const CAUSES_SHOWN: usize = 3;
 
-/// Counts a series. `expected` defines a success: each answer is judged like that of a single step.
+/// Counts the outcomes of a series of questions. Each answer is judged by `expected`, as the answer of a single step
+/// is.
 pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
     let causes: Vec<Option<Cause>> = series.kinds.iter().map(|kind| judge(expected, kind, seen).cause).collect();
     let cause = |outcome: &Outcome| causes.get(outcome.kind).and_then(Option::as_ref);
     let (mut good, mut took) = (Vec::new(), Vec::new());
     let (mut failing, mut serving): (Vec<Failing>, Vec<Serving>) = (Vec::new(), Vec::new());
     for outcome in &series.outcomes {
-        // The agent's numbers are untrusted: the sum must not overflow.
+        // The numbers come from the agent and are untrusted, so the sum must not overflow.
         let came_us = outcome.at_us.saturating_add(outcome.took_us);
         let at_ms = came_us / 1000;
         match cause(outcome) {
@@ -64,8 +65,8 @@ pub fn tally(series: &Series, expected: &Expected, seen: &Seen) -> Tally {
     }
 }
 
-/// The longest time between two successes, in the order in which they arrived. The beginning and the end of the series
-/// also bound a gap, so that an outage that never ended counts.
+/// The longest time between two successes, ordered by the arrival of their answers. The beginning and the end of the
+/// series also bound a gap, so that an outage that never ended counts.
 fn longest_gap(mut good_us: Vec<u64>, end_us: u64) -> Gap {
     good_us.sort_unstable();
     let end_us = good_us.last().map_or(end_us, |last| end_us.max(*last));
@@ -86,10 +87,10 @@ fn longest_gap(mut good_us: Vec<u64>, end_us: u64) -> Gap {
 pub struct Counted {
     /// The judgement.
     pub judgement: Judgement,
-    /// Whether a matcher has failed for good: figures only grow, so it cannot hold later.
+    /// Whether a matcher has failed for good. The figures only grow, so a figure that is too large stays too large.
     pub decided: bool,
-    /// Whether the result would be another one if the prober had asked in time. Then the machine was too slow to measure
-    /// it, and the figures say nothing about the system under test.
+    /// Whether the result could be different if the prober had asked its questions on time. If so, the machine was too
+    /// slow to measure the gap, and the figures say nothing about the system under test.
     pub blurred: bool,
 }
 
@@ -98,7 +99,7 @@ pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
     let (expected, seen) = (Expected::Declared(Box::new(expect.clone())), Seen::default());
     let case = Case { expected: &expected, expect, look: tally.into(), facts: None, seen: &seen };
     let observed: Vec<Observed> = expect.wanted().iter().map(|it| case.observe(it)).collect();
-    // Where another matcher fails, too, the result is the same, whatever the gap is.
+    // If another matcher fails too, the step fails whatever the length of the gap is. Then the gap does not decide.
     let by_the_gap = |it: &Observed| it.is_blurred || it.matched.iter().all(|it| it.held);
     Counted {
         judgement: judge(&expected, tally, &seen),
@@ -107,8 +108,8 @@ pub fn judge_tally(expect: &Expect, tally: &Tally) -> Counted {
     }
 }
 
-/// The number of failed probes. A dropped question counts as failed, because an application would have asked it in
-/// vain.
+/// The number of failed probes. A question that the prober dropped counts as failed, because an application would not
+/// have got an answer to it.
 fn failed(tally: &Tally) -> u64 {
     tally.failures.saturating_add(tally.dropped)
 }
@@ -117,30 +118,32 @@ fn longest(tally: &Tally) -> Span {
     Span::milliseconds(tally.longest_gap.took_ms)
 }
 
-/// Whether there are no figures yet. All counts are then zero and say nothing.
+/// Whether no probe has an outcome yet. All counts are then zero and mean nothing.
 fn says_nothing(tally: &Tally) -> bool {
     tally.count == 0
 }
 
-/// The result of a matcher of a count that only grows: once it is too large, it stays so.
+/// The result of a matcher for a count that only grows. A count that is too large stays too large, so the failure is
+/// final.
 fn growing(of: Matcher, exact: u64, count: u64, words: String, tally: &Tally) -> Observed {
     let unseen = says_nothing(tally);
     let matched = Matched::new(of.name(), count == exact && !unseen, exact.to_string(), words);
     Observed { matched: vec![Matched { unseen, ..matched }], is_final: count > exact, is_blurred: false }
 }
 
-/// The number of failed probes.
+/// Judges the number of failed probes.
 pub(super) fn failures(exact: u64, tally: &Tally) -> Observed {
     growing(Matcher::Failures, exact, failed(tally), failures_in_words(tally), tally)
 }
 
-/// The number of certificates that the probes saw.
+/// Judges the number of different certificates that the probes saw.
 pub(super) fn serials(exact: usize, tally: &Tally) -> Observed {
     let words = if says_nothing(tally) { NO_PROBE.to_owned() } else { serials_in_words(tally) };
     growing(Matcher::Serials, exact as u64, tally.serials.len() as u64, words, tally)
 }
 
-/// The longest time between two successes. It is known up to the time by which questions were asked late.
+/// Judges the longest time between two successes. If the prober asked its questions late, the gap is known only up to
+/// that delay.
 pub(super) fn longest_gap_within(bound: SpanBound, tally: &Tally) -> Observed {
     let seen = (!says_nothing(tally)).then(|| longest(tally));
     let words = seen.map_or(NO_PROBE.to_owned(), |_| tally.longest_gap.to_string());
@@ -152,14 +155,14 @@ pub(super) fn longest_gap_within(bound: SpanBound, tally: &Tally) -> Observed {
     Observed { matched: vec![matched], is_final, is_blurred }
 }
 
-/// The smallest number of probes. More of them can always come.
+/// Judges the smallest allowed number of probes. This failure is never final, because more probes can follow.
 pub(super) fn at_least(least: u64, tally: &Tally) -> Observed {
     let (expected, seen) = (format!("{least} probes or more"), format!("{} probes", tally.count));
     let matched = Matched::new(Matcher::AtLeast.name(), tally.count >= least, expected, seen);
     Observed { matched: vec![matched], is_final: false, is_blurred: false }
 }
 
-/// For example `3 of 120 (connect: refused (…) 3 times from 2.310 s to 2.460 s)`.
+/// The failures in words, for example `3 of 120 (connect: refused (…) 3 times from 2.310 s to 2.460 s)`.
 fn failures_in_words(tally: &Tally) -> String {
     if tally.count == 0 && tally.dropped == 0 {
         return NO_PROBE.to_owned();
@@ -235,7 +238,7 @@ mod tests {
         };
         let below = json!({ "longest-gap": { "below": "3s" } });
         let between = json!({ "longest-gap": { "at-least": "9s", "below": "11s" } });
-        // Another matcher fails, whatever the gap is.
+        // With this expectation another matcher fails as well, so the length of the gap does not decide.
         let and_another = json!({ "longest-gap": { "below": "3s" }, "at-least": 50 });
         for (expect, gap_ms, late_ms, expected) in [
             (&below, 2_900, 2_000, (true, false)),

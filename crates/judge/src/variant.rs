@@ -1,4 +1,4 @@
-//! Judges a whole variant: what is declared against what was seen.
+//! Judges a whole variant: compares what the scenario declares with what was seen.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ use parallax_language::scenario::model::{CauseSpec, Step, placed};
 pub struct StepResult {
     /// The step's id.
     pub step: String,
-    /// How it ended.
+    /// How the step ended.
     pub verdict: Verdict,
-    /// Why it failed.
+    /// Why the step failed; `None` if it did not fail.
     pub cause: Option<Cause>,
-    /// The matcher that did not hold; `None` if no answer came for it to look at.
+    /// The matcher that did not hold. `None` if all matchers held, or if there was no answer to compare.
     pub missed: Option<Matched>,
     /// The place in the scenario file, as `file:line`.
     pub place: String,
-    /// The explanation of the cause for people: one sentence with the fix.
+    /// The explanation of the cause for people: one sentence, which also says how to repair the problem.
     pub sentence: String,
 }
 
@@ -36,7 +36,7 @@ pub fn problems<'a>(
     let fails: BTreeMap<&String, &CauseSpec> = fails.into_iter().collect();
     let results: BTreeMap<&str, &StepResult> = results.iter().map(|it| (it.step.as_str(), it)).collect();
     let mut problems = Vec::new();
-    // A repeat has no verdict of its own. Its steps have one, from the last round that was run.
+    // A `repeat` step has no verdict of its own. The steps inside it have verdicts, which come from the last round.
     for step in placed(flow).into_iter().map(|it| it.step).filter(|it| it.repeat().is_none()) {
         let declared = fails.get(&step.id);
         let Some(result) = results.get(step.id.as_str()) else {
@@ -167,7 +167,7 @@ mod tests {
         let failed = StepResult { missed: Some(missed), ..result("a", Verdict::Failed, Some(cause.clone())) };
         let found = problems(&flow(&["a"]), [], &[], std::slice::from_ref(&failed));
         assert_eq!((found[0].expected.as_str(), found[0].seen.as_str()), ("status 201", "status 200"));
-        // If a break declares a cause, the causes are compared.
+        // If a break declares a cause, the declared cause is compared with the seen cause.
         let spec: CauseSpec = serde_json::from_str(r#"{"dns":"no-such-name"}"#).expect("spec");
         let found = problems(&flow(&["a"]), [(&"a".to_owned(), &spec)], &[], &[failed]);
         assert_eq!(found[0].seen, format!("failure with {cause}"));

@@ -1,4 +1,4 @@
-//! Decides which variants of a scenario may share an environment: each of them must find the environment in its initial
+//! Decides which variants of a scenario may share an environment. Each variant must find the environment in its initial
 //! state.
 
 use std::collections::BTreeSet;
@@ -14,10 +14,10 @@ use parallax_language::scenario::model::{ScriptStep, Step};
 use parallax_language::scenario::template::Tree;
 use parallax_language::scenario::{Loaded, Variant};
 
-/// Groups the selected variants of a scenario by environment; each group has an id. The breaks that change only steps
-/// or what a vantage trusts share the baseline's environment. Every other break has its own environment. A break that
-/// changes what a step applies also has its own environment. The same is true for every break of a flow that changes
-/// its environment in a way that `run::reset` does not undo: one variant would miss what another one patched or
+/// Groups the selected variants of a scenario by environment; each group has an id. A break that changes only steps, or
+/// only what a vantage trusts, shares the baseline's environment. A break that changes what a step applies has its own
+/// environment, and so has every other break. If a flow changes its environment in a way that `run::reset` does not
+/// undo, each of its breaks has its own environment too: one variant would otherwise miss what another one patched or
 /// deleted.
 pub(super) fn environments<'a>(
     library: &Library,
@@ -51,7 +51,7 @@ pub(super) fn environments<'a>(
     std::iter::once((loaded.path.clone(), shared)).chain(own).collect()
 }
 
-/// What a flow that applies objects finds in its environment.
+/// What a flow that applies objects finds in its environment before it starts.
 #[derive(Default)]
 struct Found {
     /// Kind and name of the objects that the baseline's fixtures create.
@@ -60,7 +60,7 @@ struct Found {
 }
 
 impl Found {
-    /// Empty if no step applies an object.
+    /// Reads the baseline of a scenario. The result is empty if no step applies an object.
     fn of(library: &Library, cache: &ExpansionCache, loaded: &Loaded) -> Self {
         let baseline = &loaded.variants[0];
         if !baseline.scenario.steps().iter().any(|it| it.step.nature().effect == Effect::Applies) {
@@ -68,7 +68,7 @@ impl Found {
         }
         let fixtures =
             loaded.with_places(baseline, |places| cache.expand(library, &baseline.scenario, ANY_NAMESPACE, places));
-        // A fixture that cannot be expanded is reported elsewhere.
+        // An error in the expansion of a fixture is reported elsewhere.
         let fixtures = fixtures.unwrap_or_default();
         let scopes = Scopes::in_use(fixtures.values().map(Arc::as_ref), [&baseline.scenario]);
         let objects = fixtures.values().flat_map(|it| it.objects.iter().chain(&it.cluster_objects));
@@ -92,8 +92,9 @@ fn title(object: &Value) -> Option<(String, String)> {
     Some((word("/kind")?, word("/metadata/name")?))
 }
 
-/// Whether the effect of a step can be undone: an object that the flow created, in its own namespace or cluster-wide,
-/// or the content of a store. A program with a store's own credentials can have changed anything in the store.
+/// Whether the effect of a step can be undone. This is so for an object that the flow created, in its own namespace or
+/// cluster-wide, and for the content of a store. If a program has the credentials of a store, it can have changed
+/// anything in the store, and the effect cannot be undone.
 fn can_be_undone(variant: &Variant, step: &Step, found: &Found) -> bool {
     let own = |object: &Value| {
         let elsewhere = object.pointer("/metadata/namespace").is_some();
@@ -113,7 +114,7 @@ fn can_be_undone(variant: &Variant, step: &Step, found: &Found) -> bool {
 mod tests {
     use super::*;
 
-    /// The number of environments for a baseline and a break that changes one step, with `step` in the flow.
+    /// The number of environments for a baseline and a break that changes only one step. The flow contains `step`.
     fn of(step: &str) -> usize {
         let text = format!(
             "name: a\nsummary: b\nfixtures:\n  ca: {{ use: certificate-authority }}\n  \
@@ -139,10 +140,11 @@ mod tests {
         for (step, shared) in [
             (apply("{ apiVersion: v1, kind: ConfigMap, metadata: { name: own } }"), true),
             (apply("{ apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: { name: own } }"), true),
-            // Objects of fixtures would have to be restored to their previous state.
+            // A fixture created these objects, so they would have to be restored to their previous state.
             (apply("{ apiVersion: v1, kind: Service, metadata: { name: minio } }"), false),
             (apply("{ apiVersion: v1, kind: Secret, metadata: { name: minio-root } }"), false),
-            // The name is not known in advance, so the owner is not known either.
+            // The name of the object is not known in advance, so it is not known whether a fixture or the flow owns the
+            // object.
             (apply("{ apiVersion: v1, kind: ConfigMap, metadata: { name: \"{{ store.service }}\" } }"), false),
             (apply("{ apiVersion: v1, kind: ConfigMap, metadata: { name: own, namespace: default } }"), false),
             (script("app", ""), true),

@@ -14,13 +14,13 @@ use parallax_language::scenario::model::{CLUSTER_READY, ClusterTraits, Discovery
 use parallax_language::scenario::template::Tree;
 use parallax_language::scenario::{Diagnostic, Loaded, Variant, map_in_parallel};
 
-/// The first node port that the plan assigns. The apiserver's default range is 30000 to 32767, and it keeps the first 86
-/// for those who name a port: it gives them to other Services only when the rest is used up. A port beyond them may
-/// already belong to a Service of a flow that asked for none.
+/// The first node port that the plan assigns. The apiserver's default range is 30000 to 32767. The apiserver reserves
+/// the first 86 ports for Services that name their port, and assigns them to other Services only when the rest of the
+/// range is used up. A port beyond the first 86 may therefore already belong to a Service of a flow.
 const FIRST_NODE_PORT: u16 = 30000;
-/// The limit of environments on one cluster. Each edge needs a node port, and there are 2,300.
+/// The limit of environments on one cluster. Each edge needs a node port, and only 2,300 ports are available.
 const ENVIRONMENTS_LIMIT: usize = 500;
-/// Placeholder for the namespace of any environment.
+/// A placeholder for the namespace when an expansion must be the same for every environment.
 pub(super) const ANY_NAMESPACE: &str = "namespace";
 /// The maximum length of a namespace name (RFC 1123 label).
 const NAMESPACE_LIMIT: usize = 63;
@@ -31,7 +31,7 @@ pub enum PlanError {
     /// A fixture could not be expanded.
     #[error("{} problems in scenarios", .0.len())]
     Diagnostics(Vec<Diagnostic>),
-    /// Two environments claim the same cluster-wide thing.
+    /// Two environments claim the same cluster-wide name or object.
     #[error(
         "{first} and {second} both claim {what}, which a cluster has only once; give one of them another name, or other cluster traits"
     )]
@@ -54,12 +54,12 @@ struct Draft<'a> {
     declared_hosts: Vec<String>,
 }
 
-/// How much of each environment is computed.
+/// How much of each environment the plan computes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Depth {
     /// Everything.
     Whole,
-    /// Only what it claims of its cluster, because only that can conflict.
+    /// Only what the environment claims of its cluster, because only claims can conflict.
     Claims,
 }
 
@@ -68,7 +68,7 @@ pub fn build(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<Varian
     to_depth(library, scenarios, selected, Depth::Whole)
 }
 
-/// Checks whether a plan is possible without computing all of it, for `lint`. This is many times faster.
+/// Checks for `lint` whether a plan is possible. This does not compute the whole plan and is many times faster.
 pub fn check(library: &Library, scenarios: &[Loaded], selected: &BTreeSet<VariantId>) -> Result<(), PlanError> {
     to_depth(library, scenarios, selected, Depth::Claims).map(drop)
 }
@@ -141,29 +141,31 @@ fn drafts<'a>(
 struct Wants {
     traits: ClusterTraits,
     objects: Vec<String>,
-    /// CRDs of namespaced kinds that fixtures define, by name. Only those that environments define differently remain.
+    /// The CRDs of namespaced kinds that fixtures define, by name. A CRD that all environments define in the same way
+    /// is removed from this map.
     kinds: BTreeMap<String, String>,
-    /// The id of the environment that requires that its cluster does not start, or whose flow ends or starts a node. No
-    /// other environment may share this cluster.
+    /// The id of the environment, if the environment must not share its cluster. This is so if a break declares that
+    /// the cluster does not start, if a flow stops or starts a node, or if a node trusts an authority of a fixture.
     alone: Option<String>,
 }
 
 impl Wants {
     fn of(library: &Library, cache: &ExpansionCache, draft: &Draft<'_>) -> Result<Self, Vec<Diagnostic>> {
         let variant = draft.variants[0];
-        // Expands with a placeholder namespace, so that objects that refer to their own namespace compare as equal.
+        // Expand the fixtures with a placeholder namespace, so that objects that refer to their own namespace compare
+        // as equal.
         let fixtures = draft
             .loaded
             .with_places(variant, |places| cache.expand(library, &variant.scenario, ANY_NAMESPACE, places))?;
         let mut traits = variant.scenario.cluster.clone();
-        // The scenario's value has priority; otherwise the widest value that a fixture needs is used.
+        // The scenario's own value has priority. Without one, the widest value that a fixture needs is used.
         let needs = || fixtures.values().map(|it| &it.cluster);
         traits.discovery = traits.discovery.or_else(|| needs().filter_map(|it| it.discovery).max());
         let published = needs().map(|it| &it.published).find(|it| !it.is_empty());
         traits.published = traits.published.or_else(|| published.cloned());
         let needed = |of: fn(&ClusterNeeds) -> &Vec<String>| -> Vec<String> { needs().flat_map(of).cloned().collect() };
         traits.tls_san = joined(needed(|it| &it.tls_san), traits.tls_san);
-        // Of several flags with the same name the last one counts, which is the scenario's own.
+        // If a flag occurs several times, the last one counts. The scenario's own flags come last.
         traits.apiserver_args = joined(needed(|it| &it.apiserver_args), traits.apiserver_args);
         for agent in &mut traits.agents {
             agent.server = agent.server.take().map(|it| pods::filled_text(&it, &fixtures));
@@ -185,7 +187,7 @@ impl Wants {
         objects.dedup();
         let on_a_node = |it: &Placed<'_>| it.step.action.changes().is_some_and(|it| it.reach().node.is_some());
         let acts_on_a_node = |it: &Variant| it.scenario.steps().iter().any(on_a_node);
-        // A node that trusts a fixture's authority belongs to the environment that has it.
+        // If a node trusts an authority of a fixture, the node belongs to the environment with this fixture.
         let trusts = traits.agents.iter().any(|it| it.trust.is_some());
         let alone =
             trusts || draft.variants.iter().any(|it| it.fails.contains_key(CLUSTER_READY) || acts_on_a_node(it));
@@ -193,14 +195,14 @@ impl Wants {
     }
 }
 
-/// Whether an object is the CRD of a namespaced kind. It adds a kind to the cluster, and each environment sees only its
-/// own objects of this kind. An environment that applies such objects without the CRD does not share the cluster, because
-/// the kind is unknown to it and counts as cluster-scoped.
+/// Whether an object is the CRD of a namespaced kind. Such a CRD adds a kind to the cluster, but each environment sees
+/// only its own objects of this kind. An environment that applies such objects without the CRD does not share the
+/// cluster: the kind is unknown in that environment, so its objects count as cluster-scoped.
 fn defines_namespaced_kind(manifest: &Value) -> bool {
     manifest["kind"] == "CustomResourceDefinition" && manifest["spec"]["scope"] == "Namespaced"
 }
 
-/// Removes the CRDs that all environments define alike, so that they do not part clusters.
+/// Removes the CRDs that all environments define in the same way, so that these CRDs do not force separate clusters.
 fn keep_disputed_kinds(wants: &mut [Result<Wants, Vec<Diagnostic>>]) {
     let mut contents: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (name, content) in wants.iter().flatten().flat_map(|it| &it.kinds) {
@@ -211,8 +213,8 @@ fn keep_disputed_kinds(wants: &mut [Result<Wants, Vec<Diagnostic>>]) {
     }
 }
 
-/// Whether a cluster-wide object affects only one namespace: a webhook that is called only for objects in this
-/// namespace. Other environments do not notice it, so they may share the cluster.
+/// Whether a cluster-wide object affects only one namespace. This is so for a webhook that is called only for objects
+/// in this namespace. Other environments do not notice the webhook, so they may share the cluster.
 fn is_confined(manifest: &Value, namespace: &str) -> bool {
     let own = |webhook: &Value| {
         webhook.pointer("/namespaceSelector/matchLabels/kubernetes.io~1metadata.name").and_then(Value::as_str)
@@ -243,7 +245,7 @@ fn environment(
         .iter()
         .map(|host| (host.clone(), hosts::effective(host, &draft.namespace, shared.contains(host))))
         .collect();
-    // The variants share their fixtures, so the first one represents them all.
+    // All variants of this environment have the same fixtures, so the first variant represents all of them.
     let first = draft.variants[0];
     let mut environment =
         EnvironmentPlan { id: draft.id.clone(), namespace: draft.namespace.clone(), ..EnvironmentPlan::default() };
@@ -329,8 +331,8 @@ fn edges(fixtures: &BTreeMap<String, Contributions>, next_port: &mut u16) -> Vec
     edges
 }
 
-/// A namespace whose name shows the variant: `presigned-url`, `presigned-url-no-rewrite`. If two areas have a scenario
-/// of the same name, the area comes first.
+/// The name of a namespace. It shows the variant: `presigned-url`, `presigned-url-no-rewrite`. If two areas have a
+/// scenario of the same name, the area comes first.
 fn namespace(path: &str, break_id: Option<&str>, taken: &mut BTreeSet<String>) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
     let with_break = |base: &str| match break_id {
@@ -377,7 +379,7 @@ fn refuse_conflicts(cluster: &ClusterPlan) -> Result<(), PlanError> {
         let edges = environment.edges.iter().map(|edge| format!("the name {}:{} outside", edge.host, edge.port));
         let hosts = environment.fixtures.values().flat_map(|it| &it.dns_hosts);
         let hosts = hosts.map(|host| format!("the DNS entry for {}", host.name));
-        // Several containers of one fixture may have one name, like the machines of a pool.
+        // Several containers of one fixture may have the same name, for example the machines of a pool.
         let beside = environment.fixtures.values().map(|it| {
             let names = it.containers.iter().flat_map(|it| it.ports().map(move |port| (&it.host, port)));
             names.collect::<BTreeSet<_>>()

@@ -27,8 +27,8 @@ impl Plan {
         })
     }
 
-    /// The same plan with only these variants. The names of its clusters get a suffix, because the clusters of this plan
-    /// may still be there.
+    /// A copy of the plan with only these variants. The names of the clusters get a suffix, because the clusters of the
+    /// original plan may still exist.
     #[must_use]
     pub fn only(&self, variants: &BTreeSet<VariantId>, suffix: &str) -> Self {
         let mut plan = self.clone();
@@ -64,8 +64,8 @@ impl Plan {
     }
 }
 
-/// The images.lock names in an object: the values of `image` fields that are not references. A reference contains a
-/// slash or a colon.
+/// The names from images.lock in an object: the values of `image` fields that are not image references. An image
+/// reference contains a slash or a colon, and a name does not.
 fn named(object: &Value) -> Vec<&str> {
     match object {
         Value::Object(fields) => {
@@ -82,11 +82,11 @@ fn named(object: &Value) -> Vec<&str> {
 pub struct ClusterPlan {
     /// `c1`, `c2`, …
     pub name: String,
-    /// The traits that it must have.
+    /// The traits that the cluster must have.
     pub traits: ClusterTraits,
-    /// Its environments, each in its own namespace.
+    /// The environments of the cluster, each in its own namespace.
     pub environments: Vec<EnvironmentPlan>,
-    /// The urgency of its start: approximately the milliseconds of work that wait for it.
+    /// The urgency of the cluster's start: approximately the milliseconds of work that wait for it.
     #[serde(skip)]
     pub urgency: u64,
 }
@@ -104,7 +104,8 @@ impl ClusterPlan {
         objects.map(|it| format!("{} {}", word(&it.manifest["kind"]), word(&it.manifest["metadata"]["name"]))).collect()
     }
 
-    /// Names that its CoreDNS resolves from its own entries, each with the namespace that it belongs to.
+    /// The names that the cluster's CoreDNS resolves from its own entries, each with the namespace that the entry
+    /// belongs to.
     pub fn dns_hosts(&self) -> impl Iterator<Item = (&str, &DnsHost)> {
         self.environments.iter().flat_map(|it| {
             let hosts = it.fixtures.values().flat_map(|fixture| &fixture.dns_hosts);
@@ -112,7 +113,7 @@ impl ClusterPlan {
         })
     }
 
-    /// Names of the images that its node needs for fixtures, vantage pods and objects that steps apply.
+    /// The names of the images that the cluster's nodes need for fixtures, vantage pods and objects that steps apply.
     pub fn images(&self) -> BTreeSet<&str> {
         let all = self.environments.iter().flat_map(|it| {
             let fixtures = it.fixtures.values().flat_map(|it| &it.images).map(String::as_str);
@@ -134,7 +135,7 @@ impl ClusterPlan {
         fixtures.flat_map(|(id, it)| it.containers.iter().map(move |container| (id.as_str(), container)))
     }
 
-    /// Whether a flow ends or starts this node.
+    /// Whether a flow stops or starts this node.
     pub fn acts_on(&self, node: &str) -> bool {
         let variants = self.environments.iter().flat_map(|it| &it.variants);
         let mut steps = variants.flat_map(|it| it.variant.scenario.steps());
@@ -155,12 +156,13 @@ impl ClusterPlan {
 /// One namespace with its fixtures: everything that its variants see.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct EnvironmentPlan {
-    /// Its id: the scenario's path if its baseline and some breaks share the environment, else the id of the only
-    /// variant. Unlike the namespace, it does not depend on the selection.
+    /// The id of the environment. If the baseline and some breaks share the environment, the id is the scenario's path;
+    /// otherwise it is the id of the only variant. Unlike the namespace, the id does not depend on which variants are
+    /// selected.
     pub id: String,
     /// The namespace.
     pub namespace: String,
-    /// Host names: from the name in the scenario to the name in this environment.
+    /// Host names: maps the name in the scenario to the name in this environment.
     pub hosts: BTreeMap<String, String>,
     /// What each fixture contributes, by fixture id.
     pub fixtures: BTreeMap<String, Contributions>,
@@ -174,7 +176,7 @@ pub struct EnvironmentPlan {
     pub outside: BTreeSet<String>,
     /// The variants that run here, one after the other: the baseline first, then the breaks that share its environment.
     pub variants: Vec<VariantPlan>,
-    /// The urgency of its start: approximately the milliseconds of work that wait for its end.
+    /// The urgency of the environment's start: approximately the milliseconds of work that wait for its end.
     #[serde(skip)]
     pub urgency: u64,
 }
@@ -189,10 +191,10 @@ impl EnvironmentPlan {
     }
 }
 
-/// An edge with its node port.
+/// An edge (a Service that is reachable from outside the cluster) with its node port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EdgePlan {
-    /// The fixture it belongs to.
+    /// The fixture that the edge belongs to.
     pub fixture: String,
     /// The outside host name.
     pub host: String,
@@ -209,14 +211,14 @@ pub struct EdgePlan {
 /// A variant with the host names of its environment.
 #[derive(Clone, Debug, Serialize)]
 pub struct VariantPlan {
-    /// Its id.
+    /// The id of the variant.
     pub id: VariantId,
     /// The scenario file, relative to the project.
     pub file: String,
     /// The variant, with this environment's host names.
     #[serde(skip)]
     pub variant: Variant,
-    /// The pod name of each of its pod vantages.
+    /// The name of the pod for each pod vantage of the variant.
     pub pods: BTreeMap<String, String>,
     /// The place (`file:line`) of each step and readiness, and of each entry in a break's `fails`, by id.
     pub places: BTreeMap<String, String>,

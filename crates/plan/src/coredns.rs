@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::cluster::ClusterPlan;
 use parallax_language::fixture::{DnsPlace, DnsRule};
 
-/// The ConfigMap with all rules of a cluster. It exists even without rules: CoreDNS mounts it as optional, and CoreDNS
-/// would have to restart to see one that is created later. `address_of` gives the address of a fixture's container, by
-/// namespace and fixture id.
+/// The ConfigMap with all DNS rules of a cluster. The ConfigMap is created even if there are no rules. CoreDNS mounts
+/// it as optional, so CoreDNS would have to restart to see a ConfigMap that is created later. `address_of` gives the
+/// address of a fixture's container, by namespace and fixture id.
 pub fn custom_config_map(cluster: &ClusterPlan, address_of: &dyn Fn(&str, &str) -> Option<IpAddr>) -> Value {
     let mut data = serde_json::Map::new();
     let rules: Vec<&DnsRule> = cluster.dns_rules().collect();
@@ -31,8 +31,8 @@ pub fn custom_config_map(cluster: &ClusterPlan, address_of: &dyn Fn(&str, &str) 
         );
         data.insert(format!("parallax-{number}.server"), Value::String(block));
     }
-    // The Corefile already has one `hosts` plugin, for NodeHosts. With a second one in the same block CoreDNS does not
-    // start.
+    // The Corefile already has one `hosts` plugin, for NodeHosts. CoreDNS does not start if the same block has a second
+    // `hosts` plugin.
     let hosts = cluster.dns_hosts().filter_map(|(namespace, it)| Some((it, address_of(namespace, &it.address_of)?)));
     for (number, (host, address)) in hosts.enumerate() {
         let block = format!("{name}:53 {{\n    hosts {{\n        {address} {name}\n    }}\n}}\n", name = host.name);

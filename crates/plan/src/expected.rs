@@ -10,14 +10,14 @@ use super::cluster::{EnvironmentPlan, Plan};
 use super::history::History;
 use super::order::{flows, starts_in, took};
 
-/// The limits of what a run does at the same time.
+/// The limits of how much a run does at the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AtOnce {
-    /// Environments that are being created and nodes that are starting.
+    /// The number of jobs. A job is the start of a cluster or the creation of an environment.
     pub jobs: usize,
-    /// Environments that exist.
+    /// The number of environments that exist at the same time.
     pub environments: usize,
-    /// Clusters that exist.
+    /// The number of clusters that exist at the same time.
     pub clusters: usize,
 }
 
@@ -29,15 +29,15 @@ pub struct Expected {
     pub from_run: Option<RunId>,
     /// The limits of what runs at the same time.
     pub at_once: AtOnce,
-    /// The whole run.
+    /// The duration of the whole run.
     pub total: Option<f64>,
-    /// By cluster: from the start of the first cluster to the end of this cluster's last environment.
+    /// The end of each cluster's last environment, counted from the start of the first cluster.
     pub clusters: BTreeMap<String, Option<f64>>,
-    /// By namespace: the set-up of the environment and its variants.
+    /// The duration of each environment by namespace: its set-up and its variants.
     pub environments: BTreeMap<String, Option<f64>>,
-    /// By variant.
+    /// The duration of each variant.
     pub variants: BTreeMap<VariantId, Option<f64>>,
-    /// The number of environments with a part that has never run.
+    /// The number of environments for which at least one duration is not known.
     pub unknown: usize,
 }
 
@@ -61,8 +61,8 @@ impl Plan {
     }
 }
 
-/// Work that needs a job: the start of a cluster, or the set-up of an environment of a cluster. The numbers are
-/// indexes.
+/// Work that occupies a job: the start of a cluster, or the set-up of an environment of a cluster. The numbers are the
+/// indexes of the cluster and the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Work {
     Start(usize),
@@ -72,24 +72,24 @@ enum Work {
 /// An event of the simulated run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// A cluster has started; its environments can request places.
+    /// A cluster has started. Its environments can now be set up.
     Started(usize),
-    /// An environment is ready. It releases its job, and its variants begin.
+    /// An environment is ready. Its job is free again, and its variants begin.
     Ready(usize, usize),
     /// An environment has ended.
     Ended(usize, usize),
 }
 
-/// A queue: the most urgent entry first; of equally urgent entries, the one that was added first.
+/// A queue. The most urgent entry comes first. Of equally urgent entries, the entry that was added first comes first.
 type Queue<T> = BinaryHeap<(u64, Reverse<usize>, T)>;
 
-/// A simulation of the run that assigns places as the run does.
+/// A simulation of a run. It grants jobs, environments and clusters in the same order as a real run.
 struct Schedule<'a> {
     plan: &'a Plan,
     history: &'a History,
-    /// The free places.
+    /// What is still free of each limit.
     free: AtOnce,
-    /// The number of requests so far.
+    /// The number of queue entries that were added so far.
     asked: usize,
     clusters: Queue<usize>,
     environments: Queue<(usize, usize)>,
@@ -152,7 +152,7 @@ impl<'a> Schedule<'a> {
         self.ends
     }
 
-    /// Assigns the free places.
+    /// Starts as much waiting work as the limits allow.
     fn give(&mut self, now: u64) {
         while self.free.clusters > 0
             && let Some((urgency, _, cluster)) = self.clusters.pop()
@@ -186,7 +186,8 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Returns the duration, or 0 if it is not known. In that case the end of its cluster is marked as not known.
+    /// Returns the duration, or 0 if the duration is not known. If it is not known, the end of the cluster is not known
+    /// either.
     fn known(&mut self, cluster: usize, took: Option<u64>) -> u64 {
         if took.is_none() {
             self.ends[cluster] = None;

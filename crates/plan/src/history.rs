@@ -1,4 +1,4 @@
-//! Durations of earlier runs. The keys describe what was run, and do not depend on the names that one plan gave it.
+//! Durations of earlier runs. A key describes what was run. It does not depend on the names that a plan assigned.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub struct History {
 }
 
 impl History {
-    /// Adds the durations of a run of this plan. Parts that failed to start contribute nothing.
+    /// Adds the durations of a run of this plan. A part that failed to start adds nothing.
     pub fn learn(&mut self, plan: &Plan, events: &[Event]) {
         let mut began: BTreeMap<&str, u64> = BTreeMap::new();
         let mut clean_up = 0;

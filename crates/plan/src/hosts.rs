@@ -1,5 +1,5 @@
-//! Host names. Scenarios use common names such as `minio.example.com`. If environments share a cluster, each gets its
-//! own name, because a DNS rule is cluster-wide.
+//! Host names. Scenarios use common names such as `minio.example.com`. A DNS rule applies to the whole cluster.
+//! Therefore each environment gets its own name for a host if several environments of a cluster declare the same one.
 
 use std::collections::{BTreeMap, BTreeSet};
 

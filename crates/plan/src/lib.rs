@@ -1,9 +1,9 @@
 //! The plan: the whole run, computed before anything starts.
 //!
-//! It decides which clusters exist and with which flags, which namespaces they have, which host names these use, which
-//! DNS rules must be in place before CoreDNS starts, which images the node must have, and where each variant runs.
+//! The plan decides which clusters exist and which flags they have, which namespaces and host names exist, which DNS
+//! rules must be in place before CoreDNS starts, which images the nodes need, and where each variant runs.
 //!
-//! **Architecture Invariant:** pure. `parallax plan` shows all of it without an engine.
+//! **Architecture Invariant:** this crate is pure. `parallax plan` shows the whole plan without an engine.
 
 mod apart;
 mod build;

@@ -18,18 +18,18 @@ const DRAWN_MS: std::ops::Range<u64> = 1_000..60_000;
 /// How the plan is ordered.
 #[derive(Clone, Copy, Debug)]
 pub enum Order<'a> {
-    /// The longest environments first, and the clusters that have the longest environments first, so that no long
-    /// environment runs alone at the end. The lengths come from earlier runs; for an environment that never ran they
-    /// are estimated from its steps. The breaks of a baseline wait for it, so the longest of them is added to its length. The
-    /// order of variants is unchanged: the baseline, then its breaks.
+    /// The longest environments come first, and so do the clusters that contain them, so that no long environment runs
+    /// alone at the end. The durations come from earlier runs. For an environment that never ran, the duration is
+    /// estimated from its steps. The duration of the longest break of a baseline is added to the baseline's duration,
+    /// because the breaks wait for the baseline. The order of variants is unchanged: the baseline, then its breaks.
     LongestFirst(&'a History),
     /// A random order. The same seed and the same selection give the same order.
     Shuffled(u64),
 }
 
 impl Plan {
-    /// Sorts clusters, environments and variants in this order, and sets the urgency of each start if `clusters`
-    /// clusters can exist at the same time. Nothing else in the plan changes, including names and ports.
+    /// Sorts clusters, environments and variants in this order, and sets the urgency of each start. `clusters` is the
+    /// number of clusters that can exist at the same time. Nothing else in the plan changes, including names and ports.
     #[must_use]
     pub fn arranged(mut self, order: Order<'_>, clusters: usize) -> Self {
         match order {
@@ -63,9 +63,9 @@ impl Plan {
         self
     }
 
-    /// Adds to the urgency of each baseline the longest environment of its breaks. A break's declared failure counts only
-    /// after the time that the baseline needed. As long as the baseline has not run, the break repeats its steps until
-    /// their time limits.
+    /// Adds the duration of the longest environment of its breaks to the urgency of each baseline, so that baselines
+    /// start first. The declared failure of a break counts only after the time that the baseline needed. While the
+    /// baseline has not ended, the break repeats its steps until their time limits.
     fn baselines_first(&mut self) {
         let mut longest: BTreeMap<String, u64> = BTreeMap::new();
         for environment in self.clusters.iter().flat_map(|it| &it.environments).filter(|it| !has_baseline(it)) {
@@ -81,9 +81,9 @@ impl Plan {
         }
     }
 
-    /// Adds to the urgency of each cluster and its environments the time of the clusters that wait for its place.
-    /// These can start only after the cluster ends. If a cluster has more work than all later clusters together, it
-    /// keeps its place to the end and nothing waits for it.
+    /// Adds to the urgency of a cluster, and of its environments, the work of the clusters that can start only after
+    /// this cluster has ended. A cluster that has more work than all later clusters together keeps its place to the
+    /// end, so no other cluster waits for that place.
     fn with_what_waits(&mut self, places: usize) {
         let own = |it: &ClusterPlan| it.urgency + longest(it);
         let mut waits = vec![0; self.clusters.len()];

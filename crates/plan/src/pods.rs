@@ -1,7 +1,7 @@
 //! The vantage pods, and the ServiceAccounts that pods and tokens need.
 //!
 //! Variants that share an environment share pods that are equal. What a probe trusts is part of each question;
-//! everything else belongs to the pod.
+//! everything else is a property of the pod.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,13 +36,13 @@ pub(super) fn of(
     (pods, accounts)
 }
 
-/// The pod with the values that its environment variables refer to.
+/// The pod, with the references in its environment variables replaced by values.
 fn filled(pod: &PodVantage, fixtures: &BTreeMap<String, Contributions>) -> PodVantage {
     let env = pod.env.iter().map(|(name, text)| (name.clone(), filled_text(text, fixtures)));
     PodVantage { env: env.collect(), ..pod.clone() }
 }
 
-/// A text with the values that it refers to. The loader has checked that these are known in advance.
+/// The text, with its references replaced by values. The loader has checked that these values are known in advance.
 pub(super) fn filled_text<C: Borrow<Contributions>>(text: &str, fixtures: &BTreeMap<String, C>) -> String {
     let value = |reference: &template::Reference| {
         let fixture = fixtures.get(&reference.name).map(Borrow::borrow);

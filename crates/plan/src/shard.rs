@@ -8,16 +8,16 @@ use parallax_vocab::VariantId;
 use super::cluster::Plan;
 use super::typical;
 
-/// The largest number of exchanges that are made. Each one makes the division better, and few are possible.
+/// The largest number of exchanges between parts. Each exchange improves the division, and only few are possible.
 const EXCHANGES_LIMIT: usize = 200;
 
-/// A scenario: its breaks stay with its baseline, because they are judged by how long the baseline took, and because only
-/// a run of all of them shows which matchers are proven.
+/// A scenario, which is never divided. Its breaks stay with its baseline for two reasons: the time limit of a break
+/// depends on how long the baseline took, and only a run of all variants shows which matchers are proven.
 #[derive(Debug, Default)]
 struct Unit<'a> {
     variants: BTreeSet<&'a VariantId>,
     took_ms: u64,
-    /// The clusters that it needs, by their index in the plan.
+    /// The clusters that the scenario needs, by their index in the plan.
     clusters: BTreeSet<usize>,
 }
 
@@ -25,7 +25,7 @@ struct Unit<'a> {
 #[derive(Clone, Debug, Default)]
 struct Part {
     took_ms: u64,
-    /// How many of its scenarios need each cluster.
+    /// For each cluster, the number of scenarios of this part that need it.
     clusters: BTreeMap<usize, usize>,
 }
 
@@ -49,25 +49,26 @@ impl Part {
         self
     }
 
-    /// The expected time. Each cluster must start, so scenarios of a cluster stay together where that is shorter.
+    /// The expected duration of the part. The start of each cluster counts, so scenarios of one cluster stay together
+    /// if that makes the part shorter.
     fn load(&self) -> u128 {
         let starts = u64::try_from(self.clusters.len()).unwrap_or(u64::MAX);
         self.took_ms.saturating_add(starts.saturating_mul(typical::START_MS)).into()
     }
 }
 
-/// The smaller, the more even are the two parts, and the less do they have to do together.
+/// A measure of how uneven two parts are. It is smaller if the parts have similar durations and less work in total.
 fn unevenness(one: &Part, other: &Part) -> u128 {
     let square = |part: &Part| part.load().saturating_mul(part.load());
     square(one).saturating_add(square(other))
 }
 
 impl Plan {
-    /// Divides the variants into `parts` parts of about the same expected time. No part is empty if there are as many
-    /// scenarios as parts.
+    /// Divides the variants into `parts` parts of about the same expected duration. No part is empty if there are as
+    /// many scenarios as parts.
     ///
-    /// Machines divide alike without asking each other: the times are typical ones of the steps, and not those of earlier
-    /// runs, which each machine has its own of.
+    /// All machines compute the same division without communication. Therefore the durations are typical ones,
+    /// estimated from the steps. The durations of earlier runs differ from machine to machine.
     pub fn parts(&self, parts: usize) -> Vec<BTreeSet<VariantId>> {
         let units = self.units();
         let mut all = vec![Part::default(); parts];
@@ -90,7 +91,7 @@ impl Plan {
         divided
     }
 
-    /// The scenarios, the longest first: the short ones then fill what the long ones leave.
+    /// The scenarios, the longest first. The short scenarios then fill the gaps that the long ones leave.
     fn units(&self) -> Vec<Unit<'_>> {
         let mut units: BTreeMap<&str, Unit<'_>> = BTreeMap::new();
         for (number, cluster) in self.clusters.iter().enumerate() {
@@ -103,13 +104,14 @@ impl Plan {
             }
         }
         let mut units: Vec<Unit<'_>> = units.into_values().collect();
-        // Stable: scenarios of the same length stay in the order of their names.
+        // The sort is stable: scenarios of the same duration stay in the order of their names.
         units.sort_by_key(|unit| Reverse(unit.took_ms));
         units
     }
 }
 
-/// Exchanges two scenarios of different parts if that makes the parts more even or shorter. Returns whether it did.
+/// Exchanges two scenarios of different parts if that makes the parts more even or shorter. Returns whether an exchange
+/// was made.
 fn exchange(units: &[Unit<'_>], places: &mut [usize], parts: &mut [Part]) -> bool {
     for one in 0..units.len() {
         for other in one + 1..units.len() {

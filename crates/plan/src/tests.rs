@@ -142,8 +142,8 @@ fn what_clusters_wait_for_is_the_more_urgent() {
         arranged.clusters.iter().map(|it| (it.urgency, longest(it))).collect::<Vec<_>>()
     };
     assert_eq!(urgencies(1), [(49_500, 44_500), (33_000, 28_000), (16_500, 11_500)]);
-    // The second cluster has more work than the one after it, so it keeps its place. The first cluster passes its
-    // place on, and so would the third.
+    // The second cluster has more work than the cluster after it, so it keeps its place. The first cluster frees its
+    // place for a later cluster, and so would the third one.
     assert_eq!(urgencies(3), [(33_000, 28_000), (16_500, 11_500), (16_500, 11_500)]);
 }
 
@@ -184,12 +184,11 @@ fn the_expected_time_is_that_of_the_schedule() {
     let json = serde_json::to_value(plan.expected(&history, at_once(2))).expect("is JSON");
     assert_eq!((&json["at-once"]["environments"], &json["clusters"]["c1"]), (&2.into(), &16.5.into()));
 
-    // An environment that is being created needs a job, its variants need none. The set-ups of 2 s run one after the
-    // other.
+    // The creation of an environment needs a job, but its variants do not. The set-ups of 2 s run one after the other.
     let one = plan.expected(&history, AtOnce { jobs: 1, environments: 8, clusters: 1 });
     assert_eq!(one.total, Some(1.5 + 5.0 + 9.0));
 
-    // A second cluster like the first one, after it or at the same time.
+    // The second cluster is like the first one. It runs after the first one or at the same time.
     let mut two = plan.clone();
     two.clusters.push(ClusterPlan { name: "c2".to_owned(), ..plan.clusters[0].clone() });
     for (clusters, total) in [(1, 34.5), (2, 27.0), (8, 27.0)] {
@@ -253,7 +252,7 @@ fn what_a_repeat_applies_to_the_whole_cluster_parts_clusters_too() {
 #[test]
 fn parts_hold_every_variant_once_and_whole_scenarios_and_are_balanced() {
     let mut texts: Vec<(String, String)> = (0..9).map(|it| (format!("s{it}"), SCENARIO.to_owned())).collect();
-    // A scenario that takes longer than all others together.
+    // This scenario takes longer than all other scenarios together.
     let long = SCENARIO.replace("flow:\n", "flow:\n  - { id: wait, from: app, dns: { name: \"{{ store.host }}\" }, consistently: 3m, expect: { address: \"{{ store.cluster-ip }}\" } }\n");
     texts.push(("long".to_owned(), long));
     let texts: Vec<(&str, String)> = texts.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();

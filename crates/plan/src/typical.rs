@@ -1,5 +1,5 @@
-//! Estimates the duration of an environment that never ran on this machine from its steps. The estimate is good enough
-//! for an order.
+//! Estimates the duration of an environment that never ran on this machine. The estimate comes from its steps and is
+//! good enough to decide the order of environments.
 
 use super::cluster::EnvironmentPlan;
 use parallax_language::scenario::model::Step;
