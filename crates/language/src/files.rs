@@ -50,7 +50,7 @@ impl Refused {
 }
 
 impl Bounds {
-    /// Allows what lies in `root`.
+    /// Allows only paths inside `root`.
     pub(crate) fn of(root: &Path) -> Result<Self, Refused> {
         let root = root.canonicalize().map_err(|error| Refused::unreadable(&error))?;
         Ok(Self { root })
@@ -61,7 +61,7 @@ impl Bounds {
         path.canonicalize().is_ok_and(|real| real.starts_with(&self.root))
     }
 
-    /// Resolves the links of a path and says what the path is.
+    /// Resolves the links of a path and tells whether the path is a file or a folder.
     pub(crate) fn inspect(&self, path: &Path) -> Result<Found, Refused> {
         let real = path.canonicalize().map_err(|error| Refused::unreadable(&error))?;
         if !real.starts_with(&self.root) {

@@ -23,16 +23,16 @@ pub struct Touched {
 }
 
 impl Touched {
-    /// Whether only steps change, so that the break can run in the baseline's environment.
+    /// Whether the break changes only steps. If so, the break can run in the baseline's environment.
     pub fn flow_only(&self) -> bool {
         self.fixtures.is_empty() && self.vantages.is_empty() && !self.cluster
     }
 }
 
-/// The word that removes an entry.
+/// The value that removes an entry from the scenario.
 const REMOVE: &str = "remove";
 
-/// The sections of a scenario that contain changes.
+/// The sections of a scenario that contain changes. A change cannot change these sections.
 pub const SECTIONS: [&str; 2] = ["variants", "breaks"];
 
 /// Merges the change at `at` (`/breaks/ID` or `/variants/ID`) into the scenario's value. The result has neither of the
@@ -198,10 +198,11 @@ impl Merger<'_> {
     }
 }
 
-/// The position of a `repeat`'s steps within the step's value.
+/// The JSON pointer, within a `repeat` step, of the list of its inner steps.
 const INNER: &str = "/repeat/flow";
 
-/// The list that contains a step, and the step's index in it. It is the flow or the inner flow of a `repeat`.
+/// Finds a step by its id. Returns the list that contains the step, and the index of the step in this list. The list is
+/// the flow of the scenario or the inner flow of a `repeat`.
 fn find<'v>(steps: &'v mut Vec<Value>, id: &str) -> Option<(&'v mut Vec<Value>, usize)> {
     if let Some(index) = steps.iter().position(|step| step["id"] == id) {
         return Some((steps, index));
@@ -229,8 +230,8 @@ enum Outcome {
     Wrong,
 }
 
-/// Applies a JSON merge patch (RFC 7396). The remaining keys keep their order. `json_patch::merge` does not keep it: it
-/// moves the last key to the position of a removed one.
+/// Applies a JSON merge patch (RFC 7396) and keeps the order of the remaining keys. `json_patch::merge` does not keep
+/// the order: it moves the last key to the position of a removed key.
 fn merge_patch(target: &mut Value, patch: &Value) {
     let Value::Object(fields) = patch else {
         *target = patch.clone();
@@ -249,8 +250,8 @@ fn merge_patch(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Finds where the parts of a merged value were written: in the change, if the change contains them, else at the change
-/// itself.
+/// Finds where the parts of a merged value were written. If the change contains the part, the place is there. Otherwise
+/// the place is the change itself.
 #[derive(Debug)]
 pub struct ChangedPlaces<'a> {
     document: &'a Document,
@@ -260,7 +261,8 @@ pub struct ChangedPlaces<'a> {
 }
 
 impl<'a> ChangedPlaces<'a> {
-    /// For the merged `value` of the change at `at` (`/breaks/ID` or `/variants/ID`).
+    /// Prepares the places for `value`, the scenario after the change at `at` (`/breaks/ID` or `/variants/ID`) was
+    /// merged.
     pub fn new(document: &'a Document, at: &str, value: &Value) -> Self {
         let mut steps = BTreeMap::new();
         let mut note =
@@ -287,8 +289,8 @@ impl<'a> ChangedPlaces<'a> {
             None => format!("{}{pointer}", self.change),
         };
         let section = pointer.split('/').nth(1).unwrap_or_default();
-        // The nearest part that the change contains. If there is none, the mistake is a consequence of the change, and
-        // the change itself is marked.
+        // Look for the nearest part that the change contains. If there is none, the mistake is a consequence of the
+        // change, and the change itself is marked.
         let mut nearest = whole.as_str();
         while nearest.len() > self.change.len() && !self.document.has(nearest) {
             nearest = &nearest[..nearest.rfind('/').unwrap_or(0)];
@@ -298,7 +300,8 @@ impl<'a> ChangedPlaces<'a> {
 }
 
 impl ChangedPlaces<'_> {
-    /// Adds to a message that the mistake is a consequence of the change, if it is elsewhere in the scenario.
+    /// If the mistake is in a part of the scenario that the change does not contain, the message says that the mistake
+    /// is a consequence of the change.
     fn as_consequence(&self, pointer: &str, message: String) -> String {
         if self.locate(pointer) == self.change { format!("with this change, {message}") } else { message }
     }

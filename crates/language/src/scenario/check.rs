@@ -14,7 +14,7 @@ use super::document::{Document, join};
 use super::duration::Span;
 use super::schema::Shape;
 
-/// Knows where the parts of a value are written.
+/// A lookup of the places in a file where the parts of a value are written.
 pub trait Places {
     /// The text of the file.
     fn source(&self) -> &Source;
@@ -63,7 +63,8 @@ pub fn read<T: DeserializeOwned>(shape: &Shape, value: &Value, places: &dyn Plac
     if !errors.is_empty() {
         return Err(errors);
     }
-    // A few errors only the types can find, such as a number outside the range of its type. These have no place.
+    // Only deserialisation finds a few errors, such as a number outside the range of its type. Such an error has no
+    // place in the file.
     T::deserialize(value).map_err(|error| vec![places.error("", error.to_string())])
 }
 
@@ -85,11 +86,11 @@ fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out:
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } | Kind::OneOfMultipleValid { context } => {
             let words = words_of(shape, schema);
             if words.is_empty() || instance.is_array() {
-                // The error is most useful for the branch that matches here and finds an error only deeper in the
-                // value.
+                // The error of one alternative is the most useful: the alternative that accepts this value itself and
+                // finds an error only deeper inside it.
                 let here = |e: &ValidationError<'_>| e.instance_path().as_str() == pointer;
                 let meant = context.iter().find(|branch| !branch.iter().any(here));
-                // Otherwise take a branch that accepts this type of value.
+                // Without such an alternative, use one that accepts this type of value.
                 let of_type = |e: &ValidationError<'_>| here(e) && matches!(e.kind(), Kind::Type { .. });
                 let fits = || context.iter().find(|branch| !branch.iter().any(of_type));
                 if let Some(branch) = meant.or_else(fits).or(context.first()) {
@@ -132,7 +133,7 @@ fn explain(shape: &Shape, error: &ValidationError<'_>, places: &dyn Places, out:
     out.push(diagnostic);
 }
 
-/// The causes that have the name of no matcher.
+/// The causes whose name is not also the name of a matcher.
 const CAUSES_ALONE: [&str; 4] = ["connect", "tls", "mismatch", "resource"];
 
 fn unknown_key(shape: &Shape, schema: &Value, pointer: &str, key: &str, places: &dyn Places) -> Diagnostic {
@@ -264,7 +265,7 @@ fn type_word(name: &str) -> &'static str {
     }
 }
 
-/// The type of a value, in words.
+/// The type of a value, as a word for messages.
 pub fn word_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing",

@@ -1,33 +1,33 @@
 //! The clients that `client` steps can use, what each can do, and the variable that sets its trusted certificates.
 //!
-//! The programs are in `images/clients`, `images/browser` and `images/kubectl`. The linter reports a task that a client cannot do, before
-//! anything starts.
+//! The programs are in `images/clients`, `images/browser` and `images/kubectl`. If a client cannot do a task, the
+//! linter reports the step before anything starts.
 
 /// A client that applications use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
     /// The name in scenarios. The program is `/clients/NAME`.
     pub name: &'static str,
-    /// The environment variable from which it reads the path of its CA bundle (docs/facts.md#aws-clients).
+    /// The environment variable from which the client reads the path of its CA bundle (docs/facts.md#aws-clients).
     pub trust_in: &'static str,
-    /// The methods for which it can sign URLs.
+    /// The HTTP methods for which the client can sign URLs.
     pub signs: &'static [&'static str],
-    /// Whether it speaks S3.
+    /// Whether the client can do S3 operations.
     pub s3: bool,
-    /// Whether it opens URLs.
+    /// Whether the client can open URLs.
     pub http: bool,
-    /// Whether it can send a ServiceAccount's token.
+    /// Whether the client can send a ServiceAccount's token.
     pub token: bool,
-    /// The image that has its program (images.lock).
+    /// The name of the image that contains the client's program (images.lock).
     pub image: &'static str,
-    /// An explanation for methods that it cannot sign.
+    /// An explanation, for messages, of why the client cannot sign some methods.
     pub note: &'static str,
 }
 
 const ANY: &[&str] = &["get", "put", "head", "delete"];
 const GET: &[&str] = &["get"];
 
-/// A client that signs and speaks S3.
+/// A client that signs URLs and does S3 operations.
 const fn s3(name: &'static str, trust_in: &'static str, signs: &'static [&'static str], note: &'static str) -> Client {
     Client { name, trust_in, signs, s3: true, http: false, token: false, image: "clients", note }
 }
@@ -45,13 +45,14 @@ pub const CLIENTS: [Client; 12] = [
     s3("mc", "SSL_CERT_FILE", GET, "`mc share download` signs GET; `mc share upload` signs a POST form, not a PUT URL"),
     s3("aws-sdk-go-v2", "SSL_CERT_FILE", ANY, ""),
     s3("aws-sdk-js-v3", "NODE_EXTRA_CA_CERTS", ANY, ""),
-    // A JVM reads a keystore. The client's program creates it from the bundle.
+    // A JVM reads its trusted certificates from a keystore. The client's program creates the keystore from the bundle.
     s3("aws-sdk-java-v2", "PARALLAX_CA_BUNDLE", ANY, ""),
     opener("curl", "CURL_CA_BUNDLE"),
     opener("reqwest", "SSL_CERT_FILE"),
-    // Chromium reads an NSS database. The client's program creates it from the bundle.
+    // Chromium reads its trusted certificates from an NSS database. The client's program creates the database from the
+    // bundle.
     Client { image: "browser", ..opener("browser", "PARALLAX_CA_BUNDLE") },
-    // The kubeconfigs of these two have no CA data, so they trust what their system trusts.
+    // The kubeconfigs of these two clients contain no CA data, so the clients trust what their system trusts.
     Client { token: true, ..opener("kube-rs", "SSL_CERT_FILE") },
     Client { image: "kubectl", token: true, ..opener("kubectl", "SSL_CERT_FILE") },
 ];
@@ -62,7 +63,7 @@ impl Client {
         CLIENTS.iter().find(|it| it.name == name)
     }
 
-    /// The path of its program at the vantage.
+    /// The path of the client's program at the vantage.
     pub fn program(&self) -> String {
         format!("/clients/{}", self.name)
     }

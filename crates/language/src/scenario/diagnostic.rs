@@ -1,6 +1,7 @@
 //! Diagnostics: what is wrong with an input, at which place, with the line itself and the likely fix.
 //!
-//! A diagnostic owns a copy of the line that it shows, cut to a fixed length. So it does not keep the file in memory.
+//! A diagnostic owns a copy of the line that it shows, cut to a fixed length. Therefore a diagnostic does not keep the
+//! file in memory.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -25,7 +26,7 @@ const NAME_BYTES: usize = 100;
 pub enum Severity {
     /// The input is refused.
     Error,
-    /// The input is used. What it says can mislead.
+    /// The input is used, but its content can mislead a reader.
     Warning,
 }
 
@@ -33,7 +34,7 @@ pub enum Severity {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Diagnostic {
-    /// Whether it makes the input unusable.
+    /// Whether the mistake makes the input unusable.
     pub severity: Severity,
     /// The file, as the caller named it.
     pub file: String,
@@ -71,7 +72,7 @@ impl Diagnostic {
         }
     }
 
-    /// Makes it a warning.
+    /// Turns the diagnostic into a warning.
     #[must_use]
     pub fn warning(self) -> Self {
         Self { severity: Severity::Warning, ..self }
@@ -248,7 +249,7 @@ pub fn suggest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>, what: 
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(wrong, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
-        // "its exports" and the like.
+        // `what` can begin with "its", for example "its exports".
         None if known.is_empty() => match what.strip_prefix("its ") {
             Some(what) => format!("it has no {what}"),
             None => format!("there are no {what}"),
@@ -265,7 +266,7 @@ pub fn list<T: AsRef<str>>(names: &[T]) -> String {
 /// Renders diagnostics for people: with colours and box characters for a terminal, in plain ASCII otherwise.
 pub fn render(diagnostics: &[Diagnostic], terminal: bool) -> String {
     let theme = if terminal { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
-    // The terminal wraps long lines, so that a whole message can be found by searching.
+    // The handler does not wrap long lines, so that a search for a whole message succeeds. The terminal wraps them.
     let handler = GraphicalReportHandler::new_themed(theme).with_wrap_lines(false).with_links(false);
     let mut out = String::new();
     for diagnostic in diagnostics.iter().map(Diagnostic::inert) {
@@ -310,8 +311,8 @@ impl miette::Diagnostic for Diagnostic {
 }
 
 impl miette::SourceCode for Diagnostic {
-    /// Returns the one line that we have, however much context is requested. miette requests no context lines to find
-    /// the position of the mark, and some context lines to show the line.
+    /// Returns the only line that the diagnostic owns, however much context miette requests. miette requests no context
+    /// lines to find the position of the mark, and some context lines to show the line.
     fn read_span<'a>(
         &'a self,
         _: &SourceSpan,

@@ -25,7 +25,7 @@ pub const DEPTH_LIMIT: usize = 32;
 /// A YAML document: its value, and the place of every key and value by JSON pointer.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The text that it was parsed from. All documents of a file share it.
+    /// The text from which the document was parsed. All documents of a file share the same text.
     pub source: Arc<Source>,
     /// The value. Mappings keep the order of their keys.
     pub value: Value,
@@ -35,9 +35,9 @@ pub struct Document {
 /// The place of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spot {
-    /// The byte range of its key, if it is a value of a mapping.
+    /// The byte range of the key; `None` for an entry of a list.
     pub key: Option<Range<usize>>,
-    /// The byte range of the value. For a list or a mapping it is the first character.
+    /// The byte range of the value. For a list or a mapping, the range contains only its first character.
     pub value: Range<usize>,
 }
 
@@ -154,7 +154,7 @@ impl Document {
     }
 }
 
-/// Appends a step to a JSON pointer. It runs for each value of each file, so it avoids needless allocations.
+/// Appends a step to a JSON pointer. This function runs for each value of each file, so it avoids needless allocations.
 pub fn join(pointer: &str, step: &str) -> String {
     let step = Token::new(step);
     let mut joined = String::with_capacity(pointer.len() + 1 + step.encoded().len());
@@ -175,14 +175,14 @@ enum Frame {
 
 struct Builder {
     source: Arc<Source>,
-    /// The byte offset of each character. `None` for ASCII text, where they are equal.
+    /// The byte offset of each character. `None` for ASCII text, where character and byte offsets are equal.
     offsets: Option<Vec<usize>>,
     stack: Vec<Frame>,
     spots: HashMap<String, Spot>,
     done: Vec<Document>,
     errors: Vec<Diagnostic>,
-    /// Whether everything was parsed as intended. After an alias or an unquoted template it was not, and no document is
-    /// returned.
+    /// Whether the whole text was parsed as its author meant it. An alias or an unquoted template prevents this, and
+    /// then no document is returned.
     complete: bool,
 }
 
@@ -304,7 +304,7 @@ impl Builder {
         self.put(value, Spot { key, value: range });
     }
 
-    /// The pointer of the next value.
+    /// The JSON pointer of the value that the parser reads next.
     fn next_pointer(&self) -> String {
         match self.stack.last() {
             Some(Frame::Map { pointer, key: Some((key, _)), .. }) => join(pointer, key),

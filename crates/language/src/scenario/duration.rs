@@ -77,7 +77,7 @@ impl From<Span> for String {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Every unit divides zero. People write zero in seconds.
+        // Every unit divides zero. Zero is printed in seconds, as people write it.
         let divides = |factor: i64| self.milliseconds % factor == 0 && (self.milliseconds != 0 || factor == 1000);
         let (unit, factor) =
             UNITS.iter().find(|(_, factor)| divides(*factor)).expect("one millisecond divides every span except zero");

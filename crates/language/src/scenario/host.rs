@@ -1,4 +1,4 @@
-//! The programs that a scenario runs on the user's own machine.
+//! Lists the programs that a scenario runs on the user's own machine.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use super::variant::{Loaded, Variant};
 /// A program that would run on the user's machine with the user's rights.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostProgram {
-    /// The `file:line` of its step.
+    /// The place (`file:line`) of the step that runs the program.
     pub place: String,
     /// The id of the step.
     pub step: String,
@@ -22,7 +22,8 @@ impl fmt::Display for HostProgram {
 }
 
 impl Loaded {
-    /// The programs that a variant runs at an `outside` vantage without an image, which is the user's machine itself.
+    /// The programs that a variant runs at an `outside` vantage without an image. Such a vantage is the user's own
+    /// machine.
     pub fn host_programs(&self, variant: &Variant) -> Vec<HostProgram> {
         let vantages = &variant.scenario.vantages;
         let steps = variant.scenario.steps();

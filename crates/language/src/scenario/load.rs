@@ -16,7 +16,7 @@ const DEPTH_LIMIT: usize = 8;
 const FOLDERS_LIMIT: usize = 20_000;
 
 /// Reads the scenarios under `paths` (files or folders), or all of `root/scenarios` if `paths` is empty. Returns the
-/// valid scenarios together with the errors of the others.
+/// valid scenarios, and the errors of all other scenarios.
 pub fn load(library: &Library, root: &Path, paths: &[PathBuf]) -> (Vec<Loaded>, Vec<Diagnostic>) {
     let scenarios = root.join("scenarios");
     let mut walk = Walk { root: root.to_owned(), ..Walk::default() };
@@ -77,7 +77,7 @@ fn shown(path: &Path, root: &Path) -> String {
 #[derive(Default)]
 struct Walk {
     root: PathBuf,
-    /// The files, each with the folder that its read must not leave.
+    /// The files, each with the folder outside of which nothing may be read for it.
     files: Vec<(PathBuf, Bounds)>,
     seen: HashSet<PathBuf>,
     errors: Vec<Diagnostic>,
@@ -140,9 +140,10 @@ impl Walk {
         }
         match bounds.inspect(&path) {
             Ok(Found::Folder(real)) if name != FILE => self.folder(&path, real, bounds, depth + 1),
-            // A file that cannot be read is reported when it is read.
+            // The file itself may be unreadable; that is reported when the file is read.
             _ if name == FILE => self.files.push((path, bounds.clone())),
-            // An unreadable folder could contain scenarios, so it is an error. Other files and links are ignored.
+            // An unreadable folder could contain scenarios, so it is an error. Unreadable files and links with other
+            // names are ignored.
             Err(refused) if path.is_dir() => self.errors.push(refused.at(place, "the folder")),
             _ => {}
         }

@@ -1,10 +1,10 @@
 //! `matrix`: expands one step into several, one for each value of an axis.
 //!
 //! A step that mentions `{{ matrix.AXIS }}` becomes one step for each value of the axis, with the id `ID-VALUE`. Two
-//! axes give the product of their values, in the order in which the axes are written. A step that refers to an expanded
-//! step is expanded too: there is one for each value, and it refers to the step with the same value. A break refers to
-//! one expanded step by `ID-VALUE` or to all of them by `ID`. An entry that names more values takes precedence over an
-//! entry that names fewer.
+//! axes give the product of their values, in the order in which the axes are written. If a step refers to an expanded
+//! step, it is expanded too: each copy refers to the copy with the same value. A break refers to one expanded step by
+//! `ID-VALUE`, or to all copies by `ID`. An entry that names more values takes precedence over an entry that names
+//! fewer.
 //!
 //! The expansion changes the value before its shape is checked. Every part of the result keeps its place in the file.
 
@@ -23,7 +23,7 @@ pub const MATRIX: &str = "matrix";
 /// The largest number of steps after the expansion.
 const STEPS_LIMIT: usize = 200;
 
-/// One value for each of some axes, in the order of the axes.
+/// A selection of one value for each of some axes, in the order of the axes.
 type Choice = Vec<(String, String)>;
 
 /// The original id of each expanded step: `url-boto3` → `url`.
@@ -33,7 +33,7 @@ pub struct Expansion {
 }
 
 impl Expansion {
-    /// Removes duplicates: a mistake in one written step would otherwise be reported for each step that it expands to.
+    /// Removes duplicate errors. Without this, a mistake in one written step would be reported for each of its copies.
     pub fn deduplicate(&self, mut errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
         let mut seen = std::collections::HashSet::new();
         errors.retain(|it| {
@@ -159,7 +159,8 @@ impl Plan {
         unused.map(error).collect()
     }
 
-    /// Finds equal ids that result only from the expansion. Equal ids in the file are reported later.
+    /// Finds equal ids that exist only because of the expansion. Ids that are already equal in the file are reported
+    /// later.
     fn clashes(&self, document: &Document) -> Vec<Diagnostic> {
         let mut taken: HashMap<String, usize> = HashMap::new();
         let mut errors = Vec::new();
@@ -180,8 +181,8 @@ impl Plan {
         errors
     }
 
-    /// The steps that a name in a break refers to: `ID` to all of them, `ID-VALUE` to those with that value. The first
-    /// result is the number of values in the name. An unknown name refers to no step and is reported later.
+    /// The steps that a name in a break refers to: `ID` refers to all copies, `ID-VALUE` to the copies with that value.
+    /// The first result is the number of values in the name. An unknown name refers to no step and is reported later.
     fn steps_of(&self, name: &str) -> (usize, Vec<(&Planned, &Choice)>) {
         if let Some(index) = self.by_id.get(name) {
             let step = &self.steps[*index];
@@ -205,8 +206,8 @@ impl Plan {
         (0, Vec::new())
     }
 
-    /// Fills in the references to the matrix, and redirects references to expanded steps to the step with the same
-    /// choice.
+    /// Replaces references to the matrix by values, and changes references to an expanded step so that they refer to
+    /// the copy with the same choice.
     fn text(&self, text: &str, choice: &Choice) -> String {
         let Ok(references) = template::references(text) else { return text.to_owned() };
         let mut out = String::with_capacity(text.len());
@@ -233,14 +234,14 @@ impl Plan {
         Some(format!("{{{{ {other}{field} }}}}"))
     }
 
-    /// The id of the expanded step of `id` that has these values.
+    /// The id of the copy of step `id` that has the values of this choice.
     fn follow(&self, id: &str, choice: &Choice) -> Option<String> {
         let step = &self.steps[*self.by_id.get(id)?];
         let own = step.axes.iter().map(|axis| choice.iter().find(|(name, _)| name == axis).cloned());
         Some(expanded_id(id, &own.collect::<Option<Choice>>()?))
     }
 
-    /// One part of a step for one choice. The form says which texts are ids of other steps.
+    /// Expands one part of a step for one choice. The form says which texts are ids of other steps.
     fn part(&self, form: Form, value: &Value, choice: &Choice) -> Value {
         match value {
             Value::String(text) if form.is_reference() => {
@@ -264,7 +265,7 @@ impl Plan {
 struct Rebuilt<'a> {
     plan: &'a Plan,
     value: Value,
-    /// Pairs of a pointer in the written value and a pointer in the new value.
+    /// Pairs of pointers: from the pointer in the written value to the pointer in the expanded value.
     moves: Vec<(String, String)>,
     errors: Vec<Diagnostic>,
 }
@@ -298,7 +299,8 @@ impl Rebuilt<'_> {
             for (below, form) in [("/change/flow", Form::step()), ("/fails", Form::free())] {
                 let pointer = format!("{at}{below}");
                 let Some(map) = spec.pointer(below).and_then(Value::as_object) else { continue };
-                // An expanded step that `blocks` names with more values is removed from `fails`.
+                // If `blocks` names an expanded step with more values than `fails` does, the step is removed from
+                // `fails`.
                 let blocks =
                     if below == "/fails" { blocks.iter().filter_map(Value::as_str).collect() } else { Vec::new() };
                 let expanded = self.map(document, (map, form), &blocks, &pointer);
@@ -339,7 +341,7 @@ impl Rebuilt<'_> {
         })
     }
 
-    /// Expands the entries of a mapping by step id, except for steps that `others` name with more values.
+    /// Expands the entries of a mapping by step id. A step that one of `others` names with more values is left out.
     fn map(
         &mut self,
         document: &Document,
@@ -367,7 +369,8 @@ impl Rebuilt<'_> {
                 }
                 let to = join(pointer, &name);
                 if expanded.insert(name, self.plan.part(form, value, choice)).is_some() {
-                    // An entry that names the step with more values replaces this one.
+                    // The entries are sorted by the number of values that they name. This entry comes later, so it
+                    // replaces the earlier one.
                     self.moves.retain(|(_, other)| *other != to);
                 }
                 self.moves.push((from.clone(), to));
@@ -376,7 +379,7 @@ impl Rebuilt<'_> {
         expanded
     }
 
-    /// A change of a step may mention only the axes of that step.
+    /// Reports an axis in the change of a step if that step does not use the axis.
     fn unknown_axes(&mut self, document: &Document, value: &Value, at: &str, choice: &Choice) {
         for (pointer, reference) in references(value, at) {
             let Some(axis) = reference.field.filter(|_| reference.name == MATRIX) else { continue };

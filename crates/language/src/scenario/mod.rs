@@ -1,12 +1,12 @@
 //! The scenario language: the types of a scenario, their meaning, and the checks for mistakes.
 //!
-//! A file passes three checks, and each reports all its errors together: [`document`] (YAML, with the place of every
-//! value), [`check`] (the shape, against the schema that is generated from [`model`]), and [`meaning`] (whether the
-//! parts are consistent). The result is a [`Loaded`] scenario with its [`Variant`]s: the baseline, and one for each
+//! A file passes three checks, and each check reports all its errors together: [`document`] (YAML, with the place of
+//! every value), [`check`] (the shape, against the schema that is generated from [`model`]), and [`meaning`] (whether
+//! the parts are consistent). The result is a [`Loaded`] scenario with its [`Variant`]s: the baseline, and one for each
 //! change.
 //!
-//! **Architecture Invariant:** pure. It reads text and returns types and diagnostics. It knows no container engine, no
-//! cluster and no network.
+//! **Architecture Invariant:** this module is pure. It reads text and returns types and diagnostics. It does not depend
+//! on the container engine, the cluster or the network.
 
 pub mod action;
 pub mod change;

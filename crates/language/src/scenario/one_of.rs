@@ -1,4 +1,5 @@
-//! Keys of which exactly one must be present, and keys that need another one. A schema could express these rules, but its messages would not help.
+//! Keys of which exactly one must be present, and keys that need another key. A schema could express these rules, but
+//! its messages would not help.
 
 use serde_json::Value;
 
@@ -14,26 +15,26 @@ use super::schema::Form;
 pub struct OneOf {
     /// The name of the type in the schema.
     pub of: &'static str,
-    /// What the keys are, in words for messages.
+    /// A word for the keys, for messages.
     pub what: &'static str,
     /// The keys.
     pub keys: &'static [&'static str],
-    /// The error if no key is present. It gets the list of all keys.
+    /// Builds the error if no key is present. Its second argument is the list of all keys.
     pub none: fn(&Place<'_>, &str) -> Wrong,
-    /// The error if two keys are present.
+    /// Builds the error if two keys are present.
     pub two: fn(&Place<'_>, &str, &str) -> Wrong,
 }
 
-/// The rule for a key that another key needs.
+/// The rule that a key is valid only together with another key.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs {
     /// The name of the type in the schema.
     pub of: &'static str,
-    /// The key.
+    /// The key that needs the other key.
     pub key: &'static str,
-    /// The key that it needs.
+    /// The key that `key` needs.
     pub other: &'static str,
-    /// The error if that one is missing.
+    /// Builds the error if the other key is missing.
     pub wrong: fn(&Place<'_>) -> Wrong,
 }
 
@@ -46,7 +47,7 @@ pub struct Place<'a> {
     pub value: &'a Value,
 }
 
-/// An error, and its place below the type.
+/// An error in a value, with its place below that value.
 #[derive(Clone, Debug)]
 pub struct Wrong {
     below: String,
@@ -66,7 +67,7 @@ impl Wrong {
         Self { at_key: true, ..Self::value(below, message, fix) }
     }
 
-    /// The error in a type that is written at `at`.
+    /// The diagnostic for an error in a value that is written at the JSON pointer `at`.
     fn diagnostic(self, at: &str, places: &dyn Places) -> Diagnostic {
         let Self { below, at_key, message, fix } = self;
         let at = format!("{at}{below}");

@@ -1,5 +1,5 @@
 //! The parts of a step that can contain references: texts, and ids of other steps. A type lists its fields once. The
-//! search for references and their replacement both use this list. A list with a missing field does not compile.
+//! search for references and their replacement both use this list. A list that lacks a field does not compile.
 
 use indexmap::IndexMap;
 use parallax_vocab::DnsFault;
@@ -33,8 +33,8 @@ pub trait Parts: Sized {
     fn filled(&self, words: &Words<'_>) -> Result<Self, String>;
 }
 
-/// Continues below a key. An empty key is for a part that adds its own key. All parts share one growing and shrinking
-/// pointer, because most parts contain no reference and need no pointer of their own.
+/// Continues below a key. The key is empty for a part that adds its own key. All parts share one pointer that grows and
+/// shrinks, because most parts contain no reference and need no pointer of their own.
 pub fn below(at: &mut String, key: &str, then: impl FnOnce(&mut String)) {
     let length = at.len();
     if !key.is_empty() {
@@ -45,7 +45,7 @@ pub fn below(at: &mut String, key: &str, then: impl FnOnce(&mut String)) {
     at.truncate(length);
 }
 
-/// Lists the fields of a type, each with its key in scenarios.
+/// Implements `Parts` for a type. The macro gets the fields of the type, each with its key in scenarios.
 macro_rules! parts {
     ($type:ident { $($field:ident $(as $key:literal)?),* $(,)? }) => {
         impl $crate::scenario::parts::Parts for $type {
@@ -69,7 +69,7 @@ macro_rules! parts {
 }
 pub(crate) use parts;
 
-/// Types without references.
+/// Implements `Parts` for types that cannot contain references.
 macro_rules! no_parts {
     ($($type:ty),* $(,)?) => {
         $(impl $crate::scenario::parts::Parts for $type {

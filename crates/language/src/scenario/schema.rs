@@ -1,5 +1,5 @@
 //! The JSON Schemas of the project's files, generated from the Rust types. Editors use them for completion, and the
-//! loader for its checks.
+//! loader uses them for its checks.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -21,8 +21,8 @@ pub struct Shape {
     pub schema: Value,
     /// The compiled form of the schema.
     pub validator: Validator,
-    /// Further checks of a value that is valid by the schema. A schema could express them, but its messages would not
-    /// help.
+    /// Further checks of a value that is valid by the schema. A schema could express these checks, but its messages
+    /// would not help.
     pub further: fn(&Value, &dyn Places) -> Vec<Diagnostic>,
 }
 
@@ -41,7 +41,7 @@ fn simplified<T: JsonSchema>() -> Value {
     schema
 }
 
-/// Removes internal keywords that editors do not need.
+/// Removes the internal keywords that editors do not need.
 fn remove_marks(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
@@ -53,22 +53,22 @@ fn remove_marks(schema: &mut Value) {
     }
 }
 
-/// A part of the scenario's schema. It says which type a value has, before the value is deserialised.
+/// A part of the scenario's schema. It tells the type of a value before the value is deserialised.
 #[derive(Clone, Copy, Debug)]
 pub struct Form(Option<&'static Value>);
 
-/// The scenario's schema, in which references to steps are marked.
+/// The scenario's schema. Unlike the published schema, it marks the references to steps.
 static MARKED: LazyLock<Value> = LazyLock::new(simplified::<Scenario>);
-/// The position of the type of a step in the schema.
+/// The JSON pointer of the type `Step` in the schema.
 const STEP: &str = "#/$defs/Step";
 
 impl Form {
-    /// A step of a flow.
+    /// The schema of a step of a flow.
     pub fn step() -> Self {
         Self(MARKED.pointer(&STEP[1..]))
     }
 
-    /// A value about which the schema says nothing.
+    /// The schema of a value that may have any type.
     pub fn free() -> Self {
         Self(None)
     }
@@ -85,7 +85,8 @@ impl Form {
         Self(self.resolved().and_then(|it| it.get("items").or_else(|| it.get("additionalProperties"))))
     }
 
-    /// The schema of the value under a key: the declared one, or the one for all values of a mapping with free keys.
+    /// The schema of the value under a key. If the key is not declared, the schema for all values of a mapping with
+    /// free keys.
     #[must_use]
     pub fn below(self, key: &str) -> Self {
         let named = self.key(key);
@@ -98,17 +99,17 @@ impl Form {
         named == Some(name) || name == "Step" && self.is_step()
     }
 
-    /// Whether the schema says anything about it.
+    /// Whether the schema restricts the value.
     pub fn is_known(self) -> bool {
         self.0.is_some()
     }
 
-    /// Whether it is a step.
+    /// Whether the value is a step.
     pub fn is_step(self) -> bool {
         self.resolved().is_some_and(|it| MARKED.pointer(&STEP[1..]).is_some_and(|step| std::ptr::eq(it, step)))
     }
 
-    /// Whether it is the id of another step.
+    /// Whether the value is the id of another step.
     pub fn is_reference(self) -> bool {
         self.0.is_some_and(|it| it.get(STEP_REFERENCE).is_some())
     }
@@ -145,8 +146,8 @@ pub fn stale(root: &Path, files: &[(&'static str, String)]) -> Vec<&'static str>
     files.iter().filter(|(path, text)| differs(path, text)).map(|(path, _)| *path).collect()
 }
 
-/// Removes `null` from every `X or null`. An optional field can be left out, but a key without a value is a mistake.
-/// The removal also makes the messages about `X` simpler.
+/// Removes `null` from every `X or null`. An author may leave out an optional field, but a key without a value is a
+/// mistake. The removal also makes the messages about `X` simpler.
 fn simplify(schema: &mut Value) {
     match schema {
         Value::Object(map) => {

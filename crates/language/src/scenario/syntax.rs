@@ -1,5 +1,5 @@
-//! Explains texts that are not valid YAML, or not what their author intended. The messages are our own, at the place
-//! where a person would fix the mistake.
+//! Explains texts that are not valid YAML, or that do not mean what their author intended. The messages are the
+//! project's own, at the place where a person would fix the mistake.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use saphyr_parser::ScanError;
 use super::diagnostic::{Diagnostic, Source};
 use super::document::DEPTH_LIMIT;
 
-/// The parser's error in our own words, at the place where a person would fix it.
+/// Replaces the parser's error by the project's own message, at the place where a person would fix the mistake.
 pub(super) fn explain(source: &Source, error: &ScanError, at: usize) -> Diagnostic {
     let number = source.line_of(at);
     let lines = source.text().matches('\n').count() + 1;
@@ -30,7 +30,7 @@ pub(super) fn explain(source: &Source, error: &ScanError, at: usize) -> Diagnost
         return error.fix(format!("close it with `{close}`"));
     }
     if info.starts_with("simple key") {
-        // The parser reports it at the beginning of the next line.
+        // The parser reports this mistake at the beginning of the next line, so look at the line before.
         let before = source.text()[..at].trim_end();
         let line = source.line(source.line_of(before.len()));
         let begin = source.line_start(source.line_of(before.len())) + line.len() - line.trim_start().len();
@@ -57,7 +57,7 @@ pub(super) fn explain(source: &Source, error: &ScanError, at: usize) -> Diagnost
     source.error(&(at..at + 1), message).maybe_fix(fix)
 }
 
-/// A list or a mapping in the place of a key. The usual reason is a template without quotes.
+/// The error for a list or a mapping in the place of a key. The usual reason is a template without quotes.
 pub(super) fn odd_key(source: &Source, range: &Range<usize>) -> Diagnostic {
     let text = source.text();
     let outer = range.start.saturating_sub(1);
@@ -69,7 +69,7 @@ pub(super) fn odd_key(source: &Source, range: &Range<usize>) -> Diagnostic {
     source.error(range, "a key must be text, not a list or a mapping")
 }
 
-/// The innermost `{` or `[` that is not closed in the text.
+/// The innermost `{` or `[` that the text does not close.
 fn open_bracket(text: &str) -> Option<(usize, char)> {
     let mut open = Vec::new();
     let mut quote = None;

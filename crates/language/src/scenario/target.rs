@@ -14,7 +14,7 @@ pub trait Target: Clone + Sized {
     ///
     /// # Errors
     ///
-    /// If the text is not a target. The error is the fix.
+    /// If the text is not a target. The error is a text that says how to fix the target.
     fn parse(text: &str) -> Result<Self, String>;
 }
 
@@ -22,7 +22,7 @@ pub trait Target: Clone + Sized {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aimed<T> {
     text: Template,
-    /// `None` if the text contains references. The error is the fix.
+    /// The parsed target, or a text that says how to fix it. `None` if the text contains references.
     written: Option<Result<T, String>>,
 }
 
@@ -36,7 +36,7 @@ impl<T: Target> Aimed<T> {
     ///
     /// # Errors
     ///
-    /// If the text is not a target. The error is the fix.
+    /// If the text is not a target. The error is a text that says how to fix the target.
     pub fn written(&self) -> Option<&Result<T, String>> {
         self.written.as_ref()
     }
@@ -104,16 +104,16 @@ pub enum LogTarget {
     Beside(String),
     /// A node of the cluster.
     Node(String),
-    /// The name server outside the cluster, which logs each question.
+    /// The name server outside the cluster, which logs each DNS question.
     World,
 }
 
-/// How a scenario names the name server outside the cluster.
+/// The word by which a scenario names the name server outside the cluster.
 const WORLD: &str = "world";
 
-/// How to write the target of a `log` step.
+/// The fix for an invalid target of a `log` step.
 const LOG_FORM: &str = "write `deployment/NAME`, `stateful-set/NAME`, `pod/NAME`, `beside/FIXTURE` for a container outside the cluster, `node/NAME` for a node, or `world`";
-/// How to write the target of an `event` step.
+/// The fix for an invalid target of an `event` step.
 const EVENT_FORM: &str = "write kind and name, `Deployment/minio`, or kind and labels, `Pod/app=minio`";
 
 impl Target for LogTarget {
@@ -187,12 +187,13 @@ impl EventTarget {
 }
 
 impl Which {
-    /// Names in Kubernetes contain no equals sign. Every selector by value contains one.
+    /// Decides between name and labels. Names in Kubernetes contain no equals sign, and every selector by value
+    /// contains one.
     pub fn parse(text: &str) -> Self {
         if text.contains('=') { Self::Labels(text.to_owned()) } else { Self::Name(text.to_owned()) }
     }
 
-    /// The name, if it is not a selector.
+    /// The name; `None` if the target is selected by labels.
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Name(name) => Some(name),
@@ -204,7 +205,7 @@ impl Which {
 fn parts(text: &str) -> Option<(&str, &str)> {
     let (kind, name) = text.split_once('/')?;
     let sound = !name.is_empty() && !name.contains(char::is_whitespace);
-    // The key of a label can contain a slash. A name cannot.
+    // The key of a label can contain a slash, but a name cannot.
     (sound && (name.contains('=') || !name.contains('/'))).then_some((kind, name))
 }
 

@@ -1,6 +1,6 @@
 //! References in the texts of a scenario: `{{ name }}` and `{{ name.field }}`.
 //!
-//! A scenario only refers to values and does not compute. So there are no filters and no conditions, and every
+//! A scenario only refers to values and does not compute. Therefore there are no filters and no conditions, and every
 //! reference has a place that a message can point to.
 
 use std::borrow::Cow;
@@ -13,14 +13,15 @@ use serde_json::Value;
 
 use super::document::join;
 
-/// The name in `{{ vantage.ca }}`, the path of a file at the vantage with the certificates that it trusts.
+/// The name in `{{ vantage.ca }}`. The value is the path of a file at the vantage with the certificates that the
+/// vantage trusts.
 pub const VANTAGE: &str = "vantage";
-/// See [`VANTAGE`].
+/// The field in `{{ vantage.ca }}`.
 pub const VANTAGE_CA: &str = "ca";
 
-/// The name in `{{ variant.nonce }}`, a word that is unique to the variant and the run.
+/// The name in `{{ variant.nonce }}`. The value is a word that is unique to the variant and the run.
 pub const VARIANT: &str = "variant";
-/// See [`VARIANT`].
+/// The field in `{{ variant.nonce }}`.
 pub const NONCE: &str = "nonce";
 
 /// A reference in a text.
@@ -59,7 +60,7 @@ impl Malformed {
     }
 }
 
-/// Keeps only the message. The fix was already reported when the scenario was loaded.
+/// Converts the error to its message. The fix is left out because it was reported when the scenario was loaded.
 impl From<Malformed> for String {
     fn from(wrong: Malformed) -> Self {
         wrong.message

@@ -29,7 +29,7 @@ pub struct Loaded {
     pub scenario: Scenario,
     /// The baseline, then the entries of `variants`, then the entries of `breaks`, each in the order of the file.
     pub variants: Vec<Variant>,
-    /// What `parallax lint` says about the file although it can be used.
+    /// Warnings of `parallax lint`. The file can be used in spite of them.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -46,7 +46,7 @@ pub struct Variant {
     pub value: Value,
     /// The merged value as a typed scenario.
     pub scenario: Scenario,
-    /// What the change touches. It is empty for the baseline.
+    /// What the change touches. Nothing for the baseline.
     pub touches: Touched,
     /// The steps that must fail, with their causes.
     pub fails: indexmap::IndexMap<String, CauseSpec>,
@@ -55,8 +55,8 @@ pub struct Variant {
 }
 
 impl Loaded {
-    /// Reads one scenario. `path` is its folder below `scenarios/`. The last part of it must be the name of the
-    /// scenario.
+    /// Reads one scenario. `path` is the scenario's folder below `scenarios/`. The last part of `path` must be the name
+    /// of the scenario.
     pub fn read(library: &Library, path: &str, file: &str, bytes: &[u8]) -> Result<Self, Vec<Diagnostic>> {
         let (document, errors) = Document::parse_bytes(file, bytes);
         let Some(mut document) = document else { return Err(tidy(errors)) };
@@ -94,12 +94,13 @@ impl Loaded {
         }
         let (resolved, mut baseline) = meaning::fixtures(&subject);
         baseline.extend(meaning::check(&subject, &resolved));
-        // If a step is wrong, this check would report the same mistake again.
+        // If a step is wrong, this check would report the same mistake again, so it is skipped.
         if baseline.is_empty() {
             errors.extend(meaning::assertions(&subject));
         }
         let mut variants = vec![Variant::baseline(path, &document, &scenario)];
-        // Mistakes in the baseline would be found again in each variant.
+        // If the baseline is wrong, each variant would repeat its mistakes. Then the resolved fixtures are not passed
+        // on, and variants are not checked against them.
         let resolved_baseline = baseline.is_empty().then_some(&resolved);
         let builder = VariantBuilder { library, path, document: &document, baseline: &scenario, resolved_baseline };
         for (id, spec) in &scenario.variants {
@@ -187,7 +188,7 @@ impl Variant {
         }
     }
 
-    /// The readiness conditions that must fail (`store.ready`), with their causes. If there are any, the flow is not
+    /// The readiness conditions that must fail (`store.ready`), with their causes. If there are any, the flow does not
     /// run.
     pub fn readiness_fails(&self) -> impl Iterator<Item = (&str, &CauseSpec)> {
         let fails = self.fails.iter().map(|(what, spec)| (what.as_str(), spec));
@@ -245,7 +246,7 @@ impl VariantBuilder<'_> {
         Ok(self.build(id, spec.summary.as_deref(), changed, fails, blocks))
     }
 
-    /// Creates a variant in which steps must fail, with a warning about it.
+    /// Creates a variant in which steps must fail. Returns it with a warning if the break has no control.
     fn variant(&self, id: &str, spec: &Break) -> Result<(Variant, Option<Diagnostic>), Vec<Diagnostic>> {
         let mut changed = self.changed(&join("/breaks", id))?;
         let (library, document, touches) = (self.library, self.document, &changed.touches);

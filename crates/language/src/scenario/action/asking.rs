@@ -1,4 +1,4 @@
-//! What the run provides when a step becomes a question.
+//! The trait through which a step gets values of the run (endpoints, credentials, tokens) for its question.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,18 @@ use parallax_vocab::question::{S3Access, TokenSource};
 use crate::scenario::model::CredentialsOf;
 use crate::scenario::template::Template;
 
-/// What the run provides when a step becomes a question.
+/// Gives a step the values of the run that its question needs.
 pub trait Asking {
-    /// The endpoint of a store: of the named one, or of the only one.
+    /// The endpoint of the named store. Without a name, the endpoint of the only store.
     ///
     /// # Errors
-    /// Says why there is no such store.
+    /// Returns a message that says why there is no such store.
     fn endpoint(&self, store: Option<&str>) -> Result<String, String>;
 
-    /// Access to a store with its own credentials: to the named one, or to the only one.
+    /// The endpoint of the named store together with its own credentials. Without a name, those of the only store.
     ///
     /// # Errors
-    /// Says why there is none.
+    /// Returns a message that says why there is no such store.
     fn store(&self, store: Option<&str>) -> Result<S3Access, String>;
 
     /// The temporary credentials that an earlier `sts` step received.
@@ -30,7 +30,7 @@ pub trait Asking {
     /// The fields of the form that an earlier `presign` step signed.
     fn form(&self, step: &str) -> Option<&BTreeMap<String, String>>;
 
-    /// The token that was made for the step; `None` if it uses the pod's token file.
+    /// The token that was made for the step; `None` if the step uses the pod's token file.
     fn token(&self) -> Option<&Secret>;
 
     /// The path of the token that is projected into a pod.
@@ -48,8 +48,8 @@ pub(super) fn token_source(asking: &dyn Asking) -> TokenSource {
     }
 }
 
-/// Access to a store, with the temporary credentials of step `of` if it is given. `dropped` leaves out the session
-/// token.
+/// Access to a store. If `of` is given, the temporary credentials of that step replace the store's own. `dropped`
+/// leaves out the session token.
 pub(super) fn access(
     asking: &dyn Asking,
     store: Option<&str>,
@@ -67,7 +67,7 @@ pub(super) fn access(
     })
 }
 
-/// The environment of a program: what the vantage declares, and what the step adds.
+/// The environment variables of a program: those that the vantage declares, then those that the step adds.
 pub(super) fn environment(asking: &dyn Asking, more: &IndexMap<String, Template>) -> BTreeMap<String, Secret> {
     let declared = asking.variables().iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str())));
     let more = more.iter().map(|(name, value)| (name.clone(), Secret::new(value.as_str())));

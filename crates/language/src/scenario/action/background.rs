@@ -36,8 +36,8 @@ struct BackgroundFile {
     within: Span,
 }
 
-/// The longest time limit of one probe, in seconds: a step that stops a prober waits for the answers in flight, and has as
-/// much time as any step without `eventually`.
+/// The longest time limit of one probe, in seconds. A step that stops a prober waits for the answers that are still
+/// expected, and this wait has the default time limit of a step.
 const LONGEST_S: i64 = 15;
 
 fn probe_within() -> Span {
@@ -118,7 +118,7 @@ impl TryFrom<BackgroundFile> for BackgroundStep {
 }
 
 impl Kinded for BackgroundStep {
-    // A prober's failures are counted. A `prober` step judges the count.
+    // A failed probe does not fail this step. The failures are counted, and a `prober` step judges the count.
     const NATURE: Nature = Nature { effect: Effect::Starts, ..Nature::probe(&[]) };
     const TYPICAL_MS: u64 = AT_ONCE_MS;
     const ONE_OF: &'static [OneOf] = &[OneOf {

@@ -164,7 +164,8 @@ impl Asks for ClientStep {
 }
 
 impl Rules for ClientStep {
-    /// A foreign client gives the same answer as our own probes, but no details of the connection.
+    /// A client that is not part of the harness gives the same answer as the harness's own probes, but no details of
+    /// the connection.
     fn brings(&self) -> Vec<Source> {
         let answer = match &self.task {
             Task::Http(http) => http.of_answer().collect(),

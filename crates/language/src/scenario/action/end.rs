@@ -1,4 +1,4 @@
-//! `end`: ends a pod, or removes a node.
+//! `end`: stops a pod, or removes a node.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,30 +34,30 @@ struct EndFile {
     within: Option<Span>,
 }
 
-/// Ends a pod, or removes a node.
+/// Stops a pod, or removes a node.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "EndFile")]
 pub struct EndStep {
-    /// What it ends.
+    /// The pod or the node that is ended.
     pub target: EndTarget,
-    /// How it ends.
+    /// How the pod or the node is ended.
     pub how: Ending,
     /// The time limit.
     pub within: Option<Span>,
     idle: Idle,
 }
 
-/// What an `end` ends.
+/// The target of an `end` step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndTarget {
     /// A pod.
     Pod {
-        /// Its name, or labels that select exactly one pod.
+        /// The name of the pod, or labels that select exactly one pod.
         pod: Template,
-        /// Its namespace. The default is the variant's namespace.
+        /// The namespace of the pod. The default is the variant's namespace.
         namespace: Option<Template>,
     },
-    /// A further node of the cluster.
+    /// A node of the cluster other than the server node.
     Node(Template),
 }
 

@@ -98,9 +98,9 @@ pub struct FormFile {
 pub struct HttpStep {
     /// The method and the URL.
     pub request: Keyed<Method>,
-    /// The `Host` that is sent instead of the URL's.
+    /// The `Host` header that replaces the URL's host.
     pub host: Option<Template>,
-    /// The path that is sent instead of the URL's.
+    /// The path that replaces the path of the URL.
     pub path: Option<Template>,
     /// Further headers.
     pub headers: IndexMap<String, Template>,
@@ -306,8 +306,8 @@ fn with_path(url: &str, path: &str) -> Result<String, String> {
 }
 
 impl HttpStep {
-    /// The keys of this step that a foreign client does not support: each with the reason and the fix. Few clients send a
-    /// ServiceAccount's token.
+    /// The keys of this step that external clients do not support, each with the reason and the fix. `sends_tokens`
+    /// says whether the client can send a ServiceAccount's token, which only few clients can.
     pub(super) fn beyond_clients(&self, sends_tokens: bool) -> Vec<(&'static str, &'static str, &'static str)> {
         let Self {
             request: _,
@@ -344,7 +344,7 @@ impl HttpStep {
         [Source::Store, Source::Headers].into_iter().chain(body)
     }
 
-    /// Finds mistakes that do not depend on who sends the request. `at` is the path of this action below the step.
+    /// Finds mistakes that do not depend on who sends the request. `at` is the JSON path of this action below the step.
     pub(super) fn check_at(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let (method, url) = (self.request.key.key(), &self.request.text);
         if !(url.starts_with("https://") || url.starts_with("http://") || url.starts_with("{{")) {

@@ -63,7 +63,7 @@ impl Rules for JwtStep {
     }
 
     fn leaves(&self) -> &'static [Leaves] {
-        // A token that is projected into a pod does not leave the pod.
+        // A token that is projected into a pod does not leave the pod, so later steps cannot use it.
         if self.token.is_some() || self.token_of.is_some() { &[Leaves::Token] } else { &[] }
     }
 

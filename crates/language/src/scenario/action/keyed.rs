@@ -1,4 +1,4 @@
-//! One of several keys, with its text: a method with its URL, or an operation with its object.
+//! A text under exactly one of several keys, for example a method with its URL, or an operation with its object.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use super::{Diagnostic, Judge};
 use crate::scenario::parts::{Parts, See, below};
 use crate::scenario::template::{Template, Words};
 
-/// A kind of YAML key in a scenario file: an HTTP method, an operation or a rule.
+/// A type whose values are YAML keys of a scenario file, for example HTTP methods or operations.
 pub trait Key: Copy + fmt::Debug + PartialEq {
     /// The key as it is written.
     fn key(self) -> &'static str;
 }
 
-/// One of several keys, with its text.
+/// A text, and the key under which it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keyed<K> {
     /// The key.

@@ -1,4 +1,4 @@
-//! `kill`: ends the main process of a container, or a whole node.
+//! `kill`: ends the main process of a container, or stops a whole node.
 
 use std::fmt;
 
@@ -44,18 +44,18 @@ struct KillFile {
     within: Option<Span>,
 }
 
-/// Ends the main process of a container, or a whole node.
+/// Ends the main process of a container, or stops a whole node.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "KillFile")]
 pub struct KillStep {
-    /// What it ends.
+    /// The container or the node that is killed.
     pub target: KillTarget,
     /// The time limit.
     pub within: Option<Span>,
     idle: Idle,
 }
 
-/// What a `kill` ends.
+/// The target of a `kill` step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KillTarget {
     /// The main process of a container in a pod.
@@ -69,9 +69,10 @@ pub enum KillTarget {
         /// The signal.
         signal: Signal,
     },
-    /// A further node of the cluster.
+    /// A node of the cluster other than the server node.
     Node(Template),
-    /// A container of a fixture outside the cluster: `store.minio`.
+    /// A container that a fixture runs outside the cluster: `store.minio` is the container `minio` of the fixture
+    /// `store`.
     Beside(String),
 }
 

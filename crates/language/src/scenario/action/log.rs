@@ -78,7 +78,7 @@ impl Rules for LogStep {
 }
 
 impl LogStep {
-    /// A container that the engine runs has one log.
+    /// Reports keys that have no effect for a container outside the cluster. The engine keeps exactly one log for it.
     fn one_log(&self, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         for (key, given) in [("container", self.container.is_some()), ("previous", self.previous)] {
             if given {

@@ -43,7 +43,7 @@ impl Rules for MeasureStep {
         vec![Source::Measure]
     }
 
-    /// The number can be meant for a figure, which another step judges.
+    /// A measured number needs no `expect`, because a `figures` step can judge it later.
     fn needs_expect(&self) -> bool {
         false
     }

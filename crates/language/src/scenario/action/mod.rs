@@ -86,7 +86,8 @@ use super::one_of::{Needs, OneOf, Place, Wrong};
 use super::parts::{Parts, See, below};
 use super::template::Words;
 
-/// The kinds, whatever their role. A row has the name, the key in a scenario, and the type.
+/// Defines the types for all kinds of step, independent of their roles. A row has the name, the key in a scenario, and
+/// the type.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident $key:ident: $type:ty,)*) => {
         /// The action of a step, with its fields.
@@ -224,16 +225,17 @@ macro_rules! kinds {
             }
         }
 
-        /// The rules of the scenario's types that need exactly one of several keys.
+        /// For the types of a scenario: the sets of keys of which exactly one must be given.
         pub(super) const ONE_OF: &[&[OneOf]] = &[&[STEP], $(<$type as Kinded>::ONE_OF),*];
 
-        /// The rules of the scenario's types with a key that needs another one.
+        /// For the types of a scenario: the keys that are valid only together with another key.
         pub(super) const NEEDS: &[&[Needs]] = &[$(<$type as Kinded>::NEEDS),*];
     };
 }
 
-/// The table of kinds, by role: what asks a vantage, what looks at the cluster, what changes something, and what directs
-/// the flow. The role decides which facts a kind must state, and which part of the harness carries it out.
+/// The table of kinds of step, by role: `asks` asks a vantage, `looks` reads from the cluster, `changes` changes the
+/// environment, and `directs` controls the flow. The role decides which properties a kind must declare, and which part
+/// of the harness executes the kind.
 macro_rules! actions {
     (
         asks { $($(#[$ask_doc:meta])* $ask:ident $ask_key:ident: $ask_type:ty,)* }
@@ -248,7 +250,7 @@ macro_rules! actions {
             $($(#[$direct_doc])* $direct $direct_key: $direct_type,)*
         }
 
-        /// An action that looks at the cluster without a vantage.
+        /// An action that reads from the cluster without a vantage.
         #[derive(Clone, Copy, Debug)]
         pub enum Looking<'a> {
             $($(#[$look_doc])* $look(&'a $look_type),)*
@@ -260,14 +262,14 @@ macro_rules! actions {
             $($(#[$change_doc])* $change(&'a $change_type),)*
         }
 
-        /// An action that directs the flow: it starts or counts a prober, groups steps, or computes.
+        /// An action that controls the flow: it starts or counts a prober, groups steps, or computes a value.
         #[derive(Clone, Copy, Debug)]
         pub enum Directing<'a> {
             $($(#[$direct_doc])* $direct(&'a $direct_type),)*
         }
 
         impl Action {
-            /// Its role, which decides what carries it out.
+            /// The role of the action. The role decides which part of the harness executes the action.
             pub fn role(&self) -> Role<'_> {
                 match self {
                     $(Self::$ask(it) => Role::Asks(it),)*
@@ -278,7 +280,7 @@ macro_rules! actions {
             }
         }
 
-        // The properties of a kind agree with its role.
+        // Checks at compile time that the properties of each kind agree with its role.
         const _: () = {
             $(assert!(<$ask_type as Kinded>::NATURE.from_vantage && !<$ask_type as Kinded>::NATURE.is_act());)*
             $(assert!(!<$look_type as Kinded>::NATURE.from_vantage && !<$look_type as Kinded>::NATURE.is_act());)*
@@ -356,16 +358,16 @@ actions! {
     }
 }
 
-/// A step with its parsed action: an id, and one thing to do. The `one_of` check must have accepted the value before it
-/// is deserialised.
+/// A step with its parsed action: an id, and one thing to do. Before a value is deserialised into this type, the
+/// `one_of` check must have accepted it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "StepFile")]
 pub struct Step {
     /// The id, unique in the flow.
     pub id: String,
-    /// The vantage at which the step runs.
+    /// The vantage at which the step runs; `None` if the step does not run at a vantage.
     pub from: Option<String>,
-    /// Steps that must have passed, in addition to those that it refers to.
+    /// Steps that must have passed before this step runs, in addition to the steps to which this step refers.
     pub needs: Vec<StepRef>,
     /// The action.
     pub action: Action,
@@ -373,7 +375,7 @@ pub struct Step {
     pub expect: Option<WrittenExpect>,
     /// Try again until the expectation holds, for at most this long.
     pub eventually: Option<Span>,
-    /// The number of tries in a row that must hold.
+    /// The number of consecutive tries that must hold.
     pub stays: Option<u16>,
     /// How long the expectation must continue to hold.
     pub consistently: Option<Span>,
@@ -388,12 +390,12 @@ pub struct Step {
 }
 
 impl Step {
-    /// Its kind.
+    /// The kind of the step.
     pub fn kind(&self) -> Kind {
         self.action.kind()
     }
 
-    /// The properties that all steps of its kind share.
+    /// The properties that all steps of this kind share.
     pub fn nature(&self) -> Nature {
         self.kind().nature()
     }

@@ -3,31 +3,32 @@
 /// What a kind of step does to the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing: it observes, and returns an answer.
+    /// Nothing. The step observes, and returns an answer.
     Looks,
-    /// It applies objects. Applying them again has no further effect.
+    /// The step applies objects. If it runs again, it has no further effect.
     Applies,
-    /// It changes the environment, so no other variant can start in it.
+    /// The step changes the environment, so no other variant can start in this environment.
     Changes,
-    /// Nothing: it starts a prober, which other steps judge.
+    /// Nothing. The step starts a prober, which other steps judge.
     Starts,
-    /// What its inner steps do.
+    /// The step groups other steps. Its effect is the effect of those steps.
     Groups,
 }
 
-/// The time of a step that waits for nothing, in milliseconds.
+/// The typical duration of a step that does not wait, in milliseconds.
 pub(super) const AT_ONCE_MS: u64 = 100;
 
 /// The properties that all steps of a kind share.
 #[derive(Clone, Copy, Debug)]
 pub struct Nature {
-    /// Whether it runs at a vantage. Other kinds ask the apiserver, or read what an earlier step saw.
+    /// Whether the step runs at a vantage. Other kinds ask the apiserver, or read what an earlier step saw.
     pub from_vantage: bool,
-    /// What it does to the environment.
+    /// What the step does to the environment.
     pub effect: Effect,
-    /// Whether it asserts something without an `expect`: that a store or a token service accepts the request.
+    /// Whether the step asserts something even without an `expect`. For example, it asserts that a store or a token
+    /// service accepts the request.
     pub asserts: bool,
-    /// The causes that it can fail with, as keys of a `fails` entry.
+    /// The causes with which the step can fail, as keys of a `fails` entry.
     pub causes: &'static [&'static str],
 }
 
@@ -42,17 +43,17 @@ impl Nature {
         Self { from_vantage: false, ..Self::probe(causes) }
     }
 
-    /// A kind that changes the environment. It takes no `expect`: it fails if the change does not succeed.
+    /// A kind that changes the environment. Its steps have no `expect`: a step fails if the change does not succeed.
     pub(super) const fn act() -> Self {
         Self { effect: Effect::Changes, ..Self::look(&["resource"]) }
     }
 
-    /// Whether it changes the environment.
+    /// Whether the kind changes the environment.
     pub const fn is_act(&self) -> bool {
         matches!(self.effect, Effect::Applies | Effect::Changes)
     }
 
-    /// Whether it returns an answer from which values can be captured.
+    /// Whether a step of the kind returns an answer from which values can be captured.
     pub fn answers(&self) -> bool {
         matches!(self.effect, Effect::Looks | Effect::Changes)
     }

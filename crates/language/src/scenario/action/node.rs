@@ -51,19 +51,19 @@ fn two_targets(it: &super::Place<'_>, first: &str, second: &str) -> Wrong {
     Wrong::key(&format!("/{second}"), message, "split it into two steps")
 }
 
-/// The keys of a step that have no effect, because its target is no pod.
+/// The keys of a step that have no effect because its target is not a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Idle(Vec<&'static str>);
 
 no_parts!(Idle);
 
 impl Idle {
-    /// Of all `keys`, each with whether it is given.
+    /// Selects the keys that are given. Each key comes with whether it is given.
     pub(super) fn given(keys: &[(&'static str, bool)]) -> Self {
         Self(keys.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect())
     }
 
-    /// Reports the keys. `target` is the target in words.
+    /// Reports each key that has no effect. `target` describes the step's target in words.
     pub(super) fn report(&self, act: &str, target: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         for key in &self.0 {
             let message = format!("`{act}` names a {target}, so `{key}` has no effect");

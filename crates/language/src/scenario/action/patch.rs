@@ -48,7 +48,7 @@ pub struct PatchStep {
     pub name: Template,
     /// The namespace of the object. The default is the variant's namespace.
     pub namespace: Option<Template>,
-    /// The part of the object that is changed; by default, everything but the parts that are called subresources.
+    /// The subresource of the object to change. `None` means the object itself without its subresources.
     pub subresource: Option<Subresource>,
     /// The changes.
     pub changes: Changes,
@@ -63,7 +63,7 @@ pub enum Subresource {
 }
 
 impl Subresource {
-    /// Its name in the URL.
+    /// The name of the subresource in the URL.
     pub fn name(self) -> &'static str {
         match self {
             Self::Status => "status",

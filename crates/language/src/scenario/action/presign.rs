@@ -178,23 +178,23 @@ impl Parts for Signs {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "PresignFile")]
 pub struct PresignStep {
-    /// Id of the store's fixture, if the scenario has several stores.
+    /// The id of the store's fixture. It is needed only if the scenario has several stores.
     pub store: Option<String>,
     /// The URL or the form to sign.
     pub signs: Signs,
     /// How long the URL or the form is valid.
     pub expires: Span,
-    /// When it is signed, relative to now.
+    /// The moment of signing, relative to now.
     pub signed: Option<Span>,
-    /// The endpoint to sign for, instead of the store's.
+    /// The endpoint to sign for. It replaces the store's endpoint.
     pub endpoint: Option<Template>,
-    /// The region to sign for; by default the store's.
+    /// The region to sign for. The default is the store's region.
     pub region: Option<Template>,
-    /// The secret key to sign with, instead of the store's.
+    /// The secret key to sign with. It replaces the store's secret key.
     pub secret_key: Option<Template>,
     /// Further query parameters to sign.
     pub query: IndexMap<String, Template>,
-    /// The earlier `sts` step with whose credentials it signs.
+    /// The earlier `sts` step whose credentials sign the request.
     pub as_step: Option<CredentialsOf>,
 }
 
@@ -297,7 +297,7 @@ impl PresignStep {
 }
 
 impl PostForm {
-    /// What the form may send.
+    /// The policy of the form: what a sender of the form may send.
     fn policy(&self) -> PostPolicy {
         let Self { bucket: _, key, content_length_range, equals, starts_with } = self;
         let mut policy = PostPolicy {
@@ -362,13 +362,13 @@ impl PresignStep {
         )
     }
 
-    /// Whether every store refuses the signed URL because it is valid for too long. A form has no such limit: its
+    /// Whether every store refuses the signed URL because its validity is too long. A form has no such limit: its
     /// policy contains the time at which it expires, and stores accept any time.
     pub fn is_valid_too_long(&self) -> bool {
         matches!(self.signs, Signs::Url(_)) && self.expires.as_seconds() > LONGEST_URL_S
     }
 
-    /// Finds mistakes that do not depend on who signs. `at` is the path of this action below the step.
+    /// Finds mistakes that do not depend on who signs. `at` is the JSON path of this action below the step.
     pub(super) fn check_at(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let what = match &self.signs {
             Signs::Url(request) => {
@@ -393,7 +393,7 @@ impl PresignStep {
     }
 }
 
-/// Fields that signing fills in, and fields that have their own keys in `post`.
+/// Fields that the signing code fills in, and fields that have their own keys in `post`.
 const OF_THE_SIGNATURE: [&str; 8] = [
     "bucket",
     "key",

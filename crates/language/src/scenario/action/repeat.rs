@@ -12,8 +12,8 @@ use crate::scenario::model::ProberOf;
 use crate::scenario::parts::{Parts, See};
 use crate::scenario::template::Words;
 
-/// The name of the number of the round, which starts at 1: `{{ round }}` within a repeat. No step or fixture may have
-/// this id.
+/// The reserved name that gives the number of the round, starting at 1: `{{ round }}` within a repeat. No step or
+/// fixture may have this id.
 pub const ROUND: &str = "round";
 
 /// Run a group of steps in rounds. If a step of a round does not pass, no further round is run. What a step captures is
@@ -60,7 +60,7 @@ pub struct Random {
 }
 
 impl After {
-    /// The delay, or the longest possible delay of a random moment.
+    /// The delay. For a random moment, the longest possible delay.
     pub fn span(self) -> Span {
         match self {
             Self::Span(span) => span,
@@ -76,7 +76,7 @@ pub struct Placed<'a> {
     pub step: &'a Step,
     /// The JSON pointer of the step in the scenario.
     pub at: String,
-    /// The `repeat` step that contains it.
+    /// The `repeat` step that contains this step; `None` outside a `repeat`.
     pub group: Option<&'a Step>,
 }
 
@@ -98,7 +98,7 @@ pub fn placed(flow: &[Step]) -> Vec<Placed<'_>> {
 }
 
 impl Parts for RepeatStep {
-    /// The inner steps are visited as separate steps.
+    /// This function does nothing, because the inner steps are visited as separate steps.
     fn see<'p>(&'p self, _: &mut String, _: &mut See<'_, 'p>) {}
 
     fn filled(&self, _: &Words<'_>) -> Result<Self, String> {
@@ -107,7 +107,7 @@ impl Parts for RepeatStep {
 }
 
 impl Kinded for RepeatStep {
-    // The steps of a round fail, not the repeat.
+    // If a step in a round fails, that step has the failed verdict; the repeat itself does not fail.
     const NATURE: Nature = Nature { effect: Effect::Groups, ..Nature::look(&[]) };
     const TYPICAL_MS: u64 = AT_ONCE_MS;
 }

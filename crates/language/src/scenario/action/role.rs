@@ -1,5 +1,5 @@
-//! The role of an action: who carries it out, and what the other rooms need to know about it. A kind states these facts
-//! in its own module; no other room decides by kind.
+//! The role of an action: which part of the harness executes it, and what the other modules need to know about it. Each
+//! kind of step states these properties in its own module, so no other module needs a list of kinds.
 
 use std::fmt;
 
@@ -13,107 +13,109 @@ use crate::scenario::model::{ProberOf, TokenOf};
 use crate::scenario::target::Which;
 use crate::scenario::template::{Template, Tree, Words};
 
-/// The role of an action, with the facts that its kind states and with the action itself.
+/// The role of an action. Each role comes with the properties that the kind states, and with the action itself.
 #[derive(Clone, Copy, Debug)]
 pub enum Role<'a> {
-    /// It asks a vantage.
+    /// The action asks a vantage.
     Asks(&'a dyn Asks),
-    /// It looks at the cluster, without a vantage.
+    /// The action reads from the cluster, without a vantage.
     Looks(&'a dyn Looks, Looking<'a>),
-    /// It changes the environment.
+    /// The action changes the environment.
     Changes(&'a dyn Alters, Changing<'a>),
-    /// It directs the flow.
+    /// The action controls the flow.
     Directs(&'a dyn Directs, Directing<'a>),
 }
 
 /// A kind of step that asks a vantage.
 pub trait Asks: fmt::Debug + Sync {
-    /// The question, with every reference replaced.
+    /// The question, with every reference replaced by its value.
     ///
     /// # Errors
-    /// Says why the step cannot be asked.
+    /// Returns a message that says why the question cannot be asked.
     fn question(&self, words: &Words<'_>, asking: &dyn Asking) -> Result<Probe, String>;
 
-    /// What is special about it.
+    /// The properties of the step in which kinds that ask a vantage differ.
     fn special(&self) -> Special<'_>;
 }
 
-/// What is special about a step that asks a vantage. All fields are required, so that each kind answers all of them.
+/// The properties in which kinds that ask a vantage differ. All fields are required, so that each kind states all of
+/// them.
 #[derive(Debug)]
 pub struct Special<'a> {
     /// The id of the store's fixture, if the step gives one.
     pub store: Option<&'a str>,
-    /// The token that the harness creates for it.
+    /// The token that the harness creates for the step.
     pub token: Option<&'a TokenSpec>,
-    /// The earlier step whose token it uses.
+    /// The earlier step whose token this step uses.
     pub token_of: Option<&'a TokenOf>,
-    /// Whose certificate is presented to a server that asks for one.
+    /// The owner of the certificate that the client presents, if the server asks for a client certificate.
     pub presents: Option<ClientCertificate>,
-    /// What signs a URL or a form, and its key below the step: the step itself, or the client that it runs.
+    /// The signing of a URL or a form, with its key below the step. The step itself may sign, or the client that it
+    /// runs.
     pub signs: Option<(&'static str, &'a PresignStep)>,
-    /// The program that it runs, whose effects are not known.
+    /// The program that the step runs. The effects of the program are not known.
     pub program: Option<&'a ScriptStep>,
-    /// The program that it runs at the vantage, with its arguments as they are written, or the name of a client.
+    /// The program that the step runs at the vantage, with its arguments as they are written, or the name of a client.
     pub runs: Option<Vec<String>>,
 }
 
-/// A kind of step that looks at the cluster.
+/// A kind of step that reads from the cluster.
 pub trait Looks: fmt::Debug + Sync {
-    /// Whether one try of it waits until what it looks for comes.
+    /// Whether one try of the step waits until the expected content appears.
     fn follows(&self) -> bool;
 
-    /// The look at events, if it is one.
+    /// The step as an `event` step; `None` for other kinds.
     fn events(&self) -> Option<&EventStep>;
 }
 
 /// A kind of step that changes the environment.
 pub trait Alters: fmt::Debug + Sync {
-    /// What it changes, and how long it may take.
+    /// What the step changes, and how long the change may take.
     fn reach(&self) -> Reach<'_>;
 }
 
-/// A kind of step that directs the flow.
+/// A kind of step that controls the flow.
 pub trait Directs: fmt::Debug + Sync {
-    /// The question that it starts to repeat, if it starts a prober.
+    /// The question that the step starts to repeat; `None` if the step does not start a prober.
     fn starts(&self) -> Option<&dyn Asks>;
 
-    /// The step that started the prober whose answers it counts.
+    /// The step that started the prober whose answers this step counts; `None` if this step does not count.
     fn counts(&self) -> Option<&ProberOf>;
 }
 
-/// What a step changes. All fields are required, so that each kind says what it leaves alone.
+/// What a step changes. All fields are required, so that each kind also says what it does not change.
 #[derive(Debug)]
 pub struct Reach<'a> {
-    /// The objects that it changes.
+    /// The objects that the step changes.
     pub touched: Vec<Touched>,
-    /// The node that it ends or starts.
+    /// The node that the step stops or starts.
     pub node: Option<&'a Template>,
-    /// The fixture and its container outside the cluster that it ends or starts: `store.minio`.
+    /// The container outside the cluster that the step stops or starts, with its fixture: `store.minio`.
     pub beside: Option<&'a str>,
-    /// Whether it starts the node or the container, so that they must run from then on.
+    /// Whether the step starts the node or the container. From then on, its end is unexpected.
     pub starts: bool,
-    /// Whether the step ends only when its effect is complete. Then the pods that it touched must live from then on. The
-    /// effect of a step that does not wait may end a pod at any time.
+    /// Whether the step ends only when its effect is complete. If so, the pods that it touched must not end later. If
+    /// the step does not wait, its effect may end a pod at any later time.
     pub waits: bool,
-    /// The objects that it applies.
+    /// The objects that the step applies.
     pub applied: &'a [Tree],
     /// The time limit that the step sets, if it sets one.
     pub within: Option<Span>,
 }
 
-/// An object that a step changes. Its pods may end because of that.
+/// An object that a step changes. The change may end pods of the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Touched {
-    /// Its namespace; the variant's if it is absent.
+    /// The namespace of the object; `None` means the variant's namespace.
     pub namespace: Option<String>,
-    /// Its kind, for example `Deployment`.
+    /// The kind of the object, for example `Deployment`.
     pub kind: String,
-    /// Its name, or the labels by which it is selected.
+    /// The name of the object, or the labels that select it.
     pub which: Which,
 }
 
 impl Touched {
-    /// An object that is named.
+    /// An object that is selected by its name.
     pub(super) fn named(namespace: Option<&Template>, kind: &str, name: &str) -> Self {
         Self {
             namespace: namespace.map(ToString::to_string),
@@ -129,43 +131,43 @@ impl Touched {
 }
 
 impl Special<'_> {
-    /// Of a step that asks no vantage.
+    /// The properties of a step that does not ask a vantage.
     const NONE: Self =
         Self { store: None, token: None, token_of: None, presents: None, signs: None, program: None, runs: None };
 }
 
 impl Action {
-    /// The facts of an action that asks a vantage.
+    /// The properties of an action that asks a vantage; `None` for other actions.
     pub fn asks(&self) -> Option<&dyn Asks> {
         if let Role::Asks(it) = self.role() { Some(it) } else { None }
     }
 
-    /// The facts of an action that looks at the cluster.
+    /// The properties of an action that reads from the cluster; `None` for other actions.
     pub fn looks(&self) -> Option<&dyn Looks> {
         if let Role::Looks(it, _) = self.role() { Some(it) } else { None }
     }
 
-    /// The facts of an action that changes the environment.
+    /// The properties of an action that changes the environment; `None` for other actions.
     pub fn changes(&self) -> Option<&dyn Alters> {
         if let Role::Changes(it, _) = self.role() { Some(it) } else { None }
     }
 
-    /// The facts of an action that directs the flow.
+    /// The properties of an action that controls the flow; `None` for other actions.
     pub fn directs(&self) -> Option<&dyn Directs> {
         if let Role::Directs(it, _) = self.role() { Some(it) } else { None }
     }
 
-    /// The question that it starts to repeat, if it starts a prober.
+    /// The question that the action starts to repeat; `None` if the action does not start a prober.
     pub fn starts_prober(&self) -> Option<&dyn Asks> {
         self.directs()?.starts()
     }
 
-    /// The step that started the prober whose answers it counts.
+    /// The step that started the prober whose answers this action counts; `None` if the action does not count.
     pub fn counts(&self) -> Option<&ProberOf> {
         self.directs()?.counts()
     }
 
-    /// What is special about an action that asks a vantage, once or again and again; nothing for others.
+    /// The special properties of an action that asks a vantage, directly or through a prober. Other actions have none.
     pub fn special(&self) -> Special<'_> {
         match self.role() {
             Role::Asks(it) => it.special(),
@@ -174,7 +176,7 @@ impl Action {
         }
     }
 
-    /// The objects that it applies.
+    /// The objects that the action applies.
     pub fn applied(&self) -> &[Tree] {
         self.changes().map_or(&[], |it| it.reach().applied)
     }

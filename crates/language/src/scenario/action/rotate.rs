@@ -40,7 +40,7 @@ impl Kinded for RotateStep {
 
 impl Alters for RotateStep {
     fn reach(&self) -> Reach<'_> {
-        // A new certificate ends no pod.
+        // A new certificate does not end a pod, so no object is listed as touched.
         Reach { touched: Vec::new(), node: None, beside: None, starts: false, waits: true, applied: &[], within: None }
     }
 }

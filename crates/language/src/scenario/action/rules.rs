@@ -1,4 +1,4 @@
-//! What a kind of step declares, whatever its role.
+//! What a kind of step declares, independent of its role.
 
 use super::Nature;
 use crate::scenario::diagnostic::Diagnostic;
@@ -7,7 +7,7 @@ use crate::scenario::model::Source;
 use crate::scenario::one_of::{Needs, OneOf};
 use crate::scenario::parts::Leaves;
 
-/// What a step expects without an `expect`.
+/// What a step expects if it has no `expect`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Implied {
     /// Any answer.
@@ -16,12 +16,12 @@ pub enum Implied {
     Success,
 }
 
-/// What is known about a kind of step without an instance of it.
+/// The properties of a kind of step that do not depend on a single step.
 pub trait Kinded: Rules {
     /// The properties that all steps of the kind share.
     const NATURE: Nature;
-    /// The time that a step of the kind usually takes, in milliseconds, measured with the shipped scenarios on two
-    /// processors. It is good enough for an order.
+    /// The typical duration of a step of this kind, in milliseconds, measured with the shipped scenarios on two
+    /// processors. The value is good enough to decide the order of environments.
     const TYPICAL_MS: u64;
     /// The sets of keys, of the step and of its parts, of which exactly one key must be given.
     const ONE_OF: &'static [OneOf] = &[];
@@ -31,27 +31,27 @@ pub trait Kinded: Rules {
 
 /// Properties of a step that depend on its fields, such as its operation.
 pub trait Rules {
-    /// The sources that its answer contains. They decide which matchers the step takes in `expect`.
+    /// The sources of values in the answer of this step. They decide which matchers the step accepts in `expect`.
     fn brings(&self) -> Vec<Source> {
         Vec::new()
     }
 
-    /// Whether it asserts nothing without an `expect`.
+    /// Whether the step needs an `expect` because it asserts nothing without one.
     fn needs_expect(&self) -> bool {
         true
     }
 
-    /// What it expects without an `expect`.
+    /// What the step expects if it has no `expect`.
     fn implied(&self) -> Implied {
         Implied::Answer
     }
 
-    /// Whether it has a value, so that later steps can write `{{ id }}`.
+    /// Whether the step has a value, so that later steps can write `{{ id }}`.
     fn yields(&self) -> bool {
         false
     }
 
-    /// What it leaves for later steps that refer to it.
+    /// What the step provides for later steps that refer to it.
     fn leaves(&self) -> &'static [Leaves] {
         &[]
     }
@@ -61,6 +61,6 @@ pub trait Rules {
         None
     }
 
-    /// Checks what can be wrong with this kind, beyond what is checked for every step.
+    /// Checks the rules of this kind, in addition to the rules for every step.
     fn check(&self, _judge: &Judge<'_>, _errors: &mut Vec<Diagnostic>) {}
 }

@@ -75,7 +75,7 @@ struct S3File {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "S3File")]
 pub struct S3Step {
-    /// The id of the store's fixture, if the scenario has several stores.
+    /// The id of the store's fixture. It is needed only if the scenario has several stores.
     pub store: Option<String>,
     /// The operation, with its bucket or object.
     pub operation: Keyed<Operation>,
@@ -253,7 +253,8 @@ impl Rules for S3Step {
 }
 
 impl S3Step {
-    /// Checks an operation of an `s3` step or of a client's task. `at` is its position below the step.
+    /// Checks an operation of an `s3` step or of a client's task. `at` is the JSON path of the operation below the
+    /// step.
     pub(super) fn check_at(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         self.target(at, judge, errors);
         self.check_upload(at, judge, errors);
@@ -294,7 +295,7 @@ impl S3Step {
         errors.push(error.fix(fix));
     }
 
-    /// `upload` and `parts` are fields of `complete-upload` only.
+    /// Reports `upload` and `parts` at any operation except `complete-upload`, the only operation that uses them.
     fn check_upload(&self, at: &str, judge: &Judge<'_>, errors: &mut Vec<Diagnostic>) {
         let operation = self.operation.key.key();
         let mut wrong = |key: &str, message: String, fix: &str| {

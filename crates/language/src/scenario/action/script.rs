@@ -106,7 +106,7 @@ impl Rules for ScriptStep {
             judge.store("script", self.store.as_deref(), errors);
         }
         variables("/script/env", &self.env, judge, errors);
-        // `outside` without an image is the user's own machine.
+        // An `outside` vantage without an image is the user's own machine, which has its own programs.
         if let Some((id, vantage)) = judge.place()
             && vantage.pod.is_some()
             && vantage.image().is_none()

@@ -32,18 +32,19 @@ struct StartFile {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "StartFile")]
 pub struct StartStep {
-    /// What it starts.
+    /// The node or the container that is started.
     pub target: StartTarget,
     /// The time limit.
     pub within: Option<Span>,
 }
 
-/// What a `start` starts.
+/// The target of a `start` step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartTarget {
-    /// A further node of the cluster.
+    /// A node of the cluster other than the server node.
     Node(Template),
-    /// A container of a fixture outside the cluster: `masters.second`.
+    /// A container that a fixture runs outside the cluster: `masters.second` is the container `second` of the fixture
+    /// `masters`.
     Beside(String),
 }
 

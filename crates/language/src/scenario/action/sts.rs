@@ -87,7 +87,7 @@ impl Rules for StsStep {
     }
 
     fn leaves(&self) -> &'static [Leaves] {
-        // A token that is projected into a pod does not leave the pod.
+        // A token that is projected into a pod does not leave the pod, so later steps cannot use it.
         let given = self.token.is_some() || self.token_of.is_some();
         if given { &[Leaves::Credentials, Leaves::Token] } else { &[Leaves::Credentials] }
     }

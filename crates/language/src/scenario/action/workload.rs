@@ -14,7 +14,7 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// The workload that is present.
+    /// The workload from whichever of the two keys is given.
     pub(super) fn of(deployment: Option<Template>, stateful_set: Option<Template>) -> Result<Self, String> {
         let given = deployment.map(Self::Deployment).or(stateful_set.map(Self::StatefulSet));
         given.ok_or_else(|| "it has no workload".to_owned())

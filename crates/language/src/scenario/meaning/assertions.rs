@@ -10,7 +10,8 @@ use crate::scenario::action::{PresignStep, Special};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::model::{Placed, Step};
 
-/// Checks only baselines. A break may remove the step that uses the answer of another step.
+/// Checks that the baseline asserts something. Breaks are not checked, because a break may remove the step that uses
+/// the answer of another step.
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let scenario = subject.scenario;
     let mut errors = Vec::new();
@@ -37,7 +38,8 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-/// What signs by itself. The answer of a client needs an expectation in any case.
+/// The signing of a step that signs by itself. For a step that runs a client the result is `None`, because the answer
+/// of a client always needs an expectation.
 fn signed_by(step: &Step) -> Option<&PresignStep> {
     let Special { signs, runs, .. } = step.action.special();
     signs.filter(|_| runs.is_none()).map(|(_, signs)| signs)

@@ -13,7 +13,7 @@ use crate::scenario::diagnostic::{Diagnostic, list, suggest};
 use crate::scenario::document::{Document, join};
 use crate::scenario::model::{Break, CauseSpec, Scenario, Step, WrittenExpect};
 
-/// A break together with what its rules need.
+/// A break, and the data that the rules for breaks need.
 pub struct Expectations<'a> {
     /// The id of the break.
     pub id: &'a str,
@@ -27,7 +27,7 @@ pub struct Expectations<'a> {
     pub touches: &'a Touched,
     /// All fixtures.
     pub library: &'a Library,
-    /// The scenario's file.
+    /// The document of the scenario's file.
     pub document: &'a Document,
 }
 
@@ -59,7 +59,7 @@ pub fn expectations(it: &Expectations<'_>) -> Vec<Diagnostic> {
             errors.push(error.fix("a blocked step is not run, so it cannot fail; remove it from one of the two"));
         }
     }
-    // If a readiness condition fails, no step is run. That case is checked above.
+    // If a readiness condition fails, the flow does not run. That case is checked above.
     if !it.spec.fails.keys().any(|what| is_readiness(what)) {
         errors.extend(blocked(it, &at));
     }
@@ -127,7 +127,8 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
             let message = format!("`{}` does not expect `{matcher}`, so this mismatch is not possible", step.id);
             let error = document.error(&join(at, "mismatch"), message);
             let fix = suggest(matcher, given.iter().map(String::as_str), "its matchers");
-            // What a step expects without saying so, such as a success, fails with the answer as the cause.
+            // An expectation that is only implied, such as success, does not fail as a mismatch. It fails with the
+            // answer as the cause.
             let is_layer = matcher != "mismatch" && step.nature().causes.contains(&matcher.as_str());
             errors.push(error.fix(if is_layer {
                 format!("write the answer itself as the cause: `{}: {{ {matcher}: … }}`; {fix}", step.id)
@@ -156,7 +157,8 @@ fn cause(document: &Document, at: &str, step: &Step, cause: &CauseSpec) -> Vec<D
     errors
 }
 
-/// Checks that a cause is one of those with which `what` (an action or a readiness condition) can fail.
+/// Checks that a cause is possible: `possible` lists the causes with which `what` (an action or a readiness condition)
+/// can fail.
 pub(super) fn layers(
     document: &Document,
     at: &str,
@@ -191,8 +193,8 @@ pub(super) fn layers(
     errors
 }
 
-/// Finds breaks with equal `fails` and `blocks`. A run cannot tell which of the two faults occurred. That is a warning: two
-/// faults may have the same symptom.
+/// Finds breaks with equal `fails` and `blocks`: the result of a run cannot tell which of the two faults occurred. This
+/// is only a warning, because two faults may have the same symptom.
 pub fn indistinguishable(document: &Document, breaks: &IndexMap<String, Break>) -> Vec<Diagnostic> {
     let mut warnings = Vec::new();
     let all: Vec<(&String, &Break)> = breaks.iter().collect();

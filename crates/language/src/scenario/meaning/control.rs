@@ -1,8 +1,9 @@
-//! Checks that a break has a control: a step that holds after the first failing one.
+//! Checks that a break has a control: a step that holds after the first failing step.
 //!
-//! Without a control, a break whose environment fails for another reason can still be as declared. A failure of which
-//! the cause itself shows that the peer works is its own control. A step that only asks the apiserver is no control for
-//! a step that asks from a vantage: it holds as well if the store, the name or the network of that vantage is gone.
+//! Without a control, a break can appear as declared although its environment failed for another reason. Some causes
+//! themselves show that the peer works; such a failure is its own control. A step that only asks the apiserver is no
+//! control for a step that asks from a vantage: it also holds if the store, the name or the network of that vantage is
+//! gone.
 
 use parallax_vocab::{DnsFault, TlsFault};
 
@@ -14,7 +15,7 @@ use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::document::join;
 use crate::scenario::model::{CauseSpec, Step};
 
-/// An error if a break says that it has no control, but needs none or has one.
+/// Returns an error if a break declares that it has no control, but the break has one or needs none.
 pub(super) fn check(it: &Expectations<'_>) -> Option<Diagnostic> {
     let reason = it.spec.no_control.as_ref()?;
     let at = join(&join("/breaks", it.id), "no-control");
@@ -31,7 +32,7 @@ pub(super) fn check(it: &Expectations<'_>) -> Option<Diagnostic> {
     Some(it.document.key_error(&at, message).fix("remove `no-control`"))
 }
 
-/// A warning if a break needs a control and has none.
+/// Returns a warning if a break needs a control and has none.
 pub fn uncontrolled(it: &Expectations<'_>) -> Option<Diagnostic> {
     if it.spec.no_control.is_some() || it.spec.fails.is_empty() || needs_control(it).is_err() {
         return None;
@@ -49,7 +50,7 @@ pub fn uncontrolled(it: &Expectations<'_>) -> Option<Diagnostic> {
     Some(it.document.key_error(&at, message).warning().fix(fix))
 }
 
-/// Why a break needs no control.
+/// The reason why a break needs no control.
 enum Spared {
     /// A readiness condition fails, so the flow is not run.
     Ready,
@@ -72,7 +73,7 @@ fn needs_control(it: &Expectations<'_>) -> Result<(), Spared> {
     control.map_or(Ok(()), |step| Err(Spared::By(step.id.clone())))
 }
 
-/// The steps that ask or change something, and hold, after the first failing one.
+/// The steps that hold after the first failing step, and that ask or change something.
 fn holding<'a>(it: &'a Expectations<'_>) -> impl Iterator<Item = &'a Step> {
     let fails = &it.spec.fails;
     let steps = it.changed.steps().into_iter().map(|it| it.step);
@@ -99,8 +100,8 @@ fn comes_from_working_peer(cause: &CauseSpec) -> bool {
     answered || cause.s3.is_some() || cause.sts.is_some() || cause.tls.is_some_and(of_certificate)
 }
 
-/// Whether a step asks the environment something, or changes it. Signing and starting a prober do not, and a number
-/// that was measured before says nothing about the environment now.
+/// Whether a step asks the environment something, or changes it. A step that signs or that starts a prober does
+/// neither. A step that judges earlier measurements says nothing about the present environment.
 fn asks(step: &Step) -> bool {
     match step.action.role() {
         Role::Asks(it) => it.special().signs.is_none(),
@@ -109,7 +110,8 @@ fn asks(step: &Step) -> bool {
     }
 }
 
-/// Whether what a step sees was asked from a vantage. Every other step asks the apiserver, or has a program run by it.
+/// Whether the step got its observation from a vantage. Every other step asks the apiserver, or uses the apiserver to
+/// run a program.
 fn sees(step: &Step) -> bool {
     match step.action.role() {
         Role::Asks(_) => true,
@@ -146,7 +148,7 @@ flow:
         let other =
             "change: { flow: { asked: { http: { get: \"http://other/\" } } } }, fails: { asked: { status: 500 } }";
         assert_eq!(warnings(other), Vec::<String>::new());
-        // The step before it held before anything failed.
+        // The only step that holds now comes before the first failing step.
         let removed = other.replace("flow: {", "flow: { last: remove,");
         let found = warnings(&removed);
         assert!(found.len() == 1 && found[0].contains("no step of the break `b` holds after"), "{found:?}");
@@ -155,7 +157,7 @@ flow:
         assert_eq!(warnings(&fails).len(), 1);
         let blocked = other.replace("flow: {", "flow: { last: { needs: [asked] },") + ", blocks: [last]";
         assert_eq!(warnings(&blocked).len(), 1);
-        // The reason ends the warning.
+        // A reason suppresses the warning.
         assert_eq!(warnings(&(removed + ", no-control: nothing else is there")), Vec::<String>::new());
     }
 

@@ -1,4 +1,4 @@
-//! Finds matchers that always hold: every text contains the empty text, and every object contains the empty object.
+//! Finds matchers that always hold. Every text contains the empty text, and every object contains the empty object.
 
 use std::ops::Deref;
 
@@ -20,7 +20,7 @@ where
 {
     let empty = |wanted: &Wanted<'_, Text, Tree, Chain>| match wanted.shape() {
         Shape::Words(text) => text.trim().is_empty(),
-        // A text that is filled in cannot make these empty.
+        // The values of these matchers are not texts that can be empty.
         Shape::Whole
         | Shape::Span(_)
         | Shape::Number(_)
@@ -34,7 +34,8 @@ where
 
 /// The names of the causes of a break whose text is empty.
 fn empty_causes(cause: &CauseSpec) -> Vec<&'static str> {
-    // A new key is named here by the compiler. Those without a text cannot be empty.
+    // All fields are named, so that the compiler reports a new field here. The fields that are bound to `_` have no
+    // text that could be empty.
     let CauseSpec { s3, sts, mismatch, resource, client, message, dns: _, connect: _, tls: _, status: _, exit: _ } =
         cause;
     let all = [
@@ -85,7 +86,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     errors
 }
 
-/// What a matcher lacks whose value has no fields, and the fix with an example.
+/// The word for what is missing in a matcher without fields, and the fix with an example.
 fn without_fields(matcher: Matcher) -> (&'static str, &'static str) {
     match matcher {
         Matcher::Headers => {

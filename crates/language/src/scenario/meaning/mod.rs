@@ -1,5 +1,5 @@
-//! The rules that a schema cannot express: whether the parts of a scenario are consistent. There is one file for each
-//! group of rules.
+//! The rules that a JSON schema cannot express: whether the parts of a scenario are consistent. There is one file for
+//! each group of rules.
 
 mod assertions;
 mod breaks;
@@ -28,20 +28,20 @@ pub use readiness::is_readiness;
 pub use references::dependencies;
 pub use steps::Judge;
 
-/// A scenario (a baseline, or a baseline with a change) and what the rules need to check it.
+/// A scenario (a baseline, or a baseline with a change), and the data that the rules need to check it.
 pub struct Subject<'a> {
     /// The scenario.
     pub scenario: &'a Scenario,
     /// All fixtures.
     pub library: &'a Library,
-    /// The places where its parts are written.
+    /// The places where the parts of the scenario are written.
     pub places: &'a dyn Places,
 }
 
 /// The resolved fixtures by id, as far as they are known at plan time.
 pub type Resolutions<'a> = BTreeMap<String, Resolved<'a>>;
 
-/// The namespace that is used to resolve references when nothing is run.
+/// A placeholder for the namespace when references are resolved without a run.
 const NO_NAMESPACE: &str = "namespace";
 
 /// An error if the scenario is too long to be checked.

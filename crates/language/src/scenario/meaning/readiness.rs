@@ -1,5 +1,5 @@
-//! Readiness conditions in `fails`, such as `store.ready`: the id of a fixture, a dot, and the name of an entry of its
-//! `ready`.
+//! Readiness conditions in `fails`, such as `store.ready`. A condition is written as the id of a fixture, a dot, and
+//! the name of an entry of the fixture's `ready` section.
 
 use super::breaks::{Expectations, layers};
 use crate::fixture::ReadyWhen;
@@ -25,7 +25,8 @@ enum Subject<'a> {
 fn causes(awaited: &Subject<'_>) -> &'static [&'static str] {
     match awaited {
         Subject::Cluster | Subject::Fixture(ReadyWhen::Deployment(_) | ReadyWhen::Admission(_)) => &["resource"],
-        // The state of its pods can show a cause that its health path does not.
+        // The state of the store's pods can show a cause that the store's health path does not show, so `resource` is
+        // possible too.
         Subject::Fixture(ReadyWhen::Store) => &["dns", "connect", "tls", "status", "s3", "resource"],
     }
 }
@@ -75,7 +76,8 @@ fn entry<'a>(it: &Expectations<'a>, what: &str) -> Result<Subject<'a>, (String, 
         let known = fixtures.keys().map(String::as_str);
         return Err((format!("there is no fixture `{id}`"), suggest(id, known, "fixtures")));
     };
-    // An unknown fixture is reported where the fixture is declared. Its readiness is not known then.
+    // An unknown fixture is reported where the fixture is declared. Its readiness conditions are not known, so this
+    // condition is accepted.
     let Some(fixture) = it.library.get(&used.fixture) else { return Ok(Subject::Fixture(&ReadyWhen::Store)) };
     let entries = &fixture.file.ready;
     entries.iter().find(|entry| entry.name == name).map(|entry| Subject::Fixture(&entry.when)).ok_or_else(|| {

@@ -20,7 +20,8 @@ pub fn dependencies(scenario: &Scenario, step: &Step) -> Vec<StepId> {
     let mut add = |id: &str| {
         let Some(named) = find(id) else { return };
         // A repeat itself has no verdict, and the captures of its steps are complete only when all rounds have passed.
-        // So a step outside the repeat that depends on the repeat or on a step in it depends on all its steps.
+        // Therefore a step outside the repeat that refers to the repeat, or to a step inside it, depends on all steps
+        // inside it.
         let group = if named.step.repeat().is_some() { Some(named.step) } else { named.group };
         let group = group.filter(|group| own.is_none_or(|own| own.id != group.id));
         let meant = |it: &&Placed<'_>| match group {
@@ -89,7 +90,7 @@ pub(super) fn check(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Di
 /// What is wrong with a reference to a step that must provide a certain output.
 fn named(flow: &[Placed<'_>], index: usize, other: &str, leaves: Leaves) -> Option<(String, String)> {
     if leaves == Leaves::Prober {
-        // The rules of probers check these references.
+        // The rules for probers check these references.
         return None;
     }
     if let Some(wrong) = earlier(flow, index, other) {
@@ -102,8 +103,8 @@ fn named(flow: &[Placed<'_>], index: usize, other: &str, leaves: Leaves) -> Opti
     Some((format!("step `{other}` {what}"), fix.to_owned()))
 }
 
-/// Checks environment variables of pods and URLs of agents. They are set before anything runs, so they can use only
-/// values that are known at plan time.
+/// Checks the environment variables of pods and the URLs of agent nodes. They are set before the flow runs, so they can
+/// use only values that are known at plan time.
 fn environments(subject: &Subject<'_>, resolved: &Resolutions<'_>) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     let pods = subject.scenario.vantages.iter().filter_map(|(id, it)| Some((id, it.pod.as_ref()?)));
@@ -173,7 +174,8 @@ fn earlier(flow: &[Placed<'_>], index: usize, id: &str) -> Option<(String, Strin
     })
 }
 
-/// `{{ vantage.ca }}` is a path at the vantage, so only a program that runs there can use it.
+/// Checks a reference to the vantage. `{{ vantage.ca }}` is a path at the vantage, so only a program that runs there
+/// can use it.
 fn vantage_reference(pointer: &str, reference: &Reference) -> Option<(String, String)> {
     let path = reference.path();
     if reference.field.as_deref() != Some(template::VANTAGE_CA) {
@@ -189,7 +191,7 @@ fn vantage_reference(pointer: &str, reference: &Reference) -> Option<(String, St
     (!told).then(|| (message, "use it in a `script`, or in the `env` of a `client`".to_owned()))
 }
 
-/// A variant has only one field.
+/// Checks a reference to the variant. A variant has only one field, `nonce`.
 fn variant_reference(reference: &Reference) -> Option<(String, String)> {
     let wrong = reference.field.as_deref() != Some(template::NONCE);
     wrong.then(|| {
@@ -268,7 +270,7 @@ fn reference(
     }
 }
 
-/// How to add a missing capture.
+/// The fix for a missing capture.
 fn capturing(step: &Step, field: &str) -> String {
     let captures: Vec<&str> = step.capture.keys().map(String::as_str).collect();
     if captures.is_empty() {

@@ -28,13 +28,13 @@ pub struct Judge<'a> {
     pub subject: &'a Subject<'a>,
     /// The step.
     pub step: &'a Step,
-    /// The `repeat` step that contains it.
+    /// The `repeat` step that contains this step; `None` outside a `repeat`.
     pub group: Option<&'a Step>,
     at: String,
 }
 
 impl<'a> Judge<'a> {
-    /// The same check for what is written below a key of the step.
+    /// A check of the part of the step that is written below `key`.
     #[must_use]
     pub fn below(&self, key: &str) -> Self {
         Self { subject: self.subject, step: self.step, group: self.group, at: format!("{}/{key}", self.at) }
@@ -84,7 +84,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Checks a reference to a further node of the cluster. The server cannot end: the cluster would end with it.
+    /// Checks a reference to an agent node of the cluster. A reference to the server node is an error, because the
+    /// cluster would end with the server.
     pub fn agent(&self, act: &str, node: &Template, errors: &mut Vec<Diagnostic>) {
         let agents = &self.subject.scenario.cluster.agents;
         let known = || agents.iter().map(|it| it.name.as_str());
@@ -111,8 +112,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Checks the S3 store of a step: the one with the given id, or the only store. `at` is the place of the step's
-    /// fields.
+    /// Checks the S3 store of a step: the store with the given id, or the only store. `at` is the JSON path of the
+    /// step's fields.
     pub fn store(&self, at: &str, named: Option<&str>, errors: &mut Vec<Diagnostic>) {
         let action = at.rsplit('/').next().unwrap_or(at);
         let fixtures = &self.subject.scenario.fixtures;
@@ -133,7 +134,7 @@ impl<'a> Judge<'a> {
             }
             None if stores.len() == 1 => {}
             None if stores.is_empty() => {
-                // An unknown fixture could be the store.
+                // If a fixture is unknown, it could be the store, so no error is reported.
                 if fixtures.values().all(|used| library.get(&used.fixture).is_some()) {
                     let error = self.key_error(
                         &format!("/{at}"),
@@ -189,7 +190,7 @@ impl<'a> Judge<'a> {
                 errors.push(error.fix("add `expect:` with what is answered"));
             }
         }
-        // `background` and `repeat` check `eventually` and `consistently` themselves.
+        // The kinds `background` and `repeat` check `eventually` and `consistently` themselves.
         let others = matches!(nature.effect, Effect::Starts | Effect::Groups);
         let no_expectation = step.expect.is_none() && !nature.asserts && !others;
         if let Some(eventually) = step.eventually {
@@ -224,8 +225,8 @@ impl<'a> Judge<'a> {
         let takes = Matcher::reading(&rules.brings());
         let names: Vec<&str> = takes.iter().map(|it| it.name()).collect();
         let Some(expect) = &self.step.expect else {
-            // A captured value must exist, so a step that only looks something up asserts that. But a refusal, too, has a
-            // status and a body.
+            // A captured value must exist. Therefore a step that only captures asserts something. The exception is a
+            // step whose answer may be a refusal: a refusal also has a status and a body.
             let may_be_refused = takes.contains(&Matcher::Status) && rules.implied() != Implied::Success;
             let looks_up = !self.step.capture.is_empty() && !may_be_refused;
             if rules.needs_expect() && !self.step.nature().is_act() && !looks_up {
@@ -253,7 +254,7 @@ impl<'a> Judge<'a> {
             } else if takes.is_empty() {
                 "remove `expect`; the step fails if the change does not succeed".to_owned()
             } else if *matcher == Matcher::Message && takes.contains(&Matcher::S3) {
-                // A store's words differ between versions, its codes do not.
+                // The text of a store's error message differs between versions, but its error code does not.
                 format!("expect the code of the refusal, `s3: AccessDenied`; accepted matchers: {}", list(&names))
             } else {
                 format!("accepted matchers: {}", list(&names))

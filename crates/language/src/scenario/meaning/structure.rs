@@ -11,11 +11,11 @@ use crate::scenario::matrix::MATRIX;
 use crate::scenario::model::{CLUSTER_AUTHORITY, Placed, PodVantage, ROUND, SERVER_NODE};
 use crate::scenario::template::{VANTAGE, VARIANT, is_name};
 
-/// The largest number of entries in a section. It is far more than a person reads, and few enough for rules that
-/// compare every pair of entries.
+/// The largest number of entries in a section. The limit is far above what a person can read, and low enough for rules
+/// that compare every pair of entries.
 const ENTRIES_LIMIT: usize = 200;
 
-/// The first words of templates that do not refer to a fixture or a step.
+/// The first words of templates that refer to something other than a fixture or a step.
 const RESERVED: [&str; 4] = [VANTAGE, VARIANT, MATRIX, ROUND];
 
 /// The shortest lifetime of a projected token that the apiserver accepts, in seconds.
@@ -189,7 +189,7 @@ fn pod(subject: &Subject<'_>, spec: &PodVantage, at: &str) -> Vec<Diagnostic> {
     errors
 }
 
-/// Checks the names of further nodes, and whom they trust.
+/// Checks the names of agent nodes, and the authorities that these nodes trust.
 fn agents(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let names: Vec<&str> = subject.scenario.cluster.nodes().collect();
     let mut errors = Vec::new();

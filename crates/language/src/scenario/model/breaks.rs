@@ -1,4 +1,4 @@
-//! Breaks: a change, and the causes with which steps must then fail.
+//! Breaks: each has a change, and the causes with which steps must fail after the change.
 
 use indexmap::IndexMap;
 use parallax_vocab::{ConnectFault, DnsFault, TlsFault};
@@ -141,7 +141,7 @@ impl<T: JsonSchema> JsonSchema for OneOrMore<T> {
 }
 
 impl CauseSpec {
-    /// The layers that are present: every key except `message`.
+    /// The layers that the declared cause names: every key that is given, except `message`.
     pub fn layers(&self) -> Vec<&'static str> {
         let Self { dns, connect, tls, status, s3, sts, mismatch, resource, exit, client, message: _ } = self;
         let all = [

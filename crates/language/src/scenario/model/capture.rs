@@ -9,7 +9,7 @@ use serde_json::Value;
 pub struct Capture {
     /// A JSON pointer into the whole answer.
     pub path: String,
-    /// Whether the record and the reports show only a digest of it.
+    /// Whether the record and the reports show only a digest of the value.
     pub secret: bool,
 }
 

@@ -1,4 +1,5 @@
-//! The expectations of a step: the values of its matchers, as they are written and with their references replaced.
+//! The expectations of a step: the values of its matchers, first as they are written, then with their references
+//! replaced.
 
 use indexmap::IndexMap;
 use parallax_vocab::DnsFault;
@@ -46,11 +47,11 @@ pub(super) trait Written: Parts {
     /// The type of the value after its references are replaced.
     type Filled;
 
-    /// Replaces every reference.
+    /// Replaces every reference in the value.
     fn fill(&self, words: &Words<'_>) -> Result<Self::Filled, String>;
 }
 
-/// Types without references.
+/// Implements `Written` for types that cannot contain references.
 macro_rules! plain {
     ($($type:ty),* $(,)?) => {
         $(impl Written for $type {

@@ -1,6 +1,6 @@
-//! The table of matchers. A matcher is one row, and everything about it comes from that row: its key in `expect` with
-//! its schema, the kinds of step that take it, the references in it, the checks of its value, and what the judge
-//! observes. The judge matches on [`Wanted`] without a default arm, so the compiler finds a missing case.
+//! The table of matchers. One row defines one matcher completely: its key in `expect` with the key's schema, the kinds
+//! of step that accept it, the references in it, the checks of its value, and what the judge observes for it. The judge
+//! matches on [`Wanted`] without a default arm, so the compiler reports a missing case.
 //!
 //! The order of the rows is the order in which matchers are judged. The first matcher that does not hold is the cause.
 
@@ -37,7 +37,7 @@ pub enum Source {
     Body,
     /// The keys in a listing.
     Listing,
-    /// The error text of a foreign client that returns no answer.
+    /// The error text of an external client that returns no answer.
     Client,
     /// The exit code and the output of a program.
     Program,
@@ -49,11 +49,11 @@ pub enum Source {
     Log,
     /// The counts of a prober.
     Prober,
-    /// The numbers that rounds captured.
+    /// The numbers that the rounds of a `repeat` captured.
     Figures,
-    /// One number.
+    /// One number that a `measure` step measured.
     Measure,
-    /// The result of a look at a database.
+    /// The observations of a `sqlite` step about a database.
     Database,
     /// The objects of a replica.
     Replica,
@@ -62,15 +62,15 @@ pub enum Source {
 /// The kind of a matcher's value, for rules that apply to all values of a kind.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Shape<'a> {
-    /// A text that must be contained. An empty text would always be contained.
+    /// A text that the observed text must contain. It must not be empty, because every text contains the empty text.
     Words(&'a str),
     /// A text that is compared as a whole. It may be empty.
     Whole,
-    /// Several values by name. Each of them is a matcher. `true`: there is none.
+    /// Several values by name; each value is a matcher of its own. The flag is true if there are no values.
     Each(bool),
-    /// Fields of a larger value. `true`: there is none, so it would always hold.
+    /// Fields of a larger value. The flag is true if there are no fields; such a matcher would always hold.
     Fields(bool),
-    /// A part of a larger value, which need not have fields. `true`: it is a map without one.
+    /// A part of a larger value. The part need not be a map. The flag is true if it is a map without fields.
     Part(bool),
     /// A bound of a span.
     Span(SpanBound),
@@ -80,37 +80,38 @@ pub enum Shape<'a> {
     Plain,
 }
 
-/// What a matcher says about the answer as a whole, in addition to its own value. This decides what else is expected,
-/// and what is reported as the cause if the matcher does not hold.
+/// What a matcher says about the answer as a whole, in addition to its own value. This decides what else is expected of
+/// the answer, and what is reported as the cause if the matcher does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stance {
-    /// Nothing: only its own value is compared.
+    /// Nothing: only the matcher's own value is compared.
     Detail,
-    /// Which status it has. So no other status is expected, and success is not implied. If the matcher does not hold,
-    /// the server's own answer is the cause.
+    /// The answer has this status. Therefore success is not expected in addition. If the matcher does not hold, the
+    /// cause is the server's own answer.
     Status,
-    /// The server refuses, with this code. If the matcher does not hold, the server's own answer is the cause.
+    /// The server refuses the request with this error code. If the matcher does not hold, the cause is the server's own
+    /// answer.
     Code,
-    /// The server refuses.
+    /// The server refuses the request.
     Refusal,
-    /// The answer is a success that contains something.
+    /// The answer is a success that contains this content.
     Content,
-    /// The answer is a success that contains exactly this. Only this can be an error document.
+    /// The answer is a success with exactly this body. Only here may the body be an error document.
     Whole,
-    /// No answer comes.
+    /// There is no answer.
     NoAnswer,
-    /// How the program ended. So the exit code 0 is not implied. If the matcher does not hold, the program's output is
-    /// the cause.
+    /// The program ended with this exit code. Therefore exit code 0 is not expected in addition. If the matcher does
+    /// not hold, the cause is the program's output.
     ExitCode,
-    /// There is nothing to look at.
+    /// The object does not exist.
     Absence,
-    /// Something was never written, which is known only of a log that was read to its end.
+    /// A text was never written. Only a log that was read to its end can show this.
     Silence,
 }
 
 /// A structured value, as it is written or with its references replaced.
 pub trait Fields {
-    /// The value.
+    /// The whole structured value.
     fn tree(&self) -> &Value;
 }
 
@@ -155,7 +156,7 @@ macro_rules! matchers {
             $($(#[doc = $doc])+ $name,)*
         }
 
-        /// A matcher that is present, with its expected value.
+        /// A matcher that a step's `expect` contains, with its expected value.
         #[derive(Debug)]
         pub enum Wanted<'a, Text = String, Tree = Value, Chain = String> {
             $($(#[doc = $doc])+ $name(&'a $type),)*
@@ -172,14 +173,14 @@ macro_rules! matchers {
                 }
             }
 
-            /// The sources that it can read. One of them is enough.
+            /// The sources that the matcher can read. A step needs to provide only one of them.
             pub fn reads(self) -> &'static [Source] {
                 match self {
                     $(Self::$name => &[$(Source::$source),+],)*
                 }
             }
 
-            /// What it says about the answer as a whole.
+            /// What the matcher says about the answer as a whole.
             pub fn stance(self) -> Stance {
                 match self {
                     $(Self::$name => Stance::$stance,)*
@@ -188,7 +189,7 @@ macro_rules! matchers {
         }
 
         impl<Text, Tree, Chain> Expect<Text, Tree, Chain> {
-            /// The matchers that are present, in the order in which they are judged.
+            /// The matchers that this expectation contains, in the order in which they are judged.
             pub fn wanted(&self) -> Vec<Wanted<'_, Text, Tree, Chain>> {
                 let mut wanted = Vec::new();
                 $(wanted.extend(self.$field.as_ref().map(Wanted::$name));)*
@@ -212,7 +213,7 @@ macro_rules! matchers {
         }
 
         impl<Text: Deref<Target = str>, Tree: Fields, Chain: Deref<Target = str>> Wanted<'_, Text, Tree, Chain> {
-            /// The kind of its value.
+            /// The kind of the matcher's value.
             pub fn shape(&self) -> Shape<'_> {
                 match self {
                     $(Self::$name(it) => matchers!(@$shape it),)*
@@ -221,7 +222,7 @@ macro_rules! matchers {
         }
 
         impl WrittenExpect {
-            /// Visits every part that can contain a reference, with its pointer.
+            /// Visits every part that can contain a reference. Each part comes with its JSON pointer.
             pub fn see<'p>(&'p self, at: &mut String, to: &mut See<'_, 'p>) {
                 $(below(at, stringify!($field), |at| self.$field.see(at, to));)*
             }
@@ -335,8 +336,8 @@ impl Matcher {
 }
 
 impl Matcher {
-    /// The matcher with this name in a verdict: `status`, or `headers.etag`. Other names are not in the table: they are
-    /// of what the run checks itself, such as `witness`.
+    /// The matcher with this name in a verdict: `status`, or `headers.etag`. Other names, such as `witness`, belong to
+    /// checks that are not in the table; the run does those checks itself.
     pub fn named(name: &str) -> Option<Self> {
         let key = name.split('.').next().unwrap_or(name);
         Self::ALL.iter().copied().find(|it| it.name() == key)
@@ -350,24 +351,24 @@ impl fmt::Display for Matcher {
 }
 
 impl<Text, Tree, Chain> Expect<Text, Tree, Chain> {
-    /// The keys of the matchers that are present.
+    /// The keys of the matchers that this expectation contains.
     pub fn given(&self) -> Vec<Matcher> {
         self.wanted().iter().map(Wanted::matcher).collect()
     }
 
-    /// Whether one of its matchers says this about the answer as a whole.
+    /// Whether one of the matchers says this about the answer as a whole.
     pub fn takes(&self, stance: Stance) -> bool {
         self.wanted().iter().any(|it| it.matcher().stance() == stance)
     }
 
-    /// Whether one of its matchers can read this source.
+    /// Whether one of the matchers can read this source.
     pub fn reads(&self, source: Source) -> bool {
         self.wanted().iter().any(|it| it.matcher().reads().contains(&source))
     }
 }
 
 impl<Text, Tree, Chain> Wanted<'_, Text, Tree, Chain> {
-    /// The names in verdicts. Each header is a separate matcher.
+    /// The names of the matcher in verdicts. For `headers` there is one name for each header.
     pub fn names(&self) -> Vec<String> {
         match self {
             Self::Headers(all) => all.keys().map(|header| format!("{}.{header}", self.matcher())).collect(),

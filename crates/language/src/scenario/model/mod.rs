@@ -1,7 +1,7 @@
-//! The types of a scenario file: one strict YAML file.
+//! The types of a scenario file, which is one strict YAML file.
 //!
-//! These types are the language. The JSON Schema for editors and for the loader's check is generated from them, so an
-//! editor shows the documentation of a field to its user.
+//! These types define the language. The JSON Schema for editors and for the loader's check is generated from them, so
+//! an editor shows the documentation of a field to its user.
 
 mod breaks;
 mod capture;
@@ -40,7 +40,7 @@ pub const CLUSTER_AUTHORITY: &str = "cluster";
 /// The key in `fails` of a break whose cluster does not start.
 pub const CLUSTER_READY: &str = "cluster.ready";
 
-/// The name of a cluster's first node, which is its server; containers outside the cluster resolve it, too.
+/// The name of a cluster's first node, which is the server node. Containers outside the cluster resolve this name too.
 pub const SERVER_NODE: &str = "node";
 
 /// A scenario: a baseline in which every expectation holds, and breaks, each with the failures that it must cause.
@@ -105,7 +105,7 @@ pub struct Requires {
 }
 
 impl Requires {
-    /// Whether nothing is required.
+    /// Whether the scenario requires nothing special of the cluster.
     pub fn is_empty(&self) -> bool {
         self.published.is_empty()
     }

@@ -1,5 +1,5 @@
-//! Types for references to steps. The matrix, the calculation of blocked steps and the check that the step exists find
-//! references by these types, whatever their keys are.
+//! Types for references to steps. Three parts of the loader find references by these types and not by the names of
+//! keys: the matrix, the calculation of blocked steps, and the check that the step exists.
 
 use std::fmt;
 use std::ops::Deref;
@@ -13,26 +13,26 @@ use crate::scenario::template::Words;
 /// The keyword that marks the id of another step in the internal schema.
 pub const STEP_REFERENCE: &str = "x-step-reference";
 
-/// What a step provides for later steps.
+/// What an earlier step provides for later steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaves {
-    /// Only that it has passed.
+    /// Nothing but the fact that the step has passed.
     Done,
     /// Credentials.
     Credentials,
-    /// The token that it used.
+    /// The token that the step used.
     Token,
     /// The certificate chain that the server sent.
     Chain,
-    /// The fields of the form that it signed.
+    /// The fields of the form that the step signed.
     Fields,
-    /// The prober that it started.
+    /// The prober that the step started.
     Prober,
 }
 
 impl Leaves {
-    /// The message for a step that does not provide this, and the fix. `None` where every step provides it, or where another
-    /// check reports it.
+    /// The message for a step that does not provide this, and the fix. `None` if every step provides it, or if another
+    /// check reports the mistake.
     pub fn lacking(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Credentials => Some(("returns no credentials", "use the id of an `sts` step")),

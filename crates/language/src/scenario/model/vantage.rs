@@ -71,14 +71,14 @@ pub struct PodVantage {
 }
 
 impl PodVantage {
-    /// Whether one pod can serve both specs. They may differ only in what their probes trust.
+    /// Whether one pod can serve both vantages. The vantages may differ only in what their probes trust.
     pub fn same_pod(&self, other: &Self) -> bool {
         Self { trust: Vec::new(), ..self.clone() } == Self { trust: Vec::new(), ..other.clone() }
     }
 }
 
 impl VantageSpec {
-    /// The image of the vantage. `None` for the agent's own image, and for the harness itself.
+    /// The name of the vantage's image. `None` for a pod with the agent's own image, and for the harness itself.
     pub fn image(&self) -> Option<&str> {
         let pod = self.pod.as_ref().and_then(|it| it.image.as_deref());
         pod.or_else(|| self.outside.as_ref().and_then(|it| it.image.as_deref()))
