@@ -7,8 +7,8 @@ use parallax_vocab::question::{Form, HttpQuestion};
 use super::Subject;
 use super::refusal::{client_clock, clocks, instant, shown, span, store_clock};
 
-/// Why a form was refused. `None` if the request is not a form with a policy, or if the refusal is not specific to
-/// forms.
+/// Explains why a form was refused. `None` if the request is not a form with a policy, or if the refusal is not
+/// specific to forms.
 pub(super) fn sentence(says: &str, code: &str, detail: &str, subject: &Subject<'_>) -> Option<String> {
     let Some(Signed::Http(HttpQuestion { url, form: Some(form), .. })) = subject.question?.probe.facts().signed else {
         return None;
@@ -47,7 +47,7 @@ pub(super) fn is_signed(form: &Form) -> bool {
     field(form, FORM_SIGNATURE).is_some()
 }
 
-/// The value of a field. The case of its name does not matter.
+/// The value of a form's field. The case of the field's name does not matter.
 pub(super) fn field<'a>(form: &'a Form, name: &str) -> Option<&'a str> {
     form.fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
@@ -64,8 +64,8 @@ fn expired(form: &Form, subject: &Subject<'_>) -> String {
     format!("the time of the form's policy is over{signed}{clocks}; sign a new one, or for longer")
 }
 
-/// The explanation for a store that does not report which condition failed. Fields that the signature added are left
-/// out, because they are correct.
+/// The explanation if the store does not report which condition failed. The fields that signing added are left out,
+/// because they are correct.
 fn against_policy(form: &Form) -> String {
     let own = |name: &str| name != "policy" && (!name.starts_with("x-amz-") || name.starts_with("x-amz-meta-"));
     let fields = form.fields.iter().filter(|(name, _)| own(&name.to_lowercase()));

@@ -11,7 +11,7 @@ use super::url::Line;
 
 /// CRC32 of an empty body, which SDKs put into a URL for PUT.
 const EMPTY_CRC32: &str = "AAAAAA==";
-/// Name endings that only a cluster or one network can resolve.
+/// Endings of host names that only a cluster or a local network can resolve.
 const INNER: [&str; 5] = [".svc", ".cluster.local", ".local", ".internal", ".localhost"];
 
 /// The parts of a URL that the hints are about.
@@ -23,7 +23,7 @@ pub(super) struct Parts<'a> {
     pub(super) host: &'a str,
     /// Decoded parameters.
     pub(super) pairs: &'a [(String, String)],
-    /// When the validity of the URL itself ends, if the URL states it.
+    /// The end of the URL's own validity, if the URL states it.
     pub(super) ends: Option<OffsetDateTime>,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn hints(parts: &Parts<'_>) -> Vec<Line> {
     careful.map(|it| ("careful", it)).collect()
 }
 
-/// A host that browsers and applications elsewhere cannot reach.
+/// The hint about a host that browsers and applications elsewhere cannot reach.
 fn reach(host: &str) -> Option<String> {
     let sign = "the host is signed, so sign for the name that both sides use";
     if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
@@ -51,7 +51,8 @@ fn reach(host: &str) -> Option<String> {
     None
 }
 
-/// A default port that is written out. Clients leave it out of `Host`, and some signers do not.
+/// The hint about a default port that is written in the URL. Clients leave the default port out of `Host`, but some
+/// signers sign it.
 fn port(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -97,7 +98,7 @@ fn raw(text: &str) -> Vec<String> {
     all
 }
 
-/// A checksum that was computed before the body existed.
+/// The hint about a checksum that was computed before the body existed.
 fn checksum(pairs: &[(String, String)]) -> Option<String> {
     let is_empty =
         |(name, value): &(String, String)| name.eq_ignore_ascii_case("x-amz-checksum-crc32") && value == EMPTY_CRC32;
@@ -106,7 +107,8 @@ fn checksum(pairs: &[(String, String)]) -> Option<String> {
     })
 }
 
-/// When the session token ends, because the URL ends with it. Only a token that is a JWT shows its end.
+/// The hint about the expiry of the session token, because the URL ends at the same time. Only a token that is a JWT
+/// shows its expiry.
 fn token(parts: &Parts<'_>) -> Option<String> {
     let named = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("x-amz-security-token");
     let (_, token) = parts.pairs.iter().find(named)?;

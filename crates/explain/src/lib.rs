@@ -1,7 +1,7 @@
 //! Explains a failure in one sentence, with the fix.
 //!
-//! **Architecture Invariant:** pure, and computed from the record alone: the question, the answer, the cause, and what
-//! the run found out while it held the secrets ([`signature`]).
+//! **Architecture Invariant:** this crate is pure. An explanation is computed from the record alone: the question, the
+//! answer, the cause, and the findings that the run recorded while it had access to the secrets ([`signature`]).
 
 mod form;
 mod hints;

@@ -1,15 +1,15 @@
 //! Explains MinIO's own messages: its health answers, and the refusals of its token service.
 //!
-//! The token service gives the same answer for different faults (an unknown role, an unreachable provider). So each
-//! link is examined by itself: the store's log about its provider, the roles that the store has, the claims of the
-//! token, and the keys that the issuer publishes.
+//! The token service gives the same answer for different faults (an unknown role, an unreachable provider). Therefore
+//! each link of the sign-in is examined by itself: the store's log about its OpenID provider, the roles that the store
+//! has, the claims of the token, and the keys that the issuer publishes.
 
 use parallax_vocab::answer::Signature;
 
 use crate::store::LogWords;
 use crate::web_identity::Chain;
 
-/// The log texts about a provider that MinIO cannot use, and about the roles that it made
+/// Texts in MinIO's log: about an OpenID provider that MinIO cannot use, and about the roles that MinIO created
 /// (docs/facts.md#openid-provider-in-minio).
 pub(crate) const LOG_WORDS: LogWords = LogWords { complaint: "Unable to initialize OpenID", role: "arn:minio:iam:" };
 
@@ -20,7 +20,8 @@ pub(crate) fn not_ready(status: u16, path: &str) -> Option<String> {
     })
 }
 
-/// Checks the links in the order in which the chain uses them, because the first broken link hides the others.
+/// Explains a refusal by the token service. The links are checked in the order in which a sign-in uses them, because
+/// the first broken link hides the later ones.
 pub(crate) fn refused(chain: &Chain, detail: &str) -> Option<String> {
     // The store could not use its provider, so it has no role.
     if let (Some(complaint), Some([])) = (chain.complaint.as_deref(), chain.roles.as_deref()) {
@@ -188,7 +189,7 @@ mod tests {
         let expired = sts("Token is expired");
         assert!(web_identity(StoreKind::Minio, &Chain::default(), &expired).is_some());
         assert_eq!(web_identity(StoreKind::S3, &Chain::default(), &expired), None);
-        // The token's file belongs to the pod, so the kind of the store does not matter.
+        // The file of the token belongs to the pod, so the explanation does not depend on the kind of the store.
         let unreadable = Cause::Client { detail: "the token /t cannot be read: No such file".to_owned() };
         assert!(web_identity(StoreKind::S3, &Chain::default(), &unreadable).is_some());
     }

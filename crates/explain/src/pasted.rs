@@ -2,24 +2,24 @@
 
 use parallax_vocab::percent::decoded;
 
-/// A URL without what surrounded it.
+/// A URL without the text around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pasted {
     /// The URL.
     pub url: String,
-    /// How it was escaped, one sentence each.
+    /// The escapes that were removed, one sentence for each.
     pub notes: Vec<String>,
 }
 
-/// Escapes of HTML, with their characters. An ampersand that was escaped twice is found by the repetition.
+/// Escapes of HTML, with their characters. To find an ampersand that was escaped twice, the replacement is repeated.
 const HTML: [(&str, &str); 6] =
     [("&amp;", "&"), ("&#38;", "&"), ("&#x26;", "&"), ("&#61;", "="), ("&#x3D;", "="), ("&#x3d;", "=")];
 /// The characters that a shell's backslash protects in a URL.
 const PROTECTED: &str = "&?=%;!()[]*$'\"~#+,@:";
-/// How often a text may be escaped over and over.
+/// The largest number of times that the same text may have been escaped.
 const LAYERS: usize = 4;
 
-/// Takes a URL out of what was pasted. Without a scheme, it is the first word.
+/// Extracts a URL from pasted text. If the text contains no scheme, the first word counts as the URL.
 pub fn pasted(text: &str) -> Pasted {
     let mut notes = Vec::new();
     let mut url = joined(text, &mut notes);
@@ -44,7 +44,7 @@ pub fn pasted(text: &str) -> Pasted {
     Pasted { url: alone(&url).to_owned(), notes }
 }
 
-/// Joins the lines into which a terminal or a mail program broke the URL, and leaves out what stands before it.
+/// Joins the lines into which a terminal or a mail program broke the URL, and removes the text before the URL.
 fn joined(text: &str, notes: &mut Vec<String>) -> String {
     let text = text.trim();
     let lower = text.to_ascii_lowercase();
@@ -57,7 +57,7 @@ fn joined(text: &str, notes: &mut Vec<String>) -> String {
     lines.concat()
 }
 
-/// The URL without what follows it: a closing quote, a bracket or a word.
+/// Removes the text after the URL: a closing quote, a bracket or a word.
 fn alone(text: &str) -> &str {
     let end = text.find(|it: char| it.is_whitespace() || matches!(it, '"' | '\'' | '<' | '>' | '`' | '|' | '\\'));
     let url = &text[..end.unwrap_or(text.len())];
@@ -99,7 +99,7 @@ fn shell(text: &str) -> String {
         let protects = |marks: &str, next: Option<&char>| next.is_some_and(|it| marks.contains(*it));
         match character {
             '\\' if protects(PROTECTED, characters.peek()) => {}
-            // The command prompt of Windows, and PowerShell.
+            // The escape characters of the Windows command prompt (`^`) and of PowerShell.
             '^' if protects("&%^", characters.peek()) => {}
             '`' if protects("&$", characters.peek()) => {}
             character => plain.push(character),

@@ -12,8 +12,8 @@ use super::form;
 use super::signature::words;
 use super::store;
 
-/// Clocks that differ by less count as equal, because the date of an answer has whole seconds and the answer takes time
-/// to arrive.
+/// Two clocks count as equal if they differ by less than this. An answer's date has whole seconds, and the answer takes
+/// time to arrive.
 const CLOCKS_EQUAL: Duration = Duration::seconds(5);
 
 /// Explains an HTTP status that was not expected.
@@ -81,7 +81,7 @@ pub(super) fn sentence(status: u16, code: &str, detail: &str, subject: &Subject<
     }
 }
 
-/// What the request shows: who asked, and for which object.
+/// The facts that the request shows: who asked, and for which object.
 #[derive(Debug, Default)]
 struct Asked {
     object: String,
@@ -90,7 +90,7 @@ struct Asked {
     signed_at: Option<OffsetDateTime>,
     expires: Option<Duration>,
     anonymous: bool,
-    /// Whether it was signed with temporary credentials.
+    /// Whether the request was signed with temporary credentials.
     temporary: bool,
 }
 
@@ -98,8 +98,7 @@ impl Asked {
     fn of(subject: &Subject<'_>) -> Self {
         match subject.question.and_then(|it| it.probe.facts().signed) {
             Some(Signed::Http(http)) => {
-                // All parts of a request are named here, so that a new part that can carry a signature is not
-                // forgotten.
+                // All parts of a request are named, so that a new part that can carry a signature is not forgotten.
                 let HttpQuestion { url, headers, form, method: _, host: _, body: _ } = http;
                 Self::of_url(url).map_or_else(Self::default, |mut asked| {
                     let named = headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"));
@@ -143,7 +142,7 @@ impl Asked {
     }
 }
 
-/// The access key of a credential.
+/// The access key at the beginning of a credential.
 fn first(credential: &str) -> Option<&str> {
     credential.split('/').next()
 }
@@ -211,12 +210,13 @@ fn region(detail: &str, asked: &Asked) -> String {
     }
 }
 
-/// How far the store's clock is ahead of the client's, by the date of an HTTP answer.
+/// The time by which the store's clock is ahead of the client's clock. The store's clock comes from the date of an HTTP
+/// answer.
 pub fn clock_apart(subject: &Subject<'_>) -> Option<Duration> {
     Some(store_clock(subject)? - client_clock(subject)?)
 }
 
-/// Describes the difference between the clocks of the store and the client, if it is too large.
+/// Describes the difference between the clocks of the store and the client, if the difference is too large.
 pub(super) fn clocks(subject: &Subject<'_>) -> Option<String> {
     let apart = clock_apart(subject)?;
     let place = subject.from.unwrap_or("the client");
@@ -224,13 +224,13 @@ pub(super) fn clocks(subject: &Subject<'_>) -> Option<String> {
     (apart.abs() > CLOCKS_EQUAL).then(|| format!("; the store's clock is {} {way} that of {place}", span(apart.abs())))
 }
 
-/// The store's clock when it answered.
+/// The time on the store's clock when the store answered.
 pub(super) fn store_clock(subject: &Subject<'_>) -> Option<OffsetDateTime> {
     let headers = subject.answer?.reply()?.facts().headers?;
     OffsetDateTime::parse(&headers.get("date")?.replace("GMT", "+0000"), &Rfc2822).ok()
 }
 
-/// The client's clock when the answer arrived.
+/// The time on the client's clock when the answer arrived.
 pub(super) fn client_clock(subject: &Subject<'_>) -> Option<OffsetDateTime> {
     let evidence = &subject.answer?.evidence;
     let ms = i128::from(evidence.started_unix_ms) + i128::from(evidence.took_us / 1000);

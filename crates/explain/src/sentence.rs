@@ -1,4 +1,4 @@
-//! The sentence that explains a cause.
+//! Builds the sentence that explains a cause.
 
 use parallax_vocab::course::Round;
 use parallax_vocab::event::{READINESS, StepEnded, Verdict};
@@ -20,13 +20,13 @@ pub struct Subject<'a> {
     pub from: Option<&'a str>,
     /// Whether the vantage is a pod.
     pub inside: bool,
-    /// What was asked.
+    /// The question that was asked.
     pub question: Option<&'a Question>,
-    /// What came back.
+    /// The answer to the question.
     pub answer: Option<&'a Answer>,
-    /// What the run found out about a signature that the store refused.
+    /// The run's finding about a signature that the store refused.
     pub signature: Option<&'a SignatureFinding>,
-    /// Whether the question comes from a scenario, where a vantage declares what it trusts.
+    /// Whether the question comes from a scenario. Only in a scenario does a vantage declare what it trusts.
     pub in_scenario: bool,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Says in one sentence what is wrong and what to do about it.
+/// One sentence that says what is wrong and how to fix it.
 pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
     let step = subject.step;
     let from = subject.from.map(|it| format!(" from {it}")).unwrap_or_default();
@@ -95,7 +95,7 @@ pub fn sentence(subject: &Subject<'_>, cause: &Cause) -> String {
     }
 }
 
-/// Says why a recorded step did not pass.
+/// One sentence that says why a recorded step did not pass.
 pub fn of_step(step: &StepEnded) -> String {
     let sentence = match (&step.cause, step.verdict) {
         (Some(cause), _) if step.kind == READINESS => unready(step.step.as_str(), cause),
@@ -125,14 +125,14 @@ pub fn of_step(step: &StepEnded) -> String {
     }
 }
 
-/// The sentence for a step that carries out a known attack, if the store refused the attack.
+/// The sentence for a step that carries out a known attack and whose attack the store refused.
 fn closed(sentence: &str, advisory: &str) -> String {
     format!(
         "{sentence}; so this build does not let the attack of {advisory} through, or the step no longer shows it: where the build is fixed, take `vulnerable` away and expect the refusal"
     )
 }
 
-/// Says why a step was not reached.
+/// One sentence that says why a step was not reached.
 fn blocked(step: &StepEnded) -> String {
     let needed: Vec<String> = step.blocked_by.iter().map(|it| format!("`{it}`")).collect();
     match needed.as_slice() {

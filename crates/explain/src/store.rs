@@ -1,16 +1,16 @@
-//! The log texts and error texts of each kind of store. Only this file knows which module holds those of which kind.
+//! The log texts and error texts of each kind of store. Only this file connects a kind of store with the module for it.
 
 use parallax_vocab::StoreKind;
 
 use crate::minio;
 use crate::web_identity::Chain;
 
-/// Texts that show that a line of a store's log is about web identity.
+/// Texts that identify lines about web identity in the log of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogWords {
-    /// How a complaint about a provider begins.
+    /// The beginning of a complaint about a provider.
     pub complaint: &'static str,
-    /// How the name of a role begins.
+    /// The beginning of the name of a role.
     pub role: &'static str,
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn refused(kind: StoreKind, chain: &Chain, detail: &str) -> Option<St
     }
 }
 
-/// Explains an answer without a body from a store's health path. The path shows the kind of the store.
+/// Explains an answer without a body from a store's health path. The kind of the store follows from the path.
 pub(crate) fn not_ready(status: u16, path: &str) -> Option<String> {
     minio::not_ready(status, path)
 }

@@ -4,7 +4,7 @@ use parallax_vocab::Cause;
 
 use parallax_language::scenario::model::CLUSTER_READY;
 
-/// Says in one sentence what did not become ready, and where to look.
+/// One sentence that says what did not become ready, and where to look.
 pub(super) fn unready(what: &str, cause: &Cause) -> String {
     let fix = match cause {
         Cause::Resource { detail, .. } if detail.contains("CrashLoopBackOff") => {

@@ -1,4 +1,5 @@
-//! Reads the parts of a presigned URL offline: who may do what, where, and until when. It does not show credentials.
+//! Reads the parts of a presigned URL offline: who may do what, where, and until when. The output does not show
+//! credentials.
 
 use parallax_vocab::percent::decoded;
 use time::{Duration, OffsetDateTime};
@@ -7,15 +8,15 @@ use url::Url;
 use super::hints::{Parts, hints};
 use super::refusal::{instant, shown, span};
 
-/// A label and its value in the URL.
+/// A label, and the value that the URL has for it.
 pub type Line = (&'static str, String);
 
 /// The longest validity that a store accepts.
 const LONGEST: Duration = Duration::days(7);
-/// How long before its signing time a store accepts a URL.
+/// The largest time by which a request may precede the URL's signing time without being refused.
 const SKEW: Duration = Duration::minutes(15);
 
-/// Reads a presigned URL; the error says why it is not one.
+/// Reads a presigned URL. The error says why the text is not a presigned URL.
 pub fn dissect(text: &str, now: OffsetDateTime) -> Result<Vec<Line>, String> {
     let url = Url::parse(text.trim()).map_err(|error| format!("this is not a URL: {error}"))?;
     let pairs: Vec<(String, String)> = url.query_pairs().map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
@@ -86,7 +87,7 @@ pub fn dissect(text: &str, now: OffsetDateTime) -> Result<Vec<Line>, String> {
     Ok(lines)
 }
 
-/// How long a URL is valid, and until when.
+/// The duration of the URL's validity, and the time at which it ends.
 fn validity(at: OffsetDateTime, expires: Option<&str>) -> Option<(Duration, OffsetDateTime)> {
     let valid = Duration::seconds(i64::from(expires?.parse::<u32>().ok()?));
     Some((valid, at.checked_add(valid)?))

@@ -6,7 +6,7 @@ use parallax_vocab::{Cause, StoreKind};
 
 use crate::store;
 
-/// What is known about the chain.
+/// The known facts about the chain.
 #[derive(Clone, Debug, Default)]
 pub struct Chain {
     /// The role that was asked for.
@@ -15,14 +15,14 @@ pub struct Chain {
     pub roles: Option<Vec<String>>,
     /// The store's last log line about a provider that it cannot use.
     pub complaint: Option<String>,
-    /// The token's claims, and whether the issuer's keys verify it; `None` if that is not known.
+    /// The token's claims, and whether the issuer's keys verify the token's signature. `None` if that is not known.
     pub token: Option<JwtReply>,
     /// The current time in seconds since the Unix epoch.
     pub now: i64,
 }
 
-/// The broken link and its fix. `None` if the fault is outside this chain, or if the error texts of this kind of
-/// store are not known.
+/// The sentence about the broken link, with the fix. `None` if the fault is outside this chain, or if the error texts
+/// of this kind of store are not known.
 pub fn web_identity(kind: StoreKind, chain: &Chain, cause: &Cause) -> Option<String> {
     match cause {
         Cause::Client { detail } if detail.contains("cannot be read") => Some(unreadable(detail)),

@@ -1,8 +1,10 @@
-//! Several logs of one request, in the order of its way: between which of them it was changed.
+//! Compares several logs of one request, in the order in which the request passed the programs. This shows between
+//! which two programs the request was changed.
 
 use super::{Compared, Line};
 
-/// Where each difference came about. The logs are counted from 1, from the client to the store.
+/// For each difference, the two logs between which it appeared. The logs are numbered from 1, from the client to the
+/// store.
 pub fn between(all: &[Compared]) -> Vec<Line> {
     let mut lines = Vec::new();
     for (index, here) in all.iter().enumerate().skip(1) {

@@ -1,5 +1,5 @@
-//! Logs of one JSON object a line. The field names are those of Traefik, of Envoy as Contour and Istio configure it, of
-//! Caddy, and of `mc admin trace -v --json`.
+//! Logs with one JSON object on each line. The field names are those of Traefik, of Envoy as Contour and Istio
+//! configure it, of Caddy, and of `mc admin trace -v --json`.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::read::{METHODS, Saw, Source, assembled};
 
 /// Names of the field with the method.
 const METHOD: [&str; 4] = ["method", "RequestMethod", "request_method", ":method"];
-/// Names of the field with the path, and perhaps the query.
+/// Names of the field with the path. The path may include the query.
 const PATH: [&str; 7] = ["path", "RequestPath", "uri", "request_uri", "x-envoy-origin-path", "url", ":path"];
 /// Names of the field with the host.
 const HOST: [&str; 6] = ["authority", "RequestHost", "host", "http_host", ":authority", "Host"];
@@ -19,11 +19,11 @@ const STATUS: [&str; 5] = ["response_code", "DownstreamStatus", "OriginStatus", 
 /// Names of the field with the time.
 const TIME: [&str; 5] = ["start_time", "StartUTC", "time", "timestamp", "@timestamp"];
 
-/// The request of a line that is a JSON object.
+/// Reads the request from a line that contains a JSON object.
 pub(super) fn object(line: &str) -> Option<Saw> {
     let start = line.find('{')?;
     let all: Map<String, Value> = serde_json::from_str(&line[start..]).ok()?;
-    // Caddy and MinIO put the request into an object of its own.
+    // Caddy and MinIO put the request into an object inside the line's object.
     let inner = all.get("request").and_then(Value::as_object);
     let fields: Vec<&Map<String, Value>> = inner.into_iter().chain([&all]).collect();
     let text = |names: &[&str]| names.iter().find_map(|name| fields.iter().find_map(|it| written(it.get(*name)?)));
@@ -59,7 +59,7 @@ fn written(value: &Value) -> Option<String> {
     }
 }
 
-/// Caddy writes a list for each name, and MinIO a text.
+/// The headers of a request. Caddy writes a list of values for each name, and MinIO writes one text.
 fn headers(all: &Map<String, Value>) -> BTreeMap<String, String> {
     let value = |value: &Value| match value {
         Value::Array(several) => several.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),

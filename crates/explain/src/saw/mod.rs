@@ -1,7 +1,7 @@
-//! Compares a presigned URL with the request in a log: lists the differences, and shows whether these are all.
+//! Compares a presigned URL with the request in a log. Lists the differences, and shows whether there are any others.
 //!
-//! Users have a URL and one line of a log. The comparison needs neither a server nor a secret. With the secret key it
-//! becomes a proof, by the same search that a run uses ([`crate::signature`]).
+//! Users have a URL and one line of a log. The comparison needs neither a server nor a secret. With the secret key, the
+//! comparison becomes a proof, by the same search that a run uses ([`crate::signature`]).
 
 mod clock;
 mod hops;
@@ -21,11 +21,11 @@ use super::url::Line;
 pub use hops::between;
 pub use read::{Saw, Source, is_answered, read};
 
-/// Methods that a URL can be signed for.
+/// The HTTP methods for which a URL can be signed.
 const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
-/// The length of a signature, in hexadecimal digits. A log that hides it shows something else.
+/// The length of a signature in hexadecimal digits. A log that masks the signature shows a shorter or different text.
 const SIGNATURE_LENGTH: usize = 64;
-/// So many digits of a signature identify it.
+/// The number of leading digits that are enough to recognise a signature.
 const HIDDEN_LENGTH: usize = 16;
 
 /// What the user knows in addition to the URL.
@@ -37,14 +37,14 @@ pub struct Known<'a> {
     pub secret: Option<&'a Secret>,
 }
 
-/// The URL beside one request.
+/// The result of comparing the URL with one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compared {
-    /// What was read, what differs, and what that proves.
+    /// The lines for the user: what was read, what differs, and what the comparison proves.
     pub lines: Vec<Line>,
-    /// What the text does not show.
+    /// The parts of the request that the text does not show.
     pub hidden: Vec<&'static str>,
-    /// The parts that differ, in the words of [`parallax_vocab::signature::Part`].
+    /// The parts that differ, with the names of [`parallax_vocab::signature::Part`].
     pub differs: Vec<String>,
     /// Whether the signature is valid after these parts are restored; `None` without the secret key.
     pub proven: Option<bool>,
@@ -55,7 +55,7 @@ pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Compared, Strin
     let url = url.trim();
     let plain = SignedRequest::sent("GET", url, None, &BTreeMap::new());
     let names = plain.map(|it| it.signed_headers).unwrap_or_default();
-    // The values of signed headers are not in the URL: what was sent is the only value that can be verified.
+    // The URL does not contain the values of signed headers. Therefore only the values that were sent can be verified.
     let mut headers = saw.headers.clone().unwrap_or_default();
     headers.retain(|name, _| names.contains(name));
     let signed_for = |method: &str| SignedRequest::sent(method, url, None, &headers);
@@ -157,7 +157,7 @@ pub fn compare(url: &str, saw: &Saw, known: Known<'_>) -> Result<Compared, Strin
     Ok(Compared { lines, hidden: missing, differs: parts, proven })
 }
 
-/// The meaning of a signature that is valid for exactly the request in the log.
+/// The message for a signature that is valid for exactly the request in the log.
 fn right_as_seen(saw: &Saw) -> String {
     let next = match saw.source {
         Source::StoreTrace => {
@@ -180,8 +180,8 @@ fn title(saw: &Saw) -> String {
     format!("{}: {method}{}{host}{status}", saw.source, saw.path)
 }
 
-/// The method that the URL was signed for, and whether that is known: the user says it, the secret key proves it, or the
-/// SDK's `x-id` names the operation.
+/// The method for which the URL was signed, and whether this method is certain. It is certain if the user says it, if
+/// the secret key proves it, or if the SDK's parameter `x-id` names the operation.
 fn method_of(
     url: &str,
     saw: &Saw,
@@ -205,8 +205,8 @@ fn method_of(
     named.map_or_else(|| (assumed.to_owned(), false), |method| (method, true))
 }
 
-/// The query that was seen, and which parts of it the text does not show. A log that leaves the query out, or hides the
-/// signature, says nothing about them.
+/// The query that was seen, and the parts of it that the text does not show. A log may leave out the query or mask the
+/// signature. Such a part is taken from the URL.
 fn query_of(saw: &Saw, url: &str) -> (String, Vec<&'static str>) {
     let of_url = url.split('#').next().unwrap_or_default().split_once('?').map(|(_, query)| query).unwrap_or_default();
     let Some(query) = saw.query.as_deref().filter(|it| !it.is_empty()) else {
@@ -217,7 +217,8 @@ fn query_of(saw: &Saw, url: &str) -> (String, Vec<&'static str>) {
     if value.len() == SIGNATURE_LENGTH && value.bytes().all(|it| it.is_ascii_hexdigit()) {
         return (query.to_owned(), Vec::new());
     }
-    // A damaged parameter may hold the signature under another name. It is not shown.
+    // A damaged parameter may contain the signature under another name. Such a parameter is left out, so that the
+    // output does not show the signature.
     let signature = read::signature(of_url).and_then(|it| it.split_once('=')).map_or("", |(_, value)| value);
     let holds_it = |pair: &&str| signature.get(..HIDDEN_LENGTH).is_some_and(|it| pair.contains(it));
     let others = query.split('&').filter(|it| !own(it) && !holds_it(it));
@@ -227,7 +228,7 @@ fn query_of(saw: &Saw, url: &str) -> (String, Vec<&'static str>) {
 fn seen_of(saw: &Saw, signed: &SignedRequest, url: &str, query: &str) -> Option<SignedRequest> {
     let host = saw.host.clone().unwrap_or_else(|| signed.host.clone());
     let mut headers: BTreeMap<String, String> = saw.headers.clone().unwrap_or_default();
-    // Only a URL's own signature is compared; `by_headers` reports a second one.
+    // Only the signature in the URL is compared. The function `by_headers` reports a second signature in a header.
     headers.remove("authorization");
     headers.insert("host".to_owned(), host.clone());
     if saw.source == Source::StoreTrace {
@@ -238,7 +239,8 @@ fn seen_of(saw: &Saw, signed: &SignedRequest, url: &str, query: &str) -> Option<
     SignedRequest::sent(&saw.method, &format!("https://{host}{}?{query}", saw.path), Some(&host), &headers)
 }
 
-/// Findings from the headers alone, each with the part: a signed header that is missing, and a second signature.
+/// Findings from the headers alone: a signed header that is missing, and a second signature. Each finding comes with
+/// the part that it is about.
 fn by_headers(saw: &Saw, signed: &SignedRequest) -> Vec<(String, String)> {
     let Some(headers) = &saw.headers else { return Vec::new() };
     let mut lines = Vec::new();

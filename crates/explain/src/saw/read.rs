@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::{clock, json};
 
-/// What wrote the text.
+/// The program or the format that the text comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A method and a URL or a path.
@@ -18,10 +18,10 @@ pub enum Source {
     Headers,
     /// A line of an access log: nginx, Apache, Traefik and others in the common or combined format.
     AccessLine,
-    /// A line of nginx's error log, which shows the URL that nginx sent on.
+    /// A line of nginx's error log, which shows the URL of nginx's request to the upstream server.
     NginxError,
-    /// A line of Envoy's default access log or of Istio's. It shows the path before Envoy rewrites it, and the host
-    /// after.
+    /// A line of the default access log of Envoy or Istio. The line shows the path before Envoy rewrites it, and the
+    /// host after.
     Envoy,
     /// A log line that is a JSON object: Traefik, Envoy, Contour, Istio, Caddy.
     Json,
@@ -47,7 +47,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// A request as a log shows it. What is `None` is not in the text.
+/// A request as a log shows it. A field is `None` if the text does not contain it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saw {
     /// What wrote the text.
@@ -66,23 +66,23 @@ pub struct Saw {
     pub headers: Option<BTreeMap<String, String>>,
     /// Status of the answer.
     pub status: Option<u16>,
-    /// When it came, if the text says so with a time zone.
+    /// The time of the request, if the text has a time with a time zone.
     pub at: Option<OffsetDateTime>,
 }
 
-/// Methods of S3 and of browsers. Another word at the beginning of a line is not a request.
+/// Methods of S3 and of browsers. A line that begins with another word is not a request.
 pub(super) const METHODS: [&str; 7] = ["GET", "PUT", "HEAD", "POST", "DELETE", "OPTIONS", "PATCH"];
 /// The number of slashes between the five times that `HAProxy` writes.
 const HAPROXY_SLASHES: usize = 4;
-/// Quoted fields that follow the request in Envoy's default format, and the index of the host.
+/// For Envoy's default format: the number of quoted fields after the request, and the index of the field with the host.
 const ENVOY_FIELDS: (usize, usize) = (5, 3);
-/// The same for Istio's format, which has one more before the others.
+/// The same two numbers for Istio's format, which has one more quoted field before the host.
 const ISTIO_FIELDS: (usize, usize) = (6, 4);
 /// The number of words between the request and the next quoted field in Istio's format. Envoy has six.
 const ISTIO_WORDS: usize = 4;
 
-/// Reads a request; the error says what a text may look like. Of several requests, the one with the URL's signature
-/// counts, otherwise the first.
+/// Reads a request from a text. The error describes the accepted texts. If the text contains several requests, the
+/// request with the URL's signature is used, otherwise the first request.
 pub fn read(text: &str, url: &str) -> Result<Saw, String> {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
     let mut all = traces(&lines);
@@ -122,12 +122,13 @@ fn is_of(saw: &Saw, url: &str) -> bool {
     saw.query.as_deref().zip(signature(query)).is_some_and(|(seen, signature)| seen.contains(signature))
 }
 
-/// The parameter of a query that is its signature, with its name.
+/// The parameter of a query that contains the signature, including its name.
 pub(super) fn signature(query: &str) -> Option<&str> {
     query.split('&').find(|it| it.to_lowercase().starts_with("x-amz-signature="))
 }
 
-/// `mc admin trace -v` prints a block of lines for each request. Each line starts with the host or the node's name.
+/// Reads the blocks of `mc admin trace -v`, which prints a block of lines for each request. Each line starts with the
+/// host or the name of the node.
 fn traces(lines: &[&str]) -> Vec<Saw> {
     let begin = |line: &&str| line.contains("[REQUEST ");
     let starts = lines.iter().enumerate().filter(|(_, line)| begin(line)).map(|(index, _)| index);
@@ -155,7 +156,8 @@ fn trace(first: &str, rest: &[&str]) -> Option<Saw> {
     Some(assembled(Source::StoreTrace, method, target, Some(headers), status))
 }
 
-/// The head of a request. `curl -v` puts `>` before each line, and `<` before those of the answer.
+/// Reads the head of a request. `curl -v` puts `>` before each line of the request, and `<` before each line of the
+/// answer.
 fn head(lines: &[&str]) -> Option<Saw> {
     let of_curl = lines.iter().any(|line| line.strip_prefix("> ").is_some_and(|it| request(it).is_some()));
     let sent = |line: &&str| {
@@ -171,7 +173,7 @@ fn head(lines: &[&str]) -> Option<Saw> {
     Some(assembled(Source::Head, method, target, Some(headers(sent[1..].iter().map(String::as_str))), status))
 }
 
-/// A line with the request in quotes.
+/// Reads a line of an access log, which has the request in quotes.
 fn access_line(line: &str) -> Option<Saw> {
     let fields: Vec<&str> = line.split('"').collect();
     let quoted = || fields.iter().enumerate().filter(|(index, _)| index % 2 == 1);
@@ -196,7 +198,7 @@ fn access_line(line: &str) -> Option<Saw> {
     Some(saw)
 }
 
-/// A line of nginx's error log about a request to an upstream.
+/// Reads a line of nginx's error log about a request to an upstream.
 fn nginx_error(line: &str) -> Option<Saw> {
     let field = |name: &str| line.split_once(name).and_then(|(_, rest)| rest.split('"').next());
     let (method, _) = request(field("request: \"")?)?;
@@ -206,8 +208,8 @@ fn nginx_error(line: &str) -> Option<Saw> {
     Some(saw)
 }
 
-/// Headers without the request's first line. HTTP/2 has method and path as pseudo headers; what is missing is taken
-/// from the URL.
+/// Reads headers without the first line of the request. With HTTP/2, pseudo-headers contain the method and the path. A
+/// missing value is taken from the URL.
 fn headers_only(lines: &[&str], url: &str) -> Option<Saw> {
     let is_name = |it: &str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it));
     let is_header = |it: &&str| it.trim_start_matches(':').split_once(':').is_some_and(|(name, _)| is_name(name));
@@ -229,7 +231,7 @@ fn are_haproxys_times(token: &str) -> bool {
     token.matches('/').count() == HAPROXY_SLASHES && token.bytes().all(|it| it.is_ascii_digit() || b"/-+".contains(&it))
 }
 
-/// Method and target of a request's first line, with or without the version of HTTP.
+/// The method and the target from the first line of a request. The HTTP version may be missing.
 fn request(line: &str) -> Option<(&str, &str)> {
     let mut words = line.split_whitespace();
     let (method, target) = (words.next()?, words.next()?);
@@ -238,11 +240,11 @@ fn request(line: &str) -> Option<(&str, &str)> {
     (METHODS.contains(&method) && is_target && version && words.next().is_none()).then_some((method, target))
 }
 
-/// Headers of lines `Name: value`; values of equal names are joined, as servers do.
+/// Reads headers from lines `Name: value`. The values of equal names are joined, as servers do.
 fn headers<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::<String, String>::new();
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
-        // HTTP/2's `:authority` is its `Host`.
+        // In HTTP/2, the pseudo-header `:authority` replaces `Host`.
         let (name, value) = match name {
             "" if value.starts_with("authority:") => ("host", &value["authority:".len()..]),
             name => (name.trim(), value),
@@ -269,7 +271,7 @@ pub(super) fn assembled(
     headers: Option<BTreeMap<String, String>>,
     status: Option<u16>,
 ) -> Saw {
-    // A path may contain a URL.
+    // The `://` must come before the path, because a path may contain a URL.
     let absolute = target.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '?']));
     let (scheme, of_url, target) = match absolute {
         Some((scheme, rest)) => {
@@ -281,7 +283,8 @@ pub(super) fn assembled(
     let target = target.split('#').next().unwrap_or_default();
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query.to_owned())));
     let host = headers.as_ref().and_then(|it| it.get("host").cloned()).or(of_url);
-    // Where the `?` is lost or encoded, the path contains the signature, which is not shown.
+    // If the `?` is lost or encoded, the path contains the signature. The path is cut there, so that the signature is
+    // not shown.
     let end = path.to_ascii_lowercase().find("x-amz-signature").unwrap_or(path.len());
     let path = if path.is_empty() { "/" } else { &path[..end] }.to_owned();
     Saw { source, method: method.to_owned(), scheme, host, path, query, headers, status, at: None }

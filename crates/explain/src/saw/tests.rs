@@ -1,4 +1,4 @@
-//! Each form of a log, and each fault in one of these forms, with and without the secret key.
+//! Tests each format of a log, and each fault in one of these formats, with and without the secret key.
 
 use std::fmt::Write as _;
 
@@ -173,7 +173,7 @@ fn of_several_requests_the_urls_own_is_taken() {
     assert_eq!(saw.query.as_deref(), Some(query(&own)));
     let trace = format!("{}\n{}\n{}", block(&other, "one"), block(&own, "two"), block(&other, "three"));
     assert_eq!(read(&trace, &own).expect("a request").host.as_deref(), Some("two"));
-    // A trace that is still being written is complete after its last response line.
+    // A trace that is still being written is complete only after the last line of its response.
     let answered = |text: &str| {
         let ends = text.match_indices('\n').map(|(at, _)| at + 1);
         ends.clone().position(|end| is_answered(&text[..end], &own))
@@ -184,11 +184,11 @@ fn of_several_requests_the_urls_own_is_taken() {
     assert_eq!(read(&block(&other, "one"), &own).expect("a request").host.as_deref(), Some("one"));
 }
 
-/// The URL whose requests the programs logged, signed with [`SECRET`].
+/// The URL in the requests that the programs logged, signed with [`SECRET`].
 const LOGGED: &str = "https://s3.example.com/docs/a%20b.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE%2F20261127%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20261127T150000Z&X-Amz-Expires=604800&X-Amz-SignedHeaders=host&X-Amz-Signature=cef6187f03625ec9f577a94de1d14a4e2a05f6f70d35f28cd885f0f504daeb21";
 
-/// What real programs wrote: nginx 1.22, Envoy 1.40 (with its own format, Istio's, and JSON), `HAProxy` 2.6, curl 7.88,
-/// and `mc admin trace` of 2025-03 for a store of 2026-02.
+/// Logs that real programs wrote: nginx 1.22, Envoy 1.40 (with its own format, Istio's, and JSON), `HAProxy` 2.6, curl
+/// 7.88, and `mc admin trace` of 2025-03 for a store of 2026-02.
 const REAL: [(&str, &str); 10] = [
     ("nginx", include_str!("real/nginx.txt")),
     ("nginx, error log", include_str!("real/nginx-error.txt")),
@@ -218,7 +218,7 @@ const DOCUMENTED: [(&str, &str); 3] = [
     ),
 ];
 
-/// Each request of a log, alone. The blocks of a trace begin with `[REQUEST`.
+/// Splits a log into single requests. A block of a trace begins with `[REQUEST`.
 fn requests(log: &str) -> Vec<String> {
     if log.contains("[REQUEST ") {
         let starts: Vec<usize> =
@@ -285,7 +285,7 @@ fn the_time_in_a_log_is_compared_with_the_urls() {
         ("04/Dec/2026:15:03:00 +0000", Some("3 min after the URL ended")),
         ("27/Nov/2026:14:50:00 +0000", None),
         ("27/Nov/2026:14:30:00 +0000", Some("30 min before the URL was signed")),
-        // Without a zone it could be any time.
+        // A time without a zone is ambiguous, so no finding is expected.
         ("27/Nov/2020:14:30:00", None),
         ("at", None),
     ] {

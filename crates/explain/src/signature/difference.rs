@@ -25,7 +25,7 @@ pub(super) enum Part {
     Signature,
 }
 
-/// The parts of two requests.
+/// All parts of one or two requests.
 pub(super) fn parts(seen: &SignedRequest, signed: Option<&SignedRequest>) -> Vec<Part> {
     let all = [Some(seen), signed];
     let names: BTreeSet<&String> = all.iter().flatten().flat_map(|it| &it.signed_headers).collect();
@@ -64,7 +64,7 @@ pub(super) fn same(a: &SignedRequest, b: &SignedRequest, part: &Part) -> bool {
     changed == *a
 }
 
-/// How `seen` differs from `signed`. `sent` shows which differences arose after the request was sent.
+/// The differences between `seen` and `signed`. `sent` shows which differences arose after the request was sent.
 pub(super) fn differences(
     signed: &SignedRequest,
     seen: &SignedRequest,
@@ -106,7 +106,8 @@ fn name_of(host: &str) -> String {
     port.map_or(host, |(name, _)| name).to_lowercase()
 }
 
-/// A part as the record may show it. Tokens and signatures are credentials, so only their presence is shown.
+/// The text of a part, as the record may show it. Tokens and signatures are credentials, so the text only says whether
+/// they are present.
 fn text(request: &SignedRequest, part: &Part) -> String {
     let shown = |present: bool| if present { "present" } else { "" }.to_owned();
     match part {
@@ -114,7 +115,7 @@ fn text(request: &SignedRequest, part: &Part) -> String {
         Part::Host => request.host.clone(),
         Part::Path => request.path.clone(),
         Part::Query => {
-            // The pairs are encoded, so that the text can be split into them again.
+            // The names and values are encoded, so that the text can be split into pairs again.
             let pairs = request.query.iter();
             let pairs = pairs.map(|(name, value)| format!("{}={}", encoded(name, true), encoded(value, true)));
             pairs.collect::<Vec<_>>().join("&")

@@ -1,4 +1,4 @@
-//! Guesses what was signed if that is not known: it tries the usual changes that proxies make to a request.
+//! Guesses the signed request if it is not known. The usual changes that proxies make to a request are tried.
 
 use parallax_vocab::percent::{decoded, encoded};
 
@@ -20,12 +20,13 @@ pub struct Guesses {
 /// Ports of common stores. Clients leave out the default ports.
 const PORTS: [&str; 4] = [":9000", ":443", ":80", ":8443"];
 const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
-/// The number of query parameters that are left out, each alone.
+/// The limit of query parameters that are left out on trial. Only one parameter is left out at a time.
 const PARAMETERS_LIMIT: usize = 8;
 /// SHA-256 of the empty string.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Requests from which `part` may be restored, without those in which it is the same as in the seen request.
+/// The requests from which `part` may be restored. A request in which the part is the same as in the seen request is
+/// left out.
 pub(super) fn alternatives(part: &Part, case: &Case<'_>) -> Vec<SignedRequest> {
     // The signed request is known, so nothing needs to be guessed.
     if let Some(signed) = case.signed {
@@ -79,7 +80,7 @@ fn hosts(case: &Case<'_>) -> Vec<String> {
     all
 }
 
-/// Paths that may have been signed before a proxy added a prefix, encoded the path, or normalised it.
+/// Paths that may have been signed, if a proxy afterwards added a prefix, encoded the path, or normalised it.
 fn paths(path: &str) -> Vec<String> {
     let mut all = vec![decoded(path), encoded(path, true)];
     let mut rest = path;

@@ -1,10 +1,11 @@
-//! Why a store refused a signature: a proof, not a guess.
+//! Finds out why a store refused a signature. The result is a proof, not a guess.
 //!
-//! A signature covers parts of a request. While the run holds the secrets, [`investigate`] restores parts to what was
-//! signed, until the signature is valid again. It looks for the smallest set of such parts: exactly these parts
-//! differ. The result goes into the record, and [`words`] makes the sentence from it.
+//! A signature covers parts of a request. While the run has access to the secrets, [`investigate`] restores parts to
+//! their signed values until the signature is valid again. The function looks for the smallest set of such parts:
+//! exactly these parts differ. The record contains the result, and [`words`] builds the sentence from the result.
 //!
-//! **Architecture Invariant:** pure. The input is requests and secrets; the output is a finding without secrets.
+//! **Architecture Invariant:** this module is pure. The input is requests and secrets; the output is a finding without
+//! secrets.
 
 mod canonical;
 mod difference;

@@ -9,13 +9,13 @@ use parallax_vocab::signature::SignatureForm;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-/// The payload hash of a presigned URL that declares no other.
+/// The payload hash of a presigned URL that does not declare a hash.
 pub(super) const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
 /// A request that carries a `SigV4` signature.
 ///
-/// Two of them are equal if a server computes the same signature for both. Texts are decoded and parameters are sorted,
-/// so another order or another encoding of the same bytes is no difference.
+/// Two values of this type are equal if a server computes the same signature for both. Texts are decoded and parameters
+/// are sorted, so a different order or a different encoding of the same bytes is not a difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedRequest {
     /// Where the signature is: in a header or in the URL.
@@ -26,12 +26,12 @@ pub struct SignedRequest {
     pub host: String,
     /// Decoded path.
     pub path: String,
-    /// Decoded parameters without those of the signature itself, in the order in which they are signed.
+    /// Decoded query parameters in the order in which they are signed, without the parameters of the signature itself.
     pub query: Vec<(String, String)>,
     /// The values of the signed headers, except those that have a field of this struct. If a signed header has neither a
     /// field nor an entry here, the request did not contain it.
     pub headers: BTreeMap<String, String>,
-    /// Declared hash of the payload.
+    /// The declared hash of the payload.
     pub payload: Payload,
     /// `X-Amz-Date`.
     pub date: String,
@@ -49,32 +49,32 @@ pub struct SignedRequest {
     pub signature: String,
 }
 
-/// The declared hash of the payload, and where it is declared.
+/// The hash of the payload that the request declares, and where it is declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     /// The value.
     pub hash: String,
-    /// Whether it is a parameter of the URL, and therefore part of the signed query.
+    /// Whether the hash is a parameter of the URL, and therefore part of the signed query.
     pub in_query: bool,
 }
 
 impl SignedRequest {
-    /// A request as it is sent. `url` is taken byte for byte; `host` is the `Host` header if it differs from the URL's
-    /// host.
+    /// A request as the client sends it. `url` is used byte for byte. `host` is the `Host` header if it differs from
+    /// the host of the URL.
     pub fn sent(method: &str, url: &str, host: Option<&str>, headers: &BTreeMap<String, String>) -> Option<Self> {
         let (own, path, query) = split(url)?;
         Self::assemble(method, host.unwrap_or(own), decoded(path), query, headers)
     }
 
     /// A request as the store's trace shows it. The trace shows the decoded path, unless the path was encoded in an
-    /// unusual way. `sent_path` is the path that was sent, and resolves the ambiguity.
+    /// unusual way. `sent_path` is the path that the client sent; it shows which of the two is the case.
     pub fn arrived(arrived: &Arrived, sent_path: Option<&str>) -> Option<Self> {
         let host = arrived.headers.get("host").map(String::as_str).unwrap_or_default();
         let path = traced_path(&arrived.path, sent_path);
         Self::assemble(&arrived.method, host, path, &arrived.query, &arrived.headers)
     }
 
-    /// The signature that this request must have with a secret key, hexadecimal.
+    /// The signature that this request must have with a secret key, in hexadecimal.
     pub fn signature_with(&self, secret: &Secret) -> String {
         super::canonical::signature(self, secret.expose())
     }
@@ -178,10 +178,10 @@ pub(crate) fn is_own(name: &str) -> bool {
     OWN.iter().any(|it| it.eq_ignore_ascii_case(name))
 }
 
-/// Signed headers that have their own field.
+/// Signed headers that have their own field in [`SignedRequest`].
 const FIELDS: [&str; 4] = ["host", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"];
 
-/// The parameters of a query, decoded like a server does: `+` is a space.
+/// The parameters of a query, decoded as a server decodes them: `+` is a space.
 fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
     query.split('&').filter(|it| !it.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -203,7 +203,7 @@ fn traced_path(shown: &str, sent: Option<&str>) -> String {
     if cannot_be_encoded || is_what_was_sent_decoded { shown.to_owned() } else { undone }
 }
 
-/// What Go encodes in a path (`net/url`, `shouldEscape` with `encodePath`).
+/// The characters that Go encodes in a path (`net/url`, `shouldEscape` with `encodePath`).
 const RESERVED_BY_GO: &AsciiSet = &RESERVED
     .remove(b'$')
     .remove(b'&')

@@ -1,4 +1,4 @@
-//! The search for the smallest set of parts whose restoration makes a signature valid.
+//! Searches for the smallest set of parts whose restoration makes a signature valid.
 
 use parallax_vocab::Secret;
 use parallax_vocab::signature::{SecretFinding, SeenBy, SignatureFinding};
@@ -8,7 +8,7 @@ use super::difference::{Part, differences, parts, put_back};
 use super::guess::{Guesses, alternatives};
 use super::request::SignedRequest;
 
-/// The limit of combinations to verify. Each costs microseconds, and a known signer needs only a few.
+/// The limit of combinations to verify. Each verification takes microseconds, and a known signer needs only a few.
 const TRIED_LIMIT: u32 = 20_000;
 
 /// What is known about a refused request.
@@ -16,13 +16,13 @@ const TRIED_LIMIT: u32 = 20_000;
 pub struct Case<'a> {
     /// The request as the store saw it, or as it was sent if the store's view is not known.
     pub seen: &'a SignedRequest,
-    /// Whose view `seen` is.
+    /// Who observed `seen`: the store or the sender.
     pub seen_by: SeenBy,
     /// The request as it was sent.
     pub sent: Option<&'a SignedRequest>,
     /// The request as it was signed.
     pub signed: Option<&'a SignedRequest>,
-    /// What may have been signed, if `signed` is not known or does not verify.
+    /// Guesses about the signed request, for the case that `signed` is not known or does not verify.
     pub guesses: Guesses,
     /// The store's secret key for this access key.
     pub store_secret: Option<&'a Secret>,
@@ -30,10 +30,11 @@ pub struct Case<'a> {
     pub signer_secret: Option<&'a Secret>,
 }
 
-/// Finds what differs between the request that was signed and the one that was seen.
+/// Finds the differences between the signed request and the seen request.
 ///
-/// If the signed request is known, the answer is exact: if restoring certain parts makes the signature valid, it was
-/// made for these parts. If it is not known (another program signed), common changes are tried instead.
+/// If the signed request is known, the answer is exact: if the restoration of certain parts makes the signature valid,
+/// the signature was made with the restored values. If the signed request is not known (another program signed it), the
+/// usual changes by proxies are tried instead.
 pub fn investigate(case: &Case<'_>) -> SignatureFinding {
     let right = |request: &SignedRequest, secret: Option<&Secret>| {
         secret.map(|secret| signature(request, secret.expose()) == request.signature)
@@ -67,14 +68,14 @@ pub fn investigate(case: &Case<'_>) -> SignatureFinding {
     }
 }
 
-/// What the key that makes the signature valid says about the signer's key.
+/// The finding about the signer's key, derived from the key that makes the signature valid.
 fn secret_finding(case: &Case<'_>, key: &Secret, request: &SignedRequest) -> SecretFinding {
     let nothing_differs = request == case.seen && case.seen_by == SeenBy::Store;
     if case.store_secret == Some(key) {
         SecretFinding::Same
     } else if case.store_secret.is_some() || nothing_differs {
-        // The signature is valid with the signer's key for the request that the store saw, and the store refused it. So
-        // the store has another key.
+        // The signature is valid with the signer's key for the request that the store saw, but the store refused it.
+        // Therefore the store has another key.
         SecretFinding::Other
     } else {
         SecretFinding::Unknown
@@ -87,8 +88,7 @@ struct Search<'a, 'b> {
 }
 
 impl Search<'_, '_> {
-    /// The request in which the fewest parts are restored so that its signature is valid, and the key that validates
-    /// it.
+    /// The request whose signature is valid with the fewest restored parts, and the key that validates it.
     fn fewest<'k>(&mut self, keys: &[&'k Secret]) -> Option<(SignedRequest, &'k Secret)> {
         let seen = self.case.seen;
         let choices: Vec<(Part, Vec<SignedRequest>)> = parts(seen, self.case.signed)
@@ -99,7 +99,7 @@ impl Search<'_, '_> {
             })
             .filter(|(_, other)| !other.is_empty())
             .collect();
-        // The store's key is tried first, because a match with another key is one more fault.
+        // The store's key is tried first. A match with another key would mean one more fault: a wrong key.
         for key in keys {
             for count in 0..=choices.len() {
                 if let Some(found) = self.with(seen.clone(), &choices, count, key) {
@@ -110,7 +110,7 @@ impl Search<'_, '_> {
         None
     }
 
-    /// Restores `count` of the parts in `choices`, in every combination.
+    /// Restores `count` of the parts in `choices`, and tries every combination.
     fn with(
         &mut self,
         request: SignedRequest,

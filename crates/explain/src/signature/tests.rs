@@ -1,5 +1,5 @@
-//! Real signatures, made by `aws-sigv4`, with one part changed, with each pair of parts changed, and with another
-//! secret.
+//! Tests with real signatures from `aws-sigv4`: with one part changed, with each pair of parts changed, and with
+//! another secret.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -125,8 +125,8 @@ fn header_change(it: &mut SignedRequest) {
     it.headers.insert("x-amz-meta-colour".to_owned(), "red".to_owned());
 }
 
-/// All changes that the signature of this form covers. The credential's access key and the validity are signed only in
-/// a URL.
+/// The changes of all parts that a signature of this form covers. The access key of the credential and the validity are
+/// signed only in a URL.
 fn changes(form: SignatureForm) -> Vec<Change> {
     let covered = |(part, _): &Change| form == SignatureForm::Url || !matches!(part, Part::AccessKey | Part::Expires);
     let mut all: Vec<Change> = CHANGES.into_iter().filter(covered).collect();
@@ -180,7 +180,7 @@ fn of_each_two_parts_that_are_changed_both_are_named() {
         for (index, (first, change)) in changes.iter().enumerate() {
             for (second, change_too) in &changes[index + 1..] {
                 if matches!((first, second), (Part::Host, Part::Port)) {
-                    continue; // a host and its port count as one part
+                    continue; // A host and its port count as one part.
                 }
                 let mut seen = signed.clone();
                 change(&mut seen);
@@ -190,7 +190,7 @@ fn of_each_two_parts_that_are_changed_both_are_named() {
                 let finding = investigate(&case(&seen, &signed, [&secret, &secret]));
                 assert_eq!(named(&finding), expected);
                 assert!(finding.proven && finding.secret == SecretFinding::Same, "{finding:?}");
-                // Both changes and another secret at the same time.
+                // Both parts are changed, and the secret is another one, at the same time.
                 let finding = investigate(&case(&seen, &signed, [&other, &secret]));
                 assert_eq!(named(&finding), expected);
                 assert!(finding.proven && finding.secret == SecretFinding::Other, "{finding:?}");
@@ -205,12 +205,14 @@ fn a_wrong_secret_is_called_a_secret_and_nothing_else() {
     for signed in [of_url(), of_header()] {
         let finding = investigate(&case(&signed, &signed, [&other, &secret]));
         assert_eq!((named(&finding), finding.secret, finding.proven), (vec![], SecretFinding::Other, true));
-        // The store's key is not known. The signer's key validates what the store saw, so the store has another key.
+        // The store's key is not known. The signer's key validates the request that the store saw, so the store must
+        // have another key.
         let unknown = Case { store_secret: None, ..case(&signed, &signed, [&other, &secret]) };
         let finding = investigate(&unknown);
         assert_eq!((named(&finding), finding.secret, finding.proven), (vec![], SecretFinding::Other, true));
         assert_eq!(finding.valid_as_seen, None);
-        // The signer is not known, and no change makes the signature valid. The host must then not be blamed.
+        // The signer is not known, and no change makes the signature valid. Then the host must not be named as the
+        // fault.
         let hosts = vec!["minio.example.com".to_owned(), "minio.foo.svc.cluster.local".to_owned()];
         let guesses = Guesses { hosts, ..Guesses::default() };
         let stranger =
@@ -227,18 +229,18 @@ fn a_wrong_secret_is_called_a_secret_and_nothing_else() {
 fn a_key_is_blamed_only_as_far_as_it_is_known() {
     let (secret, other, third) = (Secret::new(SECRET), Secret::new(OTHER), Secret::new("a-third-key-that-nobody-gave"));
     let signed = of_url();
-    // Neither key makes the signature valid: where the two differ, that is what is known.
+    // Neither key makes the signature valid. If the two keys differ, this difference is the only finding.
     for (secrets, finding) in [([&other, &third], SecretFinding::Other), ([&other, &other], SecretFinding::Unknown)] {
         let found = investigate(&case(&signed, &signed, secrets));
         assert_eq!((found.secret, found.proven), (finding, false));
     }
-    // The signer's key validates another request than the store saw, so the store's key may be the same.
+    // The signer's key validates another request than the one that the store saw, so the store may have the same key.
     let mut seen = signed.clone();
     seen.host = "minio.foo.svc.cluster.local".to_owned();
     let unknown = Case { store_secret: None, ..case(&seen, &signed, [&other, &secret]) };
     let found = investigate(&unknown);
     assert_eq!((named(&found), found.secret, found.proven), (vec![Part::Host], SecretFinding::Unknown, true));
-    // What only the sender saw may have changed on its way.
+    // If only the sender saw the request, the request may have changed on its way.
     let sent = Case { seen_by: SeenBy::Sender, store_secret: None, ..case(&signed, &signed, [&other, &secret]) };
     assert_eq!(investigate(&sent).secret, SecretFinding::Unknown);
 }
@@ -296,7 +298,8 @@ fn another_order_or_spelling_of_the_same_request_is_no_difference() {
 
 #[test]
 fn the_path_of_a_trace_is_read_as_the_server_read_it() {
-    // The path that Go's trace shows for the sent path, and the path that the server signs.
+    // The columns: the path that the trace of a Go server shows, the path that was sent, and the path that the server
+    // signs.
     let table = [
         ("/b/a b", Some("/b/a%20b"), "/b/a b"),
         ("/b/a%2Bb", Some("/b/a%2Bb"), "/b/a+b"),

@@ -8,7 +8,7 @@ use super::request::UNSIGNED;
 /// The number of characters of a value that a sentence shows.
 const VALUE_LIMIT: usize = 80;
 
-/// What is wrong with a signature, without the leading "the store answers …".
+/// The description of what is wrong with a signature, without the leading "the store answers …".
 pub(crate) fn sentence(finding: &SignatureFinding) -> String {
     let clauses = clauses(finding);
     let rest = rest(finding);
@@ -24,7 +24,7 @@ pub(crate) fn sentence(finding: &SignatureFinding) -> String {
     rest.map_or(wrong.clone(), |rest| format!("{wrong}; {rest}"))
 }
 
-/// What is wrong, one clause for each fault that is known.
+/// The known faults, one clause for each.
 pub(crate) fn clauses(finding: &SignatureFinding) -> Vec<String> {
     let mut clauses = Vec::new();
     if finding.secret == SecretFinding::Other {
@@ -37,7 +37,7 @@ pub(crate) fn clauses(finding: &SignatureFinding) -> Vec<String> {
     clauses
 }
 
-/// The conclusion that the differences and the secret do not cover.
+/// The conclusion that the clauses about differences and keys do not contain.
 fn rest(finding: &SignatureFinding) -> Option<String> {
     let nothing_differs = finding.differs.is_empty();
     match (finding.secret, finding.proven, finding.seen_by) {
